@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A laboratory for small neural networks; submodules load when first used."""
+
+import importlib
+import importlib.metadata
+from types import ModuleType
+
+SUBMODULES = (
+    "data",
+    "experiment",
+    "figures",
+    "metrics",
+    "models",
+    "optim",
+    "plan",
+    "population",
+    "report",
+    "results",
+    "statistics",
+    "study",
+    "sweep",
+    "train",
+)
+
+try:
+    __version__ = importlib.metadata.version("nnlab")
+except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in SUBMODULES:
+        return importlib.import_module(f"nnlab.{name}")
+    raise AttributeError(f"module 'nnlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*SUBMODULES, "__version__"]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cache of canonical arrays, so that a dataset is decoded and sorted only once.
+
+The key is made of the source's files (path, size, time of change), so an entry is never
+found without its source and never outlives a change of it. The cache can be deleted at
+any time; a damaged entry counts as none.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
+
+# Raise it when the canonical order, the split or the layout of an entry changes.
+_FORMAT = 1
+_SPLITS = ("train", "validation", "test")
+
+
+def root() -> Path:
+    """Returns the user's cache folder for nnlab, which need not exist.
+
+    It is NNLAB_CACHE_DIR where that is set, else nnlab/ in XDG_CACHE_HOME or ~/.cache.
+    """
+    if own := os.environ.get("NNLAB_CACHE_DIR"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nnlab"
+
+
+def entry(name: str, files: Iterable[Path]) -> Path:
+    """Names the cache entry of a dataset that is read from certain files.
+
+    Args:
+        name: The dataset's name.
+        files: The files that it is read from; they must exist.
+
+    Returns:
+        The path of the entry, which need not exist.
+    """
+    states = []
+    for file in files:
+        status = file.stat()
+        states.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
+    key = hashlib.sha256(json.dumps([name, _FORMAT, sorted(states)]).encode())
+    return root() / "arrays" / f"{name}-{key.hexdigest()[:16]}.npz"
+
+
+def read(
+    path: Path, *, name: str, class_names: tuple[str, ...], digest: str
+) -> Dataset | None:
+    """Reads an entry of 8-bit images.
+
+    Args:
+        path: The entry.
+        name: The dataset's name.
+        class_names: Its C class names.
+        digest: The digest that its arrays must have.
+
+    Returns:
+        The dataset, or None if the entry is absent or damaged.
+    """
+    try:
+        # Opened here: np.load leaves a file open that is not a whole archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            train, validation, test = (
+                Split(
+                    read_only(stored[f"{split}_inputs"]),
+                    read_only(stored[f"{split}_labels"]),
+                )
+                for split in _SPLITS
+            )
+        if digest_of(train, validation, test) != digest:
+            return None
+    # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
+    # compression, a header that asks for terabytes); each means: read the source again.
+    except Exception:
+        return None
+    return Dataset(name, train, validation, test, class_names, IMAGE_SCALE, digest)
+
+
+def write(path: Path, dataset: Dataset) -> None:
+    """Writes an entry, whole or not at all.
+
+    A folder that cannot be written is no error.
+
+    Args:
+        path: The entry.
+        dataset: What to keep in it.
+    """
+    arrays: dict[str, Any] = {}
+    for split in _SPLITS:
+        examples: Split = getattr(dataset, split)
+        arrays[f"{split}_inputs"] = examples.inputs
+        arrays[f"{split}_labels"] = examples.labels
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                np.savez(stream, **arrays)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

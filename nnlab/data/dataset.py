@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A dataset in memory: three splits in an order that only the content decides.
+
+Sources deliver the same examples in different orders (the published MNIST files in
+one, a prepared TFDS directory in another, a user's table in a third). If that order
+reached training, "the same seed" would mean something else for each source. So every
+dataset is sorted by a hash of its examples before it is split: equal content gives
+equal arrays, and the order is as good as a random one.
+"""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+# From 8-bit images to [0, 1].
+IMAGE_SCALE = 1 / 255
+
+# The one rule for validation. A sixth of the training examples is MNIST's customary
+# 10,000 of 60,000; more than that would only make evaluation slower.
+_VALIDATION_SHARE = 6
+_MAX_VALIDATION = 10_000
+# Without a test set of its own, a dataset gives up a fifth (rounded up).
+_TEST_SHARE = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Examples that serve one purpose; both arrays are read-only.
+
+    Attributes:
+        inputs: (N, *input_shape), uint8 or float32, C-contiguous.
+        labels: (N,), int32 in [0, C).
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Train, validation and test examples, and what a network must know of them.
+
+    Attributes:
+        name: What tables and captions call it.
+        train: The examples to learn from, in canonical order.
+        validation: The examples to choose by, carved from the training examples.
+        test: The examples to report on.
+        class_names: C names; label i means class_names[i].
+        scale: The network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
+            digits, 1.0 for data that is float already.
+        digest: sha256 (hex) of all arrays of the whole dataset, their shapes and
+            dtypes; `limit` leaves it as it is.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    scale: float
+    digest: str
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example, without the example axis."""
+        return self.train.inputs.shape[1:]
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return len(self.class_names)
+
+    def limit(self, train_size: int) -> "Dataset":
+        """Keeps the first training examples; validation and test stay whole.
+
+        Args:
+            train_size: How many training examples to keep; 0 keeps all.
+
+        Returns:
+            A dataset that shares its memory with this one.
+
+        Raises:
+            ValueError: train_size is negative or larger than the training split.
+        """
+        available = len(self.train.labels)
+        if not 0 <= train_size <= available:
+            raise ValueError(
+                f"train_size {train_size} is out of range: {self.name} has {available} "
+                f"training examples; allowed: 0 (all) to {available}"
+            )
+        if train_size == 0:
+            return self
+        train = Split(self.train.inputs[:train_size], self.train.labels[:train_size])
+        return dataclasses.replace(self, train=train)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        inputs: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        *,
+        test_inputs: npt.ArrayLike | None = None,
+        test_labels: npt.ArrayLike | None = None,
+        name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        scale: float | None = None,
+    ) -> "Dataset":
+        """Makes a dataset of a user's own arrays.
+
+        The examples are put into canonical order. Without test arrays the last fifth
+        becomes the test set; then the last min(10,000, a sixth) of the remaining
+        training examples become the validation set.
+
+        Args:
+            inputs: (N, ...), N >= 6 (8 without test arrays), uint8 (images) or any
+                floating type (kept as float32). (N, H, W) becomes (N, H, W, 1).
+            labels: (N,), integers, booleans, whole-numbered floats or strings. They
+                become 0..C-1 in sorted order, and the class names keep what they were.
+            test_inputs: (M, ...), with the dtype and example shape of inputs.
+            test_labels: (M,), as labels.
+            name: What tables and captions call the dataset.
+            class_names: The names of classes 0..C-1, where the labels are already
+                integers in [0, C); a class may then be absent from the data.
+            scale: Factor from inputs to what the network sees; by default 1/255 for
+                uint8 and 1.0 for floats.
+
+        Returns:
+            The dataset; it shares no memory with the arguments.
+
+        Raises:
+            ValueError: The arrays are empty, of a wrong dtype, not finite, of lengths
+                or shapes that do not fit together, or hold fewer than two classes.
+        """
+        if (test_inputs is None) != (test_labels is None):
+            raise ValueError("test_inputs and test_labels must be given together")
+        x, y = _as_inputs(inputs, "inputs"), _as_labels(labels, "labels")
+        _check_lengths(x, y, "inputs", "labels")
+        if test_inputs is None or test_labels is None:
+            num_test = -(-len(x) // _TEST_SHARE)
+            codes, names = _encode(y, class_names)
+            x, codes = _canonical(x, codes)
+            x, test_x = x[:-num_test], x[-num_test:]
+            codes, test_codes = codes[:-num_test], codes[-num_test:]
+        else:
+            test_x = _as_inputs(test_inputs, "test_inputs")
+            test_y = _as_labels(test_labels, "test_labels")
+            _check_lengths(test_x, test_y, "test_inputs", "test_labels")
+            if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
+                raise ValueError(
+                    f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
+                    f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
+                )
+            if test_y.dtype.kind != y.dtype.kind:
+                raise ValueError(
+                    f"test_labels have dtype {test_y.dtype}, labels {y.dtype}: "
+                    "they must agree"
+                )
+            both, names = _encode(np.concatenate([y, test_y]), class_names)
+            x, codes = _canonical(x, both[: len(y)])
+            test_x, test_codes = _canonical(test_x, both[len(y) :])
+
+        num_validation = min(_MAX_VALIDATION, len(x) // _VALIDATION_SHARE)
+        if num_validation == 0:
+            raise ValueError(
+                f"{len(x)} training examples are too few: at least {_VALIDATION_SHARE} "
+                "are needed to set one aside for validation"
+            )
+        if scale is None:
+            scale = IMAGE_SCALE if x.dtype == np.uint8 else 1.0
+        if not (math.isfinite(scale) and scale > 0):
+            raise ValueError(f"scale {scale} is not a positive finite number")
+        train = Split(x[:-num_validation], codes[:-num_validation])
+        validation = Split(x[-num_validation:], codes[-num_validation:])
+        test = Split(test_x, test_codes)
+        digest = digest_of(train, validation, test)
+        return cls(name, train, validation, test, names, float(scale), digest)
+
+
+def digest_of(train: Split, validation: Split, test: Split) -> str:
+    """Digests all arrays of a dataset.
+
+    Args:
+        train: Training examples.
+        validation: Validation examples.
+        test: Test examples.
+
+    Returns:
+        sha256 (hex) over names, dtypes, shapes and bytes of the six arrays.
+    """
+    digest = hashlib.sha256()
+    splits = {"train": train, "validation": validation, "test": test}
+    for name, split in splits.items():
+        for field, array in (("inputs", split.inputs), ("labels", split.labels)):
+            little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            head = f"{name}.{field} {little_endian.dtype.str} {array.shape}\n"
+            digest.update(head.encode())
+            digest.update(np.ascontiguousarray(little_endian).data)
+    return digest.hexdigest()
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Marks an array read-only: its digest must stay true.
+
+    Args:
+        array: Any array; changed in place.
+
+    Returns:
+        The same array.
+    """
+    array.flags.writeable = False
+    return array
+
+
+def _canonical(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts examples by the sha256 of their bytes and label: (N, ...) and (N,)."""
+    examples = np.ascontiguousarray(inputs.astype(inputs.dtype.newbyteorder("<")))
+    rows = np.hstack(
+        [
+            examples.reshape(len(inputs), -1).view(np.uint8),
+            labels.astype("<i4").reshape(-1, 1).view(np.uint8),
+        ]
+    )
+    digests = b"".join(hashlib.sha256(row.data).digest() for row in rows)
+    order = np.argsort(np.frombuffer(digests, dtype="S32"), kind="stable")
+    return read_only(inputs[order]), read_only(labels[order])
+
+
+def _as_inputs(inputs: npt.ArrayLike, what: str) -> np.ndarray:
+    """Checks inputs: (N, ...) of uint8 or float32, images with a channel axis."""
+    array = np.asarray(inputs)
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a too large float64 is reported below
+            array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{what} hold values that are not finite in float32")
+    elif array.dtype != np.uint8:
+        raise ValueError(
+            f"{what} have dtype {array.dtype}; allowed: uint8 (images) or a floating "
+            "type (convert with .astype)"
+        )
+    if array.size == 0 or array.ndim < 2:
+        raise ValueError(
+            f"{what} have shape {array.shape}; needed: (N, ...) with at least one "
+            "example and two axes"
+        )
+    return array[..., np.newaxis] if array.ndim == 3 else array
+
+
+def _as_labels(labels: npt.ArrayLike, what: str) -> np.ndarray:
+    """Checks labels: (N,) of int64, bool or str."""
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise ValueError(f"{what} have shape {array.shape}; needed: (N,)")
+    if array.dtype == object and all(isinstance(label, str) for label in array):
+        array = array.astype(str)
+    if array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any():
+        array = array.astype(np.int64)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "ibU":
+        raise ValueError(
+            f"{what} have dtype {array.dtype}; allowed: integers, booleans, strings "
+            "or floats that are whole numbers"
+        )
+    return array
+
+
+def _check_lengths(
+    inputs: np.ndarray, labels: np.ndarray, inputs_name: str, labels_name: str
+) -> None:
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"{len(inputs)} {inputs_name} but {len(labels)} {labels_name}: "
+            "there must be one label for each example"
+        )
+
+
+def _encode(
+    labels: np.ndarray, class_names: Iterable[str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Turns labels into int32 codes 0..C-1 and their names."""
+    values, codes = np.unique(labels, return_inverse=True)
+    if len(values) < 2:
+        raise ValueError(
+            f"the only label is {values[0]}: at least 2 classes are needed"
+        )
+    if class_names is None:
+        return codes.astype(np.int32), tuple(str(value) for value in values)
+    names = tuple(class_names)
+    if labels.dtype.kind != "i" or values[0] < 0 or values[-1] >= len(names):
+        wrong = values[0] if labels.dtype.kind != "i" or values[0] < 0 else values[-1]
+        raise ValueError(
+            f"label {wrong} is out of range: with {len(names)} class_names the labels "
+            f"must be integers from 0 to {len(names) - 1}"
+        )
+    return labels.astype(np.int32), names

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a dataset by its name and reads it from the first source that has it."""
+
+import difflib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from nnlab.data import cache, idx, prepared
+from nnlab.data.dataset import Dataset
+
+_log = logging.getLogger(__name__)
+
+_ENVIRONMENT = "NNLAB_DATA_DIR"
+_DIGITS = tuple("0123456789")
+
+# The sha256 of each file is that of the decompressed content; `digest` was computed
+# from those files and is what every other source of the same data must arrive at.
+PUBLICATIONS = {
+    "mnist": idx.Publication(
+        name="mnist",
+        url="https://storage.googleapis.com/cvdf-datasets/mnist/",
+        tfds_version="3.0.1",
+        image_shape=(28, 28),
+        num_train=60_000,
+        num_test=10_000,
+        class_names=_DIGITS,
+        sha256={
+            idx.TRAIN_IMAGES: (
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+            ),
+            idx.TRAIN_LABELS: (
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+            ),
+            idx.TEST_IMAGES: (
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+            ),
+            idx.TEST_LABELS: (
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+            ),
+        },
+        digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
+    ),
+    "fashion_mnist": idx.Publication(
+        name="fashion_mnist",
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        tfds_version="3.0.1",
+        image_shape=(28, 28),
+        num_train=60_000,
+        num_test=10_000,
+        class_names=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        sha256={
+            idx.TRAIN_IMAGES: (
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
+            ),
+            idx.TRAIN_LABELS: (
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
+            ),
+            idx.TEST_IMAGES: (
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
+            ),
+            idx.TEST_LABELS: (
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
+            ),
+        },
+        digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
+    ),
+}
+
+
+def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Loads a dataset by name; equal arrays whichever source has it.
+
+    "digits" is built in. "mnist" and "fashion_mnist" come from a prepared TFDS
+    directory (DIR/mnist/3.0.1, array_record format), else from the four published IDX
+    files (gzipped or not, in DIR/mnist or in DIR), else from a download with TFDS.
+
+    Args:
+        name: One of SOURCES.
+        data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
+            written there. With neither, data is kept in the user's cache folder, and
+            only then is it downloaded.
+
+    Returns:
+        The dataset in canonical order.
+
+    Raises:
+        ValueError: The name is unknown, or the data is damaged or not the real one.
+        FileNotFoundError: The folder does not exist, or does not hold the dataset.
+        ConnectionError: A download was needed and failed.
+    """
+    if name not in SOURCES:
+        near = difflib.get_close_matches(name, SOURCES, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(
+            f"unknown dataset {name!r}{hint}; allowed: {', '.join(SOURCES)}"
+        )
+    given = None if data_dir is None else _existing(Path(data_dir), "data_dir")
+    return SOURCES[name](name, given)
+
+
+def _digits(name: str, data_dir: Path | None) -> Dataset:
+    """Returns scikit-learn's 1,797 8x8 digits, grey levels 0 to 16."""
+    del data_dir  # comes with scikit-learn
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return Dataset.from_arrays(
+        digits.images.astype(np.uint8),
+        digits.target,
+        name=name,
+        class_names=_DIGITS,
+        scale=1 / 16,
+    )
+
+
+def _published(name: str, data_dir: Path | None) -> Dataset:
+    """Returns a published dataset from the first source that has it."""
+    publication = PUBLICATIONS[name]
+    if data_dir is None and (variable := os.environ.get(_ENVIRONMENT)):
+        data_dir = _existing(Path(variable), _ENVIRONMENT)
+    if data_dir is not None:
+        return _read(publication, *_find(data_dir, publication))
+    root = cache.root() / "data"
+    try:
+        found = _find(root, publication)
+    except FileNotFoundError:
+        if prepared.file_format(prepared.folder(root, publication)) is not None:
+            raise  # TFDS would neither read what is there nor write over it
+        found = None
+    if found is None:
+        _log.info("downloading %s to %s", name, root)
+        prepared.download(root, publication)
+        found = _find(root, publication)
+    return _read(publication, *found)
+
+
+def _existing(path: Path, origin: str) -> Path:
+    """Returns the folder; it must exist, or a misspelling would start a download."""
+    path = path.expanduser()
+    if not os.path.isdir(path):
+        state = "is not a folder" if os.path.exists(path) else "does not exist"
+        raise FileNotFoundError(f"{origin} {path} {state}")
+    return path
+
+
+def _find(
+    root: Path, publication: idx.Publication
+) -> tuple[list[Path], Callable[[], Dataset]]:
+    """Finds a dataset in a data folder: its files and how to read them."""
+    name = publication.name
+    folder = prepared.folder(root, publication)
+    file_format = prepared.file_format(folder)
+    if file_format == "array_record":
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return files, lambda: prepared.read(folder, publication)
+
+    found = [(place, idx.find(place)) for place in (root / name, root)]
+    # The place that has most of them: with some missing, the one that was meant.
+    place, paths = max(found, key=lambda candidate: len(candidate[1]))
+    unreadable = (
+        f"{folder} is in {file_format} format, which cannot be read without TensorFlow "
+        "(prepare it with file_format='array_record')"
+    )
+    if len(paths) == len(idx.FILES):
+        if file_format is not None:
+            _log.warning("%s: reading the IDX files in %s", unreadable, place)
+        return sorted(paths.values()), lambda: idx.read(paths, publication)
+    missing = ", ".join(f"{file}[.gz]" for file in idx.FILES if file not in paths)
+    if paths:
+        raise FileNotFoundError(f"{place} lacks files of {name}: {missing}")
+    if file_format is not None:
+        raise FileNotFoundError(unreadable)
+    raise FileNotFoundError(
+        f"no {name} in {root}: looked for {name}/{publication.tfds_version}/ (TFDS, "
+        f"array_record) and, there and in {name}/, for {missing}; to download it, "
+        f"leave --data_dir and {_ENVIRONMENT} away"
+    )
+
+
+def _read(
+    publication: idx.Publication, files: list[Path], read: Callable[[], Dataset]
+) -> Dataset:
+    """Reads a dataset from the cache, or from its files and then caches it."""
+    entry = cache.entry(publication.name, files)
+    dataset = cache.read(
+        entry,
+        name=publication.name,
+        class_names=publication.class_names,
+        digest=publication.digest,
+    )
+    if dataset is None:
+        dataset = read()
+        cache.write(entry, dataset)
+    return dataset
+
+
+# By name: what loads it, given the name and the data_dir (which exists) or None.
+SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
+    "digits": _digits,
+    "mnist": _published,
+    "fashion_mnist": _published,
+}

@@ -1,0 +1,1019 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a study's results: every function draws on an Axes and returns it.
+
+Colours are ordered with the swept value, labels stand at the ends of the lines, and the
+scale of an axis is decided by the data. No pyplot, hence no global state.
+"""
+
+import dataclasses
+import io
+import math
+import pathlib
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
+
+from nnlab import statistics
+from nnlab.results import (
+    DIVERGED,
+    FINISHED,
+    STOPPED,
+    UNFINISHED,
+    Results,
+    write_atomic,
+)
+from nnlab.study import Quantity
+
+INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
+FAILURES = {"diverged": "#b5381c", "at chance": "#98a2ad", "not reached": "#98a2ad"}
+# Okabe and Ito's palette without its yellow, which is illegible on white.
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+# Plasma up to here keeps a contrast of 2 to white; viridis gets there only to 0.75 and
+# has fewer hues on the way.
+PLASMA_END = 0.8
+MOST_LABELS = 12  # above it, a colour bar
+MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
+FEW_SEEDS = 5  # up to here each seed has its thin line
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",  # a page's background shows through
+    "svg.fonttype": "none",  # text stays text: searchable, and read aloud
+    "svg.hashsalt": "nnlab",
+}
+
+
+# What was swept, and how to draw it.
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Where each trial lies along what was swept.
+
+    Attributes:
+      name: what the axis is called; "" for trials that share no single axis.
+      values: for each trial, its place on the axis: a number, or 0, 1, 2, ... in the
+        order of the sweep where the scale is "categories".
+      texts: for each trial, the value as text.
+      groups: for each trial, the setting of everything else that was swept; all "" if
+        nothing else was.
+      scale: "linear", "log", or "categories".
+    """
+
+    name: str
+    values: tuple[float, ...]
+    texts: tuple[str, ...]
+    groups: tuple[str, ...]
+    scale: Literal["linear", "log", "categories"]
+
+
+def words(name: str) -> str:
+    """A column or a hyperparameter's path in words: "learning rate", "model"."""
+    parent, _, leaf = name.rpartition(".")
+    return (parent if leaf == "name" and parent else leaf).replace("_", " ")
+
+
+def value_text(value: Any) -> str:
+    """A hyperparameter's value as short text."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return "-".join(value_text(v) for v in value) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(value_text(v) for v in value.values())
+    return str(value)
+
+
+def trial_name(results: Results, trial: int) -> str:
+    """What a figure or a sentence calls a trial: its own label, else what it sets."""
+    sweep = sweep_of(results)
+    given, text = results.study.sweep[trial].get("label"), sweep.texts[trial]
+    if given or not sweep.groups[trial]:
+        return str(given or text)
+    return f"{sweep.name} {text} with {sweep.groups[trial]}"
+
+
+def _value(results: Results, trial: int, path: str) -> Any:
+    value = results.trials[trial].hyperparameters.flat()[path]
+    if path == "train_size" and value == 0:  # all of them
+        return train_examples(results.cohort(trial), results)
+    if isinstance(value, tuple) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def sweep_of(results: Results) -> Sweep:
+    """Chooses the axis along which the trials are drawn.
+
+    It is the numeric hyperparameter with the most distinct values; what else was swept
+    becomes groups. Where that leaves most groups with a single trial (a random search),
+    or nothing numeric was swept, the trials are categories in the order of the sweep.
+    """
+    swept = results.study.swept()
+    count = len(results.trials)
+    values = {p: [_value(results, t, p) for t in range(count)] for p in swept}
+    numeric = [p for p in swept if all(_is_number(v) for v in values[p])]
+    path = max(numeric, key=lambda p: len(set(values[p])), default="")
+    others = [p for p in swept if p != path]
+    groups = tuple(
+        ", ".join(
+            value_text(values[p][t])
+            if len(others) == 1 and not _is_number(values[p][t])
+            else f"{words(p)} {value_text(values[p][t])}"
+            for p in others
+        )
+        for t in range(count)
+    )
+    if not path or 2 * len(set(groups)) > count:
+        name = words(swept[0]) if len(swept) == 1 else ""
+        texts = tuple(
+            str(results.study.sweep[t].get("label") or value_text(values[swept[0]][t]))
+            if len(swept) == 1
+            else results.trials[t].label
+            for t in range(count)
+        )
+        places = tuple(float(t) for t in range(count))
+        return Sweep(name, places, texts, ("",) * count, "categories")
+    return Sweep(
+        words(path),
+        tuple(float(v) for v in values[path]),
+        tuple(value_text(v) for v in values[path]),
+        groups,
+        "log" if _is_log_like(values[path]) else "linear",
+    )
+
+
+def train_examples(cohort: Mapping[str, Any], results: Results) -> int:
+    """Training examples of a cohort, validation set aside."""
+    hyperparameters = results.trials[cohort["trials"][0]].hyperparameters
+    whole = results.config["datasets"][hyperparameters.dataset].get("train", 0)
+    return cohort.get("train_examples", hyperparameters.train_size or whole)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_log_like(values: Collection[float]) -> bool:
+    """Whether positive values are spaced more evenly in their logarithm."""
+    distinct = np.unique(np.asarray(values, float))
+    if distinct[0] <= 0 or distinct[-1] < 4 * distinct[0]:
+        return False
+    gaps, log_gaps = np.diff(distinct), np.diff(np.log(distinct))
+    return bool(np.std(log_gaps) / log_gaps.mean() <= np.std(gaps) / gaps.mean())
+
+
+def colors(results: Results) -> tuple[str, ...]:
+    """One colour for each trial: ordered with a numeric sweep, distinct otherwise."""
+    sweep = sweep_of(results)
+    if sweep.scale == "categories" and len(sweep.values) <= len(CATEGORIES):
+        return CATEGORIES[: len(sweep.values)]
+    distinct = sorted(set(sweep.values))
+    shades = _shades(len(distinct))
+    return tuple(shades[distinct.index(v)] for v in sweep.values)
+
+
+def _shades(count: int) -> list[str]:
+    shades = matplotlib.colormaps["plasma"](np.linspace(0, PLASMA_END, max(count, 2)))
+    return [to_hex(s) for s in shades[:count]]
+
+
+def _darker(color: str, factor: float = 0.75) -> str:
+    red, green, blue = to_rgb(color)
+    return to_hex((factor * red, factor * green, factor * blue))
+
+
+def plain(value: str, most: int = 30) -> str:
+    """A user's text for a figure: printable, short, and never read as mathematics."""
+    shown = "".join(c if c.isprintable() else " " for c in value)
+    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    return shown.replace("$", r"\$")
+
+
+# Scales, chosen by the data.
+
+
+class _Scale(NamedTuple):
+    """How a metric is laid along an axis.
+
+    Attributes:
+      name: "linear", "log" (of the value) or "error" (log of one minus the value).
+      percent: whether values are shares.
+      ceiling: the largest value drawn; an accuracy of 1 has no place on a log axis.
+    """
+
+    name: Literal["linear", "log", "error"]
+    percent: bool
+    ceiling: float
+
+    def forward(self, value: Any) -> Any:
+        value = np.asarray(value, float)
+        if self.name == "log":
+            return np.log10(np.maximum(value, 1e-300))
+        if self.name == "error":
+            return -np.log10(np.maximum(1 - value, 1e-12))
+        return value
+
+    def inverse(self, place: Any) -> Any:
+        place = np.asarray(place, float)
+        if self.name == "log":
+            return 10.0**place
+        return 1 - 10.0**-place if self.name == "error" else place
+
+    def text(self, value: float) -> str:
+        if not self.percent:
+            return f"{value:.6g}"
+        # The highest place stands for everything above it, 100 % included.
+        return f"{100 if value >= self.ceiling else 100 * value:.6g} %"
+
+
+def _scale(results: Results, metric: str, shown: np.ndarray) -> _Scale:
+    """Chooses the scale for finite values that will be drawn."""
+    if metric.endswith("accuracy"):
+        part = metric.split("_")[0]
+        counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
+        ceiling = 1 - 0.5 / max(counts)
+        # From 95 % to 99 % a linear axis shows nothing: draw the error's logarithm.
+        error = shown.size > 0 and shown.max() >= 0.9
+        return _Scale("error" if error else "linear", True, ceiling)
+    wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
+    return _Scale("log" if wide else "linear", False, math.inf)
+
+
+def _view(scale: _Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """All of `core`, and of `ends` what lies at most a quarter of its extent away.
+
+    The interval of three seeds, one of which failed, would leave no room for the rest.
+    """
+    if not core.size:
+        return core
+    core = np.minimum(core, scale.ceiling)
+    low, high = scale.forward([core.min(), core.max()])
+    reach = (high - low) / 4
+    near = np.clip(
+        scale.forward(np.minimum(ends, scale.ceiling)), low - reach, high + reach
+    )
+    view = np.append(core, scale.inverse(near))
+    return np.clip(view, 0, 1) if scale.percent else view
+
+
+def _set_scale(
+    ax: Axes,
+    which: Literal["x", "y"],
+    scale: _Scale,
+    view: np.ndarray,
+    reserve: float = 0.0,
+) -> None:
+    """Sets scale, limits and ticks of one axis so that finite `view` is in view.
+
+    `reserve` is the share of the axis kept free, at the foot of y or at the end of x.
+    """
+    if scale.name == "log":
+        ax.set(**{f"{which}scale": "log"})
+    elif scale.name == "error":
+        (ax.set_xscale if which == "x" else ax.set_yscale)(
+            "function", functions=(scale.forward, scale.inverse)
+        )
+    values = np.minimum(view, scale.ceiling) if view.size else np.array([0.0, 1.0])
+    low, high = (float(v) for v in scale.forward([values.min(), values.max()]))
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    ends = low - margin, high + margin
+    free = (ends[1] - ends[0]) * reserve / (1 - reserve)
+    limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
+    ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(_ticks(scale, ends)))
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axis.set_major_formatter(lambda value, _: scale.text(value))
+
+
+def _ticks(scale: _Scale, ends: tuple[float, float]) -> list[float]:
+    """Round values within the ends, the roundest first, a tenth of the axis apart.
+
+    The finer ones come in only until there are five.
+    """
+    low, high = ends
+    groups: list[list[float]] = []
+    if scale.name == "error":
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        multiples = ((1,), (5,), (2,), (3,), (1.5, 4, 7), (1.2, 2.5, 3.5, 6, 8, 9))
+        for group in multiples:
+            errors = [m * 10.0**-d for d in decades for m in group]
+            groups.append([1 - e for e in errors if e <= 1])
+        groups.insert(0, [scale.ceiling])
+    elif scale.name == "log":
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        thin = max(1, len(decades) // 6)
+        groups.append([10.0**d for d in decades if d % thin == 0])
+        finer = (3, 5, 2, 1.5, 7, 4) if thin == 1 else ()
+        groups += [[m * 10.0**d for d in decades] for m in finer]
+    chosen: dict[float, float] = {}
+    for value in (v for g in groups if len(chosen) < 5 for v in g):
+        place = float(scale.forward(value))
+        if low <= place <= high and all(
+            abs(place - p) >= 0.1 * (high - low) for p in chosen.values()
+        ):
+            chosen[value] = place
+    if len(chosen) < 3:  # a linear axis, or a range too narrow to see its bend
+        locator = matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+        start, end = (float(v) for v in scale.inverse(ends))
+        return [v for v in locator.tick_values(start, end) if start <= v <= end]
+    return sorted(chosen)
+
+
+def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
+    """The swept value along x: its own values are the ticks while they fit."""
+    ax.set_xlabel(plain(sweep.name))
+    values = sorted(set(sweep.values))
+    if sweep.scale == "log":
+        ax.set_xscale("log")
+        pad = (values[-1] / values[0]) ** 0.06
+        ax.set_xlim(values[0] / pad, values[-1] * pad)
+    else:
+        pad = 0.06 * (values[-1] - values[0]) or 0.5
+        ax.set_xlim(values[0] - pad, values[-1] + pad)
+    ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    places = np.log(values) if sweep.scale == "log" else np.asarray(values)
+    texts = dict(zip(sweep.values, sweep.texts))
+    apart = np.diff(places) / (places[-1] - places[0]) if len(values) > 1 else [1.0]
+    width = 0.016 * max(len(t) for t in texts.values())
+    if np.min(apart) >= width:
+        ax.set_xticks(values, [plain(texts[v]) for v in values])
+    else:
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def _dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """The common look: no box, a light grid along the metric."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(color=MUTED, labelcolor=INK, length=3)
+    ax.grid(axis=grid, color=RULE, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+# What is drawn of each trial.
+
+
+class _Drawn(NamedTuple):
+    """One trial's curve.
+
+    Attributes:
+      x: place of each evaluation, (E,).
+      values: (n, E), of the members that the mean is over.
+      mean, low, high: (E,); low and high are NaN below three values.
+      lost: (n, E), of the diverged members; NaN from where they diverged.
+      running: whether the values are of members that the run did not finish.
+    """
+
+    x: np.ndarray
+    values: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    lost: np.ndarray
+    running: bool
+
+
+def _drawn(
+    results: Results, trial: int, metric: str, x: Literal["epoch", "step", "examples"]
+) -> _Drawn | None:
+    """A trial's curve over its finished and stopped members.
+
+    Where it has none, over the unfinished ones; None where it has not run.
+    """
+    if not results.has_run(trial):
+        return None
+    curve = statistics.carried_forward(results, trial, metric)
+    along = {"epoch": curve.epochs, "step": curve.steps, "examples": curve.examples}
+    status = results.member(trial, "status")
+    ended = statistics.alive(results, trial)
+    running = not ended.any() and bool((status == UNFINISHED).any())
+    kept = curve.values[(status == UNFINISHED) if running else ended]
+    lost = np.where(np.isfinite(curve.values), curve.values, np.nan)
+    lost = lost[status == DIVERGED]
+    mean, low, high = statistics.mean_interval(kept)
+    return _Drawn(np.asarray(along[x], float), kept, mean, low, high, lost, running)
+
+
+def learning_curves(
+    ax: Axes,
+    results: Results,
+    metric: str,
+    *,
+    x: Literal["epoch", "step", "examples"] = "epoch",
+    trials: Collection[int] | None = None,
+) -> Axes:
+    """Draws each trial's mean over its seeds, with the 95 % Student-t band.
+
+    The mean is over the members that finished or stopped; over the unfinished ones,
+    dashed, where a trial has no others. No band below three seeds; a thin line for each
+    seed where there are at most five; a cross where a member diverged, at its last
+    finite value (at the foot of the axes if it had none). Labels stand at the ends of
+    the lines up to twelve trials, then a colour bar takes over.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      metric: a column of the curves.
+      x: what runs along the x axis.
+      trials: indices of the trials to draw; all when None. Colours and limits do not
+        depend on it, so that panels compare.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    every = range(len(results.trials))
+    found = {t: _drawn(results, t, metric, x) for t in every}
+    ran = {t: d for t, d in found.items() if d is not None}
+    drawn = {t: d for t, d in ran.items() if trials is None or t in trials}
+    tints = colors(results)
+    # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
+    learnt = [d.mean for t, d in ran.items() if _learns(results, t)]
+    core = _finite([] if metric.endswith("accuracy") else learnt)
+    core = core if core.size else _finite(d.mean for d in ran.values())
+    core = core if core.size else _finite(d.lost for d in ran.values())
+    scale = _scale(results, metric, core)
+    view = _view(scale, core, _finite(a for d in ran.values() for a in (d.low, d.high)))
+    if metric.endswith("accuracy") and view.size:
+        # The chance level is in view unless it would squeeze the curves.
+        low, high = scale.forward([view.min(), view.max()])
+        for chance in {float(results.dataset(t)["chance"]) for t in ran}:
+            if low - scale.forward(chance) < high - low:
+                ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
+                _note(ax, chance, "chance")
+                view = np.append(view, chance)
+    _set_scale(ax, "y", scale, view)
+    for trial, curve in drawn.items():
+        _draw_curve(ax, curve, tints[trial], scale, thin=len(drawn) <= 8)
+    last = max((d.x[-1] for d in ran.values() if d.x.size), default=0.0)
+    ax.set_xlim(0, last or 1.0)
+    ax.xaxis.set_major_locator(
+        matplotlib.ticker.MaxNLocator(6, integer=last >= 3, steps=[1, 2, 5, 10])
+    )
+    ax.set_xlabel({"epoch": "epochs", "step": "steps", "examples": "examples"}[x])
+    ax.set_ylabel(_scaled(metric, scale))
+    _dress(ax)
+    if len(drawn) <= MOST_LABELS:
+        _label_ends(ax, results, drawn, tints)
+    else:
+        _color_bar(ax, results, tints)
+    return ax
+
+
+def _learns(results: Results, trial: int) -> bool:
+    at_chance = results.member(trial, "at_chance").astype(bool)
+    return bool((statistics.alive(results, trial) & ~at_chance).any())
+
+
+def _scaled(metric: str, scale: _Scale) -> str:
+    return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
+
+
+def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    joined = np.concatenate([np.ravel(a) for a in arrays] or [np.empty(0)])
+    return joined[np.isfinite(joined)]
+
+
+def _note(ax: Axes, y: float, text: str) -> None:
+    """A small grey word above a horizontal line at `y`."""
+    ax.annotate(
+        text,
+        (0.99, y),
+        xycoords=ax.get_yaxis_transform(),
+        xytext=(0, 1),
+        textcoords="offset points",
+        fontsize="x-small",
+        color=MUTED,
+        ha="right",
+        va="bottom",
+    )
+
+
+def _draw_curve(ax: Axes, curve: _Drawn, color: str, scale: _Scale, thin: bool) -> None:
+    """Draws mean, band and, if few, the single seeds of one trial."""
+    mean, low, high = (
+        np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high)
+    )
+    if thin and 1 < len(curve.values) <= FEW_SEEDS:
+        for seed in np.minimum(curve.values, scale.ceiling):
+            ax.plot(curve.x, seed, color=color, linewidth=0.6, alpha=0.5)
+    if curve.x.size == 1 and np.isfinite(low).all():
+        ax.vlines(curve.x, low, high, color=color, linewidth=1.2, alpha=0.5)
+    elif np.isfinite(low).any():
+        ax.fill_between(curve.x, low, high, color=color, alpha=0.14, linewidth=0)
+    ax.plot(
+        curve.x,
+        mean,
+        color=color,
+        linewidth=1.7,
+        linestyle="--" if curve.running else "-",
+        marker="o" if curve.x.size <= 2 else "",
+        markersize=4,
+        clip_on=curve.x.size > 2,
+        zorder=3,
+    )
+    bottom, top = ax.get_ylim()
+    for values in curve.lost:
+        ax.plot(curve.x, values, color=color, linewidth=0.6, alpha=0.5)
+        place, value = _last(curve.x, values)
+        ax.plot(
+            0.0 if np.isnan(place) else place,
+            bottom if np.isnan(value) else np.clip(value, bottom, top),
+            marker="x",
+            markersize=6,
+            markeredgewidth=1.4,
+            color=color,
+            clip_on=False,
+            zorder=5,
+        )
+
+
+def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """The last finite point of a curve, NaN if there is none."""
+    finite = np.flatnonzero(np.isfinite(values))
+    if not finite.size:
+        return np.nan, np.nan
+    return float(x[finite[-1]]), float(values[finite[-1]])
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Moves labels apart as little as possible, keeping their order.
+
+    Least squares under "neighbours at least `gap` apart" is isotonic regression of the
+    places less their rank times the gap, solved by pooling adjacent violators.
+
+    Args:
+      places: wanted positions, (N,).
+      gap: smallest distance between two neighbours; shrunk if they do not fit.
+      low: lowest position allowed.
+      high: highest position allowed.
+
+    Returns:
+      Positions, (N,), in the order of `places`.
+    """
+    count = len(places)
+    if count == 0:
+        return np.empty(0)
+    gap = min(gap, (high - low) / max(count - 1, 1))
+    order = np.argsort(places, kind="stable")
+    ranks = np.arange(count)
+    blocks: list[tuple[float, int]] = []  # mean and size, means ascending
+    for place in np.asarray(places, float)[order] - gap * ranks:
+        block = (float(place), 1)
+        while blocks and blocks[-1][0] >= block[0]:
+            mean, size = blocks.pop()
+            total = size + block[1]
+            block = ((mean * size + block[0] * block[1]) / total, total)
+        blocks.append(block)
+    level = np.repeat([m for m, _ in blocks], [n for _, n in blocks])
+    level = np.clip(level, low, max(low, high - gap * (count - 1)))
+    moved = np.empty(count)
+    moved[order] = level + gap * ranks
+    return moved
+
+
+def _label_ends(
+    ax: Axes,
+    results: Results,
+    drawn: Mapping[int, _Drawn],
+    tints: Sequence[str],
+) -> None:
+    """Writes each trial's name at the end of its line, with a leader to it."""
+    sweep = sweep_of(results)
+    ends: list[tuple[str, str, float, float]] = []
+    for trial, curve in drawn.items():
+        at = _last(curve.x, curve.mean)
+        if np.isnan(at[0]):  # all have diverged: the one that lasted longest
+            at = max(
+                (_last(curve.x, v) for v in curve.lost if np.isfinite(v).any()),
+                default=at,
+            )
+        if np.isnan(at[1]):
+            at = np.nan, ax.get_ylim()[0]
+        one_panel = len({sweep.groups[t] for t in drawn}) == 1
+        given = results.study.sweep[trial].get("label")
+        name = str(given or sweep.texts[trial])
+        name = name if one_panel else trial_name(results, trial)
+        name = name if len(results.trials) > 1 else ""
+        ends.append((plain(name + _fate(results, trial)), tints[trial], *at))
+    y = ax.transAxes.inverted().transform(
+        ax.transData.transform([(ax.get_xlim()[0], e[3]) for e in ends] or [(0, 0)])
+    )[: len(ends), 1]
+    # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
+    inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
+    size = 8.0
+    places = spread(np.clip(y, 0, 1), 1.2 * size / 72 / inches, 0.0, 1.0)
+    for (text, color, x, value), place in zip(ends, places):
+        if text and np.isfinite(x):
+            ax.annotate(
+                "",
+                (x, np.clip(value, *ax.get_ylim())),
+                xytext=(1.025, place),
+                textcoords="axes fraction",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": color,
+                    "linewidth": 0.6,
+                    "alpha": 0.7,
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                },
+                annotation_clip=False,
+            )
+        ax.text(
+            1.035,
+            place,
+            text,
+            transform=ax.transAxes,
+            color=_darker(color),
+            fontsize=size,
+            va="center_baseline",
+        )
+    if sweep.name and len(ends) > 1:
+        ax.annotate(
+            plain(sweep.name),
+            (1.035, max(float(np.max(places)), 0.0)),
+            xycoords="axes fraction",
+            xytext=(0, 0.9 * size),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=size,
+        )
+
+
+def _fate(results: Results, trial: int) -> str:
+    counts = statistics.status_counts(results, trial)
+    parts = [
+        f"{counts[key]} {text}"
+        for key, text in (("diverged", "diverged"), ("at_chance", "at chance"))
+        if counts[key]
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _color_bar(ax: Axes, results: Results, tints: Sequence[str]) -> None:
+    """A bar of the trials' colours in order, with the swept values as its ticks."""
+    sweep = sweep_of(results)
+    by_value = dict(sorted(zip(sweep.values, zip(tints, sweep.texts))))
+    shades, texts = zip(*by_value.values())
+    mapped = ScalarMappable(
+        BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades)),
+        ListedColormap(list(shades)),
+    )
+    step = 1 if sweep.scale == "categories" else math.ceil(len(shades) / 10)
+    ticks = range(0, len(shades), step)
+    bar = ax.figure.colorbar(mapped, ax=ax, ticks=list(ticks), aspect=30, pad=0.02)
+    bar.ax.set_yticklabels([plain(texts[t]) for t in ticks])
+    bar.ax.tick_params(length=0, labelsize=6 if step == 1 and len(shades) > 16 else 8)
+    bar.ax.minorticks_off()
+    bar.outline.set_visible(False)
+    bar.set_label(plain(sweep.name), fontsize=8, color=MUTED)
+
+
+# One number a trial, along what was swept.
+
+
+def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
+    """Draws the metric at the end of training against the swept value.
+
+    Mean and 95 % Student-t interval over the members that finished or stopped (no
+    interval below three), a dot for each of them, a ring around the best trial by
+    validation, and a strip with the shares of members that diverged or ended at chance,
+    where there are any. Categories are rows; other settings are lines of their own.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      metric: a column of the curves.
+
+    Returns:
+      `ax`; the strip is one of its child axes.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    points: dict[int, np.ndarray] = {}
+    shares: dict[str, dict[int, float]] = {"diverged": {}, "at chance": {}}
+    for trial in range(len(results.trials)):
+        curve = _drawn(results, trial, metric, "epoch")
+        if curve is None:
+            continue
+        counts = statistics.status_counts(results, trial)
+        total = results.study.num_seeds
+        shares["diverged"][trial] = counts["diverged"] / total
+        shares["at chance"][trial] = counts["at_chance"] / total
+        if curve.x.size and not curve.running:
+            points[trial] = curve.values[:, -1]
+    every = _finite(points.values())
+    scale = _scale(results, metric, every)
+    centers = {t: statistics.mean_interval(p) for t, p in points.items() if p.size}
+    label = _scaled(metric, scale)
+    _draw_along(ax, results, label, scale, points, centers, shares)
+    if metric.endswith("accuracy") and every.size:
+        rows = sweep_of(results).scale == "categories"
+        low, high = ax.get_xlim() if rows else ax.get_ylim()
+        for chance in {float(results.dataset(t)["chance"]) for t in points}:
+            if low <= chance <= high:
+                line = ax.axvline if rows else ax.axhline
+                line(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
+    return ax
+
+
+def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
+    """Draws the epochs until a validation accuracy is reached, and who does not get it.
+
+    The median counts the members that never reach the target as later than all others,
+    so a trial in which most never do has none; a dot for each seed that reaches it.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      target: validation accuracy, in (0, 1).
+
+    Returns:
+      `ax`; the strip with the share that does not reach it is one of its child axes.
+    """
+    quantity = Quantity(
+        metric="validation_accuracy", reduction="steps_to", target=target
+    )
+    points, centers = {}, {}
+    missed: dict[int, float] = {}
+    for trial in range(len(results.trials)):
+        if not results.has_run(trial):
+            continue
+        time = statistics.steps_to_target(results, trial, target)
+        steps = statistics.reduce_members(results, quantity, trial)
+        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        points[trial] = steps[np.isfinite(steps)] / per_epoch
+        missed[trial] = 1 - time.reached_share if time.n else 0.0
+        if np.isfinite(time.median_epochs):
+            centers[trial] = (time.median_epochs, np.nan, np.nan)
+    every = _finite(points.values())
+    scale = _scale(results, "epochs", every)
+    label = f"epochs to {100 * target:g} % validation accuracy"
+    shares = {"not reached": missed}
+    _draw_along(ax, results, label, scale, points, centers, shares)
+    return ax
+
+
+def _draw_along(
+    ax: Axes,
+    results: Results,
+    label: str,
+    scale: _Scale,
+    points: Mapping[int, np.ndarray],
+    centers: Mapping[int, tuple[Any, Any, Any]],
+    shares: Mapping[str, Mapping[int, float]],
+) -> None:
+    """Draws points, centres with intervals, and a strip of shares along the sweep.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      label: of the metric's axis.
+      scale: of the metric.
+      points: for each trial, a value for each member, (N,).
+      centers: for each trial that has one: centre, low, high; NaN for no interval.
+      shares: for each kind of failure, each trial's share of members, in [0, 1].
+    """
+    sweep = sweep_of(results)
+    rows = sweep.scale == "categories"
+    tints = colors(results)
+    failing = {k: v for k, v in shares.items() if any(v.values())}
+    core = _finite([*points.values(), *(np.array(c[:1]) for c in centers.values())])
+    view = _view(scale, core, _finite(np.array(c[1:]) for c in centers.values()))
+    room = (0.14 if rows else 0.04 + 0.06 * len(set(sweep.groups))) if failing else 0.0
+    reserve = room + 0.07 if room and not rows else room  # with the strip's key
+    _set_scale(ax, "x" if rows else "y", scale, view, reserve)
+    groups = list(dict.fromkeys(sweep.groups))
+    best = statistics.best_trial(results)
+    for number, group in enumerate(groups):
+        members = [t for t in centers if sweep.groups[t] == group]
+        members.sort(key=lambda t: sweep.values[t])
+        line = MUTED if len(groups) == 1 else CATEGORIES[number % len(CATEGORIES)]
+        if members and not rows:
+            middle = [min(float(centers[t][0]), scale.ceiling) for t in members]
+            at = [sweep.values[t] for t in members]
+            ax.plot(at, middle, color=line, linewidth=1.2, zorder=2, label=plain(group))
+        for trial in (t for t in points if sweep.groups[t] == group):
+            tint = tints[trial] if len(groups) == 1 else line
+            values = np.append(points[trial], centers.get(trial, (np.nan,) * 3))
+            values = np.minimum(values, scale.ceiling)
+            _draw_points(ax, sweep.values[trial], values, tint, rows, trial == best)
+    if not core.size:
+        ax.text(0.5, 0.55, "no member has a value", transform=ax.transAxes, ha="center")
+    if rows:
+        ax.set_yticks(sweep.values, [plain(t) for t in sweep.texts])
+        ax.set_ylim(len(sweep.values) - 0.5, -0.5)
+        ax.set(xlabel=label, ylabel=plain(sweep.name))
+    else:
+        _set_sweep_axis(ax, sweep)
+        ax.set_ylabel(label)
+    _dress(ax, "x" if rows else "y")
+    if ax.get_legend_handles_labels()[1] and len(groups) > 1:
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=min(len(groups), 4),
+            borderaxespad=0.2,
+            frameon=False,
+            fontsize=8,
+            handlelength=1.2,
+        )
+    if failing:
+        _draw_strip(ax, sweep, groups, failing, room)
+
+
+def _draw_points(
+    ax: Axes, place: float, values: np.ndarray, color: str, rows: bool, best: bool
+) -> None:
+    """One trial's members, and as the last three values its centre and interval."""
+    *cloud, center, low, high = values
+    places = np.full(len(cloud), place)
+    along, across = (cloud, places) if rows else (places, cloud)
+    ax.scatter(along, across, s=9, color=color, alpha=0.35, linewidth=0, zorder=2.5)
+    if np.isfinite(low):
+        line = ax.hlines if rows else ax.vlines
+        line(place, low, high, color=color, linewidth=2.2, alpha=0.8, zorder=3)
+    if np.isfinite(center):
+        x, y = (center, place) if rows else (place, center)
+        ax.plot(x, y, marker="o", markersize=5.5, color=color, zorder=4)
+        if best:
+            ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 11}
+            ax.plot(x, y, marker="o", zorder=4, **cast(Any, ring))
+
+
+def _draw_strip(
+    ax: Axes,
+    sweep: Sweep,
+    groups: Sequence[str],
+    shares: Mapping[str, Mapping[int, float]],
+    room: float,
+) -> None:
+    """Bars of the failing shares: at the foot of the axes, or right of rows.
+
+    Each group has its own row of the strip; a bar as high as the row is all members.
+    """
+    rows = sweep.scale == "categories"
+    box = (1 - room, 0.0, room, 1.0) if rows else (0.0, 0.0, 1.0, room)
+    strip = ax.inset_axes(box, sharex=None if rows else ax, sharey=ax if rows else None)
+    values = np.array(sorted(set(sweep.values)))
+    if sweep.scale == "log":
+        ratio = np.min(values[1:] / values[:-1]) if len(values) > 1 else 2.0
+        ratio = min(ratio, (values[-1] / values[0]) ** 0.08) ** 0.35
+    else:
+        step = np.min(np.diff(values)) if len(values) > 1 else 1.0
+        step = 0.35 * min(step, 0.08 * (values[-1] - values[0]) or 1.0)
+        step = 0.3 if rows else step
+    for number, group in enumerate(groups):
+        base = float(len(groups) - 1 - number)
+        filled = dict.fromkeys(range(len(sweep.values)), base)
+        for kind, of_trials in shares.items():
+            for trial, share in of_trials.items():
+                if sweep.groups[trial] != group or not share:
+                    continue
+                value = sweep.values[trial]
+                left, right = (
+                    (value / ratio, value * ratio)
+                    if sweep.scale == "log"
+                    else (value - step, value + step)
+                )
+                edges = [left, right, right, left]
+                start, end = filled[trial], filled[trial] + 0.9 * share
+                across = [start, start, end, end]
+                pair = (across, edges) if rows else (edges, across)
+                strip.fill(*pair, color=FAILURES[kind], linewidth=0)
+                filled[trial] = end
+    strip.set_facecolor("#f4f5f7")
+    strip.spines[:].set_visible(False)
+    strip.tick_params(length=0, labelsize=7, labelcolor=MUTED)
+    strip.tick_params(axis="y" if rows else "x", labelleft=False, labelbottom=False)
+    if rows:
+        strip.set(xlim=(0, 1), xticks=[])
+    else:
+        middle = [len(groups) - 0.55 - n for n in range(len(groups))]
+        strip.set(ylim=(0, len(groups)))
+        strip.set_yticks(middle, [plain(g, 14) for g in groups])
+        strip.yaxis.tick_right()
+    texts = [(f"■ {kind}", FAILURES[kind]) for kind in shares]
+    if not rows:
+        texts.insert(0, ("share of members:", MUTED))
+    notes: list[Artist] = [
+        TextArea(text, textprops={"color": color, "fontsize": 7})
+        for text, color in texts
+    ]
+    ax.add_artist(
+        AnchoredOffsetbox(
+            "lower left",
+            child=(VPacker if rows else HPacker)(children=notes, sep=5 - 3 * rows),
+            bbox_to_anchor=(1 - room, 1.0) if rows else (0.0, room),
+            bbox_transform=ax.transAxes,
+            frameon=False,
+            borderpad=0.2,
+            pad=0,
+        )
+    )
+
+
+# Captions and files.
+
+
+def caption(results: Results, trials: Collection[int] | None = None) -> str:
+    """Says what a figure's lines are over: seeds, statuses, band, device, versions.
+
+    Args:
+      results: what the study found.
+      trials: indices of the trials drawn; all when None.
+
+    Returns:
+      Plain text, a few sentences.
+    """
+    shown = range(len(results.trials)) if trials is None else trials
+    counts: Counter[str] = Counter()
+    for trial in shown:
+        counts.update(statistics.status_counts(results, trial))
+    total = len(shown) * results.study.num_seeds
+    seeds = results.study.num_seeds
+    if seeds >= 3:
+        first = f"Mean over {seeds} seeds with its 95 % Student-t interval"
+    elif seeds == 2:
+        first = "Mean over 2 seeds; fewer than 3 give no interval"
+    else:
+        first = "One seed, hence no interval"
+    ended = [f"{counts[s]} {s}" for s in (FINISHED, STOPPED) if counts[s]]
+    if counts[DIVERGED]:
+        ended.append(f"{counts[DIVERGED]} diverged (left out of means, crosses)")
+    if counts[UNFINISHED]:
+        ended.append(f"{counts[UNFINISHED]} unfinished (dashed if alone)")
+    absent = total - sum(counts[s] for s in (FINISHED, STOPPED, DIVERGED, UNFINISHED))
+    if absent:
+        ended.append(f"{absent} did not run")
+    members = "member" if total == 1 else "members"
+    text = f"{first}. Of {total} {members}: {', '.join(ended)}"
+    if counts["at_chance"]:
+        text += f"; {counts['at_chance']} ended at chance and count in the means"
+    main = {n: v for n, v in results.config["versions"].items() if n in MAIN_PACKAGES}
+    return f"{text}. {device(results)}; {versions(main)}."
+
+
+def device(results: Results) -> str:
+    """What the study ran on, such as "2 CPU devices"."""
+    devices = results.config["devices"]
+    count, kind = devices["count"], str(devices["kind"])
+    if kind.lower() == str(devices["platform"]).lower():
+        return f"{count} {kind.upper()} device{'' if count == 1 else 's'}"
+    return f"{count} x {kind}"
+
+
+def versions(packages: Mapping[str, str]) -> str:
+    """Packages with their versions, such as "nnlab 0.1.0, jax 0.10.2"."""
+    return ", ".join(f"{name} {version}" for name, version in packages.items())
+
+
+def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes a figure as PNG (150 dots an inch) and SVG; equal input, equal bytes.
+
+    Args:
+      figure: what to write.
+      path: file name without suffix; its folder is made.
+
+    Returns:
+      The paths of the PNG and of the SVG.
+    """
+    stem = pathlib.Path(path)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+            # A label in a script that the font lacks is drawn as boxes in the PNG.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            figure.savefig(
+                buffer,
+                format=suffix[1:],
+                dpi=150,
+                metadata=metadata,
+                facecolor="none" if suffix == ".svg" else "white",
+            )
+        figure.set_layout_engine("none")  # found once, kept for the second format
+        written.append(stem.with_name(stem.name + suffix))
+        write_atomic(written[-1], buffer.getvalue())
+    return written[0], written[1]

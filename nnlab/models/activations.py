@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activation functions by name: elementwise, so arrays of any shape."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+
+def lecun_tanh(x: jax.Array) -> jax.Array:
+    """Scaled hyperbolic tangent, 1.7159 tanh(2x/3), which maps 1 to 1 and -1 to -1.
+
+    Source: LeCun, Bottou, Orr and Mueller, "Efficient BackProp" (1998), section 4.4.
+    """
+    return 1.7159 * jnp.tanh(x * (2 / 3))
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """The input itself: a stack of nothing but linear layers is a deep linear one."""
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "lecun_tanh": lecun_tanh,
+    "identity": identity,
+}
+"""Name -> function; the names are those of `layers.ACTIVATIONS`, which needs no JAX."""

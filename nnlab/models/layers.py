@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers as plain values: what a stack may hold, its shapes and its costs. No JAX.
+
+A layer is a dict such as `{"layer": "dense", "units": 64}`; a bare name such as
+`"relu"` stands for `{"layer": "relu"}`. `FIELDS` lists every kind of layer with its
+fields and defaults; every layer also takes a `"name"`. A stack reads examples without
+their batch axis, images with the channels last, and ends in one logit for each class:
+the loss applies the softmax.
+"""
+
+import difflib
+import keyword
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+ACTIVATIONS = (
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "softplus",
+    "sigmoid",
+    "tanh",
+    "lecun_tanh",
+    "identity",
+)
+
+INITIALIZERS = (
+    "lecun_normal",
+    "lecun_uniform",
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "orthogonal",
+    "normal",
+    "uniform",
+    "zeros",
+)
+
+BIASES = ("all", "first", "none")
+
+Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a layer: its type, its default and the values it allows."""
+
+    type: type
+    default: Any = None
+    required: bool = False
+    minimum: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+    absent: str = ""
+    """What a field without a value means, where None is its default."""
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        if self.choices:
+            return " or ".join(map(repr, self.choices))
+        words = {int: "a whole number", float: "a number", bool: "True or False"}
+        text = words[self.type]
+        if self.minimum is not None:
+            text += f" of at least {self.minimum}"
+        if self.below is not None:
+            text += f" and below {self.below}"
+        return text
+
+
+def _positive(default: int | None = None, absent: str = "") -> Field:
+    required = default is None and not absent
+    return Field(int, default, required, minimum=1, absent=absent)
+
+
+FIELDS: dict[str, dict[str, Field]] = {
+    "flatten": {},
+    "dense": {"units": _positive(), "bias": Field(bool, True)},
+    "conv": {
+        "channels": _positive(),
+        "kernel": _positive(3),
+        "stride": _positive(1),
+        "padding": Field(str, "same", choices=("same", "valid")),
+        "bias": Field(bool, True),
+    },
+    "max_pool": {"window": _positive(2), "stride": _positive(absent="the window")},
+    "batch_norm": {},
+    "dropout": {
+        "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
+    },
+} | {name: {} for name in ACTIVATIONS}
+"""Layer -> field -> type, default and range: all that a stack may hold."""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of a checked stack.
+
+    Attributes:
+        name: Its name in the model, in columns of results and in messages: the given
+            name, or its kind and a running index of that kind, such as "dense_0".
+        layer: The layer with its name and all defaults filled in.
+        input_shape: Shape of one example that enters, without the batch axis.
+        output_shape: Shape of one example that leaves.
+        parameters: Number of trained values.
+        flops: Operations of the matrix products of one example's forward pass, a
+            multiply-add counted as 2; biases and elementwise layers count 0.
+    """
+
+    name: str
+    layer: dict[str, Any]
+    input_shape: Shape
+    output_shape: Shape
+    parameters: int
+    flops: int
+
+
+def mlp(
+    hidden: Sequence[int],
+    num_classes: int,
+    *,
+    activation: str = "relu",
+    batch_norm: bool = False,
+    dropout: bool = False,
+    bias: str = "all",
+) -> list[dict[str, Any]]:
+    """A fully connected network: flatten, hidden layers, one logit for each class.
+
+    Args:
+        hidden: Units of each hidden layer; empty for a linear classifier.
+        num_classes: Number of classes.
+        activation: One of `ACTIVATIONS`, after every hidden layer.
+        batch_norm: Whether to normalise before each activation.
+        dropout: Whether to drop after each activation, at the trial's dropout rate.
+        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+
+    Returns:
+        The layers, for `check` and for `stack.Stack`.
+
+    Raises:
+        ValueError: An unknown activation or bias.
+    """
+    choose("activation", activation, ACTIVATIONS)
+    layers: list[dict[str, Any]] = [{"layer": "flatten"}]
+    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
+    layers.append({"layer": "dense", "units": num_classes})
+    return _with_bias(layers, bias)
+
+
+def cnn(
+    channels: Sequence[int],
+    hidden: Sequence[int],
+    num_classes: int,
+    *,
+    activation: str = "relu",
+    kernel: int = 3,
+    pool: int = 2,
+    batch_norm: bool = False,
+    dropout: bool = False,
+    bias: str = "all",
+) -> list[dict[str, Any]]:
+    """A convolutional network: convolutions and pools, then a fully connected one.
+
+    The pool stands before the activation. For a monotone activation (all but gelu and
+    silu) that gives the same numbers as after it, and the activation then works on
+    `pool**2` times fewer values.
+
+    Args:
+        channels: Channels of each convolution (stride 1, padding "same").
+        hidden: Units of each hidden dense layer after the convolutions.
+        num_classes: Number of classes.
+        activation: One of `ACTIVATIONS`, after every convolution and hidden layer.
+        kernel: Height and width of the kernels, in pixels.
+        pool: Window and stride of the max-pools, in pixels; 1 leaves them out.
+        batch_norm: Whether to normalise after each convolution and hidden layer.
+        dropout: Whether to drop after each hidden dense layer's activation, at the
+            trial's dropout rate.
+        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+
+    Returns:
+        The layers, for `check` and for `stack.Stack`.
+
+    Raises:
+        ValueError: An unknown activation or bias.
+    """
+    choose("activation", activation, ACTIVATIONS)
+    layers: list[dict[str, Any]] = []
+    for count in channels:
+        layers.append({"layer": "conv", "channels": count, "kernel": kernel})
+        if batch_norm:
+            layers.append({"layer": "batch_norm"})
+        if pool != 1:
+            layers.append({"layer": "max_pool", "window": pool})
+        layers.append({"layer": activation})
+    layers.append({"layer": "flatten"})
+    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
+    layers.append({"layer": "dense", "units": num_classes})
+    return _with_bias(layers, bias)
+
+
+def _hidden_dense(
+    hidden: Sequence[int], activation: str, batch_norm: bool, dropout: bool
+) -> list[dict[str, Any]]:
+    layers: list[dict[str, Any]] = []
+    for units in hidden:
+        layers.append({"layer": "dense", "units": units})
+        if batch_norm:
+            layers.append({"layer": "batch_norm"})
+        layers.append({"layer": activation})
+        if dropout:
+            layers.append({"layer": "dropout"})
+    return layers
+
+
+def _with_bias(layers: list[dict[str, Any]], bias: str) -> list[dict[str, Any]]:
+    choose("bias", bias, BIASES)
+    biased = [layer for layer in layers if "bias" in FIELDS[layer["layer"]]]
+    for index, layer in enumerate(biased):
+        layer["bias"] = bias == "all" or (bias == "first" and index == 0)
+    return layers
+
+
+def check(
+    layers: Iterable[Layer], input_shape: Sequence[int], num_classes: int
+) -> tuple[LayerRow, ...]:
+    """Check a stack before anything is compiled, and infer its shapes and costs.
+
+    Args:
+        layers: The layers, first to last.
+        input_shape: Shape of one example, such as (28, 28, 1).
+        num_classes: Number of classes of the data set.
+
+    Returns:
+        A row for each layer.
+
+    Raises:
+        ValueError: A layer that cannot stand where it stands. The one line names it
+            (its position counts from 0), the shape it got and what it needs.
+    """
+    shape = tuple(int(size) for size in input_shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"input shape {shape} needs sizes of at least 1")
+    rows: list[LayerRow] = []
+    for position, layer in enumerate(normalise(layers)):
+        try:
+            output_shape, parameters, flops = _SHAPES[layer["layer"]](layer, shape)
+        except ValueError as error:
+            raise ValueError(f"layer {position} ({layer['name']}): {error}") from None
+        row = LayerRow(layer["name"], layer, shape, output_shape, parameters, flops)
+        rows.append(row)
+        shape = output_shape
+    if shape != (num_classes,):
+        _refuse_ending(rows, shape, num_classes)
+    return tuple(rows)
+
+
+def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
+    """Fill in names and defaults, and check each layer by itself.
+
+    Args:
+        layers: Layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
+
+    Returns:
+        The layers as dicts, each with its kind, its name and all its fields.
+
+    Raises:
+        ValueError: An unknown layer or field, a value out of range, a name used twice.
+    """
+    if isinstance(layers, str | Mapping):
+        raise ValueError(f"layers must be a list of layers, got {layers!r}")
+    normal: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    positions: dict[str, int] = {}
+    for position, layer in enumerate(layers):
+        fields = _as_dict(position, layer)
+        kind = fields["layer"]
+        index = counts.get(kind, 0)
+        counts[kind] = index + 1
+        name = fields.pop("name", f"{kind}_{index}")
+        where = f"layer {position} ({name})"
+        if not _is_name(name):
+            raise ValueError(
+                f"layer {position}: name {name!r} is not an identifier: use letters, "
+                "digits and underscores"
+            )
+        if name in positions:
+            raise ValueError(
+                f"{where}: the name is already that of layer {positions[name]}; give "
+                "one of them another"
+            )
+        positions[name] = position
+        normal.append({"layer": kind, "name": name, **_filled(where, kind, fields)})
+    if not normal:
+        raise ValueError("a stack needs at least one layer, got none")
+    return normal
+
+
+def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
+    """The normalised layers as nested tuples, which can be hashed; see `normalise`."""
+    return tuple(tuple(layer.items()) for layer in normalise(layers))
+
+
+def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
+    """Refuse a value that is not one of the allowed names.
+
+    Raises:
+        ValueError: Names the value, the nearest allowed name, and all of them.
+    """
+    if value not in (allowed := tuple(allowed)):
+        raise ValueError(f"unknown {what} {value!r}{_nearest(value, allowed)}")
+
+
+def _nearest(value: Any, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(value), allowed, n=1)
+    hint = f", did you mean {near[0]!r}?" if near else ";"
+    return f"{hint} allowed: {', '.join(allowed) or 'none'}"
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _as_dict(position: int, layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, str):
+        layer = {"layer": layer}
+    try:
+        fields = dict(layer)
+        kind = fields["layer"]
+    except (TypeError, ValueError, KeyError):
+        raise ValueError(
+            f"layer {position}: {layer!r} is not a layer; write it as "
+            '{"layer": "dense", "units": 64} or, without fields, as "relu"'
+        ) from None
+    if kind in ("softmax", "log_softmax"):
+        raise ValueError(
+            f"layer {position}: {kind!r} is not a layer: the loss applies it, so end "
+            "the stack with a dense layer of one unit for each class"
+        )
+    try:
+        choose("layer", kind, FIELDS)
+    except ValueError as error:
+        raise ValueError(f"layer {position}: {error}") from None
+    return fields
+
+
+def _filled(where: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    table = FIELDS[kind]
+    for name in given:
+        if name != "layer" and name not in table:
+            allowed = (*table, "name")
+            raise ValueError(
+                f"{where}: unknown field {name!r}{_nearest(name, allowed)}"
+            )
+    filled: dict[str, Any] = {}
+    for name, field in table.items():
+        value = given.get(name)
+        if value is None and field.required:
+            raise ValueError(f"{where}: needs {name!r}, {field.allowed}")
+        if value is None:
+            filled[name] = field.default
+        else:
+            filled[name] = _cast(where, name, field, value)
+    if kind == "max_pool" and filled["stride"] is None:
+        filled["stride"] = filled["window"]
+    return filled
+
+
+def _cast(where: str, name: str, field: Field, value: Any) -> Any:
+    kinds = {int: Integral, float: Real, bool: bool, str: str}
+    right_type = isinstance(value, kinds[field.type])
+    if isinstance(value, bool) and field.type is not bool:
+        right_type = False
+    in_range = right_type and (
+        (not field.choices or value in field.choices)
+        and (field.minimum is None or value >= field.minimum)
+        and (field.below is None or value < field.below)
+    )
+    if not in_range:
+        raise ValueError(f"{where}: {name} {value!r} must be {field.allowed}")
+    return field.type(value)
+
+
+def _flatten(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    return (math.prod(shape),), 0, 0
+
+
+def _dense(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    if len(shape) != 1:
+        raise ValueError(
+            f"got shape {shape}, needs a flat vector; put a flatten layer before it"
+        )
+    products = shape[0] * layer["units"]
+    biases = layer["units"] if layer["bias"] else 0
+    return (layer["units"],), products + biases, 2 * products
+
+
+def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    _need_image(shape)
+    kernel, channels = layer["kernel"], layer["channels"]
+    if layer["padding"] == "valid" and kernel > min(shape[:2]):
+        raise ValueError(
+            f"got shape {shape}, smaller than its kernel of {kernel}x{kernel}; use a "
+            'smaller kernel or padding "same"'
+        )
+    extra = kernel - 1 if layer["padding"] == "valid" else 0
+    height, width = (-(-(size - extra) // layer["stride"]) for size in shape[:2])
+    weights = kernel * kernel * shape[2] * channels
+    biases = channels if layer["bias"] else 0
+    return (height, width, channels), weights + biases, 2 * height * width * weights
+
+
+def _max_pool(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    _need_image(shape)
+    window = layer["window"]
+    if window > min(shape[:2]):
+        raise ValueError(
+            f"got shape {shape}, smaller than its window of {window}x{window}; use a "
+            "smaller window or fewer pools before it"
+        )
+    height, width = ((size - window) // layer["stride"] + 1 for size in shape[:2])
+    return (height, width, shape[2]), 0, 0
+
+
+def _batch_norm(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    return shape, 2 * shape[-1], 0
+
+
+def _elementwise(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+    return shape, 0, 0
+
+
+def _need_image(shape: Shape) -> None:
+    if len(shape) == 3:
+        return
+    if len(shape) == 1:
+        mend = "put it before the flatten and dense layers"
+    else:
+        mend = "give the examples a channel axis"
+    raise ValueError(f"got shape {shape}, needs (height, width, channels); {mend}")
+
+
+_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = {
+    "flatten": _flatten,
+    "dense": _dense,
+    "conv": _conv,
+    "max_pool": _max_pool,
+    "batch_norm": _batch_norm,
+} | {name: _elementwise for name in ("dropout", *ACTIVATIONS)}
+
+
+def _refuse_ending(rows: Sequence[LayerRow], shape: Shape, num_classes: int) -> None:
+    if len(shape) != 1:
+        raise ValueError(
+            f"layer {len(rows) - 1} ({rows[-1].name}): gives shape {shape}, the data "
+            f"set has {num_classes} classes; end with flatten and a dense layer of "
+            f"{num_classes} units"
+        )
+    last = len(rows) - 1
+    while last > 0 and rows[last].layer["layer"] not in ("dense", "flatten"):
+        last -= 1
+    raise ValueError(
+        f"layer {last} ({rows[last].name}): gives {shape[0]} outputs, the data set has "
+        f"{num_classes} classes; end with a dense layer of {num_classes} units"
+    )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The layer stack as a Flax Linen module, and the initialisation of any module.
+
+A user's own Linen module stands in for `Stack` if it has the same
+`__call__(self, x, train)`. It may read the trial's dropout rate as `Stack` does, from
+the variable `dropout_rate` of the read-only collection `hyperparameters`, which the
+caller of `apply` passes beside the parameters:
+`module.apply({**variables, "hyperparameters": {"dropout_rate": rate}}, x, train=True,
+rngs={"dropout": key}, mutable=["batch_stats"])`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from nnlab.models import convolution
+from nnlab.models import layers as layer_stack
+from nnlab.models.activations import ACTIVATIONS
+from nnlab.models.initializers import INITIALIZERS
+
+
+class Stack(nn.Module):
+    """Layers one after another, as `layers.check` accepts them.
+
+    Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
+    For evaluation it keeps running means and variances in "batch_stats", moved by a
+    tenth of the way (momentum 0.9) at each step; they belong to one member alone.
+
+    Attributes:
+        layers: The layers; kept in the hashable form of `layers.freeze`.
+        initializer: Of the kernels, one of `INITIALIZERS`; biases start at 0.
+        dtype: Type of the arithmetic; parameters stay float32.
+    """
+
+    layers: Sequence[layer_stack.Layer]
+    initializer: str = "lecun_normal"
+    dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        """Check and freeze the fields; Flax clones modules, so twice is as once."""
+        layer_stack.choose("initializer", self.initializer, INITIALIZERS)
+        self.layers = layer_stack.freeze(self.layers)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Compute the logits.
+
+        Args:
+            x: Scaled examples, float, (B, *input_shape).
+            train: Whether to drop and to normalise by this batch's own statistics.
+
+        Returns:
+            Logits, float32, (B, C).
+        """
+        trial_rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
+        kernel_init = INITIALIZERS[self.initializer]
+        for layer in layer_stack.normalise(self.layers):
+            kind, name = layer["layer"], layer["name"]
+            if kind == "flatten":
+                x = x.reshape(x.shape[0], -1)
+            elif kind == "dense":
+                x = nn.Dense(
+                    layer["units"],
+                    use_bias=layer["bias"],
+                    kernel_init=kernel_init,
+                    dtype=self.dtype,
+                    name=name,
+                )(x)
+            elif kind == "conv":
+                x = nn.Conv(
+                    layer["channels"],
+                    (layer["kernel"], layer["kernel"]),
+                    strides=layer["stride"],
+                    padding=layer["padding"].upper(),
+                    use_bias=layer["bias"],
+                    kernel_init=kernel_init,
+                    dtype=self.dtype,
+                    conv_general_dilated=convolution.conv_general_dilated,
+                    name=name,
+                )(x)
+            elif kind == "max_pool":
+                x = convolution.max_pool(x, layer["window"], layer["stride"])
+            elif kind == "batch_norm":
+                x = nn.BatchNorm(
+                    use_running_average=not train,
+                    momentum=0.9,
+                    dtype=self.dtype,
+                    name=name,
+                )(x)
+            elif kind == "dropout":
+                if train:
+                    rate = trial_rate if layer["rate"] is None else layer["rate"]
+                    x = dropout(self.make_rng("dropout"), x, rate)
+            else:
+                x = ACTIVATIONS[kind](x)
+        return x.astype(jnp.float32)
+
+
+def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
+    """Set a random share of the values to 0 and scale up the others.
+
+    Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
+
+    Args:
+        key: Random key.
+        x: Values of any shape.
+        rate: Probability that a value is dropped, in [0, 1); may be traced.
+
+    Returns:
+        The values kept, divided by `1 - rate`; shape and type of `x`.
+    """
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)
+
+
+def init_variables(
+    module: nn.Module,
+    key: jax.Array,
+    sample_input: jax.Array,
+    init_scale: jax.Array | float,
+) -> dict[str, Any]:
+    """Initialise a module, and scale its kernels.
+
+    Args:
+        module: A `Stack`, or any Linen module with `__call__(self, x, train)`.
+        key: The member's key for its initialisation.
+        sample_input: Array of the shape and type of a batch, (B, *input_shape).
+        init_scale: Factor on every parameter that is named "kernel"; may be traced.
+
+    Returns:
+        The module's variables: "params" and, with batch norm, "batch_stats".
+    """
+    variables = dict(module.init({"params": key}, sample_input, train=False))
+
+    def scaled(path: tuple[Any, ...], value: jax.Array) -> jax.Array:
+        is_kernel = getattr(path[-1], "key", None) == "kernel"
+        return value * init_scale if is_kernel else value
+
+    variables["params"] = jax.tree_util.tree_map_with_path(
+        scaled, variables.get("params", {})
+    )
+    return variables

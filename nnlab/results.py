@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tidy tables of a workdir, with their provenance; no JAX.
+
+``config.json`` says what ran, ``curves.parquet`` holds a row for each (trial, seed,
+evaluation), ``members.csv`` a row for each member, ``timings.csv`` all that a clock
+measured. `statistics.summarize` makes ``summary.csv`` of them.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import pathlib
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from nnlab.study import Study, Trial
+
+FINISHED, STOPPED, DIVERGED, UNFINISHED = STATUSES = (
+    "finished",
+    "stopped",
+    "diverged",
+    "unfinished",
+)
+CURVES: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "step": pa.int64(),
+    "epoch": pa.float64(),
+    "examples": pa.int64(),
+    "batch_loss": pa.float64(),
+    **{
+        f"{split}_{metric}": pa.float64()
+        for split in ("train", "validation", "test")
+        for metric in ("loss", "accuracy")
+    },
+}
+MEMBERS: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "status": pa.string(),
+    "at_chance": pa.bool_(),
+    "steps": pa.int64(),
+    "best_step": pa.int64(),
+    "diverged_step": pa.int64(),
+    "diverged_layer": pa.string(),
+}
+TIMINGS: dict[str, pa.DataType] = {
+    "cohort": pa.int32(),
+    "segment": pa.int32(),
+    "step": pa.int64(),
+    "members": pa.int32(),
+    "compile_seconds": pa.float64(),
+    "train_seconds": pa.float64(),
+    "evaluation_seconds": pa.float64(),
+    "examples_per_second": pa.float64(),
+    "inferences_per_second": pa.float64(),
+    "peak_bytes": pa.int64(),
+}
+TABLES = ("curves.parquet", "members.csv", "summary.csv")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One metric of one trial along training.
+
+    Attributes:
+      steps: updates done at each evaluation, int64 (E,).
+      epochs: the same in passes over the training examples, float64 (E,).
+      examples: the same in examples, int64 (E,).
+      values: float64 (S, E); NaN from where a member ended.
+    """
+
+    steps: np.ndarray
+    epochs: np.ndarray
+    examples: np.ndarray
+    values: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    Attributes:
+      workdir: the folder that holds it.
+      config: the contents of ``config.json``: study, trials, cohorts, datasets,
+        versions, devices, status.
+      study: the study that ran.
+      curves, members, timings: the tables.
+    """
+
+    workdir: pathlib.Path
+    config: Mapping[str, Any]
+    study: Study
+    curves: pa.Table
+    members: pa.Table
+    timings: pa.Table
+
+    @functools.cached_property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials of the study, run or not, in order of index."""
+        return self.study.trials()
+
+    @functools.cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the measured columns of the curves."""
+        keys = ("trial", "seed", "step", "epoch", "examples")
+        return tuple(c for c in self.curves.column_names if c not in keys)
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {c: _numpy(self.curves[c]) for c in self.curves.column_names}
+
+    @functools.cached_property
+    def _member_columns(self) -> dict[str, np.ndarray]:
+        return {c: _numpy(self.members[c]) for c in self.members.column_names}
+
+    def curve(self, trial: int, metric: str) -> Curve:
+        """One metric of one trial (by index), NaN where a member has no row.
+
+        Raises:
+          ValueError: no such column.
+        """
+        columns = self._columns
+        if metric not in self.metrics:
+            names = ", ".join(self.metrics)
+            raise ValueError(f"no metric {metric!r} in the curves; they have {names}")
+        rows = np.flatnonzero(columns["trial"] == trial)
+        steps, first = np.unique(columns["step"][rows], return_index=True)
+        values = np.full((self.study.num_seeds, len(steps)), np.nan)
+        at = np.searchsorted(steps, columns["step"][rows])
+        values[columns["seed"][rows], at] = columns[metric][rows]
+        return Curve(
+            steps,
+            columns["epoch"][rows][first],
+            columns["examples"][rows][first],
+            values,
+        )
+
+    def member(self, trial: int, column: str) -> np.ndarray:
+        """One column of the members table for one trial, (S,), in order of seed.
+
+        Raises:
+          KeyError: the trial did not run (no rows), or no such column.
+        """
+        columns = self._member_columns
+        rows = np.flatnonzero(columns["trial"] == trial)
+        if not len(rows):
+            raise KeyError(f"trial {trial} has not run")
+        order = np.argsort(columns["seed"][rows], kind="stable")
+        return columns[column][rows][order]
+
+    def has_run(self, trial: int) -> bool:
+        """Whether the members table has rows of this trial."""
+        return bool(np.any(self._member_columns["trial"] == trial))
+
+    def cohort(self, trial: int) -> Mapping[str, Any]:
+        """The record of the trial's cohort in ``config.json``."""
+        return next(c for c in self.config["cohorts"] if trial in c["trials"])
+
+    def dataset(self, trial: int) -> Mapping[str, Any]:
+        """The record of the trial's data set (sizes, chance, class names, digest)."""
+        return self.config["datasets"][self.trials[trial].hyperparameters.dataset]
+
+
+def _numpy(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False)
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, pa.DataType] = types.MappingProxyType({}),
+) -> pa.Table:
+    """A table of dict rows; a row that lacks a column has a null there.
+
+    Args:
+      rows: one mapping for each row.
+      columns: name and type of the columns that are always there, in order; others
+        follow in the order in which rows bring them, their types inferred.
+    """
+    names = dict.fromkeys(columns)
+    for row in rows:
+        names |= dict.fromkeys(row)
+    return pa.table(
+        {n: pa.array([r.get(n) for r in rows], columns.get(n)) for n in names}
+    )
+
+
+def write_atomic(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file whole or not at all (temporary file, then rename)."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encode(name: str, content: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    if name.endswith(".parquet"):
+        pyarrow.parquet.write_table(content, buffer, compression="zstd")
+    else:
+        pyarrow.csv.write_csv(content, buffer)
+    return buffer.getvalue()
+
+
+def write(
+    workdir: pathlib.Path, config: Mapping[str, Any], tables: Mapping[str, pa.Table]
+) -> None:
+    """Writes the tables and then ``config.json`` with a manifest of their digests.
+
+    ``timings.csv`` stays out of the manifest, so that ``config.json`` does not depend
+    on the clock.
+
+    Args:
+      workdir: the folder; made if missing.
+      config: plain values.
+      tables: ``{file name: table}`` for the names in `TABLES`, and "timings.csv".
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    manifest = {}
+    for name, content in tables.items():
+        encoded = _encode(name, content)
+        write_atomic(workdir / name, encoded)
+        if name in TABLES:
+            manifest[name] = hashlib.sha256(encoded).hexdigest()
+    text = json.dumps({**config, "manifest": manifest}, indent=1, allow_nan=False)
+    write_atomic(workdir / "config.json", (text + "\n").encode())
+
+
+def load(workdir: str | os.PathLike[str]) -> Results:
+    """Reads a workdir's results.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      ValueError: a table that is missing, damaged or not the one that was written.
+    """
+    folder = pathlib.Path(workdir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {str(folder)!r}")
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(folder)!r} holds no results (no config.json)")
+    try:
+        config = json.loads(path.read_bytes())
+        study = Study.from_dict(config["study"])
+        manifest = config["manifest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+    for name in TABLES:
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            raise ValueError(f"{str(folder / name)!r} is missing") from None
+        if found != manifest.get(name):
+            raise ValueError(
+                f"{str(folder / name)!r} is not the table that the run wrote: its "
+                "digest differs from config.json's manifest"
+            )
+    return Results(
+        workdir=folder,
+        config=config,
+        study=study,
+        curves=pyarrow.parquet.read_table(folder / "curves.parquet"),
+        members=_read_csv(folder / "members.csv", MEMBERS),
+        timings=_read_csv(folder / "timings.csv", TIMINGS),
+    )
+
+
+def _read_csv(path: pathlib.Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
+    options = pyarrow.csv.ConvertOptions(column_types=columns, strings_can_be_null=True)
+    try:
+        return pyarrow.csv.read_csv(path, convert_options=options)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network being trained, as pure functions: no member axis anywhere.
+
+`population` lifts these to many members. A `Recipe` is what the compiler sees; the
+traced hyperparameters are arguments, so that members differ in them at no cost.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nnlab import metrics
+from nnlab.models.stack import init_variables
+
+Traced = Mapping[str, jax.Array]
+"""The traced hyperparameters: learning_rate, momentum, weight_decay, init_scale and
+dropout_rate, float32 scalars."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The static part of a member.
+
+    Attributes:
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C).
+      layers: names of the parameters' top level, in the order of the network.
+      optimizer: makes an optax transformation from the keywords learning_rate,
+        momentum and weight_decay (traced scalars).
+      schedule: factor on the learning rate, from the step (int32 scalar).
+      input_shape: shape of an example.
+      input_scale: factor that turns stored inputs into the network's.
+    """
+
+    module: nn.Module
+    layers: tuple[str, ...]
+    optimizer: Callable[..., optax.GradientTransformation]
+    schedule: Callable[[jax.Array], jax.Array]
+    input_shape: tuple[int, ...]
+    input_scale: float
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes in training; arrays only.
+
+    Attributes:
+      params, batch_stats, opt_state: trees of arrays.
+      step: updates done, int32 (). A diverged member's stays at the step that failed.
+      alive: False from the first non-finite loss or gradient on, bool ().
+      loss_sum: sum of the batch losses since the last evaluation, float32 ().
+      norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
+      last_norms: the last finite gradient norms, float32 (layers,); -1 before the
+        first.
+    """
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    step: jax.Array
+    alive: jax.Array
+    loss_sum: jax.Array
+    norm_sum: jax.Array
+    last_norms: jax.Array
+
+
+def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
+    """The random key of one stream ("init", "dropout") of one seed.
+
+    Keys are derived by meaning, never by position, so that a member's draws do not
+    depend on which others train beside it.
+    """
+    key = jax.random.fold_in(jax.random.key(root_seed), seed)
+    return jax.random.fold_in(key, zlib.crc32(stream.encode()))
+
+
+def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order of the training examples in one epoch of one seed, int32 (size,).
+
+    Made on the host: ``jax.random.permutation`` is slow on CPU. The same in every
+    trial, so trials are compared in pairs.
+    """
+    stream = zlib.crc32(b"order")
+    generator = np.random.default_rng([root_seed, seed, stream, epoch])
+    return generator.permutation(size).astype(np.int32)
+
+
+def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
+    """A member before its first step.
+
+    Args:
+      recipe: the static part.
+      traced: the traced hyperparameters.
+      key: of the seed's "init" stream.
+    """
+    sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
+    variables = init_variables(recipe.module, key, sample, traced["init_scale"])
+    zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
+    return TrainState(
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=_optimizer(recipe, traced, jnp.int32(0)).init(variables["params"]),
+        step=jnp.int32(0),
+        alive=jnp.bool_(True),
+        loss_sum=jnp.float32(0.0),
+        norm_sum=zeros,
+        last_norms=zeros - 1.0,
+    )
+
+
+def train_step(
+    recipe: Recipe,
+    state: TrainState,
+    traced: Traced,
+    key: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+    *,
+    sample: jax.Array,
+    check: jax.Array,
+) -> TrainState:
+    """One update.
+
+    Args:
+      recipe: the static part.
+      state: the member.
+      traced: the traced hyperparameters.
+      key: of the seed's "dropout" stream, with the step folded in.
+      inputs: stored inputs, uint8 or float32 (B, values of an example).
+      labels: int32 (B,).
+      sample: bool (); whether this step's gradient norms enter `norm_sum`.
+      check: bool (); whether a non-finite loss or gradient freezes the member before
+        the update. Without it the numbers spread, and `population` goes back.
+
+    Returns:
+      The state after the update, or as it was if the member is or becomes frozen.
+    """
+
+    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+        logits, updated = recipe.module.apply(
+            {
+                "params": params,
+                "batch_stats": state.batch_stats,
+                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+            },
+            _scaled(recipe, inputs),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = jnp.mean(metrics.cross_entropy(logits, labels))
+        return loss, updated.get("batch_stats", {})
+
+    (loss, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.params
+    )
+    # Norms read every gradient once more, a tenth to a fifth of a small step's time:
+    # they are taken on sampled and on checked steps only. The branch stays a branch
+    # under vmap because its condition is the same for all members.
+    norms = jax.lax.cond(
+        sample | check,
+        lambda g: metrics.gradient_norms(g, recipe.layers),
+        lambda g: jnp.zeros((len(recipe.layers),), jnp.float32),
+        gradients,
+    )
+    finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(norms))
+    go = state.alive & (finite | ~check)
+    updates, opt_state = _optimizer(recipe, traced, state.step).update(
+        gradients, state.opt_state, state.params
+    )
+    updated = TrainState(
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        step=state.step + 1,
+        alive=go,
+        loss_sum=state.loss_sum + loss,
+        norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
+        last_norms=jnp.where(sample | check, norms, state.last_norms),
+    )
+    frozen = state.replace(alive=go)
+    return jax.tree.map(lambda new, old: jnp.where(go, new, old), updated, frozen)
+
+
+def evaluate(
+    recipe: Recipe,
+    state: TrainState,
+    inputs: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+) -> dict[str, jax.Array]:
+    """Sums of the metrics over a batch, with the running statistics of batch norm.
+
+    Args:
+      recipe: the static part.
+      state: the member.
+      inputs: stored inputs (B, values of an example).
+      labels: int32 (B,).
+      mask: bool (B,), False for padding.
+
+    Returns:
+      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`.
+    """
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    logits = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
+    return metrics.classification_sums(logits, labels, mask)
+
+
+def _scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
+    floats = inputs.astype(jnp.float32) * recipe.input_scale
+    return floats.reshape(inputs.shape[0], *recipe.input_shape)
+
+
+def _optimizer(
+    recipe: Recipe, traced: Traced, step: jax.Array
+) -> optax.GradientTransformation:
+    return recipe.optimizer(
+        learning_rate=traced["learning_rate"] * recipe.schedule(step),
+        momentum=traced["momentum"],
+        weight_decay=traced["weight_decay"],
+    )

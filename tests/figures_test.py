@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is drawn is what was measured, in order, legible, and always the same."""
+
+import itertools
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from nnlab import figures, statistics
+from nnlab.study import Hyperparameters
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu")
+TWO_PATHS = [
+    {"model.activation": a, "optimizer.learning_rate": r}
+    for a in ACTIVATIONS[:3]
+    for r in (0.01, 0.1, 1.0)
+]
+
+
+@pytest.fixture
+def ax():
+    with matplotlib.rc_context(figures.STYLE):
+        yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
+
+
+def _solid(ax):
+    """The mean curves: lines of full width."""
+    return [line for line in ax.lines if line.get_linewidth() == 1.7]
+
+
+def _crosses(ax):
+    return [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "x"]
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=12),
+    st.floats(0.001, 0.2),
+)
+def test_spread_keeps_apart_in_order_and_in_bounds(places, gap):
+    moved = figures.spread(places, gap, 0.0, 1.0)
+    fits = min(gap, 1 / max(len(places) - 1, 1))
+    order = np.argsort(places, kind="stable")
+    assert np.all(np.diff(moved[order]) >= fits - 1e-9)
+    assert np.all((moved >= -1e-9) & (moved <= 1 + 1e-9))
+
+
+def test_spread_moves_no_more_than_needed():
+    free = figures.spread([0.1, 0.5, 0.9], 0.1, 0.0, 1.0)
+    np.testing.assert_allclose(free, [0.1, 0.5, 0.9])
+    # Three labels at one place: the middle one stays, the others give way equally.
+    np.testing.assert_allclose(
+        figures.spread([0.5, 0.5, 0.5, 0.9], 0.1, 0.0, 1.0), [0.4, 0.5, 0.6, 0.9]
+    )
+
+
+def test_mean_is_over_finished_and_stopped_members(ax):
+    results = synthetic.results(
+        num_trials=2, diverged={(0, 1): 4, (0, 6): 2}, stopped={(1, 3): 5}
+    )
+    figures.learning_curves(ax, results, "train_loss")
+    for trial, line in enumerate(_solid(ax)):
+        curve = statistics.carried_forward(results, trial, "train_loss")
+        kept = curve.values[statistics.alive(results, trial)]
+        assert len(kept) == (6, 8)[trial]
+        np.testing.assert_allclose(line.get_ydata(), kept.mean(axis=0))
+        np.testing.assert_allclose(line.get_xdata(), curve.epochs)
+
+
+@pytest.mark.parametrize(("num_seeds", "bands"), [(2, 0), (3, 4)])
+def test_no_band_below_three_seeds(ax, num_seeds, bands):
+    results = synthetic.results(num_seeds=num_seeds)
+    figures.learning_curves(ax, results, "validation_accuracy")
+    assert len(ax.collections) == bands
+
+
+@pytest.mark.parametrize(("num_seeds", "thin"), [(1, 0), (5, 20), (6, 0)])
+def test_single_seeds_are_drawn_where_there_are_few(ax, num_seeds, thin):
+    results = synthetic.results(num_seeds=num_seeds)
+    figures.learning_curves(ax, results, "validation_accuracy")
+    assert sum(line.get_linewidth() == 0.6 for line in ax.lines) == thin
+
+
+def test_diverged_members_end_in_a_cross_at_their_last_finite_value(ax):
+    results = synthetic.results(diverged={(1, 2): 4, (3, 0): 0})
+    figures.learning_curves(ax, results, "train_loss")
+    value = results.curve(1, "train_loss").values[2, 3]
+    (never, last) = sorted(_crosses(ax), key=lambda point: point[0])
+    np.testing.assert_allclose(last, [4.0, value])
+    np.testing.assert_allclose(never, [0.0, ax.get_ylim()[0]])
+
+
+def test_a_diverged_members_huge_loss_does_not_set_the_limits(ax):
+    values = np.full((2, 4, 6), 0.5)
+    values[1, 0, 3] = 1e30
+    results = synthetic.results({"train_loss": values}, diverged={(1, 0): 4})
+    figures.learning_curves(ax, results, "train_loss")
+    assert ax.get_ylim()[1] < 1
+    (cross,) = _crosses(ax)
+    assert cross[1] == pytest.approx(ax.get_ylim()[1])
+
+
+def test_a_huge_loss_at_chance_does_not_set_the_limits(ax):
+    values = np.full((2, 4, 6), 0.5)
+    values[1] = 1e9
+    lost = [(1, s) for s in range(4)]
+    given = {"grad_norm_dense_0": values, "test_accuracy": np.full((2, 4, 6), 0.9)}
+    results = synthetic.results(given, at_chance=lost)
+    figures.learning_curves(ax, results, "grad_norm_dense_0")
+    assert ax.get_ylim()[1] < 1
+    other = ax.figure.add_subplot()
+    figures.learning_curves(other, results, "test_accuracy")
+    assert other.get_ylim()[0] < synthetic.CHANCE  # in accuracy all are in view
+
+
+@pytest.mark.parametrize("rates", [(0.01, 0.1, 1.0), (1.0, 0.01, 0.1)])
+def test_colors_are_ordered_with_the_swept_value_and_legible(rates):
+    results = synthetic.results(sweep=[{"optimizer.learning_rate": r} for r in rates])
+    luminance = []
+    for _, color in sorted(zip(rates, figures.colors(results))):
+        channels = np.array(to_rgb(color))
+        linear = np.where(
+            channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92
+        )
+        luminance.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    assert luminance == sorted(luminance)
+    assert 1.05 / (max(luminance) + 0.05) >= 1.9  # contrast to white, as WCAG has it
+
+
+@pytest.mark.parametrize("num_trials", [1, 2, 7, 12])
+def test_labels_do_not_overlap(ax, num_trials):
+    values = np.full((num_trials, 3, 4), 0.8)
+    results = synthetic.results(values, num_trials=num_trials)
+    figures.learning_curves(ax, results, "test_accuracy")
+    ax.figure.draw_without_rendering()
+    labels = [t for t in ax.texts if t.get_position()[0] == 1.035 and t.get_text()]
+    assert len(labels) == (num_trials if num_trials > 1 else 0)
+    boxes = sorted((t.get_window_extent() for t in labels), key=lambda b: b.y0)
+    assert all(low.y1 <= high.y0 + 0.5 for low, high in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("num_trials", [13, 32])
+def test_many_trials_get_a_color_bar(ax, num_trials):
+    results = synthetic.results(num_trials=num_trials, num_seeds=3, num_evaluations=3)
+    figures.learning_curves(ax, results, "train_loss")
+    assert len(_solid(ax)) == num_trials
+    assert len(ax.figure.axes) == 2
+
+
+@pytest.mark.parametrize(("spread", "scale"), [(1.1, "linear"), (100.0, "log")])
+def test_loss_is_on_a_log_axis_where_that_helps(ax, spread, scale):
+    values = np.geomspace(spread, 1.0, 5) * np.ones((2, 3, 1))
+    results = synthetic.results({"train_loss": values})
+    figures.learning_curves(ax, results, "train_loss")
+    assert ax.get_yscale() == scale
+
+
+def test_an_accuracy_of_one_is_in_view_on_the_error_scale(ax):
+    results = synthetic.results(np.full((2, 4, 3), 1.0))
+    figures.learning_curves(ax, results, "validation_accuracy")
+    bottom, top = ax.get_ylim()
+    assert all(bottom < y < top for y in _solid(ax)[0].get_ydata())
+    ax.figure.draw_without_rendering()
+    assert "100 %" in [t.get_text() for t in ax.get_yticklabels()]
+
+
+def test_panels_share_limits_and_colors(ax):
+    results = synthetic.results(sweep=TWO_PATHS)
+    figures.learning_curves(ax, results, "train_loss", trials=(0, 1, 2))
+    other = ax.figure.add_subplot()
+    figures.learning_curves(other, results, "train_loss", trials=(3, 4, 5))
+    assert ax.get_ylim() == other.get_ylim()
+    first, second = ([line.get_color() for line in _solid(a)] for a in (ax, other))
+    assert first == second
+
+
+def test_unfinished_members_are_drawn_dashed_if_a_trial_has_no_others(ax):
+    lost = {(1, s): 5 for s in range(8)}
+    results = synthetic.results(num_trials=3, unfinished=lost, never_ran=[2])
+    figures.learning_curves(ax, results, "train_loss")
+    assert [line.get_linestyle() for line in _solid(ax)] == ["-", "--"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "scale", "groups"),
+    [
+        ([{"optimizer.learning_rate": r} for r in (1e-3, 1e-2, 0.1)], "log", 1),
+        ([{"optimizer.momentum": m} for m in (0.0, 0.3, 0.6, 0.9)], "linear", 1),
+        ([{"model.hidden": [h]} for h in (16, 64, 256)], "log", 1),
+        ([{"model.activation": a} for a in ACTIVATIONS], "categories", 1),
+        (TWO_PATHS, "log", 3),
+        (
+            [
+                {"optimizer.learning_rate": 0.1 * i, "optimizer.momentum": 0.1 * i}
+                for i in range(1, 9)
+            ],
+            "categories",
+            1,
+        ),
+    ],
+)
+def test_the_axis_is_chosen_by_what_was_swept(sweep, scale, groups):
+    found = figures.sweep_of(synthetic.results(sweep=sweep, num_evaluations=1))
+    assert (found.scale, len(set(found.groups))) == (scale, groups)
+
+
+def test_all_training_examples_take_their_number_as_place():
+    sweep = [{"train_size": n} for n in (0, 100, 300)]
+    base = Hyperparameters(batch_size=10)
+    found = figures.sweep_of(synthetic.results(sweep=sweep, base=base))
+    assert found.values == (synthetic.EXAMPLES["train"], 100, 300)
+
+
+def test_final_metric_draws_means_seeds_and_shares(ax):
+    results = synthetic.results(
+        diverged={(3, s): 1 for s in range(2)}, at_chance=[(3, 4), (2, 0)]
+    )
+    figures.final_metric(ax, results, "test_accuracy")
+    means = [line.get_xydata()[0] for line in ax.lines if line.get_markersize() == 5.5]
+    for trial, (rate, mean) in enumerate(means):
+        values = results.curve(trial, "test_accuracy").values[:, -1]
+        assert rate == results.trials[trial].hyperparameters.optimizer.learning_rate
+        assert mean == pytest.approx(np.nanmean(values))
+    clouds = [c for c in ax.collections if isinstance(c, PathCollection)]
+    assert [len(cloud.get_offsets()) for cloud in clouds] == [8, 8, 8, 6]
+    (strip,) = ax.child_axes
+    heights = [np.ptp(p.get_xy()[:, 1]) / 0.9 for p in strip.patches]
+    np.testing.assert_allclose(sorted(heights), [1 / 8, 1 / 8, 2 / 8])
+
+
+def test_steps_to_target_has_no_median_where_most_seeds_miss_it(ax):
+    values = np.full((2, 4, 5), 0.5)
+    values[0, :, 2:] = values[1, 0, 3:] = 0.95
+    results = synthetic.results(values)
+    figures.steps_to_target(ax, results, 0.9)
+    medians = [line.get_ydata()[0] for line in ax.lines if line.get_markersize() == 5.5]
+    assert medians == [3.0]
+    (strip,) = ax.child_axes
+    (bar,) = strip.patches
+    assert np.ptp(bar.get_xy()[:, 1]) / 0.9 == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_trials": 1, "num_seeds": 1, "num_evaluations": 1},
+        {"num_trials": 32, "num_seeds": 2, "num_evaluations": 2},
+        {"sweep": TWO_PATHS, "at_chance": [(8, 0)], "diverged": {(2, 1): 3}},
+        {"sweep": [{"model.activation": a} for a in ACTIVATIONS]},
+        {"diverged": {(t, s): s % 3 for t in range(4) for s in range(8)}},
+        {"num_trials": 2, "never_ran": [1]},
+    ],
+)
+def test_every_shape_of_study_can_be_drawn(ax, options):
+    results = synthetic.results(**options)
+    assert figures.learning_curves(ax, results, "validation_accuracy") is ax
+    for draw in (figures.final_metric, figures.steps_to_target):
+        panel = Figure(layout="constrained").add_subplot()
+        what = "test_accuracy" if draw is figures.final_metric else 0.5
+        assert draw(panel, results, what) is panel
+        panel.figure.draw_without_rendering()
+    ax.figure.draw_without_rendering()
+
+
+def test_caption_counts_members_by_status():
+    text = figures.caption(
+        synthetic.results(
+            diverged={(0, 0): 2},
+            stopped={(1, 0): 3},
+            unfinished={(2, 0): 3},
+            never_ran=[3],
+            at_chance=[(2, 1)],
+        )
+    )
+    for part in (
+        "Mean over 8 seeds with its 95 % Student-t interval",
+        "Of 32 members: 21 finished, 1 stopped, 1 diverged",
+        "1 unfinished",
+        "8 did not run",
+        "1 ended at chance",
+        "2 CPU devices",
+        "jax 0.10.2",
+    ):
+        assert part in text
+    assert "no interval" in figures.caption(synthetic.results(num_seeds=2))
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    files = []
+    for name in ("a", "b"):
+        with matplotlib.rc_context(figures.STYLE):
+            figure = Figure(layout="constrained")
+            results = synthetic.results(diverged={(0, 1): 3})
+            figures.learning_curves(figure.add_subplot(), results, "train_loss")
+        files.append([p.read_bytes() for p in figures.save(figure, tmp_path / name)])
+    assert files[0] == files[1]
+
+
+def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
+    sweep = [{"label": "<script> $x^ & \x07"}, {"label": "日本", "batch_size": 8}]
+    figures.learning_curves(ax, synthetic.results(sweep=sweep), "train_loss")
+    _, path = figures.save(ax.figure, tmp_path / "figure")
+    svg = path.read_text(encoding="utf-8")
+    assert re.search(r"<text[^>]*>&lt;script&gt; \$x\^ &amp;", svg)
+    assert "<script" not in svg
+    assert "日本" in svg
+
+
+def test_an_unknown_metric_is_refused(ax):
+    with pytest.raises(ValueError, match="no metric 'accuracy'"):
+        figures.learning_curves(ax, synthetic.results(), "accuracy")

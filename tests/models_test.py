@@ -1,0 +1,574 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers, their shapes and messages, the stack, and the fast convolution."""
+
+import functools
+import math
+import subprocess
+import sys
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from nnlab.models import convolution, layers, stack
+from nnlab.models.activations import ACTIVATIONS
+from nnlab.models.initializers import INITIALIZERS
+
+IMAGE = (28, 28, 1)
+
+
+# Whole functions are compiled, and random values come from NumPy: JAX compiles each
+# single operation anew for each shape, 50 ms a piece.
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def init(module, *input_shape, scale=1.0):
+    x = np.zeros((2, *input_shape), np.float32)
+    compiled = jax.jit(stack.init_variables, static_argnums=0)
+    return compiled(module, jax.random.key(0), x, scale)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def evaluate(module, variables, x):
+    return module.apply(variables, x, train=False)
+
+
+def distance(a, b):
+    """Norm of the difference, relative to the norm of `b`."""
+    return np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b)
+
+
+# Layers without JAX
+
+
+def test_layers_need_no_jax():
+    code = "import sys, nnlab.models.layers; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_names_are_those_of_the_functions():
+    assert tuple(ACTIVATIONS) == layers.ACTIVATIONS
+    assert tuple(INITIALIZERS) == layers.INITIALIZERS
+
+
+@pytest.mark.parametrize(
+    ("hidden", "bias", "parameters"),
+    [
+        ([64], "first", 785 * 64 + 64 * 10),
+        ([64], "none", 784 * 64 + 64 * 10),
+        ([64], "all", 785 * 64 + 65 * 10),
+        ([60, 60], "first", 51_300),
+        ([], "all", 7_850),
+    ],
+)
+def test_mlp_parameters(hidden, bias, parameters):
+    rows = layers.check(layers.mlp(hidden, 10, bias=bias), IMAGE, 10)
+    assert sum(row.parameters for row in rows) == parameters
+
+
+def test_cnn_shapes_and_operations():
+    rows = layers.check(layers.cnn([32, 64], [128], 10), IMAGE, 10)
+    assert [row.output_shape for row in rows if row.parameters] == [
+        (28, 28, 32),
+        (14, 14, 64),
+        (128,),
+        (10,),
+    ]
+    assert [row.flops for row in rows if row.parameters] == [
+        2 * 784 * 9 * 32,
+        2 * 196 * 9 * 32 * 64,
+        2 * 3136 * 128,
+        2 * 1280,
+    ]
+
+
+def test_helpers_place_batch_norm_dropout_and_pool():
+    kinds = [
+        layer["layer"]
+        for layer in layers.cnn([4], [8], 3, batch_norm=True, dropout=True)
+    ]
+    conv = ["conv", "batch_norm", "max_pool", "relu", "flatten"]
+    assert kinds == [*conv, "dense", "batch_norm", "relu", "dropout", "dense"]
+    assert "max_pool" not in str(layers.cnn([4], [8], 3, pool=1))
+
+
+def test_names_count_each_kind():
+    rows = layers.check(
+        [
+            "flatten",
+            {"layer": "dense", "units": 4, "name": "head"},
+            "relu",
+            {"layer": "dense", "units": 3},
+        ],
+        (5,),
+        3,
+    )
+    assert [row.name for row in rows] == ["flatten_0", "head", "relu_0", "dense_1"]
+
+
+DENSE = {"layer": "dense", "units": 10}
+
+MISTAKES = {
+    "no flatten": (
+        ["relu", "relu", DENSE],
+        r"layer 2 \(dense_0\): got shape \(28, 28, 1\), needs a flat vector; put a "
+        "flatten layer before it",
+    ),
+    "wrong number of classes": (
+        ["flatten", {**DENSE, "units": 12}, "relu"],
+        r"layer 1 \(dense_0\): gives 12 outputs, the data set has 10 classes",
+    ),
+    "image at the end": (["relu"], "gives shape .28, 28, 1., the data set has 10"),
+    "conv after flatten": (
+        ["flatten", {"layer": "conv", "channels": 2}],
+        r"layer 1 \(conv_0\): got shape \(784,\), needs \(height, width, channels\)",
+    ),
+    "pool too large": ([{"layer": "max_pool", "window": 29}], "window of 29x29"),
+    "kernel too large": (
+        [{"layer": "conv", "channels": 2, "kernel": 29, "padding": "valid"}],
+        "kernel of 29x29",
+    ),
+    "softmax": (["flatten", DENSE, "softmax"], "layer 2: 'softmax' .* loss applies"),
+    "misspelt layer": (["flaten"], "'flaten', did you mean 'flatten'. allowed: flat"),
+    "misspelt field": (
+        [{"layer": "dense", "unit": 3}],
+        r"layer 0 \(dense_0\): unknown field 'unit', did you mean 'units'",
+    ),
+    "missing field": (["dense"], "needs 'units', a whole number of at least 1"),
+    "size 0": ([{**DENSE, "units": 0}], "units 0 must be a whole number of at least"),
+    "float size": ([{**DENSE, "units": 2.5}], "units 2.5 must be a whole number"),
+    "bool size": ([{**DENSE, "units": True}], "units True must be a whole number"),
+    "text for bool": ([{**DENSE, "bias": "no"}], "bias 'no' must be True or False"),
+    "padding": (
+        [{"layer": "conv", "channels": 2, "padding": "full"}],
+        "padding 'full' must be 'same' or 'valid'",
+    ),
+    "rate 1": ([{"layer": "dropout", "rate": 1}], "at least 0 and below 1"),
+    "rate nan": ([{"layer": "dropout", "rate": math.nan}], "rate nan must be"),
+    "name twice": (
+        ["relu", {"layer": "tanh", "name": "relu_0"}],
+        r"layer 1 \(relu_0\): the name is already that of layer 0",
+    ),
+    "name of a path": (
+        [{"layer": "relu", "name": "a/b"}],
+        "'a/b' is not an identifier",
+    ),
+    "no layer": ([7], "layer 0: 7 is not a layer"),
+    "no kind": ([{"units": 7}], "is not a layer"),
+    "kind of wrong type": ([{"layer": ["relu"]}], "unknown layer"),
+    "one name": ("relu", "layers must be a list of layers, got 'relu'"),
+    "nothing": ([], "at least one layer"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_line(mistake):
+    wrong, message = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=message) as raised:
+        layers.check(wrong, IMAGE, 10)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "helper", [layers.mlp, lambda *a, **k: layers.cnn([4], *a, **k)]
+)
+@pytest.mark.parametrize("field", ["activation", "bias"])
+def test_helpers_refuse_unknown_names(helper, field):
+    with pytest.raises(ValueError, match=f"unknown {field} 'rellu'.* allowed: "):
+        helper([8], 10, **{field: "rellu"})
+
+
+SMALL = st.integers(1, 4)
+ELEMENTWISE = st.sampled_from(["batch_norm", "dropout", *ACTIVATIONS])
+CONV = st.fixed_dictionaries(
+    {"layer": st.just("conv"), "channels": SMALL, "kernel": SMALL},
+    optional={
+        "stride": SMALL,
+        "padding": st.sampled_from(["same", "valid"]),
+        "bias": st.booleans(),
+    },
+)
+POOL = st.fixed_dictionaries(
+    {"layer": st.just("max_pool"), "window": SMALL}, optional={"stride": SMALL}
+)
+DENSES = st.fixed_dictionaries(
+    {"layer": st.just("dense"), "units": SMALL}, optional={"bias": st.booleans()}
+)
+BODIES = st.tuples(
+    st.lists(CONV | POOL | ELEMENTWISE, max_size=4),
+    st.lists(DENSES | ELEMENTWISE, max_size=3),
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(BODIES, st.tuples(st.integers(3, 12), st.integers(3, 12)))
+def test_an_accepted_stack_has_the_real_shapes_and_parameters(bodies, size):
+    chosen = [*bodies[0], "flatten", *bodies[1], {"layer": "dense", "units": 3}]
+    try:
+        rows = layers.check(chosen, (*size, 2), 3)
+    except ValueError:
+        reject()
+    module = stack.Stack(chosen)
+    images = jax.ShapeDtypeStruct((5, *size, 2), jnp.float32)
+    key = jax.random.key(0)
+    variables = jax.eval_shape(
+        lambda x: stack.init_variables(module, key, x, 1.0), images
+    )
+    logits = jax.eval_shape(
+        lambda v, x: module.apply(v, x, train=False), variables, images
+    )
+    assert logits.shape == (5, 3)
+    for row in rows:
+        real = jax.tree.leaves(variables["params"].get(row.name, {}))
+        assert row.parameters == sum(leaf.size for leaf in real), row
+
+
+# Activations and initialisers
+
+
+@pytest.mark.parametrize(
+    ("name", "at_minus_1", "at_2"),
+    [
+        ("relu", 0, 2),
+        ("leaky_relu", -0.01, 2),
+        ("elu", math.expm1(-1), 2),
+        ("silu", -1 / (1 + math.e), 2 / (1 + math.exp(-2))),
+        ("softplus", math.log1p(math.exp(-1)), math.log1p(math.exp(2))),
+        ("sigmoid", 1 / (1 + math.e), 1 / (1 + math.exp(-2))),
+        ("tanh", math.tanh(-1), math.tanh(2)),
+        ("lecun_tanh", -1, 1.7159 * math.tanh(4 / 3)),
+        ("identity", -1, 2),
+        ("gelu", -0.1588, 1.9546),
+    ],
+)
+def test_activations_have_their_closed_forms(name, at_minus_1, at_2):
+    got = jax.jit(ACTIVATIONS[name])(np.array([-1.0, 2.0], np.float32))
+    np.testing.assert_allclose(got, [at_minus_1, at_2], atol=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "variance"),
+    [
+        ("lecun_normal", 1 / 400),
+        ("lecun_uniform", 1 / 400),
+        ("he_normal", 2 / 400),
+        ("he_uniform", 2 / 400),
+        ("glorot_normal", 2 / 700),
+        ("glorot_uniform", 2 / 700),
+        ("orthogonal", 1 / 400),
+        ("normal", 1),
+        ("uniform", 1 / 3),
+        ("zeros", 0),
+    ],
+)
+def test_initializers_have_mean_0_and_their_variance(name, variance):
+    draw = jax.jit(INITIALIZERS[name], static_argnums=(1,))
+    kernel = np.asarray(draw(jax.random.key(0), (400, 300)))
+    # 120,000 values: the variance is known to 0.4 %, the mean to 0.3 % of a deviation.
+    np.testing.assert_allclose(kernel.var(), variance, rtol=0.02)
+    assert abs(kernel.mean()) <= 0.015 * math.sqrt(variance)
+
+
+def test_orthogonal_columns_are_orthonormal():
+    draw = jax.jit(INITIALIZERS["orthogonal"], static_argnums=(1,))
+    kernel = np.asarray(draw(jax.random.key(0), (30, 20)))
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)
+
+
+# The stack
+
+
+class Own(nn.Module):
+    """A user's own module: it knows nothing of nnlab."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.relu(nn.Conv(3, (3, 3))(x)).reshape(x.shape[0], -1)
+        return nn.Dense(4, bias_init=nn.initializers.ones)(nn.LayerNorm()(x))
+
+
+@pytest.mark.parametrize(
+    "module", [Own(), stack.Stack(layers.cnn([3], [5], 4, batch_norm=True))]
+)
+def test_the_traced_scale_multiplies_kernels_and_nothing_else(module):
+    plain = init(module, 6, 6, 1)
+    scaled = dict(jax.tree_util.tree_leaves_with_path(init(module, 6, 6, 1, scale=2.0)))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(plain):
+        factor = 2 if "kernel" in str(path[-1]) else 1
+        np.testing.assert_array_equal(scaled[path], factor * np.asarray(leaf))
+
+
+def test_any_module_takes_the_hyperparameters_and_may_ignore_them():
+    variables = init(Own(), 6, 6, 1)
+    x = normal(1, 2, 6, 6, 1)
+    beside = {**variables, "hyperparameters": {"dropout_rate": 0.3}}
+
+    @jax.jit
+    def train(variables):
+        rngs = {"dropout": jax.random.key(3)}
+        options = {"train": True, "rngs": rngs, "mutable": ["batch_stats"]}
+        return Own().apply(variables, x, **options)[0]
+
+    np.testing.assert_array_equal(train(beside), train(variables))
+
+
+def test_the_stack_is_the_arithmetic_it_says():
+    module = stack.Stack(layers.mlp([5], 3, activation="tanh", bias="first"))
+    params = init(module, 2, 2)["params"]
+    params["dense_0"]["bias"] = normal(1, 5)
+    x = normal(2, 4, 2, 2)
+    first, last = params["dense_0"], params["dense_1"]
+    hidden = np.tanh(x.reshape(4, 4) @ np.array(first["kernel"]) + first["bias"])
+    logits = evaluate(module, {"params": params}, x)
+    np.testing.assert_allclose(logits, hidden @ np.array(last["kernel"]), atol=1e-6)
+
+
+def test_a_stack_is_hashable_and_equal_however_written():
+    listed = stack.Stack(["flatten", {"layer": "dense", "units": 3}])
+    frozen = stack.Stack(layers.freeze(listed.layers))
+    assert hash(listed) == hash(frozen)
+    assert listed == frozen != stack.Stack(["flatten", {"layer": "dense", "units": 4}])
+
+
+def test_an_unknown_initializer_is_refused():
+    with pytest.raises(ValueError, match="unknown initializer 'he'"):
+        stack.Stack(["flatten"], initializer="he")
+
+
+def test_bfloat16_keeps_parameters_and_logits_in_float32():
+    module = stack.Stack(layers.cnn([4], [8], 3), dtype=jnp.bfloat16)
+    variables = init(module, 6, 6, 1)
+    x = normal(1, 4, 6, 6, 1)
+    logits = evaluate(module, variables, x)
+    exact = evaluate(module.clone(dtype=jnp.float32), variables, x)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+    assert logits.dtype == jnp.float32
+    assert 1e-5 < distance(logits, exact) < 3e-2
+
+
+@pytest.mark.parametrize("activation", sorted({*ACTIVATIONS} - {"gelu", "silu"}))
+def test_pooling_before_a_monotone_activation_changes_nothing(activation):
+    x = normal(0, 2, 6, 6, 3)
+    function = ACTIVATIONS[activation]
+    before, after = jax.jit(
+        lambda x: (
+            function(convolution.max_pool(x, 2, 2)),
+            convolution.max_pool(function(x), 2, 2),
+        )
+    )(x)
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+# Dropout
+
+DROPPING = stack.Stack(["dropout", "dropout"])
+
+
+@functools.partial(jax.jit, static_argnames=("module", "train"))
+def drop(x, rate, seed=0, module=DROPPING, train=True):
+    return module.apply(
+        {"hyperparameters": {"dropout_rate": rate}},
+        x,
+        train=train,
+        rngs={"dropout": jax.random.key(seed)},
+    )
+
+
+def test_rate_0_is_the_identity_bit_for_bit():
+    x = normal(1, 50, 40)
+    np.testing.assert_array_equal(drop(x, 0.0), x)
+    np.testing.assert_array_equal(drop(x, 0.5, train=False), x)
+
+
+def test_dropout_keeps_the_mean_and_each_layer_draws_its_own_mask():
+    kept = np.asarray(drop(np.ones((400, 250), np.float32), 0.3))
+    # 100,000 values: the share kept is known to 0.2 %. One mask twice would keep 0.7.
+    np.testing.assert_allclose(np.mean(kept > 0), 0.7**2, atol=0.008)
+    np.testing.assert_allclose(np.unique(kept), [0, 1 / 0.7**2], rtol=1e-6)
+    np.testing.assert_allclose(kept.mean(), 1, atol=0.016)
+
+
+def test_members_of_one_program_drop_at_their_own_rates():
+    x = np.ones((100, 100), np.float32)
+    rates = np.array([0.0, 0.2, 0.6], np.float32)
+    together = jax.jit(jax.vmap(drop, (None, 0, 0)))(x, rates, np.arange(3))
+    for member, rate in enumerate(rates):
+        np.testing.assert_array_equal(together[member], drop(x, rate, member))
+
+
+def test_a_layer_with_a_rate_does_not_follow_the_trial():
+    fixed = stack.Stack([{"layer": "dropout", "rate": 0.5}])
+    x = np.ones((100, 100), np.float32)
+    dropped = np.asarray(drop(x, 0.0, module=fixed))
+    np.testing.assert_array_equal(drop(x, 0.9, module=fixed), dropped)
+    assert 0.45 < np.mean(dropped == 0) < 0.55
+
+
+# Batch norm
+
+NORMED = stack.Stack(["batch_norm"])
+
+
+def train_normed(variables, x):
+    apply = functools.partial(NORMED.apply, train=True, mutable=["batch_stats"])
+    return jax.jit(apply)(variables, x)
+
+
+def test_running_statistics_are_the_average_of_the_batches():
+    variables = init(NORMED, 3)
+    x = 5 + 2 * normal(1, 64, 3)
+    got = train_normed(variables, x)[1]["batch_stats"]["batch_norm_0"]
+    np.testing.assert_allclose(got["mean"], 0.1 * x.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(got["var"], 0.9 + 0.1 * x.var(0), rtol=1e-5)
+
+
+def test_evaluation_uses_the_running_statistics_alone():
+    variables = init(NORMED, 3)
+    stats = {"mean": np.full(3, 4.0, "f"), "var": np.full(3, 0.25, "f")}
+    variables["batch_stats"] = {"batch_norm_0": stats}
+    x = normal(1, 8, 3)
+    together = evaluate(NORMED, variables, x)
+    np.testing.assert_allclose(together, (x - 4) / math.sqrt(0.25 + 1e-5), rtol=1e-5)
+    np.testing.assert_array_equal(evaluate(NORMED, variables, x[:1]), together[:1])
+
+
+def test_batch_norm_of_a_member_sees_no_other_member():
+    variables, x = init(NORMED, 3), normal(1, 16, 3)
+    alone = train_normed(variables, x)
+    together = jax.vmap(train_normed, (None, 0))(variables, np.stack([x, 1e3 * x]))
+    for one, two in zip(jax.tree.leaves(alone), jax.tree.leaves(together)):
+        np.testing.assert_allclose(two[0], one, rtol=1e-5, atol=1e-6)
+
+
+# Convolution and pooling
+
+
+FAST = {"conv_general_dilated": convolution.conv_general_dilated}
+
+CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
+
+
+def fast_and_xla(x, kernel, strides, padding):
+    """The output and both gradients, of the fast convolution and of XLA's."""
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def pulled(function, x, kernel):
+        def convolve(x, kernel):
+            numbers = {"dimension_numbers": CHANNELS_LAST}
+            return function(x, kernel, strides, padding, **numbers)
+
+        y, pull = jax.vjp(convolve, x, kernel)
+        return y, *pull(jnp.sin(jnp.arange(y.size)).reshape(y.shape))
+
+    fast = pulled(convolution.conv_general_dilated, x, kernel)
+    return zip(fast, pulled(lax.conv_general_dilated, x, kernel))
+
+
+@pytest.mark.parametrize(
+    ("window", "strides", "padding"),
+    [
+        ((1, 1), (2, 3), "VALID"),
+        ((2, 3), (2, 1), "SAME"),
+        ((3, 3), (1, 1), "VALID"),
+        ((3, 3), (2, 2), "SAME"),
+        ((4, 4), (3, 2), "SAME"),
+        ((5, 2), (4, 4), "VALID"),
+        ((6, 6), (1, 2), "SAME"),
+        ((7, 7), (2, 2), "SAME"),
+        ((3, 3), (1, 1), ((2, 0), (1, 3))),
+    ],
+)
+def test_convolution_and_its_gradients_are_xlas(window, strides, padding):
+    x, kernel = normal(0, 4, 9, 8, 3), normal(1, *window, 3, 5)
+    for fast, exact in fast_and_xla(x, kernel, strides, padding):
+        assert fast.shape == exact.shape
+        assert distance(fast, exact) < 1e-6
+
+
+def test_convolution_in_chunks_is_the_same(monkeypatch):
+    monkeypatch.setattr(convolution, "_PATCH_BYTES", 2 * 9 * 8 * 27 * 4)
+    x, kernel = normal(0, 6, 9, 8, 3), normal(1, 3, 3, 3, 5)
+    for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
+        assert distance(fast, exact) < 1e-6
+    fast = functools.partial(
+        convolution.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=CHANNELS_LAST,
+    )
+    assert "length=3" in str(jax.make_jaxpr(fast)(x, kernel))
+
+
+@pytest.mark.parametrize("axes", [(None, 0), (0, 0), (0, None)])
+def test_members_convolve_as_if_alone(axes):
+    conv = nn.Conv(4, (3, 3), use_bias=False, **FAST)
+
+    @jax.jit
+    def alone(x, kernel):
+        return conv.apply({"params": {"kernel": kernel}}, x)
+
+    x, kernel = normal(0, 2, 3, 6, 6, 2), normal(1, 2, 3, 3, 2, 4)
+    together = jax.jit(jax.vmap(alone, axes))(
+        x if axes[0] == 0 else x[0], kernel if axes[1] == 0 else kernel[0]
+    )
+    for member in range(2):
+        own = (x[member * (axes[0] == 0)], kernel[member * (axes[1] == 0)])
+        assert distance(together[member], alone(*own)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kernel_dilation": 2},
+        {"feature_group_count": 2},
+        {"input_dilation": 2, "padding": 1},
+    ],
+)
+def test_other_convolutions_go_to_xla(fields):
+    x = normal(0, 2, 7, 7, 4)
+    own = nn.Conv(6, (3, 3), **FAST, **fields)
+    params = jax.jit(own.init)(jax.random.key(0), x)
+    xla = own.clone(conv_general_dilated=None)
+    np.testing.assert_array_equal(
+        jax.jit(own.apply)(params, x), jax.jit(xla.apply)(params, x)
+    )
+
+
+@pytest.mark.parametrize(
+    ("window", "stride"), [(1, 1), (2, 2), (3, 3), (4, 4), (2, 1), (3, 2), (2, 3)]
+)
+def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride):
+    x = normal(0, 4, 9, 8, 2)
+    x[2:] = x[2:].round()  # ties
+    size, step = (window, window), (stride, stride)
+    ours, ours_back = jax.vjp(lambda x: convolution.max_pool(x, window, stride), x)
+    flaxs, flaxs_back = jax.vjp(lambda x: nn.max_pool(x, size, step), x)
+    np.testing.assert_array_equal(ours, flaxs)
+    cotangent = normal(1, *ours.shape)
+    np.testing.assert_array_equal(ours_back(cotangent)[0], flaxs_back(cotangent)[0])
+
+
+def test_max_pool_passes_on_a_nan():
+    x = np.zeros((1, 4, 4, 1), np.float32)
+    x[0, 0, 1, 0] = np.nan
+    pooled = np.ravel(jax.jit(convolution.max_pool, static_argnums=(1, 2))(x, 2, 2))
+    np.testing.assert_array_equal(np.isnan(pooled), [True, False, False, False])
+
+
+def test_the_cnn_can_be_differentiated_forward_as_well():
+    module = stack.Stack(layers.cnn([2], [], 3, activation="tanh"))
+    x, params = normal(1, 2, 4, 4, 1), init(module, 4, 4, 1)["params"]
+
+    def loss(params):
+        return (module.apply({"params": params}, x, train=True) ** 2).sum()
+
+    forward = jax.jit(lambda p: jax.jvp(loss, (p,), (p,))[1])(params)
+    gradient = jax.jit(jax.grad(loss))(params)
+    reverse = sum(map(np.vdot, jax.tree.leaves(gradient), jax.tree.leaves(params)))
+    np.testing.assert_allclose(forward, reverse, rtol=1e-5)

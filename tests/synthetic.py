@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results made up for tests, in the tables' true schema, without training anything."""
+
+import itertools
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnlab import results as tables
+from nnlab.study import TRACED, Claim, Hyperparameters, Study, Trial
+
+EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
+CHANCE = 0.11
+KEYS = ("trial", "seed")
+Member = tuple[int, int]
+
+
+def results(
+    values: npt.ArrayLike | Mapping[str, npt.ArrayLike] | None = None,
+    *,
+    sweep: Sequence[Mapping[str, Any]] | None = None,
+    num_trials: int = 4,
+    num_seeds: int = 8,
+    num_evaluations: int = 10,
+    diverged: Mapping[Member, int] | None = None,
+    stopped: Mapping[Member, int] | None = None,
+    unfinished: Mapping[Member, int] | None = None,
+    at_chance: Collection[Member] = (),
+    never_ran: Collection[int] = (),
+    claims: Sequence[Claim] = (),
+    target: float = 0.0,
+    seconds: Mapping[int, Sequence[float]] | None = None,
+    base: Hyperparameters | None = None,
+    question: str = "How does the learning rate change training?",
+    workdir: pathlib.Path | None = None,
+) -> tables.Results:
+    """A study's results with chosen or plausible curves.
+
+    Args:
+      values: None for plausible learning curves; an array (T, S, E) or (T, S), the same
+        at every evaluation, for all three accuracies; or ``{column: array}`` for single
+        columns. Arrays set T, S and E.
+      sweep: the trials; a log-spaced learning rate when None.
+      num_trials: T, when neither `sweep` nor an array says it.
+      num_seeds: S, when no array says it.
+      num_evaluations: E, one an epoch, when no array says it.
+      diverged: ``{(trial, seed): evaluation}``: the member has rows before that one.
+      stopped: likewise, and its best step is that of its best validation accuracy.
+      unfinished: likewise; the study is then "interrupted".
+      at_chance: members whose accuracies lie at chance all along.
+      never_ran: trials with no rows at all; the study is then "interrupted".
+      claims: of the study.
+      target: of the study.
+      seconds: ``{cohort: (a member's training seconds an epoch, one a segment)}``.
+      base: the hyperparameters that the trials start from; `num_epochs` is set to E.
+      question: of the study.
+      workdir: written there with `nnlab.results.write` and loaded again, if given.
+
+    Returns:
+      The results, as `nnlab.results.load` gives them.
+    """
+    given = dict(values) if isinstance(values, Mapping) else {}
+    if values is not None and not isinstance(values, Mapping):
+        given = {f"{part}_accuracy": values for part in EXAMPLES}
+    arrays = {name: np.asarray(array, float) for name, array in given.items()}
+    for array in arrays.values():
+        num_trials, num_seeds = array.shape[:2]
+        num_evaluations = array.shape[2] if array.ndim == 3 else num_evaluations
+    if sweep is None:
+        rates = np.logspace(-3, 0.5, num_trials)
+        sweep = [{"optimizer.learning_rate": float(f"{r:.2g}")} for r in rates]
+    study = Study(
+        question=question,
+        claims=tuple(claims),
+        base=(base or Hyperparameters()).replace({"num_epochs": num_evaluations}),
+        sweep=tuple(dict(s) for s in sweep),
+        num_seeds=num_seeds,
+        target=target,
+    )
+    trials = study.trials()
+    columns = _plausible(trials, num_seeds, num_evaluations)
+    for name, array in arrays.items():
+        spread = array if array.ndim == 3 else array[:, :, None]
+        columns[name] = np.broadcast_to(spread, columns["batch_loss"].shape).copy()
+    for member in at_chance:
+        for part in EXAMPLES:
+            columns[f"{part}_accuracy"][member] = CHANCE
+            columns[f"{part}_loss"][member] = np.log(10)
+
+    ends = {
+        tables.DIVERGED: diverged or {},
+        tables.STOPPED: stopped or {},
+        tables.UNFINISHED: unfinished or {},
+    }
+    cohorts = _cohorts(trials)
+    curve_rows, member_rows = [], []
+    for trial, seed in itertools.product(range(len(trials)), range(num_seeds)):
+        if trial in never_ran:
+            continue
+        cohort = next(c for c in cohorts if trial in c["trials"])
+        status = next((s for s in ends if (trial, seed) in ends[s]), tables.FINISHED)
+        count = ends.get(status, {}).get((trial, seed), num_evaluations)
+        step = np.arange(1, num_evaluations + 1) * cohort["steps_per_epoch"]
+        batch = trials[trial].hyperparameters.batch_size
+        for e in range(count):
+            where = {"trial": trial, "seed": seed, "step": int(step[e])}
+            passed = {"epoch": float(e + 1), "examples": int(step[e]) * batch}
+            measured = {c: float(v[trial, seed, e]) for c, v in columns.items()}
+            curve_rows.append({**where, **passed, **measured})
+        accuracy = columns["validation_accuracy"][trial, seed, :count]
+        ended = status == tables.DIVERGED
+        member_rows.append(
+            {
+                "trial": trial,
+                "seed": seed,
+                "status": status,
+                "at_chance": (trial, seed) in at_chance,
+                "steps": int(step[count - 1]) if count else 0,
+                "best_step": int(step[accuracy.argmax()]) if count else 0,
+                "diverged_step": int(step[count]) - 1 if ended else None,
+                "diverged_layer": "dense_1" if ended else None,
+                "last_grad_norm_dense_0": 0.1,
+                "last_grad_norm_dense_1": 1e8 if ended else 0.2,
+            }
+        )
+    complete = not (unfinished or never_ran)
+    found = tables.Results(
+        workdir=workdir or pathlib.Path("."),
+        config={
+            "study": study.to_dict(),
+            "status": "complete" if complete else "interrupted",
+            "trials": [_trial_record(t, cohorts) for t in trials],
+            "cohorts": cohorts,
+            "datasets": {name: _dataset_record() for name in _datasets(trials)},
+            "versions": {"nnlab": "0.1.0", "jax": "0.10.2"},
+            "devices": {"platform": "cpu", "kind": "cpu", "count": 2},
+            "git_commit": "0" * 40,
+        },
+        study=study,
+        curves=tables.table(curve_rows, tables.CURVES),
+        members=tables.table(member_rows, tables.MEMBERS),
+        timings=tables.table(
+            _timing_rows(trials, num_seeds, cohorts, seconds or {}), tables.TIMINGS
+        ),
+    )
+    return found if workdir is None else _written(found, workdir)
+
+
+def _plausible(
+    trials: Sequence[Trial], num_seeds: int, num_evaluations: int
+) -> dict[str, np.ndarray]:
+    """Learning curves (T, S, E): best near rate 0.3; seeds shift all trials alike."""
+    rng = np.random.default_rng(0)
+    rates = [t.hyperparameters.optimizer.learning_rate for t in trials]
+    distance = np.log10(np.maximum(rates, 1e-6) / 0.3)
+    order = np.arange(len(rates))
+    final = 0.97 - 0.02 * distance**2 - 0.003 * order
+    final = final[:, None] + 0.004 * rng.standard_normal(num_seeds)
+    final = final + 0.002 * rng.standard_normal(final.shape)
+    final = np.clip(final, CHANCE, 1.0)[:, :, None]
+    speed = np.exp(-0.5 * distance**2)[:, None, None] + 0.05
+    time = np.arange(1, num_evaluations + 1)
+    wobble = 0.003 * rng.standard_normal((*final.shape[:2], num_evaluations))
+    learnt = (final - CHANCE) * (1 - np.exp(-speed * time)) + wobble
+    columns = {}
+    for part, gap in (("train", 0.01), ("validation", 0.0), ("test", -0.002)):
+        accuracy = np.clip(CHANCE + learnt + gap, 0.0, 1.0)
+        columns[f"{part}_loss"] = -2 * np.log(np.maximum(accuracy, 0.1)) + 0.01
+        columns[f"{part}_accuracy"] = accuracy
+    columns = {"batch_loss": columns["train_loss"] * 1.1, **columns}
+    for layer in ("dense_0", "dense_1"):
+        columns[f"grad_norm_{layer}"] = columns["train_loss"] * 0.5
+    return columns
+
+
+def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Groups the trials by their static hyperparameters."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        flat = trial.hyperparameters.flat()
+        groups.setdefault(
+            str([v for path, v in flat.items() if path not in TRACED]), []
+        ).append(trial)
+    cohorts = []
+    for index, members in enumerate(groups.values()):
+        setting = members[0].hyperparameters
+        steps = EXAMPLES["train"] // setting.batch_size
+        cohorts.append(
+            {
+                "index": index,
+                "trials": [t.index for t in members],
+                "parameters": 65 * sum(setting.model.hidden) + 10,
+                "layers": ["dense_0", "dense_1"],
+                "plan": {"lane_width": 8},
+                "steps_per_epoch": steps,
+                "num_steps": steps * setting.num_epochs,
+            }
+        )
+    return cohorts
+
+
+def _timing_rows(
+    trials: Sequence[Trial],
+    num_seeds: int,
+    cohorts: Sequence[Mapping[str, Any]],
+    seconds: Mapping[int, Sequence[float]],
+) -> list[dict[str, Any]]:
+    """A segment an epoch; `seconds` are a member's training seconds in each."""
+    rows = []
+    for cohort in cohorts:
+        members = len(cohort["trials"]) * num_seeds
+        batch = trials[cohort["trials"][0]].hyperparameters.batch_size
+        examples = cohort["steps_per_epoch"] * batch
+        for segment, each in enumerate(seconds.get(cohort["index"], (0.01,) * 3)):
+            rows.append(
+                {
+                    "cohort": cohort["index"],
+                    "segment": segment,
+                    "step": (segment + 1) * cohort["steps_per_epoch"],
+                    "members": members,
+                    "compile_seconds": 1.5 if segment == 0 else 0.0,
+                    "train_seconds": each * members,
+                    "evaluation_seconds": 0.01,
+                    "examples_per_second": examples / each,
+                    "inferences_per_second": 4e6,
+                    "peak_bytes": 200_000_000,
+                }
+            )
+    return rows
+
+
+def _trial_record(trial: Trial, cohorts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "index": trial.index,
+        "id": trial.id,
+        "label": trial.label,
+        "overrides": dict(trial.overrides),
+        "cohort": next(c["index"] for c in cohorts if trial.index in c["trials"]),
+    }
+
+
+def _datasets(trials: Sequence[Trial]) -> list[str]:
+    return sorted({t.hyperparameters.dataset for t in trials})
+
+
+def _dataset_record() -> dict[str, Any]:
+    classes = [str(i) for i in range(10)]
+    return {**EXAMPLES, "classes": classes, "chance": CHANCE, "digest": "0" * 64}
+
+
+def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
+    from nnlab import statistics
+
+    content = {
+        "curves.parquet": found.curves,
+        "members.csv": found.members,
+        "summary.csv": statistics.summarize(found),
+        "timings.csv": found.timings,
+    }
+    tables.write(workdir, found.config, content)
+    return tables.load(workdir)
