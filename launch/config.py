@@ -267,4 +267,3 @@ def use_all_cores() -> None:
     """Makes one JAX device for each CPU core; call it before JAX's first use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores or os.cpu_count() or 1))
-

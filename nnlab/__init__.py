@@ -14,6 +14,8 @@ SUBMODULES = (
     "optim",
     "plan",
     "population",
+    "prepare",
+    "recorder",
     "report",
     "results",
     "statistics",

@@ -187,8 +187,8 @@ class Population:
 
     def _seed_keys(self, root_seed: int, stream: str) -> jax.Array:
         of_seed = functools.partial(member.stream_key, root_seed, stream=stream)
-        flat = jax.vmap(lambda s: of_seed(s))(jnp.asarray(self.lanes.seed_index.ravel()))
-        return self._to_lanes(flat.reshape(self.lanes.seed_index.shape))
+        seeds = jnp.asarray(self.lanes.seed_index)
+        return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
         """Runs a program, compiled once for each shape of its arguments."""
@@ -252,7 +252,8 @@ class Population:
 
         Returns:
           The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "step",
-          "loss_sum", "norm_sum", "last_norms"}``; `gather` brings them into (T, S, ...).
+          "loss_sum", "norm_sum", "last_norms"}``, which `gather` brings into
+          (T, S, ...).
         """
         return self._call(self._evaluate, state, batches)
 
@@ -261,9 +262,7 @@ class Population:
         return jax.tree.map(lambda leaf: self.lanes.gather(np.asarray(leaf)), tree)
 
 
-def _init_lanes(
-    recipe: Recipe, keys: jax.Array, traced: Traced
-) -> TrainState:
+def _init_lanes(recipe: Recipe, keys: jax.Array, traced: Traced) -> TrainState:
     """Keys (N, G) and traced (N, W) to states (N, G, W), lane after lane."""
     of_trials = jax.vmap(functools.partial(member.init_state, recipe), (0, None))
     of_lane = jax.vmap(of_trials, (None, 0))
@@ -305,9 +304,11 @@ def _train_lane(
     each step checked. It is the same compiled step, so a healthy member's numbers are
     the same bits in both passes.
     """
+
     def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
         # Bound here, not passed: vmap would batch them and make the branch a select.
-        one = functools.partial(member.train_step, recipe, sample=i == last, check=check)
+        flags: dict[str, Any] = {"sample": i == last, "check": check}
+        one = functools.partial(member.train_step, recipe, **flags)
 
         def of_seed(state: Any, key: Any, x: Any, y: Any) -> Any:
             step_key = jax.random.fold_in(key, first_step + i)
@@ -374,7 +375,8 @@ def _evaluate_lanes(
         "norm_sum": states.norm_sum,
         "last_norms": states.last_norms,
     }
-    reset = states.replace(
+    reset = dataclasses.replace(
+        states,
         loss_sum=jnp.zeros_like(states.loss_sum),
         norm_sum=jnp.zeros_like(states.norm_sum),
     )

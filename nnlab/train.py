@@ -185,7 +185,7 @@ def train_step(
         norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
-    frozen = state.replace(alive=go)
+    frozen = dataclasses.replace(state, alive=go)
     return jax.tree.map(lambda new, old: jnp.where(go, new, old), updated, frozen)
 
 
@@ -209,7 +209,7 @@ def evaluate(
       ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
+    logits: Any = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
     return metrics.classification_sums(logits, labels, mask)
 
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does a higher learning rate train faster, in epochs? Can it be too high, and then?
+
+    python -m launch.train --config=configs/learning_rate.py:mnist --data_dir=DIR \
+        --workdir=runs/learning_rate
+
+A 784-64-10 ReLU network (or, with ":cnn", two convolutions and a dense layer), plain
+SGD at batch 64, softmax cross-entropy, pixels in [0, 1]; rates 0.02 ... 3.0 x 8 seeds.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from launch.config import choose, default
+
+DATASETS = ("digits", "mnist", "fashion_mnist")
+MODELS = ("mlp", "cnn")
+SIZES = ("", "smoke")
+RATES = (0.02, 0.1, 0.3, 0.7, 1.0, 3.0)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The study; `arg` such as "mnist", "fashion_mnist,cnn" or "smoke"."""
+    dataset, model, size = choose(arg, DATASETS, MODELS, SIZES)
+    config = default()
+    config.question = (
+        "Does a higher learning rate train faster, in epochs? Can it be too high, and "
+        "what happens then?"
+    )
+    config.dataset = dataset
+    config.model.name = model
+    config.model.hidden = (64,) if model == "mlp" else (128,)
+    config.model.channels = (32, 64)
+    config.batch_size = 64
+    config.num_epochs = 20
+    config.num_seeds = 8
+    if dataset == "digits":
+        config.num_epochs = 60
+        config.model.channels = (8, 16)
+        config.model.hidden = (32,)
+    elif model == "cnn":
+        config.train_size = 10_000
+        config.num_epochs = 5
+        config.num_seeds = 3
+    if size == "smoke":
+        config.train_size = 512
+        config.num_epochs = 3
+        config.num_seeds = 2
+    reach = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.85}[dataset]
+    faster = {
+        "metric": "validation_accuracy",
+        "reduction": "steps_to",
+        "target": reach,
+    }
+    final = {"metric": "test_accuracy", "reduction": "final"}
+    config.target = reach
+    config.claims = (
+        {
+            "text": f"0.7 trains faster than 0.02 (to {reach:.0%} validation accuracy)",
+            "quantity": faster,
+            "left": {"optimizer.learning_rate": 0.7},
+            "right": {"optimizer.learning_rate": 0.02},
+            "relation": "less",
+        },
+        {
+            "text": "0.02 never reaches the accuracy of 0.7 within these epochs",
+            "quantity": final,
+            "left": {"optimizer.learning_rate": 0.02},
+            "right": {"optimizer.learning_rate": 0.7},
+            "relation": "less",
+        },
+        {
+            "text": "1.0 trains no faster than 0.7",
+            "quantity": faster,
+            "left": {"optimizer.learning_rate": 1.0},
+            "right": {"optimizer.learning_rate": 0.7},
+            "relation": "greater",
+        },
+        {
+            "text": "A rate can be too high: some networks at 3.0 never leave chance",
+            "quantity": {"reduction": "at_chance_share"},
+            "left": {"optimizer.learning_rate": 3.0},
+            "right": {"optimizer.learning_rate": 0.7},
+            "relation": "greater",
+        },
+    )
+    return config
+
+
+def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+    """One trial for each rate."""
+    for rate in RATES:
+        yield {"optimizer.learning_rate": rate}

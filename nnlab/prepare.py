@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a `Study` to cohorts that are ready to train; trains and compiles nothing."""
+
+import dataclasses
+import functools
+import math
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from nnlab import data, optim, plan, sweep, train
+from nnlab.data import Dataset
+from nnlab.models import layers
+from nnlab.models.stack import Stack
+from nnlab.study import Hyperparameters, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A cohort ready to train: what `describe` shows and `run` runs.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial; the static ones are all trials'.
+      dataset: the data, limited to `train_size`.
+      rows: the layer table; empty for a user's own module.
+      parameters: trained values of a member.
+      recipe: the static part of a member.
+      plan: the lane plan.
+      steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
+      boundaries: steps at which members are evaluated, from 0, strictly increasing.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    rows: tuple[layers.LayerRow, ...]
+    parameters: int
+    recipe: train.Recipe
+    plan: plan.Plan
+    steps_per_epoch: int
+    boundaries: tuple[int, ...]
+
+    @property
+    def num_steps(self) -> int:
+        """Updates of a member in all."""
+        return self.boundaries[-1]
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all members in all epochs."""
+        members = self.plan.lanes.num_trials * self.plan.lanes.num_seeds
+        return self.num_steps * self.hyperparameters.batch_size * members
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``."""
+        return {
+            "index": self.cohort.index,
+            "trials": [trial.index for trial in self.cohort.trials],
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": self.parameters,
+            "layers": list(self.recipe.layers),
+            "steps_per_epoch": self.steps_per_epoch,
+            "num_steps": self.num_steps,
+            "plan": self.plan.to_dict(),
+        }
+
+
+def prepare(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    module: nn.Module | None = None,
+    lane_width: int = 0,
+) -> list[Prepared]:
+    """Loads the data and settles every cohort; trains and compiles nothing.
+
+    Raises:
+      ValueError, FileNotFoundError, ConnectionError: as `run`.
+    """
+    loaded: dict[str, Dataset] = {}
+    found = []
+    for cohort in sweep.cohorts(study.trials()):
+        hyperparameters = cohort.trials[0].hyperparameters
+        name = hyperparameters.dataset
+        if name not in loaded:
+            loaded[name] = dataset or data.load(name, data_dir=data_dir)
+        try:
+            item = _prepare_cohort(
+                cohort, loaded[name], module, study.num_seeds, lane_width
+            )
+        except ValueError as error:
+            raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
+        found.append(item)
+    return found
+
+
+def _prepare_cohort(
+    cohort: sweep.Cohort,
+    dataset: Dataset,
+    module: nn.Module | None,
+    num_seeds: int,
+    lane_width: int,
+) -> Prepared:
+    h = cohort.trials[0].hyperparameters
+    dataset = dataset.limit(h.train_size)
+    train_size = len(dataset.train.labels)
+    steps_per_epoch = train_size // h.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"batch_size={h.batch_size} is larger than the {train_size} training "
+            "examples"
+        )
+    num_steps = steps_per_epoch * h.num_epochs
+    traced = cohort.traced()
+    rows: tuple[layers.LayerRow, ...] = ()
+    if module is None:
+        stack = stack_of(
+            h, dataset.num_classes, dropout=bool(traced["dropout_rate"].any())
+        )
+        rows = layers.check(stack, dataset.input_shape, dataset.num_classes)
+        module = Stack(tuple(stack), initializer=h.model.init, dtype=h.dtype)
+    recipe = train.Recipe(
+        module=module,
+        layers=_layer_names(module, dataset.input_shape, rows),
+        optimizer=functools.partial(
+            optim.optimizer,
+            h.optimizer.name,
+            nesterov=h.optimizer.nesterov,
+            uses_momentum=bool(traced["momentum"].any()),
+            uses_weight_decay=bool(traced["weight_decay"].any()),
+        ),
+        schedule=optim.schedule(
+            h.schedule.name,
+            warmup_steps=h.schedule.warmup_steps,
+            total_steps=num_steps,
+        ),
+        input_shape=dataset.input_shape,
+        input_scale=dataset.scale,
+    )
+    shapes = jax.eval_shape(
+        functools.partial(train.init_state, recipe),
+        {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
+        jax.eval_shape(lambda: jax.random.key(0)),
+    )
+    _check_logits(recipe, shapes, dataset)
+    parameters = _size(shapes.params)
+    return Prepared(
+        cohort=cohort,
+        hyperparameters=h,
+        dataset=dataset,
+        rows=rows,
+        parameters=parameters,
+        recipe=recipe,
+        plan=plan.choose(
+            rows,
+            parameters=parameters,
+            num_trials=len(cohort.trials),
+            num_seeds=num_seeds,
+            batch_size=h.batch_size,
+            state_bytes=4 * _size(shapes),
+            data_bytes=sum(
+                split.inputs.nbytes + split.labels.nbytes
+                for split in (dataset.train, dataset.validation, dataset.test)
+            ),
+            devices=jax.local_devices(),
+            lane_width=lane_width,
+        ),
+        steps_per_epoch=steps_per_epoch,
+        boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
+    )
+
+
+def stack_of(
+    h: Hyperparameters, num_classes: int, *, dropout: bool
+) -> list[dict[str, Any]]:
+    """The layers of a trial's model, as `models.layers.check` takes them."""
+    model = h.model
+    shared: dict[str, Any] = {
+        "activation": model.activation,
+        "batch_norm": model.batch_norm,
+        "dropout": dropout,
+        "bias": model.bias,
+    }
+    if model.name == "stack":
+        if not model.layers:
+            raise ValueError("model.name='stack' needs model.layers")
+        return list(model.layers)
+    if model.name == "cnn":
+        return layers.cnn(model.channels, model.hidden, num_classes, **shared)
+    return layers.mlp(model.hidden, num_classes, **shared)
+
+
+def _layer_names(
+    module: nn.Module, input_shape: Sequence[int], rows: Sequence[layers.LayerRow]
+) -> tuple[str, ...]:
+    """Names of the parameters' top level, in the order of the network.
+
+    A module that is no stack gives no order: its names are sorted, dense_2 before
+    dense_10.
+    """
+    shapes = jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, *input_shape), np.float32),
+    )
+    names = shapes.get("params", {})
+    if not names:
+        raise ValueError("the model has no parameters to train")
+
+    def natural(name: str) -> list[tuple[int, str]]:
+        return [(int(d or 0), t) for d, t in re.findall(r"(\d+)|(\D+)", name)]
+
+    ordered = [row.name for row in rows if row.name in names]
+    return tuple(ordered or sorted(names, key=natural))
+
+
+def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:
+    logits = jax.eval_shape(
+        lambda params, stats, x: recipe.module.apply(
+            {"params": params, "batch_stats": stats}, x, train=False
+        ),
+        state.params,
+        state.batch_stats,
+        jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
+    )
+    if logits.shape != (2, dataset.num_classes):
+        raise ValueError(
+            f"the model returns shape {logits.shape} for 2 examples; the data set's "
+            f"classes need (2, {dataset.num_classes})"
+        )
+
+
+def _size(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _boundaries(
+    num_steps: int, steps_per_epoch: int, eval_every_epochs: float
+) -> tuple[int, ...]:
+    """Steps of the evaluations: before training, every so often, and at the end."""
+    interval = eval_every_epochs * steps_per_epoch
+    regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
+    return tuple(sorted({*regular, num_steps}))

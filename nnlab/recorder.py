@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns what the host sees of a run into rows, tables on disk, and progress."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import flax
+import jax
+import jaxlib
+import numpy as np
+import optax
+
+import nnlab
+from nnlab import results, statistics
+from nnlab.data import Dataset
+from nnlab.population import Population
+from nnlab.prepare import Prepared
+from nnlab.study import Study
+
+SECONDS_BETWEEN_WRITES = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is; handed to the callback after every visit of the host.
+
+    Attributes:
+      cohort, num_cohorts: which program runs, from 0.
+      epoch, num_epochs: of the cohort's training.
+      done, total: examples trained and to train, over all cohorts and members.
+      examples_per_second: of the last visit, all members together.
+      best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
+      best_label: that trial's label.
+      diverged: members so far.
+      status: what goes on: "compiling", "training", "evaluating".
+    """
+
+    cohort: int
+    num_cohorts: int
+    epoch: float
+    num_epochs: int
+    done: int
+    total: int
+    examples_per_second: float
+    best_accuracy: float
+    best_label: str
+    diverged: int
+    status: str
+
+
+@dataclasses.dataclass
+class _Timed:
+    seconds: float = 0.0
+
+
+class Recorder:
+    """The rows of a run so far, and who hears of them."""
+
+    def __init__(
+        self,
+        study: Study,
+        workdir: pathlib.Path,
+        prepared: Sequence[Prepared],
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._study = study
+        self._workdir = workdir
+        self._prepared = prepared
+        self._on_progress = on_progress
+        self._config = _provenance(study, prepared)
+        self._curves: list[dict[str, Any]] = []
+        self._members: dict[tuple[int, int], dict[str, Any]] = {}
+        self._timings: list[dict[str, Any]] = []
+        self._total = sum(item.num_examples for item in prepared)
+        self._done = 0
+        self._best = (math.nan, "")
+        self._written = -math.inf
+
+    def start(
+        self, prepared: Prepared, population: Population, sizes: Mapping[str, int]
+    ) -> None:
+        """Begins a cohort."""
+        self._current = prepared
+        self._population = population
+        self._sizes = sizes
+        lanes = prepared.plan.lanes
+        self._num_members = lanes.num_trials * lanes.num_seeds
+        self._done_before = self._done
+        self._alive = np.ones((lanes.num_trials, lanes.num_seeds), bool)
+        self._compiled_seconds = 0.0
+        self._train_seconds = self._evaluation_seconds = 0.0
+        self._trained = 0
+        self._rate = math.nan
+        self._step = 0
+        for trial in prepared.cohort.trials:
+            for seed in range(lanes.num_seeds):
+                self._members[trial.index, seed] = {
+                    "trial": trial.index,
+                    "seed": seed,
+                    "status": results.UNFINISHED,
+                    "at_chance": False,
+                    "steps": 0,
+                }
+        self._tell("compiling")
+
+    @property
+    def any_alive(self) -> bool:
+        """Whether a member of the cohort still trains."""
+        return bool(self._alive.any())
+
+    @contextlib.contextmanager
+    def training(self, step: int, count: int) -> Iterator[None]:
+        """Accounts for the time of `count` steps that end at `step`."""
+        with self._timed() as timed:
+            yield
+        examples = count * self._current.hyperparameters.batch_size * self._num_members
+        self._train_seconds += timed.seconds
+        self._trained += examples
+        self._rate = examples / timed.seconds
+        self._done += examples
+        self._step = step
+        self._tell("training")
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Accounts for the time of one evaluation."""
+        with self._timed() as timed:
+            yield
+        self._evaluation_seconds += timed.seconds
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator["_Timed"]:
+        """Seconds without compilation, which is reported by itself."""
+        before = self._population.compile_seconds
+        timed, start = _Timed(), time.perf_counter()
+        yield timed
+        compiling = self._population.compile_seconds - before
+        timed.seconds = time.perf_counter() - start - compiling
+
+    def add(
+        self,
+        evaluation: int,
+        measured: Mapping[str, Any],
+        num_steps: int,
+        samples: int,
+    ) -> None:
+        """Takes in one evaluation of all members, leaves (T, S, ...)."""
+        cohort = self._current
+        step = cohort.boundaries[evaluation]
+        metrics = {
+            f"{split}_{metric}": sums / self._sizes[split]
+            for split, values in measured["sums"].items()
+            for metric, sums in values.items()
+        }
+        self._alive = measured["alive"]
+        last = step == cohort.num_steps
+        for t, trial in enumerate(cohort.cohort.trials):
+            for s in range(self._alive.shape[1]):
+                member = self._members[trial.index, s]
+                if not self._alive[t, s]:
+                    if member["status"] != results.DIVERGED:
+                        member |= self._divergence(measured, t, s)
+                    continue
+                row: dict[str, Any] = {
+                    "trial": trial.index,
+                    "seed": s,
+                    "step": step,
+                    "epoch": step / cohort.steps_per_epoch,
+                    "examples": step * cohort.hyperparameters.batch_size,
+                    "batch_loss": None,
+                    **{name: float(values[t, s]) for name, values in metrics.items()},
+                }
+                if num_steps:
+                    row["batch_loss"] = float(measured["loss_sum"][t, s]) / num_steps
+                    norms = measured["norm_sum"][t, s] / samples
+                    row |= self._by_layer("grad_norm_", norms)
+                self._curves.append(row)
+                member["steps"] = step
+                self._note_best(member, row)
+                if last:
+                    member["status"] = results.FINISHED
+                    member["at_chance"] = self._at_chance(row["validation_accuracy"])
+        self._add_timing(evaluation, step)
+        self._note_best_trial(metrics["validation_accuracy"])
+        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self.write("interrupted")
+        self._tell("training")
+
+    def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, float]:
+        names = self._current.recipe.layers
+        return {prefix + name: float(v) for name, v in zip(names, values)}
+
+    def _divergence(
+        self, measured: Mapping[str, Any], t: int, s: int
+    ) -> dict[str, Any]:
+        """Where a member left the finite numbers.
+
+        A NaN spreads to every layer at once, so the layer named is the one whose last
+        finite gradient was the largest.
+        """
+        step = int(measured["step"][t, s])
+        norms = measured["last_norms"][t, s]
+        found: dict[str, Any] = {
+            "status": results.DIVERGED,
+            "at_chance": False,
+            "steps": step,
+            "diverged_step": step,
+        }
+        if norms.min() < 0:  # it never took a step
+            return found
+        found["diverged_layer"] = self._current.recipe.layers[int(norms.argmax())]
+        return found | self._by_layer("last_grad_norm_", norms)
+
+    @staticmethod
+    def _note_best(member: dict[str, Any], row: Mapping[str, Any]) -> None:
+        accuracy = row["validation_accuracy"]
+        if accuracy > member.get("_best", -1.0):
+            member["_best"] = accuracy
+            member["best_step"] = row["step"]
+
+    def _note_best_trial(self, accuracy: np.ndarray) -> None:
+        for t, trial in enumerate(self._current.cohort.trials):
+            mean = accuracy[t].mean() if self._alive[t].all() else math.nan
+            if not mean <= self._best[0] and not math.isnan(mean):
+                self._best = (float(mean), trial.label)
+
+    def _at_chance(self, accuracy: float) -> bool:
+        """Whether an accuracy is not above chance: one-sided binomial test at 1 %."""
+        chance, size = chance_of(self._current.dataset), self._sizes["validation"]
+        return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
+
+    def _add_timing(self, evaluation: int, step: int) -> None:
+        evaluated = sum(self._sizes.values()) * self._num_members
+        compiled = self._population.compile_seconds
+        self._timings.append(
+            {
+                "cohort": self._current.cohort.index,
+                "segment": evaluation,
+                "step": step,
+                "members": self._num_members,
+                "compile_seconds": compiled - self._compiled_seconds,
+                "train_seconds": self._train_seconds,
+                "evaluation_seconds": self._evaluation_seconds,
+                "examples_per_second": self._trained / self._train_seconds
+                if self._trained
+                else None,
+                "inferences_per_second": evaluated / self._evaluation_seconds,
+                "peak_bytes": peak_bytes(),
+            }
+        )
+        self._compiled_seconds = compiled
+        self._train_seconds = self._evaluation_seconds = 0.0
+        self._trained = 0
+
+    def finish(self) -> None:
+        """Ends a cohort."""
+        self._done = self._done_before + self._current.num_examples
+        self.write("interrupted")
+
+    def _tell(self, status: str) -> None:
+        if self._on_progress is None:
+            return
+        current = self._current
+        diverged = [m["status"] == results.DIVERGED for m in self._members.values()]
+        self._on_progress(
+            Progress(
+                cohort=current.cohort.index,
+                num_cohorts=len(self._prepared),
+                epoch=self._step / current.steps_per_epoch,
+                num_epochs=current.hyperparameters.num_epochs,
+                done=self._done,
+                total=self._total,
+                examples_per_second=self._rate,
+                best_accuracy=self._best[0],
+                best_label=self._best[1],
+                diverged=sum(diverged),
+                status=status,
+            )
+        )
+
+    def write(self, status: str) -> None:
+        """Writes all tables; a run that is cut off leaves those of its last write."""
+        curves = sorted(
+            self._curves, key=lambda row: (row["trial"], row["seed"], row["step"])
+        )
+        members = [
+            {k: v for k, v in self._members[key].items() if k != "_best"}
+            for key in sorted(self._members)
+        ]
+        config = {**self._config, "status": status}
+        tables = {
+            "curves.parquet": results.table(curves, results.CURVES),
+            "members.csv": results.table(members, results.MEMBERS),
+            "timings.csv": results.table(self._timings, results.TIMINGS),
+        }
+        found = results.Results(
+            workdir=self._workdir,
+            config=config,
+            study=self._study,
+            curves=tables["curves.parquet"],
+            members=tables["members.csv"],
+            timings=tables["timings.csv"],
+        )
+        tables["summary.csv"] = statistics.summarize(found)
+        results.write(self._workdir, config, tables)
+        self._written = time.monotonic()
+
+
+def chance_of(dataset: Dataset) -> float:
+    """Share of the largest class of the validation set: what a constant answer gets."""
+    labels = dataset.validation.labels
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def peak_bytes() -> int:
+    """Peak memory so far: of the devices, or of this process on CPU."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = [d.memory_stats() or {} for d in jax.local_devices()]
+        return sum(int(s.get("peak_bytes_in_use", 0)) for s in stats)
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
+    """Everything resolved; nothing of the clock."""
+    cohort_of = {
+        trial.index: item.cohort.index
+        for item in prepared
+        for trial in item.cohort.trials
+    }
+    by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
+    largest = {item.hyperparameters.dataset: item.dataset for item in by_size}
+    return {
+        "study": study.to_dict(),
+        "study_digest": study.digest(),
+        "trials": [
+            {
+                "index": trial.index,
+                "id": trial.id,
+                "label": trial.label,
+                "overrides": dict(trial.overrides),
+                "cohort": cohort_of[trial.index],
+            }
+            for trial in study.trials()
+        ],
+        "cohorts": [item.to_dict() for item in prepared],
+        "datasets": {
+            name: {
+                "name": dataset.name,
+                "train": len(dataset.train.labels),
+                "validation": len(dataset.validation.labels),
+                "test": len(dataset.test.labels),
+                "classes": list(dataset.class_names),
+                "chance": chance_of(dataset),
+                "digest": dataset.digest,
+            }
+            for name, dataset in largest.items()
+        },
+        "versions": {
+            "nnlab": nnlab.__version__,
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "numpy": np.__version__,
+        },
+        "git_commit": _git_commit(),
+        "devices": {
+            "platform": jax.default_backend(),
+            "kind": _device_kind(),
+            "count": jax.local_device_count(),
+        },
+    }
+
+
+def _device_kind() -> str:
+    if jax.default_backend() != "cpu":
+        return str(jax.local_devices()[0].device_kind)
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return found.group(1).strip() if found else platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of nnlab's own checkout, "-dirty" behind it if files are changed."""
+    here = pathlib.Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
