@@ -573,8 +573,8 @@ def _claims(results: Results) -> Section:
         (
             verdict.claim.text,
             verdict.verdict,
-            _side(verdict, verdict.left, verdict.left_reached),
-            _side(verdict, verdict.right, verdict.right_reached),
+            _side(verdict, verdict.claim.left, verdict.left, verdict.left_reached),
+            _side(verdict, verdict.claim.right, verdict.right, verdict.right_reached),
             _effect(verdict),
             str(verdict.n),
             _p_text(verdict.p_holm),
@@ -605,7 +605,18 @@ def _factor(verdict: statistics.Verdict) -> float:
     return 100.0 if quantity.metric.endswith("accuracy") and not plain else 1.0
 
 
-def _side(verdict: statistics.Verdict, value: float, reached: float) -> str:
+def _side(
+    verdict: statistics.Verdict, selector: Any, value: float, reached: float
+) -> str:
+    """Which trials a side means, and what they come to: "0.7: 95.1 %"."""
+    text = _side_value(verdict, value, reached)
+    if isinstance(selector, Mapping):
+        names = (figures.value_text(chosen) for chosen in selector.values())
+        return f"{', '.join(names)}: {text}"
+    return f"{selector}: {text}" if isinstance(selector, str) else text
+
+
+def _side_value(verdict: statistics.Verdict, value: float, reached: float) -> str:
     if verdict.claim.quantity.reduction == "steps_to" and not math.isnan(reached):
         median = f"{value:,.0f}" if math.isfinite(value) else "not reached"
         return f"{median} ({percent(reached, 0)})"
@@ -738,17 +749,18 @@ def _how(results: Results) -> Section:
         "trials",
         "training examples",
         "parameters",
-        "plan",
+        "lanes",
         "steps an epoch",
-        "compilation, s",
+        "compiling, s",
         "training, s",
-        "evaluation, s",
+        "evaluating, s",
         "examples/s",
-        "peak memory, MB",
+        "peak, MB",
     )
     tables.append(Table(header, cohorts))
     note = (
-        "A cohort is the trials that share one compiled program. Examples a second are "
+        "A cohort is the trials that share one compiled program; a lane is the members "
+        "that run at once on a device. Examples a second are "
         "training examples of all its members together, without compilation and "
         "evaluation. The same study again, from the stored settings alone:"
     )
@@ -768,9 +780,10 @@ def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
         (row["examples_per_second"] or 0.0) * row["train_seconds"] for row in timings
     )
     peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
-    plan = ", ".join(
-        f"{figures.words(k)} {v:,}" if isinstance(v, int) else f"{figures.words(k)} {v}"
-        for k, v in cohort["plan"].items()
+    lanes = cohort["plan"]
+    plan = (
+        f"{lanes['lanes']} of {_count(lanes['lane_trials'], 'trial')} x "
+        f"{_count(lanes['lane_seeds'], 'seed')}"
     )
     return (
         str(cohort["index"]),

@@ -286,7 +286,7 @@ def test_claims_come_with_verdict_effect_and_n(tmp_path):
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
     assert rows[0]["difference (95 % interval)"].startswith(f"+{points:.2f} points (")
     assert (rows[0]["n"], rows[0]["p (Holm)"]) == ("8", "< 0.001")
-    assert rows[1]["left"] == "70 (100 %)"
+    assert rows[1]["left"] == "0.7: 70 (100 %)"
 
 
 def test_missing_says_where_members_diverged():

@@ -194,7 +194,12 @@ def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "trials": [t.index for t in members],
                 "parameters": 65 * sum(setting.model.hidden) + 10,
                 "layers": ["dense_0", "dense_1"],
-                "plan": {"lane_width": 8},
+                "plan": {
+                    "lane_width": 8,
+                    "lane_trials": 4,
+                    "lane_seeds": 2,
+                    "lanes": 3,
+                },
                 "steps_per_epoch": steps,
                 "num_steps": steps * setting.num_epochs,
             }
