@@ -6,25 +6,35 @@ Configuration ends here: below, the library has keyword arguments. A config file
 of flat override dicts.
 """
 
-import difflib
+import ast
 import importlib.util
+import itertools
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from nnlab import names
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
-_CONFIG_HELP = (
-    "the study: configs/NAME.py, or configs/NAME.py:ARG with what the file takes, such "
-    "as :mnist or :smoke; --config.PATH=VALUE overrides a field"
+_OVERRIDE = "config.PATH"
+_MISTAKES = (
+    ValueError,
+    ConnectionError,
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
 )
 
 
@@ -55,34 +65,46 @@ def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
     lists = [tuple(group) for group in groups]
     chosen: dict[int, str] = {}
     for word in filter(None, arg.split(",")):
-        group = next((i for i, names in enumerate(lists) if word in names), None)
+        group = next((i for i, some in enumerate(lists) if word in some), None)
         if group is None:
-            allowed = [name for names in lists for name in names if name]
-            raise ValueError(
-                f"unknown config argument {word!r}{study_lib.nearest(word, allowed)}"
-            )
+            allowed = filter(None, itertools.chain(*lists))
+            hint = names.nearest(word, allowed)
+            raise ValueError(f"unknown config argument {word!r}{hint}")
         if group in chosen and chosen[group] != word:
             raise ValueError(
                 f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
             )
         chosen[group] = word
-    return tuple(chosen.get(i, names[0]) for i, names in enumerate(lists))
+    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
 
 
 def define_study_flags() -> None:
-    """Defines the flags from which `study` is made, --config apart."""
+    """Defines the flags from which `study` is made, and those of how it runs."""
+    flags.DEFINE_string(
+        "config",
+        None,
+        "the study: a config file, with what it takes behind a colon, such as "
+        "configs/learning_rate.py:mnist or configs/quickstart.py:smoke",
+    )
+    flags.DEFINE_multi_string(
+        _OVERRIDE,
+        [],
+        "sets a field of the study, such as --config.optimizer.name=adam or "
+        "--config.model.hidden=64,32; may be repeated",
+    )
     flags.DEFINE_multi_string(
         "sweep",
         [],
-        "an axis to sweep in the place of the config's own sweep: path=v1,v2 or "
-        "path=logspace(1e-3,1,12) or path=linspace(0,0.9,4); several make a product",
+        "values of a field to try, in the place of the study's own sweep, such as "
+        "--sweep=batch_size=16,64 or --sweep=optimizer.momentum=linspace(0,0.9,4) or "
+        "--sweep=optimizer.learning_rate=logspace(1e-3,1,12); several make a product",
     )
     flags.DEFINE_integer("seeds", None, "repetitions of every trial")
     flags.DEFINE_string(
         "data_dir",
         None,
-        "folder of the data sets (a prepared TFDS directory or IDX files); "
-        "default: NNLAB_DATA_DIR, else a download",
+        "folder of the image data (a prepared TFDS directory or IDX files); otherwise "
+        "NNLAB_DATA_DIR, otherwise a download",
     )
     flags.DEFINE_integer(
         "lane_width", 0, "members that run at once; 0 lets the plan choose"
@@ -93,25 +115,24 @@ def study() -> study_lib.Study:
     """The study that the parsed flags describe.
 
     Raises:
-      ValueError: a bad field, value or axis.
+      ValueError: a bad config file, field, value or axis.
     """
-    values = flags.FLAGS.config.to_dict()
+    if not flags.FLAGS.config:
+        raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
+    path, _, arg = flags.FLAGS.config.partition(":")
+    values, trials = _load(path, arg)
+    for text in flags.FLAGS[_OVERRIDE].value or ():
+        _override(values, *text.split("=", 1))
     if flags.FLAGS.seeds is not None:
         values["num_seeds"] = flags.FLAGS.seeds
-    if flags.FLAGS.sweep:
-        axes: dict[str, tuple[Any, ...]] = {}
-        for text in flags.FLAGS.sweep:
-            path, points = sweep_lib.parse_axis(text)
-            if path in axes:
-                raise ValueError(f"--sweep names {path!r} twice")
-            axes[path] = points
-        values["sweep"] = sweep_lib.product(axes)
-    else:
-        values["sweep"] = _loaded_sweep
+    axes: dict[str, tuple[Any, ...]] = {}
+    for text in flags.FLAGS.sweep:
+        field, points = sweep_lib.parse_axis(text)
+        if field in axes:
+            raise UsageError(f"--sweep names {field!r} twice")
+        axes[field] = points
+    values["sweep"] = sweep_lib.product(axes) if axes else trials
     return study_lib.Study.from_dict(values)
-
-
-_loaded_sweep: tuple[dict[str, Any], ...]
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
@@ -123,139 +144,141 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv if argv is None else argv)
     try:
-        _parse(arguments)
-        main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if {"--help", "-help", "-h", "--helpfull"} & set(arguments[1:]):
+            print(_help(main))
+        else:
+            _parse(arguments)
+            main()
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         sys.exit(1)
-    except (ValueError, FileNotFoundError, FileExistsError, ConnectionError) as error:
-        if os.environ.get("NNLAB_TRACEBACK"):
+    except _MISTAKES as error:
+        if not _is_refusal(error):
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        print(f"error: {error.strerror}: {error.filename!r}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def use_all_cores() -> None:
+    """Makes one JAX device for each CPU core; call it before JAX's first use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores or os.cpu_count() or 1))
 
 
-def _parse(arguments: list[str]) -> None:
-    if any(a in ("--help", "-h", "-help", "--helpfull") for a in arguments[1:]):
-        print((sys.modules["__main__"].__doc__ or "").strip())
-        print(flags.FLAGS.main_module_help() + "\n" + _flags_help())
-        sys.exit(0)
-    if takes_config():
-        arguments = _load_config(arguments)
+def _is_refusal(error: BaseException) -> bool:
+    """Whether our own code refuses something; a ValueError from below it is a bug."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    module = frames[-1].f_globals.get("__name__", "").partition(".")[0]
+    return isinstance(error, OSError) or module in ("nnlab", "launch", "__main__")
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}"
+    text: object = error
+    while isinstance(text, AttributeError | KeyError) and text.args:
+        text = text.args[0]  # a ConfigDict's holds a KeyError, whose str() has quotes
+    return " ".join(str(text).split())
+
+
+def _parse(arguments: Sequence[str]) -> None:
+    """Parses all flags, ``--config.PATH=VALUE`` among them."""
+    given = []
+    for text in arguments:
+        if re.fullmatch(r"--?[\w.]+=", text):
+            raise UsageError(f"{text} has no value")
+        override = re.match(r"--?config\.(.+)", text)
+        if override and "=" not in text:
+            raise UsageError(f"{text} has no value; write {text}=VALUE")
+        given.append(f"--{_OVERRIDE}={override[1]}" if override else text)
     try:
-        rest = flags.FLAGS(arguments)
+        rest = flags.FLAGS(given)
+    except flags.UnrecognizedFlagError as error:
+        hint = names.nearest(f"--{error.flagname}", (f"--{f.name}" for f in _flags()))
+        raise UsageError(f"unknown flag '--{error.flagname}'{hint}") from None
     except flags.Error as error:
-        raise UsageError(_flag_message(error)) from None
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UsageError(f"bad --config override: {_one_line(error)}") from None
+        wrong = re.match(r"flag --(\w+)=(.*?): ", text := _line(error))
+        if wrong:
+            kind = flags.FLAGS[wrong[1]].parser.syntactic_help
+            text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
+        raise UsageError(text) from None
     if rest[1:]:
-        raise UsageError(f"unexpected argument {rest[1]!r}; options start with --")
+        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
 
 
-def takes_config() -> bool:
-    """Whether the program has study flags."""
-    return "sweep" in flags.FLAGS
-
-
-def _flags_help() -> str:
-    return flags.FLAGS.module_help(sys.modules[__name__]) if takes_config() else ""
-
-
-def _load_config(arguments: list[str]) -> list[str]:
-    """Loads the config file and defines its override flags; returns the rest."""
-    global _loaded_sweep
-    first = flags.FlagValues()
-    flags.DEFINE_string("config", None, _CONFIG_HELP, flag_values=first)
-    overrides = [a for a in arguments if re.match(r"--?config\.", a)]
-    others = [a for a in arguments if a not in overrides]
-    try:
-        rest = first(others, known_only=True)
-    except flags.Error as error:
-        raise UsageError(_flag_message(error)) from None
-    if not first.config:
-        raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
-    path, _, arg = first.config.partition(":")
-    module = _import(path)
-    try:
-        config = module.get_config(arg)
-        _loaded_sweep = tuple(dict(item) for item in module.sweep(arg))
-    except ValueError as error:
-        raise UsageError(f"{path}: {_one_line(error)}") from None
-    _check_overrides(config, overrides)
-    # config_flags looks for overrides in sys.argv only.
-    sys.argv = [*rest, *overrides]
-    config_flags.DEFINE_config_dict("config", config, _CONFIG_HELP)
-    return sys.argv
-
-
-def _bundled() -> list[str]:
-    folder = pathlib.Path(__file__).parent.parent / "configs"
-    return sorted(f"configs/{p.name}" for p in folder.glob("[!_]*.py"))
-
-
-def _import(path: str) -> ModuleType:
+def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of a config file."""
     file = pathlib.Path(path)
     if not file.is_file():
+        hint = names.nearest(path, _bundled())
+        raise UsageError(f"no config file {path!r}{hint}")
+    try:
+        module = _import(file)
+        config = module.get_config(arg)
+        trials = tuple(module.sweep(arg))
+    except Exception as error:  # whatever the user's file raises is the user's
+        raise UsageError(f"config file {path!r}{_blame(error, file)}") from None
+    if not isinstance(config, ConfigDict):
         raise UsageError(
-            f"no config file {path!r}{study_lib.nearest(path, _bundled())}"
+            f"config file {path!r}: get_config() returns {config!r}, not a ConfigDict"
         )
+    for item in trials:
+        if not isinstance(item, Mapping):
+            raise UsageError(
+                f"config file {path!r}: sweep() yields {item!r}, not a dict such as "
+                "{'optimizer.learning_rate': 0.1}"
+            )
+    if not trials:
+        raise UsageError(f"config file {path!r}: sweep() is empty, it yields no trial")
+    return config.to_dict(), tuple(map(dict, trials))
+
+
+def _import(file: pathlib.Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{path!r} is not a Python file")
+        raise UsageError("is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises is the user's
-        name = type(error).__name__
-        raise UsageError(f"config file {path!r}: {name}: {_one_line(error)}") from None
+    spec.loader.exec_module(module)
     for function in ("get_config", "sweep"):
         if not callable(getattr(module, function, None)):
-            raise UsageError(f"config file {path!r} defines no {function}(arg='')")
+            raise UsageError(f"defines no {function}(arg='')")
     return module
 
 
-def _check_overrides(config: ConfigDict, overrides: Sequence[str]) -> None:
-    """Refuses an override of a field that the config does not have."""
-    known = _leaves(config)
-    for text in overrides:
-        path = text.lstrip("-").partition("=")[0].removeprefix("config.")
-        if path not in known:
-            raise UsageError(
-                f"unknown field {path!r} in {text!r}{study_lib.nearest(path, known)}"
-            )
+def _blame(error: Exception, file: pathlib.Path) -> str:
+    """What went wrong in a config file, and in which of its lines."""
+    if isinstance(error, ValueError):  # says by itself what it refuses
+        return f": {_line(error)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    path = os.path.abspath(file)
+    lines = [f.lineno for f in frames if os.path.abspath(f.filename) == path]
+    where = f", line {lines[-1]}" if lines else ""
+    return f"{where}: {type(error).__name__}: {_line(error)}"
 
 
-def _leaves(config: ConfigDict, prefix: str = "") -> list[str]:
-    found = []
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            found += _leaves(value, f"{prefix}{name}.")
+def _override(values: dict[str, Any], path: str, text: str) -> None:
+    """Sets one field of nested dicts."""
+    known = list(_leaves(values))
+    if path not in known:
+        hint = names.nearest_path(path, known)
+        raise UsageError(f"unknown field {path!r}{hint}")
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        values = values[parent]
+    values[leaf] = sweep_lib.parse_value(path, text)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
-
-
-def _flag_message(error: flags.Error) -> str:
-    text = _one_line(error)
-    unknown = re.search(r"Unknown command line flag '([^']+)'", text)
-    if not unknown:
-        return text
-    names = [n for n in flags.FLAGS if not n.startswith("?")]
-    close = difflib.get_close_matches(unknown[1], names, n=1)
-    hint = f"; did you mean --{close[0]}?" if close else "; see --help"
-    return f"unknown option --{unknown[1]}{hint}"
+            yield prefix + name
 
 
 def _tuples(value: Any) -> Any:
-    """Lists to tuples: config_flags overrides tuples only."""
+    """Lists to tuples: a ConfigDict lets a tuple only be replaced by a tuple."""
     if isinstance(value, dict):
         return {k: _tuples(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -263,7 +286,38 @@ def _tuples(value: Any) -> Any:
     return value
 
 
-def use_all_cores() -> None:
-    """Makes one JAX device for each CPU core; call it before JAX's first use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores or os.cpu_count() or 1))
+def _bundled() -> list[str]:
+    """The config files that come with nnlab, as they are written in a command."""
+    return [f"configs/{file.name}" for file in _bundled_files()]
+
+
+def _bundled_files() -> list[pathlib.Path]:
+    return sorted((pathlib.Path(__file__).parent.parent / "configs").glob("[!_]*.py"))
+
+
+def _help(main: Callable[[], None]) -> str:
+    """What the program does, its flags, and the studies at hand, in 80 columns."""
+    lines = [(sys.modules[main.__module__].__doc__ or "").strip(), "", "Flags:"]
+    for flag in _flags():
+        value = {"bool": "", "int": "=N"}.get(flag.flag_type(), "=VALUE")
+        lines.append(f"  --{flag.name}{value}")
+        lines += _indented(flag.help.partition(";\n")[0])  # absl adds a line
+    if "config" in flags.FLAGS:
+        lines += ["", "Fields, for --config.PATH=VALUE and --sweep=PATH=VALUE,VALUE:"]
+        lines += _indented(", ".join(study_lib.PATHS))
+        lines += ["", "Bundled studies:"]
+        for path, file in zip(_bundled(), _bundled_files()):
+            text = ast.get_docstring(ast.parse(file.read_text())) or ""
+            lines.append(f"  --config={path}")
+            lines += _indented(text.partition("\n")[0])
+    return "\n".join(lines)
+
+
+def _flags() -> list[flags.Flag]:
+    """The flags that this program defines; absl brings others along."""
+    by_module = flags.FLAGS.flags_by_module_dict().items()
+    return [f for module, some in by_module if "absl" not in module for f in some]
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.indent(textwrap.fill(text, 74), " " * 6).split("\n")

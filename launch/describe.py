@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would run: programs, layers, parameters, memory, time; trains nothing.
+"""What a study would run: layers, parameters, memory, time; trains nothing.
 
 python -m launch.describe --config=configs/quickstart.py [--measure]
 """
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch import config
+from nnlab.study import TRACED
 
 if TYPE_CHECKING:
     from nnlab.prepare import Prepared
@@ -26,26 +27,31 @@ def main() -> None:
     prepared = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
-    console = Console(highlight=False)
-    console.print(study.question, style="bold", markup=False)
+    console = Console(highlight=False, markup=False)
+    console.print(study.question, style="bold")
     trials, seeds = study.trials(), study.num_seeds
     console.print(
-        f"{len(trials)} trials x {seeds} seeds = {len(trials) * seeds} members in "
-        f"{len(prepared)} compiled program{'s' * (len(prepared) != 1)}"
+        f"{_count(len(trials), 'trial')} x {_count(seeds, 'seed')} = "
+        f"{len(trials) * seeds:,} networks in {_count(len(prepared), 'program')}"
     )
     for path in study.swept():
         values = dict.fromkeys(str(t.hyperparameters.flat()[path]) for t in trials)
-        console.print(f"{path}: {', '.join(values)}", markup=False)
+        console.print(f"{path}: {', '.join(values)}")
     for item in prepared:
+        console.print()
+        number = f"program {item.cohort.index + 1} of {len(prepared)}"
+        console.rule(f"{number}: {_count(len(item.cohort.trials), 'trial')}")
+        flat = item.hyperparameters.flat()
+        for path in (p for p in study.swept() if p not in TRACED):
+            console.print(f"{path}={flat[path]}")
         _describe(console, item)
         if flags.FLAGS.measure:
             _measure(console, item, study)
 
 
 def _describe(console: Console, item: "Prepared") -> None:
-    """One program: data, layer table, lanes, memory."""
+    """One program: layer table, data, lanes, memory."""
     h, data, plan = item.hyperparameters, item.dataset, item.plan
-    console.rule(f"program {item.cohort.index}: {len(item.cohort.trials)} trials")
     table = Table("layer", "output", "parameters", "FLOPs an example", box=None)
     for column in table.columns[2:]:
         column.justify = "right"
@@ -59,26 +65,30 @@ def _describe(console: Console, item: "Prepared") -> None:
     console.print(table)
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
     console.print(
-        f"data: {h.dataset}, {sizes[0]:,} training, {sizes[1]:,} validation, "
-        f"{sizes[2]:,} test examples of {data.num_classes} classes"
+        f"data: {h.dataset}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"{sizes[1]:,} validation and {sizes[2]:,} test examples"
     )
-    dropped = sizes[0] - item.steps_per_epoch * h.batch_size
     console.print(
-        f"training: {h.num_epochs} epochs of {item.steps_per_epoch:,} updates at batch "
-        f"{h.batch_size} (each epoch another {dropped:,} examples are left over), "
+        f"training: {_count(h.num_epochs, 'epoch')} of "
+        f"{_count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
         f"{len(item.boundaries)} evaluations"
     )
+    if left := sizes[0] % h.batch_size:
+        console.print(
+            f"{_count(left, 'example')} left over in each epoch, others every time"
+        )
     lanes = plan.lanes
     console.print(
-        f"lanes: {lanes.busy.sum()} of {lanes.trials} trials x {lanes.seeds} seeds on "
-        f"{lanes.devices} device{'s' * (lanes.devices != 1)}"
+        f"lanes: {_count(int(lanes.busy.sum()), 'lane')} of "
+        f"{_count(lanes.trials, 'trial')} x {_count(lanes.seeds, 'seed')} on "
+        f"{_count(lanes.devices, 'device')}"
     )
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
     console.print(f"memory: about {_size(plan.total_bytes)}{memory}")
     if forward:
         # Backward costs twice the forward pass, less the first layer's input gradient.
         work = 3 * forward * item.num_examples
-        console.print(f"work: about {work:.2e} operations in training")
+        console.print(f"work: about {work:.1e} floating-point operations in training")
 
 
 def _measure(console: Console, item: "Prepared", study: "Study") -> None:
@@ -88,10 +98,14 @@ def _measure(console: Console, item: "Prepared", study: "Study") -> None:
     seconds = item.num_examples / timing.examples_per_second
     seconds += len(item.boundaries) * timing.evaluation_seconds
     console.print(
-        f"time: about {seconds:,.0f} s and {timing.compile_seconds:.0f} s of "
-        f"compilation, at {timing.examples_per_second:,.0f} examples/s "
-        f"({timing.steps} steps and one evaluation timed)"
+        f"time: about {seconds:,.0f} s, and {timing.compile_seconds:.0f} s to compile; "
+        f"{timing.examples_per_second:,.0f} examples/s"
     )
+    console.print(f"({timing.steps} steps and one evaluation were timed)")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -104,7 +118,12 @@ def _size(count: int) -> str:
     )
 
 
-if __name__ == "__main__":
+def define_flags() -> None:
+    """Defines the flags of this program."""
     config.define_study_flags()
     flags.DEFINE_bool("measure", False, "compile and time a few steps")
+
+
+if __name__ == "__main__":
+    define_flags()
     config.run(main)

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from nnlab import optim, plan, population, train
-from nnlab.models import layers
+from nnlab.models.layers import LayerRow, check
 from nnlab.models.stack import Stack
 
 NUM_EXAMPLES = 16_384
@@ -45,9 +45,9 @@ class Network:
     batch_size: int
 
     @functools.cached_property
-    def rows(self) -> tuple[layers.LayerRow, ...]:
+    def rows(self) -> tuple[LayerRow, ...]:
         """The checked layer table."""
-        return layers.check(self.layers, self.input_shape, NUM_CLASSES)
+        return check(self.layers, self.input_shape, NUM_CLASSES)
 
     @property
     def operations(self) -> int:

@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains every trial of a study with every seed, then writes tables, figures, report.
+"""Trains every trial of a study with every seed; writes tables, figures, report.
 
 python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 import contextlib
+import logging
 import math
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from absl import flags
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     Progress,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from launch import config, report
 
@@ -28,10 +34,13 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 15.0
 
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "folder for tables, figures and report; made, never overwritten"
-)
-config.define_study_flags()
+
+def define_flags() -> None:
+    """Defines the flags of this program."""
+    flags.DEFINE_string(
+        "workdir", None, "folder for tables, figures and report; never overwritten"
+    )
+    config.define_study_flags()
 
 
 def main() -> None:
@@ -43,97 +52,125 @@ def main() -> None:
       KeyboardInterrupt: after results and report of what is done have been written.
     """
     config.use_all_cores()
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
     study = config.study()
     from nnlab import experiment  # imports JAX, after the mistakes that need none
 
-    console = Console(highlight=False)
-    workdir = pathlib.Path(_WORKDIR.value)
+    workdir = pathlib.Path(flags.FLAGS.workdir)
     experiment.check_workdir(workdir)
-    console.print(f"[bold]{study.question}[/bold]", markup=True)
-    console.print(
-        f"{len(study.trials())} trials x {study.num_seeds} seeds", style="dim"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    console = Console(highlight=False, markup=False)
+    _show_log(console)
+    trials, seeds = len(study.trials()), study.num_seeds
+    heading = iter(
+        (study.question, f"{trials} trials x {seeds} seeds = {trials * seeds} networks")
     )
     start = time.monotonic()
     display = _live(console) if console.is_terminal else _lines(console)
     try:
         with display as show:
+
+            def tell(progress: "experiment.Progress") -> None:
+                for line in heading:  # once, when nothing can be refused any more
+                    console.print(line, style="bold", soft_wrap=not console.is_terminal)
+                show(progress)
+
             experiment.run(
                 study,
                 workdir,
                 data_dir=flags.FLAGS.data_dir,
                 lane_width=flags.FLAGS.lane_width,
-                on_progress=show,
+                on_progress=tell,
             )
     except KeyboardInterrupt:
-        if (workdir / "config.json").exists():
-            report.write(console, workdir)
-        raise
-    console.print(f"trained in {time.monotonic() - start:.1f} s", style="dim")
+        if not (workdir / "config.json").exists():
+            raise KeyboardInterrupt("nothing has been written") from None
+        report.write(console, workdir)
+        raise KeyboardInterrupt(f"{workdir} holds the results so far") from None
+    console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
     report.write(console, workdir)
+
+
+def _show_log(console: Console) -> None:
+    """Prints what the library logs, such as a download, above the bar."""
+    plain = RichHandler(
+        console=console, show_time=False, show_level=False, show_path=False
+    )
+    log = logging.getLogger("nnlab")
+    log.addHandler(plain)
+    log.setLevel(logging.INFO)
 
 
 @contextlib.contextmanager
 def _live(console: Console) -> Iterator[Callable[["experiment.Progress"], None]]:
-    """A bar with epoch, examples/s, time left, best so far and diverged so far."""
-    columns = (
+    """A bar with epoch and time left; below it examples/s, best and diverged so far."""
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.percentage:>3.0f}%"),
+        TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[news]}"),
+        console=console,
+        expand=True,
     )
-    with Progress(*columns, console=console, expand=True) as bar:
-        task = bar.add_task("loading", total=None, news="")
+    news = Text(no_wrap=True, overflow="ellipsis")
+    task = bar.add_task("loading", total=None)
 
-        def show(progress: "experiment.Progress") -> None:
-            bar.update(
-                task,
-                description=_where(progress),
-                total=progress.total,
-                completed=progress.done,
-                news=_news(progress),
-            )
+    def show(progress: "experiment.Progress") -> None:
+        bar.update(
+            task,
+            description=_where(progress),
+            total=progress.total,
+            completed=progress.done,
+        )
+        news.plain = _news(progress)
 
+    with Live(Group(bar, news), console=console):
         yield show
 
 
 @contextlib.contextmanager
 def _lines(console: Console) -> Iterator[Callable[["experiment.Progress"], None]]:
-    """A line now and then, for logs."""
-    last = -math.inf
+    """A line whenever a program starts, and now and then, for logs."""
+    last, cohort = -math.inf, -1
 
     def show(progress: "experiment.Progress") -> None:
-        nonlocal last
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            share = progress.done / progress.total
-            console.print(f"{_where(progress)} ({share:.0%}) {_news(progress)}")
+        nonlocal last, cohort
+        now = time.monotonic()
+        if now - last < SECONDS_BETWEEN_LINES and progress.cohort == cohort:
+            return
+        last, cohort = now, progress.cohort
+        share = f"{progress.done / progress.total:.0%}"
+        parts = [_where(progress), share, _news(progress)]
+        console.print(" | ".join(filter(None, parts)), soft_wrap=True)
 
     yield show
 
 
 def _where(progress: "experiment.Progress") -> str:
+    parts = []
+    if progress.num_cohorts > 1:
+        parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")
     if math.isnan(progress.examples_per_second):
-        return progress.status
-    program = f"program {progress.cohort + 1}/{progress.num_cohorts} "
-    epoch = f"epoch {progress.epoch:.3g}/{progress.num_epochs}"
-    return (program if progress.num_cohorts > 1 else "") + epoch
+        parts.append("compiling")  # until the first steps are done
+    else:
+        parts.append(f"epoch {progress.epoch:.1f}/{progress.num_epochs}")
+    return " ".join(parts)
 
 
 def _news(progress: "experiment.Progress") -> str:
     parts = []
     if not math.isnan(progress.examples_per_second):
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
-    if not math.isnan(progress.best_accuracy):
-        parts.append(f"best {progress.best_accuracy:.1%} ({progress.best_label})")
     if progress.diverged:
         parts.append(f"{progress.diverged} diverged")
+    if not math.isnan(progress.best_accuracy):
+        parts.append(f"best {progress.best_accuracy:.1%} ({progress.best_label})")
     return " | ".join(parts)
 
 
 if __name__ == "__main__":
+    define_flags()
     config.run(main)

@@ -54,8 +54,13 @@ def gradient_norms(gradients: Mapping[str, Any], layers: Sequence[str]) -> jax.A
       float32 (layers,).
     """
 
-    def squares(layer: str) -> jax.Array:
+    def norm(layer: str) -> jax.Array:
         leaves = jax.tree.leaves(gradients[layer])
-        return sum((jnp.sum(jnp.square(g)) for g in leaves), jnp.zeros(()))
+        largest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
+        # In float32 the square of 1e20 is infinite and that of 1e-25 is 0; exploding
+        # and vanishing gradients reach both.
+        unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+        squares = jnp.stack([jnp.sum(jnp.square(g / unit)) for g in leaves])
+        return unit * jnp.sqrt(jnp.sum(squares))
 
-    return jnp.sqrt(jnp.stack([squares(layer) for layer in layers]))
+    return jnp.stack([norm(layer) for layer in layers])

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nnlab.study import OPTIMIZERS, SCHEDULES, nearest
+from nnlab.names import nearest
+from nnlab.study import OPTIMIZERS, SCHEDULES
 
 Scalar = jax.Array | float
 

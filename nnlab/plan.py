@@ -88,6 +88,18 @@ def choose(
     widths = (
         [lane_width] if lane_width else _candidates(rows, parameters, members, on_cpu)
     )
+    total = memory * len(devices)
+
+    def too_much(need: int) -> ValueError:
+        return ValueError(
+            f"{members:,} members of {parameters:,} parameters at batch_size="
+            f"{batch_size} need about {_gib(need)}, the device has {_gib(total)}: use "
+            "fewer trials or seeds, a smaller network or a smaller batch"
+        )
+
+    kept = 2 * state_bytes * members
+    if memory and kept > total:  # said before lanes are cut for a billion seeds
+        raise too_much(kept)
     plans = []
     for width in widths:
         lanes = _cut(num_trials, num_seeds, width, len(devices))
@@ -99,18 +111,12 @@ def choose(
                 lanes=lanes,
                 evaluation_batch=evaluation,
                 total_bytes=(lane + resident + data_bytes) * lanes.devices,
-                memory_bytes=memory * len(devices),
+                memory_bytes=total,
             )
         )
     fitting = [p for p in plans if not memory or p.total_bytes <= 0.9 * p.memory_bytes]
     if not fitting:
-        least = min(plan.total_bytes for plan in plans)
-        raise ValueError(
-            f"{members} members of {parameters:,} parameters at batch_size="
-            f"{batch_size} need about {_gib(least)}, the device has "
-            f"{_gib(memory * len(devices))}: use fewer trials or seeds, a smaller "
-            "network or a smaller batch"
-        )
+        raise too_much(min(plan.total_bytes for plan in plans))
     return fitting[0]
 
 
@@ -120,7 +126,7 @@ def _candidates(
     """Lane widths from the preferred one downwards."""
     if not on_cpu:
         preferred = members
-    elif any(row.layer == "conv" for row in rows):
+    elif any(_is_conv(row) for row in rows):
         preferred = 1
     else:
         # 784-64-10 at batch 64, 4 trials x 8 seeds: 720,000 examples/s in lanes of 4,
@@ -153,10 +159,14 @@ def _cut(num_trials: int, num_seeds: int, width: int, devices: int) -> Lanes:
     return best[2]
 
 
+def _is_conv(row: LayerRow) -> bool:
+    return row.layer["layer"] == "conv"
+
+
 def _activation_values(row: LayerRow, on_cpu: bool) -> int:
     """Values that a layer holds for an example, forward and backward."""
     values = 2 * math.prod(row.output_shape) + math.prod(row.input_shape)
-    if row.layer == "conv" and on_cpu:
+    if _is_conv(row) and on_cpu:
         *spatial, channels = row.output_shape
         patch = row.flops // (2 * channels * math.prod(spatial))
         values += 2 * patch * math.prod(spatial)

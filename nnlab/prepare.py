@@ -230,9 +230,10 @@ def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:
         state.batch_stats,
         jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
     )
-    if logits.shape != (2, dataset.num_classes):
+    shape = jax.tree.map(lambda leaf: leaf.shape, logits)
+    if shape != (2, dataset.num_classes):
         raise ValueError(
-            f"the model returns shape {logits.shape} for 2 examples; the data set's "
+            f"the model returns shape {shape} for 2 examples; the data set's "
             f"classes need (2, {dataset.num_classes})"
         )
 
@@ -245,6 +246,6 @@ def _boundaries(
     num_steps: int, steps_per_epoch: int, eval_every_epochs: float
 ) -> tuple[int, ...]:
     """Steps of the evaluations: before training, every so often, and at the end."""
-    interval = eval_every_epochs * steps_per_epoch
+    interval = max(1.0, eval_every_epochs * steps_per_epoch)
     regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
     return tuple(sorted({*regular, num_steps}))

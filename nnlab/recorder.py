@@ -157,12 +157,16 @@ class Recorder:
         cohort = self._current
         step = cohort.boundaries[evaluation]
         metrics = {
-            f"{split}_{metric}": sums / self._sizes[split]
+            f"{split}_{metric}": sums.astype(np.float64) / self._sizes[split]
             for split, values in measured["sums"].items()
             for metric, sums in values.items()
         }
         self._alive = measured["alive"]
         last = step == cohort.num_steps
+        if last:  # no step follows that would find the last update to be the ruin
+            self._alive = self._alive & np.all(
+                [np.isfinite(metrics[f"{split}_loss"]) for split in self._sizes], axis=0
+            )
         for t, trial in enumerate(cohort.cohort.trials):
             for s in range(self._alive.shape[1]):
                 member = self._members[trial.index, s]
@@ -265,6 +269,7 @@ class Recorder:
         """Ends a cohort."""
         self._done = self._done_before + self._current.num_examples
         self.write("interrupted")
+        self._tell("training")
 
     def _tell(self, status: str) -> None:
         if self._on_progress is None:

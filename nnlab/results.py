@@ -6,6 +6,7 @@ evaluation), ``members.csv`` a row for each member, ``timings.csv`` all that a c
 measured. `statistics.summarize` makes ``summary.csv`` of them.
 """
 
+import csv
 import dataclasses
 import functools
 import hashlib
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from nnlab.names import nearest
 from nnlab.study import Study, Trial
 
 FINISHED, STOPPED, DIVERGED, UNFINISHED = STATUSES = (
@@ -131,8 +133,8 @@ class Results:
         """
         columns = self._columns
         if metric not in self.metrics:
-            names = ", ".join(self.metrics)
-            raise ValueError(f"no metric {metric!r} in the curves; they have {names}")
+            hint = nearest(metric, self.metrics)
+            raise ValueError(f"no metric {metric!r} in the curves{hint}")
         rows = np.flatnonzero(columns["trial"] == trial)
         steps, first = np.unique(columns["step"][rows], return_index=True)
         values = np.full((self.study.num_seeds, len(steps)), np.nan)
@@ -184,13 +186,18 @@ def table(
     Args:
       rows: one mapping for each row.
       columns: name and type of the columns that are always there, in order; others
-        follow in the order in which rows bring them, their types inferred.
+        follow in the order in which rows bring them, their types inferred, float64
+        where all values are null.
     """
     names = dict.fromkeys(columns)
     for row in rows:
         names |= dict.fromkeys(row)
+    arrays = {n: pa.array([r.get(n) for r in rows], columns.get(n)) for n in names}
     return pa.table(
-        {n: pa.array([r.get(n) for r in rows], columns.get(n)) for n in names}
+        {
+            name: array.cast(pa.float64()) if pa.types.is_null(array.type) else array
+            for name, array in arrays.items()
+        }
     )
 
 
@@ -277,8 +284,17 @@ def load(workdir: str | os.PathLike[str]) -> Results:
 
 
 def _read_csv(path: pathlib.Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
-    options = pyarrow.csv.ConvertOptions(column_types=columns, strings_can_be_null=True)
+    """Reads a table whose further columns, such as norms by layer, are float64."""
     try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            names = next(csv.reader(lines), [])
+        options = pyarrow.csv.ConvertOptions(
+            column_types={name: columns.get(name, pa.float64()) for name in names},
+            strings_can_be_null=True,
+            null_values=[""],
+        )
         return pyarrow.csv.read_csv(path, convert_options=options)
-    except (OSError, pa.ArrowInvalid) as error:
+    except FileNotFoundError:
+        raise ValueError(f"{str(path)!r} is missing") from None
+    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}") from None

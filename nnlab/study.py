@@ -5,8 +5,8 @@ A `Study` is all that crosses from a launch script or a notebook into the librar
 validated when made, and `Study.to_dict` / `Study.from_dict` round-trip through JSON.
 """
 
+import contextlib
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -16,10 +16,14 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nnlab.models import layers as layer_stack
+from nnlab.names import nearest, nearest_path
+
 MODELS = ("mlp", "cnn", "stack")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
+FLOAT32_MAX = 3.4028234e38
 RELATIONS = ("greater", "less", "same")
 REDUCTIONS = (
     "final",
@@ -34,16 +38,31 @@ REDUCTIONS = (
 )
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Returns ``", did you mean 'x'? (allowed: ...)"`` for an error message."""
-    names = [str(a) for a in allowed]
-    close = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} allowed: {', '.join(names)}"
+class FieldError(ValueError):
+    """A field's bad value or name; knows the path, which its parents lengthen."""
+
+    def __init__(self, path: str, problem: str, before: str = "") -> None:
+        super().__init__(f"{before}{path}{problem}")
+        self._parts = (path, problem, before)
+
+    def within(self, parent: str) -> "FieldError":
+        """The same error, its path seen from outside `parent`."""
+        path, problem, before = self._parts
+        return FieldError(f"{parent}.{path}" if parent else path, problem, before)
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """``{field: type}`` of a dataclass."""
+    return typing.get_type_hints(cls)
 
 
 def _field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
-    """A dataclass field with rules: choices, minimum, above, below, traced."""
+    """A dataclass field with rules.
+
+    `choices`, `minimum`, `above` and `below` bound the value; `traced` marks what
+    enters the compiled program as an argument; `models` are those that heed it.
+    """
     return dataclasses.field(default=default, metadata=rules)
 
 
@@ -51,29 +70,23 @@ class _Checked:
     """Casts and checks each field of a dataclass by its annotation and its rules."""
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(typing.cast(Any, self)):
-            value = _cast(getattr(self, field.name), hints[field.name], field.name)
+        cls: Any = type(self)
+        for field in dataclasses.fields(cls):
+            hint = _hints(cls)[field.name]
+            value = _cast(getattr(self, field.name), hint, field.name)
             _check_rules(value, field.metadata, field.name)
             object.__setattr__(self, field.name, value)
 
 
 def _cast(value: Any, hint: Any, name: str) -> Any:
-    """Returns `value` as `hint` says, or raises ValueError naming the field."""
+    """Returns `value` as `hint` says, or raises FieldError naming the field."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # of NumPy: a scalar or an array
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in args:
-            try:
+            with contextlib.suppress(ValueError):
                 return _cast(value, option, name)
-            except ValueError:
-                continue
-        wanted = " or ".join(_type_name(a) for a in args)
-        raise ValueError(f"{name}={value!r} is not {wanted}")
-    if hint is Any:
-        return value
-    if hint is type(None):
-        if value is None:
-            return None
     elif dataclasses.is_dataclass(hint):
         if isinstance(value, typing.cast(type, hint)):
             return value
@@ -81,93 +94,84 @@ def _cast(value: Any, hint: Any, name: str) -> Any:
             return _from_mapping(typing.cast(type, hint), value, name)
     elif origin is tuple:
         if isinstance(value, list | tuple):
-            return tuple(_cast(v, args[0], name) for v in value)
-    elif origin is dict or hint is dict:
+            return tuple(_cast(v, args[0], f"{name}[{i}]") for i, v in enumerate(value))
+    elif origin is dict:
         if isinstance(value, Mapping):
             return _plain(value)
-    elif hint is bool:
-        if isinstance(value, bool):
-            return value
-    elif hint is int:
-        if _is_number(value) and float(value).is_integer():
-            return int(value)
+    elif hint is Any:
+        return _plain(value)
     elif hint is float:
-        if _is_number(value):
-            return float(value)
-    elif hint is str and isinstance(value, str):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _float(value, name)
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise ValueError(f"{name}={value!r} is not {_type_name(hint)}")
+    raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
 
 
-def _is_number(value: Any) -> bool:
-    """True for ints, floats and NumPy scalars (anything with `item`), not for bools."""
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _float(value: float, name: str) -> float:
+    try:
+        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
+    except OverflowError:
+        raise FieldError(name, " is too large for a number") from None
 
 
 def _type_name(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or"}
-    names[bool] = "True or False"
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        of = {int: "whole numbers", float: "numbers", str: "texts"}
-        return f"a tuple of {of.get(inner, 'values')}"
-    if dataclasses.is_dataclass(hint) or hint is dict or typing.get_origin(hint):
-        return "a mapping of fields"
-    return names.get(hint, str(hint))
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in args)
+    if origin is tuple:
+        return "a tuple such as (64, 32)" if args[0] is int else "a tuple"
+    words = {int: "a whole number", float: "a number", str: "a text"}
+    words |= {bool: "true or false", types.NoneType: "None"}
+    return words.get(hint, "a mapping of fields")
 
 
 def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
     if "choices" in rules and value not in rules["choices"]:
-        allowed = rules["choices"]
-        raise ValueError(f"{name}={value!r} is not known{nearest(value, allowed)}")
+        hint = nearest(value, rules["choices"])
+        raise FieldError(name, f"={value!r} is not known{hint}")
     values = value if isinstance(value, tuple) else (value,)
     for v in values:
         if not isinstance(v, int | float):
             continue
         if not math.isfinite(v):
-            raise ValueError(f"{name}={value!r} is not finite")
+            raise FieldError(name, f"={value!r} is not finite")
+        if "traced" in rules and v > FLOAT32_MAX:
+            raise FieldError(name, f"={value!r} is too large for float32")
         if "minimum" in rules and v < rules["minimum"]:
-            raise ValueError(f"{name}={value!r} must be at least {rules['minimum']}")
+            raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
         if "above" in rules and v <= rules["above"]:
-            raise ValueError(f"{name}={value!r} must be above {rules['above']}")
+            raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
         if "below" in rules and v >= rules["below"]:
-            raise ValueError(f"{name}={value!r} must be below {rules['below']}")
+            raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
 
 
 def _from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
-    allowed = [f.name for f in dataclasses.fields(typing.cast(Any, cls))]
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    allowed = [f.name for f in fields]
     for key in values:
         if key not in allowed:
-            where = f"{name}.{key}" if name else key
-            raise ValueError(f"unknown field {where!r}{nearest(key, allowed)}")
+            hint = nearest(key, allowed)
+            raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
+    needed = (f.name for f in fields if f.default is dataclasses.MISSING)
+    missing = [field for field in needed if field not in values]
+    if missing:
+        raise FieldError(name, f" lacks {', '.join(missing)}")
     try:
         return cls(**values)
-    except ValueError as error:
-        prefix = f"{name}." if name else ""
-        raise ValueError(f"{prefix}{error}") from None
-    except TypeError:
-        missing = [
-            f.name
-            for f in dataclasses.fields(typing.cast(Any, cls))
-            if f.default is f.default_factory is dataclasses.MISSING
-            and f.name not in values
-        ]
-        raise ValueError(
-            f"{name or cls.__name__.lower()} lacks {', '.join(missing)}"
-        ) from None
+    except FieldError as error:
+        raise error.within(name) from None
 
 
 def _plain(value: Any) -> Any:
-    """Mappings to dicts, tuples and lists to tuples, NumPy scalars to Python's."""
+    """Mappings to dicts, lists to tuples, NumPy's values to Python's."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return tuple(_plain(v) for v in value)
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        return value.item()
-    return value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -188,19 +192,30 @@ class Model(_Checked):
     """
 
     name: str = _field("mlp", choices=MODELS)
-    hidden: tuple[int, ...] = _field((64,), minimum=1)
-    channels: tuple[int, ...] = _field((32, 64), minimum=1)
-    layers: tuple[Any, ...] = ()
-    activation: str = "relu"
-    init: str = "lecun_normal"
+    hidden: tuple[int, ...] = _field((64,), minimum=1, models=("mlp", "cnn"))
+    channels: tuple[int, ...] = _field((32, 64), minimum=1, models=("cnn",))
+    layers: tuple[Any, ...] = _field((), models=("stack",))
+    activation: str = _field(
+        "relu", choices=layer_stack.ACTIVATIONS, models=("mlp", "cnn")
+    )
+    init: str = _field("lecun_normal", choices=layer_stack.INITIALIZERS)
     init_scale: float = _field(1.0, minimum=0.0, traced=True)
-    bias: str = _field("all", choices=("all", "first", "none"))
-    batch_norm: bool = False
+    bias: str = _field("all", choices=layer_stack.BIASES, models=("mlp", "cnn"))
+    batch_norm: bool = _field(False, models=("mlp", "cnn"))
     dropout_rate: float = _field(0.0, minimum=0.0, below=1.0, traced=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "layers", _plain(self.layers))
+        if self.name != "stack":
+            if self.layers:
+                raise FieldError(
+                    "layers", f" goes with name='stack', not {self.name!r}"
+                )
+            return
+        try:
+            layer_stack.normalise(self.layers)
+        except ValueError as error:
+            raise FieldError("layers", f": {error}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -223,11 +238,14 @@ class Optimizer(_Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.name in ("adam", "adamw") and (self.momentum or self.nesterov):
-            raise ValueError(
-                f"momentum={self.momentum!r} does not apply to {self.name} (its first "
-                "moment decays by 0.9); momentum and nesterov go with sgd and rmsprop"
-            )
+        for field in ("momentum", "nesterov"):
+            value = getattr(self, field)
+            if value and self.name in ("adam", "adamw"):
+                raise FieldError(
+                    field,
+                    f"={value!r} does not apply to {self.name} (its first moment "
+                    "decays by 0.9); it goes with sgd and rmsprop",
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -280,7 +298,8 @@ class Hyperparameters(_Checked):
         values = dataclasses.asdict(self)
         for path, value in overrides.items():
             if path not in PATHS:
-                raise ValueError(f"unknown field {path!r}{nearest(path, PATHS)}")
+                hint = nearest_path(path, PATHS)
+                raise ValueError(f"unknown field {path!r}{hint}")
             *parents, leaf = path.split(".")
             target = values
             for parent in parents:
@@ -299,20 +318,22 @@ class Hyperparameters(_Checked):
         return values
 
 
-def _paths(cls: type, prefix: str = "") -> dict[str, Mapping[str, Any]]:
-    found: dict[str, Mapping[str, Any]] = {}
-    hints = typing.get_type_hints(cls)
+def _paths(cls: type, prefix: str = "") -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """``{path: (type, rules)}`` of all fields below a dataclass."""
+    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for field in dataclasses.fields(typing.cast(Any, cls)):
-        path = prefix + field.name
-        if dataclasses.is_dataclass(hints[field.name]):
-            found |= _paths(hints[field.name], path + ".")
+        hint, path = _hints(cls)[field.name], prefix + field.name
+        if dataclasses.is_dataclass(hint):
+            found |= _paths(typing.cast(type, hint), path + ".")
         else:
-            found[path] = field.metadata
+            found[path] = hint, field.metadata
     return found
 
 
-PATHS = tuple(_paths(Hyperparameters))
-TRACED = tuple(p for p, rules in _paths(Hyperparameters).items() if "traced" in rules)
+_FIELDS = _paths(Hyperparameters)
+PATHS = tuple(_FIELDS)
+TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
+TUPLES = tuple(p for p, (hint, _) in _FIELDS.items() if typing.get_origin(hint))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -338,10 +359,10 @@ class Quantity(_Checked):
         super().__post_init__()
         needs = {"at_epoch": "epoch", "steps_to": "target"}.get(self.reduction)
         if needs and getattr(self, needs) is None:
-            raise ValueError(f"reduction={self.reduction!r} needs {needs}")
+            raise FieldError("reduction", f"={self.reduction!r} needs {needs}")
         bare = ("diverged_share", "at_chance_share", "seconds")
         if not self.metric and self.reduction not in bare:
-            raise ValueError(f"reduction={self.reduction!r} needs metric")
+            raise FieldError("reduction", f"={self.reduction!r} needs metric")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -368,17 +389,17 @@ class Claim(_Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.right, str) and self.right != "chance":
-            raise ValueError(
-                f"right={self.right!r} must be trials, a number or 'chance'"
+            raise FieldError(
+                "right", f"={self.right!r} must be trials, a number or 'chance'"
             )
         if self.relation == "same" and self.margin == 0.0:
-            raise ValueError("relation='same' needs a margin above 0")
+            raise FieldError("relation", "='same' needs a margin above 0")
         for side in (self.left, self.right):
             for path in side if isinstance(side, dict) else ():
                 if path != "label" and path not in PATHS:
                     raise ValueError(
-                        f"unknown field {path!r} in claim {self.text!r}"
-                        f"{nearest(path, PATHS)}"
+                        f"unknown field {path!r} in the claim {self.text!r}"
+                        f"{nearest_path(path, (*PATHS, 'label'))}"
                     )
 
 
@@ -446,33 +467,38 @@ class Study(_Checked):
 
     @functools.cached_property
     def _trials(self) -> tuple[Trial, ...]:
-        found: dict[str, Trial] = {}
-        labels: dict[str, int] = {}
-        resolved = []
+        resolved, overrides = [], []
         for index, item in enumerate(self.sweep):
+            overrides.append({k: v for k, v in item.items() if k != "label"})
             try:
-                resolved.append(self.base.replace(_overrides(item)))
+                _cast(item.get("label", ""), str, "label")
+                resolved.append(self.base.replace(overrides[-1]))
             except ValueError as error:
                 raise ValueError(f"trial {index} of the sweep: {error}") from None
         flats = [hyperparameters.flat() for hyperparameters in resolved]
         swept = _differing(flats)
-        for index, (item, flat) in enumerate(zip(self.sweep, flats)):
-            digest = digest_json(flat)[:12]
-            if digest in found:
+        _refuse_idle(swept, resolved)
+        ids: dict[str, int] = {}
+        labels: dict[str, int] = {}
+        trials = []
+        for index, (item, automatic) in enumerate(
+            zip(self.sweep, _labels(flats, swept))
+        ):
+            identity = digest_json(flats[index])[:12]
+            label = item.get("label") or automatic
+            if (first := ids.setdefault(identity, index)) != index:
                 raise ValueError(
-                    f"trials {found[digest].index} and {index} of the sweep are equal: "
-                    f"{_label(_overrides(item), tuple(_overrides(item)))}"
+                    f"trials {first} and {index} of the sweep are equal: "
+                    f"{overrides[index]}"
                 )
-            label = str(item.get("label") or _label(flat, swept) or "base")
-            if label in labels:
+            if (first := labels.setdefault(label, index)) != index:
                 raise ValueError(
-                    f"trials {labels[label]} and {index} share the label {label!r}"
+                    f"trials {first} and {index} of the sweep share the label {label!r}"
                 )
-            labels[label] = index
-            found[digest] = Trial(
-                index, digest, label, _overrides(item), resolved[index]
+            trials.append(
+                Trial(index, identity, label, overrides[index], resolved[index])
             )
-        return tuple(found.values())
+        return tuple(trials)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: base hyperparameters at the top level."""
@@ -505,20 +531,36 @@ def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
 
 
-def _overrides(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in item.items() if k != "label"}
+def _refuse_idle(swept: Iterable[str], resolved: list[Hyperparameters]) -> None:
+    """Refuses to sweep a field that no trial's model heeds."""
+    names = dict.fromkeys(h.model.name for h in resolved)
+    for path in swept:
+        heed = _FIELDS[path][1].get("models", names)
+        if not any(name in heed for name in names):
+            raise ValueError(
+                f"the sweep over {path!r} changes nothing: it goes with model.name "
+                f"{' or '.join(map(repr, heed))}, not {', '.join(map(repr, names))}"
+            )
 
 
-def _label(values: Mapping[str, Any], paths: tuple[str, ...]) -> str:
-    """``"learning_rate=0.1, hidden=(64, 64)"``; a name shared by paths stays whole."""
-    leaves = [p.rpartition(".")[2] for p in paths]
-    names = [n if leaves.count(n) == 1 else p for n, p in zip(leaves, paths)]
-    return ", ".join(
-        f"{name}={values[path]:g}"
-        if isinstance(values[path], float)
-        else f"{name}={values[path]}"
-        for name, path in zip(names, paths)
-    )
+def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
+    """``"learning_rate=0.1, hidden=(64, 64)"`` for each trial.
+
+    Numbers have six digits, or all of theirs where six do not tell them apart; a leaf
+    name that two paths share stays whole.
+    """
+    if not swept:
+        return ["base"] * len(flats)
+    leaves = [path.rpartition(".")[2] for path in swept]
+    parts = []
+    for path, leaf in zip(swept, leaves):
+        values = [flat[path] for flat in flats]
+        texts = [f"{v:g}" if isinstance(v, float) else str(v) for v in values]
+        if len(set(texts)) < len(set(map(repr, values))):
+            texts = [repr(v) for v in values]
+        name = leaf if leaves.count(leaf) == 1 else path
+        parts.append([f"{name}={text}" for text in texts])
+    return [", ".join(labels) for labels in zip(*parts)]
 
 
 def digest_json(value: Any) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sweeps: axes to override dicts, and trials to cohorts (the traced/static split)."""
 
+import ast
 import dataclasses
 import itertools
 import re
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study import PATHS, TRACED, Trial, digest_json, nearest
+from nnlab.names import nearest_path
+from nnlab.study import PATHS, TRACED, TUPLES, Trial, digest_json
 
 _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
 
@@ -67,9 +69,8 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     """Reads ``path=v1,v2``, ``path=logspace(1e-3,1,12)`` or ``path=linspace(0,0.9,4)``.
 
-    A value is a number, true or false, a tuple in parentheses, or else a text. The
-    bounds of logspace are the first and the last value; values are rounded to six
-    significant digits, so that labels tell all of them.
+    Each value is read by `parse_value`. The bounds of a range are its first and its
+    last value; values are rounded to six significant digits, which labels show.
 
     Returns:
       The path and its values.
@@ -77,60 +78,73 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     Raises:
       ValueError: no such path, no values, or a malformed range.
     """
-    path, equals, values = text.partition("=")
-    path = path.strip()
+    path, equals, values = (part.strip() for part in text.partition("="))
     if not equals:
         raise ValueError(
             f"sweep {text!r} is not of the form path=v1,v2 "
             "(or path=logspace(1e-3,1,12), path=linspace(0,0.9,4))"
         )
     if path not in PATHS:
-        raise ValueError(f"unknown field {path!r} in sweep{nearest(path, PATHS)}")
-    values = values.replace(" ", "")
+        hint = nearest_path(path, PATHS)
+        raise ValueError(f"unknown field {path!r} in the sweep{hint}")
     if not values:
-        raise ValueError(f"the sweep over {path!r} has no values")
-    ranged = _RANGE.fullmatch(values)
-    if ranged:
-        return path, _range(path, *ranged.groups())
-    if re.match(r"\w*space\b", values):
+        raise ValueError(f"the sweep over {path!r} has no values: {text!r}")
+    if ranged := _RANGE.fullmatch(values):
+        return path, _range(text, *ranged.groups())
+    parts = _split(values)
+    if not all(parts):
+        raise ValueError(f"the sweep over {path!r} has an empty value: {text!r}")
+    if any("space" in part and "(" in part for part in parts):
         raise ValueError(
             f"sweep {text!r}: a range is logspace(first,last,count) or "
-            "linspace(first,last,count)"
+            "linspace(first,last,count), and stands alone"
         )
-    return path, tuple(_value(path, v) for v in _split(values))
+    return path, tuple(parse_value(path, part) for part in parts)
 
 
-def _range(path: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:
-    text = f"{kind}({first},{last},{count})"
+def parse_value(path: str, text: str) -> Any:
+    """Reads a value from the command line; the study checks it against its field.
+
+    Args:
+      path: of its field; where that holds a tuple, ``64`` means ``(64,)``.
+      text: a number, true or false, a tuple in parentheses, or any other text.
+    """
+    value: Any
+    if text.lower() in ("true", "false"):
+        value = text.lower() == "true"
+    else:
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+    alone = path in TUPLES and not isinstance(value, list | tuple)
+    return (value,) if alone else value
+
+
+def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:
     try:
         low, high, number = float(first), float(last), int(count)
     except ValueError:
-        raise ValueError(f"sweep {path}={text}: bounds must be numbers") from None
+        raise ValueError(
+            f"sweep {text!r}: bounds must be numbers, the count a whole number"
+        ) from None
     if not (np.isfinite([low, high]).all() and 1 <= number <= 100_000):
         raise ValueError(
-            f"sweep {path}={text}: needs finite bounds and a count from 1 to 100000"
+            f"sweep {text!r}: needs finite bounds and a count from 1 to 100000"
         )
     if kind == "logspace" and (low <= 0 or high <= 0):
-        raise ValueError(f"sweep {path}={text}: logspace needs bounds above 0")
+        raise ValueError(f"sweep {text!r}: logspace needs bounds above 0")
     space = np.geomspace if kind == "logspace" else np.linspace
     return tuple(float(f"{v:.6g}") for v in space(low, high, number))
 
 
 def _split(values: str) -> list[str]:
-    """Splits at the commas that stand outside parentheses."""
-    return re.findall(r"(?:\([^()]*\)|[^,()])+|(?<=,)(?=,|$)|^(?=,)", values)
-
-
-def _value(path: str, text: str) -> Any:
-    if not text:
-        raise ValueError(f"the sweep over {path!r} has an empty value")
-    if text.startswith("(") and text.endswith(")"):
-        return tuple(_value(path, v) for v in text[1:-1].split(",") if v)
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+    """Splits at the commas that stand outside brackets."""
+    parts, depth = [""], 0
+    for character in values:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -54,7 +54,8 @@ class TrainState:
     Attributes:
       params, batch_stats, opt_state: trees of arrays.
       step: updates done, int32 (). A diverged member's stays at the step that failed.
-      alive: False from the first non-finite loss or gradient on, bool ().
+      alive: False from the first step on whose loss, gradient or update is not finite,
+        bool ().
       loss_sum: sum of the batch losses since the last evaluation, float32 ().
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
@@ -136,8 +137,9 @@ def train_step(
       inputs: stored inputs, uint8 or float32 (B, values of an example).
       labels: int32 (B,).
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
-      check: bool (); whether a non-finite loss or gradient freezes the member before
-        the update. Without it the numbers spread, and `population` goes back.
+      check: bool (); whether a step that is not finite (see `all_finite`) freezes the
+        member before the update. Without it the numbers spread, and `population` goes
+        back.
 
     Returns:
       The state after the update, or as it was if the member is or becomes frozen.
@@ -170,8 +172,6 @@ def train_step(
         lambda g: jnp.zeros((len(recipe.layers),), jnp.float32),
         gradients,
     )
-    finite = jnp.isfinite(loss) & jnp.all(jnp.isfinite(norms))
-    go = state.alive & (finite | ~check)
     updates, opt_state = _optimizer(recipe, traced, state.step).update(
         gradients, state.opt_state, state.params
     )
@@ -180,13 +180,37 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
         step=state.step + 1,
-        alive=go,
+        alive=state.alive,
         loss_sum=state.loss_sum + loss,
         norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
+    finite = jax.lax.cond(check, all_finite, lambda _: jnp.bool_(True), updated)
+    go = state.alive & finite
     frozen = dataclasses.replace(state, alive=go)
     return jax.tree.map(lambda new, old: jnp.where(go, new, old), updated, frozen)
+
+
+def all_finite(state: TrainState) -> jax.Array:
+    """Whether every number is finite that a bad step would have spoilt for good.
+
+    A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
+    learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
+    that which steps are sampled decides nothing.
+
+    Args:
+      state: one member's, or that of several along leading axes.
+
+    Returns:
+      bool ().
+    """
+    changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
+    checks = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(changed)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    return jnp.all(jnp.stack(checks))
 
 
 def evaluate(

@@ -135,10 +135,10 @@ MISTAKES = {
         "kernel of 29x29",
     ),
     "softmax": (["flatten", DENSE, "softmax"], "layer 2: 'softmax' .* loss applies"),
-    "misspelt layer": (["flaten"], "'flaten', did you mean 'flatten'. allowed: flat"),
+    "misspelt layer": (["flaten"], "'flaten'; did you mean 'flatten'. allowed: flat"),
     "misspelt field": (
         [{"layer": "dense", "unit": 3}],
-        r"layer 0 \(dense_0\): unknown field 'unit', did you mean 'units'",
+        r"layer 0 \(dense_0\): unknown field 'unit'; did you mean 'units'",
     ),
     "missing field": (["dense"], "needs 'units', a whole number of at least 1"),
     "size 0": ([{**DENSE, "units": 0}], "units 0 must be a whole number of at least"),

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a dataset by its name and reads it from the first source that has it."""
 
-import difflib
 import logging
 import os
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 
 from nnlab.data import cache, idx, prepared
 from nnlab.data.dataset import Dataset
+from nnlab.names import nearest
 
 _log = logging.getLogger(__name__)
 
@@ -104,11 +104,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         ConnectionError: A download was needed and failed.
     """
     if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(
-            f"unknown dataset {name!r}{hint}; allowed: {', '.join(SOURCES)}"
-        )
+        raise ValueError(f"unknown dataset {name!r}{nearest(name, SOURCES)}")
     given = None if data_dir is None else _existing(Path(data_dir), "data_dir")
     return SOURCES[name](name, given)
 

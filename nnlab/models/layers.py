@@ -8,13 +8,14 @@ their batch axis, images with the channels last, and ends in one logit for each 
 the loss applies the softmax.
 """
 
-import difflib
 import keyword
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
+
+from nnlab.names import nearest
 
 ACTIVATIONS = (
     "relu",
@@ -314,13 +315,7 @@ def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
         ValueError: Names the value, the nearest allowed name, and all of them.
     """
     if value not in (allowed := tuple(allowed)):
-        raise ValueError(f"unknown {what} {value!r}{_nearest(value, allowed)}")
-
-
-def _nearest(value: Any, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(value), allowed, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else ";"
-    return f"{hint} allowed: {', '.join(allowed) or 'none'}"
+        raise ValueError(f"unknown {what} {value!r}{nearest(value, allowed)}")
 
 
 def _is_name(name: Any) -> bool:
@@ -355,9 +350,7 @@ def _filled(where: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name != "layer" and name not in table:
             allowed = (*table, "name")
-            raise ValueError(
-                f"{where}: unknown field {name!r}{_nearest(name, allowed)}"
-            )
+            raise ValueError(f"{where}: unknown field {name!r}{nearest(name, allowed)}")
     filled: dict[str, Any] = {}
     for name, field in table.items():
         value = given.get(name)

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one line and status 2 for a mistake, calm lines for the rest."""
+
+import logging
+import math
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from absl.testing import flagsaver
+from rich.console import Console
+from synthetic import results as made_up
+
+from launch import config, describe, report, train
+from nnlab.recorder import Progress
+
+ROOT = pathlib.Path(__file__).parent.parent
+QUICKSTART = "--config=configs/quickstart.py:smoke"
+MNIST = "--config=configs/learning_rate.py:mnist,smoke"
+
+
+@pytest.fixture
+def launch(capsys, monkeypatch):
+    """Runs a program in this process; returns status, stdout and stderr."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(train, "_show_log", lambda _: None)
+
+    def run(program, *arguments):
+        with flagsaver.flagsaver():
+            program.define_flags()
+            with pytest.raises(SystemExit) as ended:
+                config.run(program.main, [program.__name__, *arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+MISTAKES = {
+    "unknown config": (
+        ["--config=configs/quikstart.py"],
+        "'configs/quikstart.py'; did you mean 'configs/quickstart.py'? allowed: ",
+    ),
+    "no config": ([], "--config is missing; bundled: configs/learning_rate.py, "),
+    "config argument": (
+        ["--config=configs/quickstart.py:smok"],
+        "config argument 'smok'; did you mean 'smoke'? allowed: smoke",
+    ),
+    "config arguments": (
+        ["--config=configs/learning_rate.py:mnist,digits"],
+        "has both 'mnist' and 'digits'",
+    ),
+    "data set": (
+        [QUICKSTART, "--config.dataset=minst"],
+        "unknown dataset 'minst'; did you mean 'mnist'? allowed: digits, ",
+    ),
+    "field": (
+        [QUICKSTART, "--config.optimizer.learning_rte=1"],
+        "'optimizer.learning_rte'; did you mean 'optimizer.learning_rate'? allowed: ",
+    ),
+    "half a field": (
+        [QUICKSTART, "--config.optimizer=adam"],
+        "unknown field 'optimizer'; did you mean ",
+    ),
+    "swept field": (
+        [QUICKSTART, "--sweep=learning_rate=1"],
+        "'learning_rate' in the sweep; did you mean 'optimizer.learning_rate'? ",
+    ),
+    "wrong type": (
+        [QUICKSTART, "--config.optimizer.learning_rate=fast"],
+        "optimizer.learning_rate='fast' is not a number",
+    ),
+    "wrong type swept": (
+        [QUICKSTART, "--sweep=optimizer.learning_rate=0.1,fast"],
+        "trial 1 of the sweep: optimizer.learning_rate='fast' is not a ",
+    ),
+    "no value": (
+        [QUICKSTART, "--config.batch_size"],
+        "--config.batch_size has no value; write --config.batch_size=VALUE",
+    ),
+    "empty value": ([QUICKSTART, "--data_dir="], "--data_dir= has no value"),
+    "empty sweep": (
+        [QUICKSTART, "--sweep=optimizer.learning_rate="],
+        "the sweep over 'optimizer.learning_rate' has no values",
+    ),
+    "swept twice": (
+        [QUICKSTART, "--sweep=batch_size=8", "--sweep=batch_size=9"],
+        "--sweep names 'batch_size' twice",
+    ),
+    "duplicates": (
+        [QUICKSTART, "--sweep=batch_size=8,8"],
+        "trials 0 and 1 of the sweep are equal: {'batch_size': 8}",
+    ),
+    "NaN": (
+        [QUICKSTART, "--config.optimizer.learning_rate=nan"],
+        "optimizer.learning_rate='nan' is not a number",
+    ),
+    "infinite": (
+        [QUICKSTART, "--config.optimizer.learning_rate=1e999"],
+        "optimizer.learning_rate=inf is not finite",
+    ),
+    "negative": (
+        [QUICKSTART, "--config.optimizer.learning_rate=-1"],
+        "optimizer.learning_rate=-1.0 must be at least 0",
+    ),
+    "activation": (
+        [QUICKSTART, "--config.model.activation=rleu"],
+        "model.activation='rleu' is not known; did you mean 'relu'?",
+    ),
+    "initialiser": (
+        [QUICKSTART, "--config.model.init=he"],
+        "model.init='he' is not known; allowed: ",
+    ),
+    "layer": (
+        [QUICKSTART, "--config.model.name=stack", '--config.model.layers=("dens",)'],
+        "unknown layer 'dens'; did you mean 'dense'?",
+    ),
+    "optimizer": (
+        [QUICKSTART, "--config.optimizer.name=sdg"],
+        "optimizer.name='sdg' is not known; did you mean 'sgd'?",
+    ),
+    "schedule": (
+        [QUICKSTART, "--config.schedule.name=cosin"],
+        "schedule.name='cosin' is not known; did you mean 'cosine'?",
+    ),
+    "no seeds": ([QUICKSTART, "--seeds=0"], "num_seeds=0 must be at least 1"),
+    "seeds": ([QUICKSTART, "--seeds=three"], "--seeds='three' is not an integer"),
+    "batch": (
+        [QUICKSTART, "--config.batch_size=5000"],
+        "batch_size=5000 is larger than the 1198 training examples",
+    ),
+    "lane width": (
+        [QUICKSTART, "--lane_width=999"],
+        "lane_width=999 must be from 1 to the cohort's 24 members",
+    ),
+    "missing data": (
+        [MNIST, "--data_dir=no/such/folder"],
+        "data_dir no/such/folder does not exist",
+    ),
+    "flag": (
+        [QUICKSTART, "--seed=3"],
+        "unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir, ",
+    ),
+    "argument": (
+        [QUICKSTART, "lr=3"],
+        "unexpected argument 'lr=3'; flags begin with --",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(launch, tmp_path, arguments, message):
+    workdir = tmp_path / "run"
+    status, out, err = launch(train, f"--workdir={workdir}", *arguments)
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert re.fullmatch(r"error: [^\n]+\n", err)
+    assert not workdir.exists()
+
+
+CONFIG = """
+from launch.config import default
+def get_config(arg=""):
+    return default()
+def sweep(arg=""):
+    yield {}
+"""
+BAD_FILES = {
+    "syntax": ("def get_config(:", "SyntaxError: .*line 1"),
+    "raises": (
+        CONFIG.replace("default()", "1 / 0"),
+        ", line 4: ZeroDivisionError: div",
+    ),
+    "misspelt": (
+        CONFIG.replace("default()", "default().optimizr"),
+        "line 4: .*'optimizr' Did you mean",
+    ),
+    "new field": (
+        CONFIG.replace("return default()", "c = default(); c.batchsize = 3; return c"),
+        "unknown field 'batchsize'; did you mean 'batch_size'",
+    ),
+    "wrong type": (
+        CONFIG.replace(
+            "return default()", "c = default(); c.batch_size = 'x'; return c"
+        ),
+        "TypeError: .*batch_size",
+    ),
+    "no arg": (CONFIG.replace('arg=""', ""), "TypeError: get_config"),
+    "no sweep": (CONFIG.replace("sweep", "sweeps"), r"defines no sweep\(arg=''\)"),
+    "no get_config": (
+        CONFIG.replace("get_config", "config"),
+        r"defines no get_config\(arg=''\)",
+    ),
+    "no ConfigDict": (
+        CONFIG.replace("default()", "{}"),
+        r"get_config\(\) returns {}, not a ConfigDict",
+    ),
+    "empty sweep": (CONFIG.replace("yield {}", "yield from ()"), r"sweep\(\) is empty"),
+    "no yield": (CONFIG.replace("yield {}", "pass"), "TypeError: .*not iterable"),
+    "no dict": (
+        CONFIG.replace("yield {}", "yield 0.1"),
+        r"sweep\(\) yields 0.1, not a dict",
+    ),
+    "bad trial": (
+        CONFIG.replace("{}", "{'lr': 1}"),
+        "trial 0 of the sweep: unknown field 'lr'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_bad_config_file_is_one_line(launch, tmp_path, text, message):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    status, _, err = launch(train, f"--config={file}", f"--workdir={tmp_path / 'run'}")
+    assert status == 2
+    assert re.search(message, err), err
+    assert re.fullmatch(r"error: [^\n]+\n", err)
+
+
+def test_a_config_file_of_ones_own(launch, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(CONFIG)
+    status, out, err = launch(describe, f"--config={file}", "--seeds=2")
+    assert (status, err) == (0, "")
+    assert "1 trial x 2 seeds = 2 networks in 1 program" in out
+
+
+def test_a_workdir_is_missing_taken_or_no_folder(launch, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.json").write_text("{}")
+    for workdir, message in {
+        "taken": "taken' holds results",
+        "file": "file' is a file, not a folder",
+        "file/below": "Not a directory: ",
+    }.items():
+        status, _, err = launch(train, QUICKSTART, f"--workdir={tmp_path / workdir}")
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1
+    assert launch(train, QUICKSTART)[::2] == (
+        2,
+        "error: --workdir is missing: the folder for the results\n",
+    )
+    assert (tmp_path / "taken" / "config.json").read_text() == "{}"
+
+
+SIX = (
+    "unknown config",
+    "data set",
+    "field",
+    "wrong type",
+    "empty sweep",
+    "missing data",
+)
+
+
+@pytest.mark.parametrize("kind", SIX)
+def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, kind):
+    arguments, message = MISTAKES[kind]
+    start = time.monotonic()
+    done = command("launch.train", f"--workdir={tmp_path / 'run'}", *arguments)
+    assert time.monotonic() - start < 15
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_is_no_refusal_keeps_its_traceback():
+    def broken():
+        pathlib.PurePath("x").relative_to("y")  # a ValueError of somebody else's
+
+    with pytest.raises(ValueError, match="is not in the subpath"):
+        config.run(broken, ["test"])
+
+
+@pytest.mark.parametrize("program", ["train", "describe", "report"])
+def test_help_fits_the_screen(program):
+    done = command(f"launch.{program}", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert len(done.stdout.splitlines()) < 50
+    if program != "report":
+        assert "optimizer.learning_rate" in done.stdout
+        assert "Which learning rate should a small network get?" in done.stdout
+
+
+def test_overrides_flags_and_axes_meet_in_one_study(launch, monkeypatch):
+    made = []
+    monkeypatch.setattr(describe, "main", lambda: made.append(config.study()))
+    arguments = [
+        "--config.optimizer.momentum=0.9",
+        "--config.model.hidden=60,60",
+        "-config.model.batch_norm=true",
+        "--config.question=What if, once?",
+        "--config.claims=()",
+        "--seeds=3",
+        "--sweep=optimizer.learning_rate=logspace(0.01,1,3)",
+        "--sweep=batch_size=16,32",
+    ]
+    assert launch(describe, QUICKSTART, *arguments) == (0, "", "")
+    (study,) = made
+    assert study.base.optimizer.momentum == 0.9
+    assert study.base.model.hidden == (60, 60)
+    assert study.base.model.batch_norm is True
+    assert (study.question, study.claims, study.num_seeds) == ("What if, once?", (), 3)
+    assert len(study.trials()) == 6
+    assert study.swept() == ("optimizer.learning_rate", "batch_size")
+
+
+@pytest.mark.parametrize(("hidden", "count"), [("64", "4,800"), ("60,60", "8,100")])
+def test_describe_counts_parameters_with_bias_in_the_first_layer(launch, hidden, count):
+    status, out, err = launch(
+        describe,
+        QUICKSTART,
+        f"--config.model.hidden={hidden}",
+        "--config.model.bias=first",
+    )
+    assert (status, err) == (0, "")
+    assert re.search(rf"all +{count} ", out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "14 examples left over in each epoch" in out  # 1,198 = 37 x 32 + 14
+
+
+@pytest.mark.skipif("NNLAB_DATA_DIR" not in os.environ, reason="needs MNIST")
+@pytest.mark.parametrize(("hidden", "count"), [("64", "50,880"), ("60,60", "51,300")])
+def test_describe_counts_parameters_on_mnist(launch, hidden, count):
+    flags = [f"--config.model.hidden={hidden}", "--config.model.bias=first"]
+    assert re.search(rf"all +{count} ", launch(describe, MNIST, *flags)[1])
+
+
+def test_describe_measures(launch):
+    status, out, _ = launch(
+        describe, QUICKSTART, "--sweep=batch_size=64", "--seeds=1", "--measure"
+    )
+    assert status == 0
+    assert re.search(r"time: about \d+ s, and \d+ s to compile; [\d,]+ examples/s", out)
+
+
+def test_report_redraws_without_jax_in_seconds(tmp_path):
+    made_up(num_trials=2, num_seeds=3, workdir=tmp_path)
+    code = (
+        "import sys; from launch import config, report; report.define_flags()\n"
+        "try: config.run(report.main)\n"
+        "finally: print('jax' in sys.modules)"
+    )
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"--workdir={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"report: {tmp_path / 'report.html'}\nFalse\n")
+    assert seconds < 15  # under 5 on an idle machine
+
+
+def test_report_refuses_what_holds_no_results(launch, tmp_path):
+    made_up(num_trials=2, num_seeds=3, workdir=tmp_path / "run")
+    members = tmp_path / "run" / "members.csv"
+    lines = {
+        "--workdir is missing": [],
+        "holds no results": [f"--workdir={tmp_path}"],
+        "no folder": [f"--workdir={tmp_path / 'none'}"],
+        "members.csv' is not the table": [f"--workdir={members.parent}"],
+    }
+    members.write_text(members.read_text() + "\n")
+    for message, arguments in lines.items():
+        status, _, err = launch(report, *arguments)
+        assert status == 2
+        assert message in err
+        assert err.count("\n") == 1
+    members.unlink()
+    assert "members.csv' is missing" in launch(report, lines.popitem()[1][0])[2]
+
+
+def progress(cohort=0, rate=2e6, done=0, diverged=0):
+    return Progress(
+        cohort=cohort,
+        num_cohorts=20,
+        epoch=13.25,
+        num_epochs=60,
+        done=done,
+        total=1000,
+        examples_per_second=rate,
+        best_accuracy=0.973,
+        best_label="learning_rate=0.1, batch_size=16, activation=leaky_relu",
+        diverged=diverged,
+        status="training",
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bar_fits_the_terminal(width):
+    console = Console(force_terminal=True, width=width, record=True, highlight=False)
+    with train._live(console) as show:
+        show(progress(done=400, diverged=16))
+    text = console.export_text()
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    assert max(map(len, lines)) <= width
+    bar, news = lines[-2:]
+    assert re.match(r"program 1/20 epoch 13.2/60 .* 40% 0:00:0\d left ", bar)
+    assert news.startswith("2,000,000 examples/s | 16 diverged | best 97.3% (learning_")
+
+
+def test_what_the_library_logs_is_seen(capsys):
+    log = logging.getLogger("nnlab")
+    train._show_log(Console(width=80))
+    try:
+        logging.getLogger("nnlab.data.sources").info("downloading %s", "mnist")
+    finally:
+        log.removeHandler(log.handlers[-1])
+        log.setLevel(logging.NOTSET)
+    assert capsys.readouterr().out.rstrip() == "downloading mnist"
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+    now = iter([0.0, 1.0, 2.0, 20.0])
+    monkeypatch.setattr(train.time, "monotonic", lambda: next(now))
+    console = Console(width=80, highlight=False)
+    with train._lines(console) as show:
+        show(progress(rate=math.nan))
+        show(progress(done=100))
+        show(progress(cohort=1, done=500))
+        show(progress(cohort=1, done=600))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" | ")[0] for line in lines] == [
+        "program 1/20 compiling",
+        "program 2/20 epoch 13.2/60",
+        "program 2/20 epoch 13.2/60",
+    ]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
+    workdir = tmp_path / "run"
+    endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]
+    arguments = [QUICKSTART, f"--workdir={workdir}", *endless]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "launch.train", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (workdir / "config.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err == f"interrupted: {workdir} holds the results so far\n"
+    assert out.endswith(f"report: {workdir / 'report.html'}\n")
+    assert "interrupted" in (workdir / "report.md").read_text()

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import arrows point down only, and what a laptop needs never imports JAX."""
+
+import ast
+import graphlib
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# Module or package -> what stands right below it. It may import all that can be reached
+# from there. A new module needs a line here; a new arrow upward makes a cycle.
+BELOW = {
+    "names": [],
+    "metrics": [],
+    "data": ["names"],
+    "models": ["names"],
+    "study": ["models"],
+    "optim": ["study"],
+    "sweep": ["study"],
+    "results": ["study"],
+    "statistics": ["results"],
+    "figures": ["statistics"],
+    "report": ["figures"],
+    "train": ["metrics", "models"],
+    "population": ["train"],
+    "plan": ["population"],
+    "prepare": ["data", "optim", "plan", "sweep"],
+    "recorder": ["prepare", "statistics"],
+    "experiment": ["recorder"],
+    "launch": ["experiment", "report"],
+    "configs": ["launch"],
+}
+FILES = sorted(
+    p for top in ("nnlab", "launch", "configs") for p in (ROOT / top).rglob("*.py")
+)
+
+
+def reachable(name):
+    return set(BELOW[name]).union(*(reachable(below) for below in BELOW[name]))
+
+
+def module_of(parts):
+    """The name in `BELOW` for the dotted parts of a module; None for nnlab itself."""
+    if parts[0] != "nnlab":
+        return parts[0]
+    return parts[1] if len(parts) > 1 else None
+
+
+def imports(file):
+    """Dotted names that a file imports, those inside functions among them."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_of(file):
+    return file.relative_to(ROOT).with_suffix("").parts
+
+
+def test_the_layers_have_no_cycle():
+    assert set(graphlib.TopologicalSorter(BELOW).static_order()) == set(BELOW)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: "/".join(parts_of(f)))
+def test_imports_point_down(file):
+    own = module_of(parts_of(file))
+    if own == "__init__":  # of nnlab, which loads its modules when they are used
+        return
+    for name in imports(file):
+        parts = name.split(".")
+        other = module_of(parts)
+        if parts[0] in ("nnlab", "launch", "configs") and other not in (own, None):
+            assert other in reachable(own), f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: "/".join(parts_of(f)))
+def test_flags_and_configs_stay_out_of_the_library(file):
+    if parts_of(file)[0] == "nnlab":
+        tops = {name.partition(".")[0] for name in imports(file)}
+        assert not tops & {"absl", "ml_collections", "launch", "configs"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "nnlab",
+        "nnlab.sweep",
+        "nnlab.report",  # and so statistics, figures, results and study
+        "nnlab.data",
+        "nnlab.models.layers",
+        "launch.config",
+        "launch.report",
+        "launch.train",
+        "launch.describe",
+    ],
+)
+def test_importing_it_leaves_jax_alone(module):
+    code = f"import sys, {module}; sys.exit(bool({{'jax', 'flax'}} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written is what is read, and nothing else passes for it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from synthetic import results as made_up
+
+from nnlab import results
+
+
+@pytest.fixture
+def written(tmp_path):
+    return made_up(
+        num_trials=3,
+        num_seeds=4,
+        diverged={(2, 0): 3, (2, 1): 0},
+        workdir=tmp_path / "run",
+    )
+
+
+def test_tables_come_back_as_they_were(written):
+    before = made_up(num_trials=3, num_seeds=4, diverged={(2, 0): 3, (2, 1): 0})
+    again = results.load(written.workdir)
+    assert again.study == before.study
+    for name in ("curves", "members", "timings"):
+        assert getattr(again, name).equals(getattr(before, name)), name
+    assert {**before.config, "manifest": again.config["manifest"]} == again.config
+
+
+def test_writing_twice_gives_equal_bytes_and_leaves_nothing_else(tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        made_up(num_trials=2, num_seeds=2, workdir=tmp_path / name)
+        files = sorted((tmp_path / name).iterdir())
+        contents.append({f.name: f.read_bytes() for f in files})
+    assert contents[0] == contents[1]
+    assert set(contents[0]) == {*results.TABLES, "config.json", "timings.csv"}
+
+
+def test_the_manifest_leaves_the_clock_out(written):
+    path = written.workdir / "timings.csv"
+    path.write_text(path.read_text().replace("1.5", "9.5"))
+    assert results.load(written.workdir).timings["compile_seconds"][0].as_py() == 9.5
+    assert set(written.config["manifest"]) == set(results.TABLES)
+
+
+@pytest.mark.parametrize("name", results.TABLES)
+def test_a_table_that_is_damaged_or_missing_is_named(written, name):
+    path = written.workdir / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")
+    with pytest.raises(
+        ValueError, match=f"{name}' is not the table that the run wrote"
+    ):
+        results.load(written.workdir)
+    path.unlink()
+    with pytest.raises(ValueError, match=f"{name}' is missing"):
+        results.load(written.workdir)
+
+
+def test_missing_timings_are_named(written):
+    (written.workdir / "timings.csv").unlink()
+    with pytest.raises(ValueError, match=r"timings.csv' is missing"):
+        results.load(written.workdir)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"study": {"sed": 1}, "manifest": {}}']
+)
+def test_a_damaged_config_is_one_line(written, text):
+    (written.workdir / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config.json' is damaged: .+") as error:
+        results.load(written.workdir)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no results"):
+        results.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*elsewhere'"):
+        results.load(tmp_path / "elsewhere")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "table"
+    results.write_atomic(path, b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(results.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        results.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_curve_is_nan_from_where_a_member_ended(written):
+    curve = written.curve(2, "test_accuracy")
+    assert curve.values.shape == (4, 10)
+    assert np.isfinite(curve.values).sum(axis=1).tolist() == [3, 0, 10, 10]
+    assert np.isnan(curve.values[0, 3:]).all()
+    np.testing.assert_array_equal(curve.examples, curve.steps * 32)
+    np.testing.assert_array_equal(curve.epochs, np.arange(1, 11))
+
+
+def test_a_curve_of_a_trial_without_rows_is_empty(tmp_path):
+    found = made_up(num_trials=2, num_seeds=3, never_ran=(0, 1), workdir=tmp_path / "a")
+    for loaded in (found, results.load(found.workdir)):
+        assert loaded.curve(0, "test_accuracy").values.shape == (3, 0)
+        assert not loaded.has_run(0)
+        with pytest.raises(KeyError, match="trial 0 has not run"):
+            loaded.member(0, "status")
+
+
+def test_an_unknown_metric_is_refused(written):
+    with pytest.raises(
+        ValueError, match=r"'test_acuracy'.*did you mean 'test_accuracy'"
+    ):
+        written.curve(0, "test_acuracy")
+
+
+def test_members_are_in_order_of_seed(written):
+    assert written.member(2, "seed").tolist() == [0, 1, 2, 3]
+    status = ["diverged", "diverged", "finished", "finished"]
+    assert written.member(2, "status").tolist() == status
+
+
+NULLS = {"trial": 0, "seed": 0, "status": "finished", "last_grad_norm_dense_0": None}
+
+
+@pytest.mark.parametrize("norms", [[None, None], [1.0, None], [0.5, 2.5]])
+def test_a_csvs_columns_keep_their_types_whatever_is_null(tmp_path, norms):
+    rows = [NULLS | {"seed": s, "last_grad_norm_null": n} for s, n in enumerate(norms)]
+    rows[0]["diverged_layer"] = "null"  # a layer's name may be any identifier
+    made = results.table(rows, results.MEMBERS)
+    path = tmp_path / "members.csv"
+    path.write_bytes(results._encode(path.name, made))
+    assert results._read_csv(path, results.MEMBERS).equals(made)
+    assert made["last_grad_norm_dense_0"].type == pa.float64()
+    assert made["diverged_layer"].null_count == 1
+
+
+def test_a_table_without_rows_has_its_columns():
+    assert results.table([], results.MEMBERS).column_names == list(results.MEMBERS)

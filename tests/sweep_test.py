@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Axes are read as they are written, and trials fall into compiled programs."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from nnlab.study import TRACED, Study
+from nnlab.sweep import cohorts, parse_axis, parse_value, product
+
+RATE = "optimizer.learning_rate"
+AXES = {
+    f"{RATE}=0.1,1,1e-3": (0.1, 1, 1e-3),
+    f" {RATE} = 0.1 , 0.2 ": (0.1, 0.2),
+    "model.hidden=(64,),(64,32),(),16": ((64,), (64, 32), (), (16,)),
+    "model.batch_norm=true,False": (True, False),
+    "optimizer.name=sgd,adam": ("sgd", "adam"),
+    f"{RATE}=linspace(0, 0.9, 4)": (0.0, 0.3, 0.6, 0.9),
+    f"{RATE}=logspace(1e-3,1,4)": (0.001, 0.01, 0.1, 1.0),
+    f"{RATE}=logspace(1,0.01,3)": (1.0, 0.1, 0.01),
+    f"{RATE}=linspace(3,4,1)": (3.0,),
+    'model.layers=("flatten",{"layer":"dense","units":3}),relu': (
+        ("flatten", {"layer": "dense", "units": 3}),
+        ("relu",),
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "values"), AXES.items(), ids=AXES)
+def test_an_axis_is_read_as_it_is_written(text, values):
+    path, found = parse_axis(text)
+    assert path == text.partition("=")[0].strip()
+    assert found == values
+    assert [type(v) for v in found] == [type(v) for v in values]
+
+
+MALFORMED = {
+    "no values": (f"{RATE}=", "has no values"),
+    "no axis": (RATE, "not of the form path=v1,v2"),
+    "unknown": ("learning_rte=1", "'learning_rte' in the sweep; did you mean"),
+    "empty value": (f"{RATE}=1,,2", "has an empty value"),
+    "trailing comma": (f"{RATE}=1,", "has an empty value"),
+    "two bounds": (f"{RATE}=logspace(1,2)", "a range is logspace"),
+    "unknown range": (f"{RATE}=geospace(1,2,3)", "a range is logspace"),
+    "range and value": (f"{RATE}=logspace(1,2,3),4", "and stands alone"),
+    "bound": (f"{RATE}=logspace(a,2,3)", "bounds must be numbers"),
+    "count": (f"{RATE}=linspace(1,2,2.5)", "the count a whole number"),
+    "no count": (f"{RATE}=linspace(1,2,0)", "a count from 1 to 100000"),
+    "infinite": (f"{RATE}=linspace(1,inf,3)", "finite bounds"),
+    "log of 0": (f"{RATE}=logspace(0,1,3)", "bounds above 0"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_axis_is_quoted(text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        parse_axis(text)
+    assert text.partition("=")[0] in str(error.value)
+
+
+@hypothesis.given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1)
+)
+def test_numbers_survive_the_command_line(numbers):
+    assert parse_axis(f"{RATE}={','.join(map(repr, numbers))}")[1] == tuple(numbers)
+
+
+@hypothesis.given(
+    st.sampled_from(["logspace", "linspace"]),
+    st.floats(1e-6, 1e6),
+    st.floats(1e-6, 1e6),
+    st.integers(2, 50),
+)
+def test_a_ranges_bounds_are_its_ends(kind, first, last, count):
+    _, values = parse_axis(f"{RATE}={kind}({first!r},{last!r},{count})")
+    assert len(values) == count
+    np.testing.assert_allclose(values[:: count - 1], (first, last), rtol=5e-6)
+
+
+def test_a_text_that_is_no_literal_stays_a_text():
+    for text in ("fast", "csv:data/my.csv", "1/3", "__import__('os')"):
+        assert parse_value("dataset", text) == text
+
+
+def test_a_product_has_every_combination_and_its_last_axis_is_fastest():
+    axes = {"batch_size": (8, 16), RATE: (0.1, 0.2, 0.3)}
+    found = product(axes)
+    assert len(found) == 6
+    first = [tuple(f.values()) for f in found[:4]]
+    assert first == [(8, 0.1), (8, 0.2), (8, 0.3), (16, 0.1)]
+
+
+@pytest.mark.parametrize("axes", [{}, {"batch_size": ()}])
+def test_an_empty_product_is_refused(axes):
+    with pytest.raises(ValueError, match=r"the sweep is empty|has no values"):
+        product(axes)
+
+
+@hypothesis.given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                RATE: st.sampled_from([0.1, 0.2]),
+                "model.init_scale": st.sampled_from([1.0, 2.0]),
+                "batch_size": st.sampled_from([8, 16]),
+                "model.hidden": st.sampled_from([(), (4,)]),
+            }
+        ),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda d: tuple(sorted(d.items())),
+    )
+)
+@hypothesis.settings(deadline=None)
+def test_trials_share_a_program_when_only_traced_settings_differ(sweep):
+    study = Study(sweep=tuple(sweep))
+    found = cohorts(study.trials())
+    assert [c.index for c in found] == list(range(len(found)))
+    static = {(d["batch_size"], d["model.hidden"]) for d in sweep}
+    assert len(found) == len(static)
+    assert sorted(t.index for c in found for t in c.trials) == list(range(len(sweep)))
+    for cohort in found:
+        indices = [t.index for t in cohort.trials]
+        assert indices == sorted(indices)
+        assert len({sweep[i]["batch_size"] for i in indices}) == 1
+        rates = np.float32([sweep[i][RATE] for i in indices])
+        np.testing.assert_array_equal(cohort.traced()["learning_rate"], rates)
+
+
+def test_every_traced_setting_has_an_array():
+    (cohort,) = cohorts(Study(sweep=({RATE: 0.1}, {RATE: 0.2})).trials())
+    traced = cohort.traced()
+    assert set(traced) == {path.rpartition(".")[2] for path in TRACED}
+    assert all(a.shape == (2,) and a.dtype == np.float32 for a in traced.values())
