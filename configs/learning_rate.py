@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.hidden = (32,)
     elif model == "cnn":
         config.train_size = 10_000
-        config.num_epochs = 5
+        config.num_epochs = 3
         config.num_seeds = 3
     if size == "smoke":
         config.train_size = 512

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study's run from end to end: what it leaves behind, and what cannot change it."""
+
+import collections
+import re
+
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from nnlab import experiment, report, results
+from nnlab.study import Study
+
+TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
+BATCH_SIZE = "batch_size"
+SWEEP = (
+    {tiny.RATE: 0.1},
+    {tiny.RATE: 100.0, "label": "too fast"},
+    {tiny.RATE: 0.0, "model.init_scale": 0.0, "label": "dead"},
+    {BATCH_SIZE: 13},
+)
+STUDY = tiny.study(SWEEP, **tiny.DEEP)
+
+
+def run(of: Study, folder, **kwargs):
+    return experiment.run(of, folder, dataset=tiny.dataset(), **kwargs)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The results of `STUDY` and what its callback heard."""
+    told: list[experiment.Progress] = []
+    folder = tmp_path_factory.mktemp("finished")
+    return run(STUDY, folder, on_progress=told.append), told
+
+
+def rows(found, trial, seed):
+    table = found.curves.to_pylist()
+    return [row for row in table if (row["trial"], row["seed"]) == (trial, seed)]
+
+
+def members(found):
+    table = found.members.to_pylist()
+    return {(row["trial"], row["seed"]): row for row in table}
+
+
+def scored(module, loop, split):
+    """Loss of each example of a split, and whether the answer is right."""
+    variables = {"params": loop.params, "batch_stats": loop.batch_stats}
+    data = getattr(tiny.dataset(), split)
+    logits = module.apply(variables, data.inputs, train=False)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, data.labels)
+    answers = np.argmax(np.asarray(logits), axis=1)
+    return np.asarray(losses, np.float64), answers == data.labels
+
+
+# ---- What a run leaves behind.
+
+
+def test_every_member_has_a_row_for_each_evaluation_until_it_ends(finished):
+    found, _ = finished
+    steps = {key: [row["step"] for row in rows(found, *key)] for key in members(found)}
+    for seed in range(2):
+        assert steps[0, seed] == steps[2, seed] == [0, 8, 16, 24]
+        assert steps[1, seed] == [0]
+        assert steps[3, seed] == [0, 10, 20, 30]
+    assert len(found.curves) == sum(map(len, steps.values()))
+    assert set(steps) == {(t, s) for t in range(4) for s in range(2)}
+
+
+def test_curves_are_those_of_the_plain_loop(finished):
+    found, _ = finished
+    row = rows(found, 0, 1)[-1]
+    plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=1, num_steps=24)
+    assert row["batch_loss"] == pytest.approx(plain.losses[16:].mean(), rel=1e-5)
+    norms = [row[f"grad_norm_dense_{i}"] for i in range(4)]
+    np.testing.assert_allclose(norms, plain.norms[23], rtol=1e-4)
+    for name, size in tiny.SIZES.items():
+        losses, rights = scored(tiny.DeepLinear(), plain, name)
+        assert len(rights) == size
+        assert row[f"{name}_accuracy"] == rights.mean()
+        assert row[f"{name}_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_every_member_says_how_it_ended(finished):
+    found = members(finished[0])
+    statuses = [found[key]["status"] for key in sorted(found)]
+    wanted = ["finished", "diverged", "finished", "finished"]
+    assert statuses == [status for status in wanted for _ in range(2)]
+    assert [found[t, 0]["steps"] for t in (0, 2, 3)] == [24, 24, 30]
+    rule = optax.sgd(100.0)
+    for seed in range(2):
+        plain = tiny.loop(tiny.DeepLinear(), rule, seed)
+        lost = found[1, seed]
+        assert lost["steps"] == lost["diverged_step"] == plain.diverged_step
+        norms = [lost[f"last_grad_norm_dense_{i}"] for i in range(4)]
+        np.testing.assert_allclose(norms, plain.norms[-1], rtol=1e-3)
+        assert lost["diverged_layer"] == f"dense_{np.argmax(norms)}"
+
+
+def test_a_member_that_answers_the_same_to_all_is_at_chance(finished):
+    found = members(finished[0])
+    at_chance = [trial for trial, seed in found if found[trial, seed]["at_chance"]]
+    assert at_chance == [2, 2]
+
+
+def test_the_record_is_complete(finished):
+    config = finished[0].config
+    assert config["status"] == "complete"
+    assert Study.from_dict(config["study"]) == STUDY
+    assert [c["trials"] for c in config["cohorts"]] == [[0, 1, 2], [3]]
+    assert [t["cohort"] for t in config["trials"]] == [0, 0, 0, 1]
+    assert [c["steps_per_epoch"] for c in config["cohorts"]] == [8, 10]
+    (data,) = config["datasets"].values()
+    assert [data[name] for name in tiny.SIZES] == list(tiny.SIZES.values())
+    assert data["digest"] == tiny.dataset().digest
+    assert set(config["manifest"]) == set(TABLES) - {"config.json"}
+    assert len((finished[0].workdir / "summary.csv").read_text().splitlines()) == 5
+
+
+def test_timings_have_a_row_for_each_cohort_and_segment(finished):
+    timings = finished[0].timings.to_pylist()
+    # The first cohort has a member left to train until its end.
+    keys = [(row["cohort"], row["segment"], row["step"]) for row in timings]
+    ends = [(0, 8 * i) for i in range(4)], [(1, 10 * i) for i in range(4)]
+    wanted = [(c, i, step) for end in ends for i, (c, step) in enumerate(end)]
+    assert keys == wanted
+    assert all(row["compile_seconds"] > 0 for row in timings if row["segment"] == 0)
+    assert all(row["compile_seconds"] == 0 for row in timings if row["segment"] > 1)
+
+
+def test_two_runs_are_equal_byte_for_byte(finished, tmp_path):
+    """All files but the clock's."""
+    again = run(STUDY, tmp_path)
+    for name in TABLES:
+        first = finished[0].workdir / name
+        assert first.read_bytes() == (again.workdir / name).read_bytes(), name
+
+
+def test_progress_goes_from_nothing_to_all(finished):
+    told = finished[1]
+    total = 6 * 24 * 16 + 2 * 30 * 13
+    done = [progress.done for progress in told]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, total)
+    assert {progress.total for progress in told} == {total}
+    cohorts = [progress.cohort for progress in told]
+    assert cohorts == sorted(cohorts)
+    assert {progress.num_cohorts for progress in told} == {max(cohorts) + 1} == {2}
+    assert told[-1].diverged == 2
+    best = max(told[-1].best_accuracy, 0.0)
+    assert best == pytest.approx(
+        max(
+            np.mean(
+                [rows(finished[0], trial, s)[i]["validation_accuracy"] for s in (0, 1)]
+            )
+            for trial in (0, 2, 3)
+            for i in range(4)
+        )
+    )
+
+
+def test_a_report_can_be_written(finished):
+    assert report.write(finished[0].workdir).exists()
+
+
+# ---- What cannot change it.
+
+MEASURED = [f"{split}_{m}" for split in tiny.SIZES for m in ("loss", "accuracy")]
+
+
+def columns(found, names, steps):
+    """Values by (trial, seed, step) of the first cohort, exactly as stored."""
+    return {
+        (row["trial"], row["seed"], row["step"]): [row[name] for name in names]
+        for row in found.curves.to_pylist()
+        if row["trial"] < 3 and row["step"] in steps
+    }
+
+
+def test_visits_and_evaluations_change_no_bit(finished, tmp_path, monkeypatch):
+    """Nor do other cohorts of the study."""
+    monkeypatch.setattr(experiment, "STEPS_PER_CALL", 3)
+    of = tiny.study(SWEEP[:3], eval_every_epochs=0.5, **tiny.DEEP)
+    often, steps = run(of, tmp_path), (0, 8, 16, 24)
+    assert len(rows(often, 0, 0)) == 7
+    assert columns(often, MEASURED, steps) == columns(finished[0], MEASURED, steps)
+    assert members(often)[1, 0]["steps"] == members(finished[0])[1, 0]["steps"]
+
+
+@pytest.fixture
+def compiled(caplog):
+    """Counts the programs that JAX itself says it compiled."""
+
+    def count():
+        found = re.findall(r"Finished XLA compilation of (\S+)", caplog.text)
+        caplog.clear()
+        return collections.Counter(found)
+
+    with jax.log_compiles():
+        yield count
+
+
+def test_values_seeds_and_evaluations_add_no_compilation(tmp_path, compiled):
+    """Three programs for each cohort, whatever is swept and however long it trains."""
+    sweep = [
+        {
+            tiny.RATE: 0.1 * i,
+            "optimizer.momentum": 0.1 * i,
+            "optimizer.weight_decay": 0.01 * i,
+            "model.init_scale": 1.0 + i,
+            "model.dropout_rate": 0.1 * i,
+        }
+        for i in range(6)
+    ]
+    of = tiny.study(sweep, num_seeds=3, root_seed=7, num_epochs=5)
+    tiny.population(of)  # the keys' own small programs
+    compiled()
+    run(of, tmp_path)
+    counted = compiled()
+    programs = ("_init_lanes", "_train_lanes", "_evaluate_lanes")
+    assert {name: counted[f"jit({name})"] for name in programs} == dict.fromkeys(
+        programs, 1
+    )
+    assert sum(counted.values()) == 3
+
+
+# ---- What ends it early.
+
+
+def test_a_run_in_which_all_diverge_ends_early(tmp_path):
+    told: list[experiment.Progress] = []
+    of = tiny.study(tiny.rates(100.0, 1000.0), num_epochs=50, **tiny.DEEP)
+    found = run(of, tmp_path, on_progress=told.append)
+    assert {row["step"] for row in found.curves.to_pylist()} == {0}
+    assert {row["status"] for row in members(found).values()} == {"diverged"}
+    assert len(found.timings) == 2
+    assert told[-1].done == told[-1].total
+    assert found.config["status"] == "complete"
+    assert report.write(tmp_path).exists()
+
+
+def test_members_that_never_take_a_step_or_fail_after_the_last(tmp_path):
+    """An initial scale that overflows, and a last update that does."""
+    sweep = ({"model.init_scale": 1e12}, {tiny.RATE: 1e25}, {tiny.RATE: 0.1})
+    of = tiny.study(sweep, train_size=16, num_epochs=1, **tiny.DEEP)
+    found = run(of, tmp_path)
+    ends = {k: (m["status"], m["diverged_step"]) for k, m in members(found).items()}
+    for seed in range(2):
+        assert ends[0, seed] == ("diverged", 0)
+        assert ends[1, seed] == ("diverged", 1)
+        assert ends[2, seed] == ("finished", None)
+    assert report.write(tmp_path).exists()
+
+
+@pytest.mark.parametrize("visits", [1, 4])
+def test_an_interruption_leaves_results_that_can_be_read(tmp_path, visits):
+    told: list[experiment.Progress] = []
+
+    def interrupt(progress):
+        told.append(progress)
+        if len(told) == visits:
+            raise KeyboardInterrupt
+
+    of = tiny.study(num_epochs=5)
+    with pytest.raises(KeyboardInterrupt):
+        run(of, tmp_path, on_progress=interrupt)
+    found = results.load(tmp_path)
+    assert found.config["status"] == "interrupted"
+    assert {m["status"] for m in members(found).values()} == {"unfinished"}
+    steps = sorted({row["step"] for row in found.curves.to_pylist()})
+    assert steps == {1: [], 4: [0, 8]}[visits]
+    assert report.write(tmp_path).exists()
+
+
+def test_a_workdir_that_holds_results_is_left_alone(finished):
+    folder = finished[0].workdir
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(FileExistsError, match="holds results"):
+        run(STUDY, folder)
+    after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert before == after
+
+
+def test_a_workdir_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is a file"):
+        run(STUDY, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"batch_size": 131}, {"train_size": 500}, {"model.name": "cnn"}]
+)
+def test_a_study_that_cannot_run_writes_nothing(tmp_path, kwargs):
+    with pytest.raises(ValueError, match="trial 'base'"):
+        run(tiny.study(**kwargs), tmp_path / "new")
+    with pytest.raises(ValueError, match="lane_width=9"):
+        run(tiny.study(), tmp_path / "new", lane_width=9)
+    assert not (tmp_path / "new").exists()
+
+
+# ---- Other ways in.
+
+
+def test_a_module_of_ones_own_is_trained(tmp_path):
+    """With batch norm, by whose running statistics it is evaluated."""
+    plain = tiny.Plain(batch_norm=True)
+    found = run(tiny.study(), tmp_path, module=plain)
+    loop = tiny.loop(plain, optax.sgd(0.1), seed=1, num_steps=24)
+    losses, rights = scored(plain, loop, "validation")
+    row = rows(found, 0, 1)[-1]
+    assert row["validation_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert row["validation_accuracy"] == rights.mean()
+
+
+def test_the_built_in_images_train_a_cnn(tmp_path):
+    small = {"model.name": "cnn", "model.channels": (2,), "model.hidden": (4,)}
+    of = tiny.study(train_size=64, num_epochs=1, **small)
+    found = experiment.run(of, tmp_path, lane_width=1)
+    assert {m["status"] for m in members(found).values()} == {"finished"}
+    assert found.config["cohorts"][0]["plan"]["lane_width"] == 1
+
+
+def test_orders_go_on_across_calls_and_epochs():
+    order = experiment.Order(root_seed=3, num_seeds=2, train_size=10, batch=3)
+    whole = order.take(0, 7, 7)
+    parts = [order.take(first, first + 1, 4)[:, :1] for first in range(7)]
+    assert np.array_equal(whole, np.concatenate(parts, axis=1))
+    epochs = whole[:, :6].reshape(2, 2, 9)
+    assert all(len(set(epoch)) == 9 for seed in epochs for epoch in seed.tolist())
+    assert not order.take(0, 2, 4)[:, 2:].any()
+
+
+def test_a_measurement_times_some_steps():
+    of = tiny.study()
+    found = experiment.measure(tiny.cohort(of), of, seconds=0.01)
+    assert found.steps % 8 == 0
+    assert found.steps > 0
+    assert min(found.compile_seconds, found.examples_per_second) > 0
+    assert found.evaluation_seconds > 0

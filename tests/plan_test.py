@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a cohort will run: lanes that fit into memory and keep the devices busy."""
+
+import contextlib
+import math
+import types
+
+import jax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnlab import plan
+from nnlab.models import layers
+
+MLP = layers.check(layers.mlp((64,), 10), (28, 28, 1), 10)
+CNN = layers.check(layers.cnn((4,), (8,), 10), (28, 28, 1), 10)
+GPU = types.SimpleNamespace(platform="gpu", memory_stats=lambda: {"bytes_limit": 2**30})
+CPU = jax.local_devices()[0]
+
+
+def choose(
+    rows=MLP, *, trials=8, seeds=8, devices=(CPU, CPU), lane_width=0, batch_size=64
+):
+    parameters = sum(row.parameters for row in rows)
+    return plan.choose(
+        rows,
+        parameters=parameters,
+        state_bytes=4 * parameters,
+        num_trials=trials,
+        num_seeds=seeds,
+        batch_size=batch_size,
+        data_bytes=10_000_000,
+        devices=devices,
+        lane_width=lane_width,
+    )
+
+
+def test_an_accelerator_takes_as_many_members_at_once_as_it_holds():
+    assert choose(devices=[GPU]).lanes.width == 64
+    assert choose(seeds=100, devices=[GPU]).lanes.width < 800
+
+
+def test_on_cpu_dense_layers_share_a_lane_and_convolutions_do_not():
+    assert choose(MLP).lanes.width in (4, 8)
+    assert choose(CNN).lanes.width == 1
+
+
+@pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
+def test_lanes_grow_narrower_until_they_fit_into_memory(device, monkeypatch):
+    widths = []
+    with contextlib.suppress(ValueError):  # at last nothing fits
+        for memory in [2**40, *(2**26 * k for k in range(120, 0, -1))]:
+            monkeypatch.setattr(plan, "device_memory", lambda _, m=memory: m)
+            chosen = choose(devices=[device], batch_size=8192)
+            assert chosen.total_bytes <= 0.9 * memory
+            widths.append(chosen.lanes.width)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == 1 < widths[0]
+
+
+def test_a_cohort_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(plan, "device_memory", lambda _: 2**25)
+    with pytest.raises(ValueError, match="64 members of 50,890 parameters") as caught:
+        choose(batch_size=8192)
+    assert "\n" not in str(caught.value)
+
+
+def test_memory_that_nobody_knows_limits_nothing(monkeypatch):
+    monkeypatch.setattr(plan, "device_memory", lambda _: 0)
+    assert choose(devices=[GPU]).lanes.width == 64
+
+
+def test_memory_of_this_machine_is_known():
+    assert plan.device_memory(CPU) > 2**28
+    assert plan.device_memory(GPU) == 2**30
+
+
+def test_devices_of_a_cpu_share_its_memory(monkeypatch):
+    monkeypatch.setattr(plan, "device_memory", lambda _: 2**30)
+    assert choose(devices=[CPU] * 2).memory_bytes == 2**30
+    assert choose(devices=[GPU] * 2).memory_bytes == 2**31
+
+
+SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
+
+
+@settings(max_examples=200, deadline=None)
+@given(SIZES, st.integers(1, 4), st.integers(1, 8))
+def test_lanes_obey_the_width_and_keep_devices_equally_busy(sizes, devices, width):
+    trials, seeds = sizes
+    width = min(width, trials * seeds)
+    lanes = choose(
+        trials=trials, seeds=seeds, devices=[CPU] * devices, lane_width=width
+    ).lanes
+    assert lanes.width <= width
+    assert lanes.devices == min(devices, trials * seeds)
+    turns = lanes.count // lanes.devices
+    least = math.ceil(trials * seeds / lanes.devices)
+    assert least <= turns * lanes.width <= 1.34 * least
+
+
+@pytest.mark.parametrize("width", [-1, 65])
+def test_a_lane_width_out_of_range_is_refused(width):
+    with pytest.raises(ValueError, match=rf"lane_width={width} .* cohort's 64 members"):
+        choose(lane_width=width)
+
+
+@pytest.mark.parametrize("rows", [(), MLP, CNN], ids=["module", "mlp", "cnn"])
+@pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
+def test_evaluation_batches_are_moderate(rows, device):
+    size = choose(rows, devices=[device], lane_width=4).evaluation_batch
+    assert 32 <= size <= 4096
+
+
+def test_the_record_counts_the_lanes_that_work():
+    record = choose(trials=3, seeds=3, lane_width=1).to_dict()
+    assert (record["lanes"], record["devices"], record["lane_width"]) == (9, 2, 1)

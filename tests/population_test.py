@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A member of a population is the network that trains alone, wherever it stands."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnlab.population import SAMPLE_EVERY, Batches, Lanes, Population
+from nnlab.train import TrainState
+
+ONE_LANE = Lanes(2, 2, 2, 1, 2)
+RATES = (0.1, 0.3)
+
+
+def at(tree, trial, seed):
+    return jax.tree.map(lambda leaf: leaf[trial, seed], tree)
+
+
+def equal(tree, other):
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def distance(tree, other):
+    """Norm of the difference over the norm, all leaves together."""
+
+    def flat(tree):
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+    return np.linalg.norm(flat(tree) - flat(other)) / np.linalg.norm(flat(other))
+
+
+# ---- A member is a plain Flax and Optax loop.
+
+VARIANTS = {
+    "sgd": ({}, tiny.Plain(), optax.sgd),
+    "momentum": (
+        {"optimizer.momentum": 0.9, "optimizer.nesterov": True},
+        tiny.Plain(),
+        lambda rate: optax.sgd(rate, 0.9, nesterov=True),
+    ),
+    "adam": ({"optimizer.name": "adam"}, tiny.Plain(), optax.adam),
+    "batch_norm": ({"model.batch_norm": True}, tiny.Plain(batch_norm=True), optax.sgd),
+    "dropout": ({"model.dropout_rate": 0.3}, tiny.Plain(dropout_rate=0.3), optax.sgd),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A population, its members after 20 steps, and two of them trained plainly."""
+
+    population: Population
+    state: TrainState
+    module: nn.Module
+    plain: tuple[tiny.Loop, tiny.Loop]  # of (trial 0, seed 0) and (trial 1, seed 1)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    overrides, module, optimizer = VARIANTS[request.param]
+    of = tiny.study(tiny.rates(*RATES), **overrides)
+    population = tiny.population(of, ONE_LANE)
+    state = population.gather(tiny.trained(population))
+    plain = [tiny.loop(module, optimizer(rate), i) for i, rate in enumerate(RATES)]
+    return Variant(population, state, module, tuple(plain))
+
+
+def test_a_member_is_the_plain_loop(variant):
+    for i, plain in enumerate(variant.plain):
+        member = at(variant.state, i, i)
+        assert distance(member.params, plain.params) < 1e-5
+        if plain.batch_stats:
+            assert distance(member.batch_stats, plain.batch_stats) < 1e-5
+        np.testing.assert_allclose(member.loss_sum, plain.losses.sum(), rtol=1e-5)
+
+
+def test_the_sampled_norms_are_those_of_the_plain_loop(variant):
+    """Of the last step of each stretch: here the 16th and the 20th."""
+    norms, member = variant.plain[1].norms, at(variant.state, 1, 1)
+    # Layers stand in the order of the network, those of the loop in that of names.
+    order = np.argsort(np.argsort(["dense_0", "batch_norm_0", "dense_1"]))
+    order = order if norms.shape[1] == 3 else np.arange(2)
+    sampled = norms[[SAMPLE_EVERY - 1, 19]][:, order]
+    np.testing.assert_allclose(member.norm_sum, sampled.sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(member.last_norms, sampled[-1], rtol=1e-4)
+
+
+def evaluate(population, state, size):
+    splits = {
+        name: Batches.cut(split.inputs, split.labels, size)
+        for name, split in vars(tiny.dataset()).items()
+        if name in tiny.SIZES
+    }
+    after, measured = population.evaluate(state, population.put(splits))
+    return population.gather(after), population.gather(measured)
+
+
+@pytest.mark.parametrize("size", [7, 64])  # no split is a multiple of either
+def test_every_example_is_scored_once_as_numpy_scores_it(variant, size):
+    """With batch norm, by the running statistics of the plain loop."""
+    state = tiny.trained(variant.population)
+    _, measured = evaluate(variant.population, state, size)
+    plain = variant.plain[1]
+    for name in tiny.SIZES:
+        split = getattr(tiny.dataset(), name)
+        logits = np.asarray(
+            variant.module.apply(
+                {"params": plain.params, "batch_stats": plain.batch_stats},
+                split.inputs,
+                train=False,
+            ),
+            np.float64,
+        )
+        chosen = logits[np.arange(len(logits)), split.labels]
+        losses = np.log(np.exp(logits).sum(axis=1)) - chosen
+        sums = at(measured["sums"][name], 1, 1)
+        np.testing.assert_allclose(sums["loss"], losses.sum(), rtol=1e-5)
+        assert sums["accuracy"] == np.sum(np.argmax(logits, axis=1) == split.labels)
+
+
+def test_an_evaluation_resets_the_sums_and_nothing_else(variant):
+    before, population = variant.state, variant.population
+    after, measured = evaluate(population, tiny.trained(population), 64)
+    assert not after.loss_sum.any()
+    assert not after.norm_sum.any()
+    for name in ("params", "batch_stats", "opt_state", "step", "alive"):
+        assert equal(getattr(before, name), getattr(after, name))
+    assert equal(measured["loss_sum"], before.loss_sum)
+    assert equal(measured["norm_sum"], before.norm_sum)
+
+
+# ---- Nothing that stands around a member changes it.
+
+
+CROWD = tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=3, root_seed=5)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Nine members in lanes of two by two, which leave places over."""
+    return tiny.population(CROWD, Lanes(3, 3, 2, 2, 2))
+
+
+def after(population, calls=(tiny.NUM_STEPS,)):
+    return population.gather(tiny.trained(population, calls, root_seed=5))
+
+
+def test_every_member_stands_in_its_place(crowd):
+    state = after(crowd, (3,))
+    for trial, rate in enumerate((0.1, 0.2, 0.3)):
+        rule = optax.sgd(rate)
+        for seed in range(3):
+            plain = tiny.loop(tiny.Plain(), rule, seed, num_steps=3, root_seed=5)
+            assert distance(at(state, trial, seed).params, plain.params) < 1e-5
+
+
+def test_neighbours_change_no_bit(crowd):
+    """Neither their number, nor places that only fill a lane up."""
+    of = tiny.study(num_seeds=1, root_seed=5)
+    alone = after(tiny.population(of, Lanes(1, 1, 2, 2, 1)))
+    assert equal(at(after(crowd), 0, 0), at(alone, 0, 0))
+
+
+def test_devices_change_no_bit(crowd):
+    one = tiny.population(CROWD, Lanes(3, 3, 2, 2, 1))
+    assert equal(after(crowd), after(one))
+
+
+@pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 3)])
+def test_the_lane_width_changes_rounding_only(crowd, trials, seeds):
+    """Measured after one step, since training amplifies any difference."""
+    other = tiny.population(CROWD, Lanes(3, 3, trials, seeds, 1))
+    state, wanted = after(other, (1,)), after(crowd, (1,))
+    for place in np.ndindex(3, 3):
+        assert distance(at(state, *place).params, at(wanted, *place).params) < 1e-5
+
+
+@pytest.mark.parametrize("calls", [(16, 4), (1, 19), (7, 7, 6)])
+def test_calls_change_no_bit(variant, calls):
+    """How many steps lie between two visits of the host."""
+    whole, population = variant.state, variant.population
+    parts = population.gather(tiny.trained(population, calls))
+    for name in ("params", "batch_stats", "opt_state", "step", "loss_sum"):
+        assert equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_a_training_repeats_bit_for_bit(variant):
+    again = variant.population.gather(tiny.trained(variant.population))
+    assert equal(variant.state, again)
+
+
+# ---- Common random numbers.
+
+
+def test_trials_share_what_a_seed_draws_and_seeds_share_nothing(variant):
+    """Initialisation, batch and noise: hence the first step's loss, bit for bit."""
+    population = variant.population
+    start = population.gather(population.init())
+    assert equal(at(start, 0, 1), at(start, 1, 1))
+    kernels = start.params["dense_0"]["kernel"]
+    assert not np.intersect1d(kernels[0, 0], kernels[0, 1]).size
+    losses = population.gather(tiny.trained(population, (1,))).loss_sum
+    assert losses[0, 1] == losses[1, 1] != losses[0, 0]
+
+
+# ---- Divergence.
+
+UNSTABLE = (0.1, 0.55, 0.75, 4.0, 100.0)
+"""Rates at which the deep linear stack of `tiny` goes wrong never, to at once."""
+
+
+@pytest.fixture(scope="module")
+def unstable():
+    """Members after 40 steps at `UNSTABLE` rates: three stretches."""
+    of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
+    population = tiny.population(of, Lanes(5, 3, 2, 1, 2))
+    return population.gather(tiny.trained(population, (40,), room=40))
+
+
+@pytest.mark.parametrize("trial", range(len(UNSTABLE)))
+def test_a_member_freezes_at_the_first_step_that_is_not_finite(unstable, trial):
+    state, rule = unstable, optax.sgd(UNSTABLE[trial])
+    plain = [tiny.loop(tiny.DeepLinear(), rule, seed, 40) for seed in range(3)]
+    steps = [40 if p.diverged_step is None else p.diverged_step for p in plain]
+    assert state.step[trial].tolist() == steps
+    assert state.alive[trial].tolist() == [p.diverged_step is None for p in plain]
+    for seed in np.flatnonzero(~state.alive[trial]):
+        last = state.last_norms[trial, seed]
+        # Differences grow as the norms do, by up to 1e14 in a step.
+        np.testing.assert_allclose(last, plain[seed].norms[-1], rtol=0.1)
+
+
+def test_the_unstable_rates_fail_early_late_and_never(unstable):
+    """In the first stretch and in the second; some members of a trial, and all."""
+    steps = unstable.step
+    assert np.all(steps[0] == 40)
+    assert 0 < np.sum(~unstable.alive[1]) < 3
+    assert np.any((steps > SAMPLE_EVERY) & (steps < 40))
+    assert np.all(steps[4] < 4)
+
+
+def test_a_diverged_member_keeps_finite_numbers(unstable):
+    for leaf in jax.tree.leaves(unstable):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.fixture(scope="module")
+def beside():
+    """Members at rates 0.1, 0 and one in one lane: 100 diverges, 0.2 does not."""
+
+    def trained(rate):
+        of = tiny.study(tiny.rates(0.1, 0.0, rate), **tiny.DEEP)
+        population = tiny.population(of, Lanes(3, 2, 3, 1, 2))
+        start = population.gather(population.init())
+        return start, population.gather(tiny.trained(population))
+
+    return {rate: trained(rate) for rate in (0.2, 100.0)}
+
+
+def test_a_diverging_neighbour_changes_no_bit(beside):
+    (_, healthy), (_, state) = beside[0.2], beside[100.0]
+    assert not state.alive[2].any()
+    for place in np.ndindex(2, 2):
+        assert equal(at(healthy, *place), at(state, *place))
+
+
+@pytest.mark.parametrize("rate", [0.2, 100.0])
+def test_rate_0_moves_nothing(beside, rate):
+    """Nor where the lane runs a stretch again for a member that diverged."""
+    start, state = beside[rate]
+    for seed in range(2):
+        assert equal(at(start, 1, seed).params, at(state, 1, seed).params)
+    assert state.step[1].tolist() == [20, 20]
+
+
+def test_a_member_may_diverge_at_once_or_by_its_update():
+    """By logits that overflow; or by a decay of 1e10 at rate 1, which multiplies the
+    parameters by -1e10, so that loss and gradient are finite still at the fourth step.
+    """
+    sweep = (
+        {"model.init_scale": 2e38},
+        {"optimizer.weight_decay": 1e10, tiny.RATE: 1.0},
+        {},
+    )
+    of = tiny.study(sweep, **{"model.hidden": ()})
+    population = tiny.population(of, Lanes(3, 2, 3, 1, 2))
+    start = population.gather(population.init())
+    state = population.gather(tiny.trained(population))
+    assert state.step.tolist() == [[0, 0], [3, 3], [20, 20]]
+    assert state.alive.tolist() == [[False] * 2, [False] * 2, [True] * 2]
+    assert np.all(state.last_norms[0] == -1)
+    assert equal(at(start, 0, 0).params, at(state, 0, 0).params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+# ---- Programs and layout.
+
+
+def test_a_population_compiles_three_programs(crowd):
+    """Steps, their number and where they begin are arguments."""
+    for calls in ((20,), (3, 1, 16), (5, 10)):
+        evaluate(crowd, tiny.trained(crowd, calls), 64)
+    assert crowd.compile_count == 3
+
+
+SIZES = st.integers(1, 7)
+
+
+@given(SIZES, SIZES, SIZES, SIZES, st.integers(1, 4))
+def test_gather_brings_every_member_into_its_place(t, s, w, g, devices):
+    lanes = Lanes(t, s, w, g, devices)
+    places = (lanes.count, g, w, 2)
+    assert lanes.count % devices == 0
+    held = np.empty(places, np.int32)
+    held[..., 0] = lanes.trial_index[:, None, :]
+    held[..., 1] = lanes.seed_index[:, :, None]
+    members = lanes.gather(held)
+    assert np.array_equal(members, np.moveaxis(np.indices((t, s)), 0, -1))
+
+
+@given(SIZES, SIZES, SIZES, SIZES, st.integers(1, 4))
+def test_no_lane_is_idle_that_is_needed_and_no_more_are_made(t, s, w, g, devices):
+    lanes = Lanes(t, s, w, g, devices)
+    needed = math.ceil(t / w) * math.ceil(s / g)
+    assert lanes.busy.sum() == needed
+    assert 0 <= lanes.count - needed < devices
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 45))
+def test_batches_hold_every_example_once(examples, size):
+    inputs = np.arange(2 * examples).reshape(examples, 2)
+    cut = Batches.cut(inputs, np.arange(examples, dtype=np.int32), size)
+    count, held = cut.labels.shape
+    assert count == math.ceil(examples / size)
+    assert held <= size
+    assert count * held < examples + count
+    assert np.array_equal(cut.inputs[cut.mask], inputs)
+    assert np.array_equal(cut.labels[cut.mask], np.arange(examples))
