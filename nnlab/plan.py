@@ -68,7 +68,8 @@ def choose(
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
-      lane_width: members at once; 0 to choose.
+      lane_width: members at once, as many trials of a seed as go; the same lanes then
+        on any number of devices. 0 to choose.
 
     Raises:
       ValueError: a lane width out of range, or a cohort that memory cannot hold.
@@ -102,7 +103,13 @@ def choose(
         raise too_much(kept)
     plans = []
     for width in widths:
-        lanes = _cut(num_trials, num_seeds, width, len(devices))
+        if lane_width:
+            trials = min(width, num_trials)
+            seeds = min(width // trials, num_seeds)
+            busy = min(len(devices), num_trials * num_seeds)
+            lanes = Lanes(num_trials, num_seeds, trials, seeds, busy)
+        else:
+            lanes = _cut(num_trials, num_seeds, width, len(devices))
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)
         resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices

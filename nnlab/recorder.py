@@ -41,7 +41,7 @@ class Progress:
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
       diverged: members so far.
-      status: what goes on: "compiling", "training", "evaluating".
+      status: what goes on: "compiling" or "training".
     """
 
     cohort: int

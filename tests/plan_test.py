@@ -90,14 +90,25 @@ SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 def test_lanes_obey_the_width_and_keep_devices_equally_busy(sizes, devices, width):
     trials, seeds = sizes
     width = min(width, trials * seeds)
-    lanes = choose(
-        trials=trials, seeds=seeds, devices=[CPU] * devices, lane_width=width
-    ).lanes
+    lanes = plan._cut(trials, seeds, width, devices)
     assert lanes.width <= width
     assert lanes.devices == min(devices, trials * seeds)
     turns = lanes.count // lanes.devices
     least = math.ceil(trials * seeds / lanes.devices)
     assert least <= turns * lanes.width <= 1.34 * least
+
+
+@settings(max_examples=100, deadline=None)
+@given(SIZES, st.integers(1, 4), st.integers(1, 8))
+def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, width):
+    trials, seeds = sizes
+    width = min(width, trials * seeds)
+    many, one = (
+        choose(trials=trials, seeds=seeds, devices=[CPU] * d, lane_width=width).lanes
+        for d in (devices, 1)
+    )
+    assert (many.trials, many.seeds) == (one.trials, one.seeds)
+    assert width / 2 < many.width <= width
 
 
 @pytest.mark.parametrize("width", [-1, 65])

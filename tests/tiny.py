@@ -127,7 +127,8 @@ def loop(
     opt_state = optimizer.init(params)
     noise = train.stream_key(root_seed, jnp.int32(seed), "dropout")
     steps_per_epoch = SIZES["train"] // BATCH_SIZE
-    losses, norms = [], []
+    losses: list[float] = []
+    norms: list[list[float]] = []
     for i in range(num_steps):
         epoch, at = divmod(i, steps_per_epoch)
         order = train.epoch_order(root_seed, seed, epoch, SIZES["train"])

@@ -115,6 +115,9 @@ def test_norms_are_taken_on_sampled_steps_only():
     assert equal(
         (first.norm_sum, first.last_norms), (second.norm_sum, second.last_norms)
     )
+    checked = step(first, sample=False, check=True)
+    assert equal(first.norm_sum, checked.norm_sum)
+    assert not equal(first.last_norms, checked.last_norms)
     third = step(second, sample=True, check=False)
     np.testing.assert_allclose(third.norm_sum, first.norm_sum + third.last_norms)
 
@@ -157,6 +160,16 @@ def test_a_gradient_that_is_not_finite_shows_even_at_rate_0():
     after = step(init(), inputs, check=False, learning_rate=0.0)
     without_loss = dataclasses.replace(after, loss_sum=jnp.float32(0.0))
     assert not train.all_finite(without_loss)
+
+
+def test_a_loss_that_overflows_at_finite_gradients_freezes_too():
+    """Logits of 2e38 and -2e38 are 4e38 apart, which is infinite in float32."""
+    linear = {"kernel": jnp.zeros((4, 3)), "bias": jnp.array([2e38, -2e38, 0.0])}
+    before = dataclasses.replace(init(), params={"linear": linear})
+    assert not step(before).alive
+    unchecked = step(before, check=False)
+    assert np.isfinite(unchecked.params["linear"]["bias"]).all()
+    assert not train.all_finite(unchecked)
 
 
 def test_the_initial_scale_multiplies_kernels():
