@@ -387,17 +387,17 @@ def _best(results: Results) -> list[str]:
     above = [c.trial for c in others if c.resolved and c.mean > 0]
     below = [c.trial for c in others if c.resolved and c.mean < 0]
     if same:
-        rest = "other is" if len(below) == 1 else "others are"
-        rest = f"; {len(below)} {rest} resolved to be worse" if below else ""
-        said.append(f"Not resolved from it: {_several(results, same, FEW - 1)}{rest}.")
+        said.append(f"Not resolved from it: {_several(results, same, FEW - 1)}.")
     if above:
         said.append(f"Better than it on the test set: {_several(results, above)}.")
-    if below and not same:
-        which = _several(results, below)
-        if len(below) == len(ran) - 1:
-            which = f"all {len(below)} others" if len(below) > 1 else "the other trial"
-        verb = "is" if len(below) == 1 else "are"
-        said.append(f"{_capital(which)} {verb} resolved to be worse.")
+    if below and (same or above):
+        verb = "other is" if len(below) == 1 else "others are"
+        said[-1] = f"{said[-1][:-1]}; {len(below)} {verb} resolved to be worse."
+    elif below:
+        which = (
+            f"All {len(below)} others are" if len(below) > 1 else "The other trial is"
+        )
+        said.append(f"{which} resolved to be worse.")
     return said
 
 
