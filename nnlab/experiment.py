@@ -73,7 +73,7 @@ def run(
     try:
         for item in prepared:
             _train(_place(item, study), recorder)
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, or a cohort that fails: keep what is there
         recorder.write("interrupted")
         raise
     recorder.write("complete")

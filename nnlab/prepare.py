@@ -52,6 +52,12 @@ class Prepared:
         return self.boundaries[-1]
 
     @property
+    def module_name(self) -> str | None:
+        """Class of a module of the user's own; None for the study's model."""
+        module = self.recipe.module
+        return None if isinstance(module, Stack) else type(module).__name__
+
+    @property
     def num_examples(self) -> int:
         """Training examples of all members in all epochs."""
         members = self.plan.lanes.num_trials * self.plan.lanes.num_seeds

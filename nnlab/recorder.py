@@ -361,6 +361,7 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
             for trial in study.trials()
         ],
         "cohorts": [item.to_dict() for item in prepared],
+        "module": next((item.module_name for item in prepared), None),
         "datasets": {
             name: {
                 "name": dataset.name,

@@ -31,7 +31,7 @@ from nnlab.results import (
     load,
     write_atomic,
 )
-from nnlab.study import digest_json
+from nnlab.study import PATHS, TRACED, digest_json
 
 NONE = "\u2013"  # an en dash: no value
 FEW = 6  # up to here the answer goes through the trials one by one
@@ -394,9 +394,8 @@ def _best(results: Results) -> list[str]:
         verb = "other is" if len(below) == 1 else "others are"
         said[-1] = f"{said[-1][:-1]}; {len(below)} {verb} resolved to be worse."
     elif below:
-        which = (
-            f"All {len(below)} others are" if len(below) > 1 else "The other trial is"
-        )
+        several = "Both" if len(below) == 2 else f"All {len(below)}"
+        which = f"{several} others are" if len(below) > 1 else "The other trial is"
         said.append(f"{which} resolved to be worse.")
     return said
 
@@ -731,12 +730,18 @@ def _how(results: Results) -> Section:
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
         chance = f"chance {percent(data['chance'])}"
         digest = f"digest {str(data['digest'])[:12]}"
+        name = data.get("name", name)
         facts.append((f"data set {name}", f"{sizes}; {chance}; {digest}"))
-    swept = study.swept()
+    unread = set(study.swept())
+    if config.get("module"):
+        facts.append(("module", str(config["module"])))
+        unread |= {p for p in PATHS if p.startswith("model.") and p not in TRACED}
+    if any(data.get("name", name) != name for name, data in config["datasets"].items()):
+        unread.add("dataset")
     fixed = [
         f"{path}={figures.value_text(value)}"
         for path, value in study.base.flat().items()
-        if path not in swept and value != ()
+        if path not in unread and value != ()
     ]
     facts.append(("held fixed", ", ".join(fixed)))
     facts.append(("study", f"digest {digest_json(config['study'])[:12]}"))

@@ -315,6 +315,17 @@ def test_a_module_of_ones_own_is_trained(tmp_path):
     assert row["validation_accuracy"] == rights.mean()
 
 
+def test_the_report_names_a_module_and_data_of_ones_own(tmp_path):
+    run(tiny.study(), tmp_path, module=tiny.Plain())
+    page = report.write(tmp_path).with_name("report.md").read_text()
+    facts = [line for line in page.splitlines() if line.startswith("| ")]
+    assert "| module | Plain |" in facts
+    assert any(line.startswith(f"| data set {tiny.dataset().name} ") for line in facts)
+    (fixed,) = (line for line in facts if line.startswith("| held fixed"))
+    assert "dataset=" not in fixed
+    assert "model.hidden" not in fixed
+
+
 def test_the_built_in_images_train_a_cnn(tmp_path):
     small = {"model.name": "cnn", "model.channels": (2,), "model.hidden": (4,)}
     of = tiny.study(train_size=64, num_epochs=1, **small)
