@@ -457,14 +457,18 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
     endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]
     arguments = [QUICKSTART, f"--workdir={workdir}", *endless]
+    # Tests run in a shell's background inherit an ignored SIGINT, and hand it on.
+    program = (
+        "import runpy, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "runpy.run_module('launch.train', run_name='__main__', alter_sys=True)"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "launch.train", *arguments],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A test run in a shell's background inherits an ignored SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 120
