@@ -151,7 +151,11 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             main()
     except KeyboardInterrupt as interrupt:
         print(": ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-        sys.exit(1)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # All is written. JAX's threads may still be at work on what was interrupted:
+        # an interpreter that shut down under them crashed (once, Python 3.13.0).
+        os._exit(1)
     except _MISTAKES as error:
         if not _is_refusal(error):
             raise

@@ -452,6 +452,7 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
