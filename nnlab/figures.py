@@ -110,7 +110,7 @@ def trial_name(results: Results, trial: int) -> str:
 def _value(results: Results, trial: int, path: str) -> Any:
     value = results.trials[trial].hyperparameters.flat()[path]
     if path == "train_size" and value == 0:  # all of them
-        return train_examples(results.cohort(trial), results)
+        return int(results.cohort(trial)["train_examples"])
     if isinstance(value, tuple) and len(value) == 1:
         return value[0]
     return value
@@ -155,13 +155,6 @@ def sweep_of(results: Results) -> Sweep:
         groups,
         "log" if _is_log_like(values[path]) else "linear",
     )
-
-
-def train_examples(cohort: Mapping[str, Any], results: Results) -> int:
-    """Training examples of a cohort, validation set aside."""
-    hyperparameters = results.trials[cohort["trials"][0]].hyperparameters
-    whole = results.config["datasets"][hyperparameters.dataset].get("train", 0)
-    return cohort.get("train_examples", hyperparameters.train_size or whole)
 
 
 def _is_number(value: Any) -> bool:

@@ -793,7 +793,7 @@ def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(cohort["index"]),
         str(len(cohort["trials"])),
-        f"{figures.train_examples(cohort, results):,}",
+        f"{cohort['train_examples']:,}",
         f"{cohort['parameters']:,}",
         plan,
         f"{cohort['steps_per_epoch']:,}",

@@ -192,6 +192,7 @@ def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
             {
                 "index": index,
                 "trials": [t.index for t in members],
+                "train_examples": setting.train_size or EXAMPLES["train"],
                 "parameters": 65 * sum(setting.model.hidden) + 10,
                 "layers": ["dense_0", "dense_1"],
                 "plan": {
