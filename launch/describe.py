@@ -4,6 +4,7 @@
 python -m launch.describe --config=configs/quickstart.py [--measure]
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -14,15 +15,15 @@ from launch import config
 from nnlab.study import TRACED
 
 if TYPE_CHECKING:
+    from nnlab import tuning
     from nnlab.prepare import Prepared
-    from nnlab.study import Study
 
 
 def main() -> None:
     """Describes the study of the flags."""
     config.use_all_cores()
     study = config.study()
-    from nnlab import prepare  # imports JAX
+    from nnlab import experiment, prepare, tuning  # import JAX
 
     prepared = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
@@ -44,9 +45,12 @@ def main() -> None:
         flat = item.hyperparameters.flat()
         for path in (p for p in study.swept() if p not in TRACED):
             console.print(f"{path}={flat[path]}")
-        _describe(console, item)
+        known = tuning.recall(item)
         if flags.FLAGS.measure:
-            _measure(console, item, study)
+            known |= experiment.measure(item, study)
+        item = item.with_plan(tuning.fastest(item.plans, known))
+        _describe(console, item)
+        _predict(console, item, known)
 
 
 def _describe(console: Console, item: "Prepared") -> None:
@@ -79,7 +83,7 @@ def _describe(console: Console, item: "Prepared") -> None:
         )
     lanes = plan.lanes
     console.print(
-        f"lanes: {_count(int(lanes.busy.sum()), 'lane')} of "
+        f"lanes: {_count(lanes.used, 'lane')} of "
         f"{_count(lanes.trials, 'trial')} x {_count(lanes.seeds, 'seed')} on "
         f"{_count(lanes.devices, 'device')}"
     )
@@ -91,17 +95,27 @@ def _describe(console: Console, item: "Prepared") -> None:
         console.print(f"work: about {work:.1e} floating-point operations in training")
 
 
-def _measure(console: Console, item: "Prepared", study: "Study") -> None:
-    from nnlab import experiment
-
-    timing = experiment.measure(item, study)
-    seconds = item.num_examples / timing.examples_per_second
-    seconds += len(item.boundaries) * timing.evaluation_seconds
-    console.print(
-        f"time: about {seconds:,.0f} s, and {timing.compile_seconds:.0f} s to compile; "
-        f"{timing.examples_per_second:,.0f} examples/s"
-    )
-    console.print(f"({timing.steps} steps and one evaluation were timed)")
+def _predict(
+    console: Console, item: "Prepared", known: Mapping[int, "tuning.Rates"]
+) -> None:
+    """Time by what earlier runs, or `--measure`, found on this machine."""
+    width = item.plan.lanes.width
+    if len(known) > 1:
+        speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
+        console.print(f"examples/s by lane width: {', '.join(speeds)}")
+    if width not in known:
+        console.print("time: not measured on this machine yet; --measure does")
+        return
+    rates = known[width]
+    seconds = item.num_examples / rates.examples_per_second
+    text = f"{rates.examples_per_second:,.0f} examples/s"
+    if rates.inferences_per_second:
+        evaluation = item.num_evaluated / rates.inferences_per_second
+        seconds += evaluation
+        text += f", {evaluation / seconds:.0%} for evaluations"
+    if rates.compile_seconds:
+        text += f"; {rates.compile_seconds:.0f} s to compile"
+    console.print(f"time: about {seconds:,.0f} s; {text}")
 
 
 def _count(number: int, noun: str) -> str:
@@ -121,7 +135,7 @@ def _size(count: int) -> str:
 def define_flags() -> None:
     """Defines the flags of this program."""
     config.define_study_flags()
-    flags.DEFINE_bool("measure", False, "compile and time a few steps")
+    flags.DEFINE_bool("measure", False, "time a few steps of each lane width")
 
 
 if __name__ == "__main__":

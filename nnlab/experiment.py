@@ -18,18 +18,18 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from nnlab import results, train
+from nnlab import results, train, tuning
 from nnlab.data import Dataset, Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
-from nnlab.prepare import Prepared, prepare
+from nnlab.prepare import TRAIN_EVALUATION_SIZE, Prepared, prepare
 from nnlab.recorder import Progress, Recorder
 from nnlab.study import Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Steps between two visits of the host, at most: a second or so of a population."""
 
-TRAIN_EVALUATION_SIZE = 5_000
-"""Training examples, at most, on which the training metrics are evaluated."""
+TUNING_SHARE = 0.02
+"""Of the predicted training time, what may be spent on measuring lane widths."""
 
 
 def run(
@@ -72,7 +72,8 @@ def run(
     recorder.write("interrupted")  # what a run that is killed leaves behind
     try:
         for item in prepared:
-            _train(_place(item, study), recorder)
+            placed, tuning_seconds = _choose(item, study)
+            _train(placed, recorder, tuning_seconds)
     except BaseException:  # Ctrl-C, or a cohort that fails: keep what is there
         recorder.write("interrupted")
         raise
@@ -155,6 +156,11 @@ class _Placed:
     order: Order
     room: int
 
+    @property
+    def width(self) -> int:
+        """The lane width."""
+        return self.prepared.plan.lanes.width
+
     def train(self, state: train.TrainState, start: int, count: int) -> Any:
         """Trains steps start..start+count-1; donates `state`."""
         examples = self.population.put_order(
@@ -203,10 +209,66 @@ def _flat(inputs: np.ndarray) -> np.ndarray:
     return inputs.reshape(len(inputs), -1)
 
 
-def _train(placed: _Placed, recorder: Recorder) -> None:
+def _choose(prepared: Prepared, study: Study) -> tuple[_Placed, float]:
+    """Places a cohort with the lanes that train it the fastest, as far as is known.
+
+    What is not known is measured while that costs less than `TUNING_SHARE` of the
+    predicted training time.
+
+    Returns:
+      The cohort and the seconds that were spent on plans that were not taken.
+    """
+    known = tuning.recall(prepared)
+    placed = _place(prepared.with_plan(tuning.fastest(prepared.plans, known)), study)
+    unknown = [
+        plan
+        for plan in prepared.plans
+        if plan.lanes.width not in known and plan != placed.prepared.plan
+    ]
+    if not unknown:
+        return placed, 0.0
+    best = _speed(placed, 0.1)
+    measured = {placed.width: tuning.Rates(best)}
+    allowed = TUNING_SHARE * prepared.num_examples / best
+    cost, spent = placed.population.compile_seconds + 0.2, 0.0
+    for plan in unknown:
+        if spent + cost > allowed:
+            break
+        start = time.perf_counter()
+        other = _place(prepared.with_plan(plan), study)
+        speed = _speed(other, 0.1)
+        spent += time.perf_counter() - start
+        measured[other.width] = tuning.Rates(speed)
+        if speed > best * (1 + tuning.TOLERANCE):
+            placed, best = other, speed
+    if spent:
+        tuning.remember(prepared, measured)
+    return placed, spent
+
+
+def _speed(placed: _Placed, seconds: float) -> float:
+    """Examples a second of all members together, from about so many seconds."""
+    state = placed.train(placed.population.zeros(), 0, 1)
+    steps = min(SAMPLE_EVERY, placed.room)
+    while True:
+        jax.block_until_ready(state)
+        start = time.perf_counter()
+        for _ in range(0, steps, placed.room):
+            state = placed.train(state, 0, min(steps, placed.room))
+        jax.block_until_ready(state)
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds:
+            break
+        steps *= 2
+    done = math.ceil(steps / placed.room) * min(steps, placed.room)
+    batch_size = placed.prepared.hyperparameters.batch_size
+    return done * batch_size * placed.prepared.plan.lanes.members / elapsed
+
+
+def _train(placed: _Placed, recorder: Recorder, tuning_seconds: float) -> None:
     """Trains one cohort from its first step to its last."""
     population, boundaries = placed.population, placed.prepared.boundaries
-    recorder.start(placed.prepared, population, placed.sizes)
+    recorder.start(placed.prepared, population, placed.sizes, tuning_seconds)
     state = population.init()
     begin = 0
     for evaluation, boundary in enumerate(boundaries):
@@ -222,55 +284,42 @@ def _train(placed: _Placed, recorder: Recorder) -> None:
             )
         recorder.add(evaluation, population.gather(measured), boundary - begin, samples)
         begin = boundary
-        if not recorder.any_alive:
-            break  # nothing is left to train
+        if not recorder.still_training.any():
+            break
+        state = population.compact(state, recorder.still_training)
+    if begin:
+        tuning.remember(placed.prepared, {placed.width: recorder.rates()})
     recorder.finish()
 
 
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """What `measure` found.
-
-    Attributes:
-      steps: updates that were timed.
-      compile_seconds: of all programs of the cohort.
-      examples_per_second: training examples of all members together.
-      evaluation_seconds: of one evaluation of all members.
-    """
-
-    steps: int
-    compile_seconds: float
-    examples_per_second: float
-    evaluation_seconds: float
-
-
-def measure(prepared: Prepared, study: Study, seconds: float = 2.0) -> Timing:
-    """Compiles a cohort's programs and times some steps and one evaluation.
+def measure(
+    prepared: Prepared, study: Study, seconds: float = 2.0
+) -> dict[int, tuning.Rates]:
+    """Times every lane width of a cohort, and remembers what it found.
 
     Args:
       prepared: the cohort.
       study: whose cohort it is.
-      seconds: how long to train, at least one call.
+      seconds: how long to train with each width.
+
+    Returns:
+      ``{lane width: rates}``; the fastest width has those of evaluation too.
     """
-    placed = _place(prepared, study)
-    population, room = placed.population, placed.room
-    state = placed.train(population.init(), 0, min(room, 2))
-    state, _ = population.evaluate(state, placed.batches)
-    jax.block_until_ready(state)
-    steps, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or not steps:
-        state = jax.block_until_ready(placed.train(state, 0, room))
-        steps += room
-    begin = time.perf_counter()
+    found: dict[int, tuning.Rates] = {}
+    for plan in prepared.plans:
+        placed = _place(prepared.with_plan(plan), study)
+        found[placed.width] = tuning.Rates(_speed(placed, seconds))
+    placed = _place(prepared.with_plan(tuning.fastest(prepared.plans, found)), study)
+    population = placed.population
+    state = placed.train(population.init(), 0, 1)
+    state, _ = jax.block_until_ready(population.evaluate(state, placed.batches))
+    start = time.perf_counter()
     jax.block_until_ready(population.evaluate(state, placed.batches))
-    lanes = prepared.plan.lanes
-    members = lanes.num_trials * lanes.num_seeds
-    return Timing(
-        steps=steps,
+    evaluated = sum(placed.sizes.values()) * prepared.plan.lanes.members
+    found[placed.width] = dataclasses.replace(
+        found[placed.width],
+        inferences_per_second=evaluated / (time.perf_counter() - start),
         compile_seconds=population.compile_seconds,
-        examples_per_second=steps
-        * prepared.hyperparameters.batch_size
-        * members
-        / elapsed,
-        evaluation_seconds=time.perf_counter() - begin,
     )
+    tuning.remember(prepared, found)
+    return found

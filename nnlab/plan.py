@@ -4,6 +4,9 @@
 import dataclasses
 import math
 import os
+import pathlib
+import platform
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,14 +38,14 @@ class Plan:
             "lane_width": self.lanes.width,
             "lane_trials": self.lanes.trials,
             "lane_seeds": self.lanes.seeds,
-            "lanes": int(self.lanes.busy.sum()),
+            "lanes": self.lanes.used,
             "devices": self.lanes.devices,
             "evaluation_batch": self.evaluation_batch,
             "estimated_bytes": self.total_bytes,
         }
 
 
-def choose(
+def candidates(
     rows: Sequence[LayerRow],
     *,
     parameters: int,
@@ -53,12 +56,8 @@ def choose(
     data_bytes: int,
     devices: Sequence[jax.Device],
     lane_width: int = 0,
-) -> Plan:
-    """Chooses lanes that fit into memory.
-
-    On CPU dense layers want lanes of 4 to 8 trials of one seed, whose first layer is
-    one large product and whose parameters stay in the cache, and convolutions want one
-    member after another. Accelerators want as many members at once as memory holds.
+) -> list[Plan]:
+    """Lane plans that fit into memory, first the one that is likely the fastest.
 
     Args:
       rows: the layer table; empty for a module that is not a stack.
@@ -68,8 +67,7 @@ def choose(
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
-      lane_width: members at once, as many trials of a seed as go; the same lanes then
-        on any number of devices. 0 to choose.
+      lane_width: members at once; the only candidate then. 0 for a choice.
 
     Raises:
       ValueError: a lane width out of range, or a cohort that memory cannot hold.
@@ -86,9 +84,6 @@ def choose(
     # Gradients, updates and the copy from which a lane goes back, while it trains.
     training = 2 * state_bytes + 8 * parameters + batch_size * activations
     memory = device_memory(devices[0]) // (len(devices) if on_cpu else 1)
-    widths = (
-        [lane_width] if lane_width else _candidates(rows, parameters, members, on_cpu)
-    )
     total = memory * len(devices)
 
     def too_much(need: int) -> ValueError:
@@ -101,69 +96,67 @@ def choose(
     kept = 2 * state_bytes * members
     if memory and kept > total:  # said before lanes are cut for a billion seeds
         raise too_much(kept)
-    plans = []
+    if lane_width:
+        widths = [lane_width]
+    else:
+        work = batch_size * sum(row.flops for row in rows)
+        widths = [
+            _balanced(num_trials, num_seeds, width, len(devices))
+            for width in _widths(work, math.ceil(members / len(devices)), on_cpu)
+        ]
+    plans = {}
     for width in widths:
-        if lane_width:
-            trials = min(width, num_trials)
-            seeds = min(width // trials, num_seeds)
-            busy = min(len(devices), num_trials * num_seeds)
-            lanes = Lanes(num_trials, num_seeds, trials, seeds, busy)
-        else:
-            lanes = _cut(num_trials, num_seeds, width, len(devices))
+        lanes = Lanes.of_width(num_trials, num_seeds, width, len(devices))
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)
         resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices
-        plans.append(
-            Plan(
-                lanes=lanes,
-                evaluation_batch=evaluation,
-                total_bytes=(lane + resident + data_bytes) * lanes.devices,
-                memory_bytes=total,
-            )
+        plans[lanes] = Plan(
+            lanes=lanes,
+            evaluation_batch=evaluation,
+            total_bytes=(lane + resident + data_bytes) * lanes.devices,
+            memory_bytes=total,
         )
-    fitting = [p for p in plans if not memory or p.total_bytes <= 0.9 * p.memory_bytes]
+    fitting = [
+        plan
+        for plan in plans.values()
+        if not memory or plan.total_bytes <= 0.9 * plan.memory_bytes
+    ]
     if not fitting:
-        raise too_much(min(plan.total_bytes for plan in plans))
-    return fitting[0]
+        raise too_much(min(plan.total_bytes for plan in plans.values()))
+    return fitting
 
 
-def _candidates(
-    rows: Sequence[LayerRow], parameters: int, members: int, on_cpu: bool
-) -> list[int]:
-    """Lane widths from the preferred one downwards."""
-    if not on_cpu:
-        preferred = members
-    elif any(_is_conv(row) for row in rows):
-        preferred = 1
-    else:
-        # 784-64-10 at batch 64, 4 trials x 8 seeds: 720,000 examples/s in lanes of 4,
-        # 689,000 of 8, 661,000 of 16; 64-32-10 at batch 32 is fastest in lanes of 8.
-        preferred = min(members, 8 if 8 * 4 * parameters <= 2**20 else 4)
-    return [max(1, preferred >> k) for k in range(preferred.bit_length())]
+def _widths(work: int, largest: int, on_cpu: bool) -> list[int]:
+    """Lane widths to consider, first the one that is likely the fastest.
 
-
-def _cut(num_trials: int, num_seeds: int, width: int, devices: int) -> Lanes:
-    """Lanes of at most `width` members that keep the devices equally busy.
-
-    The trials of a seed come first into a lane because they share their batches. Of
-    the cuts in reach, it takes the one whose busiest device has the fewest members to
-    train, counting half a member for the fixed cost of each lane's step.
+    Args:
+      work: operations of a member's forward pass over a batch.
+      largest: members of a device.
+      on_cpu: whether the device is a CPU.
     """
-    devices = min(devices, num_trials * num_seeds)
-    best: tuple[float, int, Lanes] | None = None
-    for pieces in range(1, num_trials + 1):
-        trials = math.ceil(num_trials / pieces)
-        if trials > width or (best and trials < min(width, num_trials) / 4):
-            continue
-        largest = max(1, min(width // trials, math.ceil(num_seeds / devices)))
-        for seeds in {1, largest}:
-            lanes = Lanes(num_trials, num_seeds, trials, seeds, devices)
-            turns = lanes.count // devices
-            candidate = (turns * (lanes.width + 0.5), seeds, lanes)
-            if best is None or candidate[:2] < best[:2]:
-                best = candidate
-    assert best is not None
-    return best[2]
+    if not on_cpu:  # the more the better, as far as memory goes
+        return [max(1, largest >> k) for k in range(largest.bit_length())]
+    preferred = 1 if work >= _WORK_OF_ITS_OWN else 16
+    widths = [preferred, *(w for w in (1, 4, 16, 64) if w != preferred)]
+    return list(dict.fromkeys(min(width, largest) for width in widths))
+
+
+def _balanced(num_trials: int, num_seeds: int, width: int, devices: int) -> int:
+    """The width up to `width` that keeps devices equally busy.
+
+    The busiest device has the fewest places to train, counting half a place for the
+    fixed cost of each lane's step.
+    """
+
+    def busiest(width: int) -> float:
+        lanes = Lanes.of_width(num_trials, num_seeds, width, devices)
+        return lanes.count // lanes.devices * (lanes.width + 0.5)
+
+    return min(range(width, 0, -1), key=busiest)
+
+
+_WORK_OF_ITS_OWN = 2_000_000
+"""Operations of a batch's forward pass above which a member fills a CPU core alone."""
 
 
 def _is_conv(row: LayerRow) -> bool:
@@ -192,6 +185,18 @@ def device_memory(device: jax.Device) -> int:
     if device.platform == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int((device.memory_stats() or {}).get("bytes_limit", 0))
+
+
+def device_kind() -> str:
+    """The model of the device, or of the processor."""
+    if jax.default_backend() != "cpu":
+        return str(jax.local_devices()[0].device_kind)
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return found.group(1).strip() if found else platform.machine()
 
 
 def _gib(size: int) -> str:

@@ -9,7 +9,6 @@ lanes are sharded over the devices, which never talk to each other.
 
 import dataclasses
 import functools
-import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +32,14 @@ _SHARED = PartitionSpec()
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How a cohort's members are cut into lanes.
+    """How many lanes a cohort has, and what fits into one.
+
+    A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
+    share its batches.
 
     Attributes:
       num_trials, num_seeds: T and S of the cohort.
-      trials, seeds: W and G of a lane; the last lane along an axis is filled up with
-        repetitions whose results are dropped.
+      trials, seeds: W and G of a lane.
       devices: over how many devices the lanes are spread.
     """
 
@@ -48,54 +49,104 @@ class Lanes:
     seeds: int
     devices: int
 
+    @classmethod
+    def of_width(
+        cls, num_trials: int, num_seeds: int, width: int, devices: int
+    ) -> "Lanes":
+        """Lanes of at most `width` members.
+
+        As many trials of a seed as go, since they share their batches, in rows of equal
+        length; then further seeds. The same lanes on any number of devices.
+        """
+        trials = math.ceil(num_trials / math.ceil(num_trials / width))
+        rows = num_seeds * math.ceil(num_trials / trials)
+        seeds = min(width // trials, num_seeds)
+        return cls(
+            num_trials, num_seeds, trials, seeds, min(devices, math.ceil(rows / seeds))
+        )
+
     @property
     def width(self) -> int:
         """Members that `vmap` batches."""
         return self.trials * self.seeds
 
-    @functools.cached_property
-    def _blocks(self) -> list[tuple[int, int]]:
-        """First (seed, trial) of each lane that holds members."""
-        return list(
-            itertools.product(
-                range(0, self.num_seeds, self.seeds),
-                range(0, self.num_trials, self.trials),
-            )
-        )
+    @property
+    def members(self) -> int:
+        """Members of the cohort."""
+        return self.num_trials * self.num_seeds
+
+    @property
+    def used(self) -> int:
+        """Lanes that hold members at first."""
+        rows = self.num_seeds * math.ceil(self.num_trials / self.trials)
+        return math.ceil(rows / self.seeds)
 
     @property
     def count(self) -> int:
-        """N, the number of lanes; a multiple of `devices`. The last may be idle."""
-        return math.ceil(len(self._blocks) / self.devices) * self.devices
+        """N, the number of lanes: `used`, filled up to a multiple of `devices`."""
+        return math.ceil(self.used / self.devices) * self.devices
 
-    @functools.cached_property
-    def busy(self) -> np.ndarray:
-        """Lanes that hold members, bool (N,)."""
-        return np.arange(self.count) < len(self._blocks)
+    def place(self, training: np.ndarray) -> "Placement":
+        """Puts the members that still train into as few lanes as hold them.
 
-    @functools.cached_property
-    def seed_index(self) -> np.ndarray:
-        """Seed of each place, int32 (N, G)."""
-        return self._index(0, self.seeds, self.num_seeds)
+        Args:
+          training: bool (T, S). The others fill places that are left; they cost nothing
+            where a lane holds no other.
+        """
+        rows: list[tuple[int, list[int]]] = []
+        live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
+        for start in range(0, self.num_trials, self.trials):
+            for seed, trials in enumerate(live):
+                if start < len(trials):
+                    rows.append((seed, trials[start : start + self.trials].tolist()))
+        shape = (self.count, self.seeds, self.trials)
+        seed_of, trial_of = np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32)
+        taken, busy = np.zeros(shape, bool), np.zeros(self.count, bool)
+        home = np.zeros((self.num_trials, self.num_seeds), np.int64)
+        for i, (seed, some) in enumerate(rows):
+            lane, row = divmod(i, self.seeds)
+            turn, device = divmod(lane, self.devices)
+            at = device * (self.count // self.devices) + turn, row
+            busy[at[0]] = True
+            seed_of[at] = seed
+            trial_of[at] = some[-1]  # what is left over repeats the last
+            trial_of[at][: len(some)] = some
+            taken[at][: len(some)] = True
+            first = np.ravel_multi_index((*at, 0), shape)
+            home[some, seed] = first + np.arange(len(some))
+        ended = np.argwhere(~training)
+        spare = np.flatnonzero(~taken)[: len(ended)]
+        home[ended[:, 0], ended[:, 1]] = spare
+        trial_of.reshape(-1)[spare] = ended[:, 0]
+        return Placement(seed_of, trial_of, home, busy)
 
-    @functools.cached_property
-    def trial_index(self) -> np.ndarray:
-        """Trial of each place, int32 (N, W)."""
-        return self._index(1, self.trials, self.num_trials)
 
-    def _index(self, axis: int, size: int, limit: int) -> np.ndarray:
-        starts = np.zeros(self.count, np.int32)
-        starts[: len(self._blocks)] = [block[axis] for block in self._blocks]
-        return np.minimum(starts[:, None] + np.arange(size, dtype=np.int32), limit - 1)
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where each member is.
+
+    Attributes:
+      seed: of each row, int32 (N, G).
+      trial: of each place, int32 (N, G, W).
+      home: place of each member, counted through (N, G, W); int64 (T, S).
+      busy: lanes that hold members which still train, bool (N,).
+    """
+
+    seed: np.ndarray
+    trial: np.ndarray
+    home: np.ndarray
+    busy: np.ndarray
 
     def gather(self, values: np.ndarray) -> np.ndarray:
-        """Brings lane results (N, G, W, ...) into (T, S, ...)."""
-        shape = (self.num_trials, self.num_seeds, *values.shape[3:])
-        members = np.empty(shape, values.dtype)
-        for lane in np.flatnonzero(self.busy):
-            trials, seeds = self.trial_index[lane], self.seed_index[lane]
-            members[trials[:, None], seeds] = np.moveaxis(values[lane], 0, 1)
-        return members
+        """Brings what lanes hold, (N, G, W, ...), into (T, S, ...)."""
+        return values.reshape(-1, *values.shape[3:])[self.home]
+
+    def scatter(self, values: np.ndarray) -> np.ndarray:
+        """The reverse of `gather`; places that no member has hold one of the others."""
+        owner = np.zeros(self.trial.size, np.int64)
+        owner[self.home.reshape(-1)] = np.arange(self.home.size)
+        members = values.reshape(-1, *values.shape[2:])
+        return members[owner].reshape(*self.trial.shape, *values.shape[2:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,17 +206,14 @@ class Population:
         labels: np.ndarray,
     ) -> None:
         self.lanes = lanes
-        self._recipe = recipe
         mesh = jax.make_mesh(
             (len(devices),), ("lanes",), devices=devices, axis_types=(AxisType.Auto,)
         )
         self._by_lane = NamedSharding(mesh, _LANES)
         self._everywhere = NamedSharding(mesh, _SHARED)
-        self._traced = self._to_lanes(
-            {name: values[lanes.trial_index] for name, values in traced.items()}
-        )
-        self._keys = self._seed_keys(root_seed, "dropout")
-        self._init_keys = self._seed_keys(root_seed, "init")
+        self._traced_values = traced
+        self._root_seed = root_seed
+        self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
         self._data = jax.device_put((inputs, labels), self._everywhere)
 
         def jit(
@@ -182,17 +230,27 @@ class Population:
             return jax.jit(mapped, donate_argnums=(0,) if donate else ())
 
         self._init = jit(_init_lanes, 2, 0, donate=False)
-        self._train = jit(_train_lanes, 5, 3)
-        self._evaluate = jit(_evaluate_lanes, 1, 1)
+        self._train = jit(_train_lanes, 5, 4)
+        self._evaluate = jit(_evaluate_lanes, 2, 1)
         self._compiled: dict[Any, Any] = {}
         self.compile_seconds = 0.0
 
     def _to_lanes(self, tree: Any) -> Any:
         return jax.device_put(tree, self._by_lane)
 
-    def _seed_keys(self, root_seed: int, stream: str) -> jax.Array:
-        of_seed = functools.partial(member.stream_key, root_seed, stream=stream)
-        seeds = jnp.asarray(self.lanes.seed_index)
+    def _settle(self, placement: Placement) -> None:
+        """Makes the lanes' arguments for where the members are."""
+        self._placement = placement
+        self._traced = self._to_lanes(
+            {k: values[placement.trial] for k, values in self._traced_values.items()}
+        )
+        self._seeds = self._to_lanes(placement.seed)
+        self._busy = self._to_lanes(placement.busy)
+        self._keys = self._seed_keys("dropout")
+
+    def _seed_keys(self, stream: str) -> jax.Array:
+        of_seed = functools.partial(member.stream_key, self._root_seed, stream=stream)
+        seeds = jnp.asarray(self._placement.seed)
         return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
@@ -211,12 +269,18 @@ class Population:
         return jax.device_put(trees, self._everywhere)
 
     def put_order(self, order: np.ndarray) -> jax.Array:
-        """Places the examples of coming steps, int32 (S, steps, B), with the lanes."""
-        return self._to_lanes(order[self.lanes.seed_index])
+        """Places the examples of coming steps, int32 (S, steps, B), on every device."""
+        return jax.device_put(order, self._everywhere)
 
     def init(self) -> TrainState:
         """The members before their first step; leaves (N, G, W, ...)."""
-        return self._call(self._init, self._init_keys, self._traced)
+        return self._call(self._init, self._seed_keys("init"), self._traced)
+
+    def zeros(self) -> TrainState:
+        """States of zeros, which take as long to train as any."""
+        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
 
     @property
     def compile_count(self) -> int:
@@ -238,14 +302,15 @@ class Population:
           order: from `put_order`.
           first_step, num_steps: traced numbers; they add no compilation.
         """
-        steps = np.where(self.lanes.busy, np.int32(num_steps), np.int32(0))
+        steps = np.where(self._placement.busy, np.int32(num_steps), np.int32(0))
         return self._call(
             self._train,
             state,
             self._traced,
             self._keys,
-            order,
+            self._seeds,
             self._to_lanes(steps),
+            order,
             jax.device_put(np.int32(first_step), self._everywhere),
             *self._data,
         )
@@ -253,24 +318,72 @@ class Population:
     def evaluate(
         self, state: TrainState, batches: dict[str, Any]
     ) -> tuple[TrainState, dict[str, Any]]:
-        """Metrics of every member, as lanes; resets the sums; donates `state`.
+        """Metrics of the lanes' members; resets the sums; donates `state`.
+
+        It also decides who stops early, see `train.note_best`. In lanes whose members
+        have all ended the metrics are 0.
 
         Returns:
-          The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "step",
-          "loss_sum", "norm_sum", "last_norms"}``, which `gather` brings into
-          (T, S, ...).
+          The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "stopped",
+          "best_step", "step", "loss_sum", "norm_sum", "last_norms"}``, which `gather`
+          brings into (T, S, ...).
         """
-        return self._call(self._evaluate, state, batches)
+        return self._call(self._evaluate, state, self._busy, batches)
 
     def gather(self, tree: Any) -> Any:
         """Brings a tree of lane results to the host, leaves (T, S, ...)."""
-        return jax.tree.map(lambda leaf: self.lanes.gather(np.asarray(leaf)), tree)
+        return jax.tree.map(lambda leaf: self._placement.gather(np.asarray(leaf)), tree)
+
+    def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
+        """Moves the members that still train together, if that frees a lane.
+
+        Nothing is compiled: the lanes stay as they are, and those without such a member
+        take no steps.
+
+        Args:
+          state: the members; donated.
+          training: bool (T, S).
+        """
+        held = np.zeros(self._placement.trial.shape, bool)
+        held.reshape(-1)[self._placement.home[training]] = True
+        busy = np.any(held, axis=(1, 2))
+        together = self.lanes.place(training)
+        if self._turns(together.busy) >= self._turns(busy):
+            self._placement = dataclasses.replace(self._placement, busy=busy)
+            self._busy = self._to_lanes(busy)
+            return state
+        members = self.gather(state)
+        self._settle(together)
+        return self._to_lanes(jax.tree.map(together.scatter, members))
+
+    def _turns(self, busy: np.ndarray) -> int:
+        """Lanes that the busiest device trains."""
+        return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
+
+
+def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
+    """`jax.vmap` over leading axes; an axis of length 1 is taken off instead.
+
+    XLA's CPU reductions over an axis behind one of length 1 take five times as long.
+    """
+
+    def mapped(*arguments: Any) -> Any:
+        leaves = jax.tree.leaves(arguments[axes.index(0)])
+        if len(leaves[0]) > 1:
+            return jax.vmap(function, tuple(axes))(*arguments)
+        first = [
+            argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
+            for axis, argument in zip(axes, arguments, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*first))
+
+    return mapped
 
 
 def _init_lanes(recipe: Recipe, keys: jax.Array, traced: Traced) -> TrainState:
-    """Keys (N, G) and traced (N, W) to states (N, G, W), lane after lane."""
+    """Keys (N, G) and traced (N, G, W) to states (N, G, W), lane after lane."""
     of_trials = jax.vmap(functools.partial(member.init_state, recipe), (0, None))
-    of_lane = jax.vmap(of_trials, (None, 0))
+    of_lane = jax.vmap(of_trials)
     return jax.lax.map(lambda lane: of_lane(*lane), (traced, keys))
 
 
@@ -279,26 +392,30 @@ def _train_lanes(
     states: TrainState,
     traced: Traced,
     keys: jax.Array,
-    orders: jax.Array,
+    seeds: jax.Array,
     num_steps: jax.Array,
+    order: jax.Array,
     first_step: jax.Array,
     inputs: jax.Array,
     labels: jax.Array,
 ) -> TrainState:
-    lanes = (states, traced, keys, orders, num_steps)
-    train_lane = functools.partial(_train_lane, recipe, first_step, inputs, labels)
+    lanes = (states, traced, keys, seeds, num_steps)
+    train_lane = functools.partial(
+        _train_lane, recipe, order, first_step, inputs, labels
+    )
     return jax.lax.map(lambda lane: train_lane(*lane), lanes)
 
 
 def _train_lane(
     recipe: Recipe,
+    order: jax.Array,
     first_step: jax.Array,
     inputs: jax.Array,
     labels: jax.Array,
     state: TrainState,
     traced: Traced,
     keys: jax.Array,
-    order: jax.Array,
+    seeds: jax.Array,
     num_steps: jax.Array,
 ) -> TrainState:
     """Trains one lane, leaves (G, W, ...), for `num_steps` steps.
@@ -317,13 +434,14 @@ def _train_lane(
             member.train_step, recipe, **flags
         )
 
-        def of_seed(state: Any, key: Any, x: Any, y: Any) -> Any:
+        def of_seed(state: Any, traced: Any, key: Any, x: Any, y: Any) -> Any:
             step_key = jax.random.fold_in(key, first_step + i)
-            of_trials = jax.vmap(one, (0, 0, None, None, None))
+            of_trials = _map(one, (0, 0, None, None, None))
             return of_trials(state, traced, step_key, x, y)
 
-        examples = order[:, i]
-        return jax.vmap(of_seed)(state, keys, inputs[examples], labels[examples])
+        examples = order[seeds, i]
+        of_seeds = _map(of_seed, (0, 0, 0, 0, 0))
+        return of_seeds(state, traced, keys, inputs[examples], labels[examples])
 
     def stretch(carry: Any) -> Any:
         start, check, before = carry
@@ -337,17 +455,18 @@ def _train_lane(
             lambda: (stop, False, after),
         )
 
-    carry = (jnp.int32(0), jnp.bool_(False), state)
-    return jax.lax.while_loop(lambda c: c[0] < num_steps, stretch, carry)[2]
+    carry = (jnp.int32(0), jnp.bool_(False), dataclasses.replace(state, best=None))
+    after = jax.lax.while_loop(lambda c: c[0] < num_steps, stretch, carry)[2]
+    return dataclasses.replace(after, best=state.best)
 
 
 def _evaluate_lanes(
-    recipe: Recipe, states: TrainState, batches: Mapping[str, Any]
+    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
 ) -> tuple[TrainState, dict[str, Any]]:
     def of_batch(state: TrainState, batch: Any) -> Any:
         one = functools.partial(member.evaluate, recipe)
-        of_trials = jax.vmap(one, (0, None, None, None))
-        return jax.vmap(of_trials, (0, None, None, None))(state, *batch)
+        of_trials = _map(one, (0, None, None, None))
+        return _map(of_trials, (0, None, None, None))(state, *batch)
 
     def of_split(state: TrainState, batches: Any) -> Any:
         shape = jax.eval_shape(
@@ -363,9 +482,21 @@ def _evaluate_lanes(
     def of_lane(state: TrainState) -> dict[str, Any]:
         return {split: of_split(state, batches[split]) for split in batches}
 
+    def of_busy_lane(lane: tuple[TrainState, jax.Array]) -> dict[str, Any]:
+        state, busy = lane
+        shape = jax.eval_shape(of_lane, state)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+        return jax.lax.cond(busy, of_lane, lambda _: zeros, state)
+
+    sums = jax.lax.map(of_busy_lane, (states, busy))
+    if recipe.patience:
+        note_best = functools.partial(member.note_best, recipe)
+        states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
     measured = {
-        "sums": jax.lax.map(of_lane, states),
+        "sums": sums,
         "alive": states.alive,
+        "stopped": states.stopped,
+        "best_step": states.best.step if states.best else states.step,
         "step": states.step,
         "loss_sum": states.loss_sum,
         "norm_sum": states.norm_sum,

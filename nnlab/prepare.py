@@ -13,11 +13,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from nnlab import data, optim, plan, sweep, train
+from nnlab import data, optim, sweep, train
 from nnlab.data import Dataset
 from nnlab.models import layers
 from nnlab.models.stack import Stack
+from nnlab.plan import Plan, candidates
 from nnlab.study import Hyperparameters, Study
+
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training examples, at most, on which the training metrics are evaluated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Prepared:
       rows: the layer table; empty for a user's own module.
       parameters: trained values of a member.
       recipe: the static part of a member.
-      plan: the lane plan.
+      plans: lane plans to choose from, first the one that is likely the fastest.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
     """
@@ -42,9 +46,18 @@ class Prepared:
     rows: tuple[layers.LayerRow, ...]
     parameters: int
     recipe: train.Recipe
-    plan: plan.Plan
+    plans: tuple[Plan, ...]
     steps_per_epoch: int
     boundaries: tuple[int, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was chosen, or else the first."""
+        return self.plans[0]
+
+    def with_plan(self, chosen: Plan) -> "Prepared":
+        """The same cohort with one of its plans."""
+        return dataclasses.replace(self, plans=(chosen,))
 
     @property
     def num_steps(self) -> int:
@@ -60,8 +73,16 @@ class Prepared:
     @property
     def num_examples(self) -> int:
         """Training examples of all members in all epochs."""
-        members = self.plan.lanes.num_trials * self.plan.lanes.num_seeds
+        members = self.plan.lanes.members
         return self.num_steps * self.hyperparameters.batch_size * members
+
+    @property
+    def num_evaluated(self) -> int:
+        """Examples that all members evaluate in all evaluations."""
+        data = self.dataset
+        size = min(len(data.train.labels), TRAIN_EVALUATION_SIZE)
+        size += len(data.validation.labels) + len(data.test.labels)
+        return len(self.boundaries) * size * self.plan.lanes.members
 
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
@@ -149,6 +170,8 @@ def _prepare_cohort(
         ),
         input_shape=dataset.input_shape,
         input_scale=dataset.scale,
+        patience=h.early_stopping.patience,
+        watched=h.early_stopping.metric.removeprefix("validation_"),
     )
     shapes = jax.eval_shape(
         functools.partial(train.init_state, recipe),
@@ -164,19 +187,21 @@ def _prepare_cohort(
         rows=rows,
         parameters=parameters,
         recipe=recipe,
-        plan=plan.choose(
-            rows,
-            parameters=parameters,
-            num_trials=len(cohort.trials),
-            num_seeds=num_seeds,
-            batch_size=h.batch_size,
-            state_bytes=4 * _size(shapes),
-            data_bytes=sum(
-                split.inputs.nbytes + split.labels.nbytes
-                for split in (dataset.train, dataset.validation, dataset.test)
-            ),
-            devices=jax.local_devices(),
-            lane_width=lane_width,
+        plans=tuple(
+            candidates(
+                rows,
+                parameters=parameters,
+                num_trials=len(cohort.trials),
+                num_seeds=num_seeds,
+                batch_size=h.batch_size,
+                state_bytes=4 * _size(shapes),
+                data_bytes=sum(
+                    split.inputs.nbytes + split.labels.nbytes
+                    for split in (dataset.train, dataset.validation, dataset.test)
+                ),
+                devices=jax.local_devices(),
+                lane_width=lane_width,
+            )
         ),
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import pathlib
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ import numpy as np
 import optax
 
 import nnlab
-from nnlab import results, statistics
+from nnlab import plan, results, statistics, tuning
 from nnlab.data import Dataset
 from nnlab.population import Population
 from nnlab.prepare import Prepared
@@ -36,11 +35,12 @@ class Progress:
     Attributes:
       cohort, num_cohorts: which program runs, from 0.
       epoch, num_epochs: of the cohort's training.
-      done, total: examples trained and to train, over all cohorts and members.
-      examples_per_second: of the last visit, all members together.
+      done, total: examples trained and to train, over all cohorts and members; what
+        members that ended will not need is not counted.
+      examples_per_second: of the last visit, all members that train together.
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
-      diverged: members so far.
+      diverged, stopped: members so far.
       status: what goes on: "compiling" or "training".
     """
 
@@ -54,6 +54,7 @@ class Progress:
     best_accuracy: float
     best_label: str
     diverged: int
+    stopped: int
     status: str
 
 
@@ -63,7 +64,14 @@ class _Timed:
 
 
 class Recorder:
-    """The rows of a run so far, and who hears of them."""
+    """The rows of a run so far, and who hears of them.
+
+    Attributes:
+      still_training: members of the current cohort that have neither diverged nor
+        stopped early, bool (T, S).
+    """
+
+    still_training: np.ndarray
 
     def __init__(
         self,
@@ -86,16 +94,28 @@ class Recorder:
         self._written = -math.inf
 
     def start(
-        self, prepared: Prepared, population: Population, sizes: Mapping[str, int]
+        self,
+        prepared: Prepared,
+        population: Population,
+        sizes: Mapping[str, int],
+        tuning_seconds: float = 0.0,
     ) -> None:
-        """Begins a cohort."""
+        """Begins a cohort.
+
+        Args:
+          prepared: the cohort, with the plan that it runs by.
+          population: its programs.
+          sizes: examples of each split that is evaluated.
+          tuning_seconds: spent on measuring lane widths that were not taken.
+        """
+        self._config["cohorts"][prepared.cohort.index] = prepared.to_dict()
+        self._tuning_seconds = tuning_seconds
         self._current = prepared
         self._population = population
         self._sizes = sizes
         lanes = prepared.plan.lanes
-        self._num_members = lanes.num_trials * lanes.num_seeds
-        self._done_before = self._done
-        self._alive = np.ones((lanes.num_trials, lanes.num_seeds), bool)
+        self.still_training = np.ones((lanes.num_trials, lanes.num_seeds), bool)
+        self._accuracy = np.full(self.still_training.shape, math.nan)
         self._compiled_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
@@ -112,23 +132,23 @@ class Recorder:
                 }
         self._tell("compiling")
 
-    @property
-    def any_alive(self) -> bool:
-        """Whether a member of the cohort still trains."""
-        return bool(self._alive.any())
-
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
         """Accounts for the time of `count` steps that end at `step`."""
         with self._timed() as timed:
             yield
-        examples = count * self._current.hyperparameters.batch_size * self._num_members
+        examples = self._examples(count)
         self._train_seconds += timed.seconds
         self._trained += examples
         self._rate = examples / timed.seconds
         self._done += examples
         self._step = step
         self._tell("training")
+
+    def _examples(self, num_steps: int) -> int:
+        """Examples of so many steps, all members that train together."""
+        batch_size = self._current.hyperparameters.batch_size
+        return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -161,40 +181,52 @@ class Recorder:
             for split, values in measured["sums"].items()
             for metric, sums in values.items()
         }
-        self._alive = measured["alive"]
-        last = step == cohort.num_steps
+        alive, last = measured["alive"], step == cohort.num_steps
         if last:  # no step follows that would find the last update to be the ruin
-            self._alive = self._alive & np.all(
+            alive = alive & np.all(
                 [np.isfinite(metrics[f"{split}_loss"]) for split in self._sizes], axis=0
             )
-        for t, trial in enumerate(cohort.cohort.trials):
-            for s in range(self._alive.shape[1]):
-                member = self._members[trial.index, s]
-                if not self._alive[t, s]:
-                    if member["status"] != results.DIVERGED:
-                        member |= self._divergence(measured, t, s)
-                    continue
-                row: dict[str, Any] = {
-                    "trial": trial.index,
-                    "seed": s,
-                    "step": step,
-                    "epoch": step / cohort.steps_per_epoch,
-                    "examples": step * cohort.hyperparameters.batch_size,
-                    "batch_loss": None,
-                    **{name: float(values[t, s]) for name, values in metrics.items()},
-                }
-                if num_steps:
-                    row["batch_loss"] = float(measured["loss_sum"][t, s]) / num_steps
-                    norms = measured["norm_sum"][t, s] / samples
-                    row |= self._by_layer("grad_norm_", norms)
-                self._curves.append(row)
-                member["steps"] = step
-                self._note_best(member, row)
-                if last:
-                    member["status"] = results.FINISHED
-                    member["at_chance"] = self._at_chance(row["validation_accuracy"])
         self._add_timing(evaluation, step)
-        self._note_best_trial(metrics["validation_accuracy"])
+        planned = self._examples(cohort.num_steps - step)
+        for t, s in np.argwhere(self.still_training):
+            trial = cohort.cohort.trials[t]
+            member = self._members[trial.index, s]
+            if not alive[t, s]:
+                self.still_training[t, s] = False
+                self._accuracy[t, s] = math.nan
+                member |= self._divergence(measured, t, s)
+                continue
+            row: dict[str, Any] = {
+                "trial": trial.index,
+                "seed": int(s),
+                "step": step,
+                "epoch": step / cohort.steps_per_epoch,
+                "examples": step * cohort.hyperparameters.batch_size,
+                "batch_loss": None,
+                **{name: float(values[t, s]) for name, values in metrics.items()},
+            }
+            if num_steps:
+                row["batch_loss"] = float(measured["loss_sum"][t, s]) / num_steps
+                norms = measured["norm_sum"][t, s] / samples
+                row |= self._by_layer("grad_norm_", norms)
+            self._curves.append(row)
+            member["steps"] = step
+            self._accuracy[t, s] = accuracy = row["validation_accuracy"]
+            if cohort.recipe.patience:
+                is_best = measured["best_step"][t, s] == step
+            else:
+                is_best = accuracy > member.get("_best_accuracy", -1.0)
+            if is_best:
+                member |= {"best_step": step, "_best_accuracy": accuracy}
+            if measured["stopped"][t, s]:
+                self.still_training[t, s] = False
+                self._accuracy[t, s] = member["_best_accuracy"]
+            if last or measured["stopped"][t, s]:
+                stopped = not self.still_training[t, s]
+                member["status"] = results.STOPPED if stopped else results.FINISHED
+                member["at_chance"] = self._at_chance(self._accuracy[t, s])
+        self._total += self._examples(cohort.num_steps - step) - planned
+        self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
         self._tell("training")
@@ -224,16 +256,9 @@ class Recorder:
         found["diverged_layer"] = self._current.recipe.layers[int(norms.argmax())]
         return found | self._by_layer("last_grad_norm_", norms)
 
-    @staticmethod
-    def _note_best(member: dict[str, Any], row: Mapping[str, Any]) -> None:
-        accuracy = row["validation_accuracy"]
-        if accuracy > member.get("_best", -1.0):
-            member["_best"] = accuracy
-            member["best_step"] = row["step"]
-
-    def _note_best_trial(self, accuracy: np.ndarray) -> None:
-        for t, trial in enumerate(self._current.cohort.trials):
-            mean = accuracy[t].mean() if self._alive[t].all() else math.nan
+    def _note_best_trial(self) -> None:
+        for accuracy, trial in zip(self._accuracy, self._current.cohort.trials):
+            mean = accuracy.mean()
             if not mean <= self._best[0] and not math.isnan(mean):
                 self._best = (float(mean), trial.label)
 
@@ -243,14 +268,16 @@ class Recorder:
         return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
 
     def _add_timing(self, evaluation: int, step: int) -> None:
-        evaluated = sum(self._sizes.values()) * self._num_members
+        members = int(self.still_training.sum())
+        evaluated = sum(self._sizes.values()) * members
         compiled = self._population.compile_seconds
         self._timings.append(
             {
                 "cohort": self._current.cohort.index,
                 "segment": evaluation,
                 "step": step,
-                "members": self._num_members,
+                "members": members,
+                "tuning_seconds": self._tuning_seconds,
                 "compile_seconds": compiled - self._compiled_seconds,
                 "train_seconds": self._train_seconds,
                 "evaluation_seconds": self._evaluation_seconds,
@@ -262,12 +289,28 @@ class Recorder:
             }
         )
         self._compiled_seconds = compiled
+        self._tuning_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
 
+    def rates(self) -> tuning.Rates:
+        """How fast the cohort ran so far."""
+        index = self._current.cohort.index
+        rows = [row for row in self._timings if row["cohort"] == index]
+
+        def total(column: str, weight: str) -> float:
+            return sum((row[column] or 0.0) * row[weight] for row in rows)
+
+        train_seconds = sum(row["train_seconds"] for row in rows)
+        evaluation_seconds = sum(row["evaluation_seconds"] for row in rows)
+        return tuning.Rates(
+            total("examples_per_second", "train_seconds") / train_seconds,
+            total("inferences_per_second", "evaluation_seconds") / evaluation_seconds,
+            self._population.compile_seconds,
+        )
+
     def finish(self) -> None:
         """Ends a cohort."""
-        self._done = self._done_before + self._current.num_examples
         self.write("interrupted")
         self._tell("training")
 
@@ -275,7 +318,7 @@ class Recorder:
         if self._on_progress is None:
             return
         current = self._current
-        diverged = [m["status"] == results.DIVERGED for m in self._members.values()]
+        statuses = [member["status"] for member in self._members.values()]
         self._on_progress(
             Progress(
                 cohort=current.cohort.index,
@@ -287,7 +330,8 @@ class Recorder:
                 examples_per_second=self._rate,
                 best_accuracy=self._best[0],
                 best_label=self._best[1],
-                diverged=sum(diverged),
+                diverged=statuses.count(results.DIVERGED),
+                stopped=statuses.count(results.STOPPED),
                 status=status,
             )
         )
@@ -298,7 +342,7 @@ class Recorder:
             self._curves, key=lambda row: (row["trial"], row["seed"], row["step"])
         )
         members = [
-            {k: v for k, v in self._members[key].items() if k != "_best"}
+            {k: v for k, v in self._members[key].items() if not k.startswith("_")}
             for key in sorted(self._members)
         ]
         config = {**self._config, "status": status}
@@ -386,21 +430,10 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "devices": {
             "platform": jax.default_backend(),
-            "kind": _device_kind(),
+            "kind": plan.device_kind(),
             "count": jax.local_device_count(),
         },
     }
-
-
-def _device_kind() -> str:
-    if jax.default_backend() != "cpu":
-        return str(jax.local_devices()[0].device_kind)
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    found = re.search(r"model name\s*:\s*(.+)", text)
-    return found.group(1).strip() if found else platform.machine()
 
 
 def _git_commit() -> str | None:

@@ -24,6 +24,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
 FLOAT32_MAX = 3.4028234e38
+WATCHED = ("validation_loss", "validation_accuracy")
 RELATIONS = ("greater", "less", "same")
 REDUCTIONS = (
     "final",
@@ -263,6 +264,20 @@ class Schedule(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlyStopping(_Checked):
+    """When a member ends before `num_epochs`.
+
+    Attributes:
+      patience: evaluations without a better metric after which a member stops and goes
+        back to its best parameters; 0 for never.
+      metric: "validation_loss" or "validation_accuracy".
+    """
+
+    patience: int = _field(0, minimum=0)
+    metric: str = _field("validation_loss", choices=WATCHED)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameters(_Checked):
     """Everything that a trial sets.
 
@@ -276,6 +291,7 @@ class Hyperparameters(_Checked):
         dropped; the order changes each epoch, so no example is left out for good.
       num_epochs: passes over the training examples.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
+      early_stopping: for each member on its own.
       dtype: of the activations and products; parameters are float32.
     """
 
@@ -287,6 +303,7 @@ class Hyperparameters(_Checked):
     batch_size: int = _field(32, minimum=1)
     num_epochs: int = _field(10, minimum=1)
     eval_every_epochs: float = _field(1.0, above=0.0)
+    early_stopping: EarlyStopping = EarlyStopping()
     dtype: str = _field("float32", choices=DTYPES)
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":

@@ -37,6 +37,9 @@ class Recipe:
       schedule: factor on the learning rate, from the step (int32 scalar).
       input_shape: shape of an example.
       input_scale: factor that turns stored inputs into the network's.
+      patience: evaluations without a better validation metric after which a member
+        stops early; 0 for never.
+      watched: that metric: "loss" (less is better) or "accuracy".
     """
 
     module: nn.Module
@@ -45,6 +48,27 @@ class Recipe:
     schedule: Callable[[jax.Array], jax.Array]
     input_shape: tuple[int, ...]
     input_scale: float
+    patience: int = 0
+    watched: str = "loss"
+
+
+@flax.struct.dataclass
+class Best:
+    """A member at its best evaluation so far.
+
+    Attributes:
+      params, batch_stats: trees of arrays.
+      value: sum of the watched metric over the validation set, negated where more is
+        better, float32 ().
+      step: of that evaluation, int32 ().
+      waited: evaluations since, int32 ().
+    """
+
+    params: Any
+    batch_stats: Any
+    value: jax.Array
+    step: jax.Array
+    waited: jax.Array
 
 
 @flax.struct.dataclass
@@ -60,6 +84,8 @@ class TrainState:
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
+      stopped: True from the evaluation on at which patience ended, bool ().
+      best: what early stopping goes back to; None where nothing stops early.
     """
 
     params: Any
@@ -70,6 +96,8 @@ class TrainState:
     loss_sum: jax.Array
     norm_sum: jax.Array
     last_norms: jax.Array
+    stopped: jax.Array
+    best: Best | None
 
 
 def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
@@ -103,16 +131,20 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     """
     sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
     variables = init_variables(recipe.module, key, sample, traced["init_scale"])
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
+    best = Best(params, batch_stats, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
     return TrainState(
-        params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=_optimizer(recipe, traced, jnp.int32(0)).init(variables["params"]),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=_optimizer(recipe, traced, jnp.int32(0)).init(params),
         step=jnp.int32(0),
         alive=jnp.bool_(True),
         loss_sum=jnp.float32(0.0),
         norm_sum=zeros,
         last_norms=zeros - 1.0,
+        stopped=jnp.bool_(False),
+        best=best if recipe.patience else None,
     )
 
 
@@ -177,29 +209,27 @@ def train_step(
             loss_sum=state.loss_sum + loss,
         )
 
-    # Norms read every gradient once more, a tenth to a fifth of a small step's time:
-    # they are taken on sampled and on checked steps only. The branch stays a branch
-    # under vmap because its condition is the same for all members. It makes the update
-    # for itself: handing it one over would keep XLA from fusing the update with the
-    # select below, a twentieth of the time.
-    norms, finite = jax.lax.cond(
+    # Norms and checks read every number once more, a tenth to a fifth of a small step's
+    # time, so they are taken on few steps. The branches stay branches under vmap, as
+    # their conditions are the same for all members. The check makes the update for
+    # itself: handing it one over would keep XLA from fusing the update with the select
+    # below, a twentieth of the time.
+    norms = jax.lax.cond(
         sample | check,
-        lambda: (
-            metrics.gradient_norms(gradients, recipe.layers),
-            all_finite(update()),
-        ),
-        lambda: (jnp.zeros((len(recipe.layers),), jnp.float32), jnp.bool_(True)),
+        lambda: metrics.gradient_norms(gradients, recipe.layers),
+        lambda: jnp.zeros((len(recipe.layers),), jnp.float32),
     )
+    finite = jax.lax.cond(check, lambda: all_finite(update()), lambda: jnp.bool_(True))
     measured = dataclasses.replace(
         update(),
         norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
-    go = state.alive & (finite | ~check)
+    alive = state.alive & (finite | ~check | state.stopped)
     return jax.tree.map(
-        lambda new, old: jnp.where(go, new, old),
-        dataclasses.replace(measured, alive=go),
-        dataclasses.replace(state, alive=go),
+        lambda new, old: jnp.where(alive & ~state.stopped, new, old),
+        dataclasses.replace(measured, alive=alive),
+        dataclasses.replace(state, alive=alive),
     )
 
 
@@ -247,6 +277,42 @@ def evaluate(
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
     return metrics.classification_sums(logits, labels, mask)
+
+
+def note_best(
+    recipe: Recipe, state: TrainState, sums: Mapping[str, jax.Array]
+) -> TrainState:
+    """Remembers a member at its best evaluation, and ends it when patience does.
+
+    A member that stops goes back to its best parameters.
+
+    Args:
+      recipe: the static part; its `patience` is at least 1.
+      state: the member.
+      sums: from `evaluate`, over the validation set.
+    """
+    best, training = state.best, state.alive & ~state.stopped
+    assert best is not None
+    value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
+    found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
+    better = training & (value < best.value)
+    best = jax.tree.map(
+        lambda new, old: jnp.where(better, new, old),
+        found,
+        dataclasses.replace(best, waited=best.waited + training),
+    )
+    stops = training & (best.waited >= recipe.patience)
+
+    def restored(old: Any, new: Any) -> Any:
+        return jax.tree.map(lambda o, n: jnp.where(stops, n, o), old, new)
+
+    return dataclasses.replace(
+        state,
+        params=restored(state.params, best.params),
+        batch_stats=restored(state.batch_stats, best.batch_stats),
+        stopped=state.stopped | stops,
+        best=best,
+    )
 
 
 def _scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:

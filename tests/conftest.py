@@ -10,6 +10,14 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """No test sees what earlier runs left in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNLAB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _strict_keys():
     """Reusing a random key is an error."""

@@ -10,7 +10,7 @@ import optax
 import pytest
 import tiny
 
-from nnlab import experiment, report, results
+from nnlab import experiment, report, results, tuning
 from nnlab.study import Study
 
 TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
@@ -131,6 +131,9 @@ def test_timings_have_a_row_for_each_cohort_and_segment(finished):
     assert all(row["compile_seconds"] == 0 for row in timings if row["segment"] > 1)
 
 
+WATCHED = "validation_accuracy"
+
+
 def test_two_runs_are_equal_byte_for_byte(finished, tmp_path):
     """All files but the clock's."""
     again = run(STUDY, tmp_path)
@@ -144,8 +147,9 @@ def test_progress_goes_from_nothing_to_all(finished):
     total = 6 * 24 * 16 + 2 * 30 * 13
     done = [progress.done for progress in told]
     assert done == sorted(done)
-    assert (done[0], done[-1]) == (0, total)
-    assert {progress.total for progress in told} == {total}
+    assert done[0] == 0
+    # What diverged members leave out is counted no more.
+    assert told[0].total == total > told[-1].total == done[-1]
     cohorts = [progress.cohort for progress in told]
     assert cohorts == sorted(cohorts)
     assert {progress.num_cohorts for progress in told} == {max(cohorts) + 1} == {2}
@@ -344,10 +348,47 @@ def test_orders_go_on_across_calls_and_epochs():
     assert not order.take(0, 2, 4)[:, 2:].any()
 
 
-def test_a_measurement_times_some_steps():
-    of = tiny.study()
-    found = experiment.measure(tiny.cohort(of), of, seconds=0.01)
-    assert found.steps % 8 == 0
-    assert found.steps > 0
-    assert min(found.compile_seconds, found.examples_per_second) > 0
-    assert found.evaluation_seconds > 0
+def test_a_measurement_times_every_width_and_is_remembered():
+    of = tiny.study(tiny.rates(0.1, 0.2, 0.3))
+    prepared = tiny.cohort(of)
+    assert not tuning.recall(prepared)
+    found = experiment.measure(prepared, of, seconds=0.01)
+    assert set(found) == {plan.lanes.width for plan in prepared.plans}
+    assert len(found) > 1
+    assert all(rates.examples_per_second > 0 for rates in found.values())
+    fastest = found[tuning.fastest(prepared.plans, found).lanes.width]
+    assert min(fastest.inferences_per_second, fastest.compile_seconds) > 0
+    assert tuning.recall(prepared) == found
+
+
+@pytest.mark.parametrize("share", [0.0, 1e9])
+def test_widths_are_measured_where_that_is_cheap_beside_training(
+    share, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(experiment, "TUNING_SHARE", share)
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
+    of = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
+    prepared = tiny.cohort(of)
+    timings = run(of, tmp_path / "run").timings.to_pylist()
+    assert (timings[0]["tuning_seconds"] > 0) == bool(share)
+    assert not any(row["tuning_seconds"] for row in timings[1:])
+    widths = {plan.lanes.width for plan in prepared.plans}
+    assert len(widths) > 1
+    measured = set(tuning.recall(prepared))
+    assert measured == widths if share else len(measured) == 1
+
+
+def test_early_stopping_ends_curves_and_keeps_the_best(tmp_path):
+    changes = {"early_stopping.patience": 2, "early_stopping.metric": WATCHED}
+    of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=20, **changes)
+    found = run(of, tmp_path)
+    members = found.members.to_pylist()
+    stopped = [m for m in members if m["status"] == "stopped"]
+    assert len(stopped) > 0
+    for member in stopped:
+        curve = rows(found, member["trial"], member["seed"])
+        accuracy = [row[WATCHED] for row in curve]
+        assert curve[-1]["step"] == member["steps"]
+        best = int(np.argmax(accuracy))
+        assert curve[best]["step"] == member["best_step"]
+        assert len(curve) - 1 - best == 2

@@ -314,24 +314,137 @@ def test_a_population_compiles_three_programs(crowd):
 SIZES = st.integers(1, 7)
 
 
-@given(SIZES, SIZES, SIZES, SIZES, st.integers(1, 4))
-def test_gather_brings_every_member_into_its_place(t, s, w, g, devices):
-    lanes = Lanes(t, s, w, g, devices)
-    places = (lanes.count, g, w, 2)
-    assert lanes.count % devices == 0
-    held = np.empty(places, np.int32)
-    held[..., 0] = lanes.trial_index[:, None, :]
-    held[..., 1] = lanes.seed_index[:, :, None]
-    members = lanes.gather(held)
-    assert np.array_equal(members, np.moveaxis(np.indices((t, s)), 0, -1))
+@st.composite
+def ended(draw):
+    """Lanes of a cohort, and which of its members still train."""
+    t, s = draw(SIZES), draw(SIZES)
+    lanes = Lanes.of_width(t, s, draw(st.integers(1, t * s)), draw(st.integers(1, 4)))
+    training = st.lists(st.booleans(), min_size=t * s, max_size=t * s)
+    return lanes, np.array(draw(training)).reshape(t, s)
 
 
-@given(SIZES, SIZES, SIZES, SIZES, st.integers(1, 4))
-def test_no_lane_is_idle_that_is_needed_and_no_more_are_made(t, s, w, g, devices):
-    lanes = Lanes(t, s, w, g, devices)
-    needed = math.ceil(t / w) * math.ceil(s / g)
-    assert lanes.busy.sum() == needed
-    assert 0 <= lanes.count - needed < devices
+@given(ended())
+def test_every_member_has_a_place_of_its_own(case):
+    lanes, training = case
+    placed = lanes.place(training)
+    assert len(np.unique(placed.home)) == training.size
+    members = np.moveaxis(np.indices(training.shape), 0, -1)
+    assert np.array_equal(placed.gather(placed.scatter(members)), members)
+
+
+@given(ended())
+def test_who_still_trains_stands_with_their_seed_in_a_busy_lane(case):
+    lanes, training = case
+    placed = lanes.place(training)
+    trial, seed = np.nonzero(training)
+    assert np.array_equal(placed.gather(placed.trial)[training], trial)
+    seeds = np.broadcast_to(placed.seed[..., None], placed.trial.shape)
+    assert np.array_equal(placed.gather(seeds)[training], seed)
+    busy = np.broadcast_to(placed.busy[:, None, None], placed.trial.shape)
+    assert placed.gather(busy)[training].all()
+
+
+@given(ended())
+def test_no_more_lanes_are_busy_than_needed_and_devices_share_them(case):
+    lanes, training = case
+    busy = lanes.place(training).busy.reshape(lanes.devices, -1).sum(axis=1)
+    rows = sum(math.ceil(live / lanes.trials) for live in training.sum(axis=0))
+    assert busy.sum() == math.ceil(rows / lanes.seeds)
+    assert busy.max() - busy.min() <= 1
+
+
+@given(SIZES, SIZES, st.integers(1, 49), st.integers(1, 4))
+def test_lanes_are_as_wide_as_asked_on_any_number_of_devices(t, s, width, devices):
+    lanes = Lanes.of_width(t, s, min(width, t * s), devices)
+    assert lanes.width <= width
+    assert (lanes.trials == t) or lanes.seeds == 1
+    assert 0 <= lanes.count - lanes.used < devices
+    one = Lanes.of_width(t, s, min(width, t * s), 1)
+    assert (one.trials, one.seeds) == (lanes.trials, lanes.seeds)
+
+
+# ---- Members that have ended.
+
+
+@pytest.mark.parametrize("width", [1, 2, 15])
+def test_moving_members_together_changes_no_bit(width):
+    """Members at unstable rates, moved at step 20, against those that stay."""
+    of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
+    order = tiny.order(of, 40)
+
+    def trained(compact):
+        population = tiny.population(of, Lanes.of_width(5, 3, width, 2))
+        state = population.init()
+        for start in (0, 20):
+            examples = population.put_order(order[:, start : start + 20])
+            state = population.train(state, examples, first_step=start, num_steps=20)
+            if compact:
+                state = population.compact(state, population.gather(state.alive))
+        return population.gather(state)
+
+    moved, stayed = trained(True), trained(False)
+    assert 0 < np.sum(~stayed.alive) < stayed.alive.size
+    assert equal(moved, stayed)
+
+
+def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
+    population = tiny.population(CROWD, Lanes.of_width(3, 3, 1, 2))
+    training = np.zeros((3, 3), bool)
+    training[1, 2] = True
+    state = population.compact(population.init(), training)
+    examples = population.put_order(tiny.order(CROWD, 5))
+    state = population.train(state, examples, first_step=0, num_steps=5)
+    after, measured = evaluate(population, state, 64)
+    assert np.array_equal(after.step, 5 * training)
+    assert np.array_equal(measured["sums"]["test"]["loss"] > 0, training)
+
+
+PATIENCE = 2
+
+
+@pytest.fixture(scope="module", params=["loss", "accuracy"])
+def stopping(request):
+    """Members with patience, evaluated every second step; and the same without."""
+    of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=12)
+    order = tiny.order(of, 40)
+
+    def trained(patience):
+        changes = {"patience": patience, "watched": request.param}
+        population = tiny.population(of, Lanes.of_width(2, 3, 2, 2), **changes)
+        splits = {"validation": tiny.dataset().validation}
+        batches = population.put(
+            {n: Batches.cut(s.inputs, s.labels, 64) for n, s in splits.items()}
+        )
+        state, states, sums = population.init(), [], []
+        for start in range(0, 40, 2):
+            examples = population.put_order(order[:, start : start + 2])
+            state = population.train(state, examples, first_step=start, num_steps=2)
+            state, measured = population.evaluate(state, batches)
+            states.append(population.gather(state))
+            found = population.gather(measured)["sums"]["validation"][request.param]
+            sums.append(found if request.param == "loss" else -found)
+        return states, np.stack(sums, axis=-1)
+
+    states, sums = trained(0)
+    return states, sums, trained(PATIENCE)[0]
+
+
+def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
+    free, sums, patient = stopping
+    last, steps = patient[-1], set()
+    for place in np.ndindex(2, 3):
+        values = sums[place]
+        best = [int(np.argmin(values[: i + 1])) for i in range(len(values))]
+        stops = [i for i in range(len(values)) if i - best[i] >= PATIENCE]
+        assert bool(last.stopped[place]) == bool(stops)
+        if not stops:
+            continue
+        stop = stops[0]
+        steps.add(stop)
+        assert last.step[place] == 2 * (stop + 1)
+        assert last.best.step[place] == 2 * (best[stop] + 1)
+        assert equal(at(last, *place).params, at(free[best[stop]], *place).params)
+    assert len(steps) > 1  # each at its own time
 
 
 @settings(deadline=None)

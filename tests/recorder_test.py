@@ -40,6 +40,7 @@ def measured(accuracy=0.5, loss=1.0, step=0, alive=((True, True), (True, True)))
             for split, size in SIZES.items()
         },
         "alive": np.array(alive),
+        "stopped": np.zeros((2, 2), bool),
         "step": np.full((2, 2), step),
         "loss_sum": 12.0 * grid,
         "norm_sum": grid[..., None] * [6.0, 3.0],
@@ -95,6 +96,31 @@ def test_a_member_that_diverged_has_no_more_rows(recorder, tmp_path):
     assert (lost["last_grad_norm_dense_0"], lost["last_grad_norm_dense_1"]) == (2, 7)
     assert [m["status"] for m in members[:3]] == ["finished"] * 3
     assert members[0]["diverged_step"] is None
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """Of a study whose members may stop early."""
+    of = tiny.study(tiny.rates(0.1, 0.3), **{"early_stopping.patience": 1})
+    recorder = Recorder(of, tmp_path, [tiny.cohort(of)], None)
+    recorder.start(tiny.cohort(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
+    return recorder
+
+
+def test_a_member_that_stopped_ends_at_its_best_and_trains_no_more(patient, tmp_path):
+    for evaluation, accuracy in enumerate((0.9, 0.2, 0.8)):
+        found = measured(accuracy) | {"best_step": np.full((2, 2), 8 * evaluation)}
+        if evaluation:  # trial 0, seed 1 was best at the start
+            found["stopped"][0, 1], found["best_step"][0, 1] = True, 0
+        add(patient, evaluation, found, 8, 1)
+    assert patient.still_training.tolist() == [[True, False], [True, True]]
+    curves, members = tables(patient, tmp_path)
+    steps = [row["step"] for row in curves if (row["trial"], row["seed"]) == (0, 1)]
+    assert steps == [0, 8]
+    ended = members[1]
+    assert (ended["status"], ended["steps"], ended["best_step"]) == ("stopped", 8, 0)
+    assert not ended["at_chance"]  # as the last accuracy of 0.2 would be
+    assert [members[i]["status"] for i in (0, 2, 3)] == ["unfinished"] * 3
 
 
 def test_a_member_that_never_took_a_step_has_no_layer_to_blame(recorder, tmp_path):
@@ -166,7 +192,11 @@ def test_progress_counts_the_examples_of_all_members(recorder, told):
         pass
     assert (told[-1].epoch, told[-1].done) == (1.0, 8 * 64)
     assert told[-1].examples_per_second > 0
-    recorder.finish()  # the rest was left out: all had diverged
+    gone = measured(alive=((True, True), (True, False)))
+    add(recorder, 1, gone, 8, 1)  # its 16 steps to come are counted no more
+    assert told[-1].total == 24 * 64 - 16 * 16
+    with recorder.training(24, 16):
+        pass
     assert told[-1].done == told[-1].total
 
 
@@ -174,7 +204,7 @@ def test_a_listener_is_not_needed(tmp_path):
     of = tiny.study()
     recorder = Recorder(of, tmp_path, [tiny.cohort(of)], None)
     recorder.start(tiny.cohort(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
-    assert recorder.any_alive
+    assert recorder.still_training.all()
 
 
 def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
@@ -198,6 +228,9 @@ def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
     assert (row["train_seconds"], row["evaluation_seconds"]) == (2.0, 1.0)
     assert row["examples_per_second"] == 8 * 64 / 2.0
     assert row["inferences_per_second"] == 175 * 4 / 1.0
+    rates = recorder.rates()
+    assert rates.examples_per_second == 8 * 64 / 2.0
+    assert (rates.inferences_per_second, rates.compile_seconds) == (700.0, 10.0)
 
 
 def test_memory_has_a_peak():

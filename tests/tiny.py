@@ -84,6 +84,12 @@ def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Populat
     )
 
 
+def order(of: Study, num_steps: int) -> np.ndarray:
+    """The examples of a study's steps, int32 (S, steps, B)."""
+    examples = Order(of.root_seed, of.num_seeds, SIZES["train"], BATCH_SIZE)
+    return examples.take(0, num_steps, num_steps)
+
+
 def trained(
     members: Population,
     calls: Sequence[int] = (NUM_STEPS,),

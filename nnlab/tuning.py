@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lane widths were measured to do on this machine, remembered between runs.
+
+A cohort's program runs at a speed that depends on its lanes, the network, the batch and
+the machine. Each such combination has a small JSON file in the user's cache folder; it
+can be deleted at any time, and a damaged one counts as none.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+
+import nnlab
+from nnlab.data import cache
+from nnlab.plan import Plan, device_kind
+from nnlab.prepare import Prepared
+
+TOLERANCE = 0.03
+"""How much faster another plan must be to be preferred to the first: noise is more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """How fast a cohort ran.
+
+    Attributes:
+      examples_per_second: training examples of all members together.
+      inferences_per_second: evaluated examples of all members together; 0 if unknown.
+      compile_seconds: of all programs; 0 if unknown.
+    """
+
+    examples_per_second: float
+    inferences_per_second: float = 0.0
+    compile_seconds: float = 0.0
+
+
+def recall(prepared: Prepared) -> dict[int, Rates]:
+    """What is known of a cohort: ``{lane width: rates}``."""
+    try:
+        found = json.loads(_file(prepared).read_text())
+        return {int(width): Rates(**values) for width, values in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def remember(prepared: Prepared, rates: Mapping[int, Rates]) -> None:
+    """Adds to what is known of a cohort; does without where nothing can be written."""
+    known = {**recall(prepared), **rates}
+    text = json.dumps({w: dataclasses.asdict(r) for w, r in sorted(known.items())})
+    file = _file(prepared)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent)
+        with os.fdopen(handle, "w") as new:
+            new.write(text + "\n")
+        os.replace(name, file)
+    except OSError:
+        return
+
+
+def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:
+    """The first of the plans that is as fast as any that is known; else the first."""
+    speeds = {
+        plan: known[plan.lanes.width].examples_per_second
+        for plan in plans
+        if plan.lanes.width in known
+    }
+    if not speeds:
+        return plans[0]
+    enough = max(speeds.values()) / (1 + TOLERANCE)
+    return next(plan for plan, speed in speeds.items() if speed >= enough)
+
+
+def _file(prepared: Prepared) -> pathlib.Path:
+    """Where a cohort's rates are: named by all that they depend on."""
+    h, lanes, recipe = prepared.hyperparameters, prepared.plan.lanes, prepared.recipe
+    traced = prepared.cohort.traced()
+    depends_on = (
+        repr(recipe.module),
+        recipe.input_shape,
+        prepared.dataset.train.inputs.dtype.name,
+        h.batch_size,
+        h.optimizer.name,
+        h.optimizer.nesterov,
+        [bool(np.any(traced[name])) for name in ("momentum", "weight_decay")],
+        h.schedule.name,
+        h.early_stopping.patience > 0,
+        (lanes.num_trials, lanes.num_seeds),
+        (jax.default_backend(), device_kind(), jax.local_device_count()),
+        (jax.__version__, nnlab.__version__),
+    )
+    key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
+    return cache.root() / "rates" / f"{key}.json"
