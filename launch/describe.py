@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Describes the study of the flags."""
-    config.use_all_cores()
     study = config.study()
+    config.start_jax()
     from nnlab import experiment, prepare, tuning  # import JAX
 
     prepared = prepare.prepare(

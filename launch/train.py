@@ -40,6 +40,12 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "workdir", None, "folder for tables, figures and report; never overwritten"
     )
+    flags.DEFINE_string(
+        "profile",
+        None,
+        "folder for a trace of each program's first steps, which ui.perfetto.dev and "
+        "TensorBoard open",
+    )
     config.define_study_flags()
 
 
@@ -51,10 +57,10 @@ def main() -> None:
         mistakes, before anything is written.
       KeyboardInterrupt: after results and report of what is done have been written.
     """
-    config.use_all_cores()
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
     study = config.study()
+    cache = config.start_jax()
     from nnlab import experiment  # imports JAX, after the mistakes that need none
 
     workdir = pathlib.Path(flags.FLAGS.workdir)
@@ -81,6 +87,7 @@ def main() -> None:
                 workdir,
                 data_dir=flags.FLAGS.data_dir,
                 lane_width=flags.FLAGS.lane_width,
+                profile_dir=flags.FLAGS.profile,
                 on_progress=tell,
             )
     except KeyboardInterrupt:
@@ -89,6 +96,10 @@ def main() -> None:
         report.write(console, workdir)
         raise KeyboardInterrupt(f"{workdir} holds the results so far") from None
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
+    if cache:
+        console.print(f"compilation cache: {cache}")
+    if flags.FLAGS.profile:
+        console.print(f"profile: {flags.FLAGS.profile}")
     report.write(console, workdir)
 
 
@@ -164,6 +175,8 @@ def _news(progress: "experiment.Progress") -> str:
     parts = []
     if not math.isnan(progress.examples_per_second):
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
+    if progress.stopped:
+        parts.append(f"{progress.stopped} stopped early")
     if progress.diverged:
         parts.append(f"{progress.diverged} diverged")
     if not math.isnan(progress.best_accuracy):

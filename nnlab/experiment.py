@@ -40,6 +40,7 @@ def run(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     lane_width: int = 0,
+    profile_dir: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> results.Results:
     """Trains every trial of a study with every seed, and writes what it found.
@@ -52,6 +53,8 @@ def run(
       module: a Linen module of one's own, in the place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
       lane_width: members that run at once; 0 lets the plan choose.
+      profile_dir: a folder for a trace of each cohort's first steps and evaluation,
+        which Perfetto and TensorBoard open.
       on_progress: called after every visit of the host.
 
     Returns:
@@ -73,6 +76,8 @@ def run(
     try:
         for item in prepared:
             placed, tuning_seconds = _choose(item, study)
+            if profile_dir is not None:
+                _profile(placed, pathlib.Path(profile_dir))
             _train(placed, recorder, tuning_seconds)
     except BaseException:  # Ctrl-C, or a cohort that fails: keep what is there
         recorder.write("interrupted")
@@ -263,6 +268,19 @@ def _speed(placed: _Placed, seconds: float) -> float:
     done = math.ceil(steps / placed.room) * min(steps, placed.room)
     batch_size = placed.prepared.hyperparameters.batch_size
     return done * batch_size * placed.prepared.plan.lanes.members / elapsed
+
+
+def _profile(placed: _Placed, folder: pathlib.Path) -> None:
+    """Writes a trace of one stretch of steps and one evaluation, on states of zeros."""
+    population, steps = placed.population, min(SAMPLE_EVERY, placed.room)
+
+    def work() -> None:
+        state = placed.train(population.zeros(), 0, steps)
+        jax.block_until_ready(population.evaluate(state, placed.batches))
+
+    work()  # compiles
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        work()
 
 
 def _train(placed: _Placed, recorder: Recorder, tuning_seconds: float) -> None:

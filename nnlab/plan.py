@@ -55,6 +55,7 @@ def candidates(
     batch_size: int,
     data_bytes: int,
     devices: Sequence[jax.Device],
+    stops_early: bool = False,
     lane_width: int = 0,
 ) -> list[Plan]:
     """Lane plans that fit into memory, first the one that is likely the fastest.
@@ -67,6 +68,8 @@ def candidates(
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
+      stops_early: whether members may stop early and leave their lanes. A lane's row
+        then holds one trial, which costs a small network a twentieth of its speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
 
     Raises:
@@ -96,17 +99,20 @@ def candidates(
     kept = 2 * state_bytes * members
     if memory and kept > total:  # said before lanes are cut for a billion seeds
         raise too_much(kept)
+    shared = not stops_early
     if lane_width:
         widths = [lane_width]
     else:
         work = batch_size * sum(row.flops for row in rows)
         widths = [
-            _balanced(num_trials, num_seeds, width, len(devices))
+            _balanced(num_trials, num_seeds, width, len(devices), shared)
             for width in _widths(work, math.ceil(members / len(devices)), on_cpu)
         ]
     plans = {}
     for width in widths:
-        lanes = Lanes.of_width(num_trials, num_seeds, width, len(devices))
+        lanes = Lanes.of_width(
+            num_trials, num_seeds, width, len(devices), shared=shared
+        )
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)
         resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices
@@ -141,7 +147,9 @@ def _widths(work: int, largest: int, on_cpu: bool) -> list[int]:
     return list(dict.fromkeys(min(width, largest) for width in widths))
 
 
-def _balanced(num_trials: int, num_seeds: int, width: int, devices: int) -> int:
+def _balanced(
+    num_trials: int, num_seeds: int, width: int, devices: int, shared: bool
+) -> int:
     """The width up to `width` that keeps devices equally busy.
 
     The busiest device has the fewest places to train, counting half a place for the
@@ -149,7 +157,7 @@ def _balanced(num_trials: int, num_seeds: int, width: int, devices: int) -> int:
     """
 
     def busiest(width: int) -> float:
-        lanes = Lanes.of_width(num_trials, num_seeds, width, devices)
+        lanes = Lanes.of_width(num_trials, num_seeds, width, devices, shared=shared)
         return lanes.count // lanes.devices * (lanes.width + 0.5)
 
     return min(range(width, 0, -1), key=busiest)

@@ -51,19 +51,31 @@ class Lanes:
 
     @classmethod
     def of_width(
-        cls, num_trials: int, num_seeds: int, width: int, devices: int
+        cls,
+        num_trials: int,
+        num_seeds: int,
+        width: int,
+        devices: int,
+        *,
+        shared: bool = True,
     ) -> "Lanes":
-        """Lanes of at most `width` members.
+        """Lanes of at most `width` members; the same on any number of devices.
 
-        As many trials of a seed as go, since they share their batches, in rows of equal
-        length; then further seeds. The same lanes on any number of devices.
+        Args:
+          num_trials, num_seeds: T and S.
+          width: at least 1.
+          devices: over how many devices to spread them, at most.
+          shared: whether a row holds as many trials of its seed as go, in rows of equal
+            length, since they share their batches; or only one, so that each member
+            that ends frees its place.
         """
-        trials = math.ceil(num_trials / math.ceil(num_trials / width))
+        trials = 1
+        if shared:
+            trials = math.ceil(num_trials / math.ceil(num_trials / width))
         rows = num_seeds * math.ceil(num_trials / trials)
-        seeds = min(width // trials, num_seeds)
-        return cls(
-            num_trials, num_seeds, trials, seeds, min(devices, math.ceil(rows / seeds))
-        )
+        seeds = min(width // trials, rows)
+        devices = min(devices, math.ceil(rows / seeds))
+        return cls(num_trials, num_seeds, trials, seeds, devices)
 
     @property
     def width(self) -> int:

@@ -200,6 +200,7 @@ def _prepare_cohort(
                     for split in (dataset.train, dataset.validation, dataset.test)
                 ),
                 devices=jax.local_devices(),
+                stops_early=h.early_stopping.patience > 0,
                 lane_width=lane_width,
             )
         ),

@@ -90,13 +90,16 @@ SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 
 
 @settings(max_examples=200, deadline=None)
-@given(SIZES, st.integers(1, 4), st.integers(1, 8))
-def test_lanes_obey_the_width_and_keep_devices_equally_busy(sizes, devices, width):
+@given(SIZES, st.integers(1, 4), st.integers(1, 8), st.booleans())
+def test_lanes_obey_the_width_and_keep_devices_equally_busy(
+    sizes, devices, width, shared
+):
     trials, seeds = sizes
     width = min(width, trials * seeds)
     width = min(width, math.ceil(trials * seeds / devices))
-    balanced = plan._balanced(trials, seeds, width, devices)
-    lanes = Lanes.of_width(trials, seeds, balanced, devices)
+    balanced = plan._balanced(trials, seeds, width, devices, shared)
+    lanes = Lanes.of_width(trials, seeds, balanced, devices, shared=shared)
+    assert shared or lanes.trials == 1
     assert lanes.width <= width
     turns = lanes.count // lanes.devices
     least = math.ceil(trials * seeds / devices)

@@ -318,7 +318,8 @@ SIZES = st.integers(1, 7)
 def ended(draw):
     """Lanes of a cohort, and which of its members still train."""
     t, s = draw(SIZES), draw(SIZES)
-    lanes = Lanes.of_width(t, s, draw(st.integers(1, t * s)), draw(st.integers(1, 4)))
+    width, devices = draw(st.integers(1, t * s)), draw(st.integers(1, 4))
+    lanes = Lanes.of_width(t, s, width, devices, shared=draw(st.booleans()))
     training = st.lists(st.booleans(), min_size=t * s, max_size=t * s)
     return lanes, np.array(draw(training)).reshape(t, s)
 
