@@ -3,196 +3,414 @@
 
 python -m launch.bench [--suite=mlp,cnn] [--members=1,64] [--out=bench.json]
 
-Every contender trains the same network at the same batch size with plain SGD in float32
-on data in memory, on all cores. Contenders take turns; a table shows medians over the
-turns, with half the range as spread. Set-up holds data, compilation and two steps.
+Every contender trains the same network at the same batch size with plain SGD
+in float32 on data in memory, on all cores, in a process of its own. They take
+turns, and so does a large matrix product, the ceiling. A table shows medians
+over the turns, half the range as spread, and medians of the ratios within each
+turn. Set-up is data, compilation and two steps; memory is the peak of the
+whole process, on an accelerator of the device.
 """
 
-import functools
-import importlib.util
+import collections
+import contextlib
+import dataclasses
+import importlib.metadata
 import json
+import math
+import os
 import pathlib
+import platform
+import re
 import statistics
-import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from launch import config
+from launch import config, rivals
+from launch.rivals import Contender, Network
+from nnlab import names
+from nnlab.models import layers
 
-if TYPE_CHECKING:
-    from launch.rivals import Contender, Network
+LIMIT_SECONDS = 600.0
+"""For one answer of a contender; after that it hangs."""
+
+ENVIRONMENT = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # contenders share an accelerator
+    "JAX_ENABLE_COMPILATION_CACHE": "false",  # set-up is measured cold
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+}
+CEILING = Contender("matrix product", "matrix product")
+LIBRARIES = ("jax", "flax", "torch", "scikit-learn", "numpy")
+
+SCALE = layers.mlp((32,), 10)
+SCALE_MEMBERS = [4**power for power in range(7)]
+SCALE_EXAMPLES = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
 
 
-def suites() -> dict[str, list["Network"]]:
-    """The networks of each suite."""
-    from launch.rivals import NUM_CLASSES, Network
-    from nnlab.models import layers
+class WorkerError(RuntimeError):
+    """A contender that cannot do a network, or no more."""
 
-    mlp = layers.mlp((64,), NUM_CLASSES)
-    deep = layers.mlp((64,) * 6, NUM_CLASSES, batch_norm=True)
-    cnn = layers.cnn((32, 64), (128,), NUM_CLASSES)
-    image = (28, 28, 1)
-    return {
-        "mlp": [Network("MLP 784-64-10", mlp, image, size) for size in (32, 64, 256)],
-        "deep": [Network("MLP 2-64x6-10, batch norm", deep, (2,), 256)],
-        "cnn": [Network("CNN 32-64-128-10", cnn, image, 64)],
-    }
+
+class Worker:
+    """A contender in a process of its own; see `launch.rivals`."""
+
+    def __init__(
+        self, network: Network, contender: Contender, folder: pathlib.Path
+    ) -> None:
+        """Starts the process, which may leave files in `folder`."""
+        job = {
+            "network": dataclasses.asdict(network),
+            "contender": dataclasses.asdict(contender),
+        }
+        log, name = tempfile.mkstemp(dir=folder)
+        self._log = pathlib.Path(name)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "launch.rivals", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=pathlib.Path(__file__).parent.parent,
+            env=os.environ | ENVIRONMENT | {"NNLAB_CACHE_DIR": str(folder)},
+        )
+        os.close(log)
+
+    def answer(self, steps: int | None = None) -> dict[str, Any]:
+        """The answer to a number of steps; without it, that the contender is ready.
+
+        Raises:
+          WorkerError: it failed, died or took longer than `LIMIT_SECONDS`.
+        """
+        process, hangs = self._process, threading.Event()
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def stop() -> None:
+            hangs.set()
+            process.kill()
+
+        timer = threading.Timer(LIMIT_SECONDS, stop)
+        timer.daemon = True
+        timer.start()
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            if steps is not None:
+                process.stdin.write(f"{steps}\n")
+                process.stdin.flush()
+            line = process.stdout.readline()
+        timer.cancel()
+        if hangs.is_set():
+            raise WorkerError(f"no answer within {LIMIT_SECONDS:g} s")
+        if not line:
+            last = self._log.read_text().strip().rpartition("\n")[2]
+            raise WorkerError(f"died with status {process.wait()} {last}".strip())
+        found: dict[str, Any] = json.loads(line)
+        if "error" in found:
+            raise WorkerError(found["error"])
+        return found
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+
+
+@dataclasses.dataclass
+class Entry:
+    """What was measured of a contender on a network.
+
+    Attributes:
+      network, contender: who and what.
+      ready: the worker's first answer.
+      turns: its answers to the turns.
+    """
+
+    network: Network
+    contender: Contender
+    ready: dict[str, Any]
+    turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Examples a second of each turn; operations a second of the ceiling."""
+        batch = self.network.batch_size * self.contender.members
+        work = 1 if self.contender is CEILING else batch
+        return [turn["steps"] * work / turn["seconds"] for turn in self.turns]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak memory up to the last turn."""
+        return int(max(turn["peak_bytes"] for turn in self.turns))
+
+    def against(self, other: "Entry") -> float:
+        """Median over the turns of the ratio to another's rate."""
+        return statistics.median(a / b for a, b in zip(self.rates, other.rates))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for the JSON file."""
+        contender = dataclasses.asdict(self.contender)
+        network = dataclasses.asdict(self.network)
+        network["operations_per_example"] = self.network.operations
+        found = {"contender": contender, "network": network, "rates": self.rates}
+        return {**found, **self.ready, "turns": self.turns}
+
+
+def define_flags() -> None:
+    """Defines the flags of this program."""
+    suites = ", ".join([*rivals.SUITES, "scale"])
+    flags.DEFINE_list("suite", ["mlp"], f"networks: {suites}")
+    flags.DEFINE_list("members", ["1", "8", "64"], "sizes of nnlab's populations")
+    flags.DEFINE_list("lane_widths", [], "lanes to try besides the plan's own choice")
+    flags.DEFINE_integer("ensemble", 16, "networks in the rivals' ensembles", 2)
+    flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
+    flags.DEFINE_float("seconds", 2.0, "length of a turn", 0.01)
+    flags.DEFINE_list("only", [], "contenders whose names hold one of these")
+    flags.DEFINE_string("out", None, "JSON file for all numbers")
 
 
 def main() -> None:
     """Runs the suites of the flags."""
-    config.use_all_cores()
-    known = suites()
-    for suite in flags.FLAGS.suite:
+    wanted = flags.FLAGS.suite
+    known = (*rivals.SUITES, "scale")
+    for suite in wanted:
         if suite not in known:
-            raise config.UsageError(
-                f"unknown suite {suite!r}; allowed: {', '.join(known)}"
-            )
-    try:
-        members = [int(text) for text in flags.FLAGS.members]
-    except ValueError:
-        raise config.UsageError(
-            f"--members={','.join(flags.FLAGS.members)} must be whole numbers"
-        ) from None
-    console = Console(highlight=False)
-    import jax
-
-    from launch import rivals
-
-    top = rivals.ceiling()
-    device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+            hint = names.nearest(suite, known)
+            raise config.UsageError(f"unknown suite {suite!r}{hint}")
+    members = _whole_numbers("members")
+    widths = _whole_numbers("lane_widths")
+    out = pathlib.Path(flags.FLAGS.out) if flags.FLAGS.out else None
+    if out and not out.parent.is_dir():
+        raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    about = _about()
+    versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())
     console.print(
-        f"{device}, jax {jax.__version__}; a large matrix product reaches "
-        f"{top / 1e9:,.0f} GFLOP/s"
+        f"{about['processor']}, {about['cores']} cores, all used by each contender "
+        f"(PyTorch: {about['cores']} threads); load before the start "
+        f"{about['load']:.1f}; {versions}; median of n = {flags.FLAGS.repeats} turns "
+        f"of {flags.FLAGS.seconds:g} s"
     )
-    records = []
-    for suite in flags.FLAGS.suite:
-        for network in known[suite]:
-            records.append(_measure(console, network, members))
-            console.print(_table(network, records[-1], top))
-    if flags.FLAGS.out:
-        found = {"device": device, "ceiling": top, "runs": records}
-        pathlib.Path(flags.FLAGS.out).write_text(json.dumps(found, indent=1) + "\n")
+    entries: list[Entry] = []
+    for measured in _suites(console, wanted, members, widths):
+        entries += measured
+        if out:  # after each table: a later failure loses nothing
+            found = {**about, "entries": [entry.to_dict() for entry in entries]}
+            out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def _makers(
-    network: "Network", members: list[int]
-) -> dict[str, tuple[int, Callable[[], "Contender"]]]:
-    """How to set up each contender, and how many networks it trains."""
-    from launch import rivals
+def _suites(
+    console: Console, wanted: Sequence[str], members: list[int], widths: list[int]
+) -> Iterator[list[Entry]]:
+    """Measures and prints one table after another."""
+    for suite in wanted:
+        for network in rivals.SUITES.get(suite, []):
+            entered = rivals.contenders(network, members, widths, flags.FLAGS.ensemble)
+            only = flags.FLAGS.only
+            chosen = [c for c in entered if not only or any(o in c.name for o in only)]
+            entries = measure(console, [(network, c) for c in [CEILING, *chosen]])
+            show(console, network, entries)
+            yield entries
+        if suite == "scale":
+            by_members = Network("MLP 64-32-10", SCALE, (64,), 32)
+            jobs = [(by_members, _population(count)) for count in SCALE_MEMBERS]
+            yield (entries := measure(console, jobs))
+            sizes = [entry.contender.members for entry in entries]
+            show_scale(console, "members", sizes, entries)
+            networks = [
+                dataclasses.replace(by_members, num_examples=count)
+                for count in SCALE_EXAMPLES
+            ]
+            jobs = [(network, _population(8)) for network in networks]
+            yield (entries := measure(console, jobs))
+            sizes = [entry.network.num_examples for entry in entries]
+            show_scale(console, "examples", sizes, entries)
 
-    ours = functools.partial(rivals.nnlab_population, network)
-    makers: dict[str, tuple[int, Callable[[], Contender]]] = {}
-    for count in members:
-        name = f"nnlab, {count} member{'s' * (count != 1)}"
-        width = min(flags.FLAGS.lane_width, count)
-        makers[name] = count, functools.partial(ours, count, width)
-    makers["Flax, jitted scan"] = 1, functools.partial(rivals.flax_loop, network)
-    ensemble = flags.FLAGS.ensemble
-    makers[f"Flax, {ensemble} under vmap"] = (
-        ensemble,
-        functools.partial(rivals.flax_loop, network, ensemble),
-    )
-    if importlib.util.find_spec("torch"):
-        loop = functools.partial(rivals.torch_loop, network)
-        makers["PyTorch loop"] = 1, loop
-        makers["PyTorch loop, compiled"] = 1, functools.partial(loop, compiled=True)
-        makers[f"torch.func, {ensemble}"] = (
-            ensemble,
-            functools.partial(rivals.torch_ensemble, network, ensemble),
+
+def _population(count: int) -> Contender:
+    # Lanes of one width: tuning would hold two populations at once.
+    options = {"width": min(count, 8)}
+    return Contender(f"nnlab, {count} members", "nnlab", count, options)
+
+
+def _whole_numbers(flag: str) -> list[int]:
+    texts = getattr(flags.FLAGS, flag)
+    if not all(re.fullmatch("0*[1-9][0-9]*", text) for text in texts):
+        raise config.UsageError(
+            f"--{flag}={','.join(texts)} must be whole numbers of at least 1"
         )
-    kinds = {row.layer["layer"] for row in network.rows}
-    if kinds <= {"flatten", "dense", "relu"}:
-        makers["scikit-learn"] = 1, functools.partial(rivals.sklearn_loop, network)
-    wanted = flags.FLAGS.only
+    return [int(text) for text in texts]
+
+
+def _about() -> dict[str, Any]:
+    """The machine, the versions and the flags."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+        if model := re.search(r"model name\s*:\s*(.+)", text):
+            processor = model[1].strip()
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[library] = importlib.metadata.version(library)
+    given = ("suite", "members", "lane_widths", "ensemble", "repeats", "seconds")
     return {
-        n: m for n, m in makers.items() if not wanted or any(w in n for w in wanted)
+        "processor": processor,
+        "cores": rivals.num_cores(),
+        # PyTorch's loop lost 9 of 10 examples/s beside two busy processes on two cores.
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan,
+        "versions": versions,
+        "flags": {name: getattr(flags.FLAGS, name) for name in given},
     }
 
 
-def _measure(
-    console: Console, network: "Network", members: list[int]
-) -> dict[str, Any]:
-    """Times every contender on one network, taking turns."""
-    if not importlib.util.find_spec("torch"):
-        console.print("left out: PyTorch (not installed; extra: bench)")
-    contenders: dict[str, tuple[int, Contender]] = {}
-    setup: dict[str, float] = {}
-    steps: dict[str, int] = {}
-    for name, (count, make) in _makers(network, members).items():
-        start = time.perf_counter()
-        try:
-            run = make()
-            run(2)
-        except Exception as error:  # a rival that cannot do this network
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            console.print(f"left out: {name} ({reason[:70]})", markup=False)
-            continue
-        setup[name] = time.perf_counter() - start
-        contenders[name] = count, run
-        steps[name] = _calibrate(run)
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(flags.FLAGS.repeats):
-        for name, (count, run) in contenders.items():
-            start = time.perf_counter()
-            done = run(steps[name])
-            seconds = time.perf_counter() - start
-            rates[name].append(done * network.batch_size * count / seconds)
-    return {
-        "network": network.name,
-        "batch_size": network.batch_size,
-        "operations_per_example": network.operations,
-        "examples_per_second": rates,
-        "setup_seconds": setup,
-    }
+def measure(console: Console, jobs: Sequence[tuple[Network, Contender]]) -> list[Entry]:
+    """Sets contenders up one after another, then times them in turns.
+
+    Those that fail are left out, by name.
+    """
+    left_out: dict[str, list[str]] = collections.defaultdict(list)
+    playing: list[tuple[Entry, Worker, int]] = []
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        status = stack.enter_context(console.status(""))  # in a terminal only
+        for network, contender in jobs:
+            status.update(f"setting up: {contender.name}")
+            worker = Worker(network, contender, folder)
+            stack.callback(worker.close)
+            try:
+                entry = Entry(network, contender, worker.answer())
+                playing.append((entry, worker, _calibrate(worker)))
+            except WorkerError as error:
+                worker.close()
+                left_out[str(error)].append(contender.name)
+        for number in range(flags.FLAGS.repeats):
+            status.update(f"turn {number + 1} of {flags.FLAGS.repeats}")
+            for turn in list(playing):
+                entry, worker, steps = turn
+                try:
+                    entry.turns.append(worker.answer(steps))
+                except WorkerError as error:
+                    playing.remove(turn)
+                    left_out[str(error)].append(entry.contender.name)
+    for reason, who in left_out.items():
+        text = f"left out: {', '.join(who)} ({reason[:100]})"
+        console.print(text, markup=False)
+    return [entry for entry, _, _ in playing]
 
 
-def _calibrate(run: "Contender") -> int:
+def _calibrate(worker: Worker) -> int:
     """Steps that take about the wanted time."""
     steps = 2
     while True:
-        start = time.perf_counter()
-        done = run(steps)
-        seconds = time.perf_counter() - start
-        if seconds > flags.FLAGS.seconds / 4:
-            return max(1, int(done * flags.FLAGS.seconds / seconds))
-        steps = 2 * done
+        found = worker.answer(steps)
+        if found["seconds"] > flags.FLAGS.seconds / 4:
+            wanted = found["steps"] * flags.FLAGS.seconds / found["seconds"]
+            return max(1, int(wanted))
+        steps = 2 * found["steps"]
 
 
-def _table(network: "Network", record: Mapping[str, Any], top: float) -> Table:
-    rates = record["examples_per_second"]
-    title = f"{network.name}, batch {network.batch_size}, n = {flags.FLAGS.repeats}"
-    table = Table(title=title, title_justify="left", box=None)
-    table.add_column("contender")
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    base = medians.get("PyTorch loop")
-    columns = ("examples/s", "spread", "x PyTorch", "of ceiling", "set-up, s")
-    for column in columns:
+def show(console: Console, network: Network, entries: Sequence[Entry]) -> None:
+    """Prints the table of a network, and what follows from it."""
+    by_name = {entry.contender.name: entry for entry in entries}
+    top = by_name.pop(CEILING.name, None)
+    base = by_name.get("PyTorch loop")
+    title = f"\n{network.name}, batch {network.batch_size}"
+    if top:
+        rate = statistics.median(top.rates) / 1e9
+        title += f"; matrix product: {rate:,.0f} GFLOP/s on {top.ready['device']}"
+    console.print(title)
+    table = _columns("contender", "examples/s", "spread", "x PyTorch", "of ceiling")
+    for name, entry in by_name.items():
+        cells = [name, f"{statistics.median(entry.rates):,.0f}", _spread(entry)]
+        cells.append(f"{entry.against(base):.2f}" if base else "")
+        share = entry.against(top) * network.operations if top else math.nan
+        cells.append(f"{share:.0%}" if top else "")
+        table.add_row(*cells, f"{entry.ready['setup_seconds']:.1f}", _mebibytes(entry))
+    console.print(table)
+    _conclude(console, by_name)
+
+
+def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
+    """The largest population against each rival; planned against fixed lanes."""
+    ours = [e for e in by_name.values() if e.contender.kind == "nnlab"]
+    planned = [entry for entry in ours if not entry.contender.options]
+    others = [entry for entry in by_name.values() if entry not in ours]
+    if planned and others:
+        largest = max(planned, key=lambda entry: entry.contender.members)
+        ratios = [f"{largest.against(r):.2f} x {r.contender.name}" for r in others]
+        console.print(f"{largest.contender.name}: {'; '.join(ratios)}")
+    for entry in planned:
+        members = entry.contender.members
+        fixed = [e for e in ours if e.contender.members == members and e is not entry]
+        if fixed:
+            best = max(fixed, key=lambda e: statistics.median(e.rates))
+            console.print(
+                f"{entry.contender.name}: {best.against(entry):.2f} x the time of the "
+                f"best fixed lane width, {best.contender.options['width']}"
+            )
+
+
+def show_scale(
+    console: Console, what: str, sizes: Sequence[int], entries: Sequence[Entry]
+) -> None:
+    """Prints how an epoch's time and the memory grow with members or examples."""
+    if len(entries) < 3:
+        return  # the others were left out
+    title = f"\n{entries[0].network.name}, batch {entries[0].network.batch_size}"
+    if what == "examples":
+        title += f", {entries[0].contender.members} members"
+    console.print(title)
+    table = _columns(what, "examples/s", "spread", "epoch, s")
+    seconds = []
+    for size, entry in zip(sizes, entries):
+        network, rate = entry.network, statistics.median(entry.rates)
+        examples = network.steps_per_epoch * network.batch_size
+        seconds.append(examples * entry.contender.members / rate)
+        setup = f"{entry.ready['setup_seconds']:.1f}"
+        cells = [f"{size:,}", f"{rate:,.0f}", _spread(entry), f"{seconds[-1]:.3g}"]
+        table.add_row(*cells, setup, _mebibytes(entry))
+    console.print(table)
+    half, memory = len(sizes) // 2, [entry.peak_bytes for entry in entries]
+    each = (memory[-1] - memory[0]) / (sizes[-1] - sizes[0]) / 1024
+    console.print(
+        f"{sizes[half]:,} to {sizes[-1]:,} {what}: log-log slope of time "
+        f"{slope(sizes[half:], seconds[half:]):.2f}, of peak memory "
+        f"{slope(sizes[half:], memory[half:]):.2f} (linear: 1, wanted: at most 1.05); "
+        f"{each:.1f} KiB for each of the {what}"
+    )
+
+
+def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Slope of the least-squares line through the logarithms."""
+    logs = [list(map(math.log, some)) for some in (sizes, values)]
+    return statistics.linear_regression(*logs).slope
+
+
+def _columns(first: str, *others: str) -> Table:
+    table = Table(box=None)
+    table.add_column(first, justify="left" if first == "contender" else "right")
+    for column in (*others, "set-up, s", "peak MiB"):
         table.add_column(column, justify="right")
-    for name, median in medians.items():
-        spread = (max(rates[name]) - min(rates[name])) / 2 / median
-        table.add_row(
-            name,
-            f"{median:,.0f}",
-            f"±{spread:.0%}",
-            f"{median / base:.2f}" if base else "",
-            f"{median * network.operations / top:.0%}",
-            f"{record['setup_seconds'][name]:.1f}",
-        )
     return table
 
 
+def _spread(entry: Entry) -> str:
+    half = (max(entry.rates) - min(entry.rates)) / 2
+    return f"±{half / statistics.median(entry.rates):.0%}"
+
+
+def _mebibytes(entry: Entry) -> str:
+    return f"{entry.peak_bytes / 2**20:,.0f}"
+
+
 if __name__ == "__main__":
-    flags.DEFINE_list("suite", ["mlp"], "networks: mlp, deep, cnn")
-    flags.DEFINE_list("members", ["1", "64"], "sizes of nnlab's populations")
-    flags.DEFINE_integer("ensemble", 16, "networks in the rivals' ensembles")
-    flags.DEFINE_integer("repeats", 5, "turns of each contender")
-    flags.DEFINE_float("seconds", 2.0, "length of a turn")
-    flags.DEFINE_integer("lane_width", 0, "members at once; 0 lets the plan choose")
-    flags.DEFINE_list("only", [], "contenders whose names hold one of these")
-    flags.DEFINE_string("out", None, "JSON file for all numbers")
+    define_flags()
     config.run(main)

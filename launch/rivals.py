@@ -1,57 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contenders of `launch.bench`: nnlab's engine and the alternatives.
+"""The contenders of `launch.bench`, and the worker process that each of them runs in.
 
-Each function sets one up on given data and returns a `Contender`, which trains about so
-many steps and returns how many it did. All train with plain SGD in float32.
+python -m launch.rivals '{"network": {...}, "contender": {...}}'
+
+The worker sets the contender up and answers with a line of JSON. Then it reads numbers
+of steps, one a line, trains so many and answers each with another line. What goes wrong
+is answered as `{"error": "..."}`. Libraries are imported by who needs them: PyTorch and
+JAX never share a process.
+
+All train with plain SGD in float32 on data in memory, on all cores.
 """
 
 import dataclasses
 import functools
+import importlib
+import json
+import math
+import os
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from nnlab import optim, plan, population, train
-from nnlab.models.layers import LayerRow, check
-from nnlab.models.stack import Stack
+from launch import config
+from nnlab.models.layers import LayerRow, check, cnn, mlp
 
-NUM_EXAMPLES = 16_384
-NUM_CLASSES = 10
 RATE = 0.05
 
-Contender = Callable[[int], int]
+Run = Callable[[int], int]
+"""Trains about so many steps and returns how many it did."""
+
+SetUp = tuple[Run, dict[str, Any]]
+"""A contender that is ready, and what to record of how it runs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What is trained.
+    """What is trained, and on how much.
 
     Attributes:
       name: for the table.
       layers: as `nnlab.models.layers.check` takes them.
       input_shape: of an example, channels last.
       batch_size: examples in an update.
+      num_classes: C.
+      num_examples: in memory.
     """
 
     name: str
     layers: Sequence[Mapping[str, Any]]
-    input_shape: tuple[int, ...]
+    input_shape: Sequence[int]
     batch_size: int
+    num_classes: int = 10
+    num_examples: int = 16_384
 
     @functools.cached_property
     def rows(self) -> tuple[LayerRow, ...]:
         """The checked layer table."""
-        return check(self.layers, self.input_shape, NUM_CLASSES)
+        return check(self.layers, self.input_shape, self.num_classes)
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its layers."""
+        return {row.layer["layer"] for row in self.rows}
 
     @property
     def operations(self) -> int:
-        """Operations that training executes for an example.
+        """Operations of the matrix products that training executes for an example.
 
         Forward, and twice as much backward, less the gradient for the inputs, which
         nobody takes.
@@ -59,107 +76,194 @@ class Network:
         work = [row.flops for row in self.rows if row.flops]
         return 3 * sum(work) - work[0]
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return self.num_examples // self.batch_size
 
-def data(network: Network) -> tuple[np.ndarray, np.ndarray]:
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """Who trains it.
+
+    Attributes:
+      name: for the table.
+      kind: one of `KINDS`.
+      members: networks trained at once.
+      options: further keywords of the kind's function.
+    """
+
+    name: str
+    kind: str
+    members: int = 1
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def mlp_784(batch_size: int) -> Network:
+    """The multilayer perceptron 784-64-10."""
+    stack = mlp((64,), 10)
+    return Network("MLP 784-64-10", stack, (28, 28, 1), batch_size)
+
+
+SUITES: dict[str, list[Network]] = {
+    "mlp": [mlp_784(size) for size in (32, 64, 256)],
+    "deep": [
+        Network(
+            "MLP 2-64x6-20, batch norm",
+            mlp((64,) * 6, 20, batch_norm=True),
+            (2,),
+            256,
+            num_classes=20,
+        )
+    ],
+    "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), (28, 28, 1), 64)],
+    "architectures": [
+        Network(
+            "three 3x3 convolutions 32-64-64, hidden 128",
+            cnn((32, 64, 64), (128,), 10),
+            (28, 28, 1),
+            64,
+        ),
+        Network(
+            "one 5x5 convolution 32, hidden 128-64",
+            cnn((32,), (128, 64), 10, kernel=5),
+            (28, 28, 1),
+            64,
+        ),
+    ],
+}
+
+
+def contenders(
+    network: Network,
+    members: Iterable[int],
+    lane_widths: Sequence[int],
+    ensemble: int,
+) -> list[Contender]:
+    """Who enters for a network.
+
+    Args:
+      network: what is trained.
+      members: sizes of nnlab's populations.
+      lane_widths: fixed widths that enter besides the plan's own choice.
+      ensemble: networks that the rivals train at once, where they can.
+    """
+    found = []
+    for count in members:
+        name = f"nnlab, {count} member{'s' * (count != 1)}"
+        found.append(Contender(name, "nnlab", count))
+        for width in lane_widths:
+            if width <= count and count > 1:
+                name, options = f"nnlab, {count} in lanes of {width}", {"width": width}
+                found.append(Contender(name, "nnlab", count, options))
+    found += [
+        Contender("Flax, jitted scan", "flax"),
+        Contender(f"Flax, {ensemble} under vmap", "flax", ensemble),
+        Contender("PyTorch loop", "torch"),
+        Contender("PyTorch, compiled", "torch", 1, {"compiled": True}),
+    ]
+    if "conv" in network.kinds:
+        options = {"channels_last": True}
+        found.append(Contender("PyTorch, channels last", "torch", 1, options))
+    found.append(Contender(f"torch.func, {ensemble}", "torch.func", ensemble))
+    if network.kinds <= {"flatten", "dense", "relu"}:
+        found.append(Contender("scikit-learn", "scikit-learn"))
+    return found
+
+
+def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
     """Random inputs, uint8 (N, *input_shape), and labels, int32 (N,)."""
     rng = np.random.default_rng(0)
-    inputs = rng.integers(0, 256, (NUM_EXAMPLES, *network.input_shape))
-    labels = rng.integers(0, NUM_CLASSES, NUM_EXAMPLES)
-    return inputs.astype(np.uint8), labels.astype(np.int32)
+    shape = (network.num_examples, *network.input_shape)
+    inputs = rng.integers(0, 256, shape, np.uint8)
+    return inputs, rng.integers(0, network.num_classes, len(inputs), np.int32)
 
 
-def nnlab_population(network: Network, count: int, lane_width: int = 0) -> Contender:
-    """`count` members of nnlab's engine: up to 8 seeds, the rest learning rates."""
-    inputs, labels = data(network)
-    seeds = next(s for s in (8, 4, 2, 1) if count % s == 0)
-    recipe = train.Recipe(
-        module=Stack(tuple(network.layers)),
-        layers=tuple(row.name for row in network.rows if row.parameters),
-        optimizer=functools.partial(
-            optim.optimizer, "sgd", uses_momentum=False, uses_weight_decay=False
-        ),
-        schedule=optim.schedule("constant", warmup_steps=0, total_steps=1),
-        input_shape=network.input_shape,
-        input_scale=1 / 255,
-    )
-    parameters = sum(row.parameters for row in network.rows)
-    lanes = plan.choose(
-        network.rows,
-        parameters=parameters,
-        state_bytes=4 * parameters,
-        num_trials=count // seeds,
+def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
+    """`count` members of nnlab's engine, as `nnlab.experiment.run` trains them.
+
+    Args:
+      network: what to train.
+      count: members: 4 seeds where it divides, the rest learning rates.
+      width: of the lanes; 0 lets the engine choose, as in a run of some minutes.
+    """
+    import jax
+
+    from nnlab import data, experiment, prepare
+    from nnlab.study import Hyperparameters, Study
+
+    inputs, labels = make_data(network)
+    split, few = data.Split(inputs, labels), data.Split(inputs[:64], labels[:64])
+    classes = tuple(map(str, range(network.num_classes)))
+    dataset = data.Dataset("random", split, few, few, classes, 1 / 255, digest="")
+    fields = {
+        "model.name": "stack",
+        "model.layers": network.layers,
+        "batch_size": network.batch_size,
+        "num_epochs": 10_000,
+    }
+    seeds = math.gcd(count, 4)
+    rates = np.linspace(RATE / 2, RATE, count // seeds)
+    study = Study(
+        base=Hyperparameters().replace(fields),
+        sweep=tuple({"optimizer.learning_rate": rate} for rate in rates),
         num_seeds=seeds,
-        batch_size=network.batch_size,
-        data_bytes=inputs.nbytes,
-        devices=jax.local_devices(),
-        lane_width=lane_width,
-    ).lanes
-    names = ("learning_rate", "momentum", "weight_decay", "init_scale", "dropout_rate")
-    traced = {name: np.zeros(lanes.num_trials, np.float32) for name in names}
-    traced["learning_rate"] += RATE
-    traced["init_scale"] += 1
-    members = population.Population(
-        recipe,
-        lanes,
-        traced=traced,
-        root_seed=0,
-        devices=jax.local_devices()[: lanes.devices],
-        inputs=inputs.reshape(NUM_EXAMPLES, -1),
-        labels=labels,
     )
-    room = min(256, NUM_EXAMPLES // network.batch_size)
-    orders = [train.epoch_order(0, seed, 0, NUM_EXAMPLES) for seed in range(seeds)]
-    shape = (room, network.batch_size)
-    order = members.put_order(np.stack([np.resize(o, shape) for o in orders]))
-    state = members.init()
+    prepared = prepare.prepare(study, dataset=dataset, lane_width=width)
+    placed, _ = experiment.choose_lanes(prepared[0], study)
+    state, at = placed.population.init(), 0
 
     def run(steps: int) -> int:
-        nonlocal state
-        for start in range(0, steps, room):
-            size = min(room, steps - start)
-            state = members.train(state, order, first_step=start, num_steps=size)
+        nonlocal state, at
+        stop = at + steps
+        while at < stop:
+            size = min(placed.room, stop - at)
+            state = placed.train(state, at, size)
+            at += size
         jax.block_until_ready(state)
         return steps
 
-    return run
+    return run, placed.prepared.plan.to_dict()
 
 
-class _Stock(nn.Module):
-    """The same layers from stock Flax, with XLA's own convolution."""
+def stock_flax(network: Network) -> Any:
+    """The network in stock Flax, with XLA's own convolution."""
+    import flax.linen as nn
 
-    rows: tuple[Any, ...]
+    found: list[Any] = []
+    for layer in (row.layer for row in network.rows):
+        match layer["layer"]:
+            case "flatten":
+                found.append(lambda x: x.reshape(x.shape[0], -1))
+            case "dense":
+                found.append(nn.Dense(layer["units"]))
+            case "conv":
+                found.append(nn.Conv(layer["channels"], (layer["kernel"],) * 2))
+            case "max_pool":
+                window = (layer["window"],) * 2
+                found.append(
+                    functools.partial(nn.max_pool, window_shape=window, strides=window)
+                )
+            case "batch_norm":
+                found.append(nn.BatchNorm(use_running_average=False))
+            case "relu":
+                found.append(nn.relu)
+    return nn.Sequential(found)
 
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in map(dict, self.rows):
-            match layer["layer"]:
-                case "flatten":
-                    x = x.reshape(x.shape[0], -1)
-                case "dense":
-                    x = nn.Dense(layer["units"])(x)
-                case "conv":
-                    x = nn.Conv(layer["channels"], (layer["kernel"],) * 2)(x)
-                case "max_pool":
-                    window = (layer["window"],) * 2
-                    x = nn.max_pool(x, window, window)
-                case "batch_norm":
-                    x = nn.BatchNorm(use_running_average=False)(x)
-                case "relu":
-                    x = nn.relu(x)
-        return x
 
-
-def flax_loop(network: Network, count: int = 0) -> Contender:
+def flax_loop(network: Network, count: int) -> SetUp:
     """Stock Flax and optax in a jitted scan.
 
     Args:
       network: what to train.
-      count: 0 for one member; else so many under one naive `vmap`, each with its own
-        data order.
+      count: 1, or so many under one naive `vmap`, each with its own data order.
     """
-    inputs, labels = data(network)
-    module = _Stock(tuple(tuple(row.layer.items()) for row in network.rows))
-    optimizer = optax.sgd(RATE)
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    inputs, labels = make_data(network)
+    module, optimizer = stock_flax(network), optax.sgd(RATE)
     images, answers = jnp.asarray(inputs, jnp.float32) / 255, jnp.asarray(labels)
 
     def init(key: jax.Array) -> Any:
@@ -186,131 +290,167 @@ def flax_loop(network: Network, count: int = 0) -> Contender:
     def scan(carry: Any, order: jax.Array) -> Any:
         return jax.lax.scan(step, carry, order)[0]
 
-    per_call = 16
+    # A call must be short beside a turn: XLA's convolution takes 0.2 s a step.
+    length = 1 if "conv" in network.kinds else 16
+    calls_per_epoch = max(1, network.steps_per_epoch // length)
     rng = np.random.default_rng(0)
-    orders = np.stack(
-        [
-            np.resize(rng.permutation(NUM_EXAMPLES), (per_call, network.batch_size))
-            for _ in range(max(1, count))
-        ]
-    )
-    keys = jax.random.split(jax.random.key(0), max(1, count))
-    if count:
+    shape = (calls_per_epoch, length, network.batch_size)
+    lots = [rng.permutation(len(inputs)).astype(np.int32) for _ in range(count)]
+    orders = np.stack([np.resize(lot, shape) for lot in lots], axis=1)
+    keys = jax.random.split(jax.random.key(0), count)
+    if count > 1:
         carry = jax.jit(jax.vmap(init))(keys)
-        call = jax.jit(jax.vmap(scan))
+        call = jax.jit(jax.vmap(scan), donate_argnums=0)
     else:
-        carry, orders = jax.jit(init)(keys[0]), orders[0]
-        call = jax.jit(scan)
-    order = jnp.asarray(orders)
+        carry, orders = jax.jit(init)(keys[0]), orders[:, 0]
+        call = jax.jit(scan, donate_argnums=0)
 
     def run(steps: int) -> int:
         nonlocal carry
-        calls = max(1, round(steps / per_call))
-        for _ in range(calls):
-            carry = call(carry, order)
+        calls = math.ceil(steps / length)
+        for index in range(calls):
+            carry = call(carry, orders[index % calls_per_epoch])
         jax.block_until_ready(carry)
-        return calls * per_call
+        return calls * length
 
-    return run
+    return run, {}
 
 
 def torch_module(network: Network) -> Any:
     """The network in PyTorch."""
-    from torch import nn as torch_nn
+    from torch import nn
 
     found: list[Any] = []
     for row in network.rows:
-        layer, inside = row.layer, row.input_shape
+        layer, channels = row.layer, row.input_shape[-1]
         match layer["layer"]:
             case "flatten":
-                found.append(torch_nn.Flatten())
+                found.append(nn.Flatten())
             case "dense":
-                found.append(torch_nn.Linear(inside[-1], layer["units"]))
+                found.append(nn.Linear(channels, layer["units"]))
             case "conv":
-                size = (inside[-1], layer["channels"], layer["kernel"])
-                found.append(torch_nn.Conv2d(*size, padding="same"))
+                size = layer["kernel"]
+                found.append(
+                    nn.Conv2d(channels, layer["channels"], size, padding=size // 2)
+                )
             case "max_pool":
-                found.append(torch_nn.MaxPool2d(layer["window"]))
+                found.append(nn.MaxPool2d(layer["window"]))
             case "batch_norm":
-                found.append(torch_nn.BatchNorm1d(inside[-1]))
+                found.append(nn.BatchNorm1d(channels))
             case "relu":
-                found.append(torch_nn.ReLU())
-    return torch_nn.Sequential(*found)
+                found.append(nn.ReLU())
+    return nn.Sequential(*found)
 
 
-def _torch_data(network: Network) -> Any:
+def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]:
+    """Inputs, float32 (N, ...) or (N, channels, height, width), and labels, int64 (N,).
+
+    Args:
+      network: whose data.
+      channels_last: whether images lie in memory with the channels last.
+    """
     import torch
 
-    inputs, labels = data(network)
-    images = torch.from_numpy(inputs.astype(np.float32) / 255)
-    if images.ndim == 4:
-        images = images.permute(0, 3, 1, 2).contiguous()
-    return images, torch.from_numpy(labels.astype(np.int64))
+    torch.set_num_threads(num_cores())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as is XLA's default there
+    inputs, labels = (torch.from_numpy(array) for array in make_data(network))
+    if inputs.ndim == 4:
+        # Copied into a tensor of the wanted strides. A permuted tensor of one channel
+        # counts as contiguous, `contiguous` returns it as it is, and PyTorch trains it
+        # as channels last, at twice the speed of a plain loop.
+        inputs = inputs.permute(0, 3, 1, 2)
+    images = torch.empty(inputs.shape, dtype=torch.float32)
+    if channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    images.copy_(inputs).div_(255)
+    return images.to(device), labels.long().to(device)
 
 
-def torch_loop(network: Network, compiled: bool = False) -> Contender:
+def num_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def torch_loop(
+    network: Network, count: int, compiled: bool = False, channels_last: bool = False
+) -> SetUp:
     """The plain PyTorch loop: one network, tensors in memory, eager or compiled."""
     import torch
 
-    images, answers = _torch_data(network)
-    module = torch_module(network)
+    assert count == 1
+    images, answers = torch_data(network, channels_last)
+    module = torch_module(network).to(images.device)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
     model = torch.compile(module) if compiled else module
     optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
     loss_function = torch.nn.CrossEntropyLoss()
-    batch = network.batch_size
-    per_epoch = NUM_EXAMPLES // batch
 
-    def run(steps: int) -> int:
-        for step in range(steps):
-            if step % per_epoch == 0:
-                order = torch.randperm(NUM_EXAMPLES)
-            index = order[step % per_epoch * batch :][:batch]
-            optimizer.zero_grad(set_to_none=True)
-            loss_function(model(images[index]), answers[index]).backward()
-            optimizer.step()
-        return steps
+    def step(index: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_function(model(images[index]), answers[index]).backward()
+        optimizer.step()
 
-    return run
+    return _torch_run(network, step, images.device), {}
 
 
-def torch_ensemble(network: Network, count: int) -> Contender:
+def torch_ensemble(network: Network, count: int) -> SetUp:
     """`count` networks under `torch.func.vmap`, sharing each batch."""
     import torch
     from torch import func
 
-    images, answers = _torch_data(network)
-    models = [torch_module(network) for _ in range(count)]
-    params, buffers = func.stack_module_state(models)
-    params = {name: value.detach() for name, value in params.items()}
-    skeleton = models[0]
+    images, answers = torch_data(network)
+    models = [torch_module(network).to(images.device) for _ in range(count)]
+    for model in models:
+        # As its manual says: vmap cannot update running statistics in place.
+        func.replace_all_batch_norm_modules_(model)
+    stacked, buffers = func.stack_module_state(models)
+    params = {name: value.detach() for name, value in stacked.items()}
 
     def loss(params: Any, buffers: Any, x: Any, y: Any) -> Any:
-        logits = func.functional_call(skeleton, (params, buffers), (x,))
+        logits = func.functional_call(models[0], (params, buffers), (x,))
         return torch.nn.functional.cross_entropy(logits, y)
 
     gradient = func.vmap(func.grad(loss), in_dims=(0, 0, None, None))
+
+    def step(index: Any) -> None:
+        found = gradient(params, buffers, images[index], answers[index])
+        for name, value in params.items():
+            value.sub_(found[name], alpha=RATE)
+
+    return _torch_run(network, step, images.device), {}
+
+
+def _torch_run(network: Network, step: Callable[[Any], None], device: Any) -> Run:
+    """Steps along a new random order in each epoch."""
+    import torch
+
     batch = network.batch_size
-    per_epoch = NUM_EXAMPLES // batch
 
     def run(steps: int) -> int:
-        nonlocal params
-        for step in range(steps):
-            if step % per_epoch == 0:
-                order = torch.randperm(NUM_EXAMPLES)
-            index = order[step % per_epoch * batch :][:batch]
-            found = gradient(params, buffers, images[index], answers[index])
-            params = {name: p - RATE * found[name] for name, p in params.items()}
+        for done in range(steps):
+            position = done % network.steps_per_epoch
+            if position == 0:
+                order = torch.randperm(network.num_examples, device=device)
+            step(order[position * batch :][:batch])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         return steps
 
     return run
 
 
-def sklearn_loop(network: Network) -> Contender:
+def sklearn_loop(network: Network, count: int) -> SetUp:
     """scikit-learn's `MLPClassifier`, whole epochs; dense ReLU networks only."""
     from sklearn.neural_network import MLPClassifier
 
-    inputs, labels = data(network)
-    flat = inputs.reshape(NUM_EXAMPLES, -1).astype(np.float32) / 255
+    assert count == 1
+    inputs, labels = make_data(network)
+    flat = inputs.reshape(len(inputs), -1).astype(np.float32) / 255
     units = [row.layer["units"] for row in network.rows if "units" in row.layer]
     model = MLPClassifier(
         units[:-1],
@@ -321,32 +461,124 @@ def sklearn_loop(network: Network) -> Contender:
         batch_size=network.batch_size,
         learning_rate_init=RATE,
     )
-    per_epoch = NUM_EXAMPLES // network.batch_size
+    per_epoch = math.ceil(len(inputs) / network.batch_size)
 
     def run(steps: int) -> int:
-        epochs = max(1, round(steps / per_epoch))
+        epochs = math.ceil(steps / per_epoch)
         for _ in range(epochs):
-            model.partial_fit(flat, labels, classes=range(NUM_CLASSES))
+            model.partial_fit(flat, labels, classes=range(network.num_classes))
         return epochs * per_epoch
 
-    return run
+    return run, {}
 
 
-def ceiling(size: int = 2048) -> float:
-    """Operations a second of a large float32 matrix product on the same devices.
+def matrix_product(network: Network, count: int) -> SetUp:
+    """The ceiling: each device multiplies large float32 matrices; a step is a FLOP."""
+    import jax
+    import jax.numpy as jnp
 
-    Each device multiplies two matrices of its own at the same time, the median of five.
-    """
     devices = jax.local_devices()
-    rng = np.random.default_rng(0)
-    matrix = rng.standard_normal((size, size)).astype(np.float32)
+    size = 2048 if devices[0].platform == "cpu" else 8192
+    matrix = np.random.default_rng(0).standard_normal((size, size), np.float32)
     placed = [jax.device_put(matrix, device) for device in devices]
     product = jax.jit(jnp.matmul)
+    work = 2 * size**3 * len(devices)
 
-    def seconds() -> float:
-        start = time.perf_counter()
-        jax.block_until_ready([product(m, m) for m in placed])
-        return time.perf_counter() - start
+    def run(steps: int) -> int:
+        products = math.ceil(steps / work)
+        for _ in range(products):
+            found = [product(m, m) for m in placed]
+        jax.block_until_ready(found)
+        return products * work
 
-    seconds()
-    return 2 * size**3 * len(devices) / float(np.median([seconds() for _ in range(5)]))
+    return run, {}
+
+
+KINDS: dict[str, tuple[str, Callable[..., SetUp]]] = {
+    "nnlab": ("nnlab.population", nnlab_population),
+    "flax": ("flax.linen", flax_loop),
+    "torch": ("torch", torch_loop),
+    "torch.func": ("torch", torch_ensemble),
+    "scikit-learn": ("sklearn.neural_network", sklearn_loop),
+    "matrix product": ("jax", matrix_product),
+}
+"""Kind of contender -> the module to import, and the function that sets it up."""
+
+
+def serve(
+    network: Network, contender: Contender, lines: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Sets a contender up and runs it.
+
+    Args:
+      network: what it trains.
+      contender: who.
+      lines: numbers of steps.
+
+    Yields:
+      Once ready, `plan`, `import_seconds`, `setup_seconds` (data, compilation, two
+      steps), `device` and `peak_bytes` so far. Then for each line the `steps` done,
+      their `seconds`, and `peak_bytes`.
+    """
+    module, set_up = KINDS[contender.kind]
+    if contender.kind in ("nnlab", "matrix product"):
+        config.use_all_cores()  # stock JAX has one device and spreads each operation
+    begin = time.perf_counter()
+    importlib.import_module(module)
+    imported = time.perf_counter()
+    run, plan = set_up(network, contender.members, **contender.options)
+    run(2)
+    yield {
+        "plan": plan,
+        "import_seconds": imported - begin,
+        "setup_seconds": time.perf_counter() - imported,
+        "device": _device(),
+        "peak_bytes": _peak_bytes(),
+    }
+    for line in lines:
+        begin = time.perf_counter()
+        steps = run(int(line))
+        seconds = time.perf_counter() - begin
+        yield {"steps": steps, "seconds": seconds, "peak_bytes": _peak_bytes()}
+
+
+def _device() -> str:
+    """The devices at hand, such as "2 x cpu"."""
+    if jax := sys.modules.get("jax"):
+        return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{num_cores()} cores"
+
+
+def _peak_bytes() -> int:
+    """Peak memory: of the accelerators, or else resident memory of the process."""
+    import resource
+
+    if jax := sys.modules.get("jax"):
+        if jax.default_backend() != "cpu":
+            stats = [device.memory_stats() or {} for device in jax.local_devices()]
+            return sum(found.get("peak_bytes_in_use", 0) for found in stats)
+    elif (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def main() -> None:
+    """Serves the job of the command line."""
+    # What libraries print goes to stderr; answers have the pipe to themselves.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    job = json.loads(sys.argv[1])
+    network, contender = Network(**job["network"]), Contender(**job["contender"])
+    try:
+        for answer in serve(network, contender, sys.stdin):
+            print(json.dumps(answer), file=answers, flush=True)
+    except Exception as error:  # a contender that cannot do this network, or no more
+        reason = str(error).strip() or type(error).__name__
+        print(json.dumps({"error": reason.splitlines()[0]}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,7 +75,7 @@ def run(
     recorder.write("interrupted")  # what a run that is killed leaves behind
     try:
         for item in prepared:
-            placed, tuning_seconds = _choose(item, study)
+            placed, tuning_seconds = choose_lanes(item, study)
             if profile_dir is not None:
                 _profile(placed, pathlib.Path(profile_dir))
             _train(placed, recorder, tuning_seconds)
@@ -142,7 +142,7 @@ class Order:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Placed:
+class Placed:
     """A cohort with its data on the devices.
 
     Attributes:
@@ -174,7 +174,7 @@ class _Placed:
         return self.population.train(state, examples, first_step=start, num_steps=count)
 
 
-def _place(prepared: Prepared, study: Study) -> _Placed:
+def _place(prepared: Prepared, study: Study) -> Placed:
     h, dataset = prepared.hyperparameters, prepared.dataset
     lanes = prepared.plan.lanes
     population = Population(
@@ -198,7 +198,7 @@ def _place(prepared: Prepared, study: Study) -> _Placed:
         for name, split in splits.items()
     }
     longest = int(np.diff(prepared.boundaries).max())
-    return _Placed(
+    return Placed(
         prepared=prepared,
         population=population,
         batches=population.put(batches),
@@ -214,7 +214,7 @@ def _flat(inputs: np.ndarray) -> np.ndarray:
     return inputs.reshape(len(inputs), -1)
 
 
-def _choose(prepared: Prepared, study: Study) -> tuple[_Placed, float]:
+def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
     """Places a cohort with the lanes that train it the fastest, as far as is known.
 
     What is not known is measured while that costs less than `TUNING_SHARE` of the
@@ -251,7 +251,7 @@ def _choose(prepared: Prepared, study: Study) -> tuple[_Placed, float]:
     return placed, spent
 
 
-def _speed(placed: _Placed, seconds: float) -> float:
+def _speed(placed: Placed, seconds: float) -> float:
     """Examples a second of all members together, from about so many seconds."""
     state = placed.train(placed.population.zeros(), 0, 1)
     steps = min(SAMPLE_EVERY, placed.room)
@@ -270,7 +270,7 @@ def _speed(placed: _Placed, seconds: float) -> float:
     return done * batch_size * placed.prepared.plan.lanes.members / elapsed
 
 
-def _profile(placed: _Placed, folder: pathlib.Path) -> None:
+def _profile(placed: Placed, folder: pathlib.Path) -> None:
     """Writes a trace of one stretch of steps and one evaluation, on states of zeros."""
     population, steps = placed.population, min(SAMPLE_EVERY, placed.room)
 
@@ -283,7 +283,7 @@ def _profile(placed: _Placed, folder: pathlib.Path) -> None:
         work()
 
 
-def _train(placed: _Placed, recorder: Recorder, tuning_seconds: float) -> None:
+def _train(placed: Placed, recorder: Recorder, tuning_seconds: float) -> None:
     """Trains one cohort from its first step to its last."""
     population, boundaries = placed.population, placed.prepared.boundaries
     recorder.start(placed.prepared, population, placed.sizes, tuning_seconds)

@@ -123,6 +123,18 @@ MISTAKES = {
         [QUICKSTART, "--config.model.activation=rleu"],
         "model.activation='rleu' is not known; did you mean 'relu'?",
     ),
+    "early stopping": (
+        [QUICKSTART, "--config.early_stopping.metric=test_loss"],
+        "early_stopping.metric='test_loss' is not known; allowed: validation_loss, ",
+    ),
+    "patience": (
+        [QUICKSTART, "--config.early_stopping.patience=-1"],
+        "early_stopping.patience=-1 must be at least 0",
+    ),
+    "cache in a file": (
+        [QUICKSTART, f"--compilation_cache={__file__}"],
+        "is a file, not a folder",
+    ),
     "initialiser": (
         [QUICKSTART, "--config.model.init=he"],
         "model.init='he' is not known; allowed: ",
@@ -293,13 +305,13 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
         config.run(broken, ["test"])
 
 
-@pytest.mark.parametrize("program", ["train", "describe", "report"])
+@pytest.mark.parametrize("program", ["train", "describe", "report", "bench"])
 def test_help_fits_the_screen(program):
     done = command(f"launch.{program}", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert len(done.stdout.splitlines()) < 50
-    if program != "report":
+    if program in ("train", "describe"):
         assert "optimizer.learning_rate" in done.stdout
         assert "Which learning rate should a small network get?" in done.stdout
 
@@ -348,12 +360,32 @@ def test_describe_counts_parameters_on_mnist(launch, hidden, count):
     assert re.search(rf"all +{count} ", launch(describe, MNIST, *flags)[1])
 
 
-def test_describe_measures(launch):
-    status, out, _ = launch(
-        describe, QUICKSTART, "--sweep=batch_size=64", "--seeds=1", "--measure"
+def test_describe_predicts_what_was_measured(launch):
+    arguments = [QUICKSTART, "--sweep=batch_size=64", "--seeds=3"]
+    status, out, _ = launch(describe, *arguments)
+    assert (status, "time: not measured on this machine yet" in out) == (0, True)
+    told = (
+        r"examples/s by lane width: 1: [\d,]+, 2: [\d,]+\n"
+        r"time: about \d+ s; [\d,]+ examples/s, \d+% for evaluations; \d+ s to compile"
     )
-    assert status == 0
-    assert re.search(r"time: about \d+ s, and \d+ s to compile; [\d,]+ examples/s", out)
+    for more in (["--measure"], []):  # it is remembered
+        assert re.search(told, launch(describe, *arguments, *more)[1])
+
+
+def test_programs_are_compiled_once_and_profiled_where_asked(tmp_path):
+    def trained(name, *more):
+        flags = [f"--workdir={tmp_path / name}", f"--compilation_cache={tmp_path}/c"]
+        done = command("launch.train", QUICKSTART, *flags, *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        found = re.search(
+            r"compilation cache: (\d+) programs found, (\d+) compiled", done.stdout
+        )
+        return tuple(map(int, found.groups()))
+
+    found, compiled = trained("first")
+    assert (found, compiled > 3) == (0, True)
+    assert trained("again", f"--profile={tmp_path}/trace") == (compiled, 0)
+    assert len(list(tmp_path.rglob("perfetto_trace.json.gz"))) == 1
 
 
 def test_report_redraws_without_jax_in_seconds(tmp_path):

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark: equal networks, honest counts, workers that may fail."""
+
+import io
+import json
+import time
+
+import pytest
+from absl.testing import flagsaver
+from rich.console import Console
+
+from launch import bench, config, rivals
+from launch.rivals import Contender, Network
+from nnlab.models import layers
+
+TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
+SKLEARN = Contender("scikit-learn", "scikit-learn")
+NETWORKS = [network for suite in rivals.SUITES.values() for network in suite]
+
+
+@pytest.fixture
+def launch(capsys):
+    """Runs the program in this process; returns status, stdout and stderr."""
+
+    def run(*arguments):
+        with flagsaver.flagsaver():
+            bench.define_flags()
+            with pytest.raises(SystemExit) as ended:
+                config.run(bench.main, ["bench", *arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """One short turn for each contender."""
+    with flagsaver.flagsaver():
+        bench.define_flags()
+        bench.flags.FLAGS(["bench", "--repeats=1", "--seconds=0.02"])
+        yield
+
+
+def parameters(network):
+    return sum(row.parameters for row in network.rows)
+
+
+@pytest.mark.parametrize(
+    ("network", "forward", "first"),
+    [
+        (rivals.mlp_784(64), 2 * (784 * 64 + 64 * 10), 2 * 784 * 64),
+        (
+            rivals.SUITES["cnn"][0],
+            2 * (784 * 9 * 32 + 196 * 9 * 32 * 64 + 49 * 64 * 128 + 128 * 10),
+            2 * 784 * 9 * 32,
+        ),
+    ],
+    ids=["mlp", "cnn"],
+)
+def test_operations_are_counted_without_the_gradient_of_the_inputs(
+    network, forward, first
+):
+    assert network.operations == 3 * forward - first
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.name}-{n.batch_size}")
+def test_flax_trains_the_same_network(network):
+    import jax
+
+    module, example = rivals.stock_flax(network), (1, *network.input_shape)
+    shapes = jax.eval_shape(
+        module.init, jax.random.key(0), jax.ShapeDtypeStruct(example, "float32")
+    )
+    sizes = [leaf.size for leaf in jax.tree.leaves(shapes["params"])]
+    assert sum(sizes) == parameters(network)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.name}-{n.batch_size}")
+def test_pytorch_trains_the_same_network(network):
+    torch = pytest.importorskip("torch")
+    module = rivals.torch_module(network)
+    assert sum(p.numel() for p in module.parameters()) == parameters(network)
+    shape = network.input_shape
+    batch = torch.zeros(2, *shape[2:], *shape[:2])
+    assert module(batch).shape == (2, network.num_classes)
+
+
+@pytest.mark.parametrize(
+    ("channels_last", "strides"), [(False, (784, 784, 28, 1)), (True, (784, 1, 28, 1))]
+)
+def test_batches_of_pytorch_lie_as_they_are_said_to(channels_last, strides):
+    torch = pytest.importorskip("torch")
+    network = rivals.SUITES["cnn"][0]
+    images, labels = rivals.torch_data(network, channels_last)
+    assert images[torch.arange(64)].stride() == strides
+    assert (images.shape, labels.shape) == ((16_384, 1, 28, 28), (16_384,))
+    assert 0.99 < float(images.max()) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_flax_contender_does_at_least_the_steps(count):
+    ready, turn = rivals.serve(TINY, Contender("", "flax", count), ["17"])
+    assert ready["setup_seconds"] > 0
+    assert turn["steps"] == 32  # two scans
+
+
+def test_nnlab_does_the_steps_in_the_lanes_it_is_told():
+    contender = Contender("", "nnlab", 8, {"width": 2})
+    ready, first, second = rivals.serve(TINY, contender, ["5\n", "3\n"])
+    assert ready["plan"]["lane_width"] == 2
+    assert (first["steps"], second["steps"]) == (5, 3)
+    assert second["seconds"] > 0
+    assert second["peak_bytes"] > 2**20
+
+
+def test_a_worker_answers_steps_seconds_and_memory(tmp_path):
+    worker = bench.Worker(TINY, SKLEARN, tmp_path)
+    try:
+        assert worker.answer()["setup_seconds"] > 0
+        found = worker.answer(6)
+    finally:
+        worker.close()
+    assert found["steps"] == 8  # whole epochs of four
+    assert found["seconds"] > 0
+    assert found["peak_bytes"] > 2**20
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    {
+        "raise ModuleNotFoundError(\"No module named 'torch'\")": "No module named 't",
+        "import os; os._exit(3)": "died with status 3",
+        "import time; time.sleep(60)": "no answer within 1 s",
+        "print('noise'); 1 / 0": "division by zero",
+    }.items(),
+)
+def test_who_fails_is_left_out_by_name(tmp_path, monkeypatch, short, module, reason):
+    (tmp_path / "torch.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    if "sleep" in module:
+        monkeypatch.setattr(bench, "LIMIT_SECONDS", 1.0)
+    console = Console(file=io.StringIO(), width=100)
+    start = time.monotonic()
+    assert bench.measure(console, [(TINY, Contender("PyTorch loop", "torch"))]) == []
+    assert time.monotonic() - start < 30
+    assert console.file.getvalue().startswith(f"left out: PyTorch loop ({reason}")
+
+
+def test_who_enters():
+    def names(network, **changes):
+        given = {"members": [1, 8], "lane_widths": [4, 16], "ensemble": 16, **changes}
+        return [c.name for c in rivals.contenders(network, **given)]
+
+    assert names(rivals.mlp_784(64))[:4] == [
+        "nnlab, 1 member",
+        "nnlab, 8 members",
+        "nnlab, 8 in lanes of 4",
+        "Flax, jitted scan",
+    ]
+    assert "scikit-learn" in names(rivals.mlp_784(64))
+    for suite in ("deep", "cnn", "architectures"):
+        assert "scikit-learn" not in names(rivals.SUITES[suite][0])
+    assert "PyTorch, channels last" in names(rivals.SUITES["architectures"][1])
+    assert "PyTorch, channels last" not in names(rivals.mlp_784(64))
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--suite=mpl", "unknown suite 'mpl'; did you mean 'mlp'? allowed: "),
+        ("--members=1,many", "--members=1,many must be whole numbers of at least 1"),
+        ("--members=0", "--members=0 must be whole numbers of at least 1"),
+        ("--lane_widths=4,-1", "--lane_widths=4,-1 must be whole numbers of at"),
+        ("--repeats=0", "--repeats='0' is not a positive integer"),
+        ("--seconds=0", "--seconds='0' is not "),
+        ("--out=/nowhere/b.json", "--out='/nowhere/b.json': no folder '/nowhere'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(launch, argument, message):
+    status, out, error = launch(argument)
+    assert (status, out) == (2, "")
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_a_run_prints_a_table_and_keeps_every_turn(launch, monkeypatch, tmp_path):
+    monkeypatch.setattr(rivals, "SUITES", {"mlp": [TINY]})
+    file = tmp_path / "bench.json"
+    status, out, _ = launch(
+        "--only=scikit", "--repeats=2", "--seconds=0.02", f"--out={file}"
+    )
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+    assert "tiny, batch 8; matrix product: " in out
+    ceiling, sklearn = json.loads(file.read_text())["entries"]
+    (turn, _), (rate, _) = ceiling["turns"], ceiling["rates"]
+    assert rate == turn["steps"] / turn["seconds"] > 1e9
+    assert len(sklearn["turns"]) == 2
+    turn = sklearn["turns"][0]
+    assert sklearn["rates"][0] == turn["steps"] * 8 / turn["seconds"]
+
+
+def test_the_slope_of_a_power_is_its_exponent():
+    sizes = [1, 4, 16, 64]
+    assert bench.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
