@@ -15,8 +15,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from nnlab.models import convolution, layers, stack
-from nnlab.models.activations import ACTIVATIONS
+from nnlab.models import convolution, dense, layers, stack
+from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
 
 IMAGE = (28, 28, 1)
@@ -352,17 +352,100 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
     assert 1e-5 < distance(logits, exact) < 3e-2
 
 
-@pytest.mark.parametrize("activation", sorted({*ACTIVATIONS} - {"gelu", "silu"}))
+@pytest.mark.parametrize("activation", sorted(MONOTONE))
 def test_pooling_before_a_monotone_activation_changes_nothing(activation):
-    x = normal(0, 2, 6, 6, 3)
-    function = ACTIVATIONS[activation]
-    before, after = jax.jit(
-        lambda x: (
-            function(convolution.max_pool(x, 2, 2)),
-            convolution.max_pool(function(x), 2, 2),
-        )
-    )(x)
-    np.testing.assert_allclose(before, after, atol=1e-6)
+    x = normal(0, 4, 6, 6, 3)
+    x[2:] = x[2:].round()  # ties
+    module = stack.Stack([activation, "max_pool"])
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def pulled(function, x):
+        y, pull = jax.vjp(function, x)
+        return y, pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape))[0]
+
+    def as_written(x):
+        return convolution.max_pool(ACTIVATIONS[activation](x), 2, 2)
+
+    moved = pulled(lambda x: module.apply({}, x, train=True), x)
+    for one, other in zip(moved, pulled(as_written, x), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", sorted({*ACTIVATIONS} - MONOTONE))
+def test_the_other_activations_do_fall(activation):
+    falling = np.linspace(-4, 0, 50, dtype=np.float32)
+    assert np.diff(ACTIVATIONS[activation](falling)).min() < 0
+
+
+def test_only_monotone_activations_let_a_pool_pass():
+    written = ["tanh", "relu", "max_pool", "max_pool", "gelu", "max_pool", "relu"]
+    ordered = stack._pools_first(layers.normalise(written))
+    kinds = ["max_pool", "max_pool", "tanh", "relu", "gelu", "max_pool", "relu"]
+    assert [layer["layer"] for layer in ordered] == kinds
+    assert ordered[0]["name"] == "max_pool_0"
+
+
+# Dense layers
+
+
+DENSE_SHAPES = [(32, 64, 64), (64, 84, 17), (256, 64, 10), (256, 2, 64), (5, 1, 1)]
+
+
+def squared(product, kernel, x):
+    y = product(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
+    return (y.astype(jnp.float32) ** 2).sum()
+
+
+@pytest.mark.parametrize("shape", DENSE_SHAPES)
+def test_dense_products_and_their_gradients_are_xlas(shape):
+    batch, inputs, units = shape
+    arguments = normal(0, inputs, units), normal(1, batch, inputs)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def pulled(product):
+        return jax.value_and_grad(squared, (1, 2))(product, *arguments)
+
+    fast, exact = pulled(dense.dot_general), pulled(lax.dot_general)
+    for one, other in zip(jax.tree.leaves(fast), jax.tree.leaves(exact), strict=True):
+        assert distance(one, other) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(64, 84, 17), (32, 60, 64)])
+def test_dense_products_take_no_gradient_for_the_inputs(shape):
+    batch, inputs, units = shape
+    kernels, x = normal(0, 3, inputs, units), normal(1, batch, inputs)
+    gradient = jax.grad(squared, 1)
+    text = str(jax.make_jaxpr(gradient, 0)(dense.dot_general, kernels[0], x))
+    assert text.count("dot_general[") == 2
+    members = jax.vmap(gradient, (None, 0, None))
+    text = str(jax.make_jaxpr(members, 0)(dense.dot_general, kernels, x))
+    assert text.count("dot_general[") == 2
+    assert f"3,{batch},{inputs}" not in text  # shared inputs stay shared
+
+
+@pytest.mark.parametrize("batch", [(64,), (2, 3)])
+def test_dense_products_in_bfloat16_and_of_more_axes(batch):
+    module = nn.Dense(8, dtype=jnp.bfloat16, dot_general=dense.dot_general)
+    x = normal(0, *batch, 20)
+    variables = jax.jit(module.init)(jax.random.key(0), x)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gradient(module):
+        def loss(v):
+            return (module.apply(v, x).astype(jnp.float32) ** 2).sum()
+
+        return jax.grad(loss)(variables)["params"]["kernel"]
+
+    exact = gradient(module.clone(dot_general=None))
+    assert gradient(module).dtype == exact.dtype == jnp.float32
+    assert distance(gradient(module), exact) < 1e-2
+
+
+def test_other_products_go_to_xla():
+    x, kernel = normal(0, 2, 5, 3), normal(1, 5, 4)
+    numbers = (((1,), (0,)), ((), ()))
+    exact = lax.dot_general(x, kernel, numbers)
+    np.testing.assert_array_equal(dense.dot_general(x, kernel, numbers), exact)
 
 
 # Dropout
@@ -491,6 +574,60 @@ def test_convolution_and_its_gradients_are_xlas(window, strides, padding):
         assert distance(fast, exact) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("size", "padding"),
+    [
+        ((4, 4), "SAME"),
+        ((5, 8), "SAME"),
+        ((11, 9), "VALID"),
+        ((8, 6), "VALID"),
+        ((8, 7), ((2, 0), (1, 3))),
+    ],
+)
+def test_winograds_convolution_and_its_gradients_are_xlas(size, padding):
+    x, kernel = normal(0, 3, *size, 16), normal(1, 3, 3, 16, 17)
+    for fast, exact in fast_and_xla(x, kernel, (1, 1), padding):
+        assert fast.shape == exact.shape
+        assert distance(fast, exact) < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "strides", "dtype", "products"),
+    [
+        (4, (16, 16), (1, 1), jnp.float32, 16),
+        (4, (16, 16), (1, 1), jnp.bfloat16, 1),
+        (4, (16, 16), (1, 2), jnp.float32, 1),
+        (4, (15, 16), (1, 1), jnp.float32, 1),
+        (4, (16, 15), (1, 1), jnp.float32, 1),
+        (3, (16, 16), (1, 1), jnp.float32, 1),
+    ],
+)
+def test_winograd_serves_where_it_is_faster(size, channels, strides, dtype, products):
+    x, kernel = jnp.ones((2, size, size, channels[0])), jnp.ones((3, 3, *channels))
+
+    def convolve(x, kernel):
+        numbers = {"dimension_numbers": CHANNELS_LAST}
+        options = (strides, "SAME")
+        return convolution.conv_general_dilated(x, kernel, *options, **numbers)
+
+    text = str(jax.make_jaxpr(convolve)(x.astype(dtype), kernel.astype(dtype)))
+    assert text.count("dot_general[") == products
+
+
+def test_winograd_in_chunks_is_the_same(monkeypatch):
+    monkeypatch.setattr(convolution, "_TILE_BYTES", 2 * 36 * 4 * 32 * 4)
+    x, kernel = normal(0, 6, 6, 6, 16), normal(1, 3, 3, 16, 16)
+    for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
+        assert distance(fast, exact) < 2e-6
+    fast = functools.partial(
+        convolution.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=CHANNELS_LAST,
+    )
+    assert "length=3" in str(jax.make_jaxpr(fast)(x, kernel))
+
+
 def test_convolution_in_chunks_is_the_same(monkeypatch):
     monkeypatch.setattr(convolution, "_PATCH_BYTES", 2 * 9 * 8 * 27 * 4)
     x, kernel = normal(0, 6, 9, 8, 3), normal(1, 3, 3, 3, 5)
@@ -506,14 +643,16 @@ def test_convolution_in_chunks_is_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("axes", [(None, 0), (0, 0), (0, None)])
-def test_members_convolve_as_if_alone(axes):
-    conv = nn.Conv(4, (3, 3), use_bias=False, **FAST)
+@pytest.mark.parametrize("channels", [2, 16])
+def test_members_convolve_as_if_alone(axes, channels):
+    conv = nn.Conv(16, (3, 3), use_bias=False, **FAST)
 
     @jax.jit
     def alone(x, kernel):
         return conv.apply({"params": {"kernel": kernel}}, x)
 
-    x, kernel = normal(0, 2, 3, 6, 6, 2), normal(1, 2, 3, 3, 2, 4)
+    x = normal(0, 2, 3, 6, 6, channels)
+    kernel = normal(1, 2, 3, 3, channels, 16)
     together = jax.jit(jax.vmap(alone, axes))(
         x if axes[0] == 0 else x[0], kernel if axes[1] == 0 else kernel[0]
     )
@@ -562,8 +701,9 @@ def test_max_pool_passes_on_a_nan():
 
 
 def test_the_cnn_can_be_differentiated_forward_as_well():
-    module = stack.Stack(layers.cnn([2], [], 3, activation="tanh"))
-    x, params = normal(1, 2, 4, 4, 1), init(module, 4, 4, 1)["params"]
+    chosen = layers.cnn([16, 16], [4], 3, activation="tanh")  # Winograd's, then dense
+    module = stack.Stack(chosen)
+    x, params = normal(1, 2, 8, 8, 1), init(module, 8, 8, 1)["params"]
 
     def loss(params):
         return (module.apply({"params": params}, x, train=True) ** 2).sum()

@@ -2,6 +2,6 @@
 """Models: lists of layers, and the Flax Linen modules that they become.
 
 `layers` describes and checks a stack without JAX; `stack`, `activations`,
-`initializers` and `convolution` need JAX and are imported by name, so that a laptop
-that only reads a study or draws its report never loads it.
+`initializers`, `dense` and `convolution` need JAX and are imported by name, so that a
+laptop that only reads a study or draws its report never loads it.
 """

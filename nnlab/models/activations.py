@@ -33,3 +33,6 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "identity": identity,
 }
 """Name -> function; the names are those of `layers.ACTIVATIONS`, which needs no JAX."""
+
+MONOTONE = frozenset(ACTIVATIONS) - {"gelu", "silu"}
+"""Those that never fall: the largest input gives the largest output."""

@@ -2,8 +2,9 @@
 """Convolution and max-pooling that are fast on CPUs, forward and backward.
 
 XLA's own CPU convolution is slow, above all its gradient. Here a convolution is one
-matrix product of the image's patches with the kernel, which runs at the speed of the
-CPU's matrix products; on GPUs and TPUs it is XLA's own.
+matrix product of the image's patches with the kernel, or sixteen smaller ones
+(Winograd's), which run at the speed of the CPU's matrix products; on GPUs and TPUs it
+is XLA's own. The gradients are JAX's own, of formulas written so that they are fast.
 """
 
 import functools
@@ -19,6 +20,10 @@ from jax import lax
 # a 32-64-channel network at batch 64 is 30 % faster than with all 14 MB of them at
 # once; from 0.5 to 4 MiB it is equal within the noise of 5 %.
 _PATCH_BYTES = 2 * 2**20
+
+# Winograd's products want no chunks: with 8 MiB at a time the same step takes a third
+# longer. This only bounds the memory of large batches.
+_TILE_BYTES = 128 * 2**20
 
 
 def conv_general_dilated(
@@ -85,29 +90,59 @@ _CHANNELS_LAST = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 
 def _convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precision: Any
 ) -> jax.Array:
-    """Convolve padded images, as many at a time as `_PATCH_BYTES` holds."""
-    batch = x.shape[0]
+    """Convolve padded images, as many at a time as the method's memory holds."""
+    batch, channels = x.shape[0], kernel.shape[2:]
     height, width = (
         (size - window) // stride + 1
-        for size, window, stride in zip(x.shape[1:3], kernel.shape[:2], strides)
+        for size, window, stride in zip(
+            x.shape[1:3], kernel.shape[:2], strides, strict=True
+        )
     )
-    patch_size = kernel.size // kernel.shape[-1]
-    image_bytes = height * width * patch_size * x.dtype.itemsize
-    fitting = max(1, _PATCH_BYTES // image_bytes)
+    # From 16 channels on, Winograd is faster forward and backward: 1.9 times at 128
+    # channels of 8x8 and at 32 to 64 of 14x14, 1.2 at 16 to 32 of 14x14, as fast at
+    # 4x4. With 8 it is no faster. Its sums would lose accuracy in bfloat16.
+    if (
+        kernel.shape[:2] == (3, 3)
+        and strides == (1, 1)
+        and min(channels) >= 16
+        and min(height, width) >= 4
+        and x.dtype == jnp.float32
+    ):
+        method, values, budget = _winograd, 4 * sum(channels), _TILE_BYTES
+    else:
+        method, values, budget = _im2col, kernel.size // channels[1], _PATCH_BYTES
+    whole = functools.partial(
+        method, strides=strides, output_size=(height, width), precision=precision
+    )
+    # Making patches or tiles anew backward costs no time and saves storing them all.
+    convolve = jax.checkpoint(whole, prevent_cse=False)
+    fitting = max(1, budget // (height * width * values * x.dtype.itemsize))
     chunk = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
-
-    # Recomputing the patches backward costs no time and saves storing them all.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def product(images: jax.Array) -> jax.Array:
-        patches = _patches(images, kernel.shape[:2], strides, (height, width))
-        flat = patches.reshape(-1, patch_size)
-        y = jnp.matmul(flat, kernel.reshape(patch_size, -1), precision=precision)
-        return y.reshape(images.shape[0], height, width, -1)
-
     if chunk == batch:
-        return product(x)
-    y = lax.map(product, x.reshape(batch // chunk, chunk, *x.shape[1:]))
+        return convolve(x, kernel)
+    chunks = x.reshape(batch // chunk, chunk, *x.shape[1:])
+    y = lax.map(lambda images: convolve(images, kernel), chunks)
     return y.reshape(batch, height, width, -1)
+
+
+def _im2col(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    output_size: tuple[int, int],
+    precision: Any,
+) -> jax.Array:
+    """Convolve as one product of all patches with the kernel."""
+    patches = _patches(x, kernel.shape[:2], strides, output_size)
+    weights = kernel.reshape(-1, kernel.shape[-1])
+    return _product(patches, weights, precision)
+
+
+def _product(x: jax.Array, weights: jax.Array, precision: Any) -> jax.Array:
+    # Two-dimensional: with leading axes XLA copies the gradient into another layout,
+    # which makes the whole training step more than twice as slow.
+    y = jnp.matmul(x.reshape(-1, x.shape[-1]), weights, precision=precision)
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def _patches(
@@ -128,6 +163,80 @@ def _patches(
         for j in range(window[1])
     ]
     return jnp.concatenate(views, axis=-1)
+
+
+Grid = Sequence[Sequence[jax.Array]]
+"""The values at each place of a small square, as arrays that are equally large."""
+
+Matrix = tuple[tuple[float, ...], ...]
+
+# Transforms of the input, the kernel and the output: B', G and A' in the paper.
+_INPUT: Matrix = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
+_KERNEL: Matrix = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
+_OUTPUT: Matrix = ((1, 1, 1, 0), (0, 1, -1, -1))
+
+
+def _winograd(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: tuple[int, ...],
+    output_size: tuple[int, int],
+    precision: Any,
+) -> jax.Array:
+    """Convolve with a 3x3 kernel at stride 1, with 4/9 of the multiplications.
+
+    A tile of 2x2 output pixels takes 16 products, one for each place of the transformed
+    4x4 input under it, instead of 4 times 9. Each place is an array of its own, of
+    shape (B, rows of tiles, columns of tiles, channels): stacking them into one would
+    take longer than the transforms. Odd output sizes are filled up with zeros.
+
+    Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016),
+    section 4.1, F(2x2, 3x3).
+    """
+    assert strides == (1, 1)
+    rows_odd, columns_odd = (size % 2 for size in output_size)
+    odd = ((0, 0, 0), (0, rows_odd, 0), (0, columns_odd, 0), (0, 0, 0))
+    x = lax.pad(x, jnp.zeros((), x.dtype), odd)
+    # One axis after the other: all 16 places at once make the gradient's sum over the
+    # overlapping tiles five times slower, and without the barrier XLA fuses them again.
+    rows = lax.optimization_barrier(_combine(_INPUT, _overlapping(x, axis=1)))
+    tiles = [_combine(_INPUT, _overlapping(row, axis=2)) for row in rows]
+    weights = _transform(_KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)])
+    products = [
+        [_product(tile, weight, precision) for tile, weight in zip(*row, strict=True)]
+        for row in zip(tiles, weights, strict=True)
+    ]
+    pixels = _transform(_OUTPUT, products)
+    y = jnp.stack([jnp.stack(row, axis=3) for row in pixels], axis=2)
+    batch, height, _, width, _, channels = y.shape
+    y = y.reshape(batch, 2 * height, 2 * width, channels)
+    return y[:, : output_size[0], : output_size[1]]
+
+
+def _overlapping(x: jax.Array, axis: int) -> list[jax.Array]:
+    """The 4 places of tiles that start at every other place along an axis."""
+    tiles = x.shape[axis] // 2 - 1
+    pairs = x.reshape(*x.shape[:axis], tiles + 1, 2, *x.shape[axis + 1 :])
+    halves = [half.squeeze(axis + 1) for half in lax.split(pairs, (1, 1), axis + 1)]
+    return [
+        lax.slice_in_dim(half, start, start + tiles, axis=axis)
+        for start in (0, 1)
+        for half in halves
+    ]
+
+
+def _combine(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+    """The matrix times a vector of arrays; factors of 0 take no work."""
+    terms = (
+        [c * array for c, array in zip(row, arrays, strict=True) if c] for row in matrix
+    )
+    return [functools.reduce(jnp.add, row) for row in terms]
+
+
+def _transform(matrix: Matrix, grid: Grid) -> list[list[jax.Array]]:
+    """The matrix times the grid times the transposed matrix."""
+    columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
+    return [_combine(matrix, row) for row in zip(*columns, strict=True)]
 
 
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:

@@ -16,9 +16,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models import convolution
+from nnlab.models import convolution, dense
 from nnlab.models import layers as layer_stack
-from nnlab.models.activations import ACTIVATIONS
+from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
 
 
@@ -58,7 +58,7 @@ class Stack(nn.Module):
         """
         trial_rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
         kernel_init = INITIALIZERS[self.initializer]
-        for layer in layer_stack.normalise(self.layers):
+        for layer in _pools_first(layer_stack.normalise(self.layers)):
             kind, name = layer["layer"], layer["name"]
             if kind == "flatten":
                 x = x.reshape(x.shape[0], -1)
@@ -68,6 +68,7 @@ class Stack(nn.Module):
                     use_bias=layer["bias"],
                     kernel_init=kernel_init,
                     dtype=self.dtype,
+                    dot_general=dense.dot_general,
                     name=name,
                 )(x)
             elif kind == "conv":
@@ -98,6 +99,21 @@ class Stack(nn.Module):
             else:
                 x = ACTIVATIONS[kind](x)
         return x.astype(jnp.float32)
+
+
+def _pools_first(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Move max-pools before monotone activations, which then see fewer values.
+
+    The numbers stay the same: the maximum of f(x) is f of the maximum.
+    """
+    ordered: list[dict[str, Any]] = []
+    for layer in layers:
+        place = len(ordered)
+        if layer["layer"] == "max_pool":
+            while place and ordered[place - 1]["layer"] in MONOTONE:
+                place -= 1
+        ordered.insert(place, layer)
+    return ordered
 
 
 def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The matrix product of dense layers, with a weight gradient that is fast on CPUs.
+
+XLA's CPU product is slow where both operands are contracted over their leading axis, as
+in the weights' gradient, x' dy. With one operand transposed in memory beforehand it
+runs at the speed of other products; a barrier keeps XLA from undoing that.
+"""
+
+from typing import Any
+
+import jax
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+
+_PLAIN = (((1,), (0,)), ((), ()))
+
+
+def dot_general(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    dimension_numbers: Any,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> jax.Array:
+    """Drop-in for `lax.dot_general`: `nn.Dense(dot_general=...)`.
+
+    Plain products of two matrices on a CPU take the fast way; all else (another device,
+    inputs with more axes, a precision) goes to `lax.dot_general`.
+
+    Args:
+        lhs: Inputs, (B, inputs).
+        rhs: Kernel, (inputs, units).
+        dimension_numbers: As in `lax.dot_general`, as are those that follow.
+        precision: Ditto.
+        preferred_element_type: Ditto.
+
+    Returns:
+        Outputs, (B, units).
+    """
+    if (
+        jax.default_backend() == "cpu"
+        and lhs.ndim == rhs.ndim == 2
+        and dimension_numbers == _PLAIN
+        and precision is None
+        and preferred_element_type is None
+    ):
+        return _product(lhs, rhs)
+    return lax.dot_general(
+        lhs, rhs, dimension_numbers, precision, preferred_element_type
+    )
+
+
+@jax.custom_jvp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return x @ kernel
+
+
+def _product_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    """The product rule, written so that its transpose is the fast gradient."""
+    (x, kernel), (dx, dkernel) = primals, tangents
+    terms = []
+    if not isinstance(dx, SymbolicZero):  # the network's inputs need no gradient
+        terms.append(dx @ kernel)
+    if not isinstance(dkernel, SymbolicZero):
+        terms.append(_kernel_term(x, dkernel))
+    return _product(x, kernel), sum(terms[1:], terms[0])
+
+
+_product.defjvp(_product_jvp, symbolic_zeros=True)
+
+
+def _kernel_term(x: jax.Array, dkernel: jax.Array) -> jax.Array:
+    """x dkernel; its transpose, from dy to the kernel's gradient, is x' dy.
+
+    x is transposed beforehand where it is wider than dy, else dy is, as it always is
+    when narrow. One core, microseconds for (B, inputs, units), XLA's own first:
+    (64, 784, 64) 85 and 75 with x transposed; (256, 64, 64) 33 and 22, (256, 64, 10)
+    18 and 4 with dy. MLP 784-64-10 at batch 256, 8 members one after another on 2
+    cores: 704,000 and 780,000 examples/s.
+    """
+    barrier = lax.optimization_barrier
+    inputs, units = dkernel.shape
+    if 16 <= units < inputs:
+        return lax.dot_general(barrier(x.T), dkernel, (((0,), (0,)), ((), ())))
+    return barrier(barrier(dkernel.T) @ x.T).T
