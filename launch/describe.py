@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nnlab import tuning
     from nnlab.prepare import Prepared
 
+COMPILER_BYTES = 150 * 2**20
+"""Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
+
 
 def main() -> None:
     """Describes the study of the flags."""
@@ -88,11 +91,21 @@ def _describe(console: Console, item: "Prepared") -> None:
         f"{_count(lanes.devices, 'device')}"
     )
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
-    console.print(f"memory: about {_size(plan.total_bytes)}{memory}")
+    console.print(f"memory: about {_size(_peak(item))}{memory}")
     if forward:
         # Backward costs twice the forward pass, less the first layer's input gradient.
         work = 3 * forward * item.num_examples
         console.print(f"work: about {work:.1e} floating-point operations in training")
+
+
+def _peak(item: "Prepared") -> int:
+    """Peak memory of a run in bytes: of the process on CPU, or else of the devices."""
+    from nnlab import recorder
+
+    if not item.plan.on_cpu:
+        return item.plan.total_bytes
+    # What the process has by now, with the data, and what the compiler needs.
+    return recorder.peak_bytes() + COMPILER_BYTES + item.plan.total_bytes
 
 
 def _predict(

@@ -25,12 +25,14 @@ class Plan:
       evaluation_batch: examples that a member evaluates at once.
       total_bytes: estimate for the whole cohort on all devices, data included.
       memory_bytes: what the devices have together; 0 if unknown.
+      on_cpu: whether the devices are CPU cores.
     """
 
     lanes: Lanes
     evaluation_batch: int
     total_bytes: int
     memory_bytes: int
+    on_cpu: bool
 
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
@@ -121,6 +123,7 @@ def candidates(
             evaluation_batch=evaluation,
             total_bytes=(lane + resident + data_bytes) * lanes.devices,
             memory_bytes=total,
+            on_cpu=on_cpu,
         )
     fitting = [
         plan

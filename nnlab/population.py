@@ -306,6 +306,7 @@ class Population:
         *,
         first_step: int,
         num_steps: int,
+        first_lanes: int | None = None,
     ) -> TrainState:
         """Trains `num_steps` steps along `order`; donates `state`.
 
@@ -313,8 +314,14 @@ class Population:
           state: the members, after `first_step` steps.
           order: from `put_order`.
           first_step, num_steps: traced numbers; they add no compilation.
+          first_lanes: how many of its lanes each device trains, to time them; None for
+            all.
         """
-        steps = np.where(self._placement.busy, np.int32(num_steps), np.int32(0))
+        busy = self._placement.busy
+        if first_lanes is not None:
+            of_device = self.lanes.count // self.lanes.devices
+            busy = busy & (np.arange(self.lanes.count) % of_device < first_lanes)
+        steps = np.where(busy, np.int32(num_steps), np.int32(0))
         return self._call(
             self._train,
             state,
