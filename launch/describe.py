@@ -26,7 +26,7 @@ def main() -> None:
     """Describes the study of the flags."""
     study = config.study()
     config.start_jax()
-    from nnlab import experiment, prepare, tuning  # import JAX
+    from nnlab import experiment, prepare, recorder, tuning  # import JAX
 
     prepared = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
@@ -48,15 +48,15 @@ def main() -> None:
         flat = item.hyperparameters.flat()
         for path in (p for p in study.swept() if p not in TRACED):
             console.print(f"{path}={flat[path]}")
-        known = tuning.recall(item)
+        known, peak = tuning.recall(item), recorder.peak_bytes()
         if flags.FLAGS.measure:
             known |= experiment.measure(item, study)
         item = item.with_plan(tuning.fastest(item.plans, known))
-        _describe(console, item)
+        _describe(console, item, peak)
         _predict(console, item, known)
 
 
-def _describe(console: Console, item: "Prepared") -> None:
+def _describe(console: Console, item: "Prepared", process_bytes: int) -> None:
     """One program: layer table, data, lanes, memory."""
     h, data, plan = item.hyperparameters, item.dataset, item.plan
     table = Table("layer", "output", "parameters", "FLOPs an example", box=None)
@@ -90,22 +90,14 @@ def _describe(console: Console, item: "Prepared") -> None:
         f"{_count(lanes.trials, 'trial')} x {_count(lanes.seeds, 'seed')} on "
         f"{_count(lanes.devices, 'device')}"
     )
+    # On CPU the process counts, with the data by now, and what the compiler needs.
+    peak = plan.total_bytes + plan.on_cpu * (process_bytes + COMPILER_BYTES)
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
-    console.print(f"memory: about {_size(_peak(item))}{memory}")
+    console.print(f"memory: about {_size(peak)}{memory}")
     if forward:
         # Backward costs twice the forward pass, less the first layer's input gradient.
         work = 3 * forward * item.num_examples
         console.print(f"work: about {work:.1e} floating-point operations in training")
-
-
-def _peak(item: "Prepared") -> int:
-    """Peak memory of a run in bytes: of the process on CPU, or else of the devices."""
-    from nnlab import recorder
-
-    if not item.plan.on_cpu:
-        return item.plan.total_bytes
-    # What the process has by now, with the data, and what the compiler needs.
-    return recorder.peak_bytes() + COMPILER_BYTES + item.plan.total_bytes
 
 
 def _predict(

@@ -185,7 +185,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
     Args:
       network: what to train.
       count: members: 4 seeds where it divides, the rest learning rates.
-      width: of the lanes; 0 lets the engine choose, as in a run of some minutes.
+      width: of the lanes; 0 lets the engine choose, as in a run of 20 epochs.
     """
     import jax
 
@@ -200,7 +200,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         "model.name": "stack",
         "model.layers": network.layers,
         "batch_size": network.batch_size,
-        "num_epochs": 10_000,
+        "num_epochs": 20,
     }
     seeds = math.gcd(count, 4)
     rates = np.linspace(RATE / 2, RATE, count // seeds)

@@ -253,6 +253,8 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
         }
         if speeds[1] > speeds[0] * (1 + tuning.TOLERANCE):
             placed = other
+        elif speeds[1] < 0.8 * speeds[0]:
+            break  # those further off will do no better
     if spent:
         tuning.remember(prepared, measured)
     return placed, spent

@@ -105,10 +105,12 @@ def candidates(
     if lane_width:
         widths = [lane_width]
     else:
+        convolves = any(_is_conv(row) for row in rows)
         work = batch_size * sum(row.flops for row in rows)
         widths = [
             _balanced(num_trials, num_seeds, width, len(devices), shared)
             for width in _widths(work, math.ceil(members / len(devices)), on_cpu)
+            if width <= 4 or not (on_cpu and convolves)
         ]
     plans = {}
     for width in widths:
@@ -145,8 +147,7 @@ def _widths(work: int, largest: int, on_cpu: bool) -> list[int]:
     """
     if not on_cpu:  # the more the better, as far as memory goes
         return [max(1, largest >> k) for k in range(largest.bit_length())]
-    preferred = 1 if work >= _WORK_OF_ITS_OWN else 16
-    widths = [preferred, *(w for w in (1, 4, 16, 64) if w != preferred)]
+    widths = (1, 4, 16, 64) if work >= _WORK_OF_ITS_OWN else (16, 64, 4, 1)
     return list(dict.fromkeys(min(width, largest) for width in widths))
 
 
