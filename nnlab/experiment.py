@@ -233,10 +233,11 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
     if not unknown:
         return placed, 0.0
     start = time.perf_counter()
-    rate = _speed(placed, 0.1)
+    speed_of = _Stopwatch(placed).speed
+    rate = speed_of(0.1)
     # Another program takes about as long to compile, and both are timed three times.
     compiling = placed.population.compile_seconds
-    cost = compiling + 6 * (time.perf_counter() - start - compiling)
+    cost = compiling + 3 * (time.perf_counter() - start - compiling)
     measured = {placed.width: tuning.Rates(rate)}
     allowed, spent = TUNING_SHARE * prepared.num_examples / rate, 0.0
     for plan in unknown:
@@ -244,7 +245,8 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
             break
         start = time.perf_counter()
         other = _place(prepared.with_plan(plan), study)
-        turns = [[_speed(each, 0.1) for each in (placed, other)] for _ in range(3)]
+        speed_of_other = _Stopwatch(other).speed
+        turns = [[speed_of(0.1), speed_of_other(0.1)] for _ in range(3)]
         speeds = np.median(turns, axis=0)
         spent += time.perf_counter() - start
         measured |= {
@@ -252,7 +254,7 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
             for each, speed in zip((placed, other), speeds)
         }
         if speeds[1] > speeds[0] * (1 + tuning.TOLERANCE):
-            placed = other
+            placed, speed_of = other, speed_of_other
         elif speeds[1] < 0.8 * speeds[0]:
             break  # those further off will do no better
     if spent:
@@ -260,35 +262,48 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
     return placed, spent
 
 
-def _speed(placed: Placed, seconds: float) -> float:
-    """Examples a second of all members together, from a call of about so many seconds.
+class _Stopwatch:
+    """Times training on states of zeros."""
 
-    Where a stretch of all lanes takes longer, only the first ones of each device train:
-    the others would take as long.
-    """
-    population, lanes = placed.population, placed.prepared.plan.lanes
-    order = population.put_order(placed.order.take(0, placed.room, placed.room))
-    state = population.zeros()
-
-    def timed(some: int, steps: int) -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state = population.train(
-            state, order, first_step=0, num_steps=steps, first_lanes=some
+    def __init__(self, placed: Placed) -> None:
+        """Compiles the program if it is not yet."""
+        self._placed, population = placed, placed.population
+        self._order = population.put_order(
+            placed.order.take(0, placed.room, placed.room)
         )
-        jax.block_until_ready(state)
+        self._state = population.zeros()
+        self._steps, self._lanes = min(SAMPLE_EVERY, placed.room), 1
+        self._timed(0, self._steps)
+        self._idle = min(self._timed(0, self._steps) for _ in range(2))
+
+    def _timed(self, lanes: int, steps: int) -> float:
+        """Seconds in which each device trains so many of its lanes."""
+        population, start = self._placed.population, time.perf_counter()
+        self._state = population.train(
+            self._state, self._order, first_step=0, num_steps=steps, first_lanes=lanes
+        )
+        jax.block_until_ready(self._state)
         return time.perf_counter() - start
 
-    turns, room = lanes.count // lanes.devices, placed.room
-    some, steps = 1, min(SAMPLE_EVERY, room)
-    timed(some, steps)  # compiles
-    while (elapsed := timed(some, steps)) < seconds and (some, steps) != (turns, room):
-        if some < turns:
-            some = min(2 * some, turns)
-        else:
-            steps = min(2 * steps, room)
-    batch_size = placed.prepared.hyperparameters.batch_size
-    return batch_size * lanes.members * steps * some / (turns * elapsed)
+    def speed(self, seconds: float) -> float:
+        """Examples a second of all members together, from about so many seconds.
+
+        Where a stretch of all lanes takes longer, each device trains only its first
+        ones, and the others are reckoned to take as long.
+        """
+        placed = self._placed
+        lanes, room = placed.prepared.plan.lanes, placed.room
+        turns = lanes.count // lanes.devices
+        while True:
+            training = self._timed(self._lanes, self._steps) - self._idle
+            if training >= seconds or (self._lanes, self._steps) == (turns, room):
+                break
+            if self._lanes < turns:
+                self._lanes = min(2 * self._lanes, turns)
+            else:
+                self._steps = min(2 * self._steps, room)
+        step = training * turns / (self._lanes * self._steps) + self._idle / room
+        return placed.prepared.hyperparameters.batch_size * lanes.members / step
 
 
 def _profile(placed: Placed, folder: pathlib.Path) -> None:
@@ -347,7 +362,7 @@ def measure(
     found: dict[int, tuning.Rates] = {}
     for plan in prepared.plans:
         placed = _place(prepared.with_plan(plan), study)
-        found[placed.width] = tuning.Rates(_speed(placed, seconds))
+        found[placed.width] = tuning.Rates(_Stopwatch(placed).speed(seconds))
     placed = _place(prepared.with_plan(tuning.fastest(prepared.plans, found)), study)
     population = placed.population
     state = placed.train(population.init(), 0, 1)

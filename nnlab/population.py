@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifts one member to a population: the only file that knows vmap and meshes.
 
-The members of a cohort, (trial, seed), are cut into *lanes*: G seeds x W trials that
-`vmap` batches. The trials of a seed share each batch, so their first layer is one large
-matrix product. A device's lanes run one after another inside one compiled program, and
-lanes are sharded over the devices, which never talk to each other.
+The members of a cohort, (trial, seed), are placed into *lanes* that `vmap` batches: G
+rows of W trials of one seed, which share each batch, so that their first layer is one
+large matrix product. A device's lanes run one after another inside one compiled
+program, and lanes are sharded over the devices, which never talk to each other. Members
+that have ended make room: the others move together, and empty lanes take no steps.
 """
 
 import dataclasses

@@ -22,8 +22,8 @@ from nnlab.data import cache
 from nnlab.plan import Plan, device_kind
 from nnlab.prepare import Prepared
 
-TOLERANCE = 0.03
-"""How much faster another plan must be to be preferred to the first: noise is more."""
+TOLERANCE = 0.05
+"""How much faster another plan must be to be preferred to the first."""
 
 
 @dataclasses.dataclass(frozen=True)

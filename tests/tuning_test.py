@@ -79,5 +79,5 @@ def test_the_first_plan_wins_unless_another_is_clearly_faster(prepared):
         known = {w: Rates(s) for w, s in zip(widths, speeds) if s}
         return tuning.fastest(prepared.plans, known)
 
-    assert chosen(None, None) == chosen(100.0, 102.0) == chosen(100.0, 50.0) == first
-    assert chosen(100.0, 104.0) == chosen(None, 1.0) == second
+    assert chosen(None, None) == chosen(100.0, 104.0) == chosen(100.0, 50.0) == first
+    assert chosen(100.0, 106.0) == chosen(None, 1.0) == second
