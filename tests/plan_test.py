@@ -22,7 +22,14 @@ CPU = jax.local_devices()[0]
 
 
 def choose(
-    rows=MLP, *, trials=8, seeds=8, devices=(CPU, CPU), lane_width=0, batch_size=64
+    rows=MLP,
+    *,
+    trials=8,
+    seeds=8,
+    devices=(CPU, CPU),
+    lane_width=0,
+    batch_size=64,
+    stops_early=False,
 ):
     parameters = sum(row.parameters for row in rows)
     (first, *_) = plan.candidates(
@@ -34,6 +41,7 @@ def choose(
         batch_size=batch_size,
         data_bytes=10_000_000,
         devices=devices,
+        stops_early=stops_early,
         lane_width=lane_width,
     )
     return first
@@ -47,6 +55,13 @@ def test_an_accelerator_takes_as_many_members_at_once_as_it_holds():
 def test_on_cpu_small_networks_share_a_lane_and_others_do_not():
     assert choose(SMALL, batch_size=32).lanes.width == 16
     assert choose(MLP).lanes.width == choose(CNN).lanes.width == 1
+
+
+@pytest.mark.parametrize("lane_width", [0, 8])
+def test_members_that_may_stop_early_share_no_row(lane_width):
+    lanes = choose(SMALL, batch_size=32, stops_early=True, lane_width=lane_width).lanes
+    assert (lanes.trials, lanes.seeds) == (1, lane_width or 16)
+    assert choose(SMALL, batch_size=32, lane_width=lane_width).lanes.trials == 8
 
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
