@@ -364,9 +364,14 @@ def _help(main: Callable[[], None]) -> str:
 
 
 def _flags() -> list[flags.Flag]:
-    """The flags that this program defines; absl brings others along."""
+    """The flags that this program defines; absl and TFDS bring others along."""
     by_module = flags.FLAGS.flags_by_module_dict().items()
-    return [f for module, some in by_module if "absl" not in module for f in some]
+    return [
+        flag
+        for module, some in by_module
+        if module.startswith("launch.") or module == sys.argv[0]  # of __main__
+        for flag in some
+    ]
 
 
 def _indented(text: str) -> list[str]:

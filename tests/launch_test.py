@@ -427,7 +427,7 @@ def test_report_refuses_what_holds_no_results(launch, tmp_path):
     assert "members.csv' is missing" in launch(report, lines.popitem()[1][0])[2]
 
 
-def progress(cohort=0, rate=2e6, done=0, diverged=0):
+def progress(cohort=0, rate=2e6, done=0, diverged=0, stopped=0):
     return Progress(
         cohort=cohort,
         num_cohorts=20,
@@ -439,6 +439,7 @@ def progress(cohort=0, rate=2e6, done=0, diverged=0):
         best_accuracy=0.973,
         best_label="learning_rate=0.1, batch_size=16, activation=leaky_relu",
         diverged=diverged,
+        stopped=stopped,
         status="training",
     )
 
@@ -447,13 +448,14 @@ def progress(cohort=0, rate=2e6, done=0, diverged=0):
 def test_the_bar_fits_the_terminal(width):
     console = Console(force_terminal=True, width=width, record=True, highlight=False)
     with train._live(console) as show:
-        show(progress(done=400, diverged=16))
+        show(progress(done=400, diverged=16, stopped=4))
     text = console.export_text()
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
     assert max(map(len, lines)) <= width
     bar, news = lines[-2:]
     assert re.match(r"program 1/20 epoch 13.2/60 .* 40% 0:00:0\d left ", bar)
-    assert news.startswith("2,000,000 examples/s | 16 diverged | best 97.3% (learning_")
+    wanted = "2,000,000 examples/s | 4 stopped early | 16 diverged | best 97.3% (learn"
+    assert news.startswith(wanted)
 
 
 def test_what_the_library_logs_is_seen(capsys):
