@@ -218,11 +218,11 @@ class Recorder:
                 is_best = accuracy > member.get("_best_accuracy", -1.0)
             if is_best:
                 member |= {"best_step": step, "_best_accuracy": accuracy}
-            if measured["stopped"][t, s]:
+            stopped = bool(measured["stopped"][t, s])
+            if stopped:
                 self.still_training[t, s] = False
                 self._accuracy[t, s] = member["_best_accuracy"]
-            if last or measured["stopped"][t, s]:
-                stopped = not self.still_training[t, s]
+            if stopped or last:
                 member["status"] = results.STOPPED if stopped else results.FINISHED
                 member["at_chance"] = self._at_chance(self._accuracy[t, s])
         self._total += self._examples(cohort.num_steps - step) - planned
