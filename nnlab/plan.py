@@ -164,7 +164,8 @@ def _balanced(
         lanes = Lanes.of_width(num_trials, num_seeds, width, devices, shared=shared)
         return lanes.count // lanes.devices * (lanes.width + 0.5)
 
-    return min(range(width, 0, -1), key=busiest)
+    # At most 64 are tried: an accelerator may hold a million members.
+    return min(range(width, max(0, width - 64), -1), key=busiest)
 
 
 _WORK_OF_ITS_OWN = 2_000_000

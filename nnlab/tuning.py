@@ -9,9 +9,8 @@ can be deleted at any time, and a damaged one counts as none.
 import dataclasses
 import hashlib
 import json
-import os
+import math
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -45,24 +44,22 @@ def recall(prepared: Prepared) -> dict[int, Rates]:
     """What is known of a cohort: ``{lane width: rates}``."""
     try:
         found = json.loads(_file(prepared).read_text())
-        return {int(width): Rates(**values) for width, values in found.items()}
+        rates = {
+            int(width): Rates(**{name: float(value) for name, value in values.items()})
+            for width, values in found.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+    sound = all(0 < r.examples_per_second < math.inf for r in rates.values())
+    return rates if sound else {}
 
 
 def remember(prepared: Prepared, rates: Mapping[int, Rates]) -> None:
     """Adds to what is known of a cohort; does without where nothing can be written."""
     known = {**recall(prepared), **rates}
-    text = json.dumps({w: dataclasses.asdict(r) for w, r in sorted(known.items())})
-    file = _file(prepared)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w") as new:
-            new.write(text + "\n")
-        os.replace(name, file)
-    except OSError:
-        return
+    values = {w: dataclasses.asdict(rates) for w, rates in sorted(known.items())}
+    text = json.dumps(values) + "\n"
+    cache.write_whole(_file(prepared), lambda stream: stream.write(text.encode()))
 
 
 def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:

@@ -27,7 +27,9 @@ def test_what_is_remembered_adds_up(prepared):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1]", '{"x": {}}', '{"1": 2}', '{"1": {"speed": 2}}', "\xff"]
+    "text",
+    ["", "[1]", '{"x": {}}', '{"1": 2}', '{"1": {"speed": 2}}', "\xff"]
+    + [f'{{"1": {{"examples_per_second": {x}}}}}' for x in ('"x"', "0", "NaN", "null")],
 )
 def test_a_damaged_file_counts_as_none(prepared, folder, text):
     tuning.remember(prepared, {1: Rates(10.0)})

@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -99,12 +99,24 @@ def write(path: Path, dataset: Dataset) -> None:
         examples: Split = getattr(dataset, split)
         arrays[f"{split}_inputs"] = examples.inputs
         arrays[f"{split}_labels"] = examples.labels
+    write_whole(path, lambda stream: np.savez(stream, **arrays))
+
+
+def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Writes a file of the cache, whole or not at all.
+
+    A folder that cannot be written is no error.
+
+    Args:
+        path: The file; its folder is made if missing.
+        fill: Writes the content to a binary stream.
+    """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                np.savez(stream, **arrays)
+                fill(stream)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
