@@ -316,7 +316,10 @@ def _override(values: dict[str, Any], path: str, text: str) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         values = values[parent]
-    values[leaf] = sweep_lib.parse_value(path, text)
+    value = sweep_lib.parse_value(path, text)
+    if leaf == "figures" and isinstance(value, str):
+        value = tuple(filter(None, text.split(",")))
+    values[leaf] = value
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

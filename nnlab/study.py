@@ -26,10 +26,33 @@ DTYPES = ("float32", "bfloat16")
 FLOAT32_MAX = 3.4028234e38
 WATCHED = ("validation_loss", "validation_accuracy")
 RELATIONS = ("greater", "less", "same")
+POOLS = ("max", "max_abs")
+PARTS = {
+    "curves": "validation accuracy, validation loss and training loss by epoch",
+    "final": "final test accuracy against what was swept",
+    "target": "epochs to the target against what was swept",
+    "updates": "validation accuracy against updates",
+    "seconds": "validation accuracy against seconds of training",
+    "gap": "training and test accuracy by epoch, side by side",
+    "noise": "spread of the batch losses by epoch",
+    "map": "final test accuracy over the two hyperparameters that were swept",
+    "divergence": "where members left the finite numbers, over what was swept",
+    "test_sets": "accuracy on the normal, the moved and the rotated test set",
+    "severity": "test accuracy against how far the images are moved or rotated",
+    "active_units": "share of the activations' outputs above 0, by epoch",
+    "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
+    "confusion": "which classes the best trial takes for which",
+    "weights": "first-layer weights of the best and the worst trial as images",
+    "gallery": "test images that the best trial gets right and the worst wrong",
+    "mistakes": "the best trial's most confident mistakes",
+    "probabilities": "class probabilities of a few test images, before and after",
+}
+"""What a report can show, and in words what it is."""
 REDUCTIONS = (
     "final",
     "best",
     "at_epoch",
+    "at_step",
     "steps_to",
     "best_minus_final",
     "drop_from_test",
@@ -61,8 +84,9 @@ def _hints(cls: Any) -> dict[str, Any]:
 def _field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
     """A dataclass field with rules.
 
-    `choices`, `minimum`, `above` and `below` bound the value; `traced` marks what
-    enters the compiled program as an argument; `models` are those that heed it.
+    `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
+    the elements that a tuple may have; `traced` marks what enters the compiled program
+    as an argument; `models` are those that heed it.
     """
     return dataclasses.field(default=default, metadata=rules)
 
@@ -134,6 +158,10 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
         hint = nearest(value, rules["choices"])
         raise FieldError(name, f"={value!r} is not known{hint}")
     values = value if isinstance(value, tuple) else (value,)
+    for v in values if "among" in rules else ():
+        if v not in rules["among"]:
+            hint = nearest(v, rules["among"])
+            raise FieldError(name, f" holds {v!r}, which is not known{hint}")
     for v in values:
         if not isinstance(v, int | float):
             continue
@@ -143,6 +171,8 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
             raise FieldError(name, f"={value!r} is too large for float32")
         if "minimum" in rules and v < rules["minimum"]:
             raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
+        if "maximum" in rules and v > rules["maximum"]:
+            raise FieldError(name, f"={value!r} must be at most {rules['maximum']:g}")
         if "above" in rules and v <= rules["above"]:
             raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
         if "below" in rules and v >= rules["below"]:
@@ -183,6 +213,9 @@ class Model(_Checked):
       name: "mlp", "cnn", or "stack" (then `layers` lists every layer).
       hidden: units of each hidden dense layer (mlp, cnn).
       channels: channels of each convolution, each followed by 2x2 pooling (cnn).
+      kernel: height and width of the convolutions' kernels, in pixels (cnn).
+      pool: what a pooling window keeps: "max" or "max_abs", the value that is largest
+        without its sign (cnn).
       layers: layer dicts such as {"layer": "dense", "units": 64} (stack).
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
@@ -195,6 +228,8 @@ class Model(_Checked):
     name: str = _field("mlp", choices=MODELS)
     hidden: tuple[int, ...] = _field((64,), minimum=1, models=("mlp", "cnn"))
     channels: tuple[int, ...] = _field((32, 64), minimum=1, models=("cnn",))
+    kernel: int = _field(3, minimum=1, models=("cnn",))
+    pool: str = _field("max", choices=POOLS, models=("cnn",))
     layers: tuple[Any, ...] = _field((), models=("stack",))
     activation: str = _field(
         "relu", choices=layer_stack.ACTIVATIONS, models=("mlp", "cnn")
@@ -282,8 +317,12 @@ class Hyperparameters(_Checked):
     """Everything that a trial sets.
 
     Attributes:
-      dataset: "digits", "mnist" or "fashion_mnist".
+      dataset: "digits", "mnist", "fashion_mnist" or "cifar10".
       train_size: training examples used, after validation is set aside; 0 for all.
+      standardize: whether the network sees inputs less their mean over the training
+        examples, divided by their standard deviation (one number each).
+      augment_pixels: largest shift, in pixels, of each training image along both axes,
+        drawn anew for each batch; 0 for none.
       model: the network.
       optimizer: the update rule.
       schedule: the learning rate's shape.
@@ -297,6 +336,8 @@ class Hyperparameters(_Checked):
 
     dataset: str = "digits"
     train_size: int = _field(0, minimum=0)
+    standardize: bool = False
+    augment_pixels: int = _field(0, minimum=0)
     model: Model = Model()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -359,24 +400,28 @@ class Quantity(_Checked):
 
     Attributes:
       metric: a column such as "validation_accuracy" ("" for shares and seconds).
-      reduction: "final", "best", "at_epoch", "steps_to" (updates until `target`),
+      reduction: "final", "best", "at_epoch", "at_step" (between two evaluations on the
+        straight line), "steps_to" (updates until `target`),
         "best_minus_final", "drop_from_test" (test_accuracy minus `metric`, at the end),
         "diverged_share", "at_chance_share", or "seconds" (a member's training time
         for an epoch).
       epoch: for "at_epoch".
+      step: for "at_step".
       target: for "steps_to".
     """
 
     metric: str = ""
     reduction: str = _field("final", choices=REDUCTIONS)
     epoch: float | None = None
+    step: float | None = None
     target: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        needs = {"at_epoch": "epoch", "steps_to": "target"}.get(self.reduction)
-        if needs and getattr(self, needs) is None:
-            raise FieldError("reduction", f"={self.reduction!r} needs {needs}")
+        needs = {"at_epoch": "epoch", "at_step": "step", "steps_to": "target"}
+        needed = needs.get(self.reduction)
+        if needed and getattr(self, needed) is None:
+            raise FieldError("reduction", f"={self.reduction!r} needs {needed}")
         bare = ("diverged_share", "at_chance_share", "seconds")
         if not self.metric and self.reduction not in bare:
             raise FieldError("reduction", f"={self.reduction!r} needs metric")
@@ -390,8 +435,11 @@ class Claim(_Checked):
       text: the claim in words.
       quantity: what is compared.
       left: the trials meant, as ``{path: value}`` that their hyperparameters match (or
-        ``{"label": ...}``); several matching trials are averaged seed by seed.
+        ``{"label": ...}``).
       right: likewise, or a number, or "chance" (the share of the largest class).
+      among: what stands for several matching trials: their "mean", seed by seed, or
+        the "best" of them by validation accuracy, as when each side's learning rate is
+        tuned.
       relation: left is "greater" or "less" than right, or the "same" within `margin`.
       margin: half-width of "same", in units of the quantity.
     """
@@ -400,6 +448,7 @@ class Claim(_Checked):
     quantity: Quantity
     left: dict[str, Any]
     right: dict[str, Any] | float | str
+    among: str = _field("mean", choices=("mean", "best"))
     relation: str = _field("greater", choices=RELATIONS)
     margin: float = _field(0.0, minimum=0.0)
 
@@ -418,6 +467,24 @@ class Claim(_Checked):
                         f"unknown field {path!r} in the claim {self.text!r}"
                         f"{nearest_path(path, (*PATHS, 'label'))}"
                     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MovedSets(_Checked):
+    """Test sets of moved and of rotated images, evaluated for every member.
+
+    Attributes:
+      moved_pixels: largest shift along both axes; 0 for no moved set.
+      rotated_degrees: largest rotation to both sides; 0 for no rotated set.
+      along_curve: whether at every evaluation, not only at the end.
+      severity: whether the final members also get all severities from 0 to 6 pixels
+        and from 0 to 60 degrees.
+    """
+
+    moved_pixels: int = _field(0, minimum=0)
+    rotated_degrees: float = _field(0.0, minimum=0.0, maximum=180.0)
+    along_curve: bool = False
+    severity: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -453,6 +520,9 @@ class Study(_Checked):
       root_seed: the root of every random key.
       target: validation accuracy that "steps to target" in tables and answer refers to;
         0 picks it from the data (see `statistics.default_target`).
+      test_sets: further test sets, beside the normal one.
+      figures: what the report shows beside answer and tables, some of `PARTS`.
+      notes: what the reader must know to judge the answer, in words.
     """
 
     question: str = "How does training go?"
@@ -462,6 +532,9 @@ class Study(_Checked):
     num_seeds: int = _field(8, minimum=1)
     root_seed: int = _field(0, minimum=0, below=2**31)
     target: float = _field(0.0, minimum=0.0, below=1.0)
+    test_sets: MovedSets = MovedSets()
+    figures: tuple[str, ...] = _field(("curves", "final", "target"), among=tuple(PARTS))
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
