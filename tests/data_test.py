@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Laws of nnlab.data: one order, equal arrays from every source, one-line refusals."""
 
-import contextlib
 import dataclasses
-import functools
 import gzip
 import hashlib
-import http.server
 import os
 import re
 import shutil
@@ -19,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import assert_equal, change, entries, publish_at, refused, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlab.data import Dataset, idx, load, prepared, sources
+from nnlab.data import Dataset, idx, load, prepared, published, sources
 
 REAL = os.environ.get("NNLAB_DATA_DIR")
 NUM_TRAIN, NUM_TEST = 60, 20
@@ -55,7 +53,9 @@ def mnist(monkeypatch):
         num_test=NUM_TEST,
         sha256={f: hashlib.sha256(c).hexdigest() for f, c in contents.items()},
     )
-    small = dataclasses.replace(small, digest=idx.dataset(arrays, small).digest)
+    unknown = dataclasses.replace(small, digest=None)
+    made = published.dataset(published.Arrays(*arrays.values()), unknown, Path())
+    small = dataclasses.replace(small, digest=made.digest)
     monkeypatch.setitem(sources.PUBLICATIONS, "mnist", small)
     return contents
 
@@ -70,25 +70,9 @@ def folder(tmp_path, mnist):
 def served(mnist, tmp_path, monkeypatch):
     """Publishes the four small files on a local server; returns its folder."""
     root = write_files(tmp_path / "served", mnist)
-    handler = functools.partial(QuietHandler, directory=str(root))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    publish_at(monkeypatch, server.server_port)
-    yield root
-    server.shutdown()
-    server.server_close()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):
-        pass
-
-
-def publish_at(monkeypatch, port):
-    moved = dataclasses.replace(
-        sources.PUBLICATIONS["mnist"], url=f"http://127.0.0.1:{port}/"
-    )
-    monkeypatch.setitem(sources.PUBLICATIONS, "mnist", moved)
+    with serving(root) as port:
+        publish_at(monkeypatch, "mnist", port)
+        yield root
 
 
 def idx_bytes(array, magic=None):
@@ -102,29 +86,6 @@ def write_files(root, contents, suffix=".gz"):
         data = gzip.compress(content, mtime=0) if suffix == ".gz" else content
         (root / f"{file}{suffix}").write_bytes(data)
     return root
-
-
-def assert_equal(a: Dataset, b: Dataset):
-    for split in ("train", "validation", "test"):
-        for field in ("inputs", "labels"):
-            x, y = getattr(getattr(a, split), field), getattr(getattr(b, split), field)
-            np.testing.assert_array_equal(x, y)
-            assert x.dtype == y.dtype
-            assert x.flags.c_contiguous
-            assert not x.flags.writeable
-    assert (a.digest, a.scale, a.class_names) == (b.digest, b.scale, b.class_names)
-
-
-@contextlib.contextmanager
-def refused(kind, *words):
-    """Expects an exception of exactly this kind, in one line, with these words."""
-    with pytest.raises(kind) as caught:
-        yield
-    assert caught.type is kind
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert str(word) in message
 
 
 # Order, splits, from_arrays
@@ -306,7 +267,9 @@ def test_digits():
 
 
 def test_unknown_name_offers_the_nearest():
-    with refused(ValueError, "'mnits'", "'mnist'", "digits, mnist, fashion_mnist"):
+    with refused(
+        ValueError, "'mnits'", "'mnist'", "digits, mnist, fashion_mnist, cifar10"
+    ):
         load("mnits")
 
 
@@ -359,14 +322,17 @@ def test_prepared_directory_with_other_content_is_refused(
     load("mnist")
     publication = sources.PUBLICATIONS["mnist"]
     root = shutil.copytree(tmp_path / "cache" / "data", tmp_path / "own")
-    for change, words in (
+    for changes, words in (
         ({"digest": "0" * 64}, [publication.digest, "not the real mnist"]),
-        ({"num_train": 61}, ["60", "61"]),
+        ({"num_train": 61}, ["60 train", "61"]),
+        ({"num_test": 19}, ["20 test", "19"]),
+        ({"image_shape": (28, 28, 3)}, ["28 x 28 pixels", "28 x 28 x 3"]),
+        ({"class_names": tuple("012345678")}, ["label 9", "0 to 8"]),
     ):
-        other = dataclasses.replace(publication, **change)
-        monkeypatch.setitem(sources.PUBLICATIONS, "mnist", other)
-        with refused(ValueError, root / "mnist", *words):
-            load("mnist", data_dir=root)
+        with monkeypatch.context() as patch:
+            change(patch, "mnist", **changes)
+            with refused(ValueError, root / "mnist", *words):
+                load("mnist", data_dir=root)
 
 
 @pytest.mark.skipif(REAL is None, reason="needs NNLAB_DATA_DIR")
@@ -431,7 +397,7 @@ def test_tfrecord_directory_is_told_and_idx_read_instead(tmp_path, mnist, caplog
         load("mnist", data_dir=tmp_path / "data")
     write_files(tmp_path / "data" / "mnist", mnist)
     load("mnist", data_dir=tmp_path / "data")
-    assert re.search("tfrecord.*TensorFlow.*IDX", caplog.text)
+    assert re.search("tfrecord.*TensorFlow.*published files", caplog.text)
 
 
 # Damage
@@ -513,7 +479,7 @@ def test_no_network_is_told_soon(mnist, monkeypatch, tmp_path, answers):
         listener.bind(("127.0.0.1", 0))
         if answers == "hangs":
             listener.listen()
-        publish_at(monkeypatch, listener.getsockname()[1])
+        publish_at(monkeypatch, "mnist", listener.getsockname()[1])
         began = time.perf_counter()
         with refused(ConnectionError, "127.0.0.1", f"{idx.TEST_LABELS}.gz", "data_dir"):
             load("mnist")
@@ -556,15 +522,11 @@ def test_damaged_download_is_refused_and_fetched_again(served, mnist):
 # Cache
 
 
-def entries(tmp_path):
-    return sorted((tmp_path / "cache" / "arrays").iterdir())
-
-
 def test_cache_serves_what_the_source_holds(folder, tmp_path, monkeypatch):
     first = load("mnist", data_dir=folder)
     assert len(entries(tmp_path)) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(idx, "read", None)
+        patch.setattr(idx, "read_arrays", None)
         assert_equal(load("mnist", data_dir=folder), first)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
-_FORMAT = 1
+_FORMAT = 2
 _SPLITS = ("train", "validation", "test")
 
 
@@ -53,7 +53,7 @@ def entry(name: str, files: Iterable[Path]) -> Path:
 
 
 def read(
-    path: Path, *, name: str, class_names: tuple[str, ...], digest: str
+    path: Path, *, name: str, class_names: tuple[str, ...], digest: str | None
 ) -> Dataset | None:
     """Reads an entry of 8-bit images.
 
@@ -61,7 +61,8 @@ def read(
         path: The entry.
         name: The dataset's name.
         class_names: Its C class names.
-        digest: The digest that its arrays must have.
+        digest: The digest that its arrays must have; None for that which the entry
+            was written with.
 
     Returns:
         The dataset, or None if the entry is absent or damaged.
@@ -76,13 +77,14 @@ def read(
                 )
                 for split in _SPLITS
             )
-        if digest_of(train, validation, test) != digest:
+            expected = digest or str(stored["digest"])
+        if digest_of(train, validation, test) != expected:
             return None
     # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
     # compression, a header that asks for terabytes); each means: read the source again.
     except Exception:
         return None
-    return Dataset(name, train, validation, test, class_names, IMAGE_SCALE, digest)
+    return Dataset(name, train, validation, test, class_names, IMAGE_SCALE, expected)
 
 
 def write(path: Path, dataset: Dataset) -> None:
@@ -94,7 +96,7 @@ def write(path: Path, dataset: Dataset) -> None:
         path: The entry.
         dataset: What to keep in it.
     """
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"digest": np.array(dataset.digest)}
     for split in _SPLITS:
         examples: Split = getattr(dataset, split)
         arrays[f"{split}_inputs"] = examples.inputs

@@ -6,7 +6,6 @@ header, counts, labels and the sha256 of the decompressed content must be the
 published ones. gzip bytes differ between mirrors, the content inside does not.
 """
 
-import dataclasses
 import gzip
 import hashlib
 import zlib
@@ -15,48 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from nnlab.data.dataset import Dataset
+from nnlab.data.published import Arrays, Publication, times
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
 TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+WANTED = ", ".join(f"{file}[.gz]" for file in FILES)
+DOWNLOADS = {file: f"{file}.gz" for file in FILES}
 
 # Third byte: unsigned bytes; fourth: the number of axes.
 _MAGIC = {3: 0x00000803, 1: 0x00000801}
-
-
-@dataclasses.dataclass(frozen=True)
-class Publication:
-    """What a dataset published as four IDX files must hold.
-
-    Attributes:
-        name: The dataset's name, the same as in TFDS.
-        url: The folder that its publisher serves the gzipped files from, ends in "/".
-        tfds_version: The version of the TFDS dataset with the same content.
-        image_shape: Height and width.
-        num_train: Number of training examples, validation included.
-        num_test: Number of test examples.
-        class_names: C names in the order of the labels.
-        sha256: The digest of each decompressed file (keys: FILES).
-        digest: `Dataset.digest` of the whole dataset, whichever source it came from.
-    """
-
-    name: str
-    url: str
-    tfds_version: str
-    image_shape: tuple[int, int]
-    num_train: int
-    num_test: int
-    class_names: tuple[str, ...]
-    sha256: Mapping[str, str]
-    digest: str
-
-    def shape(self, file: str) -> tuple[int, ...]:
-        """Returns the shape of the array in one of FILES."""
-        count = self.num_train if file.startswith("train") else self.num_test
-        return (count, *self.image_shape) if "images" in file else (count,)
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -78,69 +47,39 @@ def find(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read(paths: Mapping[str, Path], publication: Publication) -> Dataset:
-    """Reads and checks the four files.
-
-    Args:
-        paths: Path by name (of FILES).
-        publication: What they must hold.
-
-    Returns:
-        The dataset in canonical order.
-
-    Raises:
-        FileNotFoundError: A file cannot be opened.
-        ValueError: A file is damaged or not what was published.
-    """
-    return dataset(read_arrays(paths, publication), publication)
+def missing(found: Mapping[str, Path]) -> list[str]:
+    """Names the files that `find` did not find."""
+    return [f"{file}[.gz]" for file in FILES if file not in found]
 
 
-def read_arrays(
-    paths: Mapping[str, Path], publication: Publication
-) -> dict[str, np.ndarray]:
+def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
     """Reads and checks the four files, in the order of publication.
 
     Args:
         paths: Path by name (of FILES).
-        publication: What they must hold.
+        publication: What they must hold; its `sha256` has that of the decompressed
+            content of each file.
 
     Returns:
-        Array by name: images (N, H, W), labels (N,), all uint8.
+        The arrays; images are (N, H, W).
 
     Raises:
         FileNotFoundError: A file cannot be opened.
         ValueError: A file is damaged or not what was published.
     """
-    return {file: _read_file(paths[file], file, publication) for file in FILES}
+    return Arrays(*(_read_file(paths[file], file, publication) for file in FILES))
 
 
-def dataset(arrays: Mapping[str, np.ndarray], publication: Publication) -> Dataset:
-    """Makes the dataset of the four arrays.
-
-    Args:
-        arrays: Array by name (of FILES): images (N, H, W) or (N, H, W, 1) of uint8,
-            labels (N,) of integers.
-        publication: What they are.
-
-    Returns:
-        The dataset in canonical order.
-
-    Raises:
-        ValueError: A label is out of range.
-    """
-    return Dataset.from_arrays(
-        arrays[TRAIN_IMAGES],
-        arrays[TRAIN_LABELS],
-        test_inputs=arrays[TEST_IMAGES],
-        test_labels=arrays[TEST_LABELS],
-        name=publication.name,
-        class_names=publication.class_names,
-    )
+def _shape(file: str, publication: Publication) -> tuple[int, ...]:
+    """Returns the shape of the array in one of FILES."""
+    train = file.startswith("train")
+    count = publication.num_train if train else publication.num_test
+    return (count, *publication.image_shape) if "images" in file else (count,)
 
 
 def _read_file(path: Path, file: str, publication: Publication) -> np.ndarray:
     """Reads one IDX file as uint8 of the published shape."""
-    shape = publication.shape(file)
+    shape = _shape(file, publication)
     header_size = 4 * (1 + len(shape))
     size = header_size + int(np.prod(shape))
     content = _decompress(path, limit=size + 1)
@@ -155,8 +94,8 @@ def _read_file(path: Path, file: str, publication: Publication) -> np.ndarray:
         )
     if tuple(found_shape) != shape:
         raise ValueError(
-            f"{path} holds {_times(found_shape)} values, "
-            f"{publication.name} has {_times(shape)} here"
+            f"{path} holds {times(found_shape)} values, "
+            f"{publication.name} has {times(shape)} here"
         )
     if len(content) != size:
         state = "cut short" if len(content) < size else "longer than its header says"
@@ -188,7 +127,3 @@ def _decompress(path: Path, limit: int) -> bytes:
         ) from error
     except OSError as error:
         raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _times(shape: tuple[int, ...] | list[int]) -> str:
-    return " x ".join(f"{length:,}" for length in shape)

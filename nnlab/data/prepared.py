@@ -17,14 +17,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from nnlab.data import idx
+from nnlab.data import published
 from nnlab.data.dataset import Dataset
+from nnlab.data.published import Publication
 
 # A connection attempt without an answer may otherwise hang for minutes.
 _PROBE_SECONDS = 3.0
 
 
-def folder(root: Path, publication: idx.Publication) -> Path:
+def folder(root: Path, publication: Publication) -> Path:
     """Returns where TFDS keeps a dataset below a data folder."""
     return root / publication.name / publication.tfds_version
 
@@ -50,7 +51,7 @@ def file_format(path: Path) -> str | None:
         raise ValueError(f"{path / 'dataset_info.json'} cannot be read") from error
 
 
-def read(path: Path, publication: idx.Publication) -> Dataset:
+def read(path: Path, publication: Publication) -> Dataset:
     """Reads a prepared directory in array_record format.
 
     Args:
@@ -63,7 +64,7 @@ def read(path: Path, publication: idx.Publication) -> Dataset:
     Raises:
         ValueError: The directory is damaged or not what was published.
     """
-    arrays: dict[str, np.ndarray] = {}
+    found: list[np.ndarray] = []
     # TFDS, array_record, protobuf and Pillow each raise errors of their own on damaged
     # files; the user needs one line that names the directory.
     try:
@@ -72,14 +73,11 @@ def read(path: Path, publication: idx.Publication) -> Dataset:
         # Decoded here: TFDS takes twice as long and asks for OpenCV on the terminal.
         encoded = {"image": tfds.decode.SkipDecoding()}
         builder = tfds.builder_from_directory(path)
-        for split, images, labels in (
-            ("train", idx.TRAIN_IMAGES, idx.TRAIN_LABELS),
-            ("test", idx.TEST_IMAGES, idx.TEST_LABELS),
-        ):
+        for split in ("train", "test"):
             source = builder.as_data_source(split=split, decoders=encoded)
             examples = source.__getitems__(range(len(source)))
-            arrays[images] = np.stack([_png(e["image"]) for e in examples])
-            arrays[labels] = np.array([e["label"] for e in examples])
+            found.append(np.stack([_png(e["image"]) for e in examples]))
+            found.append(np.array([e["label"] for e in examples]))
     except ImportError:
         raise
     except Exception as error:
@@ -87,20 +85,9 @@ def read(path: Path, publication: idx.Publication) -> Dataset:
             f"{path} is damaged: TFDS cannot read it ({type(error).__name__}); "
             "delete it or prepare it again"
         ) from error
-    for file in (idx.TRAIN_LABELS, idx.TEST_LABELS):
-        found, expected = len(arrays[file]), publication.shape(file)[0]
-        if found != expected:
-            raise ValueError(
-                f"{path} holds {found:,} {file.split('-')[0]} examples, "
-                f"{publication.name} has {expected:,}"
-            )
-    dataset = idx.dataset(arrays, publication)
-    if dataset.digest != publication.digest:
-        raise ValueError(
-            f"{path} is damaged or not the real {publication.name}: sha256 of its "
-            f"arrays is {dataset.digest}, expected {publication.digest}"
-        )
-    return dataset
+    arrays = published.Arrays(*found)
+    published.check(arrays, publication, path)
+    return published.dataset(arrays, publication, path)
 
 
 def _png(encoded: bytes) -> np.ndarray:
@@ -109,7 +96,7 @@ def _png(encoded: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encoded), formats=("PNG",)))
 
 
-def download(root: Path, publication: idx.Publication) -> None:
+def download(root: Path, publication: Publication) -> None:
     """Downloads a dataset with TFDS and prepares it in array_record format.
 
     Args:
@@ -122,9 +109,10 @@ def download(root: Path, publication: idx.Publication) -> None:
         ValueError: What arrived is not what was published.
     """
     host = urlsplit(publication.url).hostname
+    files = ", ".join(publication.reader.DOWNLOADS.values())
     advice = (
-        f"to go without a network, put {', '.join(f'{f}.gz' for f in idx.FILES)} into "
-        "a folder and pass --data_dir=FOLDER (in Python: data_dir=)"
+        f"to go without a network, put {files} into a folder and pass "
+        "--data_dir=FOLDER (in Python: data_dir=)"
     )
     failed = f"{publication.name} is not on this machine and its download from {host}"
     reason = _unreachable(publication.url)
@@ -180,7 +168,7 @@ def _unreachable(url: str) -> str | None:
     return reasons[0] if reasons else None
 
 
-def _builder(root: Path, publication: idx.Publication) -> Any:
+def _builder(root: Path, publication: Publication) -> Any:
     """Makes TFDS's own builder, with the steps replaced that need TensorFlow."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import registered
@@ -188,11 +176,16 @@ def _builder(root: Path, publication: idx.Publication) -> Any:
     stock: Any = tfds.builder_cls(publication.name)
 
     def split_generators(self: Any, manager: Any) -> dict[str, Any]:
-        paths = manager.download({f: f"{publication.url}{f}.gz" for f in idx.FILES})
-        arrays = idx.read_arrays({f: Path(paths[f]) for f in idx.FILES}, publication)
+        names = publication.reader.DOWNLOADS
+        urls = {key: f"{publication.url}{file}" for key, file in names.items()}
+        paths = {key: Path(path) for key, path in manager.download(urls).items()}
+        arrays = publication.reader.read_arrays(paths, publication)
+        # The stock builder of CIFAR-10 reads the names from a file of the download.
+        self.info.features["label"].names = list(publication.class_names)
+        ids = "id" in self.info.features
         return {
-            "train": _examples(arrays[idx.TRAIN_IMAGES], arrays[idx.TRAIN_LABELS]),
-            "test": _examples(arrays[idx.TEST_IMAGES], arrays[idx.TEST_LABELS]),
+            "train": _examples("train", arrays.train_images, arrays.train_labels, ids),
+            "test": _examples("test", arrays.test_images, arrays.test_labels, ids),
         }
 
     methods = {"name": publication.name, "_split_generators": split_generators}
@@ -201,12 +194,15 @@ def _builder(root: Path, publication: idx.Publication) -> Any:
         return type(stock.__name__, (stock,), methods)(data_dir=root)
 
 
-def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, Any]]:
+def _examples(
+    split: str, images: np.ndarray, labels: np.ndarray, ids: bool
+) -> Iterator[tuple[int, Any]]:
     from PIL import Image
 
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         # TFDS encodes an array with TensorFlow, a Pillow image without.
-        yield i, {"image": Image.fromarray(image), "label": int(label)}
+        example = {"image": Image.fromarray(image), "label": int(label)}
+        yield i, example | ({"id": f"{split}_{i:05d}"} if ids else {})
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nnlab.data import cache, idx, prepared
+from nnlab.data import cache, cifar, idx, prepared, published
 from nnlab.data.dataset import Dataset
+from nnlab.data.published import Publication
 from nnlab.names import nearest
 
 _log = logging.getLogger(__name__)
@@ -17,12 +18,14 @@ _log = logging.getLogger(__name__)
 _ENVIRONMENT = "NNLAB_DATA_DIR"
 _DIGITS = tuple("0123456789")
 
-# The sha256 of each file is that of the decompressed content; `digest` was computed
-# from those files and is what every other source of the same data must arrive at.
+# `digest` was computed from the published files and is what every other source of the
+# same data must arrive at. That of CIFAR-10 has yet to be computed.
 PUBLICATIONS = {
-    "mnist": idx.Publication(
+    "mnist": Publication(
         name="mnist",
+        reader=idx,
         url="https://storage.googleapis.com/cvdf-datasets/mnist/",
+        folders=("mnist", "."),
         tfds_version="3.0.1",
         image_shape=(28, 28),
         num_train=60_000,
@@ -44,9 +47,11 @@ PUBLICATIONS = {
         },
         digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
     ),
-    "fashion_mnist": idx.Publication(
+    "fashion_mnist": Publication(
         name="fashion_mnist",
+        reader=idx,
         url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        folders=("fashion_mnist", "."),
         tfds_version="3.0.1",
         image_shape=(28, 28),
         num_train=60_000,
@@ -79,15 +84,47 @@ PUBLICATIONS = {
         },
         digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
     ),
+    "cifar10": Publication(
+        name="cifar10",
+        reader=cifar,
+        url="https://www.cs.toronto.edu/~kriz/",
+        folders=(f"cifar10/{cifar.FOLDER}", cifar.FOLDER, "cifar10", "."),
+        tfds_version="3.0.2",
+        image_shape=(32, 32, 3),
+        num_train=50_000,
+        num_test=10_000,
+        class_names=(
+            "airplane",
+            "automobile",
+            "bird",
+            "cat",
+            "deer",
+            "dog",
+            "frog",
+            "horse",
+            "ship",
+            "truck",
+        ),
+        # As in the checksums that TFDS comes with.
+        sha256={
+            cifar.ARCHIVE: (
+                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+            ),
+        },
+        balanced=True,
+    ),
 }
 
 
 def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Loads a dataset by name; equal arrays whichever source has it.
 
-    "digits" is built in. "mnist" and "fashion_mnist" come from a prepared TFDS
-    directory (DIR/mnist/3.0.1, array_record format), else from the four published IDX
-    files (gzipped or not, in DIR/mnist or in DIR), else from a download with TFDS.
+    "digits" is built in. The others come from a prepared TFDS directory
+    (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format), else from the published
+    files, else from a download with TFDS. For "mnist" and "fashion_mnist" the files are
+    four in IDX format (gzipped or not, in DIR/mnist or in DIR); for "cifar10" the six
+    of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin in one of
+    them) or cifar-10-binary.tar.gz as it is (in the same places).
 
     Args:
         name: One of SOURCES.
@@ -155,7 +192,7 @@ def _existing(path: Path, origin: str) -> Path:
 
 
 def _find(
-    root: Path, publication: idx.Publication
+    root: Path, publication: Publication
 ) -> tuple[list[Path], Callable[[], Dataset]]:
     """Finds a dataset in a data folder: its files and how to read them."""
     name = publication.name
@@ -165,31 +202,35 @@ def _find(
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return files, lambda: prepared.read(folder, publication)
 
-    found = [(place, idx.find(place)) for place in (root / name, root)]
-    # The place that has most of them: with some missing, the one that was meant.
-    place, paths = max(found, key=lambda candidate: len(candidate[1]))
+    reader = publication.reader
+    found = [(p, reader.find(p)) for p in (root / f for f in publication.folders)]
+    # The first that lacks fewest: with some missing, the one that was meant.
+    place, paths = min(found, key=lambda item: len(reader.missing(item[1])))
+    missing = reader.missing(paths)
     unreadable = (
         f"{folder} is in {file_format} format, which cannot be read without TensorFlow "
         "(prepare it with file_format='array_record')"
     )
-    if len(paths) == len(idx.FILES):
+    if not missing:
         if file_format is not None:
-            _log.warning("%s: reading the IDX files in %s", unreadable, place)
-        return sorted(paths.values()), lambda: idx.read(paths, publication)
-    missing = ", ".join(f"{file}[.gz]" for file in idx.FILES if file not in paths)
+            _log.warning("%s: reading the published files in %s", unreadable, place)
+        return sorted(paths.values()), lambda: published.dataset(
+            reader.read_arrays(paths, publication), publication, place
+        )
     if paths:
-        raise FileNotFoundError(f"{place} lacks files of {name}: {missing}")
+        raise FileNotFoundError(f"{place} lacks files of {name}: {', '.join(missing)}")
     if file_format is not None:
         raise FileNotFoundError(unreadable)
+    below = ", ".join(f"{f}/" for f in publication.folders if f != ".")
     raise FileNotFoundError(
         f"no {name} in {root}: looked for {name}/{publication.tfds_version}/ (TFDS, "
-        f"array_record) and, there and in {name}/, for {missing}; to download it, "
-        f"leave --data_dir and {_ENVIRONMENT} away"
+        f"array_record) and, there and in {below}, for {reader.WANTED}; to download "
+        f"it, leave --data_dir and {_ENVIRONMENT} away"
     )
 
 
 def _read(
-    publication: idx.Publication, files: list[Path], read: Callable[[], Dataset]
+    publication: Publication, files: list[Path], read: Callable[[], Dataset]
 ) -> Dataset:
     """Reads a dataset from the cache, or from its files and then caches it."""
     entry = cache.entry(publication.name, files)
@@ -210,4 +251,5 @@ SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
     "digits": _digits,
     "mnist": _published,
     "fashion_mnist": _published,
+    "cifar10": _published,
 }

@@ -1,0 +1,410 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of the CIFAR-10 sources: six files, their archive, TFDS; all on small copies."""
+
+import gzip
+import hashlib
+import io
+import json
+import shutil
+import socket
+import tarfile
+
+import numpy as np
+import pytest
+from folders import assert_equal, change, entries, publish_at, refused, serving
+
+from nnlab.data import cifar, load, sources
+
+# For each of ten classes; a batch has 20 records, the test file has 20.
+TRAIN_EACH, TEST_EACH = 10, 2
+RECORD = 1 + 32 * 32 * 3
+PLACES = ("", "cifar10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("NNLAB_DATA_DIR", raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@pytest.fixture
+def images():
+    """Random images (120, 32, 32, 3) and their labels; the last 20 are for testing."""
+    rng = np.random.default_rng(0)
+    labels = np.concatenate(
+        [rng.permutation(np.repeat(np.arange(10), n)) for n in (TRAIN_EACH, TEST_EACH)]
+    )
+    return rng.integers(0, 256, (120, 32, 32, 3)).astype(np.uint8), labels
+
+
+@pytest.fixture
+def cifar10(monkeypatch, images):
+    """Replaces the publication by a small one; returns contents by file name."""
+    records = [bytes([y]) + x.transpose(2, 0, 1).tobytes() for x, y in zip(*images)]
+    contents = {
+        file: b"".join(records[20 * i : 20 * (i + 1)])
+        for i, file in enumerate(cifar.FILES)
+    }
+    small = {"num_train": 10 * TRAIN_EACH, "num_test": 10 * TEST_EACH}
+    digest = hashlib.sha256(archive(contents)).hexdigest()
+    change(monkeypatch, "cifar10", sha256={cifar.ARCHIVE: digest}, **small)
+    return contents
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def archive(contents, *others):
+    """A tar.gz of files by name in the customary folder, between other members."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as made:
+
+        def add(info, content):
+            info.size = len(content)
+            made.addfile(info, io.BytesIO(content))
+
+        for other in others:
+            add(*other)
+        for file, content in contents.items():
+            add(member(f"cifar-10-batches-bin/{file}"), content)
+        for other in others:
+            add(*other)
+    return gzip.compress(plain.getvalue(), mtime=0)
+
+
+def write_files(root, contents):
+    root.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        (root / file).write_bytes(content)
+    return root
+
+
+def write_archive(root, monkeypatch, content):
+    """Writes an archive and publishes its digest."""
+    digest = hashlib.sha256(content).hexdigest()
+    change(monkeypatch, "cifar10", sha256={cifar.ARCHIVE: digest})
+    return write_files(root, {cifar.ARCHIVE: content})
+
+
+# Equal arrays from every source
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_and_archive_in_every_place(tmp_path, cifar10, images, place, packed):
+    contents = {cifar.ARCHIVE: archive(cifar10)} if packed else cifar10
+    write_files(tmp_path / "data" / place, contents)
+    data = load("cifar10", data_dir=tmp_path / "data")
+    splits = (data.train, data.validation, data.test)
+    assert [len(s.labels) for s in splits] == [84, 16, 20]
+    assert data.input_shape == (32, 32, 3)
+    assert data.scale == 1 / 255
+    assert data.class_names[3] == "cat"
+    # Each image with its label, planes put behind each other as they were made.
+    found = {
+        (x.tobytes(), int(y))
+        for s in splits
+        for x, y in zip(s.inputs, s.labels, strict=True)
+    }
+    assert found == {(x.tobytes(), int(y)) for x, y in zip(*images, strict=True)}
+    kept = {x.tobytes() for x in data.test.inputs}
+    assert kept == {x.tobytes() for x in images[0][100:]}
+
+
+def test_complete_files_are_preferred_and_the_archive_completes(tmp_path, cifar10):
+    root = write_files(tmp_path / "data", cifar10)
+    first = load("cifar10", data_dir=root)
+    (root / cifar.ARCHIVE).write_bytes(b"never read")
+    load("cifar10", data_dir=root)
+    (root / cifar.TEST).unlink()
+    with refused(ValueError, root / cifar.ARCHIVE, "sha256"):
+        load("cifar10", data_dir=root)
+    write_files(root / "cifar10", {cifar.ARCHIVE: archive(cifar10)})
+    assert_equal(load("cifar10", data_dir=root), first)
+
+
+def test_archive_is_read_without_unpacking(tmp_path, cifar10):
+    root = write_files(tmp_path / "data", {cifar.ARCHIVE: archive(cifar10)})
+    load("cifar10", data_dir=root)
+    assert [p.name for p in root.iterdir()] == [cifar.ARCHIVE]
+    assert len(entries(tmp_path)) == 1
+
+
+def test_download_prepares_what_the_files_hold(tmp_path, cifar10, monkeypatch, capfd):
+    from_files = load("cifar10", data_dir=write_files(tmp_path / "data", cifar10))
+    served = write_files(tmp_path / "served", {cifar.ARCHIVE: archive(cifar10)})
+    with serving(served) as port:
+        publish_at(monkeypatch, "cifar10", port)
+        assert_equal(load("cifar10"), from_files)
+    root = tmp_path / "cache" / "data"
+    made = root / "cifar10" / "3.0.2"
+    assert json.loads((made / "dataset_info.json").read_text())["name"] == "cifar10"
+    assert (made / "label.labels.txt").read_text().split() == list(
+        from_files.class_names
+    )
+    shutil.rmtree(tmp_path / "cache" / "arrays")
+    assert_equal(load("cifar10", data_dir=root), from_files)
+    assert [p for p in (root / "downloads").rglob("*") if p.is_file()] == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_prepared_directory_reads_as_stock_tfds_would(tmp_path, cifar10, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    served = write_files(tmp_path / "served", {cifar.ARCHIVE: archive(cifar10)})
+    with serving(served) as port:
+        publish_at(monkeypatch, "cifar10", port)
+        load("cifar10")
+    path = tmp_path / "cache" / "data" / "cifar10" / "3.0.2"
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    builder = tfds.builder_from_directory(path)
+    assert builder.info.features["label"].names[9] == "truck"
+    examples = builder.as_data_source(split="test", decoders=decoders)
+    ids = sorted(examples[i]["id"].decode() for i in range(len(examples)))
+    assert ids == [f"test_{i:05d}" for i in range(20)]
+
+
+def test_prepared_directory_out_of_balance_is_refused(tmp_path, cifar10, monkeypatch):
+    first = cifar10[cifar.TEST][0]
+    changed = relabelled(cifar10[cifar.TEST], 0, (first + 1) % 10)
+    content = archive(cifar10 | {cifar.TEST: changed})
+    served = write_archive(tmp_path / "served", monkeypatch, content)
+    with serving(served) as port, monkeypatch.context() as patch:
+        change(patch, "cifar10", balanced=False)
+        publish_at(patch, "cifar10", port)
+        load("cifar10")
+    root = shutil.copytree(tmp_path / "cache" / "data", tmp_path / "own")
+    with refused(ValueError, root / "cifar10" / "3.0.2", "test examples", "expected 2"):
+        load("cifar10", data_dir=root)
+
+
+# Refusals
+
+
+def relabelled(content, position, label):
+    cut = position * RECORD
+    return content[:cut] + bytes([label]) + content[cut + 1 :]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("file", "damage", "words"),
+    [
+        (cifar.TRAIN[2], lambda c: c[:-1], ["cut short", f"{20 * RECORD:,} bytes"]),
+        (cifar.TRAIN[4], lambda c: b"", ["cut short"]),
+        (cifar.TEST, lambda c: c + b".", ["too long", f"{20 * RECORD:,} bytes"]),
+        (cifar.TEST, lambda c: c * 2, ["too long"]),
+        (
+            cifar.TRAIN[0],
+            lambda c: relabelled(c, 7, 10),
+            ["label 10", "position 7", "0 to 9"],
+        ),
+        (cifar.TEST, lambda c: relabelled(c, 19, 255), ["label 255", "position 19"]),
+    ],
+)
+def test_damaged_file_is_refused_in_one_line(
+    tmp_path, cifar10, monkeypatch, packed, file, damage, words
+):
+    contents = cifar10 | {file: damage(cifar10[file])}
+    if packed:
+        root = write_archive(tmp_path / "data", monkeypatch, archive(contents))
+        place = f"cifar-10-batches-bin/{file} in {root / cifar.ARCHIVE}"
+    else:
+        root = write_files(tmp_path / "data", contents)
+        place = root / file
+    with refused(ValueError, place, *words):
+        load("cifar10", data_dir=root)
+
+
+@pytest.mark.parametrize("file", [cifar.TRAIN[1], cifar.TEST])
+def test_classes_out_of_balance_are_refused(tmp_path, cifar10, file):
+    label = cifar10[file][0]
+    changed = relabelled(cifar10[file], 0, (label + 1) % 10)
+    root = write_files(tmp_path / "data", cifar10 | {file: changed})
+    split = "test" if file == cifar.TEST else "train"
+    with refused(ValueError, root, "not the real cifar10", f"{split} examples"):
+        load("cifar10", data_dir=root)
+
+
+def test_batch_twice_is_out_of_balance(tmp_path, cifar10):
+    twice = cifar10 | {cifar.TRAIN[0]: cifar10[cifar.TRAIN[1]]}
+    root = write_files(tmp_path / "data", twice)
+    with refused(ValueError, root, "not the real cifar10"):
+        load("cifar10", data_dir=root)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_missing_file_is_named(tmp_path, cifar10, place):
+    folder = write_files(tmp_path / "data" / place, cifar10)
+    (folder / cifar.TRAIN[3]).unlink()
+    (folder / cifar.TEST).unlink()
+    words = ["lacks", "cifar10: data_batch_4.bin, test_batch.bin"]
+    with refused(FileNotFoundError, folder, *words):
+        load("cifar10", data_dir=tmp_path / "data")
+
+
+def test_empty_folder_is_told_what_was_looked_for(tmp_path):
+    words = (*PLACES[1:], *cifar.FILES, cifar.ARCHIVE, "cifar10/3.0.2/", "--data_dir")
+    with refused(FileNotFoundError, f"no cifar10 in {tmp_path}", *words):
+        load("cifar10", data_dir=tmp_path)
+
+
+def test_changed_archive_is_not_opened(tmp_path, cifar10, monkeypatch):
+    content = bytearray(archive(cifar10))
+    content[4] ^= 1  # the time in gzip's header, which changes no member
+    root = write_files(tmp_path / "data", {cifar.ARCHIVE: bytes(content)})
+    expected = sources.PUBLICATIONS["cifar10"].sha256[cifar.ARCHIVE]
+    monkeypatch.setattr(tarfile, "open", None)
+    with refused(ValueError, root / cifar.ARCHIVE, "not the real cifar10", expected):
+        load("cifar10", data_dir=root)
+
+
+def link(kind):
+    return member(
+        f"cifar-10-batches-bin/{cifar.TEST}", type=kind, linkname="/etc/passwd"
+    )
+
+
+OTHERS = [
+    ("link", link(tarfile.SYMTYPE), b""),
+    ("hard link", link(tarfile.LNKTYPE), b""),
+    ("device", link(tarfile.CHRTYPE), b""),
+    ("folder", member("cifar-10-batches-bin", type=tarfile.DIRTYPE), b""),
+    ("outside", member(f"../{cifar.TEST}"), b"bad"),
+    ("absolute", member(f"/cifar-10-batches-bin/{cifar.TEST}"), b"bad"),
+    ("dotted", member(f"cifar-10-batches-bin/../{cifar.TEST}"), b"bad"),
+    ("top", member(cifar.TEST), b"bad"),
+    ("other", member("cifar-10-batches-bin/batches.meta.txt"), b"cat"),
+    ("large", member("cifar-10-batches-bin/zeros"), bytes(3_000_000)),
+]
+
+
+@pytest.mark.parametrize(("info", "content"), [o[1:] for o in OTHERS])
+def test_other_members_of_an_archive_are_passed_over(
+    tmp_path, cifar10, monkeypatch, info, content
+):
+    expected = load("cifar10", data_dir=write_files(tmp_path / "files", cifar10))
+    root = tmp_path / "data"
+    write_archive(root, monkeypatch, archive(cifar10, (info, content)))
+    before = sorted(tmp_path.rglob("*"))
+    assert_equal(load("cifar10", data_dir=root), expected)
+    made = set(tmp_path.rglob("*")) - set(before)
+    assert {path.parent.name for path in made} <= {"arrays"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_link_in_place_of_a_file_is_refused(tmp_path, cifar10, monkeypatch, kind):
+    rest = {f: c for f, c in cifar10.items() if f != cifar.TEST}
+    root = tmp_path / "data"
+    write_archive(root, monkeypatch, archive(rest, (link(kind), b"")))
+    with refused(ValueError, root / cifar.ARCHIVE, "lacks", cifar.TEST):
+        load("cifar10", data_dir=root)
+
+
+def test_no_more_of_a_member_is_read_than_a_file_has(tmp_path, cifar10, monkeypatch):
+    large = cifar10 | {cifar.TEST: bytes(50_000_000)}
+    root = write_archive(tmp_path / "data", monkeypatch, archive(large))
+    publication = sources.PUBLICATIONS["cifar10"]
+    contents = cifar._read_archive(root / cifar.ARCHIVE, publication)
+    assert len(contents[cifar.TEST]) == 20 * RECORD + 1
+    assert len(cifar._read_file(root / cifar.ARCHIVE, 10)) == 10
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", gzip.compress(b"no tar", mtime=0), None],
+    ids=["empty", "other", "gzip", "cut"],
+)
+def test_what_is_no_archive_is_refused(tmp_path, cifar10, monkeypatch, content):
+    content = archive(cifar10)[:-5000] if content is None else content
+    root = write_archive(tmp_path / "data", monkeypatch, content)
+    with refused(ValueError, root / cifar.ARCHIVE, "damaged", "tar says"):
+        load("cifar10", data_dir=root)
+
+
+# Network
+
+
+def test_no_network_is_told(cifar10, monkeypatch, tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        publish_at(monkeypatch, "cifar10", listener.getsockname()[1])
+        with refused(ConnectionError, "127.0.0.1", f"put {cifar.ARCHIVE}", "data_dir"):
+            load("cifar10")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_download_that_is_not_there_or_damaged(tmp_path, cifar10, monkeypatch):
+    served = write_files(tmp_path / "served", {})
+    good = archive(cifar10)
+    with serving(served) as port:
+        publish_at(monkeypatch, "cifar10", port)
+        with refused(ConnectionError, "127.0.0.1", cifar.ARCHIVE):
+            load("cifar10")
+        write_files(served, {cifar.ARCHIVE: good[:-100]})
+        with refused(ValueError, "127.0.0.1", "now deleted", "sha256"):
+            load("cifar10")
+        write_files(served, {cifar.ARCHIVE: good})
+        load("cifar10")
+
+
+# Cache
+
+
+def test_cache_serves_what_the_files_hold_and_is_checked(
+    tmp_path, cifar10, monkeypatch
+):
+    root = write_files(tmp_path / "data", cifar10)
+    first = load("cifar10", data_dir=root)
+    with monkeypatch.context() as patch:
+        patch.setattr(cifar, "read_arrays", None)
+        assert_equal(load("cifar10", data_dir=root), first)
+    (entry,) = entries(tmp_path)
+    with np.load(entry) as stored:
+        good = dict(stored)
+    for field in ("digest", "test_inputs", None):
+        bad = {name: array.copy() for name, array in good.items()}
+        if field == "digest":
+            bad["digest"] = np.array("0" * 64)
+        elif field == "test_inputs":
+            bad["test_inputs"][0, 0, 0, 0] ^= 1
+        else:
+            del bad["digest"]
+        np.savez(entry, **bad)
+        assert_equal(load("cifar10", data_dir=root), first)
+        with np.load(entry) as stored:
+            assert str(stored["digest"]) == first.digest
+
+
+def test_changed_pixel_of_a_file_changes_the_digest(tmp_path, cifar10):
+    root = write_files(tmp_path / "data", cifar10)
+    first = load("cifar10", data_dir=root)
+    content = cifar10[cifar.TEST]
+    changed = content[:-1] + bytes([content[-1] ^ 1])
+    (root / cifar.TEST).write_bytes(changed)
+    assert load("cifar10", data_dir=root).digest != first.digest
+    # What is known of the real data decides, once its digest is.
+    with pytest.MonkeyPatch.context() as patch:
+        change(patch, "cifar10", digest=first.digest)
+        with refused(ValueError, root, "not the real cifar10", first.digest):
+            load("cifar10", data_dir=root)
+
+
+def test_what_is_known_of_the_real_data():
+    import tensorflow_datasets as tfds
+
+    publication = sources.PUBLICATIONS["cifar10"]
+    stock = tfds.builder_cls("cifar10")
+    archive_info = stock.url_infos[publication.url + cifar.ARCHIVE]
+    assert publication.sha256 == {cifar.ARCHIVE: archive_info.checksum}
+    assert publication.tfds_version == str(stock.VERSION)
+    assert cifar._size(cifar.TRAIN[0], publication) == 30_730_000
+    assert cifar._size(cifar.TEST, publication) == 30_730_000
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
+    assert publication.class_names == tuple(names.split())
+    assert publication.balanced
