@@ -25,7 +25,7 @@ BELOW = {
     "statistics": ["results"],
     "figures": ["statistics"],
     "texts": [],
-    "artifacts": ["results"],
+    "artifacts": [],
     "answer": ["figures", "texts"],
     "maps": ["figures"],
     "pictures": ["artifacts", "figures"],

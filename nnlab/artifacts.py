@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What figures need beyond curves: confusions, chosen test images, first-layer kernels.
+
+`choose` picks it from what the engine saw of each trial's final members; it is stored
+in the workdir as `FILE`.
+"""
+
+import dataclasses
+import io
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+FILE = "artifacts/pictures.npz"
+NUM_EXAMPLES = 6  # test images whose class probabilities are kept
+MOST_IMAGES = 10  # of the gallery, and of the mistakes
+MOST_UNITS = 64  # kernels kept of a layer, its first ones
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """What the engine saw of one trial's final members.
+
+    Attributes:
+      prediction: predicted class of each test example, int32 (S, N).
+      confidence: the probability of that class, float32 (S, N); NaN for members that
+        diverged or did not finish.
+      before: class probabilities of the first E = `NUM_EXAMPLES` test examples at the
+        start, float32 (S, E, C).
+      after: the same of the final members, float32 (S, E, C).
+      kernel: first layer of the first living seed, float32: (values, units) of a dense
+        layer, (height, width, channels, units) of a convolution; None if it has none.
+    """
+
+    prediction: np.ndarray
+    confidence: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    kernel: np.ndarray | None
+
+    @property
+    def living(self) -> np.ndarray:
+        """Which members have predictions, bool (S,)."""
+        return np.isfinite(self.confidence).all(axis=1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gallery:
+    """Test images that the best trial gets right and the worst wrong, in most seeds.
+
+    Attributes:
+      images: float32 (N, H, W, D) in [0, 1], D channels.
+      labels: true class, int64 (N,), which is what most of the best trial's seeds say.
+      taken_for: the wrong class that most of the worst trial's seeds say, int64 (N,).
+      best_right: seeds of the best trial that are right, int64 (N,).
+      worst_right: seeds of the worst trial that are right, int64 (N,).
+      best_seeds: living seeds of the best trial, int64 ().
+      worst_seeds: living seeds of the worst trial, int64 ().
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    taken_for: np.ndarray
+    best_right: np.ndarray
+    worst_right: np.ndarray
+    best_seeds: np.ndarray
+    worst_seeds: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mistakes:
+    """Test images that most seeds of the best trial get wrong, the surest ones first.
+
+    Attributes:
+      images: float32 (N, H, W, D) in [0, 1].
+      labels: true class, int64 (N,).
+      taken_for: the wrong class that most seeds say, int64 (N,).
+      confidence: mean over the living seeds of the probability with which a seed says
+        `taken_for`, 0 for one that says another class; float64 (N,).
+      wrong: seeds that are wrong, int64 (N,).
+      seeds: living seeds, int64 ().
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    taken_for: np.ndarray
+    confidence: np.ndarray
+    wrong: np.ndarray
+    seeds: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """A few test images with the best trial's class probabilities.
+
+    Attributes:
+      images: float32 (N, H, W, D) in [0, 1].
+      labels: true class, int64 (N,).
+      before: probabilities at the start, float32 (L, N, C), of the L living seeds.
+      after: probabilities of the final members, float32 (L, N, C).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """First units of a first layer.
+
+    Attributes:
+      values: float32 (V, U) or (H, W, D, U), U at most `MOST_UNITS`.
+      units: how many the layer has.
+    """
+
+    values: np.ndarray
+    units: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+    """What `load` found.
+
+    Attributes:
+      best: index of the best trial by validation, None if there is none.
+      worst: likewise of the worst.
+      confusion: for each trial that ran, examples by [seed, true class, predicted
+        class], int64 (S, C, C); 0 for a member that diverged or did not finish.
+      gallery: None where data are no images, or there are no two trials to compare.
+      mistakes: None where data are no images, or there is no best trial.
+      examples: likewise.
+      kernels: of "best" and of "worst", where their first layer has a kernel.
+    """
+
+    best: int | None
+    worst: int | None
+    confusion: Mapping[int, np.ndarray]
+    gallery: Gallery | None
+    mistakes: Mistakes | None
+    examples: Examples | None
+    kernels: Mapping[str, Kernel]
+
+
+# The parts with fields of their own, and of each field: a letter for each axis, the
+# same size for the same letter within a part, and what its elements are (`_checked`).
+_PARTS = {"gallery": Gallery, "mistakes": Mistakes, "examples": Examples}
+_FIELDS = {
+    "images": ("NHWD", "real"),
+    "labels": ("N", "class"),
+    "taken_for": ("N", "class"),
+    "best_right": ("N", "count"),
+    "worst_right": ("N", "count"),
+    "wrong": ("N", "count"),
+    "best_seeds": ("", "count"),
+    "worst_seeds": ("", "count"),
+    "seeds": ("", "count"),
+    "confidence": ("N", "real"),
+    "before": ("LNC", "real"),
+    "after": ("LNC", "real"),
+}
+
+
+# What to keep.
+
+
+def choose(
+    seen: Mapping[int, Seen],
+    best: int | None,
+    worst: int | None,
+    images: np.ndarray | None,
+    labels: np.ndarray,
+    num_classes: int,
+) -> dict[str, np.ndarray]:
+    """Picks what is stored.
+
+    A trial is right or wrong about an image if more than half of its living seeds are.
+    The gallery starts with the images where the two trials' shares of right seeds are
+    furthest apart, the mistakes with the most confident; ties go to the lower index.
+
+    Args:
+      seen: for each trial that ran, what was seen of it; all on the same test examples.
+      best: the best trial, None if there is none; with its entry in `seen`.
+      worst: the worst trial, likewise.
+      images: the test images, float32 (N, H, W, D) in [0, 1]; None for data that are no
+        images.
+      labels: their true classes, (N,), integers in [0, C).
+      num_classes: C.
+
+    Returns:
+      ``{name: array}`` for `encode`: "best" and "worst" (-1 for None),
+      "confusion_<trial>", the fields of the parts of `Stored` as "gallery_labels" and
+      so on, and "best_kernel" with "best_units", and those of the worst.
+    """
+    labels = np.asarray(labels, np.int64)
+    arrays = {
+        name: np.array(-1 if trial is None else trial, np.int64)
+        for name, trial in (("best", best), ("worst", worst))
+    }
+    for trial in sorted(seen):
+        arrays[f"confusion_{trial}"] = _confusion(seen[trial], labels, num_classes)
+    for name, named in (("best", best), ("worst", worst)):
+        kernel = None if named is None else seen[named].kernel
+        if kernel is not None:
+            arrays[f"{name}_kernel"] = kernel[..., :MOST_UNITS].astype(np.float32)
+            arrays[f"{name}_units"] = np.array(kernel.shape[-1], np.int64)
+    if images is None or best is None:
+        return arrays
+    parts: dict[str, Any] = {
+        "mistakes": _mistakes(seen[best], images, labels, num_classes)
+    }
+    if worst not in (None, best):
+        parts["gallery"] = _gallery(
+            seen[best], seen[worst], images, labels, num_classes
+        )
+    if (examples := _examples(seen[best], images, labels)) is not None:
+        parts["examples"] = examples
+    for name, part in parts.items():
+        for field in dataclasses.fields(part):
+            arrays[f"{name}_{field.name}"] = getattr(part, field.name)
+    return arrays
+
+
+def _confusion(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    shape = len(seen.prediction), num_classes, num_classes
+    counts = np.zeros(shape, np.int64)
+    for seed in np.flatnonzero(seen.living):
+        np.add.at(counts[seed], (labels, seen.prediction[seed]), 1)
+    return counts
+
+
+def _right(seen: Seen, labels: np.ndarray) -> np.ndarray:
+    """How many living seeds are right about each example, int64 (N,)."""
+    return np.sum(seen.prediction[seen.living] == labels, axis=0)
+
+
+def _taken_for(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The wrong class that most living seeds say, int64 (N,); ties: the lower class.
+
+    Seeds that are wrong may each be so in their own way, so that the true class has the
+    most votes although most seeds are wrong: it is left out.
+    """
+    votes = np.zeros((len(labels), num_classes), np.int64)
+    rows = np.arange(len(labels))
+    for prediction in seen.prediction[seen.living]:
+        votes[rows, prediction] += 1
+    votes[rows, labels] = -1
+    return votes.argmax(axis=1)
+
+
+def _gallery(
+    best: Seen,
+    worst: Seen,
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+) -> Gallery:
+    right = [_right(one, labels) for one in (best, worst)]
+    seeds = [np.array(one.living.sum(), np.int64) for one in (best, worst)]
+    fits = (2 * right[0] > seeds[0]) & (2 * right[1] < seeds[1])
+    # The difference of the shares times both numbers of seeds: integers tie exactly.
+    lead = right[0] * seeds[1] - right[1] * seeds[0]
+    chosen = np.flatnonzero(fits)
+    chosen = chosen[np.argsort(-lead[chosen], kind="stable")][:MOST_IMAGES]
+    return Gallery(
+        images=images[chosen].astype(np.float32),
+        labels=labels[chosen],
+        taken_for=_taken_for(worst, labels, num_classes)[chosen],
+        best_right=right[0][chosen],
+        worst_right=right[1][chosen],
+        best_seeds=seeds[0],
+        worst_seeds=seeds[1],
+    )
+
+
+def _mistakes(
+    best: Seen, images: np.ndarray, labels: np.ndarray, num_classes: int
+) -> Mistakes:
+    living = best.living
+    wrong = living.sum() - _right(best, labels)
+    chosen = np.flatnonzero(2 * wrong > living.sum())
+    taken_for = _taken_for(best, labels, num_classes)
+    said = best.prediction[living] == taken_for
+    # A sum, since there may be no living seed to take a mean over.
+    confidence = np.where(said, best.confidence[living].astype(float), 0.0).sum(axis=0)
+    confidence /= max(living.sum(), 1)
+    chosen = chosen[np.argsort(-confidence[chosen], kind="stable")][:MOST_IMAGES]
+    return Mistakes(
+        images=images[chosen].astype(np.float32),
+        labels=labels[chosen],
+        taken_for=taken_for[chosen],
+        confidence=confidence[chosen],
+        wrong=wrong[chosen],
+        seeds=np.array(living.sum(), np.int64),
+    )
+
+
+def _examples(best: Seen, images: np.ndarray, labels: np.ndarray) -> Examples | None:
+    """The first test images; None without a seed that has probabilities of them."""
+    pair = np.stack([best.before, best.after])
+    kept = best.living & np.isfinite(pair).all(axis=(0, 2, 3))
+    if not kept.any():
+        return None
+    count = pair.shape[2]
+    return Examples(
+        images=images[:count].astype(np.float32),
+        labels=labels[:count],
+        before=best.before[kept].astype(np.float32),
+        after=best.after[kept].astype(np.float32),
+    )
+
+
+# The file.
+
+
+def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of `FILE`; equal arrays give equal bytes.
+
+    It is not compressed, so that its digest does not depend on the compressor; it holds
+    a few hundred kilobytes.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **dict[str, Any](arrays))
+    return buffer.getvalue()
+
+
+def load(workdir: str | os.PathLike[str]) -> Stored | None:
+    """Reads a workdir's `FILE`; None where there is none.
+
+    Raises:
+      ValueError: the file is damaged: no npz archive, an array that is missing, or one
+        that has the wrong type, shape or values.
+    """
+    path = pathlib.Path(workdir) / FILE
+    if not path.is_file():
+        return None
+    content = io.BytesIO(path.read_bytes())  # NumPy leaves a damaged file open
+    try:
+        with np.load(content, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception:  # zipfile and NumPy have a dozen kinds for damaged bytes
+        raise ValueError(
+            f"{str(path)!r} is damaged: it cannot be read as an npz file"
+        ) from None
+    try:
+        return _stored(arrays)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+
+
+def _stored(arrays: Mapping[str, np.ndarray]) -> Stored:
+    """The arrays by their names, checked; ValueError says what is wrong with which."""
+    sizes: dict[str, int] = {}
+    prefix = "confusion_"
+    confusion = {
+        int(name.removeprefix(prefix)): _checked(arrays, name, "SCC", "count", sizes)
+        for name in arrays
+        if name.startswith(prefix)
+    }
+    trials = {}
+    kernels = {}
+    for name in ("best", "worst"):
+        trials[name] = int(_checked(arrays, name, "", "trial", sizes))
+        if trials[name] not in (-1, *confusion):
+            raise ValueError(f"{name} is trial {trials[name]}, which has no confusion")
+        if f"{name}_kernel" in arrays:
+            axes = "VU" if arrays[f"{name}_kernel"].ndim == 2 else "HWDU"
+            units = _checked(arrays, f"{name}_units", "", "count", {})
+            values = _checked(arrays, f"{name}_kernel", axes, "real", {})
+            kernels[name] = Kernel(values, int(units))
+    parts: dict[str, Any] = dict.fromkeys(_PARTS)
+    for name, part in _PARTS.items():
+        if any(array.startswith(f"{name}_") for array in arrays):
+            known = {"C": sizes.get("C", 0)}
+            fields = [field.name for field in dataclasses.fields(part)]
+            parts[name] = part(
+                **{
+                    f: _checked(arrays, f"{name}_{f}", *_FIELDS[f], known)
+                    for f in fields
+                }
+            )
+    best, worst = (None if trials[n] < 0 else trials[n] for n in ("best", "worst"))
+    return Stored(best, worst, confusion, kernels=kernels, **parts)
+
+
+def _checked(
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    axes: str,
+    kind: str,
+    sizes: dict[str, int],
+) -> np.ndarray:
+    """The array, if its type, shape and elements are as they must be.
+
+    Args:
+      arrays: all of the file.
+      name: which one.
+      axes: a letter for each axis.
+      kind: "count" (integers from 0), "trial" (from -1), "class" (in [0, C)) or "real"
+        (finite floats).
+      sizes: of the axes known so far; those of this array are added.
+    """
+    if name not in arrays:
+        raise ValueError(f"{name} is missing")
+    array = arrays[name]
+    if array.ndim != len(axes) or any(
+        sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape)
+    ):
+        raise ValueError(f"{name} has the shape {array.shape}")
+    if array.dtype.kind != ("f" if kind == "real" else "i"):
+        raise ValueError(f"{name} has the type {array.dtype}")
+    if kind == "real":
+        good = np.isfinite(array)
+    elif kind == "class":
+        good = (array >= 0) & (array < sizes["C"])
+    else:
+        good = array >= (0 if kind == "count" else -1)
+    if not good.all():
+        raise ValueError(f"{name} has the value {array[~good].flat[0]}")
+    return array
