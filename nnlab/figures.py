@@ -7,8 +7,11 @@ scale of an axis is decided by the data. No pyplot, hence no global state.
 
 import dataclasses
 import io
+import itertools
 import math
 import pathlib
+import re
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -44,7 +47,10 @@ CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", 
 PLASMA_END = 0.8
 MOST_LABELS = 12  # above it, a colour bar
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
+WRAP = 26  # characters in a line of a label that has two
+ROW_WRAP = 36  # likewise, where each trial has a row
 FEW_SEEDS = 5  # up to here each seed has its thin line
+FAR_APART = 5.0  # ends of training whose ratio is above it need a log axis
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -84,15 +90,28 @@ class Sweep:
 def words(name: str) -> str:
     """A column or a hyperparameter's path in words: "learning rate", "model"."""
     parent, _, leaf = name.rpartition(".")
+    if name == "batch_loss_std":
+        return "spread of batch losses"
+    if share := re.fullmatch(r"(\w+)_active_share", name):
+        return f"active share ({share[1]})"
+    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
+        return f"{further[1]} test {further[2]}".replace("_", " ")
     return (parent if leaf == "name" and parent else leaf).replace("_", " ")
 
 
 def value_text(value: Any) -> str:
-    """A hyperparameter's value as short text."""
+    """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "-".join(value_text(v) for v in value) or "none"
+        parts = [value_text(v) for v in value]
+        runs = [(text, len(list(run))) for text, run in itertools.groupby(parts)]
+        layers = any(isinstance(v, Mapping) for v in value)
+        if layers or (len(runs) == 1 and runs[0][1] > 2):
+            parts = []
+            for text, count in runs:
+                parts += [f"{count} x {text}"] if count > 2 else [text] * count
+        return (", " if layers else "-").join(parts) or "none"
     if isinstance(value, Mapping):
         return " ".join(value_text(v) for v in value.values())
     return str(value)
@@ -107,7 +126,8 @@ def trial_name(results: Results, trial: int) -> str:
     return f"{sweep.name} {text} with {sweep.groups[trial]}"
 
 
-def _value(results: Results, trial: int, path: str) -> Any:
+def value_of(results: Results, trial: int, path: str) -> Any:
+    """A trial's hyperparameter as it is drawn: a tuple of one is that one."""
     value = results.trials[trial].hyperparameters.flat()[path]
     if path == "train_size" and value == 0:  # all of them
         return int(results.cohort(trial)["train_examples"])
@@ -119,45 +139,114 @@ def _value(results: Results, trial: int, path: str) -> Any:
 def sweep_of(results: Results) -> Sweep:
     """Chooses the axis along which the trials are drawn.
 
-    It is the numeric hyperparameter with the most distinct values; what else was swept
-    becomes groups. Where that leaves most groups with a single trial (a random search),
-    or nothing numeric was swept, the trials are categories in the order of the sweep.
+    It is the numeric hyperparameter that leaves the fewest lines, one for each setting
+    of what else was swept, which becomes groups. Where that leaves most groups with a
+    single trial (a random search, steps that change several things at once), or nothing
+    numeric was swept, the trials are categories in the order of the sweep, under their
+    labels.
     """
     swept = results.study.swept()
     count = len(results.trials)
-    values = {p: [_value(results, t, p) for t in range(count)] for p in swept}
-    numeric = [p for p in swept if all(_is_number(v) for v in values[p])]
-    path = max(numeric, key=lambda p: len(set(values[p])), default="")
-    others = [p for p in swept if p != path]
-    groups = tuple(
-        ", ".join(
-            value_text(values[p][t])
-            if len(others) == 1 and not _is_number(values[p][t])
-            else f"{words(p)} {value_text(values[p][t])}"
-            for p in others
-        )
-        for t in range(count)
+    values = {p: [value_of(results, t, p) for t in range(count)] for p in swept}
+
+    def others(path: str) -> list[str]:
+        rest = [values[p] for p in swept if p != path]
+        return [repr([column[t] for column in rest]) for t in range(count)]
+
+    numeric = [p for p in swept if all(is_number(v) for v in values[p])]
+    path = min(
+        numeric,
+        key=lambda p: (len(set(others(p))), -len(set(values[p]))),
+        default="",
     )
-    if not path or 2 * len(set(groups)) > count:
-        name = words(swept[0]) if len(swept) == 1 else ""
-        texts = tuple(
-            str(results.study.sweep[t].get("label") or value_text(values[swept[0]][t]))
-            if len(swept) == 1
-            else results.trials[t].label
-            for t in range(count)
-        )
+    keys = others(path)
+    if not path or 2 * len(set(keys)) > count:
+        name, texts = _category_texts(results, values)
         places = tuple(float(t) for t in range(count))
         return Sweep(name, places, texts, ("",) * count, "categories")
     return Sweep(
         words(path),
         tuple(float(v) for v in values[path]),
         tuple(value_text(v) for v in values[path]),
-        groups,
+        _group_texts(results, keys, {p: v for p, v in values.items() if p != path}),
         "log" if _is_log_like(values[path]) else "linear",
     )
 
 
-def _is_number(value: Any) -> bool:
+def _category_texts(
+    results: Results, values: Mapping[str, Sequence[Any]]
+) -> tuple[str, tuple[str, ...]]:
+    """The name of the axis and each trial's text: its label, else what it sets."""
+    paths = list(values)
+    labels = [item.get("label") for item in results.study.sweep]
+    if len(paths) > 1 and not any(labels):
+        # A model, an activation that tells all trials apart says enough.
+        telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
+        paths = [p for p in telling][:1] or paths
+    texts = [
+        value_text(values[paths[0]][t]) if len(paths) == 1 else _setting(values, t)
+        for t in range(len(labels))
+    ]
+    name = words(paths[0]) if len(paths) == 1 else ""
+    return name, tuple(str(label or text) for label, text in zip(labels, texts))
+
+
+def _group_texts(
+    results: Results, keys: Sequence[str], values: Mapping[str, Sequence[Any]]
+) -> tuple[str, ...]:
+    """The name of each trial's group: what its labels share, else what it sets."""
+    first = {key: keys.index(key) for key in keys}
+    if len(first) == 1:
+        return ("",) * len(keys)
+    labels = [str(item.get("label") or "") for item in results.study.sweep]
+    shared = {
+        key: _shared_start([text for text, k in zip(labels, keys) if k == key])
+        for key in first
+    }
+    if all(shared.values()) and _all_differ(list(shared.values())):
+        return tuple(shared[key] for key in keys)
+    for column in values.values():
+        if _are_texts(column) and _all_differ([column[t] for t in first.values()]):
+            return tuple(column)
+    return tuple(_setting(values, first[key]) for key in keys)
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    """The parts between commas, else the words, with which all texts begin."""
+    for separator in (", ", " "):
+        parts = (text.split(separator) for text in texts)
+        same = itertools.takewhile(lambda p: len(set(p)) == 1, zip(*parts))
+        if start := separator.join(p[0] for p in same):
+            return start
+    return ""
+
+
+def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
+    """What a trial sets, such as "relu, batch norm, hidden 60-60"."""
+    parts = []
+    for path, column in values.items():
+        value = column[trial]
+        if isinstance(value, bool):
+            parts.append(("" if value else "no ") + words(path))
+        elif isinstance(value, str):
+            parts.append(value)
+        elif path == "model.layers":
+            parts.append(value_text(value))
+        else:
+            parts.append(f"{words(path)} {value_text(value)}")
+    return ", ".join(parts)
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(v, str) for v in values)
+
+
+def _all_differ(values: Collection[Any]) -> bool:
+    return len(set(values)) == len(values)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a hyperparameter's value can lie on a numeric axis."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -197,10 +286,17 @@ def plain(value: str, most: int = 30) -> str:
     return shown.replace("$", r"\$")
 
 
+def wrapped(value: str, width: int = WRAP) -> str:
+    """A user's text for a figure, in at most two lines of so many characters."""
+    first, *rest = textwrap.wrap(value, width) or [""]
+    lines = [first, " ".join(rest)] if rest else [first]
+    return "\n".join(plain(line, width) for line in lines)
+
+
 # Scales, chosen by the data.
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
     """How a metric is laid along an axis.
 
     Attributes:
@@ -214,6 +310,7 @@ class _Scale(NamedTuple):
     ceiling: float
 
     def forward(self, value: Any) -> Any:
+        """The place of a value along a linear axis."""
         value = np.asarray(value, float)
         if self.name == "log":
             return np.log10(np.maximum(value, 1e-300))
@@ -222,32 +319,36 @@ class _Scale(NamedTuple):
         return value
 
     def inverse(self, place: Any) -> Any:
+        """The value at a place."""
         place = np.asarray(place, float)
         if self.name == "log":
             return 10.0**place
         return 1 - 10.0**-place if self.name == "error" else place
 
     def text(self, value: float) -> str:
+        """A tick's label."""
         if not self.percent:
             return f"{value:.6g}"
         # The highest place stands for everything above it, 100 % included.
         return f"{100 if value >= self.ceiling else 100 * value:.6g} %"
 
 
-def _scale(results: Results, metric: str, shown: np.ndarray) -> _Scale:
+def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     """Chooses the scale for finite values that will be drawn."""
+    if metric.endswith("share"):
+        return Scale("linear", True, math.inf)
     if metric.endswith("accuracy"):
         part = metric.split("_")[0]
         counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
         ceiling = 1 - 0.5 / max(counts)
         # From 95 % to 99 % a linear axis shows nothing: draw the error's logarithm.
         error = shown.size > 0 and shown.max() >= 0.9
-        return _Scale("error" if error else "linear", True, ceiling)
+        return Scale("error" if error else "linear", True, ceiling)
     wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
-    return _Scale("log" if wide else "linear", False, math.inf)
+    return Scale("log" if wide else "linear", False, math.inf)
 
 
-def _view(scale: _Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def _view(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """All of `core`, and of `ends` what lies at most a quarter of its extent away.
 
     The interval of three seeds, one of which failed, would leave no room for the rest.
@@ -267,7 +368,7 @@ def _view(scale: _Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def _set_scale(
     ax: Axes,
     which: Literal["x", "y"],
-    scale: _Scale,
+    scale: Scale,
     view: np.ndarray,
     reserve: float = 0.0,
 ) -> None:
@@ -289,12 +390,12 @@ def _set_scale(
     limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
     ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(matplotlib.ticker.FixedLocator(_ticks(scale, ends)))
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks(scale, ends)))
     axis.set_minor_locator(matplotlib.ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: scale.text(value))
 
 
-def _ticks(scale: _Scale, ends: tuple[float, float]) -> list[float]:
+def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
     """Round values within the ends, the roundest first, a tenth of the axis apart.
 
     The finer ones come in only until there are five.
@@ -350,6 +451,13 @@ def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
+def _set_rows(ax: Axes, sweep: Sweep) -> None:
+    """A row for each trial, the first at the top."""
+    ax.set_yticks(sweep.values, [wrapped(t, ROW_WRAP) for t in sweep.texts])
+    ax.set_ylim(len(sweep.values) - 0.5, -0.5)
+    ax.set_ylabel(plain(sweep.name))
+
+
 def _dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
     """The common look: no box, a light grid along the metric."""
     ax.spines[["top", "right"]].set_visible(False)
@@ -370,6 +478,7 @@ class _Drawn(NamedTuple):
       values: (n, E), of the members that the mean is over.
       mean, low, high: (E,); low and high are NaN below three values.
       lost: (n, E), of the diverged members; NaN from where they diverged.
+      stopped: for each member that stopped, the index of its last evaluation.
       running: whether the values are of members that the run did not finish.
     """
 
@@ -379,20 +488,35 @@ class _Drawn(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     lost: np.ndarray
+    stopped: np.ndarray
     running: bool
 
 
-def _drawn(
-    results: Results, trial: int, metric: str, x: Literal["epoch", "step", "examples"]
-) -> _Drawn | None:
+Along = Literal["epoch", "step", "examples", "seconds"]
+ALONG: dict[Along, str] = {
+    "epoch": "epochs",
+    "step": "steps",
+    "examples": "examples",
+    "seconds": "seconds of training (a network's share of its program)",
+}
+
+
+def _drawn(results: Results, trial: int, metric: str, x: Along) -> _Drawn | None:
     """A trial's curve over its finished and stopped members.
 
-    Where it has none, over the unfinished ones; None where it has not run.
+    Where it has none, over the unfinished ones; None where it has not run, or was not
+    timed for an axis of seconds.
     """
     if not results.has_run(trial):
         return None
     curve = statistics.carried_forward(results, trial, metric)
     along = {"epoch": curve.epochs, "step": curve.steps, "examples": curve.examples}
+    if x == "seconds":
+        cohort = results.cohort(trial)["index"]
+        seconds = statistics.seconds_per_epoch(results, cohort)
+        if not seconds.size:
+            return None
+        along["seconds"] = curve.epochs * seconds.mean()
     status = results.member(trial, "status")
     ended = statistics.alive(results, trial)
     running = not ended.any() and bool((status == UNFINISHED).any())
@@ -400,7 +524,10 @@ def _drawn(
     lost = np.where(np.isfinite(curve.values), curve.values, np.nan)
     lost = lost[status == DIVERGED]
     mean, low, high = statistics.mean_interval(kept)
-    return _Drawn(np.asarray(along[x], float), kept, mean, low, high, lost, running)
+    last = results.member(trial, "steps")[status == STOPPED]
+    stopped = np.searchsorted(curve.steps, last)
+    places = np.asarray(along[x], float)
+    return _Drawn(places, kept, mean, low, high, lost, stopped, running)
 
 
 def learning_curves(
@@ -408,22 +535,25 @@ def learning_curves(
     results: Results,
     metric: str,
     *,
-    x: Literal["epoch", "step", "examples"] = "epoch",
+    x: Along = "epoch",
     trials: Collection[int] | None = None,
 ) -> Axes:
     """Draws each trial's mean over its seeds, with the 95 % Student-t band.
 
     The mean is over the members that finished or stopped; over the unfinished ones,
     dashed, where a trial has no others. No band below three seeds; a thin line for each
-    seed where there are at most five; a cross where a member diverged, at its last
-    finite value (at the foot of the axes if it had none). Labels stand at the ends of
-    the lines up to twelve trials, then a colour bar takes over.
+    seed where there are at most five; a tick where members stopped early, taller where
+    several did at once, from where on they count with their best; a cross where a
+    member diverged, at its last finite value (at the foot of the axes if it had none).
+    Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
+    over. The x axis is logarithmic where some trials end far before others.
 
     Args:
       ax: where to draw.
       results: what the study found.
       metric: a column of the curves.
-      x: what runs along the x axis.
+      x: what runs along the x axis. "seconds" is a network's share of the time that its
+        program trained: epochs times the mean of `statistics.seconds_per_epoch`.
       trials: indices of the trials to draw; all when None. Colours and limits do not
         depend on it, so that panels compare.
 
@@ -433,42 +563,120 @@ def learning_curves(
     Raises:
       ValueError: no such metric.
     """
+    scale = _draw_curves(ax, results, (metric,), x, trials)
+    ax.set_ylabel(axis_words(metric, scale))
+    return ax
+
+
+def gap_curves(
+    ax: Axes, results: Results, *, trials: Collection[int] | None = None
+) -> Axes:
+    """Draws each trial's test accuracy, solid, and its training accuracy, dashed.
+
+    As `learning_curves`, over the members that finished or stopped; a trial that has
+    none is left out.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      trials: indices of the trials to draw; all when None.
+
+    Returns:
+      `ax`.
+    """
+    scale = _draw_curves(
+        ax, results, ("test_accuracy", "train_accuracy"), "epoch", trials
+    )
+    note = "accuracy: test solid, training dashed"
+    ax.set_ylabel(note + ("\n(error on log scale)" if scale.name == "error" else ""))
+    return ax
+
+
+def _draw_curves(
+    ax: Axes,
+    results: Results,
+    metrics: Sequence[str],
+    x: Along,
+    trials: Collection[int] | None,
+) -> Scale:
+    """Draws the first metric with all its marks, a second one dashed below it."""
     every = range(len(results.trials))
-    found = {t: _drawn(results, t, metric, x) for t in every}
-    ran = {t: d for t, d in found.items() if d is not None}
-    drawn = {t: d for t, d in ran.items() if trials is None or t in trials}
+    found = {(t, m): _drawn(results, t, m, x) for m in metrics for t in every}
+    ran = {key: d for key, d in found.items() if d is not None}
+    if len(metrics) > 1:
+        ran = {key: d for key, d in ran.items() if not d.running}
+    drawn = {
+        t: d
+        for (t, m), d in ran.items()
+        if m == metrics[0] and (trials is None or t in trials)
+    }
     tints = colors(results)
+    accuracy = metrics[0].endswith("accuracy")
     # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
-    learnt = [d.mean for t, d in ran.items() if _learns(results, t)]
-    core = _finite([] if metric.endswith("accuracy") else learnt)
+    learnt = [d.mean for (t, _), d in ran.items() if _learns(results, t)]
+    core = _finite([] if accuracy else learnt)
     core = core if core.size else _finite(d.mean for d in ran.values())
     core = core if core.size else _finite(d.lost for d in ran.values())
-    scale = _scale(results, metric, core)
+    scale = scale_of(results, metrics[0], core)
     view = _view(scale, core, _finite(a for d in ran.values() for a in (d.low, d.high)))
-    if metric.endswith("accuracy") and view.size:
-        # The chance level is in view unless it would squeeze the curves.
-        low, high = scale.forward([view.min(), view.max()])
-        for chance in {float(results.dataset(t)["chance"]) for t in ran}:
-            if low - scale.forward(chance) < high - low:
-                ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
-                _note(ax, chance, "chance")
-                view = np.append(view, chance)
+    if accuracy and view.size:
+        view = _draw_chance(ax, results, scale, view, {t for t, _ in ran})
     _set_scale(ax, "y", scale, view)
-    for trial, curve in drawn.items():
-        _draw_curve(ax, curve, tints[trial], scale, thin=len(drawn) <= 8)
-    last = max((d.x[-1] for d in ran.values() if d.x.size), default=0.0)
+    _set_time_axis(ax, x, [d.x for d in ran.values()])
+    for metric in reversed(metrics):
+        main = metric == metrics[0]
+        for trial in drawn:
+            curve = ran[trial, metric]
+            thin = main and len(drawn) <= 8 and len(metrics) == 1
+            line = "--" if curve.running or not main else "-"
+            _draw_curve(ax, curve, tints[trial], scale, thin, line)
+            if main:
+                _draw_ends(ax, curve, tints[trial], scale)
+    _dress(ax)
+    _name_lines(ax, results, drawn, tints)
+    return scale
+
+
+def _draw_chance(
+    ax: Axes, results: Results, scale: Scale, view: np.ndarray, trials: Iterable[int]
+) -> np.ndarray:
+    """Draws the level of chance unless it would squeeze the curves; the new view."""
+    low, high = scale.forward([view.min(), view.max()])
+    for chance in {float(results.dataset(t)["chance"]) for t in trials}:
+        if low - scale.forward(chance) < high - low:
+            ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
+            _note(ax, chance, "chance")
+            view = np.append(view, chance)
+    return view
+
+
+def _set_time_axis(ax: Axes, x: Along, places: Sequence[np.ndarray]) -> None:
+    """Limits and ticks for curves at the places; logarithmic if their ends differ."""
+    ends = [float(p[-1]) for p in places if p.size]
+    last = max(ends, default=0.0)
+    label = ALONG[x]
+    if ends and FAR_APART * min(ends) < last and min(ends) > 0:
+        view = _finite(places)
+        _set_scale(ax, "x", Scale("log", False, math.inf), view[view > 0])
+        ax.set_xlabel(f"{label}, log scale")
+        return
     ax.set_xlim(0, last or 1.0)
     ax.xaxis.set_major_locator(
-        matplotlib.ticker.MaxNLocator(6, integer=last >= 3, steps=[1, 2, 5, 10])
+        matplotlib.ticker.MaxNLocator(
+            6, integer=last >= 3 and x != "seconds", steps=[1, 2, 5, 10]
+        )
     )
-    ax.set_xlabel({"epoch": "epochs", "step": "steps", "examples": "examples"}[x])
-    ax.set_ylabel(_scaled(metric, scale))
-    _dress(ax)
+    ax.set_xlabel(label)
+
+
+def _name_lines(
+    ax: Axes, results: Results, drawn: Mapping[int, _Drawn], tints: Sequence[str]
+) -> None:
+    """Labels at the ends of the lines, or a colour bar where there are too many."""
     if len(drawn) <= MOST_LABELS:
         _label_ends(ax, results, drawn, tints)
     else:
         _color_bar(ax, results, tints)
-    return ax
 
 
 def _learns(results: Results, trial: int) -> bool:
@@ -476,7 +684,8 @@ def _learns(results: Results, trial: int) -> bool:
     return bool((statistics.alive(results, trial) & ~at_chance).any())
 
 
-def _scaled(metric: str, scale: _Scale) -> str:
+def axis_words(metric: str, scale: Scale) -> str:
+    """A metric in words, as an axis with that scale is called."""
     return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
 
 
@@ -500,35 +709,62 @@ def _note(ax: Axes, y: float, text: str) -> None:
     )
 
 
-def _draw_curve(ax: Axes, curve: _Drawn, color: str, scale: _Scale, thin: bool) -> None:
+def _draw_curve(
+    ax: Axes, curve: _Drawn, color: str, scale: Scale, thin: bool, line: str
+) -> None:
     """Draws mean, band and, if few, the single seeds of one trial."""
     mean, low, high = (
         np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high)
     )
+    x = _places(ax, curve)
     if thin and 1 < len(curve.values) <= FEW_SEEDS:
         for seed in np.minimum(curve.values, scale.ceiling):
-            ax.plot(curve.x, seed, color=color, linewidth=0.6, alpha=0.5)
-    if curve.x.size == 1 and np.isfinite(low).all():
-        ax.vlines(curve.x, low, high, color=color, linewidth=1.2, alpha=0.5)
+            ax.plot(x, seed, color=color, linewidth=0.6, alpha=0.5)
+    if x.size == 1 and np.isfinite(low).all():
+        ax.vlines(x, low, high, color=color, linewidth=1.2, alpha=0.5)
     elif np.isfinite(low).any():
-        ax.fill_between(curve.x, low, high, color=color, alpha=0.14, linewidth=0)
+        ax.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
     ax.plot(
-        curve.x,
+        x,
         mean,
         color=color,
-        linewidth=1.7,
-        linestyle="--" if curve.running else "-",
-        marker="o" if curve.x.size <= 2 else "",
+        linewidth=1.7 if line == "-" or curve.running else 1.2,
+        linestyle=line,
+        marker="o" if x.size <= 2 else "",
         markersize=4,
-        clip_on=curve.x.size > 2,
+        clip_on=x.size > 2,
         zorder=3,
     )
+
+
+def _places(ax: Axes, curve: _Drawn) -> np.ndarray:
+    """The curve's x, without the start of training where the axis cannot show it."""
+    return np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
+
+
+def _is_log(ax: Axes) -> bool:
+    return ax.get_xscale() == "log"
+
+
+def _draw_ends(ax: Axes, curve: _Drawn, color: str, scale: Scale) -> None:
+    """Ticks on the mean where members stopped, crosses where they diverged."""
+    x = _places(ax, curve)
+    for at, count in Counter(curve.stopped.tolist()).items():
+        ax.plot(
+            x[at],
+            min(float(curve.mean[at]), scale.ceiling),
+            marker="|",
+            markersize=5.0 + 2.0 * min(count, 8),
+            markeredgewidth=1.3,
+            color=_darker(color),
+            zorder=4,
+        )
     bottom, top = ax.get_ylim()
     for values in curve.lost:
-        ax.plot(curve.x, values, color=color, linewidth=0.6, alpha=0.5)
-        place, value = _last(curve.x, values)
+        ax.plot(x, values, color=color, linewidth=0.6, alpha=0.5)
+        place, value = _last(x, values)
         ax.plot(
-            0.0 if np.isnan(place) else place,
+            ax.get_xlim()[0] if np.isnan(place) else place,
             bottom if np.isnan(value) else np.clip(value, bottom, top),
             marker="x",
             markersize=6,
@@ -591,7 +827,8 @@ def _label_ends(
 ) -> None:
     """Writes each trial's name at the end of its line, with a leader to it."""
     sweep = sweep_of(results)
-    ends: list[tuple[str, str, float, float]] = []
+    names: list[tuple[str, str]] = []
+    ends: list[tuple[str, float, float]] = []
     for trial, curve in drawn.items():
         at = _last(curve.x, curve.mean)
         if np.isnan(at[0]):  # all have diverged: the one that lasted longest
@@ -603,18 +840,26 @@ def _label_ends(
             at = np.nan, ax.get_ylim()[0]
         one_panel = len({sweep.groups[t] for t in drawn}) == 1
         given = results.study.sweep[trial].get("label")
-        name = str(given or sweep.texts[trial])
+        name = str(
+            sweep.texts[trial] if any(sweep.groups) else given or sweep.texts[trial]
+        )
         name = name if one_panel else trial_name(results, trial)
         name = name if len(results.trials) > 1 else ""
-        ends.append((plain(name + _fate(results, trial)), tints[trial], *at))
+        names.append((name, _fate(results, trial, len(curve.stopped))))
+        ends.append((tints[trial], *at))
     y = ax.transAxes.inverted().transform(
-        ax.transData.transform([(ax.get_xlim()[0], e[3]) for e in ends] or [(0, 0)])
+        ax.transData.transform([(ax.get_xlim()[1], e[2]) for e in ends] or [(0, 0)])
     )[: len(ends), 1]
     # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
     size = 8.0
-    places = spread(np.clip(y, 0, 1), 1.2 * size / 72 / inches, 0.0, 1.0)
-    for (text, color, x, value), place in zip(ends, places):
+    gap = 1.2 * size / 72 / inches
+    texts = [_end_text(*pair) for pair in names]
+    lines = max((text.count("\n") + 1 for text in texts), default=1)
+    if lines * gap * (len(ends) - 1) > 1:
+        texts, lines = [_end_text(*pair, one_line=True) for pair in names], 1
+    places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
+    for text, (color, x, value), place in zip(texts, ends, places):
         if text and np.isfinite(x):
             ax.annotate(
                 "",
@@ -638,12 +883,13 @@ def _label_ends(
             transform=ax.transAxes,
             color=_darker(color),
             fontsize=size,
-            va="center_baseline",
+            va="center" if "\n" in text else "center_baseline",
+            linespacing=1.0,
         )
     if sweep.name and len(ends) > 1:
         ax.annotate(
             plain(sweep.name),
-            (1.035, max(float(np.max(places)), 0.0)),
+            (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
             xycoords="axes fraction",
             xytext=(0, 0.9 * size),
             textcoords="offset points",
@@ -652,14 +898,25 @@ def _label_ends(
         )
 
 
-def _fate(results: Results, trial: int) -> str:
+def _end_text(name: str, fate: str, one_line: bool = False) -> str:
+    """A trial's name and how its members ended, in few lines."""
+    if one_line:
+        return f"{plain(name, max(WRAP - len(fate), 12))} {fate}".strip()
+    lines = [line for line in (*wrapped(name).split("\n"), fate) if line]
+    if fate and len(lines) > 1 and len(lines[-2]) + len(fate) < WRAP:
+        lines[-2:] = [" ".join(lines[-2:])]
+    return "\n".join(lines)
+
+
+def _fate(results: Results, trial: int, stopped: int) -> str:
     counts = statistics.status_counts(results, trial)
-    parts = [
-        f"{counts[key]} {text}"
-        for key, text in (("diverged", "diverged"), ("at_chance", "at chance"))
-        if counts[key]
-    ]
-    return f" ({', '.join(parts)})" if parts else ""
+    parts = {
+        "stopped": stopped,
+        "diverged": counts["diverged"],
+        "at chance": counts["at_chance"],
+    }
+    shown = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
+    return f"({shown})" if shown else ""
 
 
 def _color_bar(ax: Axes, results: Results, tints: Sequence[str]) -> None:
@@ -714,11 +971,13 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
         shares["diverged"][trial] = counts["diverged"] / total
         shares["at chance"][trial] = counts["at_chance"] / total
         if curve.x.size and not curve.running:
-            points[trial] = curve.values[:, -1]
+            final = Quantity(metric=metric, reduction="final")
+            values = statistics.reduce_members(results, final, trial)
+            points[trial] = values[~np.isnan(values)]
     every = _finite(points.values())
-    scale = _scale(results, metric, every)
+    scale = scale_of(results, metric, every)
     centers = {t: statistics.mean_interval(p) for t, p in points.items() if p.size}
-    label = _scaled(metric, scale)
+    label = axis_words(metric, scale)
     _draw_along(ax, results, label, scale, points, centers, shares)
     if metric.endswith("accuracy") and every.size:
         rows = sweep_of(results).scale == "categories"
@@ -760,10 +1019,134 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
         if np.isfinite(time.median_epochs):
             centers[trial] = (time.median_epochs, np.nan, np.nan)
     every = _finite(points.values())
-    scale = _scale(results, "epochs", every)
+    scale = scale_of(results, "epochs", every)
     label = f"epochs to {100 * target:g} % validation accuracy"
     shares = {"not reached": missed}
     _draw_along(ax, results, label, scale, points, centers, shares)
+    return ax
+
+
+def test_sets(ax: Axes, results: Results) -> Axes:
+    """Draws each trial's final accuracy on the normal, the moved, the rotated test set.
+
+    Mean and 95 % Student-t interval over the members that finished or stopped, and a
+    small dot for each of them. A numeric sweep runs along x with a line for each set;
+    else each trial is a row.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+
+    Returns:
+      `ax`.
+    """
+    sets = [m for m in results.metrics if re.fullmatch(r"test_(\w+_)?accuracy", m)]
+    ran = [t.index for t in results.trials if statistics.alive(results, t.index).any()]
+    quantities = {m: Quantity(metric=m, reduction="final") for m in sets}
+    points = {
+        (t, m): values[~np.isnan(values)]
+        for t in ran
+        for m in sets
+        for values in [statistics.reduce_members(results, quantities[m], t)]
+    }
+    points = {key: p for key, p in points.items() if p.size}
+    centers = {key: statistics.mean_interval(p) for key, p in points.items()}
+    sweep = sweep_of(results)
+    rows = sweep.scale == "categories" or any(sweep.groups)
+    if rows:
+        names = tuple(trial_name(results, t) for t in range(len(results.trials)))
+        places = tuple(float(t) for t in range(len(names)))
+        sweep = Sweep("", places, names, ("",) * len(names), "categories")
+    core = _finite([*points.values()])
+    scale = scale_of(results, "test_accuracy", core)
+    view = _view(scale, core, _finite(np.array(c[1:]) for c in centers.values()))
+    chances = {float(results.dataset(t)["chance"]) for t in ran}
+    view = np.append(view, [c for c in chances if view.size])
+    _set_scale(ax, "x" if rows else "y", scale, view)
+    for chance in chances:
+        draw = ax.axvline if rows else ax.axhline
+        draw(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label="chance")
+    for number, metric in enumerate(sets):
+        color, marker = CATEGORIES[number % len(CATEGORIES)], "osD^v"[number % 5]
+        shift = 0.22 * (number - (len(sets) - 1) / 2) if rows else 0.0
+        of_set = [t for t in ran if (t, metric) in points]
+        of_set.sort(key=lambda t: sweep.values[t])
+        if not rows:
+            middle = [min(float(centers[t, metric][0]), scale.ceiling) for t in of_set]
+            at = [sweep.values[t] for t in of_set]
+            ax.plot(at, middle, color=color, linewidth=1.2, zorder=2)
+        for trial in of_set:
+            values = np.append(points[trial, metric], centers[trial, metric])
+            values = np.minimum(values, scale.ceiling)
+            place = sweep.values[trial] + shift
+            _draw_points(ax, place, values, color, rows, False, marker)
+        name = words(metric).removesuffix("test accuracy").strip() or "normal"
+        ax.plot([], [], color=color, marker=marker, markersize=5.5, label=name)
+    label = axis_words("test_accuracy", scale)
+    if rows:
+        _set_rows(ax, sweep)
+        ax.set_xlabel(label)
+    else:
+        _set_sweep_axis(ax, sweep)
+        ax.set_ylabel(label)
+    _dress(ax, "x" if rows else "y")
+    _legend_above(ax)
+    return ax
+
+
+def severity(
+    ax: Axes, results: Results, transform: Literal["moved", "rotated"]
+) -> Axes:
+    """Draws the test accuracy against how far the images are moved or rotated.
+
+    A line for each trial: mean over its final members and 95 % Student-t band (none
+    below three).
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      transform: which of the two.
+
+    Returns:
+      `ax`.
+
+    Raises:
+      ValueError: the study did not measure it.
+    """
+    columns = {
+        name: results.severity[name].to_numpy(zero_copy_only=False)
+        for name in ("trial", "seed", "transform", "amount", "accuracy")
+    }
+    chosen = columns["transform"] == transform
+    if not chosen.any():
+        kinds = ", ".join(sorted(set(columns["transform"]))) or "nothing"
+        raise ValueError(f"no severity of {transform!r} was measured, but {kinds}")
+    amounts = np.unique(columns["amount"][chosen])
+    drawn: dict[int, _Drawn] = {}
+    for trial in sorted({int(t) for t in columns["trial"][chosen]}):
+        rows = np.flatnonzero(chosen & (columns["trial"] == trial))
+        values = np.full((results.study.num_seeds, len(amounts)), np.nan)
+        at = np.searchsorted(amounts, columns["amount"][rows])
+        values[columns["seed"][rows], at] = columns["accuracy"][rows]
+        values = values[~np.isnan(values).all(axis=1)]
+        summary = statistics.mean_interval(values)
+        none = np.empty((0, len(amounts)))
+        drawn[trial] = _Drawn(
+            amounts, values, *summary, none, np.empty(0, np.int64), False
+        )
+    core = _finite(d.mean for d in drawn.values())
+    scale = scale_of(results, "test_accuracy", core)
+    ends = _finite(a for d in drawn.values() for a in (d.low, d.high))
+    view = _draw_chance(ax, results, scale, _view(scale, core, ends), drawn)
+    _set_scale(ax, "y", scale, view)
+    ax.set_xlim(0, amounts[-1] or 1.0)
+    unit = {"moved": "largest shift, pixels", "rotated": "largest rotation, degrees"}
+    ax.set(xlabel=unit[transform], ylabel=axis_words("test_accuracy", scale))
+    tints = colors(results)
+    for trial, curve in drawn.items():
+        _draw_curve(ax, curve, tints[trial], scale, len(drawn) <= 8, "-")
+    _dress(ax)
+    _name_lines(ax, results, drawn, tints)
     return ax
 
 
@@ -771,7 +1154,7 @@ def _draw_along(
     ax: Axes,
     results: Results,
     label: str,
-    scale: _Scale,
+    scale: Scale,
     points: Mapping[int, np.ndarray],
     centers: Mapping[int, tuple[Any, Any, Any]],
     shares: Mapping[str, Mapping[int, float]],
@@ -814,29 +1197,46 @@ def _draw_along(
     if not core.size:
         ax.text(0.5, 0.55, "no member has a value", transform=ax.transAxes, ha="center")
     if rows:
-        ax.set_yticks(sweep.values, [plain(t) for t in sweep.texts])
-        ax.set_ylim(len(sweep.values) - 0.5, -0.5)
-        ax.set(xlabel=label, ylabel=plain(sweep.name))
+        _set_rows(ax, sweep)
+        ax.set_xlabel(label)
     else:
         _set_sweep_axis(ax, sweep)
         ax.set_ylabel(label)
     _dress(ax, "x" if rows else "y")
-    if ax.get_legend_handles_labels()[1] and len(groups) > 1:
-        ax.legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=min(len(groups), 4),
-            borderaxespad=0.2,
-            frameon=False,
-            fontsize=8,
-            handlelength=1.2,
-        )
+    if len(groups) > 1:
+        _legend_above(ax)
     if failing:
         _draw_strip(ax, sweep, groups, failing, room)
 
 
+def _legend_above(ax: Axes) -> None:
+    """A legend above the axes, in as many columns as there is room for."""
+    handles, texts = ax.get_legend_handles_labels()
+    if not texts:
+        return
+    named = dict(zip(texts, handles))
+    fitting = max(1, min(4, 90 // (max(map(len, named)) + 6)))
+    ax.legend(
+        list(named.values()),
+        list(named),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=math.ceil(len(named) / math.ceil(len(named) / fitting)),
+        borderaxespad=0.2,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.2,
+    )
+
+
 def _draw_points(
-    ax: Axes, place: float, values: np.ndarray, color: str, rows: bool, best: bool
+    ax: Axes,
+    place: float,
+    values: np.ndarray,
+    color: str,
+    rows: bool,
+    best: bool,
+    marker: str = "o",
 ) -> None:
     """One trial's members, and as the last three values its centre and interval."""
     *cloud, center, low, high = values
@@ -848,7 +1248,7 @@ def _draw_points(
         line(place, low, high, color=color, linewidth=2.2, alpha=0.8, zorder=3)
     if np.isfinite(center):
         x, y = (center, place) if rows else (place, center)
-        ax.plot(x, y, marker="o", markersize=5.5, color=color, zorder=4)
+        ax.plot(x, y, marker=marker, markersize=5.5, color=color, zorder=4)
         if best:
             ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 11}
             ax.plot(x, y, marker="o", zorder=4, **cast(Any, ring))
@@ -951,7 +1351,9 @@ def caption(results: Results, trials: Collection[int] | None = None) -> str:
         first = "Mean over 2 seeds; fewer than 3 give no interval"
     else:
         first = "One seed, hence no interval"
-    ended = [f"{counts[s]} {s}" for s in (FINISHED, STOPPED) if counts[s]]
+    ended = [f"{counts[FINISHED]} {FINISHED}"] if counts[FINISHED] else []
+    if counts[STOPPED]:
+        ended.append(f"{counts[STOPPED]} {STOPPED} (small ticks)")
     if counts[DIVERGED]:
         ended.append(f"{counts[DIVERGED]} diverged (left out of means, crosses)")
     if counts[UNFINISHED]:

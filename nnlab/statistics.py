@@ -8,10 +8,9 @@ data order in every trial.
 """
 
 import dataclasses
-import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,9 +149,22 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
     for seed in np.flatnonzero(_has_status(results, trial, STOPPED)):
         best_step = int(results.member(trial, "best_step")[seed])
         best = np.searchsorted(curve.steps, best_step)
-        last = np.flatnonzero(~np.isnan(values[seed]))[-1]
-        values[seed, last + 1 :] = values[seed, best]
+        known = np.flatnonzero(~np.isnan(values[seed]))
+        if known.size:
+            values[seed, known[-1] + 1 :] = values[seed, best]
     return dataclasses.replace(curve, values=values)
+
+
+def _final(results: Results, trial: int, curve: Curve) -> np.ndarray:
+    """The metric of the model that is kept, (S,): of the best step where it stopped.
+
+    The last column of the carried-forward curve is another where nobody trained longer.
+    """
+    final = curve.values[:, -1].copy()
+    for seed in np.flatnonzero(_has_status(results, trial, STOPPED)):
+        best_step = int(results.member(trial, "best_step")[seed])
+        final[seed] = curve.values[seed, np.searchsorted(curve.steps, best_step)]
+    return final
 
 
 def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarray:
@@ -160,17 +172,20 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
 
     Args:
       results: of the study.
-      quantity: the column and its reduction. "steps_to" is the step of the first
+      quantity: the column and its reduction. "final" is of the model that is kept, at
+        the best step of a stopped member; "steps_to" is the step of the first
         evaluation at the target or beyond (at least it for accuracies, at most it for
-        all else); "best" is the largest accuracy, or the smallest of all else;
-        "at_epoch" is the evaluation nearest to the epoch, at most half the distance
-        between evaluations away.
+        all else); "steps" is the step of the last; "best" is the largest accuracy, or
+        the smallest of all else; "at_epoch" is the evaluation nearest to the epoch, at
+        most half the distance between evaluations away; "at_step" lies on the straight
+        line between the two evaluations around the step. For both, stopped members are
+        carried on to the end of the trial's training.
       trial: index.
 
     Returns:
-      float (S,). NaN where there is no value: the trial never ran, the member is
-      unfinished, or it diverged (for shares and steps that says something: 1 or 0, and
-      infinity). A target that was not reached is infinity.
+      float (S,). NaN where there is no value: the trial never ran or trained less far,
+      the member is unfinished, or it diverged (for shares and steps to a target that
+      says something: 1 or 0, and infinity). A target that was not reached is infinity.
 
     Raises:
       ValueError: no such column.
@@ -188,6 +203,9 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
             counted = results.member(trial, "at_chance").astype(bool)
         ended = ~_has_status(results, trial, UNFINISHED)
         return np.where(ended, counted.astype(float), np.nan)
+    if reduction == "steps":
+        steps = results.member(trial, "steps").astype(float)
+        return np.where(alive(results, trial), steps, np.nan)
     curve = carried_forward(results, trial, quantity.metric)
     if reduction == "steps_to":
         assert quantity.target is not None
@@ -202,15 +220,44 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         distance = np.abs(curve.epochs - quantity.epoch)
         every = results.trials[trial].hyperparameters.eval_every_epochs
         near = int(distance.argmin())
-        return curve.values[:, near] if distance[near] <= every / 2 else missing
-    final = curve.values[:, -1]
+        if distance[near] <= every / 2:
+            return curve.values[:, near]
+        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        return _after_all(results, trial, curve, quantity.epoch * per_epoch)
+    if reduction == "at_step":
+        assert quantity.step is not None
+        return _at_step(results, trial, curve, quantity.step)
+    final = _final(results, trial, curve)
     pick = np.fmax if _is_accuracy(quantity.metric) else np.fmin
     best = pick.reduce(curve.values, axis=1)
     value = {"final": final, "best": best, "best_minus_final": best - final}
     if reduction == "drop_from_test":
-        test = carried_forward(results, trial, "test_accuracy").values[:, -1]
-        value["drop_from_test"] = test - final
+        test = carried_forward(results, trial, "test_accuracy")
+        value["drop_from_test"] = _final(results, trial, test) - final
     return np.where(alive(results, trial), value[reduction], np.nan)
+
+
+def _after_all(results: Results, trial: int, curve: Curve, step: float) -> np.ndarray:
+    """The values (S,) at a step after all evaluations of the trial.
+
+    A member that stopped stays what it was; NaN for the others, for steps that the
+    trial was not to train and for those before its first evaluation.
+    """
+    stopped = _has_status(results, trial, STOPPED)
+    stopped &= curve.steps[-1] < step <= results.cohort(trial)["num_steps"]
+    return np.where(stopped, _final(results, trial, curve), np.nan)
+
+
+def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndarray:
+    """The curve's value (S,) at a step; NaN outside of what was trained."""
+    after = int(np.searchsorted(curve.steps, step))
+    if after < len(curve.steps) and curve.steps[after] == step:
+        return curve.values[:, after]
+    if after in (0, len(curve.steps)):
+        return _after_all(results, trial, curve, step)
+    start, end = curve.steps[after - 1 : after + 1]
+    weight = (step - start) / (end - start)
+    return (1 - weight) * curve.values[:, after - 1] + weight * curve.values[:, after]
 
 
 def _is_accuracy(metric: str) -> bool:
@@ -303,33 +350,75 @@ def default_target(results: Results) -> float:
             different[target] = len({_median(s) for s in steps.values()})
     if not different:
         return np.nan
-    final = _median(curves[best].values[survivors, -1])
+    final = _median(_final(results, best, curves[best])[survivors])
     easiest = min(1 - MAX_ERROR_RATIO * (1 - final), max(different))
     hard = [t for t in different if t >= easiest - ROUNDING]
     return max(hard, key=lambda t: (different[t], t))
 
 
-def best_trial(results: Results) -> int | None:
-    """The trial with the highest expected final validation accuracy, by its index.
+def _expected_accuracy(results: Results, trial: int) -> float | None:
+    """What a trial's final validation accuracy is expected to be.
 
     The mean is over all seeds, and a diverged one counts with the accuracy of chance,
     which is what a network that is lost is worth: one lucky survivor of eight at 99 %
-    makes a trial of 21 %. A trial is out if any of its members is unfinished, or if
-    fewer than half of them survive. Ties go to the lower index.
+    makes a trial of 21 %.
+
+    Returns:
+      An accuracy, or None if any member is unfinished or fewer than half of them
+      survive.
+    """
+    survivors = alive(results, trial)
+    settled = survivors | _has_status(results, trial, DIVERGED)
+    if not np.all(settled) or 2 * survivors.sum() < len(survivors):
+        return None
+    final = Quantity(metric="validation_accuracy", reduction="final")
+    accuracy = reduce_members(results, final, trial)
+    chance = results.dataset(trial)["chance"]
+    return float(np.where(survivors, accuracy, chance).mean())
+
+
+def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
+    """Of the trials that qualify the one expected to be the best, or the worst."""
+    scores = {
+        trial: sign * score
+        for trial in trials
+        if (score := _expected_accuracy(results, trial)) is not None
+    }
+    return max(scores, key=lambda t: (scores[t], -t), default=None)
+
+
+def best_trial(results: Results) -> int | None:
+    """The trial with the highest expected final validation accuracy, by its index.
+
+    A diverged seed counts with the accuracy of chance. A trial is out if any of its
+    members is unfinished, or if fewer than half of them survive. Ties go to the lower
+    index.
 
     Returns:
       The index, or None if no trial qualifies.
     """
-    final = Quantity(metric="validation_accuracy", reduction="final")
-    scores: dict[int, float] = {}
-    for trial in (t.index for t in results.trials):
-        survivors = alive(results, trial)
-        settled = survivors | _has_status(results, trial, DIVERGED)
-        if np.all(settled) and 2 * survivors.sum() >= len(survivors):
-            accuracy = reduce_members(results, final, trial)
-            chance = results.dataset(trial)["chance"]
-            scores[trial] = float(np.where(survivors, accuracy, chance).mean())
-    return max(scores, key=lambda t: (scores[t], -t), default=None)
+    return _best_of(results, (t.index for t in results.trials))
+
+
+def worst_trial(results: Results) -> int | None:
+    """The trial with the lowest expected final validation accuracy, by its index.
+
+    It is one that might have been the best, on the same data set: at least half of its
+    members survive, so that there are networks to look at.
+
+    Returns:
+      The index, or None if no trial but the best qualifies.
+    """
+    best = best_trial(results)
+    if best is None:
+        return None
+    dataset = results.trials[best].hyperparameters.dataset
+    others = (
+        t.index
+        for t in results.trials
+        if t.index != best and t.hyperparameters.dataset == dataset
+    )
+    return _best_of(results, others, sign=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -380,19 +469,17 @@ def compare_to_best(
     found: dict[int, dict[str, Any]] = {t.index: dict(nothing) for t in results.trials}
     adjusted: dict[int, float] = {}
     if best is not None:
-        values = {t: reduce_members(results, final, t) for t in found}
-        pairs = list(itertools.combinations(found, 2))
-        effects = [_paired(_difference(values[a], values[b])) for a, b in pairs]
-        p = [
-            _two_sided(e) if _enough(e, len(values[best])) else np.nan for e in effects
-        ]
-        for (a, b), effect, raw, corrected in zip(pairs, effects, p, holm(p)):
-            if best in (a, b):
-                trial, sign = (a, 1) if b == best else (b, -1)
-                low, high = sorted((sign * effect.low, sign * effect.high))
-                found[trial] = {"mean": sign * effect.mean, "low": low, "high": high}
-                found[trial] |= {"n": effect.n, "p": raw}
-                adjusted[trial] = float(corrected)
+        values = np.array([reduce_members(results, final, t) for t in found])
+        a, b = np.triu_indices(len(values), 1)
+        p = _paired_p(_difference(values[a], values[b]))
+        with_best = (a == best) | (b == best)
+        adjusted = dict(zip((a + b - best)[with_best], holm(p)[with_best].tolist()))
+        for trial in adjusted:
+            effect = _paired(_difference(values[trial], values[best]))
+            found[trial] = {"mean": effect.mean, "low": effect.low, "high": effect.high}
+            found[trial] |= {"n": effect.n}
+        for trial, raw in zip(adjusted, p[with_best].tolist()):
+            found[trial]["p"] = raw
     return tuple(
         Comparison(
             trial=trial,
@@ -408,7 +495,9 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
     """Training seconds that one member of a cohort takes for an epoch, by segment.
 
     Compilation and evaluation are left out, and the cohort's rate is shared by all its
-    members, which train at the same time.
+    members, which train at the same time. Those that stopped or diverged leave lanes
+    idle, which is not the network's doing: only the segments count in which the most
+    members trained, three of them at least.
 
     Returns:
       float (segments,).
@@ -419,7 +508,11 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
         return np.empty(0)
     of_cohort = results.timings["cohort"].to_numpy() == cohort
     rate = results.timings["examples_per_second"].to_numpy()[of_cohort].astype(float)
-    rate = rate[np.isfinite(rate) & (rate > 0)]
+    members = results.timings["members"].to_numpy()[of_cohort]
+    timed = np.isfinite(rate) & (rate > 0)
+    rate, members = rate[timed], members[timed]
+    if rate.size:
+        rate = rate[members >= np.sort(members)[-MIN_SEEDS:][0]]
     return record["steps_per_epoch"] * batch / rate
 
 
@@ -428,8 +521,10 @@ def summarize(results: Results) -> pa.Table:
 
     Columns: index, id, label; every hyperparameter by its path (tuples as JSON text);
     parameters; n_<status> and n_at_chance; <metric>_mean, _low and _high of each final
-    train, validation and test metric over the finished and stopped members; target,
-    reached_share, median_steps_to_target, median_epochs_to_target; best; and
+    train, validation and test metric over the finished and stopped members; for each
+    further test set test_<set>_accuracy_drop_mean, _low and _high, by how much its
+    accuracy is below that on the normal set, paired by seed; target, reached_share,
+    median_steps_to_target, median_epochs_to_target; best; and
     test_accuracy_difference_mean, _low, _high, _p_holm and _resolved, to the best.
     What is not defined is null.
     """
@@ -442,8 +537,15 @@ def summarize(results: Results) -> pa.Table:
     metrics = [
         m
         for m in results.metrics
-        if m.startswith(parts) and m.endswith(("_loss", "_accuracy"))
+        if m.startswith(parts) and m.endswith(("_loss", "_accuracy", "_active_share"))
     ]
+    quantities = {m: Quantity(metric=m, reduction="final") for m in metrics}
+    if "test_accuracy" in metrics:
+        quantities |= {
+            f"{m}_drop": Quantity(metric=m, reduction="drop_from_test")
+            for m in metrics
+            if m.startswith("test_") and _is_accuracy(m) and m != "test_accuracy"
+        }
     rows = []
     for trial in results.trials:
         flat = trial.hyperparameters.flat()
@@ -456,11 +558,10 @@ def summarize(results: Results) -> pa.Table:
             "parameters": results.cohort(trial.index)["parameters"],
             **{f"n_{status}": count for status, count in counts.items()},
         }
-        for metric in metrics:
-            final = Quantity(metric=metric, reduction="final")
-            values = reduce_members(results, final, trial.index)
+        for column, quantity in quantities.items():
+            values = reduce_members(results, quantity, trial.index)
             for name, value in zip(("mean", "low", "high"), mean_interval(values)):
-                row[f"{metric}_{name}"] = _or_null(float(value))
+                row[f"{column}_{name}"] = _or_null(float(value))
         time = StepsToTarget(target, 0, np.nan, np.nan, np.nan)
         if not math.isnan(target):
             time = steps_to_target(results, trial.index, target)
@@ -537,6 +638,12 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     more than a quarter of the pairs have no value nothing is decided: the survivors of
     a diverging trial flatter it.
 
+    Several trials of a side are averaged seed by seed, or, where the claim is among the
+    best, the one with the highest expected validation accuracy stands for them. Chosen
+    on validation data and compared on test data, it is no luckier there than others: a
+    side of many trials is not flattered. It is where the quantity is a validation
+    metric itself. The interval does not hold the choice's own uncertainty.
+
     Seconds are compared by cohort with Welch's test, its segments being the samples:
     they speak of this run on this device, not of other runs.
     """
@@ -566,6 +673,13 @@ def _examine(results: Results, claim: Claim) -> Verdict:
             return Verdict(claim, NOT_TESTED, f"no trial on the {name} {count}")
         if len(ran) < len(trials):
             notes.append(f"{len(ran)} of the {name}'s {len(trials)} trials ran")
+        if claim.among == "best" and len(ran) > 1:
+            best = _best_of(results, [t.index for t in ran])
+            if best is None:
+                reason = f"no trial on the {name} kept half of its members to the end"
+                return Verdict(claim, NOT_TESTED, reason)
+            ran = [results.trials[best]]
+            notes.append(f"{name}: {ran[0].label}")
         sides[name] = ran
     needed = [quantity.metric] if quantity.metric else []
     needed += ["test_accuracy"] if quantity.reduction == "drop_from_test" else []
@@ -704,7 +818,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
 
 
 def _unit(quantity: Quantity) -> str:
-    units = {"steps_to": "updates", "seconds": "s/epoch"}
+    units = {"steps_to": "updates", "steps": "updates", "seconds": "s/epoch"}
     loss = "nats" if quantity.metric.endswith("loss") else ""
     return units.get(quantity.reduction, loss)
 
@@ -804,6 +918,28 @@ def _paired(differences: np.ndarray) -> _Effect:
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
     return _student(float(d.mean()), error, len(d) - 1.0, len(d))
+
+
+def _paired_p(differences: np.ndarray) -> np.ndarray:
+    """Two-sided p-values (P,) of `_paired` for each row of differences (P, S).
+
+    NaN where too few pairs have a value. Student's t for all rows at once: 120 trials
+    make 7,140 pairs.
+    """
+    n = np.count_nonzero(~np.isnan(differences), axis=1)
+    enough = (n >= MIN_SEEDS) & (
+        differences.shape[1] - n <= MAX_LEFT_OUT * differences.shape[1]
+    )
+    p = np.full(len(differences), np.nan)
+    d, n = differences[enough], n[enough]
+    spread = np.nanmax(d, axis=1) - np.nanmin(d, axis=1)
+    flat = spread <= 1e-9 * np.nanmax(np.abs(d), axis=1)
+    error = np.nanstd(d, axis=1, ddof=1) / np.sqrt(n)
+    t = np.nanmean(d, axis=1) / np.where(flat, np.nan, error)
+    p[enough] = 2 * special.stdtr(n - 1.0, -np.abs(t))
+    for row in np.flatnonzero(enough)[flat]:
+        p[row] = _two_sided(_paired(differences[row]))
+    return p
 
 
 def _sign_tail(d: np.ndarray) -> float:

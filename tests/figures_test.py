@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is drawn is what was measured, in order, legible, and always the same."""
 
+import dataclasses
 import itertools
 import re
 
 import matplotlib
 import numpy as np
+import pyarrow as pa
 import pytest
 import synthetic
 from hypothesis import given
@@ -211,11 +213,293 @@ def test_the_axis_is_chosen_by_what_was_swept(sweep, scale, groups):
     assert (found.scale, len(set(found.groups))) == (scale, groups)
 
 
+ABLATION = {
+    "plain": {},
+    "improved sigmoid": {"model.activation": "lecun_tanh"},
+    "momentum 0.9": {"optimizer.momentum": 0.9, "model.init": "uniform"},
+}
+RATES = (0.02, 0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "groups"),
+    [
+        (TWO_PATHS, ["relu", "tanh", "sigmoid"]),
+        (
+            [
+                {"batch_size": b, "optimizer.learning_rate": r}
+                for b in (6, 70)
+                for r in RATES
+            ],
+            ["batch size 6", "batch size 70"],
+        ),
+        (
+            [
+                {"model.hidden": h, "optimizer.learning_rate": r}
+                for h in ((64,), (60, 60), (64,) * 10)
+                for r in RATES
+            ],
+            ["hidden 64", "hidden 60-60", "hidden 10 x 64"],
+        ),
+        (
+            [
+                {"label": f"{n}, rate {r}", "optimizer.learning_rate": r, **change}
+                for n, change in ABLATION.items()
+                for r in RATES
+            ],
+            list(ABLATION),
+        ),
+        (
+            [
+                {"optimizer.learning_rate": r, **change}
+                for change in ({}, {"model.name": "cnn", "model.hidden": (128,)})
+                for r in RATES
+            ],
+            ["mlp", "cnn"],
+        ),
+        (
+            [
+                {"optimizer.learning_rate": r, **change}
+                for change in ({"model.batch_norm": True}, {"batch_size": 64})
+                for r in RATES
+            ],
+            ["batch norm, batch size 32", "no batch norm, batch size 64"],
+        ),
+    ],
+)
+def test_groups_are_named_by_what_tells_them_apart(sweep, groups):
+    found = figures.sweep_of(synthetic.results(sweep=sweep, num_evaluations=1))
+    assert found.name == "learning rate"
+    assert list(dict.fromkeys(found.groups)) == groups
+
+
+@pytest.mark.parametrize(
+    ("sweep", "texts"),
+    [
+        ([{"label": n, **c, "batch_size": 8} for n, c in ABLATION.items()], ABLATION),
+        ([{}, {"model.name": "cnn", "model.hidden": (128,)}], ("mlp", "cnn")),
+        (
+            [{}, {"model.bias": "none", "model.hidden": (60, 60), "batch_size": 8}],
+            ("all", "none"),
+        ),
+        (
+            [{"model.hidden": (64,) * d, "label": f"{d} deep"} for d in (1, 2, 10)],
+            ("1 deep", "2 deep", "10 deep"),
+        ),
+        (
+            [{"model.hidden": (60, 60)}, {"model.hidden": (9, 9), "batch_size": 8}],
+            ("hidden 60-60, batch size 32", "hidden 9-9, batch size 8"),
+        ),
+    ],
+)
+def test_trials_that_share_no_axis_are_categories_under_their_names(sweep, texts):
+    found = figures.sweep_of(synthetic.results(sweep=sweep, num_evaluations=1))
+    assert (found.scale, found.texts) == ("categories", tuple(texts))
+    assert found.values == tuple(range(len(sweep)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        ((64,) * 10, "10 x 64"),
+        ((60, 60), "60-60"),
+        ((), "none"),
+        ((64, 64, 64, 32), "64-64-64-32"),
+        (
+            ({"layer": "flatten"}, *[{"layer": "dense", "units": 9}] * 3),
+            "flatten, 3 x dense 9",
+        ),
+    ],
+)
+def test_values_are_short_texts(value, text):
+    assert figures.value_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("optimizer.learning_rate", "learning rate"),
+        ("model.name", "model"),
+        ("batch_loss_std", "spread of batch losses"),
+        ("validation_active_share", "active share (validation)"),
+        ("test_moved_accuracy", "moved test accuracy"),
+        ("test_accuracy", "test accuracy"),
+    ],
+)
+def test_columns_have_names_in_words(name, text):
+    assert figures.words(name) == text
+
+
 def test_all_training_examples_take_their_number_as_place():
     sweep = [{"train_size": n} for n in (0, 100, 300)]
     base = Hyperparameters(batch_size=10)
     found = figures.sweep_of(synthetic.results(sweep=sweep, base=base))
     assert found.values == (synthetic.EXAMPLES["train"], 100, 300)
+
+
+def _ticks(ax):
+    """Where members stopped: place, value and height of each tick."""
+    marks = [line for line in ax.lines if line.get_marker() == "|"]
+    return [(*line.get_xydata()[0], line.get_markersize()) for line in marks]
+
+
+@pytest.mark.parametrize("x", ["epoch", "step", "seconds"])
+def test_ticks_on_the_mean_mark_where_members_stopped(ax, x):
+    ends = {(0, 0): 4, (0, 1): 4, (0, 2): 7, (1, 3): 2}
+    accuracy = np.full((2, 8, 10), 0.5)
+    accuracy[:, :, 0] = 0.6  # the best step
+    values = {"validation_accuracy": accuracy}
+    results = synthetic.results(values, stopped=ends, diverged={(1, 0): 3})
+    figures.learning_curves(ax, results, "train_loss", x=x)
+    (pair, single, other) = _ticks(ax)
+    first, second = _solid(ax)
+    for tick, line, at in ((pair, first, 3), (single, first, 6), (other, second, 1)):
+        np.testing.assert_allclose(tick[:2], line.get_xydata()[at])
+    assert pair[2] > single[2] == other[2]
+    shown = " ".join(text.get_text() for text in ax.texts)
+    assert "(3 stopped)" in shown
+    assert "(1 stopped, 1 diverged)" in shown
+
+
+def test_seconds_are_a_networks_share_of_its_program(ax):
+    sweep = [{"batch_size": 32}, {"batch_size": 64}]
+    times = {0: (0.2, 0.4), 1: (0.1, 0.1)}
+    results = synthetic.results(sweep=sweep, seconds=times)
+    figures.learning_curves(ax, results, "test_accuracy", x="seconds")
+    for line, seconds in zip(_solid(ax), (0.3, 0.1)):
+        np.testing.assert_allclose(line.get_xdata(), seconds * np.arange(1, 11))
+    assert ax.get_xlim() == pytest.approx((0, 3.0))
+    assert "a network's share of its program" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize(("slow", "scale"), [(0.4, "linear"), (0.6, "log")])
+def test_ends_far_apart_get_a_log_axis_that_shows_all(ax, slow, scale):
+    sweep = [{"batch_size": 32}, {"batch_size": 64}]
+    results = synthetic.results(
+        sweep=sweep, seconds={0: (slow,), 1: (0.1,)}, diverged={(0, 0): 0}
+    )
+    figures.learning_curves(ax, results, "test_accuracy", x="seconds")
+    assert ax.get_xscale() == scale
+    left, right = ax.get_xlim()
+    shown = np.concatenate([line.get_xdata() for line in _solid(ax)])
+    assert left <= shown.min() < shown.max() <= right
+    ((place, _),) = _crosses(ax)
+    assert place == pytest.approx(left)
+    ax.figure.draw_without_rendering()
+
+
+def test_the_start_of_training_has_no_place_on_a_log_axis(ax):
+    sweep = [{"batch_size": 4}, {"batch_size": 64}]
+    results = synthetic.results(sweep=sweep)
+    name = results.curves.column_names.index("step")
+    steps = results.curves["step"].to_numpy()
+    steps = steps - np.where(results.curves["trial"].to_numpy() == 0, 287, 17)
+    curves = results.curves.set_column(name, "step", pa.array(steps))
+    moved = dataclasses.replace(results, curves=curves)
+    figures.learning_curves(ax, moved, "test_accuracy", x="step")
+    assert ax.get_xscale() == "log"
+    for line in _solid(ax):
+        assert np.isnan(line.get_xdata()[0])
+        assert np.nanmin(line.get_xdata()) >= ax.get_xlim()[0] > 0
+
+
+def test_a_program_that_was_not_timed_has_no_seconds(ax):
+    results = synthetic.results(num_trials=2, seconds={0: ()})
+    figures.learning_curves(ax, results, "test_accuracy", x="seconds")
+    assert not _solid(ax)
+
+
+def test_gap_curves_are_test_solid_and_training_dashed(ax):
+    lost = {(2, s): 3 for s in range(8)}
+    results = synthetic.results(num_trials=3, unfinished=lost, stopped={(1, 0): 6})
+    figures.gap_curves(ax, results, trials=(1, 2))
+    (test,) = _solid(ax)
+    (train,) = (line for line in ax.lines if line.get_linestyle() == "--")
+    for line, metric in ((test, "test_accuracy"), (train, "train_accuracy")):
+        curve = statistics.carried_forward(results, 1, metric)
+        np.testing.assert_allclose(line.get_ydata(), curve.values.mean(axis=0))
+    assert len(_ticks(ax)) == 1
+    assert "test solid, training dashed" in ax.get_ylabel()
+
+
+def test_a_share_is_drawn_in_percent(ax):
+    values = np.full((2, 3, 4), 0.93) * [[[1.0, 0.5, 0.2, 0.1]]]
+    results = synthetic.results({"test_active_share": values})
+    figures.learning_curves(ax, results, "test_active_share")
+    ax.figure.draw_without_rendering()
+    assert ax.get_yscale() == "linear"
+    assert {"20 %", "80 %"} <= {t.get_text() for t in ax.get_yticklabels()}
+
+
+MOVED = {
+    "test_accuracy": [[[0.2, 0.9]] * 3, [[0.1, 0.8]] * 3],
+    "test_moved_accuracy": [[[np.nan, 0.4]] * 3, [[np.nan, 0.3]] * 3],
+    "test_rotated_accuracy": [[[np.nan, 0.7]] * 3, [[np.nan, 0.6]] * 3],
+}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "rows"),
+    [
+        ([{"batch_size": 8}, {"batch_size": 64}], False),
+        ([{"model.activation": "relu"}, {"model.activation": "tanh"}], True),
+    ],
+)
+def test_test_sets_draw_the_final_mean_of_each_set(ax, sweep, rows):
+    figures.test_sets(ax, synthetic.results(MOVED, sweep=sweep))
+    means = [
+        float((line.get_xdata() if rows else line.get_ydata())[0])
+        for line in ax.lines
+        if line.get_markersize() == 5.5 and len(line.get_xdata())
+    ]
+    assert means == pytest.approx([0.9, 0.8, 0.4, 0.3, 0.7, 0.6])
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["chance", "normal", "moved", "rotated"]
+
+
+def test_severity_draws_the_members_that_are_left(ax):
+    results = synthetic.results(
+        num_trials=2, num_seeds=4, severity=("moved",), diverged={(1, 3): 2}
+    )
+    figures.severity(ax, results, "moved")
+    for trial, line in enumerate(_solid(ax)):
+        rows = [r for r in results.severity.to_pylist() if r["trial"] == trial]
+        accuracies = np.reshape([r["accuracy"] for r in rows], ((4, 3)[trial], 7))
+        np.testing.assert_allclose(line.get_xdata(), range(7))
+        np.testing.assert_allclose(line.get_ydata(), accuracies.mean(axis=0))
+    assert len(ax.collections) == 2  # the bands
+    assert "pixels" in ax.get_xlabel()
+    with pytest.raises(ValueError, match="'rotated' was measured, but moved"):
+        figures.severity(ax, results, "rotated")
+
+
+def test_long_labels_have_two_lines_and_do_not_overlap(ax):
+    sweep = [
+        {"batch_size": 2**n, "label": f"step {n}: weights with std 1/sqrt(fan-in), so"}
+        for n in range(5)
+    ]
+    values = np.full((5, 3, 4), 0.8)
+    results = synthetic.results(values, sweep=sweep, stopped={(0, 0): 2})
+    figures.learning_curves(ax, results, "test_accuracy")
+    ax.figure.draw_without_rendering()
+    labels = [t for t in ax.texts if t.get_position()[0] == 1.035 and t.get_text()]
+    boxes = sorted((t.get_window_extent() for t in labels), key=lambda b: b.y0)
+    assert all(low.y1 <= high.y0 + 0.5 for low, high in itertools.pairwise(boxes))
+    assert sum("\n" in label.get_text() for label in labels) == 5
+    assert ax.get_window_extent().width > 0.5 * ax.figure.bbox.width
+
+
+def test_final_metric_shows_the_model_that_is_kept(ax):
+    accuracy = np.full((1, 3, 5), 0.9)
+    accuracy[:, :, 3:] = 0.5
+    stopped = {(0, s): 5 for s in range(3)}
+    figures.final_metric(ax, synthetic.results(accuracy, stopped=stopped), "test_loss")
+    results = synthetic.results(accuracy, stopped=stopped)
+    other = ax.figure.add_subplot()
+    figures.final_metric(other, results, "test_accuracy")
+    (mean,) = (line for line in other.lines if line.get_markersize() == 5.5)
+    assert 0.9 in mean.get_xydata()[0]
 
 
 def test_final_metric_draws_means_seeds_and_shares(ax):
@@ -281,7 +565,7 @@ def test_caption_counts_members_by_status():
     )
     for part in (
         "Mean over 8 seeds with its 95 % Student-t interval",
-        "Of 32 members: 21 finished, 1 stopped, 1 diverged",
+        "Of 32 members: 21 finished, 1 stopped (small ticks), 1 diverged",
         "1 unfinished",
         "8 did not run",
         "1 ended at chance",

@@ -5,6 +5,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import synthetic
 from hypothesis import given
@@ -146,6 +147,15 @@ def test_every_member_is_counted_once():
         (Quantity(metric="test_loss", reduction="best_minus_final"), [-0.4, np.nan]),
         (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=2), [0.9, 0.7]),
         (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=9), [np.nan] * 2),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=42), [0.58, 0.54]),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=70), [0.9, 0.7]),
+        (
+            Quantity(metric="test_accuracy", reduction="at_step", step=84),
+            [0.78, np.nan],
+        ),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=34), [np.nan] * 2),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=106), [np.nan] * 2),
+        (Quantity(reduction="steps"), [105.0, np.nan]),
         (
             Quantity(metric="test_moved_accuracy", reduction="drop_from_test"),
             [0.2, np.nan],
@@ -176,6 +186,43 @@ def test_reductions(quantity, expected):
     found = synthetic.results(values, diverged={(0, 1): 2})
     reduced = statistics.reduce_members(found, quantity, 0)
     np.testing.assert_allclose(reduced, expected, rtol=1e-12)
+
+
+def test_a_stopped_member_is_worth_its_best_from_its_end_to_the_end_of_training():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7, 0.1, 0.1]] * 2])
+    found = synthetic.results(accuracy, stopped={(0, 0): 4, (0, 1): 3})
+
+    def at(reduction, **more):
+        quantity = Quantity(metric="test_accuracy", reduction=reduction, **more)
+        return statistics.reduce_members(found, quantity, 0).tolist()
+
+    assert at("final") == [0.9, 0.9]
+    assert at("best_minus_final") == [0.0, 0.0]
+    assert at("at_step", step=35 * 4) == [0.7, 0.9]
+    assert at("at_step", step=35 * 6) == at("at_epoch", epoch=6) == [0.9, 0.9]
+    assert np.isnan(at("at_step", step=35 * 6 + 1)).all()
+    assert np.isnan(at("at_step", step=34)).all()
+    steps = statistics.reduce_members(found, Quantity(reduction="steps"), 0)
+    assert steps.tolist() == [35 * 4, 35 * 3]
+
+
+def test_a_metric_of_the_kept_model_alone_is_its_final_value():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7]] * 3])
+    moved = np.full(accuracy.shape, np.nan)
+    moved[0, 0, 1] = moved[0, 1, 1] = 0.4  # stopped: in the row of the best step
+    moved[0, 2, 3] = 0.3
+    values = {f"{part}_accuracy": accuracy for part in ("validation", "test")}
+    found = synthetic.results(
+        {**values, "test_moved_accuracy": moved}, stopped={(0, 0): 3, (0, 1): 4}
+    )
+    expected = {"final": [0.4, 0.4, 0.3], "drop_from_test": [0.5, 0.5, 0.4]}
+    expected |= {"best": [0.4, 0.4, 0.3], "best_minus_final": [0.0] * 3}
+    for reduction, value in expected.items():
+        quantity = Quantity(metric="test_moved_accuracy", reduction=reduction)
+        reduced = statistics.reduce_members(found, quantity, 0)
+        np.testing.assert_allclose(reduced, value, atol=1e-12)
+    nothing = synthetic.results({"test_accuracy": moved * np.nan}, stopped={(0, 0): 3})
+    assert np.isnan(statistics.reduce_members(nothing, FINAL, 0)).all()
 
 
 def test_members_of_a_trial_that_never_ran_have_no_value():
@@ -295,7 +342,52 @@ def test_choosing_the_best_resolves_no_difference_by_chance():
     assert false <= _binomial_bound(150, 0.05)
 
 
+def test_the_worst_trial_is_one_that_might_have_been_the_best():
+    accuracy = np.array([[0.9] * 4, [0.2] * 4, [0.5] * 4, [0.8] * 4, [0.1] * 4])
+    sweep = [{"batch_size": b} for b in (8, 16, 32, 64)]
+    sweep.append({"dataset": "mnist", "batch_size": 8})
+    lost = {(1, seed): 3 for seed in range(3)}
+    found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
+    assert (statistics.best_trial(found), statistics.worst_trial(found)) == (0, 2)
+    # Of two survivors at 80 % and two at chance the expectation is below 50 %.
+    lost |= {(3, seed): 3 for seed in range(2)}
+    found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
+    assert statistics.worst_trial(found) == 3
+    assert statistics.worst_trial(synthetic.results(accuracy[:1])) is None
+    nothing = synthetic.results(accuracy[:2], never_ran=[0, 1])
+    assert statistics.worst_trial(nothing) is None
+
+
+def test_comparisons_leave_out_who_diverged_and_count_signs_without_spread():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(12).normal(size=(4, 8))
+    accuracy[0] += 0.03
+    accuracy[1] = accuracy[0] - 0.02
+    lost = {(2, seed): 2 for seed in range(2)} | {(3, seed): 2 for seed in range(3)}
+    compared = statistics.compare_to_best(synthetic.results(accuracy, diverged=lost))
+    expected = stats.ttest_rel(accuracy[2, 2:], accuracy[0, 2:])
+    assert compared[1].p == pytest.approx(2 * 0.5**8)
+    assert (compared[2].n, compared[2].p) == (6, pytest.approx(expected.pvalue))
+    assert compared[2].mean == pytest.approx((accuracy[2] - accuracy[0])[2:].mean())
+    assert compared[3].n == 5
+    assert math.isnan(compared[3].p)
+    other = stats.ttest_rel(accuracy[2, 2:], accuracy[1, 2:]).pvalue
+    adjusted = statistics.holm([2 * 0.5**8, expected.pvalue, other])
+    assert [c.p_holm for c in compared[1:3]] == pytest.approx(adjusted[:2].tolist())
+
+
 # The table
+
+
+def test_summary_has_the_drop_on_each_further_test_set_paired_by_seed():
+    rng = np.random.default_rng(13)
+    test, moved = rng.uniform(0.5, 1.0, (2, 1, 5))
+    found = synthetic.results({"test_accuracy": test, "test_moved_accuracy": moved})
+    (row,) = statistics.summarize(found).to_pylist()
+    interval = stats.ttest_rel(test[0], moved[0]).confidence_interval()
+    drop = "test_moved_accuracy_drop"
+    assert row[f"{drop}_mean"] == pytest.approx((test - moved).mean())
+    assert (row[f"{drop}_low"], row[f"{drop}_high"]) == pytest.approx(tuple(interval))
+    assert "test_accuracy_drop_mean" not in row
 
 
 def test_summary_means_are_over_survivors_and_the_rest_is_null(tmp_path):
@@ -496,6 +588,52 @@ def test_averages_of_shares_are_compared():
     assert (verdict.verdict, verdict.effect) == ("supported", 1.0)
 
 
+def _tuned(validation, test, **options):
+    """A claim among the best of trials 0 to 2 against trials 3 and 4."""
+    left, right = {"batch_size": 16}, {"batch_size": 64}
+    sweep = [
+        {"optimizer.learning_rate": rate, **side}
+        for side, rates in ((left, (0.1, 0.2, 0.3)), (right, (0.1, 0.2)))
+        for rate in rates
+    ]
+    claim = dataclasses.replace(_claim(left=left, right=right), among="best")
+    values = {"validation_accuracy": validation, "test_accuracy": test}
+    return _verdicts(values, claim, sweep=sweep, **options)[0]
+
+
+def test_the_best_by_validation_stands_for_a_side():
+    rng = np.random.default_rng(14)
+    level = np.array([0.7, 0.9, 0.8, 0.6, 0.5])[:, None]
+    test = rng.normal(0.9, 0.01, (5, 8))
+    verdict = _tuned(level + np.zeros(8), test)
+    expected = stats.ttest_rel(test[1], test[3])
+    assert verdict.p == pytest.approx(expected.pvalue)
+    assert "left: learning_rate=0.2, batch_size=16; right: learn" in verdict.reason
+    # A seed that is lost counts as chance in the choice.
+    verdict = _tuned(level + np.zeros(8), test, diverged={(1, 0): 2, (1, 1): 2})
+    assert verdict.effect == pytest.approx((test[2] - test[3]).mean())
+
+
+def test_a_side_without_a_trial_that_survives_has_no_best():
+    values = np.full((5, 8), 0.9)
+    lost = {(trial, seed): 2 for trial in (3, 4) for seed in range(5)}
+    verdict = _tuned(values, values, diverged=lost)
+    assert verdict.verdict == "not tested in this run"
+    assert "right" in verdict.reason
+    alone = _tuned(values, values, never_ran=[4], diverged={(3, 0): 2})
+    assert alone.n == 7
+    assert "right: " not in alone.reason
+
+
+def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
+    rng = np.random.default_rng(15)
+    false = sum(
+        _tuned(*rng.normal(0.9, 0.01, (2, 5, 6, 1))).verdict != "not resolved"
+        for _ in range(300)
+    )
+    assert false <= _binomial_bound(300, 0.05)
+
+
 # Steps to a target
 
 
@@ -556,6 +694,22 @@ def test_seconds_are_compared_by_welch_between_cohorts():
     assert (verdict.low, verdict.high) == pytest.approx(
         tuple(expected.confidence_interval())
     )
+
+
+def test_segments_with_idle_lanes_do_not_count_in_seconds():
+    found = synthetic.results(num_trials=2, seconds={0: [0.1, 0.2, 0.1, 0.1, 0.9, 0.9]})
+    members = pa.array([16, 16, 16, 15, 4, 1], pa.int32())
+    index = found.timings.column_names.index("members")
+    timings = found.timings.set_column(index, "members", members)
+    seconds = statistics.seconds_per_epoch(
+        dataclasses.replace(found, timings=timings), 0
+    )
+    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1])
+    fewer = timings.set_column(
+        index, "members", pa.array([16, 9, 7, 7, 4, 1], pa.int32())
+    )
+    seconds = statistics.seconds_per_epoch(dataclasses.replace(found, timings=fewer), 0)
+    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1, 0.1])
 
 
 def test_one_program_has_one_speed():

@@ -33,8 +33,11 @@ def results(
     claims: Sequence[Claim] = (),
     target: float = 0.0,
     seconds: Mapping[int, Sequence[float]] | None = None,
+    severity: Collection[str] = (),
     base: Hyperparameters | None = None,
     question: str = "How does the learning rate change training?",
+    fields: Mapping[str, Any] | None = None,
+    failures: Mapping[int, str] | None = None,
     workdir: pathlib.Path | None = None,
 ) -> tables.Results:
     """A study's results with chosen or plausible curves.
@@ -55,8 +58,11 @@ def results(
       claims: of the study.
       target: of the study.
       seconds: ``{cohort: (a member's training seconds an epoch, one a segment)}``.
+      severity: transforms, "moved" or "rotated", that the final members were put to.
       base: the hyperparameters that the trials start from; `num_epochs` is set to E.
       question: of the study.
+      fields: further fields of the study, such as "figures" or "notes".
+      failures: ``{cohort: message}`` of those that failed; the study is then "failed".
       workdir: written there with `nnlab.results.write` and loaded again, if given.
 
     Returns:
@@ -79,6 +85,7 @@ def results(
         sweep=tuple(dict(s) for s in sweep),
         num_seeds=num_seeds,
         target=target,
+        **(fields or {}),
     )
     trials = study.trials()
     columns = _plausible(trials, num_seeds, num_evaluations)
@@ -127,11 +134,13 @@ def results(
             }
         )
     complete = not (unfinished or never_ran)
+    status = "complete" if complete else "interrupted"
     found = tables.Results(
         workdir=workdir or pathlib.Path("."),
         config={
             "study": study.to_dict(),
-            "status": "complete" if complete else "interrupted",
+            "status": "failed" if failures else status,
+            "failures": {str(c): text for c, text in (failures or {}).items()},
             "trials": [_trial_record(t, cohorts) for t in trials],
             "cohorts": cohorts,
             "datasets": {name: _dataset_record() for name in _datasets(trials)},
@@ -145,6 +154,7 @@ def results(
         timings=tables.table(
             _timing_rows(trials, num_seeds, cohorts, seconds or {}), tables.TIMINGS
         ),
+        severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
     return found if workdir is None else _written(found, workdir)
 
@@ -194,18 +204,38 @@ def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
                 "trials": [t.index for t in members],
                 "train_examples": setting.train_size or EXAMPLES["train"],
                 "parameters": 65 * sum(setting.model.hidden) + 10,
+                "flops": 128 * sum(setting.model.hidden),
                 "layers": ["dense_0", "dense_1"],
                 "plan": {
                     "lane_width": 8,
                     "lane_trials": 4,
                     "lane_seeds": 2,
                     "lanes": 3,
+                    "evaluation_batch": 1024,
                 },
                 "steps_per_epoch": steps,
                 "num_steps": steps * setting.num_epochs,
             }
         )
     return cohorts
+
+
+def _severity_rows(
+    members: Sequence[Mapping[str, Any]], transforms: Collection[str]
+) -> list[dict[str, Any]]:
+    """Accuracies that fall from trial to trial, from seed to seed and with severity."""
+    amounts = {"moved": range(7), "rotated": range(0, 61, 10)}
+    rows = []
+    for transform, member in itertools.product(transforms, members):
+        if member["status"] == tables.DIVERGED:
+            continue
+        for place, amount in enumerate(amounts[transform]):
+            where = {"trial": member["trial"], "seed": member["seed"]}
+            high = 0.95 - 0.02 * member["trial"] - 0.01 * member["seed"]
+            accuracy = max(high - 0.1 * place, CHANCE)
+            found = {"accuracy": accuracy, "loss": -float(np.log(accuracy))}
+            rows.append(where | {"transform": transform, "amount": amount} | found)
+    return rows
 
 
 def _timing_rows(
@@ -232,6 +262,7 @@ def _timing_rows(
                     "evaluation_seconds": 0.01,
                     "examples_per_second": examples / each,
                     "inferences_per_second": 4e6,
+                    "inferences_per_second_batch_1": 5e4 if segment == 2 else None,
                     "peak_bytes": 200_000_000,
                 }
             )
@@ -254,7 +285,8 @@ def _datasets(trials: Sequence[Trial]) -> list[str]:
 
 def _dataset_record() -> dict[str, Any]:
     classes = [str(i) for i in range(10)]
-    return {**EXAMPLES, "classes": classes, "chance": CHANCE, "digest": "0" * 64}
+    record = {**EXAMPLES, "classes": classes, "chance": CHANCE, "digest": "0" * 64}
+    return {**record, "input_shape": [8, 8, 1]}
 
 
 def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
@@ -266,5 +298,7 @@ def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
         "summary.csv": statistics.summarize(found),
         "timings.csv": found.timings,
     }
+    if found.severity.num_rows:
+        content["severity.csv"] = found.severity
     tables.write(workdir, found.config, content)
     return tables.load(workdir)
