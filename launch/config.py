@@ -39,6 +39,10 @@ _MISTAKES = (
 )
 
 
+class Failure(Exception):
+    """Something failed that is not the user's mistake; its message is printed."""
+
+
 class UsageError(ValueError):
     """A mistake on the command line; its message is the line that is printed."""
 
@@ -104,8 +108,8 @@ def define_study_flags() -> None:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "folder of the image data (a prepared TFDS directory or IDX files); otherwise "
-        "NNLAB_DATA_DIR, otherwise a download",
+        "folder of the image data (a prepared TFDS directory or the published files); "
+        "otherwise NNLAB_DATA_DIR, otherwise a download",
     )
     flags.DEFINE_integer(
         "lane_width", 0, "members that run at once; 0 lets the plan choose"
@@ -163,6 +167,9 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         # All is written. JAX's threads may still be at work on what was interrupted:
         # an interpreter that shut down under them crashed (once, Python 3.13.0).
         os._exit(1)
+    except Failure as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except _MISTAKES as error:
         if not _is_refusal(error):
             raise

@@ -56,6 +56,7 @@ def main() -> None:
       ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
         mistakes, before anything is written.
       KeyboardInterrupt: after results and report of what is done have been written.
+      config.Failure: some programs failed; the report has the others.
     """
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
@@ -82,7 +83,7 @@ def main() -> None:
                     console.print(line, style="bold", soft_wrap=not console.is_terminal)
                 show(progress)
 
-            experiment.run(
+            found = experiment.run(
                 study,
                 workdir,
                 data_dir=flags.FLAGS.data_dir,
@@ -101,6 +102,12 @@ def main() -> None:
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
     report.write(console, workdir)
+    if failures := found.config["failures"]:
+        names = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
+        raise config.Failure(
+            f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
+            f"report has the others, and {names} what happened"
+        )
 
 
 def _show_log(console: Console) -> None:

@@ -11,22 +11,34 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nnlab import results, train, tuning
+from nnlab.artifacts import NUM_EXAMPLES, Seen
 from nnlab.data import Dataset, Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
-from nnlab.prepare import TRAIN_EVALUATION_SIZE, Prepared, prepare
+from nnlab.prepare import Prepared, prepare
 from nnlab.recorder import Progress, Recorder
 from nnlab.study import Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Steps between two visits of the host, at most: a second or so of a population."""
+
+SEEN = {"confusion", "weights", "gallery", "mistakes", "probabilities"}
+"""Parts of a report that need the final members' predictions."""
+
+PREDICTED_AT_ONCE = 500
+"""Examples whose class probabilities are taken to the host at once."""
+
+SOLO_INFERENCES = 256
+"""Examples over which the speed at batch 1 is measured."""
 
 TUNING_SHARE = 0.02
 """Of the predicted training time, what may be spent on measuring lane widths."""
@@ -65,6 +77,8 @@ def run(
       FileExistsError: the workdir holds results.
       FileNotFoundError, ConnectionError: data that are not there.
       KeyboardInterrupt: after the results so far have been written.
+      Exception: what the first cohort failed with, if all of them did. If only some
+        did, the others' results are returned, and `Results.config` has the "failures".
     """
     folder = pathlib.Path(workdir)
     check_workdir(folder)
@@ -73,16 +87,24 @@ def run(
     )
     recorder = Recorder(study, folder, prepared, on_progress)
     recorder.write("interrupted")  # what a run that is killed leaves behind
+    failures: list[Exception] = []
     try:
         for item in prepared:
-            placed, tuning_seconds = choose_lanes(item, study)
-            if profile_dir is not None:
-                _profile(placed, pathlib.Path(profile_dir))
-            _train(placed, recorder, tuning_seconds)
-    except BaseException:  # Ctrl-C, or a cohort that fails: keep what is there
+            try:
+                placed, tuning_seconds = choose_lanes(item, study)
+                if profile_dir is not None:
+                    _profile(placed, pathlib.Path(profile_dir))
+                _train(placed, study, recorder, tuning_seconds)
+            except Exception as error:  # out of memory, say: the others go on
+                failures.append(error)
+                recorder.fail(item, error)
+                traceback.clear_frames(error.__traceback__)  # they hold its arrays
+    except BaseException:  # Ctrl-C: keep what is there
         recorder.write("interrupted")
         raise
-    recorder.write("complete")
+    recorder.write("failed" if failures else "complete")
+    if len(failures) == len(prepared):
+        raise failures[0]
     return results.load(folder)
 
 
@@ -186,28 +208,30 @@ def _place(prepared: Prepared, study: Study) -> Placed:
         inputs=_flat(dataset.train.inputs),
         labels=dataset.train.labels,
     )
-    subset = Split(
-        dataset.train.inputs[:TRAIN_EVALUATION_SIZE],
-        dataset.train.labels[:TRAIN_EVALUATION_SIZE],
-    )
-    splits = {"train": subset, "validation": dataset.validation, "test": dataset.test}
-    batches = {
-        name: Batches.cut(
-            _flat(split.inputs), split.labels, prepared.plan.evaluation_batch
-        )
-        for name, split in splits.items()
-    }
+    splits = prepared.evaluated()
     longest = int(np.diff(prepared.boundaries).max())
     return Placed(
         prepared=prepared,
         population=population,
-        batches=population.put(batches),
-        sizes={name: len(split.labels) for name, split in splits.items()},
+        batches=population.put(_batches(prepared, splits)),
+        sizes=_sizes(splits),
         order=Order(
             study.root_seed, study.num_seeds, len(dataset.train.labels), h.batch_size
         ),
         room=min(STEPS_PER_CALL, longest),
     )
+
+
+def _batches(prepared: Prepared, splits: Mapping[str, Split]) -> dict[str, Batches]:
+    size = prepared.plan.evaluation_batch
+    return {
+        name: Batches.cut(_flat(split.inputs), split.labels, size)
+        for name, split in splits.items()
+    }
+
+
+def _sizes(splits: Mapping[str, Split]) -> dict[str, int]:
+    return {name: len(split.labels) for name, split in splits.items()}
 
 
 def _flat(inputs: np.ndarray) -> np.ndarray:
@@ -319,11 +343,16 @@ def _profile(placed: Placed, folder: pathlib.Path) -> None:
         work()
 
 
-def _train(placed: Placed, recorder: Recorder, tuning_seconds: float) -> None:
-    """Trains one cohort from its first step to its last."""
+def _train(
+    placed: Placed, study: Study, recorder: Recorder, tuning_seconds: float
+) -> None:
+    """Trains one cohort from its first step to its last, and looks at what came out."""
     population, boundaries = placed.population, placed.prepared.boundaries
     recorder.start(placed.prepared, population, placed.sizes, tuning_seconds)
     state = population.init()
+    before = None
+    if SEEN & set(study.figures):
+        before = _probabilities(placed, state, NUM_EXAMPLES)
     begin = 0
     for evaluation, boundary in enumerate(boundaries):
         samples = 0
@@ -343,7 +372,95 @@ def _train(placed: Placed, recorder: Recorder, tuning_seconds: float) -> None:
         state = population.compact(state, recorder.still_training)
     if begin:
         tuning.remember(placed.prepared, {placed.width: recorder.rates()})
+    _score(placed, state, recorder)
+    if "costs" in study.figures:
+        recorder.add_solo_speed(_solo_inferences_per_second(placed))
+    if before is not None:
+        _look(placed, state, recorder, before)
     recorder.finish()
+
+
+def _score(placed: Placed, state: train.TrainState, recorder: Recorder) -> None:
+    """Evaluates the final members on the test sets that are not along the curve."""
+    population, prepared = placed.population, placed.prepared
+    if splits := prepared.scored():
+        batches = population.put(_batches(prepared, splits))
+        sums = population.gather(population.score(state, batches))
+        recorder.add_final(sums, _sizes(splits))
+    for (transform, amount), split in prepared.test_sets.severities.items():
+        # One name for all of them, hence one compilation.
+        batches = population.put(_batches(prepared, {"severity": split}))
+        sums = population.gather(population.score(state, batches))["severity"]
+        recorder.add_severity(transform, amount, sums, len(split.labels))
+
+
+def _probabilities(placed: Placed, state: train.TrainState, count: int) -> np.ndarray:
+    """Class probabilities of the first test examples, float32 (T, S, count, C)."""
+    inputs = _flat(placed.prepared.dataset.test.inputs[:count])
+    return placed.population.gather(placed.population.predict(state, inputs))
+
+
+def _look(
+    placed: Placed,
+    state: train.TrainState,
+    recorder: Recorder,
+    before: np.ndarray,
+) -> None:
+    """Takes out what pictures of the final members need: predictions, first layers."""
+    population, prepared = placed.population, placed.prepared
+    inputs = _flat(prepared.dataset.test.inputs)
+    size = min(PREDICTED_AT_ONCE, len(inputs))
+    predictions, confidences = [], []
+    for start in range(0, len(inputs), size):
+        chunk = inputs[start : start + size]
+        padded = np.resize(chunk, (size, chunk.shape[1]))
+        found = population.gather(population.predict(state, padded))
+        found = found[:, :, : len(chunk)]
+        predictions.append(found.argmax(axis=-1).astype(np.int32))
+        confidences.append(found.max(axis=-1))
+    prediction = np.concatenate(predictions, axis=2)
+    confidence = np.concatenate(confidences, axis=2)
+    first = state.params[prepared.recipe.layers[0]]
+    kernels = population.gather(first["kernel"]) if "kernel" in first else None
+    after = _probabilities(placed, state, NUM_EXAMPLES)
+    for t, trial in enumerate(prepared.cohort.trials):
+        living = recorder.living(trial.index)
+        chosen = np.flatnonzero(living)
+        recorder.seen[trial.index] = Seen(
+            prediction=prediction[t],
+            confidence=np.where(living[:, None], confidence[t], np.nan),
+            kernel=kernels[t, chosen[0]]
+            if kernels is not None and len(chosen)
+            else None,
+            before=before[t],
+            after=after[t],
+        )
+
+
+def _solo_inferences_per_second(placed: Placed) -> float:
+    """How many examples one network answers a second, one at a time.
+
+    They follow each other inside one compiled program on one device, so the number
+    leaves out what a call from Python would add.
+    """
+    recipe, (device, *_) = placed.prepared.recipe, jax.local_devices()
+    traced = {k: jnp.float32(v[0]) for k, v in placed.prepared.cohort.traced().items()}
+    state = train.init_state(recipe, traced, jax.random.key(0))
+    inputs = _flat(placed.prepared.dataset.test.inputs)
+    inputs = np.resize(inputs, (SOLO_INFERENCES, inputs.shape[1]))
+
+    @jax.jit
+    def answer(state: train.TrainState, inputs: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda x: train.predict(recipe, state, x[None]), inputs)
+
+    arguments = jax.device_put((state, inputs), device)
+    answer(*arguments).block_until_ready()  # compiles
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        answer(*arguments).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return SOLO_INFERENCES / float(np.median(seconds))
 
 
 def measure(

@@ -245,6 +245,8 @@ class Population:
         self._init = jit(_init_lanes, 2, 0, donate=False)
         self._train = jit(_train_lanes, 5, 4)
         self._evaluate = jit(_evaluate_lanes, 2, 1)
+        self._score = jit(_score_lanes, 2, 1, donate=False)
+        self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._compiled: dict[Any, Any] = {}
         self.compile_seconds = 0.0
 
@@ -259,7 +261,7 @@ class Population:
         )
         self._seeds = self._to_lanes(placement.seed)
         self._busy = self._to_lanes(placement.busy)
-        self._keys = self._seed_keys("dropout")
+        self._keys = self._seed_keys("noise")
 
     def _seed_keys(self, stream: str) -> jax.Array:
         of_seed = functools.partial(member.stream_key, self._root_seed, stream=stream)
@@ -345,10 +347,24 @@ class Population:
 
         Returns:
           The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "stopped",
-          "best_step", "step", "loss_sum", "norm_sum", "last_norms"}``, which `gather`
-          brings into (T, S, ...).
+          "best_step", "step", "loss_sum", "loss_square_sum", "norm_sum",
+          "last_norms"}``, which `gather` brings into (T, S, ...).
         """
         return self._call(self._evaluate, state, self._busy, batches)
+
+    def score(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
+        """Metrics of all members, those that have ended too; decides nothing.
+
+        Returns:
+          ``{split: {metric: (N, G, W)}}``.
+        """
+        every = self._to_lanes(np.ones(self.lanes.count, bool))
+        return self._call(self._score, state, every, batches)
+
+    def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
+        """Class probabilities of stored inputs (B, values), float32 (N, G, W, B, C)."""
+        put = jax.device_put(inputs, self._everywhere)
+        return self._call(self._predict, state, put)
 
     def gather(self, tree: Any) -> Any:
         """Brings a tree of lane results to the host, leaves (T, S, ...)."""
@@ -480,9 +496,11 @@ def _train_lane(
     return dataclasses.replace(after, best=state.best)
 
 
-def _evaluate_lanes(
+def _score_lanes(
     recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
-) -> tuple[TrainState, dict[str, Any]]:
+) -> dict[str, Any]:
+    """Sums of the metrics of each split; zeros in lanes that are not busy."""
+
     def of_batch(state: TrainState, batch: Any) -> Any:
         one = functools.partial(member.evaluate, recipe)
         of_trials = _map(one, (0, None, None, None))
@@ -508,7 +526,19 @@ def _evaluate_lanes(
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
         return jax.lax.cond(busy, of_lane, lambda _: zeros, state)
 
-    sums = jax.lax.map(of_busy_lane, (states, busy))
+    return jax.lax.map(of_busy_lane, (states, busy))
+
+
+def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax.Array:
+    one = functools.partial(member.predict, recipe)
+    of_lane = jax.vmap(jax.vmap(one, (0, None)), (0, None))
+    return jax.lax.map(lambda state: of_lane(state, inputs), states)
+
+
+def _evaluate_lanes(
+    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+) -> tuple[TrainState, dict[str, Any]]:
+    sums = _score_lanes(recipe, states, busy, batches)
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
@@ -519,12 +549,14 @@ def _evaluate_lanes(
         "best_step": states.best.step if states.best else states.step,
         "step": states.step,
         "loss_sum": states.loss_sum,
+        "loss_square_sum": states.loss_square_sum,
         "norm_sum": states.norm_sum,
         "last_norms": states.last_norms,
     }
     reset = dataclasses.replace(
         states,
         loss_sum=jnp.zeros_like(states.loss_sum),
+        loss_square_sum=jnp.zeros_like(states.loss_square_sum),
         norm_sum=jnp.zeros_like(states.norm_sum),
     )
     return reset, measured

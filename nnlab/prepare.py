@@ -6,7 +6,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,14 +14,30 @@ import jax
 import numpy as np
 
 from nnlab import data, optim, sweep, train
-from nnlab.data import Dataset
+from nnlab.data import Dataset, Split, transforms
+from nnlab.data.dataset import read_only
 from nnlab.models import layers
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
-from nnlab.study import Hyperparameters, Study
+from nnlab.study import Hyperparameters, MovedSets, Study
 
 TRAIN_EVALUATION_SIZE = 5_000
 """Training examples, at most, on which the training metrics are evaluated."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherSets:
+    """Test sets beside the normal one.
+
+    Attributes:
+      splits: "test_moved" and "test_rotated", as far as the study asks for them.
+      along_curve: whether they are evaluated whenever the others are.
+      severities: ``{(transform, amount): split}``, for the final members.
+    """
+
+    splits: Mapping[str, Split]
+    along_curve: bool
+    severities: Mapping[tuple[str, float], Split]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +48,7 @@ class Prepared:
       cohort: the trials.
       hyperparameters: those of the first trial; the static ones are all trials'.
       dataset: the data, limited to `train_size`.
+      test_sets: beside the data's own.
       rows: the layer table; empty for a user's own module.
       parameters: trained values of a member.
       recipe: the static part of a member.
@@ -43,6 +60,7 @@ class Prepared:
     cohort: sweep.Cohort
     hyperparameters: Hyperparameters
     dataset: Dataset
+    test_sets: FurtherSets
     rows: tuple[layers.LayerRow, ...]
     parameters: int
     recipe: train.Recipe
@@ -79,10 +97,28 @@ class Prepared:
     @property
     def num_evaluated(self) -> int:
         """Examples that all members evaluate in all evaluations."""
-        data = self.dataset
-        size = min(len(data.train.labels), TRAIN_EVALUATION_SIZE)
-        size += len(data.validation.labels) + len(data.test.labels)
-        return len(self.boundaries) * size * self.plan.lanes.members
+        size = sum(len(split.labels) for split in self.evaluated().values())
+        once = [*self.scored().values(), *self.test_sets.severities.values()]
+        last = sum(len(split.labels) for split in once)
+        return (len(self.boundaries) * size + last) * self.plan.lanes.members
+
+    def evaluated(self) -> dict[str, Split]:
+        """The splits that are evaluated along training, by name."""
+        train = self.dataset.train
+        subset = Split(
+            train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
+        )
+        splits = {"train": subset, "validation": self.dataset.validation}
+        splits["test"] = self.dataset.test
+        return splits | (dict(self.test_sets.splits) if self._along else {})
+
+    def scored(self) -> dict[str, Split]:
+        """The splits that only the final members are evaluated on, by name."""
+        return {} if self._along else dict(self.test_sets.splits)
+
+    @property
+    def _along(self) -> bool:
+        return self.test_sets.along_curve
 
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
@@ -91,6 +127,7 @@ class Prepared:
             "trials": [trial.index for trial in self.cohort.trials],
             "train_examples": len(self.dataset.train.labels),
             "parameters": self.parameters,
+            "flops": sum(row.flops for row in self.rows),
             "layers": list(self.recipe.layers),
             "steps_per_epoch": self.steps_per_epoch,
             "num_steps": self.num_steps,
@@ -111,28 +148,52 @@ def prepare(
     Raises:
       ValueError, FileNotFoundError, ConnectionError: as `run`.
     """
-    loaded: dict[str, Dataset] = {}
+    loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
     found = []
     for cohort in sweep.cohorts(study.trials()):
         hyperparameters = cohort.trials[0].hyperparameters
         name = hyperparameters.dataset
         if name not in loaded:
-            loaded[name] = dataset or data.load(name, data_dir=data_dir)
+            some = dataset or data.load(name, data_dir=data_dir)
+            loaded[name] = some, _test_sets(some, study.test_sets)
         try:
-            item = _prepare_cohort(
-                cohort, loaded[name], module, study.num_seeds, lane_width
-            )
+            item = _prepare_cohort(cohort, *loaded[name], module, study, lane_width)
         except ValueError as error:
             raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
         found.append(item)
     return found
 
 
+def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
+    """Moves and rotates the test images as a study asks."""
+    test = dataset.test
+    amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
+    wanted = {name: amount for name, amount in amounts.items() if amount}
+    if (wanted or asked.severity) and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"test_sets need images (height, width, channels); examples of "
+            f"{dataset.name} have shape {dataset.input_shape}"
+        )
+
+    def changed(name: str, amount: float, count: int | None = None) -> Split:
+        inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
+        return Split(read_only(inputs), test.labels[:count])
+
+    splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
+    severities = {
+        (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
+        for name, amounts in transforms.SEVERITIES.items()
+        for amount in (amounts if asked.severity else ())
+    }
+    return FurtherSets(splits, asked.along_curve, severities)
+
+
 def _prepare_cohort(
     cohort: sweep.Cohort,
     dataset: Dataset,
+    test_sets: FurtherSets,
     module: nn.Module | None,
-    num_seeds: int,
+    study: Study,
     lane_width: int,
 ) -> Prepared:
     h = cohort.trials[0].hyperparameters
@@ -147,12 +208,24 @@ def _prepare_cohort(
     num_steps = steps_per_epoch * h.num_epochs
     traced = cohort.traced()
     rows: tuple[layers.LayerRow, ...] = ()
+    activity = module is None and "active_units" in study.figures
     if module is None:
         stack = stack_of(
             h, dataset.num_classes, dropout=bool(traced["dropout_rate"].any())
         )
         rows = layers.check(stack, dataset.input_shape, dataset.num_classes)
         module = Stack(tuple(stack), initializer=h.model.init, dtype=h.dtype)
+    scale, shift = dataset.scale, 0.0
+    if h.standardize:
+        mean, deviation = dataset.train.inputs.mean(), dataset.train.inputs.std()
+        if not deviation > 0:
+            raise ValueError("standardize=True needs training inputs that differ")
+        scale, shift = float(1 / deviation), float(mean / deviation)
+    if h.augment_pixels and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"augment_pixels={h.augment_pixels} needs images (height, width, "
+            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
+        )
     recipe = train.Recipe(
         module=module,
         layers=_layer_names(module, dataset.input_shape, rows),
@@ -169,7 +242,10 @@ def _prepare_cohort(
             total_steps=num_steps,
         ),
         input_shape=dataset.input_shape,
-        input_scale=dataset.scale,
+        input_scale=scale,
+        input_shift=shift,
+        augment_pixels=h.augment_pixels,
+        activity=activity,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
     )
@@ -184,6 +260,7 @@ def _prepare_cohort(
         cohort=cohort,
         hyperparameters=h,
         dataset=dataset,
+        test_sets=test_sets,
         rows=rows,
         parameters=parameters,
         recipe=recipe,
@@ -192,7 +269,7 @@ def _prepare_cohort(
                 rows,
                 parameters=parameters,
                 num_trials=len(cohort.trials),
-                num_seeds=num_seeds,
+                num_seeds=study.num_seeds,
                 batch_size=h.batch_size,
                 state_bytes=4 * _size(shapes),
                 data_bytes=sum(
@@ -225,6 +302,7 @@ def stack_of(
             raise ValueError("model.name='stack' needs model.layers")
         return list(model.layers)
     if model.name == "cnn":
+        shared |= {"kernel": model.kernel, "pool": model.pool}
         return layers.cnn(model.channels, model.hidden, num_classes, **shared)
     return layers.mlp(model.hidden, num_classes, **shared)
 

@@ -3,12 +3,14 @@
 
 import contextlib
 import dataclasses
+import logging
 import math
 import pathlib
 import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +19,20 @@ import jax
 import jaxlib
 import numpy as np
 import optax
+import pyarrow as pa
 
 import nnlab
-from nnlab import plan, results, statistics, tuning
+from nnlab import artifacts, plan, results, statistics, tuning
 from nnlab.data import Dataset
 from nnlab.population import Population
 from nnlab.prepare import Prepared
 from nnlab.study import Study
 
+_log = logging.getLogger(__name__)
+
 SECONDS_BETWEEN_WRITES = 10.0
+MAX_FAILURE = 300
+"""Characters of a failure's message that are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +76,11 @@ class Recorder:
     Attributes:
       still_training: members of the current cohort that have neither diverged nor
         stopped early, bool (T, S).
+      seen: for each trial (by index), what pictures of its final members need.
     """
 
     still_training: np.ndarray
+    seen: dict[int, artifacts.Seen]
 
     def __init__(
         self,
@@ -85,7 +94,10 @@ class Recorder:
         self._prepared = prepared
         self._on_progress = on_progress
         self._config = _provenance(study, prepared)
-        self._curves: list[dict[str, Any]] = []
+        self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._severity: list[dict[str, Any]] = []
+        self._pictures: bytes | None = None
+        self.seen = {}
         self._members: dict[tuple[int, int], dict[str, Any]] = {}
         self._timings: list[dict[str, Any]] = []
         self._total = sum(item.num_examples for item in prepared)
@@ -206,10 +218,13 @@ class Recorder:
                 **{name: float(values[t, s]) for name, values in metrics.items()},
             }
             if num_steps:
-                row["batch_loss"] = float(measured["loss_sum"][t, s]) / num_steps
+                mean = float(measured["loss_sum"][t, s]) / num_steps
+                square = float(measured["loss_square_sum"][t, s]) / num_steps
+                row["batch_loss"] = mean
+                row["batch_loss_std"] = math.sqrt(max(square - mean**2, 0.0))
                 norms = measured["norm_sum"][t, s] / samples
                 row |= self._by_layer("grad_norm_", norms)
-            self._curves.append(row)
+            self._curves[trial.index, int(s), step] = row
             member["steps"] = step
             self._accuracy[t, s] = accuracy = row["validation_accuracy"]
             if cohort.recipe.patience:
@@ -309,10 +324,111 @@ class Recorder:
             self._population.compile_seconds,
         )
 
+    def living(self, trial: int) -> np.ndarray:
+        """Which members of a trial finished or stopped early, bool (S,)."""
+        kept = (results.FINISHED, results.STOPPED)
+        seeds = range(self._study.num_seeds)
+        return np.array([self._members[trial, s]["status"] in kept for s in seeds])
+
+    def add_final(
+        self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
+    ) -> None:
+        """Takes in what was measured on the current cohort's final members only.
+
+        It goes into the row of the model that is kept: a stopped member's best one.
+
+        Args:
+          sums: ``{split: {metric: (T, S)}}``.
+          sizes: examples of each split.
+        """
+        for t, trial in enumerate(self._current.cohort.trials):
+            for seed in np.flatnonzero(self.living(trial.index)).tolist():
+                member = self._members[trial.index, seed]
+                stopped = member["status"] == results.STOPPED
+                step = member["best_step" if stopped else "steps"]
+                self._curves[trial.index, seed, step] |= {
+                    f"{split}_{metric}": float(values[t, seed]) / sizes[split]
+                    for split, metrics in sums.items()
+                    for metric, values in metrics.items()
+                }
+
+    def add_severity(
+        self,
+        transform: str,
+        amount: float,
+        sums: Mapping[str, np.ndarray],
+        size: int,
+    ) -> None:
+        """Takes in how the final members do on images that were changed so far.
+
+        Args:
+          transform: "moved" or "rotated".
+          amount: pixels or degrees.
+          sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
+          size: examples.
+        """
+        for t, trial in enumerate(self._current.cohort.trials):
+            for seed in np.flatnonzero(self.living(trial.index)).tolist():
+                self._severity.append(
+                    {
+                        "trial": trial.index,
+                        "seed": seed,
+                        "transform": transform,
+                        "amount": amount,
+                        "accuracy": float(sums["accuracy"][t, seed]) / size,
+                        "loss": float(sums["loss"][t, seed]) / size,
+                    }
+                )
+
+    def add_solo_speed(self, inferences_per_second: float) -> None:
+        """Takes in how fast one network of the cohort answers, one by one."""
+        self._timings[-1]["inferences_per_second_batch_1"] = inferences_per_second
+
+    def fail(self, prepared: Prepared, error: Exception) -> None:
+        """Notes that a cohort failed, and keeps the traceback in a file beside it."""
+        index = prepared.cohort.index
+        text = f"{type(error).__name__}: {error}"
+        line = " ".join(text.split())
+        line = line if len(line) <= MAX_FAILURE else f"{line[:MAX_FAILURE]}..."
+        self._config["failures"][str(index)] = line
+        _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
+        lines = traceback.format_exception(error)
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        path = self._workdir / f"failure_{index}.txt"
+        results.write_atomic(path, "".join(lines).encode())
+        self.write("interrupted")
+
     def finish(self) -> None:
         """Ends a cohort."""
+        self._pictures = None  # there may be a better trial now, or a worse one
         self.write("interrupted")
         self._tell("training")
+
+    def _choose_pictures(self, found: results.Results) -> bytes | None:
+        """What pictures show, of the best and the worst trial so far."""
+        best, worst = statistics.best_trial(found), statistics.worst_trial(found)
+        if best not in self.seen:
+            return None
+        name = found.trials[best].hyperparameters.dataset
+        dataset = next(
+            item.dataset
+            for item in self._prepared
+            if item.hyperparameters.dataset == name
+        )
+        alike = {
+            trial: seen
+            for trial, seen in self.seen.items()
+            if found.trials[trial].hyperparameters.dataset == name
+        }
+        test = dataset.test
+        images = None
+        if len(dataset.input_shape) == 3:
+            images = test.inputs.astype(np.float32) * np.float32(dataset.scale)
+        worst = worst if worst in alike else None
+        arrays = artifacts.choose(
+            alike, best, worst, images, test.labels, dataset.num_classes
+        )
+        return artifacts.encode(arrays)
 
     def _tell(self, status: str) -> None:
         if self._on_progress is None:
@@ -338,9 +454,7 @@ class Recorder:
 
     def write(self, status: str) -> None:
         """Writes all tables; a run that is cut off leaves those of its last write."""
-        curves = sorted(
-            self._curves, key=lambda row: (row["trial"], row["seed"], row["step"])
-        )
+        curves = [self._curves[key] for key in sorted(self._curves)]
         members = [
             {k: v for k, v in self._members[key].items() if not k.startswith("_")}
             for key in sorted(self._members)
@@ -359,8 +473,16 @@ class Recorder:
             members=tables["members.csv"],
             timings=tables["timings.csv"],
         )
+        if self._pictures is None:
+            self._pictures = self._choose_pictures(found)
         tables["summary.csv"] = statistics.summarize(found)
-        results.write(self._workdir, config, tables)
+        files: dict[str, pa.Table | bytes] = dict(tables)
+        if self._severity:
+            rows = sorted(self._severity, key=lambda row: (row["trial"], row["seed"]))
+            files["severity.csv"] = results.table(rows, results.SEVERITY)
+        if self._pictures:
+            files[artifacts.FILE] = self._pictures
+        results.write(self._workdir, config, files)
         self._written = time.monotonic()
 
 
@@ -414,6 +536,7 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
                 "test": len(dataset.test.labels),
                 "classes": list(dataset.class_names),
                 "chance": chance_of(dataset),
+                "input_shape": list(dataset.input_shape),
                 "digest": dataset.digest,
             }
             for name, dataset in largest.items()
@@ -427,6 +550,7 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
             "optax": optax.__version__,
             "numpy": np.__version__,
         },
+        "failures": {},
         "git_commit": _git_commit(),
         "devices": {
             "platform": jax.default_backend(),

@@ -39,6 +39,7 @@ CURVES: dict[str, pa.DataType] = {
     "epoch": pa.float64(),
     "examples": pa.int64(),
     "batch_loss": pa.float64(),
+    "batch_loss_std": pa.float64(),
     **{
         f"{split}_{metric}": pa.float64()
         for split in ("train", "validation", "test")
@@ -66,9 +67,20 @@ TIMINGS: dict[str, pa.DataType] = {
     "evaluation_seconds": pa.float64(),
     "examples_per_second": pa.float64(),
     "inferences_per_second": pa.float64(),
+    "inferences_per_second_batch_1": pa.float64(),
     "peak_bytes": pa.int64(),
 }
+SEVERITY: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "transform": pa.string(),
+    "amount": pa.float64(),
+    "accuracy": pa.float64(),
+    "loss": pa.float64(),
+}
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
+OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
+"""Files of a workdir that only some studies ask for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +110,8 @@ class Results:
         versions, devices, status.
       study: the study that ran.
       curves, members, timings: the tables.
+      severity: accuracy of the final members on images that were moved or rotated ever
+        further; without rows where the study does not ask for it.
     """
 
     workdir: pathlib.Path
@@ -106,6 +120,9 @@ class Results:
     curves: pa.Table
     members: pa.Table
     timings: pa.Table
+    severity: pa.Table = dataclasses.field(
+        default_factory=lambda: table([], SEVERITY), kw_only=True
+    )
 
     @functools.cached_property
     def trials(self) -> tuple[Trial, ...]:
@@ -222,9 +239,11 @@ def _encode(name: str, content: pa.Table) -> bytes:
 
 
 def write(
-    workdir: pathlib.Path, config: Mapping[str, Any], tables: Mapping[str, pa.Table]
+    workdir: pathlib.Path,
+    config: Mapping[str, Any],
+    files: Mapping[str, pa.Table | bytes],
 ) -> None:
-    """Writes the tables and then ``config.json`` with a manifest of their digests.
+    """Writes the files and then ``config.json`` with a manifest of their digests.
 
     ``timings.csv`` stays out of the manifest, so that ``config.json`` does not depend
     on the clock.
@@ -232,14 +251,16 @@ def write(
     Args:
       workdir: the folder; made if missing.
       config: plain values.
-      tables: ``{file name: table}`` for the names in `TABLES`, and "timings.csv".
+      files: ``{file name: content}`` for the names in `TABLES`, for "timings.csv", and
+        for those in `OPTIONAL` that there are: a table, or bytes.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     manifest = {}
-    for name, content in tables.items():
-        encoded = _encode(name, content)
+    for name, content in files.items():
+        encoded = content if isinstance(content, bytes) else _encode(name, content)
+        (workdir / name).parent.mkdir(exist_ok=True)
         write_atomic(workdir / name, encoded)
-        if name in TABLES:
+        if name in (*TABLES, *OPTIONAL):
             manifest[name] = hashlib.sha256(encoded).hexdigest()
     text = json.dumps({**config, "manifest": manifest}, indent=1, allow_nan=False)
     write_atomic(workdir / "config.json", (text + "\n").encode())
@@ -264,14 +285,14 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         manifest = config["manifest"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} is damaged: {error}") from None
-    for name in TABLES:
+    for name in (*TABLES, *(n for n in OPTIONAL if n in manifest)):
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except FileNotFoundError:
             raise ValueError(f"{str(folder / name)!r} is missing") from None
         if found != manifest.get(name):
             raise ValueError(
-                f"{str(folder / name)!r} is not the table that the run wrote: its "
+                f"{str(folder / name)!r} is not the file that the run wrote: its "
                 "digest differs from config.json's manifest"
             )
     return Results(
@@ -281,6 +302,9 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         curves=pyarrow.parquet.read_table(folder / "curves.parquet"),
         members=_read_csv(folder / "members.csv", MEMBERS),
         timings=_read_csv(folder / "timings.csv", TIMINGS),
+        severity=_read_csv(folder / "severity.csv", SEVERITY)
+        if "severity.csv" in manifest
+        else table([], SEVERITY),
     )
 
 

@@ -54,6 +54,7 @@ REDUCTIONS = (
     "at_epoch",
     "at_step",
     "steps_to",
+    "steps",
     "best_minus_final",
     "drop_from_test",
     "diverged_share",
@@ -399,9 +400,10 @@ class Quantity(_Checked):
     """A number for each member: a column of the curves and how to reduce it.
 
     Attributes:
-      metric: a column such as "validation_accuracy" ("" for shares and seconds).
+      metric: a column such as "validation_accuracy" ("" for steps, shares, seconds).
       reduction: "final", "best", "at_epoch", "at_step" (between two evaluations on the
         straight line), "steps_to" (updates until `target`),
+        "steps" (updates until training ended),
         "best_minus_final", "drop_from_test" (test_accuracy minus `metric`, at the end),
         "diverged_share", "at_chance_share", or "seconds" (a member's training time
         for an epoch).
@@ -422,7 +424,7 @@ class Quantity(_Checked):
         needed = needs.get(self.reduction)
         if needed and getattr(self, needed) is None:
             raise FieldError("reduction", f"={self.reduction!r} needs {needed}")
-        bare = ("diverged_share", "at_chance_share", "seconds")
+        bare = ("steps", "diverged_share", "at_chance_share", "seconds")
         if not self.metric and self.reduction not in bare:
             raise FieldError("reduction", f"={self.reduction!r} needs metric")
 

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from nnlab import metrics
-from nnlab.models.stack import init_variables
+from nnlab.models import stack
 
 Traced = Mapping[str, jax.Array]
 """The traced hyperparameters: learning_rate, momentum, weight_decay, init_scale and
@@ -36,7 +36,10 @@ class Recipe:
         momentum and weight_decay (traced scalars).
       schedule: factor on the learning rate, from the step (int32 scalar).
       input_shape: shape of an example.
-      input_scale: factor that turns stored inputs into the network's.
+      input_scale, input_shift: stored inputs times the one less the other are the
+        network's.
+      augment_pixels: largest shift of a training image; 0 for none.
+      activity: whether `evaluate` measures the share of active units.
       patience: evaluations without a better validation metric after which a member
         stops early; 0 for never.
       watched: that metric: "loss" (less is better) or "accuracy".
@@ -48,6 +51,9 @@ class Recipe:
     schedule: Callable[[jax.Array], jax.Array]
     input_shape: tuple[int, ...]
     input_scale: float
+    input_shift: float = 0.0
+    augment_pixels: int = 0
+    activity: bool = False
     patience: int = 0
     watched: str = "loss"
 
@@ -80,7 +86,8 @@ class TrainState:
       step: updates done, int32 (). A diverged member's stays at the step that failed.
       alive: False from the first step on whose loss, gradient or update is not finite,
         bool ().
-      loss_sum: sum of the batch losses since the last evaluation, float32 ().
+      loss_sum, loss_square_sum: of the batch losses since the last evaluation, float32
+        ().
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
@@ -94,6 +101,7 @@ class TrainState:
     step: jax.Array
     alive: jax.Array
     loss_sum: jax.Array
+    loss_square_sum: jax.Array
     norm_sum: jax.Array
     last_norms: jax.Array
     stopped: jax.Array
@@ -101,7 +109,7 @@ class TrainState:
 
 
 def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
-    """The random key of one stream ("init", "dropout") of one seed.
+    """The random key of one stream ("init", "noise") of one seed.
 
     Keys are derived by meaning, never by position, so that a member's draws do not
     depend on which others train beside it.
@@ -130,7 +138,7 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
       key: of the seed's "init" stream.
     """
     sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
-    variables = init_variables(recipe.module, key, sample, traced["init_scale"])
+    variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
     best = Best(params, batch_stats, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
@@ -141,6 +149,7 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
         step=jnp.int32(0),
         alive=jnp.bool_(True),
         loss_sum=jnp.float32(0.0),
+        loss_square_sum=jnp.float32(0.0),
         norm_sum=zeros,
         last_norms=zeros - 1.0,
         stopped=jnp.bool_(False),
@@ -165,7 +174,7 @@ def train_step(
       recipe: the static part.
       state: the member.
       traced: the traced hyperparameters.
-      key: of the seed's "dropout" stream, with the step folded in.
+      key: of the seed's "noise" stream, with the step folded in.
       inputs: stored inputs, uint8 or float32 (B, values of an example).
       labels: int32 (B,).
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
@@ -176,6 +185,11 @@ def train_step(
     Returns:
       The state after the update, or as it was if the member is or becomes frozen.
     """
+
+    if recipe.augment_pixels:
+        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
+        shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
+        inputs = shifted(shift_key, images, recipe.augment_pixels)
 
     def loss_fn(params: Any) -> tuple[jax.Array, Any]:
         logits, updated = recipe.module.apply(
@@ -207,6 +221,8 @@ def train_step(
             opt_state=opt_state,
             step=state.step + 1,
             loss_sum=state.loss_sum + loss,
+            # Capped: the square of a loss that is finite must be, too.
+            loss_square_sum=state.loss_square_sum + jnp.minimum(loss, 1e15) ** 2,
         )
 
     # Norms and checks read every number once more, a tenth to a fifth of a small step's
@@ -272,11 +288,41 @@ def evaluate(
       mask: bool (B,), False for padding.
 
     Returns:
-      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`.
+      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; and
+      "active_share" if the recipe asks for it: the share of the activations' outputs
+      that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
+    x = _scaled(recipe, inputs)
+    if not recipe.activity:
+        logits: Any = recipe.module.apply(variables, x, train=False)
+        return metrics.classification_sums(logits, labels, mask)
+    logits, seen = recipe.module.apply(variables, x, train=False, mutable=["activity"])
+    active = jnp.where(mask, stack.active_share(seen["activity"]), 0.0)
+    sums = metrics.classification_sums(logits, labels, mask)
+    return sums | {"active_share": jnp.sum(active)}
+
+
+def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
+    """Class probabilities, float32 (B, C), of stored inputs (B, values)."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
-    return metrics.classification_sums(logits, labels, mask)
+    return jax.nn.softmax(logits)
+
+
+def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
+    """Images (B, H, W, C), each moved by up to `pixels` along both axes.
+
+    Offsets are whole and uniform; what comes in from outside is 0.
+    """
+    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = jnp.pad(images, room)
+    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
+
+    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
+
+    return jax.vmap(cut)(padded, starts)
 
 
 def note_best(
@@ -316,7 +362,7 @@ def note_best(
 
 
 def _scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    floats = inputs.astype(jnp.float32) * recipe.input_scale
+    floats = inputs.astype(jnp.float32) * recipe.input_scale - recipe.input_shift
     return floats.reshape(inputs.shape[0], *recipe.input_shape)
 
 

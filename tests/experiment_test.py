@@ -10,7 +10,7 @@ import optax
 import pytest
 import tiny
 
-from nnlab import experiment, report, results, tuning
+from nnlab import artifacts, experiment, report, results, tuning
 from nnlab.study import Study
 
 TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
@@ -392,3 +392,154 @@ def test_early_stopping_ends_curves_and_keeps_the_best(tmp_path):
         best = int(np.argmax(accuracy))
         assert curve[best]["step"] == member["best_step"]
         assert len(curve) - 1 - best == 2
+
+
+# ---- What is asked of the final members.
+
+IMAGES = {
+    "dataset": "digits",
+    "train_size": 128,
+    "batch_size": 32,
+    "num_epochs": 3,
+    "model": {"hidden": (8,)},
+    "num_seeds": 2,
+    "sweep": ({tiny.RATE: 0.1}, {tiny.RATE: 1e30, "label": "lost"}),
+    "test_sets": {"moved_pixels": 1, "rotated_degrees": 30, "severity": True},
+    "figures": ("confusion", "probabilities", "weights", "gallery", "costs"),
+}
+
+
+def of_images(folder, **changes):
+    study = Study.from_dict(IMAGES | changes)
+    return experiment.run(study, folder), study
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory):
+    return of_images(tmp_path_factory.mktemp("looked_at"))[0]
+
+
+def severity(found, seed, transform, amount):
+    (row,) = (
+        row
+        for row in found.severity.to_pylist()
+        if (row["trial"], row["seed"]) == (0, seed)
+        if (row["transform"], row["amount"]) == (transform, amount)
+    )
+    return row
+
+
+def test_moved_test_sets_are_scored_once_at_the_end(looked_at):
+    for seed in range(2):
+        *before, last = rows(looked_at, 0, seed)
+        assert all(row["test_moved_accuracy"] is None for row in before)
+        # The test set has fewer examples than the severities may have at most.
+        moved, rotated = (severity(looked_at, seed, *at) for at in MOVED)
+        assert last["test_moved_accuracy"] == moved["accuracy"]
+        assert last["test_moved_loss"] == moved["loss"]
+        assert moved["accuracy"] != last["test_accuracy"] != rotated["accuracy"]
+        # 30 degrees are a severity, too.
+        assert last["test_rotated_accuracy"] == rotated["accuracy"]
+        for transform in ("moved", "rotated"):
+            unmoved = severity(looked_at, seed, transform, 0)
+            assert unmoved["accuracy"] == last["test_accuracy"]
+
+
+MOVED = (("moved", 1), ("rotated", 30))
+
+
+def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
+    sets = IMAGES["test_sets"] | {"along_curve": True, "severity": False}
+    found, _ = of_images(tmp_path, test_sets=sets, figures=())
+    assert not found.severity.num_rows
+    for seed in range(2):
+        *before, last = rows(found, 0, seed)
+        assert all(0 <= row["test_moved_accuracy"] <= 1 for row in before)
+        other = rows(looked_at, 0, seed)[-1]
+        for metric in ("test_moved_accuracy", "test_rotated_loss"):
+            assert last[metric] == pytest.approx(other[metric], rel=1e-6)
+
+
+def test_a_stopped_member_is_scored_as_it_was_at_its_best(tmp_path):
+    changes = {"patience": 1}, ({tiny.RATE: 3.0},)
+    found, _ = of_images(tmp_path, early_stopping=changes[0], sweep=changes[1])
+    stopped = [key for key, m in members(found).items() if m["status"] == "stopped"]
+    assert stopped
+    for key in stopped:
+        scored = [row for row in rows(found, *key) if row["test_moved_loss"]]
+        (row,) = scored
+        assert row["step"] == members(found)[key]["best_step"]
+        unmoved = severity(found, key[1], "moved", 0)
+        assert unmoved["loss"] == pytest.approx(row["test_loss"], rel=1e-6)
+
+
+def test_pictures_agree_with_the_curves(looked_at):
+    stored = artifacts.load(looked_at.workdir)
+    last = [rows(looked_at, 0, seed)[-1] for seed in range(2)]
+    for seed in range(2):
+        confused = stored.confusion[0][seed]
+        right = np.trace(confused) / confused.sum()
+        assert right == pytest.approx(last[seed]["test_accuracy"], abs=1e-9)
+    assert not stored.confusion[1].any()  # both of its members diverged
+    assert "artifacts/pictures.npz" in looked_at.config["manifest"]
+    assert looked_at.config["cohorts"][0]["flops"] == 2 * (64 * 8 + 8 * 10)
+
+
+def test_the_speed_of_one_network_stands_in_a_cohorts_last_row(looked_at):
+    speeds = [
+        row["inferences_per_second_batch_1"] for row in looked_at.timings.to_pylist()
+    ]
+    assert all(speed is None for speed in speeds[:-1])
+    assert speeds[-1] > 0
+
+
+def test_the_spread_of_the_batch_losses_is_that_of_the_plain_loop(finished):
+    row = rows(finished[0], 0, 1)[-1]
+    plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=1, num_steps=24)
+    assert row["batch_loss_std"] == pytest.approx(plain.losses[16:].std(), rel=1e-3)
+    assert rows(finished[0], 0, 1)[0]["batch_loss_std"] is None
+
+
+def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
+    found, _ = of_images(tmp_path, figures=("active_units",), test_sets={})
+    for row in rows(found, 0, 0):
+        assert 0 < row["test_active_share"] < 1
+    assert "test_active_share" not in run(STUDY, tmp_path / "other").metrics
+
+
+# ---- A cohort that fails.
+
+
+def failing(monkeypatch, *cohorts):
+    """Makes the training of some cohorts run out of memory at their second call."""
+    train = experiment.Placed.train
+
+    def fails(placed, state, start, count):
+        if placed.prepared.cohort.index in cohorts and start:
+            raise MemoryError("out of memory, $5 <b>")
+        return train(placed, state, start, count)
+
+    monkeypatch.setattr(experiment.Placed, "train", fails)
+
+
+def test_a_cohort_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
+    failing(monkeypatch, 0)
+    found = run(STUDY, tmp_path)
+    assert found.config["status"] == "failed"
+    assert found.config["failures"] == {"0": "MemoryError: out of memory, $5 <b>"}
+    assert "Traceback" in (tmp_path / "failure_0.txt").read_text()
+    statuses = {key: row["status"] for key, row in members(found).items()}
+    assert {statuses[3, 0], statuses[3, 1]} == {"finished"}
+    assert statuses[0, 0] == "unfinished"
+    assert [row["step"] for row in rows(found, 0, 0)] == [0, 8]  # what it had by then
+    for seed in range(2):
+        assert rows(found, 3, seed) == rows(finished[0], 3, seed)
+    page = report.write(tmp_path).read_text()
+    assert "out of memory, $5 &lt;b&gt;" in page
+
+
+def test_if_all_fail_it_says_why(monkeypatch, tmp_path):
+    failing(monkeypatch, 0, 1)
+    with pytest.raises(MemoryError, match="out of memory"):
+        run(STUDY, tmp_path)
+    assert set(results.load(tmp_path).config["failures"]) == {"0", "1"}

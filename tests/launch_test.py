@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from absl.testing import flagsaver
 from rich.console import Console
 from synthetic import results as made_up
 
 from launch import config, describe, report, train
+from nnlab import data
+from nnlab.data import Dataset
 from nnlab.recorder import Progress
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -353,11 +356,112 @@ def test_describe_counts_parameters_with_bias_in_the_first_layer(launch, hidden,
     assert "14 examples left over in each epoch" in out  # 1,198 = 37 x 32 + 14
 
 
-@pytest.mark.skipif("NNLAB_DATA_DIR" not in os.environ, reason="needs MNIST")
-@pytest.mark.parametrize(("hidden", "count"), [("64", "50,880"), ("60,60", "51,300")])
-def test_describe_counts_parameters_on_mnist(launch, hidden, count):
-    flags = [f"--config.model.hidden={hidden}", "--config.model.bias=first"]
-    assert re.search(rf"all +{count} ", launch(describe, MNIST, *flags)[1])
+@pytest.fixture
+def like_mnist(monkeypatch):
+    """Stands in for every data set: few random images of MNIST's size."""
+
+    def load(name, data_dir):
+        rng = np.random.default_rng(0)
+        images = rng.integers(256, size=(900, 28, 28)).astype(np.uint8)
+        return Dataset.from_arrays(images, np.arange(900) % 10, name=name)
+
+    monkeypatch.setattr(data, "load", load)
+
+
+def test_describe_counts_weights_and_biases_of_one_and_two_layers(launch, like_mnist):
+    status, out, err = launch(
+        describe,
+        MNIST,
+        "--config.model.bias=first",
+        "--sweep=model.hidden=(64,),(60,60)",
+    )
+    assert (status, err) == (0, "")
+    assert re.search(r"dense_0 +64 +50,240 +50,176 +64 +100,352 \n", out)
+    assert re.search(r"dense_1 +10 +640 +640 +1,280 \n", out)
+    assert re.findall(r" all +(.*) \n", re.sub(" +", " ", out)) == [
+        "50,880 50,816 64 101,632",
+        "51,300 51,240 60 102,480",
+    ]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_describe_tells_what_is_done_to_images(launch, like_mnist):
+    arguments = [
+        "--config.standardize=true",
+        "--config.augment_pixels=2",
+        "--config.test_sets.moved_pixels=3",
+        "--config.test_sets.rotated_degrees=7.5",
+        "--config.test_sets.along_curve=true",
+        "--config.test_sets.severity=true",
+        "--config.figures=curves,severity",
+        "--config.model.name=cnn",
+        "--config.model.kernel=5",
+        "--config.model.pool=max_abs",
+        "--sweep=optimizer.learning_rate=0.1",
+    ]
+    status, out, err = launch(describe, MNIST, *arguments)
+    assert (status, err) == (0, "")
+    text = " ".join(out.split())
+    assert (
+        "further test sets: moved by up to 3 pixels, rotated by up to 7.5 degrees; at "
+        "every evaluation; more and less moved and rotated at the end figures: curves, "
+        "severity "
+    ) in text
+    assert (
+        "inputs: standardized by the training examples; in training moved by up to 2 "
+        "pixels along both axes training: "
+    ) in text
+    assert "conv_0 28 x 28 x 32 832 800 32 1,254,400 max_abs_pool_0 14 x 14" in text
+
+
+STACKS = {
+    '({"layer": "dense", "units": 10},)': (
+        "layer 0 (dense_0): got shape (28, 28, 1), needs a flat vector (784,); put a "
+        "flatten layer before it"
+    ),
+    '"flatten", {"layer": "dense", "units": 12, "name": "head"}': (
+        "layer 1 (head): gives shape (12,), needs (10,), a value for each class; end "
+        "with a dense layer of 10 units"
+    ),
+    '["flatten", {"layer": "dense", "units": 64}, "relu", "max_pool"]': (
+        "layer 3 (max_pool_0): got shape (64,), needs (height, width, channels); put "
+        "it before the flatten and dense layers"
+    ),
+}
+
+
+@pytest.mark.parametrize(("written", "message"), STACKS.items(), ids=range(3))
+def test_an_invalid_stack_is_one_line(launch, like_mnist, written, message):
+    layers = ["--config.model.name=stack", f"--config.model.layers={written}"]
+    one = "--sweep=optimizer.learning_rate=0.1"
+    status, out, err = launch(describe, MNIST, *layers, one)
+    assert (status, out) == (2, "")
+    assert err == f"error: trial 'base': {message}\n"
+
+
+GRADIENTS = [QUICKSTART, "--sweep=batch_size=32", "--check_gradients"]
+
+
+def test_describe_checks_gradients(launch):
+    status, out, err = launch(describe, *GRADIENTS, "--config.model.activation=tanh")
+    assert (status, err) == (0, "")
+    assert re.search(r"dense_0 +(\d+) of \1  1e-02 +\de-", out)
+    assert len(re.findall(r"1e-03 .* 2\.00 +\n", out)) == 2  # two layers
+    told = r"(\d+) of \1 weights agree to a relative 1e-06, to order 2\.00 of eps\n"
+    assert re.search(told, out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_gradients_that_disagree_are_status_1(launch, monkeypatch):
+    monkeypatch.setattr("nnlab.gradients.TOLERANCE", -1.0)
+    status, out, err = launch(describe, *GRADIENTS)
+    assert status == 1
+    assert re.fullmatch(
+        r"error: autodiff and central differences disagree on the gradients of dense_0 "
+        r"of program 1 of 1, dense_1 of program 1 of 1\n",
+        err,
+    )
+    assert "too few agree in dense_0, dense_1" in " ".join(out.split())
 
 
 def test_describe_predicts_what_was_measured(launch):
@@ -415,7 +519,7 @@ def test_report_refuses_what_holds_no_results(launch, tmp_path):
         "--workdir is missing": [],
         "holds no results": [f"--workdir={tmp_path}"],
         "no folder": [f"--workdir={tmp_path / 'none'}"],
-        "members.csv' is not the table": [f"--workdir={members.parent}"],
+        "members.csv' is not the file": [f"--workdir={members.parent}"],
     }
     members.write_text(members.read_text() + "\n")
     for message, arguments in lines.items():

@@ -43,6 +43,7 @@ def measured(accuracy=0.5, loss=1.0, step=0, alive=((True, True), (True, True)))
         "stopped": np.zeros((2, 2), bool),
         "step": np.full((2, 2), step),
         "loss_sum": 12.0 * grid,
+        "loss_square_sum": 50.0 * grid,
         "norm_sum": grid[..., None] * [6.0, 3.0],
         "last_norms": grid[..., None] * [2.0, 7.0],
     }
@@ -66,7 +67,12 @@ def test_sums_become_means(recorder, tmp_path):
     curves, _ = tables(recorder, tmp_path)
     first, second = curves[:2]
     wanted = {"trial": 0, "seed": 0, "step": 8, "epoch": 1.0, "examples": 128}
-    wanted |= {"batch_loss": 1.5, "grad_norm_dense_0": 2.0, "grad_norm_dense_1": 1.0}
+    wanted |= {
+        "batch_loss": 1.5,
+        "batch_loss_std": 2.0,
+        "grad_norm_dense_0": 2.0,
+        "grad_norm_dense_1": 1.0,
+    }
     for split in SIZES:
         wanted |= {f"{split}_loss": 1.0, f"{split}_accuracy": 0.4}
     assert second == pytest.approx(wanted)

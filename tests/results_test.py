@@ -50,9 +50,7 @@ def test_a_table_that_is_damaged_or_missing_is_named(written, name):
     path = written.workdir / name
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"x")
-    with pytest.raises(
-        ValueError, match=f"{name}' is not the table that the run wrote"
-    ):
+    with pytest.raises(ValueError, match=f"{name}' is not the file that the run wrote"):
         results.load(written.workdir)
     path.unlink()
     with pytest.raises(ValueError, match=f"{name}' is missing"):

@@ -131,7 +131,7 @@ def loop(
     variables = module.init({"params": key}, jnp.zeros((1, 6)), train=False)
     params, stats = variables["params"], variables.get("batch_stats", {})
     opt_state = optimizer.init(params)
-    noise = train.stream_key(root_seed, jnp.int32(seed), "dropout")
+    noise = train.stream_key(root_seed, jnp.int32(seed), "noise")
     steps_per_epoch = SIZES["train"] // BATCH_SIZE
     losses: list[float] = []
     norms: list[list[float]] = []

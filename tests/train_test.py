@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,7 +195,7 @@ def test_evaluation_counts_the_masked_in_examples_once():
 
 
 def test_keys_differ_by_root_seed_seed_and_stream():
-    names = itertools.product((0, 1), (0, 1), ("init", "dropout"))
+    names = itertools.product((0, 1), (0, 1), ("init", "noise"))
     keys = [
         train.stream_key(root, jnp.int32(seed), stream) for root, seed, stream in names
     ]
@@ -213,3 +214,66 @@ def test_orders_differ_by_root_seed_seed_and_epoch():
     names = itertools.product((0, 1), (0, 1), (0, 1))
     orders = {tuple(train.epoch_order(*name, 50).tolist()) for name in names}
     assert len(orders) == 8
+
+
+def test_standardised_inputs_have_mean_0_and_deviation_1():
+    prepared = tiny.cohort(tiny.study(standardize=True))
+    recipe, inputs = prepared.recipe, tiny.dataset().train.inputs
+    seen = inputs * recipe.input_scale - recipe.input_shift
+    assert seen.mean() == pytest.approx(0, abs=1e-6)
+    assert seen.std() == pytest.approx(1, abs=1e-6)
+    # The network answers on them what it answers on the raw ones.
+    plain = dataclasses.replace(recipe, input_scale=1.0, input_shift=0.0)
+    state = train.init_state(recipe, traced(), KEY)
+    np.testing.assert_allclose(
+        train.predict(recipe, state, inputs),
+        train.predict(plain, state, jnp.asarray(seen)),
+        atol=1e-6,
+    )
+
+
+def test_probabilities_are_those_of_the_loss():
+    state = init()
+    mask = jnp.ones(len(LABELS), bool)
+    p = np.asarray(train.predict(RECIPE, state, INPUTS), np.float64)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    losses = -np.log(p[np.arange(len(LABELS)), LABELS])
+    sums = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    assert float(sums["loss"]) == pytest.approx(losses.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_shifted_images_are_cut_from_their_padded_selves(pixels):
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 255, (64, 5, 4, 2)).astype(np.uint8)
+    key = jax.random.key(pixels)
+    moved = np.asarray(train.shifted(key, jnp.asarray(images), pixels))
+    assert moved.dtype == np.uint8
+    found = set()
+    for image, one in zip(images, moved, strict=True):
+        room = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
+        places = [
+            (i, j)
+            for i in range(2 * pixels + 1)
+            for j in range(2 * pixels + 1)
+            if np.array_equal(room[i : i + 5, j : j + 4], one)
+        ]
+        assert len(places) == 1
+        found |= set(places)
+    assert len(found) > 0.8 * (2 * pixels + 1) ** 2
+
+
+def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
+    recipe = dataclasses.replace(RECIPE, input_shape=(2, 2, 1), augment_pixels=1)
+    flags = {"sample": jnp.bool_(False), "check": jnp.bool_(True)}
+    mask = jnp.ones(len(LABELS), bool)
+    state = init()
+
+    def losses(recipe):
+        after = train.train_step(recipe, state, traced(), KEY, INPUTS, LABELS, **flags)
+        evaluated = train.evaluate(recipe, state, INPUTS, LABELS, mask)
+        return float(after.loss_sum), float(evaluated["loss"])
+
+    still = dataclasses.replace(recipe, augment_pixels=0)
+    assert losses(recipe)[0] != losses(still)[0]
+    assert losses(recipe)[1] == losses(still)[1]
