@@ -10,7 +10,7 @@ from absl import flags
 from rich.console import Console
 
 from launch import config
-from nnlab import report, results
+from nnlab import answer, report, results
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 def write(console: Console, workdir: pathlib.Path) -> None:
     """Writes figures and report, and prints the answer and where the report is."""
     page = report.write(workdir)
-    for sentence in report.answer(results.load(workdir)):
+    for sentence in answer.sentences(results.load(workdir)):
         console.print(sentence, soft_wrap=not console.is_terminal)
     console.print(f"report: {page}", style="bold", soft_wrap=True)
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report says what the tables say, in words, safely, and without JAX."""
 
+import dataclasses
 import html.parser
+import itertools
 import re
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab import report, results
+from nnlab import artifacts, figures, report, results, statistics, study
 from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
@@ -53,123 +55,6 @@ class _Page(html.parser.HTMLParser):
         self.text.append(data)
 
 
-# The answer in words.
-
-
-def test_answer_says_how_soon_the_target_is_reached():
-    values = _values((9, 2, 5))
-    values[2] = synthetic.CHANCE
-    found = synthetic.results(
-        values, sweep=RATES, target=0.9, at_chance=[(2, s) for s in range(8)]
-    )
-    said = report.answer(found)
-    assert said[0] == (
-        "Learning rate 0.7 reaches 90 % validation accuracy after a median of 2 "
-        "epochs, 8 of 8 seeds; 0.02 after 9, 8 of 8; 3 never."
-    )
-    assert said[-1] == "At learning rate 3, 8 of 8 seeds end at chance."
-
-
-def test_answer_counts_seeds_that_miss_the_target():
-    values = _values((3, 2))
-    values[0, :3] = 0.5
-    values[1, :6] = 0.5
-    found = synthetic.results(values, sweep=RATES[:2], target=0.9)
-    assert report.answer(found)[0] == (
-        "Learning rate 0.02 reaches 90 % validation accuracy after a median of 3 "
-        "epochs, 5 of 8 seeds; 0.7 in 2 of 8."
-    )
-    values[:] = 0.5
-    found = synthetic.results(values, sweep=RATES[:2], target=0.9)
-    assert report.answer(found)[0] == "No trial reaches 90 % validation accuracy."
-
-
-def test_answer_names_the_best_with_its_interval_and_what_is_not_resolved():
-    values = np.full((3, 8, 2), 0.9)
-    values += np.array([0.0, 0.05, 0.0501])[:, None, None]
-    values[1:] += 0.001 * np.array([-1, 1] * 4)[:, None]
-    values[2] = values[2][::-1]
-    said = report.answer(synthetic.results(values, sweep=RATES, target=0.99))
-    # 0.001 * sqrt(8/7) / sqrt(8) * t(0.975, 7) = 0.00089, one digit of it.
-    assert said[1] == (
-        "Best by validation accuracy is learning rate 3, with a test accuracy of "
-        "95.01 % ± 0.09 (mean and 95 % interval, n = 8)."
-    )
-    assert said[2] == (
-        "Not resolved from it: learning rate 0.7; 1 other is resolved to be worse."
-    )
-
-
-def test_answer_on_one_trial():
-    said = report.answer(synthetic.results(_values((3,)), sweep=[{}], target=0.9))
-    assert said[0] == (
-        "Training reaches 90 % validation accuracy after a median of 3 epochs, "
-        "8 of 8 seeds."
-    )
-    assert said[1].startswith("Test accuracy is ")
-    assert len(said) == 2
-
-
-def test_answer_on_many_trials_names_few():
-    found = synthetic.results(
-        num_trials=32,
-        diverged={(t, s): 2 for t in range(26, 32) for s in range(4)},
-        at_chance=[(31, 7)],
-    )
-    text = " ".join(report.answer(found))
-    named = [t for t in found.trials if f" {t.label.split('=')[1]}" in text]
-    assert len(named) <= 10
-    assert re.search(r"the \d+ trials from|\d+ of the trials between", text)
-    assert "24 of 48 seeds diverge and 1 ends at chance" in text
-
-
-@pytest.mark.parametrize(("count", "said"), [(1, "seed diverges"), (3, "seeds div")])
-def test_answer_knows_singular_and_plural(count, said):
-    found = synthetic.results(
-        num_trials=2, num_seeds=count, diverged={(1, s): 3 for s in range(count)}
-    )
-    assert f"{count} of {count} {said}" in report.answer(found)[-1]
-
-
-@pytest.mark.parametrize(("num_seeds", "why"), [(1, "One seed"), (2, "Of two seeds")])
-def test_answer_says_why_there_is_no_interval(num_seeds, why):
-    said = report.answer(synthetic.results(num_seeds=num_seeds))
-    assert "±" not in " ".join(said)
-    assert any(s.startswith(why) for s in said)
-
-
-def test_answer_on_an_interrupted_run():
-    found = synthetic.results(unfinished={(1, 0): 3, (1, 1): 3}, never_ran=[2, 3])
-    assert report.answer(found)[-1] == (
-        "The run was interrupted: 2 of 4 trials have not run and 2 members did not "
-        "finish."
-    )
-
-
-def test_a_diverged_study_has_no_best():
-    lost = {(t, s): 1 for t in range(2) for s in range(4)}
-    said = report.answer(synthetic.results(num_trials=2, num_seeds=4, diverged=lost))
-    assert said[0].startswith("No trial can be called best")
-    assert said[1] == "At learning rate 0.001 and 3.2, 4 of 4 seeds diverge each."
-
-
-@pytest.mark.parametrize(
-    ("mean", "high", "text"),
-    [
-        (0.97531, 0.97651, "97.53 ± 0.12"),
-        (0.97531, 0.97571, "97.53 ± 0.04"),
-        (0.97531, 0.98, "97.5 ± 0.5"),
-        (0.6, 0.82, "60 ± 22"),
-        (-0.0051, -0.0031, "−0.5 ± 0.2"),  # noqa: RUF001
-        (0.97531, None, "97.5"),
-        (None, None, "–"),  # noqa: RUF001
-        (-1e-9, 0.001, "0.00 ± 0.10"),
-    ],
-)
-def test_digits_are_those_that_the_interval_supports(mean, high, text):
-    assert report.mean_text(mean, high) == text
-
-
 # Safety.
 
 
@@ -207,7 +92,7 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert not re.search(r"<script|<img|(?<!\\)\]\(http|^# e", markdown, flags=re.M)
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     widths = {len(re.findall(r"(?<!\\)\|", r)) for r in rows if "script" in r}
-    assert widths <= {9, 10}  # as wide as the headers of claims and comparison
+    assert widths <= {10}  # as wide as the headers of claims and of comparison
 
 
 def test_page_stands_alone(tmp_path):
@@ -255,14 +140,16 @@ def test_writing_again_changes_no_byte(tmp_path):
     assert [p.read_bytes() for p in files] == before
 
 
-def test_times_appear_only_under_how_it_was_run(tmp_path):
+def test_times_appear_only_under_costs_and_how_it_was_run():
     texts = []
     for seconds in (0.01, 0.5):
-        found = synthetic.results(num_trials=2, seconds={0: [seconds] * 3})
+        found = synthetic.results(
+            num_trials=2, seconds={0: [seconds] * 3}, fields={"figures": ("costs",)}
+        )
         sections = report.content(found).sections
         texts.append({s.anchor: s for s in sections})
     slow, fast = texts
-    assert {a for a in slow if slow[a] != fast[a]} == {"how"}
+    assert {a for a in slow if slow[a] != fast[a]} == {"costs", "how"}
 
 
 def test_claims_come_with_verdict_effect_and_n(tmp_path):
@@ -328,3 +215,257 @@ def test_a_damaged_run_is_refused(tmp_path):
     (found.workdir / results.TABLES[0]).write_bytes(b"")
     with pytest.raises(ValueError, match=r"curves\.parquet"):
         report.write(found.workdir)
+
+
+# The parts that a study names.
+
+
+def _section(found, anchor, **options):
+    sections = report.content(found, **options).sections
+    return next(s for s in sections if s.anchor == anchor)
+
+
+def _rows(section):
+    (table,) = section.tables
+    return [dict(zip(table.header, row)) for row in table.rows]
+
+
+def _all_parts(tmp_path):
+    """A run of 2 x 2 trials with everything that a report can show."""
+    rng = np.random.default_rng(0)
+    shape = 4, 3, 5
+    columns = {
+        name: rng.uniform(0.3, 0.9, shape)
+        for name in (
+            *("batch_loss_std", "validation_active_share"),
+            *("test_moved_accuracy", "test_rotated_accuracy"),
+        )
+    }
+    found = synthetic.results(
+        columns,
+        sweep=[{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)],
+        fields={
+            "figures": tuple(study.PARTS),
+            "test_sets": {
+                "moved_pixels": 2,
+                "rotated_degrees": 30,
+                "along_curve": True,
+                "severity": True,
+            },
+        },
+    )
+    severity = [
+        {"trial": t, "seed": s, "transform": kind, "amount": a, "accuracy": 0.5 + t / 9}
+        for kind in ("moved", "rotated")
+        for t, s, a in itertools.product(range(4), range(3), (0.0, 3.0, 6.0))
+    ]
+    labels = np.arange(40) % 10
+    right = artifacts.Seen(
+        prediction=np.tile(np.where(labels < 9, labels, 0), (3, 1)),
+        confidence=np.full((3, 40), 0.9, np.float32),
+        before=np.full((3, 6, 10), 0.1, np.float32),
+        after=np.full((3, 6, 10), 0.1, np.float32),
+        kernel=rng.normal(size=(64, 16)).astype(np.float32),
+    )
+    wrong = dataclasses.replace(right, prediction=(right.prediction + 1) % 10)
+    images = rng.uniform(size=(40, 8, 8, 1)).astype(np.float32)
+    best, worst = statistics.best_trial(found), statistics.worst_trial(found)
+    seen = {t: right if t == best else wrong for t in range(4)}
+    pictures = artifacts.choose(seen, best, worst, images, labels, 10)
+    files = {
+        "curves.parquet": found.curves,
+        "members.csv": found.members,
+        "summary.csv": statistics.summarize(found),
+        "timings.csv": found.timings,
+        "severity.csv": results.table(severity, results.SEVERITY),
+        artifacts.FILE: artifacts.encode(pictures),
+    }
+    results.write(tmp_path, found.config, files)
+    return results.load(tmp_path)
+
+
+def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
+    found = _all_parts(tmp_path)
+    path = report.write(tmp_path)
+    text = path.read_text()
+    page = _Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    targets = {f"#{name}" for name in page.ids}
+    others = set(page.links) - targets
+    assert others
+    assert all(link.startswith("data:image/png;base64,") for link in others)
+    assert set(re.findall(r"url\((#[^)]*)\)", text)) <= targets
+    assert "default-src 'none'" in text
+    assert "img-src data:;" in text
+    assert text.count('<figure class="pictures">') == 4
+    assert len(text) < 3_000_000
+    markdown = (tmp_path / "report.md").read_text()
+    stored = {p.stem for p in (found.workdir / "figures").iterdir()}
+    assert set(re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)) == stored
+    titles = re.findall("^## (.*)", markdown, flags=re.M)
+    assert titles == [
+        "Learning curves",
+        "Against updates and seconds",
+        "Results against hidden",
+        "Moved and rotated images",
+        "Maps",
+        "Looking at the models",
+        "Comparison",
+        "Costs",
+        "How it was run",
+        "What is missing",
+    ]
+    assert markdown.rstrip().endswith("Nothing: every member finished.")
+    assert stored >= {"gap", "noise", "severity", "map", "divergence", "gallery"}
+    assert "curves_test_rotated_accuracy" in stored
+
+
+def test_only_the_parts_that_are_named_are_shown(tmp_path):
+    found, _ = _write(tmp_path, fields={"figures": ("updates", "final")})
+    stored = {p.stem for p in (found.workdir / "figures").iterdir()}
+    assert stored == {"updates", "final_test_accuracy"}
+    assert not any(s.anchor == "costs" for s in report.content(found).sections)
+
+
+@pytest.mark.parametrize(
+    ("part", "why"),
+    [
+        ("map", "the trials are no grid of two hyperparameters"),
+        ("gallery", "it takes images, and two trials to compare"),
+        ("noise", "the curves have no spread of batch losses"),
+        ("severity", "no image was moved or rotated by more"),
+    ],
+)
+def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
+    fields = {"figures": ("target", part)}
+    found, _ = _write(tmp_path, fields=fields)
+    said = (found.workdir / "report.md").read_text().partition("## What is missing")[2]
+    line = f"- Not shown: {study.PARTS[part]}, since {why}."
+    assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
+    absent = {part: why}
+    found = synthetic.results(fields=fields, never_ran=[1])  # more may come yet
+    items = _section(found, "missing", absent=absent).items
+    assert not any("Not shown" in item for item in items)
+
+
+def test_a_usual_part_that_is_not_there_is_left_out_silently(tmp_path):
+    found, _ = _write(tmp_path, np.full((2, 3), synthetic.CHANCE))
+    said = (found.workdir / "report.md").read_text()
+    assert "epochs_to_target" not in said
+    assert "Not shown" not in said
+
+
+def test_costs_stand_side_by_side():
+    values = np.array([0.9, 0.91, 0.95])[:, None] + 0.001 * np.array([-1, 0, 1])
+    found = synthetic.results(
+        values,
+        sweep=[
+            {"model.hidden": (8,), RATE: 0.1},
+            {"model.hidden": (8,), RATE: 0.2},
+            {"model.hidden": (16,), RATE: 0.1},
+        ],
+        seconds={0: (0.01,) * 3, 1: (0.5,) * 3},
+        fields={"figures": ("costs",)},
+    )
+    narrow, wide = _rows(_section(found, "costs"))
+    # 35 steps of 32 examples in 0.01 s and in 0.5 s, three epochs of them.
+    assert narrow["training examples/s"] == "112,000"
+    assert wide["training examples/s"] == "2,240"
+    assert (narrow["training, s an epoch"], wide["training, s an epoch"]) == (
+        "0.01",
+        "0.5",
+    )
+    assert (narrow["training, s in all"], wide["training, s in all"]) == ("0.03", "1.5")
+    assert (narrow["parameters"], wide["parameters"]) == ("530", "1,050")
+    assert (narrow["operations an example"], wide["operations an example"]) == (
+        "1.02 k",
+        "2.05 k",
+    )
+    assert narrow["inferences/s"] == "4,000,000"
+    assert narrow["inferences/s, batch 1"] == "50,000"
+    assert narrow["test accuracy, %"] == "91.0 ± 0.2"  # of the better of its trials
+    assert narrow["accuracies of"] == figures.trial_name(found, 1)
+
+
+def test_comparison_shows_paired_drops_and_the_steps_used():
+    test = np.array([[0.9, 0.8, 0.7], [0.6, 0.7, 0.8]])
+    found = synthetic.results(
+        {"test_accuracy": test, "test_moved_accuracy": test - 0.25},
+        sweep=RATES[:2],
+        stopped={(0, s): 4 + s for s in range(3)},
+        base=study.Hyperparameters(early_stopping=study.EarlyStopping(patience=2)),
+        fields={"test_sets": {"moved_pixels": 1}},
+    )
+    rows = _rows(_section(found, "comparison"))
+    assert [r["moved, %"] for r in rows] == ["55 ± 25", "45 ± 25"]
+    assert [r["drop, moved, points"] for r in rows] == ["25.0 ± 0.0", "25.0 ± 0.0"]
+    assert [r["median steps used"] for r in rows] == ["175", "350"]  # 5 and 10 x 35
+    best = np.median(found.member(1, "best_step"))
+    assert rows[1]["median best step"] == f"{best:,.0f}"
+
+
+QUANTITIES = [
+    (("test_accuracy", "final", {}), "final test accuracy"),
+    (("test_loss", "best", {}), "best test loss"),
+    (("test_accuracy", "at_epoch", {"epoch": 3}), "test accuracy at epoch 3"),
+    (("test_accuracy", "at_step", {"step": 2857}), "test accuracy at 2,857 updates"),
+    (
+        ("validation_accuracy", "steps_to", {"target": 0.95}),
+        "updates to 95 % validation accuracy",
+    ),
+    (("train_loss", "steps_to", {"target": 0.1}), "updates to a train loss of 0.1"),
+    (("", "steps", {}), "updates until training ended"),
+    (
+        ("test_moved_accuracy", "drop_from_test", {}),
+        "test accuracy minus moved test accuracy, both final",
+    ),
+    (("", "diverged_share", {}), "share of seeds that diverge"),
+    (("", "seconds", {}), "seconds of training for an epoch"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), QUANTITIES)
+def test_claims_say_in_words_what_is_compared(given, text):
+    metric, reduction, more = given
+    quantity = Quantity(metric=metric, reduction=reduction, **more)
+    claim = Claim(
+        text="x", quantity=quantity, left={RATE: 0.7}, right={}, relation="less"
+    )
+    found = synthetic.results(sweep=RATES, claims=[claim])
+    (row,) = _rows(_section(found, "claims"))
+    assert row["compared"] == f"{text}: left is less"
+    same = {"relation": "same", "margin": 0.01, "among": "best"}
+    found = synthetic.results(sweep=RATES, claims=[dataclasses.replace(claim, **same)])
+    (row,) = _rows(_section(found, "claims"))
+    share = metric.endswith("accuracy") and reduction != "steps_to"
+    margin = "1 point" if share or reduction.endswith("share") else "0.01"
+    assert row["compared"] == (
+        f"{text}, between the best trials of both sides: both are the same within "
+        f"{margin}"
+    )
+
+
+def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean():
+    claim = Claim(
+        text="x",
+        quantity=Quantity(metric="test_accuracy"),
+        left={"dataset": "digits"},
+        right={RATE: 0.02},
+    )
+    for among, start in (("mean", "digits (mean of 3 trials): "), ("best", "digits: ")):
+        claims = [dataclasses.replace(claim, among=among)]
+        found = synthetic.results(sweep=RATES, claims=claims)
+        (row,) = _rows(_section(found, "claims"))
+        assert row["left"].startswith(start)
+        assert row["right"].startswith("0.02: ")
+
+
+def test_missing_says_what_failed_and_how(tmp_path):
+    sweep = [{"model.hidden": (h,)} for h in (8, 16)]
+    found, path = _write(tmp_path, sweep=sweep, never_ran=[1], failures={1: EVIL})
+    items = _section(found, "missing").items
+    assert items == (f"Failed: hidden 16. The program said: {EVIL}",)
+    page = _Page(path.read_text())
+    assert not page.tags & {"script", "img"}
+    assert EVIL.splitlines()[0] in "".join(page.text)
+    assert "<script" not in (found.workdir / "report.md").read_text()
