@@ -49,6 +49,7 @@ MOST_LABELS = 12  # above it, a colour bar
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
 WRAP = 26  # characters in a line of a label that has two
 ROW_WRAP = 36  # likewise, where each trial has a row
+MOST_LOSS = 10.0  # times the loss at the start: what is above leaves the axes
 FEW_SEEDS = 5  # up to here each seed has its thin line
 FAR_APART = 5.0  # ends of training whose ratio is above it need a log axis
 STYLE: dict[Any, Any] = {
@@ -614,11 +615,16 @@ def _draw_curves(
     accuracy = metrics[0].endswith("accuracy")
     # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
     learnt = [d.mean for (t, _), d in ran.items() if _learns(results, t)]
-    core = _finite([] if accuracy else learnt)
+    bounded = metrics[0].endswith(("accuracy", "_share"))
+    core = _finite([] if bounded else learnt)
     core = core if core.size else _finite(d.mean for d in ran.values())
     core = core if core.size else _finite(d.lost for d in ran.values())
     scale = scale_of(results, metrics[0], core)
     view = _view(scale, core, _finite(a for d in ran.values() for a in (d.low, d.high)))
+    if metrics[0].endswith("loss") and view.size:
+        # So would one that grew in a few seeds of a trial that learns in others.
+        start = _finite(d.mean[:1] for d in ran.values())
+        view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
     if accuracy and view.size:
         view = _draw_chance(ax, results, scale, view, {t for t, _ in ran})
     _set_scale(ax, "y", scale, view)

@@ -298,7 +298,7 @@ def evaluate(
         logits: Any = recipe.module.apply(variables, x, train=False)
         return metrics.classification_sums(logits, labels, mask)
     logits, seen = recipe.module.apply(variables, x, train=False, mutable=["activity"])
-    active = jnp.where(mask, stack.active_share(seen["activity"]), 0.0)
+    active = jnp.where(mask, stack.active_share(seen.get("activity", {})), 0.0)
     sums = metrics.classification_sums(logits, labels, mask)
     return sums | {"active_share": jnp.sum(active)}
 

@@ -600,3 +600,20 @@ def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
 def test_an_unknown_metric_is_refused(ax):
     with pytest.raises(ValueError, match="no metric 'accuracy'"):
         figures.learning_curves(ax, synthetic.results(), "accuracy")
+
+
+def test_a_loss_that_grew_in_one_seed_does_not_set_the_limits(ax):
+    values = np.linspace(2.0, 0.5, 4 * 8 * 6).reshape(4, 8, 6)[:, :, ::-1].copy()
+    values[:, :, 0] = 2.0
+    values[1, 3, 2:] = 1e12  # its trial learns in the other seeds
+    figures.learning_curves(ax, synthetic.results({"train_loss": values}), "train_loss")
+    assert 10 < ax.get_ylim()[1] < 100
+
+
+def test_dead_units_are_in_view(ax):
+    shares = np.full((4, 8, 6), 0.5)
+    shares[2] = 0.0
+    name, lost = "validation_active_share", [(2, s) for s in range(8)]
+    results = synthetic.results({name: shares}, at_chance=lost)
+    figures.learning_curves(ax, results, name)
+    assert ax.get_ylim()[0] <= 0.0
