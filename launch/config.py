@@ -365,11 +365,13 @@ def _help(main: Callable[[], None]) -> str:
     if "config" in flags.FLAGS:
         lines += ["", "Fields, for --config.PATH=VALUE and --sweep=PATH=VALUE,VALUE:"]
         lines += _indented(", ".join(study_lib.PATHS))
-        lines += ["", "Bundled studies:"]
-        for path, file in zip(_bundled(), _bundled_files()):
+        lines += ["", "Bundled studies, --config=configs/NAME.py:"]
+        width = max(len(file.stem) for file in _bundled_files())
+        for file in _bundled_files():
             text = ast.get_docstring(ast.parse(file.read_text())) or ""
-            lines.append(f"  --config={path}")
-            lines += _indented(text.partition("\n")[0])
+            question, _, _ = text.partition("\n")
+            question = textwrap.shorten(question, 76 - width, placeholder=" ...")
+            lines.append(f"  {file.stem:{width}}  {question}")
     return "\n".join(lines)
 
 

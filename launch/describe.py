@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a study would run: layers, parameters, memory, time; trains nothing.
 
-python -m launch.describe --config=configs/quickstart.py [--measure]
+python -m launch.describe --config=configs/quickstart.py
+    [--measure] [--check_gradients]
 """
 
+import math
+import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,21 +15,28 @@ from rich.console import Console
 from rich.table import Table
 
 from launch import config
-from nnlab.study import TRACED
+from nnlab.study import TRACED, MovedSets
 
 if TYPE_CHECKING:
-    from nnlab import tuning
+    from nnlab import gradients, tuning
     from nnlab.prepare import Prepared
 
 COMPILER_BYTES = 150 * 2**20
 """Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
+
+_LEGEND = (
+    "Of the differences between the two derivatives: the largest, the largest relative "
+    "to the derivative, and the median of these. They fall by this order of eps, 2 "
+    "where the loss is smooth, down to the loss's rounding. Kinks counts the weights "
+    "for which they do not, as where a ReLU or a max-pool switches within eps."
+)
 
 
 def main() -> None:
     """Describes the study of the flags."""
     study = config.study()
     config.start_jax()
-    from nnlab import experiment, prepare, recorder, tuning  # import JAX
+    from nnlab import experiment, gradients, prepare, recorder, tuning  # import JAX
 
     prepared = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
@@ -41,6 +51,10 @@ def main() -> None:
     for path in study.swept():
         values = dict.fromkeys(str(t.hyperparameters.flat()[path]) for t in trials)
         console.print(f"{path}: {', '.join(values)}")
+    if further := _test_sets(study.test_sets):
+        console.print(f"further test sets: {further}")
+    console.print(f"figures: {', '.join(study.figures) or 'none'}")
+    wrong: list[str] = []
     for item in prepared:
         console.print()
         number = f"program {item.cohort.index + 1} of {len(prepared)}"
@@ -54,27 +68,49 @@ def main() -> None:
         item = item.with_plan(tuning.fastest(item.plans, known))
         _describe(console, item, peak)
         _predict(console, item, known)
+        if flags.FLAGS.check_gradients:
+            found = gradients.check(item)
+            _compare(console, found, gradients.TOLERANCE)
+            wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
+    if flags.FLAGS.check_gradients:
+        console.print()
+        console.print(_LEGEND, style="dim")
+    if wrong:
+        raise config.Failure(
+            "autodiff and central differences disagree on the gradients of "
+            f"{', '.join(wrong)}"
+        )
 
 
 def _describe(console: Console, item: "Prepared", process_bytes: int) -> None:
     """One program: layer table, data, lanes, memory."""
     h, data, plan = item.hyperparameters, item.dataset, item.plan
-    table = Table("layer", "output", "parameters", "FLOPs an example", box=None)
+    columns = ("parameters", "weights", "biases", "FLOPs an example")
+    table = Table("layer", "output", *columns, box=None)
     for column in table.columns[2:]:
         column.justify = "right"
-    table.add_row("input", _shape(data.input_shape), "", "")
+    table.add_row("input", _shape(data.input_shape))
     for row in item.rows:
-        flops = f"{row.flops:,}" if row.flops else ""
-        size = f"{row.parameters:,}" if row.parameters else ""
-        table.add_row(row.name, _shape(row.output_shape), size, flops)
+        numbers = (row.parameters, row.parameters - row.biases, row.biases, row.flops)
+        table.add_row(row.name, _shape(row.output_shape), *map(_number, numbers))
     forward = sum(row.flops for row in item.rows)
-    table.add_row("all", "", f"{item.parameters:,}", f"{forward:,}" if forward else "")
+    biases = sum(row.biases for row in item.rows)
+    numbers = (item.parameters, item.parameters - biases, biases, forward)
+    table.add_row("all", "", *map(_number, numbers))
     console.print(table)
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
     console.print(
         f"data: {h.dataset}, {data.num_classes} classes; {sizes[0]:,} training, "
         f"{sizes[1]:,} validation and {sizes[2]:,} test examples"
     )
+    changes = []
+    if h.standardize:
+        changes.append("standardized by the training examples")
+    if h.augment_pixels:
+        pixels = _count(h.augment_pixels, "pixel")
+        changes.append(f"in training moved by up to {pixels} along both axes")
+    if changes:
+        console.print(f"inputs: {'; '.join(changes)}")
     console.print(
         f"training: {_count(h.num_epochs, 'epoch')} of "
         f"{_count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
@@ -123,6 +159,58 @@ def _predict(
     console.print(f"time: about {seconds:,.0f} s; {text}")
 
 
+def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:
+    """Autodiff against central differences: a line for each layer and eps."""
+    columns = ("agree", "eps", "largest", "relative", "median", "order", "kinks")
+    table = Table("layer", *columns, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        first = [row.layer, f"{row.agreeing} of {row.compared}"]
+        for step in row.steps:
+            sizes = (step.largest, step.largest_relative, step.median_relative)
+            order = "" if math.isnan(step.order) else f"{step.order:.2f}"
+            kinks = _number(step.irregular)
+            cells = ["-" if math.isnan(size) else f"{size:.0e}" for size in sizes]
+            table.add_row(*first, f"{step.eps:.0e}", *cells, order, kinks)
+            first = ["", ""]
+    console.print()
+    console.print("gradients: autodiff against central differences, in float64")
+    console.print(table)
+    agreeing, compared = sum(r.agreeing for r in rows), sum(r.compared for r in rows)
+    orders = [s.order for r in rows for s in r.steps if not math.isnan(s.order)]
+    text = f"{agreeing} of {_count(compared, 'weight')} agree to a relative "
+    text += f"{tolerance:.0e}"
+    if orders:
+        text += f", to order {statistics.median(orders):.2f} of eps"
+    if kinked := sum(row.kinked for row in rows):
+        text += f"; {kinked} have a kink nearby"
+    if bad := [row.layer for row in rows if not row.agrees]:
+        text += f"; too few agree in {', '.join(bad)}"
+    console.print(f"gradients: {text}")
+    if still := sum(row.checked for row in rows) - compared:
+        console.print(f"without effect on the loss: {_count(still, 'further weight')}")
+
+
+def _test_sets(asked: MovedSets) -> str:
+    """The further test sets, in words."""
+    sets = []
+    if asked.moved_pixels:
+        sets.append(f"moved by up to {_count(asked.moved_pixels, 'pixel')}")
+    if asked.rotated_degrees:
+        sets.append(f"rotated by up to {asked.rotated_degrees:g} degrees")
+    parts = [", ".join(sets)] if sets else []
+    if sets and asked.along_curve:
+        parts.append("at every evaluation")
+    if asked.severity:
+        parts.append("more and less moved and rotated at the end")
+    return "; ".join(parts)
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
@@ -141,6 +229,12 @@ def define_flags() -> None:
     """Defines the flags of this program."""
     config.define_study_flags()
     flags.DEFINE_bool("measure", False, "time a few steps of each lane width")
+    flags.DEFINE_bool(
+        "check_gradients",
+        False,
+        "compare the gradients with central differences, for some weights of each "
+        "layer; status 1 if they disagree",
+    )
 
 
 if __name__ == "__main__":

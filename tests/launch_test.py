@@ -60,7 +60,7 @@ MISTAKES = {
         ["--config=configs/quikstart.py"],
         "'configs/quikstart.py'; did you mean 'configs/quickstart.py'? allowed: ",
     ),
-    "no config": ([], "--config is missing; bundled: configs/learning_rate.py, "),
+    "no config": ([], "--config is missing; bundled: configs/activation.py, "),
     "config argument": (
         ["--config=configs/quickstart.py:smok"],
         "config argument 'smok'; did you mean 'smoke'? allowed: smoke",
@@ -309,11 +309,11 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
 
 
 @pytest.mark.parametrize("program", ["train", "describe", "report", "bench"])
-def test_help_fits_the_screen(program):
+def test_help_is_short(program):
     done = command(f"launch.{program}", "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert len(done.stdout.splitlines()) < 50
+    assert len(done.stdout.splitlines()) < 60
     if program in ("train", "describe"):
         assert "optimizer.learning_rate" in done.stdout
         assert "Which learning rate should a small network get?" in done.stdout

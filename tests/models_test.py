@@ -15,6 +15,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from nnlab import study
 from nnlab.models import convolution, dense, layers, stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
@@ -55,6 +56,7 @@ def test_layers_need_no_jax():
 def test_the_names_are_those_of_the_functions():
     assert tuple(ACTIVATIONS) == layers.ACTIVATIONS
     assert tuple(INITIALIZERS) == layers.INITIALIZERS
+    assert tuple(layers.POOLS) == study.POOLS
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,10 @@ def test_helpers_place_batch_norm_dropout_and_pool():
     ]
     conv = ["conv", "batch_norm", "max_pool", "relu", "flatten"]
     assert kinds == [*conv, "dense", "batch_norm", "relu", "dropout", "dense"]
-    assert "max_pool" not in str(layers.cnn([4], [8], 3, pool=1))
+    absolute = layers.cnn([4], [8], 3, pool="max_abs", window=3, kernel=5)
+    assert absolute[0] == {"layer": "conv", "channels": 4, "kernel": 5, "bias": True}
+    assert absolute[1] == {"layer": "max_abs_pool", "window": 3}
+    assert "pool" not in str(layers.cnn([4], [8], 3, window=1))
 
 
 def test_names_count_each_kind():
@@ -117,19 +122,32 @@ DENSE = {"layer": "dense", "units": 10}
 MISTAKES = {
     "no flatten": (
         ["relu", "relu", DENSE],
-        r"layer 2 \(dense_0\): got shape \(28, 28, 1\), needs a flat vector; put a "
-        "flatten layer before it",
+        r"layer 2 \(dense_0\): got shape \(28, 28, 1\), needs a flat vector \(784,\); "
+        "put a flatten layer before it",
     ),
     "wrong number of classes": (
         ["flatten", {**DENSE, "units": 12}, "relu"],
-        r"layer 1 \(dense_0\): gives 12 outputs, the data set has 10 classes",
+        r"layer 1 \(dense_0\): gives shape \(12,\), needs \(10,\), a value for each "
+        "class; end with a dense layer of 10 units",
     ),
-    "image at the end": (["relu"], "gives shape .28, 28, 1., the data set has 10"),
+    "image at the end": (
+        ["relu"],
+        r"layer 0 \(relu_0\): gives shape \(28, 28, 1\), needs \(10,\), a value for "
+        "each class; end with flatten and a dense layer of 10 units",
+    ),
     "conv after flatten": (
         ["flatten", {"layer": "conv", "channels": 2}],
         r"layer 1 \(conv_0\): got shape \(784,\), needs \(height, width, channels\)",
     ),
     "pool too large": ([{"layer": "max_pool", "window": 29}], "window of 29x29"),
+    "absolute pool": (
+        ["flatten", {"layer": "max_abs_pool", "window": 3}],
+        r"layer 1 \(max_abs_pool_0\): got shape \(784,\), needs \(height, width",
+    ),
+    "field of a pool": (
+        [{"layer": "max_abs_pool", "by": 3}],
+        r"layer 0 \(max_abs_pool_0\): unknown field 'by'; .*: window, stride, name",
+    ),
     "kernel too large": (
         [{"layer": "conv", "channels": 2, "kernel": 29, "padding": "valid"}],
         "kernel of 29x29",
@@ -184,6 +202,11 @@ def test_helpers_refuse_unknown_names(helper, field):
         helper([8], 10, **{field: "rellu"})
 
 
+def test_an_unknown_pool_is_refused():
+    with pytest.raises(ValueError, match=r"unknown pool 'abs'.* allowed: max, max_abs"):
+        layers.cnn([4], [8], 10, pool="abs")
+
+
 SMALL = st.integers(1, 4)
 ELEMENTWISE = st.sampled_from(["batch_norm", "dropout", *ACTIVATIONS])
 CONV = st.fixed_dictionaries(
@@ -195,7 +218,8 @@ CONV = st.fixed_dictionaries(
     },
 )
 POOL = st.fixed_dictionaries(
-    {"layer": st.just("max_pool"), "window": SMALL}, optional={"stride": SMALL}
+    {"layer": st.sampled_from(["max_pool", "max_abs_pool"]), "window": SMALL},
+    optional={"stride": SMALL},
 )
 DENSES = st.fixed_dictionaries(
     {"layer": st.just("dense"), "units": SMALL}, optional={"bias": st.booleans()}
@@ -225,8 +249,9 @@ def test_an_accepted_stack_has_the_real_shapes_and_parameters(bodies, size):
     )
     assert logits.shape == (5, 3)
     for row in rows:
-        real = jax.tree.leaves(variables["params"].get(row.name, {}))
-        assert row.parameters == sum(leaf.size for leaf in real), row
+        real = variables["params"].get(row.name, {})
+        assert row.parameters == sum(leaf.size for leaf in real.values()), row
+        assert row.biases == (real["bias"].size if "bias" in real else 0), row
 
 
 # Activations and initialisers
@@ -383,6 +408,96 @@ def test_only_monotone_activations_let_a_pool_pass():
     kinds = ["max_pool", "max_pool", "tanh", "relu", "gelu", "max_pool", "relu"]
     assert [layer["layer"] for layer in ordered] == kinds
     assert ordered[0]["name"] == "max_pool_0"
+
+
+def test_a_pool_by_absolute_values_stays_where_it_stands():
+    written = layers.normalise(["relu", "max_abs_pool", "tanh", "max_pool"])
+    kinds = [layer["layer"] for layer in stack._pools_first(written)]
+    assert kinds == ["relu", "max_abs_pool", "max_pool", "tanh"]
+    x = normal(0, 2, 4, 4, 3)
+    before, after = (
+        stack.Stack(names).apply({}, x, train=False)
+        for names in (["max_abs_pool", "relu"], ["relu", "max_abs_pool"])
+    )
+    relus = nn.max_pool(nn.relu(x), (2, 2), (2, 2))  # nothing is negative after it
+    np.testing.assert_array_equal(after, relus)
+    assert np.mean(before != after) > 0.2
+
+
+# Active units
+
+COUNTED = stack.Stack(
+    [
+        "relu",
+        "max_pool",
+        "flatten",
+        {"layer": "dense", "units": 3},
+        "identity",
+        "tanh",
+        {"layer": "dense", "units": 2, "bias": False},
+    ]
+)
+
+
+def test_active_units_are_counted_as_by_hand():
+    variables, x = init(COUNTED, 4, 4, 2), normal(1, 5, 4, 4, 2)
+    counted = functools.partial(COUNTED.apply, train=False, mutable=["activity"])
+    logits, seen = jax.jit(counted)(variables, x)
+    pooled = np.maximum(x, 0).reshape(5, 2, 2, 2, 2, 2).max((2, 4)).reshape(5, 8)
+    first = variables["params"]["dense_0"]
+    hidden = pooled @ np.array(first["kernel"]) + np.array(first["bias"])
+    relus, tanhs = (x > 0).sum((1, 2, 3)), (hidden > 0).sum(1)
+    assert set(seen["activity"]) == {"relu_0", "tanh_0"}
+    np.testing.assert_allclose(seen["activity"]["relu_0"]["share"], relus / 32)
+    np.testing.assert_allclose(seen["activity"]["tanh_0"]["share"], tanhs / 3)
+    share = jax.jit(stack.active_share)(seen["activity"])
+    assert (share.shape, share.dtype) == ((5,), np.float32)
+    np.testing.assert_allclose(share, (relus + tanhs) / 35, rtol=1e-6)
+    np.testing.assert_allclose(logits, evaluate(COUNTED, variables, x), atol=1e-6)
+
+
+def test_active_units_cost_nothing_where_nobody_asks():
+    variables, x = init(COUNTED, 4, 4, 2), normal(1, 5, 4, 4, 2)
+    assert set(variables) == {"params"}
+    text = str(jax.make_jaxpr(lambda v: COUNTED.apply(v, x, train=False))(variables))
+    assert " gt " not in text
+    linear = stack.Stack(["flatten", "identity"])
+    _, seen = linear.apply({}, x, train=False, mutable=["activity"])
+    assert np.isnan(stack.active_share(seen.get("activity", {})))
+
+
+# float64
+
+
+@pytest.mark.parametrize("pool", ["max", "max_abs"])
+def test_float64_is_kept_throughout(pool):
+    chosen = layers.cnn([16, 16], [6], 3, activation="tanh", pool=pool)  # Winograd's
+    chosen.insert(1, {"layer": "batch_norm"})
+    single = stack.Stack(chosen)
+    with jax.enable_x64(True):
+        double = single.clone(dtype=jnp.float64, param_dtype=jnp.float64)
+        x = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
+        variables = jax.jit(stack.init_variables, static_argnums=0)(
+            double, jax.random.key(0), x, 1.0
+        )
+
+        @functools.partial(jax.jit, static_argnums=0)
+        def loss(module, params):
+            inputs = {**variables, "params": params}
+            options = {"train": True, "mutable": ["batch_stats"]}
+            return (module.apply(inputs, x, **options)[0] ** 2).sum()
+
+        params = variables["params"]
+        ahead, gradient = (
+            jax.jvp(lambda p: loss(double, p), (params,), (params,))[1],
+            jax.grad(lambda p: loss(double, p))(params),
+        )
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"float64"}
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(gradient)} == {"float64"}
+        back = sum(map(np.vdot, jax.tree.leaves(gradient), jax.tree.leaves(params)))
+        assert ahead.dtype == np.float64
+        np.testing.assert_allclose(ahead, back, rtol=1e-13)
+        assert 1e-9 < distance(loss(single, params), loss(double, params)) < 1e-4
 
 
 # Dense layers
@@ -591,6 +706,19 @@ def test_winograds_convolution_and_its_gradients_are_xlas(size, padding):
         assert distance(fast, exact) < 2e-6
 
 
+@pytest.mark.parametrize("channels", [3, 16])
+def test_convolution_and_its_gradients_keep_float64(channels):
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        x, kernel = (
+            rng.normal(size=(3, 7, 6, channels)),
+            rng.normal(size=(3, 3, channels, 16)),
+        )
+        for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
+            assert fast.dtype == np.float64
+            assert distance(fast, exact) < 1e-14
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "strides", "dtype", "products"),
     [
@@ -693,10 +821,53 @@ def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride):
     np.testing.assert_array_equal(ours_back(cotangent)[0], flaxs_back(cotangent)[0])
 
 
-def test_max_pool_passes_on_a_nan():
+def naive_max_abs_pool(x, window, stride):
+    """Window by window; of equal magnitudes the positive one."""
+    down, right = ((size - window) // stride + 1 for size in x.shape[1:3])
+    pooled = np.empty((len(x), down, right, x.shape[3]), x.dtype)
+    for place in np.ndindex(pooled.shape):
+        example, i, j, channel = place
+        rows, columns = (slice(k * stride, k * stride + window) for k in (i, j))
+        values = x[example, rows, columns, channel].ravel().tolist()
+        pooled[place] = max(values, key=lambda v: (abs(v), v))
+    return pooled
+
+
+@pytest.mark.parametrize(
+    ("window", "stride"), [(1, 1), (2, 2), (3, 3), (2, 1), (3, 2), (2, 3)]
+)
+def test_max_abs_pool_and_its_gradient_are_the_naive_ones(window, stride):
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).normal(size=(3, 7, 6, 2))
+        pool = jax.jit(convolution.max_abs_pool, static_argnums=(1, 2))
+        pooled, pull = jax.vjp(lambda x: pool(x, window, stride), x)
+        np.testing.assert_array_equal(pooled, naive_max_abs_pool(x, window, stride))
+        cotangent = np.random.default_rng(1).normal(size=pooled.shape)
+        (gradient,) = pull(cotangent)
+    assert gradient.dtype == np.float64
+    for place in np.random.default_rng(2).permutation(list(np.ndindex(x.shape)))[:8]:
+        step = np.zeros_like(x)
+        step[tuple(place)] = 1e-6
+        ends = [naive_max_abs_pool(x + sign * step, window, stride) for sign in (1, -1)]
+        slope = ((ends[0] - ends[1]) * cotangent).sum() / 2e-6
+        np.testing.assert_allclose(gradient[tuple(place)], slope, atol=1e-8)
+
+
+def test_max_abs_pool_takes_the_positive_one_of_two_equals():
+    x = np.array([[-3, 2], [3, -1], [1, -1], [1, -1], [0, -2], [1, -2]], np.float32)
+    pooled, pull = jax.vjp(
+        lambda x: convolution.max_abs_pool(x, 2, 2), x.reshape(1, 6, 2, 1)
+    )
+    assert np.ravel(pooled).tolist() == [3, 1, -2]
+    (gradient,) = pull(np.array([1, 10, 100], np.float32).reshape(1, 3, 1, 1))
+    assert np.ravel(gradient).tolist() == [0, 0, 1, 0, 10, 0, 0, 0, 0, 100, 0, 0]
+
+
+@pytest.mark.parametrize("pool", [convolution.max_pool, convolution.max_abs_pool])
+def test_a_pool_passes_on_a_nan(pool):
     x = np.zeros((1, 4, 4, 1), np.float32)
     x[0, 0, 1, 0] = np.nan
-    pooled = np.ravel(jax.jit(convolution.max_pool, static_argnums=(1, 2))(x, 2, 2))
+    pooled = np.ravel(jax.jit(pool, static_argnums=(1, 2))(x, 2, 2))
     np.testing.assert_array_equal(np.isnan(pooled), [True, False, False, False])
 
 

@@ -106,7 +106,7 @@ def _convolve(
         and strides == (1, 1)
         and min(channels) >= 16
         and min(height, width) >= 4
-        and x.dtype == jnp.float32
+        and x.dtype in (jnp.float32, jnp.float64)
     ):
         method, values, budget = _winograd, 4 * sum(channels), _TILE_BYTES
     else:
@@ -258,6 +258,26 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
         return nn.max_pool(x, (window, window), (stride, stride))
     height, width = (size // window * window for size in x.shape[1:3])
     return _pool(_windows(x[:, :height, :width], window))
+
+
+def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """The value that is largest without its sign, over square windows, no padding.
+
+    The sign is kept; of values that are equal but for it the positive one is taken. The
+    gradient goes to the value that is taken, as in `max_pool`. The output is not
+    continuous: it jumps where a positive and a negative value change places as the
+    largest.
+
+    Args:
+        x: Images, (B, height, width, channels), at least as large as the window.
+        window: Height and width of a window, in pixels.
+        stride: Step from a window to the next, in pixels.
+
+    Returns:
+        Images, (B, (height - window) // stride + 1, likewise width, channels).
+    """
+    highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
+    return jnp.where(highest >= -lowest, highest, lowest)
 
 
 def _windows(x: jax.Array, window: int) -> jax.Array:

@@ -45,6 +45,9 @@ INITIALIZERS = (
 
 BIASES = ("all", "first", "none")
 
+POOLS = {"max": "max_pool", "max_abs": "max_abs_pool"}
+"""What a pooling window of `cnn` keeps -> the layer that does it."""
+
 Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
 Shape = tuple[int, ...]
 
@@ -81,6 +84,8 @@ def _positive(default: int | None = None, absent: str = "") -> Field:
     return Field(int, default, required, minimum=1, absent=absent)
 
 
+_WINDOW = {"window": _positive(2), "stride": _positive(absent="the window")}
+
 FIELDS: dict[str, dict[str, Field]] = {
     "flatten": {},
     "dense": {"units": _positive(), "bias": Field(bool, True)},
@@ -91,7 +96,8 @@ FIELDS: dict[str, dict[str, Field]] = {
         "padding": Field(str, "same", choices=("same", "valid")),
         "bias": Field(bool, True),
     },
-    "max_pool": {"window": _positive(2), "stride": _positive(absent="the window")},
+    "max_pool": _WINDOW,
+    "max_abs_pool": _WINDOW,
     "batch_norm": {},
     "dropout": {
         "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
@@ -121,6 +127,13 @@ class LayerRow:
     output_shape: Shape
     parameters: int
     flops: int
+
+    @property
+    def biases(self) -> int:
+        """Those of the parameters that are added; the others multiply."""
+        if self.layer["layer"] == "batch_norm":
+            return self.parameters // 2
+        return self.output_shape[-1] if self.layer.get("bias") else 0
 
 
 def mlp(
@@ -162,16 +175,20 @@ def cnn(
     *,
     activation: str = "relu",
     kernel: int = 3,
-    pool: int = 2,
+    pool: str = "max",
+    window: int = 2,
     batch_norm: bool = False,
     dropout: bool = False,
     bias: str = "all",
 ) -> list[dict[str, Any]]:
     """A convolutional network: convolutions and pools, then a fully connected one.
 
-    The pool stands before the activation. For a monotone activation (all but gelu and
-    silu) that gives the same numbers as after it, and the activation then works on
-    `pool**2` times fewer values.
+    The pool stands before the activation. For the largest value and a monotone
+    activation (all but gelu and silu) that gives the same numbers as after it, and the
+    activation then works on `window**2` times fewer values. For the largest absolute
+    value it does not: a ReLU turns a window to 0 whose largest value without its sign
+    is negative, though there are positive ones beside it. After a ReLU, where nothing
+    is negative, the two pools would be the same.
 
     Args:
         channels: Channels of each convolution (stride 1, padding "same").
@@ -179,7 +196,9 @@ def cnn(
         num_classes: Number of classes.
         activation: One of `ACTIVATIONS`, after every convolution and hidden layer.
         kernel: Height and width of the kernels, in pixels.
-        pool: Window and stride of the max-pools, in pixels; 1 leaves them out.
+        pool: What a window keeps: "max", its largest value, or "max_abs", the one that
+            is largest without its sign.
+        window: Window and stride of the pools, in pixels; 1 leaves them out.
         batch_norm: Whether to normalise after each convolution and hidden layer.
         dropout: Whether to drop after each hidden dense layer's activation, at the
             trial's dropout rate.
@@ -189,16 +208,17 @@ def cnn(
         The layers, for `check` and for `stack.Stack`.
 
     Raises:
-        ValueError: An unknown activation or bias.
+        ValueError: An unknown activation, pool or bias.
     """
     choose("activation", activation, ACTIVATIONS)
+    choose("pool", pool, POOLS)
     layers: list[dict[str, Any]] = []
     for count in channels:
         layers.append({"layer": "conv", "channels": count, "kernel": kernel})
         if batch_norm:
             layers.append({"layer": "batch_norm"})
-        if pool != 1:
-            layers.append({"layer": "max_pool", "window": pool})
+        if window != 1:
+            layers.append({"layer": POOLS[pool], "window": window})
         layers.append({"layer": activation})
     layers.append({"layer": "flatten"})
     layers += _hidden_dense(hidden, activation, batch_norm, dropout)
@@ -360,7 +380,7 @@ def _filled(where: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
             filled[name] = field.default
         else:
             filled[name] = _cast(where, name, field, value)
-    if kind == "max_pool" and filled["stride"] is None:
+    if kind in POOLS.values() and filled["stride"] is None:
         filled["stride"] = filled["window"]
     return filled
 
@@ -387,7 +407,8 @@ def _flatten(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
 def _dense(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     if len(shape) != 1:
         raise ValueError(
-            f"got shape {shape}, needs a flat vector; put a flatten layer before it"
+            f"got shape {shape}, needs a flat vector ({math.prod(shape)},); put a "
+            "flatten layer before it"
         )
     products = shape[0] * layer["units"]
     biases = layer["units"] if layer["bias"] else 0
@@ -409,7 +430,7 @@ def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     return (height, width, channels), weights + biases, 2 * height * width * weights
 
 
-def _max_pool(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
+def _pool(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     _need_image(shape)
     window = layer["window"]
     if window > min(shape[:2]):
@@ -439,26 +460,30 @@ def _need_image(shape: Shape) -> None:
     raise ValueError(f"got shape {shape}, needs (height, width, channels); {mend}")
 
 
-_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = {
-    "flatten": _flatten,
-    "dense": _dense,
-    "conv": _conv,
-    "max_pool": _max_pool,
-    "batch_norm": _batch_norm,
-} | {name: _elementwise for name in ("dropout", *ACTIVATIONS)}
+_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = (
+    {
+        "flatten": _flatten,
+        "dense": _dense,
+        "conv": _conv,
+        "batch_norm": _batch_norm,
+    }
+    | {name: _pool for name in POOLS.values()}
+    | {name: _elementwise for name in ("dropout", *ACTIVATIONS)}
+)
 
 
 def _refuse_ending(rows: Sequence[LayerRow], shape: Shape, num_classes: int) -> None:
+    needed = f"needs ({num_classes},), a value for each class"
+    units = f"a dense layer of {num_classes} units"
     if len(shape) != 1:
         raise ValueError(
-            f"layer {len(rows) - 1} ({rows[-1].name}): gives shape {shape}, the data "
-            f"set has {num_classes} classes; end with flatten and a dense layer of "
-            f"{num_classes} units"
+            f"layer {len(rows) - 1} ({rows[-1].name}): gives shape {shape}, {needed}; "
+            f"end with flatten and {units}"
         )
     last = len(rows) - 1
     while last > 0 and rows[last].layer["layer"] not in ("dense", "flatten"):
         last -= 1
     raise ValueError(
-        f"layer {last} ({rows[last].name}): gives {shape[0]} outputs, the data set has "
-        f"{num_classes} classes; end with a dense layer of {num_classes} units"
+        f"layer {last} ({rows[last].name}): gives shape {shape}, {needed}; end with "
+        f"{units}"
     )

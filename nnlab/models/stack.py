@@ -9,7 +9,8 @@ caller of `apply` passes beside the parameters:
 rngs={"dropout": key}, mutable=["batch_stats"])`.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -29,15 +30,21 @@ class Stack(nn.Module):
     For evaluation it keeps running means and variances in "batch_stats", moved by a
     tenth of the way (momentum 0.9) at each step; they belong to one member alone.
 
+    Applied with `mutable=["activity"]`, it also returns how many units are active: the
+    collection has, for each activation layer but identity, the "share" of its outputs
+    that are above 0, float32 (B,), and the number of its "units"; see `active_share`.
+
     Attributes:
         layers: The layers; kept in the hashable form of `layers.freeze`.
         initializer: Of the kernels, one of `INITIALIZERS`; biases start at 0.
-        dtype: Type of the arithmetic; parameters stay float32.
+        dtype: Type of the arithmetic.
+        param_dtype: Type of the parameters.
     """
 
     layers: Sequence[layer_stack.Layer]
     initializer: str = "lecun_normal"
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
         """Check and freeze the fields; Flax clones modules, so twice is as once."""
@@ -54,11 +61,16 @@ class Stack(nn.Module):
             train: Whether to drop and to normalise by this batch's own statistics.
 
         Returns:
-            Logits, float32, (B, C).
+            Logits, (B, C), float32, or float64 if that is the arithmetic's type.
         """
         trial_rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
         kernel_init = INITIALIZERS[self.initializer]
-        for layer in _pools_first(layer_stack.normalise(self.layers)):
+        ordered = layer_stack.normalise(self.layers)
+        # `init` makes every collection; this one is of the data and no part of a model.
+        counts = self.is_mutable_collection("activity") and not self.is_initializing()
+        if not counts:  # whoever counts active units means those of the layers as given
+            ordered = _pools_first(ordered)
+        for layer in ordered:
             kind, name = layer["layer"], layer["name"]
             if kind == "flatten":
                 x = x.reshape(x.shape[0], -1)
@@ -68,6 +80,7 @@ class Stack(nn.Module):
                     use_bias=layer["bias"],
                     kernel_init=kernel_init,
                     dtype=self.dtype,
+                    param_dtype=self.param_dtype,
                     dot_general=dense.dot_general,
                     name=name,
                 )(x)
@@ -80,16 +93,20 @@ class Stack(nn.Module):
                     use_bias=layer["bias"],
                     kernel_init=kernel_init,
                     dtype=self.dtype,
+                    param_dtype=self.param_dtype,
                     conv_general_dilated=convolution.conv_general_dilated,
                     name=name,
                 )(x)
             elif kind == "max_pool":
                 x = convolution.max_pool(x, layer["window"], layer["stride"])
+            elif kind == "max_abs_pool":
+                x = convolution.max_abs_pool(x, layer["window"], layer["stride"])
             elif kind == "batch_norm":
                 x = nn.BatchNorm(
                     use_running_average=not train,
                     momentum=0.9,
                     dtype=self.dtype,
+                    param_dtype=self.param_dtype,
                     name=name,
                 )(x)
             elif kind == "dropout":
@@ -98,13 +115,37 @@ class Stack(nn.Module):
                     x = dropout(self.make_rng("dropout"), x, rate)
             else:
                 x = ACTIVATIONS[kind](x)
-        return x.astype(jnp.float32)
+                if counts and kind != "identity":
+                    share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
+                    seen = {"share": share, "units": math.prod(x.shape[1:])}
+                    self.sow("activity", name, seen, lambda _, new: new, lambda: None)
+        return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def active_share(collection: Mapping[str, Any]) -> jax.Array:
+    """The share of active units of each example, over all activation layers.
+
+    A unit is an output of an activation, and active if it is above 0. A layer counts
+    by its units.
+
+    Args:
+        collection: "activity", as `Stack` returns it.
+
+    Returns:
+        Shares, float32 (B,); NaN, (), without any activation.
+    """
+    if not collection:
+        return jnp.float32(jnp.nan)
+    units = sum(seen["units"] for seen in collection.values())
+    shares = [seen["share"] * (seen["units"] / units) for seen in collection.values()]
+    return sum(shares[1:], shares[0])
 
 
 def _pools_first(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Move max-pools before monotone activations, which then see fewer values.
 
-    The numbers stay the same: the maximum of f(x) is f of the maximum.
+    The numbers stay the same: the maximum of f(x) is f of the maximum. That of a pool
+    by absolute values would not.
     """
     ordered: list[dict[str, Any]] = []
     for layer in layers:
