@@ -1359,7 +1359,9 @@ def caption(results: Results, trials: Collection[int] | None = None) -> str:
         first = "One seed, hence no interval"
     ended = [f"{counts[FINISHED]} {FINISHED}"] if counts[FINISHED] else []
     if counts[STOPPED]:
-        ended.append(f"{counts[STOPPED]} {STOPPED} (small ticks)")
+        ended.append(
+            f"{counts[STOPPED]} {STOPPED} (small ticks; carried on at their best)"
+        )
     if counts[DIVERGED]:
         ended.append(f"{counts[DIVERGED]} diverged (left out of means, crosses)")
     if counts[UNFINISHED]:

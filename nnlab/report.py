@@ -250,7 +250,7 @@ def _claims(results: Results) -> Section:
         "Steps to a target are medians, with the share of seeds that reach it. n "
         "counts the pairs, or the timed segments where seconds are compared. Where a "
         "side means several trials, their mean stands for them, seed by seed; where "
-        "best trials are compared, the remarks name them."
+        "best trials are compared, they are those by validation accuracy."
     )
     table = Table((*header, "p (Holm)", "remarks"), rows)
     return Section("claims", "Claims", (note,), tables=(table,))
@@ -305,6 +305,9 @@ def _side(
     selector = getattr(verdict.claim, which)
     value, reached = getattr(verdict, which), getattr(verdict, f"{which}_reached")
     text = _side_value(verdict, value, reached)
+    best = getattr(verdict, f"{which}_trial")
+    if best is not None:
+        return f"{figures.trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
         chosen = ", ".join(figures.value_text(value) for value in selector.values())
         meant = sum(_is_meant(t, selector) for t in results.trials)

@@ -608,6 +608,8 @@ class Verdict:
       left, right: means over the n pairs, or the number on the right; for steps to a
         target, medians over all members, infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
+      left_trial, right_trial: index of the trial that stands for a side as the best of
+        several; else None.
     """
 
     claim: Claim
@@ -625,6 +627,8 @@ class Verdict:
     right: float = np.nan
     left_reached: float = np.nan
     right_reached: float = np.nan
+    left_trial: int | None = None
+    right_trial: int | None = None
 
 
 def judge(results: Results) -> tuple[Verdict, ...]:
@@ -666,6 +670,7 @@ def _examine(results: Results, claim: Claim) -> Verdict:
     if isinstance(claim.right, Mapping):
         sides["right"] = _matching(results, claim.right)
     notes = []
+    chosen: dict[str, Any] = {}
     for name, trials in sides.items():
         ran = [t for t in trials if results.has_run(t.index)]
         if not ran:
@@ -679,7 +684,7 @@ def _examine(results: Results, claim: Claim) -> Verdict:
                 reason = f"no trial on the {name} kept half of its members to the end"
                 return Verdict(claim, NOT_TESTED, reason)
             ran = [results.trials[best]]
-            notes.append(f"{name}: {ran[0].label}")
+            chosen[f"{name}_trial"] = best
         sides[name] = ran
     needed = [quantity.metric] if quantity.metric else []
     needed += ["test_accuracy"] if quantity.reduction == "drop_from_test" else []
@@ -701,7 +706,7 @@ def _examine(results: Results, claim: Claim) -> Verdict:
     compare = _compare_seconds if quantity.reduction == "seconds" else _compare_members
     verdict = compare(results, claim, sides["left"], sides.get("right", []), constant)
     reason = "; ".join(filter(None, (*notes, verdict.reason)))
-    return dataclasses.replace(verdict, reason=reason)
+    return dataclasses.replace(verdict, reason=reason, **chosen)
 
 
 def _matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:

@@ -565,7 +565,7 @@ def test_caption_counts_members_by_status():
     )
     for part in (
         "Mean over 8 seeds with its 95 % Student-t interval",
-        "Of 32 members: 21 finished, 1 stopped (small ticks), 1 diverged",
+        "1 stopped (small ticks; carried on at their best), 1 diverged",
         "1 unfinished",
         "8 did not run",
         "1 ended at chance",

@@ -608,7 +608,7 @@ def test_the_best_by_validation_stands_for_a_side():
     verdict = _tuned(level + np.zeros(8), test)
     expected = stats.ttest_rel(test[1], test[3])
     assert verdict.p == pytest.approx(expected.pvalue)
-    assert "left: learning_rate=0.2, batch_size=16; right: learn" in verdict.reason
+    assert (verdict.left_trial, verdict.right_trial) == (1, 3)
     # A seed that is lost counts as chance in the choice.
     verdict = _tuned(level + np.zeros(8), test, diverged={(1, 0): 2, (1, 1): 2})
     assert verdict.effect == pytest.approx((test[2] - test[3]).mean())
@@ -622,7 +622,7 @@ def test_a_side_without_a_trial_that_survives_has_no_best():
     assert "right" in verdict.reason
     alone = _tuned(values, values, never_ran=[4], diverged={(3, 0): 2})
     assert alone.n == 7
-    assert "right: " not in alone.reason
+    assert (alone.left_trial is not None, alone.right_trial) == (True, None)
 
 
 def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
