@@ -173,6 +173,8 @@ def _where(progress: "experiment.Progress") -> str:
         parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")
     if math.isnan(progress.examples_per_second):
         parts.append("compiling")  # until the first steps are done
+    elif progress.status == "scoring":
+        parts.append("scoring")
     else:
         parts.append(f"epoch {progress.epoch:.1f}/{progress.num_epochs}")
     return " ".join(parts)

@@ -372,11 +372,12 @@ def _train(
         state = population.compact(state, recorder.still_training)
     if begin:
         tuning.remember(placed.prepared, {placed.width: recorder.rates()})
-    _score(placed, state, recorder)
-    if "costs" in study.figures:
-        recorder.add_solo_speed(_solo_inferences_per_second(placed))
-    if before is not None:
-        _look(placed, state, recorder, before)
+    with recorder.scoring():
+        _score(placed, state, recorder)
+        if "costs" in study.figures:
+            recorder.add_solo_speed(_solo_inferences_per_second(placed))
+        if before is not None:
+            _look(placed, state, recorder, before)
     recorder.finish()
 
 

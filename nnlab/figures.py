@@ -431,7 +431,7 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
 
 
 def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
-    """The swept value along x: its own values are the ticks while they fit."""
+    """The swept value along x: of its own values those are ticks that have room."""
     ax.set_xlabel(plain(sweep.name))
     values = sorted(set(sweep.values))
     if sweep.scale == "log":
@@ -444,12 +444,12 @@ def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     places = np.log(values) if sweep.scale == "log" else np.asarray(values)
     texts = dict(zip(sweep.values, sweep.texts))
-    apart = np.diff(places) / (places[-1] - places[0]) if len(values) > 1 else [1.0]
-    width = 0.016 * max(len(t) for t in texts.values())
-    if np.min(apart) >= width:
-        ax.set_xticks(values, [plain(texts[v]) for v in values])
-    else:
-        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    width = 0.016 * max(len(t) for t in texts.values()) * (places[-1] - places[0])
+    kept = [0]
+    for i in range(1, len(values)):
+        if places[i] - places[kept[-1]] >= width:
+            kept.append(i)
+    ax.set_xticks([values[i] for i in kept], [plain(texts[values[i]]) for i in kept])
 
 
 def _set_rows(ax: Axes, sweep: Sweep) -> None:

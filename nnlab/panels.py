@@ -472,7 +472,7 @@ def _panels(results: Results, draw: Callable[[Axes, Sequence[int]], None]) -> Ca
     groups = figures.sweep_of(results).groups
     ran = [t.index for t in results.trials if results.has_run(t.index)]
     settings = list(dict.fromkeys(groups[t] for t in ran))
-    columns = min(len(settings), 3)
+    columns = 2 if len(settings) == 4 else min(len(settings), 3)
     lines = math.ceil(len(settings) / columns)
     size = (7.2, 3.9) if columns == 1 else (3.5 * columns, 2.8 * lines)
     canvas = Canvas(figsize=size, layout="constrained")

@@ -48,7 +48,7 @@ class Progress:
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
       diverged, stopped: members so far.
-      status: what goes on: "compiling" or "training".
+      status: what goes on: "compiling", "training" or "scoring".
     """
 
     cohort: int
@@ -168,6 +168,18 @@ class Recorder:
         with self._timed() as timed:
             yield
         self._evaluation_seconds += timed.seconds
+
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Accounts for the time in which the final members are looked at."""
+        self._tell("scoring")
+        with self._timed() as timed:
+            yield
+        compiled = self._population.compile_seconds
+        last = self._timings[-1]
+        last["scoring_seconds"] = timed.seconds
+        last["compile_seconds"] += compiled - self._compiled_seconds
+        self._compiled_seconds = compiled
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator["_Timed"]:

@@ -681,7 +681,7 @@ def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
         f"{cohort['steps_per_epoch']:,}",
         f"{total('compile_seconds'):.1f}",
         f"{total('train_seconds'):.1f}",
-        f"{total('evaluation_seconds'):.1f}",
+        f"{total('evaluation_seconds') + total('scoring_seconds'):.1f}",
         _rate(_examples_per_second(timings)),
         f"{peak / 1e6:,.0f}" if peak else texts.NONE,
     )

@@ -65,6 +65,7 @@ TIMINGS: dict[str, pa.DataType] = {
     "compile_seconds": pa.float64(),
     "train_seconds": pa.float64(),
     "evaluation_seconds": pa.float64(),
+    "scoring_seconds": pa.float64(),
     "examples_per_second": pa.float64(),
     "inferences_per_second": pa.float64(),
     "inferences_per_second_batch_1": pa.float64(),

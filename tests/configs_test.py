@@ -2,6 +2,7 @@
 """Every bundled study is valid, its claims find their trials, and it runs."""
 
 import ast
+import dataclasses
 import importlib
 import itertools
 import os
@@ -11,20 +12,23 @@ import sys
 
 import pytest
 
-from nnlab import results
+from nnlab import experiment, report, results, statistics
+from nnlab.prepare import prepare
 from nnlab.study import Study
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").glob("*.py"))
-SMOKE = ["quickstart:smoke", "learning_rate:smoke", "learning_rate:cnn,smoke"]
+SMOKE = ["quickstart:smoke", "learning_rate:smoke", "model_builder:smoke"]
+NOTEBOOK = [f.stem for f in FILES if f.stem != "quickstart"]
+IN_PROCESS = [n for n in NOTEBOOK if f"{n}:smoke" not in SMOKE]
+# Of MNIST, at least: training images of a study with dense or with other networks.
+IMAGES = {True: 20_000, False: 10_000}
 
 
 def arguments(name):
     """Every argument that a config takes: one choice of each of its groups."""
-    if name == "quickstart":
-        return ["", "smoke"]
     module = importlib.import_module(f"configs.{name}")
-    groups = [getattr(module, g) for g in ("DATASETS", "MODELS", "SIZES")]
+    groups = getattr(module, "GROUPS", (("", "smoke"),))
     return [",".join(filter(None, choice)) for choice in itertools.product(*groups)]
 
 
@@ -66,9 +70,45 @@ def test_a_docstring_holds_question_and_command(file):
 @pytest.mark.parametrize("name", [f.stem for f in FILES])
 def test_smoke_alone_uses_the_built_in_data(name):
     study = study_of(name, "smoke")
-    assert {t.hyperparameters.dataset for t in study.trials()} == {"digits"}
-    assert study.base.num_epochs <= 3
     assert study.num_seeds <= 3
+    for trial in study.trials():
+        assert trial.hyperparameters.dataset == "digits"
+        assert trial.hyperparameters.num_epochs <= 3
+
+
+@pytest.mark.parametrize(
+    "study", [f"{n}:{a}" for n, a in STUDIES if "mnist" not in a and "cifar" not in a]
+)
+def test_every_network_fits_the_built_in_images(study):
+    name, _, arg = study.partition(":")
+    trials = [
+        t for cohort in prepare(study_of(name, arg)) for t in cohort.cohort.trials
+    ]
+    assert len(trials) == len(study_of(name, arg).trials())
+
+
+@pytest.mark.parametrize("name", NOTEBOOK)
+def test_a_study_of_mnist_is_large_enough_and_full_takes_all_of_it(name):
+    usual, full = study_of(name, "mnist"), study_of(name, "mnist,full")
+    dense = {t.hyperparameters.model.name for t in usual.trials()} == {"mlp"}
+    assert usual.num_seeds >= 5
+    assert full.num_seeds >= 3
+    for trial in usual.trials():
+        size = trial.hyperparameters.train_size
+        assert size == 0 or size >= IMAGES[dense]
+    for trial, larger in zip(usual.trials(), full.trials()):
+        assert larger.hyperparameters.train_size in (0, 50_000)
+        assert larger.hyperparameters.num_epochs >= trial.hyperparameters.num_epochs
+
+
+@pytest.mark.parametrize("name", IN_PROCESS)
+def test_a_trial_trains_and_records_what_the_claims_need(tmp_path, name):
+    study = study_of(name, "smoke")
+    some = dataclasses.replace(study, sweep=study.sweep[:1], num_seeds=1)
+    found = experiment.run(some, tmp_path)
+    assert found.config["failures"] == {}
+    assert {c.quantity.metric for c in study.claims} <= {"", *found.metrics}
+    assert report.write(tmp_path) == tmp_path / "report.html"
 
 
 @pytest.mark.parametrize("name", [f.stem for f in FILES])
@@ -97,4 +137,6 @@ def test_a_smoke_study_runs_from_flags_to_report(tmp_path, study):
     assert found.study == expected
     assert len(found.members) == len(expected.trials()) * expected.num_seeds
     assert found.config["status"] == "complete"
+    for verdict in statistics.judge(found):
+        assert verdict.verdict != statistics.NOT_TESTED, verdict.claim.text
     assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".png", ".svg"}

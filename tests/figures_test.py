@@ -617,3 +617,9 @@ def test_dead_units_are_in_view(ax):
     results = synthetic.results({name: shares}, at_chance=lost)
     figures.learning_curves(ax, results, name)
     assert ax.get_ylim()[0] <= 0.0
+
+
+def test_of_crowded_values_those_with_room_are_ticks(ax):
+    sweep = [{"batch_size": b} for b in (6, 9, 10, 45, 140)]
+    figures.final_metric(ax, synthetic.results(sweep=sweep), "test_accuracy")
+    assert ax.get_xticks().tolist() == [6, 9, 45, 140]
