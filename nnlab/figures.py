@@ -498,7 +498,7 @@ ALONG: dict[Along, str] = {
     "epoch": "epochs",
     "step": "steps",
     "examples": "examples",
-    "seconds": "seconds of training (a network's share of its program)",
+    "seconds": "seconds of training",
 }
 
 
@@ -833,6 +833,7 @@ def _label_ends(
 ) -> None:
     """Writes each trial's name at the end of its line, with a leader to it."""
     sweep = sweep_of(results)
+    one_panel = len({sweep.groups[t] for t in drawn}) == 1
     names: list[tuple[str, str]] = []
     ends: list[tuple[str, float, float]] = []
     for trial, curve in drawn.items():
@@ -844,7 +845,6 @@ def _label_ends(
             )
         if np.isnan(at[1]):
             at = np.nan, ax.get_ylim()[0]
-        one_panel = len({sweep.groups[t] for t in drawn}) == 1
         given = results.study.sweep[trial].get("label")
         name = str(
             sweep.texts[trial] if any(sweep.groups) else given or sweep.texts[trial]
@@ -892,7 +892,7 @@ def _label_ends(
             va="center" if "\n" in text else "center_baseline",
             linespacing=1.0,
         )
-    if sweep.name and len(ends) > 1:
+    if sweep.name and len(ends) > 1 and one_panel:
         ax.annotate(
             plain(sweep.name),
             (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
@@ -1149,6 +1149,8 @@ def severity(
     unit = {"moved": "largest shift, pixels", "rotated": "largest rotation, degrees"}
     ax.set(xlabel=unit[transform], ylabel=axis_words("test_accuracy", scale))
     tints = colors(results)
+    if len(set(sweep_of(results).groups)) > 1 and len(tints) <= len(CATEGORIES):
+        tints = CATEGORIES[: len(tints)]  # all groups share the panel
     for trial, curve in drawn.items():
         _draw_curve(ax, curve, tints[trial], scale, len(drawn) <= 8, "-")
     _dress(ax)

@@ -304,8 +304,8 @@ def set_meaning(results: Results) -> str:
     if sets.rotated_degrees:
         made.append(f"rotated by up to {sets.rotated_degrees:g} degrees to both sides")
     return (
-        f"The images of the normal test set were {texts.joined(made)}, each by an "
-        "amount drawn once for all networks."
+        "The further sets hold the images of the normal one, "
+        f"{' or '.join(made)}, each by an amount drawn once for all networks."
     )
 
 

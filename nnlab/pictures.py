@@ -425,12 +425,16 @@ def weights(
     if max(limits.values()) <= SHARED_SCALE * min(limits.values()):
         limits = dict.fromkeys(limits, max(limits.values()))
     mosaics = {name: _mosaic(found, 16 // len(tiles)) for name, found in tiles.items()}
+    ratio = max(m.shape[0] / m.shape[1] for m in mosaics.values())
+    for name, mosaic in mosaics.items():  # equally high, so that both begin at the top
+        room = round(ratio * mosaic.shape[1]) - len(mosaic)
+        empty = ((0, room), (0, 0), (0, 0))
+        mosaics[name] = np.pad(mosaic, empty, constant_values=np.nan)
     wide = figure.get_figwidth() / len(tiles) - 0.15
-    high = max(m.shape[0] / m.shape[1] for m in mosaics.values()) * wide
+    high = ratio * wide
     _prepare(figure, high + 0.85)
     for number, (name, mosaic) in enumerate(mosaics.items()):
         ax = figure.add_subplot(1, len(mosaics), number + 1)
-        ax.set_anchor("N")
         limit = limits[name]
         norm, tints = Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"]
         if mosaic.shape[-1] == 3:

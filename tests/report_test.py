@@ -452,7 +452,7 @@ def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean():
         left={"dataset": "digits"},
         right={RATE: 0.02},
     )
-    for among, start in (("mean", "digits (mean of 3 trials): "), ("best", "digits: ")):
+    for among, start in (("mean", "digits (mean of 3 trials): "), ("best", "0.7: ")):
         claims = [dataclasses.replace(claim, among=among)]
         found = synthetic.results(sweep=RATES, claims=claims)
         (row,) = _rows(_section(found, "claims"))
