@@ -101,6 +101,7 @@ def test_a_study_of_mnist_is_large_enough_and_full_takes_all_of_it(name):
         assert larger.hyperparameters.num_epochs >= trial.hyperparameters.num_epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_PROCESS)
 def test_a_trial_trains_and_records_what_the_claims_need(tmp_path, name):
     study = study_of(name, "smoke")
@@ -117,6 +118,7 @@ def test_an_unknown_argument_is_refused(name):
         study_of(name, "smok")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", SMOKE)
 def test_a_smoke_study_runs_from_flags_to_report(tmp_path, study):
     name, _, arg = study.partition(":")
