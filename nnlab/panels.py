@@ -208,7 +208,7 @@ def _learning(results: Results, metric: str, name: str, x: Any = "epoch") -> _Sk
     def draw(ax: Axes, trials: Sequence[int]) -> None:
         figures.learning_curves(ax, results, metric, x=x, trials=trials)
 
-    canvas = _panels(results, draw)
+    canvas = _panels(results, draw, metric)
     along, passing = _ALONG[x]
     what = f"{texts.capital(figures.words(metric))} against {along}"
     meaning = next((t for m, t in _MEANINGS.items() if metric.endswith(m)), "")
@@ -249,7 +249,7 @@ def _gap(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     def draw(ax: Axes, trials: Sequence[int]) -> None:
         figures.gap_curves(ax, results, trials=trials)
 
-    canvas = _panels(results, draw)
+    canvas = _panels(results, draw, "test_accuracy")
     what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
     caption = f"{what}. {_error_scale(canvas)} {figures.caption(results)}"
     yield _Sketch("gap", canvas, what, caption)
@@ -467,11 +467,21 @@ def _canvas(results: Results, row: float = 0.0) -> tuple[Canvas, Axes]:
     return canvas, canvas.add_subplot()
 
 
-def _panels(results: Results, draw: Callable[[Axes, Sequence[int]], None]) -> Canvas:
-    """A panel for each setting of what was swept besides the main axis."""
+def _panels(
+    results: Results, draw: Callable[[Axes, Sequence[int]], None], metric: str
+) -> Canvas:
+    """A panel for each setting of what was swept besides the main axis.
+
+    Settings without any value of the metric have none.
+    """
     groups = figures.sweep_of(results).groups
-    ran = [t.index for t in results.trials if results.has_run(t.index)]
-    settings = list(dict.fromkeys(groups[t] for t in ran))
+    shown = [
+        t.index
+        for t in results.trials
+        if results.has_run(t.index)
+        and np.isfinite(results.curve(t.index, metric).values).any()
+    ]
+    settings = list(dict.fromkeys(groups[t] for t in shown))
     columns = 2 if len(settings) == 4 else min(len(settings), 3)
     lines = math.ceil(len(settings) / columns)
     size = (7.2, 3.9) if columns == 1 else (3.5 * columns, 2.8 * lines)
