@@ -365,6 +365,8 @@ def _help(main: Callable[[], None]) -> str:
     if "config" in flags.FLAGS:
         lines += ["", "Fields, for --config.PATH=VALUE and --sweep=PATH=VALUE,VALUE:"]
         lines += _indented(", ".join(study_lib.PATHS))
+        lines += ["", "Parts of a report, for --config.figures=PART,PART:"]
+        lines += _indented(", ".join(study_lib.PARTS))
         lines += ["", "Bundled studies, --config=configs/NAME.py:"]
         width = max(len(file.stem) for file in _bundled_files())
         for file in _bundled_files():
