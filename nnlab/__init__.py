@@ -6,12 +6,19 @@ import importlib.metadata
 from types import ModuleType
 
 SUBMODULES = (
+    "answer",
+    "artifacts",
     "data",
     "experiment",
     "figures",
+    "gradients",
+    "maps",
     "metrics",
     "models",
+    "names",
     "optim",
+    "panels",
+    "pictures",
     "plan",
     "population",
     "prepare",
@@ -21,7 +28,9 @@ SUBMODULES = (
     "statistics",
     "study",
     "sweep",
+    "texts",
     "train",
+    "tuning",
 )
 
 try:

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import nnlab
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Module or package -> what stands right below it. It may import all that can be reached
@@ -70,6 +72,13 @@ def imports(file):
 
 def parts_of(file):
     return file.relative_to(ROOT).with_suffix("").parts
+
+
+def test_every_module_has_its_layer_and_loads_when_it_is_used():
+    files = (p for p in (ROOT / "nnlab").glob("[!_]*") if p.name != "templates")
+    modules = {file.stem for file in files}
+    assert modules == set(BELOW) - {"launch", "configs"}
+    assert modules == set(nnlab.SUBMODULES)
 
 
 def test_the_layers_have_no_cycle():
