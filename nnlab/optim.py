@@ -43,7 +43,7 @@ def optimizer(
         weight_decay: At least 0; may be traced.
         nesterov: Whether sgd and rmsprop look ahead by one step of momentum.
         uses_momentum: False leaves the velocity out of the state; for a population
-            whose members all have momentum 0. The steps are the same, bit for bit.
+            whose members all have momentum 0. The steps are the same but for rounding.
         uses_weight_decay: False leaves the decay out; for weight decays all 0.
 
     Returns:

@@ -107,14 +107,19 @@ def test_rate_0_moves_nothing(name, nesterov):
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_parts_left_out_change_no_bit_of_a_member_that_has_them_at_0(name, nesterov):
+def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name, nesterov):
+    """To a unit in the last place or two: the compiler fuses what is left its own way.
+
+    On an AMD EPYC all are equal bit for bit, on an Intel Xeon rmsprop is not.
+    """
+
     def run(uses):
         parts = {"uses_momentum": uses, "uses_weight_decay": uses}
         rates = jnp.full(5, 0.1)
         return jax.jit(lambda z: train(name, rates, z, z, nesterov=nesterov, **parts))
 
     without = run(False)(0.0)
-    np.testing.assert_array_equal(run(True)(0.0), without)
+    np.testing.assert_array_max_ulp(run(True)(0.0), without, maxulp=4)
     assert not np.array_equal(without, START)
 
 
