@@ -10,8 +10,8 @@ and rates diverge, and the report says at which step, in which layer and with wh
 gradient norm. Multiplied out, every stack is one linear layer.
 
 Expect of ":mnist" (20,000 training images, 5 epochs, n = 8 seeds; 92 s on a 2-core CPU,
-jax 0.10.2): 113 of 288 networks diverge, none of one layer; of eight layers 6 of 8 do at
-rate 0.1, after some 18 updates. At its best rate each depth ends at 90.9 to 91.4 %.
+jax 0.10.2): 113 of 288 networks diverge, none of one layer; of eight layers 6 of 8 do
+at rate 0.1, after some 18 updates. At its best rate each depth ends at 90.9 to 91.4 %.
 
 The report that is tested here saw the accuracy plummet and the probabilities become
 NaN in a browser, with an unknown number of layers, and gave no reason.
