@@ -69,7 +69,8 @@ def test_nothing_is_left_changed_and_nothing_drawn_anew():
     item = tiny.cohort(tiny.study(**{ACTIVATION: "tanh"}))
     recipe = item.recipe
     first = gradients.check(item, num_weights=5, epsilons=(1e-3,))
-    assert gradients.check(item, num_weights=5, epsilons=(1e-3,)) == first
+    again = gradients.check(item, num_weights=5, epsilons=(1e-3,))
+    assert repr(again) == repr(first)  # of one eps the order is NaN, which equals none
     assert [row.checked for row in first] == [5, 5]
     assert jnp.zeros(1).dtype == np.float32
     assert not jax.config.jax_enable_x64
