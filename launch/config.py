@@ -323,10 +323,7 @@ def _override(values: dict[str, Any], path: str, text: str) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
         values = values[parent]
-    value = sweep_lib.parse_value(path, text)
-    if leaf == "figures" and isinstance(value, str):
-        value = tuple(filter(None, text.split(",")))
-    values[leaf] = value
+    values[leaf] = sweep_lib.parse_value(path, text)
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -26,13 +26,10 @@ from nnlab.data import Dataset, Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
 from nnlab.prepare import Prepared, prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.study import Study
+from nnlab.study import PICTURES, Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Steps between two visits of the host, at most: a second or so of a population."""
-
-SEEN = {"confusion", "weights", "gallery", "mistakes", "probabilities"}
-"""Parts of a report that need the final members' predictions."""
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are taken to the host at once."""
@@ -351,8 +348,8 @@ def _train(
     recorder.start(placed.prepared, population, placed.sizes, tuning_seconds)
     state = population.init()
     before = None
-    if SEEN & set(study.figures):
-        before = _probabilities(placed, state, NUM_EXAMPLES)
+    if set(PICTURES) & set(study.figures):
+        before = _probabilities(placed, state)
     begin = 0
     for evaluation, boundary in enumerate(boundaries):
         samples = 0
@@ -395,9 +392,9 @@ def _score(placed: Placed, state: train.TrainState, recorder: Recorder) -> None:
         recorder.add_severity(transform, amount, sums, len(split.labels))
 
 
-def _probabilities(placed: Placed, state: train.TrainState, count: int) -> np.ndarray:
-    """Class probabilities of the first test examples, float32 (T, S, count, C)."""
-    inputs = _flat(placed.prepared.dataset.test.inputs[:count])
+def _probabilities(placed: Placed, state: train.TrainState) -> np.ndarray:
+    """Class probabilities of the first test examples, float32 (T, S, E, C)."""
+    inputs = _flat(placed.prepared.dataset.test.inputs[:NUM_EXAMPLES])
     return placed.population.gather(placed.population.predict(state, inputs))
 
 
@@ -423,7 +420,7 @@ def _look(
     confidence = np.concatenate(confidences, axis=2)
     first = state.params[prepared.recipe.layers[0]]
     kernels = population.gather(first["kernel"]) if "kernel" in first else None
-    after = _probabilities(placed, state, NUM_EXAMPLES)
+    after = _probabilities(placed, state)
     for t, trial in enumerate(prepared.cohort.trials):
         living = recorder.living(trial.index)
         chosen = np.flatnonzero(living)

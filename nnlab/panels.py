@@ -19,10 +19,10 @@ from matplotlib.figure import Figure as Canvas
 
 from nnlab import artifacts, figures, maps, pictures, statistics, texts
 from nnlab.results import Results
+from nnlab.study import PICTURES
 
 CURVES = ("validation_accuracy", "validation_loss", "train_loss")
 SETS: tuple[Literal["moved", "rotated"], ...] = ("moved", "rotated")
-LOOKS = ("confusion", "weights", "gallery", "mistakes", "probabilities")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Figure:
     @property
     def pictures(self) -> bool:
         """Whether it holds images, whose colours a dark page must not turn over."""
-        return self.part in LOOKS and self.part != "confusion"
+        return self.part in PICTURES and self.part != "confusion"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -531,7 +531,7 @@ def _score_lanes(
 
 def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax.Array:
     one = functools.partial(member.predict, recipe)
-    of_lane = jax.vmap(jax.vmap(one, (0, None)), (0, None))
+    of_lane = _map(_map(one, (0, None)), (0, None))
     return jax.lax.map(lambda state: of_lane(state, inputs), states)
 
 

@@ -110,15 +110,12 @@ class Prepared:
         )
         splits = {"train": subset, "validation": self.dataset.validation}
         splits["test"] = self.dataset.test
-        return splits | (dict(self.test_sets.splits) if self._along else {})
+        sets = self.test_sets
+        return splits | (dict(sets.splits) if sets.along_curve else {})
 
     def scored(self) -> dict[str, Split]:
         """The splits that only the final members are evaluated on, by name."""
-        return {} if self._along else dict(self.test_sets.splits)
-
-    @property
-    def _along(self) -> bool:
-        return self.test_sets.along_curve
+        return {} if self.test_sets.along_curve else dict(self.test_sets.splits)
 
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
@@ -217,10 +214,10 @@ def _prepare_cohort(
         module = Stack(tuple(stack), initializer=h.model.init, dtype=h.dtype)
     scale, shift = dataset.scale, 0.0
     if h.standardize:
-        mean, deviation = dataset.train.inputs.mean(), dataset.train.inputs.std()
+        mean, deviation = _moments(dataset.train.inputs)
         if not deviation > 0:
             raise ValueError("standardize=True needs training inputs that differ")
-        scale, shift = float(1 / deviation), float(mean / deviation)
+        scale, shift = 1 / deviation, mean / deviation
     if h.augment_pixels and len(dataset.input_shape) != 3:
         raise ValueError(
             f"augment_pixels={h.augment_pixels} needs images (height, width, "
@@ -286,6 +283,17 @@ def _prepare_cohort(
     )
 
 
+def _moments(inputs: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of all values together.
+
+    Not by `np.std`, whose temporary float64 array is eight times 8-bit images.
+    """
+    flat = inputs.reshape(-1)
+    mean = float(flat.mean(dtype=np.float64))
+    square = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / flat.size
+    return mean, math.sqrt(max(square - mean**2, 0.0))
+
+
 def stack_of(
     h: Hyperparameters, num_classes: int, *, dropout: bool
 ) -> list[dict[str, Any]]:
@@ -303,8 +311,8 @@ def stack_of(
         return list(model.layers)
     if model.name == "cnn":
         shared |= {"kernel": model.kernel, "pool": model.pool}
-        return layers.cnn(model.channels, model.hidden, num_classes, **shared)
-    return layers.mlp(model.hidden, num_classes, **shared)
+        return layers.cnn(model.channels, model.units, num_classes, **shared)
+    return layers.mlp(model.units, num_classes, **shared)
 
 
 def _layer_names(

@@ -30,7 +30,7 @@ from nnlab.results import (
     load,
     write_atomic,
 )
-from nnlab.study import PARTS, PATHS, TRACED, Claim, Study, Trial, digest_json
+from nnlab.study import PARTS, PATHS, PICTURES, TRACED, Claim, Study, Trial, digest_json
 
 PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
 REPLAY = """\
@@ -186,7 +186,7 @@ def content(
         "final": (f"Results against {main}", ("final", "target")),
         "moved": ("Moved and rotated images", ("test_sets", "severity")),
         "maps": ("Maps", ("map", "divergence")),
-        "models": ("Looking at the models", ("active_units", *panels.LOOKS)),
+        "models": ("Looking at the models", ("active_units", *PICTURES)),
     }
     sections = (
         _claims(results),
@@ -491,7 +491,7 @@ def _costs(results: Results) -> Section:
     header += ["accuracies of"] if shares else []
     rows = []
     for cohort in cohorts:
-        best = _best_of(results, cohort["trials"])
+        best = statistics.best_trial(results, cohort["trials"])
         cells = [
             _program(results, cohort["trials"]),
             f"{cohort['parameters']:,}",
@@ -536,16 +536,6 @@ def _program(results: Results, trials: Sequence[int]) -> str:
     if shared:
         return f"{shared} ({len(trials)} trials)"
     return answer.several(results, trials)
-
-
-def _best_of(results: Results, trials: Sequence[int]) -> int | None:
-    """The trial with the highest mean of the final validation accuracies."""
-    means = {}
-    for trial in trials:
-        values = answer.final(results, trial, "validation_accuracy")
-        if np.isfinite(values).any():
-            means[trial] = float(np.nanmean(values))
-    return max(means, key=lambda t: (means[t], -t), default=None)
 
 
 def _operations(count: int) -> str:

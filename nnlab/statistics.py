@@ -387,17 +387,22 @@ def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | No
     return max(scores, key=lambda t: (scores[t], -t), default=None)
 
 
-def best_trial(results: Results) -> int | None:
+def best_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
     """The trial with the highest expected final validation accuracy, by its index.
 
     A diverged seed counts with the accuracy of chance. A trial is out if any of its
     members is unfinished, or if fewer than half of them survive. Ties go to the lower
     index.
 
+    Args:
+      results: what the study found.
+      among: indices of the trials to choose from; all when None.
+
     Returns:
       The index, or None if no trial qualifies.
     """
-    return _best_of(results, (t.index for t in results.trials))
+    every = range(len(results.trials))
+    return _best_of(results, every if among is None else among)
 
 
 def worst_trial(results: Results) -> int | None:
@@ -679,7 +684,7 @@ def _examine(results: Results, claim: Claim) -> Verdict:
         if len(ran) < len(trials):
             notes.append(f"{len(ran)} of the {name}'s {len(trials)} trials ran")
         if claim.among == "best" and len(ran) > 1:
-            best = _best_of(results, [t.index for t in ran])
+            best = best_trial(results, [t.index for t in ran])
             if best is None:
                 reason = f"no trial on the {name} kept half of its members to the end"
                 return Verdict(claim, NOT_TESTED, reason)

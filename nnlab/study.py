@@ -19,7 +19,10 @@ from typing import Any
 from nnlab.models import layers as layer_stack
 from nnlab.names import nearest, nearest_path
 
-MODELS = ("mlp", "cnn", "stack")
+TREES = ("boosted_trees", "random_forest")
+"""Models that are no networks: baselines, see `nnlab.baselines`."""
+MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
+STEMS = ("imagenet", "small")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
@@ -34,20 +37,28 @@ PARTS = {
     "updates": "validation accuracy against updates",
     "seconds": "validation accuracy against seconds of training",
     "gap": "training and test accuracy by epoch, side by side",
+    "extremes": "training, validation and test curves of the best and the worst trial",
     "noise": "spread of the batch losses by epoch",
     "map": "final test accuracy over the two hyperparameters that were swept",
+    "sizes": "final test accuracy against depth, width, parameters and training time",
     "divergence": "where members left the finite numbers, over what was swept",
     "test_sets": "accuracy on the normal, the moved and the rotated test set",
     "severity": "test accuracy against how far the images are moved or rotated",
     "active_units": "share of the activations' outputs above 0, by epoch",
+    "gradients": "gradient norm of each layer by epoch, as a map and as lines",
     "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
     "confusion": "which classes the best trial takes for which",
+    "regions": "the plane coloured by the best and the worst trial's predictions",
     "weights": "first-layer weights of the best and the worst trial as images",
     "gallery": "test images that the best trial gets right and the worst wrong",
     "mistakes": "the best trial's most confident mistakes",
     "probabilities": "class probabilities of a few test images, before and after",
 }
 """What a report can show, and in words what it is."""
+PICTURES = (
+    *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
+)
+"""Those of `PARTS` that look at the final members' predictions and weights."""
 REDUCTIONS = (
     "final",
     "best",
@@ -211,13 +222,22 @@ class Model(_Checked):
     """The network. `hidden` holds units, `channels` the convolutions' channels.
 
     Attributes:
-      name: "mlp", "cnn", or "stack" (then `layers` lists every layer).
+      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18", or of
+        the baselines "boosted_trees" and "random_forest".
       hidden: units of each hidden dense layer (mlp, cnn).
+      depth: how often the layers of `hidden` are repeated: hidden=(64,) with depth=6 is
+        six layers of 64 (mlp, cnn).
       channels: channels of each convolution, each followed by 2x2 pooling (cnn).
       kernel: height and width of the convolutions' kernels, in pixels (cnn).
       pool: what a pooling window keeps: "max" or "max_abs", the value that is largest
         without its sign (cnn).
       layers: layer dicts such as {"layer": "dense", "units": 64} (stack).
+      stem: how the network begins: "imagenet" with a 7x7 convolution and a pool that
+        leave a sixteenth of the pixels, "small" with a 3x3 convolution that leaves all
+        (resnet18).
+      num_trees: most trees for each class (boosted) or in all (forest); how many are
+        kept is chosen by validation (boosted_trees, random_forest).
+      tree_depths: largest depths of a tree to choose from by validation (likewise).
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
@@ -228,10 +248,16 @@ class Model(_Checked):
 
     name: str = _field("mlp", choices=MODELS)
     hidden: tuple[int, ...] = _field((64,), minimum=1, models=("mlp", "cnn"))
+    depth: int = _field(1, minimum=1, maximum=10_000, models=("mlp", "cnn"))
     channels: tuple[int, ...] = _field((32, 64), minimum=1, models=("cnn",))
     kernel: int = _field(3, minimum=1, models=("cnn",))
     pool: str = _field("max", choices=POOLS, models=("cnn",))
     layers: tuple[Any, ...] = _field((), models=("stack",))
+    stem: str = _field("imagenet", choices=STEMS, models=("resnet18",))
+    num_trees: int = _field(200, minimum=1, maximum=10_000, models=TREES)
+    tree_depths: tuple[int, ...] = _field(
+        (3, 6, 9), minimum=1, maximum=50, models=TREES
+    )
     activation: str = _field(
         "relu", choices=layer_stack.ACTIVATIONS, models=("mlp", "cnn")
     )
@@ -253,6 +279,16 @@ class Model(_Checked):
             layer_stack.normalise(self.layers)
         except ValueError as error:
             raise FieldError("layers", f": {error}") from None
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Units of each hidden layer, repetitions included (mlp, cnn)."""
+        return self.hidden * self.depth
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network, and no baseline of trees."""
+        return self.name not in TREES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -392,7 +428,11 @@ def _paths(cls: type, prefix: str = "") -> dict[str, tuple[Any, Mapping[str, Any
 _FIELDS = _paths(Hyperparameters)
 PATHS = tuple(_FIELDS)
 TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
-TUPLES = tuple(p for p, (hint, _) in _FIELDS.items() if typing.get_origin(hint))
+TUPLES = (
+    *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
+    "figures",
+)
+"""Fields that hold a tuple: those of `PATHS`, and the study's own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,8 @@ def parse_value(path: str, text: str) -> Any:
     """Reads a value from the command line; the study checks it against its field.
 
     Args:
-      path: of its field; where that holds a tuple, ``64`` means ``(64,)``.
+      path: of its field; where that holds a tuple, ``64`` means ``(64,)``, and words
+        are parted by commas: ``curves,map``.
       text: a number, true or false, a tuple in parentheses, or any other text.
     """
     value: Any
@@ -117,8 +118,9 @@ def parse_value(path: str, text: str) -> Any:
             value = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             value = text
-    alone = path in TUPLES and not isinstance(value, list | tuple)
-    return (value,) if alone else value
+    if path not in TUPLES or isinstance(value, list | tuple):
+        return value
+    return tuple(_split(value)) if isinstance(value, str) else (value,)
 
 
 def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:

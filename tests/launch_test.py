@@ -18,7 +18,7 @@ from rich.console import Console
 from synthetic import results as made_up
 
 from launch import config, describe, report, train
-from nnlab import data
+from nnlab import data, experiment
 from nnlab.data import Dataset
 from nnlab.recorder import Progress
 
@@ -88,6 +88,14 @@ MISTAKES = {
     "wrong type": (
         [QUICKSTART, "--config.optimizer.learning_rate=fast"],
         "optimizer.learning_rate='fast' is not a number",
+    ),
+    "report part": (
+        [QUICKSTART, "--config.figures=curves,mpa"],
+        "figures holds 'mpa', which is not known; did you mean 'map'? allowed: ",
+    ),
+    "too far turned": (
+        [QUICKSTART, "--config.test_sets.rotated_degrees=200"],
+        "test_sets.rotated_degrees=200.0 must be at most 180",
     ),
     "wrong type swept": (
         [QUICKSTART, "--sweep=optimizer.learning_rate=0.1,fast"],
@@ -623,3 +631,22 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     assert err == f"interrupted: {workdir} holds the results so far\n"
     assert out.endswith(f"report: {workdir / 'report.html'}\n")
     assert "interrupted" in (workdir / "report.md").read_text()
+
+
+def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatch):
+    train_cohort = experiment._train
+
+    def fails(placed, *arguments):
+        if placed.prepared.cohort.index:
+            raise MemoryError("out of memory")
+        train_cohort(placed, *arguments)
+
+    monkeypatch.setattr(experiment, "_train", fails)
+    small = ["--sweep=model.hidden=(8,),(9,)", "--config.num_epochs=1", "--seeds=1"]
+    status, out, err = launch(train, f"--workdir={tmp_path}", QUICKSTART, *small)
+    assert status == 1
+    assert "1 of 2 trials is missing because its program failed: hidden 9" in out
+    line = err.splitlines()[-1]
+    assert line.startswith("error: 1 of 2 programs failed; the report has the others")
+    assert f"{tmp_path}/failure_1.txt" in line
+    assert "MemoryError: out of memory" in (tmp_path / "failure_1.txt").read_text()

@@ -83,6 +83,21 @@ def test_a_text_that_is_no_literal_stays_a_text():
         assert parse_value("dataset", text) == text
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "value"),
+    [
+        ("figures", "curves,map", ("curves", "map")),
+        ("figures", "curves", ("curves",)),
+        ("model.layers", "flatten, relu", ("flatten", "relu")),
+        ("model.hidden", "64", (64,)),
+        ("model.hidden", "64,32", (64, 32)),
+        ("question", "which, and why", "which, and why"),
+    ],
+)
+def test_where_a_tuple_is_wanted_words_are_parted_by_commas(path, text, value):
+    assert parse_value(path, text) == value
+
+
 def test_a_product_has_every_combination_and_its_last_axis_is_fastest():
     axes = {"batch_size": (8, 16), RATE: (0.1, 0.2, 0.3)}
     found = product(axes)
