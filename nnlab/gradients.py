@@ -128,7 +128,7 @@ def _check(
     x = (scaled - recipe.input_shift).reshape(len(labels), *recipe.input_shape)
     module = recipe.module
     if isinstance(module, Stack):
-        module = module.clone(dtype=jnp.float64, param_dtype=jnp.float64)
+        module = module.clone(dtype=jnp.float64, param_dtype=jnp.float64, rolled=False)
     traced = {name: float(v[0]) for name, v in prepared.cohort.traced().items()}
     init = jax.jit(init_variables, static_argnums=0)
     variables = init(module, jax.random.key(0), x, traced["init_scale"])

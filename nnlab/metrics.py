@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses and metrics as sums over examples, and gradient norms by layer."""
 
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -43,24 +45,40 @@ def classification_sums(
     }
 
 
-def gradient_norms(gradients: Mapping[str, Any], layers: Sequence[str]) -> jax.Array:
+def gradient_norms(
+    gradients: Mapping[str, Any],
+    layers: Sequence[str],
+    runs: Mapping[str, Mapping[str, Sequence[str]]] = types.MappingProxyType({}),
+) -> jax.Array:
     """Euclidean norm of each layer's gradient, weights and biases together.
 
     Args:
       gradients: ``{layer: tree of arrays}``.
       layers: the layers, in the order of the result.
+      runs: layers whose arrays are stacked, see `models.stack.Stack.runs`.
 
     Returns:
       float32 (layers,).
     """
+    names: list[str] = []
+    norms: list[jax.Array] = []
+    for name, tree in gradients.items():
+        if name in runs:
+            for kind, stacked in runs[name].items():
+                names += stacked
+                norms.append(jax.vmap(_norm)(tree[kind]))
+        else:
+            names.append(name)
+            norms.append(_norm(tree)[None])
+    order = np.array([names.index(layer) for layer in layers])
+    return jnp.concatenate(norms)[order]
 
-    def norm(layer: str) -> jax.Array:
-        leaves = jax.tree.leaves(gradients[layer])
-        largest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
-        # In float32 the square of 1e20 is infinite and that of 1e-25 is 0; exploding
-        # and vanishing gradients reach both.
-        unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
-        squares = jnp.stack([jnp.sum(jnp.square(g / unit)) for g in leaves])
-        return unit * jnp.sqrt(jnp.sum(squares))
 
-    return jnp.stack([norm(layer) for layer in layers])
+def _norm(tree: Any) -> jax.Array:
+    leaves = jax.tree.leaves(tree)
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
+    # In float32 the square of 1e20 is infinite and that of 1e-25 is 0; exploding and
+    # vanishing gradients reach both.
+    unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+    squares = jnp.stack([jnp.sum(jnp.square(g / unit)) for g in leaves])
+    return unit * jnp.sqrt(jnp.sum(squares))

@@ -226,6 +226,7 @@ def _prepare_cohort(
     recipe = train.Recipe(
         module=module,
         layers=_layer_names(module, dataset.input_shape, rows),
+        runs=module.runs if isinstance(module, Stack) else {},
         optimizer=functools.partial(
             optim.optimizer,
             h.optimizer.name,
@@ -318,25 +319,26 @@ def stack_of(
 def _layer_names(
     module: nn.Module, input_shape: Sequence[int], rows: Sequence[layers.LayerRow]
 ) -> tuple[str, ...]:
-    """Names of the parameters' top level, in the order of the network.
+    """Names of the layers with parameters, in the order of the network.
 
-    A module that is no stack gives no order: its names are sorted, dense_2 before
-    dense_10.
+    A module without a layer table gives no order: the names of its parameters' top
+    level are sorted, dense_2 before dense_10.
     """
-    shapes = jax.eval_shape(
-        lambda key, x: module.init(key, x, train=False),
-        jax.random.key(0),
-        jax.ShapeDtypeStruct((1, *input_shape), np.float32),
-    )
-    names = shapes.get("params", {})
+    names: Any = [row.name for row in rows if row.parameters]
+    if not rows:
+        shapes = jax.eval_shape(
+            lambda key, x: module.init(key, x, train=False),
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, *input_shape), np.float32),
+        )
+        names = sorted(shapes.get("params", {}), key=_natural)
     if not names:
         raise ValueError("the model has no parameters to train")
+    return tuple(names)
 
-    def natural(name: str) -> list[tuple[int, str]]:
-        return [(int(d or 0), t) for d, t in re.findall(r"(\d+)|(\D+)", name)]
 
-    ordered = [row.name for row in rows if row.name in names]
-    return tuple(ordered or sorted(names, key=natural))
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(d or 0), t) for d, t in re.findall(r"(\d+)|(\D+)", name)]
 
 
 def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:

@@ -7,7 +7,7 @@ traced hyperparameters are arguments, so that members differ in them at no cost.
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -31,7 +31,9 @@ class Recipe:
 
     Attributes:
       module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C).
-      layers: names of the parameters' top level, in the order of the network.
+      layers: names of the layers with parameters, in the order of the network.
+      runs: those of them whose parameters are stacked, see `models.stack.Stack.runs`;
+        the others' are at the parameters' top level under their names.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
       schedule: factor on the learning rate, from the step (int32 scalar).
@@ -51,6 +53,9 @@ class Recipe:
     schedule: Callable[[jax.Array], jax.Array]
     input_shape: tuple[int, ...]
     input_scale: float
+    runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
+        default_factory=dict
+    )
     input_shift: float = 0.0
     augment_pixels: int = 0
     activity: bool = False
@@ -232,7 +237,7 @@ def train_step(
     # below, a twentieth of the time.
     norms = jax.lax.cond(
         sample | check,
-        lambda: metrics.gradient_norms(gradients, recipe.layers),
+        lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),
         lambda: jnp.zeros((len(recipe.layers),), jnp.float32),
     )
     finite = jax.lax.cond(check, lambda: all_finite(update()), lambda: jnp.bool_(True))

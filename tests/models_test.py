@@ -15,7 +15,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from nnlab import study
+from nnlab import metrics, study
 from nnlab.models import convolution, dense, layers, stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
@@ -464,6 +464,81 @@ def test_active_units_cost_nothing_where_nobody_asks():
     linear = stack.Stack(["flatten", "identity"])
     _, seen = linear.apply({}, x, train=False, mutable=["activity"])
     assert np.isnan(stack.active_share(seen.get("activity", {})))
+
+
+# Loops over equal layers
+
+DEEP = stack.Stack(layers.mlp((5,) * 18, 3, batch_norm=True))
+
+
+def unrolled(tree):
+    """Each layer's own variables."""
+    flat = {}
+    for name, inner in tree.items():
+        for kind, names in DEEP.runs.get(name, {}).items():
+            for i, layer in enumerate(names):
+                if inner_kind := inner.get(kind):
+                    flat[layer] = jax.tree.map(lambda v, i=i: v[i], inner_kind)
+        if name not in DEEP.runs:
+            flat[name] = inner
+    return flat
+
+
+def test_equal_layers_are_a_loop_from_the_second_on():
+    names = [f"dense_{i}" for i in range(1, 18)]
+    norms = [f"batch_norm_{i}" for i in range(1, 18)]
+    wanted = {"dense_0": tuple(names), "batch_norm_0": tuple(norms)}
+    assert DEEP.runs == {"dense_1_to_dense_17": wanted}
+    params = init(DEEP, 4)["params"]
+    assert params["dense_1_to_dense_17"]["dense_0"]["kernel"].shape == (17, 5, 5)
+    assert set(params) == {"dense_0", "batch_norm_0", *DEEP.runs, "dense_18"}
+    kernels = unrolled(params)
+    assert distance(kernels["dense_1"]["kernel"], kernels["dense_2"]["kernel"]) > 0.5
+
+
+@pytest.mark.parametrize(
+    "hidden", [(5,) * 16, (5, 6) * 20, (4, *(5,) * 15, 6, *(5,) * 15)]
+)
+def test_few_equal_layers_are_no_loop(hidden):
+    assert stack.Stack(layers.mlp(hidden, 5)).runs == {}
+
+
+def test_a_loop_computes_what_its_layers_do_one_by_one():
+    flat = DEEP.clone(rolled=False)
+    variables, x = init(DEEP, 4), normal(1, 7, 4)
+    plain = {name: unrolled(tree) for name, tree in variables.items()}
+    assert jax.tree.map(jnp.shape, plain) == jax.tree.map(jnp.shape, init(flat, 4))
+
+    def loss(module, variables, params):
+        logits, updated = module.apply(
+            {**variables, "params": params}, x, train=True, mutable=["batch_stats"]
+        )
+        return jnp.sum(logits**2), updated["batch_stats"]
+
+    both = []
+    for module, some in ((DEEP, variables), (flat, plain)):
+        step = jax.value_and_grad(functools.partial(loss, module, some), has_aux=True)
+        both.append(jax.jit(step)(some["params"]))
+    ((value, stats), gradients), ((other, other_stats), other_gradients) = both
+    np.testing.assert_allclose(value, other, rtol=1e-5)
+    compare = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+    jax.tree.map(compare, unrolled(stats), other_stats)
+    names = [row.name for row in layers.check(DEEP.layers, (4,), 3) if row.parameters]
+    norms = metrics.gradient_norms(gradients, names, DEEP.runs)
+    wanted = metrics.gradient_norms(other_gradients, names)
+    np.testing.assert_allclose(norms, wanted, rtol=1e-3)
+    assert norms.shape == (37,)
+
+
+def test_a_loop_counts_active_units_as_its_layers_do_one_by_one():
+    variables, x = init(DEEP, 4), normal(1, 7, 4)
+    plain = {name: unrolled(tree) for name, tree in variables.items()}
+    shares = []
+    for module, some in ((DEEP, variables), (DEEP.clone(rolled=False), plain)):
+        _, seen = module.apply(some, x, train=False, mutable=["activity"])
+        shares.append(stack.active_share(seen["activity"]))
+    assert shares[0].shape == (7,)
+    np.testing.assert_allclose(*shares, rtol=1e-6)
 
 
 # float64

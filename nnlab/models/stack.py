@@ -10,7 +10,7 @@ rngs={"dropout": key}, mutable=["batch_stats"])`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -22,6 +22,13 @@ from nnlab.models import layers as layer_stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
 
+LEAST_RUN = 16
+"""Equal layers one after another from which on they run as a loop over one of them.
+
+Such a loop trains networks of six and of ten layers of 64 units a fifth slower (batch
+256, batch norm), of ten layers of 16 a twentieth; it saves no time in compiling them.
+"""
+
 
 class Stack(nn.Module):
     """Layers one after another, as `layers.check` accepts them.
@@ -29,6 +36,11 @@ class Stack(nn.Module):
     Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
     For evaluation it keeps running means and variances in "batch_stats", moved by a
     tenth of the way (momentum 0.9) at each step; they belong to one member alone.
+
+    Equal hidden layers one after another, at least `LEAST_RUN` of them, are a loop over
+    one layer whose parameters are stacked, (repetitions, ...), see `runs`. A network of
+    100 layers of 4 units then compiles its training step in 6 instead of 47 seconds, and
+    its gradient takes 4.6 instead of 12.9 ms (batch 256, 3 members, 2 CPU cores).
 
     Applied with `mutable=["activity"]`, it also returns how many units are active: the
     collection has, for each activation layer but identity, the "share" of its outputs
@@ -39,18 +51,38 @@ class Stack(nn.Module):
         initializer: Of the kernels, one of `INITIALIZERS`; biases start at 0.
         dtype: Type of the arithmetic.
         param_dtype: Type of the parameters.
+        rolled: Whether equal layers are a loop; else each has parameters of its own.
     """
 
     layers: Sequence[layer_stack.Layer]
     initializer: str = "lecun_normal"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    rolled: bool = True
 
     def __post_init__(self) -> None:
         """Check and freeze the fields; Flax clones modules, so twice is as once."""
         layer_stack.choose("initializer", self.initializer, INITIALIZERS)
         self.layers = layer_stack.freeze(self.layers)
         super().__post_init__()
+
+    @property
+    def runs(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Where the stacked parameters are.
+
+        Returns:
+            ``{run: {kind: names}}``: ``params[run][kind]`` holds those of the layers so
+            named along their leading axis, for each kind that has parameters.
+        """
+        found = {}
+        for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
+            if len(blocks) > 1:
+                found[_run_name(blocks)] = {
+                    kind: tuple(block[i]["name"] for block in blocks)
+                    for i, kind in enumerate(_inner_names(blocks[0]))
+                    if blocks[0][i]["layer"] in ("dense", "batch_norm")
+                }
+        return found
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -63,63 +95,172 @@ class Stack(nn.Module):
         Returns:
             Logits, (B, C), float32, or float64 if that is the arithmetic's type.
         """
-        trial_rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
-        kernel_init = INITIALIZERS[self.initializer]
-        ordered = layer_stack.normalise(self.layers)
+        rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
         # `init` makes every collection; this one is of the data and no part of a model.
         counts = self.is_mutable_collection("activity") and not self.is_initializing()
+        ordered = layer_stack.normalise(self.layers)
         if not counts:  # whoever counts active units means those of the layers as given
             ordered = _pools_first(ordered)
-        for layer in ordered:
-            kind, name = layer["layer"], layer["name"]
-            if kind == "flatten":
-                x = x.reshape(x.shape[0], -1)
-            elif kind == "dense":
-                x = nn.Dense(
-                    layer["units"],
-                    use_bias=layer["bias"],
-                    kernel_init=kernel_init,
-                    dtype=self.dtype,
-                    param_dtype=self.param_dtype,
-                    dot_general=dense.dot_general,
-                    name=name,
-                )(x)
-            elif kind == "conv":
-                x = nn.Conv(
-                    layer["channels"],
-                    (layer["kernel"], layer["kernel"]),
-                    strides=layer["stride"],
-                    padding=layer["padding"].upper(),
-                    use_bias=layer["bias"],
-                    kernel_init=kernel_init,
-                    dtype=self.dtype,
-                    param_dtype=self.param_dtype,
-                    conv_general_dilated=convolution.conv_general_dilated,
-                    name=name,
-                )(x)
-            elif kind == "max_pool":
-                x = convolution.max_pool(x, layer["window"], layer["stride"])
-            elif kind == "max_abs_pool":
-                x = convolution.max_abs_pool(x, layer["window"], layer["stride"])
-            elif kind == "batch_norm":
-                x = nn.BatchNorm(
-                    use_running_average=not train,
-                    momentum=0.9,
-                    dtype=self.dtype,
-                    param_dtype=self.param_dtype,
-                    name=name,
-                )(x)
-            elif kind == "dropout":
-                if train:
-                    rate = trial_rate if layer["rate"] is None else layer["rate"]
-                    x = dropout(self.make_rng("dropout"), x, rate)
-            else:
-                x = ACTIVATIONS[kind](x)
-                if counts and kind != "identity":
-                    share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
-                    seen = {"share": share, "units": math.prod(x.shape[1:])}
-                    self.sow("activity", name, seen, lambda _, new: new, lambda: None)
+        for blocks in _runs(ordered, self.rolled):
+            fields = {
+                "initializer": self.initializer,
+                "dtype": self.dtype,
+                "param_dtype": self.param_dtype,
+                "train": train,
+                "counts": counts,
+            }
+            if len(blocks) == 1:
+                x = _apply(self, blocks[0], x, rate, **fields)
+                continue
+            loop = nn.scan(
+                _Block,
+                variable_axes={"params": 0, "batch_stats": 0, "activity": 0},
+                split_rngs={"params": True, "dropout": True},
+                in_axes=nn.broadcast,
+                length=len(blocks),
+            )
+            inner = zip(blocks[0], _inner_names(blocks[0]))
+            same = layer_stack.freeze({**layer, "name": name} for layer, name in inner)
+            x, _ = loop(layers=same, **fields, name=_run_name(blocks))(x, rate)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class _Block(nn.Module):
+    """One turn of a loop over equal layers."""
+
+    layers: Sequence[layer_stack.Layer]
+    initializer: str
+    dtype: Any
+    param_dtype: Any
+    train: bool
+    counts: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rate: jax.Array | float) -> tuple[jax.Array, None]:
+        y = _apply(
+            self,
+            [dict(layer) for layer in self.layers],
+            x,
+            rate,
+            initializer=self.initializer,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            train=self.train,
+            counts=self.counts,
+        )
+        return y, None
+
+
+def _apply(
+    module: nn.Module,
+    ordered: Sequence[Mapping[str, Any]],
+    x: jax.Array,
+    trial_rate: jax.Array | float,
+    *,
+    initializer: str,
+    dtype: Any,
+    param_dtype: Any,
+    train: bool,
+    counts: bool,
+) -> jax.Array:
+    """Layers one after another, as submodules of the module that is being called."""
+    kernel_init = INITIALIZERS[initializer]
+    for layer in ordered:
+        kind, name = layer["layer"], layer["name"]
+        if kind == "flatten":
+            x = x.reshape(x.shape[0], -1)
+        elif kind == "dense":
+            x = nn.Dense(
+                layer["units"],
+                use_bias=layer["bias"],
+                kernel_init=kernel_init,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                dot_general=dense.dot_general,
+                name=name,
+            )(x)
+        elif kind == "conv":
+            x = nn.Conv(
+                layer["channels"],
+                (layer["kernel"], layer["kernel"]),
+                strides=layer["stride"],
+                padding=layer["padding"].upper(),
+                use_bias=layer["bias"],
+                kernel_init=kernel_init,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                conv_general_dilated=convolution.conv_general_dilated,
+                name=name,
+            )(x)
+        elif kind == "max_pool":
+            x = convolution.max_pool(x, layer["window"], layer["stride"])
+        elif kind == "max_abs_pool":
+            x = convolution.max_abs_pool(x, layer["window"], layer["stride"])
+        elif kind == "batch_norm":
+            x = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                dtype=dtype,
+                param_dtype=param_dtype,
+                name=name,
+            )(x)
+        elif kind == "dropout":
+            if train:
+                rate = trial_rate if layer["rate"] is None else layer["rate"]
+                x = dropout(module.make_rng("dropout"), x, rate)
+        else:
+            x = ACTIVATIONS[kind](x)
+            if counts and kind != "identity":
+                share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
+                units = jnp.float32(math.prod(x.shape[1:]))
+                seen = {"share": share, "units": units}
+                module.sow("activity", name, seen, lambda _, new: new, lambda: None)
+    return x
+
+
+Blocks = list[list[dict[str, Any]]]
+"""Lists of layers; more than one are equal but for their names."""
+
+
+def _runs(ordered: Sequence[dict[str, Any]], rolled: bool) -> list[Blocks]:
+    """Cuts a stack into single lists of layers and into runs of equal blocks.
+
+    A block is a dense layer with what follows it up to the next. Those of a run keep
+    the number of units.
+    """
+    blocks: Blocks = []
+    for layer in ordered:
+        if layer["layer"] == "dense" or not blocks:
+            blocks.append([])
+        blocks[-1].append(layer)
+    kept = {"dense", "batch_norm", "dropout", *ACTIVATIONS}
+    plain = [[{**layer, "name": ""} for layer in block] for block in blocks]
+    runs: list[Blocks] = []
+    start = 0
+    while start < len(blocks):
+        stop = start + 1
+        if (
+            rolled
+            and start
+            and {layer["layer"] for layer in blocks[start]} <= kept
+            and blocks[start - 1][0].get("units") == blocks[start][0]["units"]
+        ):
+            while stop < len(blocks) and plain[stop] == plain[start]:
+                stop += 1
+        stop = stop if stop - start >= LEAST_RUN else start + 1
+        runs.append(blocks[start:stop])
+        start = stop
+    return runs
+
+
+def _run_name(blocks: Blocks) -> str:
+    return f"{blocks[0][0]['name']}_to_{blocks[-1][0]['name']}"
+
+
+def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A block's layers by kind and by place among those of the kind."""
+    kinds = [layer["layer"] for layer in block]
+    return [f"{kind}_{kinds[:i].count(kind)}" for i, kind in enumerate(kinds)]
 
 
 def active_share(collection: Mapping[str, Any]) -> jax.Array:
@@ -136,9 +277,14 @@ def active_share(collection: Mapping[str, Any]) -> jax.Array:
     """
     if not collection:
         return jnp.float32(jnp.nan)
-    units = sum(seen["units"] for seen in collection.values())
-    shares = [seen["share"] * (seen["units"] / units) for seen in collection.values()]
-    return sum(shares[1:], shares[0])
+    active, units = jnp.float32(0.0), jnp.float32(0.0)
+    is_layer: Callable[[Any], bool] = lambda tree: "share" in tree  # noqa: E731
+    for seen in jax.tree.leaves(dict(collection), is_leaf=is_layer):
+        # Of a loop over equal layers both have a leading axis, along these.
+        share = seen["share"].reshape(seen["units"].size, -1)
+        active += jnp.sum(share * seen["units"].reshape(-1, 1), axis=0)
+        units += jnp.sum(seen["units"])
+    return active / units
 
 
 def _pools_first(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
