@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from nnlab import metrics
 from nnlab.models.layers import POOLS
+from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
 from nnlab.prepare import Prepared
 
@@ -122,7 +123,7 @@ def check(
 def _check(
     prepared: Prepared, num_weights: int, num_examples: int, epsilons: np.ndarray
 ) -> list[Row]:
-    recipe, split = prepared.recipe, prepared.dataset.train
+    recipe, split = prepared.recipe, prepared.fed.train
     labels = jnp.asarray(split.labels[:num_examples])
     scaled = split.inputs[:num_examples] * np.float64(recipe.input_scale)
     x = (scaled - recipe.input_shift).reshape(len(labels), *recipe.input_shape)

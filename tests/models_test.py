@@ -883,17 +883,62 @@ def test_other_convolutions_go_to_xla(fields):
 
 
 @pytest.mark.parametrize(
-    ("window", "stride"), [(1, 1), (2, 2), (3, 3), (4, 4), (2, 1), (3, 2), (2, 3)]
+    ("size", "kernel", "stride", "padding", "taps"),
+    [
+        ((1, 1), 3, 1, 1, (1, 1)),
+        ((1, 1), 7, 2, 3, (1, 1)),
+        ((2, 1), 3, 2, 1, (2, 1)),
+        ((2, 2), 3, 1, 1, (3, 3)),
+        ((1, 3), 5, 1, 2, (1, 5)),
+        ((2, 3), 4, 3, 2, (2, 4)),
+        ((1, 1), 1, 2, 1, (1, 1)),
+    ],
 )
-def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride):
+def test_only_the_part_of_a_kernel_that_meets_pixels_is_multiplied(
+    size, kernel, stride, padding, taps
+):
+    x, weights = normal(0, 2, *size, 3), normal(1, kernel, kernel, 3, 4)
+    around = ((padding, padding),) * 2
+    for fast, exact in fast_and_xla(x, weights, (stride, stride), around):
+        assert fast.shape == exact.shape
+        assert np.linalg.norm(np.subtract(fast, exact)) <= 1e-6 * np.linalg.norm(exact)
+    function = functools.partial(
+        convolution.conv_general_dilated,
+        window_strides=(stride, stride),
+        padding=around,
+        dimension_numbers=CHANNELS_LAST,
+    )
+    assert f"f32[{3 * math.prod(taps)},4]" in str(jax.make_jaxpr(function)(x, weights))
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding"),
+    [
+        *[(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (2, 1, 0), (3, 2, 0), (2, 3, 0)],
+        *[(3, 2, 1), (3, 1, 2), (2, 2, 1), (5, 3, 2), (3, 5, 1)],
+    ],
+)
+def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride, padding):
     x = normal(0, 4, 9, 8, 2)
     x[2:] = x[2:].round()  # ties
-    size, step = (window, window), (stride, stride)
-    ours, ours_back = jax.vjp(lambda x: convolution.max_pool(x, window, stride), x)
-    flaxs, flaxs_back = jax.vjp(lambda x: nn.max_pool(x, size, step), x)
-    np.testing.assert_array_equal(ours, flaxs)
-    cotangent = normal(1, *ours.shape)
-    np.testing.assert_array_equal(ours_back(cotangent)[0], flaxs_back(cotangent)[0])
+
+    def ours(x):
+        return convolution.max_pool(x, window, stride, padding)
+
+    def flaxs(x):
+        around = ((padding, padding),) * 2
+        return nn.max_pool(x, (window, window), (stride, stride), around)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def pulled(pool, x):
+        y, pull = jax.vjp(pool, x)
+        # Whole numbers: their sums where windows overlap are exact in any order.
+        return y, pull((jnp.arange(y.size) * 7 % 31 - 15.0).reshape(y.shape))
+
+    pooled, (gradient,) = pulled(ours, x)
+    expected, (exact,) = pulled(flaxs, x)
+    np.testing.assert_array_equal(pooled, expected)
+    np.testing.assert_array_equal(gradient, exact)
 
 
 def naive_max_abs_pool(x, window, stride):
@@ -939,11 +984,15 @@ def test_max_abs_pool_takes_the_positive_one_of_two_equals():
 
 
 @pytest.mark.parametrize("pool", [convolution.max_pool, convolution.max_abs_pool])
-def test_a_pool_passes_on_a_nan(pool):
-    x = np.zeros((1, 4, 4, 1), np.float32)
+@pytest.mark.parametrize(
+    ("window", "stride", "spoilt"), [(2, 2, [0]), (3, 1, [0, 1]), (1, 2, [])]
+)
+@pytest.mark.parametrize("beside", [-1.0, 1.0])
+def test_a_pool_passes_on_a_nan(pool, window, stride, spoilt, beside):
+    x = np.full((1, 4, 4, 1), beside, np.float32)
     x[0, 0, 1, 0] = np.nan
-    pooled = np.ravel(jax.jit(pool, static_argnums=(1, 2))(x, 2, 2))
-    np.testing.assert_array_equal(np.isnan(pooled), [True, False, False, False])
+    pooled = np.ravel(jax.jit(pool, static_argnums=(1, 2))(x, window, stride))
+    assert np.flatnonzero(np.isnan(pooled)).tolist() == spoilt
 
 
 def test_the_cnn_can_be_differentiated_forward_as_well():

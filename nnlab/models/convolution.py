@@ -11,7 +11,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -78,13 +77,39 @@ def conv_general_dilated(
     if isinstance(padding, str):
         size, window = lhs.shape[1:3], rhs.shape[:2]
         padding = lax.padtype_to_pads(size, window, window_strides, padding)
-    rows, columns = padding
+    axes = zip(lhs.shape[1:3], rhs.shape[:2], window_strides, padding, strict=True)
+    (taps_down, rows), (taps_across, columns) = (_used(*axis) for axis in axes)
     zero = jnp.zeros((), lhs.dtype)
     padded = lax.pad(lhs, zero, ((0, 0, 0), (*rows, 0), (*columns, 0), (0, 0, 0)))
-    return _convolve(padded, rhs, tuple(window_strides), precision)
+    kernel = rhs[taps_down, taps_across]
+    return _convolve(padded, kernel, tuple(window_strides), precision)
 
 
 _CHANNELS_LAST = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+
+def _used(
+    size: int, window: int, stride: int, padding: tuple[int, int]
+) -> tuple[slice, tuple[int, int]]:
+    """The part of a kernel's axis that ever meets a pixel, and the padding it needs.
+
+    At padding 1 a 3x3 kernel meets the pixel of a 1x1 image with its middle alone: with
+    512 channels it takes 0.7 instead of 2.1 ms, forward and backward, at batch 32.
+    """
+    before, after = padding
+    outputs = (size + before + after - window) // stride + 1
+    pixels = range(before, before + size)
+    used = [
+        tap
+        for tap in range(window)
+        if any(tap + stride * output in pixels for output in range(outputs))
+    ]
+    if not used:
+        return slice(window), padding
+    first, last = used[0], used[-1]
+    before -= first
+    needed = stride * (outputs - 1) + last - first + 1
+    return slice(first, last + 1), (before, needed - size - before)
 
 
 def _convolve(
@@ -199,8 +224,8 @@ def _winograd(
     x = lax.pad(x, jnp.zeros((), x.dtype), odd)
     # One axis after the other: all 16 places at once make the gradient's sum over the
     # overlapping tiles five times slower, and without the barrier XLA fuses them again.
-    rows = lax.optimization_barrier(_combine(_INPUT, _overlapping(x, axis=1)))
-    tiles = [_combine(_INPUT, _overlapping(row, axis=2)) for row in rows]
+    rows = lax.optimization_barrier(_combine(_INPUT, _places(x, 1, 4, 2)))
+    tiles = [_combine(_INPUT, _places(row, 2, 4, 2)) for row in rows]
     weights = _transform(_KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)])
     products = [
         [_product(tile, weight, precision) for tile, weight in zip(*row, strict=True)]
@@ -213,15 +238,21 @@ def _winograd(
     return y[:, : output_size[0], : output_size[1]]
 
 
-def _overlapping(x: jax.Array, axis: int) -> list[jax.Array]:
-    """The 4 places of tiles that start at every other place along an axis."""
-    tiles = x.shape[axis] // 2 - 1
-    pairs = x.reshape(*x.shape[:axis], tiles + 1, 2, *x.shape[axis + 1 :])
-    halves = [half.squeeze(axis + 1) for half in lax.split(pairs, (1, 1), axis + 1)]
+def _places(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
+    """The values at each place of the windows along an axis.
+
+    Its size is a multiple of the stride. Strided views would be the same, but slower: a
+    3x3 pool at stride 2 of 32 images of 32x32x64 then takes 7.2 instead of 3.4 ms.
+    """
+    groups = x.shape[axis] // stride
+    split = x.reshape(*x.shape[:axis], groups, stride, *x.shape[axis + 1 :])
+    parts = [
+        part.squeeze(axis + 1) for part in lax.split(split, (1,) * stride, axis + 1)
+    ]
+    windows = groups - (window - 1) // stride
     return [
-        lax.slice_in_dim(half, start, start + tiles, axis=axis)
-        for start in (0, 1)
-        for half in halves
+        lax.slice_in_dim(parts[k % stride], k // stride, k // stride + windows, 1, axis)
+        for k in range(window)
     ]
 
 
@@ -239,25 +270,45 @@ def _transform(matrix: Matrix, grid: Grid) -> list[list[jax.Array]]:
     return [_combine(matrix, row) for row in zip(*columns, strict=True)]
 
 
-def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Maximum over square windows, without padding.
+def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
+    """Maximum over square windows.
 
     Where several values of a window are its maximum, the first (row by row) gets the
-    gradient, as in `nn.max_pool`. Windows that do not overlap take a fast way: XLA's
-    gradient of a pool is the slowest part of a CNN's training step on a CPU.
+    gradient, as in `nn.max_pool`, whose gradient is the slowest part of a CNN's
+    training step on a CPU: 4 to 12 times as slow as this where windows overlap.
 
     Args:
         x: Images, (B, height, width, channels), at least as large as the window.
         window: Height and width of a window, in pixels.
         stride: Step from a window to the next, in pixels.
+        padding: Pixels of minus infinity on each side, fewer than the window has.
 
     Returns:
-        Images, (B, (height - window) // stride + 1, likewise width, channels).
+        Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
+        channels).
     """
-    if stride != window:
-        return nn.max_pool(x, (window, window), (stride, stride))
+    if stride != window or padding:
+        # Columns first, so that of equal values the first row by row is taken.
+        across = _pool_along(x, 2, window, stride, padding)
+        return _pool_along(across, 1, window, stride, padding)
     height, width = (size // window * window for size in x.shape[1:3])
     return _pool(_windows(x[:, :height, :width], window))
+
+
+def _pool_along(
+    x: jax.Array, axis: int, window: int, stride: int, padding: int
+) -> jax.Array:
+    """Maximum over windows along one axis; the gradient is that of the selections."""
+    size = x.shape[axis]
+    windows = (size + 2 * padding - window) // stride + 1
+    needed = stride * (windows + (window - 1) // stride)
+    edges = [(0, 0, 0)] * x.ndim
+    edges[axis] = (padding, needed - size - padding, 0)
+    padded = lax.pad(x, jnp.array(-jnp.inf, x.dtype), edges)
+    largest, *others = _places(padded, axis, window, stride)
+    for other in others:
+        largest = jnp.where((largest >= other) | jnp.isnan(largest), largest, other)
+    return largest
 
 
 def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ResNet-18 as plain values: its blocks, and the table of its layers. No JAX.
+
+Layers have torchvision's names with "_" for ".". They pad by pixels, the same on all
+sides, so that in their rows "padding" is a number: at stride 2 "same" would pad more
+below and to the right.
+
+Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2016),
+table 1, with projections (option B) where a block changes the shape.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from nnlab.models.layers import LayerRow, Shape, choose
+
+STEMS = ("imagenet", "small")
+"""How the network begins: with a 7x7 convolution and a max-pool, each at stride 2, or
+with a 3x3 convolution at stride 1, which leaves small images their pixels."""
+
+STEM_CHANNELS = 64
+
+FEATURES = 512
+"""Values of an example after the mean over its pixels, before the head."""
+
+
+class Block(NamedTuple):
+    """A residual block: two 3x3 convolutions, whose output is added to its input.
+
+    Attributes:
+        name: How the names of its layers begin.
+        channels: Of both convolutions.
+        stride: Of the first convolution, and of the 1x1 convolution through which the
+            input then goes before it is added; at stride 1 it is added as it is.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+BLOCKS = tuple(
+    Block(f"layer{stage}_{index}", STEM_CHANNELS * 2 ** (stage - 1), stride)
+    for stage in (1, 2, 3, 4)
+    for index, stride in enumerate((1 if stage == 1 else 2, 1))
+)
+
+
+def table(
+    input_shape: Sequence[int], num_classes: int, stem: str = "imagenet"
+) -> tuple[LayerRow, ...]:
+    """Infer the shapes and costs of all layers.
+
+    An image of a single pixel still passes: halving it leaves one.
+
+    Args:
+        input_shape: Shape of one example, (height, width, channels).
+        num_classes: Number of classes; 0 for the backbone without its head.
+        stem: One of `STEMS`.
+
+    Returns:
+        A row for each layer, in the order of the network. The last "relu" of a block
+        follows the addition, and "avgpool" is the mean over all pixels; additions and
+        that mean count no operations.
+
+    Raises:
+        ValueError: Examples that are no images, a negative number of classes or an
+            unknown stem.
+    """
+    choose("stem", stem, STEMS)
+    if num_classes < 0:
+        raise ValueError(f"num_classes={num_classes} must be at least 0")
+    shape = tuple(int(size) for size in input_shape)
+    if len(shape) != 3:
+        raise ValueError(
+            f"resnet18: got shape {shape}, needs images (height, width, channels)"
+        )
+    if min(shape) < 1:
+        raise ValueError(f"input shape {shape} needs sizes of at least 1")
+    small = stem == "small"
+    first = _conv("conv1", shape, STEM_CHANNELS, 3 if small else 7, 1 if small else 2)
+    shape = first.output_shape
+    rows = [first, _batch_norm("bn1", shape), _relu("relu", shape)]
+    if not small:
+        rows.append(_max_pool("maxpool", shape))
+    for block in BLOCKS:
+        rows += _block(block, rows[-1].output_shape)
+    pooled = (FEATURES,)
+    rows.append(_row("average_pool", "avgpool", rows[-1].output_shape, pooled))
+    if num_classes:
+        fields = {"units": num_classes, "bias": True}
+        products = FEATURES * num_classes
+        size, costs = (num_classes,), (products + num_classes, 2 * products)
+        rows.append(_row("dense", "fc", pooled, size, *costs, **fields))
+    return tuple(rows)
+
+
+def _block(block: Block, shape: Shape) -> list[LayerRow]:
+    name, channels, stride = block
+    first = _conv(f"{name}_conv1", shape, channels, 3, stride)
+    inside = first.output_shape
+    rows = [
+        first,
+        _batch_norm(f"{name}_bn1", inside),
+        _relu(f"{name}_relu1", inside),
+        _conv(f"{name}_conv2", inside, channels, 3, 1),
+        _batch_norm(f"{name}_bn2", inside),
+    ]
+    if stride != 1:
+        rows += [
+            _conv(f"{name}_downsample_0", shape, channels, 1, stride),
+            _batch_norm(f"{name}_downsample_1", inside),
+        ]
+    return [*rows, _relu(f"{name}_relu2", inside)]
+
+
+def _row(
+    kind: str,
+    name: str,
+    input_shape: Shape,
+    output_shape: Shape,
+    parameters: int = 0,
+    flops: int = 0,
+    **fields: Any,
+) -> LayerRow:
+    layer = {"layer": kind, "name": name, **fields}
+    return LayerRow(name, layer, input_shape, output_shape, parameters, flops)
+
+
+def _conv(name: str, shape: Shape, channels: int, kernel: int, stride: int) -> LayerRow:
+    fields = {"channels": channels, "kernel": kernel, "stride": stride}
+    fields |= {"padding": kernel // 2, "bias": False}
+    height, width = _strided(shape, stride)
+    weights = kernel * kernel * shape[2] * channels
+    costs = weights, 2 * height * width * weights
+    return _row("conv", name, shape, (height, width, channels), *costs, **fields)
+
+
+def _batch_norm(name: str, shape: Shape) -> LayerRow:
+    return _row("batch_norm", name, shape, shape, parameters=2 * shape[-1])
+
+
+def _relu(name: str, shape: Shape) -> LayerRow:
+    return _row("relu", name, shape, shape)
+
+
+def _max_pool(name: str, shape: Shape) -> LayerRow:
+    fields = {"window": 3, "stride": 2, "padding": 1}
+    return _row("max_pool", name, shape, (*_strided(shape, 2), shape[2]), **fields)
+
+
+def _strided(shape: Shape, stride: int) -> Shape:
+    """Height and width after an odd window that pads by its half: one in `stride`."""
+    return tuple(-(-size // stride) for size in shape[:2])
