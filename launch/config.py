@@ -146,6 +146,13 @@ def study() -> study_lib.Study:
     return study_lib.Study.from_dict(values)
 
 
+def noun(study: study_lib.Study) -> str:
+    """What the study's members are."""
+    trials = study.trials()
+    networks = all(t.hyperparameters.model.is_network for t in trials)
+    return "networks" if networks else "models"
+
+
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     """Parses flags, calls `main` and exits: 0 done, 2 the user's mistake, 1 otherwise.
 

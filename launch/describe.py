@@ -7,7 +7,7 @@ python -m launch.describe --config=configs/quickstart.py
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -19,7 +19,7 @@ from nnlab.study import TRACED, MovedSets
 
 if TYPE_CHECKING:
     from nnlab import gradients, tuning
-    from nnlab.prepare import Prepared
+    from nnlab.prepare import Baseline, Prepared, Source
 
 COMPILER_BYTES = 150 * 2**20
 """Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
@@ -38,7 +38,7 @@ def main() -> None:
     config.start_jax()
     from nnlab import experiment, gradients, prepare, recorder, tuning  # import JAX
 
-    prepared = prepare.prepare(
+    cohorts = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
     console = Console(highlight=False, markup=False)
@@ -46,7 +46,8 @@ def main() -> None:
     trials, seeds = study.trials(), study.num_seeds
     console.print(
         f"{_count(len(trials), 'trial')} x {_count(seeds, 'seed')} = "
-        f"{len(trials) * seeds:,} networks in {_count(len(prepared), 'program')}"
+        f"{len(trials) * seeds:,} {config.noun(study)} in "
+        f"{_count(len(cohorts), 'program')}"
     )
     for path in study.swept():
         values = dict.fromkeys(str(t.hyperparameters.flat()[path]) for t in trials)
@@ -55,23 +56,30 @@ def main() -> None:
         console.print(f"further test sets: {further}")
     console.print(f"figures: {', '.join(study.figures) or 'none'}")
     wrong: list[str] = []
-    for item in prepared:
+    seconds: dict[int, float] = {}
+    for item in cohorts:
         console.print()
-        number = f"program {item.cohort.index + 1} of {len(prepared)}"
+        number = f"program {item.cohort.index + 1} of {len(cohorts)}"
         console.rule(f"{number}: {_count(len(item.cohort.trials), 'trial')}")
         flat = item.hyperparameters.flat()
         for path in (p for p in study.swept() if p not in TRACED):
             console.print(f"{path}={flat[path]}")
+        if isinstance(item, prepare.Baseline):
+            _describe_trees(console, item)
+            continue
         known, peak = tuning.recall(item), recorder.peak_bytes()
         if flags.FLAGS.measure:
             known |= experiment.measure(item, study)
         item = item.with_plan(tuning.fastest(item.plans, known))
         _describe(console, item, peak)
-        _predict(console, item, known)
-        if flags.FLAGS.check_gradients:
+        seconds[item.cohort.index] = _predict(console, item, known)
+        if flags.FLAGS.check_gradients and not (item.source and item.source.frozen):
             found = gradients.check(item)
             _compare(console, found, gradients.TOLERANCE)
             wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
+    if len(seconds) > 1:
+        networks = [p for p in cohorts if isinstance(p, prepare.Prepared)]
+        _summarize(console, networks, seconds)
     if flags.FLAGS.check_gradients:
         console.print()
         console.print(_LEGEND, style="dim")
@@ -79,6 +87,54 @@ def main() -> None:
         raise config.Failure(
             "autodiff and central differences disagree on the gradients of "
             f"{', '.join(wrong)}"
+        )
+
+
+def _describe_trees(console: Console, item: "Baseline") -> None:
+    """A cohort of trees."""
+    model, record = item.hyperparameters.model, item.to_dict()
+    depths = " or ".join(map(str, model.tree_depths))
+    console.print(
+        f"{model.name.replace('_', ' ')} by {record['library']}: up to "
+        f"{_count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
+        f"for each of {_count(item.num_seeds, 'seed')}"
+    )
+    _describe_data(console, item)
+
+
+def _summarize(
+    console: Console, prepared: "Sequence[Prepared]", seconds: Mapping[int, float]
+) -> None:
+    """What each network program takes of all: one may take more than the others."""
+    console.print()
+    console.rule("all programs, in the order in which they train")
+    networks = sorted(prepared, key=lambda item: item.work)
+    measured = not any(map(math.isnan, seconds.values()))
+    costs = {
+        p.cohort.index: seconds[p.cohort.index] if measured else p.work
+        for p in networks
+    }
+    columns = ["trials", "batch", "updates", "epochs", "share of the time"]
+    table = Table("program", *columns, *["seconds"][: int(measured)], box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for item in networks:
+        index = item.cohort.index
+        cells = [
+            f"{index + 1}: {item.cohort.trials[0].label}",
+            str(len(item.cohort.trials)),
+            str(item.hyperparameters.batch_size),
+            f"{item.num_steps:,}",
+            f"{item.num_epochs:.3g}",
+            f"{costs[index] / sum(costs.values()):.0%}",
+        ]
+        table.add_row(*cells, *([f"{seconds[index]:,.0f}"] if measured else []))
+    console.print(table)
+    if measured:
+        console.print(f"time: about {sum(seconds.values()):,.0f} s for all")
+    else:
+        console.print(
+            "shares are estimates from numbers of operations; --measure measures"
         )
 
 
@@ -98,25 +154,28 @@ def _describe(console: Console, item: "Prepared", process_bytes: int) -> None:
     numbers = (item.parameters, item.parameters - biases, biases, forward)
     table.add_row("all", "", *map(_number, numbers))
     console.print(table)
-    sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
-    console.print(
-        f"data: {h.dataset}, {data.num_classes} classes; {sizes[0]:,} training, "
-        f"{sizes[1]:,} validation and {sizes[2]:,} test examples"
-    )
+    _describe_data(console, item)
+    if item.source:
+        _describe_source(console, item.source)
     changes = []
-    if h.standardize:
-        changes.append("standardized by the training examples")
+    if h.standardize or data.is_table:
+        by_column = ", column by column" if data.is_table else ""
+        changes.append(f"standardized by the training examples{by_column}")
     if h.augment_pixels:
         pixels = _count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
     if changes:
         console.print(f"inputs: {'; '.join(changes)}")
+    limit = ""
+    if item.num_epochs < h.num_epochs:
+        limit = f" (of {h.num_epochs}: max_steps={h.max_steps:,})"
     console.print(
-        f"training: {_count(h.num_epochs, 'epoch')} of "
+        f"training: {item.num_epochs:.3g} epochs{limit} of "
         f"{_count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
+        f"{_count(item.num_steps, 'update')} in all, "
         f"{len(item.boundaries)} evaluations"
     )
-    if left := sizes[0] % h.batch_size:
+    if left := len(data.train.labels) % h.batch_size:
         console.print(
             f"{_count(left, 'example')} left over in each epoch, others every time"
         )
@@ -136,17 +195,51 @@ def _describe(console: Console, item: "Prepared", process_bytes: int) -> None:
         console.print(f"work: about {work:.1e} floating-point operations in training")
 
 
+def _describe_data(console: Console, item: "Prepared | Baseline") -> None:
+    """The data set and the sizes of its splits."""
+    data = item.dataset
+    sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    console.print(
+        f"data: {item.hyperparameters.dataset}, {data.num_classes} classes; "
+        f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"
+    )
+
+
+def _describe_source(console: Console, source: "Source") -> None:
+    """How the backbone comes about, and whether it stays."""
+    if source.training is None:
+        text = f"weights of {source.key}"
+    else:
+        h = source.training.hyperparameters
+        examples = len(source.training.dataset.train.labels)
+        text = (
+            f"trained before on {examples:,} examples of {h.dataset} for "
+            f"{_count(h.num_epochs, 'epoch')} at batch {h.batch_size}, Adam at rate "
+            f"{h.optimizer.learning_rate:g}; once for all that share it"
+        )
+    console.print(f"backbone: {text}")
+    if source.frozen:
+        console.print(
+            "frozen: its outputs for all examples are computed once, and the table "
+            "shows the last layer, which alone is trained"
+        )
+
+
 def _predict(
     console: Console, item: "Prepared", known: Mapping[int, "tuning.Rates"]
-) -> None:
-    """Time by what earlier runs, or `--measure`, found on this machine."""
+) -> float:
+    """Time by what earlier runs, or `--measure`, found on this machine.
+
+    Returns:
+      Seconds; NaN if nothing was found.
+    """
     width = item.plan.lanes.width
     if len(known) > 1:
         speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
         console.print(f"examples/s by lane width: {', '.join(speeds)}")
     if width not in known:
         console.print("time: not measured on this machine yet; --measure does")
-        return
+        return math.nan
     rates = known[width]
     seconds = item.num_examples / rates.examples_per_second
     text = f"{rates.examples_per_second:,.0f} examples/s"
@@ -157,6 +250,7 @@ def _predict(
     if rates.compile_seconds:
         text += f"; {rates.compile_seconds:.0f} s to compile"
     console.print(f"time: about {seconds:,.0f} s; {text}")
+    return seconds + rates.compile_seconds
 
 
 def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:

@@ -209,7 +209,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         sweep=tuple({"optimizer.learning_rate": rate} for rate in rates),
         num_seeds=seeds,
     )
-    prepared = prepare.prepare(study, dataset=dataset, lane_width=width)
+    prepared = prepare.networks(study, dataset=dataset, lane_width=width)
     placed, _ = experiment.choose_lanes(prepared[0], study)
     state, at = placed.population.init(), 0
 

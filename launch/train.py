@@ -71,7 +71,10 @@ def main() -> None:
     _show_log(console)
     trials, seeds = len(study.trials()), study.num_seeds
     heading = iter(
-        (study.question, f"{trials} trials x {seeds} seeds = {trials * seeds} networks")
+        (
+            study.question,
+            f"{trials} trials x {seeds} seeds = {trials * seeds} {config.noun(study)}",
+        )
     )
     start = time.monotonic()
     display = _live(console) if console.is_terminal else _lines(console)
@@ -171,12 +174,16 @@ def _where(progress: "experiment.Progress") -> str:
     parts = []
     if progress.num_cohorts > 1:
         parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")
-    if math.isnan(progress.examples_per_second):
+    if progress.status == "growing":
+        parts.append(f"trees {progress.epoch:g}/{progress.num_epochs:g}")
+    elif progress.status == "pretraining":
+        parts.append(f"backbone, epoch {progress.epoch:.1f}/{progress.num_epochs:g}")
+    elif math.isnan(progress.examples_per_second):
         parts.append("compiling")  # until the first steps are done
     elif progress.status == "scoring":
         parts.append("scoring")
     else:
-        parts.append(f"epoch {progress.epoch:.1f}/{progress.num_epochs}")
+        parts.append(f"epoch {progress.epoch:.1f}/{progress.num_epochs:.4g}")
     return " ".join(parts)
 
 

@@ -18,6 +18,7 @@ FILE = "artifacts/pictures.npz"
 NUM_EXAMPLES = 6  # test images whose class probabilities are kept
 MOST_IMAGES = 10  # of the gallery, and of the mistakes
 MOST_UNITS = 64  # kernels kept of a layer, its first ones
+MOST_POINTS = 20_000  # of the data on a plane
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +34,9 @@ class Seen:
       after: the same of the final members, float32 (S, E, C).
       kernel: first layer of the first living seed, float32: (values, units) of a dense
         layer, (height, width, channels, units) of a convolution; None if it has none.
+      regions: what the first living seed predicts on the grid of a `Plane`, int32
+        (G, G): rows from low to high second feature, columns from low to high first
+        feature; None for data that are no plane.
     """
 
     prediction: np.ndarray
@@ -40,6 +44,7 @@ class Seen:
     before: np.ndarray
     after: np.ndarray
     kernel: np.ndarray | None
+    regions: np.ndarray | None = None
 
     @property
     def living(self) -> np.ndarray:
@@ -110,6 +115,43 @@ class Examples:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Plane:
+    """Data with two features, and the part of their plane that is looked at.
+
+    Attributes:
+      extent: from and to of the first feature, then of the second, float64 (4,), in
+        units of the data: the outer edges of a grid of G x G equal cells, in whose
+        centres `Seen.regions` are predicted.
+      points: features of all examples, float (N, 2).
+      labels: their true classes, integers (N,).
+    """
+
+    extent: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Regions:
+    """The plane of two features as the best and the worst trial see it.
+
+    Attributes:
+      extent: as that of `Plane`, float64 (4,).
+      points: features of up to `MOST_POINTS` examples, float32 (N, 2).
+      labels: their true classes, int64 (N,).
+      best: class that the best trial's first living seed predicts in each cell of a
+        grid, int64 (G, G), rows from low to high second feature.
+      worst: likewise of the worst trial; None if there is none, or it has no grid.
+    """
+
+    extent: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+    best: np.ndarray
+    worst: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
     """First units of a first layer.
 
@@ -135,6 +177,7 @@ class Stored:
       mistakes: None where data are no images, or there is no best trial.
       examples: likewise.
       kernels: of "best" and of "worst", where their first layer has a kernel.
+      regions: None where data are no plane, or there is no best trial.
     """
 
     best: int | None
@@ -144,12 +187,23 @@ class Stored:
     mistakes: Mistakes | None
     examples: Examples | None
     kernels: Mapping[str, Kernel]
+    regions: Regions | None = None
 
 
 # The parts with fields of their own, and of each field: a letter for each axis, the
 # same size for the same letter within a part, and what its elements are (`_checked`).
-_PARTS = {"gallery": Gallery, "mistakes": Mistakes, "examples": Examples}
+_PARTS = {
+    "gallery": Gallery,
+    "mistakes": Mistakes,
+    "examples": Examples,
+    "regions": Regions,
+}
+_SIZES = {"X": 2, "Y": 4}  # of axes that always have this size
 _FIELDS = {
+    "extent": ("Y", "real"),
+    "points": ("NX", "real"),
+    "best": ("GG", "class"),
+    "worst": ("GG", "class"),
     "images": ("NHWD", "real"),
     "labels": ("N", "class"),
     "taken_for": ("N", "class"),
@@ -175,6 +229,7 @@ def choose(
     images: np.ndarray | None,
     labels: np.ndarray,
     num_classes: int,
+    plane: Plane | None = None,
 ) -> dict[str, np.ndarray]:
     """Picks what is stored.
 
@@ -190,6 +245,7 @@ def choose(
         images.
       labels: their true classes, (N,), integers in [0, C).
       num_classes: C.
+      plane: of data with two features; None for others.
 
     Returns:
       ``{name: array}`` for `encode`: "best" and "worst" (-1 for None),
@@ -208,20 +264,21 @@ def choose(
         if kernel is not None:
             arrays[f"{name}_kernel"] = kernel[..., :MOST_UNITS].astype(np.float32)
             arrays[f"{name}_units"] = np.array(kernel.shape[-1], np.int64)
-    if images is None or best is None:
+    if best is None:
         return arrays
-    parts: dict[str, Any] = {
-        "mistakes": _mistakes(seen[best], images, labels, num_classes)
-    }
-    if worst not in (None, best):
-        parts["gallery"] = _gallery(
-            seen[best], seen[worst], images, labels, num_classes
-        )
-    if (examples := _examples(seen[best], images, labels)) is not None:
-        parts["examples"] = examples
+    other = None if worst in (None, best) else seen[worst]
+    parts: dict[str, Any] = {}
+    if images is not None:
+        parts["mistakes"] = _mistakes(seen[best], images, labels, num_classes)
+        if other is not None:
+            parts["gallery"] = _gallery(seen[best], other, images, labels, num_classes)
+        parts["examples"] = _examples(seen[best], images, labels)
+    if plane is not None:
+        parts["regions"] = _regions(seen[best], other, plane, num_classes)
     for name, part in parts.items():
-        for field in dataclasses.fields(part):
-            arrays[f"{name}_{field.name}"] = getattr(part, field.name)
+        for field in dataclasses.fields(part) if part is not None else ():
+            if (value := getattr(part, field.name)) is not None:
+                arrays[f"{name}_{field.name}"] = value
     return arrays
 
 
@@ -314,6 +371,26 @@ def _examples(best: Seen, images: np.ndarray, labels: np.ndarray) -> Examples | 
     )
 
 
+def _regions(
+    best: Seen, worst: Seen | None, plane: Plane, num_classes: int
+) -> Regions | None:
+    """The plane, some of its points, evenly picked, and classes in few bytes."""
+    if best.regions is None:
+        return None
+    few = np.min_scalar_type(num_classes - 1)
+    count = len(plane.labels)
+    kept = min(count, MOST_POINTS)
+    picked = np.arange(kept) * count // max(kept, 1)
+    beside = None if worst is None else worst.regions
+    return Regions(
+        extent=np.asarray(plane.extent, np.float64),
+        points=plane.points[picked].astype(np.float32),
+        labels=plane.labels[picked].astype(few),
+        best=best.regions.astype(few),
+        worst=None if beside is None else beside.astype(few),
+    )
+
+
 # The file.
 
 
@@ -375,14 +452,23 @@ def _stored(arrays: Mapping[str, np.ndarray]) -> Stored:
     parts: dict[str, Any] = dict.fromkeys(_PARTS)
     for name, part in _PARTS.items():
         if any(array.startswith(f"{name}_") for array in arrays):
-            known = {"C": sizes.get("C", 0)}
-            fields = [field.name for field in dataclasses.fields(part)]
+            known = {"C": sizes.get("C", 0), **_SIZES}
+            fields = [
+                field.name
+                for field in dataclasses.fields(part)
+                if field.default is dataclasses.MISSING
+                or f"{name}_{field.name}" in arrays
+            ]
             parts[name] = part(
                 **{
                     f: _checked(arrays, f"{name}_{f}", *_FIELDS[f], known)
                     for f in fields
                 }
             )
+    if (shown := parts["regions"]) is not None and not np.all(
+        shown.extent[::2] < shown.extent[1::2]
+    ):
+        raise ValueError(f"regions_extent has the value {shown.extent.tolist()}")
     best, worst = (None if trials[n] < 0 else trials[n] for n in ("best", "worst"))
     return Stored(best, worst, confusion, kernels=kernels, **parts)
 
@@ -400,8 +486,8 @@ def _checked(
       arrays: all of the file.
       name: which one.
       axes: a letter for each axis.
-      kind: "count" (integers from 0), "trial" (from -1), "class" (in [0, C)) or "real"
-        (finite floats).
+      kind: "count" (integers from 0), "trial" (from -1), "class" (in [0, C), of any
+        type of integers; int64 when checked) or "real" (finite floats).
       sizes: of the axes known so far; those of this array are added.
     """
     if name not in arrays:
@@ -411,7 +497,8 @@ def _checked(
         sizes.setdefault(axis, size) != size for axis, size in zip(axes, array.shape)
     ):
         raise ValueError(f"{name} has the shape {array.shape}")
-    if array.dtype.kind != ("f" if kind == "real" else "i"):
+    kinds = {"real": "f", "class": "iu"}
+    if array.dtype.kind not in kinds.get(kind, "i"):
         raise ValueError(f"{name} has the type {array.dtype}")
     if kind == "real":
         good = np.isfinite(array)
@@ -421,4 +508,4 @@ def _checked(
         good = array >= (0 if kind == "count" else -1)
     if not good.all():
         raise ValueError(f"{name} has the value {array[~good].flat[0]}")
-    return array
+    return array.astype(np.int64, copy=False) if kind == "class" else array

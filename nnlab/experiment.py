@@ -7,12 +7,13 @@ callback how far it is.
 """
 
 import dataclasses
+import functools
 import math
 import os
 import pathlib
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,12 +21,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab import results, train, tuning
-from nnlab.artifacts import NUM_EXAMPLES, Seen
+from nnlab import baselines, results, train, transfer, tuning
+from nnlab.artifacts import NUM_EXAMPLES, Plane, Seen
 from nnlab.data import Dataset, Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
-from nnlab.prepare import Prepared, prepare
-from nnlab.recorder import Progress, Recorder
+from nnlab.prepare import (
+    TRAIN_EVALUATION_SIZE,
+    Baseline,
+    Prepared,
+    Source,
+    prepare,
+)
+from nnlab.recorder import Progress, Recorder, plane_of
 from nnlab.study import PICTURES, Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
@@ -33,6 +40,9 @@ STEPS_PER_CALL = 16 * SAMPLE_EVERY
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are taken to the host at once."""
+
+GRID = 240
+"""Cells along each side of a plane whose predictions are kept."""
 
 SOLO_INFERENCES = 256
 """Examples over which the speed at batch 1 is measured."""
@@ -85,13 +95,25 @@ def run(
     recorder = Recorder(study, folder, prepared, on_progress)
     recorder.write("interrupted")  # what a run that is killed leaves behind
     failures: list[Exception] = []
+    backbones: dict[str, transfer.Backbone] = {}
     try:
-        for item in prepared:
+        # What takes longest comes last: if it is cut off, the others are done.
+        for item in sorted(prepared, key=lambda item: item.work):
             try:
+                if isinstance(item, Baseline):
+                    _grow(item, study, recorder)
+                    continue
+                begin = None
+                if item.source:
+                    begin = _backbone(item, item.source, backbones, recorder)
+                    if item.source.frozen:
+                        of = functools.partial(transfer.features, item.source.whole)
+                        item = item.with_features(functools.partial(of, begin))
+                        begin = None
                 placed, tuning_seconds = choose_lanes(item, study)
                 if profile_dir is not None:
                     _profile(placed, pathlib.Path(profile_dir))
-                _train(placed, study, recorder, tuning_seconds)
+                _train(placed, study, recorder, tuning_seconds, begin)
             except Exception as error:  # out of memory, say: the others go on
                 failures.append(error)
                 recorder.fail(item, error)
@@ -103,6 +125,147 @@ def run(
     if len(failures) == len(prepared):
         raise failures[0]
     return results.load(folder)
+
+
+def _backbone(
+    item: Prepared,
+    source: Source,
+    known: dict[str, transfer.Backbone],
+    recorder: Recorder,
+) -> transfer.Backbone:
+    """The trained backbone of a cohort; cohorts of one source share it."""
+    if source.key not in known:
+        if source.training:
+            backbone = _pretrain(item, source.training, recorder)
+        else:
+            assert source.variables is not None
+            about = {"weights": source.key}
+            backbone = transfer.Backbone(**source.variables, about=about)
+        known[source.key] = backbone
+        recorder.add_backbone(backbone)
+    return known[source.key]
+
+
+def _pretrain(
+    item: Prepared, training: Prepared, recorder: Recorder
+) -> transfer.Backbone:
+    """Trains the backbone of a cohort on its source."""
+    h = training.hyperparameters
+    begin = time.perf_counter()
+    study = Study(base=h, num_seeds=1, figures=())
+    placed = _place(training, study)
+    population, state = placed.population, placed.population.init()
+    for start in range(0, training.num_steps, placed.room):
+        count = min(placed.room, training.num_steps - start)
+        recorder.pretraining(item, training, start)
+        state = jax.block_until_ready(placed.train(state, start, count))
+    state, measured = population.evaluate(state, placed.batches)
+    measured = population.gather(measured)
+    if not measured["alive"].all():
+        raise FloatingPointError(
+            f"the backbone diverged on {h.dataset} at transfer.learning_rate="
+            f"{h.optimizer.learning_rate:g}"
+        )
+    accuracy = {
+        name: float(measured["sums"][name]["accuracy"][0, 0]) / size
+        for name, size in placed.sizes.items()
+    }
+    last = training.recipe.layers[-1]
+    kept = {
+        name: jax.tree.map(lambda leaf: leaf[0, 0], population.gather(tree))
+        for name, tree in (
+            ("params", {k: v for k, v in state.params.items() if k != last}),
+            ("batch_stats", state.batch_stats),
+        )
+    }
+    about = {
+        "dataset": h.dataset,
+        "digest": training.dataset.digest,
+        "train_examples": len(training.dataset.train.labels),
+        "num_epochs": h.num_epochs,
+        "batch_size": h.batch_size,
+        "learning_rate": h.optimizer.learning_rate,
+        "validation_accuracy": accuracy["validation"],
+        "test_accuracy": accuracy["test"],
+        "lane_plan": training.plan.to_dict(),
+    }
+    return transfer.Backbone(**kept, about=about, seconds=time.perf_counter() - begin)
+
+
+def _grow(item: Baseline, study: Study, recorder: Recorder) -> None:
+    """Fits the trees of a cohort, seed after seed, and looks at what came out."""
+    splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
+    recorder.start_baseline(item, _sizes(splits))
+    fits: list[list[baselines.Fit]] = []
+    for trial in item.cohort.trials:
+        fits.append([])
+        for seed in range(study.num_seeds):
+            fit = baselines.fit(
+                model.name,
+                splits,
+                item.dataset.num_classes,
+                num_trees=model.num_trees,
+                depths=model.tree_depths,
+                seed=study.root_seed + seed,
+                train_evaluation_size=TRAIN_EVALUATION_SIZE,
+            )
+            start = time.perf_counter()
+            fit.predict(test.inputs)
+            inferences = len(test.labels) / (time.perf_counter() - start)
+            recorder.add_trees(trial, seed, fit, inferences)
+            fits[-1].append(fit)
+        if set(PICTURES) & set(study.figures):
+            recorder.seen[trial.index] = _seen_of_trees(item.dataset, fits[-1])
+    for (transform, amount), split in item.test_sets.severities.items():
+        sums = [[_sums(fit, split) for fit in some] for some in fits]
+        names = {name: [[s[name] for s in some] for some in sums] for name in SUMS}
+        recorder.add_severity(
+            transform,
+            amount,
+            {name: np.array(values) for name, values in names.items()},
+            len(split.labels),
+        )
+    recorder.finish()
+
+
+SUMS = ("accuracy", "loss")
+
+
+def _sums(fit: baselines.Fit, split: Split) -> dict[str, float]:
+    """Right answers and summed losses of trees."""
+    accuracy, loss = baselines.score(fit.predict(split.inputs), split.labels)
+    count = len(split.labels)
+    return {"accuracy": accuracy * count, "loss": loss * count}
+
+
+def _seen_of_trees(dataset: Dataset, fits: Sequence[baselines.Fit]) -> Seen:
+    """What pictures need of the trees of all seeds."""
+    probabilities = np.stack([fit.probabilities for fit in fits])
+    after = probabilities[:, :NUM_EXAMPLES]
+    plane = plane_of(dataset)
+    regions = None
+    if plane:
+        regions = _as_map(fits[0].predict(grid_of(plane)).argmax(axis=-1))
+    return Seen(
+        prediction=probabilities.argmax(axis=-1).astype(np.int32),
+        confidence=probabilities.max(axis=-1),
+        before=np.full_like(after, 1 / after.shape[-1]),  # without trees, no opinion
+        after=after,
+        kernel=None,
+        regions=regions,
+    )
+
+
+def grid_of(plane: Plane) -> np.ndarray:
+    """The centres of a grid's cells, float32 (G * G, 2), row after row."""
+    x0, x1, y0, y1 = plane.extent
+    centres = (np.arange(GRID) + 0.5) / GRID
+    x, y = np.meshgrid(x0 + (x1 - x0) * centres, y0 + (y1 - y0) * centres)
+    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+
+
+def _as_map(classes: np.ndarray) -> np.ndarray:
+    return classes.reshape(GRID, GRID).astype(np.int32)
 
 
 def check_workdir(folder: pathlib.Path) -> None:
@@ -194,7 +357,7 @@ class Placed:
 
 
 def _place(prepared: Prepared, study: Study) -> Placed:
-    h, dataset = prepared.hyperparameters, prepared.dataset
+    h, dataset = prepared.hyperparameters, prepared.fed
     lanes = prepared.plan.lanes
     population = Population(
         prepared.recipe,
@@ -341,12 +504,18 @@ def _profile(placed: Placed, folder: pathlib.Path) -> None:
 
 
 def _train(
-    placed: Placed, study: Study, recorder: Recorder, tuning_seconds: float
+    placed: Placed,
+    study: Study,
+    recorder: Recorder,
+    tuning_seconds: float,
+    begin_at: transfer.Backbone | None = None,
 ) -> None:
     """Trains one cohort from its first step to its last, and looks at what came out."""
     population, boundaries = placed.population, placed.prepared.boundaries
     recorder.start(placed.prepared, population, placed.sizes, tuning_seconds)
     state = population.init()
+    if begin_at:
+        state = population.begin_at(state, begin_at.params, begin_at.batch_stats)
     before = None
     if set(PICTURES) & set(study.figures):
         before = _probabilities(placed, state)
@@ -357,7 +526,8 @@ def _train(
             count = min(placed.room, boundary - start)
             with recorder.training(start + count, count):
                 state = jax.block_until_ready(placed.train(state, start, count))
-            samples += math.ceil(count / SAMPLE_EVERY)
+            every = 1 if placed.prepared.recipe.every_norm else SAMPLE_EVERY
+            samples += math.ceil(count / every)
         with recorder.evaluating():
             state, measured = jax.block_until_ready(
                 population.evaluate(state, placed.batches)
@@ -394,7 +564,7 @@ def _score(placed: Placed, state: train.TrainState, recorder: Recorder) -> None:
 
 def _probabilities(placed: Placed, state: train.TrainState) -> np.ndarray:
     """Class probabilities of the first test examples, float32 (T, S, E, C)."""
-    inputs = _flat(placed.prepared.dataset.test.inputs[:NUM_EXAMPLES])
+    inputs = _flat(placed.prepared.fed.test.inputs[:NUM_EXAMPLES])
     return placed.population.gather(placed.population.predict(state, inputs))
 
 
@@ -406,24 +576,22 @@ def _look(
 ) -> None:
     """Takes out what pictures of the final members need: predictions, first layers."""
     population, prepared = placed.population, placed.prepared
-    inputs = _flat(prepared.dataset.test.inputs)
-    size = min(PREDICTED_AT_ONCE, len(inputs))
-    predictions, confidences = [], []
-    for start in range(0, len(inputs), size):
-        chunk = inputs[start : start + size]
-        padded = np.resize(chunk, (size, chunk.shape[1]))
-        found = population.gather(population.predict(state, padded))
-        found = found[:, :, : len(chunk)]
-        predictions.append(found.argmax(axis=-1).astype(np.int32))
-        confidences.append(found.max(axis=-1))
-    prediction = np.concatenate(predictions, axis=2)
-    confidence = np.concatenate(confidences, axis=2)
-    first = state.params[prepared.recipe.layers[0]]
+    found = [
+        (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
+        for chunk in _predicted(placed, state, prepared.fed.test.inputs)
+    ]
+    prediction, confidence = (np.concatenate(part, axis=2) for part in zip(*found))
+    first = state.params.get(prepared.recipe.layers[0], {})
     kernels = population.gather(first["kernel"]) if "kernel" in first else None
     after = _probabilities(placed, state)
+    plane = plane_of(prepared.fed)
+    regions = None
+    if plane:
+        grid = _predicted(placed, state, grid_of(plane))
+        regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
     for t, trial in enumerate(prepared.cohort.trials):
         living = recorder.living(trial.index)
-        chosen = np.flatnonzero(living)
+        chosen = np.flatnonzero(living)[:1]  # of one seed, if any is left
         recorder.seen[trial.index] = Seen(
             prediction=prediction[t],
             confidence=np.where(living[:, None], confidence[t], np.nan),
@@ -432,7 +600,23 @@ def _look(
             else None,
             before=before[t],
             after=after[t],
+            regions=_as_map(regions[t, chosen[0]])
+            if regions is not None and len(chosen)
+            else None,
         )
+
+
+def _predicted(
+    placed: Placed, state: train.TrainState, inputs: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Class probabilities of stored inputs, a few at a time, float32 (T, S, N, C)."""
+    population, flat = placed.population, _flat(inputs)
+    size = min(PREDICTED_AT_ONCE, len(placed.prepared.fed.test.labels))
+    for start in range(0, len(flat), size):
+        chunk = flat[start : start + size]
+        padded = np.resize(chunk, (size, chunk.shape[1]))
+        found = population.gather(population.predict(state, padded))
+        yield found[:, :, : len(chunk)]
 
 
 def _solo_inferences_per_second(placed: Placed) -> float:
@@ -444,7 +628,7 @@ def _solo_inferences_per_second(placed: Placed) -> float:
     recipe, (device, *_) = placed.prepared.recipe, jax.local_devices()
     traced = {k: jnp.float32(v[0]) for k, v in placed.prepared.cohort.traced().items()}
     state = train.init_state(recipe, traced, jax.random.key(0))
-    inputs = _flat(placed.prepared.dataset.test.inputs)
+    inputs = _flat(placed.prepared.fed.test.inputs)
     inputs = np.resize(inputs, (SOLO_INFERENCES, inputs.shape[1]))
 
     @jax.jit

@@ -36,7 +36,7 @@ from nnlab.results import (
     Results,
     write_atomic,
 )
-from nnlab.study import Quantity
+from nnlab.study import PATHS, Quantity
 
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 FAILURES = {"diverged": "#b5381c", "at chance": "#98a2ad", "not reached": "#98a2ad"}
@@ -52,6 +52,7 @@ ROW_WRAP = 36  # likewise, where each trial has a row
 MOST_LOSS = 10.0  # times the loss at the start: what is above leaves the axes
 FEW_SEEDS = 5  # up to here each seed has its thin line
 FAR_APART = 5.0  # ends of training whose ratio is above it need a log axis
+LONG_DASHES = (0, (7.0, 3.0))  # of baselines; training curves have short ones
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -74,10 +75,11 @@ class Sweep:
     Attributes:
       name: what the axis is called; "" for trials that share no single axis.
       values: for each trial, its place on the axis: a number, or 0, 1, 2, ... in the
-        order of the sweep where the scale is "categories".
-      texts: for each trial, the value as text.
+        order of the sweep where the scale is "categories". A baseline has no place
+        among numbers: infinity.
+      texts: for each trial, the value as text; what a baseline is called.
       groups: for each trial, the setting of everything else that was swept; all "" if
-        nothing else was.
+        nothing else was. A baseline beside numbers is a group of its own.
       scale: "linear", "log", or "categories".
     """
 
@@ -87,6 +89,11 @@ class Sweep:
     groups: tuple[str, ...]
     scale: Literal["linear", "log", "categories"]
 
+    @property
+    def places(self) -> list[float]:
+        """Where trials lie on the axis, ascending."""
+        return sorted({v for v in self.values if math.isfinite(v)})
+
 
 def words(name: str) -> str:
     """A column or a hyperparameter's path in words: "learning rate", "model"."""
@@ -95,6 +102,10 @@ def words(name: str) -> str:
         return "spread of batch losses"
     if share := re.fullmatch(r"(\w+)_active_share", name):
         return f"active share ({share[1]})"
+    if layer := re.fullmatch(r"grad_norm_(\w+)", name):
+        return f"gradient norm of {layer[1]}".replace("_", " ")
+    if count := re.fullmatch(r"num_(\w+)", leaf):
+        return f"number of {count[1]}".replace("_", " ")
     if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
         return f"{further[1]} test {further[2]}".replace("_", " ")
     return (parent if leaf == "name" and parent else leaf).replace("_", " ")
@@ -122,7 +133,7 @@ def trial_name(results: Results, trial: int) -> str:
     """What a figure or a sentence calls a trial: its own label, else what it sets."""
     sweep = sweep_of(results)
     given, text = results.study.sweep[trial].get("label"), sweep.texts[trial]
-    if given or not sweep.groups[trial]:
+    if given or not sweep.groups[trial] or trial in baselines(results):
         return str(given or text)
     return f"{sweep.name} {text} with {sweep.groups[trial]}"
 
@@ -137,6 +148,28 @@ def value_of(results: Results, trial: int, path: str) -> Any:
     return value
 
 
+def networks(results: Results) -> tuple[int, ...]:
+    """The trials, by index, that are networks; all trials where none is."""
+    every = tuple(t.index for t in results.trials)
+    found = (t for t in results.trials if t.hyperparameters.model.is_network)
+    return tuple(t.index for t in found) or every
+
+
+def baselines(results: Results) -> tuple[int, ...]:
+    """The trials, by index, that stand beside networks and are none: trees."""
+    return tuple(sorted({t.index for t in results.trials} - {*networks(results)}))
+
+
+def swept(results: Results) -> tuple[str, ...]:
+    """Paths whose values differ between the networks, in the order of `PATHS`."""
+    return _differing(results, networks(results))
+
+
+def _differing(results: Results, trials: Collection[int]) -> tuple[str, ...]:
+    flats = [results.trials[t].hyperparameters.flat() for t in trials]
+    return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
+
+
 def sweep_of(results: Results) -> Sweep:
     """Chooses the axis along which the trials are drawn.
 
@@ -144,17 +177,52 @@ def sweep_of(results: Results) -> Sweep:
     of what else was swept, which becomes groups. Where that leaves most groups with a
     single trial (a random search, steps that change several things at once), or nothing
     numeric was swept, the trials are categories in the order of the sweep, under their
-    labels.
+    labels. Baselines have no say: they are one category more, or stand beside the axis.
     """
-    swept = results.study.swept()
-    count = len(results.trials)
-    values = {p: [value_of(results, t, p) for t in range(count)] for p in swept}
+    found = _sweep_of_networks(results)
+    beside = baselines(results)
+    if not beside:
+        return found
+    numeric = found.scale != "categories"
+    rows = dict(zip(networks(results), zip(found.values, found.texts, found.groups)))
+    for trial, name in zip(beside, _baseline_names(results, beside)):
+        rows[trial] = (math.inf, name, name if numeric else "")
+    if not numeric:
+        rows = {t: (float(t), text, group) for t, (_, text, group) in rows.items()}
+    values, texts, groups = zip(*(row for _, row in sorted(rows.items())))
+    name = found.name if numeric else ""
+    return Sweep(name, values, texts, groups, found.scale)
+
+
+def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
+    """What baselines are called: their labels, else their kind and what tells apart."""
+    kinds = [results.trials[t].hyperparameters.model.name for t in trials]
+    paths = [p for p in _differing(results, trials) if p != "model.name"]
+    values = {p: [value_of(results, t, p) for t in trials] for p in paths}
+    names = []
+    for number, (trial, kind) in enumerate(zip(trials, kinds)):
+        name = kind.replace("_", " ")
+        if kinds.count(kind) > 1:
+            name += f", {_setting(values, number)}"
+        names.append(str(results.study.sweep[trial].get("label") or name))
+    return names
+
+
+def _sweep_of_networks(results: Results) -> Sweep:
+    """The sweep with an entry for each of `networks`."""
+    trials = networks(results)
+    paths = swept(results)
+    if not paths and baselines(results):
+        paths = ("model.name",)
+    count = len(trials)
+    values = {p: [value_of(results, t, p) for t in trials] for p in paths}
+    labels = [str(results.study.sweep[t].get("label") or "") for t in trials]
 
     def others(path: str) -> list[str]:
-        rest = [values[p] for p in swept if p != path]
+        rest = [values[p] for p in paths if p != path]
         return [repr([column[t] for column in rest]) for t in range(count)]
 
-    numeric = [p for p in swept if all(is_number(v) for v in values[p])]
+    numeric = [p for p in paths if all(is_number(v) for v in values[p])]
     path = min(
         numeric,
         key=lambda p: (len(set(others(p))), -len(set(values[p]))),
@@ -162,24 +230,23 @@ def sweep_of(results: Results) -> Sweep:
     )
     keys = others(path)
     if not path or 2 * len(set(keys)) > count:
-        name, texts = _category_texts(results, values)
+        name, texts = _category_texts(labels, values)
         places = tuple(float(t) for t in range(count))
         return Sweep(name, places, texts, ("",) * count, "categories")
     return Sweep(
         words(path),
         tuple(float(v) for v in values[path]),
         tuple(value_text(v) for v in values[path]),
-        _group_texts(results, keys, {p: v for p, v in values.items() if p != path}),
-        "log" if _is_log_like(values[path]) else "linear",
+        _group_texts(labels, keys, {p: v for p, v in values.items() if p != path}),
+        "log" if is_log_like(values[path]) else "linear",
     )
 
 
 def _category_texts(
-    results: Results, values: Mapping[str, Sequence[Any]]
+    labels: Sequence[str], values: Mapping[str, Sequence[Any]]
 ) -> tuple[str, tuple[str, ...]]:
     """The name of the axis and each trial's text: its label, else what it sets."""
     paths = list(values)
-    labels = [item.get("label") for item in results.study.sweep]
     if len(paths) > 1 and not any(labels):
         # A model, an activation that tells all trials apart says enough.
         telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
@@ -189,17 +256,16 @@ def _category_texts(
         for t in range(len(labels))
     ]
     name = words(paths[0]) if len(paths) == 1 else ""
-    return name, tuple(str(label or text) for label, text in zip(labels, texts))
+    return name, tuple(label or text for label, text in zip(labels, texts))
 
 
 def _group_texts(
-    results: Results, keys: Sequence[str], values: Mapping[str, Sequence[Any]]
+    labels: Sequence[str], keys: Sequence[str], values: Mapping[str, Sequence[Any]]
 ) -> tuple[str, ...]:
     """The name of each trial's group: what its labels share, else what it sets."""
     first = {key: keys.index(key) for key in keys}
     if len(first) == 1:
         return ("",) * len(keys)
-    labels = [str(item.get("label") or "") for item in results.study.sweep]
     shared = {
         key: _shared_start([text for text, k in zip(labels, keys) if k == key])
         for key in first
@@ -251,7 +317,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_log_like(values: Collection[float]) -> bool:
+def is_log_like(values: Collection[float]) -> bool:
     """Whether positive values are spaced more evenly in their logarithm."""
     distinct = np.unique(np.asarray(values, float))
     if distinct[0] <= 0 or distinct[-1] < 4 * distinct[0]:
@@ -261,16 +327,24 @@ def _is_log_like(values: Collection[float]) -> bool:
 
 
 def colors(results: Results) -> tuple[str, ...]:
-    """One colour for each trial: ordered with a numeric sweep, distinct otherwise."""
+    """One colour for each trial: ordered with a numeric sweep, distinct otherwise.
+
+    Baselines are dark and grey.
+    """
     sweep = sweep_of(results)
-    if sweep.scale == "categories" and len(sweep.values) <= len(CATEGORIES):
-        return CATEGORIES[: len(sweep.values)]
-    distinct = sorted(set(sweep.values))
-    shades = _shades(len(distinct))
-    return tuple(shades[distinct.index(v)] for v in sweep.values)
+    values = {t: sweep.values[t] for t in networks(results)}
+    distinct = sorted(set(values.values()))
+    few = sweep.scale == "categories" and len(values) <= len(CATEGORIES)
+    shades = CATEGORIES if few else ordered_colors(len(distinct))
+    greys = itertools.cycle((INK, MUTED))
+    return tuple(
+        shades[distinct.index(values[t])] if t in values else next(greys)
+        for t in range(len(sweep.values))
+    )
 
 
-def _shades(count: int) -> list[str]:
+def ordered_colors(count: int) -> list[str]:
+    """So many colours from dark to light, all legible on white."""
     shades = matplotlib.colormaps["plasma"](np.linspace(0, PLASMA_END, max(count, 2)))
     return [to_hex(s) for s in shades[:count]]
 
@@ -349,7 +423,7 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     return Scale("log" if wide else "linear", False, math.inf)
 
 
-def _view(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """All of `core`, and of `ends` what lies at most a quarter of its extent away.
 
     The interval of three seeds, one of which failed, would leave no room for the rest.
@@ -366,7 +440,7 @@ def _view(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.clip(view, 0, 1) if scale.percent else view
 
 
-def _set_scale(
+def set_scale(
     ax: Axes,
     which: Literal["x", "y"],
     scale: Scale,
@@ -430,10 +504,10 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
     return sorted(chosen)
 
 
-def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
+def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     """The swept value along x: of its own values those are ticks that have room."""
     ax.set_xlabel(plain(sweep.name))
-    values = sorted(set(sweep.values))
+    values = sweep.places
     if sweep.scale == "log":
         ax.set_xscale("log")
         pad = (values[-1] / values[0]) ** 0.06
@@ -453,13 +527,14 @@ def _set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
 
 
 def _set_rows(ax: Axes, sweep: Sweep) -> None:
-    """A row for each trial, the first at the top."""
-    ax.set_yticks(sweep.values, [wrapped(t, ROW_WRAP) for t in sweep.texts])
-    ax.set_ylim(len(sweep.values) - 0.5, -0.5)
+    """A row for each trial that has a place, the first at the top."""
+    rows = {v: wrapped(t, ROW_WRAP) for v, t in zip(sweep.values, sweep.texts)}
+    ax.set_yticks(sweep.places, [rows[place] for place in sweep.places])
+    ax.set_ylim(len(sweep.places) - 0.5, -0.5)
     ax.set_ylabel(plain(sweep.name))
 
 
-def _dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
+def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
     """The common look: no box, a light grid along the metric."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
@@ -471,7 +546,7 @@ def _dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
 # What is drawn of each trial.
 
 
-class _Drawn(NamedTuple):
+class Drawn(NamedTuple):
     """One trial's curve.
 
     Attributes:
@@ -493,6 +568,14 @@ class _Drawn(NamedTuple):
     running: bool
 
 
+class Level(NamedTuple):
+    """A final mean and its 95 % interval; low and high are NaN below three values."""
+
+    mean: float
+    low: float
+    high: float
+
+
 Along = Literal["epoch", "step", "examples", "seconds"]
 ALONG: dict[Along, str] = {
     "epoch": "epochs",
@@ -502,7 +585,7 @@ ALONG: dict[Along, str] = {
 }
 
 
-def _drawn(results: Results, trial: int, metric: str, x: Along) -> _Drawn | None:
+def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | None:
     """A trial's curve over its finished and stopped members.
 
     Where it has none, over the unfinished ones; None where it has not run, or was not
@@ -511,6 +594,10 @@ def _drawn(results: Results, trial: int, metric: str, x: Along) -> _Drawn | None
     if not results.has_run(trial):
         return None
     curve = statistics.carried_forward(results, trial, metric)
+    if not results.trials[trial].hyperparameters.model.is_network:
+        # Each seed has its own number of trees, and stays with those.
+        values = [_filled(curve.steps, seed) for seed in curve.values]
+        curve = dataclasses.replace(curve, values=np.array(values))
     along = {"epoch": curve.epochs, "step": curve.steps, "examples": curve.examples}
     if x == "seconds":
         cohort = results.cohort(trial)["index"]
@@ -528,7 +615,13 @@ def _drawn(results: Results, trial: int, metric: str, x: Along) -> _Drawn | None
     last = results.member(trial, "steps")[status == STOPPED]
     stopped = np.searchsorted(curve.steps, last)
     places = np.asarray(along[x], float)
-    return _Drawn(places, kept, mean, low, high, lost, stopped, running)
+    return Drawn(places, kept, mean, low, high, lost, stopped, running)
+
+
+def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (E,) on straight lines where there are none, and beyond the last, it."""
+    known = np.isfinite(values)
+    return np.interp(steps, steps[known], values[known]) if known.any() else values
 
 
 def learning_curves(
@@ -547,7 +640,9 @@ def learning_curves(
     several did at once, from where on they count with their best; a cross where a
     member diverged, at its last finite value (at the foot of the axes if it had none).
     Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
-    over. The x axis is logarithmic where some trials end far before others.
+    over. The x axis is logarithmic where some trials end far before others. Baselines
+    beside networks have no epochs: they lie across the axes in long dashes, at their
+    final value.
 
     Args:
       ax: where to draw.
@@ -575,7 +670,7 @@ def gap_curves(
     """Draws each trial's test accuracy, solid, and its training accuracy, dashed.
 
     As `learning_curves`, over the members that finished or stopped; a trial that has
-    none is left out.
+    none is left out. Of baselines only the test accuracy is drawn.
 
     Args:
       ax: where to draw.
@@ -601,46 +696,97 @@ def _draw_curves(
     trials: Collection[int] | None,
 ) -> Scale:
     """Draws the first metric with all its marks, a second one dashed below it."""
-    every = range(len(results.trials))
-    found = {(t, m): _drawn(results, t, m, x) for m in metrics for t in every}
+    found = {
+        (t, m): curve_of(results, t, m, x) for m in metrics for t in networks(results)
+    }
     ran = {key: d for key, d in found.items() if d is not None}
     if len(metrics) > 1:
         ran = {key: d for key, d in ran.items() if not d.running}
-    drawn = {
-        t: d
-        for (t, m), d in ran.items()
-        if m == metrics[0] and (trials is None or t in trials)
-    }
+    levels = {t: level_of(results, t, metrics[0]) for t in baselines(results)}
+    across = {t: level for t, level in levels.items() if level is not None}
+    shown = {t for t in range(len(results.trials)) if trials is None or t in trials}
+    drawn = {t: d for (t, m), d in ran.items() if m == metrics[0] and t in shown}
     tints = colors(results)
-    accuracy = metrics[0].endswith("accuracy")
-    # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
-    learnt = [d.mean for (t, _), d in ran.items() if _learns(results, t)]
-    bounded = metrics[0].endswith(("accuracy", "_share"))
-    core = _finite([] if bounded else learnt)
-    core = core if core.size else _finite(d.mean for d in ran.values())
-    core = core if core.size else _finite(d.lost for d in ran.values())
-    scale = scale_of(results, metrics[0], core)
-    view = _view(scale, core, _finite(a for d in ran.values() for a in (d.low, d.high)))
-    if metrics[0].endswith("loss") and view.size:
-        # So would one that grew in a few seeds of a trial that learns in others.
-        start = _finite(d.mean[:1] for d in ran.values())
-        view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
-    if accuracy and view.size:
-        view = _draw_chance(ax, results, scale, view, {t for t, _ in ran})
-    _set_scale(ax, "y", scale, view)
-    _set_time_axis(ax, x, [d.x for d in ran.values()])
+    scale = set_metric_axis(ax, results, metrics[0], ran, across)
+    set_time_axis(ax, results, x, {t: d.x for (t, _), d in ran.items()})
     for metric in reversed(metrics):
         main = metric == metrics[0]
         for trial in drawn:
             curve = ran[trial, metric]
             thin = main and len(drawn) <= 8 and len(metrics) == 1
             line = "--" if curve.running or not main else "-"
-            _draw_curve(ax, curve, tints[trial], scale, thin, line)
+            draw_curve(ax, curve, tints[trial], scale, thin, line)
             if main:
-                _draw_ends(ax, curve, tints[trial], scale)
-    _dress(ax)
-    _name_lines(ax, results, drawn, tints)
+                draw_ends(ax, curve, tints[trial], scale)
+    across = {t: level for t, level in across.items() if t in shown}
+    for trial, level in across.items():
+        draw_level(ax, level, tints[trial], scale)
+    dress(ax)
+    _name_lines(ax, results, drawn, across, tints)
     return scale
+
+
+def set_metric_axis(
+    ax: Axes,
+    results: Results,
+    metric: str,
+    curves: Mapping[tuple[int, str], Drawn],
+    levels: Mapping[int, Level],
+) -> Scale:
+    """Sets limits and scale of y so that curves of one kind of metric are in view.
+
+    Args:
+      ax: where to draw; gets the level of chance where accuracies are near it.
+      results: what the study found.
+      metric: one of the kind.
+      curves: by trial and metric.
+      levels: of baselines, by trial.
+
+    Returns:
+      The scale.
+    """
+    # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
+    learnt = [d.mean for (t, _), d in curves.items() if _learns(results, t)]
+    bounded = metric.endswith(("accuracy", "_share"))
+    core = finite([] if bounded else learnt)
+    core = core if core.size else finite(d.mean for d in curves.values())
+    core = core if core.size else finite(d.lost for d in curves.values())
+    core = np.append(core, [level.mean for level in levels.values()])
+    scale = scale_of(results, metric, core)
+    ends = finite(a for d in curves.values() for a in (d.low, d.high))
+    ends = np.append(ends, finite(np.array(level) for level in levels.values()))
+    view = view_of(scale, core, ends)
+    if metric.endswith("loss") and view.size:
+        # So would one that grew in a few seeds of a trial that learns in others.
+        start = finite(d.mean[:1] for d in curves.values())
+        view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
+    if metric.endswith("accuracy") and view.size:
+        trials = {*levels, *(t for t, _ in curves)}
+        view = _draw_chance(ax, results, scale, view, trials)
+    set_scale(ax, "y", scale, view)
+    return scale
+
+
+def level_of(results: Results, trial: int, metric: str) -> Level | None:
+    """A trial's final mean; None where no member has a finite value.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    final = Quantity(metric=metric, reduction="final")
+    values = statistics.reduce_members(results, final, trial)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    return Level(*map(float, statistics.mean_interval(values)))
+
+
+def draw_level(ax: Axes, level: Level, color: str, scale: Scale) -> None:
+    """Draws a baseline's mean and interval across the axes."""
+    mean, low, high = (min(value, scale.ceiling) for value in level)
+    if low < high:
+        ax.axhspan(low, high, color=color, alpha=0.1, linewidth=0, zorder=1)
+    ax.axhline(mean, color=color, linestyle=LONG_DASHES, linewidth=1.2, zorder=2)
 
 
 def _draw_chance(
@@ -656,14 +802,25 @@ def _draw_chance(
     return view
 
 
-def _set_time_axis(ax: Axes, x: Along, places: Sequence[np.ndarray]) -> None:
-    """Limits and ticks for curves at the places; logarithmic if their ends differ."""
-    ends = [float(p[-1]) for p in places if p.size]
+def set_time_axis(
+    ax: Axes, results: Results, x: Along, places: Mapping[int, np.ndarray]
+) -> None:
+    """Limits and ticks for trials' curves; logarithmic if their ends are far apart.
+
+    Args:
+      ax: where to draw.
+      results: what the study found.
+      x: what runs along the axis; curves of trees alone run along their number.
+      places: of the evaluations, (E,), by trial.
+    """
+    ends = [float(p[-1]) for p in places.values() if p.size]
     last = max(ends, default=0.0)
-    label = ALONG[x]
+    models = [results.trials[t].hyperparameters.model for t in places]
+    trees = bool(models) and not any(m.is_network for m in models)
+    label = "trees" if trees and x != "seconds" else ALONG[x]
     if ends and FAR_APART * min(ends) < last and min(ends) > 0:
-        view = _finite(places)
-        _set_scale(ax, "x", Scale("log", False, math.inf), view[view > 0])
+        view = finite(places.values())
+        set_scale(ax, "x", Scale("log", False, math.inf), view[view > 0])
         ax.set_xlabel(f"{label}, log scale")
         return
     ax.set_xlim(0, last or 1.0)
@@ -676,13 +833,18 @@ def _set_time_axis(ax: Axes, x: Along, places: Sequence[np.ndarray]) -> None:
 
 
 def _name_lines(
-    ax: Axes, results: Results, drawn: Mapping[int, _Drawn], tints: Sequence[str]
+    ax: Axes,
+    results: Results,
+    drawn: Mapping[int, Drawn],
+    across: Mapping[int, Level],
+    tints: Sequence[str],
 ) -> None:
     """Labels at the ends of the lines, or a colour bar where there are too many."""
-    if len(drawn) <= MOST_LABELS:
-        _label_ends(ax, results, drawn, tints)
-    else:
-        _color_bar(ax, results, tints)
+    if len(drawn) + len(across) <= MOST_LABELS:
+        _label_trials(ax, results, drawn, across, tints)
+        return
+    note_levels(ax, {trial_name(results, t): level for t, level in across.items()})
+    _color_bar(ax, results, tints)
 
 
 def _learns(results: Results, trial: int) -> bool:
@@ -695,28 +857,38 @@ def axis_words(metric: str, scale: Scale) -> str:
     return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
 
 
-def _finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+def finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """All values that are finite, (N,)."""
     joined = np.concatenate([np.ravel(a) for a in arrays] or [np.empty(0)])
     return joined[np.isfinite(joined)]
 
 
-def _note(ax: Axes, y: float, text: str) -> None:
-    """A small grey word above a horizontal line at `y`."""
+def note_levels(ax: Axes, levels: Mapping[str, Level], right: bool = True) -> None:
+    """Names at an end of horizontal lines; two that lie close together have room."""
+    ordered = sorted(levels.items(), key=lambda item: -item[1].mean)
+    for number, (name, level) in enumerate(ordered):
+        _note(ax, level.mean, plain(name), number == 0, right)
+
+
+def _note(
+    ax: Axes, y: float, text: str, above: bool = True, right: bool = True
+) -> None:
+    """A small grey word above or below a horizontal line at `y`."""
     ax.annotate(
         text,
-        (0.99, y),
+        (0.99 if right else 0.01, y),
         xycoords=ax.get_yaxis_transform(),
-        xytext=(0, 1),
+        xytext=(0, 1 if above else -2),
         textcoords="offset points",
         fontsize="x-small",
         color=MUTED,
-        ha="right",
-        va="bottom",
+        ha="right" if right else "left",
+        va="bottom" if above else "top",
     )
 
 
-def _draw_curve(
-    ax: Axes, curve: _Drawn, color: str, scale: Scale, thin: bool, line: str
+def draw_curve(
+    ax: Axes, curve: Drawn, color: str, scale: Scale, thin: bool, line: str
 ) -> None:
     """Draws mean, band and, if few, the single seeds of one trial."""
     mean, low, high = (
@@ -743,7 +915,7 @@ def _draw_curve(
     )
 
 
-def _places(ax: Axes, curve: _Drawn) -> np.ndarray:
+def _places(ax: Axes, curve: Drawn) -> np.ndarray:
     """The curve's x, without the start of training where the axis cannot show it."""
     return np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
 
@@ -752,7 +924,7 @@ def _is_log(ax: Axes) -> bool:
     return ax.get_xscale() == "log"
 
 
-def _draw_ends(ax: Axes, curve: _Drawn, color: str, scale: Scale) -> None:
+def draw_ends(ax: Axes, curve: Drawn, color: str, scale: Scale) -> None:
     """Ticks on the mean where members stopped, crosses where they diverged."""
     x = _places(ax, curve)
     for at, count in Counter(curve.stopped.tolist()).items():
@@ -825,14 +997,16 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.n
     return moved
 
 
-def _label_ends(
+def _label_trials(
     ax: Axes,
     results: Results,
-    drawn: Mapping[int, _Drawn],
+    drawn: Mapping[int, Drawn],
+    across: Mapping[int, Level],
     tints: Sequence[str],
 ) -> None:
-    """Writes each trial's name at the end of its line, with a leader to it."""
+    """Writes each trial's name at the end of its line, and how its members ended."""
     sweep = sweep_of(results)
+    grouped = any(sweep.groups[t] for t in networks(results))
     one_panel = len({sweep.groups[t] for t in drawn}) == 1
     names: list[tuple[str, str]] = []
     ends: list[tuple[str, float, float]] = []
@@ -846,16 +1020,36 @@ def _label_ends(
         if np.isnan(at[1]):
             at = np.nan, ax.get_ylim()[0]
         given = results.study.sweep[trial].get("label")
-        name = str(
-            sweep.texts[trial] if any(sweep.groups) else given or sweep.texts[trial]
-        )
+        name = str(sweep.texts[trial] if grouped else given or sweep.texts[trial])
         name = name if one_panel else trial_name(results, trial)
         name = name if len(results.trials) > 1 else ""
-        names.append((name, _fate(results, trial, len(curve.stopped))))
+        names.append((name, fate_of(results, trial, len(curve.stopped))))
         ends.append((tints[trial], *at))
+    for trial, level in across.items():
+        names.append((sweep.texts[trial], ""))
+        ends.append((tints[trial], ax.get_xlim()[1], level.mean))
+    label_ends(ax, names, ends, sweep.name if one_panel else "")
+
+
+def label_ends(
+    ax: Axes,
+    names: Sequence[tuple[str, str]],
+    ends: Sequence[tuple[str, float, float]],
+    title: str,
+) -> None:
+    """Writes names right of the axes, with leaders to the ends of their lines.
+
+    Args:
+      ax: with its limits set; it needs room to its right.
+      names: of each line, and a remark on it or "".
+      ends: colour, x and y of the end of each line; x is NaN for one that has none.
+      title: above the names, where there are several; "" for none.
+    """
+    if not ends:
+        return
     y = ax.transAxes.inverted().transform(
-        ax.transData.transform([(ax.get_xlim()[1], e[2]) for e in ends] or [(0, 0)])
-    )[: len(ends), 1]
+        ax.transData.transform([(ax.get_xlim()[1], e[2]) for e in ends])
+    )[:, 1]
     # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
     size = 8.0
@@ -892,9 +1086,9 @@ def _label_ends(
             va="center" if "\n" in text else "center_baseline",
             linespacing=1.0,
         )
-    if sweep.name and len(ends) > 1 and one_panel:
+    if title and len(ends) > 1:
         ax.annotate(
-            plain(sweep.name),
+            plain(title),
             (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
             xycoords="axes fraction",
             xytext=(0, 0.9 * size),
@@ -914,7 +1108,8 @@ def _end_text(name: str, fate: str, one_line: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _fate(results: Results, trial: int, stopped: int) -> str:
+def fate_of(results: Results, trial: int, stopped: int) -> str:
+    """How a trial's members ended, in brackets; "" where all finished."""
     counts = statistics.status_counts(results, trial)
     parts = {
         "stopped": stopped,
@@ -928,7 +1123,8 @@ def _fate(results: Results, trial: int, stopped: int) -> str:
 def _color_bar(ax: Axes, results: Results, tints: Sequence[str]) -> None:
     """A bar of the trials' colours in order, with the swept values as its ticks."""
     sweep = sweep_of(results)
-    by_value = dict(sorted(zip(sweep.values, zip(tints, sweep.texts))))
+    by_value = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in networks(results)}
+    by_value = dict(sorted(by_value.items()))
     shades, texts = zip(*by_value.values())
     mapped = ScalarMappable(
         BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades)),
@@ -954,6 +1150,7 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
     interval below three), a dot for each of them, a ring around the best trial by
     validation, and a strip with the shares of members that diverged or ended at chance,
     where there are any. Categories are rows; other settings are lines of their own.
+    Baselines beside a numeric sweep lie across the axes in long dashes.
 
     Args:
       ax: where to draw.
@@ -969,7 +1166,7 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
     points: dict[int, np.ndarray] = {}
     shares: dict[str, dict[int, float]] = {"diverged": {}, "at chance": {}}
     for trial in range(len(results.trials)):
-        curve = _drawn(results, trial, metric, "epoch")
+        curve = curve_of(results, trial, metric, "epoch")
         if curve is None:
             continue
         counts = statistics.status_counts(results, trial)
@@ -980,13 +1177,14 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
             final = Quantity(metric=metric, reduction="final")
             values = statistics.reduce_members(results, final, trial)
             points[trial] = values[~np.isnan(values)]
-    every = _finite(points.values())
+    every = finite(points.values())
     scale = scale_of(results, metric, every)
     centers = {t: statistics.mean_interval(p) for t, p in points.items() if p.size}
     label = axis_words(metric, scale)
-    _draw_along(ax, results, label, scale, points, centers, shares)
+    sweep = sweep_of(results)
+    _draw_along(ax, results, sweep, label, scale, points, centers, shares)
     if metric.endswith("accuracy") and every.size:
-        rows = sweep_of(results).scale == "categories"
+        rows = sweep.scale == "categories"
         low, high = ax.get_xlim() if rows else ax.get_ylim()
         for chance in {float(results.dataset(t)["chance"]) for t in points}:
             if low <= chance <= high:
@@ -1000,6 +1198,7 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
 
     The median counts the members that never reach the target as later than all others,
     so a trial in which most never do has none; a dot for each seed that reaches it.
+    Baselines have no epochs and are left out.
 
     Args:
       ax: where to draw.
@@ -1014,7 +1213,7 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
     )
     points, centers = {}, {}
     missed: dict[int, float] = {}
-    for trial in range(len(results.trials)):
+    for trial in networks(results):
         if not results.has_run(trial):
             continue
         time = statistics.steps_to_target(results, trial, target)
@@ -1024,12 +1223,22 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
         missed[trial] = 1 - time.reached_share if time.n else 0.0
         if np.isfinite(time.median_epochs):
             centers[trial] = (time.median_epochs, np.nan, np.nan)
-    every = _finite(points.values())
+    every = finite(points.values())
     scale = scale_of(results, "epochs", every)
     label = f"epochs to {100 * target:g} % validation accuracy"
     shares = {"not reached": missed}
-    _draw_along(ax, results, label, scale, points, centers, shares)
+    sweep = _without_baselines(results, sweep_of(results))
+    _draw_along(ax, results, sweep, label, scale, points, centers, shares)
     return ax
+
+
+def _without_baselines(results: Results, sweep: Sweep) -> Sweep:
+    """The sweep in which baselines have no place, not even a row."""
+    values = [math.inf] * len(sweep.values)
+    for place, trial in enumerate(networks(results)):
+        rows = sweep.scale == "categories"
+        values[trial] = float(place) if rows else sweep.values[trial]
+    return dataclasses.replace(sweep, values=tuple(values))
 
 
 def test_sets(ax: Axes, results: Results) -> Axes:
@@ -1063,12 +1272,12 @@ def test_sets(ax: Axes, results: Results) -> Axes:
         names = tuple(trial_name(results, t) for t in range(len(results.trials)))
         places = tuple(float(t) for t in range(len(names)))
         sweep = Sweep("", places, names, ("",) * len(names), "categories")
-    core = _finite([*points.values()])
+    core = finite([*points.values()])
     scale = scale_of(results, "test_accuracy", core)
-    view = _view(scale, core, _finite(np.array(c[1:]) for c in centers.values()))
+    view = view_of(scale, core, finite(np.array(c[1:]) for c in centers.values()))
     chances = {float(results.dataset(t)["chance"]) for t in ran}
     view = np.append(view, [c for c in chances if view.size])
-    _set_scale(ax, "x" if rows else "y", scale, view)
+    set_scale(ax, "x" if rows else "y", scale, view)
     for chance in chances:
         draw = ax.axvline if rows else ax.axhline
         draw(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label="chance")
@@ -1085,7 +1294,7 @@ def test_sets(ax: Axes, results: Results) -> Axes:
             values = np.append(points[trial, metric], centers[trial, metric])
             values = np.minimum(values, scale.ceiling)
             place = sweep.values[trial] + shift
-            _draw_points(ax, place, values, color, rows, False, marker)
+            draw_points(ax, place, values, color, rows, False, marker)
         name = words(metric).removesuffix("test accuracy").strip() or "normal"
         ax.plot([], [], color=color, marker=marker, markersize=5.5, label=name)
     label = axis_words("test_accuracy", scale)
@@ -1093,10 +1302,10 @@ def test_sets(ax: Axes, results: Results) -> Axes:
         _set_rows(ax, sweep)
         ax.set_xlabel(label)
     else:
-        _set_sweep_axis(ax, sweep)
+        set_sweep_axis(ax, sweep)
         ax.set_ylabel(label)
-    _dress(ax, "x" if rows else "y")
-    _legend_above(ax)
+    dress(ax, "x" if rows else "y")
+    legend_above(ax)
     return ax
 
 
@@ -1128,7 +1337,7 @@ def severity(
         kinds = ", ".join(sorted(set(columns["transform"]))) or "nothing"
         raise ValueError(f"no severity of {transform!r} was measured, but {kinds}")
     amounts = np.unique(columns["amount"][chosen])
-    drawn: dict[int, _Drawn] = {}
+    drawn: dict[int, Drawn] = {}
     for trial in sorted({int(t) for t in columns["trial"][chosen]}):
         rows = np.flatnonzero(chosen & (columns["trial"] == trial))
         values = np.full((results.study.num_seeds, len(amounts)), np.nan)
@@ -1137,14 +1346,14 @@ def severity(
         values = values[~np.isnan(values).all(axis=1)]
         summary = statistics.mean_interval(values)
         none = np.empty((0, len(amounts)))
-        drawn[trial] = _Drawn(
+        drawn[trial] = Drawn(
             amounts, values, *summary, none, np.empty(0, np.int64), False
         )
-    core = _finite(d.mean for d in drawn.values())
+    core = finite(d.mean for d in drawn.values())
     scale = scale_of(results, "test_accuracy", core)
-    ends = _finite(a for d in drawn.values() for a in (d.low, d.high))
-    view = _draw_chance(ax, results, scale, _view(scale, core, ends), drawn)
-    _set_scale(ax, "y", scale, view)
+    ends = finite(a for d in drawn.values() for a in (d.low, d.high))
+    view = _draw_chance(ax, results, scale, view_of(scale, core, ends), drawn)
+    set_scale(ax, "y", scale, view)
     ax.set_xlim(0, amounts[-1] or 1.0)
     unit = {"moved": "largest shift, pixels", "rotated": "largest rotation, degrees"}
     ax.set(xlabel=unit[transform], ylabel=axis_words("test_accuracy", scale))
@@ -1152,15 +1361,16 @@ def severity(
     if len(set(sweep_of(results).groups)) > 1 and len(tints) <= len(CATEGORIES):
         tints = CATEGORIES[: len(tints)]  # all groups share the panel
     for trial, curve in drawn.items():
-        _draw_curve(ax, curve, tints[trial], scale, len(drawn) <= 8, "-")
-    _dress(ax)
-    _name_lines(ax, results, drawn, tints)
+        draw_curve(ax, curve, tints[trial], scale, len(drawn) <= 8, "-")
+    dress(ax)
+    _name_lines(ax, results, drawn, {}, tints)
     return ax
 
 
 def _draw_along(
     ax: Axes,
     results: Results,
+    sweep: Sweep,
     label: str,
     scale: Scale,
     points: Mapping[int, np.ndarray],
@@ -1172,52 +1382,62 @@ def _draw_along(
     Args:
       ax: where to draw.
       results: what the study found.
+      sweep: where each trial lies; one that has no place lies across the axes.
       label: of the metric's axis.
       scale: of the metric.
       points: for each trial, a value for each member, (N,).
       centers: for each trial that has one: centre, low, high; NaN for no interval.
       shares: for each kind of failure, each trial's share of members, in [0, 1].
     """
-    sweep = sweep_of(results)
     rows = sweep.scale == "categories"
     tints = colors(results)
-    failing = {k: v for k, v in shares.items() if any(v.values())}
-    core = _finite([*points.values(), *(np.array(c[:1]) for c in centers.values())])
-    view = _view(scale, core, _finite(np.array(c[1:]) for c in centers.values()))
-    room = (0.14 if rows else 0.04 + 0.06 * len(set(sweep.groups))) if failing else 0.0
+    placed = [t for t, value in enumerate(sweep.values) if math.isfinite(value)]
+    names = list(dict.fromkeys(sweep.groups[t] for t in placed))
+    failing = {k: v for k, v in shares.items() if any(v.get(t) for t in placed)}
+    core = finite([*points.values(), *(np.array(c[:1]) for c in centers.values())])
+    view = view_of(scale, core, finite(np.array(c[1:]) for c in centers.values()))
+    room = (0.14 if rows else 0.04 + 0.06 * len(names)) if failing else 0.0
     reserve = room + 0.07 if room and not rows else room  # with the strip's key
-    _set_scale(ax, "x" if rows else "y", scale, view, reserve)
-    groups = list(dict.fromkeys(sweep.groups))
+    set_scale(ax, "x" if rows else "y", scale, view, reserve)
     best = statistics.best_trial(results)
-    for number, group in enumerate(groups):
+    for number, group in enumerate(names):
         members = [t for t in centers if sweep.groups[t] == group]
         members.sort(key=lambda t: sweep.values[t])
-        line = MUTED if len(groups) == 1 else CATEGORIES[number % len(CATEGORIES)]
+        line = MUTED if len(names) == 1 else CATEGORIES[number % len(CATEGORIES)]
         if members and not rows:
             middle = [min(float(centers[t][0]), scale.ceiling) for t in members]
             at = [sweep.values[t] for t in members]
             ax.plot(at, middle, color=line, linewidth=1.2, zorder=2, label=plain(group))
         for trial in (t for t in points if sweep.groups[t] == group):
-            tint = tints[trial] if len(groups) == 1 else line
+            tint = tints[trial] if len(names) == 1 else line
             values = np.append(points[trial], centers.get(trial, (np.nan,) * 3))
             values = np.minimum(values, scale.ceiling)
-            _draw_points(ax, sweep.values[trial], values, tint, rows, trial == best)
+            draw_points(ax, sweep.values[trial], values, tint, rows, trial == best)
     if not core.size:
         ax.text(0.5, 0.55, "no member has a value", transform=ax.transAxes, ha="center")
     if rows:
         _set_rows(ax, sweep)
         ax.set_xlabel(label)
     else:
-        _set_sweep_axis(ax, sweep)
+        set_sweep_axis(ax, sweep)
         ax.set_ylabel(label)
-    _dress(ax, "x" if rows else "y")
-    if len(groups) > 1:
-        _legend_above(ax)
+    levels = {t: Level(*map(float, c)) for t, c in centers.items() if t not in placed}
+    for trial, level in levels.items():
+        draw_level(ax, level, tints[trial], scale)
+    label_ends(
+        ax,
+        [(sweep.texts[t], "(best)" if t == best else "") for t in levels],
+        [(tints[t], ax.get_xlim()[1], level.mean) for t, level in levels.items()],
+        "",
+    )
+    dress(ax, "x" if rows else "y")
+    if len(names) > 1:
+        legend_above(ax)
     if failing:
-        _draw_strip(ax, sweep, groups, failing, room)
+        _draw_strip(ax, sweep, names, failing, room)
 
 
-def _legend_above(ax: Axes) -> None:
+def legend_above(ax: Axes) -> None:
     """A legend above the axes, in as many columns as there is room for."""
     handles, texts = ax.get_legend_handles_labels()
     if not texts:
@@ -1237,7 +1457,7 @@ def _legend_above(ax: Axes) -> None:
     )
 
 
-def _draw_points(
+def draw_points(
     ax: Axes,
     place: float,
     values: np.ndarray,
@@ -1276,7 +1496,7 @@ def _draw_strip(
     rows = sweep.scale == "categories"
     box = (1 - room, 0.0, room, 1.0) if rows else (0.0, 0.0, 1.0, room)
     strip = ax.inset_axes(box, sharex=None if rows else ax, sharey=ax if rows else None)
-    values = np.array(sorted(set(sweep.values)))
+    values = np.array(sweep.places)
     if sweep.scale == "log":
         ratio = np.min(values[1:] / values[:-1]) if len(values) > 1 else 2.0
         ratio = min(ratio, (values[-1] / values[0]) ** 0.08) ** 0.35

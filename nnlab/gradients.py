@@ -128,8 +128,11 @@ def _check(
     scaled = split.inputs[:num_examples] * np.float64(recipe.input_scale)
     x = (scaled - recipe.input_shift).reshape(len(labels), *recipe.input_shape)
     module = recipe.module
+    exact = {"dtype": jnp.float64, "param_dtype": jnp.float64}
     if isinstance(module, Stack):
-        module = module.clone(dtype=jnp.float64, param_dtype=jnp.float64, rolled=False)
+        module = module.clone(**exact, rolled=False)
+    elif isinstance(module, ResNet18):
+        module = module.clone(**exact)
     traced = {name: float(v[0]) for name, v in prepared.cohort.traced().items()}
     init = jax.jit(init_variables, static_argnums=0)
     variables = init(module, jax.random.key(0), x, traced["init_scale"])

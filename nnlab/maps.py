@@ -72,25 +72,24 @@ class Grid:
 def axes_of(results: Results) -> Grid | None:
     """The two hyperparameters that were swept, if the trials fill half their product.
 
-    The numeric one with more values lies along x.
+    The numeric one with more values lies along x. Baselines have no place on a map.
 
     Returns:
       The grid; None if not exactly two were swept, or most of the product is missing.
     """
-    swept = results.study.swept()
+    swept, trials = figures.swept(results), figures.networks(results)
     if len(swept) != 2:
         return None
-    count = len(results.trials)
-    values = {p: [figures.value_of(results, t, p) for t in range(count)] for p in swept}
+    values = {p: [figures.value_of(results, t, p) for t in trials] for p in swept}
     sides = {path: _side(path, column) for path, column in values.items()}
     x, y = sorted(swept, key=lambda p: (not sides[p].numeric, -len(sides[p].texts)))
-    if 2 * count < len(sides[x].texts) * len(sides[y].texts):
+    if 2 * len(trials) < len(sides[x].texts) * len(sides[y].texts):
         return None
     places = {
         p: [sides[p].texts.index(_text(v)) for v in column]
         for p, column in values.items()
     }
-    cells = {(places[x][t], places[y][t]): t for t in range(count)}
+    cells = dict(zip(zip(places[x], places[y]), trials))
     return Grid(sides[x], sides[y], cells)
 
 
@@ -212,7 +211,7 @@ def _where(results: Results, trial: int) -> list[str]:
 def _grid(results: Results) -> Grid:
     grid = axes_of(results)
     if grid is None:
-        swept = ", ".join(results.study.swept()) or "nothing"
+        swept = ", ".join(figures.swept(results)) or "nothing"
         raise ValueError(
             f"a map needs two hyperparameters whose product was swept, not {swept}"
         )

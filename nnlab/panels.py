@@ -17,11 +17,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from nnlab import artifacts, figures, maps, pictures, statistics, texts
-from nnlab.results import Results
+from nnlab import (
+    answer,
+    artifacts,
+    extremes,
+    figures,
+    maps,
+    norms,
+    pictures,
+    sizes,
+    statistics,
+    texts,
+)
+from nnlab.results import STOPPED, Results
 from nnlab.study import PICTURES
 
 CURVES = ("validation_accuracy", "validation_loss", "train_loss")
+FEATURES = ("feature 1", "feature 2")  # where the data do not name them
 SETS: tuple[Literal["moved", "rotated"], ...] = ("moved", "rotated")
 
 
@@ -90,51 +102,74 @@ def _lacking(results: Results, stored: artifacts.Stored | None, part: str) -> st
         "updates": ("validation_accuracy",),
         "seconds": ("validation_accuracy",),
         "gap": ("train_accuracy", "test_accuracy"),
+        "extremes": ("validation_accuracy",),
         "noise": ("batch_loss_std",),
         "final": ("test_accuracy",),
         "target": ("validation_accuracy",),
         "map": ("test_accuracy",),
+        "sizes": ("test_accuracy",),
     }
     for column in columns.get(part, ()):
         if not _measured(results, column):
             return f"the curves have no {figures.words(column)}"
-    cohorts = [c["index"] for c in results.config["cohorts"]]
-    kept = {
-        "confusion": bool(stored and stored.best is not None),
-        "weights": bool(stored and stored.kernels),
-        "gallery": bool(stored and stored.gallery),
-        "mistakes": bool(stored and stored.mistakes),
-        "probabilities": bool(stored and stored.examples),
-    }
-    grid = (
-        maps.axes_of(results) is not None,
-        "the trials are no grid of two hyperparameters",
-    )
-    reasons = {
+    no_grid = "the trials are no grid of two hyperparameters"
+    # Each part's condition is looked at only where the study asks for that part.
+    needs: dict[str, tuple[Callable[[], object], str]] = {
+        "extremes": (
+            lambda: len(_best_and_worst(results)) == 2,
+            "there is no best trial with a worst one beside it",
+        ),
         "target": (
-            not math.isnan(_target(results)),
+            lambda: not math.isnan(_target(results)),
             "no trial is best, or it reaches no round accuracy",
         ),
-        "seconds": (
-            any(statistics.seconds_per_epoch(results, c).size for c in cohorts),
-            "no segment was timed",
+        "seconds": (lambda: _timed(results), "no segment was timed"),
+        "map": (lambda: maps.axes_of(results), no_grid),
+        "sizes": (
+            lambda: len(sizes.shaped(sizes.sizes_of(results))) > 1,
+            "fewer than two networks of a data set have a depth and one width",
         ),
-        "map": grid,
-        "divergence": grid,
-        "test_sets": (bool(moved_sets(results)), "no image was moved or rotated"),
+        "divergence": (lambda: maps.axes_of(results), no_grid),
+        "test_sets": (lambda: moved_sets(results), "no image was moved or rotated"),
         "severity": (
-            len(results.severity) > 0,
+            lambda: len(results.severity) > 0,
             "no image was moved or rotated by more",
         ),
-        "active_units": (bool(_active(results)), "no activation was watched"),
-        "confusion": (kept["confusion"], "there is no best trial"),
-        "weights": (kept["weights"], "the first layer has no weights to show"),
-        "gallery": (kept["gallery"], "it takes images, and two trials to compare"),
-        "mistakes": (kept["mistakes"], "it takes images and a best trial"),
-        "probabilities": (kept["probabilities"], "it takes images and a best trial"),
+        "gradients": (lambda: norms.collect(results), "no gradient was measured"),
+        "active_units": (lambda: _active(results), "no activation was watched"),
+        "confusion": (
+            lambda: stored and stored.best is not None,
+            "there is no best trial",
+        ),
+        "regions": (
+            lambda: stored and stored.regions,
+            "it takes data with two features and a best trial",
+        ),
+        "weights": (
+            lambda: stored and stored.kernels,
+            "the first layer has no weights to show",
+        ),
+        "gallery": (
+            lambda: stored and stored.gallery,
+            "it takes images, and two trials to compare",
+        ),
+        "mistakes": (
+            lambda: stored and stored.mistakes,
+            "it takes images and a best trial",
+        ),
+        "probabilities": (
+            lambda: stored and stored.examples,
+            "it takes images and a best trial",
+        ),
     }
-    there, reason = reasons.get(part, (True, ""))
-    return "" if there else reason
+    there, reason = needs.get(part, (lambda: True, ""))
+    return "" if there() else reason
+
+
+def _timed(results: Results) -> bool:
+    """Whether any program has a measured rate of training."""
+    cohorts = (cohort["index"] for cohort in results.config["cohorts"])
+    return any(statistics.seconds_per_epoch(results, c).size for c in cohorts)
 
 
 def _measured(results: Results, column: str) -> bool:
@@ -212,12 +247,22 @@ def _learning(results: Results, metric: str, name: str, x: Any = "epoch") -> _Sk
     along, passing = _ALONG[x]
     what = f"{texts.capital(figures.words(metric))} against {along}"
     meaning = next((t for m, t in _MEANINGS.items() if metric.endswith(m)), "")
-    groups = Counter(figures.sweep_of(results).groups)
-    thin = _thin(results, max(groups.values()))
-    lines = f"{what}, a line for each trial."
-    parts = (lines, meaning, passing, _error_scale(canvas), thin)
+    groups = figures.sweep_of(results).groups
+    lines = Counter(groups[t] for t in figures.networks(results))
+    thin = _thin(results, max(lines.values()))
+    each = f"{what}, a line for each trial."
+    beside = _beside(results, metric)
+    parts = (each, beside, meaning, passing, _error_scale(canvas), thin)
     caption = " ".join(filter(None, (*parts, figures.caption(results))))
-    return _Sketch(name, canvas, lines.rstrip("."), caption)
+    return _Sketch(name, canvas, each.rstrip("."), caption)
+
+
+def _beside(results: Results, metric: str) -> str:
+    """What long dashes are, if there are any."""
+    levels = (figures.level_of(results, t, metric) for t in figures.baselines(results))
+    if not any(levels):
+        return ""
+    return "Long dashes are the final values of baselines."
 
 
 def _error_scale(canvas: Canvas) -> str:
@@ -251,8 +296,64 @@ def _gap(results: Results, stored: _Stored) -> Iterator[_Sketch]:
 
     canvas = _panels(results, draw, "test_accuracy")
     what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
-    caption = f"{what}. {_error_scale(canvas)} {figures.caption(results)}"
+    beside = _beside(results, "test_accuracy")
+    caption = f"{what}. {beside} {_error_scale(canvas)} {figures.caption(results)}"
     yield _Sketch("gap", canvas, what, caption)
+
+
+def _extremes(results: Results, stored: _Stored) -> Iterator[_Sketch]:
+    trials = _best_and_worst(results)
+    kinds: tuple[Literal["accuracy", "loss"], ...] = ("accuracy", "loss")
+    kinds = tuple(k for k in kinds if _measured(results, f"validation_{k}"))
+    canvas = Canvas(figsize=(7.2, 0.6 + 2.5 * len(kinds)), layout="constrained")
+    for row, kind in enumerate(kinds):
+        for column, (which, trial) in enumerate(trials.items()):
+            place = row * len(trials) + column + 1
+            ax = canvas.add_subplot(len(kinds), len(trials), place)
+            extremes.draw(ax, results, kind, trial, tuple(trials.values()))
+            if not row:
+                _title(ax, results, which, trial)
+            if row + 1 < len(kinds):
+                ax.set_xlabel("")
+            if column:
+                ax.set_ylabel("")
+                ax.tick_params(labelleft=False)
+            if not row and not column:
+                handles, labels = ax.get_legend_handles_labels()
+    canvas.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=len(labels),
+        frameon=False,
+        fontsize=8,
+        handlelength=1.2,
+    )
+    what = "Training, validation and test curves of the best and the worst trial"
+    beside = set(figures.baselines(results)) & set(trials.values())
+    trees = " (of trees, against their number)" if beside else ""
+    caption = (
+        f"{what} by validation accuracy, against epochs{trees}. {_error_scale(canvas)} "
+        f"{figures.caption(results, tuple(trials.values()))}"
+    )
+    yield _Sketch("extremes", canvas, what, caption)
+
+
+def _best_and_worst(results: Results) -> dict[str, int]:
+    """The best and the worst trial by validation, those that there are."""
+    found = {
+        "best": statistics.best_trial(results),
+        "worst": statistics.worst_trial(results),
+    }
+    return {name: trial for name, trial in found.items() if trial is not None}
+
+
+def _title(ax: Axes, results: Results, which: str, trial: int) -> None:
+    """Writes above the axes which trial they show, and how its members ended."""
+    stopped = statistics.status_counts(results, trial)[STOPPED]
+    name = figures.plain(f"{which}: {figures.trial_name(results, trial)}", 46)
+    fate = figures.fate_of(results, trial, stopped)
+    ax.set_title(f"{name} {fate}".strip(), fontsize=9, loc="left")
 
 
 def _final(results: Results, stored: _Stored) -> Iterator[_Sketch]:
@@ -260,6 +361,8 @@ def _final(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     figures.final_metric(ax, results, "test_accuracy")
     what = f"Final test accuracy against {_along(results)}"
     scheme = "Points are seeds; the ring marks the best trial by validation."
+    if figures.sweep_of(results).scale != "categories":
+        scheme += f" {_beside(results, 'test_accuracy')}"
     caption = f"{scheme} {_error_scale(canvas)} {figures.caption(results)}"
     yield _Sketch("final_test_accuracy", canvas, what, caption)
 
@@ -346,6 +449,74 @@ def _map_canvas(results: Results) -> tuple[Canvas, Axes]:
     return canvas, canvas.add_subplot()
 
 
+def _sizes(results: Results, stored: _Stored) -> Iterator[_Sketch]:
+    compared = sizes.sizes_of(results)
+    along = sizes.panels(compared)
+    rows = math.ceil(len(along) / 2)
+    canvas = Canvas(figsize=(7.2, 0.3 + 2.7 * rows), layout="constrained")
+    notes = []
+    for number, name in enumerate(along):
+        ax = canvas.add_subplot(rows, 2, number + 1)
+        sizes.draw(ax, results, compared, name)
+        if name == "seconds":
+            notes.append(_ALONG[name][1])
+        if name in ("parameters", "seconds"):
+            crowded = len(ax.texts) < len(sizes.costing(compared, name))
+            notes += ["Names without room are left out."] if crowded else []
+        if number % 2:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    what = f"Final test accuracy against {texts.joined(along)}"
+    known = [t for t in range(len(results.trials)) if _has_final(results, t)]
+    if len(known) > len(compared):
+        notes.append(
+            "Of trials with networks of one size, the best by validation is shown."
+        )
+    notes += [_beside(results, "test_accuracy"), _error_scale(canvas)]
+    caption = (
+        f"{what}: a point is a trial, its line the 95 % interval, the ring marks the "
+        f"best by validation. {' '.join(dict.fromkeys(notes))} "
+        f"{figures.caption(results, [size.trial for size in compared])}"
+    )
+    yield _Sketch("sizes", canvas, what, caption)
+
+
+def _has_final(results: Results, trial: int) -> bool:
+    return figures.level_of(results, trial, "test_accuracy") is not None
+
+
+def _gradients(results: Results, stored: _Stored) -> Iterator[_Sketch]:
+    shown = norms.collect(results)
+    rows = len(shown)
+    canvas = Canvas(figsize=(7.2, 0.8 + 2.5 * rows), layout="constrained")
+    drawn = []
+    for row, one in enumerate(shown):
+        drawn.append(canvas.add_subplot(rows, 2, 2 * row + 1))
+        norms.draw_map(drawn[-1], results, one, shown)
+        lines = norms.draw_lines(
+            canvas.add_subplot(rows, 2, 2 * row + 2), results, one, shown
+        )
+        if row + 1 < rows:
+            drawn[-1].set_xlabel("")
+            lines.set_xlabel("")
+    norms.draw_color_bar(drawn, shown)
+    what = "Gradient norm of each layer by epoch, as a map and as lines"
+    dead = "Triangles at the foot are means of exactly 0." if _are_dead(shown) else ""
+    caption = (
+        f"{what}: a row of the map is a layer, the first at the top; the lines are of "
+        "the layers that have a mark at its edge. Each value is the mean over the "
+        "batches since the last evaluation of the Euclidean norm of the layer's "
+        "gradient (weights and biases together); over the seeds it is the arithmetic "
+        f"mean. {dead} {figures.caption(results, [one.trial for one in shown])}"
+    )
+    yield _Sketch("gradients", canvas, what, caption)
+
+
+def _are_dead(shown: Sequence[norms.Norms]) -> bool:
+    """Whether a line somewhere is exactly 0."""
+    return any(bool(np.any(one.means[one.chosen] == 0)) for one in shown)
+
+
 def _confusion(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     assert stored is not None
     assert stored.best is not None
@@ -366,6 +537,37 @@ def _classes(results: Results, stored: artifacts.Stored) -> list[str]:
     """Names of the classes that the best trial tells apart."""
     assert stored.best is not None
     return list(results.dataset(stored.best)["classes"])
+
+
+def _regions(results: Results, stored: _Stored) -> Iterator[_Sketch]:
+    assert stored is not None
+    assert stored.best is not None
+    which = {
+        name: f"{figures.trial_name(results, trial)}\n{_own_accuracy(results, trial)}"
+        for name, trial in (("best", stored.best), ("worst", stored.worst))
+        if trial is not None and getattr(stored.regions, name) is not None
+    }
+    features = results.dataset(stored.best).get("features") or FEATURES
+    canvas = Canvas(figsize=(7.2, 3.0))
+    pictures.regions(canvas, stored, which, features)
+    what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
+    caption = (
+        f"{what}, of one seed each: colours are classes, lines are where the predicted "
+        f"class changes. Best and worst are by validation accuracy. {_source(results)}"
+    )
+    yield _Sketch("regions", canvas, what, caption)
+
+
+def _own_accuracy(results: Results, trial: int) -> str:
+    """The test accuracy of the seed that is shown, the first living one."""
+    living = statistics.alive(results, trial)
+    if "test_accuracy" not in results.metrics or not living.any():
+        return ""
+    seed = int(np.flatnonzero(living)[0])
+    share = float(answer.final(results, trial, "test_accuracy")[seed])
+    if math.isnan(share):
+        return ""
+    return f"test accuracy {texts.percent(share)} (seed {seed})"
 
 
 def _weights(results: Results, stored: _Stored) -> Iterator[_Sketch]:
@@ -429,6 +631,7 @@ def _probabilities(results: Results, stored: _Stored) -> Iterator[_Sketch]:
 _SKETCHES: dict[str, Callable[[Results, _Stored], Iterator[_Sketch]]] = {
     "curves": _curves,
     "gap": _gap,
+    "extremes": _extremes,
     "noise": _noise,
     "updates": _updates,
     "seconds": _seconds,
@@ -437,9 +640,12 @@ _SKETCHES: dict[str, Callable[[Results, _Stored], Iterator[_Sketch]]] = {
     "test_sets": _test_sets,
     "severity": _severity,
     "map": _map,
+    "sizes": _sizes,
     "divergence": _divergence,
     "active_units": _active_units,
+    "gradients": _gradients,
     "confusion": _confusion,
+    "regions": _regions,
     "weights": _weights,
     "gallery": _gallery,
     "mistakes": _mistakes,
@@ -472,23 +678,23 @@ def _panels(
 ) -> Canvas:
     """A panel for each setting of what was swept besides the main axis.
 
-    Settings without any value of the metric have none.
+    Settings without any value of the metric have none; baselines are in all panels.
     """
     groups = figures.sweep_of(results).groups
+    beside = figures.baselines(results)
     shown = [
-        t.index
-        for t in results.trials
-        if results.has_run(t.index)
-        and np.isfinite(results.curve(t.index, metric).values).any()
+        t
+        for t in figures.networks(results)
+        if results.has_run(t) and np.isfinite(results.curve(t, metric).values).any()
     ]
-    settings = list(dict.fromkeys(groups[t] for t in shown))
+    settings = list(dict.fromkeys(groups[t] for t in shown)) or [""]
     columns = 2 if len(settings) == 4 else min(len(settings), 3)
     lines = math.ceil(len(settings) / columns)
     size = (7.2, 3.9) if columns == 1 else (3.5 * columns, 2.8 * lines)
     canvas = Canvas(figsize=size, layout="constrained")
     for number, setting in enumerate(settings):
         ax = canvas.add_subplot(lines, columns, number + 1)
-        draw(ax, [t for t, g in enumerate(groups) if g == setting])
+        draw(ax, [t for t, g in enumerate(groups) if g == setting or t in beside])
         ax.set_title(figures.plain(setting), fontsize=9, loc="left")
         if number % columns:
             ax.set_ylabel("")

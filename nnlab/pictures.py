@@ -13,7 +13,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
+from matplotlib.collections import LineCollection
+from matplotlib.colors import (
+    LinearSegmentedColormap,
+    ListedColormap,
+    Normalize,
+    PowerNorm,
+)
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -30,6 +36,15 @@ NAMED_CLASSES = 20  # more have no numbers in the cells, and names only for some
 # compare them; beyond it, the smaller would be blank.
 SHARED_SCALE = 4.0
 TILE = 24  # least side of a unit's image, in dots
+# Of classes: light to mid colours (lightness 55 to 86 in CIELAB), each as far from all
+# before as can be, for eyes that lack green, too; 24 apart at least.
+FILLS = (
+    *("#2fbdec", "#ffbd55", "#e3558e", "#139755", "#ecd0bd", "#aa71d9", "#d95e42"),
+    *("#00ecd9", "#aae371", "#ecc6ff", "#688e84", "#97844c", "#0097ff", "#8484b3"),
+    *("#7b8e09", "#97e3aa", "#b37b7b", "#ffaa84", "#f684d9", "#a1d0d9", "#b37b1c"),
+    *("#ffaac6", "#ff7b84", "#e3d084"),
+)
+MOST_STRETCHED = 2.0  # a plane that is longer than that is drawn as a square
 
 
 def confusion(ax: Axes, stored: Stored, trial: int, class_names: Sequence[str]) -> Axes:
@@ -506,6 +521,96 @@ def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
         top, left = row * (height + gap), column * (width + gap)
         mosaic[top : top + height, left : left + width] = tile
     return mosaic
+
+
+# Regions.
+
+
+def regions(
+    figure: Figure,
+    stored: Stored,
+    which: Mapping[str, str],
+    features: Sequence[str],
+) -> Figure:
+    """Shows a plane of two features: its data, and how the trials divide it.
+
+    Colours are classes, `FILLS` over and over; dark lines are where the prediction
+    changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
+    as far as the other.
+
+    Args:
+      figure: what to fill; its layout and height are set.
+      stored: what the run stored.
+      which: what to show, some of "best" and "worst", and what each trial is called; a
+        second line is small.
+      features: names of the first, which runs to the right, and of the second.
+
+    Returns:
+      `figure`.
+    """
+    shown = stored.regions
+    if shown is None:
+        return _say(figure, "No regions to show: they need data with two features.")
+    grids = {name: getattr(shown, name) for name in which}
+    grids = {name: grid for name, grid in grids.items() if grid is not None}
+    left, right, bottom, top = extent = tuple(float(end) for end in shown.extent)
+    ratio = (top - bottom) / (right - left)
+    ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
+    panels = 1 + len(grids)
+    wide = (figure.get_figwidth() - 0.7) / panels - 0.1
+    _prepare(figure, ratio * wide + 0.85)
+    titles = {"data": f"the data\n{len(shown.points):,} examples"}
+    titles |= {name: f"{name}: {which[name]}" for name in grids}
+    for number, (name, title) in enumerate(titles.items()):
+        ax = figure.add_subplot(1, panels, number + 1)
+        if name == "data":
+            _scatter(ax, shown.points, shown.labels)
+        else:
+            _divide(ax, grids[name], extent)
+        ax.set(xlim=(left, right), ylim=(bottom, top), box_aspect=ratio)
+        first, _, second = title.partition("\n")
+        ax.set_title(f"{plain(first, 34)}\n{plain(second, 40)}", fontsize=8.5)
+        ax.set_xlabel(plain(features[0]))
+        if number:
+            ax.tick_params(labelleft=False)
+        else:
+            ax.set_ylabel(plain(features[1]))
+        ax.locator_params(nbins=5)
+        ax.tick_params(color=MUTED, labelcolor=INK, length=3, labelsize=8)
+        ax.spines[:].set(color=MUTED, linewidth=0.6)
+    return figure
+
+
+def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
+    """Points of the data, smaller where there are many."""
+    size = float(np.clip(12_000 / max(len(points), 1), 1.0, 12.0))
+    colors = [FILLS[label % len(FILLS)] for label in labels]
+    # As an image within the SVG: there may be twenty thousand.
+    ax.scatter(points[:, 0], points[:, 1], size, colors, linewidth=0, rasterized=True)
+
+
+def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
+    """Cells in the colours of their classes, and a line wherever these change."""
+    left, right, bottom, top = extent
+    ax.imshow(
+        classes % len(FILLS),
+        cmap=ListedColormap(list(FILLS)),
+        vmin=-0.5,
+        vmax=len(FILLS) - 0.5,
+        extent=(left, right, bottom, top),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+    )
+    rows, columns = classes.shape
+    x, y = np.linspace(left, right, columns + 1), np.linspace(bottom, top, rows + 1)
+    segments = []
+    for row, column in np.argwhere(classes[:, 1:] != classes[:, :-1]):
+        segments.append([(x[column + 1], y[row]), (x[column + 1], y[row + 1])])
+    for row, column in np.argwhere(classes[1:] != classes[:-1]):
+        segments.append([(x[column], y[row + 1]), (x[column + 1], y[row + 1])])
+    lines = LineCollection(segments, colors=INK, linewidths=0.5, rasterized=True)
+    ax.add_collection(lines, autolim=False)
 
 
 # The frame.

@@ -291,6 +291,37 @@ class Population:
         """The members before their first step; leaves (N, G, W, ...)."""
         return self._call(self._init, self._seed_keys("init"), self._traced)
 
+    def begin_at(
+        self,
+        state: TrainState,
+        params: Mapping[str, Any],
+        batch_stats: Mapping[str, Any],
+    ) -> TrainState:
+        """Gives all members the same values of some layers.
+
+        Args:
+          state: the members, before their first step.
+          params, batch_stats: ``{layer: tree of arrays}`` of those layers.
+        """
+
+        def spread(leaf: jax.Array, value: Any) -> jax.Array:
+            return self._to_lanes(np.broadcast_to(value, leaf.shape))
+
+        def given(tree: Any, values: Mapping[str, Any]) -> Any:
+            some = {layer: tree[layer] for layer in values}
+            return {**tree, **jax.tree.map(spread, some, dict(values))}
+
+        def begun(of: Any) -> Any:
+            return dataclasses.replace(
+                of,
+                params=given(of.params, params),
+                batch_stats=given(of.batch_stats, batch_stats),
+            )
+
+        # The best is a copy of its own: both are donated.
+        best = None if state.best is None else begun(state.best)
+        return dataclasses.replace(begun(state), best=best)
+
     def zeros(self) -> TrainState:
         """States of zeros, which take as long to train as any."""
         shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
@@ -465,7 +496,8 @@ def _train_lane(
 
     def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
         # Bound here, not passed: vmap would batch them and make the branch a select.
-        flags: dict[str, Any] = {"sample": i == last, "check": check}
+        sample = (i == last) | recipe.every_norm
+        flags: dict[str, Any] = {"sample": sample, "check": check}
         one: Callable[..., TrainState] = functools.partial(
             member.train_step, recipe, **flags
         )

@@ -6,23 +6,26 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
-from nnlab import data, optim, sweep, train
+from nnlab import baselines, data, optim, sweep, train, transfer
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
-from nnlab.models import layers
+from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
-from nnlab.study import Hyperparameters, MovedSets, Study
+from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Study
 
 TRAIN_EVALUATION_SIZE = 5_000
 """Training examples, at most, on which the training metrics are evaluated."""
+
+WORK_OF_A_STEP = 5e6
+"""Operations that a CPU core could do in the time that a small step takes besides."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,82 @@ class FurtherSets:
 
 
 @dataclasses.dataclass(frozen=True)
+class Source:
+    """How the backbone of a cohort comes about.
+
+    Attributes:
+      key: sources with equal keys make equal backbones.
+      training: what trains it, a population of one member; None for a file.
+      variables: what the file holds, "params" and "batch_stats"; None without a file.
+      whole: recipe of the cohort's whole network, on the cohort's own data.
+      frozen: whether the backbone stays as it is; the members then are a last layer
+        that is fed its features.
+    """
+
+    key: str
+    training: "Prepared | None"
+    variables: Mapping[str, Any] | None
+    whole: train.Recipe
+    frozen: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A cohort of trees, ready to be fitted.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial.
+      dataset: the data, limited to `train_size`.
+      test_sets: beside the data's own.
+      num_seeds: S.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    test_sets: FurtherSets
+    num_seeds: int
+
+    @property
+    def num_fits(self) -> int:
+        """Trials times seeds."""
+        return len(self.cohort.trials) * self.num_seeds
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all fits, once each."""
+        return len(self.dataset.train.labels) * self.num_fits
+
+    @property
+    def work(self) -> float:
+        """As `Prepared.work`; it is not known before, and seldom the most."""
+        return 0.0
+
+    def splits(self) -> dict[str, Split]:
+        """All splits by name."""
+        data = self.dataset
+        named = {"train": data.train, "validation": data.validation, "test": data.test}
+        return named | dict(self.test_sets.splits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``; an epoch is a round of growing trees."""
+        name = self.hyperparameters.model.name
+        library, version = baselines.library(name)
+        return {
+            "index": self.cohort.index,
+            "trials": [trial.index for trial in self.cohort.trials],
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": None,
+            "flops": 0,
+            "layers": [],
+            "steps_per_epoch": 1,
+            "num_steps": self.hyperparameters.model.num_trees,
+            "library": f"{library} {version}",
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepared:
     """A cohort ready to train: what `describe` shows and `run` runs.
 
@@ -48,7 +127,10 @@ class Prepared:
       cohort: the trials.
       hyperparameters: those of the first trial; the static ones are all trials'.
       dataset: the data, limited to `train_size`.
-      test_sets: beside the data's own.
+      fed: what the members are fed: the data, or a frozen backbone's features, which
+        are 0 until `with_features`.
+      test_sets: beside the data's own, as fed.
+      source: how the members' backbone comes about; None at a random initialisation.
       rows: the layer table; empty for a user's own module.
       parameters: trained values of a member.
       recipe: the static part of a member.
@@ -60,7 +142,9 @@ class Prepared:
     cohort: sweep.Cohort
     hyperparameters: Hyperparameters
     dataset: Dataset
+    fed: Dataset
     test_sets: FurtherSets
+    source: Source | None
     rows: tuple[layers.LayerRow, ...]
     parameters: int
     recipe: train.Recipe
@@ -77,16 +161,58 @@ class Prepared:
         """The same cohort with one of its plans."""
         return dataclasses.replace(self, plans=(chosen,))
 
+    def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
+        """The same cohort, fed with features of the examples.
+
+        Args:
+          of: from stored inputs (N, *input_shape) to float32 (N, F).
+        """
+
+        def through(split: Split) -> Split:
+            return Split(read_only(of(split.inputs)), split.labels)
+
+        data, sets = self.dataset, self.test_sets
+        return dataclasses.replace(
+            self,
+            fed=dataclasses.replace(
+                self.fed,
+                train=through(data.train),
+                validation=through(data.validation),
+                test=through(data.test),
+            ),
+            test_sets=dataclasses.replace(
+                sets,
+                splits={name: through(split) for name, split in sets.splits.items()},
+                severities={k: through(split) for k, split in sets.severities.items()},
+            ),
+        )
+
     @property
     def num_steps(self) -> int:
         """Updates of a member in all."""
         return self.boundaries[-1]
 
     @property
+    def num_epochs(self) -> float:
+        """Passes over the training examples; `max_steps` may end them before."""
+        return self.num_steps / self.steps_per_epoch
+
+    @property
+    def work(self) -> float:
+        """About how long training takes, in floating-point operations.
+
+        A step costs as much as so many more, whatever it computes.
+        """
+        forward = sum(row.flops for row in self.rows)
+        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        return float(self.num_steps * self.plan.lanes.members * step)
+
+    @property
     def module_name(self) -> str | None:
         """Class of a module of the user's own; None for the study's model."""
         module = self.recipe.module
-        return None if isinstance(module, Stack) else type(module).__name__
+        own = isinstance(module, Stack | resnet.ResNet18)
+        return None if own else type(module).__name__
 
     @property
     def num_examples(self) -> int:
@@ -104,12 +230,12 @@ class Prepared:
 
     def evaluated(self) -> dict[str, Split]:
         """The splits that are evaluated along training, by name."""
-        train = self.dataset.train
+        train = self.fed.train
         subset = Split(
             train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
         )
-        splits = {"train": subset, "validation": self.dataset.validation}
-        splits["test"] = self.dataset.test
+        splits = {"train": subset, "validation": self.fed.validation}
+        splits["test"] = self.fed.test
         sets = self.test_sets
         return splits | (dict(sets.splits) if sets.along_curve else {})
 
@@ -139,26 +265,62 @@ def prepare(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     lane_width: int = 0,
-) -> list[Prepared]:
+) -> list[Prepared | Baseline]:
     """Loads the data and settles every cohort; trains and compiles nothing.
 
     Raises:
-      ValueError, FileNotFoundError, ConnectionError: as `run`.
+      ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
     loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
-    found = []
+    found: list[Prepared | Baseline] = []
     for cohort in sweep.cohorts(study.trials()):
-        hyperparameters = cohort.trials[0].hyperparameters
-        name = hyperparameters.dataset
-        if name not in loaded:
-            some = dataset or data.load(name, data_dir=data_dir)
-            loaded[name] = some, _test_sets(some, study.test_sets)
+        h = cohort.trials[0].hyperparameters
+        if h.dataset not in loaded:
+            some = dataset or data.load(h.dataset, data_dir=data_dir)
+            some = _fewer(some, study.eval_size)
+            loaded[h.dataset] = some, _test_sets(some, study.test_sets)
+        some, sets = loaded[h.dataset]
         try:
-            item = _prepare_cohort(cohort, *loaded[name], module, study, lane_width)
+            some = some.limit(h.train_size)
+            if h.model.is_network:
+                training = _source_training(h, study, data_dir)
+                item = _prepare_cohort(
+                    cohort, some, sets, module, study, lane_width, training
+                )
+                found.append(item)
+            else:
+                found.append(Baseline(cohort, h, some, sets, study.num_seeds))
         except ValueError as error:
             raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
-        found.append(item)
     return found
+
+
+def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
+    """The first validation and test examples only; 0 keeps all."""
+    if not eval_size:
+        return dataset
+
+    def first(split: Split) -> Split:
+        return Split(split.inputs[:eval_size], split.labels[:eval_size])
+
+    return dataclasses.replace(
+        dataset, validation=first(dataset.validation), test=first(dataset.test)
+    )
+
+
+def networks(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    module: nn.Module | None = None,
+    lane_width: int = 0,
+) -> list[Prepared]:
+    """The cohorts of `prepare` that are networks."""
+    found = prepare(
+        study, data_dir=data_dir, dataset=dataset, module=module, lane_width=lane_width
+    )
+    return [item for item in found if isinstance(item, Prepared)]
 
 
 def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
@@ -185,6 +347,38 @@ def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
     return FurtherSets(splits, asked.along_curve, severities)
 
 
+def _source_training(
+    h: Hyperparameters, study: Study, data_dir: str | os.PathLike[str] | None
+) -> Prepared | None:
+    """What trains a trial's backbone; None where nothing does."""
+    asked = h.transfer
+    if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
+        return None
+    base = Hyperparameters(
+        dataset=asked.source,
+        train_size=asked.train_size,
+        standardize=h.standardize,
+        model=dataclasses.replace(h.model, dropout_rate=0.0),
+        optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
+        batch_size=asked.batch_size,
+        num_epochs=asked.num_epochs,
+        eval_every_epochs=asked.num_epochs,
+        dtype=h.dtype,
+    )
+    first = Study(
+        base=base,
+        num_seeds=1,
+        eval_size=study.eval_size,
+        root_seed=study.root_seed,
+        figures=(),
+    )
+    try:
+        (training,) = networks(first, data_dir=data_dir)
+    except ValueError as error:
+        raise ValueError(f"transfer.source={asked.source!r}: {error}") from None
+    return training
+
+
 def _prepare_cohort(
     cohort: sweep.Cohort,
     dataset: Dataset,
@@ -192,9 +386,9 @@ def _prepare_cohort(
     module: nn.Module | None,
     study: Study,
     lane_width: int,
+    training: Prepared | None,
 ) -> Prepared:
     h = cohort.trials[0].hyperparameters
-    dataset = dataset.limit(h.train_size)
     train_size = len(dataset.train.labels)
     steps_per_epoch = train_size // h.batch_size
     if not steps_per_epoch:
@@ -202,27 +396,19 @@ def _prepare_cohort(
             f"batch_size={h.batch_size} is larger than the {train_size} training "
             "examples"
         )
-    num_steps = steps_per_epoch * h.num_epochs
-    traced = cohort.traced()
-    rows: tuple[layers.LayerRow, ...] = ()
-    activity = module is None and "active_units" in study.figures
-    if module is None:
-        stack = stack_of(
-            h, dataset.num_classes, dropout=bool(traced["dropout_rate"].any())
-        )
-        rows = layers.check(stack, dataset.input_shape, dataset.num_classes)
-        module = Stack(tuple(stack), initializer=h.model.init, dtype=h.dtype)
-    scale, shift = dataset.scale, 0.0
-    if h.standardize:
-        mean, deviation = _moments(dataset.train.inputs)
-        if not deviation > 0:
-            raise ValueError("standardize=True needs training inputs that differ")
-        scale, shift = 1 / deviation, mean / deviation
     if h.augment_pixels and len(dataset.input_shape) != 3:
         raise ValueError(
             f"augment_pixels={h.augment_pixels} needs images (height, width, "
             f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
         )
+    num_steps = steps_per_epoch * h.num_epochs
+    num_steps = min(num_steps, h.max_steps or num_steps)
+    traced = cohort.traced()
+    rows: tuple[layers.LayerRow, ...] = ()
+    activity = module is None and "active_units" in study.figures
+    if module is None:
+        module, rows = _network(h, dataset, bool(traced["dropout_rate"].any()))
+    scale, shift = _scaling(h, dataset)
     recipe = train.Recipe(
         module=module,
         layers=_layer_names(module, dataset.input_shape, rows),
@@ -244,21 +430,31 @@ def _prepare_cohort(
         input_shift=shift,
         augment_pixels=h.augment_pixels,
         activity=activity,
+        every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
     )
-    shapes = jax.eval_shape(
-        functools.partial(train.init_state, recipe),
-        {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
-        jax.eval_shape(lambda: jax.random.key(0)),
-    )
+    shapes = _shapes(recipe, traced)
     _check_logits(recipe, shapes, dataset)
+    fed, source = dataset, None
+    if h.transfer.mode != "scratch":
+        source = _source(h, recipe, shapes, training)
+    if source and source.frozen:
+        if h.augment_pixels:
+            raise ValueError(
+                f"augment_pixels={h.augment_pixels} does not go with transfer.mode="
+                "'probing', whose features are computed once"
+            )
+        fed, recipe, rows = _probe(source, dataset)
+        shapes = _shapes(recipe, traced)
     parameters = _size(shapes.params)
     return Prepared(
         cohort=cohort,
         hyperparameters=h,
         dataset=dataset,
+        fed=fed,
         test_sets=test_sets,
+        source=source,
         rows=rows,
         parameters=parameters,
         recipe=recipe,
@@ -272,7 +468,7 @@ def _prepare_cohort(
                 state_bytes=4 * _size(shapes),
                 data_bytes=sum(
                     split.inputs.nbytes + split.labels.nbytes
-                    for split in (dataset.train, dataset.validation, dataset.test)
+                    for split in (fed.train, fed.validation, fed.test)
                 ),
                 devices=jax.local_devices(),
                 stops_early=h.early_stopping.patience > 0,
@@ -281,6 +477,147 @@ def _prepare_cohort(
         ),
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
+    )
+
+
+def _network(
+    h: Hyperparameters, dataset: Dataset, dropout: bool
+) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
+    """A trial's module and its layer table."""
+    model, shape, num_classes = h.model, dataset.input_shape, dataset.num_classes
+    if model.name == "resnet18":
+        rows = resnet_layers.table(shape, num_classes, model.stem)
+        module = resnet.ResNet18(
+            num_classes, stem=model.stem, initializer=model.init, dtype=h.dtype
+        )
+        return module, rows
+    stack = stack_of(h, num_classes, dropout=dropout)
+    rows = layers.check(stack, shape, num_classes)
+    return Stack(tuple(stack), initializer=model.init, dtype=h.dtype), rows
+
+
+def _shapes(recipe: train.Recipe, traced: Mapping[str, np.ndarray]) -> Any:
+    """Shapes of a member's state."""
+    return jax.eval_shape(
+        functools.partial(train.init_state, recipe),
+        {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
+        jax.eval_shape(lambda: jax.random.key(0)),
+    )
+
+
+def _source(
+    h: Hyperparameters, recipe: train.Recipe, shapes: Any, training: Prepared | None
+) -> Source:
+    """How the backbone of a network comes about, which must fit the network."""
+    frozen = h.transfer.mode == "probing"
+    transfer.backbone_of(recipe.module)  # refuses what has none
+    if training is None:
+        if h.model.name != "resnet18":
+            raise ValueError(
+                f"transfer.source={h.transfer.source!r} holds weights of a ResNet-18; "
+                f"model.name={h.model.name!r} must be 'resnet18'"
+            )
+        variables = weights.load_resnet18(
+            h.transfer.source,
+            num_classes=0,
+            channels=recipe.input_shape[-1],
+            stem=h.model.stem,
+        )
+        return Source(h.transfer.source, None, variables, recipe, frozen)
+    begun = _shapes(training.recipe, training.cohort.traced()).params
+    last = recipe.layers[-1]
+    for layer, tree in shapes.params.items():
+        if layer != last and jax.tree.map(_shape, tree) != jax.tree.map(
+            _shape, begun[layer]
+        ):
+            raise ValueError(
+                f"transfer.source={h.transfer.source!r} has examples of shape "
+                f"{training.dataset.input_shape}, the trial's data of "
+                f"{recipe.input_shape}: {layer} does not fit both"
+            )
+    key = training.cohort.trials[0].id
+    return Source(key, training, None, recipe, frozen)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(leaf.shape)
+
+
+def _probe(
+    source: Source, dataset: Dataset
+) -> tuple[Dataset, train.Recipe, tuple[layers.LayerRow, ...]]:
+    """A last layer on features: its data, still 0, its recipe and its layer table."""
+    whole = source.whole
+    backbone = transfer.backbone_of(whole.module)
+    sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
+    found, _ = jax.eval_shape(
+        lambda key, x: backbone.init_with_output(key, x, train=False),
+        jax.random.key(0),
+        sample,
+    )
+    shape = found.shape[1:]
+    module = transfer.head(whole.module, dataset.num_classes)
+    recipe = dataclasses.replace(
+        whole,
+        module=module,
+        layers=("head",),
+        runs={},
+        input_shape=shape,
+        input_scale=1.0,
+        input_shift=0.0,
+        activity=False,
+    )
+
+    def zeros(split: Split) -> Split:
+        nothing = np.broadcast_to(np.float32(0), (len(split.labels), *shape))
+        return Split(nothing, split.labels)
+
+    fed = dataclasses.replace(
+        dataset,
+        train=zeros(dataset.train),
+        validation=zeros(dataset.validation),
+        test=zeros(dataset.test),
+        scale=1.0,
+    )
+    return fed, recipe, layers.check(module.layers, shape, dataset.num_classes)
+
+
+def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
+    """Factor and shift from stored inputs to those of the network."""
+    if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
+        return _imagenet_scaling(dataset)
+    if not (h.standardize or dataset.is_table):
+        return dataset.scale, 0.0
+    if dataset.is_table:
+        inputs = dataset.train.inputs
+        mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
+        deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
+        # A column that never changes says nothing: the network sees 0.
+        factor = np.divide(1, deviation, out=0 * deviation, where=deviation > 0)
+        return factor.astype(np.float32), (mean * factor).astype(np.float32)
+    mean, deviation = _moments(dataset.train.inputs)
+    if not deviation > 0:
+        raise ValueError("standardize=True needs training inputs that differ")
+    return 1 / deviation, mean / deviation
+
+
+def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift with which published weights see images, (1, values)."""
+    shape = dataset.input_shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"{WEIGHTS} weights need images of 1 or 3 channels; examples of "
+            f"{dataset.name} have shape {shape}"
+        )
+    mean, deviation = (
+        np.array(v) if shape[2] == 3 else np.array([np.mean(v)])
+        for v in (transfer.IMAGENET_MEAN, transfer.IMAGENET_DEVIATION)
+    )
+    pixels = (1, shape[0] * shape[1])
+    factor, shift = dataset.scale / deviation, mean / deviation
+    return (
+        np.tile(factor, pixels).astype(np.float32),
+        np.tile(shift, pixels).astype(np.float32),
     )
 
 

@@ -22,11 +22,19 @@ import optax
 import pyarrow as pa
 
 import nnlab
-from nnlab import artifacts, plan, results, statistics, tuning
+from nnlab import (
+    artifacts,
+    baselines,
+    plan,
+    results,
+    statistics,
+    transfer,
+    tuning,
+)
 from nnlab.data import Dataset
 from nnlab.population import Population
-from nnlab.prepare import Prepared
-from nnlab.study import Study
+from nnlab.prepare import Baseline, Prepared
+from nnlab.study import Study, Trial
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ class Progress:
     """How far a run is; handed to the callback after every visit of the host.
 
     Attributes:
-      cohort, num_cohorts: which program runs, from 0.
+      cohort, num_cohorts: the how manieth program runs, from 0.
       epoch, num_epochs: of the cohort's training.
       done, total: examples trained and to train, over all cohorts and members; what
         members that ended will not need is not counted.
@@ -48,13 +56,15 @@ class Progress:
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
       diverged, stopped: members so far.
-      status: what goes on: "compiling", "training" or "scoring".
+      status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
+        backbone, whose epochs then are counted), or "growing" (trees; fits are counted
+        instead of epochs).
     """
 
     cohort: int
     num_cohorts: int
     epoch: float
-    num_epochs: int
+    num_epochs: float
     done: int
     total: int
     examples_per_second: float
@@ -86,7 +96,7 @@ class Recorder:
         self,
         study: Study,
         workdir: pathlib.Path,
-        prepared: Sequence[Prepared],
+        prepared: Sequence[Prepared | Baseline],
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._study = study
@@ -94,6 +104,7 @@ class Recorder:
         self._prepared = prepared
         self._on_progress = on_progress
         self._config = _provenance(study, prepared)
+        self._started = -1
         self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._severity: list[dict[str, Any]] = []
         self._pictures: bytes | None = None
@@ -101,6 +112,7 @@ class Recorder:
         self._members: dict[tuple[int, int], dict[str, Any]] = {}
         self._timings: list[dict[str, Any]] = []
         self._total = sum(item.num_examples for item in prepared)
+        self._pretraining_seconds = 0.0
         self._done = 0
         self._best = (math.nan, "")
         self._written = -math.inf
@@ -122,19 +134,35 @@ class Recorder:
         """
         self._config["cohorts"][prepared.cohort.index] = prepared.to_dict()
         self._tuning_seconds = tuning_seconds
-        self._current = prepared
         self._population = population
-        self._sizes = sizes
         lanes = prepared.plan.lanes
-        self.still_training = np.ones((lanes.num_trials, lanes.num_seeds), bool)
-        self._accuracy = np.full(self.still_training.shape, math.nan)
+        self._begin(prepared, sizes, (lanes.num_trials, lanes.num_seeds))
+        self._network = prepared
         self._compiled_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
-        self._rate = math.nan
         self._step = 0
-        for trial in prepared.cohort.trials:
-            for seed in range(lanes.num_seeds):
+        self._tell("compiling", 0, prepared.num_epochs)
+
+    def start_baseline(self, item: Baseline, sizes: Mapping[str, int]) -> None:
+        """Begins a cohort of trees; see `start`."""
+        self._begin(item, sizes, (len(item.cohort.trials), item.num_seeds))
+        self._tell("growing", 0, item.num_fits)
+
+    def _begin(
+        self,
+        item: Prepared | Baseline,
+        sizes: Mapping[str, int],
+        shape: tuple[int, int],
+    ) -> None:
+        self._started += 1
+        self._current = item
+        self._sizes = sizes
+        self._rate = math.nan
+        self.still_training = np.ones(shape, bool)
+        self._accuracy = np.full(shape, math.nan)
+        for trial in item.cohort.trials:
+            for seed in range(shape[1]):
                 self._members[trial.index, seed] = {
                     "trial": trial.index,
                     "seed": seed,
@@ -142,7 +170,64 @@ class Recorder:
                     "at_chance": False,
                     "steps": 0,
                 }
-        self._tell("compiling")
+
+    def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
+        """Tells how far the training of a cohort's backbone is."""
+        self._current, self._rate = item, math.nan
+        epoch = step / training.steps_per_epoch
+        self._tell("pretraining", epoch, training.num_epochs)
+
+    def add_backbone(self, backbone: transfer.Backbone) -> None:
+        """Notes how a backbone came about."""
+        self._config["backbones"].append(dict(backbone.about))
+        self._pretraining_seconds += backbone.seconds
+
+    def add_trees(
+        self,
+        trial: Trial,
+        seed: int,
+        fit: baselines.Fit,
+        inferences_per_second: float,
+    ) -> None:
+        """Takes in the trees of one seed: a row for some numbers of trees."""
+        item = self._current
+        examples = len(item.dataset.train.labels)
+        for i, count in enumerate(fit.trees.tolist()):
+            self._curves[trial.index, seed, count] = {
+                "trial": trial.index,
+                "seed": seed,
+                "step": count,
+                "epoch": float(count),
+                "examples": count * examples,
+                **{name: float(values[i]) for name, values in fit.metrics.items()},
+            }
+        accuracy = float(fit.metrics["validation_accuracy"][-1])
+        kept = int(fit.trees[-1])
+        self._members[trial.index, seed] |= {
+            "status": results.FINISHED,
+            "at_chance": self._at_chance(accuracy),
+            "steps": kept,
+            "best_step": kept,
+        }
+        t = item.cohort.trials.index(trial)
+        self._accuracy[t, seed] = accuracy
+        self.still_training[t, seed] = False
+        done = self.still_training.size - int(self.still_training.sum())
+        self._timings.append(
+            {
+                "cohort": item.cohort.index,
+                "segment": done - 1,
+                "step": kept,
+                "members": 1,
+                "train_seconds": fit.seconds,
+                "examples_per_second": kept * examples / fit.seconds,
+                "inferences_per_second": inferences_per_second,
+                "peak_bytes": peak_bytes(),
+            }
+        )
+        self._done += examples
+        self._note_best_trial()
+        self._tell("growing", done, self.still_training.size)
 
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
@@ -155,7 +240,11 @@ class Recorder:
         self._rate = examples / timed.seconds
         self._done += examples
         self._step = step
-        self._tell("training")
+        self._tell_epoch("training")
+
+    def _tell_epoch(self, status: str) -> None:
+        current = self._network
+        self._tell(status, self._step / current.steps_per_epoch, current.num_epochs)
 
     def _examples(self, num_steps: int) -> int:
         """Examples of so many steps, all members that train together."""
@@ -172,7 +261,7 @@ class Recorder:
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
         """Accounts for the time in which the final members are looked at."""
-        self._tell("scoring")
+        self._tell_epoch("scoring")
         with self._timed() as timed:
             yield
         compiled = self._population.compile_seconds
@@ -198,7 +287,7 @@ class Recorder:
         samples: int,
     ) -> None:
         """Takes in one evaluation of all members, leaves (T, S, ...)."""
-        cohort = self._current
+        cohort = self._network
         step = cohort.boundaries[evaluation]
         metrics = {
             f"{split}_{metric}": sums.astype(np.float64) / self._sizes[split]
@@ -256,11 +345,13 @@ class Recorder:
         self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
-        self._tell("training")
+        self._tell_epoch("training")
 
     def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, float]:
-        names = self._current.recipe.layers
-        return {prefix + name: float(v) for name, v in zip(names, values)}
+        return {
+            prefix + name: float(v)
+            for name, v in zip(self._network.recipe.layers, values)
+        }
 
     def _divergence(
         self, measured: Mapping[str, Any], t: int, s: int
@@ -280,7 +371,7 @@ class Recorder:
         }
         if norms.min() < 0:  # it never took a step
             return found
-        found["diverged_layer"] = self._current.recipe.layers[int(norms.argmax())]
+        found["diverged_layer"] = self._network.recipe.layers[int(norms.argmax())]
         return found | self._by_layer("last_grad_norm_", norms)
 
     def _note_best_trial(self) -> None:
@@ -305,6 +396,7 @@ class Recorder:
                 "step": step,
                 "members": members,
                 "tuning_seconds": self._tuning_seconds,
+                "pretraining_seconds": self._pretraining_seconds,
                 "compile_seconds": compiled - self._compiled_seconds,
                 "train_seconds": self._train_seconds,
                 "evaluation_seconds": self._evaluation_seconds,
@@ -316,7 +408,7 @@ class Recorder:
             }
         )
         self._compiled_seconds = compiled
-        self._tuning_seconds = 0.0
+        self._tuning_seconds = self._pretraining_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
 
@@ -396,7 +488,7 @@ class Recorder:
         """Takes in how fast one network of the cohort answers, one by one."""
         self._timings[-1]["inferences_per_second_batch_1"] = inferences_per_second
 
-    def fail(self, prepared: Prepared, error: Exception) -> None:
+    def fail(self, prepared: Prepared | Baseline, error: Exception) -> None:
         """Notes that a cohort failed, and keeps the traceback in a file beside it."""
         index = prepared.cohort.index
         text = f"{type(error).__name__}: {error}"
@@ -414,7 +506,6 @@ class Recorder:
         """Ends a cohort."""
         self._pictures = None  # there may be a better trial now, or a worse one
         self.write("interrupted")
-        self._tell("training")
 
     def _choose_pictures(self, found: results.Results) -> bytes | None:
         """What pictures show, of the best and the worst trial so far."""
@@ -438,21 +529,26 @@ class Recorder:
             images = test.inputs.astype(np.float32) * np.float32(dataset.scale)
         worst = worst if worst in alike else None
         arrays = artifacts.choose(
-            alike, best, worst, images, test.labels, dataset.num_classes
+            alike,
+            best,
+            worst,
+            images,
+            test.labels,
+            dataset.num_classes,
+            plane_of(dataset),
         )
         return artifacts.encode(arrays)
 
-    def _tell(self, status: str) -> None:
+    def _tell(self, status: str, epoch: float, num_epochs: float) -> None:
         if self._on_progress is None:
             return
-        current = self._current
         statuses = [member["status"] for member in self._members.values()]
         self._on_progress(
             Progress(
-                cohort=current.cohort.index,
+                cohort=max(self._started, 0),
                 num_cohorts=len(self._prepared),
-                epoch=self._step / current.steps_per_epoch,
-                num_epochs=current.hyperparameters.num_epochs,
+                epoch=epoch,
+                num_epochs=num_epochs,
                 done=self._done,
                 total=self._total,
                 examples_per_second=self._rate,
@@ -471,11 +567,12 @@ class Recorder:
             {k: v for k, v in self._members[key].items() if not k.startswith("_")}
             for key in sorted(self._members)
         ]
+        timings = sorted(self._timings, key=lambda r: (r["cohort"], r["segment"]))
         config = {**self._config, "status": status}
         tables = {
             "curves.parquet": results.table(curves, results.CURVES),
             "members.csv": results.table(members, results.MEMBERS),
-            "timings.csv": results.table(self._timings, results.TIMINGS),
+            "timings.csv": results.table(timings, results.TIMINGS),
         }
         found = results.Results(
             workdir=self._workdir,
@@ -498,6 +595,17 @@ class Recorder:
         self._written = time.monotonic()
 
 
+def plane_of(dataset: Dataset) -> artifacts.Plane | None:
+    """All examples of a table of two features; None for other data."""
+    if not dataset.is_table or dataset.input_shape != (2,):
+        return None
+    splits = (dataset.train, dataset.validation, dataset.test)
+    points = np.concatenate([split.inputs for split in splits])
+    labels = np.concatenate([split.labels for split in splits])
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return artifacts.Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)
+
+
 def chance_of(dataset: Dataset) -> float:
     """Share of the largest class of the validation set: what a constant answer gets."""
     labels = dataset.validation.labels
@@ -516,7 +624,9 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
+def _provenance(
+    study: Study, prepared: Sequence[Prepared | Baseline]
+) -> dict[str, Any]:
     """Everything resolved; nothing of the clock."""
     cohort_of = {
         trial.index: item.cohort.index
@@ -539,7 +649,10 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
             for trial in study.trials()
         ],
         "cohorts": [item.to_dict() for item in prepared],
-        "module": next((item.module_name for item in prepared), None),
+        "module": next(
+            (item.module_name for item in prepared if isinstance(item, Prepared)), None
+        ),
+        "backbones": [],
         "datasets": {
             name: {
                 "name": dataset.name,
@@ -549,6 +662,7 @@ def _provenance(study: Study, prepared: Sequence[Prepared]) -> dict[str, Any]:
                 "classes": list(dataset.class_names),
                 "chance": chance_of(dataset),
                 "input_shape": list(dataset.input_shape),
+                "features": list(dataset.feature_names),
                 "digest": dataset.digest,
             }
             for name, dataset in largest.items()

@@ -30,7 +30,17 @@ from nnlab.results import (
     load,
     write_atomic,
 )
-from nnlab.study import PARTS, PATHS, PICTURES, TRACED, Claim, Study, Trial, digest_json
+from nnlab.study import (
+    PARTS,
+    PATHS,
+    PICTURES,
+    TRACED,
+    Claim,
+    Quantity,
+    Study,
+    Trial,
+    digest_json,
+)
 
 PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
 REPLAY = """\
@@ -181,12 +191,15 @@ def content(
     along = [p for p in ("updates", "seconds") if any(f.part == p for f in drawn)]
     main = figures.sweep_of(results).name or "the trials"
     titles = {
-        "curves": ("Learning curves", ("curves", "gap", "noise")),
+        "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
         "along": (f"Against {' and '.join(along)}", along),
-        "final": (f"Results against {main}", ("final", "target")),
+        "final": (f"Results against {main}", ("final", "target", "sizes")),
         "moved": ("Moved and rotated images", ("test_sets", "severity")),
         "maps": ("Maps", ("map", "divergence")),
-        "models": ("Looking at the models", ("active_units", *PICTURES)),
+        "models": (
+            "Looking at the models",
+            ("gradients", "active_units", *PICTURES),
+        ),
     }
     sections = (
         _claims(results),
@@ -259,11 +272,30 @@ def _claims(results: Results) -> Section:
 def _compared(claim: Claim) -> str:
     """The quantity and the relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
+    accuracy = quantity.metric.endswith("accuracy")
+    share = accuracy and quantity.reduction not in ("steps_to",)
+    share = share or quantity.reduction.endswith("_share")
+    points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
+    margin = points if share else f"{claim.margin:g}"
+    relation = {
+        "greater": "left is greater",
+        "less": "left is less",
+        "same": f"both are the same within {margin}",
+    }[claim.relation]
+    what = _quantity(quantity)
+    if claim.right_quantity:
+        what += f" on the left, {_quantity(claim.right_quantity)} on the right"
+    best = ", between the best trials of both sides" if claim.among == "best" else ""
+    return f"{what}{best}: {relation}"
+
+
+def _quantity(quantity: Quantity) -> str:
+    """A quantity in words: "final test accuracy"."""
     metric = figures.words(quantity.metric)
     target = quantity.target or 0.0
     accuracy = quantity.metric.endswith("accuracy")
     goal = f"{100 * target:g} % {metric}" if accuracy else f"a {metric} of {target:g}"
-    what = {
+    return {
         "final": f"final {metric}",
         "best": f"best {metric}",
         "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
@@ -276,17 +308,6 @@ def _compared(claim: Claim) -> str:
         "at_chance_share": "share of seeds that end at chance",
         "seconds": "seconds of training for an epoch",
     }[quantity.reduction]
-    share = accuracy and quantity.reduction not in ("steps_to",)
-    share = share or quantity.reduction.endswith("_share")
-    points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    margin = points if share else f"{claim.margin:g}"
-    relation = {
-        "greater": "left is greater",
-        "less": "left is less",
-        "same": f"both are the same within {margin}",
-    }[claim.relation]
-    best = ", between the best trials of both sides" if claim.among == "best" else ""
-    return f"{what}{best}: {relation}"
 
 
 def _factor(verdict: statistics.Verdict) -> float:
@@ -415,13 +436,16 @@ def _comparison(results: Results) -> Section:
         if target:
             time = statistics.steps_to_target(results, trial, target)
             median = row["median_epochs_to_target"]
-            cells.append("not reached" if median is None else texts.median_text(median))
-            reached = round(time.reached_share * time.n) if time.n else 0
-            cells.append(f"{reached} of {time.n}")
+            if time.n:
+                never = median is None
+                cells.append("not reached" if never else texts.median_text(median))
+                cells.append(f"{round(time.reached_share * time.n)} of {time.n}")
+            else:
+                cells += [texts.NONE, texts.NONE]
         if stops:
             cells += [_median_of(results, trial, c) for c in ("steps", "best_step")]
         cells += [str(row[f"n_{status}"]) for status in fates.values()]
-        cells += [f"{row['parameters']:,}"] if sizes else []
+        cells += [_number(row["parameters"])] if sizes else []
         rows.append(tuple(cells))
     notes = [
         "Final values, mean and half-width of the 95 % Student-t interval over the "
@@ -494,7 +518,7 @@ def _costs(results: Results) -> Section:
         best = statistics.best_trial(results, cohort["trials"])
         cells = [
             _program(results, cohort["trials"]),
-            f"{cohort['parameters']:,}",
+            _number(cohort["parameters"]),
             _operations(cohort.get("flops", 0)),
             *_speeds(results, cohort),
         ]
@@ -510,7 +534,8 @@ def _costs(results: Results) -> Section:
             )
         rows.append(tuple(cells))
     of_best = ", for the program's best trial by validation" if shares else ""
-    batches = sorted({c["plan"].get("evaluation_batch", 0) for c in cohorts})
+    plans = [c["plan"] for c in cohorts if c.get("plan")]
+    batches = sorted({plan.get("evaluation_batch", 0) for plan in plans})
     sizes = texts.joined([f"{b:,}" for b in batches if b]) or "one size"
     notes = (
         "A program is compiled for the trials that share all settings but those that "
@@ -536,6 +561,11 @@ def _program(results: Results, trials: Sequence[int]) -> str:
     if shared:
         return f"{shared} ({len(trials)} trials)"
     return answer.several(results, trials)
+
+
+def _number(value: int | None) -> str:
+    """With thousands parted; trees have no parameters to count."""
+    return texts.NONE if value is None else f"{value:,}"
 
 
 def _operations(count: int) -> str:
@@ -608,6 +638,8 @@ def _how(results: Results) -> Section:
         digest = f"digest {str(data['digest'])[:12]}"
         name = data.get("name", name)
         facts.append((f"data set {name}", f"{sizes}; {chance}; {digest}"))
+    for backbone in config.get("backbones", ()):
+        facts.append(("backbone", _backbone(backbone)))
     unread = set(study.swept())
     if config.get("module"):
         facts.append(("module", str(config["module"])))
@@ -639,13 +671,32 @@ def _how(results: Results) -> Section:
         "peak, MB",
     )
     tables.append(Table(header, cohorts))
+    grown = any("library" in cohort for cohort in config["cohorts"])
+    trees = (
+        "Of trees an epoch is a round that grows one for each class (of a forest, one "
+        "tree); depth and number are chosen by validation, seed by seed, and training "
+        "is the time of all depths. "
+    )
     note = (
         "A cohort is the trials that share one compiled program; a lane is the members "
         "that run at once on a device. Examples a second are "
         "training examples of all its members together, without compilation and "
-        "evaluation. The same study again, from the stored settings alone:"
+        f"evaluation. {trees if grown else ''}The same study again, from the stored "
+        "settings alone:"
     )
     return Section("how", "How it was run", (note,), tables=tuple(tables), code=REPLAY)
+
+
+def _backbone(about: Mapping[str, Any]) -> str:
+    """How a backbone came about."""
+    if "weights" in about:
+        return f"weights of {about['weights']}"
+    return (
+        f"trained on {about['train_examples']:,} examples of {about['dataset']}, "
+        f"{texts.count(about['num_epochs'], 'epoch')} of Adam at rate "
+        f"{about['learning_rate']:g}, batch {about['batch_size']}; there it has a test "
+        f"accuracy of {texts.percent(about['test_accuracy'])}. All seeds begin at it"
+    )
 
 
 def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
@@ -657,16 +708,18 @@ def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
         return sum(row.get(column) or 0.0 for row in timings)
 
     peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
-    lanes = cohort["plan"]
-    plan = (
-        f"{lanes['lanes']} of {texts.count(lanes['lane_trials'], 'trial')} x "
-        f"{texts.count(lanes['lane_seeds'], 'seed')}"
-    )
+    if lanes := cohort.get("plan"):
+        plan = (
+            f"{lanes['lanes']} of {texts.count(lanes['lane_trials'], 'trial')} x "
+            f"{texts.count(lanes['lane_seeds'], 'seed')}"
+        )
+    else:
+        plan = f"trees by {cohort['library']}"
     return (
         str(cohort["index"]),
         str(len(cohort["trials"])),
         f"{cohort['train_examples']:,}",
-        f"{cohort['parameters']:,}",
+        _number(cohort["parameters"]),
         plan,
         f"{cohort['steps_per_epoch']:,}",
         f"{total('compile_seconds'):.1f}",

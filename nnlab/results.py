@@ -62,6 +62,7 @@ TIMINGS: dict[str, pa.DataType] = {
     "step": pa.int64(),
     "members": pa.int32(),
     "tuning_seconds": pa.float64(),
+    "pretraining_seconds": pa.float64(),
     "compile_seconds": pa.float64(),
     "train_seconds": pa.float64(),
     "evaluation_seconds": pa.float64(),

@@ -158,12 +158,18 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
 def _final(results: Results, trial: int, curve: Curve) -> np.ndarray:
     """The metric of the model that is kept, (S,): of the best step where it stopped.
 
-    The last column of the carried-forward curve is another where nobody trained longer.
+    The last column of the carried-forward curve is another where nobody trained longer;
+    and of trees each seed has a last number of its own.
     """
-    final = curve.values[:, -1].copy()
-    for seed in np.flatnonzero(_has_status(results, trial, STOPPED)):
-        best_step = int(results.member(trial, "best_step")[seed])
-        final[seed] = curve.values[seed, np.searchsorted(curve.steps, best_step)]
+    final = np.full(len(curve.values), np.nan)
+    stopped = _has_status(results, trial, STOPPED)
+    for seed, values in enumerate(curve.values):
+        known = np.flatnonzero(~np.isnan(values))
+        if stopped[seed]:
+            best_step = int(results.member(trial, "best_step")[seed])
+            final[seed] = values[np.searchsorted(curve.steps, best_step)]
+        elif known.size:
+            final[seed] = values[known[-1]]
     return final
 
 
@@ -300,12 +306,13 @@ def steps_to_target(
     """The share of a trial's members that reach a target, and the median time to it.
 
     Never a mean over those that did: it would reward a trial in which only the luckiest
-    members arrive. A diverged member counts as not having reached it.
+    members arrive. A diverged member counts as not having reached it. Of trees nothing
+    is said (n = 0): they take no updates.
 
     Raises:
       ValueError: no such column.
     """
-    if not results.has_run(trial):
+    if not results.has_run(trial) or trial not in _networks(results):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     steps = reduce_members(results, quantity, trial)
@@ -335,11 +342,11 @@ def default_target(results: Results) -> float:
     Returns:
       An accuracy in (0, 1); NaN if there is no best trial, or it reaches none of them.
     """
-    best = best_trial(results)
+    best = best_trial(results, _networks(results))
     if best is None:
         return np.nan
     metric = "validation_accuracy"
-    ran = [t.index for t in results.trials if results.has_run(t.index)]
+    ran = [t for t in _networks(results) if results.has_run(t)]
     curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: _has_status(results, t, DIVERGED) for t in ran}
     survivors, chance = alive(results, best), results.dataset(best)["chance"]
@@ -354,6 +361,11 @@ def default_target(results: Results) -> float:
     easiest = min(1 - MAX_ERROR_RATIO * (1 - final), max(different))
     hard = [t for t in different if t >= easiest - ROUNDING]
     return max(hard, key=lambda t: (different[t], t))
+
+
+def _networks(results: Results) -> list[int]:
+    """Indices of the trials that are no baselines."""
+    return [t.index for t in results.trials if t.hyperparameters.model.is_network]
 
 
 def _expected_accuracy(results: Results, trial: int) -> float | None:
@@ -405,23 +417,28 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
     return _best_of(results, every if among is None else among)
 
 
-def worst_trial(results: Results) -> int | None:
+def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
     """The trial with the lowest expected final validation accuracy, by its index.
 
     It is one that might have been the best, on the same data set: at least half of its
     members survive, so that there are networks to look at.
 
+    Args:
+      results: what the study found.
+      among: indices of the trials to choose from, the best one too; all when None.
+
     Returns:
       The index, or None if no trial but the best qualifies.
     """
-    best = best_trial(results)
+    chosen = set(range(len(results.trials)) if among is None else among)
+    best = best_trial(results, chosen)
     if best is None:
         return None
     dataset = results.trials[best].hyperparameters.dataset
     others = (
-        t.index
-        for t in results.trials
-        if t.index != best and t.hyperparameters.dataset == dataset
+        t
+        for t in chosen - {best}
+        if results.trials[t].hyperparameters.dataset == dataset
     )
     return _best_of(results, others, sign=-1)
 
@@ -508,7 +525,6 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
       float (segments,).
     """
     record = next(c for c in results.config["cohorts"] if c["index"] == cohort)
-    batch = results.trials[record["trials"][0]].hyperparameters.batch_size
     if "cohort" not in results.timings.column_names:
         return np.empty(0)
     of_cohort = results.timings["cohort"].to_numpy() == cohort
@@ -518,7 +534,11 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
     rate, members = rate[timed], members[timed]
     if rate.size:
         rate = rate[members >= np.sort(members)[-MIN_SEEDS:][0]]
-    return record["steps_per_epoch"] * batch / rate
+    h = results.trials[record["trials"][0]].hyperparameters
+    examples = record["train_examples"]  # of a round of trees
+    if h.model.is_network:
+        examples = record["steps_per_epoch"] * h.batch_size
+    return examples / rate
 
 
 def summarize(results: Results) -> pa.Table:
@@ -691,7 +711,8 @@ def _examine(results: Results, claim: Claim) -> Verdict:
             ran = [results.trials[best]]
             chosen[f"{name}_trial"] = best
         sides[name] = ran
-    needed = [quantity.metric] if quantity.metric else []
+    other = claim.right_quantity or quantity
+    needed = [q.metric for q in (quantity, other) if q.metric]
     needed += ["test_accuracy"] if quantity.reduction == "drop_from_test" else []
     for column in needed:
         if column not in results.metrics:
@@ -744,7 +765,7 @@ def _compare_members(
     quantity = claim.quantity
     # (trials of the side, S); a side without trials is a number, repeated.
     left = _members(results, quantity, left_trials)
-    right = _members(results, quantity, right_trials)
+    right = _members(results, claim.right_quantity or quantity, right_trials)
     if constant is not None:
         right = np.full((1, results.study.num_seeds), constant)
     for name, values in (("left", left), ("right", right)):

@@ -17,12 +17,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnlab.models import layers as layer_stack
+from nnlab.models.resnet_layers import STEMS
 from nnlab.names import nearest, nearest_path
 
 TREES = ("boosted_trees", "random_forest")
 """Models that are no networks: baselines, see `nnlab.baselines`."""
 MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
-STEMS = ("imagenet", "small")
+WEIGHTS = ".safetensors"
+"""How the name of a file of weights ends."""
+TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
@@ -72,6 +75,10 @@ REDUCTIONS = (
     "at_chance_share",
     "seconds",
 )
+
+
+COMPARABLE = ("final", "best", "at_epoch", "at_step")
+"""Reductions whose values may be compared with those of another of them."""
 
 
 class FieldError(ValueError):
@@ -243,7 +250,8 @@ class Model(_Checked):
       init_scale: traced factor on every initial kernel.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn).
       batch_norm: normalise before each hidden activation (mlp, cnn).
-      dropout_rate: traced share of hidden units dropped in training, in [0, 1).
+      dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
+        cnn, stack).
     """
 
     name: str = _field("mlp", choices=MODELS)
@@ -265,10 +273,19 @@ class Model(_Checked):
     init_scale: float = _field(1.0, minimum=0.0, traced=True)
     bias: str = _field("all", choices=layer_stack.BIASES, models=("mlp", "cnn"))
     batch_norm: bool = _field(False, models=("mlp", "cnn"))
-    dropout_rate: float = _field(0.0, minimum=0.0, below=1.0, traced=True)
+    dropout_rate: float = _field(
+        0.0, minimum=0.0, below=1.0, traced=True, models=("mlp", "cnn", "stack")
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.name == "resnet18" and self.dropout_rate:
+            raise FieldError(
+                "dropout_rate",
+                f"={self.dropout_rate!r} does not apply to resnet18, which has none",
+            )
+        if not self.is_network and not self.tree_depths:
+            raise FieldError("tree_depths", " is empty: it needs at least one depth")
         if self.name != "stack":
             if self.layers:
                 raise FieldError(
@@ -350,22 +367,56 @@ class EarlyStopping(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Transfer(_Checked):
+    """Where the network's backbone, all but its last dense layer, begins.
+
+    Attributes:
+      mode: "scratch" (at its random initialisation), "probing" (trained on the source
+        before, and frozen: only a new last layer is trained, on the backbone's
+        outputs, which are computed once) or "tuning" (trained on the source before,
+        then all of it on the trial's data).
+      source: the data set on which the backbone is trained first, or a file of weights,
+        "PATH.safetensors", in the naming of torchvision's ResNet-18.
+      train_size: training examples of the source; 0 for all.
+      num_epochs: passes over them.
+      batch_size: examples in an update.
+      learning_rate: of Adam, constant.
+    """
+
+    mode: str = _field("scratch", choices=TRANSFERS)
+    source: str = ""
+    train_size: int = _field(0, minimum=0)
+    num_epochs: int = _field(5, minimum=1)
+    batch_size: int = _field(64, minimum=1)
+    learning_rate: float = _field(0.001, minimum=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode != "scratch" and not self.source:
+            raise FieldError("mode", f"={self.mode!r} needs a source")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameters(_Checked):
     """Everything that a trial sets.
 
     Attributes:
-      dataset: "digits", "mnist", "fashion_mnist" or "cifar10".
+      dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
+        "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether the network sees inputs less their mean over the training
-        examples, divided by their standard deviation (one number each).
+        examples, divided by their standard deviation (one number each). Tables always
+        are, column by column.
       augment_pixels: largest shift, in pixels, of each training image along both axes,
         drawn anew for each batch; 0 for none.
       model: the network.
+      transfer: where its backbone begins.
       optimizer: the update rule.
       schedule: the learning rate's shape.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
       num_epochs: passes over the training examples.
+      max_steps: updates after which training ends though epochs remain; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
       early_stopping: for each member on its own.
       dtype: of the activations and products; parameters are float32.
@@ -376,10 +427,12 @@ class Hyperparameters(_Checked):
     standardize: bool = False
     augment_pixels: int = _field(0, minimum=0)
     model: Model = Model()
+    transfer: Transfer = Transfer()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     batch_size: int = _field(32, minimum=1)
     num_epochs: int = _field(10, minimum=1)
+    max_steps: int = _field(0, minimum=0)
     eval_every_epochs: float = _field(1.0, above=0.0)
     early_stopping: EarlyStopping = EarlyStopping()
     dtype: str = _field("float32", choices=DTYPES)
@@ -479,6 +532,8 @@ class Claim(_Checked):
       left: the trials meant, as ``{path: value}`` that their hyperparameters match (or
         ``{"label": ...}``).
       right: likewise, or a number, or "chance" (the share of the largest class).
+      right_quantity: what is measured of the trials on the right, where it is not what
+        is measured on the left: another column, or the same at another epoch.
       among: what stands for several matching trials: their "mean", seed by seed, or
         the "best" of them by validation accuracy, as when each side's learning rate is
         tuned.
@@ -490,6 +545,7 @@ class Claim(_Checked):
     quantity: Quantity
     left: dict[str, Any]
     right: dict[str, Any] | float | str
+    right_quantity: Quantity | None = None
     among: str = _field("mean", choices=("mean", "best"))
     relation: str = _field("greater", choices=RELATIONS)
     margin: float = _field(0.0, minimum=0.0)
@@ -502,6 +558,16 @@ class Claim(_Checked):
             )
         if self.relation == "same" and self.margin == 0.0:
             raise FieldError("relation", "='same' needs a margin above 0")
+        if self.right_quantity is not None:
+            if not isinstance(self.right, dict):
+                raise FieldError("right_quantity", " goes with trials on the right")
+            for quantity in (self.quantity, self.right_quantity):
+                if quantity.reduction not in COMPARABLE:
+                    raise FieldError(
+                        "right_quantity",
+                        f" does not go with reduction={quantity.reduction!r}; allowed: "
+                        f"{', '.join(COMPARABLE)}",
+                    )
         for side in (self.left, self.right):
             for path in side if isinstance(side, dict) else ():
                 if path != "label" and path not in PATHS:
@@ -559,6 +625,8 @@ class Study(_Checked):
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
       num_seeds: repetitions of every trial.
+      eval_size: validation and test examples that are used, the first of each; 0 for
+        all.
       root_seed: the root of every random key.
       target: validation accuracy that "steps to target" in tables and answer refers to;
         0 picks it from the data (see `statistics.default_target`).
@@ -572,6 +640,7 @@ class Study(_Checked):
     base: Hyperparameters = Hyperparameters()
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = _field(8, minimum=1)
+    eval_size: int = _field(0, minimum=0)
     root_seed: int = _field(0, minimum=0, below=2**31)
     target: float = _field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()

@@ -39,9 +39,11 @@ class Recipe:
       schedule: factor on the learning rate, from the step (int32 scalar).
       input_shape: shape of an example.
       input_scale, input_shift: stored inputs times the one less the other are the
-        network's.
+        network's: numbers, or float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
       activity: whether `evaluate` measures the share of active units.
+      every_norm: whether the gradient norms of all steps enter `norm_sum`, not only
+        those of a sample.
       patience: evaluations without a better validation metric after which a member
         stops early; 0 for never.
       watched: that metric: "loss" (less is better) or "accuracy".
@@ -52,13 +54,14 @@ class Recipe:
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Callable[[jax.Array], jax.Array]
     input_shape: tuple[int, ...]
-    input_scale: float
+    input_scale: float | np.ndarray
     runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
         default_factory=dict
     )
-    input_shift: float = 0.0
+    input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
     activity: bool = False
+    every_norm: bool = False
     patience: int = 0
     watched: str = "loss"
 
@@ -203,7 +206,7 @@ def train_step(
                 "batch_stats": state.batch_stats,
                 "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
             },
-            _scaled(recipe, inputs),
+            scaled(recipe, inputs),
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
@@ -298,7 +301,7 @@ def evaluate(
       that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    x = _scaled(recipe, inputs)
+    x = scaled(recipe, inputs)
     if not recipe.activity:
         logits: Any = recipe.module.apply(variables, x, train=False)
         return metrics.classification_sums(logits, labels, mask)
@@ -311,7 +314,7 @@ def evaluate(
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
     """Class probabilities, float32 (B, C), of stored inputs (B, values)."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    logits: Any = recipe.module.apply(variables, _scaled(recipe, inputs), train=False)
+    logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
     return jax.nn.softmax(logits)
 
 
@@ -366,8 +369,10 @@ def note_best(
     )
 
 
-def _scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    floats = inputs.astype(jnp.float32) * recipe.input_scale - recipe.input_shift
+def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
+    """Stored inputs (B, values) as the network sees them, float32 (B, *input_shape)."""
+    flat = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
+    floats = flat * recipe.input_scale - recipe.input_shift
     return floats.reshape(inputs.shape[0], *recipe.input_shape)
 
 

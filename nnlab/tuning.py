@@ -82,7 +82,7 @@ def _file(prepared: Prepared) -> pathlib.Path:
     depends_on = (
         repr(recipe.module),
         recipe.input_shape,
-        prepared.dataset.train.inputs.dtype.name,
+        prepared.fed.train.inputs.dtype.name,
         h.batch_size,
         h.optimizer.name,
         h.optimizer.nesterov,

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlab import artifacts, results
-from nnlab.artifacts import Seen
+from nnlab.artifacts import Plane, Seen
 
 CLASSES = 3
 SEEDS = st.integers(0, 10**6)
@@ -236,6 +236,82 @@ def test_what_there_is_not_is_none(tmp_path):
     assert not len(found.mistakes.labels)
 
 
+# The plane.
+
+EXTENT = np.array([-1.0, 2.0, 10.0, 50.0])
+
+
+def plane(count=30, classes=CLASSES):
+    rng = np.random.default_rng(1)
+    return Plane(EXTENT, rng.normal(size=(count, 2)), np.arange(count) % classes)
+
+
+def on_plane(number, classes=CLASSES):
+    """A trial that divides the plane in its own way."""
+    grid = np.random.default_rng(number).integers(classes, size=(7, 7), dtype=np.int32)
+    one = seen([[0, 1, 2, 1]], num_classes=classes)
+    return dataclasses.replace(one, regions=grid)
+
+
+def divided(tmp_path, members, best, worst, given, classes=CLASSES):
+    labels = np.array([0, 1, 2, 0])
+    arrays = artifacts.choose(members, best, worst, None, labels, classes, plane=given)
+    write(tmp_path, arrays)
+    return arrays, artifacts.load(tmp_path).regions
+
+
+def test_the_plane_is_kept_as_the_best_and_the_worst_trial_divide_it(tmp_path):
+    members, given = {t: on_plane(t) for t in (0, 1, 2)}, plane()
+    arrays, found = divided(tmp_path, members, 2, 0, given)
+    np.testing.assert_array_equal(found.best, members[2].regions)
+    np.testing.assert_array_equal(found.worst, members[0].regions)
+    np.testing.assert_array_equal(found.extent, EXTENT)
+    np.testing.assert_array_equal(found.points, given.points.astype(np.float32))
+    np.testing.assert_array_equal(found.labels, given.labels)
+    for name in ("labels", "best", "worst"):
+        assert getattr(found, name).dtype == np.int64
+        assert arrays[f"regions_{name}"].dtype == np.uint8
+
+
+def test_three_hundred_classes_fit(tmp_path):
+    members = {0: on_plane(0, 300)}
+    arrays, found = divided(tmp_path, members, 0, 0, plane(classes=300), 300)
+    assert members[0].regions.max() > 255
+    np.testing.assert_array_equal(found.best, members[0].regions)
+    assert arrays["regions_best"].dtype == np.uint16
+
+
+def test_of_many_points_some_are_kept_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "MOST_POINTS", 4)
+    given = plane(10)
+    _, found = divided(tmp_path, {0: on_plane(0)}, 0, None, given)
+    np.testing.assert_array_equal(found.labels, given.labels[[0, 2, 5, 7]])
+    np.testing.assert_allclose(found.points, given.points[[0, 2, 5, 7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("best", "worst", "there", "beside"),
+    [
+        (0, 1, True, True),
+        (0, 0, True, False),
+        (0, None, True, False),
+        (0, 2, True, False),
+        (2, 0, False, False),
+        (None, None, False, False),
+    ],
+)
+def test_there_is_a_plane_where_the_best_trial_has_one(
+    tmp_path, best, worst, there, beside
+):
+    none = dataclasses.replace(on_plane(2), regions=None)
+    members = {0: on_plane(0), 1: on_plane(1), 2: none}
+    _, found = divided(tmp_path, members, best, worst, plane())
+    assert (found is not None) == there
+    assert not there or (found.worst is not None) == beside
+    _, without = divided(tmp_path, members, best, worst, None)
+    assert without is None
+
+
 def test_nothing_ran(tmp_path):
     found = stored(tmp_path, {}, None, None, [0, 1])
     assert found.confusion == {}
@@ -248,20 +324,23 @@ def arrays():
     labels = rng.integers(CLASSES, size=30)
     kernel = rng.normal(size=(4, 5)).astype(np.float32)
     members = {t: random_seen(rng, 3, 30) for t in (0, 1)}
-    members = {t: dataclasses.replace(m, kernel=kernel) for t, m in members.items()}
-    return artifacts.choose(members, 0, 1, pictures_of(30), labels, CLASSES)
+    grid = rng.integers(CLASSES, size=(6, 6), dtype=np.int32)
+    more = {"kernel": kernel, "regions": grid}
+    members = {t: dataclasses.replace(m, **more) for t, m in members.items()}
+    images = pictures_of(30)
+    return artifacts.choose(members, 0, 1, images, labels, CLASSES, plane=plane())
 
 
 def test_what_is_written_is_what_is_read(arrays, tmp_path):
     write(tmp_path / "run", arrays)
     found = artifacts.load(tmp_path / "run")
-    for name in ("gallery", "mistakes", "examples"):
+    for name in ("gallery", "mistakes", "examples", "regions"):
         part = getattr(found, name)
         assert len(part.labels)
         for field in dataclasses.fields(part):
             value, given = getattr(part, field.name), arrays[f"{name}_{field.name}"]
             np.testing.assert_array_equal(value, given)
-            assert value.dtype == given.dtype
+            assert value.dtype == (np.int64 if given.dtype == np.uint8 else given.dtype)
     np.testing.assert_array_equal(found.confusion[1], arrays["confusion_1"])
     np.testing.assert_array_equal(found.kernels["worst"].values, arrays["worst_kernel"])
     assert artifacts.FILE in results.OPTIONAL
@@ -333,6 +412,16 @@ def test_a_damaged_file_is_one_line(arrays, tmp_path):
         ("mistakes_confidence", lambda a: a * np.nan),
         ("examples_before", lambda a: a[:-1]),
         ("examples_after", lambda a: a[..., :-1]),
+        ("regions_extent", lambda a: a[[1, 0, 2, 3]]),
+        ("regions_extent", lambda a: a[:3]),
+        ("regions_points", lambda a: a[:, :1]),
+        ("regions_points", lambda a: a * np.float32(np.nan)),
+        ("regions_labels", lambda a: a[1:]),
+        ("regions_labels", lambda a: a + np.uint8(CLASSES)),
+        ("regions_best", None),
+        ("regions_best", lambda a: a[1:]),
+        ("regions_best", lambda a: a.astype(float)),
+        ("regions_worst", lambda a: a[1:, 1:]),
         ("best_kernel", lambda a: a[0]),
         ("worst_kernel", lambda a: a + np.float32(np.nan)),
         ("worst_units", None),

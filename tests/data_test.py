@@ -217,6 +217,11 @@ X, Y = np.zeros((12, 2)), np.arange(12) % 2
         ({"labels": Y - 1, "class_names": ["a", "b"]}, ["label -1 "]),
         ({"scale": 0.0}, ["scale 0.0"]),
         ({"scale": float("nan")}, ["scale nan"]),
+        ({"feature_names": ["a"]}, ["1 feature_names", "(2,)", "(N, 1)"]),
+        (
+            {"inputs": X[:, None], "feature_names": ["a"]},
+            ["feature_names", "(1, 2, 1)"],
+        ),
         ({"test_inputs": X}, ["test_labels"]),
         ({"test_inputs": X[:3], "test_labels": Y[:2]}, ["3", "2"]),
         ({"test_inputs": X[:, :1], "test_labels": Y}, ["(1,)", "(2,)"]),
@@ -252,6 +257,15 @@ def test_digest_sees_every_array_and_its_shape():
     assert len({Dataset.from_arrays(a, b).digest for a, b in kinds}) == len(kinds)
 
 
+def test_feature_names_make_a_table_and_nothing_else():
+    table = Dataset.from_arrays(X, Y, feature_names=["height", "width"])
+    assert table.feature_names == ("height", "width")
+    assert table.is_table
+    assert table.limit(3).feature_names == table.feature_names
+    assert_equal(table, Dataset.from_arrays(X, Y))
+    assert not Dataset.from_arrays(X, Y).is_table
+
+
 # The names
 
 
@@ -267,10 +281,52 @@ def test_digits():
 
 
 def test_unknown_name_offers_the_nearest():
-    with refused(
-        ValueError, "'mnits'", "'mnist'", "digits, mnist, fashion_mnist, cifar10"
+    names = (
+        "digits, mnist, fashion_mnist, cifar10, map, csv:PATH, folder:PATH, "
+        "real_or_generated:NAME"
+    )
+    for name, near in (
+        ("mnits", "mnist"),
+        ("digits:3", "digits"),
+        ("cvs:a.csv", "csv:PATH"),
+        ("foldr:/a/b/c/d/e/f/g", "folder:PATH"),
+        ("real_or_generated:mnits", "mnist"),
     ):
-        load("mnits")
+        given = name.rpartition("generated:")[2]
+        with refused(ValueError, repr(given), f"did you mean {near!r}", names):
+            load(name)
+
+
+@pytest.mark.parametrize("kind", ["csv:PATH", "folder:PATH", "real_or_generated:NAME"])
+@pytest.mark.parametrize("end", ["", ":", "::"])
+def test_name_without_its_argument(kind, end):
+    name = kind.partition(":")[0] + end
+    with refused(ValueError, repr(name), "argument", kind):
+        load(name)
+
+
+def test_a_path_may_hold_colons_and_an_option_follows_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a:b").touch()
+    (tmp_path / "a").touch()
+    for argument, path, option in (
+        ("a:b", tmp_path / "a:b", ""),
+        ("a:b:c:d", tmp_path / "a:b", "c:d"),
+        ("a:c", tmp_path / "a", "c"),
+        ("~/a:c", tmp_path / "a", "c"),
+        ("x:c", tmp_path / "x", "c"),
+        ("x", tmp_path / "x", ""),
+    ):
+        found = sources._path_and_option(argument)
+        assert (found[0].absolute(), found[1]) == (path, option)
+
+
+def test_explicit_folder_must_exist_for_a_table_too(tmp_path):
+    (tmp_path / "t.csv").write_text("x,label\n" + "1,a\n2,b\n" * 6)
+    load(f"csv:{tmp_path / 't.csv'}", data_dir=tmp_path)
+    with refused(FileNotFoundError, "data_dir", tmp_path / "absent"):
+        load(f"csv:{tmp_path / 't.csv'}", data_dir=tmp_path / "absent")
 
 
 def test_importing_is_light():

@@ -325,6 +325,9 @@ def test_values_are_short_texts(value, text):
         ("validation_active_share", "active share (validation)"),
         ("test_moved_accuracy", "moved test accuracy"),
         ("test_accuracy", "test accuracy"),
+        ("grad_norm_dense_3", "gradient norm of dense 3"),
+        ("model.depth", "depth"),
+        ("model.num_trees", "number of trees"),
     ],
 )
 def test_columns_have_names_in_words(name, text):
@@ -617,6 +620,112 @@ def test_dead_units_are_in_view(ax):
     results = synthetic.results({name: shares}, at_chance=lost)
     figures.learning_curves(ax, results, name)
     assert ax.get_ylim()[0] <= 0.0
+
+
+# Baselines: trees beside networks.
+
+TREES = {"model.name": "boosted_trees"}
+FOREST = {"model.name": "random_forest", "label": "a forest"}
+BESIDE = [*({"optimizer.learning_rate": r} for r in (0.01, 0.1, 1.0)), TREES, FOREST]
+ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
+
+
+def _dashed(ax):
+    """Heights of the lines across the axes that are of baselines."""
+    lines = [line for line in ax.lines if line.get_linestyle() == "--"]
+    across = [line for line in lines if list(line.get_xdata()) == [0, 1]]
+    return [line.get_ydata()[0] for line in across]
+
+
+@pytest.mark.parametrize(("x", "last"), [("epoch", 10), ("step", 350), ("seconds", 1)])
+def test_baselines_lie_across_curves_at_their_final_value(ax, x, last):
+    results = synthetic.results(sweep=BESIDE, seconds={0: (0.1,) * 3})
+    figures.learning_curves(ax, results, "validation_accuracy", x=x)
+    finals = [results.curve(t, "validation_accuracy").values[:, -1] for t in (3, 4)]
+    np.testing.assert_allclose(_dashed(ax), np.mean(finals, axis=1))
+    assert len(_solid(ax)) == 3
+    assert ax.get_xlim() == pytest.approx((0, last))
+    assert {"boosted trees", "a forest", "0.1"} <= {t.get_text() for t in ax.texts}
+
+
+def test_of_a_baseline_the_gap_shows_the_test_accuracy(ax):
+    results = synthetic.results(sweep=BESIDE[:4])
+    figures.gap_curves(ax, results)
+    (level,) = _dashed(ax)
+    final = results.curve(3, "test_accuracy").values[:, -1]
+    assert level == pytest.approx(final.mean())
+
+
+def test_a_baseline_without_a_value_is_left_out(ax):
+    figures.learning_curves(ax, synthetic.results(sweep=BESIDE), "grad_norm_dense_0")
+    assert not _dashed(ax)
+    never = synthetic.results(sweep=BESIDE, never_ran=(3,))
+    other = ax.figure.add_subplot()
+    figures.learning_curves(other, never, "test_accuracy")
+    assert len(_dashed(other)) == 1
+
+
+@pytest.mark.parametrize("count", [3, 14])
+def test_baselines_are_named_beside_labels_and_beside_a_color_bar(ax, count):
+    rates = np.geomspace(0.01, 1, count)
+    sweep = [{"optimizer.learning_rate": float(r)} for r in rates]
+    results = synthetic.results(sweep=[*sweep, TREES, FOREST], num_seeds=3)
+    figures.learning_curves(ax, results, "test_accuracy")
+    ax.figure.draw_without_rendering()
+    names = [t for t in ax.texts if t.get_text() in ("boosted trees", "a forest")]
+    assert not names[0].get_window_extent().overlaps(names[1].get_window_extent())
+    assert len(ax.figure.axes) == (1 if count == 3 else 2)
+
+
+def test_baselines_have_no_say_in_what_was_swept():
+    more = {**TREES, "model.num_trees": 50}
+    found = figures.sweep_of(synthetic.results(sweep=[*BESIDE, more], num_seeds=1))
+    assert (found.name, found.scale) == ("learning rate", "log")
+    assert found.places == [0.01, 0.1, 1.0]
+    kinds = "boosted trees, number of trees"
+    assert found.texts[3:] == (f"{kinds} 200", "a forest", f"{kinds} 50")
+    results = synthetic.results(sweep=ROWS, num_seeds=1)
+    rows = figures.sweep_of(results)
+    assert (rows.scale, rows.name) == ("categories", "")
+    assert rows.texts == ("relu", "boosted trees", "tanh")
+    assert figures.swept(results) == ("model.activation",)
+    assert figures.colors(results)[1] == figures.INK
+    alone = figures.sweep_of(synthetic.results(sweep=[{}, TREES], num_seeds=1))
+    assert alone.texts == ("mlp", "boosted trees")
+
+
+def test_final_metric_shows_baselines_across_or_as_rows(ax):
+    results = synthetic.results(sweep=BESIDE)
+    figures.final_metric(ax, results, "test_accuracy")
+    finals = [results.curve(t, "test_accuracy").values[:, -1] for t in (3, 4)]
+    np.testing.assert_allclose(_dashed(ax), np.mean(finals, axis=1))
+    assert ax.get_xticks().tolist() == [0.01, 0.1, 1.0]
+    other = ax.figure.add_subplot()
+    figures.final_metric(other, synthetic.results(sweep=ROWS), "test_accuracy")
+    rows = [t.get_text() for t in other.get_yticklabels()]
+    assert rows == ["relu", "boosted trees", "tanh"]
+
+
+@pytest.mark.parametrize("sweep", [BESIDE, ROWS])
+def test_baselines_have_no_epochs_to_a_target(ax, sweep):
+    values = np.full((len(sweep), 3, 4), 0.9)
+    for trial in (t for t, s in enumerate(sweep) if "model.name" in s):
+        values[trial, :, :3] = 0.1  # with 200 trees
+    results = synthetic.results(values, sweep=sweep)
+    figures.steps_to_target(ax, results, 0.8)
+    assert (ax.get_xlim() if sweep is ROWS else ax.get_ylim())[1] < 2
+    medians = [line for line in ax.lines if line.get_markersize() == 5.5]
+    assert len(medians) == len(figures.networks(results))
+    assert "boosted trees" not in {t.get_text() for t in ax.get_yticklabels()}
+    assert not _dashed(ax)
+
+
+def test_curves_of_trees_alone_run_along_their_number(ax):
+    results = synthetic.results(sweep=[TREES])
+    figures.learning_curves(ax, results, "test_accuracy")
+    (line,) = _solid(ax)
+    assert tuple(line.get_xdata()) == synthetic.TREES
+    assert ax.get_xlabel() == "trees"
 
 
 def test_of_crowded_values_those_with_room_are_ticks(ax):

@@ -16,6 +16,7 @@ RATE = "optimizer.learning_rate"
 RATES = (0.02, 0.1, 0.7)
 PRODUCT = [{"batch_size": b, RATE: r} for b in (140, 6, 70) for r in RATES]
 WIDE = [{"batch_size": b, RATE: r} for b in (6, 70) for r in np.geomspace(0.01, 3, 11)]
+TREES = {"model.name": "boosted_trees"}
 DEPTHS = [{"model.hidden": (64,) * d, RATE: r} for d in (10, 1) for r in RATES]
 
 
@@ -68,6 +69,7 @@ def test_numbers_ascend_and_other_values_keep_their_order():
     [
         (PRODUCT[:1] + PRODUCT[4:5] + PRODUCT[8:], False),  # 3 of 9
         (PRODUCT[:3] + PRODUCT[4:5] + PRODUCT[8:], True),  # 5 of 9
+        ([TREES, *PRODUCT], True),
         ([{RATE: r} for r in RATES], False),
         ([{**s, "optimizer.momentum": s[RATE]} for s in PRODUCT], False),
         ([{}], False),
@@ -79,6 +81,16 @@ def test_a_map_needs_two_hyperparameters_that_fill_half_a_product(sweep, has_one
     if not has_one:
         with pytest.raises(ValueError, match="a map needs two hyperparameters"):
             maps.metric_map(Figure().add_subplot(), results, "test_accuracy")
+
+
+def test_baselines_have_no_place_on_a_map(ax):
+    results = synthetic.results(sweep=[TREES, *PRODUCT], num_seeds=3)
+    cells = maps.axes_of(results).cells
+    assert sorted(cells.values()) == list(range(1, 10))
+    rates = {p[0]: results.trials[t].overrides[RATE] for p, t in cells.items()}
+    assert rates == dict(enumerate(RATES))
+    maps.metric_map(ax, results, "test_accuracy")
+    assert len(_cells(ax)) == 9
 
 
 def test_cells_hold_the_final_mean_and_the_fates(ax):

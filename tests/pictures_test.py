@@ -6,11 +6,11 @@ import itertools
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from nnlab import figures, pictures
-from nnlab.artifacts import Examples, Gallery, Kernel, Mistakes, Stored
+from nnlab.artifacts import Examples, Gallery, Kernel, Mistakes, Regions, Stored
 
 NAMES = ("T-shirt/top", "$x^2$", "Ankle boot")
 IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
@@ -242,10 +242,12 @@ def test_images_are_grey_or_in_colour(figure, channels):
         ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no member"),
         ("probabilities", {}, "need images"),
         ("weights", {}, "none lie on an image's pixels"),
+        ("regions", {}, "two features"),
     ],
 )
 def test_where_there_is_nothing_it_says_why(figure, draw, parts, text):
     more = {"gallery": (NAMES, "A", "B"), "weights": ({"best": "A"}, (4, 4, 1))}
+    more["regions"] = ({"best": "A"}, ("x", "y"))
     call = getattr(pictures, draw)
     assert call(figure, stored(**parts), *more.get(draw, (NAMES,))) is figure
     figure.draw_without_rendering()
@@ -395,6 +397,85 @@ def test_weights_on_no_image_are_left_out(figure, input_shape):
 def test_weights_that_are_all_zero_can_be_drawn(figure):
     (ax,) = drawn(figure, {"worst": kernel(24, 4, scale=0.0)})
     assert ax.images[0].norm.vmax == 1.0
+
+
+# Regions.
+
+
+def divided(figure, classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
+    """Figure's axes, on which a plane is drawn that has all classes."""
+    points = np.random.default_rng(0).uniform(extent[::2], extent[1::2], (50, 2))
+    best = np.arange(36).reshape(6, 6) % classes
+    shown = Regions(
+        extent=np.array(extent),
+        points=points.astype(np.float32),
+        labels=np.arange(50) % classes,
+        best=best,
+        worst=best[::-1] if worst else None,
+    )
+    names = {"best": "6 x 64\n96.2 %", "worst": "$1$"}
+    given = stored(regions=shown)
+    assert pictures.regions(figure, given, names, ("east", "$north$")) is figure
+    figure.draw_without_rendering()
+    return shown, figure.axes
+
+
+def test_data_best_and_worst_are_alike_in_colours_place_and_size(figure):
+    shown, axes = divided(figure, classes=24)
+    titles = [ax.get_title() for ax in axes]
+    assert titles[0] == "the data\n50 examples"
+    assert titles[1:] == ["best: 6 x 64\n96.2 %", "worst: \\$1\\$\n"]
+    for ax in axes:
+        assert (*ax.get_xlim(), *ax.get_ylim()) == tuple(shown.extent)
+        assert ax.get_xlabel() == "east"
+    assert axes[0].get_ylabel() == r"\$north\$"
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert len({(round(b.width), round(b.height), round(b.y0)) for b in boxes}) == 1
+    assert boxes[0].height / boxes[0].width == pytest.approx(4 / 6, rel=1e-3)
+    (cloud,) = axes[0].collections
+    np.testing.assert_allclose(cloud.get_offsets(), shown.points)
+    dots = [to_hex(color) for color in cloud.get_facecolors()]
+    assert dots == [pictures.FILLS[label] for label in shown.labels]
+    for ax, grid in zip(axes[1:], (shown.best, shown.worst)):
+        (image,) = ax.images
+        assert (image.origin, tuple(image.get_extent())) == ("lower", (0, 6, 10, 14))
+        tints = image.cmap(image.norm(image.get_array()))
+        cells = [to_hex(color) for color in tints.reshape(-1, 4)]
+        assert cells == [pictures.FILLS[label] for label in grid.ravel()]
+
+
+def test_a_line_is_wherever_the_class_changes(figure):
+    extent = np.array([0.0, 2.0, 0.0, 2.0])
+    points, labels = np.ones((1, 2), np.float32), np.zeros(1, int)
+    shown = Regions(extent, points, labels, np.array([[0, 0], [0, 1]]))
+    pictures.regions(figure, stored(regions=shown), {"best": "A"}, ("x", "y"))
+    (lines,) = figure.axes[1].collections
+    segments = sorted(np.sort(s, axis=0).tolist() for s in lines.get_segments())
+    assert segments == [[[1, 1], [1, 2]], [[1, 1], [2, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("extent", "ratio"), [((0, 1, 0, 2), 2.0), ((0, 1, 0, 3), 1.0), ((0, 5, 0, 1), 1.0)]
+)
+def test_features_share_a_scale_unless_they_are_far_apart(figure, extent, ratio):
+    _, axes = divided(figure, extent=extent)
+    box = axes[-1].get_window_extent()
+    assert box.height / box.width == pytest.approx(ratio, rel=1e-3)
+    assert all(figure.bbox.padded(1).containsy(y) for y in (box.y0, box.y1))
+
+
+@pytest.mark.parametrize("classes", [2, 24, 30])
+def test_a_plane_can_have_many_classes_and_no_worst_trial(figure, classes):
+    _, axes = divided(figure, classes, worst=False)
+    assert len(axes) == 2
+
+
+def test_classes_have_colours_that_tell_neighbours_apart():
+    colors = np.array([to_rgb(fill) for fill in pictures.FILLS])
+    assert len(colors) >= 20
+    apart = np.linalg.norm(colors[1:] - colors[:-1], axis=1)
+    assert apart.min() > 0.2
+    assert (colors @ [0.2126, 0.7152, 0.0722]).min() > 0.35  # dark lines stand out
 
 
 def test_equal_pictures_give_equal_bytes(tmp_path):

@@ -14,6 +14,8 @@ from nnlab.study import TRACED, Claim, Hyperparameters, Study, Trial
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11
+TREES = (1, 10, 50, 200)  # numbers of trees at which a baseline has rows
+LAYERS = ("dense_0", "dense_1")
 KEYS = ("trial", "seed")
 Member = tuple[int, int]
 
@@ -38,9 +40,14 @@ def results(
     question: str = "How does the learning rate change training?",
     fields: Mapping[str, Any] | None = None,
     failures: Mapping[int, str] | None = None,
+    layers: Sequence[str] = LAYERS,
+    features: Sequence[str] = (),
     workdir: pathlib.Path | None = None,
 ) -> tables.Results:
     """A study's results with chosen or plausible curves.
+
+    Trials whose model is of trees have a row for each number in `TREES`, with the
+    values of as many evaluations, and no gradients.
 
     Args:
       values: None for plausible learning curves; an array (T, S, E) or (T, S), the same
@@ -63,6 +70,8 @@ def results(
       question: of the study.
       fields: further fields of the study, such as "figures" or "notes".
       failures: ``{cohort: message}`` of those that failed; the study is then "failed".
+      layers: of all networks, in their order.
+      features: names of the data set's two features; its examples are images if empty.
       workdir: written there with `nnlab.results.write` and loaded again, if given.
 
     Returns:
@@ -88,7 +97,7 @@ def results(
         **(fields or {}),
     )
     trials = study.trials()
-    columns = _plausible(trials, num_seeds, num_evaluations)
+    columns = _plausible(trials, num_seeds, num_evaluations, layers)
     for name, array in arrays.items():
         spread = array if array.ndim == 3 else array[:, :, None]
         columns[name] = np.broadcast_to(spread, columns["batch_loss"].shape).copy()
@@ -102,7 +111,7 @@ def results(
         tables.STOPPED: stopped or {},
         tables.UNFINISHED: unfinished or {},
     }
-    cohorts = _cohorts(trials)
+    cohorts = _cohorts(trials, layers)
     curve_rows, member_rows = [], []
     for trial, seed in itertools.product(range(len(trials)), range(num_seeds)):
         if trial in never_ran:
@@ -110,13 +119,19 @@ def results(
         cohort = next(c for c in cohorts if trial in c["trials"])
         status = next((s for s in ends if (trial, seed) in ends[s]), tables.FINISHED)
         count = ends.get(status, {}).get((trial, seed), num_evaluations)
-        step = np.arange(1, num_evaluations + 1) * cohort["steps_per_epoch"]
-        batch = trials[trial].hyperparameters.batch_size
+        epochs = np.arange(1, num_evaluations + 1)
+        own = {}
+        if not trials[trial].hyperparameters.model.is_network:
+            epochs = np.array(TREES)
+            count = min(count, len(epochs))
+            own = dict.fromkeys(c for c in columns if c.startswith(("grad", "batch")))
+        step = epochs * cohort["steps_per_epoch"]
+        batch = _examples_a_step(trials[trial])
         for e in range(count):
             where = {"trial": trial, "seed": seed, "step": int(step[e])}
-            passed = {"epoch": float(e + 1), "examples": int(step[e]) * batch}
+            passed = {"epoch": float(epochs[e]), "examples": int(step[e]) * batch}
             measured = {c: float(v[trial, seed, e]) for c, v in columns.items()}
-            curve_rows.append({**where, **passed, **measured})
+            curve_rows.append({**where, **passed, **measured, **own})
         accuracy = columns["validation_accuracy"][trial, seed, :count]
         ended = status == tables.DIVERGED
         member_rows.append(
@@ -143,7 +158,7 @@ def results(
             "failures": {str(c): text for c, text in (failures or {}).items()},
             "trials": [_trial_record(t, cohorts) for t in trials],
             "cohorts": cohorts,
-            "datasets": {name: _dataset_record() for name in _datasets(trials)},
+            "datasets": {name: _dataset_record(features) for name in _datasets(trials)},
             "versions": {"nnlab": "0.1.0", "jax": "0.10.2"},
             "devices": {"platform": "cpu", "kind": "cpu", "count": 2},
             "git_commit": "0" * 40,
@@ -160,9 +175,15 @@ def results(
 
 
 def _plausible(
-    trials: Sequence[Trial], num_seeds: int, num_evaluations: int
+    trials: Sequence[Trial],
+    num_seeds: int,
+    num_evaluations: int,
+    layers: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Learning curves (T, S, E): best near rate 0.3; seeds shift all trials alike."""
+    """Learning curves (T, S, E): best near rate 0.3; seeds shift all trials alike.
+
+    Gradients shrink by a fifth from each layer to the one before.
+    """
     rng = np.random.default_rng(0)
     rates = [t.hyperparameters.optimizer.learning_rate for t in trials]
     distance = np.log10(np.maximum(rates, 1e-6) / 0.3)
@@ -181,12 +202,12 @@ def _plausible(
         columns[f"{part}_loss"] = -2 * np.log(np.maximum(accuracy, 0.1)) + 0.01
         columns[f"{part}_accuracy"] = accuracy
     columns = {"batch_loss": columns["train_loss"] * 1.1, **columns}
-    for layer in ("dense_0", "dense_1"):
-        columns[f"grad_norm_{layer}"] = columns["train_loss"] * 0.5
+    for above, layer in enumerate(reversed(layers)):
+        columns[f"grad_norm_{layer}"] = columns["train_loss"] * 0.5 * 0.8**above
     return columns
 
 
-def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
     """Groups the trials by their static hyperparameters."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -197,15 +218,24 @@ def _cohorts(trials: Sequence[Trial]) -> list[dict[str, Any]]:
     cohorts = []
     for index, members in enumerate(groups.values()):
         setting = members[0].hyperparameters
+        common = {
+            "index": index,
+            "trials": [t.index for t in members],
+            "train_examples": setting.train_size or EXAMPLES["train"],
+        }
+        if not setting.model.is_network:
+            trees = {"steps_per_epoch": 1, "num_steps": TREES[-1], "library": "xgboost"}
+            nothing = {"parameters": None, "flops": 0, "layers": []}
+            cohorts.append({**common, **nothing, **trees})
+            continue
+        units = sum(setting.model.units)
         steps = EXAMPLES["train"] // setting.batch_size
         cohorts.append(
             {
-                "index": index,
-                "trials": [t.index for t in members],
-                "train_examples": setting.train_size or EXAMPLES["train"],
-                "parameters": 65 * sum(setting.model.hidden) + 10,
-                "flops": 128 * sum(setting.model.hidden),
-                "layers": ["dense_0", "dense_1"],
+                **common,
+                "parameters": 65 * units + 10,
+                "flops": 128 * units,
+                "layers": list(layers),
                 "plan": {
                     "lane_width": 8,
                     "lane_trials": 4,
@@ -244,12 +274,16 @@ def _timing_rows(
     cohorts: Sequence[Mapping[str, Any]],
     seconds: Mapping[int, Sequence[float]],
 ) -> list[dict[str, Any]]:
-    """A segment an epoch; `seconds` are a member's training seconds in each."""
+    """A segment an epoch; `seconds` are a member's training seconds in each.
+
+    Of trees, a segment is a fit.
+    """
     rows = []
     for cohort in cohorts:
-        members = len(cohort["trials"]) * num_seeds
-        batch = trials[cohort["trials"][0]].hyperparameters.batch_size
-        examples = cohort["steps_per_epoch"] * batch
+        first = trials[cohort["trials"][0]]
+        network = first.hyperparameters.model.is_network
+        members = len(cohort["trials"]) * num_seeds if network else 1
+        examples = cohort["steps_per_epoch"] * _examples_a_step(first)
         for segment, each in enumerate(seconds.get(cohort["index"], (0.01,) * 3)):
             rows.append(
                 {
@@ -269,6 +303,12 @@ def _timing_rows(
     return rows
 
 
+def _examples_a_step(trial: Trial) -> int:
+    """Examples in an update, or those from which a tree is grown."""
+    network = trial.hyperparameters.model.is_network
+    return trial.hyperparameters.batch_size if network else EXAMPLES["train"]
+
+
 def _trial_record(trial: Trial, cohorts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "index": trial.index,
@@ -283,9 +323,11 @@ def _datasets(trials: Sequence[Trial]) -> list[str]:
     return sorted({t.hyperparameters.dataset for t in trials})
 
 
-def _dataset_record() -> dict[str, Any]:
+def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
     classes = [str(i) for i in range(10)]
     record = {**EXAMPLES, "classes": classes, "chance": CHANCE, "digest": "0" * 64}
+    if features:
+        return {**record, "input_shape": [2], "features": list(features)}
     return {**record, "input_shape": [8, 8, 1]}
 
 

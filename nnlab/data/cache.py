@@ -34,12 +34,13 @@ def root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nnlab"
 
 
-def entry(name: str, files: Iterable[Path]) -> Path:
+def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Path:
     """Names the cache entry of a dataset that is read from certain files.
 
     Args:
-        name: The dataset's name.
+        name: The dataset's name, as a file may be named.
         files: The files that it is read from; they must exist.
+        settings: What else decides about its arrays; values that JSON can hold.
 
     Returns:
         The path of the entry, which need not exist.
@@ -48,7 +49,9 @@ def entry(name: str, files: Iterable[Path]) -> Path:
     for file in files:
         status = file.stat()
         states.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
-    key = hashlib.sha256(json.dumps([name, _FORMAT, sorted(states)]).encode())
+    key = hashlib.sha256(
+        json.dumps([name, _FORMAT, sorted(states), *settings]).encode()
+    )
     return root() / "arrays" / f"{name}-{key.hexdigest()[:16]}.npz"
 
 

@@ -54,6 +54,8 @@ class Dataset:
             digits, 1.0 for data that is float already.
         digest: sha256 (hex) of all arrays of the whole dataset, their shapes and
             dtypes; `limit` leaves it as it is.
+        feature_names: Of a table, the names of its F columns, in the units of which
+            the inputs are; empty for everything else.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Dataset:
     class_names: tuple[str, ...]
     scale: float
     digest: str
+    feature_names: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -73,6 +76,11 @@ class Dataset:
     def num_classes(self) -> int:
         """C, the number of classes."""
         return len(self.class_names)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether an example is a row of named columns, each in units of its own."""
+        return bool(self.feature_names)
 
     def limit(self, train_size: int) -> "Dataset":
         """Keeps the first training examples; validation and test stay whole.
@@ -108,6 +116,7 @@ class Dataset:
         name: str = "arrays",
         class_names: Sequence[str] | None = None,
         scale: float | None = None,
+        feature_names: Sequence[str] = (),
     ) -> "Dataset":
         """Makes a dataset of a user's own arrays.
 
@@ -127,22 +136,29 @@ class Dataset:
                 integers in [0, C); a class may then be absent from the data.
             scale: Factor from inputs to what the network sees; by default 1/255 for
                 uint8 and 1.0 for floats.
+            feature_names: F names for the columns of inputs of shape (N, F).
 
         Returns:
             The dataset; it shares no memory with the arguments.
 
         Raises:
             ValueError: The arrays are empty, of a wrong dtype, not finite, of lengths
-                or shapes that do not fit together, or hold fewer than two classes.
+                or shapes that do not fit together, or hold fewer than two classes; or
+                the feature names do not fit the inputs.
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
         x, y = _as_inputs(inputs, "inputs"), _as_labels(labels, "labels")
         _check_lengths(x, y, "inputs", "labels")
+        if feature_names and x.shape[1:] != (len(feature_names),):
+            raise ValueError(
+                f"{len(feature_names)} feature_names do not fit examples of shape "
+                f"{x.shape[1:]}: a table has shape (N, {len(feature_names)})"
+            )
         if test_inputs is None or test_labels is None:
             num_test = -(-len(x) // _TEST_SHARE)
             codes, names = _encode(y, class_names)
-            x, codes = _canonical(x, codes)
+            x, codes = canonical(x, codes)
             x, test_x = x[:-num_test], x[-num_test:]
             codes, test_codes = codes[:-num_test], codes[-num_test:]
         else:
@@ -160,8 +176,8 @@ class Dataset:
                     "they must agree"
                 )
             both, names = _encode(np.concatenate([y, test_y]), class_names)
-            x, codes = _canonical(x, both[: len(y)])
-            test_x, test_codes = _canonical(test_x, both[len(y) :])
+            x, codes = canonical(x, both[: len(y)])
+            test_x, test_codes = canonical(test_x, both[len(y) :])
 
         num_validation = min(_MAX_VALIDATION, len(x) // _VALIDATION_SHARE)
         if num_validation == 0:
@@ -176,8 +192,16 @@ class Dataset:
         train = Split(x[:-num_validation], codes[:-num_validation])
         validation = Split(x[-num_validation:], codes[-num_validation:])
         test = Split(test_x, test_codes)
-        digest = digest_of(train, validation, test)
-        return cls(name, train, validation, test, names, float(scale), digest)
+        return cls(
+            name=name,
+            train=train,
+            validation=validation,
+            test=test,
+            class_names=names,
+            scale=float(scale),
+            digest=digest_of(train, validation, test),
+            feature_names=tuple(feature_names),
+        )
 
 
 def digest_of(train: Split, validation: Split, test: Split) -> str:
@@ -215,8 +239,16 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _canonical(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts examples by the sha256 of their bytes and label: (N, ...) and (N,)."""
+def canonical(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts examples by the sha256 of their bytes and label.
+
+    Args:
+        inputs: (N, ...), uint8 or float32.
+        labels: (N,), integers.
+
+    Returns:
+        Sorted copies of both, read-only.
+    """
     examples = np.ascontiguousarray(inputs.astype(inputs.dtype.newbyteorder("<")))
     rows = np.hstack(
         [

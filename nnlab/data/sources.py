@@ -8,7 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nnlab.data import cache, cifar, idx, prepared, published
+from nnlab.data import (
+    cache,
+    cifar,
+    generated,
+    idx,
+    image_folder,
+    prepared,
+    published,
+    tabular,
+)
+from nnlab.data import map as region_map
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
 from nnlab.names import nearest
@@ -119,15 +129,23 @@ PUBLICATIONS = {
 def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Loads a dataset by name; equal arrays whichever source has it.
 
-    "digits" is built in. The others come from a prepared TFDS directory
-    (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format), else from the published
-    files, else from a download with TFDS. For "mnist" and "fashion_mnist" the files are
-    four in IDX format (gzipped or not, in DIR/mnist or in DIR); for "cifar10" the six
-    of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin in one of
-    them) or cifar-10-binary.tar.gz as it is (in the same places).
+    "digits" and "map" are built in. "mnist", "fashion_mnist" and "cifar10" come from a
+    prepared TFDS directory (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format),
+    else from the published files, else from a download with TFDS. For "mnist" and
+    "fashion_mnist" the files are four in IDX format (gzipped or not, in DIR/mnist or in
+    DIR); for "cifar10" the six of the binary version (in DIR/cifar10, in DIR or in
+    cifar-10-batches-bin in one of them) or cifar-10-binary.tar.gz as it is (in the same
+    places).
+
+    "csv:PATH" is a table of a user's own, whose column "label" is the class;
+    "csv:PATH:COLUMN" names another (`tabular.read`). "folder:PATH" is a folder of
+    images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
+    (`image_folder.read`). PATH is relative to the current folder, whatever DIR is.
+    "real_or_generated:NAME" has two classes, the images of dataset NAME and imitations
+    of them (`generated.real_or_generated`).
 
     Args:
-        name: One of SOURCES.
+        name: One of SOURCES, or one of WITH_ARGUMENT, a colon and what it needs.
         data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
             written there. With neither, data is kept in the user's cache folder, and
             only then is it downloaded.
@@ -136,14 +154,26 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         The dataset in canonical order.
 
     Raises:
-        ValueError: The name is unknown, or the data is damaged or not the real one.
+        ValueError: The name is unknown or lacks its argument; or the data is damaged
+            or not the real one, or the user's own cannot be learnt from.
         FileNotFoundError: The folder does not exist, or does not hold the dataset.
         ConnectionError: A download was needed and failed.
     """
-    if name not in SOURCES:
-        raise ValueError(f"unknown dataset {name!r}{nearest(name, SOURCES)}")
+    kind, colon, argument = name.partition(":")
+    if kind in WITH_ARGUMENT:
+        if not argument.strip(":"):
+            raise ValueError(
+                f"dataset {name!r} lacks its argument: write {_shown(kind)}"
+            )
+    elif name not in SOURCES:
+        names = [*SOURCES, *map(_shown, WITH_ARGUMENT)]
+        # Of a path no name is near; of what is before it, one may be.
+        known = nearest(_shown(kind) if colon else name, names)
+        raise ValueError(f"unknown dataset {name!r}{known}")
     given = None if data_dir is None else _existing(Path(data_dir), "data_dir")
-    return SOURCES[name](name, given)
+    if name in SOURCES:
+        return SOURCES[name](name, given)
+    return WITH_ARGUMENT[kind](name, argument, given)
 
 
 def _digits(name: str, data_dir: Path | None) -> Dataset:
@@ -159,6 +189,57 @@ def _digits(name: str, data_dir: Path | None) -> Dataset:
         class_names=_DIGITS,
         scale=1 / 16,
     )
+
+
+def _map(name: str, data_dir: Path | None) -> Dataset:
+    """Returns 60,000 points of a map of twenty regions."""
+    del data_dir  # is drawn
+    return region_map.load(name)
+
+
+def _table(name: str, argument: str, data_dir: Path | None) -> Dataset:
+    """Returns a table: "PATH" or "PATH:COLUMN"."""
+    del data_dir  # the user's own path
+    path, column = _path_and_option(argument)
+    return tabular.read(path, name=name, label=column or tabular.LABEL)
+
+
+def _image_folder(name: str, argument: str, data_dir: Path | None) -> Dataset:
+    """Returns a folder of images: "PATH" or "PATH:SIZE"."""
+    del data_dir  # the user's own path
+    path, size = _path_and_option(argument)
+    if not size:
+        return image_folder.read(path, name=name)
+    if not (size.isascii() and size.isdecimal()):
+        raise ValueError(
+            f"size {size!r} of dataset {name!r} is not a whole number of pixels; write "
+            f"{_shown('folder')} or {_shown('folder')}:{image_folder.SIZE}"
+        )
+    return image_folder.read(path, name=name, size=int(size))
+
+
+def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Dataset:
+    """Returns the images of a dataset, named by the argument, and imitations."""
+    return generated.real_or_generated(load(argument, data_dir=data_dir), name=name)
+
+
+def _path_and_option(argument: str) -> tuple[Path, str]:
+    """Splits "PATH:OPTION"; the option of "PATH" is "".
+
+    A path may hold colons itself: the longest one that exists is taken.
+    """
+    parts = argument.split(":")
+    for count in range(len(parts), 0, -1):
+        path = os.path.expanduser(":".join(parts[:count]))
+        if path and os.path.exists(path):
+            return Path(path), ":".join(parts[count:])
+    path, _, option = argument.rpartition(":")
+    return Path(path or option), option if path else ""
+
+
+def _shown(kind: str) -> str:
+    """Shows what a name looks like that has an argument: "csv:PATH"."""
+    return f"{kind}:{'NAME' if kind == 'real_or_generated' else 'PATH'}"
 
 
 def _published(name: str, data_dir: Path | None) -> Dataset:
@@ -252,4 +333,12 @@ SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
     "mnist": _published,
     "fashion_mnist": _published,
     "cifar10": _published,
+    "map": _map,
+}
+
+# Likewise of names that go on with a colon and an argument, which comes second.
+WITH_ARGUMENT: dict[str, Callable[[str, str, Path | None], Dataset]] = {
+    "csv": _table,
+    "folder": _image_folder,
+    "real_or_generated": _real_or_generated,
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models: lists of layers, and the Flax Linen modules that they become.
 
-`layers` describes and checks a stack without JAX, `resnet_layers` a ResNet-18; `stack`,
-`resnet`, `weights`, `activations`, `initializers`, `dense` and `convolution` need JAX and are imported by name, so that a
-laptop that only reads a study or draws its report never loads it.
+`layers` describes and checks a stack without JAX, `resnet_layers` a ResNet-18. The
+other modules need JAX and are imported by name, so that a laptop that only reads a
+study or draws its report never loads it.
 """

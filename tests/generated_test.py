@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of imitations: one for each real image, alike in what a Gaussian can imitate."""
+
+import numpy as np
+import pytest
+from folders import assert_equal, refused
+from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from nnlab.data import Dataset, generated, load
+from nnlab.data.dataset import canonical
+
+NAME = "real_or_generated:digits"
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load(NAME)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def splits(dataset):
+    return dataset.train, dataset.validation, dataset.test
+
+
+def rows(images):
+    return sorted(image.tobytes() for image in images)
+
+
+def test_half_of_each_split_are_its_real_images(data, digits):
+    assert (data.name, data.class_names) == (NAME, ("real", "generated"))
+    assert (data.scale, data.input_shape) == (1 / 16, (8, 8, 1))
+    assert not data.is_table
+    for both, real in zip(splits(data), splits(digits), strict=True):
+        assert len(both.labels) == 2 * len(real.labels)
+        assert rows(both.inputs[both.labels == 0]) == rows(real.inputs)
+
+
+def test_no_imitation_is_a_real_image_or_another_imitation(data, digits):
+    fakes = [i for s in splits(data) for i in rows(s.inputs[s.labels == 1])]
+    assert len(set(fakes)) == len(fakes) == 1797
+    assert not set(fakes) & {i for s in splits(digits) for i in rows(s.inputs)}
+
+
+def test_equal_calls_are_equal_and_the_examples_in_canonical_order(data, digits):
+    again = generated.real_or_generated(digits, name="again")
+    assert_equal(again, data)
+    for split in splits(data):
+        inputs, labels = canonical(split.inputs[::-1], split.labels[::-1])
+        np.testing.assert_array_equal(inputs, split.inputs)
+        np.testing.assert_array_equal(labels, split.labels)
+    # Interleaved: the first half holds as many of each as the second.
+    half = len(data.train.labels) // 2
+    assert data.train.labels[:half].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_every_level_is_as_frequent_as_in_the_real_images(data):
+    real = data.train.inputs[data.train.labels == 0]
+    fake = data.train.inputs[data.train.labels == 1]
+    assert fake.max() == 16
+    shares = [np.bincount(x.ravel(), minlength=17) / x.size for x in (real, fake)]
+    assert shares[0][0] > 0.4
+    np.testing.assert_allclose(shares[1], shares[0], atol=0.003)
+
+
+def test_classes_keep_their_mean_images_and_are_drawn_apart(digits):
+    """Each imitation looks most like the mean image of a class; count by class."""
+    data = generated.real_or_generated(digits, name="x")
+    x = digits.train.inputs.reshape(-1, 64).astype(float)
+    means = np.stack([x[digits.train.labels == c].mean(axis=0) for c in range(10)])
+    fake = data.train.inputs[data.train.labels == 1].reshape(-1, 64).astype(float)
+    nearest = np.argmin(((fake[:, None] - means) ** 2).sum(axis=2), axis=1)
+    counts = np.bincount(nearest, minlength=10)
+    np.testing.assert_allclose(counts, np.bincount(digits.train.labels), rtol=0.2)
+
+
+def test_only_training_images_serve_as_models(digits, data):
+    swapped = Dataset(
+        "x",
+        digits.train,
+        digits.test,
+        digits.validation,
+        digits.class_names,
+        digits.scale,
+        digest="",
+    )
+    made = generated.real_or_generated(swapped, name="x")
+    np.testing.assert_array_equal(made.train.inputs, data.train.inputs)
+
+
+def test_telling_them_apart_is_neither_trivial_nor_hopeless(data):
+    def flat(split):
+        return split.inputs.reshape(len(split.inputs), -1) / 16
+
+    linear = LogisticRegression(max_iter=1000).fit(flat(data.train), data.train.labels)
+    assert linear.score(flat(data.test), data.test.labels) < 0.7
+    forest = RandomForestClassifier(100, random_state=0)
+    forest.fit(flat(data.train), data.train.labels)
+    assert 0.7 < forest.score(flat(data.test), data.test.labels) < 0.9
+
+
+def test_a_gaussian_is_imitated_by_its_mean_and_axes(monkeypatch):
+    """Images that vary along one axis alone give imitations along that axis alone."""
+    monkeypatch.setattr(generated, "_CHUNK_VALUES", 100)
+    rng = np.random.default_rng(0)
+    images = np.full((400, 4, 4, 1), 90, np.uint8)
+    images[:, 0] += np.clip(rng.normal(50, 10, 400), 0, 100).astype(np.uint8)[
+        :, None, None
+    ]
+    made = generated._draw(generated._fit(images, 0), generated._TEST, 0, 300)
+    made = made.reshape(-1, 4, 4).astype(float)
+    assert (made[:, 1:] == 90).all()
+    assert made[:, 0].std(axis=1).max() <= 1
+    assert made[:, 0, 0].mean() == pytest.approx(139.5, abs=2)
+    assert made[:, 0, 0].std() == pytest.approx(10, rel=0.15)
+
+
+def test_axes_and_shares_hold_the_covariance_of_a_class(digits, monkeypatch):
+    monkeypatch.setattr(generated, "_SHARE", 0.999_999)
+    images = digits.train.inputs[digits.train.labels == 3]
+    model = generated._fit(images, 3)
+    covariance = np.cov(images.reshape(len(images), -1).astype(float).T)
+    np.testing.assert_allclose(model.axes.T @ model.axes, covariance, atol=1e-2)
+    products = model.shares.T @ model.shares
+    np.testing.assert_allclose(products, np.eye(len(products)), atol=1e-5)
+    monkeypatch.setattr(generated, "_SHARE", 0.95)
+    few = generated._fit(images, 3)
+    explained = [np.sum(np.square(m.axes)) / np.trace(covariance) for m in (few, model)]
+    assert 0.95 < explained[0] < 0.97 < explained[1]
+    np.testing.assert_allclose(np.abs(few.axes[-1]), np.abs(model.axes[-1]), atol=1e-3)
+
+
+def test_classes_without_variation_are_copied():
+    images = np.repeat(np.uint8([3, 9]), 20).reshape(-1, 1, 1) + np.zeros(
+        (1, 2, 2), np.uint8
+    )
+    made = generated.real_or_generated(
+        Dataset.from_arrays(images, np.arange(40) // 20), name="x"
+    )
+    for split in splits(made):
+        fake = split.inputs[split.labels == 1]
+        assert rows(fake) == rows(split.inputs[split.labels == 0])
+
+
+def test_names_with_arguments(tmp_path):
+    for c in "ab":
+        (tmp_path / c).mkdir()
+        for i in range(12):
+            noise = np.random.default_rng([i, ord(c)]).integers(0, 256, (8, 8, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(tmp_path / c / f"{i}.png")
+    data = load(f"real_or_generated:folder:{tmp_path}:8")
+    assert data.input_shape == (8, 8, 3)
+    assert [len(s.labels) for s in splits(data)] == [32, 6, 10]
+
+
+def test_what_cannot_be_imitated_is_refused():
+    with refused(ValueError, "real_or_generated:map", "8-bit images", "(2,)"):
+        load("real_or_generated:map")
+    images = np.arange(16 * 4, dtype=np.uint8).reshape(16, 2, 2)
+    rare = Dataset.from_arrays(
+        images,
+        np.zeros(16),
+        test_inputs=images,
+        test_labels=np.ones(16),
+        class_names=["often", "never"],
+        name="rare",
+    )
+    with refused(ValueError, "rare has 0 training images of class 'never'"):
+        generated.real_or_generated(rare, name="x")

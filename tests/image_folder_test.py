@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of image folders: what is read, what is passed over and what is refused."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from folders import assert_equal, entries, refused
+from PIL import Image
+
+from nnlab.data import Dataset, image_folder, load
+
+SIZE = 8
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of six colour images each, 8 x 8: nothing has to be resized."""
+    root = tmp_path / "pets"
+    fill(root, "train")
+    return root
+
+
+def pixels(seed, shape=(SIZE, SIZE, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def save(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def fill(root, part=".", count=6, first=0):
+    for c, label in enumerate(("cat", "dog")):
+        for i in range(count):
+            save(root / part / label / f"{i}.png", pixels(first + 100 * c + i))
+
+
+def arrays(count=6, first=0):
+    """What `fill` made, as Dataset.from_arrays takes it."""
+    seeds = [first + 100 * c + i for c in range(2) for i in range(count)]
+    return np.array([pixels(seed) for seed in seeds]), np.repeat([0, 1], count)
+
+
+def read(folder, size=SIZE):
+    return load(f"folder:{folder}:{size}")
+
+
+def only(folder, file, size=SIZE):
+    """The pixels of the one image that a class has beside the others'."""
+    data, without = read(folder, size), set()
+    os.rename(file, file.with_name(".hidden"))
+    for split in splits(read(folder, size)):
+        without |= {x.tobytes() for x in split.inputs}
+    os.rename(file.with_name(".hidden"), file)
+    (found,) = [x for s in splits(data) for x in s.inputs if x.tobytes() not in without]
+    return found
+
+
+def splits(data):
+    return data.train, data.validation, data.test
+
+
+# What is read
+
+
+@pytest.mark.parametrize("part", [".", "train"])
+def test_images_of_the_size_asked_for_are_what_the_files_hold(tmp_path, part):
+    fill(tmp_path / "pets", part)
+    data = read(tmp_path / "pets")
+    images, labels = arrays()
+    assert_equal(data, Dataset.from_arrays(images, labels, class_names=("cat", "dog")))
+    assert data.name == f"folder:{tmp_path / 'pets'}:8"
+    assert not data.is_table
+
+
+def test_test_folder_is_the_test_split(folder):
+    fill(folder, "test", count=2, first=50)
+    images, labels = arrays()
+    test_images, test_labels = arrays(2, first=50)
+    expected = Dataset.from_arrays(
+        images,
+        labels,
+        test_inputs=test_images,
+        test_labels=test_labels,
+        class_names=("cat", "dog"),
+    )
+    assert_equal(read(folder), expected)
+
+
+def test_size_is_64_by_default_and_the_whole_image_is_kept(folder):
+    # The left third is white: so is it in the square.
+    wide = np.zeros((30, 90, 3), np.uint8)
+    wide[:, :30] = 255
+    file = save(folder / "train" / "cat" / "wide.png", wide)
+    assert load(f"folder:{folder}").input_shape == (64, 64, 3)
+    found = only(folder, file, 48)
+    assert (found[:, :15] == 255).all()
+    assert (found[:, 17:] == 0).all()
+
+
+def test_large_jpegs_are_resized_as_if_decoded_whole(folder):
+    smooth = Image.fromarray(pixels(1, (12, 12, 3))).resize((240, 180))
+    smooth.save(folder / "train" / "cat" / "a.jpg", quality=95)
+    found = only(folder, folder / "train" / "cat" / "a.jpg", 32)
+    with Image.open(folder / "train" / "cat" / "a.jpg") as whole:
+        expected = np.asarray(whole.resize((32, 32), Image.Resampling.BILINEAR))
+    assert np.abs(found.astype(int) - expected).max() <= 5
+
+
+@pytest.mark.parametrize("name", ["A.JPEG", "b.Jpg", "c.PNG"])
+def test_names_end_in_upper_or_lower_case(folder, name):
+    save(folder / "train" / "cat" / name, pixels(7))
+    assert sum(len(split.labels) for split in splits(read(folder))) == 13
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_one_channel_if_all_are_grey(tmp_path, mode):
+    for c in "ab":
+        for i in range(6):
+            image = Image.fromarray(pixels(i + ord(c), (SIZE, SIZE)))
+            (tmp_path / "g" / c).mkdir(parents=True, exist_ok=True)
+            image.convert(mode).save(tmp_path / "g" / c / f"{i}.png")
+    data = read(tmp_path / "g")
+    assert data.input_shape == (SIZE, SIZE, 1)
+    if mode == "L":
+        assert pixels(ord("a"), (SIZE, SIZE)).tobytes() in {
+            x.tobytes() for split in splits(data) for x in split.inputs
+        }
+    save(tmp_path / "g" / "a" / "colour.png", pixels(0))
+    assert read(tmp_path / "g").input_shape == (SIZE, SIZE, 3)
+
+
+def test_transparent_parts_are_black(folder):
+    array = np.full((SIZE, SIZE, 4), 200, np.uint8)
+    array[:4, :, 3], array[4:, :, 3] = 0, 255
+    found = only(folder, save(folder / "train" / "cat" / "x.png", array))
+    assert (found[:4] == 0).all()
+    assert (found[4:] == 200).all()
+
+
+def test_palette_images_are_converted_without_a_warning(folder):
+    palette = Image.fromarray(pixels(5)).quantize(4)
+    palette.info["transparency"] = bytes([255, 255, 0, 255])
+    file = folder / "train" / "cat" / "p.png"
+    palette.save(file)
+    colours = {tuple(c) for c in only(folder, file).reshape(-1, 3)}
+    assert len(colours) == 4
+    assert (0, 0, 0) in colours
+
+
+def test_images_are_turned_upright(folder):
+    array = np.zeros((SIZE, SIZE, 3), np.uint8)
+    array[0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    found = only(folder, save(folder / "train" / "cat" / "x.png", array, exif=exif))
+    assert (found[:, -1] == 255).all()
+    assert (found[:, :-1] == 0).all()
+
+
+def test_odd_metadata_are_no_matter(folder):
+    odd = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\xff\0\0\0\xff\0\0\0"
+    save(folder / "train" / "cat" / "x.jpg", pixels(0), exif=odd)
+    assert sum(len(split.labels) for split in splits(read(folder))) == 13
+
+
+def test_other_files_are_passed_over(folder, caplog):
+    before = read(folder)
+    for file in (".DS_Store", "notes.txt", "train/labels.csv", "train/cat/._0.png"):
+        (folder / file).write_text("x")
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "train" / "dog" / "Thumbs.db").write_text("x")
+    assert_equal(read(folder), before)
+    assert not caplog.records
+    (folder / "valid").mkdir()
+    assert_equal(read(folder), before)
+    assert "only train and test are read, not valid" in caplog.text
+
+
+def test_a_link_that_stays_inside_is_followed(folder):
+    (folder / "train" / "dog" / "link.png").symlink_to("../cat/0.png")
+    os.rename(folder / "train" / "cat", folder / ".cats")
+    (folder / "train" / "cat").symlink_to(folder / ".cats")
+    (folder / "train" / "dog" / "link.png").unlink()
+    (folder / "train" / "dog" / "link.png").symlink_to("../../.cats/0.png")
+    images, labels = arrays()
+    expected = Dataset.from_arrays(
+        np.concatenate([images, images[:1]]),
+        np.append(labels, 1),
+        class_names=("cat", "dog"),
+    )
+    assert_equal(read(folder), expected)
+
+
+# What is refused
+
+
+def png_header(width, height):
+    """A PNG of a few bytes that claims to be large."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = (
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
+        for c in (head, data, b"IEND")
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 60, -40, -200])
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+def test_damaged_image_is_named(folder, cut, name):
+    file = save(folder / "train" / "cat" / name, pixels(0, (40, 40, 3)))
+    file.write_bytes(file.read_bytes()[:cut])
+    with refused(ValueError, file, "damaged"):
+        read(folder)
+
+
+def test_an_image_of_another_format_in_disguise_is_refused(folder):
+    file = save(folder / "train" / "cat" / "x.png", pixels(0), format="GIF")
+    with refused(ValueError, file, "neither PNG nor JPEG"):
+        read(folder)
+
+
+@pytest.mark.parametrize("side", [9_460, 30_000])
+@pytest.mark.parametrize("pillow", [None, 89_478_485])
+def test_an_image_that_claims_too_much_is_never_decoded(
+    folder, monkeypatch, side, pillow
+):
+    """Whether Pillow would warn, raise, or has had its limit taken away."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow)
+    monkeypatch.setattr(image_folder, "_resized", None)
+    file = folder / "train" / "cat" / "x.png"
+    file.write_bytes(png_header(side, side))
+    with refused(ValueError, file, "more than 89,478,485 pixels"):
+        read(folder)
+
+
+def test_more_than_8_bits_are_refused(folder):
+    deep = pixels(0, (SIZE, SIZE)).astype(np.uint16) * 256
+    file = save(folder / "train" / "cat" / "x.png", deep)
+    with refused(ValueError, file, "more than 8 bits"):
+        read(folder)
+
+
+def test_too_many_bytes_are_refused_before_decoding(folder, monkeypatch):
+    monkeypatch.setattr(image_folder, "_MOST_BYTES", 12 * 64 * 64 * 3 - 1)
+    monkeypatch.setattr(image_folder, "_resized", None)
+    with refused(ValueError, folder, "12 images of 64 x 64 x 3", "smaller size"):
+        read(folder, 64)
+
+
+def test_links_that_lead_out_or_nowhere_are_refused(folder, tmp_path):
+    outside = save(tmp_path / "outside" / "0.png", pixels(0))
+    for link, target, words in (
+        (folder / "train" / "cat" / "x.png", outside, "leads out of"),
+        (folder / "train" / "eel", outside.parent, "leads out of"),
+        (folder / "test", folder.parent / "outside", "leads out of"),
+        (folder / "train" / "cat" / "x.png", "../../../pets2", "leads out of"),
+        (folder / "train" / "cat" / "x.png", "absent.png", "leads nowhere"),
+        (folder / "train" / "cat" / "x.png", "x.png", "leads nowhere"),
+    ):
+        link.symlink_to(target)
+        with refused(ValueError, link, words):
+            read(folder)
+        link.unlink()
+    read(folder)
+
+
+def nested(root):
+    (root / "train" / "cat" / "more").mkdir()
+
+
+def empty(root):
+    (root / "train" / "eel").mkdir()
+
+
+def beside(root):
+    save(root / "train" / "x.PNG", pixels(0))
+
+
+def webp(root):
+    (root / "train" / "cat" / "x.WebP").touch()
+
+
+def pipe(root):
+    os.mkfifo(root / "train" / "cat" / "x.png")
+
+
+def trainless(root):
+    os.rename(root / "train", root / "test")
+
+
+def lacking(root):
+    save(root / "test" / "cat" / "x.png", pixels(0))
+    save(root / "test" / "eel" / "x.png", pixels(0))
+
+
+def one_class(root):
+    os.rename(root / "train" / "dog", root / ".dog")
+
+
+def no_class(root):
+    os.rename(root / "train", root / ".train")
+
+
+def few(root):
+    for label in ("cat", "dog"):
+        for i in range(3):
+            (root / "train" / label / f"{i}.png").unlink()
+
+
+def unprintable(root):
+    os.rename(root / "train" / "dog", root / "train" / "d\nog")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (nested, ["train/cat/more is a folder"]),
+        (empty, ["train/eel holds no image", ".jpeg"]),
+        (beside, ["train/x.PNG is not in the folder of a class"]),
+        (webp, ["x.WebP is neither PNG nor JPEG"]),
+        (pipe, ["x.png is not a regular file"]),
+        (trainless, ["none named train"]),
+        (lacking, ["test lacks the class 'dog'"]),
+        (one_class, ["only the class folder cat", "2"]),
+        (no_class, ["no class folder: at least 2"]),
+        (few, ["4 training examples are too few"]),
+        (unprintable, ["'d\\nog'"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_another_layout_is_refused_in_one_line(folder, change, words):
+    change(folder)
+    with refused(ValueError, folder, *words):
+        read(folder)
+
+
+@pytest.mark.parametrize("size", ["7", "513", "0", "-8", "8.0", "x", "٨"])
+def test_size_out_of_range(folder, size):
+    with refused(ValueError, size, "pixels"):
+        read(folder, size)
+
+
+def test_missing_folder(folder, tmp_path):
+    with refused(FileNotFoundError, tmp_path / "absent", "does not exist"):
+        read(tmp_path / "absent")
+    with refused(FileNotFoundError, "is not a folder"):
+        read(folder / "train" / "cat" / "0.png")
+
+
+# The cache
+
+
+def test_cache_serves_what_the_files_hold(folder, tmp_path, monkeypatch):
+    first = read(folder)
+    assert len(entries(tmp_path)) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folder, "_decode", None)
+        assert_equal(read(folder), first)
+    assert read(folder, 9).input_shape == (9, 9, 3)
+    save(folder / "train" / "cat" / "0.png", pixels(77))
+    changed = read(folder)
+    assert changed.digest != first.digest
+    assert len(entries(tmp_path)) == 3
+
+
+def test_cache_tells_links_of_other_names_apart(folder):
+    for name, target in (("a", "dog"), ("b", "cat")):
+        (folder / "train" / name).symlink_to(target)
+    first = read(folder)
+    for name, target in (("a", "cat"), ("b", "dog")):
+        (folder / "train" / name).unlink()
+        (folder / "train" / name).symlink_to(target)
+    assert read(folder).digest != first.digest
+
+
+def test_a_file_that_cannot_be_opened_is_named(folder, monkeypatch):
+    def denied(file, **options):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Image, "open", denied)
+    with refused(
+        FileNotFoundError, Path("train") / "cat" / "0.png", "Permission denied"
+    ):
+        read(folder)
