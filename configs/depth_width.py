@@ -41,6 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 0.001
     config.batch_size = 256
+    config.model.tree_depths = (6, 9)
     config.num_epochs = 30 if kind else 100
     config.num_seeds = 6 if kind else 8
     if not kind:

@@ -3,8 +3,9 @@
 
 python -m launch.bench [--suite=mlp,cnn] [--members=1,64] [--out=bench.json]
 
-Every contender trains the same network at the same batch size with plain SGD
-in float32 on data in memory, on all cores, in a process of its own. They take
+Every contender trains the same network at the same batch size in float32 on
+data in memory, on all cores, in a process of its own, with plain SGD (the
+suite depth_width, a whole study, with Adam). They take
 turns, and so does a large matrix product, the ceiling. A table shows medians
 over the turns, half the range as spread, and medians of the ratios within each
 turn. Set-up is data, compilation and two steps; memory is the peak of the
@@ -211,13 +212,17 @@ def _suites(
 ) -> Iterator[list[Entry]]:
     """Measures and prints one table after another."""
     for suite in wanted:
+        of_suite: list[Entry] = []
         for network in rivals.SUITES.get(suite, []):
             entered = rivals.contenders(network, members, widths, flags.FLAGS.ensemble)
             only = flags.FLAGS.only
             chosen = [c for c in entered if not only or any(o in c.name for o in only)]
             entries = measure(console, [(network, c) for c in [CEILING, *chosen]])
             show(console, network, entries)
+            of_suite += entries
             yield entries
+        if suite == "depth_width":
+            show_study(console, of_suite)
         if suite == "scale":
             by_members = Network("MLP 64-32-10", SCALE, (64,), 32)
             jobs = [(by_members, _population(count)) for count in SCALE_MEMBERS]
@@ -356,6 +361,31 @@ def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
                 f"{entry.contender.name}: {best.against(entry):.2f} x the time of the "
                 f"best fixed lane width, {best.contender.options['width']}"
             )
+
+
+def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) -> None:
+    """Prints how long a study of all networks takes, set-up included."""
+    seconds: dict[str, list[float]] = collections.defaultdict(list)
+    members = max(e.contender.members for e in entries)
+    for entry in entries:
+        name, network = entry.contender.name, entry.network
+        if name == "PyTorch loop" or entry.contender.members == members:
+            if entry.contender is CEILING or entry.contender.options:
+                continue
+            examples = epochs * network.steps_per_epoch * network.batch_size * members
+            seconds[name].append(
+                entry.ready["setup_seconds"] + examples / statistics.median(entry.rates)
+            )
+    whole = {name: sum(some) for name, some in seconds.items()}
+    networks = max(map(len, seconds.values()))
+    console.print(
+        f"\n{networks} networks x {members} seeds x {epochs} epochs, training with "
+        f"set-up: {'; '.join(f'{name} {s:,.0f} s' for name, s in whole.items())}"
+    )
+    base = whole.pop("PyTorch loop", None)
+    for name, found in whole.items():
+        if base and len(seconds[name]) == len(seconds["PyTorch loop"]):
+            console.print(f"{name}: {base / found:.1f} times as fast as one by one")
 
 
 def show_scale(

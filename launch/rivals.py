@@ -8,7 +8,8 @@ of steps, one a line, trains so many and answers each with another line. What go
 is answered as `{"error": "..."}`. Libraries are imported by who needs them: PyTorch and
 JAX never share a process.
 
-All train with plain SGD in float32 on data in memory, on all cores.
+All train in float32 on data in memory, on all cores, with plain SGD unless the network
+says otherwise.
 """
 
 import dataclasses
@@ -47,6 +48,7 @@ class Network:
       batch_size: examples in an update.
       num_classes: C.
       num_examples: in memory.
+      optimizer: "sgd", or "adam", which nnlab and the PyTorch loop have here.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Network:
     batch_size: int
     num_classes: int = 10
     num_examples: int = 16_384
+    optimizer: str = "sgd"
 
     @functools.cached_property
     def rows(self) -> tuple[LayerRow, ...]:
@@ -105,6 +108,15 @@ def mlp_784(batch_size: int) -> Network:
     return Network("MLP 784-64-10", stack, (28, 28, 1), batch_size)
 
 
+def of_depth_and_width(depth: int, width: int) -> Network:
+    """A network of the study `configs/depth_width.py`."""
+    stack = mlp((width,) * depth, 20, batch_norm=True)
+    name = f"MLP 2-{depth}x{width}-20, batch norm, Adam"
+    return Network(name, stack, (2,), 256, 20, 40_000, "adam")
+
+
+DEPTHS_AND_WIDTHS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
+
 SUITES: dict[str, list[Network]] = {
     "mlp": [mlp_784(size) for size in (32, 64, 256)],
     "deep": [
@@ -116,6 +128,7 @@ SUITES: dict[str, list[Network]] = {
             num_classes=20,
         )
     ],
+    "depth_width": [of_depth_and_width(*pair) for pair in DEPTHS_AND_WIDTHS],
     "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), (28, 28, 1), 64)],
     "architectures": [
         Network(
@@ -156,6 +169,8 @@ def contenders(
             if width <= count and count > 1:
                 name, options = f"nnlab, {count} in lanes of {width}", {"width": width}
                 found.append(Contender(name, "nnlab", count, options))
+    if network.optimizer != "sgd":
+        return [*found, Contender("PyTorch loop", "torch")]
     found += [
         Contender("Flax, jitted scan", "flax"),
         Contender(f"Flax, {ensemble} under vmap", "flax", ensemble),
@@ -200,6 +215,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         "model.name": "stack",
         "model.layers": network.layers,
         "batch_size": network.batch_size,
+        "optimizer.name": network.optimizer,
         "num_epochs": 20,
     }
     seeds = math.gcd(count, 4)
@@ -387,7 +403,8 @@ def torch_loop(
     if channels_last:
         module = module.to(memory_format=torch.channels_last)
     model = torch.compile(module) if compiled else module
-    optimizer = torch.optim.SGD(module.parameters(), lr=RATE)
+    rules = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    optimizer = rules[network.optimizer](module.parameters(), lr=RATE)
     loss_function = torch.nn.CrossEntropyLoss()
 
     def step(index: Any) -> None:

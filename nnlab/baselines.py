@@ -93,7 +93,7 @@ class _Problem:
     @property
     def threads(self) -> int:
         """Threads that boost."""
-        return min(_cores(), 1 + self.train.inputs.size // THREAD_VALUES)
+        return _threads(self.train)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,6 +208,21 @@ def fit(
         candidates=accuracies,
         predict=functools.partial(_predict, best),
     )
+
+
+def at_once(name: str, train: Split) -> int:
+    """How many fits can run side by side, each in a thread of Python's own.
+
+    Args:
+      name: "boosted_trees" or "random_forest", whose fits take all cores by themselves.
+      train: the training examples.
+    """
+    return max(1, _cores() // _threads(train)) if name == "boosted_trees" else 1
+
+
+def _threads(train: Split) -> int:
+    """Threads that boost."""
+    return min(_cores(), 1 + train.inputs.size // THREAD_VALUES)
 
 
 def _predict(candidate: _Candidate, inputs: np.ndarray) -> np.ndarray:

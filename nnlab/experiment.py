@@ -6,6 +6,7 @@ the coming steps' examples, takes the metrics out, writes the tables, and tells 
 callback how far it is.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import math
@@ -196,24 +197,29 @@ def _grow(item: Baseline, study: Study, recorder: Recorder) -> None:
     """Fits the trees of a cohort, seed after seed, and looks at what came out."""
     splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
     recorder.start_baseline(item, _sizes(splits))
+
+    def grow(seed: int) -> baselines.Fit:
+        return baselines.fit(
+            model.name,
+            splits,
+            item.dataset.num_classes,
+            num_trees=model.num_trees,
+            depths=model.tree_depths,
+            seed=study.root_seed + seed,
+            train_evaluation_size=TRAIN_EVALUATION_SIZE,
+        )
+
     fits: list[list[baselines.Fit]] = []
     for trial in item.cohort.trials:
         fits.append([])
-        for seed in range(study.num_seeds):
-            fit = baselines.fit(
-                model.name,
-                splits,
-                item.dataset.num_classes,
-                num_trees=model.num_trees,
-                depths=model.tree_depths,
-                seed=study.root_seed + seed,
-                train_evaluation_size=TRAIN_EVALUATION_SIZE,
-            )
-            start = time.perf_counter()
-            fit.predict(test.inputs)
-            inferences = len(test.labels) / (time.perf_counter() - start)
-            recorder.add_trees(trial, seed, fit, inferences)
-            fits[-1].append(fit)
+        at_once = baselines.at_once(model.name, item.dataset.train)
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            for seed, fit in enumerate(pool.map(grow, range(study.num_seeds))):
+                start = time.perf_counter()
+                fit.predict(test.inputs)
+                inferences = len(test.labels) / (time.perf_counter() - start)
+                recorder.add_trees(trial, seed, fit, inferences)
+                fits[-1].append(fit)
         if set(PICTURES) & set(study.figures):
             recorder.seen[trial.index] = _seen_of_trees(item.dataset, fits[-1])
     for (transform, amount), split in item.test_sets.severities.items():
