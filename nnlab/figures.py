@@ -148,21 +148,16 @@ def value_of(results: Results, trial: int, path: str) -> Any:
     return value
 
 
-def networks(results: Results) -> tuple[int, ...]:
-    """The trials, by index, that are networks; all trials where none is."""
-    every = tuple(t.index for t in results.trials)
-    found = (t for t in results.trials if t.hyperparameters.model.is_network)
-    return tuple(t.index for t in found) or every
-
-
 def baselines(results: Results) -> tuple[int, ...]:
     """The trials, by index, that stand beside networks and are none: trees."""
-    return tuple(sorted({t.index for t in results.trials} - {*networks(results)}))
+    return tuple(
+        sorted({t.index for t in results.trials} - {*statistics.networks(results)})
+    )
 
 
 def swept(results: Results) -> tuple[str, ...]:
     """Paths whose values differ between the networks, in the order of `PATHS`."""
-    return _differing(results, networks(results))
+    return _differing(results, statistics.networks(results))
 
 
 def _differing(results: Results, trials: Collection[int]) -> tuple[str, ...]:
@@ -184,7 +179,9 @@ def sweep_of(results: Results) -> Sweep:
     if not beside:
         return found
     numeric = found.scale != "categories"
-    rows = dict(zip(networks(results), zip(found.values, found.texts, found.groups)))
+    rows = dict(
+        zip(statistics.networks(results), zip(found.values, found.texts, found.groups))
+    )
     for trial, name in zip(beside, _baseline_names(results, beside)):
         rows[trial] = (math.inf, name, name if numeric else "")
     if not numeric:
@@ -210,7 +207,7 @@ def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
 
 def _sweep_of_networks(results: Results) -> Sweep:
     """The sweep with an entry for each of `networks`."""
-    trials = networks(results)
+    trials = statistics.networks(results)
     paths = swept(results)
     if not paths and baselines(results):
         paths = ("model.name",)
@@ -332,7 +329,7 @@ def colors(results: Results) -> tuple[str, ...]:
     Baselines are dark and grey.
     """
     sweep = sweep_of(results)
-    values = {t: sweep.values[t] for t in networks(results)}
+    values = {t: sweep.values[t] for t in statistics.networks(results)}
     distinct = sorted(set(values.values()))
     few = sweep.scale == "categories" and len(values) <= len(CATEGORIES)
     shades = CATEGORIES if few else ordered_colors(len(distinct))
@@ -697,7 +694,9 @@ def _draw_curves(
 ) -> Scale:
     """Draws the first metric with all its marks, a second one dashed below it."""
     found = {
-        (t, m): curve_of(results, t, m, x) for m in metrics for t in networks(results)
+        (t, m): curve_of(results, t, m, x)
+        for m in metrics
+        for t in statistics.networks(results)
     }
     ran = {key: d for key, d in found.items() if d is not None}
     if len(metrics) > 1:
@@ -1006,7 +1005,7 @@ def _label_trials(
 ) -> None:
     """Writes each trial's name at the end of its line, and how its members ended."""
     sweep = sweep_of(results)
-    grouped = any(sweep.groups[t] for t in networks(results))
+    grouped = any(sweep.groups[t] for t in statistics.networks(results))
     one_panel = len({sweep.groups[t] for t in drawn}) == 1
     names: list[tuple[str, str]] = []
     ends: list[tuple[str, float, float]] = []
@@ -1123,7 +1122,10 @@ def fate_of(results: Results, trial: int, stopped: int) -> str:
 def _color_bar(ax: Axes, results: Results, tints: Sequence[str]) -> None:
     """A bar of the trials' colours in order, with the swept values as its ticks."""
     sweep = sweep_of(results)
-    by_value = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in networks(results)}
+    by_value = {
+        sweep.values[t]: (tints[t], sweep.texts[t])
+        for t in statistics.networks(results)
+    }
     by_value = dict(sorted(by_value.items()))
     shades, texts = zip(*by_value.values())
     mapped = ScalarMappable(
@@ -1213,7 +1215,7 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
     )
     points, centers = {}, {}
     missed: dict[int, float] = {}
-    for trial in networks(results):
+    for trial in statistics.networks(results):
         if not results.has_run(trial):
             continue
         time = statistics.steps_to_target(results, trial, target)
@@ -1235,7 +1237,7 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
 def _without_baselines(results: Results, sweep: Sweep) -> Sweep:
     """The sweep in which baselines have no place, not even a row."""
     values = [math.inf] * len(sweep.values)
-    for place, trial in enumerate(networks(results)):
+    for place, trial in enumerate(statistics.networks(results)):
         rows = sweep.scale == "categories"
         values[trial] = float(place) if rows else sweep.values[trial]
     return dataclasses.replace(sweep, values=tuple(values))

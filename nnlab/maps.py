@@ -77,7 +77,7 @@ def axes_of(results: Results) -> Grid | None:
     Returns:
       The grid; None if not exactly two were swept, or most of the product is missing.
     """
-    swept, trials = figures.swept(results), figures.networks(results)
+    swept, trials = figures.swept(results), statistics.networks(results)
     if len(swept) != 2:
         return None
     values = {p: [figures.value_of(results, t, p) for t in trials] for p in swept}

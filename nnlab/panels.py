@@ -248,7 +248,7 @@ def _learning(results: Results, metric: str, name: str, x: Any = "epoch") -> _Sk
     what = f"{texts.capital(figures.words(metric))} against {along}"
     meaning = next((t for m, t in _MEANINGS.items() if metric.endswith(m)), "")
     groups = figures.sweep_of(results).groups
-    lines = Counter(groups[t] for t in figures.networks(results))
+    lines = Counter(groups[t] for t in statistics.networks(results))
     thin = _thin(results, max(lines.values()))
     each = f"{what}, a line for each trial."
     beside = _beside(results, metric)
@@ -333,18 +333,22 @@ def _extremes(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     beside = set(figures.baselines(results)) & set(trials.values())
     trees = " (of trees, against their number)" if beside else ""
     caption = (
-        f"{what} by validation accuracy, against epochs{trees}. {_error_scale(canvas)} "
-        f"{figures.caption(results, tuple(trials.values()))}"
+        f"{what}, against epochs{trees}. {_by_validation(results)} "
+        f"{_error_scale(canvas)} {figures.caption(results, tuple(trials.values()))}"
     )
     yield _Sketch("extremes", canvas, what, caption)
 
 
+def _by_validation(results: Results) -> str:
+    """How the best and the worst trial were chosen, see `statistics.best_and_worst`."""
+    left_out = len(statistics.networks(results)) in range(2, len(results.trials))
+    among = ", among the networks" if left_out else ""
+    return f"Best and worst are by validation accuracy{among}."
+
+
 def _best_and_worst(results: Results) -> dict[str, int]:
-    """The best and the worst trial by validation, those that there are."""
-    found = {
-        "best": statistics.best_trial(results),
-        "worst": statistics.worst_trial(results),
-    }
+    """The best and the worst trial to look at, those that there are."""
+    found = dict(zip(("best", "worst"), statistics.best_and_worst(results)))
     return {name: trial for name, trial in found.items() if trial is not None}
 
 
@@ -553,7 +557,7 @@ def _regions(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
     caption = (
         f"{what}, of one seed each: colours are classes, lines are where the predicted "
-        f"class changes. Best and worst are by validation accuracy. {_source(results)}"
+        f"class changes. {_by_validation(results)} {_source(results)}"
     )
     yield _Sketch("regions", canvas, what, caption)
 
@@ -583,8 +587,8 @@ def _weights(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     pictures.weights(canvas, stored, which, shape)
     alt = f"First-layer weights of the {' and the '.join(which)} trial as images"
     caption = (
-        f"{alt}, of one seed each: a tile is a unit, a dot a weight. Best and worst "
-        f"are by validation accuracy. {_source(results)}"
+        f"{alt}, of one seed each: a tile is a unit, a dot a weight. "
+        f"{_by_validation(results)} {_source(results)}"
     )
     yield _Sketch("weights", canvas, alt, caption)
 
@@ -599,7 +603,7 @@ def _gallery(results: Results, stored: _Stored) -> Iterator[_Sketch]:
     alt = "Test images that the best trial gets right and the worst wrong"
     caption = (
         f"{alt}, in more than half of their seeds; first those with the widest gap. "
-        f"Best and worst are by validation accuracy. {_source(results)}"
+        f"{_by_validation(results)} {_source(results)}"
     )
     yield _Sketch("gallery", canvas, alt, caption)
 
@@ -684,7 +688,7 @@ def _panels(
     beside = figures.baselines(results)
     shown = [
         t
-        for t in figures.networks(results)
+        for t in statistics.networks(results)
         if results.has_run(t) and np.isfinite(results.curve(t, metric).values).any()
     ]
     settings = list(dict.fromkeys(groups[t] for t in shown)) or [""]

@@ -509,7 +509,7 @@ class Recorder:
 
     def _choose_pictures(self, found: results.Results) -> bytes | None:
         """What pictures show, of the best and the worst trial so far."""
-        best, worst = statistics.best_trial(found), statistics.worst_trial(found)
+        best, worst = statistics.best_and_worst(found)
         if best not in self.seen:
             return None
         name = found.trials[best].hyperparameters.dataset

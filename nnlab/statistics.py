@@ -312,7 +312,8 @@ def steps_to_target(
     Raises:
       ValueError: no such column.
     """
-    if not results.has_run(trial) or trial not in _networks(results):
+    is_network = results.trials[trial].hyperparameters.model.is_network
+    if not (results.has_run(trial) and is_network):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     steps = reduce_members(results, quantity, trial)
@@ -342,11 +343,11 @@ def default_target(results: Results) -> float:
     Returns:
       An accuracy in (0, 1); NaN if there is no best trial, or it reaches none of them.
     """
-    best = best_trial(results, _networks(results))
+    best = best_trial(results, networks(results))
     if best is None:
         return np.nan
     metric = "validation_accuracy"
-    ran = [t for t in _networks(results) if results.has_run(t)]
+    ran = [t for t in networks(results) if results.has_run(t)]
     curves = {t: carried_forward(results, t, metric) for t in ran}
     lost = {t: _has_status(results, t, DIVERGED) for t in ran}
     survivors, chance = alive(results, best), results.dataset(best)["chance"]
@@ -366,6 +367,13 @@ def default_target(results: Results) -> float:
 def _networks(results: Results) -> list[int]:
     """Indices of the trials that are no baselines."""
     return [t.index for t in results.trials if t.hyperparameters.model.is_network]
+
+
+def networks(results: Results) -> tuple[int, ...]:
+    """The trials, by index, that are networks; all trials where none is."""
+    every = tuple(t.index for t in results.trials)
+    found = (t for t in results.trials if t.hyperparameters.model.is_network)
+    return tuple(t.index for t in found) or every
 
 
 def _expected_accuracy(results: Results, trial: int) -> float | None:
@@ -441,6 +449,17 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
         if results.trials[t].hyperparameters.dataset == dataset
     )
     return _best_of(results, others, sign=-1)
+
+
+def best_and_worst(results: Results) -> tuple[int | None, int | None]:
+    """What is looked at: the best and the worst network by validation.
+
+    Baselines are left out where there are at least two networks: the question is what
+    they have learned.
+    """
+    among = networks(results)
+    chosen = among if len(among) > 1 else None
+    return best_trial(results, chosen), worst_trial(results, chosen)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 """A study's run from end to end: what it leaves behind, and what cannot change it."""
 
 import collections
+import dataclasses
 import re
 
 import jax
@@ -10,7 +11,16 @@ import optax
 import pytest
 import tiny
 
-from nnlab import artifacts, experiment, report, results, tuning
+from nnlab import (
+    artifacts,
+    baselines,
+    data,
+    experiment,
+    report,
+    results,
+    statistics,
+    tuning,
+)
 from nnlab.study import Study
 
 TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
@@ -543,3 +553,102 @@ def test_if_all_fail_it_says_why(monkeypatch, tmp_path):
     with pytest.raises(MemoryError, match="out of memory"):
         run(STUDY, tmp_path)
     assert set(results.load(tmp_path).config["failures"]) == {"0", "1"}
+
+
+# ---- Trees beside networks.
+
+TREES = {"model.name": "boosted_trees", "model.num_trees": 12}
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A network and boosted trees, on three clouds of points."""
+    sweep = [{tiny.RATE: 0.1}, {**TREES, "label": "trees"}]
+    study = dataclasses.replace(tiny.study(sweep), figures=("confusion", "costs"))
+    return run(study, tmp_path_factory.mktemp("mixed"))
+
+
+def test_trees_have_rows_in_the_same_tables(mixed):
+    splits = {name: getattr(tiny.dataset(), name) for name in tiny.SIZES}
+    for seed in range(2):
+        fit = baselines.fit(
+            "boosted_trees", splits, 3, num_trees=12, depths=(3, 6, 9), seed=seed
+        )
+        of_seed = rows(mixed, 1, seed)
+        assert [row["step"] for row in of_seed] == fit.trees.tolist()
+        assert [row["epoch"] for row in of_seed] == fit.trees.tolist()
+        for name in ("test_accuracy", "validation_loss", "train_accuracy"):
+            assert [row[name] for row in of_seed] == fit.metrics[name].tolist()
+        member = members(mixed)[1, seed]
+        assert (member["status"], member["steps"]) == ("finished", fit.trees[-1])
+        assert of_seed[0]["batch_loss"] is None
+    final = statistics.summarize(mixed).to_pylist()[1]
+    ends = [rows(mixed, 1, seed)[-1]["test_accuracy"] for seed in range(2)]
+    assert final["test_accuracy_mean"] == pytest.approx(np.mean(ends))
+    assert final["parameters"] is None
+
+
+def test_pictures_of_trees_agree_with_their_curves(mixed):
+    stored = artifacts.load(mixed.workdir)
+    for seed in range(2):
+        counts = stored.confusion[1][seed]
+        accuracy = rows(mixed, 1, seed)[-1]["test_accuracy"]
+        assert np.trace(counts) / counts.sum() == pytest.approx(accuracy)
+
+
+def test_a_report_tells_networks_from_trees(mixed):
+    text = report.write(mixed.workdir).with_suffix(".md").read_text()
+    library = " ".join(baselines.library("boosted_trees"))
+    assert f"trees by {library}" in text
+    assert "Of trees an epoch is a round" in text
+
+
+def test_trees_repeat_byte_for_byte(mixed, tmp_path):
+    run(mixed.study, tmp_path)
+    for table in results.TABLES:
+        first, second = ((f / table).read_bytes() for f in (mixed.workdir, tmp_path))
+        assert first == second
+
+
+def test_what_takes_longest_trains_last(tmp_path):
+    told: list[experiment.Progress] = []
+    sweep = [{BATCH_SIZE: 1, "label": "long"}, {BATCH_SIZE: 100}, TREES]
+    run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=told.append)
+    first = {p.cohort: p.best_label for p in told}
+    assert "long" not in first[0] + first[1]
+    assert next(p.status for p in told if p.cohort == 0) == "growing"
+    timings = results.load(tmp_path).timings["cohort"].to_pylist()
+    assert timings == sorted(timings)
+
+
+# ---- Further records.
+
+
+def test_every_gradient_counts_where_gradients_are_asked_for(tmp_path):
+    sweep = [{tiny.RATE: 0.1}]
+    asked = dataclasses.replace(
+        tiny.study(sweep, **tiny.DEEP), figures=("gradients",), num_seeds=1
+    )
+    row = rows(run(asked, tmp_path), 0, 0)[-1]
+    plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=0, num_steps=24)
+    norms = [row[f"grad_norm_dense_{i}"] for i in range(4)]
+    np.testing.assert_allclose(norms, plain.norms[16:].mean(axis=0), rtol=1e-4)
+
+
+def test_a_plane_is_predicted_cell_by_cell(tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, [3, 9], size=(400, 2))
+    labels = (points[:, 0] > 1).astype(int) + 2 * (points[:, 1] > 4)
+    table = data.Dataset.from_arrays(points, labels, feature_names=("x", "y"))
+    asked = dataclasses.replace(
+        tiny.study([{tiny.RATE: 0.05}, TREES], num_epochs=60), figures=("regions",)
+    )
+    experiment.run(asked, tmp_path, dataset=table)
+    seen = artifacts.load(tmp_path).regions
+    x0, x1, y0, y1 = seen.extent
+    assert (x0, y0) == tuple(points.min(axis=0).astype(np.float32))
+    assert (x1, y1) == tuple(points.max(axis=0).astype(np.float32))
+    cells = (np.arange(experiment.GRID) + 0.5) / experiment.GRID
+    right, up = x0 + (x1 - x0) * cells > 1, y0 + (y1 - y0) * cells > 4
+    truth = right[None, :] + 2 * up[:, None]
+    assert np.mean(seen.best == truth) > 0.93

@@ -715,7 +715,7 @@ def test_baselines_have_no_epochs_to_a_target(ax, sweep):
     figures.steps_to_target(ax, results, 0.8)
     assert (ax.get_xlim() if sweep is ROWS else ax.get_ylim())[1] < 2
     medians = [line for line in ax.lines if line.get_markersize() == 5.5]
-    assert len(medians) == len(figures.networks(results))
+    assert len(medians) == len(statistics.networks(results))
     assert "boosted trees" not in {t.get_text() for t in ax.get_yticklabels()}
     assert not _dashed(ax)
 

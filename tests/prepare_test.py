@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a study to cohorts ready to train, and what is refused on the way."""
 
+import dataclasses
+
 import flax.linen as nn
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlab import baselines, train
 from nnlab.data import Dataset
-from nnlab.prepare import prepare
+from nnlab.models import resnet_layers
+from nnlab.prepare import Baseline, networks, prepare
 
 
 def prepared(**overrides):
@@ -57,6 +61,16 @@ def test_an_interval_below_a_step_is_every_step():
     assert item.boundaries == tuple(range(9))
 
 
+@pytest.mark.parametrize(
+    ("max_steps", "wanted"), [(0, 24), (20, 20), (3, 3), (10**9, 24)]
+)
+def test_training_may_end_before_its_epochs_do(max_steps, wanted):
+    item = prepared(max_steps=max_steps)
+    assert (item.num_steps, item.num_epochs) == (wanted, wanted / 8)
+    assert item.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
+    assert item.num_examples == 2 * wanted * tiny.BATCH_SIZE
+
+
 # ---- Data.
 
 
@@ -81,6 +95,27 @@ def test_a_train_size_beyond_the_data_is_refused():
         prepared(train_size=131)
 
 
+def test_eval_size_limits_validation_and_test_alone():
+    study = dataclasses.replace(tiny.study(), eval_size=20)
+    (item,) = networks(study, dataset=tiny.dataset())
+    sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
+    assert sizes == [tiny.SIZES["train"], 20, 20]
+    whole = tiny.dataset().test
+    np.testing.assert_array_equal(item.dataset.test.inputs, whole.inputs[:20])
+
+
+def test_tables_are_standardized_column_by_column():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
+    names = ("small", "large", "constant")
+    table = Dataset.from_arrays(points, rng.integers(2, size=60), feature_names=names)
+    (item,) = networks(tiny.study(), dataset=table)
+    inputs = item.dataset.train.inputs
+    seen = np.asarray(train.scaled(item.recipe, inputs))
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
+
+
 # ---- Cohorts.
 
 
@@ -98,7 +133,47 @@ def test_the_message_names_the_trial():
         prepare(tiny.study(sweep), dataset=tiny.dataset())
 
 
+TREES = {"model.name": "boosted_trees", "model.num_trees": 7}
+
+
+def test_trees_are_cohorts_of_their_own_that_are_no_networks():
+    study = tiny.study([{}, TREES, {**TREES, "model.num_trees": 9}], num_seeds=3)
+    network, trees, others = prepare(study, dataset=tiny.dataset())
+    assert isinstance(trees, Baseline)
+    assert isinstance(others, Baseline)
+    assert networks(study, dataset=tiny.dataset())[0].cohort == network.cohort
+    assert (trees.num_fits, trees.num_examples) == (3, 3 * tiny.SIZES["train"])
+    record = trees.to_dict()
+    assert (record["parameters"], record["num_steps"]) == (None, 7)
+    assert record["library"] == " ".join(baselines.library("boosted_trees"))
+    assert trees.work < network.work
+
+
+def test_what_takes_longest_has_the_most_work():
+    sweep = [{"batch_size": 1}, {"batch_size": 100}, {"model.hidden": (512,)}]
+    one, hundred, wide = networks(tiny.study(sweep), dataset=tiny.dataset())
+    assert hundred.work < one.work  # a hundred times as many steps
+    assert wide.rows[1].flops == 64 * hundred.rows[1].flops
+    usual = networks(tiny.study(), dataset=tiny.dataset())[0]
+    assert usual.work < wide.work
+
+
 # ---- Models.
+
+
+def test_repeated_hidden_layers_are_as_written_out():
+    short = prepared(**{"model.hidden": (8, 4), "model.depth": 3})
+    assert short.rows == prepared(**{"model.hidden": (8, 4) * 3}).rows
+
+
+def test_a_resnet_has_the_rows_of_its_table():
+    small = {"model.name": "resnet18", "model.stem": "small"}
+    (item,) = networks(tiny.study(**small), dataset=images())
+    assert item.rows == resnet_layers.table((8, 8, 1), 3, "small")
+    assert item.recipe.layers[0] == "conv1"
+    assert item.recipe.layers[-1] == "fc"
+    assert item.parameters == sum(row.parameters for row in item.rows)
+    assert item.module_name is None
 
 
 def test_an_mlp_has_its_layers_in_order():
