@@ -410,9 +410,9 @@ class Hyperparameters(_Checked):
       augment_pixels: largest shift, in pixels, of each training image along both axes,
         drawn anew for each batch; 0 for none.
       model: the network.
-      transfer: where its backbone begins.
       optimizer: the update rule.
       schedule: the learning rate's shape.
+      transfer: where the network's backbone begins.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
       num_epochs: passes over the training examples.
@@ -427,9 +427,9 @@ class Hyperparameters(_Checked):
     standardize: bool = False
     augment_pixels: int = _field(0, minimum=0)
     model: Model = Model()
-    transfer: Transfer = Transfer()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    transfer: Transfer = Transfer()
     batch_size: int = _field(32, minimum=1)
     num_epochs: int = _field(10, minimum=1)
     max_steps: int = _field(0, minimum=0)

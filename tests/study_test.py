@@ -313,7 +313,7 @@ def test_nearest_lists_what_a_person_can_read():
     assert hint == "; allowed: " + ", ".join(group)
     hint = names.nearest_path("x", PATHS)
     assert hint.startswith("; allowed: dataset, train_size, standardize, ")
-    assert "model.*, transfer.*, optimizer.*, " in hint
+    assert "model.*, optimizer.*, schedule.*, transfer.*, " in hint
     assert len(hint) < 190
 
 
