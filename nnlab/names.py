@@ -31,7 +31,9 @@ def nearest_path(path: str, allowed: Iterable[str]) -> str:
     group, dot, leaf = path.rpartition(".")
     listed = [p for p in paths if dot and p.startswith(group + ".")]
     same = [p for p in paths if p.rpartition(".")[2] == leaf]
-    if same:
+    if same and not dot:
+        close = same[:1]
+    elif same:
         close = difflib.get_close_matches(path, same, n=1, cutoff=0.0)
     elif listed:  # what the paths have in common would make all of them near
         leaves = [p.removeprefix(group + ".") for p in listed]

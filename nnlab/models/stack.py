@@ -35,11 +35,11 @@ class Stack(nn.Module):
 
     Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
     For evaluation it keeps running means and variances in "batch_stats", moved by a
-    tenth of the way (momentum 0.9) at each step; they belong to one member alone. In a
-    loop its variance takes a second pass over the values: the mean of the squares less
-    the square of the mean is rounding's noise where a unit hardly changes, and of six
-    networks of 100 layers of 4 units three left the finite numbers by it. Networks of
-    six layers, none of which did, are a fifth faster with one pass.
+    tenth of the way (momentum 0.9) at each step; they belong to one member alone.
+    Beside a loop its variance takes a second pass over the values: the mean of the
+    squares less the square of the mean is rounding's noise where a unit hardly changes,
+    and of six networks of 100 layers of 4 units three left the finite numbers by it.
+    Networks of six layers, none of which did, are a fifth faster with one pass.
 
     Equal hidden layers one after another, at least `LEAST_RUN` of them, are a loop over
     one layer whose parameters are stacked, (repetitions, ...), see `runs`. The training
@@ -105,7 +105,9 @@ class Stack(nn.Module):
         ordered = layer_stack.normalise(self.layers)
         if not counts:  # whoever counts active units means those of the layers as given
             ordered = _pools_first(ordered)
-        for blocks in _runs(ordered, self.rolled):
+        runs = _runs(ordered, self.rolled)
+        looped = any(len(blocks) > 1 for blocks in runs)
+        for blocks in runs:
             fields = {
                 "initializer": self.initializer,
                 "dtype": self.dtype,
@@ -114,7 +116,7 @@ class Stack(nn.Module):
                 "counts": counts,
             }
             if len(blocks) == 1:
-                x = _apply(self, blocks[0], x, rate, **fields)
+                x = _apply(self, blocks[0], x, rate, **fields, looped=looped)
                 continue
             loop = nn.scan(
                 _Block,
