@@ -6,7 +6,10 @@
 Six hidden layers of 16 ReLU units on 40,000 points of 20 regions, Adam, batch 256, 50
 epochs; with and without batch norm before each activation, at five learning rates.
 
-EXPECT
+Expect (n = 8 seeds; 64 s for the whole command on a 2-core CPU, jax 0.10.2): test
+accuracies of 95.1 % +- 0.3 with batch norm at its best rate, 0.0003, and 94.9 +- 0.5
+without at 0.001. At 0.001 batch norm reaches 85 % validation accuracy after a median of
+3 epochs instead of 5, but ends at a higher validation loss.
 
 The report that is tested here ran each network once, at rate 0.001.
 """
