@@ -26,7 +26,8 @@ Expect of the built-in data (n = 5 seeds, 10 epochs of 600 images; 503 s on a 2-
 with other work beside it, jax 0.10.2): this task is hard for so few images. Boosted
 trees reach a test accuracy of 69.6 % +- 1.4; the best networks 56 to 57 % (tuned at
 0.001 and 0.0001, scratch at 0.001), and probing stays at chance, 50 %: what tells
-digits apart does not tell real from generated ones. ":mnist" and ":folder" were not run in full.
+digits apart does not tell real from generated ones. ":mnist" and ":folder" were not
+run in full.
 
 
 The report that is tested here told real faces from generated ones, trained each network
