@@ -3,32 +3,40 @@
 
     python -m launch.train --config=configs/transfer.py --workdir=runs/transfer
 
-A ResNet-18 from scratch, probed (backbone frozen, a new last layer) and tuned (all of
-it, beginning at the backbone), each at four learning rates, against boosted trees on
-the pixels. By default the backbone learns scikit-learn's handwritten digits, and the
-task is to tell real digits from generated ones (samples of a Gaussian in the
-principal-component space of each class): what stands in for real and generated faces.
-Adam, batch 32, 600 training images.
+A network from scratch, probed (backbone frozen, a new last layer) and tuned (all of it,
+beginning at the backbone), each at four learning rates, against boosted trees on the
+pixels. Adam, batch 32.
 
-":mnist" begins on Fashion-MNIST and learns MNIST from 500 images:
+By default a small convolutional network first learns scikit-learn's handwritten digits,
+and the task is to tell real digits from generated ones (samples of a Gaussian in the
+principal-component space of each class): what stands in for real and generated faces. A
+ResNet-18 (--config.model.name=resnet18) takes so much longer that it could see 600 of
+these 2,396 images for 10 epochs, and stayed near chance.
+
+":mnist" begins a ResNet-18 on 10,000 images of Fashion-MNIST, and learns MNIST from 500
+images:
 
     python -m launch.train --config=configs/transfer.py:mnist --data_dir=DIR \
         --workdir=runs/transfer_mnist
 
 ":folder" takes a folder of images of your own, PATH/train/CLASS/*.png and
-PATH/test/CLASS/*.png, and weights in torchvision's naming:
+PATH/test/CLASS/*.png, and weights of a ResNet-18 in torchvision's naming:
 
     python -m launch.train --config=configs/transfer.py:folder \
         --config.dataset=folder:PATH --config.transfer.source=resnet18.safetensors \
         --workdir=runs/faces
 
-Expect of the built-in data (n = 5 seeds, 10 epochs of 600 images; 503 s on a 2-core CPU
-with other work beside it, jax 0.10.2): this task is hard for so few images. Boosted
-trees reach a test accuracy of 69.6 % +- 1.4; the best networks 56 to 57 % (tuned at
-0.001 and 0.0001, scratch at 0.001), and probing stays at chance, 50 %: what tells
-digits apart does not tell real from generated ones. ":mnist" and ":folder" were not
-run in full.
+Expect of the built-in data (n = 8 seeds, 30 epochs; 243 s on a 2-core Intel Xeon with
+tests running beside it, jax 0.10.2), as test accuracy with its 95 % interval: boosted
+trees 85.1 % +- 0.8; from scratch 76.7 % +- 1.7 at rate 0.01; tuned 72.9 % +- 1.9 at
+0.01, which is resolved to be worse; probed 50 to 51 %, chance: what tells digits apart
+does not tell real from generated ones. At rate 0.1 nothing learns. 4 of 11 claims are
+supported, 3 contradicted.
 
+Of ":mnist" (n = 5, 8 epochs, 1,000 validation and test images; 570 s): tuned 89.8 % +-
+2.9 at 0.001, from scratch 84.5 % +- 6.0 (the difference is not resolved), probed 67.3 %
++- 1.9 at 0.01, boosted trees 84.3 % +- 0.8. Low rates suit scratch and tuning, high
+ones probing: 7 of 11 claims are supported, 2 contradicted.
 
 The report that is tested here told real faces from generated ones, trained each network
 once, for one epoch, and warned that one epoch may mislead. Its test accuracies at rates
@@ -58,19 +66,22 @@ def get_config(arg: str = "") -> ConfigDict:
     config.question = (
         "Does it pay to begin with a trained network, and at which learning rate?"
     )
-    config.model.name = "resnet18"
     config.model.init = "he_normal"
     config.model.tree_depths = (3, 6)
     config.model.num_trees = 100
     config.optimizer.name = "adam"
     config.batch_size = 32
     config.num_seeds = 5
+    config.model.name = "resnet18"
     if dataset == "digits":
         config.dataset = "real_or_generated:digits"
+        config.model.name = "cnn"
+        config.model.channels = (16, 32)
+        config.model.hidden = (64,)
         config.transfer.source = "digits"
         config.transfer.num_epochs = 20
-        config.train_size = 600
-        config.num_epochs = 10
+        config.num_epochs = 30
+        config.num_seeds = 8
     elif dataset == "mnist":
         config.dataset = "mnist"
         config.transfer.source = "fashion_mnist"
