@@ -366,7 +366,7 @@ def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
 def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) -> None:
     """Prints how long a study of all networks takes, set-up included."""
     seconds: dict[str, list[float]] = collections.defaultdict(list)
-    members = max(e.contender.members for e in entries)
+    members = max((e.contender.members for e in entries), default=0)
     for entry in entries:
         name, network = entry.contender.name, entry.network
         if name == "PyTorch loop" or entry.contender.members == members:
@@ -376,6 +376,8 @@ def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) ->
             seconds[name].append(
                 entry.ready["setup_seconds"] + examples / statistics.median(entry.rates)
             )
+    if not seconds:
+        return  # all were left out
     whole = {name: sum(some) for name, some in seconds.items()}
     networks = max(map(len, seconds.values()))
     console.print(

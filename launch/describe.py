@@ -19,7 +19,7 @@ from nnlab.study import TRACED, MovedSets
 
 if TYPE_CHECKING:
     from nnlab import gradients, tuning
-    from nnlab.prepare import Baseline, Prepared, Source
+    from nnlab.cohorts import Baseline, Prepared, Source
 
 COMPILER_BYTES = 150 * 2**20
 """Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
@@ -37,6 +37,7 @@ def main() -> None:
     study = config.study()
     config.start_jax()
     from nnlab import experiment, gradients, prepare, recorder, tuning  # import JAX
+    from nnlab.cohorts import Baseline, Prepared
 
     cohorts = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
@@ -64,7 +65,7 @@ def main() -> None:
         flat = item.hyperparameters.flat()
         for path in (p for p in study.swept() if p not in TRACED):
             console.print(f"{path}={flat[path]}")
-        if isinstance(item, prepare.Baseline):
+        if isinstance(item, Baseline):
             _describe_trees(console, item)
             continue
         known, peak = tuning.recall(item), recorder.peak_bytes()
@@ -78,7 +79,7 @@ def main() -> None:
             _compare(console, found, gradients.TOLERANCE)
             wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
     if len(seconds) > 1:
-        networks = [p for p in cohorts if isinstance(p, prepare.Prepared)]
+        networks = [p for p in cohorts if isinstance(p, Prepared)]
         _summarize(console, networks, seconds)
     if flags.FLAGS.check_gradients:
         console.print()

@@ -7,8 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from nnlab import figures, statistics, texts
+from nnlab import swept, texts
 from nnlab.results import UNFINISHED, Results
+from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.members import reduce_members, status_counts
+from nnlab.statistics.ranking import best_trial, compare_to_best
+from nnlab.statistics.targets import steps_to_target, target_of
+from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
+from nnlab.study import Quantity
 
 FEW = 6  # up to here the answer goes through the trials one by one
 ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
@@ -42,8 +48,8 @@ def sentences(results: Results) -> list[str]:
 
 def named(results: Results, trial: int) -> str:
     """A trial's name where it is mentioned first: "learning rate 0.7"."""
-    name = figures.trial_name(results, trial)
-    sweep = figures.sweep_of(results)
+    name = swept.trial_name(results, trial)
+    sweep = swept.sweep_of(results)
     if results.study.sweep[trial].get("label") or not sweep.name:
         return f"trial {name}"
     return name if sweep.groups[trial] else f"{sweep.name} {name}"
@@ -51,10 +57,10 @@ def named(results: Results, trial: int) -> str:
 
 def several(results: Results, trials: Collection[int], most: int = 3) -> str:
     """Names a few trials; of more it gives the range, or some and how many others."""
-    sweep = figures.sweep_of(results)
+    sweep = swept.sweep_of(results)
     order = sorted(range(len(results.trials)), key=lambda t: sweep.values[t])
     chosen = [t for t in order if t in trials]
-    names = [figures.trial_name(results, t) for t in chosen]
+    names = [swept.trial_name(results, t) for t in chosen]
     if len(chosen) <= most:
         return texts.joined([named(results, chosen[0]), *names[1:]])
     if sweep.scale == "categories" or len(set(sweep.groups)) > 1:
@@ -68,13 +74,10 @@ def several(results: Results, trials: Collection[int], most: int = 3) -> str:
 
 def _speed(results: Results) -> list[str]:
     """How soon which trials reach the target."""
-    target = results.study.target or statistics.default_target(results)
+    target = target_of(results)
     if math.isnan(target):
         return []
-    times = {
-        t.index: statistics.steps_to_target(results, t.index, target)
-        for t in results.trials
-    }
+    times = {t.index: steps_to_target(results, t.index, target) for t in results.trials}
     times = {t: time for t, time in times.items() if time.n}
     goal = f"{100 * target:g} % validation accuracy"
     if not times:
@@ -108,12 +111,12 @@ def _speed(results: Results) -> list[str]:
         who = texts.capital(named(results, first))
         parts = [f"{who} {start}, {share(first)} {seeds}"]
         for trial in arrived[1:]:
-            name = figures.trial_name(results, trial)
+            name = swept.trial_name(results, trial)
             after = texts.median_text(times[trial].median_epochs)
             parts.append(f"{name} after {after}, {share(trial)}")
-        never = [figures.trial_name(results, t) for t in late if not reached[t]]
+        never = [swept.trial_name(results, t) for t in late if not reached[t]]
         for trial in (t for t in late if reached[t]):
-            parts.append(f"{figures.trial_name(results, trial)} in {share(trial)}")
+            parts.append(f"{swept.trial_name(results, trial)} in {share(trial)}")
         if never:
             parts.append(f"{texts.joined(never)} never")
         return [f"{'; '.join(parts)}."]
@@ -125,7 +128,7 @@ def _speed(results: Results) -> list[str]:
     slowest = arrived[-1]
     rest = f"{len(arrived)} of {len(times)} trials reach it in most of their seeds"
     if times[slowest].median_epochs > median:
-        name = figures.trial_name(results, slowest)
+        name = swept.trial_name(results, slowest)
         after = texts.median_text(times[slowest].median_epochs)
         rest += f", the slowest ({name}) after {after} epochs"
     return [*said, f"{rest}."]
@@ -133,13 +136,13 @@ def _speed(results: Results) -> list[str]:
 
 def _best(results: Results) -> list[str]:
     """Which trial is best, and which others cannot be told from it."""
-    best = statistics.best_trial(results)
+    best = best_trial(results)
     ran = [t.index for t in results.trials if results.has_run(t.index)]
     if best is None or "test_accuracy" not in results.metrics:
         reason = "in each, members are unfinished or less than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
     values = final(results, best, "test_accuracy")
-    mean, _, high = (float(v) for v in statistics.mean_interval(values))
+    mean, _, high = (float(v) for v in mean_interval(values))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     number = texts.mean_text(mean, high).replace(" ±", " % ±")
@@ -153,9 +156,7 @@ def _best(results: Results) -> list[str]:
         ]
     if results.study.num_seeds < 3:
         return [*said, no_interval(results)]
-    others = [
-        c for c in statistics.compare_to_best(results) if not math.isnan(c.p_holm)
-    ]
+    others = [c for c in compare_to_best(results) if not math.isnan(c.p_holm)]
     same = [c.trial for c in others if not c.resolved]
     above = [c.trial for c in others if c.resolved and c.mean > 0]
     below = [c.trial for c in others if c.resolved and c.mean < 0]
@@ -175,8 +176,8 @@ def _best(results: Results) -> list[str]:
 
 def final(results: Results, trial: int, metric: str) -> np.ndarray:
     """A metric of a trial's final networks, (S,); NaN for those that have none."""
-    quantity = statistics.Quantity(metric=metric, reduction="final")
-    return statistics.reduce_members(results, quantity, trial)
+    quantity = Quantity(metric=metric, reduction="final")
+    return reduce_members(results, quantity, trial)
 
 
 def _untrained(results: Results) -> list[str]:
@@ -227,7 +228,7 @@ def _range(values: np.ndarray) -> tuple[str, str]:
 
 def _drops(results: Results) -> list[str]:
     """What the accuracy loses on moved and on rotated images."""
-    best = statistics.best_trial(results)
+    best = best_trial(results)
     sets = results.study.test_sets
     changes = {
         "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
@@ -238,10 +239,9 @@ def _drops(results: Results) -> list[str]:
         metric = f"test_{name}_accuracy"
         if best is None or metric not in results.metrics:
             continue
-        quantity = statistics.Quantity(metric=metric, reduction="drop_from_test")
+        quantity = Quantity(metric=metric, reduction="drop_from_test")
         values = {
-            t.index: statistics.reduce_members(results, quantity, t.index)
-            for t in results.trials
+            t.index: reduce_members(results, quantity, t.index) for t in results.trials
         }
         values = {t: v for t, v in values.items() if np.isfinite(v).any()}
         if best not in values:
@@ -265,22 +265,22 @@ def _drops(results: Results) -> list[str]:
 
 def _drop(results: Results, trial: int, metric: str, drops: np.ndarray) -> str:
     """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 %"."""
-    mean, _, high = (float(v) for v in statistics.mean_interval(drops))
+    mean, _, high = (float(v) for v in mean_interval(drops))
     left = float(np.nanmean(final(results, trial, metric)))
     return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)}"
 
 
 def _claims(results: Results) -> list[str]:
     """How many of the study's claims hold, and in words those that do not."""
-    verdicts = statistics.judge(results)
+    verdicts = judge(results)
     if not verdicts:
         return []
     counts = Counter(v.verdict for v in verdicts)
     parts = []
-    for verdict in (v for v in statistics.VERDICTS if counts[v]):
+    for verdict in (v for v in VERDICTS if counts[v]):
         verb = "is" if counts[verdict] == 1 else "are"
         part = f"{counts[verdict]} {verb} {verdict}"
-        if verdict == statistics.CONTRADICTED:
+        if verdict == CONTRADICTED:
             wrong = [v.claim.text for v in verdicts if v.verdict == verdict]
             part += f" ({'; '.join(f'“{text}”' for text in wrong)})"
         parts.append(part)
@@ -303,9 +303,7 @@ def _failures(results: Results) -> list[str]:
     """Which trials diverge or stay at chance."""
     kinds = (("diverged", "diverge"), ("at_chance", "end at chance"))
     seeds = results.study.num_seeds
-    counts = {
-        t.index: statistics.status_counts(results, t.index) for t in results.trials
-    }
+    counts = {t.index: status_counts(results, t.index) for t in results.trials}
     failing = [t for t, c in counts.items() if c["diverged"] or c["at_chance"]]
     if not failing:
         return []
@@ -315,13 +313,13 @@ def _failures(results: Results) -> list[str]:
             total.update(counts[trial])
         lost = _fates(total, kinds, len(failing) * seeds)
         return [f"Of {several(results, failing)}, {lost}."]
-    at = "with" if figures.sweep_of(results).scale == "categories" else "at"
+    at = "with" if swept.sweep_of(results).scale == "categories" else "at"
     alike: dict[str, list[int]] = {}
     for trial in failing:
         alike.setdefault(_fates(counts[trial], kinds, seeds), []).append(trial)
     parts: list[str] = []
     for fate, trials in alike.items():
-        names = [figures.trial_name(results, t) for t in trials]
+        names = [swept.trial_name(results, t) for t in trials]
         names[0] = names[0] if parts else named(results, trials[0])
         each = " each" if len(trials) > 1 else ""
         where = f"{at} {texts.joined(names)}, " if len(results.trials) > 1 else ""
@@ -371,7 +369,7 @@ def interruption(results: Results) -> list[str]:
         return []
     trials = {t.index for t in results.trials} - {*failed_trials(results)}
     absent = [t for t in trials if not results.has_run(t)]
-    unfinished = sum(statistics.status_counts(results, t)[UNFINISHED] for t in trials)
+    unfinished = sum(status_counts(results, t)[UNFINISHED] for t in trials)
     parts = []
     if absent:
         verb = "has" if len(absent) == 1 else "have"

@@ -24,15 +24,10 @@ import numpy as np
 
 from nnlab import baselines, results, train, transfer, tuning
 from nnlab.artifacts import NUM_EXAMPLES, Plane, Seen
+from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Dataset, Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
-from nnlab.prepare import (
-    TRAIN_EVALUATION_SIZE,
-    Baseline,
-    Prepared,
-    Source,
-    prepare,
-)
+from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder, plane_of
 from nnlab.study import PICTURES, Study
 

@@ -21,10 +21,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from nnlab import metrics
+from nnlab.cohorts import Prepared
 from nnlab.models.layers import POOLS
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
-from nnlab.prepare import Prepared
 
 EPSILONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Half-widths of the intervals. Of 20 weights of a pooled 5x5 convolution on MNIST,

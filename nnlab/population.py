@@ -269,9 +269,9 @@ class Population:
         return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
-        """Runs a program, compiled once for each shape of its arguments."""
-        shapes = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(arguments))
-        key = (id(program), shapes)
+        """Runs a program, compiled once for each structure of arguments and shapes."""
+        leaves, structure = jax.tree.flatten(arguments)
+        key = (id(program), structure, *map(jnp.shape, leaves))
         if key not in self._compiled:
             start = time.perf_counter()
             self._compiled[key] = program.lower(*arguments).compile()

@@ -22,18 +22,12 @@ import optax
 import pyarrow as pa
 
 import nnlab
-from nnlab import (
-    artifacts,
-    baselines,
-    plan,
-    results,
-    statistics,
-    transfer,
-    tuning,
-)
+from nnlab import artifacts, baselines, plan, results, transfer, tuning
+from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.population import Population
-from nnlab.prepare import Baseline, Prepared
+from nnlab.statistics.ranking import best_and_worst
+from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
 
 _log = logging.getLogger(__name__)
@@ -509,7 +503,7 @@ class Recorder:
 
     def _choose_pictures(self, found: results.Results) -> bytes | None:
         """What pictures show, of the best and the worst trial so far."""
-        best, worst = statistics.best_and_worst(found)
+        best, worst = best_and_worst(found)
         if best not in self.seen:
             return None
         name = found.trials[best].hyperparameters.dataset
@@ -584,7 +578,7 @@ class Recorder:
         )
         if self._pictures is None:
             self._pictures = self._choose_pictures(found)
-        tables["summary.csv"] = statistics.summarize(found)
+        tables["summary.csv"] = summarize(found)
         files: dict[str, pa.Table | bytes] = dict(tables)
         if self._severity:
             rows = sorted(self._severity, key=lambda row: (row["trial"], row["seed"]))

@@ -3,7 +3,7 @@
 
 ``config.json`` says what ran, ``curves.parquet`` holds a row for each (trial, seed,
 evaluation), ``members.csv`` a row for each member, ``timings.csv`` all that a clock
-measured. `statistics.summarize` makes ``summary.csv`` of them.
+measured. `summary.summarize` makes ``summary.csv`` of them.
 """
 
 import csv

@@ -5,17 +5,15 @@ A `Study` is all that crosses from a launch script or a notebook into the librar
 validated when made, and `Study.to_dict` / `Study.from_dict` round-trip through JSON.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
-import math
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nnlab.checked import Checked, FieldError, coerced, field, from_mapping, hints
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.names import nearest, nearest_path
@@ -29,7 +27,6 @@ TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
-FLOAT32_MAX = 3.4028234e38
 WATCHED = ("validation_loss", "validation_accuracy")
 RELATIONS = ("greater", "less", "same")
 POOLS = ("max", "max_abs")
@@ -75,157 +72,12 @@ REDUCTIONS = (
     "at_chance_share",
     "seconds",
 )
-
-
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
 
 
-class FieldError(ValueError):
-    """A field's bad value or name; knows the path, which its parents lengthen."""
-
-    def __init__(self, path: str, problem: str, before: str = "") -> None:
-        super().__init__(f"{before}{path}{problem}")
-        self._parts = (path, problem, before)
-
-    def within(self, parent: str) -> "FieldError":
-        """The same error, its path seen from outside `parent`."""
-        path, problem, before = self._parts
-        return FieldError(f"{parent}.{path}" if parent else path, problem, before)
-
-
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    """``{field: type}`` of a dataclass."""
-    return typing.get_type_hints(cls)
-
-
-def _field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
-    """A dataclass field with rules.
-
-    `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
-    the elements that a tuple may have; `traced` marks what enters the compiled program
-    as an argument; `models` are those that heed it.
-    """
-    return dataclasses.field(default=default, metadata=rules)
-
-
-class _Checked:
-    """Casts and checks each field of a dataclass by its annotation and its rules."""
-
-    def __post_init__(self) -> None:
-        cls: Any = type(self)
-        for field in dataclasses.fields(cls):
-            hint = _hints(cls)[field.name]
-            value = _cast(getattr(self, field.name), hint, field.name)
-            _check_rules(value, field.metadata, field.name)
-            object.__setattr__(self, field.name, value)
-
-
-def _cast(value: Any, hint: Any, name: str) -> Any:
-    """Returns `value` as `hint` says, or raises FieldError naming the field."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()  # of NumPy: a scalar or an array
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in args:
-            with contextlib.suppress(ValueError):
-                return _cast(value, option, name)
-    elif dataclasses.is_dataclass(hint):
-        if isinstance(value, typing.cast(type, hint)):
-            return value
-        if isinstance(value, Mapping):
-            return _from_mapping(typing.cast(type, hint), value, name)
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_cast(v, args[0], f"{name}[{i}]") for i, v in enumerate(value))
-    elif origin is dict:
-        if isinstance(value, Mapping):
-            return _plain(value)
-    elif hint is Any:
-        return _plain(value)
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _float(value, name)
-    elif hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
-
-
-def _float(value: float, name: str) -> float:
-    try:
-        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
-    except OverflowError:
-        raise FieldError(name, " is too large for a number") from None
-
-
-def _type_name(hint: Any) -> str:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_type_name(a) for a in args)
-    if origin is tuple:
-        return "a tuple such as (64, 32)" if args[0] is int else "a tuple"
-    words = {int: "a whole number", float: "a number", str: "a text"}
-    words |= {bool: "true or false", types.NoneType: "None"}
-    return words.get(hint, "a mapping of fields")
-
-
-def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
-    if "choices" in rules and value not in rules["choices"]:
-        hint = nearest(value, rules["choices"])
-        raise FieldError(name, f"={value!r} is not known{hint}")
-    values = value if isinstance(value, tuple) else (value,)
-    for v in values if "among" in rules else ():
-        if v not in rules["among"]:
-            hint = nearest(v, rules["among"])
-            raise FieldError(name, f" holds {v!r}, which is not known{hint}")
-    for v in values:
-        if not isinstance(v, int | float):
-            continue
-        if not math.isfinite(v):
-            raise FieldError(name, f"={value!r} is not finite")
-        if "traced" in rules and v > FLOAT32_MAX:
-            raise FieldError(name, f"={value!r} is too large for float32")
-        if "minimum" in rules and v < rules["minimum"]:
-            raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
-        if "maximum" in rules and v > rules["maximum"]:
-            raise FieldError(name, f"={value!r} must be at most {rules['maximum']:g}")
-        if "above" in rules and v <= rules["above"]:
-            raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
-        if "below" in rules and v >= rules["below"]:
-            raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
-
-
-def _from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
-    fields = dataclasses.fields(typing.cast(Any, cls))
-    allowed = [f.name for f in fields]
-    for key in values:
-        if key not in allowed:
-            hint = nearest(key, allowed)
-            raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
-    needed = (f.name for f in fields if f.default is dataclasses.MISSING)
-    missing = [field for field in needed if field not in values]
-    if missing:
-        raise FieldError(name, f" lacks {', '.join(missing)}")
-    try:
-        return cls(**values)
-    except FieldError as error:
-        raise error.within(name) from None
-
-
-def _plain(value: Any) -> Any:
-    """Mappings to dicts, lists to tuples, NumPy's values to Python's."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(_plain(v) for v in value)
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model(_Checked):
+class Model(Checked):
     """The network. `hidden` holds units, `channels` the convolutions' channels.
 
     Attributes:
@@ -254,26 +106,24 @@ class Model(_Checked):
         cnn, stack).
     """
 
-    name: str = _field("mlp", choices=MODELS)
-    hidden: tuple[int, ...] = _field((64,), minimum=1, models=("mlp", "cnn"))
-    depth: int = _field(1, minimum=1, maximum=10_000, models=("mlp", "cnn"))
-    channels: tuple[int, ...] = _field((32, 64), minimum=1, models=("cnn",))
-    kernel: int = _field(3, minimum=1, models=("cnn",))
-    pool: str = _field("max", choices=POOLS, models=("cnn",))
-    layers: tuple[Any, ...] = _field((), models=("stack",))
-    stem: str = _field("imagenet", choices=STEMS, models=("resnet18",))
-    num_trees: int = _field(200, minimum=1, maximum=10_000, models=TREES)
-    tree_depths: tuple[int, ...] = _field(
-        (3, 6, 9), minimum=1, maximum=50, models=TREES
-    )
-    activation: str = _field(
+    name: str = field("mlp", choices=MODELS)
+    hidden: tuple[int, ...] = field((64,), minimum=1, models=("mlp", "cnn"))
+    depth: int = field(1, minimum=1, maximum=10_000, models=("mlp", "cnn"))
+    channels: tuple[int, ...] = field((32, 64), minimum=1, models=("cnn",))
+    kernel: int = field(3, minimum=1, models=("cnn",))
+    pool: str = field("max", choices=POOLS, models=("cnn",))
+    layers: tuple[Any, ...] = field((), models=("stack",))
+    stem: str = field("imagenet", choices=STEMS, models=("resnet18",))
+    num_trees: int = field(200, minimum=1, maximum=10_000, models=TREES)
+    tree_depths: tuple[int, ...] = field((3, 6, 9), minimum=1, maximum=50, models=TREES)
+    activation: str = field(
         "relu", choices=layer_stack.ACTIVATIONS, models=("mlp", "cnn")
     )
-    init: str = _field("lecun_normal", choices=layer_stack.INITIALIZERS)
-    init_scale: float = _field(1.0, minimum=0.0, traced=True)
-    bias: str = _field("all", choices=layer_stack.BIASES, models=("mlp", "cnn"))
-    batch_norm: bool = _field(False, models=("mlp", "cnn"))
-    dropout_rate: float = _field(
+    init: str = field("lecun_normal", choices=layer_stack.INITIALIZERS)
+    init_scale: float = field(1.0, minimum=0.0, traced=True)
+    bias: str = field("all", choices=layer_stack.BIASES, models=("mlp", "cnn"))
+    batch_norm: bool = field(False, models=("mlp", "cnn"))
+    dropout_rate: float = field(
         0.0, minimum=0.0, below=1.0, traced=True, models=("mlp", "cnn", "stack")
     )
 
@@ -309,7 +159,7 @@ class Model(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Optimizer(_Checked):
+class Optimizer(Checked):
     """The update rule.
 
     Attributes:
@@ -320,26 +170,26 @@ class Optimizer(_Checked):
       weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
     """
 
-    name: str = _field("sgd", choices=OPTIMIZERS)
-    learning_rate: float = _field(0.1, minimum=0.0, traced=True)
-    momentum: float = _field(0.0, minimum=0.0, below=1.0, traced=True)
+    name: str = field("sgd", choices=OPTIMIZERS)
+    learning_rate: float = field(0.1, minimum=0.0, traced=True)
+    momentum: float = field(0.0, minimum=0.0, below=1.0, traced=True)
     nesterov: bool = False
-    weight_decay: float = _field(0.0, minimum=0.0, traced=True)
+    weight_decay: float = field(0.0, minimum=0.0, traced=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("momentum", "nesterov"):
-            value = getattr(self, field)
+        for name in ("momentum", "nesterov"):
+            value = getattr(self, name)
             if value and self.name in ("adam", "adamw"):
                 raise FieldError(
-                    field,
+                    name,
                     f"={value!r} does not apply to {self.name} (its first moment "
                     "decays by 0.9); it goes with sgd and rmsprop",
                 )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Schedule(_Checked):
+class Schedule(Checked):
     """The learning rate's shape over training, after a linear warm-up.
 
     Attributes:
@@ -348,12 +198,12 @@ class Schedule(_Checked):
       warmup_steps: updates over which the rate rises linearly to its peak.
     """
 
-    name: str = _field("constant", choices=SCHEDULES)
-    warmup_steps: int = _field(0, minimum=0)
+    name: str = field("constant", choices=SCHEDULES)
+    warmup_steps: int = field(0, minimum=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EarlyStopping(_Checked):
+class EarlyStopping(Checked):
     """When a member ends before `num_epochs`.
 
     Attributes:
@@ -362,12 +212,12 @@ class EarlyStopping(_Checked):
       metric: "validation_loss" or "validation_accuracy".
     """
 
-    patience: int = _field(0, minimum=0)
-    metric: str = _field("validation_loss", choices=WATCHED)
+    patience: int = field(0, minimum=0)
+    metric: str = field("validation_loss", choices=WATCHED)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Transfer(_Checked):
+class Transfer(Checked):
     """Where the network's backbone, all but its last dense layer, begins.
 
     Attributes:
@@ -383,12 +233,12 @@ class Transfer(_Checked):
       learning_rate: of Adam, constant.
     """
 
-    mode: str = _field("scratch", choices=TRANSFERS)
+    mode: str = field("scratch", choices=TRANSFERS)
     source: str = ""
-    train_size: int = _field(0, minimum=0)
-    num_epochs: int = _field(5, minimum=1)
-    batch_size: int = _field(64, minimum=1)
-    learning_rate: float = _field(0.001, minimum=0.0)
+    train_size: int = field(0, minimum=0)
+    num_epochs: int = field(5, minimum=1)
+    batch_size: int = field(64, minimum=1)
+    learning_rate: float = field(0.001, minimum=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -397,7 +247,7 @@ class Transfer(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Hyperparameters(_Checked):
+class Hyperparameters(Checked):
     """Everything that a trial sets.
 
     Attributes:
@@ -423,19 +273,19 @@ class Hyperparameters(_Checked):
     """
 
     dataset: str = "digits"
-    train_size: int = _field(0, minimum=0)
+    train_size: int = field(0, minimum=0)
     standardize: bool = False
-    augment_pixels: int = _field(0, minimum=0)
+    augment_pixels: int = field(0, minimum=0)
     model: Model = Model()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     transfer: Transfer = Transfer()
-    batch_size: int = _field(32, minimum=1)
-    num_epochs: int = _field(10, minimum=1)
-    max_steps: int = _field(0, minimum=0)
-    eval_every_epochs: float = _field(1.0, above=0.0)
+    batch_size: int = field(32, minimum=1)
+    num_epochs: int = field(10, minimum=1)
+    max_steps: int = field(0, minimum=0)
+    eval_every_epochs: float = field(1.0, above=0.0)
     early_stopping: EarlyStopping = EarlyStopping()
-    dtype: str = _field("float32", choices=DTYPES)
+    dtype: str = field("float32", choices=DTYPES)
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
         """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.
@@ -453,7 +303,7 @@ class Hyperparameters(_Checked):
             for parent in parents:
                 target = target[parent]
             target[leaf] = value
-        return _from_mapping(Hyperparameters, values, "")
+        return from_mapping(Hyperparameters, values, "")
 
     def flat(self) -> dict[str, Any]:
         """``{path: value}`` for every hyperparameter, in the order of `PATHS`."""
@@ -469,12 +319,12 @@ class Hyperparameters(_Checked):
 def _paths(cls: type, prefix: str = "") -> dict[str, tuple[Any, Mapping[str, Any]]]:
     """``{path: (type, rules)}`` of all fields below a dataclass."""
     found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
-    for field in dataclasses.fields(typing.cast(Any, cls)):
-        hint, path = _hints(cls)[field.name], prefix + field.name
+    for one in dataclasses.fields(typing.cast(Any, cls)):
+        hint, path = hints(cls)[one.name], prefix + one.name
         if dataclasses.is_dataclass(hint):
             found |= _paths(typing.cast(type, hint), path + ".")
         else:
-            found[path] = hint, field.metadata
+            found[path] = hint, one.metadata
     return found
 
 
@@ -489,7 +339,7 @@ TUPLES = (
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Quantity(_Checked):
+class Quantity(Checked):
     """A number for each member: a column of the curves and how to reduce it.
 
     Attributes:
@@ -506,7 +356,7 @@ class Quantity(_Checked):
     """
 
     metric: str = ""
-    reduction: str = _field("final", choices=REDUCTIONS)
+    reduction: str = field("final", choices=REDUCTIONS)
     epoch: float | None = None
     step: float | None = None
     target: float | None = None
@@ -523,7 +373,7 @@ class Quantity(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Claim(_Checked):
+class Claim(Checked):
     """What people believe, in words and as a comparison that the data can decide.
 
     Attributes:
@@ -546,9 +396,9 @@ class Claim(_Checked):
     left: dict[str, Any]
     right: dict[str, Any] | float | str
     right_quantity: Quantity | None = None
-    among: str = _field("mean", choices=("mean", "best"))
-    relation: str = _field("greater", choices=RELATIONS)
-    margin: float = _field(0.0, minimum=0.0)
+    among: str = field("mean", choices=("mean", "best"))
+    relation: str = field("greater", choices=RELATIONS)
+    margin: float = field(0.0, minimum=0.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -578,7 +428,7 @@ class Claim(_Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MovedSets(_Checked):
+class MovedSets(Checked):
     """Test sets of moved and of rotated images, evaluated for every member.
 
     Attributes:
@@ -589,8 +439,8 @@ class MovedSets(_Checked):
         and from 0 to 60 degrees.
     """
 
-    moved_pixels: int = _field(0, minimum=0)
-    rotated_degrees: float = _field(0.0, minimum=0.0, maximum=180.0)
+    moved_pixels: int = field(0, minimum=0)
+    rotated_degrees: float = field(0.0, minimum=0.0, maximum=180.0)
     along_curve: bool = False
     severity: bool = False
 
@@ -615,7 +465,7 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study(_Checked):
+class Study(Checked):
     """A question, the trials that answer it, and what is claimed about them.
 
     Attributes:
@@ -629,7 +479,7 @@ class Study(_Checked):
         all.
       root_seed: the root of every random key.
       target: validation accuracy that "steps to target" in tables and answer refers to;
-        0 picks it from the data (see `statistics.default_target`).
+        0 picks it from the data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
       notes: what the reader must know to judge the answer, in words.
@@ -639,12 +489,12 @@ class Study(_Checked):
     claims: tuple[Claim, ...] = ()
     base: Hyperparameters = Hyperparameters()
     sweep: tuple[dict[str, Any], ...] = ({},)
-    num_seeds: int = _field(8, minimum=1)
-    eval_size: int = _field(0, minimum=0)
-    root_seed: int = _field(0, minimum=0, below=2**31)
-    target: float = _field(0.0, minimum=0.0, below=1.0)
+    num_seeds: int = field(8, minimum=1)
+    eval_size: int = field(0, minimum=0)
+    root_seed: int = field(0, minimum=0, below=2**31)
+    target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
-    figures: tuple[str, ...] = _field(("curves", "final", "target"), among=tuple(PARTS))
+    figures: tuple[str, ...] = field(("curves", "final", "target"), among=tuple(PARTS))
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -672,7 +522,7 @@ class Study(_Checked):
         for index, item in enumerate(self.sweep):
             overrides.append({k: v for k, v in item.items() if k != "label"})
             try:
-                _cast(item.get("label", ""), str, "label")
+                coerced(item.get("label", ""), str, "label")
                 resolved.append(self.base.replace(overrides[-1]))
             except ValueError as error:
                 raise ValueError(f"trial {index} of the sweep: {error}") from None
@@ -725,7 +575,7 @@ class Study(_Checked):
                 raise ValueError(f"unknown field {key!r}{nearest(key, names)}")
         base = {k: v for k, v in values.items() if k in below}
         rest = {k: v for k, v in values.items() if k in own}
-        return cls(base=_from_mapping(Hyperparameters, base, ""), **rest)
+        return cls(base=from_mapping(Hyperparameters, base, ""), **rest)
 
 
 def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:

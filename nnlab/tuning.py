@@ -17,9 +17,9 @@ import jax
 import numpy as np
 
 import nnlab
+from nnlab.cohorts import Prepared
 from nnlab.data import cache
 from nnlab.plan import Plan, device_kind
-from nnlab.prepare import Prepared
 
 TOLERANCE = 0.05
 """How much faster another plan must be to be preferred to the first."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark: equal networks, honest counts, workers that may fail."""
 
+import dataclasses
 import io
 import json
 import time
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from launch import bench, config, rivals
 from launch.rivals import Contender, Network
+from nnlab import prepare
 from nnlab.models import layers
 
 TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
@@ -162,6 +164,38 @@ def test_who_enters():
         assert "scikit-learn" not in names(rivals.SUITES[suite][0])
     assert "PyTorch, channels last" in names(rivals.SUITES["architectures"][1])
     assert "PyTorch, channels last" not in names(rivals.mlp_784(64))
+    # The others have plain SGD.
+    adam = names(rivals.SUITES["depth_width"][0], lane_widths=[])
+    assert adam == ["nnlab, 1 member", "nnlab, 8 members", "PyTorch loop"]
+
+
+ADAM = dataclasses.replace(TINY, optimizer="adam")
+
+
+def test_nnlab_trains_with_the_rule_of_the_network(monkeypatch):
+    asked, find = [], prepare.networks
+    monkeypatch.setattr(
+        prepare,
+        "networks",
+        lambda study, **more: asked.append(study) or find(study, **more),
+    )
+    for network in (TINY, ADAM):
+        list(rivals.serve(network, Contender("", "nnlab", 2, {"width": 2}), ["1\n"]))
+    assert [study.base.optimizer.name for study in asked] == ["sgd", "adam"]
+
+
+def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
+    torch = pytest.importorskip("torch")
+    made = []
+
+    def noted(rule):
+        return lambda *a, **k: made.append(rule.__name__) or rule(*a, **k)
+
+    for rule in (torch.optim.SGD, torch.optim.Adam):
+        monkeypatch.setattr(torch.optim, rule.__name__, noted(rule))
+    for network in (TINY, ADAM):
+        list(rivals.serve(network, Contender("", "torch"), ["1\n"]))
+    assert made == ["SGD", "Adam"]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +232,49 @@ def test_a_run_prints_a_table_and_keeps_every_turn(launch, monkeypatch, tmp_path
     assert len(sklearn["turns"]) == 2
     turn = sklearn["turns"][0]
     assert sklearn["rates"][0] == turn["steps"] * 8 / turn["seconds"]
+
+
+def entry(network, contender, rate, setup):
+    """What was measured: `rate` examples/s of all members together in each turn."""
+    steps = 1000
+    seconds = steps * network.batch_size * contender.members / rate
+    turns = [{"steps": steps, "seconds": seconds, "peak_bytes": 1}] * 3
+    return bench.Entry(network, contender, {"setup_seconds": setup}, turns)
+
+
+def shown(entries):
+    console = Console(file=io.StringIO(), width=200)
+    bench.show_study(console, entries, epochs=10)
+    return console.file.getvalue().strip().splitlines()
+
+
+def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
+    """10 epochs of 32 examples for 8 seeds are 2,560 examples."""
+    wide = dataclasses.replace(TINY, name="wide")
+    loop, ours = Contender("PyTorch loop", "torch"), Contender("nnlab, 8", "nnlab", 8)
+    fixed = Contender("nnlab, 8 in lanes of 4", "nnlab", 8, {"width": 4})
+    few = Contender("nnlab, 1 member", "nnlab")
+    of_tiny = [
+        *(entry(TINY, bench.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
+        *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, fixed, 2560.0, 1.0)),
+        entry(TINY, loop, 128.0, 1.0),
+    ]
+    of_wide = [entry(wide, ours, 1280.0, 4.0), entry(wide, loop, 64.0, 1.0)]
+    assert shown(of_tiny + of_wide) == [
+        "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
+        "PyTorch loop 62 s",
+        "nnlab, 8: 6.2 times as fast as one by one",
+    ]
+    # Where a contender left a network out, there is nothing to compare.
+    assert shown(of_tiny + of_wide[:1]) == [
+        "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
+        "PyTorch loop 21 s",
+    ]
+
+
+@pytest.mark.parametrize("entries", [[], [entry(TINY, bench.CEILING, 1e9, 0.0)]])
+def test_a_study_that_nobody_trained_has_no_time(entries):
+    assert shown(entries) == []
 
 
 def test_the_slope_of_a_power_is_its_exponent():

@@ -12,8 +12,9 @@ import sys
 
 import pytest
 
-from nnlab import experiment, report, results, statistics
+from nnlab import experiment, report, results
 from nnlab.prepare import prepare
+from nnlab.statistics.verdicts import NOT_TESTED, judge
 from nnlab.study import Study
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -143,6 +144,6 @@ def test_a_smoke_study_runs_from_flags_to_report(tmp_path, study):
     assert found.study == expected
     assert len(found.members) == len(expected.trials()) * expected.num_seeds
     assert found.config["status"] == "complete"
-    for verdict in statistics.judge(found):
-        assert verdict.verdict != statistics.NOT_TESTED, verdict.claim.text
+    for verdict in judge(found):
+        assert verdict.verdict != NOT_TESTED, verdict.claim.text
     assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".png", ".svg"}

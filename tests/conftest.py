@@ -18,6 +18,18 @@ def _own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def ax():
+    """An Axes to draw on."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from nnlab.figures import style
+
+    with matplotlib.rc_context(style.STYLE):
+        yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
+
+
 @pytest.fixture(autouse=True)
 def _strict_keys():
     """Reusing a random key is an error."""

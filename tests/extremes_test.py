@@ -10,7 +10,8 @@ import pytest
 import synthetic
 from matplotlib.figure import Figure
 
-from nnlab import extremes, figures, statistics
+from nnlab.figures import extremes, style
+from nnlab.statistics.members import alive, carried_forward
 
 SPLITS = ("train", "validation", "test")
 TREES = {"model.name": "boosted_trees"}
@@ -18,7 +19,7 @@ TREES = {"model.name": "boosted_trees"}
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         yield
 
 
@@ -39,8 +40,8 @@ def test_curves_are_means_of_each_split_on_equal_axes(kind):
     for ax, trial in zip(axes, (0, 2)):
         assert extremes.draw(ax, results, kind, trial, (0, 2)) is ax
         for split, line in zip(SPLITS, _curves(ax)):
-            curve = statistics.carried_forward(results, trial, f"{split}_{kind}")
-            kept = curve.values[statistics.alive(results, trial)]
+            curve = carried_forward(results, trial, f"{split}_{kind}")
+            kept = curve.values[alive(results, trial)]
             np.testing.assert_allclose(line.get_ydata(), kept.mean(axis=0))
     assert axes[0].get_ylim() == axes[1].get_ylim()
     assert axes[0].get_xlim() == axes[1].get_xlim() == (0, 10)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one line and status 2 for a mistake, calm lines for the rest."""
 
+import dataclasses
 import logging
 import math
 import os
@@ -18,7 +19,7 @@ from rich.console import Console
 from synthetic import results as made_up
 
 from launch import config, describe, report, train
-from nnlab import data, experiment
+from nnlab import baselines, data, experiment, tuning
 from nnlab.data import Dataset
 from nnlab.recorder import Progress
 
@@ -484,6 +485,88 @@ def test_describe_predicts_what_was_measured(launch):
         assert re.search(told, launch(describe, *arguments, *more)[1])
 
 
+@pytest.mark.parametrize(("steps", "told"), [(50, "50"), (1110, ""), (1111, "")])
+def test_describe_tells_where_training_ends_before_its_epochs(launch, steps, told):
+    arguments = [QUICKSTART, "--sweep=batch_size=32", "--config.num_epochs=30"]
+    _, out, _ = launch(describe, *arguments, f"--config.max_steps={steps}")
+    text = " ".join(out.split())
+    if told:
+        wanted = "training: 1.35 epochs (of 30: max_steps=50) of 37 updates at batch 32"
+        assert f"{wanted}, 50 updates in all, 3 evaluations" in text
+    else:
+        assert "training: 30 epochs of 37 updates at batch 32, 1,110 updates" in text
+
+
+TRANSFER = "--config=configs/transfer.py:smoke"
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """What `describe` finds known of each program's speed: ``{index: seconds}``."""
+    seconds = {}
+
+    def recall(item):
+        if item.cohort.index not in seconds:
+            return {}
+        rate = item.num_examples / seconds[item.cohort.index]
+        return {item.plan.lanes.width: tuning.Rates(rate, 0.0, 2.0)}
+
+    monkeypatch.setattr(tuning, "recall", recall)
+    return seconds
+
+
+def test_describe_tells_of_backbones_and_trees(launch, rates):
+    status, out, err = launch(describe, TRANSFER)
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    text = " ".join(out.split())
+    assert "13 trials x 2 seeds = 26 models in 4 programs" in text
+    assert text.count(
+        "backbone: trained before on 1,198 examples of digits for 2 epochs at batch "
+        "64, Adam at rate 0.001; once for all that share it"
+    ) == 2  # fmt: skip
+    assert text.count("frozen: its outputs for all examples are computed once") == 1
+    library = " ".join(baselines.library("boosted_trees"))
+    assert (
+        f"boosted trees by {library}: up to 5 trees of depth 3 or 6, chosen by "
+        "validation, for each of 2 seeds data: real_or_generated:digits, 2 classes; "
+        "128 training"
+    ) in text
+    assert text.count("backbone:") + text.count("boosted trees by") == 3
+
+
+def table(out):
+    """The rows of the last table, which has one for each network program."""
+    lines = out.partition("in the order in which they train")[2].splitlines()
+    return [line.split() for line in lines if re.match(r" *\d+: ", line)]
+
+
+def test_describe_adds_up_the_time_of_all_programs(launch, rates):
+    rates.update({0: 10.0 - 2, 1: 20.0 - 2, 2: 50.0 - 2})  # 2 seconds each to compile
+    _, out, _ = launch(describe, TRANSFER)
+    found = {int(row[0][:-1]): row[-6:] for row in table(out)}
+    assert found == {
+        2: ["4", "32", "8", "2", "25%", "20"],
+        1: ["4", "32", "8", "2", "12%", "10"],
+        3: ["4", "32", "8", "2", "62%", "50"],
+    }
+    assert "time: about 80 s for all" in out
+    assert next(iter(found)) == 2  # the last layer alone trains first
+
+
+def test_describe_estimates_shares_where_a_time_is_unknown(launch, rates):
+    rates.update({0: 8.0, 1: 18.0})  # the third is not known
+    _, out, _ = launch(describe, TRANSFER)
+    assert "shares are estimates from numbers of operations" in out
+    assert "for all" not in out.partition("in the order in which they train")[2]
+    shares = [row[-1] for row in table(out)]
+    assert all(re.fullmatch(r"\d+%", share) for share in shares)
+    percent = [int(share[:-1]) for share in shares]
+    assert percent == sorted(percent)
+    assert abs(sum(percent) - 100) <= 1
+    assert percent[0] < percent[1] == percent[2]  # scratch costs as much as tuning
+
+
 def test_programs_are_compiled_once_and_profiled_where_asked(tmp_path):
     def trained(name, *more):
         flags = [f"--workdir={tmp_path / name}", f"--compilation_cache={tmp_path}/c"]
@@ -596,6 +679,20 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
         "program 2/20 epoch 13.2/60",
         "program 2/20 epoch 13.2/60",
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        ("growing", "program 1/20 trees 13.25/60"),
+        ("pretraining", "program 1/20 backbone, epoch 13.2/60"),
+        ("scoring", "program 1/20 compiling"),
+        ("compiling", "program 1/20 compiling"),
+    ],
+)
+def test_what_goes_on_before_there_is_a_speed(status, wanted):
+    shown = dataclasses.replace(progress(rate=math.nan), status=status)
+    assert train._where(shown) == wanted
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from nnlab import figures, maps, statistics
+from nnlab.figures import maps, style
+from nnlab.statistics.ranking import best_trial
 
 RATE = "optimizer.learning_rate"
 RATES = (0.02, 0.1, 0.7)
@@ -22,7 +23,7 @@ DEPTHS = [{"model.hidden": (64,) * d, RATE: r} for d in (10, 1) for r in RATES]
 
 @pytest.fixture
 def ax():
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
 
 
@@ -123,7 +124,7 @@ def test_the_best_trial_is_framed_and_the_brightest(ax):
     results = synthetic.results(accuracy, sweep=PRODUCT)
     maps.metric_map(ax, results, "test_accuracy")
     (place,) = (p for p, t in maps.axes_of(results).cells.items() if t == 4)
-    assert statistics.best_trial(results) == 4
+    assert best_trial(results) == 4
     for frame in (p for p in ax.patches if p.get_width() == 0.92):
         center = frame.get_x() + 0.46, frame.get_y() + 0.46
         assert center == pytest.approx(place)
@@ -176,7 +177,7 @@ def test_texts_stay_in_their_cells(sweep, size, smallest, draw):
     results = synthetic.results(
         sweep=sweep, num_seeds=10, diverged=lost, at_chance=[(4, 4), (1, 2)]
     )
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         size = size or maps.axes_of(results).size()
         ax = Figure(figsize=size, layout="constrained").add_subplot()
         if draw == "metric":

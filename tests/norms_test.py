@@ -10,7 +10,7 @@ import synthetic
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from nnlab import figures, norms
+from nnlab.figures import norms, style
 
 TREES = {"model.name": "boosted_trees"}
 DEEP = tuple(f"dense_{i}" for i in range(101))
@@ -21,7 +21,7 @@ MIXED = tuple(
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         yield
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab import artifacts, panels
+from nnlab import artifacts
+from nnlab.figures import panels
 
 RATE = "optimizer.learning_rate"
 ACTIVATIONS = ("relu", "tanh", "identity", "sigmoid")

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from nnlab import figures, pictures
 from nnlab.artifacts import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+from nnlab.figures import pictures, style
 
 NAMES = ("T-shirt/top", "$x^2$", "Ankle boot")
 IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
@@ -18,7 +18,7 @@ IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         yield
 
 
@@ -483,6 +483,6 @@ def test_equal_pictures_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
         figure = Figure(figsize=(7.2, 3.0))
         pictures.probabilities(figure, stored(examples=examples()), NAMES)
-        files.append([p.read_bytes() for p in figures.save(figure, tmp_path / name)])
+        files.append([p.read_bytes() for p in style.save(figure, tmp_path / name)])
     assert files[0] == files[1]
     assert b"$x^2$" in files[0][1]

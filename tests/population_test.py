@@ -311,6 +311,14 @@ def test_a_population_compiles_three_programs(crowd):
     assert crowd.compile_count == 3
 
 
+def test_splits_of_one_size_are_told_apart_by_their_names(crowd):
+    state, split = crowd.init(), tiny.dataset().test
+    cut = Batches.cut(split.inputs, split.labels, 64)
+    found = [crowd.score(state, crowd.put({name: cut})) for name in ("moved", "still")]
+    assert [list(sums) for sums in found] == [["moved"], ["still"]]
+    assert equal(found[0]["moved"], found[1]["still"])
+
+
 SIZES = st.integers(1, 7)
 
 

@@ -10,10 +10,10 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlab import baselines, train
+from nnlab import train
 from nnlab.data import Dataset
 from nnlab.models import resnet_layers
-from nnlab.prepare import Baseline, networks, prepare
+from nnlab.prepare import networks, prepare
 
 
 def prepared(**overrides):
@@ -65,8 +65,10 @@ def test_an_interval_below_a_step_is_every_step():
     ("max_steps", "wanted"), [(0, 24), (20, 20), (3, 3), (10**9, 24)]
 )
 def test_training_may_end_before_its_epochs_do(max_steps, wanted):
-    item = prepared(max_steps=max_steps)
+    item = prepared(max_steps=max_steps, **{"schedule.name": "linear"})
     assert (item.num_steps, item.num_epochs) == (wanted, wanted / 8)
+    factors = [float(item.recipe.schedule(wanted - left)) for left in (1, 0)]
+    assert factors == pytest.approx([1 / wanted, 0])  # it ends where training does
     assert item.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
     assert item.num_examples == 2 * wanted * tiny.BATCH_SIZE
 
@@ -100,17 +102,32 @@ def test_eval_size_limits_validation_and_test_alone():
     (item,) = networks(study, dataset=tiny.dataset())
     sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
     assert sizes == [tiny.SIZES["train"], 20, 20]
-    whole = tiny.dataset().test
-    np.testing.assert_array_equal(item.dataset.test.inputs, whole.inputs[:20])
+    for name in ("validation", "test"):
+        few, whole = (getattr(d, name) for d in (item.dataset, tiny.dataset()))
+        np.testing.assert_array_equal(few.inputs, whole.inputs[:20])
+        np.testing.assert_array_equal(few.labels, whole.labels[:20])
+
+
+def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
+    asked = {"moved_pixels": 1, "severity": True}
+    study = dataclasses.replace(tiny.study(), eval_size=5, test_sets=asked)
+    (item,) = networks(study, dataset=images())
+    sets = item.test_sets
+    for split in (*sets.splits.values(), *sets.severities.values()):
+        np.testing.assert_array_equal(split.labels, item.dataset.test.labels)
+    still = sets.severities["moved", 0.0].inputs
+    np.testing.assert_array_equal(still, item.dataset.test.inputs)
 
 
 def test_tables_are_standardized_column_by_column():
+    """By the training examples that are used."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
     names = ("small", "large", "constant")
     table = Dataset.from_arrays(points, rng.integers(2, size=60), feature_names=names)
-    (item,) = networks(tiny.study(), dataset=table)
+    (item,) = networks(tiny.study(train_size=30), dataset=table)
     inputs = item.dataset.train.inputs
+    assert len(inputs) == 30
     seen = np.asarray(train.scaled(item.recipe, inputs))
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
@@ -131,31 +148,6 @@ def test_the_message_names_the_trial():
     sweep = [{"batch_size": 16}, {"batch_size": 500, "label": "huge"}]
     with pytest.raises(ValueError, match="trial 'huge': batch_size=500"):
         prepare(tiny.study(sweep), dataset=tiny.dataset())
-
-
-TREES = {"model.name": "boosted_trees", "model.num_trees": 7}
-
-
-def test_trees_are_cohorts_of_their_own_that_are_no_networks():
-    study = tiny.study([{}, TREES, {**TREES, "model.num_trees": 9}], num_seeds=3)
-    network, trees, others = prepare(study, dataset=tiny.dataset())
-    assert isinstance(trees, Baseline)
-    assert isinstance(others, Baseline)
-    assert networks(study, dataset=tiny.dataset())[0].cohort == network.cohort
-    assert (trees.num_fits, trees.num_examples) == (3, 3 * tiny.SIZES["train"])
-    record = trees.to_dict()
-    assert (record["parameters"], record["num_steps"]) == (None, 7)
-    assert record["library"] == " ".join(baselines.library("boosted_trees"))
-    assert trees.work < network.work
-
-
-def test_what_takes_longest_has_the_most_work():
-    sweep = [{"batch_size": 1}, {"batch_size": 100}, {"model.hidden": (512,)}]
-    one, hundred, wide = networks(tiny.study(sweep), dataset=tiny.dataset())
-    assert hundred.work < one.work  # a hundred times as many steps
-    assert wide.rows[1].flops == 64 * hundred.rows[1].flops
-    usual = networks(tiny.study(), dataset=tiny.dataset())[0]
-    assert usual.work < wide.work
 
 
 # ---- Models.

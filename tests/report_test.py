@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab import artifacts, figures, report, results, statistics, study
+from nnlab import artifacts, report, results, study
+from nnlab.statistics.ranking import best_trial, worst_trial
+from nnlab.statistics.summary import summarize
 from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
@@ -176,16 +178,6 @@ def test_claims_come_with_verdict_effect_and_n(tmp_path):
     assert rows[1]["left"] == "0.7: 70 (100 %)"
 
 
-def test_missing_says_where_members_diverged():
-    found = synthetic.results(diverged={(3, 0): 2, (3, 5): 4}, never_ran=[1])
-    section = report.content(found).sections[-1]
-    assert "Not run: learning rate 0.015." in section.items
-    ((trial, lost, steps, layers, norms),) = section.tables[0].rows
-    assert (trial, lost) == ("3.2", "2 of 8")
-    assert (steps, layers) == ("104 to 174", "dense_1 (2)")
-    assert "dense_1 1e+08" in norms
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -270,13 +262,13 @@ def _all_parts(tmp_path):
     )
     wrong = dataclasses.replace(right, prediction=(right.prediction + 1) % 10)
     images = rng.uniform(size=(40, 8, 8, 1)).astype(np.float32)
-    best, worst = statistics.best_trial(found), statistics.worst_trial(found)
+    best, worst = best_trial(found), worst_trial(found)
     seen = {t: right if t == best else wrong for t in range(4)}
     pictures = artifacts.choose(seen, best, worst, images, labels, 10)
     files = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
-        "summary.csv": statistics.summarize(found),
+        "summary.csv": summarize(found),
         "timings.csv": found.timings,
         "severity.csv": results.table(severity, results.SEVERITY),
         artifacts.FILE: artifacts.encode(pictures),
@@ -354,111 +346,6 @@ def test_a_usual_part_that_is_not_there_is_left_out_silently(tmp_path):
     said = (found.workdir / "report.md").read_text()
     assert "epochs_to_target" not in said
     assert "Not shown" not in said
-
-
-def test_costs_stand_side_by_side():
-    values = np.array([0.9, 0.91, 0.95])[:, None] + 0.001 * np.array([-1, 0, 1])
-    found = synthetic.results(
-        values,
-        sweep=[
-            {"model.hidden": (8,), RATE: 0.1},
-            {"model.hidden": (8,), RATE: 0.2},
-            {"model.hidden": (16,), RATE: 0.1},
-        ],
-        seconds={0: (0.01,) * 3, 1: (0.5,) * 3},
-        fields={"figures": ("costs",)},
-    )
-    narrow, wide = _rows(_section(found, "costs"))
-    # 35 steps of 32 examples in 0.01 s and in 0.5 s, three epochs of them.
-    assert narrow["training examples/s"] == "112,000"
-    assert wide["training examples/s"] == "2,240"
-    assert (narrow["training, s an epoch"], wide["training, s an epoch"]) == (
-        "0.01",
-        "0.5",
-    )
-    assert (narrow["training, s in all"], wide["training, s in all"]) == ("0.03", "1.5")
-    assert (narrow["parameters"], wide["parameters"]) == ("530", "1,050")
-    assert (narrow["operations an example"], wide["operations an example"]) == (
-        "1.02 k",
-        "2.05 k",
-    )
-    assert narrow["inferences/s"] == "4,000,000"
-    assert narrow["inferences/s, batch 1"] == "50,000"
-    assert narrow["test accuracy, %"] == "91.0 ± 0.2"  # of the better of its trials
-    assert narrow["accuracies of"] == figures.trial_name(found, 1)
-
-
-def test_comparison_shows_paired_drops_and_the_steps_used():
-    test = np.array([[0.9, 0.8, 0.7], [0.6, 0.7, 0.8]])
-    found = synthetic.results(
-        {"test_accuracy": test, "test_moved_accuracy": test - 0.25},
-        sweep=RATES[:2],
-        stopped={(0, s): 4 + s for s in range(3)},
-        base=study.Hyperparameters(early_stopping=study.EarlyStopping(patience=2)),
-        fields={"test_sets": {"moved_pixels": 1}},
-    )
-    rows = _rows(_section(found, "comparison"))
-    assert [r["moved, %"] for r in rows] == ["55 ± 25", "45 ± 25"]
-    assert [r["drop, moved, points"] for r in rows] == ["25.0 ± 0.0", "25.0 ± 0.0"]
-    assert [r["median steps used"] for r in rows] == ["175", "350"]  # 5 and 10 x 35
-    best = np.median(found.member(1, "best_step"))
-    assert rows[1]["median best step"] == f"{best:,.0f}"
-
-
-QUANTITIES = [
-    (("test_accuracy", "final", {}), "final test accuracy"),
-    (("test_loss", "best", {}), "best test loss"),
-    (("test_accuracy", "at_epoch", {"epoch": 3}), "test accuracy at epoch 3"),
-    (("test_accuracy", "at_step", {"step": 2857}), "test accuracy at 2,857 updates"),
-    (
-        ("validation_accuracy", "steps_to", {"target": 0.95}),
-        "updates to 95 % validation accuracy",
-    ),
-    (("train_loss", "steps_to", {"target": 0.1}), "updates to a train loss of 0.1"),
-    (("", "steps", {}), "updates until training ended"),
-    (
-        ("test_moved_accuracy", "drop_from_test", {}),
-        "test accuracy minus moved test accuracy, both final",
-    ),
-    (("", "diverged_share", {}), "share of seeds that diverge"),
-    (("", "seconds", {}), "seconds of training for an epoch"),
-]
-
-
-@pytest.mark.parametrize(("given", "text"), QUANTITIES)
-def test_claims_say_in_words_what_is_compared(given, text):
-    metric, reduction, more = given
-    quantity = Quantity(metric=metric, reduction=reduction, **more)
-    claim = Claim(
-        text="x", quantity=quantity, left={RATE: 0.7}, right={}, relation="less"
-    )
-    found = synthetic.results(sweep=RATES, claims=[claim])
-    (row,) = _rows(_section(found, "claims"))
-    assert row["compared"] == f"{text}: left is less"
-    same = {"relation": "same", "margin": 0.01, "among": "best"}
-    found = synthetic.results(sweep=RATES, claims=[dataclasses.replace(claim, **same)])
-    (row,) = _rows(_section(found, "claims"))
-    share = metric.endswith("accuracy") and reduction != "steps_to"
-    margin = "1 point" if share or reduction.endswith("share") else "0.01"
-    assert row["compared"] == (
-        f"{text}, between the best trials of both sides: both are the same within "
-        f"{margin}"
-    )
-
-
-def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean():
-    claim = Claim(
-        text="x",
-        quantity=Quantity(metric="test_accuracy"),
-        left={"dataset": "digits"},
-        right={RATE: 0.02},
-    )
-    for among, start in (("mean", "digits (mean of 3 trials): "), ("best", "0.7: ")):
-        claims = [dataclasses.replace(claim, among=among)]
-        found = synthetic.results(sweep=RATES, claims=claims)
-        (row,) = _rows(_section(found, "claims"))
-        assert row["left"].startswith(start)
-        assert row["right"].startswith("0.02: ")
 
 
 def test_missing_says_what_failed_and_how(tmp_path):

@@ -11,7 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from nnlab import figures, sizes, statistics
+from nnlab.figures import sizes, style
+from nnlab.statistics.ranking import best_trial
 
 RATE = "optimizer.learning_rate"
 TREES = {"model.name": "boosted_trees"}
@@ -22,7 +23,7 @@ SWEEP = [{"model.depth": d, "model.hidden": (w,)} for d, w in PAIRS]
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(style.STYLE):
         yield
 
 
@@ -123,7 +124,7 @@ def test_panels_share_the_accuracys_axis_and_ring_the_best(along):
     assert draw(results, along).get_ylim() == draw(results, "depth").get_ylim()
     best = found([TREES, *SWEEP])
     rings = [n for n in draw(best, along).lines if n.get_markersize() == 11]
-    assert statistics.best_trial(best) == 7
+    assert best_trial(best) == 7
     assert len(rings) == (along != "depth")  # 6 x 64 is on no line along depth
     assert all(ring.get_ydata()[0] == pytest.approx(0.95) for ring in rings)
 

@@ -69,6 +69,15 @@ CLAIMS = st.builds(
     left=st.just({"optimizer.learning_rate": 0.5}),
     right=st.just("chance") | RATES | st.just({"label": "slow"}),
     relation=st.sampled_from(["greater", "less"]),
+) | st.builds(
+    Claim,
+    text=st.text(min_size=1),
+    quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
+    left=st.just({}),
+    right=st.just({}),
+    right_quantity=st.builds(
+        Quantity, metric=st.just("test_loss"), reduction=st.just("best")
+    ),
 )
 STUDIES = st.builds(
     Study,
@@ -196,6 +205,14 @@ REFUSED = {
         " goes with name='stack', not 'mlp'",
     ),
     "no layers": ("model.name", "stack", "a stack needs at least one layer"),
+    "no source": ("transfer.mode", "tuning", "transfer.mode='tuning' needs a source"),
+    "transfer": (
+        "transfer.mode",
+        "probe",
+        "='probe' is not known; did you mean 'probing'?",
+    ),
+    "no trees": ("model.num_trees", 0, "=0 must be at least 1"),
+    "no end": ("max_steps", -1, "=-1 must be at least 0"),
 }
 
 
@@ -211,6 +228,20 @@ def test_a_bad_value_is_named_with_its_path(path, value, message):
 def test_layers_are_checked_before_anything_runs():
     with pytest.raises(ValueError, match=r"model.layers: layer 1: .*'dens'.*'dense'"):
         Hyperparameters(model={"name": "stack", "layers": ["flatten", "dens"]})
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"name": "random_forest", "tree_depths": ()}, "tree_depths is empty"),
+        ({"name": "resnet18", "dropout_rate": 0.1}, "does not apply to resnet18"),
+    ],
+)
+def test_a_model_has_what_it_needs_and_nothing_that_it_lacks(model, message):
+    with pytest.raises(ValueError, match=f"model.*{message}"):
+        Hyperparameters(model=model)
+    other = {**model, "name": "mlp"}  # to which it does not matter
+    assert Hyperparameters(model=other).model.is_network
 
 
 @pytest.mark.parametrize(("field", "value"), [("momentum", 0.9), ("nesterov", True)])
@@ -261,6 +292,7 @@ SWEEPS = {
     ),
     "label": (({"label": 3},), "trial 0 of the sweep: label=3 is not a text"),
     "idle": (({"model.channels": [8]}, {}), "'model.channels' changes nothing.*'cnn'"),
+    "idle trees": (({"model.num_trees": 8}, {}), "changes nothing.*'boosted_trees' or"),
 }
 
 
@@ -276,6 +308,7 @@ def test_swept_lists_what_differs():
 
 
 CLAIM = {"text": "x", "quantity": {"metric": "a"}, "left": {}, "right": 0.0}
+SHARE, LOSS = {"reduction": "diverged_share"}, {"metric": "b"}
 BAD_QUANTITIES = {
     "reduction": ({"reduction": "finl"}, r"quantity.reduction='finl' .*'final'"),
     "no epoch": ({"metric": "a", "reduction": "at_epoch"}, "'at_epoch' needs epoch"),
@@ -289,6 +322,18 @@ BAD_CLAIMS = {
     "no margin": ({"relation": "same"}, "'same' needs a margin above 0"),
     "right": ({"right": "luck"}, "right='luck' must be trials, a number or 'chance'"),
     "lacks": ({"text": None}, r"claims\[0\].text=None is not a text"),
+    "nothing to measure": (
+        {"right_quantity": LOSS},
+        "right_quantity goes with trials on the right",
+    ),
+    "a share beside it": (
+        {"right": {}, "right_quantity": SHARE},
+        "right_quantity does not go with reduction='diverged_share'; allowed: final, ",
+    ),
+    "a share on the left": (
+        {"right": {}, "right_quantity": LOSS, "quantity": SHARE},
+        "right_quantity does not go with reduction='diverged_share'",
+    ),
 }
 
 

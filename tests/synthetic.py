@@ -174,6 +174,21 @@ def results(
     return found if workdir is None else _written(found, workdir)
 
 
+def labelled(n: int, **more: Any) -> list[dict[str, Any]]:
+    """A sweep of `n` trials with the labels "0", "1", ..."""
+    return [
+        {"optimizer.learning_rate": 0.1 * (i + 1), "label": str(i), **more}
+        for i in range(n)
+    ]
+
+
+def beside_trees(*networks: float, trees: float, **options: Any) -> tables.Results:
+    """Networks at these levels of accuracy, and boosted trees, (4 seeds)."""
+    sweep = [*labelled(len(networks)), {"model.name": "boosted_trees", "label": "t"}]
+    levels = np.array([*networks, trees])[:, None, None] + np.zeros((1, 4, 6))
+    return results(levels, sweep=sweep, **options)
+
+
 def _plausible(
     trials: Sequence[Trial],
     num_seeds: int,
@@ -332,12 +347,12 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
 
 
 def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
-    from nnlab import statistics
+    from nnlab.statistics.summary import summarize
 
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
-        "summary.csv": statistics.summarize(found),
+        "summary.csv": summarize(found),
         "timings.csv": found.timings,
     }
     if found.severity.num_rows:

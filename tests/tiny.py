@@ -13,10 +13,11 @@ import numpy as np
 import optax
 
 from nnlab import train
+from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
 from nnlab.experiment import Order
 from nnlab.population import Lanes, Population
-from nnlab.prepare import Prepared, prepare
+from nnlab.prepare import prepare
 from nnlab.study import Hyperparameters, Study
 
 RATE = "optimizer.learning_rate"

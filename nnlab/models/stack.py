@@ -172,20 +172,18 @@ def _apply(
     looped: bool = False,
 ) -> jax.Array:
     """Layers one after another, as submodules of the module that is being called."""
-    kernel_init = INITIALIZERS[initializer]
+    typed: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype}
     for layer in ordered:
         kind, name = layer["layer"], layer["name"]
+        fields = {**typed, "kernel_init": INITIALIZERS[initializer], "name": name}
         if kind == "flatten":
             x = x.reshape(x.shape[0], -1)
         elif kind == "dense":
             x = nn.Dense(
                 layer["units"],
                 use_bias=layer["bias"],
-                kernel_init=kernel_init,
-                dtype=dtype,
-                param_dtype=param_dtype,
                 dot_general=dense.dot_general,
-                name=name,
+                **fields,
             )(x)
         elif kind == "conv":
             x = nn.Conv(
@@ -194,11 +192,8 @@ def _apply(
                 strides=layer["stride"],
                 padding=layer["padding"].upper(),
                 use_bias=layer["bias"],
-                kernel_init=kernel_init,
-                dtype=dtype,
-                param_dtype=param_dtype,
                 conv_general_dilated=convolution.conv_general_dilated,
-                name=name,
+                **fields,
             )(x)
         elif kind == "max_pool":
             x = convolution.max_pool(x, layer["window"], layer["stride"])
@@ -209,9 +204,8 @@ def _apply(
                 use_running_average=not train,
                 momentum=0.9,
                 use_fast_variance=not looped,
-                dtype=dtype,
-                param_dtype=param_dtype,
                 name=name,
+                **typed,
             )(x)
         elif kind == "dropout":
             if train:

@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nnlab.artifacts import Kernel, Stored
-from nnlab.figures import CATEGORIES, INK, MUTED, RULE, plain
+from nnlab.figures.labels import plain
+from nnlab.figures.style import CATEGORIES, INK, MUTED, RULE
 
 BEST, WORST = CATEGORIES[:2]
 BEFORE = "#b4bbc3"

@@ -9,13 +9,21 @@ from typing import Literal
 
 from matplotlib.axes import Axes
 
-from nnlab import figures
+from nnlab.figures import style
+from nnlab.figures.curves import (
+    curve_of,
+    draw_curve,
+    draw_ends,
+    set_metric_axis,
+    set_time_axis,
+)
+from nnlab.figures.scales import axis_words
 from nnlab.results import Results
 
 SPLITS = {
-    "train": ("training", figures.CATEGORIES[0]),
-    "validation": ("validation", figures.CATEGORIES[1]),
-    "test": ("test", figures.CATEGORIES[2]),
+    "train": ("training", style.CATEGORIES[0]),
+    "validation": ("validation", style.CATEGORIES[1]),
+    "test": ("test", style.CATEGORIES[2]),
 }
 """Parts of the data, and what they are called and coloured."""
 
@@ -29,7 +37,7 @@ def draw(
 ) -> Axes:
     """Draws a trial's training, validation and test curves.
 
-    As `figures.learning_curves`: means over the members that finished or stopped, with
+    As `curves.learning_curves`: means over the members that finished or stopped, with
     95 % Student-t bands, ticks where members stopped and crosses where they diverged.
 
     Args:
@@ -54,26 +62,26 @@ def draw(
     if not metrics:
         raise ValueError(f"the curves have no {kind}")
     found = {
-        (t, m): figures.curve_of(results, t, m, "epoch")
+        (t, m): curve_of(results, t, m, "epoch")
         for t in (trial, *beside)
         for m in metrics.values()
     }
     curves = {key: curve for key, curve in found.items() if curve is not None}
-    scale = figures.set_metric_axis(ax, results, f"test_{kind}", curves, {})
+    scale = set_metric_axis(ax, results, f"test_{kind}", curves, {})
     alike = {
         t: curve.x for (t, _), curve in curves.items() if _alike(results, t, trial)
     }
-    figures.set_time_axis(ax, results, "epoch", alike)
+    set_time_axis(ax, results, "epoch", alike)
     for name, metric in metrics.items():
         if (trial, metric) not in curves:
             continue
         curve, (label, color) = curves[trial, metric], SPLITS[name]
         line = "--" if curve.running else "-"
-        figures.draw_curve(ax, curve, color, scale, False, line)
-        figures.draw_ends(ax, curve, color, scale)
+        draw_curve(ax, curve, color, scale, False, line)
+        draw_ends(ax, curve, color, scale)
         ax.plot([], [], color=color, linewidth=1.7, label=label)
-    figures.dress(ax)
-    ax.set_ylabel(kind + (" (error on log scale)" if scale.name == "error" else ""))
+    style.dress(ax)
+    ax.set_ylabel(axis_words(kind, scale))
     return ax
 
 

@@ -18,8 +18,14 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
-from nnlab import figures, statistics
+from nnlab import swept
+from nnlab.figures import labels, scales, style
+from nnlab.figures.levels import Level, draw_level, level_of, note_levels
+from nnlab.figures.points import draw_points
+from nnlab.figures.scales import Scale
 from nnlab.results import Results
+from nnlab.statistics.members import alive, seconds_per_epoch
+from nnlab.statistics.ranking import best_trial
 
 Along = Literal["depth", "width", "parameters", "seconds"]
 ALONG: tuple[Along, ...] = ("depth", "width", "parameters", "seconds")
@@ -56,7 +62,7 @@ class Size:
     width: int | None
     parameters: int | None
     seconds: float
-    accuracy: figures.Level
+    accuracy: Level
 
 
 def sizes_of(results: Results) -> tuple[Size, ...]:
@@ -72,7 +78,7 @@ def sizes_of(results: Results) -> tuple[Size, ...]:
         groups.setdefault(_shape(results, trial) or trial, []).append(trial)
     found = []
     for same in groups.values():
-        best = same[0] if len(same) == 1 else statistics.best_trial(results, same)
+        best = same[0] if len(same) == 1 else best_trial(results, same)
         if best is not None and (size := _size(results, best)) is not None:
             found.append(size)
     return tuple(sorted(found, key=lambda size: size.trial))
@@ -88,14 +94,14 @@ def _shape(results: Results, trial: int) -> tuple[int, int] | None:
 
 def _size(results: Results, trial: int) -> Size | None:
     """A trial's size; None if none of its members finished or stopped."""
-    accuracy = figures.level_of(results, trial, "test_accuracy")
+    accuracy = level_of(results, trial, "test_accuracy")
     if accuracy is None:
         return None
     model = results.trials[trial].hyperparameters.model
     depth, width = _shape(results, trial) or (None, None)
-    name = f"{depth} x {width}" if depth else figures.trial_name(results, trial)
+    name = f"{depth} x {width}" if depth else swept.trial_name(results, trial)
     if not depth and model.name == "mlp" and model.units:
-        name = figures.value_text(model.units)
+        name = swept.value_text(model.units)
     return Size(
         trial=trial,
         name=name,
@@ -117,8 +123,8 @@ def _seconds(results: Results, trial: int) -> float:
         rows = results.timings.to_pylist()  # of trees, one for each fit
         spent = [r["train_seconds"] for r in rows if r["cohort"] == cohort["index"]]
         return float(np.mean(spent)) if spent else math.nan
-    seconds = statistics.seconds_per_epoch(results, cohort["index"])
-    steps = results.member(trial, "steps")[statistics.alive(results, trial)]
+    seconds = seconds_per_epoch(results, cohort["index"])
+    steps = results.member(trial, "steps")[alive(results, trial)]
     epochs = steps.astype(float).mean() / cohort["steps_per_epoch"]
     return float(seconds.mean() * epochs) if seconds.size else math.nan
 
@@ -181,28 +187,20 @@ def draw(ax: Axes, results: Results, sizes: Sequence[Size], along: Along) -> Axe
         _draw_lines(ax, results, sizes, along, scale)
     else:
         _draw_costs(ax, results, sizes, along, scale)
-    figures.dress(ax)
+    style.dress(ax)
     return ax
 
 
 def _draw_lines(
-    ax: Axes,
-    results: Results,
-    sizes: Sequence[Size],
-    along: Along,
-    scale: figures.Scale,
+    ax: Axes, results: Results, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
     drawn = lines(sizes, along)
     values = sorted({float(getattr(s, along)) for line in drawn.values() for s in line})
     texts = tuple(f"{value:g}" for value in values)
-    spaced: Literal["log", "linear"] = (
-        "log" if figures.is_log_like(values) else "linear"
-    )
+    spaced: Literal["log", "linear"] = "log" if swept.is_log_like(values) else "linear"
     blank = ("",) * len(values)
-    figures.set_sweep_axis(
-        ax, figures.Sweep(along, tuple(values), texts, blank, spaced)
-    )
-    best = statistics.best_trial(results)
+    scales.set_sweep_axis(ax, swept.Sweep(along, tuple(values), texts, blank, spaced))
+    best = best_trial(results)
     other = "width" if along == "depth" else "depth"
     tints = _tints(sizes, other)
     ax.plot([], [], linestyle="", label=other)
@@ -214,10 +212,10 @@ def _draw_lines(
         for x, size in zip(at, line):
             _draw_point(ax, x, size, color, scale, best)
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
-    across = [size for size in sizes if size.trial in figures.baselines(results)]
+    across = [size for size in sizes if size.trial in swept.baselines(results)]
     for size in across:
-        color = figures.colors(results)[size.trial]
-        figures.draw_level(ax, size.accuracy, color, scale)
+        color = style.colors(results)[size.trial]
+        draw_level(ax, size.accuracy, color, scale)
     if across:
         named = {size.name: size.accuracy for size in across}
         points = [size for line in drawn.values() for size in line]
@@ -225,7 +223,7 @@ def _draw_lines(
             _distance([s for s in points if getattr(s, along) == x], across, scale)
             for x in (values[0], values[-1])
         )
-        figures.note_levels(ax, named, right=last >= first)
+        note_levels(ax, named, right=last >= first)
     ax.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
@@ -239,9 +237,7 @@ def _draw_lines(
     )
 
 
-def _distance(
-    some: Sequence[Size], others: Sequence[Size], scale: figures.Scale
-) -> float:
+def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> float:
     """The least distance between accuracies along the axis."""
     one, other = (
         scale.forward([size.accuracy.mean for size in sizes])
@@ -251,42 +247,36 @@ def _distance(
 
 
 def _draw_costs(
-    ax: Axes,
-    results: Results,
-    sizes: Sequence[Size],
-    along: Along,
-    scale: figures.Scale,
+    ax: Axes, results: Results, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
     drawn = costing(sizes, along)
     costs = np.array([float(getattr(size, along)) for size in drawn])
     # Room for the names of the outermost points.
     span = max(costs.max() / costs.min(), 2.0)
     view = np.array([costs.min() / span**0.06, costs.max() * span**0.2])
-    figures.set_scale(ax, "x", figures.Scale("log", False, math.inf), view)
+    scales.set_scale(ax, "x", Scale("log", False, math.inf), view)
     if along == "parameters":
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.set_xlabel("seconds of training" if along == "seconds" else along)
-    best = statistics.best_trial(results)
+    best = best_trial(results)
     tints = _tints(sizes, "depth")
-    beside = figures.baselines(results)
+    beside = swept.baselines(results)
     for x, size in zip(costs, drawn):
-        color = tints.get(size.depth, figures.MUTED)
+        color = tints.get(size.depth, style.MUTED)
         if size.trial in beside:
-            color = figures.colors(results)[size.trial]
+            color = style.colors(results)[size.trial]
         marker = "D" if size.trial in beside else "o"
         _draw_point(ax, x, size, color, scale, best, marker)
     _name_points(ax, costs, drawn, scale)
 
 
-def _set_accuracy_axis(
-    ax: Axes, results: Results, sizes: Sequence[Size]
-) -> figures.Scale:
+def _set_accuracy_axis(ax: Axes, results: Results, sizes: Sequence[Size]) -> Scale:
     """The y axis, the same in all panels."""
     core = np.array([size.accuracy.mean for size in sizes])
-    scale = figures.scale_of(results, "test_accuracy", core)
-    ends = figures.finite(np.array(size.accuracy[1:]) for size in sizes)
-    figures.set_scale(ax, "y", scale, figures.view_of(scale, core, ends))
-    ax.set_ylabel(figures.axis_words("test_accuracy", scale))
+    scale = scales.scale_of(results, "test_accuracy", core)
+    ends = scales.finite(np.array(size.accuracy[1:]) for size in sizes)
+    scales.set_scale(ax, "y", scale, scales.view_of(scale, core, ends))
+    ax.set_ylabel(scales.axis_words("test_accuracy", scale))
     return scale
 
 
@@ -294,7 +284,7 @@ def _tints(sizes: Sequence[Size], by: str) -> dict[int | None, str]:
     """A colour for each depth or width, dark for small ones."""
     values = sorted({getattr(size, by) for size in shaped(sizes)})
     if by == "depth":
-        return dict(zip(values, figures.ordered_colors(len(values))))
+        return dict(zip(values, style.ordered_colors(len(values))))
     places = np.linspace(0, VIRIDIS_END, max(len(values), 2))
     return dict(zip(values, map(to_hex, matplotlib.colormaps["viridis"](places))))
 
@@ -304,16 +294,16 @@ def _draw_point(
     x: float,
     size: Size,
     color: str,
-    scale: figures.Scale,
+    scale: Scale,
     best: int | None,
     marker: str = "o",
 ) -> None:
     values = np.minimum(np.array(size.accuracy), scale.ceiling)
-    figures.draw_points(ax, x, values, color, False, size.trial == best, marker)
+    draw_points(ax, x, values, color, False, size.trial == best, marker)
 
 
 def _name_points(
-    ax: Axes, costs: np.ndarray, sizes: Sequence[Size], scale: figures.Scale
+    ax: Axes, costs: np.ndarray, sizes: Sequence[Size], scale: Scale
 ) -> None:
     """Writes names beside points where they cover no point and no other name.
 
@@ -336,7 +326,7 @@ def _name_points(
     ]
     taken = [_box(x, middle, 2 * MARKER, 2 * MARKER) for (x, middle), _, _ in places]
     for number in np.argsort(costs, kind="stable"):
-        text = figures.plain(sizes[number].name, 24)
+        text = labels.plain(sizes[number].name, 24)
         width, height = LETTER * len(text), 1.2 * LABEL_SIZE
         (left, middle), (_, low), (_, high) = places[number]
         rooms = []
@@ -360,7 +350,7 @@ def _name_points(
             ha="center",
             va="center",
             fontsize=LABEL_SIZE,
-            color=figures.INK,
+            color=style.INK,
         )
 
 

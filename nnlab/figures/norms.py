@@ -18,8 +18,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from nnlab import figures, statistics
+from nnlab import swept
+from nnlab.figures import labels, scales, style
+from nnlab.figures.curves import Drawn, curve_of, draw_curve, set_time_axis
 from nnlab.results import STOPPED, Results
+from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.members import status_counts
+from nnlab.statistics.ranking import best_trial, worst_trial
 
 COLORS = matplotlib.colormaps["viridis"]
 ZERO = "#c3c8ce"
@@ -31,7 +36,7 @@ MOST_TRIALS = 4  # beyond, the best and the worst are shown
 # An end of the colours that is more than a decade away from all but so large a share of
 # the norms comes nearer: one step that explodes would leave the others one colour.
 OUTLYING = 0.005
-LOG = figures.Scale("log", False, math.inf)
+LOG = scales.Scale("log", False, math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Norms:
 
     trial: int
     title: str
-    curves: Mapping[str, figures.Drawn]
+    curves: Mapping[str, Drawn]
 
     @property
     def epochs(self) -> np.ndarray:
@@ -91,8 +96,8 @@ def collect(results: Results) -> list[Norms]:
     ]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:
-        best = statistics.best_trial(results, measured)
-        worst = statistics.worst_trial(results, measured)
+        best = best_trial(results, measured)
+        worst = worst_trial(results, measured)
         extremes = {best: "best: ", worst: "worst: "}
         named = {t: extremes[t] for t in (best, worst) if t in measured}
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
@@ -113,15 +118,15 @@ def _layers(results: Results, trial: int) -> list[str]:
 def _norms(results: Results, trial: int, name: str) -> Norms:
     curves = {}
     for layer in _layers(results, trial):
-        curve = figures.curve_of(results, trial, PREFIX + layer, "epoch")
+        curve = curve_of(results, trial, PREFIX + layer, "epoch")
         assert curve is not None
         if not np.isfinite(curve.mean).any():
-            mean, low, high = statistics.mean_interval(curve.lost)
+            mean, low, high = mean_interval(curve.lost)
             curve = curve._replace(mean=mean, low=low, high=high)
         curves[layer] = curve
-    stopped = statistics.status_counts(results, trial)[STOPPED]
-    fate = figures.fate_of(results, trial, stopped)
-    called = figures.plain(f"{name}{figures.trial_name(results, trial)}", 44)
+    stopped = status_counts(results, trial)[STOPPED]
+    fate = labels.fate_of(results, trial, stopped)
+    called = labels.plain(f"{name}{swept.trial_name(results, trial)}", 44)
     return Norms(trial, f"{called} {fate}".strip(), curves)
 
 
@@ -136,7 +141,7 @@ def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """All finite values above 0; where there is none, 1."""
-    values = figures.finite(arrays)
+    values = scales.finite(arrays)
     values = values[values > 0]
     return values if values.size else np.ones(1)
 
@@ -146,7 +151,7 @@ def _set_epochs(
 ) -> None:
     """An x axis as long as the longest training that is shown."""
     longest = max((one.epochs for one in beside), key=lambda epochs: epochs[-1])
-    figures.set_time_axis(ax, results, "epoch", {norms.trial: longest})
+    set_time_axis(ax, results, "epoch", {norms.trial: longest})
 
 
 def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) -> Axes:
@@ -186,10 +191,10 @@ def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) 
         last = places[-1]
         ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last)
         places = [*(int(t) for t in ticks if 0 <= t <= 0.94 * last), last]
-    ax.set_yticks(places, [figures.plain(names[place], 14) for place in places])
+    ax.set_yticks(places, [labels.plain(names[place], 14) for place in places])
     ax.set_ylim(len(names) - 0.5, -0.5)
     _set_epochs(ax, results, norms, beside)
-    ax.tick_params(color=figures.MUTED, labelcolor=figures.INK, length=3)
+    ax.tick_params(color=style.MUTED, labelcolor=style.INK, length=3)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("layer")
     ax.set_title(norms.title, fontsize=9, loc="left")
@@ -202,14 +207,14 @@ def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) 
 def _line_colors(norms: Norms) -> dict[int, str]:
     """A colour for each chosen layer, from dark to light; the output's is ink."""
     *hidden, output = norms.chosen
-    shades = figures.ordered_colors(len(hidden))
-    return {**dict(zip(hidden, shades)), output: figures.INK}
+    shades = style.ordered_colors(len(hidden))
+    return {**dict(zip(hidden, shades)), output: style.INK}
 
 
 def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
     """A colour bar below the maps, which says what grey is."""
     low, high = _color_scale(shown)
-    means = figures.finite([norms.means for norms in shown])
+    means = scales.finite([norms.means for norms in shown])
     logs = np.log10(means[means > 0])
     beyond = bool(np.any(logs < low)), bool(np.any(logs > high))
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
@@ -221,18 +226,15 @@ def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
         pad=0.02,
         extend=extend.get(beyond, "neither"),
     )
-    ticks = figures.ticks(LOG, (low, high))
+    ticks = scales.ticks(LOG, (low, high))
     powers = [tick for tick in ticks if math.log10(tick).is_integer()]
     kept: list[float] = []
     for tick in powers if len(powers) > 2 else ticks:
         if not kept or math.log10(tick / kept[-1]) > 0.18 * (high - low):
             kept.append(tick)  # a text as long as "0.0001" has room
     bar.set_ticks(kept, labels=[_text(tick) for tick in kept])
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(length=0, labelsize=8)
-    bar.outline.set_visible(False)
     zero = "; grey: exactly 0" if np.any(means == 0) else ""
-    bar.set_label(f"gradient norm{zero}", fontsize=8, color=figures.MUTED)
+    style.dress_bar(bar, f"gradient norm{zero}")
 
 
 def _text(norm: float) -> str:
@@ -258,7 +260,7 @@ def draw_lines(
       `ax`.
     """
     means = [one.means[one.chosen] for one in beside]
-    figures.set_scale(ax, "y", LOG, _positive(means))
+    scales.set_scale(ax, "y", LOG, _positive(means))
     ax.yaxis.set_major_formatter(lambda norm, _: _text(norm))
     _set_epochs(ax, results, norms, beside)
     foot = ax.get_ylim()[0]
@@ -272,12 +274,12 @@ def draw_lines(
         mean, low, high = (np.where(zero, np.nan, a) for a in curve[2:5])
         above = curve._replace(mean=mean, low=np.maximum(low, foot), high=high)
         line = "--" if curve.running else "-"
-        figures.draw_curve(ax, above, color, LOG, False, line)
+        draw_curve(ax, above, color, LOG, False, line)
         known = np.flatnonzero(np.isfinite(mean))
         at = known[-1] if known.size else len(mean) - 1
         ends.append((color, float(curve.x[at]), max(float(curve.mean[at]), foot)))
-    figures.dress(ax)
-    labels = [(names[place], "") for place in norms.chosen]
-    figures.label_ends(ax, labels, ends, "layer")
+    style.dress(ax)
+    named = [(names[place], "") for place in norms.chosen]
+    labels.label_ends(ax, named, ends, "layer")
     ax.set_ylabel("gradient norm")
     return ax

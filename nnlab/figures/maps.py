@@ -17,8 +17,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize, to_rgb
 from matplotlib.patches import Rectangle
 
-from nnlab import figures, statistics
+from nnlab import swept
+from nnlab.figures import labels, scales, style
 from nnlab.results import DIVERGED, Results
+from nnlab.statistics.members import networks, reduce_members, status_counts
+from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
 
 # Both are perceptually uniform.
@@ -77,12 +80,12 @@ def axes_of(results: Results) -> Grid | None:
     Returns:
       The grid; None if not exactly two were swept, or most of the product is missing.
     """
-    swept, trials = figures.swept(results), statistics.networks(results)
-    if len(swept) != 2:
+    paths, trials = swept.paths(results), networks(results)
+    if len(paths) != 2:
         return None
-    values = {p: [figures.value_of(results, t, p) for t in trials] for p in swept}
+    values = {p: [swept.value_of(results, t, p) for t in trials] for p in paths}
     sides = {path: _side(path, column) for path, column in values.items()}
-    x, y = sorted(swept, key=lambda p: (not sides[p].numeric, -len(sides[p].texts)))
+    x, y = sorted(paths, key=lambda p: (not sides[p].numeric, -len(sides[p].texts)))
     if 2 * len(trials) < len(sides[x].texts) * len(sides[y].texts):
         return None
     places = {
@@ -94,13 +97,13 @@ def axes_of(results: Results) -> Grid | None:
 
 
 def _side(path: str, values: Sequence[Any]) -> Side:
-    numeric = all(figures.is_number(v) for v in values)
+    numeric = all(swept.is_number(v) for v in values)
     ordered = sorted(values) if numeric else values
     return Side(path, tuple(dict.fromkeys(_text(v) for v in ordered)), numeric)
 
 
 def _text(value: Any) -> str:
-    return figures.value_text(value)
+    return swept.value_text(value)
 
 
 def metric_map(ax: Axes, results: Results, metric: str) -> Axes:
@@ -126,12 +129,12 @@ def metric_map(ax: Axes, results: Results, metric: str) -> Axes:
     final = Quantity(metric=metric, reduction="final")
     means: dict[int, float] = {}
     for trial in grid.cells.values():
-        values = statistics.reduce_members(results, final, trial)
+        values = reduce_members(results, final, trial)
         if np.isfinite(values).any():
             means[trial] = float(values[np.isfinite(values)].mean())
     learnt = [m for t, m in means.items() if not _all_lost(results, t)]
     shown = np.array(learnt or list(means.values()))
-    scale = figures.scale_of(results, metric, shown)
+    scale = scales.scale_of(results, metric, shown)
     ends = [shown.min(), shown.max()] if shown.size else [0.0, 1.0]
     low, high = (float(v) for v in scale.forward(np.minimum(ends, scale.ceiling)))
     norm = Normalize(low, high if high > low else low + 1e-9, clip=True)
@@ -143,18 +146,18 @@ def metric_map(ax: Axes, results: Results, metric: str) -> Axes:
     for trial in grid.cells.values():
         if trial not in means and results.has_run(trial):
             texts[trial] = _fates(results, trial) or ["unfinished"]
-            tints[trial] = figures.RULE
+            tints[trial] = style.RULE
     _draw_cells(ax, grid, texts, tints)
-    best = statistics.best_trial(results)
+    best = best_trial(results)
     for (column, row), trial in grid.cells.items():
         if trial == best:
             _frame(ax, column, row)
     if shown.size:
-        label = f"{figures.axis_words(metric, scale)}{', %' * scale.percent}"
+        label = f"{scales.axis_words(metric, scale)}{', %' * scale.percent}"
         outside = [m for m in means.values() if m < shown.min()]
         above = [m for m in means.values() if m > shown.max()]
         extend = ("min" if outside else "") + ("max" if above else "")
-        ticks = figures.ticks(scale, (low, high))
+        ticks = scales.ticks(scale, (low, high))
         names = [scale.text(t).removesuffix(" %") for t in ticks]
         places = [float(p) for p in scale.forward(ticks)]
         extend = {"": "neither", "minmax": "both"}.get(extend, extend)
@@ -181,7 +184,7 @@ def divergence_map(ax: Axes, results: Results) -> Axes:
     for trial in grid.cells.values():
         if not results.has_run(trial):
             continue
-        count = statistics.status_counts(results, trial)[DIVERGED]
+        count = status_counts(results, trial)[DIVERGED]
         texts[trial] = [f"{count}/{results.study.num_seeds}"]
         if count:
             texts[trial][0] += " diverged"
@@ -211,20 +214,20 @@ def _where(results: Results, trial: int) -> list[str]:
 def _grid(results: Results) -> Grid:
     grid = axes_of(results)
     if grid is None:
-        swept = ", ".join(figures.swept(results)) or "nothing"
+        found = ", ".join(swept.paths(results)) or "nothing"
         raise ValueError(
-            f"a map needs two hyperparameters whose product was swept, not {swept}"
+            f"a map needs two hyperparameters whose product was swept, not {found}"
         )
     return grid
 
 
 def _all_lost(results: Results, trial: int) -> bool:
-    counts = statistics.status_counts(results, trial)
+    counts = status_counts(results, trial)
     return counts[DIVERGED] + counts["at_chance"] >= results.study.num_seeds
 
 
 def _fates(results: Results, trial: int) -> list[str]:
-    counts = statistics.status_counts(results, trial)
+    counts = status_counts(results, trial)
     seeds = results.study.num_seeds
     kinds = {"diverged": counts[DIVERGED], "at chance": counts["at_chance"]}
     return [f"{count}/{seeds} {kind}" for kind, count in kinds.items() if count]
@@ -264,7 +267,7 @@ def _draw_cells(
                         1,
                         1,
                         facecolor="none",
-                        edgecolor=figures.MUTED,
+                        edgecolor=style.MUTED,
                         linewidth=0,
                         alpha=0.5,
                         hatch="//",
@@ -278,7 +281,7 @@ def _draw_cells(
             lines = texts[trial]
             for number, line in enumerate(lines):
                 ax.annotate(
-                    figures.plain(line),
+                    labels.plain(line),
                     (column, row),
                     xytext=(0, 1.25 * first * ((len(lines) - 1) / 2 - number)),
                     textcoords="offset points",
@@ -289,14 +292,14 @@ def _draw_cells(
                 )
     ax.set_xlim(-0.5, columns - 0.5)
     ax.set_ylim(*((-0.5, rows - 0.5) if up > 0 else (rows - 0.5, -0.5)))
-    ax.set_xticks(range(columns), [figures.plain(t) for t in grid.x.texts])
+    ax.set_xticks(range(columns), [labels.plain(t) for t in grid.x.texts])
     if 5.4 * max(map(len, grid.x.texts)) > width:
         ax.tick_params(axis="x", labelrotation=90)
-    ax.set_yticks(range(rows), [figures.wrapped(t, 20) for t in grid.y.texts])
-    ax.set_xlabel(figures.plain(figures.words(grid.x.path)))
-    ax.set_ylabel(figures.plain(figures.words(grid.y.path)))
+    ax.set_yticks(range(rows), [labels.wrapped(t, 20) for t in grid.y.texts])
+    ax.set_xlabel(labels.plain(swept.words(grid.x.path)))
+    ax.set_ylabel(labels.plain(swept.words(grid.y.path)))
     ax.spines[:].set_visible(False)
-    ax.tick_params(length=0, labelcolor=figures.INK)
+    ax.tick_params(length=0, labelcolor=style.INK)
 
 
 def ink_on(color: Any) -> str:
@@ -315,7 +318,7 @@ def ink_on(color: Any) -> str:
 def _frame(ax: Axes, column: int, row: int) -> None:
     """A ring around a cell that stands out on every colour."""
     corner = (column - 0.46, row - 0.46)
-    for color, width in (("white", 4.0), (figures.INK, 2.0)):
+    for color, width in (("white", 4.0), (style.INK, 2.0)):
         ax.add_patch(
             Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=color, linewidth=width)
         )
@@ -333,7 +336,4 @@ def _color_bar(
         ScalarMappable(norm, shades), ax=ax, aspect=30, pad=0.02, extend=extend
     )
     bar.ax.set_yticks(list(ticks), list(ticks.values()))
-    bar.ax.minorticks_off()
-    bar.ax.tick_params(length=0, labelsize=8)
-    bar.outline.set_visible(False)
-    bar.set_label(label, fontsize=8, color=figures.MUTED)
+    style.dress_bar(bar, label)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dataclasses that cast and check their fields by annotations and rules; no JAX."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from nnlab.names import nearest
+
+FLOAT32_MAX = 3.4028234e38
+
+
+class FieldError(ValueError):
+    """A field's bad value or name; knows the path, which its parents lengthen."""
+
+    def __init__(self, path: str, problem: str, before: str = "") -> None:
+        super().__init__(f"{before}{path}{problem}")
+        self._parts = (path, problem, before)
+
+    def within(self, parent: str) -> "FieldError":
+        """The same error, its path seen from outside `parent`."""
+        path, problem, before = self._parts
+        return FieldError(f"{parent}.{path}" if parent else path, problem, before)
+
+
+@functools.cache
+def hints(cls: Any) -> dict[str, Any]:
+    """``{field: type}`` of a dataclass."""
+    return typing.get_type_hints(cls)
+
+
+def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
+    """A dataclass field with rules.
+
+    `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
+    the elements that a tuple may have; `traced` marks what enters the compiled program
+    as an argument; `models` are those that heed it.
+    """
+    return dataclasses.field(default=default, metadata=rules)
+
+
+class Checked:
+    """Casts and checks each field of a dataclass by its annotation and its rules."""
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        for field in dataclasses.fields(cls):
+            hint = hints(cls)[field.name]
+            value = coerced(getattr(self, field.name), hint, field.name)
+            _check_rules(value, field.metadata, field.name)
+            object.__setattr__(self, field.name, value)
+
+
+def coerced(value: Any, hint: Any, name: str) -> Any:
+    """Returns `value` as `hint` says, or raises FieldError naming the field."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()  # of NumPy: a scalar or an array
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            with contextlib.suppress(ValueError):
+                return coerced(value, option, name)
+    elif dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
+        if isinstance(value, Mapping):
+            return from_mapping(typing.cast(type, hint), value, name)
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(
+                coerced(v, args[0], f"{name}[{i}]") for i, v in enumerate(value)
+            )
+    elif origin is dict:
+        if isinstance(value, Mapping):
+            return _plain(value)
+    elif hint is Any:
+        return _plain(value)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _float(value, name)
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
+
+
+def _float(value: float, name: str) -> float:
+    try:
+        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
+    except OverflowError:
+        raise FieldError(name, " is too large for a number") from None
+
+
+def _type_name(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in args)
+    if origin is tuple:
+        return "a tuple such as (64, 32)" if args[0] is int else "a tuple"
+    words = {int: "a whole number", float: "a number", str: "a text"}
+    words |= {bool: "true or false", types.NoneType: "None"}
+    return words.get(hint, "a mapping of fields")
+
+
+def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
+    if "choices" in rules and value not in rules["choices"]:
+        hint = nearest(value, rules["choices"])
+        raise FieldError(name, f"={value!r} is not known{hint}")
+    values = value if isinstance(value, tuple) else (value,)
+    for v in values if "among" in rules else ():
+        if v not in rules["among"]:
+            hint = nearest(v, rules["among"])
+            raise FieldError(name, f" holds {v!r}, which is not known{hint}")
+    for v in values:
+        if not isinstance(v, int | float):
+            continue
+        if not math.isfinite(v):
+            raise FieldError(name, f"={value!r} is not finite")
+        if "traced" in rules and v > FLOAT32_MAX:
+            raise FieldError(name, f"={value!r} is too large for float32")
+        if "minimum" in rules and v < rules["minimum"]:
+            raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
+        if "maximum" in rules and v > rules["maximum"]:
+            raise FieldError(name, f"={value!r} must be at most {rules['maximum']:g}")
+        if "above" in rules and v <= rules["above"]:
+            raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
+        if "below" in rules and v >= rules["below"]:
+            raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
+
+
+def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
+    """A dataclass of the values, or raises FieldError with the path below `name`."""
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    allowed = [f.name for f in fields]
+    for key in values:
+        if key not in allowed:
+            hint = nearest(key, allowed)
+            raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
+    needed = (f.name for f in fields if f.default is dataclasses.MISSING)
+    missing = [field for field in needed if field not in values]
+    if missing:
+        raise FieldError(name, f" lacks {', '.join(missing)}")
+    try:
+        return cls(**values)
+    except FieldError as error:
+        raise error.within(name) from None
+
+
+def _plain(value: Any) -> Any:
+    """Mappings to dicts, lists to tuples, NumPy's values to Python's."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v) for v in value)
+    return value.tolist() if hasattr(value, "tolist") else value

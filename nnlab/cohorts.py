@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cohort ready to run, of networks or of trees: its data, its sizes, its record."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nnlab import baselines, sweep, train
+from nnlab.data import Dataset, Split
+from nnlab.data.dataset import read_only
+from nnlab.models import layers, resnet
+from nnlab.models.stack import Stack
+from nnlab.plan import Plan
+from nnlab.study import Hyperparameters
+
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training examples, at most, on which the training metrics are evaluated."""
+
+WORK_OF_A_STEP = 5e6
+"""Operations that a CPU core could do in the time that a small step takes besides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherSets:
+    """Test sets beside the normal one.
+
+    Attributes:
+      splits: "test_moved" and "test_rotated", as far as the study asks for them.
+      along_curve: whether they are evaluated whenever the others are.
+      severities: ``{(transform, amount): split}``, for the final members.
+    """
+
+    splits: Mapping[str, Split]
+    along_curve: bool
+    severities: Mapping[tuple[str, float], Split]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How the backbone of a cohort comes about.
+
+    Attributes:
+      key: sources with equal keys make equal backbones.
+      training: what trains it, a population of one member; None for a file.
+      variables: what the file holds, "params" and "batch_stats"; None without a file.
+      whole: recipe of the cohort's whole network, on the cohort's own data.
+      frozen: whether the backbone stays as it is; the members then are a last layer
+        that is fed its features.
+    """
+
+    key: str
+    training: "Prepared | None"
+    variables: Mapping[str, Any] | None
+    whole: train.Recipe
+    frozen: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A cohort of trees, ready to be fitted.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial.
+      dataset: the data, limited to `train_size`.
+      test_sets: beside the data's own.
+      num_seeds: S.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    test_sets: FurtherSets
+    num_seeds: int
+
+    @property
+    def num_fits(self) -> int:
+        """Trials times seeds."""
+        return len(self.cohort.trials) * self.num_seeds
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all fits, once each."""
+        return len(self.dataset.train.labels) * self.num_fits
+
+    @property
+    def work(self) -> float:
+        """As `Prepared.work`; it is not known before, and seldom the most."""
+        return 0.0
+
+    def splits(self) -> dict[str, Split]:
+        """All splits by name."""
+        data = self.dataset
+        named = {"train": data.train, "validation": data.validation, "test": data.test}
+        return named | dict(self.test_sets.splits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``; an epoch is a round of growing trees."""
+        name = self.hyperparameters.model.name
+        library, version = baselines.library(name)
+        return {
+            "index": self.cohort.index,
+            "trials": [trial.index for trial in self.cohort.trials],
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": None,
+            "flops": 0,
+            "layers": [],
+            "steps_per_epoch": 1,
+            "num_steps": self.hyperparameters.model.num_trees,
+            "library": f"{library} {version}",
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A cohort ready to train: what `describe` shows and `run` runs.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial; the static ones are all trials'.
+      dataset: the data, limited to `train_size`.
+      fed: what the members are fed: the data, or a frozen backbone's features, which
+        are 0 until `with_features`.
+      test_sets: beside the data's own, as fed.
+      source: how the members' backbone comes about; None at a random initialisation.
+      rows: the layer table; empty for a user's own module.
+      parameters: trained values of a member.
+      recipe: the static part of a member.
+      plans: lane plans to choose from, first the one that is likely the fastest.
+      steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
+      boundaries: steps at which members are evaluated, from 0, strictly increasing.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    fed: Dataset
+    test_sets: FurtherSets
+    source: Source | None
+    rows: tuple[layers.LayerRow, ...]
+    parameters: int
+    recipe: train.Recipe
+    plans: tuple[Plan, ...]
+    steps_per_epoch: int
+    boundaries: tuple[int, ...]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was chosen, or else the first."""
+        return self.plans[0]
+
+    def with_plan(self, chosen: Plan) -> "Prepared":
+        """The same cohort with one of its plans."""
+        return dataclasses.replace(self, plans=(chosen,))
+
+    def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
+        """The same cohort, fed with features of the examples.
+
+        Args:
+          of: from stored inputs (N, *input_shape) to float32 (N, F).
+        """
+
+        def through(split: Split) -> Split:
+            return Split(read_only(of(split.inputs)), split.labels)
+
+        data, sets = self.dataset, self.test_sets
+        return dataclasses.replace(
+            self,
+            fed=dataclasses.replace(
+                self.fed,
+                train=through(data.train),
+                validation=through(data.validation),
+                test=through(data.test),
+            ),
+            test_sets=dataclasses.replace(
+                sets,
+                splits={name: through(split) for name, split in sets.splits.items()},
+                severities={k: through(split) for k, split in sets.severities.items()},
+            ),
+        )
+
+    @property
+    def num_steps(self) -> int:
+        """Updates of a member in all."""
+        return self.boundaries[-1]
+
+    @property
+    def num_epochs(self) -> float:
+        """Passes over the training examples; `max_steps` may end them before."""
+        return self.num_steps / self.steps_per_epoch
+
+    @property
+    def work(self) -> float:
+        """About how long training takes, in floating-point operations.
+
+        A step costs as much as so many more, whatever it computes.
+        """
+        forward = sum(row.flops for row in self.rows)
+        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        return float(self.num_steps * self.plan.lanes.members * step)
+
+    @property
+    def module_name(self) -> str | None:
+        """Class of a module of the user's own; None for the study's model."""
+        module = self.recipe.module
+        own = isinstance(module, Stack | resnet.ResNet18)
+        return None if own else type(module).__name__
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all members in all epochs."""
+        members = self.plan.lanes.members
+        return self.num_steps * self.hyperparameters.batch_size * members
+
+    @property
+    def num_evaluated(self) -> int:
+        """Examples that all members evaluate in all evaluations."""
+        size = sum(len(split.labels) for split in self.evaluated().values())
+        once = [*self.scored().values(), *self.test_sets.severities.values()]
+        last = sum(len(split.labels) for split in once)
+        return (len(self.boundaries) * size + last) * self.plan.lanes.members
+
+    def evaluated(self) -> dict[str, Split]:
+        """The splits that are evaluated along training, by name."""
+        train = self.fed.train
+        subset = Split(
+            train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
+        )
+        splits = {"train": subset, "validation": self.fed.validation}
+        splits["test"] = self.fed.test
+        sets = self.test_sets
+        return splits | (dict(sets.splits) if sets.along_curve else {})
+
+    def scored(self) -> dict[str, Split]:
+        """The splits that only the final members are evaluated on, by name."""
+        return {} if self.test_sets.along_curve else dict(self.test_sets.splits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``."""
+        return {
+            "index": self.cohort.index,
+            "trials": [trial.index for trial in self.cohort.trials],
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": self.parameters,
+            "flops": sum(row.flops for row in self.rows),
+            "layers": list(self.recipe.layers),
+            "steps_per_epoch": self.steps_per_epoch,
+            "num_steps": self.num_steps,
+            "plan": self.plan.to_dict(),
+        }

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sections of a report on its programs: what they cost, and how they were run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlab import answer, swept, texts
+from nnlab.figures import captions
+from nnlab.figures.moved import moved_sets
+from nnlab.results import Results
+from nnlab.sections import Section, Table, number
+from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.members import seconds_per_epoch
+from nnlab.statistics.ranking import best_trial
+from nnlab.study import PATHS, TRACED, digest_json
+
+REPLAY = """\
+import json
+from nnlab import experiment, study
+
+config = json.load(open("config.json"))
+experiment.run(study.Study.from_dict(config["study"]), "again")"""
+
+
+def costs(results: Results) -> Section:
+    """What each program costs and what its best trial achieves."""
+    cohorts = [
+        c
+        for c in results.config["cohorts"]
+        if any(results.has_run(t) for t in c["trials"])
+    ]
+    if "costs" not in results.study.figures or not cohorts:
+        return Section("costs", "Costs")
+    metrics = [
+        "test_accuracy",
+        *(f"test_{s}_accuracy" for s in moved_sets(results)),
+    ]
+    header = [
+        "program",
+        "parameters",
+        "operations an example",
+        "training examples/s",
+        "training, s an epoch",
+        "training, s in all",
+        "inferences/s",
+        "inferences/s, batch 1",
+        *(f"{swept.words(m)}, %" for m in metrics),
+    ]
+    shares = any(len(c["trials"]) > 1 for c in cohorts)
+    header += ["accuracies of"] if shares else []
+    rows = []
+    for cohort in cohorts:
+        best = best_trial(results, cohort["trials"])
+        cells = [
+            _program(results, cohort["trials"]),
+            number(cohort["parameters"]),
+            _operations(cohort.get("flops", 0)),
+            *_speeds(results, cohort),
+        ]
+        for metric in metrics:
+            values = (
+                np.empty(0) if best is None else answer.final(results, best, metric)
+            )
+            mean, _, high = (float(v) for v in mean_interval(values))
+            cells.append(texts.mean_text(mean, high))
+        if shares:
+            cells.append(
+                texts.NONE if best is None else swept.trial_name(results, best)
+            )
+        rows.append(tuple(cells))
+    of_best = ", for the program's best trial by validation" if shares else ""
+    plans = [c["plan"] for c in cohorts if c.get("plan")]
+    batches = sorted({plan.get("evaluation_batch", 0) for plan in plans})
+    sizes = texts.joined([f"{b:,}" for b in batches if b]) or "one size"
+    notes = (
+        "A program is compiled for the trials that share all settings but those that "
+        "enter it as numbers, such as the learning rate. Operations are those of a "
+        "forward pass over one example; a multiplication with its addition counts two.",
+        "Training examples/s and inferences/s are of all networks of the program "
+        f"together, the latter in batches of {sizes}. At batch 1, one network answers "
+        "one example at a time inside a compiled program. Seconds of training are a "
+        "network's share of the program's time, without compilation and evaluation; in "
+        "all, they are a mean over its networks, which may have ended early.",
+        "Accuracies are of the final networks, mean and half-width of the 95 % "
+        f"interval over the seeds{of_best}.",
+    )
+    return Section("costs", "Costs", notes, tables=(Table(tuple(header), tuple(rows)),))
+
+
+def _program(results: Results, trials: Sequence[int]) -> str:
+    """What the trials of a program are called together."""
+    if len(trials) == 1:
+        return swept.trial_name(results, trials[0])
+    groups = {swept.sweep_of(results).groups[t] for t in trials}
+    shared = groups.pop() if len(groups) == 1 else ""
+    if shared:
+        return f"{shared} ({len(trials)} trials)"
+    return answer.several(results, trials)
+
+
+def _operations(count: int) -> str:
+    """A number of operations with three digits: "814", "102 k", "2.1 M"."""
+    if not count:
+        return texts.NONE
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= factor:
+            return f"{float(f'{count / factor:.3g}'):g}{unit}"
+    return f"{count}"
+
+
+def _speeds(results: Results, cohort: Mapping[str, Any]) -> list[str]:
+    """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
+    index = cohort["index"]
+    timings = [r for r in results.timings.to_pylist() if r["cohort"] == index]
+    members = len(cohort["trials"]) * results.study.num_seeds
+    training = sum(row["train_seconds"] or 0.0 for row in timings)
+    an_epoch = seconds_per_epoch(results, index)
+
+    def median(column: str) -> float:
+        values = [row[column] for row in timings if row.get(column)]
+        return float(np.median(values)) if values else 0.0
+
+    return [
+        _rate(_examples_per_second(timings)),
+        _seconds_text(float(an_epoch.mean()) if an_epoch.size else 0.0),
+        _seconds_text(training / members),
+        _rate(median("inferences_per_second")),
+        _rate(median("inferences_per_second_batch_1")),
+    ]
+
+
+def _examples_per_second(timings: Sequence[Mapping[str, Any]]) -> float:
+    """Mean rate over the time of training; 0 where nothing was timed."""
+    seconds = sum(row["train_seconds"] or 0.0 for row in timings)
+    examples = sum(
+        (row["examples_per_second"] or 0.0) * (row["train_seconds"] or 0.0)
+        for row in timings
+    )
+    return examples / seconds if seconds else 0.0
+
+
+def _rate(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.0f}" if value else texts.NONE
+
+
+def _seconds_text(value: float) -> str:
+    return (
+        f"{value:.2g}" if 0 < value < 10 else f"{value:,.0f}" if value else texts.NONE
+    )
+
+
+def how(results: Results) -> Section:
+    """Device, versions, data, program and times."""
+    config = results.config
+    study = results.study
+    facts = [
+        ("device", captions.device(results)),
+        ("versions", captions.versions(config["versions"])),
+        (
+            "population",
+            f"{texts.count(len(results.trials), 'trial')} x "
+            f"{texts.count(study.num_seeds, 'seed')}, root seed {study.root_seed}",
+        ),
+    ]
+    for name, data in config["datasets"].items():
+        sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
+        chance = f"chance {texts.percent(data['chance'])}"
+        digest = f"digest {str(data['digest'])[:12]}"
+        name = data.get("name", name)
+        facts.append((f"data set {name}", f"{sizes}; {chance}; {digest}"))
+    for backbone in config.get("backbones", ()):
+        facts.append(("backbone", _backbone(backbone)))
+    unread = set(study.swept())
+    if config.get("module"):
+        facts.append(("module", str(config["module"])))
+        unread |= {p for p in PATHS if p.startswith("model.") and p not in TRACED}
+    if any(data.get("name", name) != name for name, data in config["datasets"].items()):
+        unread.add("dataset")
+    fixed = [
+        f"{path}={swept.value_text(value)}"
+        for path, value in study.base.flat().items()
+        if path not in unread and value != ()
+    ]
+    facts.append(("held fixed", ", ".join(fixed)))
+    facts.append(("study", f"digest {digest_json(config['study'])[:12]}"))
+    if config.get("git_commit"):
+        facts.append(("git commit", str(config["git_commit"])))
+    tables = [Table(("what", "value"), tuple(facts))]
+    cohorts = tuple(_cohort(results, cohort) for cohort in config["cohorts"])
+    header = (
+        "cohort",
+        "trials",
+        "training examples",
+        "parameters",
+        "lanes",
+        "steps an epoch",
+        "compiling, s",
+        "training, s",
+        "evaluating, s",
+        "examples/s",
+        "peak, MB",
+    )
+    tables.append(Table(header, cohorts))
+    grown = any("library" in cohort for cohort in config["cohorts"])
+    trees = (
+        "Of trees an epoch is a round that grows one for each class (of a forest, one "
+        "tree); depth and number are chosen by validation, seed by seed, and training "
+        "is the time of all depths. "
+    )
+    note = (
+        "A cohort is the trials that share one compiled program; a lane is the members "
+        "that run at once on a device. Examples a second are "
+        "training examples of all its members together, without compilation and "
+        f"evaluation. {trees if grown else ''}The same study again, from the stored "
+        "settings alone:"
+    )
+    return Section("how", "How it was run", (note,), tables=tuple(tables), code=REPLAY)
+
+
+def _backbone(about: Mapping[str, Any]) -> str:
+    """How a backbone came about."""
+    if "weights" in about:
+        return f"weights of {about['weights']}"
+    return (
+        f"trained on {about['train_examples']:,} examples of {about['dataset']}, "
+        f"{texts.count(about['num_epochs'], 'epoch')} of Adam at rate "
+        f"{about['learning_rate']:g}, batch {about['batch_size']}; there it has a test "
+        f"accuracy of {texts.percent(about['test_accuracy'])}. All seeds begin at it"
+    )
+
+
+def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
+    timings = [
+        row for row in results.timings.to_pylist() if row["cohort"] == cohort["index"]
+    ]
+
+    def total(column: str) -> float:
+        return sum(row.get(column) or 0.0 for row in timings)
+
+    peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
+    if lanes := cohort.get("plan"):
+        plan = (
+            f"{lanes['lanes']} of {texts.count(lanes['lane_trials'], 'trial')} x "
+            f"{texts.count(lanes['lane_seeds'], 'seed')}"
+        )
+    else:
+        plan = f"trees by {cohort['library']}"
+    return (
+        str(cohort["index"]),
+        str(len(cohort["trials"])),
+        f"{cohort['train_examples']:,}",
+        number(cohort["parameters"]),
+        plan,
+        f"{cohort['steps_per_epoch']:,}",
+        f"{total('compile_seconds'):.1f}",
+        f"{total('train_seconds'):.1f}",
+        f"{total('evaluation_seconds') + total('scoring_seconds'):.1f}",
+        _rate(_examples_per_second(timings)),
+        f"{peak / 1e6:,.0f}" if peak else texts.NONE,
+    )

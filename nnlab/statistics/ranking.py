@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which trial is best, and which others can be told from it."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from nnlab.results import DIVERGED, Results
+from nnlab.statistics.effects import difference, holm, paired, paired_p
+from nnlab.statistics.intervals import LEVEL
+from nnlab.statistics.members import alive, has_status, networks, reduce_members
+from nnlab.study import Quantity
+
+
+def _expected_accuracy(results: Results, trial: int) -> float | None:
+    """What a trial's final validation accuracy is expected to be.
+
+    The mean is over all seeds, and a diverged one counts with the accuracy of chance,
+    which is what a network that is lost is worth: one lucky survivor of eight at 99 %
+    makes a trial of 21 %.
+
+    Returns:
+      An accuracy, or None if any member is unfinished or fewer than half of them
+      survive.
+    """
+    survivors = alive(results, trial)
+    settled = survivors | has_status(results, trial, DIVERGED)
+    if not np.all(settled) or 2 * survivors.sum() < len(survivors):
+        return None
+    final = Quantity(metric="validation_accuracy", reduction="final")
+    accuracy = reduce_members(results, final, trial)
+    chance = results.dataset(trial)["chance"]
+    return float(np.where(survivors, accuracy, chance).mean())
+
+
+def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
+    """Of the trials that qualify the one expected to be the best, or the worst."""
+    scores = {
+        trial: sign * score
+        for trial in trials
+        if (score := _expected_accuracy(results, trial)) is not None
+    }
+    return max(scores, key=lambda t: (scores[t], -t), default=None)
+
+
+def best_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
+    """The trial with the highest expected final validation accuracy, by its index.
+
+    A diverged seed counts with the accuracy of chance. A trial is out if any of its
+    members is unfinished, or if fewer than half of them survive. Ties go to the lower
+    index.
+
+    Args:
+      results: what the study found.
+      among: indices of the trials to choose from; all when None.
+
+    Returns:
+      The index, or None if no trial qualifies.
+    """
+    every = range(len(results.trials))
+    return _best_of(results, every if among is None else among)
+
+
+def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
+    """The trial with the lowest expected final validation accuracy, by its index.
+
+    It is one that might have been the best, on the same data set: at least half of its
+    members survive, so that there are networks to look at.
+
+    Args:
+      results: what the study found.
+      among: indices of the trials to choose from, the best one too; all when None.
+
+    Returns:
+      The index, or None if no trial but the best qualifies.
+    """
+    chosen = set(range(len(results.trials)) if among is None else among)
+    best = best_trial(results, chosen)
+    if best is None:
+        return None
+    dataset = results.trials[best].hyperparameters.dataset
+    others = (
+        t
+        for t in chosen - {best}
+        if results.trials[t].hyperparameters.dataset == dataset
+    )
+    return _best_of(results, others, sign=-1)
+
+
+def best_and_worst(results: Results) -> tuple[int | None, int | None]:
+    """What is looked at: the best and the worst network by validation.
+
+    Baselines are left out where there are at least two networks: the question is what
+    they have learned.
+    """
+    among = networks(results)
+    chosen = among if len(among) > 1 else None
+    return best_trial(results, chosen), worst_trial(results, chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A trial's difference to the best trial, paired by seed.
+
+    Attributes:
+      trial: index.
+      mean: of the trial minus the best, over the pairs in which both survive.
+      low, high: its 95 % interval; NaN below 3 pairs or without spread.
+      n: pairs.
+      p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
+      p_holm: adjusted for the search among all pairs of trials.
+      resolved: whether `p_holm` is at most 0.05.
+    """
+
+    trial: int
+    mean: float
+    low: float
+    high: float
+    n: int
+    p: float
+    p_holm: float
+    resolved: bool
+
+
+def compare_to_best(
+    results: Results, metric: str = "test_accuracy"
+) -> tuple[Comparison, ...]:
+    """Each trial's final metric against the best trial's, seed by seed.
+
+    Holm's adjustment runs over all T(T-1)/2 pairs of trials, not over the T-1 with the
+    best: the data choose the best, so that any pair might have been compared. Where no
+    trial differs and validation and test accuracy are one, adjusting for the T-1 errs
+    in 11 % of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8
+    seeds), adjusting for all pairs in 3 %.
+
+    Returns:
+      One comparison for each trial, in order of index; NaN and not resolved for the
+      best itself, for trials that did not run, and for all if there is no best.
+
+    Raises:
+      ValueError: no such column.
+    """
+    best = best_trial(results)
+    final = Quantity(metric=metric, reduction="final")
+    nothing = {"mean": np.nan, "low": np.nan, "high": np.nan, "n": 0, "p": np.nan}
+    found: dict[int, dict[str, Any]] = {t.index: dict(nothing) for t in results.trials}
+    adjusted: dict[int, float] = {}
+    if best is not None:
+        values = np.array([reduce_members(results, final, t) for t in found])
+        a, b = np.triu_indices(len(values), 1)
+        p = paired_p(difference(values[a], values[b]))
+        with_best = (a == best) | (b == best)
+        adjusted = dict(zip((a + b - best)[with_best], holm(p)[with_best].tolist()))
+        for trial in adjusted:
+            effect = paired(difference(values[trial], values[best]))
+            found[trial] = {"mean": effect.mean, "low": effect.low, "high": effect.high}
+            found[trial] |= {"n": effect.n}
+        for trial, raw in zip(adjusted, p[with_best].tolist()):
+            found[trial]["p"] = raw
+    return tuple(
+        Comparison(
+            trial=trial,
+            **values,
+            p_holm=adjusted.get(trial, np.nan),
+            resolved=adjusted.get(trial, np.nan) <= 1 - LEVEL,
+        )
+        for trial, values in found.items()
+    )

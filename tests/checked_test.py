@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fields become what their annotations say, or the error names them by their path."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nnlab.checked import Checked, FieldError, field, from_mapping
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner(Checked):
+    share: float = field(0.0, minimum=0.0, below=1.0)
+    names: tuple[str, ...] = field((), among=("left", "right"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outer(Checked):
+    count: int
+    inner: Inner = Inner()
+
+
+def test_values_are_cast_as_annotated():
+    made = Outer(count=3.0, inner={"share": -0.0, "names": np.array(["left"])})
+    assert (made.count, type(made.count)) == (3, int)
+    assert made.inner == Inner(share=0.0, names=("left",))
+    assert str(made.inner.share) == "0.0"  # one setting, and one digest of it
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 2.5}, "x.count=2.5 is not a whole number"),
+        ({"count": True}, "x.count=True is not a whole number"),
+        ({}, "x lacks count"),
+        ({"count": 1, "cuont": 1}, "unknown field 'x.cuont'; did you mean 'count'"),
+        ({"count": 1, "inner": {"share": 1}}, "x.inner.share=1.0 must be below 1"),
+        ({"count": 1, "inner": {"share": np.nan}}, "x.inner.share=nan is not finite"),
+        ({"count": 1, "inner": {"names": ["up"]}}, "x.inner.names holds 'up'"),
+    ],
+)
+def test_a_bad_value_is_named_by_its_path(values, message):
+    with pytest.raises(FieldError) as caught:
+        from_mapping(Outer, values, "x")
+    assert message in str(caught.value)

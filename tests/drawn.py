@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sweeps to draw, and what of them is found on an Axes."""
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu")
+TWO_PATHS = [
+    {"model.activation": a, "optimizer.learning_rate": r}
+    for a in ACTIVATIONS[:3]
+    for r in (0.01, 0.1, 1.0)
+]
+TREES = {"model.name": "boosted_trees"}
+FOREST = {"model.name": "random_forest", "label": "a forest"}
+BESIDE = [*({"optimizer.learning_rate": r} for r in (0.01, 0.1, 1.0)), TREES, FOREST]
+ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
+
+
+def solid(ax):
+    """The mean curves: lines of full width."""
+    return [line for line in ax.lines if line.get_linewidth() == 1.7]
+
+
+def crosses(ax):
+    return [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "x"]
+
+
+def ticks(ax):
+    """Where members stopped: place, value and height of each tick."""
+    marks = [line for line in ax.lines if line.get_marker() == "|"]
+    return [(*line.get_xydata()[0], line.get_markersize()) for line in marks]
+
+
+def dashed(ax):
+    """Heights of the lines across the axes that are of baselines."""
+    lines = [line for line in ax.lines if line.get_linestyle() == "--"]
+    across = [line for line in lines if list(line.get_xdata()) == [0, 1]]
+    return [line.get_ydata()[0] for line in across]

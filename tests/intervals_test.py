@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals are Student's, and cover what they say."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nnlab.statistics import intervals
+
+
+def test_mean_interval_is_students_over_values_present():
+    values = np.random.default_rng(0).normal(size=(6, 3))
+    values[4:, 1] = np.nan
+    mean, low, high = intervals.mean_interval(values)
+    column = values[:4, 1]
+    expected = stats.t.interval(0.95, 3, column.mean(), stats.sem(column))
+    assert mean[1] == pytest.approx(column.mean(), rel=1e-12)
+    assert (low[1], high[1]) == pytest.approx(expected, rel=1e-10)
+
+
+def test_mean_interval_has_no_band_below_three_values():
+    values = np.array([[1.0, 1.0, np.nan], [2.0, 3.0, np.nan], [3.0, np.nan, np.nan]])
+    mean, low, high = intervals.mean_interval(values)
+    np.testing.assert_array_equal(mean, [2.0, 2.0, np.nan])
+    np.testing.assert_array_equal(np.isnan(low), [False, True, True])
+    np.testing.assert_array_equal(np.isnan(high), [False, True, True])
+
+
+def test_mean_interval_names_a_bad_level():
+    with pytest.raises(ValueError, match=r"level=95"):
+        intervals.mean_interval([1.0, 2.0, 3.0], level=95)
+
+
+@pytest.mark.parametrize("n", [3, 4, 8, 16, 30])
+def test_intervals_cover_the_mean_of_normal_data(n):
+    values = np.random.default_rng(n).normal(5.0, 2.0, (n, 10_000))
+    _, low, high = intervals.mean_interval(values)
+    assert 0.93 <= np.mean((low <= 5.0) & (high >= 5.0)) <= 0.97

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How members ended, and what a quantity of each of them is."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import synthetic
+
+from nnlab.statistics import members
+from nnlab.study import Quantity
+
+FINAL = Quantity(metric="test_accuracy")
+
+
+def test_stopped_members_are_carried_forward_at_their_best():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7], [0.1, 0.2, 0.3, 0.4]]])
+    found = synthetic.results(accuracy, stopped={(0, 0): 3}, diverged={(0, 1): 2})
+    curve = members.carried_forward(found, 0, "test_accuracy")
+    expected = [[0.5, 0.9, 0.6], [0.1, 0.2, np.nan]]
+    np.testing.assert_array_equal(curve.values, expected)
+    found = synthetic.results(np.tile(accuracy, (1, 2, 1)), stopped={(0, 0): 3})
+    curve = members.carried_forward(found, 0, "test_accuracy")
+    np.testing.assert_array_equal(curve.values[0], [0.5, 0.9, 0.6, 0.9])
+
+
+def test_every_member_is_counted_once():
+    found = synthetic.results(
+        diverged={(0, 0): 3, (0, 1): 0},
+        stopped={(0, 2): 5},
+        unfinished={(0, 3): 2},
+        at_chance=[(0, 4)],
+        never_ran=[2],
+    )
+    counts = members.status_counts(found, 0)
+    assert counts == {
+        "finished": 4,
+        "stopped": 1,
+        "diverged": 2,
+        "unfinished": 1,
+        "at_chance": 1,
+    }
+    assert members.alive(found, 0).tolist() == [False] * 2 + [True] + [False] + (
+        [True] * 4
+    )
+    assert set(members.status_counts(found, 2).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "expected"),
+    [
+        (Quantity(metric="test_accuracy"), [0.6, np.nan]),
+        (Quantity(metric="test_accuracy", reduction="best"), [0.9, np.nan]),
+        (Quantity(metric="test_loss", reduction="best"), [0.2, np.nan]),
+        (Quantity(metric="test_accuracy", reduction="best_minus_final"), [0.3, np.nan]),
+        (Quantity(metric="test_loss", reduction="best_minus_final"), [-0.4, np.nan]),
+        (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=2), [0.9, 0.7]),
+        (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=9), [np.nan] * 2),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=42), [0.58, 0.54]),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=70), [0.9, 0.7]),
+        (
+            Quantity(metric="test_accuracy", reduction="at_step", step=84),
+            [0.78, np.nan],
+        ),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=34), [np.nan] * 2),
+        (Quantity(metric="test_accuracy", reduction="at_step", step=106), [np.nan] * 2),
+        (Quantity(reduction="steps"), [105.0, np.nan]),
+        (
+            Quantity(metric="test_moved_accuracy", reduction="drop_from_test"),
+            [0.2, np.nan],
+        ),
+        (Quantity(reduction="diverged_share"), [0.0, 1.0]),
+        (Quantity(reduction="at_chance_share"), [0.0, 0.0]),
+        (
+            Quantity(metric="test_accuracy", reduction="steps_to", target=0.9),
+            [70.0, np.inf],
+        ),
+        (
+            Quantity(metric="test_loss", reduction="steps_to", target=0.5),
+            [70.0, np.inf],
+        ),
+        (
+            Quantity(metric="test_accuracy", reduction="steps_to", target=0.7),
+            [70.0, np.inf],
+        ),
+    ],
+    ids=lambda v: v.reduction if isinstance(v, Quantity) else "",
+)
+def test_reductions(quantity, expected):
+    values = {
+        "test_accuracy": [[[0.5, 0.9, 0.6], [0.5, 0.7, 0.6]]],
+        "test_moved_accuracy": [[[0.1, 0.2, 0.4], [0.1, 0.2, 0.4]]],
+        "test_loss": [[[0.8, 0.2, 0.6], [0.8, 0.7, 0.6]]],
+    }
+    found = synthetic.results(values, diverged={(0, 1): 2})
+    reduced = members.reduce_members(found, quantity, 0)
+    np.testing.assert_allclose(reduced, expected, rtol=1e-12)
+
+
+def test_a_stopped_member_is_worth_its_best_from_its_end_to_the_end_of_training():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7, 0.1, 0.1]] * 2])
+    found = synthetic.results(accuracy, stopped={(0, 0): 4, (0, 1): 3})
+
+    def at(reduction, **more):
+        quantity = Quantity(metric="test_accuracy", reduction=reduction, **more)
+        return members.reduce_members(found, quantity, 0).tolist()
+
+    assert at("final") == [0.9, 0.9]
+    assert at("best_minus_final") == [0.0, 0.0]
+    assert at("at_step", step=35 * 4) == [0.7, 0.9]
+    assert at("at_step", step=35 * 6) == at("at_epoch", epoch=6) == [0.9, 0.9]
+    assert np.isnan(at("at_step", step=35 * 6 + 1)).all()
+    assert np.isnan(at("at_step", step=34)).all()
+    steps = members.reduce_members(found, Quantity(reduction="steps"), 0)
+    assert steps.tolist() == [35 * 4, 35 * 3]
+
+
+def test_a_metric_of_the_kept_model_alone_is_its_final_value():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7]] * 3])
+    moved = np.full(accuracy.shape, np.nan)
+    moved[0, 0, 1] = moved[0, 1, 1] = 0.4  # stopped: in the row of the best step
+    moved[0, 2, 3] = 0.3
+    values = {f"{part}_accuracy": accuracy for part in ("validation", "test")}
+    found = synthetic.results(
+        {**values, "test_moved_accuracy": moved}, stopped={(0, 0): 3, (0, 1): 4}
+    )
+    expected = {"final": [0.4, 0.4, 0.3], "drop_from_test": [0.5, 0.5, 0.4]}
+    expected |= {"best": [0.4, 0.4, 0.3], "best_minus_final": [0.0] * 3}
+    for reduction, value in expected.items():
+        quantity = Quantity(metric="test_moved_accuracy", reduction=reduction)
+        reduced = members.reduce_members(found, quantity, 0)
+        np.testing.assert_allclose(reduced, value, atol=1e-12)
+    nothing = synthetic.results({"test_accuracy": moved * np.nan}, stopped={(0, 0): 3})
+    assert np.isnan(members.reduce_members(nothing, FINAL, 0)).all()
+
+
+def test_members_of_a_trial_that_never_ran_have_no_value():
+    found = synthetic.results(never_ran=[1])
+    assert np.isnan(members.reduce_members(found, FINAL, 1)).all()
+
+
+def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
+    accuracy = np.tile([0.6, 0.7, 0.8, 0.9], (1, 3, 1))
+    found = synthetic.results(accuracy, sweep=[{"model.name": "boosted_trees"}])
+    kept = [1, 50, 200]  # trees, of seeds 0, 1 and 2
+    table = found.curves.to_pylist()
+    few = [row for row in table if row["step"] <= kept[row["seed"]]]
+    found = dataclasses.replace(
+        found, curves=pa.Table.from_pylist(few, found.curves.schema)
+    )
+    final = members.reduce_members(found, FINAL, 0)
+    np.testing.assert_allclose(final, [0.6, 0.8, 0.9])
+
+
+def test_an_epoch_of_trees_is_a_round_over_all_training_examples():
+    found = synthetic.beside_trees(0.8, trees=0.9, seconds={0: [0.2] * 3, 1: [0.5] * 3})
+    for cohort, seconds in enumerate((0.2, 0.5)):
+        each = members.seconds_per_epoch(found, cohort)
+        np.testing.assert_allclose(each, seconds)
+
+
+def test_segments_with_idle_lanes_do_not_count_in_seconds():
+    found = synthetic.results(num_trials=2, seconds={0: [0.1, 0.2, 0.1, 0.1, 0.9, 0.9]})
+    counts = pa.array([16, 16, 16, 15, 4, 1], pa.int32())
+    index = found.timings.column_names.index("members")
+    timings = found.timings.set_column(index, "members", counts)
+    seconds = members.seconds_per_epoch(dataclasses.replace(found, timings=timings), 0)
+    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1])
+    fewer = timings.set_column(
+        index, "members", pa.array([16, 9, 7, 7, 4, 1], pa.int32())
+    )
+    seconds = members.seconds_per_epoch(dataclasses.replace(found, timings=fewer), 0)
+    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1, 0.1])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The best trial is chosen by validation, and differences to it are sure."""
+
+import math
+
+import numpy as np
+import pytest
+import synthetic
+from scipy import stats
+
+from nnlab.statistics import effects, members, ranking
+
+
+def test_one_lucky_survivor_is_not_the_best():
+    accuracy = np.array([[0.99] * 8, [0.9] * 8, [0.95] * 8])
+    lost = {(0, seed): 3 for seed in range(7)}
+    found = synthetic.results(accuracy, diverged=lost)
+    assert ranking.best_trial(found) == 2
+    found = synthetic.results(accuracy[:1], diverged=lost)
+    assert ranking.best_trial(found) is None
+
+
+def test_an_unfinished_trial_is_not_the_best():
+    found = synthetic.results(np.array([[0.9] * 3, [0.8] * 3]), unfinished={(0, 1): 4})
+    assert ranking.best_trial(found) == 1
+
+
+def test_test_accuracy_does_not_choose_the_best():
+    validation = np.array([[0.8] * 3, [0.9] * 3])
+    found = synthetic.results(
+        {"validation_accuracy": validation, "test_accuracy": 1 - validation}
+    )
+    assert ranking.best_trial(found) == 1
+
+
+def test_comparison_is_a_paired_t_adjusted_over_all_pairs():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(1).normal(size=(3, 8))
+    accuracy[1] += 0.02
+    compared = ranking.compare_to_best(synthetic.results(accuracy))
+    raw = [
+        stats.ttest_rel(accuracy[a], accuracy[b]).pvalue
+        for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    holm = effects.holm(raw)
+    assert [c.p for c in compared] == pytest.approx(
+        [raw[0], np.nan, raw[2]], nan_ok=True
+    )
+    assert [c.p_holm for c in compared] == pytest.approx(
+        [holm[0], np.nan, holm[2]], nan_ok=True
+    )
+    interval = stats.ttest_rel(accuracy[2], accuracy[1]).confidence_interval()
+    assert (compared[2].low, compared[2].high) == pytest.approx(tuple(interval))
+
+
+def test_two_seeds_resolve_nothing():
+    accuracy = np.array([[0.9, 0.9], [0.1, 0.11]])
+    compared = ranking.compare_to_best(synthetic.results(accuracy))
+    assert [c.resolved for c in compared] == [False, False]
+    assert compared[1].mean == pytest.approx(-0.795)
+    assert math.isnan(compared[1].low)
+
+
+def test_choosing_the_best_resolves_no_difference_by_chance():
+    # Adjusted for 15 comparisons, not for all 120 pairs, 18 % of these err.
+    rng = np.random.default_rng(2)
+    false = sum(
+        any(c.resolved for c in ranking.compare_to_best(synthetic.results(values)))
+        for values in 0.9 + 0.01 * rng.normal(size=(150, 16, 8, 1))
+    )
+    assert false <= stats.binom.ppf(0.9999, 150, 0.05)
+
+
+def test_the_worst_trial_is_one_that_might_have_been_the_best():
+    accuracy = np.array([[0.9] * 4, [0.2] * 4, [0.5] * 4, [0.8] * 4, [0.1] * 4])
+    sweep = [{"batch_size": b} for b in (8, 16, 32, 64)]
+    sweep.append({"dataset": "mnist", "batch_size": 8})
+    lost = {(1, seed): 3 for seed in range(3)}
+    found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
+    assert (ranking.best_trial(found), ranking.worst_trial(found)) == (0, 2)
+    # Of two survivors at 80 % and two at chance the expectation is below 50 %.
+    lost |= {(3, seed): 3 for seed in range(2)}
+    found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
+    assert ranking.worst_trial(found) == 3
+    assert ranking.worst_trial(synthetic.results(accuracy[:1])) is None
+    nothing = synthetic.results(accuracy[:2], never_ran=[0, 1])
+    assert ranking.worst_trial(nothing) is None
+
+
+def test_comparisons_leave_out_who_diverged_and_count_signs_without_spread():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(12).normal(size=(4, 8))
+    accuracy[0] += 0.03
+    accuracy[1] = accuracy[0] - 0.02
+    lost = {(2, seed): 2 for seed in range(2)} | {(3, seed): 2 for seed in range(3)}
+    compared = ranking.compare_to_best(synthetic.results(accuracy, diverged=lost))
+    expected = stats.ttest_rel(accuracy[2, 2:], accuracy[0, 2:])
+    assert compared[1].p == pytest.approx(2 * 0.5**8)
+    assert (compared[2].n, compared[2].p) == (6, pytest.approx(expected.pvalue))
+    assert compared[2].mean == pytest.approx((accuracy[2] - accuracy[0])[2:].mean())
+    assert compared[3].n == 5
+    assert math.isnan(compared[3].p)
+    other = stats.ttest_rel(accuracy[2, 2:], accuracy[1, 2:]).pvalue
+    adjusted = effects.holm([2 * 0.5**8, expected.pvalue, other])
+    assert [c.p_holm for c in compared[1:3]] == pytest.approx(adjusted[:2].tolist())
+
+
+def test_the_best_and_the_worst_that_are_looked_at_are_networks():
+    found = synthetic.beside_trees(0.8, 0.6, 0.7, trees=0.9)
+    assert members.networks(found) == (0, 1, 2)
+    assert ranking.best_trial(found) == 3  # of all models
+    assert ranking.best_and_worst(found) == (0, 1)
+    found = synthetic.beside_trees(0.8, 0.6, 0.7, trees=0.5)
+    assert ranking.worst_trial(found) == 3
+    assert ranking.best_and_worst(found) == (0, 1)
+    alone = synthetic.beside_trees(0.8, trees=0.9)
+    assert ranking.best_and_worst(alone) == (1, 0)  # else there were no pair
+    nothing = synthetic.results(sweep=[{"model.name": "boosted_trees"}])
+    assert members.networks(nothing) == (0,)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Colours are ordered and legible, and equal figures are equal files."""
+
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from nnlab.figures import curves, style
+
+
+@pytest.mark.parametrize("rates", [(0.01, 0.1, 1.0), (1.0, 0.01, 0.1)])
+def test_colors_are_ordered_with_the_swept_value_and_legible(rates):
+    results = synthetic.results(sweep=[{"optimizer.learning_rate": r} for r in rates])
+    luminance = []
+    for _, color in sorted(zip(rates, style.colors(results))):
+        channels = np.array(to_rgb(color))
+        linear = np.where(
+            channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92
+        )
+        luminance.append(float(linear @ [0.2126, 0.7152, 0.0722]))
+    assert luminance == sorted(luminance)
+    assert 1.05 / (max(luminance) + 0.05) >= 1.9  # contrast to white, as WCAG has it
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    files = []
+    for name in ("a", "b"):
+        with matplotlib.rc_context(style.STYLE):
+            figure = Figure(layout="constrained")
+            results = synthetic.results(diverged={(0, 1): 3})
+            curves.learning_curves(figure.add_subplot(), results, "train_loss")
+        files.append([p.read_bytes() for p in style.save(figure, tmp_path / name)])
+    assert files[0] == files[1]
+
+
+def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
+    sweep = [{"label": "<script> $x^ & \x07"}, {"label": "日本", "batch_size": 8}]
+    curves.learning_curves(ax, synthetic.results(sweep=sweep), "train_loss")
+    _, path = style.save(ax.figure, tmp_path / "figure")
+    svg = path.read_text(encoding="utf-8")
+    assert re.search(r"<text[^>]*>&lt;script&gt; \$x\^ &amp;", svg)
+    assert "<script" not in svg
+    assert "日本" in svg

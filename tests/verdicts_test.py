@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts on claims: error rates, censoring, and whom the data speak for."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import synthetic
+from scipy import stats
+
+from nnlab.statistics.verdicts import judge
+from nnlab.study import Claim, Quantity
+
+FINAL = Quantity(metric="test_accuracy")
+
+
+def _binomial_bound(n, rate):
+    """The count that a true rate exceeds in one test run of 10,000."""
+    return stats.binom.ppf(0.9999, n, rate)
+
+
+def _claim(quantity=FINAL, left="0", right="1", relation="greater", margin=0.0):
+    sides = [{"label": s} if isinstance(s, str) else s for s in (left, right)]
+    sides[1] = "chance" if right == "chance" else sides[1]
+    return Claim(
+        text="a claim",
+        quantity=quantity,
+        left=sides[0],
+        right=sides[1],
+        relation=relation,
+        margin=margin,
+    )
+
+
+def _verdicts(values, *claims, **options):
+    n = len(next(iter(values.values())) if isinstance(values, dict) else values)
+    options = {"sweep": synthetic.labelled(n), **options}
+    return judge(synthetic.results(values, claims=claims, **options))
+
+
+def test_verdict_is_a_paired_t_test():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(3).normal(size=(2, 8))
+    accuracy[0] += 0.05
+    (verdict,) = _verdicts(accuracy, _claim())
+    expected = stats.ttest_rel(accuracy[0], accuracy[1])
+    assert verdict.verdict == "supported"
+    assert verdict.p == pytest.approx(expected.pvalue)
+    assert (verdict.low, verdict.high) == pytest.approx(
+        tuple(expected.confidence_interval())
+    )
+    assert verdict.left - verdict.right == pytest.approx(verdict.effect)
+
+
+@pytest.mark.parametrize("shift", [-0.05, 0.0, 0.05])
+def test_swapping_the_sides_swaps_the_verdict(shift):
+    accuracy = 0.9 + 0.01 * np.random.default_rng(4).normal(size=(2, 8))
+    accuracy[0] += shift
+    one, other = _verdicts(accuracy, _claim(), _claim(left="1", right="0"))
+    swapped = {"supported": "contradicted", "contradicted": "supported"}
+    assert other.verdict == swapped.get(one.verdict, one.verdict)
+    assert (other.effect, other.p) == pytest.approx((-one.effect, one.p))
+    (less,) = _verdicts(accuracy, _claim(left="1", right="0", relation="less"))
+    assert less.verdict == one.verdict
+
+
+def test_equal_differences_need_the_sign_test():
+    accuracy = np.array([[0.9] * 8, [0.8] * 8])
+    (verdict,) = _verdicts(accuracy, _claim())
+    assert verdict.p == pytest.approx(2 * 0.5**8)
+    assert math.isnan(verdict.low)
+    (few,) = _verdicts(accuracy[:, :5], _claim())
+    assert (few.verdict, few.p) == ("not resolved", pytest.approx(2 * 0.5**5))
+
+
+@pytest.mark.parametrize("relation", ["greater", "same"])
+def test_two_seeds_are_not_tested(relation):
+    claim = _claim(relation=relation, margin=0.5)
+    (verdict,) = _verdicts(np.array([[0.9, 0.91], [0.5, 0.5]]), claim)
+    assert (verdict.verdict, verdict.n) == ("not resolved", 2)
+    assert math.isnan(verdict.p)
+
+
+def test_identical_sides_are_not_resolved():
+    (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim())
+    assert (verdict.verdict, verdict.effect, verdict.p) == ("not resolved", 0.0, 1.0)
+
+
+def test_shares_are_compared_by_mcnemar():
+    share = Quantity(reduction="diverged_share")
+    lost = {(0, seed): 2 for seed in range(8)}
+    (all_lost,) = _verdicts(np.full((2, 8), 0.9), _claim(share), diverged=lost)
+    assert all_lost.verdict == "supported"
+    assert all_lost.p == pytest.approx(2 * 0.5**8)
+    assert 0.4 < all_lost.low < all_lost.high == 1.0
+    lost = {(0, seed): 2 for seed in range(4)}
+    (half,) = _verdicts(np.full((2, 8), 0.9), _claim(share), diverged=lost)
+    assert (half.verdict, half.p) == ("not resolved", pytest.approx(2 * 0.5**4))
+
+
+def test_eight_agreeing_pairs_do_not_prove_shares_the_same():
+    share = Quantity(reduction="diverged_share")
+    same = _claim(share, relation="same", margin=0.1)
+    (verdict,) = _verdicts(np.full((2, 8), 0.9), same)
+    assert verdict.verdict == "not resolved"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected_verdict"),
+    [(0, "contradicted"), (7, "not resolved"), (8, "supported")],
+)
+def test_a_share_against_a_number_is_a_binomial_test(count, expected_verdict):
+    share = Quantity(reduction="at_chance_share")
+    dead = [(0, seed) for seed in range(count)]
+    (verdict,) = _verdicts(
+        np.full((1, 8), 0.9), _claim(share, right=0.5), at_chance=dead
+    )
+    expected = stats.binomtest(count, 8, 0.5)
+    assert verdict.verdict == expected_verdict
+    assert verdict.p == pytest.approx(expected.pvalue)
+    interval = expected.proportion_ci()
+    assert (verdict.low + 0.5, verdict.high + 0.5) == pytest.approx(
+        (interval.low, interval.high)
+    )
+
+
+def test_survivors_do_not_speak_for_a_diverging_trial():
+    accuracy = 0.8 + 0.01 * np.random.default_rng(5).normal(size=(2, 8))
+    accuracy[0] += 0.1
+    two, three = ({(0, seed): 2 for seed in range(n)} for n in (2, 3))
+    (verdict,) = _verdicts(accuracy, _claim(), diverged=two)
+    assert (verdict.verdict, verdict.n, verdict.left_out) == ("supported", 6, 2)
+    assert "2 of 8 pairs left out" in verdict.reason
+    (verdict,) = _verdicts(accuracy, _claim(), diverged=three)
+    assert (verdict.verdict, verdict.n) == ("not resolved", 5)
+
+
+def test_same_needs_the_interval_inside_the_margin():
+    rng = np.random.default_rng(6)
+    accuracy = 0.9 + 0.001 * rng.normal(size=(2, 8))
+    wide = _claim(relation="same", margin=0.01)
+    narrow = _claim(relation="same", margin=0.0001)
+    assert [v.verdict for v in _verdicts(accuracy, wide, narrow)] == [
+        "supported",
+        "not resolved",
+    ]
+    accuracy[0] += 0.05
+    (verdict,) = _verdicts(accuracy, wide)
+    assert verdict.verdict == "contradicted"
+
+
+def test_trials_that_are_absent_are_not_tested():
+    claims = (
+        _claim(left="nobody"),
+        _claim(left="2"),
+        _claim(Quantity(metric="test_moved_accuracy")),
+        _claim(Quantity(metric="test_accuracy", reduction="at_epoch", epoch=99)),
+        _claim(Quantity(reduction="seconds"), right="chance"),
+        _claim(),
+    )
+    accuracy = np.random.default_rng(7).normal(0.9, 0.01, (3, 8))
+    *absent, tested = _verdicts(accuracy, *claims, never_ran=[2])
+    assert {v.verdict for v in absent} == {"not tested in this run"}
+    assert all(v.reason for v in absent)
+    assert tested.p_holm == tested.p
+
+
+def test_chance_is_that_of_the_data_set():
+    accuracy = np.random.default_rng(8).normal(0.5, 0.01, (1, 8))
+    (verdict,) = _verdicts(accuracy, _claim(right="chance"))
+    assert verdict.verdict == "supported"
+    assert verdict.right == synthetic.CHANCE
+
+
+def test_selectors_average_matching_trials_seed_by_seed():
+    rng = np.random.default_rng(9)
+    accuracy = rng.normal(0.9, 0.01, (4, 8))
+    sweep = [
+        {"optimizer.learning_rate": rate, "model.hidden": hidden}
+        for hidden in ((8,), (16, 16))
+        for rate in (0.1, 0.3)
+    ]
+    wide, slow = {"model.hidden": [16, 16]}, {"optimizer.learning_rate": 0.1 + 1e-17}
+    claims = (_claim(left=wide, right=slow), _claim(left=wide | slow, right=0.9))
+    averaged, single = _verdicts(accuracy, *claims, sweep=sweep)
+    expected = stats.ttest_rel(accuracy[[2, 3]].mean(0), accuracy[[0, 2]].mean(0))
+    assert averaged.p == pytest.approx(expected.pvalue)
+    assert single.effect == pytest.approx(accuracy[2].mean() - 0.9)
+
+
+def test_averages_of_shares_are_compared():
+    share = Quantity(reduction="diverged_share")
+    lost = {(trial, seed): 2 for trial in (0, 1) for seed in range(8)}
+    both = {"batch_size": 32}
+    sweep = [*synthetic.labelled(2), {"batch_size": 64, "label": "other"}]
+    claim = _claim(share, left=both, right="other")
+    (verdict,) = _verdicts(np.full((3, 8), 0.9), claim, sweep=sweep, diverged=lost)
+    assert (verdict.verdict, verdict.effect) == ("supported", 1.0)
+
+
+def test_two_quantities_are_compared_each_on_its_side():
+    rng = np.random.default_rng(16)
+    test, train = rng.normal(0.9, 0.01, (2, 2, 8, 4))
+    train += 0.05
+    values = {"test_accuracy": test, "train_accuracy": train}
+    early = Quantity(metric="train_accuracy", reduction="at_epoch", epoch=2)
+    claims = [
+        dataclasses.replace(_claim(right="0", relation="less"), right_quantity=right)
+        for right in (Quantity(metric="train_accuracy"), early, Quantity(metric="no"))
+    ]
+    final, second, absent = _verdicts(values, *claims)
+    for verdict, right in ((final, train[0, :, 3]), (second, train[0, :, 1])):
+        expected = stats.ttest_rel(test[0, :, 3], right)
+        assert verdict.p == pytest.approx(expected.pvalue)
+        assert verdict.right == pytest.approx(right.mean())
+        assert verdict.verdict == "supported"
+    assert absent.verdict == "not tested in this run"
+    assert absent.reason == "the curves have no column no"
+
+
+def _tuned(validation, test, **options):
+    """A claim among the best of trials 0 to 2 against trials 3 and 4."""
+    left, right = {"batch_size": 16}, {"batch_size": 64}
+    sweep = [
+        {"optimizer.learning_rate": rate, **side}
+        for side, rates in ((left, (0.1, 0.2, 0.3)), (right, (0.1, 0.2)))
+        for rate in rates
+    ]
+    claim = dataclasses.replace(_claim(left=left, right=right), among="best")
+    values = {"validation_accuracy": validation, "test_accuracy": test}
+    return _verdicts(values, claim, sweep=sweep, **options)[0]
+
+
+def test_the_best_by_validation_stands_for_a_side():
+    rng = np.random.default_rng(14)
+    level = np.array([0.7, 0.9, 0.8, 0.6, 0.5])[:, None]
+    test = rng.normal(0.9, 0.01, (5, 8))
+    verdict = _tuned(level + np.zeros(8), test)
+    expected = stats.ttest_rel(test[1], test[3])
+    assert verdict.p == pytest.approx(expected.pvalue)
+    assert (verdict.left_trial, verdict.right_trial) == (1, 3)
+    # A seed that is lost counts as chance in the choice.
+    verdict = _tuned(level + np.zeros(8), test, diverged={(1, 0): 2, (1, 1): 2})
+    assert verdict.effect == pytest.approx((test[2] - test[3]).mean())
+
+
+def test_a_side_without_a_trial_that_survives_has_no_best():
+    values = np.full((5, 8), 0.9)
+    lost = {(trial, seed): 2 for trial in (3, 4) for seed in range(5)}
+    verdict = _tuned(values, values, diverged=lost)
+    assert verdict.verdict == "not tested in this run"
+    assert "right" in verdict.reason
+    alone = _tuned(values, values, never_ran=[4], diverged={(3, 0): 2})
+    assert alone.n == 7
+    assert (alone.left_trial is not None, alone.right_trial) == (True, None)
+
+
+def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
+    rng = np.random.default_rng(15)
+    false = sum(
+        _tuned(*rng.normal(0.9, 0.01, (2, 5, 6, 1))).verdict != "not resolved"
+        for _ in range(300)
+    )
+    assert false <= _binomial_bound(300, 0.05)
+
+
+TO_90 = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
+
+
+def _reaching(*evaluations, num_evaluations=20):
+    """Accuracies (T, S, E) that reach 0.9 at the given evaluations (T, S)."""
+    at = np.array(evaluations)[:, :, None]
+    return np.where(np.arange(num_evaluations) >= at, 0.95, 0.5)
+
+
+def test_steps_to_a_target_count_the_censored():
+    accuracy = _reaching([2, 3, 2, 4, 3, 2, 3, 4], [15, 16, 99, 99, 17, 99, 99, 99])
+    (verdict,) = _verdicts(accuracy, _claim(TO_90, relation="less"))
+    assert verdict.verdict == "supported"
+    assert (verdict.left, verdict.right) == (35 * 4, math.inf)
+    assert (verdict.left_reached, verdict.right_reached) == (1.0, 3 / 8)
+    restricted = 35 * (np.mean([16, 17, 18] + [20] * 5) - np.mean([3, 4, 5]) + 0.125)
+    assert verdict.effect == pytest.approx(-restricted)
+    assert "lower bound" in verdict.reason
+
+
+def test_steps_are_not_compared_where_nobody_arrives():
+    accuracy = _reaching([99] * 8, [99] * 8)
+    same = _claim(TO_90, relation="same", margin=10.0)
+    for verdict in _verdicts(accuracy, _claim(TO_90), same):
+        assert verdict.verdict == "not resolved"
+
+
+def test_diverged_members_never_arrive():
+    accuracy = _reaching([2] * 7 + [3], [9, 9, 8, 9, 10, 9, 9, 8])
+    lost = {(0, seed): 5 for seed in range(8)}
+    (verdict,) = _verdicts(accuracy, _claim(TO_90, relation="less"), diverged=lost)
+    assert (verdict.verdict, verdict.left_reached) == ("contradicted", 0.0)
+
+
+def test_steps_are_restricted_to_the_shorter_training():
+    accuracy = _reaching([15, 16, 17], [18, 18, 19])
+    sweep = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
+    (verdict,) = _verdicts(accuracy, _claim(TO_90), sweep=sweep)
+    horizon = 20 * (synthetic.EXAMPLES["train"] // 64)
+    right = np.mean([19, 19, 20]) * (synthetic.EXAMPLES["train"] // 64)
+    assert verdict.effect == pytest.approx(horizon - right)
+
+
+def test_seconds_are_compared_by_welch_between_cohorts():
+    times = {0: [0.1, 0.12, 0.11, 0.1], 1: [0.2, 0.23, 0.21]}
+    sweep = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
+    claims = (_claim(Quantity(reduction="seconds"), relation="less"),)
+    (verdict,) = _verdicts(np.full((2, 8), 0.9), *claims, sweep=sweep, seconds=times)
+    expected = stats.ttest_ind(times[0], times[1], equal_var=False)
+    assert verdict.verdict == "supported"
+    assert verdict.p == pytest.approx(expected.pvalue)
+    assert (verdict.low, verdict.high) == pytest.approx(
+        tuple(expected.confidence_interval())
+    )
+
+
+def test_one_program_has_one_speed():
+    (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim(Quantity(reduction="seconds")))
+    assert verdict.verdict == "not resolved"
+    assert "one compiled program" in verdict.reason
+
+
+def test_no_difference_yields_no_verdict_in_95_of_100_studies():
+    claims = [_claim(left=a, right=b) for a, b in ("01", "02", "13", "23")]
+    rng = np.random.default_rng(10)
+    false = sum(
+        any(v.verdict != "not resolved" for v in _verdicts(values, *claims))
+        for values in rng.normal(0.9, 0.01, (300, 4, 6, 1))
+    )
+    # Without Holm 15 % of these studies err: 46 of 300.
+    assert false <= _binomial_bound(300, 0.05)
+
+
+def test_a_difference_at_the_margin_is_rarely_called_the_same():
+    rng = np.random.default_rng(11)
+    accuracy = rng.normal(0.9, 0.004, (300, 2, 8, 1))
+    accuracy[:, 0] += 0.01
+    same = _claim(relation="same", margin=0.01)
+    verdicts = [_verdicts(values, same)[0].verdict for values in accuracy]
+    assert verdicts.count("supported") <= _binomial_bound(300, 0.05)
+    assert verdicts.count("contradicted") <= _binomial_bound(300, 0.05)
+
+
+def test_verdicts_are_frozen_and_in_order():
+    claims = [dataclasses.replace(_claim(), text=t) for t in ("one", "two")]
+    verdicts = _verdicts(np.full((2, 4), 0.9), *claims)
+    assert [v.claim.text for v in verdicts] == ["one", "two"]
