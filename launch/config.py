@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import importlib.util
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -23,7 +24,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from nnlab import names
+from nnlab import names, results
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
@@ -91,6 +92,12 @@ def define_study_flags() -> None:
         "the study: a config file, with what it takes behind a colon, such as "
         "configs/learning_rate.py:mnist or configs/quickstart.py:smoke",
     )
+    flags.DEFINE_string(
+        "config_json",
+        None,
+        "the study as data, in the place of --config: the config.json of a workdir, or "
+        "a study's fields as JSON; nothing in it is executed",
+    )
     flags.DEFINE_multi_string(
         _OVERRIDE,
         [],
@@ -128,10 +135,7 @@ def study() -> study_lib.Study:
     Raises:
       ValueError: a bad config file, field, value or axis.
     """
-    if not flags.FLAGS.config:
-        raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
-    path, _, arg = flags.FLAGS.config.partition(":")
-    values, trials = _load(path, arg)
+    values, trials = _given()
     for text in flags.FLAGS[_OVERRIDE].value or ():
         _override(values, *text.split("=", 1))
     if flags.FLAGS.seeds is not None:
@@ -144,6 +148,46 @@ def study() -> study_lib.Study:
         axes[field] = points
     values["sweep"] = sweep_lib.product(axes) if axes else trials
     return study_lib.Study.from_dict(values)
+
+
+def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of the config, Python or JSON, that the flags name."""
+    if flags.FLAGS.config and flags.FLAGS.config_json:
+        raise UsageError("--config and --config_json are both given; one is enough")
+    if flags.FLAGS.config_json:
+        return _load_json(pathlib.Path(flags.FLAGS.config_json))
+    if flags.FLAGS.config:
+        path, _, arg = flags.FLAGS.config.partition(":")
+        return _load(path, arg)
+    if "resume" in flags.FLAGS and flags.FLAGS.resume and flags.FLAGS.workdir:
+        resumed = pathlib.Path(flags.FLAGS.workdir)
+        return _fields(results.load_config(resumed)["study"])
+    raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
+
+
+def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of a study that is stored as data."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"no file --config_json={str(path)!r}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--config_json={str(path)!r} is no JSON: {error}") from None
+    if isinstance(found, dict) and "study" in found:  # a workdir's
+        found = found["study"]
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"--config_json={str(path)!r} holds {type(found).__name__}, not a study's "
+            "fields"
+        )
+    return _fields(found)
+
+
+def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """All fields of a stored study, and its trials."""
+    every = study_lib.Study.from_dict(values).to_dict()
+    trials = every.pop("sweep")
+    return every, tuple(trials)
 
 
 def noun(study: study_lib.Study) -> str:

@@ -36,7 +36,7 @@ def main() -> None:
     """Describes the study of the flags."""
     study = config.study()
     config.start_jax()
-    from nnlab import experiment, gradients, prepare, recorder, tuning  # import JAX
+    from nnlab import gradients, placing, prepare, recorder, tuning  # import JAX
     from nnlab.cohorts import Baseline, Prepared
 
     cohorts = prepare.prepare(
@@ -70,7 +70,7 @@ def main() -> None:
             continue
         known, peak = tuning.recall(item), recorder.peak_bytes()
         if flags.FLAGS.measure:
-            known |= experiment.measure(item, study)
+            known |= placing.measure(item, study)
         item = item.with_plan(tuning.fastest(item.plans, known))
         _describe(console, item, peak)
         seconds[item.cohort.index] = _predict(console, item, known)
@@ -98,7 +98,7 @@ def _describe_trees(console: Console, item: "Baseline") -> None:
     console.print(
         f"{model.name.replace('_', ' ')} by {record['library']}: up to "
         f"{_count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
-        f"for each of {_count(item.num_seeds, 'seed')}"
+        f"for each of {_count(item.cohort.num_seeds, 'seed')}"
     )
     _describe_data(console, item)
 

@@ -204,7 +204,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
     """
     import jax
 
-    from nnlab import data, experiment, prepare
+    from nnlab import data, placing, prepare
     from nnlab.study import Hyperparameters, Study
 
     inputs, labels = make_data(network)
@@ -226,7 +226,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         num_seeds=seeds,
     )
     prepared = prepare.networks(study, dataset=dataset, lane_width=width)
-    placed, _ = experiment.choose_lanes(prepared[0], study)
+    placed, _ = placing.choose_lanes(prepared[0], study)
     state, at = placed.population.init(), 0
 
     def run(steps: int) -> int:

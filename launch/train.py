@@ -2,14 +2,21 @@
 """Trains every trial of a study with every seed; writes tables, figures, report.
 
 python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
+python -m launch.train --workdir=runs/quickstart --resume
+python -m launch.train --workdir=runs/quickstart --rerun=3,0
 """
 
 import contextlib
+import errno
 import logging
 import math
+import os
 import pathlib
+import shlex
 import signal
+import sys
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -28,17 +35,43 @@ from rich.progress import (
 from rich.text import Text
 
 from launch import config, report
+from nnlab import results
 
 if TYPE_CHECKING:
     from nnlab import experiment
 
 SECONDS_BETWEEN_LINES = 15.0
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def define_flags() -> None:
     """Defines the flags of this program."""
     flags.DEFINE_string(
         "workdir", None, "folder for tables, figures and report; never overwritten"
+    )
+    flags.DEFINE_bool(
+        "resume",
+        False,
+        "go on with the interrupted run in the workdir, or train what is new of a "
+        "study that has got more trials, seeds or epochs; without --config, the study "
+        "is the workdir's",
+    )
+    flags.DEFINE_bool(
+        "resume_anyway",
+        False,
+        "resume though versions or the device are others, which changes the numbers",
+    )
+    flags.DEFINE_float(
+        "checkpoint_seconds",
+        10.0,
+        "between two checkpoints of a program, at least",
+        lower_bound=0.0,
+    )
+    flags.DEFINE_list(
+        "rerun",
+        None,
+        "a trial's index and a seed, such as 3,0: train this one network again, alone, "
+        "from the workdir's record, and compare",
     )
     flags.DEFINE_string(
         "profile",
@@ -60,15 +93,20 @@ def main() -> None:
     """
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
+    workdir = pathlib.Path(flags.FLAGS.workdir)
+    console = Console(highlight=False, markup=False)
+    _show_log(console)
+    if flags.FLAGS.rerun is not None:
+        _rerun(console, workdir)
+        return
+    resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     study = config.study()
     cache = config.start_jax()
     from nnlab import experiment  # imports JAX, after the mistakes that need none
 
-    workdir = pathlib.Path(flags.FLAGS.workdir)
-    experiment.check_workdir(workdir)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    console = Console(highlight=False, markup=False)
-    _show_log(console)
+    if not resumes:
+        experiment.check_workdir(workdir)
+    interrupt = Interrupt()
     trials, seeds = len(study.trials()), study.num_seeds
     heading = iter(
         (
@@ -85,6 +123,7 @@ def main() -> None:
                 for line in heading:  # once, when nothing can be refused any more
                     console.print(line, style="bold", soft_wrap=not console.is_terminal)
                 show(progress)
+                interrupt.check()
 
             found = experiment.run(
                 study,
@@ -92,13 +131,25 @@ def main() -> None:
                 data_dir=flags.FLAGS.data_dir,
                 lane_width=flags.FLAGS.lane_width,
                 profile_dir=flags.FLAGS.profile,
+                resume=resumes,
+                other_versions=flags.FLAGS.resume_anyway,
+                checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
                 on_progress=tell,
             )
     except KeyboardInterrupt:
-        if not (workdir / "config.json").exists():
+        if not (workdir / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None
         report.write(console, workdir)
-        raise KeyboardInterrupt(f"{workdir} holds the results so far") from None
+        raise KeyboardInterrupt(
+            f"{workdir} holds the results so far; go on with {_command(workdir)}"
+        ) from None
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        line = f"{os.strerror(error.errno)}: {error.filename or workdir}"
+        raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
+    finally:
+        interrupt.restore()
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
     if cache:
         console.print(f"compilation cache: {cache}")
@@ -111,6 +162,74 @@ def main() -> None:
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
             f"report has the others, and {names} what happened"
         )
+
+
+def _command(workdir: pathlib.Path) -> str:
+    """What goes on with a run."""
+    parts = ["python", "-m", "launch.train", f"--workdir={workdir}", "--resume"]
+    if flags.FLAGS.data_dir:
+        parts.append(f"--data_dir={flags.FLAGS.data_dir}")
+    return shlex.join(parts)
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM: the first ends the run after its step, the next at once.
+
+    Until the first `check` nothing is worth a wait, and the first ends at once too.
+    """
+
+    def __init__(self) -> None:
+        """Takes the signals."""
+        self._asked = False
+        self._training = False
+        self._before = {
+            number: signal.signal(number, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def _ask(self, number: int, frame: types.FrameType | None) -> None:
+        if self._asked or not self._training:
+            raise KeyboardInterrupt
+        self._asked = True
+        print("stopping after this step; again to stop at once", file=sys.stderr)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if a signal came."""
+        self._training = True
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def restore(self) -> None:
+        """Gives the signals back, but SIGTERM ends as Ctrl-C does."""
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _rerun(console: Console, workdir: pathlib.Path) -> None:
+    """Trains one member again and compares."""
+    given = flags.FLAGS.rerun
+    try:
+        trial, seed = map(int, given)
+    except ValueError:
+        raise config.UsageError(
+            f"--rerun={','.join(given)!r} is not a trial's index and a seed, such as "
+            "3,0"
+        ) from None
+    config.start_jax()
+    from nnlab import rerun
+
+    found = rerun.rerun(workdir, trial, seed, data_dir=flags.FLAGS.data_dir)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    if found.is_equal:
+        console.print(
+            f"trial {trial} ({found.label}), seed {seed}: identical, all "
+            f"{found.num_rows} evaluations to the last bit"
+        )
+        return
+    raise config.Failure(
+        f"trial {trial} ({found.label}), seed {seed}: {found.difference}"
+    )
 
 
 def _show_log(console: Console) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,19 @@ class Seen:
     def living(self) -> np.ndarray:
         """Which members have predictions, bool (S,)."""
         return np.isfinite(self.confidence).all(axis=1)
+
+
+def together(parts: Sequence[Seen]) -> Seen:
+    """What was seen of a trial's seeds, from that of its first ones, its next, ..."""
+
+    def joined(field: str) -> np.ndarray:
+        return np.concatenate([getattr(part, field) for part in parts])
+
+    if len(parts) == 1:
+        return parts[0]
+    alive = next((part for part in parts if part.living.any()), parts[0])
+    seeds = ("prediction", "confidence", "before", "after")
+    return dataclasses.replace(alive, **{field: joined(field) for field in seeds})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

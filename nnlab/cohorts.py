@@ -2,7 +2,7 @@
 """A cohort ready to run, of networks or of trees: its data, its sizes, its record."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Source:
 
     Attributes:
       key: sources with equal keys make equal backbones.
+      digest: SHA-256 of the data that train it, or of the file.
       training: what trains it, a population of one member; None for a file.
       variables: what the file holds, "params" and "batch_stats"; None without a file.
       whole: recipe of the cohort's whole network, on the cohort's own data.
@@ -51,6 +52,7 @@ class Source:
     """
 
     key: str
+    digest: str
     training: "Prepared | None"
     variables: Mapping[str, Any] | None
     whole: train.Recipe
@@ -66,19 +68,17 @@ class Baseline:
       hyperparameters: those of the first trial.
       dataset: the data, limited to `train_size`.
       test_sets: beside the data's own.
-      num_seeds: S.
     """
 
     cohort: sweep.Cohort
     hyperparameters: Hyperparameters
     dataset: Dataset
     test_sets: FurtherSets
-    num_seeds: int
 
     @property
     def num_fits(self) -> int:
         """Trials times seeds."""
-        return len(self.cohort.trials) * self.num_seeds
+        return len(self.cohort.members())
 
     @property
     def num_examples(self) -> int:
@@ -101,8 +101,7 @@ class Baseline:
         name = self.hyperparameters.model.name
         library, version = baselines.library(name)
         return {
-            "index": self.cohort.index,
-            "trials": [trial.index for trial in self.cohort.trials],
+            **self.cohort.to_dict(),
             "train_examples": len(self.dataset.train.labels),
             "parameters": None,
             "flops": 0,
@@ -129,8 +128,10 @@ class Prepared:
       parameters: trained values of a member.
       recipe: the static part of a member.
       plans: lane plans to choose from, first the one that is likely the fastest.
+      plans_of: the same for a lane width; raises ValueError for one that does not fit.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
+      features: from stored inputs to what the members are fed; None for themselves.
     """
 
     cohort: sweep.Cohort
@@ -143,8 +144,10 @@ class Prepared:
     parameters: int
     recipe: train.Recipe
     plans: tuple[Plan, ...]
+    plans_of: Callable[[int], Sequence[Plan]]
     steps_per_epoch: int
     boundaries: tuple[int, ...]
+    features: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def plan(self) -> Plan:
@@ -154,6 +157,26 @@ class Prepared:
     def with_plan(self, chosen: Plan) -> "Prepared":
         """The same cohort with one of its plans."""
         return dataclasses.replace(self, plans=(chosen,))
+
+    def with_width(self, lane_width: int) -> "Prepared":
+        """The same cohort with the plan of a lane width.
+
+        Raises:
+          ValueError: it does not fit.
+        """
+        return self.with_plan(self.plans_of(lane_width)[0])
+
+    def alone(self, trial: int, seed: int) -> "Prepared":
+        """One of its members (trial's index, seed), in lanes of the same shape."""
+        one = tuple(t for t in self.cohort.trials if t.index == trial)
+        cohort = dataclasses.replace(
+            self.cohort, trials=one, first_seed=seed, num_seeds=1
+        )
+        lanes = dataclasses.replace(
+            self.plan.lanes, num_trials=1, num_seeds=1, devices=1
+        )
+        chosen = dataclasses.replace(self.plan, lanes=lanes)
+        return dataclasses.replace(self, cohort=cohort, plans=(chosen,))
 
     def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
         """The same cohort, fed with features of the examples.
@@ -168,6 +191,7 @@ class Prepared:
         data, sets = self.dataset, self.test_sets
         return dataclasses.replace(
             self,
+            features=of,
             fed=dataclasses.replace(
                 self.fed,
                 train=through(data.train),
@@ -240,8 +264,7 @@ class Prepared:
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
         return {
-            "index": self.cohort.index,
-            "trials": [trial.index for trial in self.cohort.trials],
+            **self.cohort.to_dict(),
             "train_examples": len(self.dataset.train.labels),
             "parameters": self.parameters,
             "flops": sum(row.flops for row in self.rows),

@@ -221,8 +221,8 @@ def how(results: Results) -> Section:
 
 def _backbone(about: Mapping[str, Any]) -> str:
     """How a backbone came about."""
-    if "weights" in about:
-        return f"weights of {about['weights']}"
+    if "dataset" not in about:
+        return f"weights of {about['key']}"
     return (
         f"trained on {about['train_examples']:,} examples of {about['dataset']}, "
         f"{texts.count(about['num_epochs'], 'epoch')} of Adam at rate "

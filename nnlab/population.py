@@ -202,6 +202,7 @@ class Population:
       lanes: how the members are cut.
       traced: ``{name: float32 (T,)}``.
       root_seed: root of the random keys.
+      first_seed: the first of the seeds.
       devices: the devices of the lanes, `lanes.devices` of them.
       inputs: training inputs as stored, flat, (examples, values).
       labels: int32 (examples,).
@@ -214,6 +215,7 @@ class Population:
         *,
         traced: Mapping[str, np.ndarray],
         root_seed: int,
+        first_seed: int = 0,
         devices: Sequence[jax.Device],
         inputs: np.ndarray,
         labels: np.ndarray,
@@ -226,6 +228,7 @@ class Population:
         self._everywhere = NamedSharding(mesh, _SHARED)
         self._traced_values = traced
         self._root_seed = root_seed
+        self._first_seed = first_seed
         self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
         self._data = jax.device_put((inputs, labels), self._everywhere)
 
@@ -265,7 +268,7 @@ class Population:
 
     def _seed_keys(self, stream: str) -> jax.Array:
         of_seed = functools.partial(member.stream_key, self._root_seed, stream=stream)
-        seeds = jnp.asarray(self._placement.seed)
+        seeds = jnp.asarray(self._placement.seed + self._first_seed)
         return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
@@ -327,6 +330,24 @@ class Population:
         shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
+
+    def template(self) -> TrainState:
+        """States of zeros as `gather` brings them in, leaves (T, S, ...)."""
+        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
+        members = self.lanes.num_trials, self.lanes.num_seeds
+        return jax.tree.map(
+            lambda leaf: np.zeros((*members, *leaf.shape[3:]), leaf.dtype), shapes
+        )
+
+    def spread(self, members: TrainState, training: np.ndarray) -> TrainState:
+        """Puts members into the lanes, those that still train together.
+
+        Args:
+          members: leaves (T, S, ...).
+          training: bool (T, S).
+        """
+        self._settle(self.lanes.place(training))
+        return self._to_lanes(jax.tree.map(self._placement.scatter, members))
 
     @property
     def compile_count(self) -> int:
@@ -419,9 +440,7 @@ class Population:
             self._placement = dataclasses.replace(self._placement, busy=busy)
             self._busy = self._to_lanes(busy)
             return state
-        members = self.gather(state)
-        self._settle(together)
-        return self._to_lanes(jax.tree.map(together.scatter, members))
+        return self.spread(self.gather(state), training)
 
     def _turns(self, busy: np.ndarray) -> int:
         """Lanes that the busiest device trains."""

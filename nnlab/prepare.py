@@ -3,8 +3,10 @@
 
 import dataclasses
 import functools
+import hashlib
 import math
 import os
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +21,7 @@ from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.plan import candidates
+from nnlab.plan import Plan, candidates
 from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Study
 
 
@@ -30,15 +32,23 @@ def prepare(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     lane_width: int = 0,
+    cohorts: Sequence[sweep.Cohort] | None = None,
 ) -> list[Prepared | Baseline]:
     """Loads the data and settles every cohort; trains and compiles nothing.
+
+    Args:
+      study: what to run.
+      data_dir, dataset, module, lane_width: as for `experiment.run`.
+      cohorts: some of the study's members as cohorts; None for all.
 
     Raises:
       ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
     loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
     found: list[Prepared | Baseline] = []
-    for cohort in sweep.cohorts(study.trials()):
+    if cohorts is None:
+        cohorts = sweep.cohorts(study.trials(), study.num_seeds)
+    for cohort in cohorts:
         h = cohort.trials[0].hyperparameters
         if h.dataset not in loaded:
             some = dataset or data.load(h.dataset, data_dir=data_dir)
@@ -54,7 +64,7 @@ def prepare(
                 )
                 found.append(item)
             else:
-                found.append(Baseline(cohort, h, some, sets, study.num_seeds))
+                found.append(Baseline(cohort, h, some, sets))
         except ValueError as error:
             raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
     return found
@@ -123,7 +133,7 @@ def _source_training(
         dataset=asked.source,
         train_size=asked.train_size,
         standardize=h.standardize,
-        model=dataclasses.replace(h.model, dropout_rate=0.0),
+        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
         optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
         batch_size=asked.batch_size,
         num_epochs=asked.num_epochs,
@@ -213,6 +223,24 @@ def _prepare_cohort(
         fed, recipe, rows = _probe(source, dataset)
         shapes = _shapes(recipe, traced)
     parameters = _size(shapes.params)
+
+    def plans_of(width: int) -> Sequence[Plan]:
+        return candidates(
+            rows,
+            parameters=parameters,
+            num_trials=len(cohort.trials),
+            num_seeds=cohort.num_seeds,
+            batch_size=h.batch_size,
+            state_bytes=4 * _size(shapes),
+            data_bytes=sum(
+                split.inputs.nbytes + split.labels.nbytes
+                for split in (fed.train, fed.validation, fed.test)
+            ),
+            devices=jax.local_devices(),
+            stops_early=h.early_stopping.patience > 0,
+            lane_width=width,
+        )
+
     return Prepared(
         cohort=cohort,
         hyperparameters=h,
@@ -223,23 +251,8 @@ def _prepare_cohort(
         rows=rows,
         parameters=parameters,
         recipe=recipe,
-        plans=tuple(
-            candidates(
-                rows,
-                parameters=parameters,
-                num_trials=len(cohort.trials),
-                num_seeds=study.num_seeds,
-                batch_size=h.batch_size,
-                state_bytes=4 * _size(shapes),
-                data_bytes=sum(
-                    split.inputs.nbytes + split.labels.nbytes
-                    for split in (fed.train, fed.validation, fed.test)
-                ),
-                devices=jax.local_devices(),
-                stops_early=h.early_stopping.patience > 0,
-                lane_width=lane_width,
-            )
-        ),
+        plans=tuple(plans_of(lane_width)),
+        plans_of=plans_of,
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
     )
@@ -288,20 +301,23 @@ def _source(
             channels=recipe.input_shape[-1],
             stem=h.model.stem,
         )
-        return Source(h.transfer.source, None, variables, recipe, frozen)
+        digest = hashlib.sha256(
+            pathlib.Path(h.transfer.source).read_bytes()
+        ).hexdigest()
+        return Source(h.transfer.source, digest, None, variables, recipe, frozen)
     begun = _shapes(training.recipe, training.cohort.traced()).params
-    last = recipe.layers[-1]
-    for layer, tree in shapes.params.items():
-        if layer != last and jax.tree.map(_shape, tree) != jax.tree.map(
-            _shape, begun[layer]
-        ):
+    for layer in transfer.layers_of(recipe)["params"]:
+        wanted, found = (
+            jax.tree.map(_shape, of.get(layer)) for of in (shapes.params, begun)
+        )
+        if wanted != found:
             raise ValueError(
                 f"transfer.source={h.transfer.source!r} has examples of shape "
                 f"{training.dataset.input_shape}, the trial's data of "
                 f"{recipe.input_shape}: {layer} does not fit both"
             )
     key = training.cohort.trials[0].id
-    return Source(key, training, None, recipe, frozen)
+    return Source(key, training.dataset.digest, training, None, recipe, frozen)
 
 
 def _shape(leaf: Any) -> tuple[int, ...]:

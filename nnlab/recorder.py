@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import math
 import pathlib
@@ -33,6 +34,7 @@ from nnlab.study import Study, Trial
 _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 10.0
+_SEEN = "seen/"
 MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
@@ -80,19 +82,25 @@ class Recorder:
     Attributes:
       still_training: members of the current cohort that have neither diverged nor
         stopped early, bool (T, S).
-      seen: for each trial (by index), what pictures of its final members need.
     """
 
     still_training: np.ndarray
-    seen: dict[int, artifacts.Seen]
 
     def __init__(
         self,
         study: Study,
-        workdir: pathlib.Path,
+        workdir: pathlib.Path | None,
         prepared: Sequence[Prepared | Baseline],
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
+        """Knows nothing yet.
+
+        Args:
+          study: what runs.
+          workdir: where the tables are written; None for nowhere.
+          prepared: its cohorts.
+          on_progress: told how far the run is.
+        """
         self._study = study
         self._workdir = workdir
         self._prepared = prepared
@@ -102,14 +110,25 @@ class Recorder:
         self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._severity: list[dict[str, Any]] = []
         self._pictures: bytes | None = None
-        self.seen = {}
+        self._seen: dict[tuple[int, int], artifacts.Seen] = {}
         self._members: dict[tuple[int, int], dict[str, Any]] = {}
         self._timings: list[dict[str, Any]] = []
-        self._total = sum(item.num_examples for item in prepared)
+        self._planned = {item.cohort.index: item.num_examples for item in prepared}
+        self._done: dict[int, int] = {}
         self._pretraining_seconds = 0.0
-        self._done = 0
         self._best = (math.nan, "")
         self._written = -math.inf
+        self._finished: set[int] = set()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The record of the run so far, all but its status."""
+        return {**self._config, "finished": sorted(self._finished)}
+
+    def best_accuracy(self) -> float:
+        """Of the current cohort's trials, mean over seeds; -1 if none has one."""
+        means = self._accuracy.mean(axis=1)
+        return float(np.nanmax(means, initial=-1.0))
 
     def start(
         self,
@@ -129,8 +148,7 @@ class Recorder:
         self._config["cohorts"][prepared.cohort.index] = prepared.to_dict()
         self._tuning_seconds = tuning_seconds
         self._population = population
-        lanes = prepared.plan.lanes
-        self._begin(prepared, sizes, (lanes.num_trials, lanes.num_seeds))
+        self._begin(prepared, sizes)
         self._network = prepared
         self._compiled_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
@@ -140,36 +158,166 @@ class Recorder:
 
     def start_baseline(self, item: Baseline, sizes: Mapping[str, int]) -> None:
         """Begins a cohort of trees; see `start`."""
-        self._begin(item, sizes, (len(item.cohort.trials), item.num_seeds))
+        self._begin(item, sizes)
         self._tell("growing", 0, item.num_fits)
 
-    def _begin(
-        self,
-        item: Prepared | Baseline,
-        sizes: Mapping[str, int],
-        shape: tuple[int, int],
-    ) -> None:
+    def _begin(self, item: Prepared | Baseline, sizes: Mapping[str, int]) -> None:
         self._started += 1
-        self._current = item
         self._sizes = sizes
         self._rate = math.nan
+        self._forget(item)
+        for trial, seed in item.cohort.members():
+            self._members[trial, seed] = _unfinished(trial, seed)
+
+    def _forget(self, item: Prepared | Baseline) -> None:
+        """Makes a cohort the current one, with nothing known of it."""
+        self._current = item
+        shape = (len(item.cohort.trials), item.cohort.num_seeds)
         self.still_training = np.ones(shape, bool)
         self._accuracy = np.full(shape, math.nan)
-        for trial in item.cohort.trials:
-            for seed in range(shape[1]):
-                self._members[trial.index, seed] = {
-                    "trial": trial.index,
-                    "seed": seed,
-                    "status": results.UNFINISHED,
-                    "at_chance": False,
-                    "steps": 0,
-                }
+        own = set(item.cohort.members())
+        index = item.cohort.index
+        self._planned[index], self._done[index] = item.num_examples, 0
+        self._finished.discard(index)
+        self._curves = {k: v for k, v in self._curves.items() if k[:2] not in own}
+        self._members = {k: v for k, v in self._members.items() if k not in own}
+        self._severity = [
+            row for row in self._severity if (row["trial"], row["seed"]) not in own
+        ]
+        self._timings = [row for row in self._timings if row["cohort"] != index]
+
+    def add_seen(self, trial: int, seen: artifacts.Seen) -> None:
+        """Takes in what pictures need of the final members of a trial (by index)."""
+        self._seen[trial, self._current.cohort.first_seed] = seen
+
+    def _all_seen(self) -> dict[int, artifacts.Seen]:
+        """For each trial, what pictures need of all its members so far."""
+        parts: dict[int, list[artifacts.Seen]] = {}
+        for trial, first_seed in sorted(self._seen):
+            parts.setdefault(trial, []).append(self._seen[trial, first_seed])
+        return {trial: artifacts.together(some) for trial, some in parts.items()}
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that is known of the current cohort, as plain values for `restore`."""
+        cohort = self._current.cohort
+        own = set(cohort.members())
+        return {
+            "record": self._config["cohorts"][cohort.index],
+            "curves": [row for key, row in self._curves.items() if key[:2] in own],
+            "members": [row for key, row in self._members.items() if key in own],
+            "severity": [
+                row for row in self._severity if (row["trial"], row["seed"]) in own
+            ],
+            "timings": [row for row in self._timings if row["cohort"] == cohort.index],
+            "still_training": self.still_training.tolist(),
+            "accuracy": self._accuracy.tolist(),
+        }
+
+    def seen_arrays(self) -> dict[str, np.ndarray]:
+        """What pictures need of the current cohort, as named arrays for `restore`."""
+        cohort = self._current.cohort
+        found: dict[str, np.ndarray] = {}
+        for trial in cohort.trials:
+            if seen := self._seen.get((trial.index, cohort.first_seed)):
+                fields = vars(seen).items()
+                prefix = f"{_SEEN}{trial.index}/"
+                found |= {prefix + n: v for n, v in fields if v is not None}
+        return found
+
+    def restore(
+        self,
+        item: Prepared | Baseline,
+        known: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        """Takes up what is known of a cohort, as the current one.
+
+        Args:
+          item: the cohort.
+          known: from `snapshot`.
+          arrays: those from `seen_arrays` among others.
+        """
+        self._forget(item)
+        fields: dict[str, dict[str, Any]] = {}
+        for name in (n for n in arrays if n.startswith(_SEEN)):
+            trial, _, field = name.removeprefix(_SEEN).partition("/")
+            fields.setdefault(trial, {"kernel": None})[field] = arrays[name]
+        for trial, values in fields.items():
+            self.add_seen(int(trial), artifacts.Seen(**values))
+        for row in known["curves"]:
+            self._curves[row["trial"], row["seed"], row["step"]] = dict(row)
+        for row in known["members"]:
+            self._members[row["trial"], row["seed"]] = dict(row)
+        self._severity += map(dict, known["severity"])
+        self._timings += map(dict, known["timings"])
+        self.still_training = np.array(known["still_training"], bool)
+        self._accuracy = np.array(known["accuracy"], np.float64)
+        self._note_best_trial()
+        self._account(item)
+
+    def take_up(
+        self,
+        item: Prepared | Baseline,
+        known: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        is_done: bool,
+    ) -> None:
+        """Takes up a cohort of a run that is resumed; see `restore`.
+
+        Args:
+          item: the cohort.
+          known: from `snapshot`.
+          arrays: those from `seen_arrays` among others.
+          is_done: whether nothing is left to train of it.
+        """
+        self.restore(item, known, arrays)
+        self._config["cohorts"][item.cohort.index] = dict(known["record"])
+        if is_done:
+            self._started += 1
+            self._finished.add(item.cohort.index)
+
+    def _account(self, item: Prepared | Baseline) -> None:
+        """Counts what the current cohort's members were trained before."""
+        index = item.cohort.index
+        if isinstance(item, Baseline):
+            fitted = self.still_training.size - int(self.still_training.sum())
+            self._done[index] = fitted * len(item.dataset.train.labels)
+            return
+        batch_size = item.hyperparameters.batch_size
+        members = [self._members[key] for key in item.cohort.members()]
+        self._done[index] = sum(member["steps"] for member in members) * batch_size
+        ended = (results.STOPPED, results.DIVERGED)
+        self._planned[index] -= batch_size * sum(
+            item.num_steps - member["steps"]
+            for member in members
+            if member["status"] in ended
+        )
+
+    def extend(self) -> None:
+        """Lets the current cohort's members that finished go on, for more epochs.
+
+        What was measured on the final members only is theirs no more.
+        """
+        cohort, own = self._network, set(self._network.cohort.members())
+        for key in own:
+            member = self._members[key]
+            if member["status"] != results.FINISHED:
+                continue
+            member |= {"status": results.UNFINISHED, "at_chance": False}
+            row = self._curves[*key, member["steps"]]
+            for split in cohort.scored():
+                for name in [n for n in row if n.startswith(f"{split}_")]:
+                    del row[name]
+        self._severity = [
+            row for row in self._severity if (row["trial"], row["seed"]) not in own
+        ]
 
     def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
         """Tells how far the training of a cohort's backbone is."""
         self._current, self._rate = item, math.nan
         epoch = step / training.steps_per_epoch
-        self._tell("pretraining", epoch, training.num_epochs)
+        number = self._started + 1  # of the program that waits for it
+        self._tell("pretraining", epoch, training.num_epochs, number)
 
     def add_backbone(self, backbone: transfer.Backbone) -> None:
         """Notes how a backbone came about."""
@@ -203,9 +351,9 @@ class Recorder:
             "steps": kept,
             "best_step": kept,
         }
-        t = item.cohort.trials.index(trial)
-        self._accuracy[t, seed] = accuracy
-        self.still_training[t, seed] = False
+        at = item.cohort.trials.index(trial), seed - item.cohort.first_seed
+        self._accuracy[at] = accuracy
+        self.still_training[at] = False
         done = self.still_training.size - int(self.still_training.sum())
         self._timings.append(
             {
@@ -219,9 +367,8 @@ class Recorder:
                 "peak_bytes": peak_bytes(),
             }
         )
-        self._done += examples
+        self._done[item.cohort.index] += examples
         self._note_best_trial()
-        self._tell("growing", done, self.still_training.size)
 
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
@@ -232,13 +379,18 @@ class Recorder:
         self._train_seconds += timed.seconds
         self._trained += examples
         self._rate = examples / timed.seconds
-        self._done += examples
+        self._done[self._current.cohort.index] += examples
         self._step = step
-        self._tell_epoch("training")
 
-    def _tell_epoch(self, status: str) -> None:
-        current = self._network
-        self._tell(status, self._step / current.steps_per_epoch, current.num_epochs)
+    def tell(self, status: str) -> None:
+        """Tells the callback how far the current cohort is."""
+        current = self._current
+        if isinstance(current, Baseline):
+            left = int(self.still_training.sum())
+            self._tell(status, current.num_fits - left, current.num_fits)
+        else:
+            epoch = self._step / current.steps_per_epoch
+            self._tell(status, epoch, current.num_epochs)
 
     def _examples(self, num_steps: int) -> int:
         """Examples of so many steps, all members that train together."""
@@ -255,7 +407,7 @@ class Recorder:
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
         """Accounts for the time in which the final members are looked at."""
-        self._tell_epoch("scoring")
+        self.tell("scoring")
         with self._timed() as timed:
             yield
         compiled = self._population.compile_seconds
@@ -296,16 +448,16 @@ class Recorder:
         self._add_timing(evaluation, step)
         planned = self._examples(cohort.num_steps - step)
         for t, s in np.argwhere(self.still_training):
-            trial = cohort.cohort.trials[t]
-            member = self._members[trial.index, s]
+            trial, seed = cohort.cohort.trials[t].index, cohort.cohort.first_seed + s
+            member = self._members[trial, seed]
             if not alive[t, s]:
                 self.still_training[t, s] = False
                 self._accuracy[t, s] = math.nan
                 member |= self._divergence(measured, t, s)
                 continue
             row: dict[str, Any] = {
-                "trial": trial.index,
-                "seed": int(s),
+                "trial": trial,
+                "seed": int(seed),
                 "step": step,
                 "epoch": step / cohort.steps_per_epoch,
                 "examples": step * cohort.hyperparameters.batch_size,
@@ -319,7 +471,7 @@ class Recorder:
                 row["batch_loss_std"] = math.sqrt(max(square - mean**2, 0.0))
                 norms = measured["norm_sum"][t, s] / samples
                 row |= self._by_layer("grad_norm_", norms)
-            self._curves[trial.index, int(s), step] = row
+            self._curves[trial, int(seed), step] = row
             member["steps"] = step
             self._accuracy[t, s] = accuracy = row["validation_accuracy"]
             if cohort.recipe.patience:
@@ -335,11 +487,11 @@ class Recorder:
             if stopped or last:
                 member["status"] = results.STOPPED if stopped else results.FINISHED
                 member["at_chance"] = self._at_chance(self._accuracy[t, s])
-        self._total += self._examples(cohort.num_steps - step) - planned
+        spared = planned - self._examples(cohort.num_steps - step)
+        self._planned[cohort.cohort.index] -= spared
         self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
-        self._tell_epoch("training")
 
     def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, float]:
         return {
@@ -377,7 +529,9 @@ class Recorder:
     def _at_chance(self, accuracy: float) -> bool:
         """Whether an accuracy is not above chance: one-sided binomial test at 1 %."""
         chance, size = chance_of(self._current.dataset), self._sizes["validation"]
-        return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
+        return bool(
+            accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
+        )
 
     def _add_timing(self, evaluation: int, step: int) -> None:
         members = int(self.still_training.sum())
@@ -423,10 +577,17 @@ class Recorder:
         )
 
     def living(self, trial: int) -> np.ndarray:
-        """Which members of a trial finished or stopped early, bool (S,)."""
+        """Which members of a trial of the current cohort were not lost, bool (S,)."""
         kept = (results.FINISHED, results.STOPPED)
-        seeds = range(self._study.num_seeds)
+        seeds = self._current.cohort.seeds
         return np.array([self._members[trial, s]["status"] in kept for s in seeds])
+
+    def _living_members(self) -> Iterator[tuple[int, int, int, int]]:
+        """Those of the current cohort: place (T, S), trial's index and seed."""
+        cohort = self._current.cohort
+        for t, trial in enumerate(cohort.trials):
+            for s in np.flatnonzero(self.living(trial.index)).tolist():
+                yield t, s, trial.index, cohort.first_seed + s
 
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
@@ -439,16 +600,15 @@ class Recorder:
           sums: ``{split: {metric: (T, S)}}``.
           sizes: examples of each split.
         """
-        for t, trial in enumerate(self._current.cohort.trials):
-            for seed in np.flatnonzero(self.living(trial.index)).tolist():
-                member = self._members[trial.index, seed]
-                stopped = member["status"] == results.STOPPED
-                step = member["best_step" if stopped else "steps"]
-                self._curves[trial.index, seed, step] |= {
-                    f"{split}_{metric}": float(values[t, seed]) / sizes[split]
-                    for split, metrics in sums.items()
-                    for metric, values in metrics.items()
-                }
+        for t, s, trial, seed in self._living_members():
+            member = self._members[trial, seed]
+            stopped = member["status"] == results.STOPPED
+            step = member["best_step" if stopped else "steps"]
+            self._curves[trial, seed, step] |= {
+                f"{split}_{metric}": float(values[t, s]) / sizes[split]
+                for split, metrics in sums.items()
+                for metric, values in metrics.items()
+            }
 
     def add_severity(
         self,
@@ -465,18 +625,17 @@ class Recorder:
           sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
           size: examples.
         """
-        for t, trial in enumerate(self._current.cohort.trials):
-            for seed in np.flatnonzero(self.living(trial.index)).tolist():
-                self._severity.append(
-                    {
-                        "trial": trial.index,
-                        "seed": seed,
-                        "transform": transform,
-                        "amount": amount,
-                        "accuracy": float(sums["accuracy"][t, seed]) / size,
-                        "loss": float(sums["loss"][t, seed]) / size,
-                    }
-                )
+        for t, s, trial, seed in self._living_members():
+            self._severity.append(
+                {
+                    "trial": trial,
+                    "seed": seed,
+                    "transform": transform,
+                    "amount": amount,
+                    "accuracy": float(sums["accuracy"][t, s]) / size,
+                    "loss": float(sums["loss"][t, s]) / size,
+                }
+            )
 
     def add_solo_speed(self, inferences_per_second: float) -> None:
         """Takes in how fast one network of the cohort answers, one by one."""
@@ -491,20 +650,38 @@ class Recorder:
         self._config["failures"][str(index)] = line
         _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
         lines = traceback.format_exception(error)
-        self._workdir.mkdir(parents=True, exist_ok=True)
-        path = self._workdir / f"failure_{index}.txt"
-        results.write_atomic(path, "".join(lines).encode())
+        if self._workdir:
+            results.write_atomic(self._failure_file(index), "".join(lines).encode())
         self.write("interrupted")
+
+    def out_of_memory(self, item: Prepared, width: int) -> None:
+        """Notes that a cohort's lanes of that width were too much for the memory."""
+        index = item.cohort.index
+        self._config["out_of_memory"].setdefault(str(index), []).append(width)
+        _log.warning(
+            "program %d of %d: out of memory with %d networks at once; beginning it "
+            "again with %d",
+            *(index + 1, len(self._prepared), width, width // 2),
+        )
 
     def finish(self) -> None:
         """Ends a cohort."""
+        index = self._current.cohort.index
+        self._finished.add(index)
         self._pictures = None  # there may be a better trial now, or a worse one
         self.write("interrupted")
+        if self._workdir:  # of an attempt before
+            self._failure_file(index).unlink(missing_ok=True)
+
+    def _failure_file(self, index: int) -> pathlib.Path:
+        assert self._workdir
+        return self._workdir / f"failure_{index}.txt"
 
     def _choose_pictures(self, found: results.Results) -> bytes | None:
         """What pictures show, of the best and the worst trial so far."""
         best, worst = best_and_worst(found)
-        if best not in self.seen:
+        all_seen = self._all_seen()
+        if best not in all_seen:
             return None
         name = found.trials[best].hyperparameters.dataset
         dataset = next(
@@ -514,7 +691,7 @@ class Recorder:
         )
         alike = {
             trial: seen
-            for trial, seen in self.seen.items()
+            for trial, seen in all_seen.items()
             if found.trials[trial].hyperparameters.dataset == name
         }
         test = dataset.test
@@ -533,18 +710,20 @@ class Recorder:
         )
         return artifacts.encode(arrays)
 
-    def _tell(self, status: str, epoch: float, num_epochs: float) -> None:
+    def _tell(
+        self, status: str, epoch: float, num_epochs: float, number: int | None = None
+    ) -> None:
         if self._on_progress is None:
             return
         statuses = [member["status"] for member in self._members.values()]
         self._on_progress(
             Progress(
-                cohort=max(self._started, 0),
+                cohort=max(self._started, 0) if number is None else number,
                 num_cohorts=len(self._prepared),
                 epoch=epoch,
                 num_epochs=num_epochs,
-                done=self._done,
-                total=self._total,
+                done=sum(self._done.values()),
+                total=sum(self._planned.values()),
                 examples_per_second=self._rate,
                 best_accuracy=self._best[0],
                 best_label=self._best[1],
@@ -556,13 +735,19 @@ class Recorder:
 
     def write(self, status: str) -> None:
         """Writes all tables; a run that is cut off leaves those of its last write."""
+        if self._workdir is None:
+            return
         curves = [self._curves[key] for key in sorted(self._curves)]
+        # A trial that has begun has all its seeds; some may be of a later cohort.
+        begun = sorted({trial for trial, _ in self._members})
+        keys = itertools.product(begun, range(self._study.num_seeds))
+        known = [self._members.get(key, _unfinished(*key)) for key in keys]
         members = [
-            {k: v for k, v in self._members[key].items() if not k.startswith("_")}
-            for key in sorted(self._members)
+            {k: v for k, v in member.items() if not k.startswith("_")}
+            for member in known
         ]
         timings = sorted(self._timings, key=lambda r: (r["cohort"], r["segment"]))
-        config = {**self._config, "status": status}
+        config = {**self.config, "status": status}
         tables = {
             "curves.parquet": results.table(curves, results.CURVES),
             "members.csv": results.table(members, results.MEMBERS),
@@ -587,6 +772,17 @@ class Recorder:
             files[artifacts.FILE] = self._pictures
         results.write(self._workdir, config, files)
         self._written = time.monotonic()
+
+
+def _unfinished(trial: int, seed: int) -> dict[str, Any]:
+    """The row of a member that has not been trained yet."""
+    return {
+        "trial": trial,
+        "seed": seed,
+        "status": results.UNFINISHED,
+        "at_chance": False,
+        "steps": 0,
+    }
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:
@@ -624,7 +820,7 @@ def _provenance(
     """Everything resolved; nothing of the clock."""
     cohort_of = {
         trial.index: item.cohort.index
-        for item in prepared
+        for item in reversed(prepared)  # of several, the first
         for trial in item.cohort.trials
     }
     by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
@@ -638,7 +834,7 @@ def _provenance(
                 "id": trial.id,
                 "label": trial.label,
                 "overrides": dict(trial.overrides),
-                "cohort": cohort_of[trial.index],
+                "cohort": cohort_of.get(trial.index),
             }
             for trial in study.trials()
         ],
@@ -671,6 +867,7 @@ def _provenance(
             "numpy": np.__version__,
         },
         "failures": {},
+        "out_of_memory": {},
         "git_commit": _git_commit(),
         "devices": {
             "platform": jax.default_backend(),

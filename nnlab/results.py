@@ -24,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nnlab.names import nearest
-from nnlab.study import Study, Trial
+from nnlab.study import Study, Trial, digest_json
 
 FINISHED, STOPPED, DIVERGED, UNFINISHED = STATUSES = (
     "finished",
@@ -80,6 +80,8 @@ SEVERITY: dict[str, pa.DataType] = {
     "accuracy": pa.float64(),
     "loss": pa.float64(),
 }
+CONFIG = "config.json"
+TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
 """Files of a workdir that only some studies ask for."""
@@ -188,6 +190,14 @@ class Results:
         """The record of the trial's cohort in ``config.json``."""
         return next(c for c in self.config["cohorts"] if trial in c["trials"])
 
+    def cohort_of(self, trial: int, seed: int) -> Mapping[str, Any]:
+        """Likewise of a member's, where a trial has got more seeds later."""
+        return next(
+            c
+            for c in self.config["cohorts"]
+            if trial in c["trials"] and 0 <= seed - c["first_seed"] < c["num_seeds"]
+        )
+
     def dataset(self, trial: int) -> Mapping[str, Any]:
         """The record of the trial's data set (sizes, chance, class names, digest)."""
         return self.config["datasets"][self.trials[trial].hyperparameters.dataset]
@@ -248,7 +258,7 @@ def write(
     """Writes the files and then ``config.json`` with a manifest of their digests.
 
     ``timings.csv`` stays out of the manifest, so that ``config.json`` does not depend
-    on the clock.
+    on the clock; its digest is in a file beside it. That of ``config.json`` is within.
 
     Args:
       workdir: the folder; made if missing.
@@ -262,10 +272,37 @@ def write(
         encoded = content if isinstance(content, bytes) else _encode(name, content)
         (workdir / name).parent.mkdir(exist_ok=True)
         write_atomic(workdir / name, encoded)
+        digest = hashlib.sha256(encoded).hexdigest()
         if name in (*TABLES, *OPTIONAL):
-            manifest[name] = hashlib.sha256(encoded).hexdigest()
-    text = json.dumps({**config, "manifest": manifest}, indent=1, allow_nan=False)
-    write_atomic(workdir / "config.json", (text + "\n").encode())
+            manifest[name] = digest
+        else:
+            text = f"{digest}  {name}\n"  # as sha256sum checks it
+            write_atomic(workdir / f"{name}.sha256", text.encode())
+    values = json.loads(json.dumps({**config, "manifest": manifest}, allow_nan=False))
+    text = json.dumps({**values, "digest": digest_json(values)}, indent=1)
+    write_atomic(workdir / CONFIG, (text + "\n").encode())
+
+
+def load_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads a workdir's ``config.json``.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      ValueError: it is not what was written.
+    """
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"no folder {str(workdir)!r}")
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(workdir)!r} holds no results (no {CONFIG})")
+    try:
+        config = json.loads(path.read_bytes())
+        digest = config.pop("digest")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+    if digest != digest_json(config):
+        raise ValueError(f"{str(path)!r} is damaged: its digest differs")
+    return dict(config)
 
 
 def load(workdir: str | os.PathLike[str]) -> Results:
@@ -276,18 +313,17 @@ def load(workdir: str | os.PathLike[str]) -> Results:
       ValueError: a table that is missing, damaged or not the one that was written.
     """
     folder = pathlib.Path(workdir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {str(folder)!r}")
-    path = folder / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{str(folder)!r} holds no results (no config.json)")
+    config = load_config(folder)
     try:
-        config = json.loads(path.read_bytes())
         study = Study.from_dict(config["study"])
         manifest = config["manifest"]
+        text = (folder / f"{TIMINGS_FILE}.sha256").read_text("utf-8")
+        manifest = {**manifest, TIMINGS_FILE: text.partition(" ")[0]}
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename!r} is missing") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
-    for name in (*TABLES, *(n for n in OPTIONAL if n in manifest)):
+        raise ValueError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
+    for name in (*TABLES, TIMINGS_FILE, *(n for n in OPTIONAL if n in manifest)):
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except FileNotFoundError:
@@ -295,7 +331,8 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         if found != manifest.get(name):
             raise ValueError(
                 f"{str(folder / name)!r} is not the file that the run wrote: its "
-                "digest differs from config.json's manifest"
+                "digest differs (a run that was killed while it wrote is mended by "
+                "resuming it)"
             )
     return Results(
         workdir=folder,

@@ -23,10 +23,32 @@ class Cohort:
     Attributes:
       index: position among the study's cohorts.
       trials: its trials, in the order of the sweep.
+      first_seed: the first of its seeds; above 0 where a study got more seeds later.
+      num_seeds: how many it has.
     """
 
     index: int
     trials: tuple[Trial, ...]
+    first_seed: int
+    num_seeds: int
+
+    @property
+    def seeds(self) -> range:
+        """Its seeds."""
+        return range(self.first_seed, self.first_seed + self.num_seeds)
+
+    def members(self) -> list[tuple[int, int]]:
+        """Its members: trial's index and seed."""
+        return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``."""
+        return {
+            "index": self.index,
+            "trials": [trial.index for trial in self.trials],
+            "first_seed": self.first_seed,
+            "num_seeds": self.num_seeds,
+        }
 
     def traced(self) -> dict[str, np.ndarray]:
         """``{name: float32 (T,)}`` for every traced hyperparameter, by leaf name."""
@@ -37,14 +59,22 @@ class Cohort:
         }
 
 
-def cohorts(trials: Sequence[Trial]) -> tuple[Cohort, ...]:
-    """Groups trials by their static hyperparameters, in the order of the sweep."""
+def cohorts(trials: Sequence[Trial], num_seeds: int) -> tuple[Cohort, ...]:
+    """Groups trials by their static hyperparameters, in the order of the sweep.
+
+    Args:
+      trials: the trials.
+      num_seeds: repetitions of each.
+    """
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         flat = trial.hyperparameters.flat()
         static = {path: v for path, v in flat.items() if path not in TRACED}
         groups.setdefault(digest_json(static), []).append(trial)
-    return tuple(Cohort(i, tuple(group)) for i, group in enumerate(groups.values()))
+    return tuple(
+        Cohort(index, tuple(group), 0, num_seeds)
+        for index, group in enumerate(groups.values())
+    )
 
 
 def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:

@@ -65,6 +65,21 @@ def backbone_of(module: nn.Module) -> nn.Module:
     return module.clone(layers=module.layers[:last])
 
 
+def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Names of a network's layers that are its backbone's.
+
+    Returns:
+      ``{"params": names, "batch_stats": names}``, at the top level of the variables.
+    """
+    module = backbone_of(recipe.module)
+    sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
+    variables = jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False), jax.random.key(0), sample
+    )
+    kinds = ("params", "batch_stats")
+    return {kind: tuple(variables.get(kind, {})) for kind in kinds}
+
+
 def head(module: nn.Module, num_classes: int) -> Stack:
     """The last dense layer, as a network of its own on features (B, F)."""
     dense = {"layer": "dense", "name": "head", "units": num_classes}

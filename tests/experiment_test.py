@@ -11,7 +11,17 @@ import optax
 import pytest
 import tiny
 
-from nnlab import artifacts, baselines, data, experiment, report, results, tuning
+from nnlab import (
+    artifacts,
+    baselines,
+    data,
+    experiment,
+    looking,
+    placing,
+    report,
+    results,
+    tuning,
+)
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study
 
@@ -188,7 +198,7 @@ def columns(found, names, steps):
 
 def test_visits_and_evaluations_change_no_bit(finished, tmp_path, monkeypatch):
     """Nor do other cohorts of the study."""
-    monkeypatch.setattr(experiment, "STEPS_PER_CALL", 3)
+    monkeypatch.setattr(placing, "STEPS_PER_CALL", 3)
     of = tiny.study(SWEEP[:3], eval_every_epochs=0.5, **tiny.DEEP)
     often, steps = run(of, tmp_path), (0, 8, 16, 24)
     assert len(rows(often, 0, 0)) == 7
@@ -277,7 +287,7 @@ def test_an_interruption_leaves_results_that_can_be_read(tmp_path, visits):
     assert found.config["status"] == "interrupted"
     assert {m["status"] for m in members(found).values()} == {"unfinished"}
     steps = sorted({row["step"] for row in found.curves.to_pylist()})
-    assert steps == {1: [], 4: [0, 8]}[visits]
+    assert steps == {1: [], 4: [0, 8, 16]}[visits]
     assert report.write(tmp_path).exists()
 
 
@@ -341,7 +351,7 @@ def test_the_built_in_images_train_a_cnn(tmp_path):
 
 
 def test_orders_go_on_across_calls_and_epochs():
-    order = experiment.Order(root_seed=3, num_seeds=2, train_size=10, batch=3)
+    order = placing.Order(root_seed=3, seeds=range(2), train_size=10, batch=3)
     whole = order.take(0, 7, 7)
     parts = [order.take(first, first + 1, 4)[:, :1] for first in range(7)]
     assert np.array_equal(whole, np.concatenate(parts, axis=1))
@@ -354,7 +364,7 @@ def test_a_measurement_times_every_width_and_is_remembered():
     of = tiny.study(tiny.rates(0.1, 0.2, 0.3))
     prepared = tiny.cohort(of)
     assert not tuning.recall(prepared)
-    found = experiment.measure(prepared, of, seconds=0.01)
+    found = placing.measure(prepared, of, seconds=0.01)
     assert set(found) == {plan.lanes.width for plan in prepared.plans}
     assert len(found) > 1
     assert all(rates.examples_per_second > 0 for rates in found.values())
@@ -367,7 +377,7 @@ def test_a_measurement_times_every_width_and_is_remembered():
 def test_widths_are_measured_where_that_is_cheap_beside_training(
     share, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(experiment, "TUNING_SHARE", share)
+    monkeypatch.setattr(placing, "TUNING_SHARE", share)
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
     of = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
     prepared = tiny.cohort(of)
@@ -514,14 +524,14 @@ def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
 
 def failing(monkeypatch, *cohorts):
     """Makes the training of some cohorts run out of memory at their second call."""
-    train = experiment.Placed.train
+    train = placing.Placed.train
 
     def fails(placed, state, start, count):
         if placed.prepared.cohort.index in cohorts and start:
             raise MemoryError("out of memory, $5 <b>")
         return train(placed, state, start, count)
 
-    monkeypatch.setattr(experiment.Placed, "train", fails)
+    monkeypatch.setattr(placing.Placed, "train", fails)
 
 
 def test_a_cohort_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
@@ -692,7 +702,7 @@ def test_a_plane_is_predicted_cell_by_cell(tmp_path):
     x0, x1, y0, y1 = seen.extent
     assert (x0, y0) == tuple(points.min(axis=0).astype(np.float32))
     assert (x1, y1) == tuple(points.max(axis=0).astype(np.float32))
-    cells = (np.arange(experiment.GRID) + 0.5) / experiment.GRID
+    cells = (np.arange(looking.GRID) + 0.5) / looking.GRID
     right, up = x0 + (x1 - x0) * cells > 1, y0 + (y1 - y0) * cells > 4
     truth = right[None, :] + 2 * up[:, None]
     for found in (seen.best, seen.worst):

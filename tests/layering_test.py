@@ -76,8 +76,14 @@ BELOW = {
     "tuning": ["cohorts"],
     "gradients": ["cohorts"],
     "recorder": ["artifacts", "statistics.summary", "transfer", "tuning"],
-    "experiment": ["prepare", "recorder"],
-    "launch": ["experiment", "gradients", "report"],
+    "checkpoint": ["results"],
+    "resume": ["sweep"],
+    "placing": ["prepare", "tuning"],
+    "looking": ["placing", "recorder"],
+    "training": ["checkpoint", "looking"],
+    "experiment": ["resume", "training"],
+    "rerun": ["resume", "training"],
+    "launch": ["experiment", "gradients", "report", "rerun"],
     "configs": ["launch"],
 }
 FILES = sorted(

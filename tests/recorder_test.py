@@ -53,6 +53,7 @@ def add(recorder, evaluation, measured, num_steps, samples):
     with recorder.evaluating():
         pass
     recorder.add(evaluation, measured, num_steps, samples)
+    recorder.tell("training")
 
 
 def tables(recorder, tmp_path):
@@ -196,6 +197,7 @@ def test_progress_counts_the_examples_of_all_members(recorder, told):
     assert (told[0].status, told[0].done, told[0].total) == ("compiling", 0, 24 * 64)
     with recorder.training(8, 8):
         pass
+    recorder.tell("training")
     assert (told[-1].epoch, told[-1].done) == (1.0, 8 * 64)
     assert told[-1].examples_per_second > 0
     gone = measured(alive=((True, True), (True, False)))
@@ -203,6 +205,7 @@ def test_progress_counts_the_examples_of_all_members(recorder, told):
     assert told[-1].total == 24 * 64 - 16 * 16
     with recorder.training(24, 16):
         pass
+    recorder.tell("training")
     assert told[-1].done == told[-1].total
 
 

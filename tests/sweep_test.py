@@ -130,7 +130,7 @@ def test_an_empty_product_is_refused(axes):
 @hypothesis.settings(deadline=None)
 def test_trials_share_a_program_when_only_traced_settings_differ(sweep):
     study = Study(sweep=tuple(sweep))
-    found = cohorts(study.trials())
+    found = cohorts(study.trials(), study.num_seeds)
     assert [c.index for c in found] == list(range(len(found)))
     static = {(d["batch_size"], d["model.hidden"]) for d in sweep}
     assert len(found) == len(static)
@@ -144,7 +144,7 @@ def test_trials_share_a_program_when_only_traced_settings_differ(sweep):
 
 
 def test_every_traced_setting_has_an_array():
-    (cohort,) = cohorts(Study(sweep=({RATE: 0.1}, {RATE: 0.2})).trials())
+    (cohort,) = cohorts(Study(sweep=({RATE: 0.1}, {RATE: 0.2})).trials(), 3)
     traced = cohort.traced()
     assert set(traced) == {path.rpartition(".")[2] for path in TRACED}
     assert all(a.shape == (2,) and a.dtype == np.float32 for a in traced.values())

@@ -15,7 +15,7 @@ import optax
 from nnlab import train
 from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
-from nnlab.experiment import Order
+from nnlab.placing import Order
 from nnlab.population import Lanes, Population
 from nnlab.prepare import prepare
 from nnlab.study import Hyperparameters, Study
@@ -87,7 +87,7 @@ def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Populat
 
 def order(of: Study, num_steps: int) -> np.ndarray:
     """The examples of a study's steps, int32 (S, steps, B)."""
-    examples = Order(of.root_seed, of.num_seeds, SIZES["train"], BATCH_SIZE)
+    examples = Order(of.root_seed, range(of.num_seeds), SIZES["train"], BATCH_SIZE)
     return examples.take(0, num_steps, num_steps)
 
 
@@ -99,7 +99,7 @@ def trained(
     room: int = NUM_STEPS,
 ) -> train.TrainState:
     """Members after calls of so many steps each, as lanes."""
-    order = Order(root_seed, members.lanes.num_seeds, SIZES["train"], BATCH_SIZE)
+    order = Order(root_seed, range(members.lanes.num_seeds), SIZES["train"], BATCH_SIZE)
     state, start = members.init(), 0
     for count in calls:
         examples = members.put_order(order.take(start, start + count, room))

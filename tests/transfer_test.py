@@ -13,7 +13,16 @@ import pytest
 import safetensors.numpy
 import tiny
 
-from nnlab import artifacts, data, experiment, report, train, transfer
+from nnlab import (
+    artifacts,
+    data,
+    experiment,
+    placing,
+    prepare,
+    report,
+    train,
+    transfer,
+)
 from nnlab.models import weights
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import LEAST_RUN, Stack
@@ -208,7 +217,7 @@ def test_probing_and_tuning_share_a_backbone_that_is_trained_once(shared):
 
 def test_the_backbone_is_what_a_study_of_its_source_trains(tmp_path, monkeypatch):
     """On the same examples, in the same order, for as many steps; without dropout."""
-    monkeypatch.setattr(experiment, "STEPS_PER_CALL", 3)
+    monkeypatch.setattr(placing, "STEPS_PER_CALL", 3)
     asked = {"transfer.batch_size": 24, "transfer.learning_rate": 0.03}
     more = {"standardize": True, "model.dropout_rate": 0.5}
     tuning = dataclasses.replace(
@@ -263,6 +272,70 @@ def test_a_backbone_that_diverges_fails_those_alone_that_begin_at_it(sources):
     found = sources.members.to_pylist()
     statuses = [(row["trial"], row["status"]) for row in found]
     assert statuses == [(t, "finished") for t in (0, 0, 1, 1)]
+
+
+def test_a_backbone_that_its_last_update_ruins_is_told_too(tmp_path):
+    """No step follows that would find out."""
+    ruined = {"transfer.num_epochs": 1, "transfer.learning_rate": 1e38}
+    whole = {"transfer.train_size": 64, "transfer.batch_size": 64}
+    with pytest.raises(FloatingPointError, match="the backbone diverged"):
+        experiment.run(study("tuning", **ruined, **whole), tmp_path)
+
+
+def test_a_backbone_does_not_depend_on_what_trials_scale_their_own_start_by(tmp_path):
+    scales = [{"model.init_scale": scale} for scale in (0.0, 1.0)]
+    of = study("tuning")
+    both = dataclasses.replace(
+        of, sweep=tuple({**of.sweep[0], **scale} for scale in scales)
+    )
+    alone = dataclasses.replace(both, sweep=both.sweep[1:])
+    found = experiment.run(both, tmp_path / "both", lane_width=1)
+    single = experiment.run(alone, tmp_path / "alone", lane_width=1)
+    for seed in range(of.num_seeds):
+        assert [{**row, "trial": 0} for row in rows(found, 1, seed)] == rows(
+            single, 0, seed
+        )
+
+
+def test_layers_behind_the_last_dense_one_are_not_the_backbones():
+    layers = [
+        {"layer": "dense", "units": 4, "name": "hidden"},
+        {"layer": "dense", "units": 3, "name": "last"},
+        {"layer": "batch_norm", "name": "behind"},
+    ]
+    (prepared,) = prepare.networks(
+        tiny.study([{"model.name": "stack", "model.layers": layers}]),
+        dataset=tiny.dataset(),
+    )
+    found = transfer.layers_of(prepared.recipe)
+    assert found == {"params": ("hidden",), "batch_stats": ()}
+
+
+@pytest.mark.parametrize("hidden", [(8, 2), (8, 6)])
+def test_regions_of_a_probed_table_are_seen_through_the_backbone(tmp_path, hidden):
+    overrides = {
+        "dataset": "map",
+        "transfer.source": "map",
+        "transfer.train_size": 2_000,
+        "train_size": 2_000,
+        "model.hidden": hidden,
+    }
+    of = dataclasses.replace(
+        study("probing", **overrides),
+        num_seeds=1,
+        eval_size=2_000,
+        figures=("regions",),
+    )
+    found = experiment.run(of, tmp_path)
+    stored = artifacts.load(tmp_path).regions
+    test = data.load("map").test
+    x0, x1, y0, y1 = stored.extent
+    side = len(stored.best)
+    points = test.inputs[:2_000]
+    column = ((points[:, 0] - x0) / (x1 - x0) * side).astype(int).clip(0, side - 1)
+    row = ((points[:, 1] - y0) / (y1 - y0) * side).astype(int).clip(0, side - 1)
+    seen = np.mean(stored.best[row, column] == test.labels[:2_000])
+    assert seen == pytest.approx(rows(found, 0, 0)[-1]["test_accuracy"], abs=0.02)
 
 
 def test_probing_finds_the_best_linear_classifier_on_features(tmp_path, monkeypatch):

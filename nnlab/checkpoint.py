@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints on disk: what they hold is known by digests; the only file with Orbax.
+
+A workdir's ``checkpoints`` has a folder for each part of a run, with numbered
+checkpoints and, beside each, ``N.sha256``: the digests of its files, written when all
+of them are there. A checkpoint without it was cut off while it was saved; one whose
+files are not those of the digests is damaged. Neither is ever read.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import logging
+import os
+import pathlib
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from nnlab.results import write_atomic
+
+FOLDER = "checkpoints"
+
+_log = logging.getLogger(__name__)
+
+
+class CheckpointError(OSError):
+    """A checkpoint that could not be saved, or that is damaged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A sound checkpoint.
+
+    Attributes:
+      path: its folder.
+      about: the plain values that were saved with it.
+    """
+
+    path: pathlib.Path
+    about: Mapping[str, Any]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that were saved, by name."""
+        target = {
+            name: np.zeros(shape, dtype)
+            for name, (shape, dtype) in self.about["arrays"].items()
+        }
+        if not target:
+            return {}
+        with ocp.StandardCheckpointer() as reader:
+            found: dict[str, np.ndarray] = reader.restore(
+                (self.path / "arrays").absolute(), target
+            )
+        return found
+
+
+class Checkpoints:
+    """The checkpoints of a workdir, each part's last two and its best.
+
+    They are saved by a thread while training goes on; one save waits for the other.
+    """
+
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str],
+        seconds: float,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        """Touches nothing until something is saved.
+
+        Args:
+          workdir: the folder whose `FOLDER` holds them.
+          seconds: between two of a part, at least.
+          read_only: whether `save` does nothing.
+        """
+        self._read_only = read_only
+        self._seconds = seconds
+        self._begun: dict[str, float] = {}
+        self._folder = pathlib.Path(workdir).absolute() / FOLDER
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._pending: concurrent.futures.Future[None] | None = None
+        self._managers: dict[str, ocp.CheckpointManager] = {}
+        self._next: dict[str, int] = {}
+
+    def is_due(self, part: str) -> bool:
+        """Whether enough time has passed since the last checkpoint of a part.
+
+        It is counted from the first question on, so that a short part has only one.
+        """
+        now = time.monotonic()
+        return now - self._begun.setdefault(part, now) >= self._seconds
+
+    def save(
+        self,
+        part: str,
+        arrays: Mapping[str, np.ndarray],
+        about: Mapping[str, Any],
+        score: float = -1.0,
+    ) -> None:
+        """Saves a checkpoint of a part, in the background.
+
+        Args:
+          part: its name, a file name.
+          arrays: copies that nobody changes.
+          about: plain values, as JSON holds them (NaN too); without the key "arrays".
+          score: the greater, the better; the best one is kept.
+
+        Raises:
+          CheckpointError: the save before this one failed.
+        """
+        if self._read_only:
+            return
+        self.wait()
+        self._begun[part] = time.monotonic()
+        number = self._next.setdefault(part, 1 + max(self._numbers(part), default=-1))
+        self._next[part] += 1
+        shapes = {n: [list(a.shape), a.dtype.name] for n, a in arrays.items()}
+        about = {**about, "arrays": shapes}
+        self._pending = self._thread.submit(
+            self._save, part, number, dict(arrays), about, score
+        )
+
+    def _save(
+        self,
+        part: str,
+        number: int,
+        arrays: dict[str, np.ndarray],
+        about: dict[str, Any],
+        score: float,
+    ) -> None:
+        folder = self._folder / part
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if part not in self._managers:
+                self._managers[part] = _manager(folder)
+            manager = self._managers[part]
+            items: dict[str, Any] = {"about": ocp.args.JsonSave(about)}
+            if arrays:
+                items["arrays"] = ocp.args.StandardSave(arrays)
+            manager.save(
+                number, args=ocp.args.Composite(**items), metrics={"score": score}
+            )
+            manager.wait_until_finished()
+            text = "".join(
+                f"{digest}  {name}\n"
+                for name, digest in _digests(folder / str(number)).items()
+            )
+            write_atomic(folder / f"{number}.sha256", text.encode())
+            for stray in folder.glob("*.sha256"):
+                if not stray.with_suffix("").is_dir():
+                    stray.unlink()
+        except Exception as error:  # Orbax raises whatever its storage does
+            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise CheckpointError(
+                f"cannot save a checkpoint in {folder}: {line}"
+            ) from None
+
+    def wait(self) -> None:
+        """Waits for what is being saved.
+
+        Raises:
+          CheckpointError: it failed.
+        """
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
+
+    def close(self) -> None:
+        """Waits, and ends the thread; `save` may not be called after it."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            for manager in self._managers.values():
+                manager.close()
+
+    def latest(self, part: str) -> Saved | None:
+        """The last sound checkpoint of a part, None if none was ever whole.
+
+        What is said of those after it, cut off or damaged, goes to the log; they are
+        removed, so that the ones to come are the last.
+
+        Raises:
+          CheckpointError: there are checkpoints that were whole, and all are damaged.
+        """
+        damaged = ""
+        for number in sorted(self._numbers(part), reverse=True):
+            path = self._folder / part / str(number)
+            try:
+                problem = _problem(path)
+                about = {} if problem else _about(path)
+            except OSError as error:
+                problem = f"cannot be read: {error.strerror or error}"
+            except ValueError as error:
+                problem = f"cannot be read: {error}"
+            if not problem:
+                return Saved(path, about)
+            _log.warning("checkpoint %s %s; going on without it", path, problem)
+            if path.with_name(f"{number}.sha256").exists():
+                damaged = damaged or f"checkpoint {path} {problem}"
+        if damaged:
+            raise CheckpointError(
+                f"{damaged}, and no sound one is before it; remove the folder "
+                f"{self._folder / part} to train that part again"
+            )
+        return None
+
+    def drop_unsound(self, part: str, kept: Saved | None) -> None:
+        """Removes the checkpoints of a part after the one that is kept."""
+        last = int(kept.path.name) if kept else -1
+        for number in self._numbers(part):
+            if number > last:
+                path = self._folder / part / str(number)
+                shutil.rmtree(path)
+                path.with_name(f"{number}.sha256").unlink(missing_ok=True)
+
+    def _numbers(self, part: str) -> list[int]:
+        folder = self._folder / part
+        if not folder.is_dir():
+            return []
+        names = (path.name for path in folder.iterdir() if path.is_dir())
+        return [int(name) for name in names if re.fullmatch(r"\d+", name)]
+
+
+def named(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree of arrays by their path, such as "params/dense_0/kernel"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
+    """The reverse of `named`: the tree with those leaves in the place of its own.
+
+    Raises:
+      KeyError: a leaf that is missing.
+    """
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")],
+        tree,
+    )
+
+
+def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
+    def score(metrics: Mapping[str, float]) -> float:
+        return metrics["score"]
+
+    kept = checkpoint_managers.AnyPreservationPolicy(
+        [
+            checkpoint_managers.LatestN(2),
+            checkpoint_managers.BestN(get_metric_fn=score, n=1),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        best_fn=score,  # else metrics are not stored, and forgotten by the next run
+        preservation_policy=kept,
+        cleanup_tmp_directories=True,
+    )
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    """``{path within the folder: SHA-256}`` of all files, sorted."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
+        for path in files
+    }
+
+
+def _problem(path: pathlib.Path) -> str:
+    """What is wrong with a checkpoint, in words that go behind its path; "" if none."""
+    try:
+        text = path.with_name(f"{path.name}.sha256").read_text("utf-8")
+    except FileNotFoundError:
+        return "has no digests: its saving was cut off"
+    except UnicodeDecodeError:
+        return "has damaged digests"
+    wanted = {}
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        wanted[name] = digest
+    found = _digests(path)
+    for name in sorted({*wanted, *found}):
+        if name not in found:
+            return f"lacks its file {name}"
+        if name not in wanted:
+            return f"has a file {name} that is not in its digests"
+        if wanted[name] != found[name]:
+            return f"is damaged: {name} is not the file that was written"
+    return "" if wanted else "has empty digests"
+
+
+def _about(path: pathlib.Path) -> dict[str, Any]:
+    """The plain values of a checkpoint, which are JSON."""
+    handler = ocp.JsonCheckpointHandler()
+    with ocp.Checkpointer(handler) as reader:
+        found: dict[str, Any] = reader.restore(path / "about")
+    return found

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a cohort on the devices, in lanes whose width is measured where it pays."""
+
+import dataclasses
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from nnlab import train, tuning
+from nnlab.cohorts import Prepared
+from nnlab.data import Split
+from nnlab.population import SAMPLE_EVERY, Batches, Population
+from nnlab.study import Study
+
+STEPS_PER_CALL = 16 * SAMPLE_EVERY
+"""Steps between two visits of the host, at most: a second or so of a population."""
+
+
+TUNING_SHARE = 0.02
+"""Of the predicted training time, what may be spent on measuring lane widths."""
+
+
+class Order:
+    """Hands out the examples of coming steps, epoch after epoch, for every seed."""
+
+    def __init__(
+        self, root_seed: int, seeds: Sequence[int], train_size: int, batch: int
+    ) -> None:
+        """Begins at no epoch; `take` may ask for any step."""
+        self._root_seed = root_seed
+        self._seeds = seeds
+        self._train_size = train_size
+        self._batch = batch
+        self._steps_per_epoch = train_size // batch
+        self._epoch = -1
+        self._current = np.empty((0, 0, 0), np.int32)
+
+    def take(self, start: int, stop: int, room: int) -> np.ndarray:
+        """Examples of steps start..stop-1, int32 (S, room, B), zeros behind them."""
+        taken = np.zeros((len(self._seeds), room, self._batch), np.int32)
+        step = start
+        while step < stop:
+            epoch, first = divmod(step, self._steps_per_epoch)
+            count = min(stop - step, self._steps_per_epoch - first)
+            taken[:, step - start : step - start + count] = self._of_epoch(epoch)[
+                :, first : first + count
+            ]
+            step += count
+        return taken
+
+    def _of_epoch(self, epoch: int) -> np.ndarray:
+        """Examples of an epoch, int32 (S, steps, B); the short batch is dropped."""
+        if epoch != self._epoch:
+            shape = (self._steps_per_epoch, self._batch)
+            orders = (
+                train.epoch_order(self._root_seed, seed, epoch, self._train_size)
+                for seed in self._seeds
+            )
+            self._current = np.stack([np.resize(order, shape) for order in orders])
+            self._epoch = epoch
+        return self._current
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A cohort with its data on the devices.
+
+    Attributes:
+      prepared: the cohort.
+      population: its programs and members.
+      batches: the evaluation splits, on the devices.
+      sizes: examples of each split.
+      order: hands out the examples of the coming steps.
+      room: steps of a call, at most.
+    """
+
+    prepared: Prepared
+    population: Population
+    batches: dict[str, Any]
+    sizes: dict[str, int]
+    order: Order
+    room: int
+
+    @property
+    def width(self) -> int:
+        """The lane width."""
+        return self.prepared.plan.lanes.width
+
+    def train(self, state: train.TrainState, start: int, count: int) -> Any:
+        """Trains steps start..start+count-1; donates `state`."""
+        examples = self.population.put_order(
+            self.order.take(start, start + count, self.room)
+        )
+        return self.population.train(state, examples, first_step=start, num_steps=count)
+
+
+def place(prepared: Prepared, study: Study) -> Placed:
+    """Puts a cohort and its data on the devices, by its plan."""
+    h, dataset = prepared.hyperparameters, prepared.fed
+    lanes = prepared.plan.lanes
+    population = Population(
+        prepared.recipe,
+        lanes,
+        traced=prepared.cohort.traced(),
+        root_seed=study.root_seed,
+        first_seed=prepared.cohort.first_seed,
+        devices=jax.local_devices()[: lanes.devices],
+        inputs=flattened(dataset.train.inputs),
+        labels=dataset.train.labels,
+    )
+    splits = prepared.evaluated()
+    longest = int(np.diff(prepared.boundaries).max())
+    return Placed(
+        prepared=prepared,
+        population=population,
+        batches=population.put(batches_of(prepared, splits)),
+        sizes=sizes_of(splits),
+        order=Order(
+            study.root_seed,
+            prepared.cohort.seeds,
+            len(dataset.train.labels),
+            h.batch_size,
+        ),
+        room=min(STEPS_PER_CALL, longest),
+    )
+
+
+def batches_of(prepared: Prepared, splits: Mapping[str, Split]) -> dict[str, Batches]:
+    """Splits in the batches in which a cohort evaluates them."""
+    size = prepared.plan.evaluation_batch
+    return {
+        name: Batches.cut(flattened(split.inputs), split.labels, size)
+        for name, split in splits.items()
+    }
+
+
+def sizes_of(splits: Mapping[str, Split]) -> dict[str, int]:
+    """Examples of each split."""
+    return {name: len(split.labels) for name, split in splits.items()}
+
+
+def flattened(inputs: np.ndarray) -> np.ndarray:
+    """Inputs (N, ...) as (N, values)."""
+    return inputs.reshape(len(inputs), -1)
+
+
+def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
+    """Places a cohort with the lanes that train it the fastest, as far as is known.
+
+    What is not known is measured while that costs less than `TUNING_SHARE` of the
+    predicted training time.
+
+    Returns:
+      The cohort and the seconds that were spent on plans that were not taken.
+    """
+    known = tuning.recall(prepared)
+    placed = place(prepared.with_plan(tuning.fastest(prepared.plans, known)), study)
+    unknown = [
+        plan
+        for plan in prepared.plans
+        if plan.lanes.width not in known and plan != placed.prepared.plan
+    ]
+    if not unknown:
+        return placed, 0.0
+    start = time.perf_counter()
+    speed_of = _Stopwatch(placed).speed
+    rate = speed_of(0.1)
+    # Another program takes about as long to compile, and both are timed three times.
+    compiling = placed.population.compile_seconds
+    cost = compiling + 3 * (time.perf_counter() - start - compiling)
+    measured = {placed.width: tuning.Rates(rate)}
+    allowed, spent = TUNING_SHARE * prepared.num_examples / rate, 0.0
+    for plan in unknown:
+        if spent + cost > allowed:
+            break
+        start = time.perf_counter()
+        other = place(prepared.with_plan(plan), study)
+        speed_of_other = _Stopwatch(other).speed
+        turns = [[speed_of(0.1), speed_of_other(0.1)] for _ in range(3)]
+        speeds = np.median(turns, axis=0)
+        spent += time.perf_counter() - start
+        measured |= {
+            each.width: tuning.Rates(float(speed))
+            for each, speed in zip((placed, other), speeds)
+        }
+        if speeds[1] > speeds[0] * (1 + tuning.TOLERANCE):
+            placed, speed_of = other, speed_of_other
+        elif speeds[1] < 0.8 * speeds[0]:
+            break  # those further off will do no better
+    if spent:
+        tuning.remember(prepared, measured)
+    return placed, spent
+
+
+class _Stopwatch:
+    """Times training on states of zeros."""
+
+    def __init__(self, placed: Placed) -> None:
+        """Compiles the program if it is not yet."""
+        self._placed, population = placed, placed.population
+        self._order = population.put_order(
+            placed.order.take(0, placed.room, placed.room)
+        )
+        self._state = population.zeros()
+        self._steps, self._lanes = min(SAMPLE_EVERY, placed.room), 1
+        self._timed(0, self._steps)
+        self._idle = min(self._timed(0, self._steps) for _ in range(2))
+
+    def _timed(self, lanes: int, steps: int) -> float:
+        """Seconds in which each device trains so many of its lanes."""
+        population, start = self._placed.population, time.perf_counter()
+        self._state = population.train(
+            self._state, self._order, first_step=0, num_steps=steps, first_lanes=lanes
+        )
+        jax.block_until_ready(self._state)
+        return time.perf_counter() - start
+
+    def speed(self, seconds: float) -> float:
+        """Examples a second of all members together, from about so many seconds.
+
+        Where a stretch of all lanes takes longer, each device trains only its first
+        ones, and the others are reckoned to take as long.
+        """
+        placed = self._placed
+        lanes, room = placed.prepared.plan.lanes, placed.room
+        turns = lanes.count // lanes.devices
+        while True:
+            training = self._timed(self._lanes, self._steps) - self._idle
+            if training >= seconds or (self._lanes, self._steps) == (turns, room):
+                break
+            if self._lanes < turns:
+                self._lanes = min(2 * self._lanes, turns)
+            else:
+                self._steps = min(2 * self._steps, room)
+        step = training * turns / (self._lanes * self._steps) + self._idle / room
+        return placed.prepared.hyperparameters.batch_size * lanes.members / step
+
+
+def profile(placed: Placed, folder: pathlib.Path) -> None:
+    """Writes a trace of one stretch of steps and one evaluation, on states of zeros."""
+    population, steps = placed.population, min(SAMPLE_EVERY, placed.room)
+
+    def work() -> None:
+        state = placed.train(population.zeros(), 0, steps)
+        jax.block_until_ready(population.evaluate(state, placed.batches))
+
+    work()  # compiles
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        work()
+
+
+def measure(
+    prepared: Prepared, study: Study, seconds: float = 2.0
+) -> dict[int, tuning.Rates]:
+    """Times every lane width of a cohort, and remembers what it found.
+
+    Args:
+      prepared: the cohort.
+      study: whose cohort it is.
+      seconds: how long to train with each width.
+
+    Returns:
+      ``{lane width: rates}``; the fastest width has those of evaluation too.
+    """
+    found: dict[int, tuning.Rates] = {}
+    for plan in prepared.plans:
+        placed = place(prepared.with_plan(plan), study)
+        found[placed.width] = tuning.Rates(_Stopwatch(placed).speed(seconds))
+    placed = place(prepared.with_plan(tuning.fastest(prepared.plans, found)), study)
+    population = placed.population
+    state = placed.train(population.init(), 0, 1)
+    state, _ = jax.block_until_ready(population.evaluate(state, placed.batches))
+    start = time.perf_counter()
+    jax.block_until_ready(population.evaluate(state, placed.batches))
+    evaluated = sum(placed.sizes.values()) * prepared.plan.lanes.members
+    found[placed.width] = dataclasses.replace(
+        found[placed.width],
+        inferences_per_second=evaluated / (time.perf_counter() - start),
+        compile_seconds=population.compile_seconds,
+    )
+    tuning.remember(prepared, found)
+    return found

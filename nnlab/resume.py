@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run may be resumed as: the same study, or more of it; no JAX.
+
+A study may get further trials, further seeds, and, under a constant learning rate, more
+epochs: what has been trained stays, only what is new is trained. Its words may change
+too (question, claims, notes, target). Anything else makes it another study.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nnlab.study import Study
+from nnlab.sweep import Cohort, cohorts
+
+WORDS = ("question", "claims", "notes", "target")
+"""Fields of a study that change nothing in training."""
+
+PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
+"""Those whose version may change the numbers."""
+
+MOST_TEXT = 60
+
+
+def merge(old: Study, new: Study) -> Study:
+    """The study with which a run of `old` goes on as `new`.
+
+    Returns:
+      `new` with its trials in the order of `old`, so that no trial's index changes;
+      those that are new stand behind them.
+
+    Raises:
+      ValueError: says what differs.
+    """
+    before, after = _flat(old), _flat(new)
+    for path in before:
+        if path in (*WORDS, "sweep", "num_seeds", "num_epochs"):
+            continue
+        if before[path] != after[path]:
+            raise _another(path, before[path], after[path])
+    if new.num_seeds < old.num_seeds:
+        raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
+    rest = {index: trial for index, trial in enumerate(new.trials())}
+    kept = []
+    for trial in old.trials():
+        wanted = _without_epochs(trial.hyperparameters)
+        found = [
+            i for i, t in rest.items() if _without_epochs(t.hyperparameters) == wanted
+        ]
+        same = [
+            i
+            for i in found
+            if rest[i].hyperparameters.num_epochs == trial.hyperparameters.num_epochs
+        ]
+        if not found:
+            raise ValueError(
+                f"it has a trial {trial.label!r} that the study does not have any "
+                "more; trials may only be added"
+            )
+        match = (same or found)[0]
+        _check_epochs(trial.hyperparameters, rest.pop(match).hyperparameters)
+        kept.append(match)
+    order = (*kept, *rest)
+    return dataclasses.replace(new, sweep=tuple(new.sweep[i] for i in order))
+
+
+def _check_epochs(old: Any, new: Any) -> None:
+    if new.num_epochs == old.num_epochs:
+        return
+    if new.num_epochs < old.num_epochs:
+        raise _another("num_epochs", old.num_epochs, new.num_epochs, "may only grow")
+    if new.schedule.name != "constant":
+        raise _another(
+            "num_epochs",
+            old.num_epochs,
+            new.num_epochs,
+            f"may only grow under a constant learning rate: schedule.name="
+            f"{new.schedule.name!r} depends on the end",
+        )
+
+
+def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
+    def text(value: Any) -> str:
+        shown = repr(value)
+        return shown if len(shown) <= MOST_TEXT else f"{shown[: MOST_TEXT - 3]}..."
+
+    return ValueError(f"{path} was {text(old)} and is {text(new)} now: {why}")
+
+
+def _flat(study: Study) -> dict[str, Any]:
+    def leaves(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+        for name, item in value.items():
+            if isinstance(item, Mapping):
+                yield from leaves(item, f"{prefix}{name}.")
+            else:
+                yield prefix + name, item
+
+    return dict(leaves(study.to_dict(), ""))
+
+
+def _without_epochs(hyperparameters: Any) -> dict[str, Any]:
+    return {**hyperparameters.flat(), "num_epochs": 0}
+
+
+def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohort, ...]:
+    """The cohorts of a study that has been run in part.
+
+    Args:
+      study: from `merge`.
+      records: of the cohorts of the run so far, from ``config.json``.
+
+    Returns:
+      Those of the run, under their indices, and behind them those of the members that
+      no cohort has yet.
+    """
+    trials = study.trials()
+    found = [
+        Cohort(
+            record["index"],
+            tuple(trials[i] for i in record["trials"]),
+            record["first_seed"],
+            record["num_seeds"],
+        )
+        for record in records
+    ]
+    first_free = [0] * len(trials)  # the seeds of a trial are taken from 0 upward
+    for cohort in found:
+        for trial in cohort.trials:
+            end = cohort.first_seed + cohort.num_seeds
+            first_free[trial.index] = max(first_free[trial.index], end)
+    for whole in cohorts(trials, study.num_seeds):
+        begun = {first_free[trial.index] for trial in whole.trials}
+        for first in sorted(begun - {study.num_seeds}):
+            some = tuple(t for t in whole.trials if first_free[t.index] == first)
+            found.append(Cohort(len(found), some, first, study.num_seeds - first))
+    return tuple(found)
+
+
+def check_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses other versions and other devices than those of a run so far.
+
+    Args:
+      old, new: "versions" and "devices" of ``config.json``.
+
+    Raises:
+      ValueError: names the first that differs.
+    """
+    for name in PACKAGES:
+        before, after = old["versions"].get(name), new["versions"].get(name)
+        if before != after:
+            raise ValueError(f"{name} was {before} and is {after} now")
+    for name in ("platform", "kind"):
+        before, after = old["devices"].get(name), new["devices"].get(name)
+        if before != after:
+            raise ValueError(f"the device was {before} and is {after} now")
+
+
+def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses other data than those of a run so far.
+
+    Args:
+      old, new: "datasets" of ``config.json``.
+
+    Raises:
+      ValueError: names the data set.
+    """
+    for name, dataset in new.items():
+        before = old.get(name, dataset)
+        if before["digest"] != dataset["digest"]:
+            raise ValueError(
+                f"the data of {name!r} are not those of the run so far: their digest "
+                f"was {before['digest'][:12]} and is {dataset['digest'][:12]} now"
+            )

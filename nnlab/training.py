@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains one cohort from where it is to its end: networks, backbones, trees."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import math
+import time
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from nnlab import baselines, looking, transfer, tuning
+from nnlab.checkpoint import Checkpoints, Saved, filled, named
+from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
+from nnlab.data import Split
+from nnlab.placing import Placed, place, sizes_of
+from nnlab.population import SAMPLE_EVERY
+from nnlab.recorder import Recorder
+from nnlab.study import PICTURES, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """Where the training of a cohort is.
+
+    Attributes:
+      evaluation: the next of its evaluations.
+      step: updates done.
+      samples: samples of the gradient norms since the last evaluation.
+    """
+
+    evaluation: int = 0
+    step: int = 0
+    samples: int = 0
+
+
+def train_cohort(
+    placed: Placed,
+    study: Study,
+    recorder: Recorder,
+    checkpoints: Checkpoints | None = None,
+    tuning_seconds: float = 0.0,
+    begin_at: transfer.Backbone | None = None,
+    saved: Saved | None = None,
+) -> None:
+    """Trains one cohort to its last step, and looks at what came out.
+
+    Args:
+      placed: the cohort.
+      study: whose cohort it is.
+      recorder: takes in what is measured.
+      checkpoints: where to save; None for nowhere.
+      tuning_seconds: spent on choosing its lanes.
+      begin_at: the backbone with which all members begin.
+      saved: where to begin; None for the first step.
+    """
+    population, prepared = placed.population, placed.prepared
+    recorder.start(prepared, population, placed.sizes, tuning_seconds)
+    looks = bool(set(PICTURES) & set(study.figures))
+    at, before = Position(), None
+    if saved:
+        arrays = saved.arrays()
+        recorder.restore(prepared, saved.about["known"], {})
+        at = Position(**saved.about["position"])
+        if saved.about["finished"]:
+            recorder.extend()
+        members = filled({"state": population.template()}, arrays)["state"]
+        state = population.spread(members, recorder.still_training)
+        before = arrays.get("before")
+    else:
+        state = population.init()
+        if begin_at:
+            state = population.begin_at(state, begin_at.params, begin_at.batch_stats)
+        if looks:
+            before = looking.probabilities(placed, state)
+
+    def save(finished: bool = False) -> None:
+        if checkpoints is None:
+            return
+        arrays = named({"state": population.gather(state)})
+        if before is not None:
+            arrays["before"] = before
+        if finished:
+            arrays |= recorder.seen_arrays()
+        about = {
+            "finished": finished,
+            "num_steps": prepared.num_steps,
+            "lane_width": placed.width,
+            "position": dataclasses.asdict(at),
+            "known": recorder.snapshot(),
+        }
+        checkpoints.save(part_of(prepared), arrays, about, recorder.best_accuracy())
+
+    def visit() -> None:
+        try:
+            recorder.tell("training")
+        except KeyboardInterrupt:
+            save()
+            raise
+        if checkpoints and checkpoints.is_due(part_of(prepared)):
+            save()
+
+    boundaries = prepared.boundaries
+    for evaluation in range(at.evaluation, len(boundaries)):
+        if not recorder.still_training.any():
+            break
+        boundary = boundaries[evaluation]
+        while at.step < boundary:
+            count = min(placed.room, boundary - at.step)
+            with recorder.training(at.step + count, count):
+                state = jax.block_until_ready(placed.train(state, at.step, count))
+            every = 1 if prepared.recipe.every_norm else SAMPLE_EVERY
+            samples = at.samples + math.ceil(count / every)
+            at = Position(evaluation, at.step + count, samples)
+            if at.step < boundary:
+                visit()
+        with recorder.evaluating():
+            state, measured = jax.block_until_ready(
+                population.evaluate(state, placed.batches)
+            )
+        steps = boundary - (boundaries[evaluation - 1] if evaluation else 0)
+        recorder.add(evaluation, population.gather(measured), steps, at.samples)
+        at = Position(evaluation + 1, at.step)
+        state = population.compact(state, recorder.still_training)
+        visit()
+    if at.step and not saved:
+        tuning.remember(prepared, {placed.width: recorder.rates()})
+    with recorder.scoring():
+        looking.score(placed, state, recorder)
+        if "costs" in study.figures:
+            recorder.add_solo_speed(looking.solo_inferences_per_second(placed))
+        if before is not None:
+            looking.look(placed, state, recorder, before)
+    save(finished=True)
+    if checkpoints:
+        checkpoints.wait()
+    recorder.finish()
+
+
+def part_of(item: Prepared | Baseline) -> str:
+    """The name of a cohort's checkpoints."""
+    return f"program_{item.cohort.index}"
+
+
+def backbone_for(
+    item: Prepared,
+    source: Source,
+    known: dict[str, transfer.Backbone],
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    root_seed: int,
+) -> transfer.Backbone:
+    """The trained backbone of a cohort; cohorts of one source share it.
+
+    Args:
+      item: the cohort.
+      source: its backbone's.
+      known: backbones by their source's key; this one is added.
+      recorder: notes it.
+      checkpoints: where it may be, and is saved.
+      root_seed: of the study.
+    """
+    if source.key in known:
+        return known[source.key]
+    part = backbone_part(source)
+    if source.training is None:
+        assert source.variables is not None
+        about = {"key": source.key, "digest": source.digest}
+        backbone = transfer.Backbone(**source.variables, about=about)
+    elif saved := checkpoints.latest(part):
+        arrays = traverse_util.unflatten_dict(saved.arrays(), sep="/")
+        backbone = transfer.Backbone(
+            params=arrays["params"],
+            batch_stats=arrays.get("batch_stats", {}),
+            about=saved.about["backbone"],
+        )
+    else:
+        backbone = _pretrain(item, source, source.training, recorder, root_seed)
+        arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
+        checkpoints.save(part, named(arrays), {"backbone": dict(backbone.about)})
+    known[source.key] = backbone
+    recorder.add_backbone(backbone)
+    return backbone
+
+
+def backbone_part(source: Source) -> str:
+    """The name of a backbone's checkpoint."""
+    return f"backbone_{hashlib.sha256(source.key.encode()).hexdigest()[:12]}"
+
+
+def _pretrain(
+    item: Prepared,
+    source: Source,
+    training: Prepared,
+    recorder: Recorder,
+    root_seed: int,
+) -> transfer.Backbone:
+    """Trains the backbone of a cohort on its source."""
+    h = training.hyperparameters
+    begin = time.perf_counter()
+    study = Study(base=h, num_seeds=1, root_seed=root_seed, figures=())
+    placed = place(training, study)
+    population, state = placed.population, placed.population.init()
+    for start in range(0, training.num_steps, placed.room):
+        count = min(placed.room, training.num_steps - start)
+        recorder.pretraining(item, training, start)
+        state = jax.block_until_ready(placed.train(state, start, count))
+    state, measured = population.evaluate(state, placed.batches)
+    measured = population.gather(measured)
+    losses = [sums["loss"] for sums in measured["sums"].values()]
+    if not (measured["alive"].all() and np.isfinite(losses).all()):
+        raise FloatingPointError(
+            f"the backbone diverged on {h.dataset} at transfer.learning_rate="
+            f"{h.optimizer.learning_rate:g}"
+        )
+    accuracy = {
+        name: float(measured["sums"][name]["accuracy"][0, 0]) / size
+        for name, size in placed.sizes.items()
+    }
+    kept = {
+        name: {
+            layer: jax.tree.map(lambda leaf: leaf[0, 0], population.gather(tree[layer]))
+            for layer in layers
+        }
+        for name, layers in transfer.layers_of(training.recipe).items()
+        for tree in (getattr(state, name),)
+    }
+    about = {
+        "key": source.key,
+        "digest": source.digest,
+        "dataset": h.dataset,
+        "train_examples": len(training.dataset.train.labels),
+        "num_epochs": h.num_epochs,
+        "batch_size": h.batch_size,
+        "learning_rate": h.optimizer.learning_rate,
+        "validation_accuracy": accuracy["validation"],
+        "test_accuracy": accuracy["test"],
+        "lane_plan": training.plan.to_dict(),
+    }
+    return transfer.Backbone(**kept, about=about, seconds=time.perf_counter() - begin)
+
+
+def grow(
+    item: Baseline, study: Study, recorder: Recorder, checkpoints: Checkpoints
+) -> None:
+    """Fits the trees of a cohort, seed after seed, and looks at what came out."""
+    splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
+    recorder.start_baseline(item, sizes_of(splits))
+
+    def grow(seed: int) -> baselines.Fit:
+        return baselines.fit(
+            model.name,
+            splits,
+            item.dataset.num_classes,
+            num_trees=model.num_trees,
+            depths=model.tree_depths,
+            seed=study.root_seed + seed,
+            train_evaluation_size=TRAIN_EVALUATION_SIZE,
+        )
+
+    fits: list[list[baselines.Fit]] = []
+    for trial in item.cohort.trials:
+        fits.append([])
+        at_once = baselines.at_once(model.name, item.dataset.train)
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+            seeds = item.cohort.seeds
+            for seed, fit in zip(seeds, pool.map(grow, seeds), strict=True):
+                start = time.perf_counter()
+                fit.predict(test.inputs)
+                inferences = len(test.labels) / (time.perf_counter() - start)
+                recorder.add_trees(trial, seed, fit, inferences)
+                recorder.tell("growing")
+                fits[-1].append(fit)
+        if set(PICTURES) & set(study.figures):
+            recorder.add_seen(
+                trial.index, looking.seen_of_trees(item.dataset, fits[-1])
+            )
+    for (transform, amount), split in item.test_sets.severities.items():
+        sums = [[_sums(fit, split) for fit in some] for some in fits]
+        names = {name: [[s[name] for s in some] for some in sums] for name in SUMS}
+        recorder.add_severity(
+            transform,
+            amount,
+            {name: np.array(values) for name, values in names.items()},
+            len(split.labels),
+        )
+    known = recorder.snapshot()
+    checkpoints.save(
+        part_of(item), recorder.seen_arrays(), {"finished": True, "known": known}
+    )
+    checkpoints.wait()
+    recorder.finish()
+
+
+SUMS = ("accuracy", "loss")
+
+
+def _sums(fit: baselines.Fit, split: Split) -> dict[str, float]:
+    """Right answers and summed losses of trees."""
+    accuracy, loss = baselines.score(fit.predict(split.inputs), split.labels)
+    count = len(split.labels)
+    return {"accuracy": accuracy * count, "loss": loss * count}

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+import errno
+import logging
+import os
+import pathlib
+
+import numpy as np
+import pytest
+
+from nnlab import checkpoint
+from nnlab.checkpoint import CheckpointError, Checkpoints, filled, named
+
+VALUES = {
+    "a/b": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "c": np.bool_(True)[None],
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    found = Checkpoints(tmp_path, seconds=0.0)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def two(store):
+    """A store with the checkpoints 0 and 1 of a part."""
+    for number in range(2):
+        store.save("part", {"x": np.full(3, number)}, {"number": number})
+    store.wait()
+    return store
+
+
+def folder(store) -> pathlib.Path:
+    return store._folder / "part"
+
+
+def files(path: pathlib.Path) -> list[str]:
+    return sorted(
+        p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()
+    )
+
+
+def test_what_is_saved_comes_back_exactly(store):
+    about = {"nan": float("nan"), "tenth": 0.1, "list": [1, None, "ä"], "empty": {}}
+    store.save("part", VALUES, about)
+    store.wait()
+    saved = store.latest("part")
+    assert np.isnan(saved.about["nan"])
+    assert {k: saved.about[k] for k in ("tenth", "list", "empty")} == {
+        k: about[k] for k in ("tenth", "list", "empty")
+    }
+    arrays = saved.arrays()
+    assert list(arrays) == list(VALUES)
+    for name, value in VALUES.items():
+        assert arrays[name].dtype == value.dtype
+        np.testing.assert_array_equal(arrays[name], value)
+
+
+def test_a_part_without_arrays_has_none(store):
+    store.save("part", {}, {"x": 1})
+    store.wait()
+    assert store.latest("part").arrays() == {}
+
+
+def test_nothing_saved_is_none(store):
+    assert store.latest("part") is None
+
+
+def test_the_last_two_and_the_best_are_kept_over_several_runs(tmp_path):
+    scores = iter([0.2, 0.9, 0.1, 0.3, 0.8, 0.4])
+    for run in range(2):
+        store = Checkpoints(tmp_path, seconds=0.0)
+        for number in range(3):
+            store.save("part", VALUES, {"number": 3 * run + number}, next(scores))
+        store.close()
+    names = [str(n) for n in (1, 4, 5)]
+    kept = [*names, *(f"{n}.sha256" for n in names)]
+    assert sorted(os.listdir(tmp_path / "checkpoints" / "part")) == sorted(kept)
+    assert store.latest("part").about["number"] == 5
+
+
+def flip(path: pathlib.Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped bit": flip,
+    "cut in half": lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]),
+    "emptied": lambda p: p.write_bytes(b""),
+    "removed": lambda p: p.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damaged_file_is_found_and_the_one_before_is_used(two, damage, caplog):
+    sound = {p: p.read_bytes() for p in folder(two).rglob("*") if p.is_file()}
+    damaged = [n for n in files(folder(two)) if n.startswith(("1/", "1.sha256"))]
+    assert len(damaged) > 5
+    for name in damaged:
+        path = folder(two) / name
+        if not sound[path] and damage != "removed":
+            continue  # nothing in it to damage
+        DAMAGES[damage](path)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert two.latest("part").about["number"] == 0, name
+        assert "part/1" in caplog.text
+        assert "going on without it" in caplog.text
+        path.write_bytes(sound[path])
+    assert two.latest("part").about["number"] == 1
+
+
+def test_a_strange_file_in_a_checkpoint_is_found(two):
+    (folder(two) / "1" / "strange").write_bytes(b"x")
+    assert two.latest("part").about["number"] == 0
+
+
+def test_where_all_are_damaged_it_is_refused_by_name(two):
+    for number in range(2):
+        flip(folder(two) / str(number) / "about" / "metadata")
+    with pytest.raises(CheckpointError, match=r"part/1 is damaged: about/metadata is"):
+        two.latest("part")
+
+
+def test_one_that_was_cut_off_counts_for_nothing_and_is_told(two, caplog):
+    for number in range(2):
+        (folder(two) / f"{number}.sha256").unlink()
+    assert two.latest("part") is None
+    assert caplog.text.count("has no digests: its saving was cut off") == 2
+
+
+def test_what_is_unsound_is_dropped_and_numbers_go_on(two, tmp_path):
+    flip(folder(two) / "1" / "about" / "metadata")
+    two.drop_unsound("part", two.latest("part"))
+    assert sorted(os.listdir(folder(two))) == ["0", "0.sha256"]
+    again = Checkpoints(tmp_path, seconds=0.0)
+    again.save("part", VALUES, {"number": 7})
+    again.close()
+    assert sorted(os.listdir(folder(two))) == ["0", "0.sha256", "1", "1.sha256"]
+    assert again.latest("part").about["number"] == 7
+
+
+def test_a_save_that_fails_is_told_by_the_next_call(store, monkeypatch):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(checkpoint, "write_atomic", full)
+    store.save("part", VALUES, {})
+    with pytest.raises(
+        CheckpointError, match=r"cannot save a checkpoint in .*No space"
+    ):
+        store.wait()
+    assert store.latest("part") is None
+
+
+def test_it_is_due_when_the_seconds_have_passed(tmp_path, monkeypatch):
+    now = iter((100.0, 104.9, 105.0, 105.0, 109.9, 110.0))
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(now))
+    store = Checkpoints(tmp_path, seconds=5.0)
+    assert [store.is_due("part") for _ in range(3)] == [False, False, True]
+    store.save("part", VALUES, {})
+    assert [store.is_due("part") for _ in range(2)] == [False, True]
+    monkeypatch.undo()
+    store.close()
+
+
+def test_leaves_have_names_and_find_their_way_back():
+    tree = {"params": {"dense": {"kernel": np.ones(2)}}, "none": None, "t": (1.0, [2])}
+    leaves = named(tree)
+    assert list(leaves) == ["params/dense/kernel", "t/0", "t/1/0"]
+    found = filled(tree, {name: name for name in leaves})
+    assert found["params"]["dense"]["kernel"] == "params/dense/kernel"
+    assert found["none"] is None
+    assert found["t"] == ("t/0", ["t/1/0"])
+    with pytest.raises(KeyError):
+        filled(tree, {})

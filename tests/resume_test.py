@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import pytest
+
+from nnlab import resume
+from nnlab.study import Study
+
+RATE = "optimizer.learning_rate"
+
+
+def study(rates=(0.1, 0.2), **values) -> Study:
+    sweep = [{RATE: rate} for rate in rates]
+    return Study.from_dict({"sweep": sweep, "num_seeds": 3, **values})
+
+
+def rates(of: Study) -> list[float]:
+    return [t.hyperparameters.optimizer.learning_rate for t in of.trials()]
+
+
+def test_the_same_study_stays_the_same():
+    assert resume.merge(study(), study()) == study()
+
+
+def test_words_may_change():
+    new = study(question="Why?", notes=("So.",), target=0.5)
+    assert resume.merge(study(), new) == new
+
+
+def test_trials_keep_their_place_and_new_ones_stand_behind_them():
+    assert rates(resume.merge(study((0.1, 0.2)), study((0.3, 0.2, 0.05, 0.1)))) == [
+        0.1,
+        0.2,
+        0.3,
+        0.05,
+    ]
+
+
+def test_more_seeds_and_more_epochs_are_more_of_the_same():
+    new = study(num_seeds=5, num_epochs=12)
+    assert resume.merge(study(), new) == new
+
+
+def test_of_trials_that_differ_in_epochs_each_finds_its_own():
+    sweep = [{"num_epochs": n} for n in (2, 4)]
+    new = [{"num_epochs": n} for n in (4, 8, 2)]
+    old, more = (Study.from_dict({"sweep": s}) for s in (sweep, new))
+    merged = resume.merge(old, more)
+    assert [t.hyperparameters.num_epochs for t in merged.trials()] == [2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batch_size": 64}, "batch_size was 32 and is 64 now: another study"),
+        ({"num_seeds": 2}, "num_seeds was 3 and is 2 now: may only grow"),
+        ({"num_epochs": 9}, "num_epochs was 10 and is 9 now: may only grow"),
+        ({"rates": (0.1,)}, "has a trial 'learning_rate=0.2' that the study does not"),
+        ({"root_seed": 1}, "root_seed was 0 and is 1 now"),
+        ({"figures": ("curves",)}, "figures was .* and is .*'curves'.* now"),
+        ({"eval_size": 7}, "eval_size was 0 and is 7 now"),
+        ({"model": {"hidden": (8,)}}, r"model.hidden was \[64\] and is \[8\] now"),
+        ({"test_sets": {"moved_pixels": 1}}, "test_sets.moved_pixels was 0 and is 1"),
+    ],
+)
+def test_another_study_is_refused_by_what_differs(values, message):
+    with pytest.raises(ValueError, match=message):
+        resume.merge(study(), study(**values))
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "step"])
+def test_more_epochs_need_a_rate_that_does_not_know_the_end(name):
+    schedule = {"name": name}
+    with pytest.raises(ValueError, match=f"schedule.name='{name}' depends on the end"):
+        resume.merge(study(schedule=schedule), study(schedule=schedule, num_epochs=11))
+
+
+def test_a_warm_up_does_not_know_the_end():
+    schedule = {"warmup_steps": 5}
+    new = study(schedule=schedule, num_epochs=11)
+    assert resume.merge(study(schedule=schedule), new) == new
+
+
+def members(cohorts) -> list[tuple[int, int]]:
+    return [member for cohort in cohorts for member in cohort.members()]
+
+
+def continued(old: Study, new: Study):
+    records = [c.to_dict() for c in resume.cohorts(old.trials(), old.num_seeds)]
+    return resume.continued(resume.merge(old, new), records)
+
+
+def test_what_ran_keeps_its_cohorts():
+    of = Study.from_dict({"sweep": [{"batch_size": b} for b in (8, 16)]})
+    assert continued(of, of) == resume.cohorts(of.trials(), of.num_seeds)
+
+
+def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
+    old = Study.from_dict({"sweep": [{"batch_size": 8}, {"batch_size": 16}]})
+    sweep = [
+        {"batch_size": 32},
+        {"batch_size": 8},
+        {"batch_size": 8, RATE: 0.5},
+        {"batch_size": 16},
+    ]
+    new = Study.from_dict({"sweep": sweep, "num_seeds": old.num_seeds + 2})
+    found = continued(old, new)
+    before = resume.cohorts(old.trials(), old.num_seeds)
+    assert members(found[:2]) == members(before)
+    assert [c.index for c in found] == list(range(len(found)))
+    wanted = {(t, s) for t in range(4) for s in range(new.num_seeds)}
+    assert sorted(members(found)) == sorted(wanted)
+    static = [{t.hyperparameters.batch_size for t in c.trials} for c in found]
+    assert all(len(values) == 1 for values in static)
+
+
+def test_twice_more_seeds():
+    first, second, third = (study(num_seeds=n) for n in (3, 4, 6))
+    once = continued(first, second)
+    twice = resume.continued(third, [c.to_dict() for c in once])
+    assert [(c.first_seed, c.num_seeds) for c in twice] == [(0, 3), (3, 1), (4, 2)]
+
+
+RECORD = {
+    "versions": dict.fromkeys(
+        ("nnlab", "jax", "jaxlib", "flax", "optax", "numpy"), "1"
+    ),
+    "devices": {"platform": "cpu", "kind": "a", "count": 2},
+}
+
+
+def test_equal_versions_pass_and_python_and_numpy_may_differ():
+    new = {**RECORD, "versions": {**RECORD["versions"], "numpy": "2", "python": "3"}}
+    resume.check_versions(RECORD, new)
+
+
+@pytest.mark.parametrize("name", resume.PACKAGES)
+def test_another_version_is_named(name):
+    new = {**RECORD, "versions": {**RECORD["versions"], name: "2"}}
+    with pytest.raises(ValueError, match=f"^{name} was 1 and is 2 now"):
+        resume.check_versions(RECORD, new)
+
+
+def test_another_device_is_named_but_not_their_number():
+    other = {"platform": "cpu", "kind": "b", "count": 2}
+    with pytest.raises(ValueError, match="the device was a and is b now"):
+        resume.check_versions(RECORD, {**RECORD, "devices": other})
+    more = {"platform": "cpu", "kind": "a", "count": 4}
+    resume.check_versions(RECORD, {**RECORD, "devices": more})
+
+
+def test_other_data_are_named():
+    old = {"mnist": {"digest": "a" * 64}}
+    resume.check_data(old, {**old, "further": {"digest": "c" * 64}})
+    with pytest.raises(
+        ValueError, match=r"data of 'mnist' are not those .* aaaaaaaaaaaa"
+    ):
+        resume.check_data(old, {"mnist": {"digest": "b" * 64}})
+
+
+def test_a_study_is_not_changed():
+    old, new = study(), study((0.2, 0.1))
+    before = dataclasses.replace(old), dataclasses.replace(new)
+    resume.merge(old, new)
+    assert (old, new) == before

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a small study in processes that are killed, for kill_test.
+
+A process that imports JAX takes seconds to start, so this one imports it, starts no
+device, and forks: each child is a run of its own. It reads lines of JSON from standard
+input, {"workdir": ..., "kill_after": seconds or null}, and answers each with a line:
+{"killed": ..., "seconds": ..., "trained": examples}.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+import traceback
+
+import jax
+import orbax.checkpoint  # noqa: F401  (else each child would import it)
+
+from nnlab import experiment
+from nnlab.study import Study
+
+STUDY = Study.from_dict(
+    {
+        "batch_size": 32,
+        "num_epochs": 60,
+        "num_seeds": 3,
+        "optimizer": {"momentum": 0.5},
+        "early_stopping": {"patience": 25},
+        "figures": ("curves", "confusion", "gallery", "probabilities"),
+        "test_sets": {"moved_pixels": 1},
+        "sweep": [
+            {"model.hidden": (8,), "optimizer.learning_rate": 0.03},
+            {"model.hidden": (8,), "optimizer.learning_rate": 0.3},
+            {"model.hidden": (16,), "optimizer.learning_rate": 0.1},
+            {"model.name": "boosted_trees", "model.num_trees": 3},
+        ],
+    }
+)
+
+
+def run(workdir: pathlib.Path) -> None:
+    """One run; says in a file beside the workdir how many examples it trained."""
+    counter = workdir.with_suffix(".trained")
+    first: list[int] = []
+
+    def note(progress: experiment.Progress) -> None:
+        first.append(progress.done)
+        temporary = counter.with_suffix(".tmp")
+        temporary.write_text(str(progress.done - first[0]))
+        os.replace(temporary, counter)
+
+    experiment.run(
+        STUDY,
+        workdir,
+        lane_width=2,
+        resume=True,
+        checkpoint_seconds=0.1,
+        on_progress=note,
+    )
+
+
+def main() -> None:
+    """Answers requests until standard input ends."""
+    jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        workdir = pathlib.Path(asked["workdir"])
+        counter = workdir.with_suffix(".trained")
+        counter.unlink(missing_ok=True)
+        start = time.monotonic()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                run(workdir)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)
+        if asked["kill_after"] is not None:
+            time.sleep(asked["kill_after"])
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        answer = {
+            "killed": os.WIFSIGNALED(status),
+            "status": os.waitstatus_to_exitcode(status),
+            "seconds": time.monotonic() - start,
+            "trained": int(counter.read_text()) if counter.exists() else 0,
+        }
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
