@@ -16,12 +16,7 @@ from nnlab.statistics.members import seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
 from nnlab.study import PATHS, TRACED, digest_json
 
-REPLAY = """\
-import json
-from nnlab import experiment, study
-
-config = json.load(open("config.json"))
-experiment.run(study.Study.from_dict(config["study"]), "again")"""
+REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
 
 def costs(results: Results) -> Section:

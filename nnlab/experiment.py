@@ -26,7 +26,7 @@ from nnlab.data import Dataset
 from nnlab.placing import choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.resume import check_data, check_versions, continued, merge
+from nnlab.resume import check_data, continued, differences, merge
 from nnlab.study import Study
 from nnlab.training import backbone_for, backbone_part, grow, part_of, train_cohort
 
@@ -116,9 +116,13 @@ def run(
         saved: dict[int, Saved] = {}
         if past:
             saved = _saved(folder, past, prepared, recorder, checkpoints)
-            if not other_versions:
-                with _refusing(folder):
-                    check_versions(past, recorder.config)
+            changes = differences(past, recorder.config)
+            if changes and not other_versions:
+                raise ValueError(
+                    f"cannot resume {str(folder)!r}: {'; '.join(changes)} "
+                    "(--resume_anyway does, with other numbers)"
+                )
+            recorder.note_beginning([*past["begun_otherwise"], *changes])
         # What a run that is killed leaves behind: not less than what it found.
         for item in prepared:
             if known := saved.get(item.cohort.index):

@@ -654,6 +654,10 @@ class Recorder:
             results.write_atomic(self._failure_file(index), "".join(lines).encode())
         self.write("interrupted")
 
+    def note_beginning(self, differences: Sequence[str]) -> None:
+        """Notes under what other versions, or where, the run was begun, in words."""
+        self._config["begun_otherwise"] = list(dict.fromkeys(differences))
+
     def out_of_memory(self, item: Prepared, width: int) -> None:
         """Notes that a cohort's lanes of that width were too much for the memory."""
         index = item.cohort.index
@@ -868,6 +872,7 @@ def _provenance(
         },
         "failures": {},
         "out_of_memory": {},
+        "begun_otherwise": [],
         "git_commit": _git_commit(),
         "devices": {
             "platform": jax.default_backend(),

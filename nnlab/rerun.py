@@ -18,7 +18,7 @@ from nnlab.data import Dataset
 from nnlab.placing import place
 from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
-from nnlab.resume import check_data, check_versions, continued
+from nnlab.resume import check_data, continued, differences
 from nnlab.training import backbone_for, train_cohort
 
 
@@ -87,11 +87,6 @@ def rerun(
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
     recorder = Recorder(study, None, prepared)
     check_data(found.config["datasets"], recorder.config["datasets"])
-    notes = []
-    try:
-        check_versions(found.config, recorder.config)
-    except ValueError as error:
-        notes.append(str(error))
     record = found.cohort_of(trial, seed)
     item = item.with_width(record["plan"]["lane_width"])
     begin = None
@@ -119,7 +114,7 @@ def rerun(
         label=study.trials()[trial].label,
         num_rows=len(rows),
         difference=_difference(rows, again),
-        notes=tuple(notes),
+        notes=tuple(differences(found.config, recorder.config)),
     )
 
 

@@ -136,23 +136,22 @@ def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohor
     return tuple(found)
 
 
-def check_versions(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses other versions and other devices than those of a run so far.
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs in versions and device from a run so far, in words.
 
     Args:
       old, new: "versions" and "devices" of ``config.json``.
-
-    Raises:
-      ValueError: names the first that differs.
     """
+    found = []
     for name in PACKAGES:
         before, after = old["versions"].get(name), new["versions"].get(name)
         if before != after:
-            raise ValueError(f"{name} was {before} and is {after} now")
+            found.append(f"{name} was {before} and is {after} now")
     for name in ("platform", "kind"):
         before, after = old["devices"].get(name), new["devices"].get(name)
         if before != after:
-            raise ValueError(f"the device was {before} and is {after} now")
+            found.append(f"the device was {before} and is {after} now")
+    return found
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

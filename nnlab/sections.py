@@ -309,6 +309,16 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
         trials = answer.several(results, cohort["trials"], answer.FEW)
         items.append(f"Failed: {trials}. The program said: {message}")
+    for index, widths in results.config.get("out_of_memory", {}).items():
+        cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
+        trials = answer.several(results, cohort["trials"], answer.FEW)
+        tried = texts.joined([str(width) for width in widths])
+        items.append(
+            f"Out of memory with {tried} networks at once, begun again with half as "
+            f"many: {trials}."
+        )
+    for difference in results.config.get("begun_otherwise", ()):
+        items.append(f"The run was begun elsewhere and resumed: {difference}.")
     failed = answer.failed_trials(results)
     never = [
         t.index

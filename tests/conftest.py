@@ -2,12 +2,26 @@
 """Strict numerics in every test, and two CPU devices so that sharding is exercised."""
 
 import os
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
-# Subprocesses of the tests, and JAX below, read it when the backend starts.
+# Programs that several tests compile are compiled once. All processes of a session share
+# the folder: pytest's own name it in the environment, which the others inherit.
+_COMPILED = pathlib.Path(tempfile.gettempdir()) / f"nnlab-tests-{os.getpid()}"
+
+# Subprocesses of the tests, and JAX below, read these when the backend starts.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+
+
+def pytest_unconfigure():
+    """Removes what was compiled; a worker's own folder was never made."""
+    shutil.rmtree(_COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
