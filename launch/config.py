@@ -8,6 +8,7 @@ of flat override dicts.
 
 import ast
 import dataclasses
+import errno
 import importlib.util
 import itertools
 import json
@@ -31,6 +32,7 @@ from nnlab import sweep as sweep_lib
 _OVERRIDE = "config.PATH"
 _MISTAKES = (
     ValueError,
+    BlockingIOError,
     ConnectionError,
     FileExistsError,
     FileNotFoundError,
@@ -38,6 +40,10 @@ _MISTAKES = (
     NotADirectoryError,
     PermissionError,
 )
+
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Error numbers of a disk that is full or broken: no mistake of the command's."""
 
 
 class Failure(Exception):
@@ -226,6 +232,11 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             raise
         print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in (*DISK, errno.EROFS):
+            raise
+        print(f"error: {_line(error)}", file=sys.stderr)
+        sys.exit(1 if error.errno in DISK else 2)
     sys.exit(0)
 
 

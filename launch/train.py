@@ -7,10 +7,8 @@ python -m launch.train --workdir=runs/quickstart --rerun=3,0
 """
 
 import contextlib
-import errno
 import logging
 import math
-import os
 import pathlib
 import shlex
 import signal
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from nnlab import experiment
 
 SECONDS_BETWEEN_LINES = 15.0
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def define_flags() -> None:
@@ -102,7 +99,8 @@ def main() -> None:
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     study = config.study()
     cache = config.start_jax()
-    from nnlab import experiment  # imports JAX, after the mistakes that need none
+    # They import JAX, after the mistakes that need none.
+    from nnlab import checkpoint, experiment
 
     if not resumes:
         experiment.check_workdir(workdir)
@@ -144,9 +142,10 @@ def main() -> None:
             f"{workdir} holds the results so far; go on with {_command(workdir)}"
         ) from None
     except OSError as error:
-        if error.errno not in _DISK:
+        saving = isinstance(error, checkpoint.SaveError)
+        if not saving and error.errno not in config.DISK:
             raise
-        line = f"{os.strerror(error.errno)}: {error.filename or workdir}"
+        line = str(error) if saving else f"{error.strerror}: {error.filename}"
         raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
     finally:
         interrupt.restore()

@@ -8,6 +8,7 @@ files are not those of the digests is damaged. Neither is ever read.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -17,22 +18,27 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
 from nnlab.results import write_atomic
+
+if TYPE_CHECKING:
+    import orbax.checkpoint
 
 FOLDER = "checkpoints"
 
 _log = logging.getLogger(__name__)
 
 
-class CheckpointError(OSError):
-    """A checkpoint that could not be saved, or that is damaged."""
+class CheckpointError(ValueError):
+    """All checkpoints of a part are damaged."""
+
+
+class SaveError(OSError):
+    """A checkpoint could not be saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Saved:
         }
         if not target:
             return {}
-        with ocp.StandardCheckpointer() as reader:
+        with _orbax().StandardCheckpointer() as reader:
             found: dict[str, np.ndarray] = reader.restore(
                 (self.path / "arrays").absolute(), target
             )
@@ -88,7 +94,9 @@ class Checkpoints:
         self._folder = pathlib.Path(workdir).absolute() / FOLDER
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._pending: concurrent.futures.Future[None] | None = None
-        self._managers: dict[str, ocp.CheckpointManager] = {}
+        self._managers: dict[str, orbax.checkpoint.CheckpointManager] = {}
+        if not read_only:
+            self._thread.submit(_orbax)  # takes a second, while programs are compiled
         self._next: dict[str, int] = {}
 
     def is_due(self, part: str) -> bool:
@@ -115,7 +123,7 @@ class Checkpoints:
           score: the greater, the better; the best one is kept.
 
         Raises:
-          CheckpointError: the save before this one failed.
+          SaveError: the save before this one failed.
         """
         if self._read_only:
             return
@@ -142,7 +150,7 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
             if part not in self._managers:
                 self._managers[part] = _manager(folder)
-            manager = self._managers[part]
+            manager, ocp = self._managers[part], _orbax()
             items: dict[str, Any] = {"about": ocp.args.JsonSave(about)}
             if arrays:
                 items["arrays"] = ocp.args.StandardSave(arrays)
@@ -159,16 +167,16 @@ class Checkpoints:
                 if not stray.with_suffix("").is_dir():
                     stray.unlink()
         except Exception as error:  # Orbax raises whatever its storage does
-            line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise CheckpointError(
-                f"cannot save a checkpoint in {folder}: {line}"
-            ) from None
+            full = "No space left on device"
+            line = full if full in str(error) else f"{type(error).__name__}: {error}"
+            line = " ".join(line.split())[:300]
+            raise SaveError(f"cannot save a checkpoint in {folder}: {line}") from None
 
     def wait(self) -> None:
         """Waits for what is being saved.
 
         Raises:
-          CheckpointError: it failed.
+          SaveError: it failed.
         """
         pending, self._pending = self._pending, None
         if pending:
@@ -181,7 +189,8 @@ class Checkpoints:
         finally:
             self._thread.shutdown()
             for manager in self._managers.values():
-                manager.close()
+                with contextlib.suppress(Exception):  # what failed has been told
+                    manager.close()
 
     def latest(self, part: str) -> Saved | None:
         """The last sound checkpoint of a part, None if none was ever whole.
@@ -251,22 +260,38 @@ def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
     )
 
 
-def _manager(folder: pathlib.Path) -> ocp.CheckpointManager:
+def _orbax() -> Any:
+    """The package, which takes more than a second to import."""
+    import orbax.checkpoint
+
+    # It logs what it raises, with tracebacks; what is raised is told once.
+    logging.getLogger("absl").addFilter(_is_not_orbaxs)
+    return orbax.checkpoint
+
+
+def _is_not_orbaxs(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
+
+
+def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
+    ocp = _orbax()
+
     def score(metrics: Mapping[str, float]) -> float:
         return metrics["score"]
 
-    kept = checkpoint_managers.AnyPreservationPolicy(
-        [
-            checkpoint_managers.LatestN(2),
-            checkpoint_managers.BestN(get_metric_fn=score, n=1),
-        ]
-    )
+    policies = ocp.checkpoint_managers
+    best = policies.BestN(get_metric_fn=score, n=1)
+    kept = policies.AnyPreservationPolicy([policies.LatestN(2), best])
     options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False,  # a thread of ours saves
         best_fn=score,  # else metrics are not stored, and forgotten by the next run
         preservation_policy=kept,
         cleanup_tmp_directories=True,
     )
-    return ocp.CheckpointManager(folder, options=options)
+    manager: orbax.checkpoint.CheckpointManager = ocp.CheckpointManager(
+        folder, options=options
+    )
+    return manager
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
@@ -305,7 +330,7 @@ def _problem(path: pathlib.Path) -> str:
 
 def _about(path: pathlib.Path) -> dict[str, Any]:
     """The plain values of a checkpoint, which are JSON."""
-    handler = ocp.JsonCheckpointHandler()
-    with ocp.Checkpointer(handler) as reader:
+    ocp = _orbax()
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         found: dict[str, Any] = reader.restore(path / "about")
     return found

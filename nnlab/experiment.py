@@ -80,8 +80,9 @@ def run(
       FileExistsError: the workdir holds results.
       FileNotFoundError, ConnectionError: data that are not there.
       BlockingIOError: another run is at work in the workdir.
-      CheckpointError: a checkpoint that is damaged or could not be saved.
-      OSError: results that could not be written; those before are there.
+      CheckpointError: a checkpoint is damaged, and there is none before it.
+      SaveError, OSError: a checkpoint or results could not be written; those before are
+        there.
       KeyboardInterrupt: after the results so far have been written.
       Exception: what the first cohort failed with, if all of them did. If only some
         did, the others' results are returned, and `Results.config` has the "failures".

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from nnlab import checkpoint
-from nnlab.checkpoint import CheckpointError, Checkpoints, filled, named
+from nnlab.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    SaveError,
+    filled,
+    named,
+)
 
 VALUES = {
     "a/b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -150,9 +156,7 @@ def test_a_save_that_fails_is_told_by_the_next_call(store, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "write_atomic", full)
     store.save("part", VALUES, {})
-    with pytest.raises(
-        CheckpointError, match=r"cannot save a checkpoint in .*No space"
-    ):
+    with pytest.raises(SaveError, match=r"cannot save a checkpoint in .*No space"):
         store.wait()
     assert store.latest("part") is None
 

@@ -8,8 +8,8 @@ import tempfile
 
 import pytest
 
-# Programs that several tests compile are compiled once. All processes of a session share
-# the folder: pytest's own name it in the environment, which the others inherit.
+# Programs that several tests compile are compiled once: all processes of a session use
+# one folder, which the first of them names in the environment.
 _COMPILED = pathlib.Path(tempfile.gettempdir()) / f"nnlab-tests-{os.getpid()}"
 
 # Subprocesses of the tests, and JAX below, read these when the backend starts.

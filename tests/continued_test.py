@@ -3,9 +3,12 @@
 
 import dataclasses
 import errno
+import itertools
 import os
 import pathlib
 import shutil
+import subprocess
+import time
 
 import jax
 import numpy as np
@@ -380,6 +383,35 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_there(tmp_path, monkeypatc
     monkeypatch.undo()
     found = run(tmp_path / "run", resume=True)
     assert found.config["status"] == "complete"
+
+
+def test_a_disk_that_is_full_in_earnest(tmp_path):
+    """A file system of 300 kB, which cannot hold the checkpoints of all programs."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount")
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            run(small / "run")
+        before = (small / "run" / "config.json").read_bytes()
+        with pytest.raises(OSError, match="No space left on device"):
+            run(small / "run", resume=True)
+        assert (small / "run" / "config.json").read_bytes() == before
+        whole = shutil.copytree(small / "run", tmp_path / "run")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    run(whole, resume=True)
+    run(tmp_path / "alone")
+    assert content(whole) == content(tmp_path / "alone")
+
+
+def test_a_clock_that_jumps_changes_no_result(whole, tmp_path, monkeypatch):
+    now, jumps = time.time, itertools.cycle([0.0, 86_400.0, 1.0, -7200.0])
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    run(tmp_path / "run")
+    assert content(tmp_path / "run") == content(whole[0])
 
 
 def test_one_member_trained_again_alone_is_the_same_to_the_last_bit(whole):

@@ -77,7 +77,7 @@ def test_a_backbone_is_among_the_facts():
         "validation_accuracy": 0.1,
         "test_accuracy": 0.914,
     }
-    backbones = [about, {"weights": "resnet18.safetensors"}]
+    backbones = [about, {"key": "resnet18.safetensors", "digest": "0" * 64}]
     found = dataclasses.replace(found, config=found.config | {"backbones": backbones})
     facts = costs.how(found).tables[0].rows
     assert [value for name, value in facts if name == "backbone"] == [

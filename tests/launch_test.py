@@ -725,9 +725,8 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
         process.kill()
         process.communicate()
     assert process.returncode == 1
-    assert err.startswith(
-        f"interrupted: {workdir} holds the results so far; go on with "
-    )
+    told = f"interrupted: {workdir} holds the results so far; go on with python -m "
+    assert err.splitlines()[-1] == f"{told}launch.train --workdir={workdir} --resume"
     assert out.endswith(f"report: {workdir / 'report.html'}\n")
     assert "interrupted" in (workdir / "report.md").read_text()
 

@@ -2,6 +2,7 @@
 """Backbones: how they are cut off and kept, and cohorts that begin at them."""
 
 import dataclasses
+import hashlib
 
 import flax.linen as nn
 import jax
@@ -467,7 +468,8 @@ def test_weights_from_a_file_are_where_members_begin(tmp_path, monkeypatch):
     safetensors.numpy.save_file(weights.to_torchvision(variables), file)
     of = study("probing", **{"transfer.source": str(file), "model.name": "resnet18"})
     found = experiment.run(of, tmp_path / "run")
-    assert found.config["backbones"] == [{"weights": str(file)}]
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert found.config["backbones"] == [{"key": str(file), "digest": digest}]
     assert found.config["cohorts"][0]["parameters"] == 513 * 10
     kernel = variables["params"]["layer4_1_conv2"]["kernel"]
     np.testing.assert_array_equal(made[0].params["layer4_1_conv2"]["kernel"], kernel)
