@@ -53,17 +53,17 @@ class Saved:
     path: pathlib.Path
     about: Mapping[str, Any]
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that were saved, by name."""
+    def arrays(self, item: str) -> dict[str, np.ndarray]:
+        """The arrays that were saved as an item, by name; none if it has none."""
         target = {
             name: np.zeros(shape, dtype)
-            for name, (shape, dtype) in self.about["arrays"].items()
+            for name, (shape, dtype) in self.about["arrays"].get(item, {}).items()
         }
         if not target:
             return {}
         with _orbax().StandardCheckpointer() as reader:
             found: dict[str, np.ndarray] = reader.restore(
-                (self.path / "arrays").absolute(), target
+                (self.path / item).absolute(), target
             )
         return found
 
@@ -110,7 +110,7 @@ class Checkpoints:
     def save(
         self,
         part: str,
-        arrays: Mapping[str, np.ndarray],
+        items: Mapping[str, Mapping[str, np.ndarray]],
         about: Mapping[str, Any],
         score: float = -1.0,
     ) -> None:
@@ -118,7 +118,7 @@ class Checkpoints:
 
         Args:
           part: its name, a file name.
-          arrays: copies that nobody changes.
+          items: named arrays by item; copies that nobody changes.
           about: plain values, as JSON holds them (NaN too); without the key "arrays".
           score: the greater, the better; the best one is kept.
 
@@ -131,17 +131,20 @@ class Checkpoints:
         self._begun[part] = time.monotonic()
         number = self._next.setdefault(part, 1 + max(self._numbers(part), default=-1))
         self._next[part] += 1
-        shapes = {n: [list(a.shape), a.dtype.name] for n, a in arrays.items()}
+        shapes = {
+            item: {n: [list(a.shape), a.dtype.name] for n, a in arrays.items()}
+            for item, arrays in items.items()
+        }
         about = {**about, "arrays": shapes}
         self._pending = self._thread.submit(
-            self._save, part, number, dict(arrays), about, score
+            self._save, part, number, items, about, score
         )
 
     def _save(
         self,
         part: str,
         number: int,
-        arrays: dict[str, np.ndarray],
+        items: Mapping[str, Mapping[str, np.ndarray]],
         about: dict[str, Any],
         score: float,
     ) -> None:
@@ -151,11 +154,12 @@ class Checkpoints:
             if part not in self._managers:
                 self._managers[part] = _manager(folder)
             manager, ocp = self._managers[part], _orbax()
-            items: dict[str, Any] = {"about": ocp.args.JsonSave(about)}
-            if arrays:
-                items["arrays"] = ocp.args.StandardSave(arrays)
+            saves: dict[str, Any] = {"about": ocp.args.JsonSave(about)}
+            for item, arrays in items.items():
+                if arrays:
+                    saves[item] = ocp.args.StandardSave(dict(arrays))
             manager.save(
-                number, args=ocp.args.Composite(**items), metrics={"score": score}
+                number, args=ocp.args.Composite(**saves), metrics={"score": score}
             )
             manager.wait_until_finished()
             text = "".join(

@@ -75,12 +75,11 @@ def run(
       The results, as `results.load` reads them.
 
     Raises:
-      ValueError: a setting that cannot run, or that cannot be resumed; nothing has been
-        written then.
+      ValueError: a setting that cannot run or be resumed, a checkpoint that is damaged
+        with none before it; nothing has been written then.
       FileExistsError: the workdir holds results.
       FileNotFoundError, ConnectionError: data that are not there.
       BlockingIOError: another run is at work in the workdir.
-      CheckpointError: a checkpoint is damaged, and there is none before it.
       SaveError, OSError: a checkpoint or results could not be written; those before are
         there.
       KeyboardInterrupt: after the results so far have been written.
@@ -116,18 +115,18 @@ def run(
         recorder = Recorder(study, folder, prepared, on_progress)
         saved: dict[int, Saved] = {}
         if past:
-            saved = _saved(folder, past, prepared, recorder, checkpoints)
             changes = differences(past, recorder.config)
             if changes and not other_versions:
                 raise ValueError(
                     f"cannot resume {str(folder)!r}: {'; '.join(changes)} "
                     "(--resume_anyway does, with other numbers)"
                 )
+            saved = _saved(folder, past, prepared, recorder, checkpoints)
             recorder.note_beginning([*past["begun_otherwise"], *changes])
         # What a run that is killed leaves behind: not less than what it found.
         for item in prepared:
             if known := saved.get(item.cohort.index):
-                values = known.about["known"], known.arrays()
+                values = known.about["known"], known.arrays("seen")
                 recorder.take_up(item, *values, _is_done(item, known))
         recorder.write("interrupted")
         return _run(study, folder, prepared, recorder, checkpoints, saved, profile_dir)
@@ -160,9 +159,12 @@ def _run(
                 recorder.fail(item, error)
                 traceback.clear_frames(error.__traceback__)  # they hold its arrays
     except BaseException:  # Ctrl-C: keep what is there
-        with contextlib.suppress(OSError):
-            checkpoints.wait()
-            recorder.write("interrupted")
+        for keep in (
+            checkpoints.wait,
+            functools.partial(recorder.write, "interrupted"),
+        ):
+            with contextlib.suppress(OSError):
+                keep()
         raise
     recorder.write("failed" if failures else "complete")
     if len(failures) == len(prepared):
@@ -199,6 +201,7 @@ def _run_cohort(
     if saved:
         item = item.with_width(saved.about["lane_width"])
     while True:
+        placed = None
         try:
             placed, tuning_seconds = (
                 (place(item, study), 0.0) if saved else choose_lanes(item, study)
@@ -210,11 +213,12 @@ def _run_cohort(
             )
             return
         except Exception as error:
-            width = item.plan.lanes.width
+            width = placed.width if placed else item.plan.lanes.width
             if not _is_out_of_memory(error) or width == 1:
                 raise
             traceback.clear_frames(error.__traceback__)
-        # Behind the handler, which would keep the arrays alive.
+        # Behind the handler: both would keep the arrays alive.
+        placed = None
         recorder.out_of_memory(item, width)
         item, saved = item.with_width(width // 2), None
 

@@ -34,7 +34,6 @@ from nnlab.study import Study, Trial
 _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 10.0
-_SEEN = "seen/"
 MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
@@ -220,28 +219,27 @@ class Recorder:
         for trial in cohort.trials:
             if seen := self._seen.get((trial.index, cohort.first_seed)):
                 fields = vars(seen).items()
-                prefix = f"{_SEEN}{trial.index}/"
-                found |= {prefix + n: v for n, v in fields if v is not None}
+                found |= {f"{trial.index}/{n}": v for n, v in fields if v is not None}
         return found
 
     def restore(
         self,
         item: Prepared | Baseline,
         known: Mapping[str, Any],
-        arrays: Mapping[str, np.ndarray],
+        seen: Mapping[str, np.ndarray],
     ) -> None:
         """Takes up what is known of a cohort, as the current one.
 
         Args:
           item: the cohort.
           known: from `snapshot`.
-          arrays: those from `seen_arrays` among others.
+          seen: from `seen_arrays`.
         """
         self._forget(item)
         fields: dict[str, dict[str, Any]] = {}
-        for name in (n for n in arrays if n.startswith(_SEEN)):
-            trial, _, field = name.removeprefix(_SEEN).partition("/")
-            fields.setdefault(trial, {"kernel": None})[field] = arrays[name]
+        for name, value in seen.items():
+            trial, _, field = name.partition("/")
+            fields.setdefault(trial, {"kernel": None})[field] = value
         for trial, values in fields.items():
             self.add_seen(int(trial), artifacts.Seen(**values))
         for row in known["curves"]:
@@ -259,7 +257,7 @@ class Recorder:
         self,
         item: Prepared | Baseline,
         known: Mapping[str, Any],
-        arrays: Mapping[str, np.ndarray],
+        seen: Mapping[str, np.ndarray],
         is_done: bool,
     ) -> None:
         """Takes up a cohort of a run that is resumed; see `restore`.
@@ -267,10 +265,10 @@ class Recorder:
         Args:
           item: the cohort.
           known: from `snapshot`.
-          arrays: those from `seen_arrays` among others.
+          seen: from `seen_arrays`.
           is_done: whether nothing is left to train of it.
         """
-        self.restore(item, known, arrays)
+        self.restore(item, known, seen)
         self._config["cohorts"][item.cohort.index] = dict(known["record"])
         if is_done:
             self._started += 1

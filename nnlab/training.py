@@ -61,14 +61,13 @@ def train_cohort(
     looks = bool(set(PICTURES) & set(study.figures))
     at, before = Position(), None
     if saved:
-        arrays = saved.arrays()
         recorder.restore(prepared, saved.about["known"], {})
         at = Position(**saved.about["position"])
         if saved.about["finished"]:
             recorder.extend()
-        members = filled({"state": population.template()}, arrays)["state"]
+        members = filled(population.template(), saved.arrays("state"))
         state = population.spread(members, recorder.still_training)
-        before = arrays.get("before")
+        before = saved.arrays("before").get("probabilities")
     else:
         state = population.init()
         if begin_at:
@@ -79,11 +78,11 @@ def train_cohort(
     def save(finished: bool = False) -> None:
         if checkpoints is None:
             return
-        arrays = named({"state": population.gather(state)})
+        items = {"state": named(population.gather(state))}
         if before is not None:
-            arrays["before"] = before
+            items["before"] = {"probabilities": before}
         if finished:
-            arrays |= recorder.seen_arrays()
+            items["seen"] = recorder.seen_arrays()
         about = {
             "finished": finished,
             "num_steps": prepared.num_steps,
@@ -91,7 +90,7 @@ def train_cohort(
             "position": dataclasses.asdict(at),
             "known": recorder.snapshot(),
         }
-        checkpoints.save(part_of(prepared), arrays, about, recorder.best_accuracy())
+        checkpoints.save(part_of(prepared), items, about, recorder.best_accuracy())
 
     def visit() -> None:
         try:
@@ -170,7 +169,7 @@ def backbone_for(
         about = {"key": source.key, "digest": source.digest}
         backbone = transfer.Backbone(**source.variables, about=about)
     elif saved := checkpoints.latest(part):
-        arrays = traverse_util.unflatten_dict(saved.arrays(), sep="/")
+        arrays = traverse_util.unflatten_dict(saved.arrays("variables"), sep="/")
         backbone = transfer.Backbone(
             params=arrays["params"],
             batch_stats=arrays.get("batch_stats", {}),
@@ -179,7 +178,8 @@ def backbone_for(
     else:
         backbone = _pretrain(item, source, source.training, recorder, root_seed)
         arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
-        checkpoints.save(part, named(arrays), {"backbone": dict(backbone.about)})
+        items = {"variables": named(arrays)}
+        checkpoints.save(part, items, {"backbone": dict(backbone.about)})
     known[source.key] = backbone
     recorder.add_backbone(backbone)
     return backbone
@@ -288,7 +288,9 @@ def grow(
         )
     known = recorder.snapshot()
     checkpoints.save(
-        part_of(item), recorder.seen_arrays(), {"finished": True, "known": known}
+        part_of(item),
+        {"seen": recorder.seen_arrays()},
+        {"finished": True, "known": known},
     )
     checkpoints.wait()
     recorder.finish()

@@ -33,7 +33,7 @@ def store(tmp_path):
 def two(store):
     """A store with the checkpoints 0 and 1 of a part."""
     for number in range(2):
-        store.save("part", {"x": np.full(3, number)}, {"number": number})
+        store.save("part", {"some": {"x": np.full(3, number)}}, {"number": number})
     store.wait()
     return store
 
@@ -50,14 +50,14 @@ def files(path: pathlib.Path) -> list[str]:
 
 def test_what_is_saved_comes_back_exactly(store):
     about = {"nan": float("nan"), "tenth": 0.1, "list": [1, None, "ä"], "empty": {}}
-    store.save("part", VALUES, about)
+    store.save("part", {"some": VALUES}, about)
     store.wait()
     saved = store.latest("part")
     assert np.isnan(saved.about["nan"])
     assert {k: saved.about[k] for k in ("tenth", "list", "empty")} == {
         k: about[k] for k in ("tenth", "list", "empty")
     }
-    arrays = saved.arrays()
+    arrays = saved.arrays("some")
     assert list(arrays) == list(VALUES)
     for name, value in VALUES.items():
         assert arrays[name].dtype == value.dtype
@@ -65,9 +65,10 @@ def test_what_is_saved_comes_back_exactly(store):
 
 
 def test_a_part_without_arrays_has_none(store):
-    store.save("part", {}, {"x": 1})
+    store.save("part", {"none": {}}, {"x": 1})
     store.wait()
-    assert store.latest("part").arrays() == {}
+    assert store.latest("part").arrays("none") == {}
+    assert store.latest("part").arrays("other") == {}
 
 
 def test_nothing_saved_is_none(store):
@@ -79,7 +80,9 @@ def test_the_last_two_and_the_best_are_kept_over_several_runs(tmp_path):
     for run in range(2):
         store = Checkpoints(tmp_path, seconds=0.0)
         for number in range(3):
-            store.save("part", VALUES, {"number": 3 * run + number}, next(scores))
+            store.save(
+                "part", {"some": VALUES}, {"number": 3 * run + number}, next(scores)
+            )
         store.close()
     names = [str(n) for n in (1, 4, 5)]
     kept = [*names, *(f"{n}.sha256" for n in names)]
@@ -144,7 +147,7 @@ def test_what_is_unsound_is_dropped_and_numbers_go_on(two, tmp_path):
     two.drop_unsound("part", two.latest("part"))
     assert sorted(os.listdir(folder(two))) == ["0", "0.sha256"]
     again = Checkpoints(tmp_path, seconds=0.0)
-    again.save("part", VALUES, {"number": 7})
+    again.save("part", {"some": VALUES}, {"number": 7})
     again.close()
     assert sorted(os.listdir(folder(two))) == ["0", "0.sha256", "1", "1.sha256"]
     assert again.latest("part").about["number"] == 7
@@ -155,7 +158,7 @@ def test_a_save_that_fails_is_told_by_the_next_call(store, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(checkpoint, "write_atomic", full)
-    store.save("part", VALUES, {})
+    store.save("part", {"some": VALUES}, {})
     with pytest.raises(SaveError, match=r"cannot save a checkpoint in .*No space"):
         store.wait()
     assert store.latest("part") is None
@@ -166,7 +169,7 @@ def test_it_is_due_when_the_seconds_have_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(now))
     store = Checkpoints(tmp_path, seconds=5.0)
     assert [store.is_due("part") for _ in range(3)] == [False, False, True]
-    store.save("part", VALUES, {})
+    store.save("part", {"some": VALUES}, {})
     assert [store.is_due("part") for _ in range(2)] == [False, True]
     monkeypatch.undo()
     store.close()
