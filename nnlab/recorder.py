@@ -2,6 +2,7 @@
 """Turns what the host sees of a run into rows, tables on disk, and progress."""
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import logging
@@ -197,10 +198,13 @@ class Recorder:
         return {trial: artifacts.together(some) for trial, some in parts.items()}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that is known of the current cohort, as plain values for `restore`."""
+        """All that is known of the current cohort, as plain values for `restore`.
+
+        A copy: rows change while it is saved.
+        """
         cohort = self._current.cohort
         own = set(cohort.members())
-        return {
+        known = {
             "record": self._config["cohorts"][cohort.index],
             "curves": [row for key, row in self._curves.items() if key[:2] in own],
             "members": [row for key, row in self._members.items() if key in own],
@@ -211,6 +215,7 @@ class Recorder:
             "still_training": self.still_training.tolist(),
             "accuracy": self._accuracy.tolist(),
         }
+        return copy.deepcopy(known)
 
     def seen_arrays(self) -> dict[str, np.ndarray]:
         """What pictures need of the current cohort, as named arrays for `restore`."""
