@@ -2,7 +2,6 @@
 """Turns what the host sees of a run into rows, tables on disk, and progress."""
 
 import contextlib
-import copy
 import dataclasses
 import itertools
 import logging
@@ -204,18 +203,19 @@ class Recorder:
         """
         cohort = self._current.cohort
         own = set(cohort.members())
-        known = {
-            "record": self._config["cohorts"][cohort.index],
-            "curves": [row for key, row in self._curves.items() if key[:2] in own],
-            "members": [row for key, row in self._members.items() if key in own],
-            "severity": [
-                row for row in self._severity if (row["trial"], row["seed"]) in own
+        index = cohort.index
+        severity = (row for row in self._severity if (row["trial"], row["seed"]) in own)
+        return {
+            "record": dict(self._config["cohorts"][index]),
+            "curves": [
+                dict(row) for key, row in self._curves.items() if key[:2] in own
             ],
-            "timings": [row for row in self._timings if row["cohort"] == cohort.index],
+            "members": [dict(row) for key, row in self._members.items() if key in own],
+            "severity": [dict(row) for row in severity],
+            "timings": [dict(row) for row in self._timings if row["cohort"] == index],
             "still_training": self.still_training.tolist(),
             "accuracy": self._accuracy.tolist(),
         }
-        return copy.deepcopy(known)
 
     def seen_arrays(self) -> dict[str, np.ndarray]:
         """What pictures need of the current cohort, as named arrays for `restore`."""
