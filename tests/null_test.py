@@ -2,13 +2,13 @@
 """Where no trial differs, at most 5 % of reports say that something does."""
 
 import dataclasses
-from collections import Counter
 
 import numpy as np
 import pytest
 import synthetic
 from scipy import stats
 
+from nnlab import report
 from nnlab.statistics.ranking import compare_to_best
 from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, judge
 from nnlab.study import Claim, Quantity
@@ -67,13 +67,14 @@ def draw(null, rng, shift=()):
         soon = 2 + np.round(shared + rng.uniform(0, 2, shape))
         soon = np.where(rng.uniform(size=shape) < 0.3, np.inf, soon)[..., None]
         curve = np.where(np.arange(1, 7) >= soon, 0.92, 0.7)
-        curve[..., -1] = 0.0
         # All end at 85 %, so that the end does not tell who was late.
         ends = np.arange(1, 7) == 6
         values = np.where(ends, values - 0.1, curve)
     dead = rng.uniform(size=shape)
     lost = np.argwhere(dead < null.diverged)
-    dull = np.argwhere((dead >= null.diverged) & (dead < null.diverged + null.at_chance))
+    dull = np.argwhere(
+        (dead >= null.diverged) & (dead < null.diverged + null.at_chance)
+    )
     claims = _claims(null, mean)
     half = null.trials // 2
     sweep = [
@@ -97,9 +98,7 @@ def _claims(null, mean):
 
     def claim(left, right, relation="greater", quantity=FINAL, **more):
         sides = {"left": left, "right": right}
-        return Claim(
-            text="x", quantity=quantity, relation=relation, **sides, **more
-        )
+        return Claim(text="x", quantity=quantity, relation=relation, **sides, **more)
 
     one, other = {"label": "0"}, {"label": str(null.trials - 1)}
     claims = [
@@ -118,7 +117,10 @@ def _claims(null, mean):
         claims += [] if late else [claim(one, constant), claim(other, constant, "less")]
     if null.kind == "late":
         steps = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
-        claims += [claim(one, other, quantity=steps), claim(LEFT, RIGHT, quantity=steps)]
+        claims += [
+            claim(one, other, quantity=steps),
+            claim(LEFT, RIGHT, quantity=steps),
+        ]
         share = Quantity(reduction="at_chance_share")
         claims += [claim(one, 0.0, quantity=share)]
     return claims
@@ -127,9 +129,112 @@ def _claims(null, mean):
 def false_statements(results):
     """What a report says that differs, though nothing does."""
     said = [
-        f"claim {n} {v.verdict}"
-        for n, v in enumerate(judge(results))
-        if v.verdict in (SUPPORTED, CONTRADICTED)
-        and not (v.claim.relation == "same" and v.verdict == SUPPORTED)
+        f"claim {n}: {verdict.verdict}"
+        for n, verdict in enumerate(judge(results))
+        if verdict.verdict in (SUPPORTED, CONTRADICTED)
+        and (verdict.claim.relation, verdict.verdict) != ("same", SUPPORTED)
     ]
-    return said + ["resolved"] * any(c.resolved for c in compare_to_best(results))
+    resolved = any(c.resolved for c in compare_to_best(results))
+    return said + ["resolved"] * resolved
+
+
+def count_false(null, reports):
+    """How many reports of so many say anything false."""
+    rng = np.random.default_rng(7)
+    return sum(bool(false_statements(draw(null, rng))) for _ in range(reports))
+
+
+def most(reports, level=0.05):
+    """A count that so many reports exceed with 1 - `level`, if 5 % of them err.
+
+    A count up to it therefore shows that less than 5 % do.
+    """
+    return stats.binom.ppf(level, reports, 0.05)
+
+
+NULLS = (
+    *(Null(2, 3), Null(2, 8), Null(8, 3), Null(8, 5), Null(8, 16), Null(30, 8)),
+    *(Null(8, 8, own=1.0), Null(8, 5, seed_effect=0.0)),
+    *(Null(2, 3, "skewed"), Null(8, 5, "skewed"), Null(8, 16, "skewed")),
+    *(Null(2, 3, "ties"), Null(8, 5, "ties"), Null(30, 8, "ties")),
+    *(Null(8, 5, "untrained"), Null(2, 5, "late"), Null(8, 3, "late")),
+    *(Null(2, 3, at_chance=0.4), Null(8, 3, at_chance=0.3), Null(8, 5, at_chance=0.4)),
+    *(Null(8, 8, at_chance=0.4), Null(30, 3, at_chance=0.1)),
+    *(Null(30, 5, at_chance=0.3), Null(8, 5, diverged=0.1)),
+    Null(8, 8, diverged=0.15, at_chance=0.15),
+)
+FAST = (
+    *(Null(2, 3), Null(2, 8), Null(8, 5), Null(8, 16, "skewed"), Null(8, 5, "ties")),
+    *(Null(2, 5, "late"), Null(8, 3, at_chance=0.3), Null(8, 5, diverged=0.1)),
+)
+
+
+def test_where_no_trial_differs_less_than_one_report_in_20_says_so():
+    """Eight shapes together: at 5 % so few of 800 reports would be a chance of 5 %."""
+    counts = {null: count_false(null, 100) for null in FAST}
+    assert sum(counts.values()) <= most(800)
+    # Of one shape: more than a rate of 5 % would yield once in 1,000 times.
+    assert max(counts.values()) <= stats.binom.ppf(0.999, 100, 0.05)
+
+
+def test_where_no_trial_differs_of_thirty_none_is_told_from_the_best():
+    assert count_false(Null(30, 5, at_chance=0.3), 60) <= most(60)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("null", NULLS, ids=Null.name)
+def test_where_no_trial_differs_less_than_5_percent_of_reports_say_so(null):
+    """A rate of 5 % would pass with a probability of 5 %, for each shape."""
+    count = count_false(null, 1_000)
+    print(f"{count} of 1,000 reports err")
+    assert count <= most(1_000)
+
+
+# What the report says is what these functions say, and a true difference is found.
+
+
+def test_the_report_says_what_is_counted_here():
+    rng = np.random.default_rng(0)
+    seen = set()
+    for shift in ((), (), (3.0,), (-3.0,), (3.0, 3.0)):
+        results = draw(Null(4, 8), rng, shift)
+        content = report.content(results)
+        sections = {s.anchor: s for s in content.sections}
+        (claims,), (trials,) = (sections[a].tables for a in ("claims", "comparison"))
+        assert [r[1] for r in claims.rows] == [v.verdict for v in judge(results)]
+        resolved = {c.resolved for c in compare_to_best(results)}
+        assert any(
+            row[trials.header.index("resolved")] == "yes" for row in trials.rows
+        ) == (True in resolved)
+        said = " ".join(content.answer)
+        told = "resolved to be worse" in said or "Better than it" in said
+        assert told == (True in resolved)
+        contradicted = any(v.verdict == CONTRADICTED for v in judge(results))
+        assert ("contradicted" in said) == contradicted
+        seen.add(True in resolved)
+    assert seen == {True, False}
+
+
+def found(null, shift, reports):
+    """In how many reports a better first trial is told from the last, and so claimed.
+
+    Returns:
+      Counts of: all others resolved to be worse than it, and the first claim supported.
+    """
+    rng = np.random.default_rng(11)
+    counts = np.zeros(2, int)
+    for _ in range(reports):
+        results = draw(null, rng, (shift,))
+        others = compare_to_best(results)[1:]
+        counts[0] += all(c.resolved and c.mean < 0 for c in others)
+        counts[1] += judge(results)[0].verdict == SUPPORTED
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("null", "shift"), [(Null(2, 8), 2.0), (Null(8, 8), 3.0), (Null(8, 5), 5.0)]
+)
+def test_a_true_difference_is_found(null, shift):
+    """In units of the standard deviation over seeds, 0.5 points of accuracy."""
+    assert found(null, shift, 60).min() >= 48
