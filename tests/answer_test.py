@@ -121,6 +121,20 @@ def test_a_diverged_study_has_no_best():
     assert said[1] == "At learning rate 0.001 and 3.2, 4 of 4 seeds diverge each."
 
 
+def test_trials_that_lose_too_many_seeds_are_not_left_unsaid():
+    lost = {(0, s): 2 for s in range(3)}
+    said = answer.sentences(synthetic.results(diverged=lost))
+    assert "Too few seeds survive to compare it with learning rate 0.001." in said
+    assert not any("Too few" in s for s in answer.sentences(synthetic.results()))
+
+
+def test_the_best_of_two_survivors_has_no_interval_and_says_why():
+    lost = {(t, s): 2 for t in range(4) for s in range(2)}
+    said = " ".join(answer.sentences(synthetic.results(num_seeds=4, diverged=lost)))
+    assert "(n = 2, no interval: fewer than 3 seeds survive)" in said
+    assert "±" not in said
+
+
 # Moved and rotated images, the start, claims, notes and failures.
 
 

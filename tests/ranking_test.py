@@ -83,7 +83,7 @@ def test_members_at_chance_come_in_clusters_which_t_does_not_know():
     _, other = ranking.compare_to_best(found)
     assert (other.p < 0.001, other.resolved) == (True, False)
     assert other.p_holm == pytest.approx(0.1, abs=0.01)  # Fisher's 1 in 10
-    (_, *others) = ranking.compare_to_best(_at_chance(0, 5, 3, 3, 2, 3, seeds=5))
+    (_, *others) = ranking.compare_to_best(_at_chance(0, 5, *[2, 3] * 5, seeds=5))
     assert not others[0].resolved
 
 

@@ -11,8 +11,11 @@ import sys
 import numpy as np
 import pytest
 import synthetic
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 
 from nnlab import artifacts, report, results, study
+from nnlab.figures import curves, points
 from nnlab.statistics.ranking import best_trial, worst_trial
 from nnlab.statistics.summary import summarize
 from nnlab.study import Claim, Quantity
@@ -207,6 +210,31 @@ def test_a_damaged_run_is_refused(tmp_path):
     (found.workdir / results.TABLES[0]).write_bytes(b"")
     with pytest.raises(ValueError, match=r"curves\.parquet"):
         report.write(found.workdir)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
+    tmp_path, num_seeds
+):
+    claim = Claim(
+        text="x", quantity=Quantity(metric="test_accuracy"), left={RATE: 3.0}, right={}
+    )
+    found, _ = _write(tmp_path, sweep=RATES, num_seeds=num_seeds, claims=[claim])
+    text = (found.workdir / "report.md").read_text()
+    assert "±" not in text
+    why = {1: "One seed shows no spread", 2: "Of two seeds a 95 % interval is 13"}
+    assert text.count(why[num_seeds]) == 2  # in the answer and beside the table
+    assert f"n = {num_seeds}, and a test needs 3 pairs" in text
+    for metric in ("validation_accuracy", "test_accuracy"):
+        ax = curves.learning_curves(Figure().add_subplot(), found, metric)
+        assert not any(isinstance(c, PolyCollection) for c in ax.collections)
+    ax = points.final_metric(Figure().add_subplot(), found, "test_accuracy")
+    assert not any(isinstance(c, LineCollection) for c in ax.collections)
+    three = synthetic.results(sweep=RATES, num_seeds=3)
+    ax = curves.learning_curves(Figure().add_subplot(), three, "test_accuracy")
+    assert any(isinstance(c, PolyCollection) for c in ax.collections)
+    ax = points.final_metric(Figure().add_subplot(), three, "test_accuracy")
+    assert any(isinstance(c, LineCollection) for c in ax.collections)
 
 
 # The parts that a study names.
