@@ -145,7 +145,7 @@ def count_false(null, reports):
 
 
 def most(reports, level=0.05):
-    """The largest count that is so low with a probability of at most `level` if 5 % err.
+    """The largest count so low with a probability of at most `level`, if 5 % err.
 
     A count up to it therefore shows that less than 5 % do.
     """
