@@ -145,6 +145,8 @@ def _best(results: Results) -> list[str]:
     mean, _, high = (float(v) for v in mean_interval(values))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
+    if n < 3 <= results.study.num_seeds:
+        spread += ": fewer than 3 seeds survive"
     number = texts.mean_text(mean, high).replace(" ±", " % ±")
     number += "" if "%" in number else " %"
     if len(ran) == 1:
@@ -156,7 +158,9 @@ def _best(results: Results) -> list[str]:
         ]
     if results.study.num_seeds < 3:
         return [*said, no_interval(results)]
-    others = [c for c in compare_to_best(results) if not math.isnan(c.p_holm)]
+    compared = [c for c in compare_to_best(results) if c.trial in ran]
+    untold = [c.trial for c in compared if c.trial != best and math.isnan(c.p_holm)]
+    others = [c for c in compared if not math.isnan(c.p_holm)]
     same = [c.trial for c in others if not c.resolved]
     above = [c.trial for c in others if c.resolved and c.mean > 0]
     below = [c.trial for c in others if c.resolved and c.mean < 0]
@@ -171,6 +175,9 @@ def _best(results: Results) -> list[str]:
         all_of_them = "Both" if len(below) == 2 else f"All {len(below)}"
         which = f"{all_of_them} others are" if len(below) > 1 else "The other trial is"
         said.append(f"{which} resolved to be worse.")
+    if untold:
+        who = several(results, untold)
+        said.append(f"Too few seeds survive to compare it with {who}.")
     return said
 
 
@@ -254,6 +261,7 @@ def _drops(results: Results) -> list[str]:
         text += _drop(results, best, metric, drops[best])
         least = min(drops, key=lambda t: (np.nanmean(drops[t]), t))
         others = f"of the trials within {100 * ALIKE:g} points of it on the normal set"
+        others += " (means, not tested)"
         if least != best:
             text += f"; {others} it falls least with {named(results, least)}, by "
             text += _drop(results, least, metric, drops[least])
@@ -264,10 +272,11 @@ def _drops(results: Results) -> list[str]:
 
 
 def _drop(results: Results, trial: int, metric: str, drops: np.ndarray) -> str:
-    """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 %"."""
+    """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 % (n = 8)"."""
     mean, _, high = (float(v) for v in mean_interval(drops))
     left = float(np.nanmean(final(results, trial, metric)))
-    return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)}"
+    n = np.count_nonzero(np.isfinite(drops))
+    return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)} (n = {n})"
 
 
 def _claims(results: Results) -> list[str]:

@@ -12,7 +12,7 @@ from nnlab.figures.moved import moved_sets
 from nnlab.results import Results
 from nnlab.sections import Section, Table, number
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import seconds_per_epoch
+from nnlab.statistics.members import alive, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
 from nnlab.study import PATHS, TRACED, digest_json
 
@@ -42,6 +42,7 @@ def costs(results: Results) -> Section:
         "inferences/s",
         "inferences/s, batch 1",
         *(f"{swept.words(m)}, %" for m in metrics),
+        "seeds",
     ]
     shares = any(len(c["trials"]) > 1 for c in cohorts)
     header += ["accuracies of"] if shares else []
@@ -60,6 +61,7 @@ def costs(results: Results) -> Section:
             )
             mean, _, high = (float(v) for v in mean_interval(values))
             cells.append(texts.mean_text(mean, high))
+        cells.append("0" if best is None else str(alive(results, best).sum()))
         if shares:
             cells.append(
                 texts.NONE if best is None else swept.trial_name(results, best)
@@ -79,7 +81,7 @@ def costs(results: Results) -> Section:
         "network's share of the program's time, without compilation and evaluation; in "
         "all, they are a mean over its networks, which may have ended early.",
         "Accuracies are of the final networks, mean and half-width of the 95 % "
-        f"interval over the seeds{of_best}.",
+        f"interval over the seeds that finished or stopped{of_best}.",
     )
     return Section("costs", "Costs", notes, tables=(Table(tuple(header), tuple(rows)),))
 

@@ -14,6 +14,7 @@ from nnlab.figures import captions, panels
 from nnlab.figures.moved import moved_sets
 from nnlab.results import DIVERGED, FINISHED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.members import alive
+from nnlab.statistics.ranking import num_families
 from nnlab.statistics.summary import summarize
 from nnlab.statistics.targets import steps_to_target
 from nnlab.statistics.verdicts import Verdict, judge
@@ -68,16 +69,24 @@ def claims(results: Results) -> Section:
         return Section("claims", "Claims")
     difference = "difference (95 % interval)"
     header = ("claim", "verdict", "compared", "left", "right", difference, "n")
+    shared = num_families(results) > 1
+    doubled = ", and doubled, because the comparison of trials tests, too" * shared
     note = (
         "Differences are left minus right, paired by seed (paired t; exact tests for "
-        "shares); p is adjusted by Holm over the claims that were tested; p up to 0.05 "
-        "decides. Accuracies and shares are in percent, their differences in points. "
-        "Steps to a target are medians, with the share of seeds that reach it. n "
-        "counts the pairs, or the timed segments where seconds are compared. Where a "
-        "side means several trials, their mean stands for them, seed by seed; where "
-        "best trials are compared, they are those by validation accuracy."
+        "shares and where many seeds end at chance or miss a target; against a number, "
+        "t corrected for skewness). p is adjusted by Holm over the claims that were "
+        f"tested{doubled}; p up to 0.05 decides. If all claims were about equals, at "
+        f"most {2.5 if shared else 5:g} % of reports would support or contradict one. "
+        "The intervals are not adjusted. Accuracies and shares are in percent, their "
+        "differences in points. Steps to a target are medians, with the share of seeds "
+        "that reach it. n counts the pairs, or the timed segments where seconds are "
+        "compared, which speak of this run on this device alone; fewer than 3 give "
+        "neither an interval nor a test. Where a side means several trials, their mean "
+        "stands for them, seed by seed; where best trials are compared, they are those "
+        "by validation accuracy, and p is multiplied by the number of trials on the "
+        "side that had more to choose from."
     )
-    table = Table((*header, "p (Holm)", "remarks"), rows)
+    table = Table((*header, "p (adjusted)", "remarks"), rows)
     return Section("claims", "Claims", (note,), tables=(table,))
 
 
@@ -222,7 +231,8 @@ def comparison(results: Results) -> Section:
     header = ["trial" if labelled or grouped else sweep.name or "trial"]
     header += [f"{swept.words(m)}, %" for m in accuracies[: -len(sets) or None]]
     header += [*(f"{s}, %" for s in sets), *(f"drop, {s}, points" for s in sets)]
-    header += ["test, points to best", "p (Holm)", "resolved"] if compared else []
+    tested = ["test, points to best", "pairs", "p (adjusted)", "resolved"]
+    header += tested if compared else []
     header += [f"median epochs to {100 * target:g} %", "reached by"] if target else []
     header += ["median steps used", "median best step"] if stops else []
     header += [*fates, *(["parameters"] if sizes else [])]
@@ -237,12 +247,15 @@ def comparison(results: Results) -> Section:
             cells.append(texts.mean_text(row[f"{drop}_mean"], row[f"{drop}_high"]))
         difference = "test_accuracy_difference_"
         if compared and trial == best:
-            cells += ["best", "", ""]
+            cells += ["best", "", "", ""]
         elif compared:
             mean, high = row[f"{difference}mean"], row[f"{difference}high"]
             resolved = "yes" if row[f"{difference}resolved"] else "no"
-            p = texts.p_text(row[f"{difference}p_holm"])
-            cells += [texts.mean_text(mean, high), p, resolved]
+            adjusted = row[f"{difference}p_holm"]
+            resolved = "not tested" if adjusted is None else resolved
+            pairs = str(row[f"{difference}n"])
+            cells += [texts.mean_text(mean, high), pairs, texts.p_text(adjusted)]
+            cells.append(resolved)
         if target:
             time = steps_to_target(results, trial, target)
             median = row["median_epochs_to_target"]
@@ -257,6 +270,9 @@ def comparison(results: Results) -> Section:
         cells += [str(row[f"n_{status}"]) for status in fates.values()]
         cells += [number(row["parameters"])] if sizes else []
         rows.append(tuple(cells))
+    doubled = ", and doubled, because the claims are tests, too"
+    doubled *= num_families(results) > 1
+    others = [row for row in ran if row["index"] != best]
     notes = [
         "Final values, mean and half-width of the 95 % Student-t interval over the "
         "seeds that finished or stopped early."
@@ -264,9 +280,22 @@ def comparison(results: Results) -> Section:
     if compared:
         notes.append(
             "The best trial is chosen by validation accuracy, a diverged seed counting "
-            "as chance. Differences to it are paired by seed; p is adjusted by Holm "
-            "over all pairs of trials, because the data chose the best."
+            "as chance. Differences to it are on the test set, over the pairs of seeds "
+            "that survive in both (paired t; where a trial has more seeds at chance "
+            "than the best, or fewer, by over a quarter of them, also a test of such "
+            "counts). p is adjusted by Holm over all pairs of trials, because "
+            f"the data chose the best{doubled}. Were no trial to differ in truth, at "
+            f"most {2.5 if doubled else 5:g} % of reports would resolve a difference."
         )
+        if any(row.get("test_accuracy_difference_p_holm") is None for row in others):
+            notes.append(
+                "Not tested: where more than a quarter of the pairs, or all but two, "
+                "have no value."
+            )
+    notes.append(
+        "All else is described, not tested: times to a target, drops, costs, and what "
+        "figures show. Each interval holds by itself, not all of them together."
+    )
     if sets:
         notes.append(
             f"Under {texts.joined(sets)} stands the accuracy on such images; a drop is "
@@ -284,8 +313,11 @@ def comparison(results: Results) -> Section:
             f"Reached by: seeds that get to {100 * target:g} % validation accuracy; "
             "the median counts the others as last."
         )
+    survivors = [row["n_finished"] + row["n_stopped"] for row in ran]
     if results.study.num_seeds < 3:
         notes.append(answer.no_interval(results))
+    elif any(count in (1, 2) for count in survivors):
+        notes.append("A trial with fewer than 3 such seeds has no interval.")
     marked = next((i for i, row in enumerate(ran) if row["index"] == best), None)
     table = Table(tuple(header), tuple(rows), marked)
     return Section("comparison", "Comparison", tuple(notes), tables=(table,))

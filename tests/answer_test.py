@@ -121,6 +121,20 @@ def test_a_diverged_study_has_no_best():
     assert said[1] == "At learning rate 0.001 and 3.2, 4 of 4 seeds diverge each."
 
 
+def test_trials_that_lose_too_many_seeds_are_not_left_unsaid():
+    lost = {(0, s): 2 for s in range(3)}
+    said = answer.sentences(synthetic.results(diverged=lost))
+    assert "Too few seeds survive to compare it with learning rate 0.001." in said
+    assert not any("Too few" in s for s in answer.sentences(synthetic.results()))
+
+
+def test_the_best_of_two_survivors_has_no_interval_and_says_why():
+    lost = {(t, s): 2 for t in range(4) for s in range(2)}
+    said = " ".join(answer.sentences(synthetic.results(num_seeds=4, diverged=lost)))
+    assert "(n = 2, no interval: fewer than 3 seeds survive)" in said
+    assert "±" not in said
+
+
 # Moved and rotated images, the start, claims, notes and failures.
 
 
@@ -144,13 +158,13 @@ def test_answer_says_what_moved_images_cost_and_whom_least():
     # 0.002 / sqrt(3) * t(0.975, 2) = 0.00497.
     of_best = (
         "On images moved by up to 3 pixels the accuracy of the best trial falls by "
-        "30.0 ± 0.5 points, to 65.0 %"
+        "30.0 ± 0.5 points, to 65.0 % (n = 3)"
     )
-    near = "of the trials within 5 points of it on the normal set"
+    near = "of the trials within 5 points of it on the normal set (means, not tested)"
     said = answer.sentences(_moved(cnn_drop=0.1))
     assert (
         f"{of_best}; {near} it falls least with trial cnn, by 10.0 ± 0.5 points, to "
-        "84.0 %."
+        "84.0 % (n = 3)."
     ) in said
     assert f"{of_best}, the least {near}." in answer.sentences(_moved(cnn_drop=0.4))
 
@@ -163,7 +177,7 @@ def test_a_trial_that_has_learnt_little_is_not_praised_for_losing_little():
     found = synthetic.results(columns, sweep=RATES[:2], fields=fields)
     (said,) = (s for s in answer.sentences(found) if "rotated" in s)
     assert said.startswith("On images rotated by up to 40 degrees")
-    assert said.endswith("to 47.5 %.")
+    assert said.endswith("to 47.5 % (n = 3).")
     assert "least" not in said
 
 
@@ -174,7 +188,7 @@ def test_seeds_that_differ_widely_leave_the_best_trial_its_drop():
     fields = {"test_sets": {"moved_pixels": 1}}
     found = synthetic.results(columns, sweep=RATES[:2], fields=fields)
     (said,) = (s for s in answer.sentences(found) if "moved" in s)
-    assert said.endswith("of the best trial falls by 25.0 points, to 60.0 %.")
+    assert said.endswith("of the best trial falls by 25.0 points, to 60.0 % (n = 2).")
 
 
 def test_answer_compares_untrained_networks_with_chance():

@@ -26,4 +26,8 @@ def test_caption_counts_members_by_status():
         "jax 0.10.2",
     ):
         assert part in text
+    assert "no interval" not in text
+    lost = {(0, s): 2 for s in range(6)}
+    some = captions.caption(synthetic.results(diverged=lost))
+    assert "no interval where fewer than 3 survive" in some
     assert "no interval" in captions.caption(synthetic.results(num_seeds=2))

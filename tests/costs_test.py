@@ -46,6 +46,18 @@ def test_costs_stand_side_by_side():
     assert narrow["inferences/s, batch 1"] == "50,000"
     assert narrow["test accuracy, %"] == "91.0 ± 0.2"  # of the better of its trials
     assert narrow["accuracies of"] == swept.trial_name(found, 1)
+    assert (narrow["seeds"], wide["seeds"]) == ("3", "3")
+
+
+def test_costs_say_over_how_many_seeds_an_accuracy_is():
+    lost = {(1, 0): 2, **{(0, s): 2 for s in range(4)}}
+    found = synthetic.results(
+        sweep=[{"model.hidden": (h,)} for h in (8, 16)],
+        num_seeds=4,
+        diverged=lost,
+        fields={"figures": ("costs",)},
+    )
+    assert [r["seeds"] for r in rows_of(costs.costs(found))] == ["0", "3"]
 
 
 def test_trees_have_no_parameters_no_lanes_and_no_updates_in_the_tables():

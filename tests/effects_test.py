@@ -2,8 +2,10 @@
 """Holm's adjustment keeps the order of the tests."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from scipy import stats
 
 from nnlab.statistics import effects
 
@@ -21,3 +23,59 @@ def test_holm_keeps_order_and_does_not_depend_on_it(p, random):
     assert np.all(np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0.0)
     order = random.sample(range(len(p)), len(p))
     np.testing.assert_array_equal(effects.holm(np.take(p, order)), adjusted[order])
+
+
+def test_a_number_is_met_by_t_with_halls_correction_for_skewness():
+    values = np.array([0.95, 0.96, 0.955, 0.93, 0.958])
+    d = values - 0.93
+    n, w, g = len(d), d.mean() / d.std(ddof=1), stats.skew(d)
+    hall = np.sqrt(n) * (((1 + g * w / 3) ** 3 - 1) / g + g / (6 * n))
+    corrected, plain = effects.against_number(d), effects.paired(d)
+    upper = stats.t.sf(hall, n - 1)
+    assert upper > 2 * plain.tail(1, 0.0)
+    assert corrected.tail(1, 0.0) == pytest.approx(upper)
+    assert corrected.tail(-1, 0.0) == plain.tail(-1, 0.0) > stats.t.cdf(hall, n - 1)
+    assert effects.two_sided(effects.against_number(values - 0.1)) < 1e-6
+
+
+def test_a_skewed_mean_is_seldom_told_from_the_number_that_it_is():
+    rng = np.random.default_rng(0)
+    errors = 0.02 * (np.exp(0.5 * rng.normal(size=(4_000, 8))) - np.exp(0.125))
+    false = sum(effects.two_sided(effects.against_number(-e)) <= 0.05 for e in errors)
+    assert false <= stats.binom.ppf(0.999, 4_000, 0.05)  # by t alone 8 % of them
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_pairs_part_by_chance_most_often_where_half_are_lost(n):
+    for net in range(1, n + 1):
+        worst = effects.chance_of_parting(net, n)
+        both = [
+            2
+            * sum(
+                stats.binom.pmf(k, n, q) * stats.binom.sf(k + net - 1, n, q)
+                for k in range(n + 1)
+            )
+            for q in (0.1, 0.3, 0.5, 0.7)
+        ]
+        assert both[2] == pytest.approx(worst)
+        assert worst >= 0.05 or max(both) == both[2]
+    assert effects.chance_of_parting(n - 0.5, n) == effects.chance_of_parting(n, n)
+
+
+def test_the_range_of_two_counts_is_fishers_exact_test():
+    for counts in ([0, 5], [1, 4], [2, 4]):
+        p = effects.range_p(np.array(counts), 5)
+        table = [counts, [5 - c for c in counts]]
+        exact = stats.fisher_exact(table).pvalue
+        assert p[counts[1] - counts[0]] == pytest.approx(exact, abs=0.01)
+    assert p[0] == 1.0
+
+
+def test_the_range_of_counts_holds_for_all_pairs_at_once():
+    rng = np.random.default_rng(0)
+    counts = rng.binomial(5, 0.4, size=(200, 12))
+    spans = np.ptp(counts, axis=1)
+    false = sum(effects.range_p(c, 5)[s] <= 0.05 for c, s in zip(counts, spans))
+    assert false <= stats.binom.ppf(0.999, 200, 0.05)
+    lone = np.array([0] * 5 + [5])
+    assert effects.range_p(lone, 5)[5] < 0.001

@@ -170,3 +170,13 @@ def test_regions_name_the_features_and_tell_how_good_the_shown_seed_is(tmp_path)
     path.unlink()
     _, absent = made(tmp_path, rates, ("regions",), **options)
     assert "two features" in absent["regions"]
+
+
+def test_sizes_say_how_many_trials_no_member_survives_in(tmp_path):
+    sweep = [{"model.hidden": (h,)} for h in (8, 16, 32)]
+    lost = {(1, seed): 2 for seed in range(8)}
+    figures, _ = made(tmp_path, sweep, ("sizes",), diverged=lost)
+    said = figures["sizes"].caption
+    assert "1 trial is not shown, since no member reached the end." in said
+    figures, _ = made(tmp_path / "all", sweep, ("sizes",))
+    assert "not shown" not in figures["sizes"].caption

@@ -9,6 +9,7 @@ import synthetic
 from scipy import stats
 
 from nnlab.statistics import effects, members, ranking
+from nnlab.study import Claim, Quantity
 
 
 def test_one_lucky_survivor_is_not_the_best():
@@ -50,6 +51,46 @@ def test_comparison_is_a_paired_t_adjusted_over_all_pairs():
     )
     interval = stats.ttest_rel(accuracy[2], accuracy[1]).confidence_interval()
     assert (compared[2].low, compared[2].high) == pytest.approx(tuple(interval))
+
+
+def test_claims_take_half_of_what_may_err():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(1).normal(size=(3, 8))
+    accuracy[1] += 0.012
+    claim = Claim(
+        text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
+    )
+    alone = ranking.compare_to_best(synthetic.results(accuracy))
+    beside = ranking.compare_to_best(synthetic.results(accuracy, claims=[claim]))
+    for one, other in zip(alone, beside):
+        if one.trial != 1:
+            assert other.p_holm == pytest.approx(min(1.0, 2 * one.p_holm))
+    single = synthetic.results(accuracy[:1], claims=[claim])
+    assert ranking.num_families(single) == 1
+
+
+def _at_chance(*counts, seeds):
+    """Trials at 95 %, of which so many members are at chance; the first is best."""
+    rng = np.random.default_rng(3)
+    accuracy = 0.95 + 0.003 * rng.normal(size=(len(counts), seeds))
+    accuracy[0] += 0.0001
+    lost = [(t, s) for t, count in enumerate(counts) for s in range(count)]
+    return synthetic.results(accuracy, at_chance=lost)
+
+
+def test_members_at_chance_come_in_clusters_which_t_does_not_know():
+    # Where each is lost with probability 1/2, 3 % of pairs of trials part like these.
+    found = _at_chance(0, 3, seeds=3)
+    _, other = ranking.compare_to_best(found)
+    assert (other.p < 0.001, other.resolved) == (True, False)
+    assert other.p_holm == pytest.approx(0.1, abs=0.01)  # Fisher's 1 in 10
+    (_, *others) = ranking.compare_to_best(_at_chance(0, 5, *[2, 3] * 5, seeds=5))
+    assert not others[0].resolved
+
+
+def test_a_trial_that_loses_all_where_others_lose_none_is_resolved():
+    compared = ranking.compare_to_best(_at_chance(0, 0, 0, 0, 0, 5, seeds=5))
+    assert compared[5].resolved
+    assert compared[5].p_holm < 0.002
 
 
 def test_two_seeds_resolve_nothing():

@@ -11,8 +11,11 @@ import sys
 import numpy as np
 import pytest
 import synthetic
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
 
 from nnlab import artifacts, report, results, study
+from nnlab.figures import curves, points
 from nnlab.statistics.ranking import best_trial, worst_trial
 from nnlab.statistics.summary import summarize
 from nnlab.study import Claim, Quantity
@@ -94,7 +97,7 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert not re.search(r"<script|<img|(?<!\\)\]\(http|^# e", markdown, flags=re.M)
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     widths = {len(re.findall(r"(?<!\\)\|", r)) for r in rows if "script" in r}
-    assert widths <= {10}  # as wide as the headers of claims and of comparison
+    assert widths <= {10, 11}  # as wide as the headers of claims and of comparison
 
 
 def test_page_stands_alone(tmp_path):
@@ -174,7 +177,7 @@ def test_claims_come_with_verdict_effect_and_n(tmp_path):
     ]
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
     assert rows[0]["difference (95 % interval)"].startswith(f"+{points:.2f} points (")
-    assert (rows[0]["n"], rows[0]["p (Holm)"]) == ("8", "< 0.001")
+    assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
     assert rows[1]["left"] == "0.7: 70 (100 %)"
 
 
@@ -207,6 +210,31 @@ def test_a_damaged_run_is_refused(tmp_path):
     (found.workdir / results.TABLES[0]).write_bytes(b"")
     with pytest.raises(ValueError, match=r"curves\.parquet"):
         report.write(found.workdir)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
+    tmp_path, num_seeds
+):
+    claim = Claim(
+        text="x", quantity=Quantity(metric="test_accuracy"), left={RATE: 3.0}, right={}
+    )
+    found, _ = _write(tmp_path, sweep=RATES, num_seeds=num_seeds, claims=[claim])
+    text = (found.workdir / "report.md").read_text()
+    assert "±" not in text
+    why = {1: "One seed shows no spread", 2: "Of two seeds a 95 % interval is 13"}
+    assert text.count(why[num_seeds]) == 2  # in the answer and beside the table
+    assert f"n = {num_seeds}, and a test needs 3 pairs" in text
+    for metric in ("validation_accuracy", "test_accuracy"):
+        ax = curves.learning_curves(Figure().add_subplot(), found, metric)
+        assert not any(isinstance(c, PolyCollection) for c in ax.collections)
+    ax = points.final_metric(Figure().add_subplot(), found, "test_accuracy")
+    assert not any(isinstance(c, LineCollection) for c in ax.collections)
+    three = synthetic.results(sweep=RATES, num_seeds=3)
+    ax = curves.learning_curves(Figure().add_subplot(), three, "test_accuracy")
+    assert any(isinstance(c, PolyCollection) for c in ax.collections)
+    ax = points.final_metric(Figure().add_subplot(), three, "test_accuracy")
+    assert any(isinstance(c, LineCollection) for c in ax.collections)
 
 
 # The parts that a study names.

@@ -46,6 +46,45 @@ def test_comparison_shows_paired_drops_and_the_steps_used():
     assert rows[1]["median best step"] == f"{best:,.0f}"
 
 
+def test_comparison_says_what_was_not_tested_and_over_how_many_pairs():
+    lost = {(0, s): 2 for s in range(6)} | {(1, s): 2 for s in range(2)}
+    lost |= {(2, s): 2 for s in range(7)}
+    found = synthetic.results(diverged=lost)
+    section = sections.comparison(found)
+    rows = rows_of(section)
+    assert [r["pairs"] for r in rows] == ["2", "6", "1", ""]
+    assert [r["resolved"] == "not tested" for r in rows] == [True, False, True, False]
+    assert "±" not in rows[0]["test accuracy, %"] + rows[0]["test, points to best"]
+    assert "±" in rows[1]["test accuracy, %"]
+    said = " ".join(section.paragraphs)
+    assert "Not tested: where more than a quarter of the pairs" in said
+    assert "fewer than 3 such seeds has no interval" in said
+    whole = " ".join(sections.comparison(synthetic.results()).paragraphs)
+    assert "Not tested:" not in whole
+    assert "fewer than 3" not in whole
+    assert "All else is described, not tested" in whole
+
+
+def test_notes_say_what_p_was_adjusted_over():
+    claim = Claim(
+        text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
+    )
+    alone = sections.comparison(synthetic.results(sweep=RATES)).paragraphs
+    both = synthetic.results(sweep=RATES, claims=[claim])
+    single = synthetic.results(sweep=[{}], claims=[claim])
+    said = {
+        "comparison": " ".join(sections.comparison(both).paragraphs),
+        "claims": " ".join(sections.claims(both).paragraphs),
+    }
+    for text in said.values():
+        assert "Holm" in text
+        assert "and doubled" in text
+        assert "at most 2.5 % of reports" in text
+    for text in (" ".join(alone), *sections.claims(single).paragraphs):
+        assert "doubled" not in text
+        assert "at most 5 % of reports" in text
+
+
 QUANTITIES = [
     (("test_accuracy", "final", {}), "final test accuracy"),
     (("test_loss", "best", {}), "best test loss"),

@@ -55,3 +55,17 @@ def test_summary_of_a_study_that_never_began():
     rows = summary.summarize(found).to_pylist()
     assert [row["n_finished"] for row in rows] == [0] * 4
     assert not any(row["best"] for row in rows)
+
+
+def test_summary_has_no_interval_below_three_values():
+    lost = {(0, seed): 2 for seed in range(3)}
+    rows = summary.summarize(synthetic.results(num_seeds=5, diverged=lost)).to_pylist()
+    rows += summary.summarize(synthetic.results(num_seeds=2)).to_pylist()
+    few = [rows[0], *rows[4:]]
+    for row in few:
+        ends = [v for name, v in row.items() if name.endswith(("_low", "_high"))]
+        assert ends
+        assert not any(v is not None for v in ends)
+    assert rows[0]["test_accuracy_mean"] is not None
+    assert [r["test_accuracy_difference_n"] for r in rows[:2]] == [2, 5]
+    assert rows[1]["test_accuracy_low"] is not None

@@ -4,13 +4,14 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 
+import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from nnlab import texts
 from nnlab.figures.curves import FEW_SEEDS
 from nnlab.figures.levels import level_of
 from nnlab.results import DIVERGED, FINISHED, STOPPED, UNFINISHED, Results
-from nnlab.statistics.members import networks, status_counts
+from nnlab.statistics.members import alive, networks, status_counts
 from nnlab.swept import baselines
 
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
@@ -34,6 +35,9 @@ def caption(results: Results, trials: Collection[int] | None = None) -> str:
     seeds = results.study.num_seeds
     if seeds >= 3:
         first = f"Mean over {seeds} seeds with its 95 % Student-t interval"
+        survivors = [np.count_nonzero(alive(results, t)) for t in shown]
+        if any(count in (1, 2) for count in survivors):
+            first += "; no interval where fewer than 3 survive"
     elif seeds == 2:
         first = "Mean over 2 seeds; fewer than 3 give no interval"
     else:

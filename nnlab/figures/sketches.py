@@ -292,6 +292,12 @@ def _sizes(results: Results, stored: _Stored) -> Iterator[Sketch]:
         notes.append(
             "Of trials with networks of one size, the best by validation is shown."
         )
+    dead = [t for t in range(len(results.trials)) if results.has_run(t)]
+    dead = [t for t in dead if not alive(results, t).any()]
+    if dead:
+        verb = "is" if len(dead) == 1 else "are"
+        count = texts.count(len(dead), "trial")
+        notes.append(f"{count} {verb} not shown, since no member reached the end.")
     notes += [captions.beside(results, "test_accuracy"), captions.error_scale(canvas)]
     caption = (
         f"{what}: a point is a trial, its line the 95 % interval, the ring marks the "

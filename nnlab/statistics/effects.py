@@ -81,6 +81,70 @@ def paired(differences: np.ndarray) -> Effect:
     return _student(float(d.mean()), error, len(d) - 1.0, len(d))
 
 
+def against_number(differences: np.ndarray) -> Effect:
+    """The mean of values minus a number (S,), NaN ones left out.
+
+    As `paired`, but where no pair cancels it, skewness makes t too sure: of a mean of
+    8 accuracies whose errors are lognormal (sigma 0.5), 5.2 % of tests at 2.5 % err. So
+    the larger p counts, of t and of t with Hall's correction for skewness: 3.3 %.
+
+    Source: Hall, P. (1992). On the removal of skewness by transformation. Journal of
+    the Royal Statistical Society B 54, 221.
+    """
+    effect = paired(differences)
+    if effect.n < MIN_SEEDS or effect.exact:
+        return effect
+    d = differences[~np.isnan(differences)]
+    n, spread = effect.n, float(d.std(ddof=1))
+    skew = float(((d - d.mean()) ** 3).mean() / d.std() ** 3)
+
+    def tail(sign: int, bound: float) -> float:
+        w = (effect.mean - bound) / spread
+        w += skew * w**2 / 3 + skew**2 * w**3 / 27 + skew / (6 * n)
+        corrected = special.stdtr(n - 1.0, -sign * math.sqrt(n) * w)
+        return float(np.maximum(effect.tail(sign, bound), corrected))
+
+    return dataclasses.replace(effect, tail=tail)
+
+
+def chance_of_parting(net: float, n: int) -> float:
+    """How likely n pairs part so far, were each member lost with probability 1/2.
+
+    Values in two clusters, of members that learnt and of lost ones, have no spread that
+    t could judge: of two sides that lose half of their members, 3 % differ in all of
+    3 pairs, in the same direction, and t calls that p = 0.00005. This is the two-sided
+    p-value of the counts, and a probability of 1/2 the worst case.
+
+    Args:
+      net: by how many members more one side lost than the other, in [0, n].
+      n: pairs.
+    """
+    least = n + math.ceil(abs(net) - 1e-9)  # the difference of two binomials, plus n
+    return min(1.0, 2 * float(special.bdtrc(least - 1, 2 * n, 0.5)))
+
+
+def range_p(counts: np.ndarray, size: int) -> np.ndarray:
+    """How likely the counts of some two trials differ by at least so much.
+
+    Were no trial more prone to lose members than another, the lost ones would be spread
+    at random. One trial with all its 5 members lost, of 6 trials, has p = 0.0003.
+
+    Args:
+      counts: members lost in each trial, int (T,).
+      size: members of each trial.
+
+    Returns:
+      P-values (size + 1,), one for each difference; they hold for all pairs of trials
+      at once. From 9,999 draws of a fixed seed.
+    """
+    members = np.full(len(counts), size)
+    drawn = np.random.default_rng(0).multivariate_hypergeometric(
+        members, int(counts.sum()), size=9_999
+    )
+    spans = np.append(np.ptp(drawn, axis=1), size)  # the data are a draw themselves
+    return (spans[:, None] >= np.arange(size + 1)).mean(axis=0)
+
+
 def paired_p(differences: np.ndarray) -> np.ndarray:
     """Two-sided p-values (P,) of `paired` for each row of differences (P, S).
 
@@ -145,7 +209,7 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
     """
     x = values[~np.isnan(values)]
     if len(x) < MIN_SEEDS or not np.isin(x, (0.0, 1.0)).all():
-        return paired(difference(values, np.full_like(values, constant)))
+        return against_number(difference(values, np.full_like(values, constant)))
     n, k = len(x), int(x.sum())
     outside = (1 - LEVEL) / 2
     low = float(special.betaincinv(k, n - k + 1, outside)) if k else 0.0

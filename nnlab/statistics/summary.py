@@ -25,7 +25,8 @@ def summarize(results: Results) -> pa.Table:
     further test set test_<set>_accuracy_drop_mean, _low and _high, by how much its
     accuracy is below that on the normal set, paired by seed; target, reached_share,
     median_steps_to_target, median_epochs_to_target; best; and
-    test_accuracy_difference_mean, _low, _high, _p_holm and _resolved, to the best.
+    test_accuracy_difference_mean, _low, _high, _n (pairs), _p_holm and _resolved, to
+    the best.
     What is not defined is null.
     """
     best = best_trial(results)
@@ -77,6 +78,7 @@ def summarize(results: Results) -> pa.Table:
             for name in ("mean", "low", "high", "p_holm"):
                 number = _or_null(getattr(difference, name))
                 row[f"test_accuracy_difference_{name}"] = number
+            row["test_accuracy_difference_n"] = difference.n
             row["test_accuracy_difference_resolved"] = difference.resolved
         rows.append(row)
     return table(rows)
