@@ -100,6 +100,7 @@ def main() -> None:
         _rerun(console, workdir)
         return
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
+    config.check_folder("profile")
     study = config.study()
     cache = config.start_jax()
     from nnlab import experiment  # imports JAX, after the mistakes that need none
