@@ -107,9 +107,8 @@ def _float(value: float, name: str) -> float:
 
 def _int(value: int, name: str) -> int:
     if abs(value) > INT_MAX:
-        shown = (
-            f"={value}" if abs(value) < 10**30 else ""
-        )  # Python refuses 5,000 digits
+        # Python refuses to print one of 5,000 digits.
+        shown = f"={value}" if abs(value) < 10**30 else ""
         raise FieldError(name, f"{shown} is too large: at most {INT_MAX:,} is allowed")
     return value
 
@@ -117,11 +116,9 @@ def _int(value: int, name: str) -> int:
 def _text(value: str, name: str) -> str:
     """A text that UTF-8 can hold and a terminal can show."""
     for character in value:
-        # "Cc" holds what drives a terminal, "Cs" halves of what no file can hold.
-        if (
-            unicodedata.category(character) in ("Cc", "Cs")
-            and character not in "\t\n\r"
-        ):
+        # "Cc" holds what drives a terminal, "Cs" what UTF-8 cannot hold.
+        kind = unicodedata.category(character)
+        if kind in ("Cc", "Cs") and character not in "\t\n\r":
             raise FieldError(name, f" holds {character!a}, which cannot be shown")
     return value
 

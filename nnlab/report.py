@@ -14,6 +14,7 @@ import pathlib
 import re
 import types
 from collections.abc import Mapping, Sequence
+from html import unescape
 from typing import Any
 
 import jinja2
@@ -127,7 +128,8 @@ def _inline_svg(
     )
 
     def with_class(match: re.Match[str]) -> str:
-        name = styles.setdefault(match[1].rstrip("; "), f"s{len(styles)}")
+        rules = unescape(match[1]).rstrip("; ")
+        name = styles.setdefault(rules, f"s{len(styles)}")
         return f' class="{name}"'
 
     def tag(match: re.Match[str]) -> str:
