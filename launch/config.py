@@ -353,7 +353,7 @@ def _parse(arguments: Sequence[str]) -> None:
             raise UsageError(f"unknown flag '--{found[1]}'")
         if re.fullmatch(r"--?[\w.]+=", text):
             raise UsageError(f"{text} has no value")
-        override = re.match(r"--?config\.(.+)", text)
+        override = re.match(r"--?config\.(.+)", text, re.DOTALL)
         if override and "=" not in text:
             raise UsageError(f"{text} has no value; write {text}=VALUE")
         given.append(f"--{_OVERRIDE}={override[1]}" if override else text)
