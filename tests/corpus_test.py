@@ -586,7 +586,8 @@ def test_bad_input_ends_in_one_line(kind, place):
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_much_bad_input_ends_in_one_line(kind, place):
-    hunt(kind, place, 10 * KINDS[kind][2], fixed=False)
+    most = 400 if kind == "config" else 10_000  # there are no more
+    hunt(kind, place, min(most, 10 * KINDS[kind][2]), fixed=False)
 
 
 # What must be said in so many words.
@@ -661,7 +662,7 @@ def commands():
         yield "describe", [QUICKSTART, one, f"--config.dataset={value}"]
     for name in ("config.batch_size", "config.question", "seeds", "config_json"):
         yield "describe", [QUICKSTART, one, f"--{name}=\udcff"]
-    for workdir in ("", "results/../nothing", "a" * 5000):
+    for workdir in ("", "results/../nothing", "a" * 5000, "/dev/null", "configs"):
         yield "report", [f"--workdir={workdir}"]
 
 
