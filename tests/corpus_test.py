@@ -31,7 +31,8 @@ from PIL import Image
 from synthetic import results as made_up
 
 from launch import bench, config, describe, report, train
-from nnlab import artifacts, data, results, study, sweep
+from nnlab import artifacts, data, experiment, results, study, sweep
+from nnlab.checkpoint import Checkpoints
 from nnlab.data import idx, sources
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -707,3 +708,54 @@ def test_report_is_refused_for_a_workdir_that_is_a_link_in_a_circle(place):
         report.main, f"--workdir={place / 'loop'}", define=report.define_flags
     )
     assert status == 2
+
+
+def test_a_flag_does_not_take_the_next_flag_as_its_value(place):
+    status, err = ends(
+        train.main, QUICKSTART, "--workdir", "--resume", define=train.define_flags
+    )
+    assert (status, err) == (
+        2,
+        "error: --workdir has no value: '--resume' comes next\n",
+    )
+
+
+def test_a_flag_of_yes_or_no_says_so(place):
+    _, err = ends(train.main, "--resume=maybe", define=train.define_flags)
+    assert err == "error: --resume='maybe' is not true or false\n"
+
+
+def test_so_many_evaluations_are_refused(place):
+    flags = ["--config.num_epochs=100000000", "--config.eval_every_epochs=0.01"]
+    flags.append("--sweep=optimizer.learning_rate=0.1")
+    status, err = ends(describe.main, QUICKSTART, *flags, define=describe.define_flags)
+    assert status == 2
+    assert "3,700,000,000 updates; at most 2,147,483,647 are allowed" in err
+    _, err = ends(
+        describe.main,
+        QUICKSTART,
+        *flags,
+        "--config.max_steps=2000000",
+        define=describe.define_flags,
+    )
+    assert "eval_every_epochs=0.01 makes 2,000,000 evaluations in 2,000,000" in err
+
+
+def test_another_run_at_work_is_a_mistake(place):
+    def main():
+        with experiment.alone_in(place):
+            raise AssertionError
+
+    with experiment.alone_in(place):
+        status, err = ends(main)
+    assert status == 2
+    assert err.startswith("error: another run is at work in workdir ")
+
+
+def test_a_damaged_checkpoint_at_work_is_a_failure_in_one_line(place):
+    part = place / "checkpoints" / "part"
+    (part / "0").mkdir(parents=True)
+    (part / "0.sha256").write_text("0  lost\n")
+    status, err = ends(lambda: Checkpoints(place, 0).latest("part"), others=(1,))
+    assert status == 1
+    assert "lacks its file lost, and no sound one is before it" in err
