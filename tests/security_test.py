@@ -27,7 +27,7 @@ from markdown_it import MarkdownIt
 
 from launch import config, describe
 from nnlab import artifacts, data, experiment, report, results
-from nnlab.data import cache
+from nnlab.data import cache, tabular
 from nnlab.models import weights
 from nnlab.study import Claim, Quantity, Study
 
@@ -502,6 +502,17 @@ def test_files_without_an_end_are_refused_at_once(tmp_path, capsys):
                 assert launched(f"--{flag}={path}") == 2
     assert time.monotonic() - start < 10
     capsys.readouterr()
+
+
+def test_limits_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tabular, "_LONGEST_LINE", 100)
+    monkeypatch.setattr(config, "_MOST_BYTES", 100)
+    file = tmp_path / "long"
+    file.write_text("x,label\n" + "1" * 100)
+    with pytest.raises(ValueError, match="line 2: it has 100 characters or more"):
+        data.load(f"csv:{file}")
+    assert launched(f"--config_json={file}") == 2
+    assert "is larger than" in capsys.readouterr().err
 
 
 def test_a_path_with_dots_or_a_link_is_the_same_table(tmp_path):

@@ -368,3 +368,11 @@ def test_the_last_part_alone_or_in_a_wrong_group_finds_its_path(path):
     for given in (leaf, f"training.{leaf}"):
         if given not in PATHS:
             assert f".{leaf}'?" in names.nearest_path(given, PATHS) or "." not in path
+
+
+def test_the_number_of_trials_and_of_layers_has_an_end():
+    sweep = [{"optimizer.learning_rate": float(i)} for i in range(10_001)]
+    with pytest.raises(ValueError, match="the sweep has 10,001 trials; at most 10,000"):
+        Study.from_dict({"sweep": sweep})
+    with pytest.raises(ValueError, match="depth=5001 times the 2 layers of hidden is"):
+        Study.from_dict({"model": {"hidden": [4, 4], "depth": 5001}})
