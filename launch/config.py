@@ -193,10 +193,7 @@ def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any]
             f"--config_json={str(path)!r} holds {type(found).__name__}, not a study's "
             "fields"
         )
-    try:
-        return _fields(found)
-    except RecursionError:
-        raise UsageError(f"--config_json={str(path)!r} is nested too deeply") from None
+    return _fields(found)
 
 
 def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
@@ -291,8 +288,8 @@ def check_folder(name: str) -> None:
     path = pathlib.Path(folder)
     above = next((p for p in (path, *path.absolute().parents) if p.exists()), path)
     if not above.is_dir():
-        what = "it" if above == path else str(above)
-        raise UsageError(f"--{name}={folder!r} cannot be a folder: {what} is a file")
+        where = "" if above == path else f": {str(above)!r}"
+        raise UsageError(f"--{name}={folder!r}{where} is a file, not a folder")
     if not os.access(above, os.W_OK):
         raise UsageError(f"--{name}={folder!r} cannot be written")
 

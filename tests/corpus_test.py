@@ -129,7 +129,7 @@ WORDS = (
     *("<script>", "$(id)", "__import__('os').system('id')", "exec('1/0')", "%s%n"),
     *("64,32", "(64,(32,))", "('flatten',)", "{'layer':'dense','units':10**9}"),
     "('flatten',{'layer':'dense','units':1000000000},{'layer':'dense','units':10})",
-    "({'layer':'conv','channels':4,'kernel':1000000000},)",
+    "{'layer':'conv','channels':1,'kernel':1000000000},'flatten',{'layer':'dense','units':10}",
     "('flatten',{'layer':'dense','units':-1})",
 )
 FIELDS = (*study.PATHS, "num_seeds", "root_seed", "target", "question", "notes")
@@ -605,12 +605,6 @@ def test_every_odd_value_ends_in_one_line(place, field):
         case_overrides(
             place, [f"--config.model.name={model}", f"--config.{field}={value}"]
         )
-
-
-@pytest.mark.parametrize("depth", range(860, 990, 7))
-def test_json_nested_to_the_end_of_the_stack_is_one_line(place, depth):
-    status, _ = case_json(place, f'{{"question": {"[" * depth}{"]" * depth}}}')
-    assert status == 2
 
 
 @pytest.mark.slow

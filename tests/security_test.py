@@ -308,7 +308,7 @@ def test_hostile_texts_of_a_study_stay_texts(tmp_path, text):
     assert said.count(shown) >= 3
 
 
-MARKS = ("<b>", "](", "&lt", "://", "www.", "\n", *r"[!`*_|\#&;~$-+1.)= <>a^")
+MARKS = ("<b>", "](", "&lt;", "://", "www.", "\n", *r"[!`*_|\#&;~$-+1.)= <>a^")
 PIECES = st.lists(
     st.one_of(st.sampled_from(MARKS), st.text(max_size=3)), max_size=12
 ).map("".join)

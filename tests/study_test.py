@@ -25,7 +25,8 @@ from nnlab.study import (
 )
 
 RATES = st.floats(0, 1e6, allow_subnormal=False)
-SHARES = st.floats(0, 1, exclude_max=True)
+SHARES = st.floats(0, 1, exclude_max=True, width=32)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
 SIZES = st.lists(st.integers(1, 4096), max_size=3).map(tuple)
 MODELS = st.builds(
     Model,
@@ -64,14 +65,14 @@ BASES = st.builds(
 )
 CLAIMS = st.builds(
     Claim,
-    text=st.text(min_size=1),
+    text=TEXTS,
     quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
     left=st.just({"optimizer.learning_rate": 0.5}),
     right=st.just("chance") | RATES | st.just({"label": "slow"}),
     relation=st.sampled_from(["greater", "less"]),
 ) | st.builds(
     Claim,
-    text=st.text(min_size=1),
+    text=TEXTS,
     quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
     left=st.just({}),
     right=st.just({}),
@@ -81,7 +82,7 @@ CLAIMS = st.builds(
 )
 STUDIES = st.builds(
     Study,
-    question=st.text(),
+    question=TEXTS,
     base=BASES,
     claims=st.lists(CLAIMS, max_size=2).map(tuple),
     sweep=st.lists(RATES, min_size=1, max_size=5, unique=True).map(
