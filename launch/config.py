@@ -12,6 +12,7 @@ import errno
 import importlib.util
 import itertools
 import json
+import math
 import os
 import pathlib
 import re
@@ -40,6 +41,12 @@ _MISTAKES = (
     NotADirectoryError,
     PermissionError,
 )
+# Of paths, which have no class of their own.
+_MISTAKEN_PATHS = (errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
+_MOST_BYTES = 1 << 30
+"""Of a study as JSON."""
+_MOST_TEXT = 1_000
+"""Characters of a line that is printed of a mistake."""
 
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -173,10 +180,14 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
 
 def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """The fields and the trials of a study that is stored as data."""
+    if not path.is_file():  # a pipe may never end
+        raise UsageError(f"no file --config_json={str(path)!r}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UsageError(
+            f"--config_json={str(path)!r} is larger than {_MOST_BYTES >> 30} GiB"
+        )
     try:
         found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"no file --config_json={str(path)!r}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--config_json={str(path)!r} is no JSON: {error}") from None
     if isinstance(found, dict) and "study" in found:  # a workdir's
@@ -217,6 +228,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         else:
             _parse(arguments)
             main()
+        sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         print(": ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         sys.stdout.flush()
@@ -225,18 +237,16 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         # an interpreter that shut down under them crashed (once, Python 3.13.0).
         os._exit(1)
     except Failure as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(1)
-    except _MISTAKES as error:
-        if not _is_refusal(error):
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        if (status := _status(error)) is None:
             raise
         print(f"error: {_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (*DISK, errno.EROFS):
-            raise
-        print(f"error: {_line(error)}", file=sys.stderr)
-        sys.exit(1 if error.errno in DISK else 2)
+        sys.exit(status)
     sys.exit(0)
 
 
@@ -262,8 +272,7 @@ def start_jax() -> CompilationCache | None:
     folder = flags.FLAGS.compilation_cache
     if folder is None:
         return None
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise UsageError(f"--compilation_cache={folder!r} is a file, not a folder")
+    check_folder("compilation_cache")
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))
@@ -279,35 +288,79 @@ def start_jax() -> CompilationCache | None:
     return counts
 
 
+def check_folder(name: str) -> None:
+    """Refuses a flag's folder that is something else, or that could not be made."""
+    folder = flags.FLAGS[name].value
+    if folder is None:
+        return
+    path = pathlib.Path(folder)
+    above = next((p for p in (path, *path.absolute().parents) if p.exists()), path)
+    if not above.is_dir():
+        where = "" if above == path else f": {str(above)!r}"
+        raise UsageError(f"--{name}={folder!r}{where} is a file, not a folder")
+    if not os.access(above, os.W_OK):
+        raise UsageError(f"--{name}={folder!r} cannot be written")
+
+
 def use_all_cores() -> None:
     """Makes one JAX device for each CPU core; call it before JAX's first use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores or os.cpu_count() or 1))
 
 
-def _is_refusal(error: BaseException) -> bool:
-    """Whether our own code refuses something; a ValueError from below it is a bug."""
+def _status(error: ValueError | OSError) -> int | None:
+    """The exit status of an error that our own code tells of, or the user's paths.
+
+    Another ValueError from below our code is a bug: None, as for all other errors.
+    """
+    if isinstance(error, _MISTAKES) and isinstance(error, OSError):
+        return 2
+    if isinstance(error, OSError) and error.errno in _MISTAKEN_PATHS:
+        return 2
+    if isinstance(error, OSError) and error.errno in DISK:
+        return 1
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     module = frames[-1].f_globals.get("__name__", "").partition(".")[0]
-    return isinstance(error, OSError) or module in ("nnlab", "launch", "__main__")
+    if module not in ("nnlab", "launch", "__main__"):
+        return None
+    if isinstance(error, ValueError):
+        return 2
+    return 1 if error.errno is None else None  # a checkpoint, in words of our own
 
 
 def _line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}"
+    """What an error says, as one line that a terminal can show."""
     text: object = error
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+        if error.filename is not None:
+            text = f"{error.strerror}: {error.filename}"
     while isinstance(text, AttributeError | KeyError) and text.args:
         text = text.args[0]  # a ConfigDict's holds a KeyError, whose str() has quotes
-    return " ".join(str(text).split())
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    if len(line) <= _MOST_TEXT:
+        return line
+    return f"{line[: _MOST_TEXT // 2]} ... {line[-_MOST_TEXT // 2 :]}"
 
 
 def _parse(arguments: Sequence[str]) -> None:
     """Parses all flags, ``--config.PATH=VALUE`` among them."""
     given = []
-    for text in arguments:
+    takes_value = {f"--{f.name}" for f in _flags() if not f.boolean}
+    for text, following in zip(arguments, [*arguments[1:], ""]):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"argument {text!a} is not UTF-8") from None
+        if text in takes_value and following.startswith("--"):
+            raise UsageError(f"{text} has no value: {following!r} comes next")
+        # Of absl: one reads flags from any file, the other lets misspelt ones pass.
+        if found := re.match(r"--?(flagfile|undefok)\b", text):
+            raise UsageError(f"unknown flag '--{found[1]}'")
         if re.fullmatch(r"--?[\w.]+=", text):
             raise UsageError(f"{text} has no value")
-        override = re.match(r"--?config\.(.+)", text)
+        override = re.match(r"--?config\.(.+)", text, re.DOTALL)
         if override and "=" not in text:
             raise UsageError(f"{text} has no value; write {text}=VALUE")
         given.append(f"--{_OVERRIDE}={override[1]}" if override else text)
@@ -319,9 +372,12 @@ def _parse(arguments: Sequence[str]) -> None:
     except flags.Error as error:
         wrong = re.match(r"flag --(\w+)=(.*?): ", text := _line(error))
         if wrong:
-            kind = flags.FLAGS[wrong[1]].parser.syntactic_help
+            kind = flags.FLAGS[wrong[1]].parser.syntactic_help or "true or false"
             text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
         raise UsageError(text) from None
+    for flag in _flags():
+        if isinstance(flag.value, float) and math.isnan(flag.value):
+            raise UsageError(f"--{flag.name}={flag.value} is not a number")
     if rest[1:]:
         raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
 
@@ -335,8 +391,9 @@ def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ..
     try:
         module = _import(file)
         config = module.get_config(arg)
-        trials = tuple(module.sweep(arg))
-    except Exception as error:  # whatever the user's file raises is the user's
+        # One more than are allowed: a generator may have no end.
+        trials = tuple(itertools.islice(module.sweep(arg), study_lib.MOST_TRIALS + 1))
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         raise UsageError(f"config file {path!r}{_blame(error, file)}") from None
     if not isinstance(config, ConfigDict):
         raise UsageError(
@@ -365,7 +422,7 @@ def _import(file: pathlib.Path) -> ModuleType:
     return module
 
 
-def _blame(error: Exception, file: pathlib.Path) -> str:
+def _blame(error: BaseException, file: pathlib.Path) -> str:
     """What went wrong in a config file, and in which of its lines."""
     if isinstance(error, ValueError):  # says by itself what it refuses
         return f": {_line(error)}"

@@ -97,6 +97,7 @@ def main() -> None:
         _rerun(console, workdir)
         return
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
+    config.check_folder("profile")
     study = config.study()
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.

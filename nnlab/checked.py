@@ -5,14 +5,20 @@ import contextlib
 import dataclasses
 import functools
 import math
+import struct
 import types
 import typing
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from nnlab.names import nearest
 
 FLOAT32_MAX = 3.4028234e38
+INT_MAX = 2**31 - 1
+"""The largest whole number of a field: XLA counts in 32 bits."""
+DEEPEST = 20
+"""Levels of lists and mappings in a field that takes any."""
 
 
 class FieldError(ValueError):
@@ -77,16 +83,18 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
             )
     elif origin is dict:
         if isinstance(value, Mapping):
-            return _plain(value)
+            return _plain(value, name)
     elif hint is Any:
-        return _plain(value)
+        return _plain(value, name)
     elif hint is float:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return _float(value, name)
     elif hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
+        return _int(int(value), name)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
+        if hint is str:
+            return _text(value, name)
+        return _int(value, name) if hint is int else value
     raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
 
 
@@ -95,6 +103,24 @@ def _float(value: float, name: str) -> float:
         return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
     except OverflowError:
         raise FieldError(name, " is too large for a number") from None
+
+
+def _int(value: int, name: str) -> int:
+    if abs(value) > INT_MAX:
+        # Python refuses to print one of 5,000 digits.
+        shown = f"={value}" if abs(value) < 10**30 else ""
+        raise FieldError(name, f"{shown} is too large: at most {INT_MAX:,} is allowed")
+    return value
+
+
+def _text(value: str, name: str) -> str:
+    """A text that UTF-8 can hold and a terminal can show."""
+    for character in value:
+        # "Cc" holds what drives a terminal, "Cs" what UTF-8 cannot hold.
+        kind = unicodedata.category(character)
+        if kind in ("Cc", "Cs") and character not in "\t\n\r":
+            raise FieldError(name, f" holds {character!a}, which cannot be shown")
+    return value
 
 
 def _type_name(hint: Any) -> str:
@@ -132,6 +158,15 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
             raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
         if "below" in rules and v >= rules["below"]:
             raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
+        if "below" in rules and "traced" in rules and _float32(v) >= rules["below"]:
+            raise FieldError(
+                name, f"={value!r} must be below {rules['below']:g} in float32 too"
+            )
+
+
+def _float32(value: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)
 
 
 def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
@@ -152,10 +187,26 @@ def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
         raise error.within(name) from None
 
 
-def _plain(value: Any) -> Any:
-    """Mappings to dicts, lists to tuples, NumPy's values to Python's."""
+def _plain(value: Any, name: str, level: int = 0) -> Any:
+    """Mappings to dicts, lists to tuples, NumPy's values to Python's: JSON's."""
+    if level > DEEPEST:
+        raise FieldError(name, f" is nested too deeply: at most {DEEPEST} levels")
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {
+            _text(str(k), name): _plain(v, name, level + 1) for k, v in value.items()
+        }
     if isinstance(value, list | tuple):
-        return tuple(_plain(v) for v in value)
-    return value.tolist() if hasattr(value, "tolist") else value
+        return tuple(_plain(v, name, level + 1) for v in value)
+    if isinstance(value, str):
+        return _text(value, name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(name, f" holds {value!r}, which is not finite")
+    if isinstance(value, int):
+        return _int(value, name) if not isinstance(value, bool) else value
+    if value is not None and not isinstance(value, float):
+        raise FieldError(
+            name, f" holds {value!r}, which is no number, text, list or mapping"
+        )
+    return value

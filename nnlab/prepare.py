@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from nnlab import data, optim, sweep, train, transfer
+from nnlab.checked import INT_MAX
 from nnlab.cohorts import Baseline, FurtherSets, Prepared, Source
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
@@ -23,6 +24,9 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
 from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Study
+
+MOST_EVALUATIONS = 1_000_000
+"""Of a network along its training: each is a row of the curves."""
 
 
 def prepare(
@@ -178,6 +182,11 @@ def _prepare_cohort(
         )
     num_steps = steps_per_epoch * h.num_epochs
     num_steps = min(num_steps, h.max_steps or num_steps)
+    if num_steps > INT_MAX:
+        raise ValueError(
+            f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
+            f"{INT_MAX:,} are allowed (max_steps ends training before)"
+        )
     traced = cohort.traced()
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
@@ -485,5 +494,11 @@ def _boundaries(
 ) -> tuple[int, ...]:
     """Steps of the evaluations: before training, every so often, and at the end."""
     interval = max(1.0, eval_every_epochs * steps_per_epoch)
+    if num_steps / interval > MOST_EVALUATIONS:
+        raise ValueError(
+            f"eval_every_epochs={eval_every_epochs:g} makes "
+            f"{num_steps / interval:,.0f} evaluations in {num_steps:,} updates; at "
+            f"most {MOST_EVALUATIONS:,} are allowed"
+        )
     regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
     return tuple(sorted({*regular, num_steps}))

@@ -6,12 +6,15 @@ format that it goes into. Times appear only under "Costs" and "How it was run", 
 the figures that a study asks for by the name of "seconds".
 """
 
+import base64
 import dataclasses
+import hashlib
 import os
 import pathlib
 import re
 import types
 from collections.abc import Mapping, Sequence
+from html import unescape
 from typing import Any
 
 import jinja2
@@ -54,10 +57,12 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      ValueError: its tables are missing or damaged.
+      ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
     results = load(workdir)
     folder = results.workdir
+    if (folder / "figures").is_symlink():  # which would be written over
+        raise ValueError(f"{str(folder / 'figures')!r} is a link; remove it")
     drawn, absent = panels.draw(results, folder / "figures")
     shown = content(results, drawn, absent)
     shared: dict[str, Any] = {
@@ -70,7 +75,15 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
     text = markdown.get_template("report.md.j2").render(content=shown)
     write_atomic(folder / "report.md", text.encode())
     html = jinja2.Environment(autoescape=True, **shared)
-    html.globals["svg"] = lambda figure: _inline_svg(folder, figure)
+    styles: dict[str, str] = {}
+    inlined = {f.name: _inline_svg(folder, f, styles) for f in drawn}
+    html.globals["svg"] = inlined
+    css = html.get_template("report.css.j2").render()
+    css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
+    html.globals["css"] = Markup(css)
+    html.globals["css_digest"] = base64.b64encode(
+        hashlib.sha256(css.encode()).digest()
+    ).decode()
     html.globals["verdicts"] = VERDICTS
     page = html.get_template("report.html.j2").render(content=shown)
     write_atomic(folder / "report.html", page.encode())
@@ -97,14 +110,34 @@ def _escape_start(match: re.Match[str]) -> str:
     return f"{start}\\" if start.isdigit() else f"\\{start}"
 
 
-def _inline_svg(folder: pathlib.Path, figure: panels.Figure) -> Markup:
-    """The stored SVG as an element of a page, its ids made unique to the figure."""
+def _inline_svg(
+    folder: pathlib.Path, figure: panels.Figure, styles: dict[str, str]
+) -> Markup:
+    """The stored SVG as an element of a page, its ids made unique to the figure.
+
+    Style attributes become classes, so that the page's policy can name its one style
+    sheet by a digest and allow no others.
+
+    Args:
+      folder: the workdir.
+      figure: which.
+      styles: ``{rules: class}``, to which those of this figure are added.
+    """
     text = (folder / "figures" / f"{figure.name}.svg").read_text(encoding="utf-8")
     element = text[text.index("<svg") :]
     element = re.sub(
         r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.S
     )
-    element = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{figure.name}-", element)
+
+    def with_class(match: re.Match[str]) -> str:
+        rules = unescape(match[1]).rstrip("; ")
+        name = styles.setdefault(rules, f"s{len(styles)}")
+        return f' class="{name}"'
+
+    def tag(match: re.Match[str]) -> str:
+        changed = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{figure.name}-", match[0])
+        return re.sub(r'\sstyle="([^"]*)"', with_class, changed)
+
     start, rest = element.split(">", 1)
     width = re.search(r'\swidth="([\d.]+)pt"', start)
     # Small figures stay small, so that all have letters of one size.
@@ -112,7 +145,9 @@ def _inline_svg(folder: pathlib.Path, figure: panels.Figure) -> Markup:
     start += f' style="max-width: {100 * share:.3g}%"'
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
     label = jinja2.filters.escape(figure.alt)
-    return Markup(f'{start} role="img" aria-label="{label}">{rest}')
+    # In tags only: a user's text, where < is escaped, stays as it is.
+    element = re.sub(r"<[^<>]*>", tag, f"{start}>{rest}")
+    return Markup(element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 
 def content(

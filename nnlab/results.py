@@ -235,7 +235,9 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
     """Writes a file whole or not at all (temporary file, then rename)."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        temporary.unlink(missing_ok=True)  # it may be a link that leads elsewhere
+        with temporary.open("xb") as stream:
+            stream.write(content)
         os.replace(temporary, path)
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk names no file

@@ -74,6 +74,10 @@ REDUCTIONS = (
 )
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
+MOST_TRIALS = 10_000
+"""Trials of a study. It takes seconds to check so many."""
+MOST_LAYERS = 10_000
+"""Hidden dense layers of a network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,7 @@ class Model(Checked):
 
     name: str = field("mlp", choices=MODELS)
     hidden: tuple[int, ...] = field((64,), minimum=1, models=("mlp", "cnn"))
-    depth: int = field(1, minimum=1, maximum=10_000, models=("mlp", "cnn"))
+    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, models=("mlp", "cnn"))
     channels: tuple[int, ...] = field((32, 64), minimum=1, models=("cnn",))
     kernel: int = field(3, minimum=1, models=("cnn",))
     pool: str = field("max", choices=POOLS, models=("cnn",))
@@ -133,6 +137,12 @@ class Model(Checked):
             raise FieldError(
                 "dropout_rate",
                 f"={self.dropout_rate!r} does not apply to resnet18, which has none",
+            )
+        if (count := len(self.hidden) * self.depth) > MOST_LAYERS:
+            raise FieldError(
+                "depth",
+                f"={self.depth} times the {len(self.hidden)} layers of hidden is "
+                f"{count:,} layers; at most {MOST_LAYERS:,} are allowed",
             )
         if not self.is_network and not self.tree_depths:
             raise FieldError("tree_depths", " is empty: it needs at least one depth")
@@ -275,7 +285,7 @@ class Hyperparameters(Checked):
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
     standardize: bool = False
-    augment_pixels: int = field(0, minimum=0)
+    augment_pixels: int = field(0, minimum=0, maximum=10_000)
     model: Model = Model()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -439,7 +449,7 @@ class MovedSets(Checked):
         and from 0 to 60 degrees.
     """
 
-    moved_pixels: int = field(0, minimum=0)
+    moved_pixels: int = field(0, minimum=0, maximum=10_000)
     rotated_degrees: float = field(0.0, minimum=0.0, maximum=180.0)
     along_curve: bool = False
     severity: bool = False
@@ -501,6 +511,11 @@ class Study(Checked):
         super().__post_init__()
         if not self.sweep:
             raise ValueError("the sweep is empty: it needs at least one trial")
+        if len(self.sweep) > MOST_TRIALS:
+            raise ValueError(
+                f"the sweep has {len(self.sweep):,} trials; at most {MOST_TRIALS:,} "
+                "are allowed"
+            )
         self.trials()  # a bad override is refused when the study is made
 
     def digest(self) -> str:

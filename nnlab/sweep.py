@@ -4,14 +4,16 @@
 import ast
 import dataclasses
 import itertools
+import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnlab.names import nearest_path
-from nnlab.study import PATHS, TRACED, TUPLES, Trial, digest_json
+from nnlab.study import MOST_TRIALS, PATHS, TRACED, TUPLES, Trial, digest_json
 
 _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
 
@@ -84,13 +86,20 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
       axes: ``{path: values}``; the last axis varies fastest.
 
     Raises:
-      ValueError: no axis, or an axis without values.
+      ValueError: no axis, an axis without values, or more than `MOST_TRIALS`
+        combinations, which are counted before they are made.
     """
     for path, values in axes.items():
         if not len(values):
             raise ValueError(f"the sweep over {path!r} has no values")
     if not axes:
         raise ValueError("the sweep is empty: it needs at least one axis")
+    count = math.prod(map(len, axes.values()))
+    if count > MOST_TRIALS:
+        raise ValueError(
+            f"the sweep over {', '.join(axes)} has {count:,} trials; at most "
+            f"{MOST_TRIALS:,} are allowed"
+        )
     return tuple(
         dict(zip(axes, values)) for values in itertools.product(*axes.values())
     )
@@ -145,8 +154,11 @@ def parse_value(path: str, text: str) -> Any:
         value = text.lower() == "true"
     else:
         try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the parser, about "1if" or "'\\d'"
+                value = ast.literal_eval(text)
+        # The last three: {[]: 1}, a hundred brackets, a thousand minus signs.
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             value = text
     if path not in TUPLES or isinstance(value, list | tuple):
         return value
@@ -160,9 +172,9 @@ def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any
         raise ValueError(
             f"sweep {text!r}: bounds must be numbers, the count a whole number"
         ) from None
-    if not (np.isfinite([low, high]).all() and 1 <= number <= 100_000):
+    if not (np.isfinite([low, high]).all() and 1 <= number <= MOST_TRIALS):
         raise ValueError(
-            f"sweep {text!r}: needs finite bounds and a count from 1 to 100000"
+            f"sweep {text!r}: needs finite bounds and a count from 1 to {MOST_TRIALS}"
         )
     if kind == "logspace" and (low <= 0 or high <= 0):
         raise ValueError(f"sweep {text!r}: logspace needs bounds above 0")

@@ -2,6 +2,7 @@
 """Fields become what their annotations say, or the error names them by their path."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from nnlab.checked import Checked, FieldError, field, from_mapping
 class Inner(Checked):
     share: float = field(0.0, minimum=0.0, below=1.0)
     names: tuple[str, ...] = field((), among=("left", "right"))
+    traced: float = field(0.0, below=1.0, traced=True)
+    any: Any = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,11 @@ def test_values_are_cast_as_annotated():
     assert str(made.inner.share) == "0.0"  # one setting, and one digest of it
 
 
+DEEP: list = []
+for _ in range(21):
+    DEEP = [DEEP]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -36,6 +44,14 @@ def test_values_are_cast_as_annotated():
         ({}, "x lacks count"),
         ({"count": 1, "cuont": 1}, "unknown field 'x.cuont'; did you mean 'count'"),
         ({"count": 1, "inner": {"share": 1}}, "x.inner.share=1.0 must be below 1"),
+        ({"count": 2**31}, "x.count=2147483648 is too large: at most 2,147,483,647"),
+        ({"count": 10**5000}, "x.count is too large"),
+        ({"count": 1, "inner": {"traced": 1 - 1e-12}}, "below 1 in float32 too"),
+        ({"count": 1, "inner": {"any": {"a": np.inf}}}, "x.inner.any holds inf, which"),
+        ({"count": 1, "inner": {"any": [b"a"]}}, "any holds b'a', which is no number"),
+        ({"count": 1, "inner": {"any": DEEP}}, "any is nested too deeply: at most 20"),
+        ({"count": 1, "inner": {"any": "\x1b[2J"}}, r"holds '\x1b', which cannot be"),
+        ({"count": 1, "inner": {"names": ["\ud800"]}}, r"[0] holds '\ud800', which"),
         ({"count": 1, "inner": {"share": np.nan}}, "x.inner.share=nan is not finite"),
         ({"count": 1, "inner": {"names": ["up"]}}, "x.inner.names holds 'up'"),
     ],

@@ -365,7 +365,7 @@ def test_cache_serves_what_the_files_hold_and_is_checked(
         patch.setattr(cifar, "read_arrays", None)
         assert_equal(load("cifar10", data_dir=root), first)
     (entry,) = entries(tmp_path)
-    with np.load(entry) as stored:
+    with np.load(entry, allow_pickle=False) as stored:
         good = dict(stored)
     for field in ("digest", "test_inputs", None):
         bad = {name: array.copy() for name, array in good.items()}
@@ -377,7 +377,7 @@ def test_cache_serves_what_the_files_hold_and_is_checked(
             del bad["digest"]
         np.savez(entry, **bad)
         assert_equal(load("cifar10", data_dir=root), first)
-        with np.load(entry) as stored:
+        with np.load(entry, allow_pickle=False) as stored:
             assert str(stored["digest"]) == first.digest
 
 

@@ -612,7 +612,7 @@ def test_damaged_cache_is_ignored_and_written_again(folder, tmp_path, place):
     entry.write_bytes(bad)
     if place == "other":
         # A whole entry with one pixel changed: no CRC notices, the digest does.
-        with np.load(entry) as stored:
+        with np.load(entry, allow_pickle=False) as stored:
             arrays = dict(stored)
         arrays["test_inputs"][0, 0, 0, 0] ^= 1
         np.savez(entry, **arrays)

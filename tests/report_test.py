@@ -100,6 +100,15 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     assert widths <= {10, 11}  # as wide as the headers of claims and of comparison
 
 
+def test_text_in_a_figure_of_a_page_keeps_what_looks_like_code(tmp_path):
+    label = 'url(#a) style="x" href="#b"'
+    sweep = [{RATE: 0.1, "label": label}, {"batch_size": 8}]
+    _, path = _write(tmp_path, sweep=sweep, fields={"figures": ("curves",)})
+    text = path.read_text()
+    assert re.search(r'<text[^>]*>url\(#a\) style="x"', text)
+    assert label in "".join(_Page(text).text)
+
+
 def test_page_stands_alone(tmp_path):
     _, path = _write(tmp_path, diverged={(3, 1): 2})
     text = path.read_text()

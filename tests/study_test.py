@@ -25,7 +25,8 @@ from nnlab.study import (
 )
 
 RATES = st.floats(0, 1e6, allow_subnormal=False)
-SHARES = st.floats(0, 1, exclude_max=True)
+SHARES = st.floats(0, 1, exclude_max=True, width=32)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
 SIZES = st.lists(st.integers(1, 4096), max_size=3).map(tuple)
 MODELS = st.builds(
     Model,
@@ -64,14 +65,14 @@ BASES = st.builds(
 )
 CLAIMS = st.builds(
     Claim,
-    text=st.text(min_size=1),
+    text=TEXTS,
     quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
     left=st.just({"optimizer.learning_rate": 0.5}),
     right=st.just("chance") | RATES | st.just({"label": "slow"}),
     relation=st.sampled_from(["greater", "less"]),
 ) | st.builds(
     Claim,
-    text=st.text(min_size=1),
+    text=TEXTS,
     quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
     left=st.just({}),
     right=st.just({}),
@@ -81,7 +82,7 @@ CLAIMS = st.builds(
 )
 STUDIES = st.builds(
     Study,
-    question=st.text(),
+    question=TEXTS,
     base=BASES,
     claims=st.lists(CLAIMS, max_size=2).map(tuple),
     sweep=st.lists(RATES, min_size=1, max_size=5, unique=True).map(
@@ -368,3 +369,11 @@ def test_the_last_part_alone_or_in_a_wrong_group_finds_its_path(path):
     for given in (leaf, f"training.{leaf}"):
         if given not in PATHS:
             assert f".{leaf}'?" in names.nearest_path(given, PATHS) or "." not in path
+
+
+def test_the_number_of_trials_and_of_layers_has_an_end():
+    sweep = [{"optimizer.learning_rate": float(i)} for i in range(10_001)]
+    with pytest.raises(ValueError, match="the sweep has 10,001 trials; at most 10,000"):
+        Study.from_dict({"sweep": sweep})
+    with pytest.raises(ValueError, match="depth=5001 times the 2 layers of hidden is"):
+        Study.from_dict({"model": {"hidden": [4, 4], "depth": 5001}})

@@ -39,7 +39,7 @@ def test_equal_results_give_equal_bytes(tmp_path):
 
 
 def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
-    sweep = [{"label": "<script> $x^ & \x07"}, {"label": "日本", "batch_size": 8}]
+    sweep = [{"label": "<script> $x^ & \u202e"}, {"label": "日本", "batch_size": 8}]
     curves.learning_curves(ax, synthetic.results(sweep=sweep), "train_loss")
     _, path = style.save(ax.figure, tmp_path / "figure")
     svg = path.read_text(encoding="utf-8")

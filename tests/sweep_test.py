@@ -46,7 +46,7 @@ MALFORMED = {
     "range and value": (f"{RATE}=logspace(1,2,3),4", "and stands alone"),
     "bound": (f"{RATE}=logspace(a,2,3)", "bounds must be numbers"),
     "count": (f"{RATE}=linspace(1,2,2.5)", "the count a whole number"),
-    "no count": (f"{RATE}=linspace(1,2,0)", "a count from 1 to 100000"),
+    "no count": (f"{RATE}=linspace(1,2,0)", "a count from 1 to 10000"),
     "infinite": (f"{RATE}=linspace(1,inf,3)", "finite bounds"),
     "log of 0": (f"{RATE}=logspace(0,1,3)", "bounds above 0"),
 }

@@ -135,6 +135,8 @@ def row(line):
         (row("1,2,a,"), ["line 4: 4 cells"]),
         (row(",,"), ["line 4: column 'label' is empty"]),
         (row("1,,a"), ["line 4: '' in column 'width'", "finite"]),
+        (row("1,2,\x1b[2J"), [r"line 4: '\x1b[2J' in column 'label' cannot be shown"]),
+        (GOOD.replace("width", "\x00"), [r"line 1: the name of column 2", r"'\x00'"]),
         (row("tall,2,a"), ["line 4: 'tall' in column 'height'"]),
         (row("1,nan,a"), ["line 4: 'nan'"]),
         (row("1,-inf,a"), ["line 4: '-inf'"]),

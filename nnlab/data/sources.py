@@ -220,6 +220,11 @@ def _image_folder(name: str, argument: str, data_dir: Path | None) -> Dataset:
 
 def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Dataset:
     """Returns the images of a dataset, named by the argument, and imitations."""
+    if argument.partition(":")[0] == "real_or_generated":
+        raise ValueError(
+            f"dataset {name!r} asks for imitations of imitations: name a dataset of "
+            "images, such as digits or folder:PATH"
+        )
     return generated.real_or_generated(load(argument, data_dir=data_dir), name=name)
 
 

@@ -22,6 +22,8 @@ from nnlab.names import nearest
 LABEL = "label"
 
 _LARGEST = float(np.finfo(np.float32).max)
+# Characters of a line: a file without line ends is no table.
+_LONGEST_LINE = 1 << 24
 # Of a table with hundreds of columns, a message lists the ends.
 _MOST_LISTED = 30
 
@@ -87,7 +89,7 @@ def _read(
     stream: TextIO, path: Path, label: str
 ) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
     """Reads the feature names, the features (N, F) and the label of each row."""
-    header = next((line for line in stream if line.strip()), "")
+    header = next((line for line in _lines(stream, path) if line.strip()), "")
     stream.seek(0)
     delimiter = next((mark for mark in ",;\t" if mark in header), ",")
     rows = _rows(stream, path, delimiter)
@@ -105,6 +107,10 @@ def _read(
         text = _one_line(cells.pop(place))
         if not text:
             raise ValueError(f"{path}, line {line}: column {label!r} is empty")
+        if not text.isprintable():
+            raise ValueError(
+                f"{path}, line {line}: {text!a} in column {label!r} cannot be shown"
+            )
         values = [_number(cell) for cell in cells]
         if any(map(math.isnan, values)):
             wrong = next(i for i, value in enumerate(values) if math.isnan(value))
@@ -124,7 +130,8 @@ def _rows(
     stream: TextIO, path: Path, delimiter: str
 ) -> Iterator[tuple[int, list[str]]]:
     """Yields the rows that are not blank, each with the line it begins on."""
-    reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+    lines = _lines(stream, path)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -135,12 +142,29 @@ def _rows(
         raise ValueError(f"{path}, line {line}: {error}") from error
 
 
+def _lines(stream: TextIO, path: Path) -> Iterator[str]:
+    """Yields the lines of a file, which must have an end."""
+    number = 0
+    while line := stream.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(
+                f"{path}, line {number}: it has {_LONGEST_LINE:,} characters or more"
+            )
+        yield line
+
+
 def _label_column(columns: list[str], where: str, label: str) -> int:
     """Checks the header, and returns the place of the label column."""
     if not columns:
         raise ValueError(f"{where}: a header that names the columns is missing")
-    if "" in columns:
-        raise ValueError(f"{where}: column {columns.index('') + 1} has no name")
+    for number, name in enumerate(columns, 1):
+        if not name:
+            raise ValueError(f"{where}: column {number} has no name")
+        if not name.isprintable():
+            raise ValueError(
+                f"{where}: the name of column {number} cannot be shown: {name!a}"
+            )
     name, times = Counter(columns).most_common(1)[0]
     if times > 1:
         raise ValueError(f"{where}: {times} columns are named {name!r}")

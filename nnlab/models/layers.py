@@ -48,6 +48,9 @@ BIASES = ("all", "first", "none")
 POOLS = {"max": "max_pool", "max_abs": "max_abs_pool"}
 """What a pooling window of `cnn` keeps -> the layer that does it."""
 
+INT_MAX = 2**31 - 1
+"""The largest size: XLA counts in 32 bits."""
+
 Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
 Shape = tuple[int, ...]
 
@@ -397,6 +400,8 @@ def _cast(where: str, name: str, field: Field, value: Any) -> Any:
     )
     if not in_range:
         raise ValueError(f"{where}: {name} {value!r} must be {field.allowed}")
+    if field.type is int and value > INT_MAX:
+        raise ValueError(f"{where}: {name} must be at most {INT_MAX:,}")
     return field.type(value)
 
 
@@ -418,6 +423,11 @@ def _dense(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
 def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     _need_image(shape)
     kernel, channels = layer["kernel"], layer["channels"]
+    if kernel > (most := 2 * max(shape[:2]) - 1):
+        raise ValueError(
+            f"got shape {shape}, on which a kernel of {kernel}x{kernel} sees no more "
+            f"than one of {most}x{most}; use at most that"
+        )
     if layer["padding"] == "valid" and kernel > min(shape[:2]):
         raise ValueError(
             f"got shape {shape}, smaller than its kernel of {kernel}x{kernel}; use a "

@@ -1,0 +1,627 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing that a user or a file says is executed, escapes its page, or its folder."""
+
+import ast
+import base64
+import hashlib
+import html.parser
+import io
+import json
+import os
+import pathlib
+import pickle  # only to make what must be refused  # scan: allowed
+import re
+import stat
+import struct
+import subprocess
+import sys
+import time
+
+import hypothesis
+import numpy as np
+import pytest
+import synthetic
+from absl.testing import flagsaver
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from launch import config, describe
+from nnlab import artifacts, data, experiment, report, results
+from nnlab.data import cache, tabular
+from nnlab.models import weights
+from nnlab.study import Claim, Quantity, Study
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+# A scan of the code.
+
+FORBIDDEN = {
+    *("eval", "exec", "compile", "__import__", "input", "breakpoint"),
+    *("os.system", "os.popen", "tempfile.mktemp", "shutil.unpack_archive"),
+    *("yaml.load", "yaml.unsafe_load", "torch.load", "joblib.load"),
+    *("pandas.read_pickle", "importlib.import_module", "runpy.run_path"),
+    *("importlib.util.spec_from_file_location", "asyncio.create_subprocess_shell"),
+    *("jinja2.Template", "markupsafe.Markup", "jax.export.deserialize"),
+}
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "code"}
+FAMILIES = ("os.exec", "os.spawn", "pickle.", "marshal.", "shelve.")
+ALLOWED = {
+    # A config file is Python that the user runs, as any script.
+    "launch/config.py": {"importlib.util.spec_from_file_location"},
+    # Texts of our own and what has been escaped.
+    "nnlab/report.py": {"markupsafe.Markup"},
+    # Names from tables of our own.
+    "nnlab/__init__.py": {"importlib.import_module"},
+    "launch/rivals.py": {"importlib.import_module"},
+    "tests/configs_test.py": {"importlib.import_module"},
+}
+MARK = "# scan: allowed"
+
+
+def findings(source):
+    """What is dangerous in a Python source: line and name."""
+    tree = ast.parse(source)
+    allowed = [i for i, line in enumerate(source.splitlines(), 1) if MARK in line]
+    names = {}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                short = alias.asname or alias.name.partition(".")[0]
+                names[short] = alias.name if alias.asname else short
+                if alias.name.partition(".")[0] in MODULES:
+                    found.append((node.lineno, alias.name))
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            if node.module.partition(".")[0] in MODULES:
+                found.append((node.lineno, node.module))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func, names)
+        given = {k.arg: getattr(k.value, "value", ...) for k in node.keywords}
+        leaf = name.rpartition(".")[2]
+        wrong = (
+            name in FORBIDDEN
+            or name.startswith(FAMILIES)
+            or given.get("shell", False) is not False
+            or given.get("allow_pickle", False) is not False
+            or (name == "numpy.load" and "allow_pickle" not in given)
+            or (leaf in ("extract", "extractall") and given.get("filter") != "data")
+            or (
+                name == "jinja2.Environment"
+                and not {"autoescape", "finalize"} & {*given}
+            )
+        )
+        if wrong:
+            found.append((node.lineno, name))
+    return [item for item in found if item[0] not in allowed]
+
+
+def dotted(node, names):
+    """The full name of what is called; "" for what is called without one."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value, names)}.{node.attr}"
+    return ""
+
+
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("nnlab", "launch", "configs", "tests", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+def test_nothing_executes_what_it_reads():
+    assert len(FILES) > 100
+    found = {
+        (name, line, what)
+        for name in FILES
+        for line, what in findings((ROOT / name).read_text())
+        if what not in ALLOWED.get(name, ())
+    }
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(x)",
+        "exec(x)",
+        "import pickle",
+        "from pickle import loads",
+        "import os\nos.system(x)",
+        "from os import system as s\ns(x)",
+        "import os\nos.execv(x, y)",
+        "import subprocess\nsubprocess.run(x, shell=True)",
+        "import subprocess\nsubprocess.run(x, shell=y)",
+        "import yaml\nyaml.load(x)",
+        "import tarfile\ntarfile.open(x).extractall(y)",
+        "tar.extract(x, filter='fully_trusted')",
+        "import numpy as np\nnp.load(x)",
+        "import numpy as np\nnp.load(x, allow_pickle=True)",
+        "import numpy\nnumpy.load(x, allow_pickle=y)",
+        "import torch\ntorch.load(x)",
+        "import importlib\nimportlib.import_module(x)",
+        "from markupsafe import Markup\nMarkup(x)",
+        "import jinja2\njinja2.Environment(loader=x)",
+        "import tempfile\ntempfile.mktemp()",
+    ],
+)
+def test_the_scan_finds(source):
+    assert findings(source)
+
+
+def test_the_scan_lets_pass():
+    assert not findings(
+        "import ast, subprocess, numpy as np, re\n"
+        "ast.literal_eval(x); subprocess.run([x], shell=False); re.compile(x)\n"
+        "np.load(x, allow_pickle=False); tar.extractall(x, filter='data')\n"
+    )
+
+
+def test_templates_trust_no_text():
+    """Only names of our own, code of our own, and what Python has escaped."""
+    trusted = {
+        path.name: re.findall(r"\{\{ ([\w.\[\]]+) \| safe \}\}", path.read_text())
+        for path in (ROOT / "nnlab" / "templates").iterdir()
+    }
+    assert trusted == {
+        "report.css.j2": [],
+        "report.html.j2": [],
+        "report.md.j2": ["figure.name", "section.code"],
+    }
+
+
+# A report of hostile texts.
+
+SCRIPT = "<script>alert('x')</script>"
+HOSTILE = (
+    *(SCRIPT, '"><img src=x onerror=alert(1)>', "</style><script>x", "</svg></table>"),
+    *("<!-- --> ]]> <![CDATA[", "{{7*7}} {% raw %}", "[a](javascript:alert(1))"),
+    *("![x](http://evil.example/x.png)", "<http://evil.example>", "`c` ``d`` ```"),
+    *("| a | b |", "# h", "> q", "- l", "+ l", "1. l", "2) l", "~~s~~ **b** _i_"),
+    *("&lt;b&gt; &#60;script&#62;", "@someone #1", "\\", "\\<b>", "===", "---", "***"),
+    *("[r]: http://evil.example", 'url(#a) style="x" href="#b" id="c"', "$x^2$"),
+    *("'; DROP TABLE", "\u202eevil", "www.evil.example", "<b", "b>", "    code"),
+)
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "nav", "ol", "li", "a", "main"),
+    *("h1", "h2", "ul", "section", "figure", "figcaption", "div", "table", "thead"),
+    *("tbody", "tr", "th", "td", "p", "pre", "code"),
+    *("svg", "g", "path", "defs", "clippath", "rect", "use", "text", "tspan", "image"),
+    *("lineargradient", "radialgradient", "stop", "pattern", "filter"),
+}
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, attributes, texts and style sheets of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.styles = [], [], [], []
+        self.in_style = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.in_style = tag == "style"
+        self.attributes += [(tag, *pair) for pair in attrs]
+
+    def handle_endtag(self, tag):
+        self.in_style = False
+
+    def handle_data(self, data):
+        (self.styles if self.in_style else self.texts).append(data)
+
+    def handle_comment(self, data):
+        raise AssertionError(data)
+
+
+def check_page(path):
+    """A page without scripts, inline styles and links that lead elsewhere."""
+    page = Page(path.read_text())
+    assert set(page.tags) <= TAGS
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on")
+        assert name != "style"
+        if name in ("href", "xlink:href", "src"):
+            assert re.match("#|data:image/png;base64,", value), (tag, value)
+    check_policy(page)
+    return page
+
+
+def check_policy(page):
+    """The policy allows one style sheet, by its digest, and pictures within."""
+    (content,) = (
+        value
+        for tag, name, value in page.attributes
+        if (tag, name) == ("meta", "content") and "-src" in value
+    )
+    directives = dict(part.split(maxsplit=1) for part in content.split(";"))
+    sheet = "".join(page.styles)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    assert directives == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    assert page.tags.index("meta") < page.tags.index("style")
+    assert page.tags.count("style") == 1
+    assert not re.search(r"@import|url\((?!#)|expression|javascript", sheet)
+
+
+def check_markdown(path, figures=True):
+    """Markdown that makes nothing of what is no heading, list, table or figure."""
+    renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    text = path.read_text()
+    tokens = [
+        t for token in renderer.parse(text) for t in (token, *(token.children or ()))
+    ]
+    kinds = {
+        token.type.removesuffix("_open").removesuffix("_close") for token in tokens
+    }
+    assert kinds <= {
+        *("heading", "paragraph", "inline", "text", "text_special", "softbreak"),
+        *("bullet_list", "list_item", "table", "thead", "tbody", "tr", "th", "td"),
+        *("image", "fence"),
+    }
+    for token in tokens:
+        if token.type == "image":
+            assert re.fullmatch(r"figures/\w+\.png", token.attrs["src"])
+    return "".join(token.content for token in tokens if token.type.startswith("text"))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_texts_of_a_study_stay_texts(tmp_path, text):
+    rate = "optimizer.learning_rate"
+    claim = Claim(
+        text=text,
+        quantity=Quantity(metric="test_accuracy"),
+        left={"label": text},
+        right=0,
+    )
+    found = synthetic.results(
+        sweep=[{rate: 0.1, "label": text}, {"batch_size": 8, "label": f"2{text}"}],
+        num_seeds=2,
+        num_evaluations=3,
+        question=text,
+        claims=[claim],
+        never_ran=[1],
+        failures={1: text},
+        diverged={(0, 1): 1},
+        layers=(text,),
+        fields={"notes": (text,), "figures": ("final",)},
+        workdir=tmp_path,
+    )
+    page = check_page(report.write(found.workdir))
+    shown = " ".join(text.split())
+    assert "".join(page.texts).count(shown) >= 3  # title, heading, note, label
+    said = check_markdown(tmp_path / "report.md")
+    assert said.count(shown) >= 3
+
+
+MARKS = ("<b>", "](", "&lt;", "://", "www.", "\n", *r"[!`*_|\#&;~$-+1.)= <>a^")
+PIECES = st.lists(
+    st.one_of(st.sampled_from(MARKS), st.text(max_size=3)), max_size=12
+).map("".join)
+
+
+@hypothesis.given(PIECES.filter(str.strip))
+@hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
+def test_markdown_of_any_text_is_that_text(text):
+    escaped = report.escape_markdown(text)
+    wanted = " ".join(text.split()).replace("\0", "\ufffd")
+    renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    for before, after, tags in (
+        ("", "", "p"),
+        ("- ", "", "ul li p"),
+        ("## ", "", "h2"),
+        ("| a |\n| --- |\n| ", " |", "table thead tr th tbody tr td"),
+    ):
+        page = Page(renderer.render(before + escaped + after))
+        found = "".join(page.texts).removeprefix("\n").strip().split("\n")[-1]
+        assert set(page.tags) <= set(tags.split())
+        assert found == wanted
+
+
+@pytest.mark.slow
+def test_hostile_names_of_data_stay_names(tmp_path, monkeypatch):
+    """A table whose name, columns and classes are all hostile, trained and drawn."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ('<img src=x onerror="alert(1)">' + "$(touch owned)`id`.csv")
+    rows = [
+        f'{i % 7},{-i},"{HOSTILE[i % 2].replace(chr(34), chr(34) * 2)}"'
+        for i in range(60)
+    ]
+    file.write_text(
+        f'"{SCRIPT}","../../{SCRIPT.upper().replace("/", "|")}",label\n'
+        + "\n".join(rows)
+    )
+    asked = Study.from_dict(
+        {
+            "question": SCRIPT,
+            "dataset": f"csv:{file}",
+            "batch_size": 8,
+            "num_epochs": 1,
+            "num_seeds": 2,
+            "figures": ["final", "confusion", "regions", "costs"],
+            "sweep": [{"label": "../../../x"}, {"label": SCRIPT, "batch_size": 16}],
+        }
+    )
+    before = {path for path in tmp_path.rglob("*")}
+    experiment.run(asked, tmp_path / "run")
+    page = check_page(report.write(tmp_path / "run"))
+    assert "svg" in page.tags
+    assert "><img src=x" in "".join(page.texts)
+    check_markdown(tmp_path / "run" / "report.md")
+    for path in (tmp_path / "run" / "figures").glob("*.svg"):
+        assert not re.search("<script|<img", path.read_text())
+    made = {path for path in tmp_path.rglob("*")} - before
+    run = tmp_path / "run"
+    assert all(path == run or path.is_relative_to(run) for path in made)
+    # No text of a user becomes part of a file's name.
+    names = {part for path in made - {run} for part in path.relative_to(run).parts}
+    assert all(re.fullmatch(r"[\w.-]+", name) for name in names)
+
+
+# What is data is never executed.
+
+
+def launched(*arguments):
+    with flagsaver.flagsaver():
+        describe.define_flags()
+        with pytest.raises(SystemExit) as ended:
+            config.run(describe.main, ["describe", *arguments])
+    return ended.value.code
+
+
+CODE = (
+    "__import__('os').system('touch owned')",
+    "exec(\"open('owned', 'w')\")",
+    "$(touch owned)",
+    "`touch owned`",
+    "{{ cycler.__init__.__globals__.os.popen('touch owned') }}",
+    "; touch owned",
+    "cos\nsystem\n(S'touch owned'\ntR.",
+    "!!python/object/apply:os.system ['touch owned']",
+)
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_study_as_json_is_not_executed(tmp_path, monkeypatch, capsys, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(config, "_import", None)  # no config file is asked for
+    paths = ("dataset", "model.name", "optimizer.name", "batch_size", "model.layers")
+    studies = [{"question": code, "notes": [code]}, {"claims": [{"text": code}]}]
+    studies += [{"sweep": [{path: code, "label": code}]} for path in paths]
+    studies += [{"dataset": f"{kind}:{code}"} for kind in ("csv", "folder")]
+    studies += [{"config": "evil.py"}, {code: 1}, {"__class__": code}]
+    pathlib.Path("evil.py").write_text("open('owned', 'w')")
+    for number, one in enumerate(studies):
+        pathlib.Path("study.json").write_text(json.dumps(one))
+        status = launched("--config_json=study.json")
+        assert status == (2 if number else 0)
+        assert not pathlib.Path("owned").exists()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_value_on_the_command_line_is_not_executed(
+    tmp_path, monkeypatch, capsys, code
+):
+    monkeypatch.chdir(tmp_path)
+    quickstart = f"--config={ROOT}/configs/quickstart.py:smoke"
+    for path in ("batch_size", "optimizer.learning_rate", "model.hidden", "model.name"):
+        assert launched(quickstart, f"--config.{path}={code}") == 2
+        assert launched(quickstart, f"--sweep={path}={code}") == 2
+    assert not pathlib.Path("owned").exists()
+    capsys.readouterr()
+
+
+class Payload:
+    """What unpickling would execute."""
+
+    def __reduce__(self):
+        return os.mkdir, ("owned",)
+
+
+def pickled():
+    buffer = io.BytesIO()
+    payload = np.array([Payload()], object)
+    arrays = {"best": payload, "train_inputs": payload, "digest": payload}
+    np.savez(buffer, **arrays, allow_pickle=True)  # scan: allowed
+    return buffer.getvalue()
+
+
+def test_the_payload_would_be_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(Payload()))  # scan: allowed
+    assert (tmp_path / "owned").exists()
+
+
+def test_pickles_in_arrays_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / artifacts.FILE
+    file.parent.mkdir()
+    file.write_bytes(pickled())
+    with pytest.raises(ValueError, match="is damaged: it cannot be read as an npz"):
+        artifacts.load(tmp_path)
+    assert cache.read(file, name="x", class_names=("a", "b"), digest=None) is None
+    assert not (tmp_path / "owned").exists()
+
+
+# Links, paths, and files that never end.
+
+
+def test_a_temporary_file_follows_no_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / f".report.md.{os.getpid()}.tmp").symlink_to(victim)
+    (folder / "report.md").symlink_to(victim)
+    results.write_atomic(folder / "report.md", b"ours")
+    assert victim.read_text() == "mine"
+    assert (folder / "report.md").read_bytes() == b"ours"
+    assert not (folder / "report.md").is_symlink()
+    assert [path.name for path in folder.iterdir()] == ["report.md"]
+
+
+def endless(tmp_path):
+    """Paths that are no files, or have no end in memory."""
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    with (tmp_path / "sparse").open("wb") as stream:
+        stream.truncate(3 << 30)
+    return ("zero", "pipe", "loop", "sparse")
+
+
+def test_files_without_an_end_are_refused_at_once(tmp_path, capsys):
+    start = time.monotonic()
+    for name in endless(tmp_path):
+        path = tmp_path / name
+        safetensors = tmp_path / f"{name}.safetensors"
+        safetensors.symlink_to(name)
+        with pytest.raises((ValueError, OSError)):
+            data.load(f"csv:{path}")
+        with pytest.raises((ValueError, OSError)):
+            data.load(f"folder:{path}")
+        with pytest.raises((ValueError, OSError)):
+            weights.load_resnet18(safetensors)
+        for flag in ("config", "config_json"):
+            if (flag, name) != ("config", "sparse"):  # Python reads it
+                assert launched(f"--{flag}={path}") == 2
+    assert time.monotonic() - start < 10
+    capsys.readouterr()
+
+
+def test_limits_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tabular, "_LONGEST_LINE", 100)
+    monkeypatch.setattr(config, "_MOST_BYTES", 100)
+    file = tmp_path / "long"
+    file.write_text("x,label\n" + "1" * 100)
+    with pytest.raises(ValueError, match="line 2: it has 100 characters or more"):
+        data.load(f"csv:{file}")
+    assert launched(f"--config_json={file}") == 2
+    assert "is larger than" in capsys.readouterr().err
+
+
+def test_a_path_with_dots_or_a_link_is_the_same_table(tmp_path):
+    (tmp_path / "below").mkdir()
+    file = tmp_path / "table.csv"
+    file.write_text("x,label\n" + "\n".join(f"{i},{i % 2}" for i in range(20)))
+    (tmp_path / "link.csv").symlink_to(file)
+    plain, dotted, linked = (
+        data.load(f"csv:{path}")
+        for path in (
+            file,
+            tmp_path / "below" / ".." / "table.csv",
+            tmp_path / "link.csv",
+        )
+    )
+    assert plain.digest == dotted.digest == linked.digest
+
+
+def test_a_cache_entry_stays_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
+    file = tmp_path / "x"
+    file.write_text("")
+    entry = cache.entry("folder", [file], ["../../../etc"])
+    assert entry.parent == tmp_path / "cache" / "arrays"
+
+
+@pytest.mark.parametrize("size", [2**60, 10**9, 100, 0])
+def test_weights_whose_header_claims_much_are_refused(tmp_path, size):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", size) + b'{"a":{}}')
+    with pytest.raises(ValueError, match="no intact safetensors file"):
+        weights.load_resnet18(path)
+
+
+# Modes of files.
+
+MASKS = (0o002, 0o022, 0o027, 0o077)
+
+
+def modes(folder):
+    """The modes of the files and of the folders below a folder."""
+    found = {True: set(), False: set()}
+    for path in folder.rglob("*"):
+        found[path.is_dir()].add(stat.S_IMODE(path.lstat().st_mode))
+    return found
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_single_files_follow_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        results.write_atomic(tmp_path / "a", b"x")
+        cache.write_whole(tmp_path / "b" / "c", lambda stream: stream.write(b"x"))
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == {True: {0o777 & ~mask}, False: {0o666 & ~mask}}
+
+
+@pytest.mark.slow
+def test_all_files_of_a_run_follow_the_umask(tmp_path):
+    mask = 0o027
+    images = tmp_path / "images"
+    from PIL import Image
+
+    for number in range(80):
+        folder = images / f"class {number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(folder / f"{number}.png")
+    folders = [tmp_path / name for name in ("run", "cache", "compiled", "profile")]
+    run, kept, compiled, profile = folders
+    flags = [
+        *("--config=configs/quickstart.py:smoke", "--config.num_epochs=2", "--seeds=2"),
+        *(f"--config.dataset=folder:{images}:8", "--config.batch_size=8"),
+        *("--config.figures=curves,confusion,mistakes", "--checkpoint_seconds=0"),
+        *("--sweep=optimizer.learning_rate=0.1", f"--workdir={run}"),
+        *(f"--compilation_cache={compiled}", f"--profile={profile}"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.train", *flags],
+        cwd=ROOT,
+        env={**os.environ, "NNLAB_CACHE_DIR": str(kept)},
+        umask=mask,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(run.glob("checkpoints/program_0/*/arrays"))
+    assert list(kept.glob("arrays/*.npz"))
+    assert list(kept.glob("rates/*.json"))
+    wanted = {True: {0o777 & ~mask}, False: {0o666 & ~mask}}
+    assert modes(run) == modes(kept) == wanted
+    assert modes(compiled)[False] == wanted[False]
+    assert all(not mode & mask for found in modes(profile).values() for mode in found)
+
+
+def test_a_report_is_not_written_through_a_link(tmp_path):
+    workdir = synthetic.made_up(workdir=tmp_path / "run").workdir
+    (tmp_path / "elsewhere").mkdir()
+    (workdir / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="figures' is a link; remove it"):
+        report.write(workdir)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_an_output_that_is_closed_ends_without_a_traceback():
+    command = [sys.executable, "-m", "launch.train", "--help"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
+        process.stdout.close()  # as `| head` does
+        told = process.stderr.read()
+    assert (told, process.returncode) == (b"", 1)
