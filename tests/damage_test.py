@@ -18,9 +18,8 @@ SAME, REFUSED, MENDED = "the same", "refused", "mended"
 
 
 def run(workdir: pathlib.Path, **options) -> results.Results:
-    return experiment.run(
-        STUDY, workdir, dataset=tiny.dataset(), checkpoint_seconds=0.0, **options
-    )
+    pinned = {"lane_width": 2, "checkpoint_seconds": 0.0, **options}
+    return experiment.run(STUDY, workdir, dataset=tiny.dataset(), **pinned)
 
 
 def interrupted(workdir: pathlib.Path) -> pathlib.Path:

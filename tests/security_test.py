@@ -610,7 +610,8 @@ def test_all_files_of_a_run_follow_the_umask(tmp_path):
 
 
 def test_a_report_is_not_written_through_a_link(tmp_path):
-    workdir = synthetic.made_up(workdir=tmp_path / "run").workdir
+    workdir = tmp_path / "run"
+    synthetic.results([[0.9, 0.8]], workdir=workdir)
     (tmp_path / "elsewhere").mkdir()
     (workdir / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="figures' is a link; remove it"):
