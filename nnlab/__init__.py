@@ -26,6 +26,7 @@ SUBMODULES = (
     "plan",
     "population",
     "prepare",
+    "provenance",
     "recorder",
     "report",
     "rerun",

@@ -28,7 +28,14 @@ from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
 from nnlab.resume import check_data, continued, differences, merge
 from nnlab.study import Study
-from nnlab.training import backbone_for, backbone_part, grow, part_of, train_cohort
+from nnlab.training import (
+    backbone_for,
+    backbone_part,
+    grow,
+    part_of,
+    train_cohort,
+    with_backbone,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -193,11 +200,8 @@ def _run_cohort(
         )
     if saved and _is_done(item, saved):
         return
-    if item.source and item.source.frozen:
-        assert begin
-        of = functools.partial(transfer.features, item.source.whole)
-        item = item.with_features(functools.partial(of, begin))
-        begin = None
+    if begin:
+        item, begin = with_backbone(item, begin)
     if saved:
         item = item.with_width(saved.about["lane_width"])
     while True:

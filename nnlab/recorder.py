@@ -7,23 +7,17 @@ import itertools
 import logging
 import math
 import pathlib
-import platform
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import flax
 import jax
-import jaxlib
 import numpy as np
-import optax
 import pyarrow as pa
 
-import nnlab
-from nnlab import artifacts, baselines, plan, results, transfer, tuning
+from nnlab import artifacts, baselines, provenance, results, transfer, tuning
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.population import Population
@@ -104,7 +98,7 @@ class Recorder:
         self._workdir = workdir
         self._prepared = prepared
         self._on_progress = on_progress
-        self._config = _provenance(study, prepared)
+        self._config = provenance.record(study, prepared)
         self._started = -1
         self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._severity: list[dict[str, Any]] = []
@@ -531,7 +525,10 @@ class Recorder:
 
     def _at_chance(self, accuracy: float) -> bool:
         """Whether an accuracy is not above chance: one-sided binomial test at 1 %."""
-        chance, size = chance_of(self._current.dataset), self._sizes["validation"]
+        chance, size = (
+            provenance.chance_of(self._current.dataset),
+            self._sizes["validation"],
+        )
         return bool(
             accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
         )
@@ -803,12 +800,6 @@ def plane_of(dataset: Dataset) -> artifacts.Plane | None:
     return artifacts.Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)
 
 
-def chance_of(dataset: Dataset) -> float:
-    """Share of the largest class of the validation set: what a constant answer gets."""
-    labels = dataset.validation.labels
-    return float(np.bincount(labels).max() / len(labels))
-
-
 def peak_bytes() -> int:
     """Peak memory so far: of the devices, or of this process on CPU."""
     device = jax.local_devices()[0]
@@ -819,80 +810,3 @@ def peak_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _provenance(
-    study: Study, prepared: Sequence[Prepared | Baseline]
-) -> dict[str, Any]:
-    """Everything resolved; nothing of the clock."""
-    cohort_of = {
-        trial.index: item.cohort.index
-        for item in reversed(prepared)  # of several, the first
-        for trial in item.cohort.trials
-    }
-    by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
-    largest = {item.hyperparameters.dataset: item.dataset for item in by_size}
-    return {
-        "study": study.to_dict(),
-        "study_digest": study.digest(),
-        "trials": [
-            {
-                "index": trial.index,
-                "id": trial.id,
-                "label": trial.label,
-                "overrides": dict(trial.overrides),
-                "cohort": cohort_of.get(trial.index),
-            }
-            for trial in study.trials()
-        ],
-        "cohorts": [item.to_dict() for item in prepared],
-        "module": next(
-            (item.module_name for item in prepared if isinstance(item, Prepared)), None
-        ),
-        "backbones": [],
-        "datasets": {
-            name: {
-                "name": dataset.name,
-                "train": len(dataset.train.labels),
-                "validation": len(dataset.validation.labels),
-                "test": len(dataset.test.labels),
-                "classes": list(dataset.class_names),
-                "chance": chance_of(dataset),
-                "input_shape": list(dataset.input_shape),
-                "features": list(dataset.feature_names),
-                "digest": dataset.digest,
-            }
-            for name, dataset in largest.items()
-        },
-        "versions": {
-            "nnlab": nnlab.__version__,
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "flax": flax.__version__,
-            "optax": optax.__version__,
-            "numpy": np.__version__,
-        },
-        "failures": {},
-        "out_of_memory": {},
-        "begun_otherwise": [],
-        "git_commit": _git_commit(),
-        "devices": {
-            "platform": jax.default_backend(),
-            "kind": plan.device_kind(),
-            "count": jax.local_device_count(),
-        },
-    }
-
-
-def _git_commit() -> str | None:
-    """The commit of nnlab's own checkout, "-dirty" behind it if files are changed."""
-    here = pathlib.Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        found = subprocess.run(
-            command, cwd=here, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

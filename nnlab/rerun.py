@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from nnlab import results, transfer
+from nnlab import results
 from nnlab.checkpoint import Checkpoints
 from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
@@ -19,7 +18,7 @@ from nnlab.placing import place
 from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
 from nnlab.resume import check_data, continued, differences
-from nnlab.training import backbone_for, train_cohort
+from nnlab.training import backbone_for, train_cohort, with_backbone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +96,7 @@ def rerun(
             begin = backbone_for(
                 item, item.source, {}, recorder, checkpoints, study.root_seed
             )
-        if item.source.frozen:
-            of = functools.partial(transfer.features, item.source.whole)
-            item, begin = item.with_features(functools.partial(of, begin)), None
+        item, begin = with_backbone(item, begin)
     item = item.alone(trial, seed)
     train_cohort(place(item, study), study, recorder, begin_at=begin)
     again = recorder.snapshot()["curves"]

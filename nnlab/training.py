@@ -3,6 +3,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import math
 import time
@@ -183,6 +184,17 @@ def backbone_for(
     known[source.key] = backbone
     recorder.add_backbone(backbone)
     return backbone
+
+
+def with_backbone(
+    item: Prepared, backbone: transfer.Backbone
+) -> tuple[Prepared, transfer.Backbone | None]:
+    """The cohort fed with a frozen backbone's features, or one to begin with."""
+    assert item.source
+    if not item.source.frozen:
+        return item, backbone
+    of = functools.partial(transfer.features, item.source.whole, backbone)
+    return item.with_features(of), None
 
 
 def backbone_part(source: Source) -> str:

@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from nnlab import results
-from nnlab.recorder import Recorder, chance_of, peak_bytes
+from nnlab.provenance import chance_of
+from nnlab.recorder import Recorder, peak_bytes
 
 SIZES = {"train": 100, "validation": 25, "test": 50}
 STEPS = 24
