@@ -240,7 +240,8 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
             stream.write(content)
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk names no file
+        if error.errno and not error.filename:  # a full disk names no file
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ import tiny
 from nnlab import experiment, placing, rerun, results
 from nnlab.study import Study
 
+pytestmark = pytest.mark.slow
+
 STUDY = dataclasses.replace(
     tiny.study(
         [

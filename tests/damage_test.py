@@ -10,6 +10,8 @@ import tiny
 
 from nnlab import experiment, results
 
+pytestmark = pytest.mark.slow
+
 STUDY = tiny.study(
     [{"model.hidden": (4,), tiny.RATE: 0.1}, {"model.hidden": (4,), tiny.RATE: 0.3}],
     num_epochs=4,
@@ -118,7 +120,6 @@ def test_a_flipped_bit_in_any_file_is_never_taken_for_sound(workdirs, kind, tmp_
     check(outcomes(workdirs, kind, "flipped", tmp_path, every=9))
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("kind", ["complete", "interrupted"])

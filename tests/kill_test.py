@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
 PICTURES = "artifacts/pictures.npz"
 
@@ -87,7 +89,6 @@ def test_a_few_kills_change_nothing(victims, whole, tmp_path):
     assert torment(victims, whole, tmp_path, kills=6, seed=0) <= 1.5
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_hundred_kills_change_nothing(victims, whole, tmp_path):
     assert torment(victims, whole, tmp_path, kills=100, seed=1) <= 1.5

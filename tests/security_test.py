@@ -600,7 +600,7 @@ def test_all_files_of_a_run_follow_the_umask(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert list(run.glob("checkpoints/program_0/*/arrays"))
+    assert list(run.glob("checkpoints/program_0/*/state"))
     assert list(kept.glob("arrays/*.npz"))
     assert list(kept.glob("rates/*.json"))
     wanted = {True: {0o777 & ~mask}, False: {0o666 & ~mask}}
