@@ -16,6 +16,7 @@ import pytest
 import tiny
 
 from nnlab import experiment, placing, rerun, results
+from nnlab.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
 
 pytestmark = pytest.mark.slow
@@ -320,6 +321,35 @@ def test_the_lock_holds_for_a_new_run_too(tmp_path):
             run(tmp_path / "run")
 
     run(tmp_path / "run", on_progress=second)
+
+
+def test_a_run_that_was_faster_is_not_written_over(tmp_path, monkeypatch):
+    prepare = experiment.prepare
+
+    def slow(study, **options):
+        monkeypatch.undo()
+        run(tmp_path / "run")
+        return prepare(study, **options)
+
+    monkeypatch.setattr(experiment, "prepare", slow)
+    with pytest.raises(FileExistsError, match="holds results"):
+        run(tmp_path / "run")
+
+
+def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
+    wait, failed = Checkpoints.wait, []
+
+    def once(store) -> None:
+        wait(store)
+        if not failed:
+            failed.append(True)
+            raise SaveError("cannot save a checkpoint")
+
+    monkeypatch.setattr(Checkpoints, "wait", once)
+    with pytest.raises(SaveError):
+        run(tmp_path / "run")
+    found = results.load_config(tmp_path / "run")
+    assert (found["status"], found["failures"]) == ("interrupted", {})
 
 
 def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
