@@ -302,6 +302,16 @@ def check_folder(name: str) -> None:
         raise UsageError(f"--{name}={folder!r} cannot be written")
 
 
+def check_alone(name: str, *beside: str) -> None:
+    """Refuses, beside a flag, all but those that go with it."""
+    for flag in _flags():
+        if flag.present and flag.name not in (name, *beside):
+            allowed = ", ".join(f"--{flag}" for flag in beside)
+            raise UsageError(
+                f"--{flag.name} does not go with --{name}; allowed beside it: {allowed}"
+            )
+
+
 def use_all_cores() -> None:
     """Makes one JAX device for each CPU core; call it before JAX's first use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

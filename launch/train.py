@@ -207,6 +207,7 @@ class Interrupt:
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:
     """Trains one member again and compares."""
+    config.check_alone("rerun", "workdir", "data_dir", "compilation_cache")
     given = flags.FLAGS.rerun
     try:
         trial, seed = map(int, given)
@@ -224,7 +225,8 @@ def _rerun(console: Console, workdir: pathlib.Path) -> None:
     if found.is_equal:
         console.print(
             f"trial {trial} ({found.label}), seed {seed}: identical, all "
-            f"{found.num_rows} evaluations to the last bit"
+            f"{found.num_rows} evaluations to the last bit",
+            soft_wrap=True,
         )
         return
     raise config.Failure(

@@ -17,10 +17,8 @@ from nnlab.recorder import Recorder, plane_of
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are taken to the host at once."""
 
-
 GRID = 240
 """Cells along each side of a plane whose predictions are kept."""
-
 
 SOLO_INFERENCES = 256
 """Examples over which the speed at batch 1 is measured."""

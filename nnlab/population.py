@@ -327,16 +327,19 @@ class Population:
 
     def zeros(self) -> TrainState:
         """States of zeros, which take as long to train as any."""
-        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
-        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        zeros = self._blank(lambda shape: shape)
         return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
 
     def template(self) -> TrainState:
         """States of zeros as `gather` brings them in, leaves (T, S, ...)."""
-        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         members = self.lanes.num_trials, self.lanes.num_seeds
+        return self._blank(lambda shape: (*members, *shape[3:]))
+
+    def _blank(self, shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
+        """States of zeros; `shape_of` makes a leaf's shape of that in lanes."""
+        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         return jax.tree.map(
-            lambda leaf: np.zeros((*members, *leaf.shape[3:]), leaf.dtype), shapes
+            lambda leaf: np.zeros(shape_of(leaf.shape), leaf.dtype), shapes
         )
 
     def spread(self, members: TrainState, training: np.ndarray) -> TrainState:

@@ -93,6 +93,29 @@ def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
     assert rounds > 3
 
 
+def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
+    """By probed and by tuned networks; one that was cut off is trained again."""
+    sweep = [{"transfer.mode": mode} for mode in ("probing", "tuning")]
+    settings = {"transfer.source": "digits", "transfer.num_epochs": 1, "num_epochs": 2}
+    sizes = {"train_size": 64, "transfer.train_size": 64, "model.hidden": (4,)}
+    study = tiny.study(sweep, dataset="digits", **settings, **sizes)
+    study = dataclasses.replace(study, eval_size=50)
+    options = {"lane_width": 2, "checkpoint_seconds": 0.0}
+    visits = []
+    experiment.run(study, tmp_path / "whole", on_progress=visits.append, **options)
+    for visit in range(1, len(visits) + 1, 4):
+        own = tmp_path / f"at_{visit}"
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(study, own, on_progress=Interrupt(visit), **options)
+        seen = []
+        experiment.run(study, own, resume=True, on_progress=seen.append, **options)
+        assert content(own, FILES) == content(tmp_path / "whole", FILES)
+        again = "pretraining" in [progress.status for progress in seen]
+        assert again == (visits[visit - 1].status == "pretraining")
+    for trial in range(2):
+        assert rerun.rerun(tmp_path / "whole", trial, 1).is_equal
+
+
 def test_what_is_done_is_not_trained_again(copy):
     before = {p: p.stat().st_mtime_ns for p in (copy / "checkpoints").rglob("*")}
     seen = []

@@ -731,6 +731,30 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     assert "interrupted" in (workdir / "report.md").read_text()
 
 
+def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(launch, tmp_path):
+    small = ["--sweep=batch_size=64", "--config.num_epochs=2", "--seeds=2"]
+    lanes = "--lane_width=2"
+    run, again = (f"--workdir={tmp_path / name}" for name in ("run", "again"))
+    assert launch(train, run, QUICKSTART, *small, lanes)[0] == 0
+    assert launch(train, run, "--resume")[0] == 0
+    status, out, _ = launch(train, run, "--rerun=0,1")
+    assert (status, out) == (
+        0,
+        "trial 0 (base), seed 1: identical, all 3 evaluations to the last bit\n",
+    )
+    replay = f"--config_json={tmp_path / 'run' / 'config.json'}"
+    assert launch(train, again, replay, lanes)[0] == 0
+    for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
+        first, second = ((tmp_path / n / name).read_bytes() for n in ("run", "again"))
+        assert first == second
+    status, _, err = launch(train, run, "--rerun=0,1", "--resume")
+    assert status == 2
+    assert err == (
+        "error: --resume does not go with --rerun; allowed beside it: --workdir, "
+        "--data_dir, --compilation_cache\n"
+    )
+
+
 def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatch):
     train_cohort = experiment.train_cohort
 
