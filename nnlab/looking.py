@@ -85,6 +85,21 @@ def look(
         recorder.add_seen(trial.index, seen)
 
 
+def predicted(
+    placed: Placed, state: train.TrainState, inputs: np.ndarray
+) -> np.ndarray:
+    """Class probabilities of examples of the data set, float32 (T, S, N, C).
+
+    Args:
+      placed: the cohort.
+      state: its members.
+      inputs: examples as the data set stores them, (N, ...), a few of them.
+    """
+    features = placed.prepared.features
+    fed = features(inputs) if features else inputs
+    return placed.population.gather(placed.population.predict(state, flattened(fed)))
+
+
 def _predicted(
     placed: Placed, state: train.TrainState, inputs: np.ndarray
 ) -> Iterator[np.ndarray]:

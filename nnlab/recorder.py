@@ -32,7 +32,27 @@ MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one evaluation of a cohort's networks found.
+
+    Attributes:
+      trials: the cohort's, T of them.
+      seeds: S of them.
+      step, epoch: where in training.
+      metrics: the columns of the curves that were measured, such as "train_loss" and
+        "validation_accuracy", float64 (T, S) each; NaN for members that had ended or
+        were found to have diverged.
+    """
+
+    trials: tuple[Trial, ...]
+    seeds: tuple[int, ...]
+    step: int
+    epoch: float
+    metrics: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Progress:
     """How far a run is; handed to the callback after every visit of the host.
 
@@ -42,9 +62,15 @@ class Progress:
       done, total: examples trained and to train, over all cohorts and members; what
         members that ended will not need is not counted.
       examples_per_second: of the last visit, all members that train together.
+      inferences_per_second: of the cohort's last evaluation, likewise; NaN before.
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
+      best_curve: its mean validation accuracy at its evaluations so far.
       diverged, stopped: members so far.
+      evaluation: what was measured since the call before; None if nothing was.
+      predict: from examples as they are stored, (N, ...), to their class probabilities
+        by the cohort's members as they are, float32 (T, S, N, C); only to be called
+        before the callback returns. None where there are no networks at work.
       status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
         backbone, whose epochs then are counted), or "growing" (trees; fits are counted
         instead of epochs).
@@ -57,11 +83,15 @@ class Progress:
     done: int
     total: int
     examples_per_second: float
+    inferences_per_second: float
     best_accuracy: float
     best_label: str
+    best_curve: tuple[float, ...]
     diverged: int
     stopped: int
     status: str
+    evaluation: Evaluation | None = None
+    predict: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 @dataclasses.dataclass
@@ -109,7 +139,8 @@ class Recorder:
         self._planned = {item.cohort.index: item.num_examples for item in prepared}
         self._done: dict[int, int] = {}
         self._pretraining_seconds = 0.0
-        self._best = (math.nan, "")
+        self._best: tuple[float, str, tuple[float, ...]] = (math.nan, "", ())
+        self._evaluation: Evaluation | None = None
         self._written = -math.inf
         self._finished: set[int] = set()
 
@@ -157,7 +188,7 @@ class Recorder:
     def _begin(self, item: Prepared | Baseline, sizes: Mapping[str, int]) -> None:
         self._started += 1
         self._sizes = sizes
-        self._rate = math.nan
+        self._rate = self._inference_rate = math.nan
         self._forget(item)
         for trial, seed in item.cohort.members():
             self._members[trial, seed] = _unfinished(trial, seed)
@@ -168,6 +199,7 @@ class Recorder:
         shape = (len(item.cohort.trials), item.cohort.num_seeds)
         self.still_training = np.ones(shape, bool)
         self._accuracy = np.full(shape, math.nan)
+        self._means: list[list[float]] = [[] for _ in item.cohort.trials]
         own = set(item.cohort.members())
         index = item.cohort.index
         self._planned[index], self._done[index] = item.num_examples, 0
@@ -209,6 +241,7 @@ class Recorder:
             "timings": [dict(row) for row in self._timings if row["cohort"] == index],
             "still_training": self.still_training.tolist(),
             "accuracy": self._accuracy.tolist(),
+            "means": [list(values) for values in self._means],
         }
 
     def seen_arrays(self) -> dict[str, np.ndarray]:
@@ -249,6 +282,7 @@ class Recorder:
         self._timings += map(dict, known["timings"])
         self.still_training = np.array(known["still_training"], bool)
         self._accuracy = np.array(known["accuracy"], np.float64)
+        self._means = [list(values) for values in known["means"]]
         self._note_best_trial()
         self._account(item)
 
@@ -311,7 +345,7 @@ class Recorder:
 
     def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
         """Tells how far the training of a cohort's backbone is."""
-        self._current, self._rate = item, math.nan
+        self._current, self._rate, self._inference_rate = item, math.nan, math.nan
         epoch = step / training.steps_per_epoch
         number = self._started + 1  # of the program that waits for it
         self._tell("pretraining", epoch, training.num_epochs, number)
@@ -379,15 +413,19 @@ class Recorder:
         self._done[self._current.cohort.index] += examples
         self._step = step
 
-    def tell(self, status: str) -> None:
-        """Tells the callback how far the current cohort is."""
+    def tell(
+        self,
+        status: str,
+        predict: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """Tells the callback how far the current cohort is; see `Progress`."""
         current = self._current
         if isinstance(current, Baseline):
             left = int(self.still_training.sum())
             self._tell(status, current.num_fits - left, current.num_fits)
         else:
             epoch = self._step / current.steps_per_epoch
-            self._tell(status, epoch, current.num_epochs)
+            self._tell(status, epoch, current.num_epochs, predict=predict)
 
     def _examples(self, num_steps: int) -> int:
         """Examples of so many steps, all members that train together."""
@@ -443,6 +481,14 @@ class Recorder:
                 [np.isfinite(metrics[f"{split}_loss"]) for split in self._sizes], axis=0
             )
         self._add_timing(evaluation, step)
+        seen = alive & self.still_training
+        self._evaluation = Evaluation(
+            cohort.cohort.trials,
+            tuple(cohort.cohort.seeds),
+            step,
+            step / cohort.steps_per_epoch,
+            {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
+        )
         planned = self._examples(cohort.num_steps - step)
         for t, s in np.argwhere(self.still_training):
             trial, seed = cohort.cohort.trials[t].index, cohort.cohort.first_seed + s
@@ -486,6 +532,8 @@ class Recorder:
                 member["at_chance"] = self._at_chance(self._accuracy[t, s])
         spared = planned - self._examples(cohort.num_steps - step)
         self._planned[cohort.cohort.index] -= spared
+        for values, mean in zip(self._means, self._accuracy.mean(axis=1)):
+            values.append(float(mean))
         self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
@@ -518,10 +566,13 @@ class Recorder:
         return found | self._by_layer("last_grad_norm_", norms)
 
     def _note_best_trial(self) -> None:
-        for accuracy, trial in zip(self._accuracy, self._current.cohort.trials):
+        trials = self._current.cohort.trials
+        for accuracy, trial, curve in zip(self._accuracy, trials, self._means):
             mean = accuracy.mean()
-            if not mean <= self._best[0] and not math.isnan(mean):
-                self._best = (float(mean), trial.label)
+            is_best = not mean <= self._best[0] and not math.isnan(mean)
+            if is_best or trial.label == self._best[1]:
+                best = float(mean) if is_best else self._best[0]
+                self._best = (best, trial.label, tuple(curve))
 
     def _at_chance(self, accuracy: float) -> bool:
         """Whether an accuracy is not above chance: one-sided binomial test at 1 %."""
@@ -537,6 +588,7 @@ class Recorder:
         members = int(self.still_training.sum())
         evaluated = sum(self._sizes.values()) * members
         compiled = self._population.compile_seconds
+        self._inference_rate = evaluated / self._evaluation_seconds
         self._timings.append(
             {
                 "cohort": self._current.cohort.index,
@@ -551,7 +603,7 @@ class Recorder:
                 "examples_per_second": self._trained / self._train_seconds
                 if self._trained
                 else None,
-                "inferences_per_second": evaluated / self._evaluation_seconds,
+                "inferences_per_second": self._inference_rate,
                 "peak_bytes": peak_bytes(),
             }
         )
@@ -715,10 +767,16 @@ class Recorder:
         return artifacts.encode(arrays)
 
     def _tell(
-        self, status: str, epoch: float, num_epochs: float, number: int | None = None
+        self,
+        status: str,
+        epoch: float,
+        num_epochs: float,
+        number: int | None = None,
+        predict: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         if self._on_progress is None:
             return
+        evaluation, self._evaluation = self._evaluation, None
         statuses = [member["status"] for member in self._members.values()]
         self._on_progress(
             Progress(
@@ -729,11 +787,15 @@ class Recorder:
                 done=sum(self._done.values()),
                 total=sum(self._planned.values()),
                 examples_per_second=self._rate,
+                inferences_per_second=self._inference_rate,
                 best_accuracy=self._best[0],
                 best_label=self._best[1],
+                best_curve=self._best[2],
                 diverged=statuses.count(results.DIVERGED),
                 stopped=statuses.count(results.STOPPED),
                 status=status,
+                evaluation=evaluation,
+                predict=predict,
             )
         )
 

@@ -95,7 +95,9 @@ def train_cohort(
 
     def visit() -> None:
         try:
-            recorder.tell("training")
+            recorder.tell(
+                "training", functools.partial(looking.predicted, placed, state)
+            )
         except KeyboardInterrupt:
             save()
             raise

@@ -3,6 +3,7 @@
 
 import collections
 import dataclasses
+import itertools
 import re
 
 import jax
@@ -94,6 +95,46 @@ def test_curves_are_those_of_the_plain_loop(finished):
         assert len(rights) == size
         assert row[f"{name}_accuracy"] == rights.mean()
         assert row[f"{name}_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_the_callback_hears_what_the_curves_hold(finished):
+    found, told = finished
+    heard = {}
+    for evaluation in (p.evaluation for p in told if p.evaluation):
+        places = np.ndindex(len(evaluation.trials), len(evaluation.seeds))
+        for (t, s), name in itertools.product(places, evaluation.metrics):
+            key = evaluation.trials[t].index, evaluation.seeds[s], evaluation.step
+            heard[*key, name] = evaluation.metrics[name][t, s]
+    metrics = [name for name in found.metrics if name.startswith(("train", "val"))]
+    for row in found.curves.to_pylist():
+        for name in metrics:
+            key = row["trial"], row["seed"], row["step"], name
+            assert heard.pop(key) == row[name]
+    assert all(np.isnan(v) for (*_, n), v in heard.items() if n in metrics)
+    labels = [trial.label for trial in found.trials]
+    curves = {p.best_label: p.best_curve for p in told if p.best_curve}
+    assert max(map(len, curves.values())) == 4
+    for label, curve in curves.items():
+        measured = found.curve(labels.index(label), "validation_accuracy")
+        means = measured.values.mean(axis=0)
+        np.testing.assert_allclose(curve, means[: len(curve)], rtol=1e-15)
+
+
+def test_the_callback_can_ask_the_networks(tmp_path):
+    test = tiny.dataset().test
+    accuracies = []
+
+    def ask(progress):
+        if progress.predict and progress.evaluation:
+            found = progress.predict(test.inputs)
+            assert found.shape == (1, 2, len(test.labels), 3)
+            right = found.argmax(axis=-1) == test.labels
+            accuracies.append(right.mean(axis=-1)[0])
+
+    found = run(tiny.study(num_epochs=2), tmp_path, on_progress=ask)
+    stored = found.curve(0, "test_accuracy").values.T
+    np.testing.assert_allclose(accuracies, stored, rtol=1e-6)
+    assert stored[0].max() < stored[-1].min()
 
 
 def test_every_member_says_how_it_ended(finished):

@@ -631,6 +631,8 @@ def progress(cohort=0, rate=2e6, done=0, diverged=0, stopped=0):
         done=done,
         total=1000,
         examples_per_second=rate,
+        inferences_per_second=rate,
+        best_curve=(0.1, 0.5, math.nan, 0.973),
         best_accuracy=0.973,
         best_label="learning_rate=0.1, batch_size=16, activation=leaky_relu",
         diverged=diverged,

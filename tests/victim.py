@@ -24,10 +24,10 @@ from nnlab.study import Study
 STUDY = Study.from_dict(
     {
         "batch_size": 32,
-        "num_epochs": 60,
+        "num_epochs": 400,
         "num_seeds": 3,
         "optimizer": {"momentum": 0.5},
-        "early_stopping": {"patience": 25},
+        "early_stopping": {"patience": 150},
         "figures": ("curves", "confusion", "gallery", "probabilities"),
         "test_sets": {"moved_pixels": 1},
         "sweep": [
