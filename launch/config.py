@@ -8,7 +8,6 @@ of flat override dicts.
 
 import ast
 import dataclasses
-import errno
 import importlib.util
 import itertools
 import json
@@ -26,31 +25,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
-from nnlab import names, results
+from nnlab import devices, mistakes, names, results
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
 _OVERRIDE = "config.PATH"
-_MISTAKES = (
-    ValueError,
-    BlockingIOError,
-    ConnectionError,
-    FileExistsError,
-    FileNotFoundError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
-)
-# Of paths, which have no class of their own.
-_MISTAKEN_PATHS = (errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 _MOST_BYTES = 1 << 30
 """Of a study as JSON."""
-_MOST_TEXT = 1_000
-"""Characters of a line that is printed of a mistake."""
-
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""Error numbers of a disk that is full or broken: no mistake of the command's."""
 
 
 class Failure(Exception):
@@ -163,6 +144,21 @@ def study() -> study_lib.Study:
     return study_lib.Study.from_dict(values)
 
 
+def load(config: str) -> study_lib.Study:
+    """The study of a config file, for notebooks.
+
+    Args:
+      config: its path, with what it takes behind a colon, as --config has it, such as
+        "configs/learning_rate.py:mnist".
+
+    Raises:
+      ValueError: a bad config file, field or value.
+    """
+    path, _, arg = config.partition(":")
+    values, trials = _load(path, arg)
+    return study_lib.Study.from_dict({**values, "sweep": trials})
+
+
 def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """The fields and the trials of the config, Python or JSON, that the flags name."""
     if flags.FLAGS.config and flags.FLAGS.config_json:
@@ -207,13 +203,6 @@ def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]
     return every, tuple(trials)
 
 
-def noun(study: study_lib.Study) -> str:
-    """What the study's members are."""
-    trials = study.trials()
-    networks = all(t.hyperparameters.model.is_network for t in trials)
-    return "networks" if networks else "models"
-
-
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     """Parses flags, calls `main` and exits: 0 done, 2 the user's mistake, 1 otherwise.
 
@@ -237,15 +226,15 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         # an interpreter that shut down under them crashed (once, Python 3.13.0).
         os._exit(1)
     except Failure as error:
-        print(f"error: {_line(error)}", file=sys.stderr)
+        print(f"error: {mistakes.line_of(error)}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, OSError) as error:
-        if (status := _status(error)) is None:
+        if (status := mistakes.status_of(error)) is None:
             raise
-        print(f"error: {_line(error)}", file=sys.stderr)
+        print(f"error: {mistakes.line_of(error)}", file=sys.stderr)
         sys.exit(status)
     sys.exit(0)
 
@@ -268,7 +257,7 @@ def start_jax() -> CompilationCache | None:
     Returns:
       The counts of the compilation cache; None without ``--compilation_cache``.
     """
-    use_all_cores()
+    devices.use_all_cores()
     folder = flags.FLAGS.compilation_cache
     if folder is None:
         return None
@@ -312,48 +301,6 @@ def check_alone(name: str, *beside: str) -> None:
             )
 
 
-def use_all_cores() -> None:
-    """Makes one JAX device for each CPU core; call it before JAX's first use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores or os.cpu_count() or 1))
-
-
-def _status(error: ValueError | OSError) -> int | None:
-    """The exit status of an error that our own code tells of, or the user's paths.
-
-    Another ValueError from below our code is a bug: None, as for all other errors.
-    """
-    if isinstance(error, _MISTAKES) and isinstance(error, OSError):
-        return 2
-    if isinstance(error, OSError) and error.errno in _MISTAKEN_PATHS:
-        return 2
-    if isinstance(error, OSError) and error.errno in DISK:
-        return 1
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    module = frames[-1].f_globals.get("__name__", "").partition(".")[0]
-    if module not in ("nnlab", "launch", "__main__"):
-        return None
-    if isinstance(error, ValueError):
-        return 2
-    return 1 if error.errno is None else None  # a checkpoint, in words of our own
-
-
-def _line(error: BaseException) -> str:
-    """What an error says, as one line that a terminal can show."""
-    text: object = error
-    if isinstance(error, OSError) and error.strerror:
-        text = error.strerror
-        if error.filename is not None:
-            text = f"{error.strerror}: {error.filename}"
-    while isinstance(text, AttributeError | KeyError) and text.args:
-        text = text.args[0]  # a ConfigDict's holds a KeyError, whose str() has quotes
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    if len(line) <= _MOST_TEXT:
-        return line
-    return f"{line[: _MOST_TEXT // 2]} ... {line[-_MOST_TEXT // 2 :]}"
-
-
 def _parse(arguments: Sequence[str]) -> None:
     """Parses all flags, ``--config.PATH=VALUE`` among them."""
     given = []
@@ -380,7 +327,7 @@ def _parse(arguments: Sequence[str]) -> None:
         hint = names.nearest(f"--{error.flagname}", (f"--{f.name}" for f in _flags()))
         raise UsageError(f"unknown flag '--{error.flagname}'{hint}") from None
     except flags.Error as error:
-        wrong = re.match(r"flag --(\w+)=(.*?): ", text := _line(error))
+        wrong = re.match(r"flag --(\w+)=(.*?): ", text := mistakes.line_of(error))
         if wrong:
             kind = flags.FLAGS[wrong[1]].parser.syntactic_help or "true or false"
             text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
@@ -435,12 +382,12 @@ def _import(file: pathlib.Path) -> ModuleType:
 def _blame(error: BaseException, file: pathlib.Path) -> str:
     """What went wrong in a config file, and in which of its lines."""
     if isinstance(error, ValueError):  # says by itself what it refuses
-        return f": {_line(error)}"
+        return f": {mistakes.line_of(error)}"
     frames = traceback.extract_tb(error.__traceback__)
     path = os.path.abspath(file)
     lines = [f.lineno for f in frames if os.path.abspath(f.filename) == path]
     where = f", line {lines[-1]}" if lines else ""
-    return f"{where}: {type(error).__name__}: {_line(error)}"
+    return f"{where}: {type(error).__name__}: {mistakes.line_of(error)}"
 
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:

@@ -44,12 +44,8 @@ def main() -> None:
     )
     console = Console(highlight=False, markup=False)
     console.print(study.question, style="bold")
-    trials, seeds = study.trials(), study.num_seeds
-    console.print(
-        f"{_count(len(trials), 'trial')} x {_count(seeds, 'seed')} = "
-        f"{len(trials) * seeds:,} {config.noun(study)} in "
-        f"{_count(len(cohorts), 'program')}"
-    )
+    trials = study.trials()
+    console.print(f"{study.size()} in {_count(len(cohorts), 'program')}")
     for path in study.swept():
         values = dict.fromkeys(str(t.hyperparameters.flat()[path]) for t in trials)
         console.print(f"{path}: {', '.join(values)}")

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from launch import config
+from nnlab import devices
 from nnlab.models.layers import LayerRow, check, cnn, mlp
 
 RATE = 0.05
@@ -539,7 +539,7 @@ def serve(
     """
     module, set_up = KINDS[contender.kind]
     if contender.kind in ("nnlab", "matrix product"):
-        config.use_all_cores()  # stock JAX has one device and spreads each operation
+        devices.use_all_cores()  # stock JAX has one device and spreads each operation
     begin = time.perf_counter()
     importlib.import_module(module)
     imported = time.perf_counter()

@@ -12,9 +12,7 @@ import math
 import pathlib
 import shlex
 import signal
-import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -33,7 +31,8 @@ from rich.progress import (
 from rich.text import Text
 
 from launch import config, report
-from nnlab import results
+from nnlab import mistakes, results
+from nnlab.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from nnlab import experiment
@@ -106,11 +105,10 @@ def main() -> None:
     if not resumes:
         experiment.check_workdir(workdir)
     interrupt = Interrupt()
-    trials, seeds = len(study.trials()), study.num_seeds
     heading = iter(
         (
             study.question,
-            f"{trials} trials x {seeds} seeds = {trials * seeds} {config.noun(study)}",
+            study.size(),
         )
     )
     start = time.monotonic()
@@ -144,12 +142,13 @@ def main() -> None:
         ) from None
     except OSError as error:
         saving = isinstance(error, checkpoint.SaveError)
-        if not saving and error.errno not in config.DISK:
+        if not saving and error.errno not in mistakes.DISK:
             raise
         line = str(error) if saving else f"{error.strerror}: {error.filename}"
         raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
     finally:
         interrupt.restore()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
     if cache:
         console.print(f"compilation cache: {cache}")
@@ -170,39 +169,6 @@ def _command(workdir: pathlib.Path) -> str:
     if flags.FLAGS.data_dir:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
     return shlex.join(parts)
-
-
-class Interrupt:
-    """Ctrl-C and SIGTERM: the first ends the run after its step, the next at once.
-
-    Until the first `check` nothing is worth a wait, and the first ends at once too.
-    """
-
-    def __init__(self) -> None:
-        """Takes the signals."""
-        self._asked = False
-        self._training = False
-        self._before = {
-            number: signal.signal(number, self._ask)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def _ask(self, number: int, frame: types.FrameType | None) -> None:
-        if self._asked or not self._training:
-            raise KeyboardInterrupt
-        self._asked = True
-        print("stopping after this step; again to stop at once", file=sys.stderr)
-
-    def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came."""
-        self._training = True
-        if self._asked:
-            raise KeyboardInterrupt
-
-    def restore(self) -> None:
-        """Gives the signals back, but SIGTERM ends as Ctrl-C does."""
-        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:

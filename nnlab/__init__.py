@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A laboratory for small neural networks; submodules load when first used."""
+"""A laboratory for small neural networks; everything loads when first used.
+
+`run` trains a study, `define` makes one from plain values, `load` reads what a run
+found, `load_network` one of its networks; see `nnlab.api`.
+"""
 
 import importlib
 import importlib.metadata
-from types import ModuleType
+from typing import Any
 
 SUBMODULES = (
     "answer",
+    "api",
     "artifacts",
     "baselines",
     "checked",
@@ -14,13 +19,19 @@ SUBMODULES = (
     "cohorts",
     "costs",
     "data",
+    "devices",
+    "display",
     "experiment",
     "figures",
     "gradients",
+    "interrupt",
     "looking",
     "metrics",
+    "mistakes",
     "models",
     "names",
+    "network",
+    "notebook",
     "optim",
     "placing",
     "plan",
@@ -44,17 +55,29 @@ SUBMODULES = (
     "tuning",
 )
 
+SHORT = {
+    "Dataset": "data",
+    "Study": "study",
+    "define": "api",
+    "load": "api",
+    "load_network": "api",
+    "run": "api",
+}
+"""What is at hand without its submodule's name, and where it is."""
+
 try:
     __version__ = importlib.metadata.version("nnlab")
 except importlib.metadata.PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in SUBMODULES:
         return importlib.import_module(f"nnlab.{name}")
+    if name in SHORT:
+        return getattr(importlib.import_module(f"nnlab.{SHORT[name]}"), name)
     raise AttributeError(f"module 'nnlab' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*SUBMODULES, "__version__"]
+    return [*SUBMODULES, *SHORT, "__version__"]

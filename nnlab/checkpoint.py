@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import orbax.checkpoint
 
 FOLDER = "checkpoints"
+MOST_TEXT = 300
+"""Characters of what Orbax says."""
 
 _log = logging.getLogger(__name__)
 
@@ -173,7 +175,7 @@ class Checkpoints:
         except Exception as error:  # Orbax raises whatever its storage does
             full = "No space left on device"
             line = full if full in str(error) else f"{type(error).__name__}: {error}"
-            line = " ".join(line.split())[:300]
+            line = " ".join(line.split())[:MOST_TEXT]
             raise SaveError(f"cannot save a checkpoint in {folder}: {line}") from None
 
     def wait(self) -> None:
@@ -262,6 +264,49 @@ def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
         lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")],
         tree,
     )
+
+
+def write_export(
+    folder: pathlib.Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
+) -> None:
+    """Writes named arrays and plain values as one Orbax checkpoint, for others to read.
+
+    ``orbax.checkpoint.StandardCheckpointer().restore(folder / "arrays")`` gives the
+    arrays by name.
+
+    Raises:
+      FileExistsError: the folder exists.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{str(folder)!r} exists; choose another folder")
+    ocp = _orbax()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as writer:
+        writer.save(
+            folder.absolute(),
+            ocp.args.Composite(
+                arrays=ocp.args.StandardSave(dict(arrays)),
+                about=ocp.args.JsonSave(dict(about)),
+            ),
+        )
+
+
+def read_export(
+    folder: pathlib.Path,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and the plain values that `write_export` wrote.
+
+    Raises:
+      ValueError: the folder holds something else.
+    """
+    ocp, path = _orbax(), folder.absolute()
+    try:
+        about = _about(path)
+        with ocp.StandardCheckpointer() as reader:
+            arrays = reader.restore(path / "arrays")
+    except Exception as error:  # Orbax raises whatever its storage does
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_TEXT]
+        raise ValueError(line) from None
+    return {name: np.asarray(array) for name, array in arrays.items()}, about
 
 
 def _orbax() -> Any:

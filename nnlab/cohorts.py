@@ -150,6 +150,11 @@ class Prepared:
     features: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
+    def whole(self) -> train.Recipe:
+        """The network from stored inputs on: with its backbone, if that is frozen."""
+        return self.source.whole if self.features and self.source else self.recipe
+
+    @property
     def plan(self) -> Plan:
         """The plan that was chosen, or else the first."""
         return self.plans[0]

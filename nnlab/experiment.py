@@ -13,6 +13,7 @@ import logging
 import os
 import pathlib
 import traceback
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,10 +24,11 @@ from nnlab import results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.metrics import Metric
 from nnlab.placing import choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.resume import check_data, continued, differences, merge
+from nnlab.resume import check_data, check_own, continued, differences, merge
 from nnlab.study import Study
 from nnlab.training import (
     backbone_for,
@@ -51,6 +53,7 @@ def run(
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
+    own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
     resume: bool = False,
     other_versions: bool = False,
@@ -67,6 +70,9 @@ def run(
       dataset: a data set of one's own, in the place of the study's.
       module: a Linen module of one's own, in the place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
+      own_metrics: further metrics of one's own: ``{name: function}``, each from logits
+        (B, C) and labels (B,) to a value for each example, (B,). Their means are the
+        columns train_<name>, validation_<name> and test_<name>; trees have none.
       lane_width: members that run at once; 0 lets the plan choose.
       resume: whether to go on with the run in the workdir, if there is one: what it has
         trained stays. The study must be the run's, or more of it (see `nnlab.resume`).
@@ -108,6 +114,7 @@ def run(
             data_dir=data_dir,
             dataset=dataset,
             module=module,
+            own_metrics=own_metrics,
             lane_width=lane_width,
             cohorts=cohorts,
         )
@@ -193,15 +200,15 @@ def _run_cohort(
         if not saved:
             grow(item, study, recorder, checkpoints)
         return
-    begin = None
+    backbone = None
     if item.source:
-        begin = backbone_for(
+        backbone = backbone_for(
             item, item.source, backbones, recorder, checkpoints, study.root_seed
         )
     if saved and _is_done(item, saved):
         return
-    if begin:
-        item, begin = with_backbone(item, begin)
+    if backbone:
+        item = with_backbone(item, backbone)
     if saved:
         item = item.with_width(saved.about["lane_width"])
     while True:
@@ -213,7 +220,7 @@ def _run_cohort(
             if profile_dir is not None:
                 profile(placed, pathlib.Path(profile_dir))
             train_cohort(
-                placed, study, recorder, checkpoints, tuning_seconds, begin, saved
+                placed, study, recorder, checkpoints, tuning_seconds, backbone, saved
             )
             return
         except Exception as error:
@@ -285,6 +292,7 @@ def _saved(
     """The checkpoints of the cohorts of a run so far, all of them looked at first."""
     with _refusing(folder):
         check_data(past["datasets"], recorder.config["datasets"])
+        check_own(past, recorder.config)
         digests = {about["key"]: about["digest"] for about in past["backbones"]}
         for item in prepared:
             source = item.source if isinstance(item, Prepared) else None

@@ -2,12 +2,16 @@
 """Losses and metrics as sums over examples, and gradient norms by layer."""
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+Metric = Callable[[jax.Array, jax.Array], jax.Array]
+"""A metric of a user's own: logits (B, C), float32, and labels (B,), int32, to a value
+for each example, (B,), of which the mean over a split is reported."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import re
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from nnlab import data, optim, sweep, train, transfer
+from nnlab import data, metrics, optim, sweep, train, transfer
 from nnlab.checked import INT_MAX
 from nnlab.cohorts import Baseline, FurtherSets, Prepared, Source
 from nnlab.data import Dataset, Split, transforms
@@ -24,6 +25,9 @@ from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
 from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Study
+
+TAKEN = ("loss", "accuracy", "active_share")
+"""Metrics that have a meaning, which tables and figures know by these endings."""
 
 MOST_EVALUATIONS = 1_000_000
 """Of a network along its training: each is a row of the curves."""
@@ -35,6 +39,7 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
+    own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
     cohorts: Sequence[sweep.Cohort] | None = None,
 ) -> list[Prepared | Baseline]:
@@ -42,12 +47,13 @@ def prepare(
 
     Args:
       study: what to run.
-      data_dir, dataset, module, lane_width: as for `experiment.run`.
+      data_dir, dataset, module, own_metrics, lane_width: as for `experiment.run`.
       cohorts: some of the study's members as cohorts; None for all.
 
     Raises:
       ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
+    _check_metrics(own_metrics)
     loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
     found: list[Prepared | Baseline] = []
     if cohorts is None:
@@ -64,7 +70,7 @@ def prepare(
             if h.model.is_network:
                 training = _source_training(h, study, data_dir)
                 item = _prepare_cohort(
-                    cohort, some, sets, module, study, lane_width, training
+                    cohort, some, sets, module, own_metrics, study, lane_width, training
                 )
                 found.append(item)
             else:
@@ -163,6 +169,7 @@ def _prepare_cohort(
     dataset: Dataset,
     test_sets: FurtherSets,
     module: nn.Module | None,
+    own_metrics: Mapping[str, metrics.Metric],
     study: Study,
     lane_width: int,
     training: Prepared | None,
@@ -191,7 +198,12 @@ def _prepare_cohort(
     rows: tuple[layers.LayerRow, ...] = ()
     activity = module is None and "active_units" in study.figures
     if module is None:
-        module, rows = _network(h, dataset, bool(traced["dropout_rate"].any()))
+        module, rows = network_of(
+            h,
+            dataset.input_shape,
+            dataset.num_classes,
+            dropout=bool(traced["dropout_rate"].any()),
+        )
     scale, shift = _scaling(h, dataset)
     recipe = train.Recipe(
         module=module,
@@ -214,6 +226,7 @@ def _prepare_cohort(
         input_shift=shift,
         augment_pixels=h.augment_pixels,
         activity=activity,
+        own_metrics=dict(own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
@@ -267,11 +280,21 @@ def _prepare_cohort(
     )
 
 
-def _network(
-    h: Hyperparameters, dataset: Dataset, dropout: bool
+def network_of(
+    h: Hyperparameters, shape: Sequence[int], num_classes: int, *, dropout: bool
 ) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
-    """A trial's module and its layer table."""
-    model, shape, num_classes = h.model, dataset.input_shape, dataset.num_classes
+    """A trial's module and its layer table.
+
+    Args:
+      h: the trial's.
+      shape: of an example.
+      num_classes: of the data set.
+      dropout: whether the trial's dropout rate is above 0 in any trial of its cohort.
+
+    Raises:
+      ValueError: a network that cannot be.
+    """
+    model = h.model
     if model.name == "resnet18":
         rows = resnet_layers.table(shape, num_classes, model.stem)
         module = resnet.ResNet18(
@@ -468,6 +491,20 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(d or 0), t) for d, t in re.findall(r"(\d+)|(\D+)", name)]
 
 
+def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
+    """Refuses names that are no column's, and what cannot be called."""
+    for name, metric in own_metrics.items():
+        if not name.isidentifier() or name.endswith(TAKEN):
+            raise ValueError(
+                f"metric {name!r} needs a name of letters, digits and underscores that "
+                f"does not end in {' or '.join(TAKEN)}"
+            )
+        if not callable(metric):
+            raise ValueError(
+                f"metric {name!r} is {metric!r}, not a function of logits and labels"
+            )
+
+
 def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:
     logits = jax.eval_shape(
         lambda params, stats, x: recipe.module.apply(
@@ -483,6 +520,17 @@ def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:
             f"the model returns shape {shape} for 2 examples; the data set's "
             f"classes need (2, {dataset.num_classes})"
         )
+    for name, metric in recipe.own_metrics.items():
+        try:
+            found = jax.eval_shape(metric, logits, jax.ShapeDtypeStruct((2,), np.int32))
+        except Exception as error:  # it is the user's code
+            line = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"metric {name!r} fails: {line}") from error
+        if (shape := jax.tree.map(lambda leaf: leaf.shape, found)) != (2,):
+            raise ValueError(
+                f"metric {name!r} returns shape {shape} for 2 examples; it needs (2,), "
+                "a value for each"
+            )
 
 
 def _size(tree: Any) -> int:

@@ -46,6 +46,10 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
         "module": next(
             (item.module_name for item in prepared if isinstance(item, Prepared)), None
         ),
+        "metrics": next(
+            (list(p.recipe.own_metrics) for p in prepared if isinstance(p, Prepared)),
+            [],
+        ),
         "backbones": [],
         "datasets": {
             name: {

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ from nnlab import results
 from nnlab.checkpoint import Checkpoints
 from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
+from nnlab.metrics import Metric
 from nnlab.placing import place
 from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
-from nnlab.resume import check_data, continued, differences
+from nnlab.resume import check_data, check_own, continued, differences
 from nnlab.training import backbone_for, train_cohort, with_backbone
 
 
@@ -51,6 +53,7 @@ def rerun(
     data_dir: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
+    own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
 ) -> Rerun:
     """Trains one member of a run again, alone, and compares; writes nothing.
 
@@ -60,7 +63,7 @@ def rerun(
       workdir: of the run.
       trial: index of the trial.
       seed: the seed.
-      data_dir, dataset, module: as for `run`.
+      data_dir, dataset, module, own_metrics: as for `run`.
 
     Raises:
       ValueError: no such member, or other data.
@@ -79,26 +82,32 @@ def rerun(
             f"{len(study.sweep) - 1}, seeds 0 to {study.num_seeds - 1}"
         )
     prepared = prepare(
-        study, data_dir=data_dir, dataset=dataset, module=module, cohorts=cohorts
+        study,
+        data_dir=data_dir,
+        dataset=dataset,
+        module=module,
+        own_metrics=own_metrics,
+        cohorts=cohorts,
     )
     (item,) = prepared
     if not isinstance(item, Prepared):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
     recorder = Recorder(study, None, prepared)
     check_data(found.config["datasets"], recorder.config["datasets"])
+    check_own(found.config, recorder.config)
     record = found.cohort_of(trial, seed)
     item = item.with_width(record["plan"]["lane_width"])
-    begin = None
+    backbone = None
     if item.source:
         with contextlib.closing(
             Checkpoints(workdir, math.inf, read_only=True)
         ) as checkpoints:
-            begin = backbone_for(
+            backbone = backbone_for(
                 item, item.source, {}, recorder, checkpoints, study.root_seed
             )
-        item, begin = with_backbone(item, begin)
+        item = with_backbone(item, backbone)
     item = item.alone(trial, seed)
-    train_cohort(place(item, study), study, recorder, begin_at=begin)
+    train_cohort(place(item, study), study, recorder, backbone=backbone)
     again = recorder.snapshot()["curves"]
     names = found.curves.column_names
     columns = {name: found.curves[name].to_pylist() for name in names}

@@ -154,6 +154,21 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def check_own(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses another module or other metrics of the user's own, by their names.
+
+    Args:
+      old, new: ``config.json``.
+
+    Raises:
+      ValueError: says what differs.
+    """
+    for field in ("module", "metrics"):
+        before, after = old[field], new[field]
+        if before != after:
+            raise _another(field, before, after, "hand in the run's own")
+
+
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Refuses other data than those of a run so far.
 

@@ -223,6 +223,12 @@ def comparison(results: Results) -> Section:
         )
         if m in results.metrics
     ]
+    own = [
+        m
+        for name in results.config.get("metrics", ())
+        for m in (f"test_{name}",)
+        if m in results.metrics
+    ]
     stops = any(t.hyperparameters.early_stopping.patience for t in results.trials)
     compared = best is not None and len(ran) > 1 and "test_accuracy" in results.metrics
     labelled = any("label" in item for item in results.study.sweep)
@@ -231,6 +237,7 @@ def comparison(results: Results) -> Section:
     header = ["trial" if labelled or grouped else sweep.name or "trial"]
     header += [f"{swept.words(m)}, %" for m in accuracies[: -len(sets) or None]]
     header += [*(f"{s}, %" for s in sets), *(f"drop, {s}, points" for s in sets)]
+    header += [swept.words(m) for m in own]
     tested = ["test, points to best", "pairs", "p (adjusted)", "resolved"]
     header += tested if compared else []
     header += [f"median epochs to {100 * target:g} %", "reached by"] if target else []
@@ -245,6 +252,9 @@ def comparison(results: Results) -> Section:
         ]
         for drop in (f"test_{name}_accuracy_drop" for name in sets):
             cells.append(texts.mean_text(row[f"{drop}_mean"], row[f"{drop}_high"]))
+        for metric in own:
+            mean, high = row[f"{metric}_mean"], row[f"{metric}_high"]
+            cells.append(texts.mean_text(mean, high, 1))
         difference = "test_accuracy_difference_"
         if compared and trial == best:
             cells += ["best", "", "", ""]

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nnlab import texts
 from nnlab.checked import Checked, FieldError, coerced, field, from_mapping, hints
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
@@ -521,6 +522,17 @@ class Study(Checked):
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the study's canonical JSON."""
         return digest_json(self.to_dict())
+
+    def size(self) -> str:
+        """The population in words: "8 trials x 16 seeds = 128 networks"."""
+        trials = self._trials
+        networks = all(t.hyperparameters.model.is_network for t in trials)
+        count = len(trials) * self.num_seeds
+        return (
+            f"{texts.count(len(trials), 'trial')} x "
+            f"{texts.count(self.num_seeds, 'seed')} = "
+            f"{texts.count(count, 'network' if networks else 'model')}"
+        )
 
     def swept(self) -> tuple[str, ...]:
         """Paths whose values differ between trials, in the order of `PATHS`."""

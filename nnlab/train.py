@@ -42,6 +42,7 @@ class Recipe:
         network's: numbers, or float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
       activity: whether `evaluate` measures the share of active units.
+      own_metrics: further metrics of a user's own, by name.
       every_norm: whether the gradient norms of all steps enter `norm_sum`, not only
         those of a sample.
       patience: evaluations without a better validation metric after which a member
@@ -61,6 +62,7 @@ class Recipe:
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
     activity: bool = False
+    own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
     every_norm: bool = False
     patience: int = 0
     watched: str = "loss"
@@ -296,19 +298,25 @@ def evaluate(
       mask: bool (B,), False for padding.
 
     Returns:
-      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; and
-      "active_share" if the recipe asks for it: the share of the activations' outputs
-      that are above 0.
+      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
+      own metrics; and "active_share" if the recipe asks for it: the share of the
+      activations' outputs that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
-    if not recipe.activity:
-        logits: Any = recipe.module.apply(variables, x, train=False)
-        return metrics.classification_sums(logits, labels, mask)
-    logits, seen = recipe.module.apply(variables, x, train=False, mutable=["activity"])
-    active = jnp.where(mask, stack.active_share(seen.get("activity", {})), 0.0)
-    sums = metrics.classification_sums(logits, labels, mask)
-    return sums | {"active_share": jnp.sum(active)}
+    logits: Any
+    if recipe.activity:
+        logits, seen = recipe.module.apply(
+            variables, x, train=False, mutable=["activity"]
+        )
+        of_example = {"active_share": stack.active_share(seen.get("activity", {}))}
+    else:
+        logits, of_example = recipe.module.apply(variables, x, train=False), {}
+    of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
+    return metrics.classification_sums(logits, labels, mask) | {
+        name: jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
+        for name, values in of_example.items()
+    }
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
@@ -371,9 +379,16 @@ def note_best(
 
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
     """Stored inputs (B, values) as the network sees them, float32 (B, *input_shape)."""
+    return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
+
+
+def rescaled(
+    inputs: jax.Array, scale: Any, shift: Any, shape: Sequence[int]
+) -> jax.Array:
+    """Stored inputs (B, values), times `scale` less `shift`, float32 (B, *shape)."""
     flat = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
-    floats = flat * recipe.input_scale - recipe.input_shift
-    return floats.reshape(inputs.shape[0], *recipe.input_shape)
+    floats = flat * scale - shift
+    return floats.reshape(inputs.shape[0], *shape)
 
 
 def _optimizer(

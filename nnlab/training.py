@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab import baselines, looking, transfer, tuning
+from nnlab import baselines, looking, network, transfer, tuning
 from nnlab.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
@@ -43,7 +43,7 @@ def train_cohort(
     recorder: Recorder,
     checkpoints: Checkpoints | None = None,
     tuning_seconds: float = 0.0,
-    begin_at: transfer.Backbone | None = None,
+    backbone: transfer.Backbone | None = None,
     saved: Saved | None = None,
 ) -> None:
     """Trains one cohort to its last step, and looks at what came out.
@@ -54,7 +54,7 @@ def train_cohort(
       recorder: takes in what is measured.
       checkpoints: where to save; None for nowhere.
       tuning_seconds: spent on choosing its lanes.
-      begin_at: the backbone with which all members begin.
+      backbone: with which all members begin, or by which they are fed.
       saved: where to begin; None for the first step.
     """
     population, prepared = placed.population, placed.prepared
@@ -71,8 +71,8 @@ def train_cohort(
         before = saved.arrays("before").get("probabilities")
     else:
         state = population.init()
-        if begin_at:
-            state = population.begin_at(state, begin_at.params, begin_at.batch_stats)
+        if backbone and not prepared.features:
+            state = population.begin_at(state, backbone.params, backbone.batch_stats)
         if looks:
             before = looking.probabilities(placed, state)
 
@@ -84,6 +84,7 @@ def train_cohort(
             items["before"] = {"probabilities": before}
         if finished:
             items["seen"] = recorder.seen_arrays()
+            items |= network.items_of(prepared, backbone)
         about = {
             "finished": finished,
             "num_steps": prepared.num_steps,
@@ -188,15 +189,13 @@ def backbone_for(
     return backbone
 
 
-def with_backbone(
-    item: Prepared, backbone: transfer.Backbone
-) -> tuple[Prepared, transfer.Backbone | None]:
-    """The cohort fed with a frozen backbone's features, or one to begin with."""
+def with_backbone(item: Prepared, backbone: transfer.Backbone) -> Prepared:
+    """The cohort; fed with the backbone's features if that is frozen."""
     assert item.source
     if not item.source.frozen:
-        return item, backbone
+        return item
     of = functools.partial(transfer.features, item.source.whole, backbone)
-    return item.with_features(of), None
+    return item.with_features(of)
 
 
 def backbone_part(source: Source) -> str:

@@ -61,7 +61,7 @@ def draw(
         for part, sketch in SKETCHES.items():
             if part not in results.study.figures:
                 continue
-            if reason := _lacking(results, stored, part):
+            if reason := lacking(results, stored, part):
                 absent[part] = reason
                 continue
             for made in sketch(results, stored):
@@ -71,7 +71,7 @@ def draw(
     return tuple(drawn), absent
 
 
-def _lacking(results: Results, stored: artifacts.Stored | None, part: str) -> str:
+def lacking(results: Results, stored: artifacts.Stored | None, part: str) -> str:
     """What a part would need that is not there; "" if nothing."""
     columns = {
         "updates": ("validation_accuracy",),

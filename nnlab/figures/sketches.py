@@ -58,24 +58,25 @@ _Stored = artifacts.Stored | None
 
 
 def _curves(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    for metric in (m for m in CURVES if is_measured(results, m)):
-        yield _learning(results, metric, f"curves_{metric}")
+    own = (f"validation_{name}" for name in results.config.get("metrics", ()))
+    for metric in (m for m in (*CURVES, *own) if is_measured(results, m)):
+        yield learning(results, metric, f"curves_{metric}")
 
 
 def _updates(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    yield _learning(results, "validation_accuracy", "updates", x="step")
+    yield learning(results, "validation_accuracy", "updates", x="step")
 
 
 def _seconds(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    yield _learning(results, "validation_accuracy", "seconds", x="seconds")
+    yield learning(results, "validation_accuracy", "seconds", x="seconds")
 
 
 def _noise(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    yield _learning(results, "batch_loss_std", "noise")
+    yield learning(results, "batch_loss_std", "noise")
 
 
 def _active_units(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    yield _learning(results, active_column(results), "active_units")
+    yield learning(results, active_column(results), "active_units")
 
 
 _ALONG = {
@@ -96,8 +97,15 @@ _MEANINGS = {
 }
 
 
-def _learning(results: Results, metric: str, name: str, x: Any = "epoch") -> Sketch:
-    """Learning curves, with a panel for each setting of what else was swept."""
+def learning(results: Results, metric: str, name: str, x: Any = "epoch") -> Sketch:
+    """Learning curves, with a panel for each setting of what else was swept.
+
+    Args:
+      results: what the study found.
+      metric: a column of the curves.
+      name: of the figure's files.
+      x: what runs along the x axis: "epoch", "step" or "seconds".
+    """
 
     def draw(ax: Axes, trials: Sequence[int]) -> None:
         learning_curves(ax, results, metric, x=x, trials=trials)
@@ -219,7 +227,7 @@ def _test_sets(results: Results, stored: _Stored) -> Iterator[Sketch]:
     if results.study.test_sets.along_curve:
         for name in moved.moved_sets(results):
             metric = f"test_{name}_accuracy"
-            yield _learning(results, metric, f"curves_{metric}")
+            yield learning(results, metric, f"curves_{metric}")
 
 
 def _set_names(results: Results) -> str:

@@ -99,19 +99,25 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
     stem = pathlib.Path(path)
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-        buffer = io.BytesIO()
-        with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-            # A label in a script that the font lacks is drawn as boxes in the PNG.
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            figure.savefig(
-                buffer,
-                format=suffix[1:],
-                dpi=150,
-                metadata=metadata,
-                facecolor="none" if suffix == ".svg" else "white",
-            )
-        figure.set_layout_engine("none")  # found once, kept for the second format
+    suffixes: tuple[Literal[".png", ".svg"], ...] = (".png", ".svg")
+    for suffix in suffixes:
         written.append(stem.with_name(stem.name + suffix))
-        write_atomic(written[-1], buffer.getvalue())
+        write_atomic(written[-1], encoded(figure, suffix))
     return written[0], written[1]
+
+
+def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
+    """The bytes of the file that `save` writes; equal input, equal bytes."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes in the PNG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(
+            buffer,
+            format=suffix[1:],
+            dpi=150,
+            metadata={"Software" if suffix == ".png" else "Date": None},
+            facecolor="none" if suffix == ".svg" else "white",
+        )
+    figure.set_layout_engine("none")  # found once, kept for the next format
+    return buffer.getvalue()

@@ -35,11 +35,7 @@ def summarize(results: Results) -> pa.Table:
     if "test_accuracy" in results.metrics:
         compared = compare_to_best(results)
     parts = ("train_", "validation_", "test_")
-    metrics = [
-        m
-        for m in results.metrics
-        if m.startswith(parts) and m.endswith(("_loss", "_accuracy", "_active_share"))
-    ]
+    metrics = [m for m in results.metrics if m.startswith(parts)]
     quantities = {m: Quantity(metric=m, reduction="final") for m in metrics}
     if "test_accuracy" in metrics:
         quantities |= {

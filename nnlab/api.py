@@ -1,0 +1,547 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nnlab in a notebook or a script: as short as the command line, with plain values.
+
+    import nnlab
+
+    found = nnlab.run(
+        question="Which learning rate?",
+        model={"hidden": (32,)},
+        num_epochs=20,
+        sweep={"optimizer.learning_rate": [0.01, 0.1, 1.0]},
+    )
+    found.plot()
+
+JAX is imported where something is trained or predicted, not before: `load` and all that
+draws do without.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import functools
+import html
+import json
+import os
+import pathlib
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+import jinja2
+import matplotlib
+import numpy.typing as npt
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from nnlab import (
+    answer,
+    artifacts,
+    devices,
+    display,
+    mistakes,
+    names,
+    notebook,
+    report,
+    results,
+    sections,
+    sweep,
+    texts,
+)
+from nnlab.data import Dataset
+from nnlab.figures import panels, sketches, style
+from nnlab.interrupt import Interrupt
+from nnlab.statistics.ranking import best_trial
+from nnlab.statistics.summary import summarize
+from nnlab.study import PARTS, PATHS, PICTURES, Study
+
+if TYPE_CHECKING:
+    import flax.linen as nn
+    import pandas as pd
+
+    from nnlab.metrics import Metric
+    from nnlab.network import Network
+    from nnlab.recorder import Progress
+
+FIELDS = tuple(Study().to_dict())
+"""What a study is made of, at its top level."""
+
+RUNS = pathlib.Path("runs")
+"""Where a run goes that is given no workdir."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _briefly(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The user's mistakes as one line, without the frames of what found them."""
+
+    @functools.wraps(function)
+    def called(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            if mistakes.status_of(error) is None:
+                raise
+            line = f"{type(error).__name__}: {mistakes.line_of(error)}"
+            raise _brief(error, line) from None
+        except KeyboardInterrupt as interrupt:
+            line = ": ".join(["interrupted", *map(str, interrupt.args)])
+            raise _brief(interrupt, line) from None
+
+    return called
+
+
+def _brief(error: BaseException, line: str) -> BaseException:
+    """The error without its traceback, which IPython then shows as that line."""
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
+    return error.with_traceback(None)
+
+
+@_briefly
+def define(
+    base: Study | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    /,
+    **fields: Any,
+) -> Study:
+    """A study from plain values.
+
+    Args:
+      base: what to start from: a study, its fields as a mapping, a run's workdir, or a
+        file that holds a study as JSON (a ``config.json``, say); None for the defaults.
+      **fields: of `study.Study` and `study.Hyperparameters`, such as ``num_seeds=8``.
+        Nested ones are mappings that change what they name:
+        ``model={"hidden": (64,)}``, or ``**{"model.hidden": (64,)}``. The trials are ``sweep={path: values, ...}``, all
+        combinations of which are tried, or a list of ``{path: value, ...}``, one for
+        each trial.
+
+    Raises:
+      ValueError: an unknown field, for which the nearest name is offered, or a value
+        that is not allowed.
+      FileNotFoundError: no such file.
+    """
+    values = _values(base)
+    for name, value in fields.items():
+        _set(values, name, value)
+    trials = values.get("sweep")
+    if isinstance(trials, Mapping):
+        _check_axes(trials)
+        values["sweep"] = sweep.product(trials)
+    elif trials is not None:
+        values["sweep"] = tuple(dict(trial) for trial in trials)
+    return Study.from_dict(values)
+
+
+def _set(values: dict[str, Any], path: str, value: Any) -> None:
+    """Sets a field; a mapping changes what it names, a path reaches into mappings."""
+    name, dot, inner = path.partition(".")
+    if name not in FIELDS:
+        raise ValueError(
+            f"unknown field {path!r}{names.nearest_path(path, (*FIELDS, *PATHS))}"
+        )
+    if dot:
+        value = {inner: value}
+    if isinstance(value, Mapping) and name != "sweep":
+        value = {**(values.get(name) or {}), **value}
+    values[name] = value
+
+
+def _values(
+    base: Study | Mapping[str, Any] | str | os.PathLike[str] | None,
+) -> dict[str, Any]:
+    """The fields that a study starts from."""
+    if base is None:
+        return {}
+    if isinstance(base, Study):
+        return base.to_dict()
+    if isinstance(base, Mapping):
+        return dict(base)
+    path = pathlib.Path(base)
+    if path.is_dir():
+        return dict(results.load_config(path)["study"])
+    try:
+        found = json.loads(path.read_bytes())
+        found = found.get("study", found)
+        return dict(found)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} holds no study as JSON: {error}") from None
+
+
+def _check_axes(axes: Mapping[str, Any]) -> None:
+    for path, values in axes.items():
+        if path not in PATHS:
+            hint = names.nearest_path(path, PATHS)
+            raise ValueError(f"unknown field {path!r} in the sweep{hint}")
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            raise ValueError(
+                f"the sweep over {path!r} needs a list of values, not {values!r}"
+            )
+
+
+@_briefly
+def run(
+    study: Study | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    /,
+    *,
+    workdir: str | os.PathLike[str] | None = None,
+    dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
+    module: "nn.Module | None" = None,
+    own_metrics: "Mapping[str, Metric]" = types.MappingProxyType({}),
+    data_dir: str | os.PathLike[str] | None = None,
+    lane_width: int = 0,
+    resume: bool = False,
+    show: bool = True,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    **fields: Any,
+) -> "Outcome":
+    """Trains every trial of a study with every seed.
+
+    Args:
+      study: what to run; see `define`.
+      workdir: a folder without results in it; ``runs/<date and time>`` if None.
+      dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
+        labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
+        `Dataset.from_arrays` takes them.
+      module: a Linen module of one's own, in the place of the study's model; its
+        ``__call__(self, x, train)`` returns logits (B, C).
+      own_metrics: further metrics of one's own: ``{name: function}``, each from logits
+        (B, C) and labels (B,) to a value for each example, (B,); they become columns
+        such as test_<name>.
+      data_dir: where image data lie; NNLAB_DATA_DIR if None, else a download.
+      lane_width: members that run at once; 0 lets the plan choose.
+      resume: whether to go on with the run in the workdir, or train what is new of a
+        study that has got more trials, seeds or epochs.
+      show: whether to show how far the run is.
+      on_progress: called with a `recorder.Progress` after every visit of the host.
+      **fields: of the study; see `define`.
+
+    Returns:
+      What it found.
+
+    Raises:
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
+        anything is written; see `experiment.run`.
+      KeyboardInterrupt: after the results so far have been written.
+    """
+    own = _dataset(dataset)
+    if own is not None:
+        fields["dataset"] = own.name
+    elif dataset is not None:
+        fields["dataset"] = dataset
+    asked = define(study, **fields)
+    folder = pathlib.Path(workdir) if workdir is not None else _new_folder()
+    devices.use_all_cores()
+    from nnlab import experiment  # imports JAX
+
+    interrupt = Interrupt()
+    try:
+        with _display(asked) if show else contextlib.nullcontext() as draw:
+
+            def tell(progress: "Progress") -> None:
+                for callback in filter(None, (draw, on_progress)):
+                    callback(progress)
+                interrupt.check()
+
+            found = experiment.run(
+                asked,
+                folder,
+                data_dir=data_dir,
+                dataset=own,
+                module=module,
+                own_metrics=own_metrics,
+                lane_width=lane_width,
+                resume=resume,
+                on_progress=tell,
+            )
+    except KeyboardInterrupt:
+        if not (folder / results.CONFIG).exists():
+            raise KeyboardInterrupt("nothing has been written") from None
+        where = repr(str(folder))
+        raise KeyboardInterrupt(
+            f"nnlab.load({where}) has the results so far; the same call with "
+            f"workdir={where}, resume=True goes on"
+        ) from None
+    except FileExistsError as error:
+        text = str(error).replace("(--resume)", "(resume=True)")
+        raise FileExistsError(text) from None
+    finally:
+        interrupt.restore()
+    return Outcome(found, module)
+
+
+def _dataset(given: Any) -> Dataset | None:
+    """A data set of one's own; None for a name."""
+    if given is None or isinstance(given, str | Dataset):
+        return None if isinstance(given, str) else given
+    arrays = tuple(given)
+    if len(arrays) not in (2, 4):
+        raise ValueError(
+            f"dataset holds {texts.count(len(arrays), 'array')}: it needs (inputs, "
+            "labels) or (inputs, labels, test_inputs, test_labels)"
+        )
+    inputs, labels, *test = arrays
+    return Dataset.from_arrays(
+        inputs, labels, **dict(zip(("test_inputs", "test_labels"), test))
+    )
+
+
+def _new_folder() -> pathlib.Path:
+    """A folder of its own for a run, named by the time."""
+    name = time.strftime("%Y-%m-%d_%H-%M-%S")
+    folder, count = RUNS / name, 1
+    while folder.exists():
+        count += 1
+        folder = RUNS / f"{name}_{count}"
+    return folder
+
+
+@contextlib.contextmanager
+def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
+    """How far the run is: in a notebook, in a terminal, or as lines of a log."""
+    if notebook.is_notebook():
+        with notebook.display(study) as show:
+            yield show
+        return
+    console = Console(highlight=False, markup=False)
+    shown = display.live if console.is_terminal else display.lines
+    with shown(console) as show:
+        yield show
+
+
+@_briefly
+def load(
+    workdir: str | os.PathLike[str], *, module: "nn.Module | None" = None
+) -> "Outcome":
+    """What a run found, from its workdir; trains nothing and imports no JAX.
+
+    Args:
+      workdir: of a run, finished or not.
+      module: the run's, if it was one of one's own and its networks are to predict.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      ValueError: damaged results.
+    """
+    return Outcome(results.load(workdir), module)
+
+
+@_briefly
+def load_network(
+    path: str | os.PathLike[str], *, module: "nn.Module | None" = None
+) -> "Network":
+    """A network that `Network.save` wrote; see `network.load`."""
+    from nnlab import network  # imports JAX
+
+    return network.load(path, module=module)
+
+
+class Outcome:
+    """What a study found; shows itself in a notebook.
+
+    Attributes:
+      results: the tables as they are stored, for the functions of `nnlab.statistics`
+        and `nnlab.figures`.
+    """
+
+    def __init__(
+        self, found: results.Results, module: "nn.Module | None" = None
+    ) -> None:
+        """Holds results, and the module that its networks need if it was one's own."""
+        self.results = found
+        self._module = module
+
+    @property
+    def study(self) -> Study:
+        """The study that ran."""
+        return self.results.study
+
+    @property
+    def workdir(self) -> pathlib.Path:
+        """The folder that holds it."""
+        return self.results.workdir
+
+    @property
+    def best(self) -> int | None:
+        """Index of the best trial by validation accuracy; None if there is none."""
+        return best_trial(self.results)
+
+    @functools.cached_property
+    def answer(self) -> tuple[str, ...]:
+        """The answer in sentences, as the report opens with it."""
+        return tuple(answer.sentences(self.results))
+
+    def curves(self) -> "pd.DataFrame":
+        """A row for each evaluation of each network: settings and metrics."""
+        return self._with_settings(self.results.curves.to_pandas())
+
+    def members(self) -> "pd.DataFrame":
+        """A row for each network: settings, how it ended, and where it diverged."""
+        return self._with_settings(self.results.members.to_pandas())
+
+    def _with_settings(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """The table with the trials' labels and what was swept behind the trial."""
+        trials = self.results.trials
+        columns = {"label": [trial.label for trial in trials]}
+        for path in self.study.swept():
+            columns[path] = [trial.hyperparameters.flat()[path] for trial in trials]
+        for place, (name, values) in enumerate(columns.items()):
+            table.insert(place + 1, name, [values[t] for t in table["trial"]])
+        return table
+
+    def summary(self) -> "pd.DataFrame":
+        """A row for each trial: settings, means and intervals, difference to the best.
+
+        The columns are those of ``summary.csv`` without what all trials share.
+        """
+        table = summarize(self.results).to_pandas().set_index("index")
+        same = [path for path in PATHS if path not in self.study.swept()]
+        return table.drop(columns=["id", *same])
+
+    @_briefly
+    def plot(
+        self,
+        what: str = "validation_accuracy",
+        *,
+        x: Literal["epoch", "step", "seconds"] = "epoch",
+    ) -> "Plot":
+        """Draws a metric along training, or a part of the report.
+
+        Args:
+          what: a column of the curves, such as "train_loss", or one of `study.PARTS`,
+            such as "final", "map" or "confusion".
+          x: what a metric is drawn against.
+
+        Returns:
+          The figures, which a notebook shows.
+
+        Raises:
+          ValueError: there is nothing of that name, or the results do not allow it.
+        """
+        found = self.results
+        if what in PARTS:
+            stored = artifacts.load(found.workdir)
+            if what in PICTURES and what not in self.study.figures:
+                raise ValueError(
+                    f"{what!r} is drawn where the study asks for it: name it in "
+                    "figures=, such as figures=('curves', 'confusion')"
+                )
+            if reason := panels.lacking(found, stored, what):
+                raise ValueError(f"{what!r} cannot be drawn: {reason}")
+            with matplotlib.rc_context(style.STYLE):
+                drawn = tuple(sketches.SKETCHES[what](found, stored))
+        elif what in found.metrics:
+            with matplotlib.rc_context(style.STYLE):
+                drawn = (sketches.learning(found, what, what, x=x),)
+        else:
+            allowed = (*found.metrics, *PARTS)
+            raise ValueError(f"nothing to plot: {what!r}{names.nearest(what, allowed)}")
+        return Plot(drawn)
+
+    @_briefly
+    def report(self) -> "Page":
+        """Writes the report, with all figures that the study asks for."""
+        return Page(report.write(self.workdir))
+
+    @_briefly
+    def network(self, trial: int | None = None, seed: int = 0) -> "Network":
+        """One of the networks as it was at the end of its training.
+
+        Args:
+          trial: index of the trial; the best one if None.
+          seed: the seed.
+
+        Raises:
+          ValueError: there is no such network, or it needs its module.
+        """
+        from nnlab import network  # imports JAX
+
+        chosen = self.best if trial is None else trial
+        if chosen is None:
+            raise ValueError("no trial is best: say which trial")
+        return network.of_member(self.workdir, chosen, seed, module=self._module)
+
+    def __repr__(self) -> str:
+        last = f"{self.study.size()} in {self.workdir}"
+        return "\n".join([self.study.question, *self.answer, last])
+
+    def _repr_html_(self) -> str:
+        ran = any(self.results.has_run(t.index) for t in self.results.trials)
+        measured = "validation_accuracy" in self.results.metrics
+        figures = [self.plot()] if ran and measured else []
+        return _template("outcome").render(
+            question=self.study.question,
+            answer=self.answer,
+            figures=[Markup(f._repr_html_()) for f in figures],
+            tables=sections.comparison(self.results).tables,
+            size=self.study.size(),
+            workdir=str(self.workdir),
+        )
+
+
+def _template(name: str) -> jinja2.Template:
+    loader = jinja2.PackageLoader("nnlab", "templates")
+    environment = jinja2.Environment(autoescape=True, loader=loader)
+    return environment.get_template(f"{name}.html.j2")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Figures with their captions; shows itself in a notebook.
+
+    Attributes:
+      sketches: the figures, each with what it shows.
+    """
+
+    sketches: tuple[sketches.Sketch, ...]
+
+    @property
+    def figure(self) -> Figure:
+        """The first figure, of matplotlib, to be changed or saved."""
+        return self.sketches[0].canvas
+
+    def save(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
+        """Writes PNG and SVG files into a folder; returns their paths."""
+        return [
+            path
+            for made in self.sketches
+            for path in style.save(made.canvas, pathlib.Path(folder) / made.name)
+        ]
+
+    def _repr_html_(self) -> str:
+        parts = []
+        for made in self.sketches:
+            data = base64.b64encode(style.encoded(made.canvas, ".png")).decode()
+            width = round(96 * made.canvas.get_figwidth())
+            caption = html.escape(" ".join(made.caption.split()))
+            parts.append(
+                f'<figure style="margin: 0 0 0.8em"><img style="width: {width}px; '
+                f'max-width: 100%" alt="{html.escape(made.alt)}" '
+                f'src="data:image/png;base64,{data}"><figcaption style="max-width: '
+                f'{width}px; opacity: 0.75; font-size: 0.9em">{caption}</figcaption>'
+                "</figure>"
+            )
+        return "".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A report; shows itself in a notebook.
+
+    Attributes:
+      path: of the HTML file, which needs no other.
+    """
+
+    path: pathlib.Path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def _repr_html_(self) -> str:
+        # As an attribute, not as a path: a hosted notebook serves no files.
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return (
+            '<iframe title="report" sandbox="allow-scripts" loading="lazy" '
+            'style="width: 100%; height: 42rem; border: 1px solid #8884; '
+            f'border-radius: 4px" srcdoc="{page}"></iframe>'
+        )

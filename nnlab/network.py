@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One trained network out of a workdir: it predicts, and can be saved and loaded.
+
+A file ends in ``.safetensors`` and holds arrays under their path, such as
+``params/dense_0/kernel``; anything else is an Orbax checkpoint. Both hold beside them
+what predicts with them: the model as plain values, the shape of an example, the scaling
+of the inputs.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+import nnlab
+from nnlab import results, train, transfer
+from nnlab.checked import from_mapping
+from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
+from nnlab.cohorts import Prepared
+from nnlab.prepare import network_of
+from nnlab.study import WEIGHTS, Hyperparameters
+
+PREDICTED_AT_ONCE = 512
+"""Examples whose class probabilities are computed at once."""
+
+_ABOUT = "nnlab"
+"""Key of the plain values in a file's metadata."""
+
+_KEYS = (
+    *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
+    *("classes", "input_shape", "hyperparameters", "dropout", "frozen", "module"),
+)
+"""Of the plain values."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network.
+
+    Attributes:
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C).
+      variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays: what
+        ``module.apply(variables, x, train=False)`` takes.
+      scale, shift: the module is fed examples as they are stored, times the one less
+        the other: float32, (), or (1, values of an example).
+      about: where it comes from, as plain values: question, trial, label, seed, status,
+        steps, dataset, classes, input_shape, hyperparameters.
+    """
+
+    module: nn.Module
+    variables: Mapping[str, Any]
+    scale: np.ndarray
+    shift: np.ndarray
+    about: Mapping[str, Any]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an example."""
+        return tuple(self.about["input_shape"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names."""
+        return tuple(self.about["classes"])
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained values."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+
+    def probabilities(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The class probabilities of examples.
+
+        Args:
+          inputs: examples as the data set stores them (images as 0 to 255, say), (N,
+            *input_shape); an axis of one channel at the end may be left out.
+
+        Returns:
+          float32 (N, C).
+
+        Raises:
+          ValueError: inputs of another shape.
+        """
+        values, shape = np.asarray(inputs), self.input_shape
+        if shape[-1:] == (1,) and values.shape[1:] == shape[:-1]:
+            values = values[..., None]
+        if values.shape[1:] != shape or values.dtype.kind not in "uif":
+            raise ValueError(
+                f"inputs of shape {values.shape} and type {values.dtype}: this network "
+                f"takes numbers of shape (N, {', '.join(map(str, shape))})"
+            )
+        flat = values.reshape(len(values), math.prod(shape))
+        found = [np.zeros((0, len(self.class_names)), np.float32)]
+        for start in range(0, len(flat), PREDICTED_AT_ONCE):
+            chunk = flat[start : start + PREDICTED_AT_ONCE]
+            padded = np.resize(chunk, (PREDICTED_AT_ONCE, flat.shape[1]))
+            found.append(np.asarray(self._predict(padded))[: len(chunk)])
+        return np.concatenate(found)
+
+    def predict(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The most probable class of examples, int64 (N,); see `probabilities`."""
+        return self.probabilities(inputs).argmax(axis=1)
+
+    @functools.cached_property
+    def _predict(self) -> Any:
+        variables = jax.device_put(dict(self.variables))
+
+        @jax.jit
+        def of_batch(variables: Any, inputs: jax.Array) -> jax.Array:
+            x = train.rescaled(inputs, self.scale, self.shift, self.input_shape)
+            logits: Any = self.module.apply(variables, x, train=False)
+            return jax.nn.softmax(logits)
+
+        return functools.partial(of_batch, variables)
+
+    def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        """Saves it for `load`.
+
+        Args:
+          path: a file that ends in ``.safetensors``, or else the folder of an Orbax
+            checkpoint, which must not exist yet.
+
+        Returns:
+          The path.
+
+        Raises:
+          FileExistsError: the folder exists.
+          OSError: it cannot be written.
+        """
+        target = pathlib.Path(path)
+        inputs = {"scale": self.scale, "shift": self.shift}
+        arrays = named({**self.variables, "input": inputs})
+        if target.suffix == WEIGHTS:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            whole = {n: np.ascontiguousarray(array) for n, array in arrays.items()}
+            metadata = {_ABOUT: json.dumps(self.about)}
+            results.write_atomic(target, safetensors.numpy.save(whole, metadata))
+        else:
+            write_export(target, arrays, self.about)
+        return target
+
+    def __repr__(self) -> str:
+        about = self.about
+        return (
+            f"Network({about['label']}, seed {about['seed']}: "
+            f"{self.num_parameters:,} parameters, {about['steps']:,} steps, "
+            f"{about['status']})"
+        )
+
+
+def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Network:
+    """Loads what `Network.save` wrote.
+
+    Args:
+      path: the file or the folder.
+      module: the network's, if it was a module of one's own.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, no network of nnlab, or needs its module.
+    """
+    source = pathlib.Path(path)
+    if not source.exists():
+        raise FileNotFoundError(f"no network {str(source)!r}")
+    try:
+        if source.is_dir():
+            arrays, about = read_export(source)
+        else:
+            with safetensors.safe_open(source, framework="numpy") as stored:
+                about = json.loads((stored.metadata() or {})[_ABOUT])
+                names = stored.keys()
+                arrays = {name: stored.get_tensor(name) for name in names}
+        about = {key: about[key] for key in _KEYS}
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        line = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{str(source)!r} is no network that nnlab saved: {line}"
+        ) from None
+    return _network(arrays, about, module, str(source))
+
+
+def items_of(
+    prepared: Prepared, backbone: transfer.Backbone | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """What a checkpoint holds beside the members' state, for `of_member`.
+
+    Args:
+      prepared: the cohort.
+      backbone: by which its members are fed, or with which they began.
+    """
+    recipe = prepared.whole
+    inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
+    items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
+    if prepared.features and backbone:
+        variables = {"params": backbone.params, "batch_stats": backbone.batch_stats}
+        items["backbone"] = jax.tree.map(np.asarray, named(variables))
+    return items
+
+
+def of_member(
+    workdir: str | os.PathLike[str],
+    trial: int,
+    seed: int,
+    *,
+    module: nn.Module | None = None,
+) -> Network:
+    """One network of a run, as it was at the end of its training.
+
+    One that stopped early is at its best evaluation; one that diverged at its last
+    finite step.
+
+    Args:
+      workdir: of the run.
+      trial: index of the trial.
+      seed: the seed.
+      module: the run's, if it was a module of one's own.
+
+    Raises:
+      FileNotFoundError: no results.
+      ValueError: no such member, one of trees, one that has no checkpoint of its end,
+        damaged results, or a module that is missing.
+    """
+    found = results.load(workdir)
+    num_trials, num_seeds = len(found.trials), found.study.num_seeds
+    if not (0 <= trial < num_trials and 0 <= seed < num_seeds):
+        raise ValueError(
+            f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
+            f"{num_trials - 1}, seeds 0 to {num_seeds - 1}"
+        )
+    about = found.trials[trial]
+    record = found.cohort_of(trial, seed)
+    if not about.hyperparameters.model.is_network:
+        raise ValueError(f"trial {trial} ({about.label}) is of trees, not a network")
+    saved = _saved(found, record["index"])
+    if saved is None or not saved.about["finished"]:
+        raise ValueError(
+            f"trial {trial} ({about.label}) has no checkpoint of its end in "
+            f"{str(workdir)!r}"
+        )
+    at = record["trials"].index(trial), seed - record["first_seed"]
+    members = saved.arrays("state")
+    arrays = {
+        name: values[at]
+        for name, values in members.items()
+        if name.startswith(("params/", "batch_stats/"))
+    }
+    frozen = saved.arrays("backbone")
+    if frozen:
+        arrays = {_inside("head", name): values for name, values in arrays.items()}
+        arrays |= {_inside("backbone", name): v for name, v in frozen.items()}
+    arrays |= {f"input/{name}": v for name, v in saved.arrays("input").items()}
+    dataset = found.dataset(trial)
+    together = (found.trials[t].hyperparameters.model for t in record["trials"])
+    return _network(
+        arrays,
+        {
+            "version": nnlab.__version__,
+            "question": found.study.question,
+            "trial": trial,
+            "label": about.label,
+            "seed": seed,
+            "status": str(found.member(trial, "status")[seed]),
+            "steps": int(found.member(trial, "steps")[seed]),
+            "dataset": dataset["name"],
+            "classes": dataset["classes"],
+            "input_shape": dataset["input_shape"],
+            "hyperparameters": json.loads(
+                json.dumps(dataclasses.asdict(about.hyperparameters))
+            ),
+            "dropout": any(model.dropout_rate for model in together),
+            "frozen": bool(frozen),
+            "module": found.config["module"],
+        },
+        module,
+        str(workdir),
+    )
+
+
+def _saved(found: results.Results, index: int) -> Saved | None:
+    """The last checkpoint of a cohort."""
+    checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
+    try:
+        return checkpoints.latest(f"program_{index}")
+    finally:
+        checkpoints.close()
+
+
+def _inside(part: str, name: str) -> str:
+    """An array's name where its module is a part of another."""
+    kind, _, rest = name.partition("/")
+    return f"{kind}/{part}/{rest}"
+
+
+class Probed(nn.Module):
+    """A frozen backbone and the last layer that was trained on its features."""
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Logits (B, C) of scaled examples (B, *input_shape)."""
+        found: jax.Array = self.head(self.backbone(x, train=False), train)
+        return found
+
+
+def _network(
+    arrays: Mapping[str, np.ndarray],
+    about: Mapping[str, Any],
+    module: nn.Module | None,
+    where: str,
+) -> Network:
+    """Puts a network together from its arrays and its plain values."""
+    if about["module"] and module is None:
+        raise ValueError(
+            f"{where!r} was trained with a module of your own, {about['module']}: hand "
+            "it in as module="
+        )
+    if not about["module"]:
+        module = _module_of(about)
+    assert module is not None
+    tree = traverse_util.unflatten_dict(dict(arrays), sep="/")
+    inputs = tree.pop("input")
+    tree.setdefault("batch_stats", {})
+    network = Network(module, tree, inputs["scale"], inputs["shift"], about)
+    _check(network, where)
+    return network
+
+
+def _module_of(about: Mapping[str, Any]) -> nn.Module:
+    """The module that the plain values describe."""
+    hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
+    shape, num_classes = about["input_shape"], len(about["classes"])
+    module, _ = network_of(
+        hyperparameters, shape, num_classes, dropout=about["dropout"]
+    )
+    if not about["frozen"]:
+        return module
+    return Probed(transfer.backbone_of(module), transfer.head(module, num_classes))
+
+
+def _check(network: Network, where: str) -> None:
+    """Refuses arrays that do not fit their module."""
+    sample = jax.ShapeDtypeStruct((1, *network.input_shape), np.float32)
+    wanted = jax.eval_shape(
+        lambda key, x: network.module.init(key, x, train=False),
+        jax.random.key(0),
+        sample,
+    )
+    shapes = _shapes({kind: wanted.get(kind, {}) for kind in network.variables})
+    found = _shapes(network.variables)
+    for name in sorted({*shapes, *found}):
+        if shapes.get(name) != found.get(name):
+            raise ValueError(
+                f"{where!r} does not fit its model: {name} has shape {found.get(name)} "
+                f"and needs {shapes.get(name)}"
+            )
+
+
+def _shapes(tree: Any) -> dict[str, Sequence[int]]:
+    return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
