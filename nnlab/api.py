@@ -54,7 +54,7 @@ from nnlab.figures import panels, sketches, style
 from nnlab.interrupt import Interrupt
 from nnlab.statistics.ranking import best_trial
 from nnlab.statistics.summary import summarize
-from nnlab.study import PARTS, PATHS, PICTURES, Study
+from nnlab.study import PATHS, PICTURES, Study
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -84,8 +84,9 @@ def _briefly(function: Callable[_P, _T]) -> Callable[_P, _T]:
         except (ValueError, OSError) as error:
             if mistakes.status_of(error) is None:
                 raise
-            line = f"{type(error).__name__}: {mistakes.line_of(error)}"
-            raise _brief(error, line) from None
+            own = isinstance(error, ValueError)  # some are of a class of ours
+            kind = "ValueError" if own else type(error).__name__
+            raise _brief(error, f"{kind}: {mistakes.line_of(error)}") from None
         except KeyboardInterrupt as interrupt:
             line = ": ".join(["interrupted", *map(str, interrupt.args)])
             raise _brief(interrupt, line) from None
@@ -112,9 +113,9 @@ def define(
         file that holds a study as JSON (a ``config.json``, say); None for the defaults.
       **fields: of `study.Study` and `study.Hyperparameters`, such as ``num_seeds=8``.
         Nested ones are mappings that change what they name:
-        ``model={"hidden": (64,)}``, or ``**{"model.hidden": (64,)}``. The trials are ``sweep={path: values, ...}``, all
-        combinations of which are tried, or a list of ``{path: value, ...}``, one for
-        each trial.
+        ``model={"hidden": (64,)}``, or ``**{"model.hidden": (64,)}``. The trials are
+        ``sweep={path: values, ...}``, all combinations of which are tried, or a list of
+        ``{path: value, ...}``, one for each trial.
 
     Raises:
       ValueError: an unknown field, for which the nearest name is offered, or a value
@@ -408,8 +409,8 @@ class Outcome:
         """Draws a metric along training, or a part of the report.
 
         Args:
-          what: a column of the curves, such as "train_loss", or one of `study.PARTS`,
-            such as "final", "map" or "confusion".
+          what: a column of the curves, such as "train_loss", or a figure of the report,
+            one of `study.PARTS`, such as "final", "map" or "confusion".
           x: what a metric is drawn against.
 
         Returns:
@@ -419,7 +420,7 @@ class Outcome:
           ValueError: there is nothing of that name, or the results do not allow it.
         """
         found = self.results
-        if what in PARTS:
+        if what in sketches.SKETCHES:
             stored = artifacts.load(found.workdir)
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
@@ -434,7 +435,7 @@ class Outcome:
             with matplotlib.rc_context(style.STYLE):
                 drawn = (sketches.learning(found, what, what, x=x),)
         else:
-            allowed = (*found.metrics, *PARTS)
+            allowed = (*found.metrics, *sketches.SKETCHES)
             raise ValueError(f"nothing to plot: {what!r}{names.nearest(what, allowed)}")
         return Plot(drawn)
 

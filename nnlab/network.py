@@ -144,7 +144,7 @@ class Network:
         arrays = named({**self.variables, "input": inputs})
         if target.suffix == WEIGHTS:
             target.parent.mkdir(parents=True, exist_ok=True)
-            whole = {n: np.ascontiguousarray(array) for n, array in arrays.items()}
+            whole = {n: np.array(array, order="C") for n, array in arrays.items()}
             metadata = {_ABOUT: json.dumps(self.about)}
             results.write_atomic(target, safetensors.numpy.save(whole, metadata))
         else:

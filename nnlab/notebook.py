@@ -124,7 +124,7 @@ def page(
         told.append("loading")
     return (
         f"<div><b>{html.escape(study.question)}</b><br>{study.size()}<br>{bar} {share} "
-        f"{html.escape(' · '.join(told))}<br>{curve}</div>"
+        f"{html.escape(' | '.join(told))}<br>{curve}</div>"
     )
 
 

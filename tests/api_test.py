@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short Python API: studies from plain values, runs, what they found."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import traceback
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+import nnlab
+from nnlab import api, results
+from nnlab.study import Study
+
+RATE = tiny.RATE
+FIELDS = {"batch_size": 16, "num_epochs": 2, "num_seeds": 3, "model": {"hidden": (8,)}}
+
+
+class Own(nn.Module):
+    """A module of one's own."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return nn.Dense(3)(nn.tanh(nn.Dense(5)(x)))
+
+
+def second_guess(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Whether the second largest logit is the right one."""
+    return jnp.argsort(logits, axis=1)[:, -2] == labels
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return nnlab.run(
+        FIELDS,
+        question="Is <b>0.3</b> better?",
+        workdir=tmp_path_factory.mktemp("api") / "run",
+        dataset=tiny.dataset(),
+        own_metrics={"second": second_guess},
+        sweep={RATE: np.array([0.1, 0.3]), "optimizer.momentum": (0.0, 0.9)},
+        show=False,
+    )
+
+
+# ---- Studies from plain values.
+
+
+def test_a_study_is_the_same_whichever_way_it_is_written(tmp_path):
+    wanted = Study.from_dict(
+        {
+            "num_seeds": 3,
+            "model": {"hidden": (16,), "activation": "tanh"},
+            "sweep": [{RATE: 0.1, "batch_size": b} for b in (8, 16)],
+        }
+    )
+    axes = {RATE: [0.1], "batch_size": [8, 16]}
+    model = {"hidden": (16,), "activation": "tanh"}
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(wanted.to_dict()))
+    for made in (
+        nnlab.define(num_seeds=3, model=model, sweep=axes),
+        nnlab.define({"num_seeds": 3, "model": model}, sweep=axes),
+        nnlab.define({"model": model}, num_seeds=3, sweep=list(wanted.sweep)),
+        nnlab.define(
+            model={"activation": "tanh"},
+            **{"model.hidden": (16,), "num_seeds": 3, "sweep": axes},
+        ),
+        nnlab.define(nnlab.define(model=model, sweep=axes), num_seeds=3),
+        nnlab.define(path),
+        nnlab.define(str(path)),
+    ):
+        assert made == wanted
+
+
+def test_the_study_of_a_run_can_be_taken_up(found):
+    assert nnlab.define(found.workdir) == found.study
+    assert nnlab.define(found.workdir / results.CONFIG) == found.study
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_seedz": 3}, "unknown field 'num_seedz'; did you mean 'num_seeds'"),
+        ({"hidden": 3}, "unknown field 'hidden'; did you mean 'model.hidden'"),
+        ({"model": {"hiden": 3}}, "unknown field 'model.hiden'; did you mean 'hidden"),
+        ({"sweep": {"optimizer.rate": [1]}}, "unknown field 'optimizer.rate' in the"),
+        ({"sweep": {"batch_size": 3}}, "needs a list of values, not 3"),
+        ({"sweep": {"model.name": "mlp"}}, "needs a list of values, not 'mlp'"),
+        ({"sweep": {"batch_size": []}}, "has no values"),
+        ({"num_seeds": 0}, "num_seeds=0 must be at least 1"),
+        ({"dataset": (np.zeros(3),)}, "dataset holds 1 array: it needs"),
+        ({"own_metrics": {"a b": second_guess}}, "metric 'a b' needs a name"),
+        ({"own_metrics": {"my_loss": second_guess}}, "does not end in loss or acc"),
+        ({"own_metrics": {"m": 3}}, "metric 'm' is 3, not a function"),
+        ({"own_metrics": {"m": lambda x, y: x}}, r"'m' returns shape \(2, 10\) for 2"),
+        ({"own_metrics": {"m": lambda x: x}}, "metric 'm' fails: TypeError: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(fields, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        nnlab.run(workdir=tmp_path / "run", show=False, **fields)
+    assert not (tmp_path / "run").exists()
+    assert "\n" not in str(caught.value)
+    frames = traceback.extract_tb(caught.value.__traceback__)
+    assert [frame.name for frame in frames[1:]] == ["called"]
+    assert caught.value._render_traceback_() == [f"ValueError: {caught.value}"]
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, tmp_path):
+    def broken(*args, **kwargs):
+        return np.zeros(3).reshape(2)
+
+    monkeypatch.setattr(api, "_dataset", broken)
+    with pytest.raises(ValueError, match="cannot reshape") as caught:
+        nnlab.run(workdir=tmp_path, show=False)
+    names = [f.name for f in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-1] == "broken"
+    assert not hasattr(caught.value, "_render_traceback_")
+
+
+def test_results_are_not_written_over(found):
+    with pytest.raises(FileExistsError, match=r"or go on with them \(resume=True\)"):
+        nnlab.run(found.study, workdir=found.workdir, show=False)
+
+
+# ---- What a run found.
+
+
+def test_tables_say_which_settings_they_are_of(found):
+    curves, members = found.curves(), found.members()
+    assert len(curves) == 4 * 3 * 3
+    assert len(members) == 4 * 3
+    settings = ["label", RATE, "optimizer.momentum"]
+    assert list(curves.columns[:4]) == ["trial", *settings]
+    last = curves[(curves.trial == 3) & (curves.seed == 1)].iloc[-1]
+    assert (last[RATE], last["optimizer.momentum"]) == (0.3, 0.9)
+    stored = found.results.curve(3, "test_accuracy").values[1, -1]
+    assert last["test_accuracy"] == stored
+    summary = found.summary()
+    assert summary.index.tolist() == [0, 1, 2, 3]
+    assert summary["best"].tolist() == [t == found.best for t in range(4)]
+    assert set(settings) < set(summary.columns)
+    assert not {"batch_size", "model.hidden", "id"} & set(summary.columns)
+    assert isinstance(summary, pd.DataFrame)
+
+
+def test_a_metric_of_ones_own_is_a_column_like_others(found):
+    network, test = found.network(2, 1), tiny.dataset().test
+    second = np.argsort(network.probabilities(test.inputs), axis=1)[:, -2]
+    measured = found.results.curve(2, "test_second").values[1, -1]
+    assert np.mean(second == test.labels) == pytest.approx(measured, abs=1e-6)
+    mean = found.results.curve(2, "test_second").values[:, -1].mean()
+    assert found.summary().loc[2, "test_second_mean"] == pytest.approx(mean)
+    assert "test second" in found._repr_html_()
+    page = found.report().path.read_text()
+    assert "Validation second against epochs" in page
+
+
+def test_plots_are_figures_with_captions(found, tmp_path):
+    for what, count in (("train_loss", 1), ("validation_second", 1), ("curves", 4)):
+        plot = found.plot(what)
+        assert len(plot.sketches) == count
+        shown = plot._repr_html_()
+        assert shown.count("data:image/png;base64,") == count
+        assert "<figcaption" in shown
+    assert found.plot("test_loss", x="step").figure.axes[0].get_xlabel() == "steps"
+    names = {path.name for path in found.plot("final").save(tmp_path)}
+    assert names == {"final_test_accuracy.png", "final_test_accuracy.svg"}
+    for what, message in {
+        "finale": "nothing to plot: 'finale'; did you mean 'final'",
+        "confusion": "'confusion' is drawn where the study asks for it",
+        "severity": "'severity' cannot be drawn: no image was moved",
+        "costs": "nothing to plot: 'costs'",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            found.plot(what)
+
+
+def test_it_shows_itself(found):
+    shown = found._repr_html_()
+    assert "Is &lt;b&gt;0.3&lt;/b&gt; better?" in shown
+    assert "<b>" not in shown
+    assert shown.count("<img ") == 1
+    assert "4 trials x 3 seeds = 12 networks" in shown
+    assert repr(found).splitlines()[0] == "Is <b>0.3</b> better?"
+    assert all(sentence in repr(found) for sentence in found.answer)
+    frame = found.report()._repr_html_()
+    assert re.fullmatch(r'<iframe [^<>]* srcdoc="[^"<>]*"></iframe>', frame)
+
+
+def test_a_finished_run_is_read_without_jax(found):
+    code = (
+        "import sys, nnlab\n"
+        f"found = nnlab.load({str(found.workdir)!r})\n"
+        "found.summary(), found.plot(), found._repr_html_(), found.report()\n"
+        "print(found.best)\n"
+        "assert 'jax' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(found.best)
+
+
+def test_arrays_and_a_module_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 4)).astype(np.float32)
+    labels = np.where(points[:, 0] > 0, "right", "left")
+    labels = np.where(points[:, 1] > 1, "above", labels)
+    ran = nnlab.run(
+        FIELDS,
+        dataset=(points, labels),
+        module=Own(),
+        workdir=tmp_path / "run",
+        show=False,
+    )
+    assert ran.results.config["module"] == "Own"
+    assert ran.study.base.dataset == "arrays"
+    network = ran.network()
+    assert network.class_names == ("above", "left", "right")
+    assert network.predict(points).shape == (200,)
+    again = nnlab.load(ran.workdir, module=Own())
+    np.testing.assert_array_equal(
+        again.network().probabilities(points), network.probabilities(points)
+    )
+    saved = nnlab.load_network(network.save(tmp_path / "a.safetensors"), module=Own())
+    assert saved.num_parameters == network.num_parameters == 4 * 5 + 5 + 5 * 3 + 3
+
+
+def test_resuming_asks_for_the_same_module_and_metrics(found, tmp_path):
+    longer = {"workdir": found.workdir, "resume": True, "num_epochs": 3, "show": False}
+    data = {"dataset": tiny.dataset()}
+    with pytest.raises(
+        ValueError, match="metrics was \\['second'\\] and is \\[\\] now"
+    ):
+        nnlab.run(found.study, **longer, **data)
+    with pytest.raises(ValueError, match="module was None and is 'Own' now"):
+        nnlab.run(
+            found.study,
+            **longer,
+            **data,
+            module=Own(),
+            own_metrics={"second": second_guess},
+        )
+
+
+# ---- How far it is, and stopping.
+
+
+def test_a_log_says_how_far_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ran = nnlab.run(FIELDS, dataset=tiny.dataset())
+    assert capsys.readouterr().out.startswith("compiling | 0%")
+    assert re.fullmatch(r"runs/20\d\d-\d\d-\d\d_\d\d-\d\d-\d\d", str(ran.workdir))
+
+
+def test_folders_of_one_second_differ(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api.time, "strftime", lambda form: "now")
+    for name in ("now", "now_2", "now_3"):
+        assert api._new_folder() == api.RUNS / name
+        api._new_folder().mkdir(parents=True)
+
+
+def test_a_stop_says_how_to_go_on_and_going_on_ends_the_same(tmp_path):
+    def stop(progress):
+        if progress.evaluation:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    options = {"dataset": tiny.dataset(), "show": False, "lane_width": 2}
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="resume=True goes on") as caught:
+        nnlab.run(FIELDS, workdir=tmp_path / "a", on_progress=stop, **options)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert caught.value._render_traceback_()[0].startswith("interrupted: nnlab.load(")
+    assert nnlab.load(tmp_path / "a").results.config["status"] == "interrupted"
+    ended = nnlab.run(FIELDS, workdir=tmp_path / "a", resume=True, **options)
+    whole = nnlab.run(FIELDS, workdir=tmp_path / "b", **options)
+    assert ended.results.curves.equals(whole.results.curves)

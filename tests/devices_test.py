@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What trains is said, and loudly where it is not what was asked for."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from nnlab import devices
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform"),
+    [
+        ({"JAX_PLATFORMS": "cpu", "TPU_NAME": "a"}, "cpu"),
+        ({"JAX_PLATFORMS": "cuda,cpu"}, "gpu"),
+        ({"JAX_PLATFORMS": "tpu"}, "tpu"),
+        ({"COLAB_TPU_ADDR": "10.0.0.2:8470"}, "tpu"),
+        ({"TPU_ACCELERATOR_TYPE": "v5litepod-8"}, "tpu"),
+    ],
+)
+def test_what_a_machine_is_meant_for(environment, platform):
+    assert devices.expected(environment) == platform
+
+
+def test_a_machine_without_signs_of_an_accelerator_is_a_cpu(monkeypatch):
+    monkeypatch.setattr(devices.glob, "glob", lambda pattern: [])
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    assert devices.expected({}) == "cpu"
+    monkeypatch.setattr(devices.shutil, "which", lambda name: "/bin/nvidia-smi")
+    monkeypatch.setattr(devices.os.path, "exists", lambda path: True)
+    assert devices.expected({}) == "gpu"
+    monkeypatch.setattr(devices.glob, "glob", lambda pattern: ["/dev/accel0"])
+    assert devices.expected({}) == "tpu"
+
+
+def test_the_device_in_words_and_what_is_wrong_with_it(monkeypatch):
+    if jax.default_backend() != "cpu":
+        pytest.skip("is about the CPU")
+    monkeypatch.setattr(devices, "num_cores", lambda: 2)
+    count = jax.local_device_count()
+    told, wrong = devices.check("cpu")
+    assert told.startswith(f"{count} CPU device")
+    assert not wrong
+    for wanted, package in (("tpu", "jax[tpu]"), ("gpu", "jax[cuda13]")):
+        _, wrong = devices.check(wanted)
+        assert wrong.startswith(f"A {wanted.upper()} was asked for, but JAX found only")
+        assert package in wrong
+    monkeypatch.setattr(devices, "num_cores", lambda: count + 1)
+    assert f"all {count + 1} cores" in devices.check("cpu")[1]
+    with pytest.raises(ValueError, match="unknown platform 'gpus'; did you mean 'gpu'"):
+        devices.check("gpus")
+
+
+def test_a_platform_that_is_not_there_is_told_of():
+    code = "from nnlab import devices; print(*devices.check(), sep='|')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"JAX_PLATFORMS": "nothing"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told, _, wrong = done.stdout.partition("|")
+    assert told == "no device"
+    assert wrong.startswith("JAX cannot start: ")
+    assert "nothing" in wrong

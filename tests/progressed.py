@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress as a run tells it, without a run."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from nnlab.recorder import Evaluation, Progress
+from nnlab.study import Hyperparameters, Trial
+
+
+def progress(rate: float = 2e6, **changes: Any) -> Progress:
+    """A run of 20 programs in the middle of one of them."""
+    values: dict[str, Any] = {
+        "cohort": 0,
+        "num_cohorts": 20,
+        "epoch": 13.25,
+        "num_epochs": 60,
+        "done": 0,
+        "total": 1000,
+        "examples_per_second": rate,
+        "inferences_per_second": rate,
+        "best_curve": (0.1, 0.5, math.nan, 0.973),
+        "best_accuracy": 0.973,
+        "best_label": "learning_rate=0.1, batch_size=16, activation=leaky_relu",
+        "diverged": 0,
+        "stopped": 0,
+        "status": "training",
+    }
+    return Progress(**values | changes)
+
+
+def evaluation(
+    step: int,
+    value: float = 0.5,
+    trials: Iterable[int] = (0, 1),
+    label: str = "rate=0.1",
+) -> Evaluation:
+    """An evaluation of two seeds of some trials, all of one validation accuracy."""
+    some = tuple(
+        Trial(i, f"{i:012x}", label if not i else f"rate={i}", {}, Hyperparameters())
+        for i in trials
+    )
+    shape = len(some), 2
+    metrics = {"validation_accuracy": np.full(shape, value)}
+    return Evaluation(some, (0, 1), step, step / 10, metrics, np.zeros(shape, bool))
