@@ -9,6 +9,7 @@ of flat override dicts.
 import ast
 import dataclasses
 import importlib.util
+import io
 import itertools
 import json
 import math
@@ -211,6 +212,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
       argv: arguments, the program's name first; ``sys.argv`` if None.
     """
     arguments = list(sys.argv if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding without "±" is no reason
+        sys.stdout.reconfigure(errors="replace")
     try:
         if {"--help", "-help", "-h", "--helpfull"} & set(arguments[1:]):
             print(_help(main))

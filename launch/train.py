@@ -8,36 +8,26 @@ python -m launch.train --workdir=runs/quickstart --rerun=3,0
 
 import contextlib
 import logging
-import math
 import pathlib
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from absl import flags
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from launch import config, report
-from nnlab import mistakes, results
+from nnlab import display, mistakes, results, tensorboard
 from nnlab.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from nnlab import experiment
 
-SECONDS_BETWEEN_LINES = 15.0
+EVENTS = "tensorboard"
+"""The folder in a workdir with event files."""
 
 
 def define_flags() -> None:
@@ -75,6 +65,12 @@ def define_flags() -> None:
         "folder for a trace of each program's first steps, which ui.perfetto.dev and "
         "TensorBoard open",
     )
+    flags.DEFINE_bool(
+        "tensorboard",
+        False,
+        "also write event files into WORKDIR/tensorboard while training, for "
+        "tensorboard --logdir",
+    )
     config.define_study_flags()
 
 
@@ -105,6 +101,10 @@ def main() -> None:
     if not resumes:
         experiment.check_workdir(workdir)
     interrupt = Interrupt()
+    events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
+    events = contextlib.nullcontext(lambda _: None)
+    if flags.FLAGS.tensorboard:
+        events = tensorboard.EventFiles(workdir / EVENTS, len(study.trials()))
     heading = iter(
         (
             study.question,
@@ -112,14 +112,15 @@ def main() -> None:
         )
     )
     start = time.monotonic()
-    display = _live(console) if console.is_terminal else _lines(console)
+    shown = display.live if console.is_terminal else display.lines
     try:
-        with display as show:
+        with shown(console) as show, events as record:
 
             def tell(progress: "experiment.Progress") -> None:
                 for line in heading:  # once, when nothing can be refused any more
                     console.print(line, style="bold", soft_wrap=not console.is_terminal)
                 show(progress)
+                record(progress)
                 interrupt.check()
 
             found = experiment.run(
@@ -152,6 +153,9 @@ def main() -> None:
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
     if cache:
         console.print(f"compilation cache: {cache}")
+    if flags.FLAGS.tensorboard:
+        command = shlex.join(["tensorboard", "--logdir", str(workdir / EVENTS)])
+        console.print(f"event files: {command}", soft_wrap=True)
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
     report.write(console, workdir)
@@ -168,6 +172,8 @@ def _command(workdir: pathlib.Path) -> str:
     parts = ["python", "-m", "launch.train", f"--workdir={workdir}", "--resume"]
     if flags.FLAGS.data_dir:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
+    if flags.FLAGS.tensorboard:
+        parts.append("--tensorboard")
     return shlex.join(parts)
 
 
@@ -208,83 +214,6 @@ def _show_log(console: Console) -> None:
     log = logging.getLogger("nnlab")
     log.addHandler(plain)
     log.setLevel(logging.INFO)
-
-
-@contextlib.contextmanager
-def _live(console: Console) -> Iterator[Callable[["experiment.Progress"], None]]:
-    """A bar with epoch and time left; below it examples/s, best and diverged so far."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        expand=True,
-    )
-    news = Text(no_wrap=True, overflow="ellipsis")
-    task = bar.add_task("loading", total=None)
-
-    def show(progress: "experiment.Progress") -> None:
-        bar.update(
-            task,
-            description=_where(progress),
-            total=progress.total,
-            completed=progress.done,
-        )
-        news.plain = _news(progress)
-
-    with Live(Group(bar, news), console=console):
-        yield show
-
-
-@contextlib.contextmanager
-def _lines(console: Console) -> Iterator[Callable[["experiment.Progress"], None]]:
-    """A line whenever a program starts, and now and then, for logs."""
-    last, cohort = -math.inf, -1
-
-    def show(progress: "experiment.Progress") -> None:
-        nonlocal last, cohort
-        now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES and progress.cohort == cohort:
-            return
-        last, cohort = now, progress.cohort
-        share = f"{progress.done / progress.total:.0%}"
-        parts = [_where(progress), share, _news(progress)]
-        console.print(" | ".join(filter(None, parts)), soft_wrap=True)
-
-    yield show
-
-
-def _where(progress: "experiment.Progress") -> str:
-    parts = []
-    if progress.num_cohorts > 1:
-        parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")
-    if progress.status == "growing":
-        parts.append(f"trees {progress.epoch:g}/{progress.num_epochs:g}")
-    elif progress.status == "pretraining":
-        parts.append(f"backbone, epoch {progress.epoch:.1f}/{progress.num_epochs:g}")
-    elif math.isnan(progress.examples_per_second):
-        parts.append("compiling")  # until the first steps are done
-    elif progress.status == "scoring":
-        parts.append("scoring")
-    else:
-        parts.append(f"epoch {progress.epoch:.1f}/{progress.num_epochs:.4g}")
-    return " ".join(parts)
-
-
-def _news(progress: "experiment.Progress") -> str:
-    parts = []
-    if not math.isnan(progress.examples_per_second):
-        parts.append(f"{progress.examples_per_second:,.0f} examples/s")
-    if progress.stopped:
-        parts.append(f"{progress.stopped} stopped early")
-    if progress.diverged:
-        parts.append(f"{progress.diverged} diverged")
-    if not math.isnan(progress.best_accuracy):
-        parts.append(f"best {progress.best_accuracy:.1%} ({progress.best_label})")
-    return " | ".join(parts)
 
 
 if __name__ == "__main__":

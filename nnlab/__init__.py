@@ -48,6 +48,7 @@ SUBMODULES = (
     "study",
     "sweep",
     "swept",
+    "tensorboard",
     "texts",
     "train",
     "training",

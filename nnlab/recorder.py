@@ -43,6 +43,7 @@ class Evaluation:
       metrics: the columns of the curves that were measured, such as "train_loss" and
         "validation_accuracy", float64 (T, S) each; NaN for members that had ended or
         were found to have diverged.
+      diverged: which members have diverged by now, bool (T, S).
     """
 
     trials: tuple[Trial, ...]
@@ -50,6 +51,7 @@ class Evaluation:
     step: int
     epoch: float
     metrics: Mapping[str, np.ndarray]
+    diverged: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -482,13 +484,6 @@ class Recorder:
             )
         self._add_timing(evaluation, step)
         seen = alive & self.still_training
-        self._evaluation = Evaluation(
-            cohort.cohort.trials,
-            tuple(cohort.cohort.seeds),
-            step,
-            step / cohort.steps_per_epoch,
-            {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
-        )
         planned = self._examples(cohort.num_steps - step)
         for t, s in np.argwhere(self.still_training):
             trial, seed = cohort.cohort.trials[t].index, cohort.cohort.first_seed + s
@@ -530,6 +525,14 @@ class Recorder:
             if stopped or last:
                 member["status"] = results.STOPPED if stopped else results.FINISHED
                 member["at_chance"] = self._at_chance(self._accuracy[t, s])
+        self._evaluation = Evaluation(
+            cohort.cohort.trials,
+            tuple(cohort.cohort.seeds),
+            step,
+            step / cohort.steps_per_epoch,
+            {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
+            self._diverged(),
+        )
         spared = planned - self._examples(cohort.num_steps - step)
         self._planned[cohort.cohort.index] -= spared
         for values, mean in zip(self._means, self._accuracy.mean(axis=1)):
@@ -537,6 +540,13 @@ class Recorder:
         self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
+
+    def _diverged(self) -> np.ndarray:
+        """Which of the current cohort's members have diverged, bool (T, S)."""
+        keys = self._current.cohort.members()
+        statuses = [self._members[key]["status"] for key in keys]
+        shape = self.still_training.shape
+        return np.array([s == results.DIVERGED for s in statuses]).reshape(shape)
 
     def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, float]:
         return {

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one line and status 2 for a mistake, calm lines for the rest."""
 
-import dataclasses
+import importlib.util
 import logging
-import math
 import os
 import pathlib
 import re
@@ -11,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from synthetic import results as made_up
 from launch import config, describe, report, train
 from nnlab import baselines, data, experiment, tuning
 from nnlab.data import Dataset
-from nnlab.recorder import Progress
 
 ROOT = pathlib.Path(__file__).parent.parent
 QUICKSTART = "--config=configs/quickstart.py:smoke"
@@ -603,6 +602,13 @@ def test_report_redraws_without_jax_in_seconds(tmp_path):
     assert seconds < 15  # under 5 on an idle machine
 
 
+def test_an_encoding_without_all_characters_is_no_reason_to_fail(tmp_path):
+    made_up(num_trials=2, num_seeds=3, workdir=tmp_path)
+    done = command("launch.report", f"--workdir={tmp_path}", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "% ?" in done.stdout
+
+
 def test_report_refuses_what_holds_no_results(launch, tmp_path):
     made_up(num_trials=2, num_seeds=3, workdir=tmp_path / "run")
     members = tmp_path / "run" / "members.csv"
@@ -622,39 +628,6 @@ def test_report_refuses_what_holds_no_results(launch, tmp_path):
     assert "members.csv' is missing" in launch(report, lines.popitem()[1][0])[2]
 
 
-def progress(cohort=0, rate=2e6, done=0, diverged=0, stopped=0):
-    return Progress(
-        cohort=cohort,
-        num_cohorts=20,
-        epoch=13.25,
-        num_epochs=60,
-        done=done,
-        total=1000,
-        examples_per_second=rate,
-        inferences_per_second=rate,
-        best_curve=(0.1, 0.5, math.nan, 0.973),
-        best_accuracy=0.973,
-        best_label="learning_rate=0.1, batch_size=16, activation=leaky_relu",
-        diverged=diverged,
-        stopped=stopped,
-        status="training",
-    )
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_bar_fits_the_terminal(width):
-    console = Console(force_terminal=True, width=width, record=True, highlight=False)
-    with train._live(console) as show:
-        show(progress(done=400, diverged=16, stopped=4))
-    text = console.export_text()
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    assert max(map(len, lines)) <= width
-    bar, news = lines[-2:]
-    assert re.match(r"program 1/20 epoch 13.2/60 .* 40% 0:00:0\d left ", bar)
-    wanted = "2,000,000 examples/s | 4 stopped early | 16 diverged | best 97.3% (learn"
-    assert news.startswith(wanted)
-
-
 def test_what_the_library_logs_is_seen(capsys):
     log = logging.getLogger("nnlab")
     train._show_log(Console(width=80))
@@ -664,37 +637,6 @@ def test_what_the_library_logs_is_seen(capsys):
         log.removeHandler(log.handlers[-1])
         log.setLevel(logging.NOTSET)
     assert capsys.readouterr().out.rstrip() == "downloading mnist"
-
-
-def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
-    now = iter([0.0, 1.0, 2.0, 20.0])
-    monkeypatch.setattr(train.time, "monotonic", lambda: next(now))
-    console = Console(width=80, highlight=False)
-    with train._lines(console) as show:
-        show(progress(rate=math.nan))
-        show(progress(done=100))
-        show(progress(cohort=1, done=500))
-        show(progress(cohort=1, done=600))
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(" | ")[0] for line in lines] == [
-        "program 1/20 compiling",
-        "program 2/20 epoch 13.2/60",
-        "program 2/20 epoch 13.2/60",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("status", "wanted"),
-    [
-        ("growing", "program 1/20 trees 13.25/60"),
-        ("pretraining", "program 1/20 backbone, epoch 13.2/60"),
-        ("scoring", "program 1/20 compiling"),
-        ("compiling", "program 1/20 compiling"),
-    ],
-)
-def test_what_goes_on_before_there_is_a_speed(status, wanted):
-    shown = dataclasses.replace(progress(rate=math.nan), status=status)
-    assert train._where(shown) == wanted
 
 
 @pytest.mark.slow
@@ -754,6 +696,32 @@ def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(launch, tmp_path):
     assert err == (
         "error: --resume does not go with --rerun; allowed beside it: --workdir, "
         "--data_dir, --compilation_cache\n"
+    )
+
+
+def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch):
+    small = ["--sweep=batch_size=64", "--config.num_epochs=2", "--seeds=2"]
+    run = f"--workdir={tmp_path}"
+    status, out, _ = launch(train, run, QUICKSTART, *small, "--tensorboard")
+    assert status == 0
+    assert f"\nevent files: tensorboard --logdir {tmp_path}/tensorboard\n" in out
+    found = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
+    assert found == ["000_base", "population_trial_0"]
+    flags = {"data_dir": None, "tensorboard": True}
+    monkeypatch.setattr(train.flags, "FLAGS", types.SimpleNamespace(**flags))
+    assert train._command(tmp_path).endswith("--resume --tensorboard")
+
+
+def test_event_files_that_cannot_be_are_refused_first(launch, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    workdir = tmp_path / "run"
+    status, out, err = launch(
+        train, f"--workdir={workdir}", QUICKSTART, "--tensorboard"
+    )
+    assert (status, out, workdir.exists()) == (2, "", False)
+    assert err == (
+        "error: event files for TensorBoard need tensorboardX: pip install -c "
+        'constraints.txt -e ".[tensorboard]"\n'
     )
 
 

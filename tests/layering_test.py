@@ -83,6 +83,7 @@ BELOW = {
         "transfer",
         "tuning",
     ],
+    "tensorboard": ["recorder"],
     "checkpoint": ["results"],
     "resume": ["sweep"],
     "placing": ["prepare", "tuning"],
@@ -97,7 +98,7 @@ BELOW = {
     "display": ["recorder"],
     "notebook": ["devices", "display"],
     "api": ["experiment", "interrupt", "mistakes", "notebook", "report"],
-    "launch": ["api", "gradients", "rerun"],
+    "launch": ["api", "gradients", "rerun", "tensorboard"],
     "configs": ["launch"],
 }
 FILES = sorted(
@@ -177,6 +178,8 @@ def test_flags_and_configs_stay_out_of_the_library(file):
         "nnlab.report",  # and so most of statistics and figures, results and study
         *(f"nnlab.{name}" for name in BELOW if name.startswith("statistics.")),
         "nnlab.data",
+        "nnlab.display",
+        "nnlab.tensorboard",
         "nnlab.baselines",
         "nnlab.models.layers",
         "nnlab.api",
