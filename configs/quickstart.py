@@ -19,12 +19,14 @@ from ml_collections import ConfigDict
 
 from launch.config import choose, default
 
+SIZES = ("", "smoke")
+GROUPS = (SIZES,)
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
-    (size,) = choose(arg, ("", "smoke"))
+    (size,) = choose(arg, *GROUPS)
     config = default()
     config.question = "Which learning rate should a small network get?"
     config.dataset = "digits"

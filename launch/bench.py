@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures training against the alternatives, side by side in one run.
 
-python -m launch.bench [--suite=mlp,cnn] [--members=1,64] [--out=bench.json]
+python -m launch.bench --suite=mlp --members=1,8 --repeats=3 --seconds=1
+python -m launch.bench --suite=mlp,cnn --out=bench.json
 
 Every contender trains the same network at the same batch size in float32 on
 data in memory, on all cores, in a process of its own, with plain SGD (the

@@ -6,7 +6,6 @@ Configuration ends here: below, the library has keyword arguments. A config file
 of flat override dicts.
 """
 
-import ast
 import dataclasses
 import importlib.util
 import io
@@ -17,7 +16,6 @@ import os
 import pathlib
 import re
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -26,6 +24,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from launch import manual
 from nnlab import devices, mistakes, names, results
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
@@ -84,43 +83,44 @@ def define_study_flags() -> None:
     flags.DEFINE_string(
         "config",
         None,
-        "the study: a config file, with what it takes behind a colon, such as "
-        "configs/learning_rate.py:mnist or configs/quickstart.py:smoke",
+        "the study, such as configs/learning_rate.py:mnist; a config file, with what "
+        "it takes behind a colon; of those in configs/ the name is enough, such as "
+        "quickstart:smoke",
     )
     flags.DEFINE_string(
         "config_json",
         None,
-        "the study as data, in the place of --config: the config.json of a workdir, or "
+        "the study as data, in the place of --config; the config.json of a workdir, or "
         "a study's fields as JSON; nothing in it is executed",
     )
     flags.DEFINE_multi_string(
         _OVERRIDE,
         [],
-        "sets a field of the study, such as --config.optimizer.name=adam or "
-        "--config.model.hidden=64,32; may be repeated",
+        "sets a field, such as --config.model.hidden=64,32; may be repeated",
     )
     flags.DEFINE_multi_string(
         "sweep",
         [],
-        "values of a field to try, in the place of the study's own sweep, such as "
-        "--sweep=batch_size=16,64 or --sweep=optimizer.momentum=linspace(0,0.9,4) or "
-        "--sweep=optimizer.learning_rate=logspace(1e-3,1,12); several make a product",
+        "values of a field to try, such as batch_size=16,64; or "
+        "optimizer.momentum=linspace(0,0.9,4), or "
+        "optimizer.learning_rate=logspace(1e-3,1,12); several make a product; they "
+        "take the place of the study's own sweep",
     )
-    flags.DEFINE_integer("seeds", None, "repetitions of every trial")
+    flags.DEFINE_integer("seeds", None, "repetitions of every trial; default: the study's")
     flags.DEFINE_string(
         "data_dir",
         None,
-        "folder of the image data (a prepared TFDS directory or the published files); "
+        "folder of the image data; a prepared TFDS directory or the published files; "
         "otherwise NNLAB_DATA_DIR, otherwise a download",
     )
     flags.DEFINE_integer(
-        "lane_width", 0, "members that run at once; 0 lets the plan choose"
+        "lane_width", 0, "networks that run at once; 0 lets the plan choose"
     )
     flags.DEFINE_string(
         "compilation_cache",
         None,
-        "folder in which compiled programs are kept, so that the next run of the same "
-        "programs need not compile them",
+        "folder in which compiled programs are kept; the next run of the same programs "
+        "need not compile them",
     )
 
 
@@ -215,8 +215,9 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding without "±" is no reason
         sys.stdout.reconfigure(errors="replace")
     try:
-        if {"--help", "-help", "-h", "--helpfull"} & set(arguments[1:]):
-            print(_help(main))
+        if (topic := manual.wanted(arguments[1:])) is not None:
+            doc = sys.modules[main.__module__].__doc__ or ""
+            print(manual.page(topic, doc, _flags(), _bundled_files()))
         else:
             _parse(arguments)
             main()
@@ -431,28 +432,6 @@ def _bundled_files() -> list[pathlib.Path]:
     return sorted((pathlib.Path(__file__).parent.parent / "configs").glob("[!_]*.py"))
 
 
-def _help(main: Callable[[], None]) -> str:
-    """What the program does, its flags, and the studies at hand, in 80 columns."""
-    lines = [(sys.modules[main.__module__].__doc__ or "").strip(), "", "Flags:"]
-    for flag in _flags():
-        value = {"bool": "", "int": "=N"}.get(flag.flag_type(), "=VALUE")
-        lines.append(f"  --{flag.name}{value}")
-        lines += _indented(flag.help.partition(";\n")[0])  # absl adds a line
-    if "config" in flags.FLAGS:
-        lines += ["", "Fields, for --config.PATH=VALUE and --sweep=PATH=VALUE,VALUE:"]
-        lines += _indented(", ".join(study_lib.PATHS))
-        lines += ["", "Parts of a report, for --config.figures=PART,PART:"]
-        lines += _indented(", ".join(study_lib.PARTS))
-        lines += ["", "Bundled studies, --config=configs/NAME.py:"]
-        width = max(len(file.stem) for file in _bundled_files())
-        for file in _bundled_files():
-            text = ast.get_docstring(ast.parse(file.read_text())) or ""
-            question, _, _ = text.partition("\n")
-            question = textwrap.shorten(question, 76 - width, placeholder=" ...")
-            lines.append(f"  {file.stem:{width}}  {question}")
-    return "\n".join(lines)
-
-
 def _flags() -> list[flags.Flag]:
     """The flags that this program defines; absl and TFDS bring others along."""
     by_module = flags.FLAGS.flags_by_module_dict().items()
@@ -462,7 +441,3 @@ def _flags() -> list[flags.Flag]:
         if module.startswith("launch.") or module == sys.argv[0]  # of __main__
         for flag in some
     ]
-
-
-def _indented(text: str) -> list[str]:
-    return textwrap.indent(textwrap.fill(text, 74), " " * 6).split("\n")

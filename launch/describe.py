@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would run: layers, parameters, memory, time; trains nothing.
+"""What a study would run: time, memory, programs, layers; trains nothing.
 
 python -m launch.describe --config=configs/quickstart.py
-    [--measure] [--check_gradients]
+python -m launch.describe --config=depth_width --measure
+python -m launch.describe --config=depth:smoke --check_gradients
 """
 
 import math
@@ -319,12 +320,14 @@ def _size(count: int) -> str:
 def define_flags() -> None:
     """Defines the flags of this program."""
     config.define_study_flags()
-    flags.DEFINE_bool("measure", False, "time a few steps of each lane width")
+    flags.DEFINE_bool(
+        "measure", False, "time a few steps of each program; at each lane width"
+    )
     flags.DEFINE_bool(
         "check_gradients",
         False,
-        "compare the gradients with central differences, for some weights of each "
-        "layer; status 1 if they disagree",
+        "compare gradients with central differences; for some weights of each layer, in "
+        "float64; status 1 if they disagree",
     )
 
 

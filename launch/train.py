@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains every trial of a study with every seed; writes tables, figures, report.
 
-python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart
-python -m launch.train --workdir=runs/quickstart --resume
-python -m launch.train --workdir=runs/quickstart --rerun=3,0
+python -m launch.train --config=configs/quickstart.py --workdir=runs/first
+python -m launch.train --config=learning_rate:smoke --workdir=runs/rates \\
+    --sweep=optimizer.learning_rate=0.02,0.7 --config.batch_size=16 --seeds=4
+python -m launch.train --workdir=runs/first --resume
 """
 
 import contextlib
@@ -33,12 +34,12 @@ EVENTS = "tensorboard"
 def define_flags() -> None:
     """Defines the flags of this program."""
     flags.DEFINE_string(
-        "workdir", None, "folder for tables, figures and report; never overwritten"
+        "workdir", None, "folder for results and report; made, never overwritten"
     )
     flags.DEFINE_bool(
         "resume",
         False,
-        "go on with the interrupted run in the workdir, or train what is new of a "
+        "go on with the interrupted run in the workdir; or train what is new of a "
         "study that has got more trials, seeds or epochs; without --config, the study "
         "is the workdir's",
     )
@@ -50,26 +51,26 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "checkpoint_seconds",
         10.0,
-        "between two checkpoints of a program, at least",
+        "seconds between two checkpoints of a program, at least",
         lower_bound=0.0,
     )
     flags.DEFINE_list(
         "rerun",
         None,
-        "a trial's index and a seed, such as 3,0: train this one network again, alone, "
-        "from the workdir's record, and compare",
+        "train one network of the workdir again, and compare; its trial's index and "
+        "its seed, such as 3,0",
     )
     flags.DEFINE_string(
         "profile",
         None,
-        "folder for a trace of each program's first steps, which ui.perfetto.dev and "
-        "TensorBoard open",
+        "folder for a trace of each program's first steps; ui.perfetto.dev and "
+        "TensorBoard open it",
     )
     flags.DEFINE_bool(
         "tensorboard",
         False,
-        "also write event files into WORKDIR/tensorboard while training, for "
-        "tensorboard --logdir",
+        "write event files, too, into WORKDIR/tensorboard; for tensorboard --logdir, "
+        "also while it trains; needs the extra tensorboard",
     )
     config.define_study_flags()
 
