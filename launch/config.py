@@ -106,7 +106,9 @@ def define_study_flags() -> None:
         "optimizer.learning_rate=logspace(1e-3,1,12); several make a product; they "
         "take the place of the study's own sweep",
     )
-    flags.DEFINE_integer("seeds", None, "repetitions of every trial; default: the study's")
+    flags.DEFINE_integer(
+        "seeds", None, "repetitions of every trial; default: the study's"
+    )
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -178,7 +180,8 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
 def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """The fields and the trials of a study that is stored as data."""
     if not path.is_file():  # a pipe may never end
-        raise UsageError(f"no file --config_json={str(path)!r}")
+        hint = names.nearest_file(path)
+        raise UsageError(f"no file --config_json={str(path)!r}{hint}")
     if path.stat().st_size > _MOST_BYTES:
         raise UsageError(
             f"--config_json={str(path)!r} is larger than {_MOST_BYTES >> 30} GiB"
@@ -217,7 +220,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     try:
         if (topic := manual.wanted(arguments[1:])) is not None:
             doc = sys.modules[main.__module__].__doc__ or ""
-            print(manual.page(topic, doc, _flags(), _bundled_files()))
+            print(manual.page(topic, doc, _flags(), _bundled_files(), _import))
         else:
             _parse(arguments)
             main()
@@ -328,8 +331,11 @@ def _parse(arguments: Sequence[str]) -> None:
     try:
         rest = flags.FLAGS(given)
     except flags.UnrecognizedFlagError as error:
-        hint = names.nearest(f"--{error.flagname}", (f"--{f.name}" for f in _flags()))
-        raise UsageError(f"unknown flag '--{error.flagname}'{hint}") from None
+        name = error.flagname
+        hint = names.nearest(f"--{name}", (f"--{f.name}" for f in _flags()))
+        if "config" in flags.FLAGS and (field := _field_of(name, "did you" in hint)):
+            hint = f"; did you mean '--config.{field}=VALUE'?"
+        raise UsageError(f"unknown flag '--{name}'{hint}") from None
     except flags.Error as error:
         wrong = re.match(r"flag --(\w+)=(.*?): ", text := mistakes.line_of(error))
         if wrong:
@@ -343,12 +349,18 @@ def _parse(arguments: Sequence[str]) -> None:
         raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
 
 
+def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
+    """The field that a flag by its name, or by one like it, would set."""
+    every = study_lib.PATHS
+    leaves = {path.rpartition(".")[2] for path in every}
+    if flag in every or flag in leaves or not is_near_a_flag:
+        return names.near_path(flag, every)
+    return None
+
+
 def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """The fields and the trials of a config file."""
-    file = pathlib.Path(path)
-    if not file.is_file():
-        hint = names.nearest(path, _bundled())
-        raise UsageError(f"no config file {path!r}{hint}")
+    file = _find(path)
     try:
         module = _import(file)
         config = module.get_config(arg)
@@ -369,6 +381,29 @@ def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ..
     if not trials:
         raise UsageError(f"config file {path!r}: sweep() is empty, it yields no trial")
     return config.to_dict(), tuple(map(dict, trials))
+
+
+def _find(path: str) -> pathlib.Path:
+    """The config file that is meant: of a bundled one, its name is enough.
+
+    Raises:
+      UsageError: there is none; the nearest is offered.
+    """
+    file, bundled = pathlib.Path(path), {one.stem: one for one in _bundled_files()}
+    if file.is_file():
+        return file
+    stem = file.name.removesuffix(".py")
+    if stem and file.with_name(f"{stem}.py").is_file():
+        return file.with_name(f"{stem}.py")
+    if stem in bundled and str(file.parent) in (".", "configs"):
+        return bundled[stem]
+    if path and file.is_dir():
+        raise UsageError(f"config {path!r} is a folder; name a file in it")
+    hint = names.nearest_file(file)  # one of the user's own
+    if not hint.endswith(".py'?"):
+        meant = names.near(stem, bundled)
+        hint = f"; did you mean 'configs/{meant}.py'?" if meant else ";"
+    raise UsageError(f"no config file {path!r}{hint} allowed: {', '.join(_bundled())}")
 
 
 def _import(file: pathlib.Path) -> ModuleType:
@@ -396,7 +431,11 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:
     """Sets one field of nested dicts."""
-    known = list(_leaves(values))
+    leaves = dict.fromkeys(_leaves(values))
+    known = [
+        *filter(leaves.__contains__, study_lib.PATHS),
+        *(p for p in leaves if p not in study_lib.PATHS),
+    ]
     if path not in known:
         hint = names.nearest_path(path, known)
         raise UsageError(f"unknown field {path!r}{hint}")

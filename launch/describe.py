@@ -326,8 +326,8 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "check_gradients",
         False,
-        "compare gradients with central differences; for some weights of each layer, in "
-        "float64; status 1 if they disagree",
+        "compare gradients with central differences; for some weights of each layer, "
+        "in float64; status 1 if they disagree",
     )
 
 

@@ -5,16 +5,14 @@ Flags tell by themselves what they are for, up to a semicolon in short; the fiel
 study are described where they are defined; nothing is written twice.
 """
 
-import ast
 import dataclasses
-import importlib.util
 import inspect
 import pathlib
 import re
-import sys
 import textwrap
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from absl import flags
@@ -113,6 +111,7 @@ def page(
     doc: str,
     defined: Sequence[flags.Flag],
     bundled: Sequence[pathlib.Path],
+    load: Callable[[pathlib.Path], ModuleType],
 ) -> str:
     """A page of the manual of a program, in 80 columns.
 
@@ -121,13 +120,14 @@ def page(
       doc: the docstring of the program: a sentence, examples, and more.
       defined: the program's flags.
       bundled: the config files at hand.
+      load: imports one.
     """
     has_study = any(flag.name == "config" for flag in defined)
     topics = tuple(_TOPICS) if has_study else ("flags",)
     if not which:
         return "\n".join(_first_screen(doc, defined, topics))
     makers = {
-        "configs": lambda: _configs(bundled),
+        "configs": lambda: _configs(bundled, load),
         "fields": _fields,
         "parts": _parts,
         "flags": lambda: _flags(defined),
@@ -193,18 +193,17 @@ def _meaning(flag: flags.Flag) -> str:
 def _default(flag: flags.Flag) -> str:
     if not flag.default:
         return ""
-    return f" (default: {flag.default_as_str.strip(chr(39))})"
+    return f" (default: {str(flag.default_as_str).strip(chr(39))})"
 
 
-def _configs(bundled: Sequence[pathlib.Path]) -> list[str]:
+def _configs(
+    bundled: Sequence[pathlib.Path], load: Callable[[pathlib.Path], ModuleType]
+) -> list[str]:
     """The bundled studies: question, and the arguments that each takes."""
     lines = ["Bundled studies, --config=configs/NAME.py or configs/NAME.py:ARG,ARG"]
     for file in bundled:
-        doc = ast.get_docstring(ast.parse(file.read_text())) or ""
-        lines += _hung(f"  {file.stem}", doc.partition("\n\n")[0])
-        spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-        assert spec and spec.loader
-        spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+        module = load(file)
+        lines += _hung(f"  {file.stem}", (module.__doc__ or "").partition("\n\n")[0])
         groups = [", ".join(filter(None, some)) for some in module.GROUPS]
         lines += _wrapped(f"takes {'; '.join(groups)}", _COLUMN)
     return lines
@@ -284,11 +283,11 @@ def _value(default: Any) -> str:
 
 def _attributes(cls: Any) -> dict[str, str]:
     """``{name: meaning}`` from the section Attributes of a docstring."""
-    _, _, section = inspect.getdoc(cls).partition("Attributes:\n")  # type: ignore[union-attr]
+    _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     found: dict[str, str] = {}
     for entry in re.split(r"\n(?=  \w)", section.strip("\n")):
         name, _, text = entry.strip().partition(": ")
-        found[name] = " ".join(text.replace("`", "").replace("``", "").split())
+        found[name] = " ".join(text.replace("`", "").split())
     return found
 
 

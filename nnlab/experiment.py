@@ -25,6 +25,7 @@ from nnlab.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.metrics import Metric
+from nnlab.names import nearest_file
 from nnlab.placing import choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
@@ -119,11 +120,12 @@ def run(
             cohorts=cohorts,
         )
         if past is None:
+            hint = "" if folder.exists() else nearest_file(folder)
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(alone_in(folder))
             check_workdir(folder)  # another run may have been faster
             if resume:
-                _log.info("nothing to resume in %s: starting", folder)
+                _log.info("nothing to resume in %s: starting%s", folder, hint)
         checkpoints = Checkpoints(folder, checkpoint_seconds)
         stack.callback(checkpoints.close)
         recorder = Recorder(study, folder, prepared, on_progress)

@@ -2,7 +2,45 @@
 """Messages about unknown names: every one offers the nearest and lists the allowed."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import pathlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+_ALSO: Mapping[str, tuple[str, ...]] = {
+    "cfg": ("config",),
+    "convnet": ("cnn",),
+    "convolution": ("conv",),
+    "dense": ("mlp",),
+    "fc": ("dense",),
+    "finetuning": ("tuning",),
+    "fmnist": ("fashion_mnist",),
+    "gaussian": ("normal",),
+    "iterations": ("max_steps",),
+    "kaiming": ("he",),
+    "linear": ("dense", "identity"),
+    "logdir": ("workdir",),
+    "logistic": ("sigmoid",),
+    "lrelu": ("leaky_relu",),
+    "momentum": ("sgd",),
+    "none": ("identity", "scratch"),
+    "out": ("workdir",),
+    "output": ("workdir", "out"),
+    "precision": ("dtype",),
+    "prelu": ("leaky_relu",),
+    "range": ("linspace",),
+    "seed": ("seeds", "num_seeds", "root_seed"),
+    "swish": ("silu",),
+    "tb": ("tensorboard",),
+    "units": ("hidden",),
+    "width": ("hidden",),
+    "xavier": ("glorot",),
+    "xgboost": ("boosted_trees",),
+}
+"""What elsewhere, or to other people, is the name of something here."""
+_NEAR, _LIKELY = 0.75, 0.65
+"""Shares of letters in common from which on names are near; the second is for names
+that begin alike: "probe" and "probing" are near, "loss" and "costs" are not."""
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
@@ -17,8 +55,52 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
       if nothing is near.
     """
     names = tuple(allowed)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    return _hint(close) + (", ".join(names) or "none")
+    return _hint(near(str(name), names)) + (", ".join(names) or "none")
+
+
+def near(name: str, allowed: Collection[str]) -> str | None:
+    """The allowed name that was most likely meant, if one is near.
+
+    Capitals and what parts the words do not count. "lr" is near to "learning_rate",
+    "epochs" to "num_epochs", "he" to "he_normal", "swish" to "silu".
+    """
+    words = _words(name)
+    plain = {_plain(one): one for one in allowed}
+    for meant in (name, *(m for word in words for m in _ALSO.get(word, ()))):
+        if found := plain.get(_plain(meant)):
+            return found
+    of_here = "_".join(_ALSO.get(word, (word,))[0] for word in words)
+    return (of_here != name and _near(of_here, plain)) or _near(name, plain)
+
+
+def _near(name: str, plain: Mapping[str, str]) -> str | None:
+    """Likewise, of names by their letters alone, in the order of rising doubt."""
+    given, allowed = _plain(name), plain.values()
+    if not given:
+        return None
+    for one in allowed:
+        if len(given) > 1 and given == "".join(word[0] for word in _words(one)):
+            return one
+    if found := _close(given, plain, 0.8):
+        return plain[found]
+    stems = set(map(_stem, _words(name)))
+    held = [one for one in allowed if stems <= set(map(_stem, _words(one)))]
+    if held:
+        return min(held, key=lambda one: len(_words(one)))
+    if found := _close(given, plain, _NEAR):
+        return plain[found]
+    alike = [one for one in plain if one[:1] == given[0]]
+    if found := _close(given, alike, _LIKELY):
+        return plain[found]
+    started = [one for one in allowed if _plain(one).startswith(given)]
+    return started[0] if started and len(given) > 2 else None
+
+
+def _close(given: str, plain: Collection[str], share: float) -> str | None:
+    """The closest of some names; one with the same letters is close, too."""
+    if close := difflib.get_close_matches(given, plain, n=1, cutoff=share):
+        return close[0]
+    return next((one for one in plain if sorted(one) == sorted(given)), None)
 
 
 def nearest_path(path: str, allowed: Iterable[str]) -> str:
@@ -28,23 +110,85 @@ def nearest_path(path: str, allowed: Iterable[str]) -> str:
     lists the top level, ``optimizer.*`` standing for all that begin so.
     """
     paths = tuple(allowed)
-    group, dot, leaf = path.rpartition(".")
-    listed = [p for p in paths if dot and p.startswith(group + ".")]
-    same = [p for p in paths if p.rpartition(".")[2] == leaf]
-    if same and not dot:
-        close = same[:1]
-    elif same:
-        close = difflib.get_close_matches(path, same, n=1, cutoff=0.0)
-    elif listed:  # what the paths have in common would make all of them near
-        leaves = [p.removeprefix(group + ".") for p in listed]
-        close = [group + "." + near for near in difflib.get_close_matches(leaf, leaves)]
-    else:
-        close = difflib.get_close_matches(path, paths)
+    group = path.rpartition(".")[0]
+    listed = [p for p in paths if group and p.startswith(group + ".")]
+    hint = _hint(near_path(path, paths))
     if not listed:
         tops = (p.partition(".") for p in paths)
         listed = list(dict.fromkeys(top + (dot and ".*") for top, dot, _ in tops))
-    return _hint(close) + ", ".join(listed)
+    return hint + ", ".join(listed)
 
 
-def _hint(close: list[str]) -> str:
-    return f"; did you mean {close[0]!r}? allowed: " if close else "; allowed: "
+def near_path(path: str, allowed: Iterable[str]) -> str | None:
+    """The dotted path that was most likely meant, if one is near."""
+    paths = tuple(allowed)
+    group = path.rpartition(".")[0]
+    listed = [p for p in paths if group and p.startswith(group + ".")]
+    plain = {_plain(p): p for p in paths}
+    if same := plain.get(_plain(path)):  # optimizer/learning-rate
+        return same
+    groups = dict.fromkeys(p.partition(".")[0] for p in paths if "." in p)
+    parts = re.split(r"[./:]", path)
+    for count in range(len(parts) - 1, 0, -1):
+        if ".".join(parts[:count]) in paths:  # dataset.name
+            return ".".join(parts[:count])
+    by_leaf: dict[str, list[str]] = {}
+    for p in paths:
+        by_leaf.setdefault(p.rpartition(".")[2], []).append(p)
+    leaf = parts[-1] if parts[-1] in by_leaf else None
+    if leaf is None and listed:  # what they have in common would make all near
+        found = near(parts[-1], [p.rpartition(".")[2] for p in listed])
+        if found:
+            return next(p for p in listed if p.rpartition(".")[2] == found)
+    tops_first = sorted(
+        by_leaf, key=lambda one: min(p.count(".") for p in by_leaf[one])
+    )
+    leaf = leaf or near(parts[-1], tops_first)
+    group = path if path in groups else ""
+    if leaf is None and len(parts) == 1:
+        group = near(path, groups) or ""
+    if group:
+        inside = [p for p in paths if p.startswith(group + ".")]
+        return next((p for p in inside if p.endswith(".name")), inside[0])
+    if leaf is None:
+        return None
+    if len(parts) == 1:
+        return min(by_leaf[leaf], key=lambda p: p.count("."))
+    wanted = ".".join([*parts[:-1], leaf])
+    return difflib.get_close_matches(wanted, by_leaf[leaf], n=1, cutoff=0.0)[0]
+
+
+def nearest_file(path: str | os.PathLike[str]) -> str:
+    """Ends the message about a file or a folder that does not exist.
+
+    Returns:
+      ``"; did you mean 'runs/quickstart'?"``, of what there is beside it, or "".
+    """
+    missing = pathlib.Path(path)
+    below: list[str] = []
+    try:
+        while not missing.parent.is_dir() and missing.parent != missing:
+            below.insert(0, missing.name)  # the name of a folder above is mistaken
+            missing = missing.parent
+        beside = [p.name for p in missing.parent.iterdir() if p.name[0] != "."]
+        found = near(missing.name, sorted(beside))
+        meant = missing.parent.joinpath(found or "", *below)
+        return f"; did you mean {str(meant)!r}?" if found and meant.exists() else ""
+    except OSError:  # a folder that may not be read, a name that is too long
+        return ""
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+def _stem(word: str) -> str:
+    return word.removesuffix("s") if len(word) > 3 else word
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
+
+
+def _hint(close: str | None) -> str:
+    return f"; did you mean {close!r}? allowed: " if close else "; allowed: "

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from nnlab.names import nearest
+from nnlab.names import nearest, nearest_file
 from nnlab.study import Study, Trial, digest_json
 
 FINISHED, STOPPED, DIVERGED, UNFINISHED = STATUSES = (
@@ -297,7 +297,7 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
       ValueError: it is not what was written.
     """
     if not workdir.is_dir():
-        raise FileNotFoundError(f"no folder {str(workdir)!r}")
+        raise FileNotFoundError(f"no folder {str(workdir)!r}{nearest_file(workdir)}")
     path = workdir / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{str(workdir)!r} holds no results (no {CONFIG})")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.names import nearest_path
+from nnlab.names import near, nearest_path
 from nnlab.study import MOST_TRIALS, PATHS, TRACED, TUPLES, Trial, digest_json
 
 _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
@@ -133,7 +133,8 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     parts = _split(values)
     if not all(parts):
         raise ValueError(f"the sweep over {path!r} has an empty value: {text!r}")
-    if any("space" in part and "(" in part for part in parts):
+    calls = (re.match(r"([a-z_]+)\(", part) for part in parts)
+    if any(call and near(call[1], ("logspace", "linspace")) for call in calls):
         raise ValueError(
             f"sweep {text!r}: a range is logspace(first,last,count) or "
             "linspace(first,last,count), and stands alone"

@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from absl.testing import flagsaver
 from rich.console import Console
 from synthetic import results as made_up
 
-from launch import config, describe, report, train
-from nnlab import baselines, data, experiment, tuning
+from launch import bench, config, describe, report, train
+from nnlab import baselines, data, experiment, study, tuning
 from nnlab.data import Dataset
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -148,7 +149,7 @@ MISTAKES = {
     ),
     "initialiser": (
         [QUICKSTART, "--config.model.init=he"],
-        "model.init='he' is not known; allowed: ",
+        "model.init='he' is not known; did you mean 'he_normal'? allowed: ",
     ),
     "layer": (
         [QUICKSTART, "--config.model.name=stack", '--config.model.layers=("dens",)'],
@@ -180,6 +181,52 @@ MISTAKES = {
         [QUICKSTART, "--seed=3"],
         "unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir, ",
     ),
+    "field as a flag": (
+        [QUICKSTART, "--lr=0.1"],
+        "unknown flag '--lr'; did you mean '--config.optimizer.learning_rate=VALUE'?",
+    ),
+    "field as a flag, though a flag is near": (
+        [QUICKSTART, "--dataset=mnist"],
+        "unknown flag '--dataset'; did you mean '--config.dataset=VALUE'?",
+    ),
+    "folder of configs": (["--config=configs"], "config 'configs' is a folder; name a"),
+    "a config of one's own": (
+        ["--config=tests/tinny.py"],
+        "no config file 'tests/tinny.py'; did you mean 'tests/tiny.py'? allowed: ",
+    ),
+    "no name of a config": (
+        ["--config=:mnist"],
+        "no config file ''; allowed: configs/",
+    ),
+    "config by another name": (
+        ["--config=lr:mnist"],
+        "no config file 'lr'; did you mean 'configs/learning_rate.py'? allowed: ",
+    ),
+    "JSON": (
+        ["--config_json=tests/tiny.jsn"],
+        "no file --config_json='tests/tiny.jsn'",
+    ),
+    "range": (
+        [QUICKSTART, "--sweep=optimizer.learning_rate=logspce(0.1,1,3)"],
+        "a range is logspace(first,last,count) or linspace(first,last,count), and",
+    ),
+    "group of fields": (
+        [QUICKSTART, "--config.optimzer=adam"],
+        "unknown field 'optimzer'; did you mean 'optimizer.name'? allowed: ",
+    ),
+    "folder of data": (
+        [MNIST, "--data_dir=tets"],
+        "data_dir tets does not exist; did you mean 'tests'?",
+    ),
+    "table": (
+        [QUICKSTART, "--config.dataset=csv:READM.md"],
+        "table READM.md does not exist; did you mean 'README.md'?",
+    ),
+    "images": (
+        [QUICKSTART, "--config.dataset=folder:confgs"],
+        "image folder confgs does not exist; did you mean 'configs'?",
+    ),
+    "topic": (["--help=filds"], "'--help=filds'; did you mean 'fields'? allowed: conf"),
     "argument": (
         [QUICKSTART, "lr=3"],
         "unexpected argument 'lr=3'; flags begin with --",
@@ -296,6 +343,36 @@ SIX = (
 )
 
 
+@pytest.mark.parametrize(
+    "config_name",
+    ["quickstart", "quickstart.py", "configs/quickstart", "./configs/quickstart"],
+)
+def test_a_bundled_config_goes_by_its_name(launch, monkeypatch, config_name):
+    made = []
+    monkeypatch.setattr(describe, "main", lambda: made.append(config.study()))
+    assert launch(describe, f"--config={config_name}:smoke") == (0, "", "")
+    assert launch(describe, QUICKSTART) == (0, "", "")
+    assert made[0] == made[1]
+
+
+def test_a_workdir_that_is_not_there_has_a_neighbour(launch, tmp_path, caplog):
+    made_up(num_trials=2, num_seeds=3, workdir=tmp_path / "quickstart")
+    mistyped = f"--workdir={tmp_path / 'quikstart'}"
+    hint = f"; did you mean '{tmp_path / 'quickstart'}'?"
+    for program, more in (
+        (report, []),
+        (train, ["--resume"]),
+        (train, ["--rerun=0,0"]),
+    ):
+        status, _, err = launch(program, mistyped, *more)
+        assert status == 2
+        assert err.endswith(f"{hint}\n")
+    caplog.set_level("INFO", logger="nnlab")
+    small = ["--sweep=batch_size=64", "--config.num_epochs=1", "--seeds=1"]
+    assert launch(train, mistyped, "--resume", QUICKSTART, *small)[0] == 0
+    assert f"quikstart: starting{hint}" in caplog.text
+
+
 @pytest.mark.parametrize("kind", SIX)
 def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, kind):
     arguments, message = MISTAKES[kind]
@@ -316,15 +393,88 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
         config.run(broken, ["test"])
 
 
-@pytest.mark.parametrize("program", ["train", "describe", "report", "bench"])
-def test_help_is_short(program):
+PROGRAMS = {"train": train, "describe": describe, "report": report, "bench": bench}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_one_screen(program):
     done = command(f"launch.{program}", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert len(done.stdout.splitlines()) <= 88
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 23  # of 24, one is the prompt's
+    assert f"  python -m launch.{program} --" in done.stdout
     if program in ("train", "describe"):
-        assert "optimizer.learning_rate" in done.stdout
-        assert "Which learning rate should a small network get?" in done.stdout
+        assert "What to run\n  --config=FILE:ARG" in done.stdout
+
+
+def examples(program):
+    """The commands that the docstring of a program shows."""
+    text = PROGRAMS[program].__doc__.replace("\\\n", "")
+    found = re.findall(r"^python -m launch\.(\w+) (.*)$", text, re.MULTILINE)
+    assert {name for name, _ in found} == {program}
+    return [shlex.split(arguments) for _, arguments in found]
+
+
+@pytest.mark.parametrize("program", ["train", "describe"])
+def test_the_commands_that_help_shows_are_studies(launch, monkeypatch, program):
+    made = []
+    monkeypatch.setattr(PROGRAMS[program], "main", lambda: made.append(config.study()))
+    shown = [a for a in examples(program) if "--resume" not in a]
+    for arguments in shown:
+        assert launch(PROGRAMS[program], *arguments) == (0, "", "")
+    assert len(made) == len(shown) >= 2
+
+
+@pytest.mark.parametrize("topic", ["configs", "fields", "parts", "flags", "full"])
+def test_a_topic_of_the_help_tells_all_of_it(launch, topic):
+    with flagsaver.flagsaver():
+        train.define_flags()
+        defined = [flag.name for flag in config._flags()]
+    asked = "--helpfull" if topic == "full" else f"--help={topic}"
+    status, out, err = launch(train, asked)
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    told = {
+        "configs": [f"\n  {path.stem} " for path in (ROOT / "configs").glob("*.py")],
+        "fields": [rf"\n  {re.escape(path)}=" for path in study.PATHS],
+        "parts": [f"\n  {name} +{text[:30]}" for name, text in study.PARTS.items()],
+        "flags": [f"\n  --{name}\\b" for name in defined],
+    }
+    for name, patterns in told.items():
+        if topic in (name, "full"):
+            missing = [p for p in patterns if not re.search(p, out)]
+            assert not missing
+            assert len(patterns) > 14
+
+
+def test_fields_are_shown_with_default_choices_and_meaning(launch):
+    text = " ".join(launch(train, "--help=fields")[1].split())
+    for wanted in (
+        "optimizer.learning_rate=0.1* peak rate; the schedule multiplies it by a",
+        "model.hidden=64 units of each hidden dense layer (mlp, cnn)",
+        "model.batch_norm=false normalise before each hidden activation",
+        "(mlp, cnn); one of relu, leaky_relu, elu,",
+        "optimizer: the update rule optimizer.name=sgd",
+        "num_seeds=8 repetitions of every trial",
+        "test_sets.moved_pixels=0 largest shift along both axes",
+    ):
+        assert wanted in text
+    assert "traced" not in text
+    assert "nnlab." not in text
+
+
+def test_configs_are_shown_with_what_they_take(launch):
+    text = " ".join(launch(train, "--help=configs")[1].split())
+    assert "quickstart Which learning rate should a small network get? takes s" in text
+    assert "takes digits, mnist, fashion_mnist; mlp, cnn; smoke, full" in text
+
+
+def test_every_flag_that_has_a_default_tells_it(launch):
+    _, out, _ = launch(bench, "--help=flags")
+    text = " ".join(out.split())
+    assert "--members=A,.. sizes of nnlab's populations (default: 1,8,64)" in text
+    assert "--repeats=N turns of each contender (default: 5)" in text
 
 
 def test_overrides_flags_and_axes_meet_in_one_study(launch, monkeypatch):

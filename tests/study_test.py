@@ -197,7 +197,7 @@ REFUSED = {
         "rleu",
         "='rleu' is not known; did you mean 'relu'? allowed: ",
     ),
-    "initialiser": ("model.init", "he", "='he' is not known; allowed: lecun_normal, "),
+    "initialiser": ("model.init", "he", "did you mean 'he_normal'? allowed: lecun_"),
     "optimizer": ("optimizer.name", "sdg", "did you mean 'sgd'? allowed: sgd, adam"),
     "schedule": ("schedule.name", "cosin", "did you mean 'cosine'? allowed: constant"),
     "layers of an mlp": (
@@ -355,7 +355,7 @@ def test_nearest_lists_what_a_person_can_read():
     assert names.nearest("x", []) == "; allowed: none"
     # Of some forty paths, those of the group that was meant, or else one level.
     group = [path for path in PATHS if path.startswith("optimizer.")]
-    hint = names.nearest_path("optimizer.lr", PATHS)
+    hint = names.nearest_path("optimizer.x", PATHS)
     assert hint == "; allowed: " + ", ".join(group)
     hint = names.nearest_path("x", PATHS)
     assert hint.startswith("; allowed: dataset, train_size, standardize, ")

@@ -22,6 +22,7 @@ import numpy as np
 
 from nnlab.data import cache
 from nnlab.data.dataset import Dataset
+from nnlab.names import nearest_file
 
 if TYPE_CHECKING:  # takes a tenth of a second
     from PIL import Image
@@ -69,7 +70,11 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
             "pixels"
         )
     if not folder.is_dir():
-        state = "is not a folder" if folder.exists() else "does not exist"
+        state = (
+            "is not a folder"
+            if folder.exists()
+            else f"does not exist{nearest_file(folder)}"
+        )
         raise FileNotFoundError(f"image folder {folder} {state}")
     try:
         train, test = _find(folder)

@@ -21,7 +21,7 @@ from nnlab.data import (
 from nnlab.data import map as region_map
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
-from nnlab.names import nearest
+from nnlab.names import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
 
@@ -272,7 +272,11 @@ def _existing(path: Path, origin: str) -> Path:
     """Returns the folder; it must exist, or a misspelling would start a download."""
     path = path.expanduser()
     if not os.path.isdir(path):
-        state = "is not a folder" if os.path.exists(path) else "does not exist"
+        state = (
+            "is not a folder"
+            if os.path.exists(path)
+            else f"does not exist{nearest_file(path)}"
+        )
         raise FileNotFoundError(f"{origin} {path} {state}")
     return path
 

@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 
 from nnlab.data.dataset import Dataset
-from nnlab.names import nearest
+from nnlab.names import nearest, nearest_file
 
 LABEL = "label"
 
@@ -50,7 +50,9 @@ def read(path: Path, *, name: str, label: str = LABEL) -> Dataset:
             that classes can be learnt from.
     """
     if not path.is_file():
-        state = "is not a file" if path.exists() else "does not exist"
+        state = (
+            "is not a file" if path.exists() else f"does not exist{nearest_file(path)}"
+        )
         raise FileNotFoundError(f"table {path} {state}")
     try:
         # newline="": line ends inside quoted cells are the csv module's to judge.

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from nnlab.models import resnet_layers
 from nnlab.models.layers import LayerRow, Shape
+from nnlab.names import nearest_file
 
 Variables = dict[str, dict[str, dict[str, np.ndarray]]]
 """Collection -> layer -> name of an array -> the array, as `resnet.ResNet18` has it."""
@@ -69,7 +70,7 @@ def load_resnet18(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file of weights {path}")
+        raise FileNotFoundError(f"no file of weights {path}{nearest_file(path)}")
     try:
         with safe_open(path, framework="numpy") as file:
             return _read(file, path, num_classes, channels, stem)
