@@ -6,21 +6,26 @@ python -m launch.describe --config=depth_width --measure
 python -m launch.describe --config=depth:smoke --check_gradients
 """
 
+import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from rich.console import Console
 from rich.table import Table
 
 from launch import config
-from nnlab.study import TRACED, MovedSets
+from nnlab.study import TRACED, MovedSets, Study
+from nnlab.swept import value_text
+from nnlab.texts import count
 
 if TYPE_CHECKING:
     from nnlab import gradients, tuning
     from nnlab.cohorts import Baseline, Prepared, Source
+    from nnlab.models.layers import LayerRow
 
 COMPILER_BYTES = 150 * 2**20
 """Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
@@ -31,6 +36,38 @@ _LEGEND = (
     "where the loss is smooth, down to the loss's rounding. Kinks counts the weights "
     "for which they do not, as where a ReLU or a max-pool switches within eps."
 )
+_MOST_VALUES = 8
+"""Of what is swept, in a line; of more, the first and the last are shown."""
+_MOST_PERIOD = 8
+"""Layers that together may be repeated: a block of a deep network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """What is told of a cohort, of trees if it is no `_Network`.
+
+    Attributes:
+      item: the cohort.
+      facts: one line each.
+    """
+
+    item: "Prepared | Baseline"
+    facts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network(_Program):
+    """What is told of a cohort of networks.
+
+    Attributes:
+      item: the cohort, with the plan that it would run by.
+      seconds: training, evaluation and compilation; NaN if it is not known.
+      peak_bytes: of memory.
+    """
+
+    item: "Prepared"
+    seconds: float
+    peak_bytes: int
 
 
 def main() -> None:
@@ -38,46 +75,51 @@ def main() -> None:
     study = config.study()
     config.start_jax()
     from nnlab import gradients, placing, prepare, recorder, tuning  # import JAX
-    from nnlab.cohorts import Baseline, Prepared
+    from nnlab.cohorts import Baseline
 
     cohorts = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
     console = Console(highlight=False, markup=False)
-    console.print(study.question, style="bold")
-    trials = study.trials()
-    console.print(f"{study.size()} in {_count(len(cohorts), 'program')}")
-    for path in study.swept():
-        values = dict.fromkeys(str(t.hyperparameters.flat()[path]) for t in trials)
-        console.print(f"{path}: {', '.join(values)}")
-    if further := _test_sets(study.test_sets):
-        console.print(f"further test sets: {further}")
-    console.print(f"figures: {', '.join(study.figures) or 'none'}")
-    wrong: list[str] = []
-    seconds: dict[int, float] = {}
-    for item in cohorts:
+    peak = recorder.peak_bytes()
+    programs: list[_Program] = []
+    with console.status("") as status:  # in a terminal only
+        for item in cohorts:
+            if isinstance(item, Baseline):
+                programs.append(_Program(item, (_trees(item), _data(item))))
+                continue
+            known = tuning.recall(item)
+            if flags.FLAGS.measure:
+                status.update(f"measuring {_number_of(item, len(cohorts))}")
+                known |= placing.measure(item, study)
+            item = item.with_plan(tuning.fastest(item.plans, known))
+            programs.append(_described(item, known, peak))
+    _summarize(console, study, programs)
+    networks = [p for p in programs if isinstance(p, _Network)]
+    common = _common(networks)
+    if common:
         console.print()
-        number = f"program {item.cohort.index + 1} of {len(cohorts)}"
-        console.rule(f"{number}: {_count(len(item.cohort.trials), 'trial')}")
-        flat = item.hyperparameters.flat()
-        for path in (p for p in study.swept() if p not in TRACED):
-            console.print(f"{path}={flat[path]}")
-        if isinstance(item, Baseline):
-            _describe_trees(console, item)
-            continue
-        known, peak = tuning.recall(item), recorder.peak_bytes()
-        if flags.FLAGS.measure:
-            known |= placing.measure(item, study)
-        item = item.with_plan(tuning.fastest(item.plans, known))
-        _describe(console, item, peak)
-        seconds[item.cohort.index] = _predict(console, item, known)
-        if flags.FLAGS.check_gradients and not (item.source and item.source.frozen):
+        every = "programs" if len(networks) == len(programs) else "networks"
+        console.rule(f"all {every}")
+        _say(console, common)
+    tables: dict[Any, int] = {}
+    wrong: list[str] = []
+    for program in programs:
+        item, number = program.item, _number_of(program.item, len(cohorts))
+        console.print()
+        console.rule(f"{number}: {count(len(item.cohort.trials), 'trial')}")
+        if setting := _setting(study, item):
+            _say(console, [setting])
+        if not isinstance(item, Baseline):
+            _layers(console, item, tables)
+        told = common if program in networks else ()
+        _say(console, [fact for fact in program.facts if fact not in told])
+        if flags.FLAGS.check_gradients and not isinstance(item, Baseline):
+            if item.source and item.source.frozen:
+                continue
             found = gradients.check(item)
             _compare(console, found, gradients.TOLERANCE)
             wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
-    if len(seconds) > 1:
-        networks = [p for p in cohorts if isinstance(p, Prepared)]
-        _summarize(console, networks, seconds)
     if flags.FLAGS.check_gradients:
         console.print()
         console.print(_LEGEND, style="dim")
@@ -88,122 +130,257 @@ def main() -> None:
         )
 
 
-def _describe_trees(console: Console, item: "Baseline") -> None:
-    """A cohort of trees."""
-    model, record = item.hyperparameters.model, item.to_dict()
-    depths = " or ".join(map(str, model.tree_depths))
-    console.print(
-        f"{model.name.replace('_', ' ')} by {record['library']}: up to "
-        f"{_count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
-        f"for each of {_count(item.cohort.num_seeds, 'seed')}"
-    )
-    _describe_data(console, item)
+def _number_of(item: "Prepared | Baseline", programs: int) -> str:
+    return f"program {item.cohort.index + 1} of {programs}"
 
 
-def _summarize(
-    console: Console, prepared: "Sequence[Prepared]", seconds: Mapping[int, float]
-) -> None:
-    """What each network program takes of all: one may take more than the others."""
+def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> None:
+    """The first screen: what would run, how long, in how much memory."""
+    trials = study.trials()
+    networks = [p for p in programs if isinstance(p, _Network)]
+    console.print(study.question, style="bold")
+    size = f"{study.size()} in {count(len(programs), 'program')}"
+    _say(console, [size, *([_needs(networks)] if networks else [])])
     console.print()
-    console.rule("all programs, in the order in which they train")
-    networks = sorted(prepared, key=lambda item: item.work)
-    measured = not any(map(math.isnan, seconds.values()))
-    costs = {
-        p.cohort.index: seconds[p.cohort.index] if measured else p.work
-        for p in networks
-    }
+    lines = []
+    for path in study.swept():
+        values = dict.fromkeys(
+            value_text(t.hyperparameters.flat()[path]) for t in trials
+        )
+        lines.append(f"{path}: {_few(list(values))}")
+    if further := _test_sets(study.test_sets):
+        lines.append(f"further test sets: {further}")
+    lines.append(f"figures: {', '.join(study.figures) or 'none'}")
+    _say(console, lines)
+    if len(networks) > 1:
+        _order(console, networks)
+
+
+def _needs(networks: Sequence[_Network]) -> str:
+    """The time and the memory of all, in a line."""
+    largest = max(networks, key=lambda program: program.peak_bytes)
+    memory = f"{_size(largest.peak_bytes)} of memory"
+    if there := largest.item.plan.memory_bytes:
+        memory += f" (of {_size(there)})"
+    seconds = sum(program.seconds for program in networks)
+    if math.isnan(seconds):
+        return f"takes about {memory}; how long, --measure tells"
+    return f"takes about {seconds:,.0f} s and {memory}"
+
+
+def _few(values: Sequence[str]) -> str:
+    """Values in a line, the middle ones of many left out."""
+    if len(values) <= _MOST_VALUES:
+        return ", ".join(values)
+    shown = [*values[: _MOST_VALUES - 3], "...", *values[-2:]]
+    return f"{', '.join(shown)} ({len(values)} values)"
+
+
+def _setting(study: Study, item: "Prepared | Baseline") -> str:
+    """What was swept and is the same in all trials of a program."""
+    flat = item.hyperparameters.flat()
+    paths = (path for path in study.swept() if path not in TRACED)
+    parts = (f"{path}={value_text(flat[path])}" for path in paths)
+    return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
+
+
+def _common(networks: Sequence[_Network]) -> list[str]:
+    """What is to be told of all of several programs alike."""
+    if len(networks) < 2:
+        return []
+    return [f for f in networks[0].facts if all(f in p.facts for p in networks)]
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    """Prints lines; what does not fit into one is indented."""
+    for line in lines:
+        parts = textwrap.wrap(
+            line,
+            console.width,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        console.print("\n".join(parts), soft_wrap=True)
+
+
+def _order(console: Console, networks: Sequence[_Network]) -> None:
+    """What each network program takes of all: one may take more than the others."""
+    networks = sorted(networks, key=lambda program: program.item.work)
+    measured = not any(math.isnan(program.seconds) for program in networks)
+    costs = [p.seconds if measured else p.item.work for p in networks]
     columns = ["trials", "batch", "updates", "epochs", "share of the time"]
     table = Table("program", *columns, *["seconds"][: int(measured)], box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for item in networks:
-        index = item.cohort.index
+    table.columns[0].overflow = "ellipsis"
+    table.columns[0].no_wrap = True
+    for program, cost in zip(networks, costs):
+        item = program.item
+        trials = item.cohort.trials
         cells = [
-            f"{index + 1}: {item.cohort.trials[0].label}",
-            str(len(item.cohort.trials)),
+            f"{item.cohort.index + 1}: {trials[0].label}",
+            str(len(trials)),
             str(item.hyperparameters.batch_size),
             f"{item.num_steps:,}",
             f"{item.num_epochs:.3g}",
-            f"{costs[index] / sum(costs.values()):.0%}",
+            f"{cost / sum(costs):.0%}",
         ]
-        table.add_row(*cells, *([f"{seconds[index]:,.0f}"] if measured else []))
+        table.add_row(*cells, *([f"{program.seconds:,.0f}"] if measured else []))
+    console.print()
+    console.rule("programs, in the order in which they train")
     console.print(table)
-    if measured:
-        console.print(f"time: about {sum(seconds.values()):,.0f} s for all")
-    else:
+    if not measured:
         console.print(
             "shares are estimates from numbers of operations; --measure measures"
         )
 
 
-def _describe(console: Console, item: "Prepared", process_bytes: int) -> None:
-    """One program: layer table, data, lanes, memory."""
-    h, data, plan = item.hyperparameters, item.dataset, item.plan
+def _layers(console: Console, item: "Prepared", told: dict[Any, int]) -> None:
+    """The layer table, unless one that is equal was shown before.
+
+    Args:
+      console: where to print.
+      item: the program.
+      told: which program had a table first; is added to.
+    """
+    shape = _shape(item.dataset.input_shape)
+    rows = [_cells([row]) for row in item.rows]
+    number = item.cohort.index + 1
+    if (first := told.setdefault((shape, *map(tuple, rows)), number)) != number:
+        console.print(f"layers: as in program {first}")
+        return
     columns = ("parameters", "weights", "biases", "FLOPs an example")
     table = Table("layer", "output", *columns, box=None)
     for column in table.columns[2:]:
         column.justify = "right"
-    table.add_row("input", _shape(data.input_shape))
-    for row in item.rows:
-        numbers = (row.parameters, row.parameters - row.biases, row.biases, row.flops)
-        table.add_row(row.name, _shape(row.output_shape), *map(_number, numbers))
-    forward = sum(row.flops for row in item.rows)
+    table.add_row("input", shape)
+    for cells in _folded(item.rows):
+        table.add_row(*cells)
     biases = sum(row.biases for row in item.rows)
+    forward = sum(row.flops for row in item.rows)
     numbers = (item.parameters, item.parameters - biases, biases, forward)
     table.add_row("all", "", *map(_number, numbers))
     console.print(table)
-    _describe_data(console, item)
+
+
+def _cells(rows: "Sequence[LayerRow]") -> list[str]:
+    """A row of the layer table, of a layer or of several together."""
+    parameters, biases = (
+        sum(row.parameters for row in rows),
+        sum(row.biases for row in rows),
+    )
+    flops = sum(row.flops for row in rows)
+    numbers = map(_number, (parameters, parameters - biases, biases, flops))
+    return [rows[-1].name, _shape(rows[-1].output_shape), *numbers]
+
+
+def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
+    """The rows of the layer table; blocks that are repeated more than once are one.
+
+    Ten layers of a kind, each with batch norm and activation, are the first of them
+    and "... relu_9", with the numbers of the nine others together.
+    """
+    kinds = [
+        (row.layer["layer"], row.input_shape, row.output_shape, row.parameters)
+        for row in rows
+    ]
+    found, i = [], 0
+    while i < len(rows):
+        best = (0, 1, 1)  # rows that it saves, period, repetitions
+        # A block begins with a matrix product, and ends with what belongs to it.
+        for period in range(1, _MOST_PERIOD + 1) if rows[i].flops else ():
+            block, times = kinds[i : i + period], 1
+            while kinds[i + times * period : i + (times + 1) * period] == block:
+                times += 1
+            best = max(best, ((times - 1) * period - 1, period, times))
+        saved, period, times = best
+        if times < 3 or saved < 1:
+            found.append(_cells([rows[i]]))
+            i += 1
+            continue
+        found += [_cells([row]) for row in rows[i : i + period]]
+        name, _, *numbers = _cells(rows[i + period : i + times * period])
+        found.append([f"... {name}", f"{times - 1} x the same", *numbers])
+        i += times * period
+    return found
+
+
+def _trees(item: "Baseline") -> str:
+    """What trees are grown."""
+    model, record = item.hyperparameters.model, item.to_dict()
+    depths = " or ".join(map(str, model.tree_depths))
+    return (
+        f"{model.name.replace('_', ' ')} by {record['library']}: up to "
+        f"{count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
+        f"for each of {count(item.cohort.num_seeds, 'seed')}"
+    )
+
+
+def _described(
+    item: "Prepared", known: Mapping[int, "tuning.Rates"], process_bytes: int
+) -> _Network:
+    """One program of networks: data, training, lanes, memory, time.
+
+    Args:
+      item: with the plan that it would run by.
+      known: what was measured of its lane widths.
+      process_bytes: peak memory of this process, with the data.
+    """
+    h, data, plan = item.hyperparameters, item.dataset, item.plan
+    facts = [_data(item)]
     if item.source:
-        _describe_source(console, item.source)
+        facts += _source(item.source)
     changes = []
     if h.standardize or data.is_table:
         by_column = ", column by column" if data.is_table else ""
         changes.append(f"standardized by the training examples{by_column}")
     if h.augment_pixels:
-        pixels = _count(h.augment_pixels, "pixel")
+        pixels = count(h.augment_pixels, "pixel")
         changes.append(f"in training moved by up to {pixels} along both axes")
     if changes:
-        console.print(f"inputs: {'; '.join(changes)}")
+        facts.append(f"inputs: {'; '.join(changes)}")
     limit = ""
     if item.num_epochs < h.num_epochs:
         limit = f" (of {h.num_epochs}: max_steps={h.max_steps:,})"
-    console.print(
+    facts.append(
         f"training: {item.num_epochs:.3g} epochs{limit} of "
-        f"{_count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
-        f"{_count(item.num_steps, 'update')} in all, "
+        f"{count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
+        f"{count(item.num_steps, 'update')} in all, "
         f"{len(item.boundaries)} evaluations"
     )
     if left := len(data.train.labels) % h.batch_size:
-        console.print(
-            f"{_count(left, 'example')} left over in each epoch, others every time"
+        facts.append(
+            f"{count(left, 'example')} left over in each epoch, others every time"
         )
     lanes = plan.lanes
-    console.print(
-        f"lanes: {_count(lanes.used, 'lane')} of "
-        f"{_count(lanes.trials, 'trial')} x {_count(lanes.seeds, 'seed')} on "
-        f"{_count(lanes.devices, 'device')}"
+    facts.append(
+        f"lanes: {count(lanes.used, 'lane')} of {count(lanes.trials, 'trial')} x "
+        f"{count(lanes.seeds, 'seed')} on {count(lanes.devices, 'device')}"
     )
     # On CPU the process counts, with the data by now, and what the compiler needs.
     peak = plan.total_bytes + plan.on_cpu * (process_bytes + COMPILER_BYTES)
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
-    console.print(f"memory: about {_size(peak)}{memory}")
-    if forward:
+    facts.append(f"memory: about {_size(peak)}{memory}")
+    if forward := sum(row.flops for row in item.rows):
         # Backward costs twice the forward pass, less the first layer's input gradient.
         work = 3 * forward * item.num_examples
-        console.print(f"work: about {work:.1e} floating-point operations in training")
+        facts.append(f"work: about {work:.1e} floating-point operations in training")
+    times, seconds = _predicted(item, known)
+    return _Network(item, (*facts, *times), seconds, peak)
 
 
-def _describe_data(console: Console, item: "Prepared | Baseline") -> None:
+def _data(item: "Prepared | Baseline") -> str:
     """The data set and the sizes of its splits."""
     data = item.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
-    console.print(
+    return (
         f"data: {item.hyperparameters.dataset}, {data.num_classes} classes; "
         f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"
     )
 
 
-def _describe_source(console: Console, source: "Source") -> None:
+def _source(source: "Source") -> list[str]:
     """How the backbone comes about, and whether it stays."""
     if source.training is None:
         text = f"weights of {source.key}"
@@ -212,32 +389,33 @@ def _describe_source(console: Console, source: "Source") -> None:
         examples = len(source.training.dataset.train.labels)
         text = (
             f"trained before on {examples:,} examples of {h.dataset} for "
-            f"{_count(h.num_epochs, 'epoch')} at batch {h.batch_size}, Adam at rate "
+            f"{count(h.num_epochs, 'epoch')} at batch {h.batch_size}, Adam at rate "
             f"{h.optimizer.learning_rate:g}; once for all that share it"
         )
-    console.print(f"backbone: {text}")
+    facts = [f"backbone: {text}"]
     if source.frozen:
-        console.print(
+        facts.append(
             "frozen: its outputs for all examples are computed once, and the table "
             "shows the last layer, which alone is trained"
         )
+    return facts
 
 
-def _predict(
-    console: Console, item: "Prepared", known: Mapping[int, "tuning.Rates"]
-) -> float:
+def _predicted(
+    item: "Prepared", known: Mapping[int, "tuning.Rates"]
+) -> tuple[list[str], float]:
     """Time by what earlier runs, or `--measure`, found on this machine.
 
     Returns:
-      Seconds; NaN if nothing was found.
+      Lines that tell of it; seconds in all, NaN if nothing was found.
     """
-    width = item.plan.lanes.width
+    width, lines = item.plan.lanes.width, []
     if len(known) > 1:
         speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
-        console.print(f"examples/s by lane width: {', '.join(speeds)}")
+        lines.append(f"examples/s by lane width: {', '.join(speeds)}")
     if width not in known:
-        console.print("time: not measured on this machine yet; --measure does")
-        return math.nan
+        lines.append("time: not measured on this machine yet; --measure does")
+        return lines, math.nan
     rates = known[width]
     seconds = item.num_examples / rates.examples_per_second
     text = f"{rates.examples_per_second:,.0f} examples/s"
@@ -247,8 +425,8 @@ def _predict(
         text += f", {evaluation / seconds:.0%} for evaluations"
     if rates.compile_seconds:
         text += f"; {rates.compile_seconds:.0f} s to compile"
-    console.print(f"time: about {seconds:,.0f} s; {text}")
-    return seconds + rates.compile_seconds
+    lines.append(f"time: about {seconds:,.0f} s; {text}")
+    return lines, seconds + rates.compile_seconds
 
 
 def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:
@@ -271,7 +449,7 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
     console.print(table)
     agreeing, compared = sum(r.agreeing for r in rows), sum(r.compared for r in rows)
     orders = [s.order for r in rows for s in r.steps if not math.isnan(s.order)]
-    text = f"{agreeing} of {_count(compared, 'weight')} agree to a relative "
+    text = f"{agreeing} of {count(compared, 'weight')} agree to a relative "
     text += f"{tolerance:.0e}"
     if orders:
         text += f", to order {statistics.median(orders):.2f} of eps"
@@ -281,14 +459,14 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
         text += f"; too few agree in {', '.join(bad)}"
     console.print(f"gradients: {text}")
     if still := sum(row.checked for row in rows) - compared:
-        console.print(f"without effect on the loss: {_count(still, 'further weight')}")
+        console.print(f"without effect on the loss: {count(still, 'further weight')}")
 
 
 def _test_sets(asked: MovedSets) -> str:
     """The further test sets, in words."""
     sets = []
     if asked.moved_pixels:
-        sets.append(f"moved by up to {_count(asked.moved_pixels, 'pixel')}")
+        sets.append(f"moved by up to {count(asked.moved_pixels, 'pixel')}")
     if asked.rotated_degrees:
         sets.append(f"rotated by up to {asked.rotated_degrees:g} degrees")
     parts = [", ".join(sets)] if sets else []
@@ -301,10 +479,6 @@ def _test_sets(asked: MovedSets) -> str:
 
 def _number(number: int) -> str:
     return f"{number:,}" if number else ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

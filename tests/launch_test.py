@@ -690,6 +690,60 @@ def table(out):
     return [line.split() for line in lines if re.match(r" *\d+: ", line)]
 
 
+def test_describe_begins_with_what_would_run_how_long_in_how_much(launch, rates):
+    rates.update({0: 10.0 - 2})
+    one = ["--sweep=batch_size=64", "--seeds=3"]
+    lines = launch(describe, QUICKSTART, *one)[1].splitlines()
+    assert lines[:2] == [
+        "Which learning rate should a small network get?",
+        "1 trial x 3 seeds = 3 networks in 1 program",
+    ]
+    assert re.fullmatch(r"takes about 10 s and \d+ MiB of memory \(of .*\)", lines[2])
+    assert "time: about 8 s; " in "\n".join(lines)  # without compilation
+
+
+def test_describe_tells_once_what_is_the_same_in_all_programs(launch):
+    status, out, err = launch(describe, "--config=batch_size:smoke")
+    assert (status, err) == (0, "")
+    assert out.count("data: digits, 10 classes") == 1
+    assert out.count("lanes: ") == 1
+    assert len(re.findall(r"^ all +2,410 ", out, re.MULTILINE)) == 1
+    assert out.count("\nlayers: as in program 1\n") == 6
+    assert len(re.findall(r"^training: .* updates at batch", out, re.MULTILINE)) == 7
+    assert re.search(r"program 4 of 7: 1 trial ─+\nbatch_size=20\nlayers: as in", out)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_describe_folds_the_equal_layers_of_a_deep_network(launch, like_mnist):
+    deep = ["--config.model.depth=20", "--config.model.hidden=8,8"]
+    deep += ["--config.model.batch_norm=true", "--sweep=optimizer.learning_rate=0.1"]
+    status, out, err = launch(describe, MNIST, *deep)
+    assert (status, err) == (0, "")
+    text = re.sub(" +", " ", out)
+    assert (
+        " dense_1 8 72 64 8 128 \n batch_norm_1 8 16 8 8 \n relu_1 8 \n"
+        " ... relu_39 38 x the same 3,344 2,736 608 4,864 \n dense_40 10 "
+    ) in text
+    per_layer = 8 * 8 + 8 + 16
+    assert f" all {784 * 8 + 8 + 16 + 39 * per_layer + 90:,} " in text
+
+
+def test_two_equal_layers_stand_by_themselves(launch, like_mnist):
+    two = ["--config.model.hidden=8,8,8", "--sweep=optimizer.learning_rate=0.1"]
+    out = launch(describe, MNIST, *two)[1]
+    assert "the same" not in out
+    assert re.search(r"\n dense_2 ", out)
+
+
+def test_describe_leaves_out_the_middle_of_a_long_sweep(launch):
+    sweep = "--sweep=optimizer.learning_rate=linspace(0.01,0.12,12)"
+    out = launch(describe, QUICKSTART, sweep)[1]
+    shown = "optimizer.learning_rate: 0.01, 0.02, 0.03, 0.04, 0.05, ..., 0.11, 0.12 "
+    assert f"\n{shown}(12 values)\n" in out.replace("\n  ", " ")
+    out = launch(describe, QUICKSTART)[1]
+    assert "\noptimizer.learning_rate: 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10\n" in out
+
+
 def test_describe_adds_up_the_time_of_all_programs(launch, rates):
     rates.update({0: 10.0 - 2, 1: 20.0 - 2, 2: 50.0 - 2})  # 2 seconds each to compile
     _, out, _ = launch(describe, TRANSFER)
@@ -699,7 +753,7 @@ def test_describe_adds_up_the_time_of_all_programs(launch, rates):
         1: ["4", "32", "8", "2", "12%", "10"],
         3: ["4", "32", "8", "2", "62%", "50"],
     }
-    assert "time: about 80 s for all" in out
+    assert "\ntakes about 80 s and " in out
     assert next(iter(found)) == 2  # the last layer alone trains first
 
 
@@ -707,7 +761,9 @@ def test_describe_estimates_shares_where_a_time_is_unknown(launch, rates):
     rates.update({0: 8.0, 1: 18.0})  # the third is not known
     _, out, _ = launch(describe, TRANSFER)
     assert "shares are estimates from numbers of operations" in out
-    assert "for all" not in out.partition("in the order in which they train")[2]
+    assert re.search(
+        r"\ntakes about \d+ MiB of memory .*; how long, --measure tel", out
+    )
     shares = [row[-1] for row in table(out)]
     assert all(re.fullmatch(r"\d+%", share) for share in shares)
     percent = [int(share[:-1]) for share in shares]
