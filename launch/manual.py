@@ -141,8 +141,9 @@ def page(
 def _first_screen(
     doc: str, defined: Sequence[flags.Flag], topics: Sequence[str]
 ) -> list[str]:
-    sentence, examples, *_ = doc.strip().split("\n\n")
-    lines = [sentence, *textwrap.indent(examples, "  ").splitlines(), ""]
+    sentence, *more = doc.strip().split("\n\n")
+    examples = [text for text in more if text.lstrip().startswith("python -m")]
+    lines = [sentence, *textwrap.indent("\n".join(examples), "  ").splitlines(), ""]
     for title, some in _grouped(defined, with_rare=False):
         lines.append(title)
         for flag, placeholder in some:

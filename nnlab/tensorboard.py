@@ -8,7 +8,6 @@
 the population of each program. Trees, which have no updates, are in the report only.
 """
 
-import importlib.util
 import logging
 import os
 import pathlib
@@ -56,11 +55,13 @@ class EventFiles:
         Raises:
           ValueError: tensorboardX is not installed.
         """
-        if importlib.util.find_spec("tensorboardX") is None:
+        try:
+            import tensorboardX.event_file_writer  # noqa: F401
+        except ImportError:
             raise ValueError(
                 "event files for TensorBoard need tensorboardX: pip install -c "
                 'constraints.txt -e ".[tensorboard]"'
-            )
+            ) from None
         self._folder = pathlib.Path(folder)
         self._chosen = _spread(num_trials, MOST_TRIALS)
         self._writers: dict[str, Any] = {}

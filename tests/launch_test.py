@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one line and status 2 for a mistake, calm lines for the rest."""
 
-import importlib.util
 import logging
 import os
 import pathlib
@@ -919,7 +918,7 @@ def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch)
 
 
 def test_event_files_that_cannot_be_are_refused_first(launch, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     workdir = tmp_path / "run"
     status, out, err = launch(
         train, f"--workdir={workdir}", QUICKSTART, "--tensorboard"

@@ -2,10 +2,10 @@
 """Event files hold what the tables hold, each point once, in few files."""
 
 import dataclasses
-import importlib.util
 import math
 import pathlib
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -228,6 +228,6 @@ def test_a_trials_run_has_a_readable_and_safe_name(tmp_path, label, wanted):
 
 
 def test_without_tensorboardx_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     with pytest.raises(ValueError, match=r'pip install -c .* -e "\.\[tensorboard\]"'):
         tensorboard.EventFiles(tmp_path, 2)
