@@ -697,7 +697,9 @@ def test_describe_begins_with_what_would_run_how_long_in_how_much(launch, rates)
         "Which learning rate should a small network get?",
         "1 trial x 3 seeds = 3 networks in 1 program",
     ]
-    assert re.fullmatch(r"takes about 10 s and \d+ MiB of memory \(of .*\)", lines[2])
+    assert re.fullmatch(
+        r"takes about 10 s and [\d.,]+ .iB of memory \(of .*\)", lines[2]
+    )
     assert "time: about 8 s; " in "\n".join(lines)  # without compilation
 
 
@@ -761,7 +763,7 @@ def test_describe_estimates_shares_where_a_time_is_unknown(launch, rates):
     _, out, _ = launch(describe, TRANSFER)
     assert "shares are estimates from numbers of operations" in out
     assert re.search(
-        r"\ntakes about \d+ MiB of memory .*; how long, --measure tel", out
+        r"\ntakes about [\d.,]+ .iB of memory .*; how long, --measure tel", out
     )
     shares = [row[-1] for row in table(out)]
     assert all(re.fullmatch(r"\d+%", share) for share in shares)
