@@ -184,7 +184,7 @@ def how(results: Results) -> Section:
     facts.append(("study", f"digest {digest_json(config['study'])[:12]}"))
     if config.get("git_commit"):
         facts.append(("git commit", str(config["git_commit"])))
-    tables = [Table(("what", "value"), tuple(facts))]
+    tables = [Table(("what", "value"), tuple(facts), caption="Device and data")]
     cohorts = tuple(_cohort(results, cohort) for cohort in config["cohorts"])
     header = (
         "cohort",
@@ -199,7 +199,7 @@ def how(results: Results) -> Section:
         "examples/s",
         "peak, MB",
     )
-    tables.append(Table(header, cohorts))
+    tables.append(Table(header, cohorts, caption="Cohorts and their times"))
     grown = any("library" in cohort for cohort in config["cohorts"])
     trees = (
         "Of trees an epoch is a round that grows one for each class (of a forest, one "

@@ -20,9 +20,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from nnlab import answer, swept
+from nnlab import answer, swept, texts
 from nnlab.costs import costs, how
-from nnlab.figures import panels
+from nnlab.figures import captions, panels
 from nnlab.results import Results, load, write_atomic
 from nnlab.sections import Section, claims, comparison, missing
 from nnlab.statistics.verdicts import VERDICTS
@@ -37,13 +37,20 @@ class Content:
 
     Attributes:
       title: the study's question.
+      about: what was run, in a line.
       answer: sentences computed from the data.
       sections: in order.
     """
 
     title: str
+    about: str
     answer: tuple[str, ...]
     sections: tuple[Section, ...]
+
+    @property
+    def figures(self) -> tuple[panels.Figure, ...]:
+        """Those of all sections."""
+        return tuple(f for section in self.sections for f in section.figures)
 
 
 def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
@@ -60,11 +67,36 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
     results = load(workdir)
-    folder = results.workdir
-    if (folder / "figures").is_symlink():  # which would be written over
-        raise ValueError(f"{str(folder / 'figures')!r} is a link; remove it")
-    drawn, absent = panels.draw(results, folder / "figures")
-    shown = content(results, drawn, absent)
+    figures = folder_of_figures(results.workdir)
+    drawn, absent = panels.draw(results, figures)
+    return lay_out(results.workdir, content(results, drawn, absent))
+
+
+def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
+    """Where the figures of a report are stored.
+
+    Raises:
+      ValueError: it is a link: what it leads to would be written over.
+    """
+    figures = folder / "figures"
+    if figures.is_symlink():
+        raise ValueError(f"{str(figures)!r} is a link; remove it")
+    return figures
+
+
+def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
+    """Writes report.md and report.html.
+
+    The page's policy names its one style sheet and its one script by their digests and
+    allows nothing else.
+
+    Args:
+      folder: where to; its ``figures/`` hold those of `shown`.
+      shown: what the report says.
+
+    Returns:
+      The path of report.html.
+    """
     shared: dict[str, Any] = {
         "loader": jinja2.PackageLoader("nnlab", "templates"),
         "trim_blocks": True,
@@ -76,18 +108,26 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
     write_atomic(folder / "report.md", text.encode())
     html = jinja2.Environment(autoescape=True, **shared)
     styles: dict[str, str] = {}
-    inlined = {f.name: _inline_svg(folder, f, styles) for f in drawn}
-    html.globals["svg"] = inlined
+    inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()
     css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
-    html.globals["css"] = Markup(css)
-    html.globals["css_digest"] = base64.b64encode(
-        hashlib.sha256(css.encode()).digest()
-    ).decode()
-    html.globals["verdicts"] = VERDICTS
+    script, _, _ = shared["loader"].get_source(html, "report.js")
+    html.globals |= {
+        "svg": inlined,
+        "css": Markup(css),
+        "css_digest": _digest(css),
+        "script": Markup(script),
+        "script_digest": _digest(script),
+        "verdicts": VERDICTS,
+    }
     page = html.get_template("report.html.j2").render(content=shown)
     write_atomic(folder / "report.html", page.encode())
     return folder / "report.html"
+
+
+def _digest(text: str) -> str:
+    """What a page's policy calls a style sheet or a script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def escape_markdown(value: Any) -> str:
@@ -195,7 +235,15 @@ def content(
     )
     shown = (s for s in sections if s.items or s.tables or s.figures)
     said = tuple(answer.sentences(results))
-    return Content(results.study.question, said, tuple(shown))
+    return Content(results.study.question, _about(results), said, tuple(shown))
+
+
+def _about(results: Results) -> str:
+    """How much of what was run on what, in a line."""
+    trials = texts.count(len(results.trials), "trial")
+    seeds = texts.count(results.study.num_seeds, "seed")
+    data = (d.get("name", name) for name, d in results.config["datasets"].items())
+    return f"{trials} x {seeds} on {texts.joined([*data])}; {captions.device(results)}"
 
 
 def _time_notes(results: Results) -> tuple[str, ...]:

@@ -29,11 +29,13 @@ class Table:
       header: of the columns.
       rows: as wide as the header.
       marked: the row to stand out, or None.
+      caption: what it holds, where that is not what the section is called.
     """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: int | None = None
+    caption: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -404,7 +406,8 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         )
         header = ("trial", "diverged", "at step", "first in layer (members)")
         norm = "last finite gradient norm, median"
-        tables = (Table((*header, norm), tuple(rows)),)
+        caption = "Where members diverged"
+        tables = (Table((*header, norm), tuple(rows), caption=caption),)
     if results.config["status"] == "complete":
         usual = Study().figures  # of these the report says nothing
         for part in (p for p in absent if p not in usual):

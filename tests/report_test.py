@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report says what the tables say, in words, safely, and without JAX."""
 
+import base64
 import dataclasses
+import hashlib
 import html.parser
 import itertools
+import pathlib
 import re
 import subprocess
 import sys
@@ -20,6 +23,7 @@ from nnlab.statistics.ranking import best_trial, worst_trial
 from nnlab.statistics.summary import summarize
 from nnlab.study import Claim, Quantity
 
+SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
 RATE = "optimizer.learning_rate"
 RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 EVIL = "<script>alert('x')</script> [a](http://evil.example) *b* `c` | $d$\n# e"
@@ -45,10 +49,20 @@ class _Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.ids, self.links, self.text = set(), [], [], []
+        self.names = []
         self.feed(text)
+        # The one script of the page is its own, and its policy names it.
+        (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
+        assert own == SCRIPT.read_text()
+        digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+        assert f"script-src 'sha256-{digest}';" in text
+        assert text.count("<script") == 1
+        self.tags.remove("script")
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
+        if tag == "svg":
+            self.names.append(dict(attrs).get("aria-label", ""))
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value)
@@ -319,6 +333,9 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     path = report.write(tmp_path)
     text = path.read_text()
     page = _Page(text)
+    # Every figure says what can be seen in it, not only what it is of.
+    assert all(re.search(r"\. .*(\d|No member).*\.$", name) for name in page.names), page.names
+    assert len(page.names) == text.count("<figure") == len(set(page.names))
     assert len(page.ids) == len(set(page.ids))
     targets = {f"#{name}" for name in page.ids}
     others = set(page.links) - targets

@@ -29,7 +29,7 @@ class Figure:
     Attributes:
       part: which of `study.PARTS` it belongs to.
       name: of its files in ``figures/``, without suffix.
-      alt: what it shows, in a few words, for those who cannot see it.
+      alt: what it shows and what can be seen in it, for those who cannot see it.
       caption: what the reader must know to read it.
     """
 

@@ -19,6 +19,7 @@ from nnlab import answer, artifacts, swept, texts
 from nnlab.figures import (
     captions,
     extremes,
+    findings,
     labels,
     maps,
     moved,
@@ -40,12 +41,25 @@ FEATURES = ("feature 1", "feature 2")  # where the data do not name them
 
 @dataclasses.dataclass(frozen=True)
 class Sketch:
-    """A figure that is not stored yet; see `Figure`."""
+    """A figure that is not stored yet; see `Figure`.
+
+    Attributes:
+      name, caption: as there.
+      canvas: what is drawn.
+      what: what it is of, in a few words.
+      seen: what can be seen in it, in a sentence from `findings`; may be "".
+    """
 
     name: str
     canvas: Canvas
-    alt: str
+    what: str
     caption: str
+    seen: str = ""
+
+    @property
+    def alt(self) -> str:
+        """What the figure shows, in words, for those who cannot see it."""
+        return f"{self.what}. {self.seen}".strip()
 
 
 def active_column(results: Results) -> str:
@@ -121,7 +135,8 @@ def learning(results: Results, metric: str, name: str, x: Any = "epoch") -> Sket
     beside = captions.beside(results, metric)
     parts = (each, beside, meaning, passing, captions.error_scale(canvas), thin)
     caption = " ".join(filter(None, (*parts, captions.caption(results))))
-    return Sketch(name, canvas, each.rstrip("."), caption)
+    seen = findings.ends(results, metric)
+    return Sketch(name, canvas, each.rstrip("."), caption, seen)
 
 
 def _gap(results: Results, stored: _Stored) -> Iterator[Sketch]:
@@ -134,7 +149,7 @@ def _gap(results: Results, stored: _Stored) -> Iterator[Sketch]:
     caption = (
         f"{what}. {beside} {captions.error_scale(canvas)} {captions.caption(results)}"
     )
-    yield Sketch("gap", canvas, what, caption)
+    yield Sketch("gap", canvas, what, caption, findings.gap(results))
 
 
 def _extremes(results: Results, stored: _Stored) -> Iterator[Sketch]:
@@ -173,7 +188,14 @@ def _extremes(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f"{captions.error_scale(canvas)} "
         f"{captions.caption(results, tuple(trials.values()))}"
     )
-    yield Sketch("extremes", canvas, what, caption)
+    measured = {
+        f"{name} {kind}": f"{part}_{kind}"
+        for kind in kinds
+        for part, (name, _) in extremes.SPLITS.items()
+        if is_measured(results, f"{part}_{kind}")
+    }
+    seen = findings.ends_of_each(results, trials, measured)
+    yield Sketch("extremes", canvas, what, caption, seen)
 
 
 def extreme_trials(results: Results) -> dict[str, int]:
@@ -198,7 +220,8 @@ def _final(results: Results, stored: _Stored) -> Iterator[Sketch]:
     if swept.sweep_of(results).scale != "categories":
         scheme += f" {captions.beside(results, 'test_accuracy')}"
     caption = f"{scheme} {captions.error_scale(canvas)} {captions.caption(results)}"
-    yield Sketch("final_test_accuracy", canvas, what, caption)
+    seen = findings.ends(results, "test_accuracy")
+    yield Sketch("final_test_accuracy", canvas, what, caption, seen)
 
 
 def _to_target(results: Results, stored: _Stored) -> Iterator[Sketch]:
@@ -211,8 +234,9 @@ def _to_target(results: Results, stored: _Stored) -> Iterator[Sketch]:
         "last; none where most do not. Small points are seeds. "
         f"{captions.source(results)}"
     )
-    alt = f"Epochs to {goal} against {_along(results)}"
-    yield Sketch("epochs_to_target", canvas, alt, caption)
+    what = f"Epochs to {goal} against {_along(results)}"
+    seen = findings.targets(results, target)
+    yield Sketch("epochs_to_target", canvas, what, caption, seen)
 
 
 def _test_sets(results: Results, stored: _Stored) -> Iterator[Sketch]:
@@ -223,7 +247,7 @@ def _test_sets(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f"{what}. Small dots are seeds. {captions.set_meaning(results)} "
         f"{captions.error_scale(canvas)} {captions.caption(results)}"
     )
-    yield Sketch("test_sets", canvas, what, caption)
+    yield Sketch("test_sets", canvas, what, caption, findings.test_sets(results))
     if results.study.test_sets.along_curve:
         for name in moved.moved_sets(results):
             metric = f"test_{name}_accuracy"
@@ -246,28 +270,31 @@ def _severity(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f"{captions.thin_lines(results, len(results.trials))} "
         f"{captions.caption(results)}"
     )
-    yield Sketch("severity", canvas, what, caption)
+    yield Sketch("severity", canvas, what, caption, findings.severity(results))
 
 
 def _map(results: Results, stored: _Stored) -> Iterator[Sketch]:
     canvas, ax = _map_canvas(results)
     maps.metric_map(ax, results, "test_accuracy")
     what = "Final test accuracy over the two hyperparameters that were swept"
-    yield _sourced(results, "map", canvas, what, f". {maps.METRIC_NOTE}")
+    seen = findings.ends(results, "test_accuracy")
+    yield _sourced(results, "map", canvas, what, f". {maps.METRIC_NOTE}", seen)
 
 
 def _divergence(results: Results, stored: _Stored) -> Iterator[Sketch]:
     canvas, ax = _map_canvas(results)
     maps.divergence_map(ax, results)
     what = "How many members diverge, when and where, over what was swept"
-    yield _sourced(results, "divergence", canvas, what, f". {maps.DIVERGENCE_NOTE}")
+    rest = f". {maps.DIVERGENCE_NOTE}"
+    seen = findings.divergence(results)
+    yield _sourced(results, "divergence", canvas, what, rest, seen)
 
 
 def _sourced(
-    results: Results, name: str, canvas: Canvas, what: str, rest: str
+    results: Results, name: str, canvas: Canvas, what: str, rest: str, seen: str
 ) -> Sketch:
     """A figure that shows no means with intervals; its caption is `what` and `rest`."""
-    return Sketch(name, canvas, what, f"{what}{rest} {captions.source(results)}")
+    return Sketch(name, canvas, what, f"{what}{rest} {captions.source(results)}", seen)
 
 
 def _map_canvas(results: Results) -> tuple[Canvas, Axes]:
@@ -312,7 +339,10 @@ def _sizes(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f"best by validation. {' '.join(dict.fromkeys(notes))} "
         f"{captions.caption(results, [size.trial for size in compared])}"
     )
-    yield Sketch("sizes", canvas, what, caption)
+    seen = findings.ends(
+        results, "test_accuracy", [size.trial for size in compared]
+    )
+    yield Sketch("sizes", canvas, what, caption, seen)
 
 
 def _has_final(results: Results, trial: int) -> bool:
@@ -343,7 +373,7 @@ def _gradients(results: Results, stored: _Stored) -> Iterator[Sketch]:
         "gradient (weights and biases together); over the seeds it is the arithmetic "
         f"mean. {dead} {captions.caption(results, [one.trial for one in shown])}"
     )
-    yield Sketch("gradients", canvas, what, caption)
+    yield Sketch("gradients", canvas, what, caption, findings.gradients(shown))
 
 
 def _are_dead(shown: Sequence[norms.Norms]) -> bool:
@@ -363,7 +393,9 @@ def _confusion(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f" ({swept.trial_name(results, stored.best)}). A row is a true class "
         "and adds up to 100 %; the diagonal is right, the colours show the errors."
     )
-    yield _sourced(results, "confusion", canvas, what, rest)
+    counts = stored.confusion[stored.best]
+    seen = findings.confusion(counts, _classes(results, stored))
+    yield _sourced(results, "confusion", canvas, what, rest, seen)
 
 
 def _classes(results: Results, stored: artifacts.Stored) -> list[str]:
@@ -388,7 +420,9 @@ def _regions(results: Results, stored: _Stored) -> Iterator[Sketch]:
         ", of one seed each: colours are classes, lines are where the predicted class "
         f"changes. {captions.by_validation(results)}"
     )
-    yield _sourced(results, "regions", canvas, what, rest)
+    seen = "; ".join(f"{name}: {text}" for name, text in which.items())
+    seen = texts.capital(seen.replace("\n", ", ")) + "."
+    yield _sourced(results, "regions", canvas, what, rest, seen)
 
 
 def _own_accuracy(results: Results, trial: int) -> str:
@@ -417,38 +451,50 @@ def _weights(results: Results, stored: _Stored) -> Iterator[Sketch]:
     what = f"First-layer weights of the {' and the '.join(which)} trial as images"
     rest = ", of one seed each: a tile is a unit, a dot a weight."
     rest += f" {captions.by_validation(results)}"
-    yield _sourced(results, "weights", canvas, what, rest)
+    seen = ", ".join(
+        f"{name}: {trial}, {texts.count(stored.kernels[name].units, 'unit')}"
+        for name, trial in which.items()
+    )
+    yield _sourced(results, "weights", canvas, what, rest, f"{texts.capital(seen)}.")
 
 
 def _gallery(results: Results, stored: _Stored) -> Iterator[Sketch]:
     assert stored is not None
     assert stored.best is not None
     assert stored.worst is not None
+    assert stored.gallery is not None
     canvas = Canvas(figsize=(7.2, 4.0))
     names = (swept.trial_name(results, t) for t in (stored.best, stored.worst))
-    pictures.gallery(canvas, stored, _classes(results, stored), *names)
+    classes = _classes(results, stored)
+    pictures.gallery(canvas, stored, classes, *names)
     what = "Test images that the best trial gets right and the worst wrong"
     rest = ", in more than half of their seeds; first those with the widest gap."
     rest += f" {captions.by_validation(results)}"
-    yield _sourced(results, "gallery", canvas, what, rest)
+    seen = findings.taken_for(stored.gallery, classes)
+    yield _sourced(results, "gallery", canvas, what, rest, seen)
 
 
 def _mistakes(results: Results, stored: _Stored) -> Iterator[Sketch]:
     assert stored is not None
+    assert stored.mistakes is not None
     canvas = Canvas(figsize=(7.2, 4.0))
-    pictures.mistakes(canvas, stored, _classes(results, stored))
+    classes = _classes(results, stored)
+    pictures.mistakes(canvas, stored, classes)
     what = "The best trial's most confident mistakes"
     rest = ": test images that more than half of its seeds get wrong."
-    yield _sourced(results, "mistakes", canvas, what, rest)
+    seen = findings.taken_for(stored.mistakes, classes)
+    yield _sourced(results, "mistakes", canvas, what, rest, seen)
 
 
 def _probabilities(results: Results, stored: _Stored) -> Iterator[Sketch]:
     assert stored is not None
+    assert stored.examples is not None
     canvas = Canvas(figsize=(7.2, 4.0))
     pictures.probabilities(canvas, stored, _classes(results, stored))
     what = "Class probabilities of a few test images, before and after training"
     rest = ", from the best trial; the images are the first of the test set."
-    yield _sourced(results, "probabilities", canvas, what, rest)
+    seen = findings.probabilities(stored.examples)
+    yield _sourced(results, "probabilities", canvas, what, rest, seen)
 
 
 SKETCHES: dict[str, Callable[[Results, _Stored], Iterator[Sketch]]] = {
