@@ -120,15 +120,15 @@ def _speeds(results: Results, cohort: Mapping[str, Any]) -> list[str]:
         return float(np.median(values)) if values else 0.0
 
     return [
-        _rate(_examples_per_second(timings)),
+        rate(examples_per_second(timings)),
         _seconds_text(float(an_epoch.mean()) if an_epoch.size else 0.0),
         _seconds_text(training / members),
-        _rate(median("inferences_per_second")),
-        _rate(median("inferences_per_second_batch_1")),
+        rate(median("inferences_per_second")),
+        rate(median("inferences_per_second_batch_1")),
     ]
 
 
-def _examples_per_second(timings: Sequence[Mapping[str, Any]]) -> float:
+def examples_per_second(timings: Sequence[Mapping[str, Any]]) -> float:
     """Mean rate over the time of training; 0 where nothing was timed."""
     seconds = sum(row["train_seconds"] or 0.0 for row in timings)
     examples = sum(
@@ -138,7 +138,8 @@ def _examples_per_second(timings: Sequence[Mapping[str, Any]]) -> float:
     return examples / seconds if seconds else 0.0
 
 
-def _rate(value: float) -> str:
+def rate(value: float) -> str:
+    """A rate with three digits; a dash for none."""
     return f"{float(f'{value:.3g}'):,.0f}" if value else texts.NONE
 
 
@@ -254,6 +255,6 @@ def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
         f"{total('compile_seconds'):.1f}",
         f"{total('train_seconds'):.1f}",
         f"{total('evaluation_seconds') + total('scoring_seconds'):.1f}",
-        _rate(_examples_per_second(timings)),
+        rate(examples_per_second(timings)),
         f"{peak / 1e6:,.0f}" if peak else texts.NONE,
     )

@@ -31,6 +31,7 @@ BELOW = {
     "statistics.effects": ["statistics.intervals"],
     "statistics.members": ["results", "statistics.intervals"],
     "statistics.ranking": ["statistics.effects", "statistics.members"],
+    "statistics.across": ["statistics.ranking"],
     "statistics.targets": ["statistics.ranking"],
     "statistics.summary": ["statistics.targets"],
     "statistics.verdicts": ["statistics.targets"],
@@ -44,6 +45,7 @@ BELOW = {
     "figures.scales": ["figures.labels"],
     "figures.levels": ["figures.scales"],
     "figures.curves": ["figures.levels"],
+    "figures.overlay": ["figures.curves"],
     "figures.points": ["figures.curves", "statistics.targets"],
     "figures.moved": ["figures.points"],
     "figures.captions": ["figures.curves", "texts"],
@@ -65,6 +67,8 @@ BELOW = {
     "sections": ["figures.panels", "statistics.summary"],
     "costs": ["sections"],
     "report": ["costs"],
+    "listing": ["results", "texts"],
+    "compare": ["figures.overlay", "listing", "report", "statistics.across"],
     "train": ["metrics", "models"],
     "baselines": ["data", "study"],
     "transfer": ["train"],
@@ -97,7 +101,7 @@ BELOW = {
     "display": ["recorder"],
     "notebook": ["devices", "display"],
     "api": ["experiment", "interrupt", "mistakes", "notebook", "report"],
-    "launch": ["api", "gradients", "rerun", "tensorboard"],
+    "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],
     "configs": ["launch"],
 }
 FILES = sorted(
@@ -174,6 +178,7 @@ def test_flags_and_configs_stay_out_of_the_library(file):
     [
         "nnlab",
         "nnlab.sweep",
+        "nnlab.compare",
         "nnlab.report",  # and so most of statistics and figures, results and study
         *(f"nnlab.{name}" for name in BELOW if name.startswith("statistics.")),
         "nnlab.data",

@@ -10,6 +10,7 @@ import synthetic
 
 from nnlab import report
 from nnlab.study import Claim, Quantity
+from nnlab.texts import NONE
 
 pytestmark = pytest.mark.slow
 CHROMIUM = next(
@@ -109,12 +110,12 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(browser, page_file
         names = headers.all_inner_texts()
         column = names.index("test accuracy, %")
         before = cells(page, "comparison", column)
-        assert before[3] == "–"  # of the trial that diverged
+        assert before[3] == NONE  # of the trial that diverged
         order = sorted(before[:3], key=lambda text: float(text.split()[0]))
         assert before[:3] not in (order, order[::-1])
         for state, expected in (
-            ("ascending", [*order, "–"]),
-            ("descending", [*order[::-1], "–"]),
+            ("ascending", [*order, NONE]),
+            ("descending", [*order[::-1], NONE]),
             (None, before),
         ):
             headers.nth(column).get_by_role("button").click()
@@ -135,13 +136,22 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(browser, page_file
 @pytest.mark.parametrize(
     ("texts", "ascending"),
     [
-        (["1,024", "−3.1", "95.7 ± 0.2", ""], ["−3.1", "95.7 ± 0.2", "1,024", ""]),
-        (["0.02", "—", "< 0.001", "0.001"], ["< 0.001", "0.001", "0.02", "—"]),
+        (
+            ["1,024", "\u22123.1", "95.7 ± 0.2", ""],
+            ["\u22123.1", "95.7 ± 0.2", "1,024", ""],
+        ),
+        (
+            ["0.02", "\u2014", "< 0.001", "0.001"],
+            ["< 0.001", "0.001", "0.02", "\u2014"],
+        ),
         (["29", "not reached", "2.5", "12"], ["2.5", "12", "29", "not reached"]),
-        (["2.1 M", "102 k", "814", "–"], ["814", "102 k", "2.1 M", "–"]),
-        (["10 x 8", "2 x 64", "2 x 8", "–"], ["2 x 8", "2 x 64", "10 x 8", "–"]),
+        (["2.1 M", "102 k", "814", NONE], ["814", "102 k", "2.1 M", NONE]),
+        (["10 x 8", "2 x 64", "2 x 8", NONE], ["2 x 8", "2 x 64", "10 x 8", NONE]),
         (["16 of 16", "2 of 16", "1e-05", "9 %"], ["1e-05", "2 of 16", "9 %"]),
-        (["+2 points (1 to 3)", "−971 updates", "3"], ["−971 updates", "+2 points"]),
+        (
+            ["+2 points (1 to 3)", "\u2212971 updates", "3"],
+            ["\u2212971 updates", "+2 points"],
+        ),
         (["b", "", "a", "b"], ["a", "b", "b", ""]),
     ],
 )
@@ -160,7 +170,7 @@ def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(
         f"<thead><tr><th>n</th><th>v</th></tr></thead><tbody>{rows}</tbody></table>"
         f"</section>{script}"
     )
-    nothing = [t for t in texts if t in ("", "–", "—", "not reached")]
+    nothing = [t for t in texts if t in ("", NONE, "\u2014", "not reached")]
     with opened(browser, file) as page:
         page.get_by_role("button").nth(1).click()
         found = cells(page, "t", 1)
@@ -233,7 +243,8 @@ def test_it_prints_light_and_cuts_nothing_off(browser, page_file):
         drawn = page.evaluate(style.format("querySelector('figure svg')", "filter"))
         assert drawn == "none"
         too_wide = page.eval_on_selector_all(
-            ".table, .plot, pre", "all => all.filter(e => e.scrollWidth > e.clientWidth)"
+            ".table, .plot, pre",
+            "all => all.filter(e => e.scrollWidth > e.clientWidth)",
         )
         assert not too_wide
         assert not page.locator("nav").is_visible()

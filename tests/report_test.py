@@ -334,7 +334,9 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     text = path.read_text()
     page = _Page(text)
     # Every figure says what can be seen in it, not only what it is of.
-    assert all(re.search(r"\. .*(\d|No member).*\.$", name) for name in page.names), page.names
+    assert all(re.search(r"\. .*(\d|No member).*\.$", name) for name in page.names), (
+        page.names
+    )
     assert len(page.names) == text.count("<figure") == len(set(page.names))
     assert len(page.ids) == len(set(page.ids))
     targets = {f"#{name}" for name in page.ids}

@@ -261,23 +261,37 @@ def set_time_axis(
       x: what runs along the axis; curves of trees alone run along their number.
       places: of the evaluations, (E,), by trial.
     """
-    ends = [float(p[-1]) for p in places.values() if p.size]
-    last = max(ends, default=0.0)
     models = [results.trials[t].hyperparameters.model for t in places]
     trees = bool(models) and not any(m.is_network for m in models)
-    label = "trees" if trees and x != "seconds" else ALONG[x]
+    along = "trees" if trees and x != "seconds" else ALONG[x]
+    set_time_scale(ax, list(places.values()), along, whole=x != "seconds")
+
+
+def set_time_scale(
+    ax: Axes, places: Sequence[np.ndarray], along: str, whole: bool = True
+) -> None:
+    """Likewise for curves of any origin.
+
+    Args:
+      ax: where to draw.
+      places: of the evaluations of each curve, (E,).
+      along: what runs along the axis.
+      whole: whether it is counted in whole numbers.
+    """
+    ends = [float(p[-1]) for p in places if p.size]
+    last = max(ends, default=0.0)
     if ends and FAR_APART * min(ends) < last and min(ends) > 0:
-        view = finite(places.values())
+        view = finite(places)
         set_scale(ax, "x", Scale("log", False, math.inf), view[view > 0])
-        ax.set_xlabel(f"{label}, log scale")
+        ax.set_xlabel(f"{along}, log scale")
         return
     ax.set_xlim(0, last or 1.0)
     ax.xaxis.set_major_locator(
         matplotlib.ticker.MaxNLocator(
-            6, integer=last >= 3 and x != "seconds", steps=[1, 2, 5, 10]
+            6, integer=last >= 3 and whole, steps=[1, 2, 5, 10]
         )
     )
-    ax.set_xlabel(label)
+    ax.set_xlabel(along)
 
 
 def draw_curve(

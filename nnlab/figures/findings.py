@@ -107,7 +107,7 @@ def test_sets(results: Results) -> str:
 
 
 def targets(results: Results, target: float) -> str:
-    """How many epochs each trial takes to a target; of many, the soonest and slowest."""
+    """Median epochs of each trial to a target; of many, the soonest and slowest."""
     times = {t.index: steps_to_target(results, t.index, target) for t in results.trials}
     medians = {t: time.median_epochs for t, time in times.items() if time.n}
     arrived = sorted((m, t) for t, m in medians.items() if np.isfinite(m))
@@ -144,7 +144,9 @@ def severity(results: Results) -> str:
 
 def divergence(results: Results) -> str:
     """Which trial loses how many members."""
-    lost = {t.index: status_counts(results, t.index)["diverged"] for t in results.trials}
+    lost = {
+        t.index: status_counts(results, t.index)["diverged"] for t in results.trials
+    }
     losing = [t for t, count in lost.items() if count]
     if not losing:
         return "No member diverges."
@@ -160,7 +162,9 @@ def gradients(shown: Sequence[Norms]) -> str:
     said = []
     for one in shown:
         last = [row[np.isfinite(row)][-1:] for row in one.means]
-        first, output = (f"{v[0]:.2g}" if v.size else "none" for v in (last[0], last[-1]))
+        first, output = (
+            f"{v[0]:.2g}" if v.size else "none" for v in (last[0], last[-1])
+        )
         of = f"{one.title}: " if len(shown) > 1 else ""
         said.append(f"{of}{first} in the first layer, {output} in the output layer")
     return f"At the end {'; '.join(said)}."
@@ -184,7 +188,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
         return "All examples are taken for what they are."
     return (
         f"{right} of the examples are right; most often {classes[true]} is taken for "
-        f"{classes[taken]}, {texts.percent(float(shares[true, taken]))} of its examples."
+        f"{classes[taken]}: {texts.percent(float(shares[true, taken]))} of them."
     )
 
 

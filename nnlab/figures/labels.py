@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nnlab.figures.style import MUTED, darker
+from nnlab.figures.style import MUTED, legible
 from nnlab.results import Results
 from nnlab.statistics.members import status_counts
 
@@ -142,7 +142,7 @@ def label_ends(
             place,
             text,
             transform=ax.transAxes,
-            color=darker(color),
+            color=legible(color),
             fontsize=size,
             va="center" if "\n" in text else "center_baseline",
             linespacing=1.0,

@@ -33,7 +33,7 @@ from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
 from nnlab.swept import Sweep, sweep_of
 
-FAILURES = {"diverged": "#b5381c", "at chance": "#98a2ad", "not reached": "#98a2ad"}
+FAILURES = {"diverged": "#b5381c", "at chance": "#6d7782", "not reached": "#6d7782"}
 
 
 def final_metric(ax: Axes, results: Results, metric: str) -> Axes:

@@ -339,9 +339,7 @@ def _sizes(results: Results, stored: _Stored) -> Iterator[Sketch]:
         f"best by validation. {' '.join(dict.fromkeys(notes))} "
         f"{captions.caption(results, [size.trial for size in compared])}"
     )
-    seen = findings.ends(
-        results, "test_accuracy", [size.trial for size in compared]
-    )
+    seen = findings.ends(results, "test_accuracy", [size.trial for size in compared])
     yield Sketch("sizes", canvas, what, caption, seen)
 
 

@@ -28,6 +28,7 @@ CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", 
 # Plasma up to here keeps a contrast of 2 to white; viridis gets there only to 0.75 and
 # has fewer hues on the way.
 PLASMA_END = 0.8
+MIN_CONTRAST = 4.5  # of letters
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -67,6 +68,23 @@ def darker(color: str, factor: float = 0.75) -> str:
     """The color, its channels multiplied by a factor below 1."""
     red, green, blue = to_rgb(color)
     return to_hex((factor * red, factor * green, factor * blue))
+
+
+def legible(color: str) -> str:
+    """The color, dark enough for letters on white: a contrast of 4.5 at least.
+
+    Source: WCAG 2.1, relative luminance and contrast ratio.
+    """
+    factor = 0.75
+    while True:
+        shade = darker(color, factor)
+        channels = np.array(to_rgb(shade))
+        linear = np.where(
+            channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        if 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) >= MIN_CONTRAST:
+            return shade
+        factor *= 0.95
 
 
 def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:

@@ -27,7 +27,7 @@ from nnlab.statistics.members import (
 from nnlab.study import Quantity
 
 
-def _expected_accuracy(results: Results, trial: int) -> float | None:
+def expected_accuracy(results: Results, trial: int) -> float | None:
     """What a trial's final validation accuracy is expected to be.
 
     The mean is over all seeds, and a diverged one counts with the accuracy of chance,
@@ -53,7 +53,7 @@ def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | No
     scores = {
         trial: sign * score
         for trial in trials
-        if (score := _expected_accuracy(results, trial)) is not None
+        if (score := expected_accuracy(results, trial)) is not None
     }
     return max(scores, key=lambda t: (scores[t], -t), default=None)
 
