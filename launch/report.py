@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports from stored results alone: of a run again, of several, and what there is.
+"""The report of a run again, of several, or a list of runs, from stored results.
 
 python -m launch.report --workdir=runs/quickstart
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
@@ -58,8 +58,8 @@ def write_comparison(
     from nnlab import compare
     from nnlab.statistics.across import compare_bests
 
-    page = compare.write(workdirs, folder)
     runs = compare.load(workdirs)
+    page = compare.write(runs, folder)
     differences = compare_bests([run.results for run in runs])
     _say(console, compare.sentences(runs, differences), page)
 

@@ -78,13 +78,11 @@ class Run:
         return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
 
 
-def write(
-    workdirs: Sequence[str | os.PathLike[str]], folder: str | os.PathLike[str]
-) -> pathlib.Path:
+def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
     """Compares runs, and writes the report, its figures and its tables.
 
     Args:
-      workdirs: two or more folders that runs wrote.
+      runs: as `load` gives them.
       folder: where to; missing, empty, or one that holds an earlier comparison, which
         is written over.
 
@@ -92,17 +90,15 @@ def write(
       The path of report.html.
 
     Raises:
-      FileNotFoundError: one of the workdirs is missing or holds no results.
       FileExistsError: `folder` holds something that is no comparison.
-      ValueError: fewer than two workdirs, the same one twice, or damaged tables.
+      ValueError: its ``figures`` are a link.
     """
-    runs = load(workdirs)
     target = pathlib.Path(folder)
     _check_folder(target)
     figures = folder_of_figures(target)
     differences = compare_bests([run.results for run in runs])
     target.mkdir(parents=True, exist_ok=True)
-    rows = {TRIALS: _trial_rows(runs, workdirs), BESTS: _best_rows(runs, differences)}
+    rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs, differences)}
     for name, some in rows.items():
         buffer = io.BytesIO()
         pyarrow.csv.write_csv(results.table(some), buffer)
@@ -131,8 +127,12 @@ def _check_folder(folder: pathlib.Path) -> None:
 def load(workdirs: Sequence[str | os.PathLike[str]]) -> tuple[Run, ...]:
     """Reads the runs, and gives them distinct names.
 
+    Args:
+      workdirs: two or more folders that runs wrote.
+
     Raises:
-      FileNotFoundError, ValueError: see `write`.
+      FileNotFoundError: one of them is missing or holds no results.
+      ValueError: fewer than two, the same one twice, or damaged tables.
     """
     folders = [pathlib.Path(workdir) for workdir in workdirs]
     if len(folders) < 2:
@@ -621,15 +621,13 @@ def _costs(runs: Sequence[Run]) -> Section:
 # The tables.
 
 
-def _trial_rows(
-    runs: Sequence[Run], workdirs: Sequence[str | os.PathLike[str]]
-) -> list[Mapping[str, Any]]:
+def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
     """A row for each trial of each run: the run, and the trial's row of its summary."""
     rows: list[Mapping[str, Any]] = []
-    for run, workdir in zip(runs, workdirs):
+    for run in runs:
         about = {
             "run": run.name,
-            "workdir": os.fspath(workdir),
+            "workdir": str(run.results.workdir),
             "status": run.status,
             "root_seed": run.results.study.root_seed,
             "num_seeds": run.results.study.num_seeds,

@@ -835,6 +835,51 @@ def test_report_refuses_what_holds_no_results(launch, tmp_path):
     assert "members.csv' is missing" in launch(report, lines.popitem()[1][0])[2]
 
 
+def test_report_compares_runs_in_a_folder_of_their_own(launch, tmp_path):
+    for name, question in (("a", "A?"), ("b", "B?")):
+        made_up(num_seeds=3, question=question, workdir=tmp_path / name)
+    runs = f"--compare={tmp_path / 'a'},{tmp_path / 'b'}"
+    status, out, err = launch(report, runs, f"--workdir={tmp_path / 'both'}")
+    assert (status, err) == (0, "")
+    assert "Best by validation accuracy is " in out
+    assert "The runs differ in question." in out
+    assert out.endswith(f"report: {tmp_path / 'both' / 'report.html'}\n")
+    assert (tmp_path / "both" / "comparison.csv").exists()
+    mistakes = {
+        "--workdir is missing: a folder for the comparison": [runs],
+        "takes two workdirs or more": [f"--compare={tmp_path / 'a'}", "--workdir=x"],
+        "is named twice": [f"{runs},{tmp_path / 'b'}", "--workdir=x"],
+        "no folder": [f"{runs},{tmp_path / 'c'}", "--workdir=x"],
+        "both' holds no results": [f"{runs},{tmp_path / 'both'}", "--workdir=x"],
+        "holds a run's results": [runs, f"--workdir={tmp_path / 'a'}"],
+        "--compare does not go with --list": [runs, "--list=x"],
+        "--workdir does not go with --list": ["--workdir=x", "--list=x"],
+    }
+    for message, arguments in mistakes.items():
+        status, _, err = launch(report, *arguments)
+        assert (status, message in err, err.count("\n")) == (2, True, 1), err
+
+
+def test_a_list_of_runs_fits_80_columns(launch, tmp_path):
+    question = "A question of so many words that it takes more than a line?"
+    long = tmp_path / ("a" * 70 + "\x1b[31m")
+    made_up(num_trials=2, num_seeds=3, question=question, workdir=long / "b")
+    made_up(num_trials=2, num_seeds=3, never_ran=[1], workdir=tmp_path / "cut")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    done = command("launch.report", f"--list={tmp_path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+    for word in ("cut", "interrupted", "complete", "broken", "damaged", "±", "now"):
+        assert word in done.stdout
+    status, out, _ = launch(report, f"--list={long / 'b' / 'figures'}")
+    assert status == 2
+    (tmp_path / "none").mkdir()
+    status, out, _ = launch(report, f"--list={tmp_path / 'none'}")
+    assert (status, out.startswith("no runs in ")) == (0, True)
+
+
 def test_what_the_library_logs_is_seen(capsys):
     log = logging.getLogger("nnlab")
     train._show_log(Console(width=80))

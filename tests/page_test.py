@@ -219,8 +219,8 @@ def test_a_screen_reader_finds_its_way(browser, page_file):
         )
         assert len(regions) == len(set(regions)) == page.locator("table").count()
         page.keyboard.press("Tab")
-        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline == "solid"
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert outline == "2px"
 
 
 def test_without_a_script_the_page_is_whole(browser, page_file):

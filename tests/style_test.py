@@ -27,6 +27,17 @@ def test_colors_are_ordered_with_the_swept_value_and_legible(rates):
     assert 1.05 / (max(luminance) + 0.05) >= 1.9  # contrast to white, as WCAG has it
 
 
+@pytest.mark.parametrize("color", [*style.CATEGORIES, *style.ordered_colors(8)])
+def test_letters_are_dark_enough_and_keep_their_hue(color):
+    letters = np.array(to_rgb(style.legible(color)))
+    linear = np.where(
+        letters > 0.04045, ((letters + 0.055) / 1.055) ** 2.4, letters / 12.92
+    )
+    assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 4.5
+    own = np.array(to_rgb(color))
+    np.testing.assert_allclose(letters / letters.max(), own / own.max(), atol=0.02)
+
+
 def test_equal_results_give_equal_bytes(tmp_path):
     files = []
     for name in ("a", "b"):

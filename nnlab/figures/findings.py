@@ -186,9 +186,10 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
     true, taken = np.unravel_index(shares.argmax(), shares.shape)
     if not shares[true, taken]:
         return "All examples are taken for what they are."
+    share = texts.percent(float(shares[true, taken]))
     return (
         f"{right} of the examples are right; most often {classes[true]} is taken for "
-        f"{classes[taken]}: {texts.percent(float(shares[true, taken]))} of them."
+        f"{classes[taken]}, in {share} of its examples."
     )
 
 
