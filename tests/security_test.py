@@ -173,6 +173,7 @@ def test_templates_trust_no_text():
     assert trusted == {
         "report.css.j2": [],
         "report.html.j2": [],
+        "report.js": [],
         "report.md.j2": ["figure.name", "section.code"],
     }
 
@@ -192,39 +193,42 @@ HOSTILE = (
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "nav", "ol", "li", "a", "main"),
     *("h1", "h2", "ul", "section", "figure", "figcaption", "div", "table", "thead"),
-    *("tbody", "tr", "th", "td", "p", "pre", "code"),
+    *("tbody", "tr", "th", "td", "p", "pre", "code", "caption", "details", "summary"),
+    *("span", "script"),
     *("svg", "g", "path", "defs", "clippath", "rect", "use", "text", "tspan", "image"),
     *("lineargradient", "radialgradient", "stop", "pattern", "filter"),
 }
 
 
 class Page(html.parser.HTMLParser):
-    """Tags, attributes, texts and style sheets of a page."""
+    """Tags, attributes, texts, style sheets and scripts of a page."""
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes, self.texts, self.styles = [], [], [], []
-        self.in_style = False
+        self.tags, self.attributes, self.texts = [], [], []
+        self.styles, self.scripts = [], []
+        self.within = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.in_style = tag == "style"
+        self.within = tag
         self.attributes += [(tag, *pair) for pair in attrs]
 
     def handle_endtag(self, tag):
-        self.in_style = False
+        self.within = ""
 
     def handle_data(self, data):
-        (self.styles if self.in_style else self.texts).append(data)
+        beside = {"style": self.styles, "script": self.scripts}
+        beside.get(self.within, self.texts).append(data)
 
     def handle_comment(self, data):
         raise AssertionError(data)
 
 
 def check_page(path):
-    """A page without scripts, inline styles and links that lead elsewhere."""
+    """A page without others' scripts, inline styles, links that lead elsewhere."""
     page = Page(path.read_text())
     assert set(page.tags) <= TAGS
     for tag, name, value in page.attributes:
@@ -237,24 +241,30 @@ def check_page(path):
 
 
 def check_policy(page):
-    """The policy allows one style sheet, by its digest, and pictures within."""
+    """The policy allows one style sheet and one script, by digest, and pictures."""
     (content,) = (
         value
         for tag, name, value in page.attributes
         if (tag, name) == ("meta", "content") and "-src" in value
     )
     directives = dict(part.split(maxsplit=1) for part in content.split(";"))
-    sheet = "".join(page.styles)
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    sheet, script = "".join(page.styles), "".join(page.scripts)
+    assert script == (ROOT / "nnlab" / "templates" / "report.js").read_text()
+    digest, own = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (sheet, script)
+    )
     assert directives == {
         "default-src": "'none'",
         "style-src": f"'sha256-{digest}'",
+        "script-src": f"'sha256-{own}'",
         "img-src": "data:",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
     assert page.tags.index("meta") < page.tags.index("style")
-    assert page.tags.count("style") == 1
+    assert page.tags.count("style") == page.tags.count("script") == 1
+    assert not re.search(r"innerHTML|eval|Function|import|fetch|https?:", script)
     assert not re.search(r"@import|url\((?!#)|expression|javascript", sheet)
 
 
