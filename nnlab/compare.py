@@ -318,7 +318,7 @@ def sentences(runs: Sequence[Run], differences: Sequence[Difference]) -> list[st
         else:
             run = group[0]
             said.append(
-                f"{on or 'Alone '}{run.full} has a test accuracy of "
+                f"{on}{run.full} has a test accuracy of "
                 f"{_percent(run.accuracy())}{_spread(run)}."
             )
     if len(groups) > 1:
@@ -326,11 +326,11 @@ def sentences(runs: Sequence[Run], differences: Sequence[Difference]) -> list[st
     for run in runs:
         if not any(run in group for group in groups):
             why = "no best trial" if run.best is None else "no test accuracy"
-            said.append(f"{texts.capital(run.name)} has {why}, and is not compared.")
+            said.append(f"{run.name} has {why}, and is not compared.")
     fields = [name for name, _ in differing(runs)]
     if fields:
-        few = [*fields[:FEW], *([f"{len(fields) - FEW} more"] * (len(fields) > FEW))]
-        said.append(f"The runs differ in {texts.joined(few)}.")
+        more = [f"{len(fields) - FEW} more"] if len(fields) > FEW + 1 else fields[FEW:]
+        said.append(f"The runs differ in {texts.joined([*fields[:FEW], *more])}.")
     else:
         said.append("Studies, data, versions and devices are the same.")
     said += _copies(runs)

@@ -148,7 +148,7 @@ def test_what_did_not_finish_is_told(tmp_path):
     text = said(a, cut, failed, nothing)
     assert "cut: The run was interrupted: 1 of 2 trials has not run." in text
     assert "failed: 1 of 2 trials is missing because its program failed" in text
-    assert "Nothing has no best trial, and is not compared." in text
+    assert "nothing has no best trial, and is not compared." in text
     with at_work(cut):
         assert "cut: The run is at work" in said(a, cut)
         rows = table_of(content_of(a, cut), "runs")
