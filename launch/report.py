@@ -76,7 +76,9 @@ def show_list(console: Console, folder: str) -> None:
     if not runs:
         console.print(f"no runs in {_plain(folder)!r} or below it", soft_wrap=True)
         return
-    table = Table(box=None, pad_edge=False, expand=True, header_style="bold", leading=1)
+    table = Table(
+        box=None, pad_edge=False, expand=True, header_style="bold", padding=(0, 1, 1, 0)
+    )
     table.add_column("run and question", ratio=3, overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("networks", justify="right", no_wrap=True)
