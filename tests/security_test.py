@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from launch import config, describe
-from nnlab import artifacts, data, experiment, report, results
+from nnlab import api, artifacts, data, experiment, report, results
 from nnlab.data import cache, tabular
 from nnlab.models import weights
 from nnlab.study import Claim, Quantity, Study
@@ -51,6 +51,7 @@ ALLOWED = {
     "launch/config.py": {"importlib.util.spec_from_file_location"},
     # Texts of our own and what has been escaped.
     "nnlab/report.py": {"markupsafe.Markup"},
+    "nnlab/api.py": {"markupsafe.Markup"},
     # Names from tables of our own.
     "nnlab/__init__.py": {"importlib.import_module"},
     "launch/rivals.py": {"importlib.import_module"},
@@ -171,6 +172,7 @@ def test_templates_trust_no_text():
         for path in (ROOT / "nnlab" / "templates").iterdir()
     }
     assert trusted == {
+        "outcome.html.j2": [],
         "report.css.j2": [],
         "report.html.j2": [],
         "report.js": [],
@@ -316,6 +318,10 @@ def test_hostile_texts_of_a_study_stay_texts(tmp_path, text):
     assert "".join(page.texts).count(shown) >= 3  # title, heading, note, label
     said = check_markdown(tmp_path / "report.md")
     assert said.count(shown) >= 3
+    inline = Page(api.Outcome(found)._repr_html_())  # in a notebook
+    assert set(inline.tags) <= TAGS | {"img"} - {"script", "style"}
+    assert not [name for _, name, _ in inline.attributes if name.startswith("on")]
+    assert "".join(inline.texts).count(shown) >= 2
 
 
 MARKS = ("<b>", "](", "&lt;", "://", "www.", "\n", *r"[!`*_|\#&;~$-+1.)= <>a^")
