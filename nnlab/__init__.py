@@ -37,6 +37,7 @@ SUBMODULES = (
     "plan",
     "population",
     "prepare",
+    "processes",
     "provenance",
     "recorder",
     "report",
