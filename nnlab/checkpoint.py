@@ -397,7 +397,7 @@ def _problem(path: pathlib.Path) -> str:
 def _about(path: pathlib.Path) -> dict[str, Any]:
     """The plain values of a checkpoint, which are JSON."""
     ocp = _orbax()
-    handler = ocp.JsonCheckpointHandler(primary_host=jax.process_index())
+    handler = ocp.JsonCheckpointHandler(multiprocessing_options=_alone())
     with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as reader:
         found: dict[str, Any] = reader.restore(path / "about")
     return found

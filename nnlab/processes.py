@@ -35,14 +35,14 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str:
     return ""
 
 
-def start(coordinator: str = "", count: int = 0, index: int = -1) -> None:
+def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
     """Joins the other processes; call it before JAX's first use.
 
     Args:
       coordinator: address and port of the first process, "host:port"; "" where the
         cluster says it (Slurm, Open MPI, pods of TPUs).
-      count: how many processes; with `coordinator`.
-      index: the how manieth this one is, from 0; with `coordinator`.
+      number: how many processes; with `coordinator`.
+      place: the how manieth this one is, from 0; with `coordinator`.
 
     Raises:
       ValueError: numbers that make no sense.
@@ -51,18 +51,23 @@ def start(coordinator: str = "", count: int = 0, index: int = -1) -> None:
     if not coordinator:
         jax.distributed.initialize(initialization_timeout=TIMEOUT_SECONDS)
         return
-    if not 0 <= index < count:
+    if not 0 <= place < number:
         raise ValueError(
-            f"process {index} of {count}: processes are counted from 0 to {count - 1}"
+            f"process {place} of {number}: they are counted from 0 to {number - 1}"
         )
     jax.distributed.initialize(
-        coordinator, count, index, initialization_timeout=TIMEOUT_SECONDS
+        coordinator, number, place, initialization_timeout=TIMEOUT_SECONDS
     )
+
+
+def index() -> int:
+    """The how manieth process this is, from 0."""
+    return jax.process_index()
 
 
 def is_first() -> bool:
     """Whether this is the process that writes."""
-    return jax.process_index() == 0
+    return index() == 0
 
 
 def count() -> int:
