@@ -74,6 +74,11 @@ _GROUPS = (
         rare=("lane_width", "checkpoint_seconds"),
     ),
     _Group(
+        "As one of several processes",
+        {"coordinator": "=HOST:PORT", "processes": "=N", "process_index": "=N"},
+        rare=("coordinator", "processes", "process_index"),
+    ),
+    _Group(
         "Afterwards",
         {"resume": "", "resume_anyway": "", "rerun": "=TRIAL,SEED"},
         rare=("resume_anyway",),

@@ -27,6 +27,7 @@ from nnlab.interrupt import Interrupt
 if TYPE_CHECKING:
     from nnlab import experiment
 
+MANY = ("coordinator", "processes", "process_index")
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
 
@@ -72,6 +73,17 @@ def define_flags() -> None:
         "write event files, too, into WORKDIR/tensorboard; for tensorboard --logdir, "
         "also while it trains; needs the extra tensorboard",
     )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "address of the first of several processes, such as node1:1234; each process "
+        "runs the same command, with --processes and --process_index. Slurm and Open "
+        "MPI tell it by themselves",
+    )
+    flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
+    flags.DEFINE_integer(
+        "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
+    )
     config.define_study_flags()
 
 
@@ -97,14 +109,20 @@ def main() -> None:
     study = config.study()
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
-    from nnlab import checkpoint, experiment
+    from nnlab import checkpoint, experiment, processes
 
-    if not resumes:
-        experiment.check_workdir(workdir)
+    if joined := _join():
+        writes = processes.is_first()
+        console.print(joined)
+        console.quiet = not writes
+    else:
+        writes = True
+        if not resumes:
+            experiment.check_workdir(workdir)
     interrupt = Interrupt()
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
     events = contextlib.nullcontext(lambda _: None)
-    if flags.FLAGS.tensorboard:
+    if flags.FLAGS.tensorboard and writes:
         events = tensorboard.EventFiles(workdir / EVENTS, len(study.trials()))
     heading = iter(
         (
@@ -136,12 +154,16 @@ def main() -> None:
                 on_progress=tell,
             )
     except KeyboardInterrupt:
+        if not writes:
+            raise
         if not (workdir / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None
         report.write(console, workdir)
         raise KeyboardInterrupt(
             f"{workdir} holds the results so far; go on with {_command(workdir)}"
         ) from None
+    except processes.ElsewhereError as error:
+        raise config.Failure(str(error)) from None
     except OSError as error:
         saving = isinstance(error, checkpoint.SaveError)
         if not saving and error.errno not in mistakes.DISK:
@@ -159,13 +181,38 @@ def main() -> None:
         console.print(f"event files: {command}", soft_wrap=True)
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
-    report.write(console, workdir)
+    if writes:
+        report.write(console, workdir)
     if failures := found.config["failures"]:
         names = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
         raise config.Failure(
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
             f"report has the others, and {names} what happened"
         )
+
+
+def _join() -> str:
+    """Joins the processes that run this same command, if there are others.
+
+    Returns:
+      Which one of them this is, in words; "" if it is alone.
+    """
+    from nnlab import processes
+
+    coordinator, count = flags.FLAGS.coordinator, flags.FLAGS.processes
+    given = [flag for flag in MANY if flags.FLAGS[flag].present]
+    if given and len(given) < len(MANY):
+        missing = next(flag for flag in MANY if flag not in given)
+        raise config.UsageError(f"--{given[0]} needs --{missing}")
+    if coordinator:
+        processes.start(coordinator, count, flags.FLAGS.process_index)
+    elif cluster := processes.cluster():
+        coordinator = cluster
+        processes.start()
+    else:
+        return ""
+    index, count = processes.index(), processes.count()
+    return f"process {index + 1} of {count}, joined by {coordinator}"
 
 
 def _command(workdir: pathlib.Path) -> str:

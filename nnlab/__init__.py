@@ -39,6 +39,7 @@ SUBMODULES = (
     "plan",
     "population",
     "prepare",
+    "processes",
     "provenance",
     "recorder",
     "report",

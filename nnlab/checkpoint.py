@@ -63,7 +63,7 @@ class Saved:
         }
         if not target:
             return {}
-        with _orbax().StandardCheckpointer() as reader:
+        with _orbax().StandardCheckpointer(multiprocessing_options=_alone()) as reader:
             found: dict[str, np.ndarray] = reader.restore(
                 (self.path / item).absolute(), target
             )
@@ -88,7 +88,7 @@ class Checkpoints:
         Args:
           workdir: the folder whose `FOLDER` holds them.
           seconds: between two of a part, at least.
-          read_only: whether `save` does nothing.
+          read_only: whether `save` and `drop_unsound` do nothing.
         """
         self._read_only = read_only
         self._seconds = seconds
@@ -231,6 +231,8 @@ class Checkpoints:
 
     def drop_unsound(self, part: str, kept: Saved | None) -> None:
         """Removes the checkpoints of a part after the one that is kept."""
+        if self._read_only:
+            return
         last = int(kept.path.name) if kept else -1
         for number in self._numbers(part):
             if number > last:
@@ -322,6 +324,19 @@ def _is_not_orbaxs(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
+def _alone() -> Any:
+    """Options of a process that saves or reads by itself, beside which others may be.
+
+    Without them Orbax waits for the others, which save nothing.
+    """
+    index = jax.process_index()
+    return _orbax().options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index} if jax.process_count() > 1 else None,
+        barrier_sync_key_prefix=f"process_{index}",
+    )
+
+
 def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
     ocp = _orbax()
 
@@ -336,6 +351,8 @@ def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
         best_fn=score,  # else metrics are not stored, and forgotten by the next run
         preservation_policy=kept,
         cleanup_tmp_directories=True,
+        create=False,
+        multiprocessing_options=_alone(),
     )
     manager: orbax.checkpoint.CheckpointManager = ocp.CheckpointManager(
         folder, options=options
@@ -380,6 +397,7 @@ def _problem(path: pathlib.Path) -> str:
 def _about(path: pathlib.Path) -> dict[str, Any]:
     """The plain values of a checkpoint, which are JSON."""
     ocp = _orbax()
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+    handler = ocp.JsonCheckpointHandler(multiprocessing_options=_alone())
+    with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as reader:
         found: dict[str, Any] = reader.restore(path / "about")
     return found

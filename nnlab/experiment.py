@@ -20,7 +20,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from nnlab import results, sweep, transfer
+from nnlab import processes, results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
@@ -104,12 +104,12 @@ def run(
     with contextlib.ExitStack() as stack:
         past = None
         cohorts = None
-        if resume and (folder / results.CONFIG).exists():
-            stack.enter_context(alone_in(folder))
+        if processes.agreed(resume and (folder / results.CONFIG).exists()):
+            processes.in_first(lambda: stack.enter_context(alone_in(folder)))
             past = results.load_config(folder)
             study, cohorts = _continued(folder, study, past)
         else:
-            check_workdir(folder)
+            processes.in_first(lambda: check_workdir(folder))
         prepared = prepare(
             study,
             data_dir=data_dir,
@@ -121,14 +121,13 @@ def run(
         )
         if past is None:
             hint = "" if folder.exists() else nearest_file(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(alone_in(folder))
-            check_workdir(folder)  # another run may have been faster
+            processes.in_first(lambda: stack.enter_context(_begun(folder)))
             if resume:
                 _log.info("nothing to resume in %s: starting%s", folder, hint)
-        checkpoints = Checkpoints(folder, checkpoint_seconds)
+        writes = processes.is_first()
+        checkpoints = Checkpoints(folder, checkpoint_seconds, read_only=not writes)
         stack.callback(checkpoints.close)
-        recorder = Recorder(study, folder, prepared, on_progress)
+        recorder = Recorder(study, folder if writes else None, prepared, on_progress)
         saved: dict[int, Saved] = {}
         if past:
             changes = differences(past, recorder.config)
@@ -144,6 +143,7 @@ def run(
             if known := saved.get(item.cohort.index):
                 values = known.about["known"], known.arrays("seen")
                 recorder.take_up(item, *values, _is_done(item, known))
+        processes.wait("all have read")
         recorder.write("interrupted")
         return _run(study, folder, prepared, recorder, checkpoints, saved, profile_dir)
 
@@ -185,6 +185,8 @@ def _run(
     recorder.write("failed" if failures else "complete")
     if len(failures) == len(prepared):
         raise failures[0]
+    if not processes.is_first():
+        return recorder.results("failed" if failures else "complete")
     return results.load(folder)
 
 
@@ -227,7 +229,8 @@ def _run_cohort(
             return
         except Exception as error:
             width = placed.width if placed else item.plan.lanes.width
-            if not _is_out_of_memory(error) or width == 1:
+            alone = processes.count() == 1  # others may have had memory enough
+            if not (_is_out_of_memory(error) and width > 1 and alone):
                 raise
             traceback.clear_frames(error.__traceback__)
         # Behind the handler: both would keep the arrays alive.
@@ -264,6 +267,15 @@ def alone_in(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _begun(folder: pathlib.Path) -> Iterator[None]:
+    """A new run's workdir, for itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        check_workdir(folder)  # another run may have been faster
+        yield
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from nnlab import train, tuning
+from nnlab import processes, train, tuning
 from nnlab.cohorts import Prepared
 from nnlab.data import Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
@@ -108,7 +108,7 @@ def place(prepared: Prepared, study: Study) -> Placed:
         traced=prepared.cohort.traced(),
         root_seed=study.root_seed,
         first_seed=prepared.cohort.first_seed,
-        devices=jax.local_devices()[: lanes.devices],
+        devices=jax.devices()[: lanes.devices],
         inputs=flattened(dataset.train.inputs),
         labels=dataset.train.labels,
     )
@@ -158,7 +158,11 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
       The cohort and the seconds that were spent on plans that were not taken.
     """
     known = tuning.recall(prepared)
-    placed = place(prepared.with_plan(tuning.fastest(prepared.plans, known)), study)
+    plan = tuning.fastest(prepared.plans, known)
+    if processes.count() > 1:  # they must take the same, whatever each would measure
+        width = int(processes.agreed(plan.lanes.width))
+        return place(prepared.with_width(width), study), 0.0
+    placed = place(prepared.with_plan(plan), study)
     unknown = [
         plan
         for plan in prepared.plans

@@ -115,7 +115,12 @@ def candidates(
     plans = {}
     for width in widths:
         lanes = Lanes.of_width(
-            num_trials, num_seeds, width, len(devices), shared=shared
+            num_trials,
+            num_seeds,
+            width,
+            len(devices),
+            shared=shared,
+            all_devices=jax.process_count() > 1,
         )
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)

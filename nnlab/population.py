@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from nnlab import processes
 from nnlab import train as member
 from nnlab.train import Recipe, Traced, TrainState
 
@@ -59,6 +60,7 @@ class Lanes:
         devices: int,
         *,
         shared: bool = True,
+        all_devices: bool = False,
     ) -> "Lanes":
         """Lanes of at most `width` members; the same on any number of devices.
 
@@ -69,13 +71,16 @@ class Lanes:
           shared: whether a row holds as many trials of its seed as go, in rows of equal
             length, since they share their batches; or only one, so that each member
             that ends frees its place.
+          all_devices: whether devices for which no lane is left hold an empty one, so
+            that each process of several has a part.
         """
         trials = 1
         if shared:
             trials = math.ceil(num_trials / math.ceil(num_trials / width))
         rows = num_seeds * math.ceil(num_trials / trials)
         seeds = min(width // trials, rows)
-        devices = min(devices, math.ceil(rows / seeds))
+        if not all_devices:
+            devices = min(devices, math.ceil(rows / seeds))
         return cls(num_trials, num_seeds, trials, seeds, devices)
 
     @property
@@ -230,7 +235,7 @@ class Population:
         self._root_seed = root_seed
         self._first_seed = first_seed
         self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
-        self._data = jax.device_put((inputs, labels), self._everywhere)
+        self._data = tuple(processes.put(a, self._everywhere) for a in (inputs, labels))
 
         def jit(
             function: Callable[..., Any], sharded: int, shared: int, donate: bool = True
@@ -254,7 +259,7 @@ class Population:
         self.compile_seconds = 0.0
 
     def _to_lanes(self, tree: Any) -> Any:
-        return jax.device_put(tree, self._by_lane)
+        return jax.tree.map(lambda leaf: processes.put(leaf, self._by_lane), tree)
 
     def _settle(self, placement: Placement) -> None:
         """Makes the lanes' arguments for where the members are."""
@@ -284,11 +289,11 @@ class Population:
     def put(self, batches: Mapping[str, Batches]) -> dict[str, Any]:
         """Places evaluation data on every device."""
         trees = {n: (b.inputs, b.labels, b.mask) for n, b in batches.items()}
-        return jax.device_put(trees, self._everywhere)
+        return jax.tree.map(lambda leaf: processes.put(leaf, self._everywhere), trees)
 
     def put_order(self, order: np.ndarray) -> jax.Array:
         """Places the examples of coming steps, int32 (S, steps, B), on every device."""
-        return jax.device_put(order, self._everywhere)
+        return processes.put(order, self._everywhere)
 
     def init(self) -> TrainState:
         """The members before their first step; leaves (N, G, W, ...)."""
@@ -388,7 +393,7 @@ class Population:
             self._seeds,
             self._to_lanes(steps),
             order,
-            jax.device_put(np.int32(first_step), self._everywhere),
+            processes.put(np.int32(first_step), self._everywhere),
             *self._data,
         )
 
@@ -418,12 +423,16 @@ class Population:
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
         """Class probabilities of stored inputs (B, values), float32 (N, G, W, B, C)."""
-        put = jax.device_put(inputs, self._everywhere)
+        put = processes.put(inputs, self._everywhere)
         return self._call(self._predict, state, put)
 
     def gather(self, tree: Any) -> Any:
         """Brings a tree of lane results to the host, leaves (T, S, ...)."""
-        return jax.tree.map(lambda leaf: self._placement.gather(np.asarray(leaf)), tree)
+
+        def of_leaf(leaf: jax.Array) -> np.ndarray:
+            return self._placement.gather(processes.to_host(leaf))
+
+        return jax.tree.map(of_leaf, tree)
 
     def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
         """Moves the members that still train together, if that frees a lane.

@@ -258,7 +258,7 @@ def _prepare_cohort(
                 split.inputs.nbytes + split.labels.nbytes
                 for split in (fed.train, fed.validation, fed.test)
             ),
-            devices=jax.local_devices(),
+            devices=jax.devices(),
             stops_early=h.early_stopping.patience > 0,
             lane_width=width,
         )

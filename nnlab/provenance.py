@@ -81,7 +81,8 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
         "devices": {
             "platform": jax.default_backend(),
             "kind": plan.device_kind(),
-            "count": jax.local_device_count(),
+            "count": jax.device_count(),
+            "processes": jax.process_count(),
         },
     }
 

@@ -809,10 +809,12 @@ class Recorder:
             )
         )
 
-    def write(self, status: str) -> None:
-        """Writes all tables; a run that is cut off leaves those of its last write."""
-        if self._workdir is None:
-            return
+    def results(self, status: str) -> results.Results:
+        """What is known so far.
+
+        Args:
+          status: of the run: "interrupted", "failed" or "complete".
+        """
         curves = [self._curves[key] for key in sorted(self._curves)]
         # A trial that has begun has all its seeds; some may be of a later cohort.
         begun = sorted({trial for trial, _ in self._members})
@@ -823,30 +825,35 @@ class Recorder:
             for member in known
         ]
         timings = sorted(self._timings, key=lambda r: (r["cohort"], r["segment"]))
-        config = {**self.config, "status": status}
-        tables = {
-            "curves.parquet": results.table(curves, results.CURVES),
-            "members.csv": results.table(members, results.MEMBERS),
-            "timings.csv": results.table(timings, results.TIMINGS),
-        }
-        found = results.Results(
-            workdir=self._workdir,
-            config=config,
+        severity = sorted(self._severity, key=lambda row: (row["trial"], row["seed"]))
+        return results.Results(
+            workdir=self._workdir or pathlib.Path(),
+            config={**self.config, "status": status},
             study=self._study,
-            curves=tables["curves.parquet"],
-            members=tables["members.csv"],
-            timings=tables["timings.csv"],
+            curves=results.table(curves, results.CURVES),
+            members=results.table(members, results.MEMBERS),
+            timings=results.table(timings, results.TIMINGS),
+            severity=results.table(severity, results.SEVERITY),
         )
+
+    def write(self, status: str) -> None:
+        """Writes all tables; a run that is cut off leaves those of its last write."""
+        if self._workdir is None:
+            return
+        found = self.results(status)
         if self._pictures is None:
             self._pictures = self._choose_pictures(found)
-        tables["summary.csv"] = summarize(found)
-        files: dict[str, pa.Table | bytes] = dict(tables)
+        files: dict[str, pa.Table | bytes] = {
+            "curves.parquet": found.curves,
+            "members.csv": found.members,
+            "timings.csv": found.timings,
+            "summary.csv": summarize(found),
+        }
         if self._severity:
-            rows = sorted(self._severity, key=lambda row: (row["trial"], row["seed"]))
-            files["severity.csv"] = results.table(rows, results.SEVERITY)
+            files["severity.csv"] = found.severity
         if self._pictures:
             files[artifacts.FILE] = self._pictures
-        results.write(self._workdir, config, files)
+        results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab import baselines, looking, network, transfer, tuning
+from nnlab import baselines, looking, network, processes, transfer, tuning
 from nnlab.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
@@ -95,14 +95,18 @@ def train_cohort(
         checkpoints.save(part_of(prepared), items, about, recorder.best_accuracy())
 
     def visit() -> None:
+        predict = functools.partial(looking.predicted, placed, state)
+        alone = processes.count() == 1  # else all would have to ask
+        interrupted: KeyboardInterrupt | None = None
         try:
-            recorder.tell(
-                "training", functools.partial(looking.predicted, placed, state)
-            )
-        except KeyboardInterrupt:
+            recorder.tell("training", predict if alone else None)
+        except KeyboardInterrupt as interrupt:
+            interrupted = interrupt
+        if processes.any_of(interrupted is not None):
             save()
-            raise
-        if checkpoints and checkpoints.is_due(part_of(prepared)):
+            raise interrupted or KeyboardInterrupt
+        due = checkpoints is not None and checkpoints.is_due(part_of(prepared))
+        if processes.agreed(due):
             save()
 
     boundaries = prepared.boundaries
@@ -128,7 +132,7 @@ def train_cohort(
         at = Position(evaluation + 1, at.step)
         state = population.compact(state, recorder.still_training)
         visit()
-    if at.step and not saved:
+    if at.step and not saved and processes.is_first():
         tuning.remember(prepared, {placed.width: recorder.rates()})
     with recorder.scoring():
         looking.score(placed, state, recorder)

@@ -90,7 +90,7 @@ def _file(prepared: Prepared) -> pathlib.Path:
         h.schedule.name,
         h.early_stopping.patience > 0,
         (lanes.num_trials, lanes.num_seeds),
-        (jax.default_backend(), device_kind(), jax.local_device_count()),
+        (jax.default_backend(), device_kind(), jax.device_count()),
         (jax.__version__, nnlab.__version__),
     )
     key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]

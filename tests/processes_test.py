@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes train what one would, to the last bit."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from nnlab import processes, results
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = pathlib.Path(__file__).with_name("one_of_several.py")
+TABLES = ("curves.parquet", "members.csv", "summary.csv")
+
+
+def launch(command, number, **environment):
+    """Starts so many processes with a coordinator; returns what each did."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(
+            [sys.executable, *command(f"localhost:{port}", index)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=PROGRAM.parent.parent,
+            env=os.environ | environment,
+        )
+        for index in range(number)
+    ]
+    ended = [process.communicate(timeout=300) for process in started]
+    return [(p.returncode, *told) for p, told in zip(started, ended)]
+
+
+def train(workdir, number, devices=1, stop=(), stop_after=0):
+    """Trains the study of `one_of_several`; returns what the processes printed."""
+
+    def command(coordinator, index):
+        after = stop_after if index in stop else 0
+        return [
+            str(PROGRAM),
+            *(coordinator, str(number), str(index), str(workdir), str(after)),
+        ]
+
+    done = launch(command, number, JAX_NUM_CPU_DEVICES=str(devices))
+    assert [status for status, *_ in done] == [0] * number, done[0][2][-2000:]
+    return [out.splitlines()[-1] for _, out, _ in done]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes") / "one"
+    train(folder, 1, devices=2)
+    return folder
+
+
+def assert_equal(workdir, other):
+    for name in TABLES:
+        assert (workdir / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "devices"), [(2, 1), (2, 2), (4, 1)])
+def test_tables_are_those_of_one_process(whole, tmp_path, number, devices):
+    told = train(tmp_path / "run", number, devices)
+    assert_equal(tmp_path / "run", whole)
+    assert len(set(told)) == 1
+    assert told[0].startswith("complete, ")
+    found = results.load(tmp_path / "run").config["devices"]
+    assert (found["count"], found["processes"]) == (number * devices, number)
+
+
+def test_an_interrupted_process_stops_all_and_one_can_go_on(whole, tmp_path):
+    told = train(tmp_path / "run", 2, stop=(1,), stop_after=4)
+    assert told == ["interrupted", "interrupted"]
+    assert results.load(tmp_path / "run").config["status"] == "interrupted"
+    (alone,) = train(tmp_path / "run", 1)
+    assert train(tmp_path / "run", 2) == [alone, alone]
+    assert_equal(tmp_path / "run", whole)
+
+
+def test_a_refusal_ends_all_processes_at_once(whole):
+    def command(coordinator, index):
+        flags = {
+            "config": "configs/quickstart.py:smoke",
+            "workdir": str(whole),
+            "coordinator": coordinator,
+            "processes": "2",
+            "process_index": str(index),
+        }
+        return ["-m", "launch.train", *(f"--{k}={v}" for k, v in flags.items())]
+
+    (first, out, err), (second, _, other_err) = launch(command, 2)
+    assert (first, second) == (2, 1)
+    assert out.startswith("process 1 of 2, joined by localhost:")
+    assert err.splitlines()[-1].startswith(f"error: workdir {str(whole)!r} holds resu")
+    assert other_err.splitlines()[-1] == (
+        "error: the first process ended, and says why"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, ""),
+        ({"SLURM_NTASKS": "4"}, ""),  # a shell in an allocation, not a task
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "n"}, "Slu"),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_STEP_NODELIST": "n"}, ""),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}, "Open"),
+    ],
+)
+def test_what_started_the_processes(environment, found):
+    assert processes.cluster(environment).startswith(found)
+    assert bool(processes.cluster(environment)) == bool(found)
+
+
+def test_numbers_that_make_no_sense_are_refused():
+    with pytest.raises(
+        ValueError, match="process 2 of 2: they are counted from 0 to 1"
+    ):
+        processes.start("localhost:1", 2, 2)
+
+
+def test_one_process_alone_asks_nobody():
+    assert processes.agreed(3.5) == 3.5
+    assert processes.any_of(True)
+    assert not processes.any_of(False)
+    assert processes.in_first(lambda: 7) == 7
+    with pytest.raises(ValueError, match="no"):
+        processes.in_first(lambda: int("no"))
