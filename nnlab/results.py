@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import types
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -223,12 +225,14 @@ def table(
     for row in rows:
         names |= dict.fromkeys(row)
     arrays = {n: pa.array([r.get(n) for r in rows], columns.get(n)) for n in names}
-    return pa.table(
-        {
-            name: array.cast(pa.float64()) if pa.types.is_null(array.type) else array
-            for name, array in arrays.items()
-        }
-    )
+    for name, array in arrays.items():
+        if pa.types.is_null(array.type):
+            arrays[name] = array.cast(pa.float64())
+        elif pa.types.is_floating(array.type):
+            # One NaN: a processor's may have a sign, one that was JSON has none.
+            nan = pa.scalar(math.nan, array.type)
+            arrays[name] = pc.if_else(pc.is_nan(array), nan, array)
+    return pa.table(arrays)
 
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 """What is written is what is read, and nothing else passes for it."""
 
 import errno
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,15 @@ def written(tmp_path):
         diverged={(2, 0): 3, (2, 1): 0},
         workdir=tmp_path / "run",
     )
+
+
+def test_a_nan_is_the_same_whatever_its_sign():
+    signed = np.copysign(np.nan, -1.0)
+    tables = [results.table([{"a": v}, {"a": None}]) for v in (signed, math.nan)]
+    encoded = [results._encode("curves.parquet", table) for table in tables]
+    assert encoded[0] == encoded[1]
+    assert tables[0]["a"].null_count == 1
+    assert math.isnan(tables[0]["a"][0].as_py())
 
 
 def test_tables_come_back_as_they_were(written):
