@@ -3,6 +3,7 @@
 
 import functools
 import math
+import re
 import subprocess
 import sys
 
@@ -191,6 +192,31 @@ def test_a_mistake_gets_one_clear_line(mistake):
     with pytest.raises(ValueError, match=message) as raised:
         layers.check(wrong, IMAGE, 10)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_inspecting_says_what_checking_raises(mistake):
+    wrong, message = MISTAKES[mistake]
+    with pytest.raises(ValueError, match=message) as raised:
+        layers.check(wrong, IMAGE, 10)
+    found = layers.inspect(wrong, IMAGE, 10)
+    assert found.message == str(raised.value)
+    named = re.match(r"layer (\d+)", found.message)
+    assert found.position == (int(named[1]) if named else None)
+
+
+def test_inspecting_shows_the_rows_before_a_mistake():
+    body = ["flatten", {"layer": "dense", "units": 12}]
+    valid = layers.check([*body, DENSE], IMAGE, 10)
+    for wrong in ({**DENSE, "units": 0}, {"layer": "conv", "channels": 2}):
+        found = layers.inspect([*body, wrong, DENSE], IMAGE, 10)
+        assert (found.rows, found.position) == (valid[:2], 2)
+    # Of a wrong ending all layers have a row, and of two mistakes the one that is no
+    # layer at all is named first, as by `check`.
+    assert layers.inspect(body, IMAGE, 10).rows == valid[:2]
+    found = layers.inspect([DENSE, {**DENSE, "units": 0}], IMAGE, 10)
+    assert (found.rows, found.position) == ((), 1)
+    assert layers.inspect([*body, DENSE], IMAGE, 10) == layers.Inspection(valid)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ their batch axis, images with the channels last, and ends in one logit for each 
 the loss applies the softmax.
 """
 
+import contextlib
 import keyword
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -107,6 +108,18 @@ FIELDS: dict[str, dict[str, Field]] = {
     },
 } | {name: {} for name in ACTIVATIONS}
 """Layer -> field -> type, default and range: all that a stack may hold."""
+
+
+class LayerError(ValueError):
+    """A layer that cannot be, or that cannot stand where it stands.
+
+    Attributes:
+        position: Of the layer in the stack, from 0.
+    """
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 @dataclass(frozen=True)
@@ -265,24 +278,73 @@ def check(
         A row for each layer.
 
     Raises:
-        ValueError: A layer that cannot stand where it stands. The one line names it
+        LayerError: A layer that cannot stand where it stands. The one line names it
             (its position counts from 0), the shape it got and what it needs.
+        ValueError: No layer at all, or an input shape that is none.
     """
+    rows: list[LayerRow] = []
+    _check(rows, normalise(layers), input_shape, num_classes)
+    return tuple(rows)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect` found of a stack, valid or not.
+
+    Attributes:
+        rows: Those of `check`; of a stack with an invalid layer, the rows before it.
+        message: What `check` says of the stack; "" where it is valid.
+        position: The layer that it names, from 0; None where there is none to name.
+    """
+
+    rows: tuple[LayerRow, ...]
+    message: str = ""
+    position: int | None = None
+
+
+def inspect(
+    layers: Sequence[Layer], input_shape: Sequence[int], num_classes: int
+) -> Inspection:
+    """Looks at a stack as `check` does, and says what is wrong instead of raising.
+
+    Args:
+        layers, input_shape, num_classes: As for `check`.
+    """
+    rows: list[LayerRow] = []
+    try:
+        _check(rows, normalise(layers), input_shape, num_classes)
+    except LayerError as error:
+        if not rows and error.position:  # it cannot be; those before it may
+            before = normalise(layers[: error.position])
+            with contextlib.suppress(ValueError):
+                _check(rows, before, input_shape, num_classes)
+        return Inspection(tuple(rows), str(error), error.position)
+    except ValueError as error:
+        return Inspection((), str(error))
+    return Inspection(tuple(rows))
+
+
+def _check(
+    rows: list[LayerRow],
+    layers: Sequence[dict[str, Any]],
+    input_shape: Sequence[int],
+    num_classes: int,
+) -> None:
+    """Appends a row for each of normalised layers, up to one that cannot stand."""
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"input shape {shape} needs sizes of at least 1")
-    rows: list[LayerRow] = []
-    for position, layer in enumerate(normalise(layers)):
+    for position, layer in enumerate(layers):
         try:
             output_shape, parameters, flops = _SHAPES[layer["layer"]](layer, shape)
         except ValueError as error:
-            raise ValueError(f"layer {position} ({layer['name']}): {error}") from None
+            text = f"layer {position} ({layer['name']}): {error}"
+            raise LayerError(position, text) from None
         row = LayerRow(layer["name"], layer, shape, output_shape, parameters, flops)
         rows.append(row)
         shape = output_shape
     if shape != (num_classes,):
         _refuse_ending(rows, shape, num_classes)
-    return tuple(rows)
 
 
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
@@ -295,7 +357,8 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
         The layers as dicts, each with its kind, its name and all its fields.
 
     Raises:
-        ValueError: An unknown layer or field, a value out of range, a name used twice.
+        LayerError: An unknown layer or field, a value out of range, a name used twice.
+        ValueError: No layer at all.
     """
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
@@ -303,27 +366,37 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     counts: dict[str, int] = {}
     positions: dict[str, int] = {}
     for position, layer in enumerate(layers):
-        fields = _as_dict(position, layer)
-        kind = fields["layer"]
-        index = counts.get(kind, 0)
-        counts[kind] = index + 1
-        name = fields.pop("name", f"{kind}_{index}")
-        where = f"layer {position} ({name})"
-        if not _is_name(name):
-            raise ValueError(
-                f"layer {position}: name {name!r} is not an identifier: use letters, "
-                "digits and underscores"
-            )
-        if name in positions:
-            raise ValueError(
-                f"{where}: the name is already that of layer {positions[name]}; give "
-                "one of them another"
-            )
-        positions[name] = position
-        normal.append({"layer": kind, "name": name, **_filled(where, kind, fields)})
+        try:
+            normal.append(_normal(position, layer, counts, positions))
+        except ValueError as error:
+            raise LayerError(position, str(error)) from None
     if not normal:
         raise ValueError("a stack needs at least one layer, got none")
     return normal
+
+
+def _normal(
+    position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
+) -> dict[str, Any]:
+    """One layer of `normalise`; counts its kind, and notes where its name stands."""
+    fields = _as_dict(position, layer)
+    kind = fields["layer"]
+    index = counts.get(kind, 0)
+    counts[kind] = index + 1
+    name = fields.pop("name", f"{kind}_{index}")
+    where = f"layer {position} ({name})"
+    if not _is_name(name):
+        raise ValueError(
+            f"layer {position}: name {name!r} is not an identifier: use letters, "
+            "digits and underscores"
+        )
+    if name in positions:
+        raise ValueError(
+            f"{where}: the name is already that of layer {positions[name]}; give "
+            "one of them another"
+        )
+    positions[name] = position
+    return {"layer": kind, "name": name, **_filled(where, kind, fields)}
 
 
 def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
@@ -485,15 +558,17 @@ _SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = 
 def _refuse_ending(rows: Sequence[LayerRow], shape: Shape, num_classes: int) -> None:
     needed = f"needs ({num_classes},), a value for each class"
     units = f"a dense layer of {num_classes} units"
-    if len(shape) != 1:
-        raise ValueError(
-            f"layer {len(rows) - 1} ({rows[-1].name}): gives shape {shape}, {needed}; "
-            f"end with flatten and {units}"
-        )
     last = len(rows) - 1
+    if len(shape) != 1:
+        raise LayerError(
+            last,
+            f"layer {last} ({rows[last].name}): gives shape {shape}, {needed}; end "
+            f"with flatten and {units}",
+        )
     while last > 0 and rows[last].layer["layer"] not in ("dense", "flatten"):
         last -= 1
-    raise ValueError(
+    raise LayerError(
+        last,
         f"layer {last} ({rows[last].name}): gives shape {shape}, {needed}; end with "
-        f"{units}"
+        f"{units}",
     )
