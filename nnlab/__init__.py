@@ -14,6 +14,8 @@ SUBMODULES = (
     "api",
     "artifacts",
     "baselines",
+    "builder",
+    "building",
     "checked",
     "checkpoint",
     "cohorts",
@@ -57,6 +59,7 @@ SUBMODULES = (
     "training",
     "transfer",
     "tuning",
+    "watching",
 )
 
 SHORT = {

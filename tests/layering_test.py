@@ -47,6 +47,7 @@ BELOW = {
     "figures.curves": ["figures.levels"],
     "figures.overlay": ["figures.curves"],
     "figures.points": ["figures.curves", "statistics.targets"],
+    "figures.live": ["figures.style", "statistics.intervals"],
     "figures.moved": ["figures.points"],
     "figures.captions": ["figures.curves", "texts"],
     "figures.extremes": ["figures.curves"],
@@ -102,6 +103,9 @@ BELOW = {
     "display": ["recorder"],
     "notebook": ["devices", "display"],
     "api": ["experiment", "interrupt", "mistakes", "notebook", "report"],
+    "building": ["experiment"],
+    "watching": ["building", "statistics.members", "texts"],
+    "builder": ["figures.live", "report", "watching"],
     "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],
     "configs": ["launch"],
 }
