@@ -46,7 +46,7 @@ _SETTINGS = {
     "batch_size": "batch size",
     "num_epochs": "epochs",
     "num_seeds": "networks (seeds)",
-    "train_size": "training examples (0: all)",
+    "train_size": "examples (0: all)",
 }
 _PLOTS = ("accuracy", "loss")
 
@@ -195,19 +195,17 @@ class ModelBuilder(widgets.VBox):
         """
         if self.is_training:
             return
-        try:
-            study = self._study(self._inspect())
-        except ValueError as error:
-            self._refuse(str(error))
+        if self._study is None:
+            self.answer = self._mistake  # which stands below the layers already
             return
         self._edits += 1  # what untrained networks do is about to be seen anyway
         training = Training(
-            *(len(self._trainings) + 1, study, self._stack, self._dataset),
+            *(len(self._trainings) + 1, self._study, self._stack, self._dataset),
             folder=self._folder(),
             show=self._show,
         )
         self._trainings.append(training)
-        self._set_at_work(True)
+        self._set_buttons()
         words = f"Run {training.number}: {editing.summary(self._stack)}"
         words += f" ({self._dataset.name})"
         self._title.value = f"<h3>{html.escape(words)}</h3>"
@@ -248,18 +246,20 @@ class ModelBuilder(widgets.VBox):
 
     def _make_widgets(self, name: str, preset: str, settings: Settings) -> None:
         names = list(dict.fromkeys([*self._own, *SOURCES, name]))
-        self._data = _labelled(widgets.Dropdown, "data set", 220, name, options=names)
+        self._data = _labelled(
+            widgets.Dropdown, "data set", "220px", name, options=names
+        )
         self._data.observe(self._choose_data, "value")
         presets = [("(a stack of your own)", ""), *((n, n) for n in editing.PRESETS)]
         self._preset = _labelled(
-            widgets.Dropdown, "begin with", 290, preset, options=presets
+            widgets.Dropdown, "begin with", "290px", preset, options=presets
         )
         self._preset.observe(self._choose_preset, "value")
         self._about_data = _html("nnlab-quiet")
         self._table = _box("nnlab-rows")
         kinds = list(layers.FIELDS)
         self._new_kind = _labelled(
-            widgets.Dropdown, "new layer", 220, "dense", options=kinds
+            widgets.Dropdown, "new layer", "220px", "dense", options=kinds
         )
         self._add = _button("Add at the end", "add a layer at the end", self._append)
         self._verdict, self._untrained = _html(), _html()
@@ -278,7 +278,8 @@ class ModelBuilder(widgets.VBox):
         self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
         # Empty as yet: an Image without bytes is shown as a broken one.
         self._plot_box = _box("nnlab-plots")
-        self._set_at_work(False)
+        self._study: Study | None = None
+        self._mistake = ""
 
     def _parts(self) -> list[Any]:
         css = importlib.resources.files("nnlab") / "templates" / "builder.css"
@@ -294,14 +295,15 @@ class ModelBuilder(widgets.VBox):
             self._verdict,
             self._untrained,
             _html(text="<h3>Training</h3>"),
-            _box("nnlab-line", *self._settings.values()),
+            _box("nnlab-settings", *self._settings.values()),
             _box("nnlab-line", self._train, self._stop, self._report),
             *(self._title, self._bar, self._state, self._told, self._where),
             *(self._plot_box, self._examples, self._done),
         ]
 
-    def _set_at_work(self, at_work: bool) -> None:
-        self._train.disabled = at_work
+    def _set_buttons(self) -> None:
+        at_work = self.is_training
+        self._train.disabled = at_work or self._study is None
         self._stop.disabled = not at_work
         self._report.disabled = at_work or self.results is None
 
@@ -389,18 +391,12 @@ class ModelBuilder(widgets.VBox):
             _close(row.box)
         self._refresh()
 
-    def _inspect(self) -> layers.Inspection:
-        some = self._dataset
-        return layers.inspect(self._stack, some.input_shape, some.num_classes)
-
-    def _study(self, found: layers.Inspection) -> Study:
-        return building.study_of(self._stack, found, self._dataset, self.settings)
-
     def _refresh(self, _: Any = None) -> None:
         """Shows what the stack makes of the data set, and whether it can be trained."""
         if self._is_settling:
             return
-        some, found = self._dataset, self._inspect()
+        some = self._dataset
+        found = layers.inspect(self._stack, some.input_shape, some.num_classes)
         train, validation, test = (
             f"{len(split.labels):,}"
             for split in (some.train, some.validation, some.test)
@@ -416,9 +412,12 @@ class ModelBuilder(widgets.VBox):
         self._settings["momentum"].disabled = optimizer in building.NO_MOMENTUM
         self._edits += 1
         try:
-            study = self._study(found)
+            self._study = building.study_of(self._stack, found, some, self.settings)
         except ValueError as error:
-            self._verdict.value = _error(str(error))
+            self._study, self._mistake = None, str(error)
+        self._set_buttons()
+        if self._study is None:
+            self._verdict.value = _error(self._mistake)
             self._untrained.value = ""
             return
         parameters = sum(row.parameters for row in found.rows)
@@ -426,7 +425,7 @@ class ModelBuilder(widgets.VBox):
         text = f"Valid: {parameters:,} parameters, {operations:,} FLOPs an example."
         self._verdict.value = watching.notes([text])
         self._untrained.value = _line("Untrained: …")
-        arguments = (self._edits, study, some)
+        arguments = (self._edits, self._study, some)
         timer = threading.Timer(SECONDS_OF_QUIET, self._look_at_untrained, arguments)
         timer.daemon = True
         timer.start()
@@ -479,7 +478,7 @@ class ModelBuilder(widgets.VBox):
             ended = [each for each in self._trainings if each.results is not None]
             self._done.value = watching.table(ended)
         if training.outcome:
-            self._set_at_work(False)
+            self._set_buttons()
 
     def _folder(self) -> pathlib.Path:
         """A folder for the next training that is not there yet."""
@@ -507,35 +506,35 @@ def _control(name: str, field: layers.Field, value: Any) -> Any:
     """A control for a field of a layer; one that may be absent is a text."""
     if field.choices:
         choices = list(field.choices)
-        return _labelled(widgets.Dropdown, name, 138, value, options=choices)
+        return _labelled(widgets.Dropdown, name, "138px", value, options=choices)
     if field.type is bool:
-        return _labelled(widgets.Checkbox, name, 70, bool(value), indent=False)
+        return _labelled(widgets.Checkbox, name, "70px", bool(value), indent=False)
     if field.absent:
         text = "" if value is None else str(value)
-        return _labelled(widgets.Text, name, 150, text, placeholder=field.absent)
+        return _labelled(widgets.Text, name, "150px", text, placeholder=field.absent)
     kind = widgets.IntText if field.type is int else widgets.FloatText
-    width = 122 if name == "channels" else 108
+    width = "122px" if name == "channels" else "108px"
     return _labelled(kind, name, width, value or 0, continuous_update=True)
 
 
 def _setting(name: str, value: Any) -> Any:
     """A control for one of the settings."""
-    label = _SETTINGS[name]
-    width = 100 + 7 * len(label)
+    label, width = _SETTINGS[name], "auto"
     if name == "optimizer":
         choices = list(OPTIMIZERS)
         return _labelled(widgets.Dropdown, label, width, value, options=choices)
-    kind = widgets.FloatText if isinstance(value, float) else widgets.IntText
+    is_real = Settings.__annotations__[name] is float
+    kind = widgets.FloatText if is_real else widgets.IntText
     return _labelled(kind, label, width, value, continuous_update=True)
 
 
-def _labelled(kind: Any, label: str, width: int, value: Any, **options: Any) -> Any:
-    """A control with its label before it, `width` pixels wide together."""
+def _labelled(kind: Any, label: str, width: str, value: Any, **options: Any) -> Any:
+    """A control with its label before it, so wide together."""
     return kind(
         description=label,
         value=value,
         style={"description_width": "initial"},
-        layout={"width": f"{width}px"},
+        layout={"width": width},
         **options,
     )
 

@@ -61,7 +61,7 @@ def accuracies(training: Training) -> str:
     """A sentence on the last evaluation; "" before the first."""
     history = training.history
     if not len(history):
-        return ""
+        return "Stopped before the first evaluation." if training.outcome else ""
     when = {"": "At", "stopped": "Stopped after", "finished": "After"}
     epoch = f"{when[training.outcome]} epoch {history.epochs[-1]:.4g}"
     test = history.last("test_accuracy")
@@ -275,5 +275,5 @@ def _bars(
             f'<i class="nnlab-now" style="width:{100 * now[c]:.1f}%"></i></span>'
         )
     best = int(now.argmax())
-    said = f"{html.escape(class_names[best])}, {now[best]:.0%}"
+    said = f"{html.escape(class_names[best])}, {texts.percent(now[best], 0)}"
     return f'<div class="nnlab-bars">{"".join(rows)}</div><div>says {said}</div>'

@@ -83,18 +83,16 @@ def summary(stack: Stack) -> str:
     )
 
 
-def _invalid(num_classes: int) -> list[dict[str, Any]]:
-    return mlp([], num_classes)[1:]
+def _without(kind: str, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [layer for layer in layers if layer["layer"] != kind]
 
 
 PRESETS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "one linear layer": lambda count: mlp([], count),
     "100 ReLU units": lambda count: mlp([100], count),
     "10 ReLU units": lambda count: mlp([10], count),
-    "six linear layers": lambda count: [
-        layer for layer in mlp([100] * 5, count) if layer["layer"] != "relu"
-    ],
+    "six linear layers": lambda count: _without("relu", mlp([100] * 5, count)),
     "two convolutions": lambda count: cnn([8, 16], [], count),
-    "dense on images (invalid)": _invalid,
+    "dense on images (invalid)": lambda count: _without("flatten", cnn([8], [], count)),
 }
 """What to begin with: name -> layers, given the number of classes."""
