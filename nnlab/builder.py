@@ -146,7 +146,7 @@ class ModelBuilder(widgets.VBox):
         self._loaded = dict(self._own)
         self._trainings: list[Training] = []
         self._rows: list[_Row] = []
-        self._edits = 0
+        self._edits = self._edits_trained = 0
         self._is_settling = False
         self._measuring = threading.Lock()
         self.results: results.Results | None = None
@@ -199,6 +199,7 @@ class ModelBuilder(widgets.VBox):
             self.answer = self._mistake  # which stands below the layers already
             return
         self._edits += 1  # what untrained networks do is about to be seen anyway
+        self._edits_trained = self._edits
         training = Training(
             *(len(self._trainings) + 1, self._study, self._stack, self._dataset),
             folder=self._folder(),
@@ -449,7 +450,7 @@ class ModelBuilder(widgets.VBox):
     def _show(self, training: Training, draws: bool) -> None:
         """Tells how a training goes, or what it came to."""
         history = training.history
-        if len(history) == 1:
+        if len(history) == 1 and self._edits == self._edits_trained:
             accuracy = history.curve("test_accuracy")[0]
             self._untrained.value = _untrained(accuracy, training.dataset)
         if draws and len(history):
@@ -469,7 +470,8 @@ class ModelBuilder(widgets.VBox):
             self._refuse(training.failure)
         else:
             told = watching.told(training)
-            self._told.value = watching.notes(told)
+            left = not len(history) or len(history.last("test_accuracy")) > 0
+            self._told.value = watching.notes(told, is_fine=left)
             self._state.value = html.escape(watching.state(training))
             self._bar.value = watching.bar(training)
         if training.outcome in ("finished", "stopped"):

@@ -25,7 +25,7 @@ PICTURES_COST = 0.04
 """Of the time, what pictures may take: training waits for them."""
 MOST_EVALUATED = 2_000
 """Validation and test examples, each, that are evaluated, so that it stays quick."""
-MOST_EVALUATIONS = 200
+MOST_EVALUATIONS = 1_000
 WORK_BETWEEN_VISITS = 5e10
 """Operations of training between two evaluations: half a second or so on two cores.
 Stop is heard, and curves are drawn, no sooner."""

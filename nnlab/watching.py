@@ -87,7 +87,7 @@ def state(training: Training) -> str:
         )
     if told is None or told.status != "training":
         return f"{told.status.capitalize() if told else 'Compiling'}."
-    parts = [f"epoch {told.epoch:.1f} of {told.num_epochs:g}"]
+    parts = [f"epoch {told.epoch:,.1f} of {told.num_epochs:,g}"]
     if math.isfinite(left := training.seconds_left):
         parts.append(f"{seconds(left)} left")
     rates = {
@@ -179,11 +179,17 @@ def png(image: np.ndarray) -> bytes | None:
     return buffer.getvalue()
 
 
-def notes(said: Iterable[str]) -> str:
-    """Sentences as HTML: the first is the result, those behind it are warnings."""
-    kinds = ("nnlab-fine", "nnlab-note")
+def notes(said: Iterable[str], is_fine: bool = True) -> str:
+    """Sentences as HTML: the first is the result, those behind it are warnings.
+
+    Args:
+      said: the sentences.
+      is_fine: whether the first is no warning, too.
+    """
+    kinds = ("nnlab-note", "nnlab-fine")
     return "".join(
-        f'<div class="{kinds[i > 0]}" role="status">{html.escape(text)}</div>'
+        f'<div class="{kinds[is_fine and not i]}" role="status">{html.escape(text)}'
+        "</div>"
         for i, text in enumerate(said)
     )
 
@@ -220,14 +226,14 @@ def table(trainings: Iterable[Training]) -> str:
         how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"
         if h.optimizer.momentum:
             how += f", momentum {h.optimizer.momentum:g}"
-        epochs = f"{history.epochs[-1]:.4g}" if len(history) else "0"
+        epochs = f"{history.epochs[-1]:.4g} epochs" if len(history) else "0 epochs"
         gone = each.study.num_seeds - len(test) if len(history) else 0
         remarks = [each.outcome] if each.outcome == "stopped" else []
         if gone:
             remarks.append(f"{gone} of {each.study.num_seeds} diverged")
         cells = (
             *(str(each.number), each.dataset.name, editing.summary(each.stack)),
-            f"{how}, batch {h.batch_size}, {epochs} epochs",
+            f"{how}, batch {h.batch_size}, {epochs}",
             f"{share(test)} (n = {len(test)})" if len(test) else texts.NONE,
             ", ".join(remarks),
         )

@@ -298,5 +298,5 @@ def test_long_epochs_are_evaluated_often_and_long_trainings_seldom():
         return study.base.eval_every_epochs * (130 // study.base.batch_size)
 
     assert intervals(batch_size=2, num_epochs=10) == 65
-    assert intervals(batch_size=2, num_epochs=10_000) == 65 * 10_000 / 200
+    assert intervals(batch_size=2, num_epochs=10_000) == 65 * 10_000 / 1_000
     assert intervals(batch_size=2, num_epochs=10, num_seeds=10_000_000) == 16

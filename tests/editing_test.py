@@ -46,6 +46,8 @@ def test_a_stack_in_a_line():
     assert editing.summary(stack) == (
         "conv 8, max_pool 2, relu, flatten, dense 5, relu, dense 10"
     )
+    six = editing.stack_of(editing.PRESETS["six linear layers"](10))
+    assert editing.summary(six) == "flatten, 5 x dense 100, dense 10"
 
 
 @pytest.mark.parametrize("layer", ["flaten", 7, {"units": 3}])

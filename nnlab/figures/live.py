@@ -49,8 +49,9 @@ def curves(
             lowest = min(lowest, np.nanmin(mean))
             highest = max(highest, np.nanmax(mean))
         ax.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
-        dot = "o" if np.isfinite(mean).sum() == 1 else None
-        ax.plot(epochs, mean, color=color, label=name, linewidth=1.6, marker=dot)
+        ax.plot(epochs, mean, color=color, label=name, linewidth=1.6)
+        if np.isfinite(mean).sum() == 1:  # no line goes through one point
+            ax.plot(epochs, mean, "o", color=color, markersize=5, clip_on=False)
     end = epochs[-1] if len(epochs) > 1 else 1.0
     ax.set_xlim(0, end)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=end > 4))

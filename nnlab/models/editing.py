@@ -5,6 +5,7 @@ A stack is a tuple of layer dicts; see `nnlab.models.layers`. It need not be val
 no function here changes the one that it is given.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -75,12 +76,14 @@ def remove(stack: Stack, position: int) -> Stack:
 
 
 def summary(stack: Stack) -> str:
-    """The stack in a line, such as "flatten, dense 100, relu, dense 10"."""
+    """The stack in a line, such as "flatten, 5 x dense 100, dense 10"."""
     sizes = ("units", "channels", "window", "rate")
-    return ", ".join(
+    parts = (
         " ".join(str(layer[name]) for name in ("layer", *sizes) if layer.get(name))
         for layer in stack
     )
+    groups = ((part, len(list(equal))) for part, equal in itertools.groupby(parts))
+    return ", ".join(f"{n} x {part}" if n > 1 else part for part, n in groups)
 
 
 def _without(kind: str, layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
