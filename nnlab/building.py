@@ -21,8 +21,8 @@ from nnlab.study import Hyperparameters, Model, Optimizer, Study
 
 SECONDS_BETWEEN_WORDS = 0.25
 """At least; of the pictures, too."""
-PICTURES_COST = 0.04
-"""Of the time, what pictures may take: training waits for them."""
+SHOWING_COST = 0.03
+"""Of the time, what pictures may take, and what words may: training waits for them."""
 MOST_EVALUATED = 2_000
 """Validation and test examples, each, that are evaluated, so that it stays quick."""
 MOST_EVALUATIONS = 1_000
@@ -306,13 +306,14 @@ class Training:
         draws = progress.predict is not None and (now >= self._next_pictures or is_last)
         if not (draws or now >= self._next_words):
             return
-        self._next_words = now + SECONDS_BETWEEN_WORDS
         if draws and progress.predict:
             examples = self.dataset.test.inputs[:NUM_EXAMPLES]
             self.now = progress.predict(examples)[0].mean(axis=0)
             self.before = self.now if self.before is None else self.before
+        start = time.monotonic()  # the first `predict` compiles, which is no measure
         self._show(self, draws)
+        end = time.monotonic()
+        until = end + max(SECONDS_BETWEEN_WORDS, (end - start) / SHOWING_COST)
         if draws:
-            took = time.monotonic() - now
-            pause = max(SECONDS_BETWEEN_WORDS, took / PICTURES_COST)
-            self._next_pictures = now + pause
+            self._next_pictures, until = until, end + SECONDS_BETWEEN_WORDS
+        self._next_words = until
