@@ -45,7 +45,7 @@ _SETTINGS = {
     "momentum": "momentum",
     "batch_size": "batch size",
     "num_epochs": "epochs",
-    "num_seeds": "networks (seeds)",
+    "num_seeds": "networks",
     "train_size": "examples (0: all)",
 }
 _PLOTS = ("accuracy", "loss")
@@ -508,14 +508,14 @@ def _control(name: str, field: layers.Field, value: Any) -> Any:
     """A control for a field of a layer; one that may be absent is a text."""
     if field.choices:
         choices = list(field.choices)
-        return _labelled(widgets.Dropdown, name, "138px", value, options=choices)
+        return _labelled(widgets.Dropdown, name, "130px", value, options=choices)
     if field.type is bool:
-        return _labelled(widgets.Checkbox, name, "70px", bool(value), indent=False)
+        return _labelled(widgets.Checkbox, name, "62px", bool(value), indent=False)
     if field.absent:
         text = "" if value is None else str(value)
-        return _labelled(widgets.Text, name, "150px", text, placeholder=field.absent)
+        return _labelled(widgets.Text, name, "146px", text, placeholder=field.absent)
     kind = widgets.IntText if field.type is int else widgets.FloatText
-    width = "122px" if name == "channels" else "108px"
+    width = "114px" if name == "channels" else "94px"
     return _labelled(kind, name, width, value or 0, continuous_update=True)
 
 
