@@ -178,13 +178,18 @@ class History:
         """A column at all evaluations, (E, S)."""
         return np.array([metrics[metric] for metrics in self._metrics])
 
+    @property
+    def living(self) -> np.ndarray:
+        """Which networks were not lost at the last evaluation, bool (S,)."""
+        return np.isfinite(self._metrics[-1]["test_loss"])
+
     def last(self, metric: str) -> np.ndarray:
         """A column at the last evaluation, of the networks that were not lost, (n,).
 
         Empty where it was not measured.
         """
-        values = self._metrics[-1].get(metric, np.empty(0))
-        return values[np.isfinite(values)]
+        values = self._metrics[-1].get(metric)
+        return np.empty(0) if values is None else values[self.living]
 
 
 class Training:
@@ -196,7 +201,8 @@ class Training:
       chance: what a constant answer gets.
       history: what was measured so far.
       before, now: class probabilities of the first test examples, means over the
-        networks, (N, C), before training and at the last look; None before.
+        networks that were not lost, (N, C), before training and at the last look; None
+        where there was no look, or no network.
       progress: the last that was heard of it.
       seconds: since its first update, without compiling.
       outcome: "" while it goes on; "finished", "stopped" or "failed".
@@ -307,8 +313,9 @@ class Training:
         if not (draws or now >= self._next_words):
             return
         if draws and progress.predict:
-            examples = self.dataset.test.inputs[:NUM_EXAMPLES]
-            self.now = progress.predict(examples)[0].mean(axis=0)
+            found = progress.predict(self.dataset.test.inputs[:NUM_EXAMPLES])[0]
+            living = found[self.history.living]
+            self.now = living.mean(axis=0) if len(living) else None
             self.before = self.now if self.before is None else self.before
         start = time.monotonic()  # the first `predict` compiles, which is no measure
         self._show(self, draws)

@@ -197,8 +197,11 @@ def notes(said: Iterable[str], is_fine: bool = True) -> str:
 def probabilities(training: Training) -> str:
     """HTML of the first test examples with their class probabilities, then and now."""
     before, now, dataset = training.before, training.now, training.dataset
-    if before is None or now is None:
+    title = "<h3>The first test examples</h3>"
+    if before is None:
         return ""
+    if now is None or not training.history.living.any():
+        return f"{title}<div>No network is left to ask.</div>"
     cards = []
     for i in range(len(now)):
         label = int(dataset.test.labels[i])
@@ -208,11 +211,10 @@ def probabilities(training: Training) -> str:
             f"<b>{name}</b></div>"
             f"{_bars(dataset.class_names, label, before[i], now[i])}</div>"
         )
-    networks = texts.count(training.study.num_seeds, "network")
+    networks = texts.count(int(training.history.living.sum()), "network")
     return (
-        "<h3>The first test examples</h3>"
-        f'<div class="nnlab-quiet">Class probabilities, mean of {networks}: before '
-        "training (thin), now (thick; blue is the true class).</div>"
+        f'{title}<div class="nnlab-quiet">Class probabilities, mean of {networks}: '
+        "before training (thin), now (thick; blue is the true class).</div>"
         f'<div class="nnlab-cards">{"".join(cards)}</div>'
     )
 
@@ -226,14 +228,14 @@ def table(trainings: Iterable[Training]) -> str:
         how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"
         if h.optimizer.momentum:
             how += f", momentum {h.optimizer.momentum:g}"
-        epochs = f"{history.epochs[-1]:.4g} epochs" if len(history) else "0 epochs"
+        epochs = history.epochs[-1] if len(history) else 0
         gone = each.study.num_seeds - len(test) if len(history) else 0
         remarks = [each.outcome] if each.outcome == "stopped" else []
         if gone:
             remarks.append(f"{gone} of {each.study.num_seeds} diverged")
         cells = (
             *(str(each.number), each.dataset.name, editing.summary(each.stack)),
-            f"{how}, batch {h.batch_size}, {epochs}",
+            f"{how}, batch {h.batch_size}, {epochs:.4g} epoch{'s' * (epochs != 1)}",
             f"{share(test)} (n = {len(test)})" if len(test) else texts.NONE,
             ", ".join(remarks),
         )

@@ -225,6 +225,7 @@ def test_divergence_is_said(builder):
     ) in builder.answer
     assert "nnlab-note" in builder._told.value
     assert "3 of 3 diverged" in builder._done.value
+    assert "No network is left to ask." in builder._examples.value
 
 
 def test_staying_at_chance_is_said(builder):
@@ -288,15 +289,3 @@ def test_adam_has_no_momentum_to_set(builder):
     assert "Valid" in verdict(builder)
     builder._settings["optimizer"].value = "rmsprop"
     assert not builder._settings["momentum"].disabled
-
-
-def test_long_epochs_are_evaluated_often_and_long_trainings_seldom():
-    def intervals(**settings):
-        dataset, stack = tiny.dataset(), editing.stack_of(SMALL)
-        found = layers.inspect(stack, dataset.input_shape, dataset.num_classes)
-        study = building.study_of(stack, found, dataset, Settings(**settings))
-        return study.base.eval_every_epochs * (130 // study.base.batch_size)
-
-    assert intervals(batch_size=2, num_epochs=10) == 65
-    assert intervals(batch_size=2, num_epochs=10_000) == 65 * 10_000 / 1_000
-    assert intervals(batch_size=2, num_epochs=10, num_seeds=10_000_000) == 16
