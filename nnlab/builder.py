@@ -340,7 +340,7 @@ class ModelBuilder(widgets.VBox):
         except (ValueError, OSError) as error:
             self._set_quietly(self._data, change["old"])
             self._refresh()
-            self._verdict.value = _error(f"{name}: {error}")
+            self._verdict.value = _error(str(error))
             return
         self._choose_preset({"new": self._preset.value})
         self._show_stack()

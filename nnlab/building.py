@@ -145,7 +145,9 @@ def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
     """
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return None
-    folder = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
+    folder = tempfile.TemporaryDirectory(
+        prefix="nnlab-programs-", ignore_cleanup_errors=True
+    )
     jax.config.update("jax_compilation_cache_dir", folder.name)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     compilation_cache.reset_cache()  # or JAX, once used, would not look at it
