@@ -25,8 +25,9 @@ def builder(tmp_path):
     made = ModelBuilder(tiny.dataset(), stack=SMALL, settings=QUICK, workdir=tmp_path)
     yield made
     made.close()
-    if made.is_training:
-        made._trainings[-1].wait()
+    for training in made._trainings:
+        training.stop()
+        training.wait()
 
 
 def wait(until, seconds=60):
@@ -194,8 +195,8 @@ def test_stop_ends_it_and_keeps_what_was_found(builder):
     builder.train()
     wait(lambda: len(builder._trainings[0].history) > 2)
     builder._stop.click()
+    wait(lambda: not builder.is_training)
     builder._trainings[0].wait()
-    assert not builder.is_training
     assert builder.answer.startswith("Stopped after epoch")
     assert builder.results.config["status"] == "interrupted"
     builder.settings = QUICK  # and another one can follow
@@ -210,8 +211,7 @@ def test_closing_the_widgets_ends_the_training(builder):
     (training,) = builder._trainings
     wait(lambda: training.history)
     builder.close()
-    training.wait()
-    assert training.outcome == "stopped"
+    wait(lambda: training.outcome == "stopped")
 
 
 def test_divergence_is_said(builder):
