@@ -115,8 +115,10 @@ def keep(page, tmp_path_factory):
         for device, width, height in (("phone", 400, 3400), ("desktop", 1100, 1700)):
             page.set_viewport_size({"width": width, "height": height})
             whole = page.locator(".nnlab-builder")
-            width_used = whole.evaluate("e => e.getBoundingClientRect().width")
-            assert width_used <= width
+            page.wait_for_function(  # it may take a moment to be laid out anew
+                "([e, width]) => e.getBoundingClientRect().width <= width",
+                arg=[whole.element_handle(), width],
+            )
             whole.screenshot(path=folder / f"builder-{name}-{device}.png")
 
     return keep
