@@ -238,7 +238,7 @@ class ModelBuilder(widgets.VBox):
         try:
             path = report.write(self.results.workdir)
         except (ValueError, OSError) as error:
-            self._refuse(str(error))
+            self._refuse(building.one_line(error))
             return None
         self._where.value = _line(f"Report: {path}")
         return path
@@ -340,7 +340,7 @@ class ModelBuilder(widgets.VBox):
         except (ValueError, OSError) as error:
             self._set_quietly(self._data, change["old"])
             self._refresh()
-            self._verdict.value = _error(str(error))
+            self._verdict.value = _error(building.one_line(error))
             return
         self._choose_preset({"new": self._preset.value})
         self._show_stack()

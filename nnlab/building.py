@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from nnlab import experiment, placing, prepare, provenance, results
+from nnlab import experiment, mistakes, placing, prepare, provenance, results
 from nnlab.data import Dataset
 from nnlab.models import editing, layers
 from nnlab.recorder import Progress
@@ -126,7 +126,7 @@ def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
 
 def one_line(error: Exception) -> str:
     """An error in a line: a user's mistake as it is put, any other with its name."""
-    line, _, _ = str(error).strip().partition("\n")
+    line = mistakes.line_of(error)
     if isinstance(error, ValueError | OSError):
         return line.removeprefix(f"trial {_LABEL!r}: ")
     return f"{type(error).__name__}: {line}"

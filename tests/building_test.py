@@ -94,7 +94,7 @@ def test_a_training_that_fails_says_so_in_a_line(tmp_path):
 
     training, shown = trained(tmp_path, fail, num_epochs=3)
     assert training.outcome == "failed"
-    assert training.failure == "RuntimeError: a first line"
+    assert training.failure == "RuntimeError: a first line and a second"
     assert training.results is None
     assert shown[-1][0] == "failed"
 

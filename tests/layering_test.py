@@ -103,7 +103,7 @@ BELOW = {
     "display": ["recorder"],
     "notebook": ["devices", "display"],
     "api": ["experiment", "interrupt", "mistakes", "notebook", "report"],
-    "building": ["experiment"],
+    "building": ["experiment", "mistakes"],
     "watching": ["building", "statistics.members", "texts"],
     "builder": ["figures.live", "report", "watching"],
     "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],

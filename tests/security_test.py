@@ -172,6 +172,7 @@ def test_templates_trust_no_text():
         for path in (ROOT / "nnlab" / "templates").iterdir()
     }
     assert trusted == {
+        "builder.css": [],
         "outcome.html.j2": [],
         "report.css.j2": [],
         "report.html.j2": [],
