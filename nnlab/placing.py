@@ -17,7 +17,7 @@ from nnlab.population import SAMPLE_EVERY, Batches, Population
 from nnlab.study import Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
-"""Steps between two visits of the host, at most: a second or so of a population."""
+"""Steps between two visits of the host, at most; slow ones are visited sooner."""
 
 
 TUNING_SHARE = 0.02

@@ -415,6 +415,10 @@ class Recorder:
         self._done[self._current.cohort.index] += examples
         self._step = step
 
+    def steps_in(self, seconds: float) -> float:
+        """How many steps the last ones' speed makes in so many seconds."""
+        return seconds * self._rate / self._examples(1)
+
     def tell(
         self,
         status: str,

@@ -16,10 +16,13 @@ from nnlab import baselines, looking, network, processes, transfer, tuning
 from nnlab.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
-from nnlab.placing import Placed, place, sizes_of
+from nnlab.placing import STEPS_PER_CALL, Placed, place, sizes_of
 from nnlab.population import SAMPLE_EVERY
 from nnlab.recorder import Recorder
 from nnlab.study import PICTURES, Study
+
+SECONDS_OF_A_VISIT = 1.0
+"""Between two visits of the host, about: so long a stop may have to wait."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,17 +113,19 @@ def train_cohort(
             save()
 
     boundaries = prepared.boundaries
+    paced = SAMPLE_EVERY  # until it is known how long a step takes
     for evaluation in range(at.evaluation, len(boundaries)):
         if not recorder.still_training.any():
             break
         boundary = boundaries[evaluation]
         while at.step < boundary:
-            count = min(placed.room, boundary - at.step)
+            count = min(placed.room, paced, boundary - at.step)
             with recorder.training(at.step + count, count):
                 state = jax.block_until_ready(placed.train(state, at.step, count))
             every = 1 if prepared.recipe.every_norm else SAMPLE_EVERY
             samples = at.samples + math.ceil(count / every)
             at = Position(evaluation, at.step + count, samples)
+            paced = _paced(recorder.steps_in(SECONDS_OF_A_VISIT))
             if at.step < boundary:
                 visit()
         with recorder.evaluating():
@@ -144,6 +149,12 @@ def train_cohort(
     if checkpoints:
         checkpoints.wait()
     recorder.finish()
+
+
+def _paced(steps: float) -> int:
+    """So many steps, in whole stretches: where calls end then changes no number."""
+    steps = min(processes.agreed(steps), STEPS_PER_CALL)
+    return max(1, int(steps) // SAMPLE_EVERY) * SAMPLE_EVERY
 
 
 def part_of(item: Prepared | Baseline) -> str:

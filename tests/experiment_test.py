@@ -21,6 +21,7 @@ from nnlab import (
     placing,
     report,
     results,
+    training,
     tuning,
 )
 from nnlab.statistics.summary import summarize
@@ -135,6 +136,19 @@ def test_the_callback_can_ask_the_networks(tmp_path):
     stored = found.curve(0, "test_accuracy").values.T
     np.testing.assert_allclose(accuracies, stored, rtol=1e-6)
     assert stored[0].max() < stored[-1].min()
+
+
+def test_how_often_the_host_visits_changes_no_number(tmp_path, monkeypatch):
+    study = tiny.study(tiny.rates(0.1, 100.0), batch_size=2, num_epochs=2, **tiny.DEEP)
+    found, visits = [], []
+    for seconds in (0.0, np.inf):
+        monkeypatch.setattr(training, "SECONDS_OF_A_VISIT", seconds)
+        told: list[experiment.Progress] = []
+        ran = run(study, tmp_path / str(seconds), lane_width=2, on_progress=told.append)
+        found.append([(ran.workdir / name).read_bytes() for name in TABLES])
+        visits.append(len(told))
+    assert found[0] == found[1]
+    assert visits[0] >= visits[1] + 6  # 65 updates an epoch, 16 at a time
 
 
 def test_every_member_says_how_it_ended(finished):
