@@ -158,9 +158,9 @@ def test_a_run_that_was_cut_off_has_no_network_yet(tmp_path):
         if progress.evaluation:
             raise KeyboardInterrupt
 
+    folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        experiment.run(
-            STUDY, tmp_path / "run", dataset=tiny.dataset(), on_progress=stop
-        )
+        experiment.run(tiny.study(), folder, dataset=tiny.dataset(), on_progress=stop)
+    assert list((folder / "checkpoints" / "program_0").glob("*.sha256"))
     with pytest.raises(ValueError, match="has no checkpoint of its end"):
-        network.of_member(tmp_path / "run", 0, 0)
+        network.of_member(folder, 0, 0)

@@ -37,6 +37,26 @@ def test_the_sparkline_goes_through_what_is_finite():
     assert 'aria-label="validation accuracy of the best trial, 10.0% to 90.0%"' in drawn
 
 
+def test_it_is_drawn_a_few_times_a_second_and_at_the_end(monkeypatch):
+    drawn = []
+
+    class Handle:
+        def update(self, page):
+            drawn.append(page.data)
+
+    monkeypatch.setattr("IPython.display.display", lambda *a, **k: Handle())
+    seconds = iter(range(1000))
+    monkeypatch.setattr(notebook.time, "monotonic", lambda: next(seconds) / 20)
+    with notebook.display(STUDY) as show:
+        for done in range(40):
+            show(progress(done=done))
+    assert len(drawn) == 8 + 1  # every fifth of 40 calls, and the end
+    assert "trained in 2.0 s" in drawn[-1]
+    with pytest.raises(KeyboardInterrupt), notebook.display(STUDY):
+        raise KeyboardInterrupt
+    assert "ended after" in drawn[-1]
+
+
 def test_without_a_notebook_it_prints(capsys, monkeypatch):
     assert not notebook.is_notebook()
     monkeypatch.setattr(notebook.devices, "check", lambda wanted: ("2 GPUs", ""))

@@ -185,6 +185,22 @@ def test_a_new_member_has_done_nothing():
     assert equal((state.norm_sum, state.last_norms), (np.zeros(1), np.full(1, -1.0)))
 
 
+def test_a_metric_of_ones_own_is_summed_over_the_masked_in_examples():
+    recipe = dataclasses.replace(
+        RECIPE,
+        own_metrics={
+            "label": lambda logits, labels: labels,
+            "one": lambda x, y: jnp.ones_like(y),
+        },
+    )
+    mask = np.array([True, False, True, True, False])
+    state = init()
+    got = train.evaluate(recipe, state, INPUTS, LABELS, mask)
+    assert (float(got["label"]), float(got["one"])) == (2.0, 3.0)
+    plain = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    assert got["loss"] == plain["loss"]
+
+
 def test_evaluation_counts_the_masked_in_examples_once():
     state, mask = init(), np.array([True, True, True, False, False])
     got = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
