@@ -21,6 +21,8 @@ import nnlab
 from nnlab import api, results
 from nnlab.study import Study
 
+pytestmark = pytest.mark.slow
+
 RATE = tiny.RATE
 FIELDS = {"batch_size": 16, "num_epochs": 2, "num_seeds": 3, "model": {"hidden": (8,)}}
 

@@ -14,6 +14,8 @@ import tiny
 from nnlab import data, experiment, network, results
 from nnlab.data import Dataset
 
+pytestmark = pytest.mark.slow
+
 TEST = tiny.dataset().test
 SWEEP = (
     {tiny.RATE: 0.1},
