@@ -53,6 +53,10 @@ _GROUPS = (
         rare=("config_json",),
     ),
     _Group(
+        "Which rates",
+        {"low": "=X", "high": "=X", "count": "=N", "steps": "=N"},
+    ),
+    _Group(
         "Where",
         {
             "workdir": "=DIR",

@@ -23,6 +23,7 @@ from rich.logging import RichHandler
 from launch import config, report
 from nnlab import display, mistakes, results, tensorboard
 from nnlab.interrupt import Interrupt
+from nnlab.study import Study
 
 if TYPE_CHECKING:
     from nnlab import experiment
@@ -34,6 +35,17 @@ EVENTS = "tensorboard"
 
 def define_flags() -> None:
     """Defines the flags of this program."""
+    flags.DEFINE_list(
+        "rerun",
+        None,
+        "train one network of the workdir again, and compare; its trial's index and "
+        "its seed, such as 3,0",
+    )
+    define_run_flags()
+
+
+def define_run_flags() -> None:
+    """Defines the flags of `run`."""
     flags.DEFINE_string(
         "workdir", None, "folder for results and report; made, never overwritten"
     )
@@ -54,12 +66,6 @@ def define_flags() -> None:
         10.0,
         "seconds between two checkpoints of a program, at least",
         lower_bound=0.0,
-    )
-    flags.DEFINE_list(
-        "rerun",
-        None,
-        "train one network of the workdir again, and compare; its trial's index and "
-        "its seed, such as 3,0",
     )
     flags.DEFINE_string(
         "profile",
@@ -100,13 +106,21 @@ def main() -> None:
         raise config.UsageError("--workdir is missing: the folder for the results")
     workdir = pathlib.Path(flags.FLAGS.workdir)
     console = Console(highlight=False, markup=False)
-    _show_log(console)
+    show_log(console)
     if flags.FLAGS.rerun is not None:
         _rerun(console, workdir)
         return
+    run(console, config.study(), workdir)
+
+
+def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
+    """Runs a study as the flags say, shows how far it is, and writes its report.
+
+    Raises:
+      As `main`.
+    """
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
-    study = config.study()
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
     from nnlab import checkpoint, experiment, processes
@@ -254,7 +268,7 @@ def _rerun(console: Console, workdir: pathlib.Path) -> None:
     )
 
 
-def _show_log(console: Console) -> None:
+def show_log(console: Console) -> None:
     """Prints what the library logs, such as a download, above the bar."""
     plain = RichHandler(
         console=console, show_time=False, show_level=False, show_path=False

@@ -43,6 +43,7 @@ from nnlab import (
     mistakes,
     names,
     notebook,
+    rates,
     report,
     results,
     sections,
@@ -231,7 +232,7 @@ def run(
     elif dataset is not None:
         fields["dataset"] = dataset
     asked = define(study, **fields)
-    folder = pathlib.Path(workdir) if workdir is not None else _new_folder()
+    folder = pathlib.Path(workdir) if workdir is not None else new_folder()
     devices.use_all_cores()
     from nnlab import experiment  # imports JAX
 
@@ -271,6 +272,52 @@ def run(
     return Outcome(found, module)
 
 
+@_briefly
+def find_rate(
+    study: Study | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    /,
+    *,
+    low: float = rates.LOW,
+    high: float = rates.HIGH,
+    count: int = rates.COUNT,
+    seeds: int = rates.SEEDS,
+    steps: int = rates.STEPS,
+    workdir: str | os.PathLike[str] | None = None,
+    dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
+    module: "nn.Module | None" = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    show: bool = True,
+    **fields: Any,
+) -> "Outcome":
+    """Which learning rates the network of a study's first trial bears.
+
+    Args:
+      study, **fields: whose network; see `define`.
+      low, high, count, seeds, steps: see `rates.study_of`.
+      workdir, dataset, module, data_dir, show: as for `run`.
+
+    Returns:
+      What it found: its `answer` says it, `plot` draws it, and
+      `statistics.rates.find(outcome.results)` has the numbers.
+
+    Raises:
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
+        anything is written.
+    """
+    asked = define(study, **fields)
+    ranged = rates.study_of(
+        asked, low=low, high=high, count=count, seeds=seeds, steps=steps
+    )
+    return run(
+        ranged,
+        workdir=workdir,
+        dataset=dataset,
+        module=module,
+        data_dir=data_dir,
+        show=show,
+    )
+
+
 def _dataset(given: Any) -> Dataset | None:
     """A data set of one's own; None for a name."""
     if given is None or isinstance(given, str | Dataset):
@@ -287,7 +334,7 @@ def _dataset(given: Any) -> Dataset | None:
     )
 
 
-def _new_folder() -> pathlib.Path:
+def new_folder() -> pathlib.Path:
     """A folder of its own for a run, named by the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, count = RUNS / name, 1
@@ -469,7 +516,8 @@ class Outcome:
     def _repr_html_(self) -> str:
         ran = any(self.results.has_run(t.index) for t in self.results.trials)
         measured = "validation_accuracy" in self.results.metrics
-        figures = [self.plot()] if ran and measured else []
+        what = "rates" if "rates" in self.study.figures else "validation_accuracy"
+        figures = [self.plot(what)] if ran and measured else []
         return _template("outcome").render(
             question=self.study.question,
             answer=self.answer,

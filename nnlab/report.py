@@ -207,7 +207,7 @@ def content(
     titles = {
         "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
         "along": (f"Against {' and '.join(along)}", along),
-        "final": (f"Results against {main}", ("final", "target", "sizes")),
+        "final": (f"Results against {main}", ("rates", "final", "target", "sizes")),
         "moved": ("Moved and rotated images", ("test_sets", "severity")),
         "maps": ("Maps", ("map", "divergence")),
         "models": (

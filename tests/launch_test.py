@@ -32,7 +32,7 @@ def launch(capsys, monkeypatch):
     """Runs a program in this process; returns status, stdout and stderr."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(train, "_show_log", lambda _: None)
+    monkeypatch.setattr(train, "show_log", lambda _: None)
 
     def run(program, *arguments):
         with flagsaver.flagsaver():
@@ -882,7 +882,7 @@ def test_a_list_of_runs_fits_80_columns(launch, tmp_path):
 
 def test_what_the_library_logs_is_seen(capsys):
     log = logging.getLogger("nnlab")
-    train._show_log(Console(width=80))
+    train.show_log(Console(width=80))
     try:
         logging.getLogger("nnlab.data.sources").info("downloading %s", "mnist")
     finally:
