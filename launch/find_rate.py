@@ -2,9 +2,7 @@
 """Which learning rates a study's network bears: the range, its edge, the fastest.
 
 python -m launch.find_rate --config=configs/quickstart.py
-python -m launch.find_rate --config=learning_rate:mnist,cnn --low=1e-3 --high=10 \\
-    --count=17 --seeds=4 --workdir=runs/rates
-python -m launch.find_rate --config=linear_stack --sweep='model.hidden=(100,100,100)'
+python -m launch.find_rate --config=linear_stack --sweep='model.hidden=(99,99)'
 """
 
 import pathlib

@@ -48,13 +48,13 @@ _GROUPS = (
             "config.PATH": "=VALUE",
             "sweep": "=PATH=A,B,..",
             "seeds": "=N",
+            "low": "=X",
+            "high": "=X",
+            "count": "=N",
+            "steps": "=N",
             "config_json": "=FILE",
         },
-        rare=("config_json",),
-    ),
-    _Group(
-        "Which rates",
-        {"low": "=X", "high": "=X", "count": "=N", "steps": "=N"},
+        rare=("count", "config_json"),
     ),
     _Group(
         "Where",
