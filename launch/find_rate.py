@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which learning rates a study's network bears: the range, its edge, the fastest.
+"""Which learning rates a network bears: the range, its edge, the fastest.
 
 python -m launch.find_rate --config=configs/quickstart.py
 python -m launch.find_rate --config=linear_stack --sweep='model.hidden=(99,99)'

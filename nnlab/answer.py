@@ -9,9 +9,9 @@ import numpy as np
 
 from nnlab import swept, texts
 from nnlab.results import UNFINISHED, Results
+from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import reduce_members, status_counts
-from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.ranking import best_trial, compare_to_best
 from nnlab.statistics.targets import steps_to_target, target_of
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
@@ -110,8 +110,8 @@ def _rates(results: Results) -> list[str]:
         spread = f"mean and 95 % interval, n = {seeds}" if seeds > 2 else f"n = {seeds}"
         rate = results.trials[found.fastest].hyperparameters.optimizer.learning_rate
         said.append(
-            f"The fastest is {rate:g}, with the lowest validation loss after {updates}: "
-            f"{value} ({spread}). Begin there; longer training often ends better at "
+            f"The fastest is {rate:g}, with the lowest validation loss after {updates}"
+            f": {value} ({spread}). Begin there; longer training often ends better at "
             "lower rates."
         )
     return said

@@ -68,8 +68,8 @@ def study_of(
         flat = base.flat()
         taken = (f"{swept.words(p)} {swept.value_text(flat[p])}" for p in others)
         notes.append(
-            f"The study has {texts.count(len(study.trials()), 'trial')}; the network is "
-            f"that of the first: {texts.joined([*taken])}."
+            f"The study has {texts.count(len(study.trials()), 'trial')}; the network "
+            f"is that of the first: {texts.joined([*taken])}."
         )
     if base.schedule != Schedule():
         notes.append(

@@ -35,8 +35,7 @@ PARTS = {
     "curves": "validation accuracy, validation loss and training loss by epoch",
     "final": "final test accuracy against what was swept",
     "target": "epochs to the target against what was swept",
-    "rates": "final training loss against the learning rate, with the range that trains "
-    "and its edge",
+    "rates": "final training loss against the learning rate, what trains, and the edge",
     "updates": "validation accuracy against updates",
     "seconds": "validation accuracy against seconds of training",
     "gap": "training and test accuracy by epoch, side by side",

@@ -2,6 +2,7 @@
 """The training loss against the learning rate: what trains, and where the edge is."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -63,9 +64,9 @@ def draw(ax: Axes, results: Results) -> rates.Rates:
     dress(ax, "y")
     places = np.broadcast_to(found.values[:, None], losses.shape)
     ax.scatter(
-        *(places, losses), s=9, color=CATEGORIES[0], alpha=0.3, linewidth=0, zorder=2.5
+        places, losses, s=9, color=CATEGORIES[0], alpha=0.3, linewidth=0, zorder=2.5
     )
-    band = {"color": CATEGORIES[0], "alpha": 0.2, "linewidth": 0}
+    band: dict[str, Any] = {"color": CATEGORIES[0], "alpha": 0.2, "linewidth": 0}
     ax.fill_between(found.values, low, high, **band, zorder=2)
     ax.plot(found.values, mean, color=CATEGORIES[0], linewidth=1.6, zorder=3)
     ax.axhline(found.start, color=MUTED, linestyle=":", linewidth=1, zorder=1)
@@ -81,7 +82,11 @@ def draw(ax: Axes, results: Results) -> rates.Rates:
     if found.fastest is not None:
         row = found.order.index(found.fastest)
         at = found.values[row], mean[row]
-        ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 11}
+        ring: dict[str, Any] = {
+            "markerfacecolor": "none",
+            "markeredgecolor": INK,
+            "markersize": 11,
+        }
         ax.plot(*at, marker="o", zorder=4, **ring)
         ax.annotate(
             f"fastest: {at[0]:g}",
@@ -98,10 +103,10 @@ def draw(ax: Axes, results: Results) -> rates.Rates:
 
 def _name(ax: Axes, place: float, text: str, color: str, side: str) -> None:
     """Words above the axes, beside a place on the x axis."""
-    at = {"xy": (place, 1.0), "xycoords": ("data", "axes fraction")}
     ax.annotate(
         plain(text),
-        **at,
+        (place, 1.0),
+        xycoords=("data", "axes fraction"),
         xytext=(0, 3),
         textcoords="offset points",
         color=darker(color),

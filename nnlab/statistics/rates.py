@@ -110,8 +110,8 @@ def find(results: Results) -> Rates:
         )
         diverged[row] = has_status(results, trial, DIVERGED)
         dull[row] = results.member(trial, "at_chance").astype(bool)
-    with np.errstate(invalid="ignore"):
-        trains = ~diverged & ~dull & (losses <= (1 - MARGIN) * starts)
+    trains = np.less_equal(losses, (1 - MARGIN) * starts)  # not where one is NaN
+    trains &= ~diverged & ~dull
     whole = trains.all(axis=1)
     fastest, stable = None, None
     if whole.any():
