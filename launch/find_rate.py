@@ -2,7 +2,7 @@
 """Which learning rates a network bears: the range, its edge, the fastest.
 
 python -m launch.find_rate --config=configs/quickstart.py
-python -m launch.find_rate --config=linear_stack --sweep='model.hidden=(99,99)'
+python -m launch.find_rate --config=depth --sweep=model.depth=8
 """
 
 import pathlib

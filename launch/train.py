@@ -21,13 +21,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, mistakes, results, tensorboard
+from nnlab import display, looks, mistakes, results, tensorboard
 from nnlab.interrupt import Interrupt
+from nnlab.statistics import looks as planned
 from nnlab.study import Study
 
 if TYPE_CHECKING:
     from nnlab import experiment
 
+FIRST_LOOK, MOST_SEEDS = 4, 32
+"""Seeds of --until_resolved."""
 MANY = ("coordinator", "processes", "process_index")
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
@@ -40,6 +43,16 @@ def define_flags() -> None:
         None,
         "train one network of the workdir again, and compare; its trial's index and "
         "its seed, such as 3,0",
+    )
+    flags.DEFINE_bool(
+        "until_resolved",
+        False,
+        "begin with --seeds (4) and add seeds to the trials not told from the best; "
+        "twice as many at each look, until all are told from it or have --max_seeds. "
+        "The p-values are corrected for the number of looks",
+    )
+    flags.DEFINE_integer(
+        "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
     )
     define_run_flags()
 
@@ -110,7 +123,21 @@ def main() -> None:
     if flags.FLAGS.rerun is not None:
         _rerun(console, workdir)
         return
-    run(console, config.study(), workdir)
+    run(console, _asked(), workdir)
+
+
+def _asked() -> Study:
+    """The study of the flags, and at how many seeds it is looked at."""
+    study, given = config.study(), flags.FLAGS
+    if not given.until_resolved:
+        if given.max_seeds is not None:
+            raise config.UsageError("--max_seeds goes with --until_resolved")
+        return study
+    if study.looks and not (given.config or given.config_json):
+        return study  # a run's own, which goes on
+    first = FIRST_LOOK if given.seeds is None else given.seeds
+    most = MOST_SEEDS if given.max_seeds is None else given.max_seeds
+    return planned.begin(study, planned.doubling(first, most))
 
 
 def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
@@ -156,17 +183,20 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
                 record(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                study,
-                workdir,
-                data_dir=flags.FLAGS.data_dir,
-                lane_width=flags.FLAGS.lane_width,
-                profile_dir=flags.FLAGS.profile,
-                resume=resumes,
-                other_versions=flags.FLAGS.resume_anyway,
-                checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
-                on_progress=tell,
-            )
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    workdir,
+                    data_dir=flags.FLAGS.data_dir,
+                    lane_width=flags.FLAGS.lane_width,
+                    profile_dir=flags.FLAGS.profile,
+                    resume=resume,
+                    other_versions=flags.FLAGS.resume_anyway,
+                    checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
+                    on_progress=tell,
+                )
+
+            found = looks.run(study, trained, resumes)
     except KeyboardInterrupt:
         if not writes:
             raise

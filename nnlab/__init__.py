@@ -28,6 +28,7 @@ SUBMODULES = (
     "interrupt",
     "listing",
     "looking",
+    "looks",
     "metrics",
     "mistakes",
     "models",

@@ -277,7 +277,7 @@ def _untrained(results: Results) -> list[str]:
             continue
         accuracy, loss = (_range(c) for c in columns)
         where = f" of {several(results, trials)}" if len(groups) > 1 else ""
-        seeds = texts.count(results.study.num_seeds, "seed")
+        seeds = results.study.seeds()
         means = "the trials' means" if len(trials) > 1 else "means"
         said.append(
             f"Before training the test accuracy{where} is {accuracy[0]} % (chance "
@@ -383,7 +383,7 @@ def no_interval(results: Results) -> str:
 def _failures(results: Results) -> list[str]:
     """Which trials diverge or stay at chance."""
     kinds = (("diverged", "diverge"), ("at_chance", "end at chance"))
-    seeds = results.study.num_seeds
+    seeds = {t.index: t.num_seeds for t in results.trials}
     counts = {t.index: status_counts(results, t.index) for t in results.trials}
     failing = [t for t, c in counts.items() if c["diverged"] or c["at_chance"]]
     if not failing:
@@ -392,12 +392,12 @@ def _failures(results: Results) -> list[str]:
         total: Counter[str] = Counter()
         for trial in failing:
             total.update(counts[trial])
-        lost = _fates(total, kinds, len(failing) * seeds)
+        lost = _fates(total, kinds, sum(seeds[t] for t in failing))
         return [f"Of {several(results, failing)}, {lost}."]
     at = "with" if swept.sweep_of(results).scale == "categories" else "at"
     alike: dict[str, list[int]] = {}
     for trial in failing:
-        alike.setdefault(_fates(counts[trial], kinds, seeds), []).append(trial)
+        alike.setdefault(_fates(counts[trial], kinds, seeds[trial]), []).append(trial)
     parts: list[str] = []
     for fate, trials in alike.items():
         names = [swept.trial_name(results, t) for t in trials]

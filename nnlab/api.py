@@ -40,6 +40,7 @@ from nnlab import (
     artifacts,
     devices,
     display,
+    looks,
     mistakes,
     names,
     notebook,
@@ -245,17 +246,20 @@ def run(
                     callback(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                asked,
-                folder,
-                data_dir=data_dir,
-                dataset=own,
-                module=module,
-                own_metrics=own_metrics,
-                lane_width=lane_width,
-                resume=resume,
-                on_progress=tell,
-            )
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    folder,
+                    data_dir=data_dir,
+                    dataset=own,
+                    module=module,
+                    own_metrics=own_metrics,
+                    lane_width=lane_width,
+                    resume=resume,
+                    on_progress=tell,
+                )
+
+            found = looks.run(asked, trained, resume)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None

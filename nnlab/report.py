@@ -241,7 +241,7 @@ def content(
 def _about(results: Results) -> str:
     """How much of what was run on what, in a line."""
     trials = texts.count(len(results.trials), "trial")
-    seeds = texts.count(results.study.num_seeds, "seed")
+    seeds = results.study.seeds()
     data = (d.get("name", name) for name, d in results.config["datasets"].items())
     return f"{trials} x {seeds} on {texts.joined([*data])}; {captions.device(results)}"
 

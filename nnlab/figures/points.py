@@ -63,7 +63,7 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
         if curve is None:
             continue
         counts = status_counts(results, trial)
-        total = results.study.num_seeds
+        total = results.trials[trial].num_seeds
         shares["diverged"][trial] = counts["diverged"] / total
         shares["at chance"][trial] = counts["at_chance"] / total
         if curve.x.size and not curve.running:

@@ -49,8 +49,9 @@ def draw(ax: Axes, results: Results) -> rates.Rates:
     shares: dict[str, dict[int, float]] = {"diverged": {}, "at chance": {}}
     for trial in found.order:
         counts = status_counts(results, trial)
-        shares["diverged"][trial] = counts["diverged"] / results.study.num_seeds
-        shares["at chance"][trial] = counts["at_chance"] / results.study.num_seeds
+        seeds = results.trials[trial].num_seeds
+        shares["diverged"][trial] = counts["diverged"] / seeds
+        shares["at chance"][trial] = counts["at_chance"] / seeds
     failing = {kind: of for kind, of in shares.items() if any(of.values())}
     set_scale(ax, "y", scale, view_of(scale, shown, shown), 0.17 if failing else 0.0)
     sweep = sweep_of(results)

@@ -14,7 +14,7 @@ from scipy import special
 
 from nnlab.results import DIVERGED, UNFINISHED, Results
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS, mean_interval
-from nnlab.statistics.members import has_status, reduce_members
+from nnlab.statistics.members import at_chance, has_status, reduce_members
 from nnlab.study import Quantity
 
 RATE = "optimizer.learning_rate"
@@ -109,7 +109,7 @@ def find(results: Results) -> Rates:
             reduce_members(results, f, trial) for f in final
         )
         diverged[row] = has_status(results, trial, DIVERGED)
-        dull[row] = results.member(trial, "at_chance").astype(bool)
+        dull[row] = at_chance(results, trial)
     trains = np.less_equal(losses, (1 - MARGIN) * starts)  # not where one is NaN
     trains &= ~diverged & ~dull
     whole = trains.all(axis=1)
