@@ -306,6 +306,7 @@ def show_log(console: Console) -> None:
     log = logging.getLogger("nnlab")
     log.addHandler(plain)
     log.setLevel(logging.INFO)
+    log.propagate = False  # what JAX adds to the root would print it again
 
 
 if __name__ == "__main__":

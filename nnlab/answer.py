@@ -9,6 +9,7 @@ import numpy as np
 
 from nnlab import swept, texts
 from nnlab.results import UNFINISHED, Results
+from nnlab.statistics import looks as looks_lib
 from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import reduce_members, status_counts
@@ -35,7 +36,7 @@ def sentences(results: Results) -> list[str]:
     """
     rates = _rates(results)
     found = [
-        *(rates or (*_speed(results), *_best(results))),
+        *(rates or (*_speed(results), *_best(results), *_looks(results))),
         *_drops(results),
         *_untrained(results),
         *(() if rates else _failures(results)),
@@ -251,6 +252,25 @@ def _best(results: Results) -> list[str]:
         who = several(results, untold)
         said.append(f"Too few seeds survive to compare it with {who}.")
     return said
+
+
+def _looks(results: Results) -> list[str]:
+    """How many looks it took to resolve the order, or that they did not suffice."""
+    taken, planned = looks_lib.history(results), results.study.looks
+    if not taken or taken[-1].best is None:
+        return []
+    last = taken[-1]
+    most = planned[-1] * len(results.trials)
+    after = f"After {texts.count(len(taken), 'look')}, at {taken[0].seeds}"
+    after += f" to {last.seeds} seeds," if len(taken) > 1 else " seeds,"
+    spent = f"with {last.networks:,} networks of at most {most:,}"
+    if not last.unresolved:
+        those = " that can be compared" * bool(last.untested)
+        return [f"{after} all others{those} are told from the best, {spent}."]
+    left = texts.count(len(last.unresolved), "trial")
+    verb = "is" if len(last.unresolved) == 1 else "are"
+    ended = ": the last look has been taken" * (len(taken) == len(planned))
+    return [f"{after} {left} {verb} not told from the best, {spent}{ended}."]
 
 
 def final(results: Results, trial: int, metric: str) -> np.ndarray:

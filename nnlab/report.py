@@ -24,7 +24,7 @@ from nnlab import answer, swept, texts
 from nnlab.costs import costs, how
 from nnlab.figures import captions, panels
 from nnlab.results import Results, load, write_atomic
-from nnlab.sections import Section, claims, comparison, missing
+from nnlab.sections import Section, claims, comparison, looks, missing
 from nnlab.statistics.verdicts import VERDICTS
 from nnlab.study import PICTURES
 
@@ -229,6 +229,7 @@ def content(
             for anchor, (title, parts) in titles.items()
         ),
         comparison(results),
+        looks(results),
         costs(results),
         how(results),
         missing(results, absent),

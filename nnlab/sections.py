@@ -74,6 +74,7 @@ def claims(results: Results) -> Section:
     header = ("claim", "verdict", "compared", "left", "right", difference, "n")
     shared = num_families(results) > 1
     doubled = ", and doubled, because the comparison of trials tests, too" * shared
+    doubled += _times_looks(results)
     note = (
         "Differences are left minus right, paired by seed (paired t; exact tests for "
         "shares and where many seeds end at chance or miss a target; against a number, "
@@ -91,6 +92,13 @@ def claims(results: Results) -> Section:
     )
     table = Table((*header, "p (adjusted)", "remarks"), rows)
     return Section("claims", "Claims", (note,), tables=(table,))
+
+
+def _times_looks(results: Results) -> str:
+    """That p-values are corrected for looking more than once, if they are."""
+    if not results.study.looks:
+        return ""
+    return f", and multiplied by {len(results.study.looks)}, for as many looks"
 
 
 def _compared(claim: Claim) -> str:
@@ -299,7 +307,8 @@ def comparison(results: Results) -> Section:
             "than the best, or fewer, by over a quarter of them, also a test of such "
             "counts). p is adjusted by Holm over all pairs of trials, because "
             f"the data chose the best{doubled}. Were no trial to differ in truth, at "
-            f"most {2.5 if doubled else 5:g} % of reports would resolve a difference."
+            f"most {5 / num_families(results):g} % of reports would resolve a "
+            "difference."
         )
         if any(row.get("test_accuracy_difference_p_holm") is None for row in others):
             notes.append(
@@ -359,15 +368,14 @@ def looks(results: Results) -> Section:
         *("look", "seeds", "trials that have them", "best by validation"),
         *("told from it now", "not told from it", "networks so far"),
     )
-    shared = num_families(results)
     notes = [
         f"Planned beforehand: {texts.count(len(planned), 'look')} at most, at "
         f"{texts.joined([str(n) for n in planned])} seeds. After each, the best trial "
         "by validation accuracy and those that are not told from it on the test set "
         "get the seeds of the next look; the others keep theirs. All p-values of this "
-        f"report are multiplied by {len(planned)}, the number of looks (Bonferroni), so "
-        "that all of them together resolve a difference where there is none in at most "
-        f"{5 / shared:g} % of reports, whenever they end."
+        f"report are multiplied by {len(planned)}, the number of looks (Bonferroni), "
+        "so that all of them together resolve a difference where there is none in at "
+        f"most {5 / num_families(results):g} % of reports, whenever they end."
     ]
     if taken[-1].untested:
         notes.append(

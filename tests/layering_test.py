@@ -76,7 +76,7 @@ BELOW = {
         "figures.sizes",
     ],
     "figures.panels": ["figures.sketches"],
-    "sections": ["figures.panels", "statistics.summary"],
+    "sections": ["figures.panels", "statistics.looks", "statistics.summary"],
     "costs": ["sections"],
     "report": ["costs"],
     "listing": ["results", "texts"],

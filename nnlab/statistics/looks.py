@@ -3,8 +3,8 @@
 
 A study names beforehand at how many seeds its trials are compared. After each look the
 best trial by validation and those that are not told from it get the seeds of the next;
-the others keep theirs. It all follows from the tables, so a run that was cut off decides
-as it would have.
+the others keep theirs. It all follows from the tables, so a run that was cut off
+decides as it would have.
 """
 
 import dataclasses
@@ -40,6 +40,11 @@ class Look:
     resolved: tuple[int, ...]
     unresolved: tuple[int, ...]
     untested: tuple[int, ...]
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The trials that get more seeds if any do: the best and those unresolved."""
+        return (*(() if self.best is None else (self.best,)), *self.unresolved)
 
     @property
     def networks(self) -> int:
@@ -86,11 +91,11 @@ def history(results: Results) -> tuple[Look, ...]:
     """
     found: list[Look] = []
     numbers = [t.num_seeds for t in results.trials]
-    for place, seeds in enumerate(results.study.looks):
+    for seeds in results.study.looks:
         goes_on = set(range(len(numbers)))
         if found:
             last = found[-1]
-            goes_on = {*last.unresolved, last.best} if last.unresolved else set()
+            goes_on = set(last.compared) if last.unresolved else set()
         each = [
             seeds if t in goes_on else found[-1].each[t] for t in range(len(numbers))
         ]
@@ -105,7 +110,9 @@ def history(results: Results) -> tuple[Look, ...]:
 
 def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     best = best_trial(view)
-    open_, done, untested = [], [], []
+    open_: list[int] = []
+    done: list[int] = []
+    untested: list[int] = []
     for comparison in compare_to_best(view) if best is not None else ():
         trial = comparison.trial
         if trial == best or not view.has_run(trial):
@@ -118,7 +125,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
             (done if comparison.resolved else open_).append(trial)
     known = set(range(len(view.trials)))
     if before:  # one that was the best, or not told from it, and is so now
-        known = {*before[-1].unresolved, before[-1].best, *before[-1].untested}
+        known = {*before[-1].compared, *before[-1].untested}
     return Look(
         seeds=seeds,
         each=tuple(t.num_seeds for t in view.trials),
@@ -157,6 +164,6 @@ def asked_next(results: Results) -> Study | None:
     last = taken[-1]
     if not last.unresolved or len(taken) == len(results.study.looks):
         return None
-    seeds, goes_on = results.study.looks[len(taken)], {*last.unresolved, last.best}
-    each = [max(n, seeds) if t in goes_on else n for t, n in enumerate(last.each)]
+    seeds = results.study.looks[len(taken)]
+    each = [seeds if t in last.compared else n for t, n in enumerate(last.each)]
     return results.study.with_seeds(each)

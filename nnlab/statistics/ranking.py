@@ -172,8 +172,8 @@ def compare_to_best(
     trial differs and validation and test accuracy are one, adjusting for the T-1 errs
     in 11 % of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8
     seeds), adjusting for all pairs in 3 %. Where the report judges claims, too, all are
-    doubled, see `num_families`. Trials with different numbers of seeds are compared over
-    those that both have.
+    doubled, see `num_families`. Trials with different numbers of seeds are compared
+    over those that both have.
 
     Where the counts of members at chance differ by more than a quarter of the seeds, t
     is no test: the larger p counts, of t and of `range_p`.
