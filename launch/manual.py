@@ -56,7 +56,7 @@ _GROUPS = (
             "steps": "=N",
             "config_json": "=FILE",
         },
-        rare=("max_seeds", "count", "config_json"),
+        rare=("until_resolved", "max_seeds", "count", "config_json"),
     ),
     _Group(
         "Where",

@@ -265,6 +265,43 @@ def test_a_mistake_about_rates_is_one_line_and_status_2(
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max_seeds=9"], "--max_seeds goes with --until_resolved"),
+        (["--until_resolved", "--seeds=2"], "2 seeds at the first look: a test needs"),
+        (["--until_resolved", "--max_seeds=4"], "at most 4 seeds are not more than"),
+    ],
+)
+def test_a_mistake_about_looks_is_one_line_and_status_2(
+    launch, tmp_path, arguments, message
+):
+    workdir = tmp_path / "run"
+    status, out, err = launch(train, f"--workdir={workdir}", QUICKSTART, *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert not workdir.exists()
+
+
+@pytest.mark.slow
+def test_seeds_are_added_until_resolved_and_resumed_without_a_word(launch, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    asked = [workdir, QUICKSTART, "--sweep=optimizer.learning_rate=0.001,0.3,0.31"]
+    status, out, err = launch(
+        train, *asked, "--until_resolved", "--seeds=3", "--max_seeds=8"
+    )
+    assert (status, err) == (0, "")
+    assert "3 trials x 3 seeds = 9 networks" in out
+    assert "After 3 looks, at 3 to 8 seeds, 1 trial is not told" in out
+    for more in (["--until_resolved"], []):
+        status, out, _ = launch(train, workdir, "--resume", *more)
+        assert status == 0
+        assert "After 3 looks, at 3 to 8 seeds" in out
+    status, out, err = launch(train, *asked, "--resume")
+    assert status == 2
+    assert "looks was [3, 6, 8] and is [] now: another study" in err
+
+
 @pytest.mark.slow
 def test_rates_are_found_resumed_and_drawn_again_like_any_run(launch, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
