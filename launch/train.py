@@ -21,12 +21,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, mistakes, results, tensorboard
+from nnlab import display, looks, mistakes, results, tensorboard
 from nnlab.interrupt import Interrupt
+from nnlab.statistics import looks as planned
+from nnlab.study import Study
 
 if TYPE_CHECKING:
     from nnlab import experiment
 
+FIRST_LOOK, MOST_SEEDS = 4, 32
+"""Seeds of --until_resolved."""
 MANY = ("coordinator", "processes", "process_index")
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
@@ -34,6 +38,27 @@ EVENTS = "tensorboard"
 
 def define_flags() -> None:
     """Defines the flags of this program."""
+    flags.DEFINE_list(
+        "rerun",
+        None,
+        "train one network of the workdir again, and compare; its trial's index and "
+        "its seed, such as 3,0",
+    )
+    flags.DEFINE_bool(
+        "until_resolved",
+        False,
+        "begin with --seeds (4) and add seeds to the trials not told from the best; "
+        "twice as many at each look, until all are told from it or have --max_seeds. "
+        "The p-values are corrected for the number of looks",
+    )
+    flags.DEFINE_integer(
+        "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
+    )
+    define_run_flags()
+
+
+def define_run_flags() -> None:
+    """Defines the flags of `run`."""
     flags.DEFINE_string(
         "workdir", None, "folder for results and report; made, never overwritten"
     )
@@ -54,12 +79,6 @@ def define_flags() -> None:
         10.0,
         "seconds between two checkpoints of a program, at least",
         lower_bound=0.0,
-    )
-    flags.DEFINE_list(
-        "rerun",
-        None,
-        "train one network of the workdir again, and compare; its trial's index and "
-        "its seed, such as 3,0",
     )
     flags.DEFINE_string(
         "profile",
@@ -100,13 +119,35 @@ def main() -> None:
         raise config.UsageError("--workdir is missing: the folder for the results")
     workdir = pathlib.Path(flags.FLAGS.workdir)
     console = Console(highlight=False, markup=False)
-    _show_log(console)
+    show_log(console)
     if flags.FLAGS.rerun is not None:
         _rerun(console, workdir)
         return
+    run(console, _asked(), workdir)
+
+
+def _asked() -> Study:
+    """The study of the flags, and at how many seeds it is looked at."""
+    study, given = config.study(), flags.FLAGS
+    if not given.until_resolved:
+        if given.max_seeds is not None:
+            raise config.UsageError("--max_seeds goes with --until_resolved")
+        return study
+    if study.looks and not (given.config or given.config_json):
+        return study  # a run's own, which goes on
+    first = FIRST_LOOK if given.seeds is None else given.seeds
+    most = MOST_SEEDS if given.max_seeds is None else given.max_seeds
+    return planned.begin(study, planned.doubling(first, most))
+
+
+def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
+    """Runs a study as the flags say, shows how far it is, and writes its report.
+
+    Raises:
+      As `main`.
+    """
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
-    study = config.study()
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
     from nnlab import checkpoint, experiment, processes
@@ -142,17 +183,20 @@ def main() -> None:
                 record(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                study,
-                workdir,
-                data_dir=flags.FLAGS.data_dir,
-                lane_width=flags.FLAGS.lane_width,
-                profile_dir=flags.FLAGS.profile,
-                resume=resumes,
-                other_versions=flags.FLAGS.resume_anyway,
-                checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
-                on_progress=tell,
-            )
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    workdir,
+                    data_dir=flags.FLAGS.data_dir,
+                    lane_width=flags.FLAGS.lane_width,
+                    profile_dir=flags.FLAGS.profile,
+                    resume=resume,
+                    other_versions=flags.FLAGS.resume_anyway,
+                    checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
+                    on_progress=tell,
+                )
+
+            found = looks.run(study, trained, resumes)
     except KeyboardInterrupt:
         if not writes:
             raise
@@ -254,7 +298,7 @@ def _rerun(console: Console, workdir: pathlib.Path) -> None:
     )
 
 
-def _show_log(console: Console) -> None:
+def show_log(console: Console) -> None:
     """Prints what the library logs, such as a download, above the bar."""
     plain = RichHandler(
         console=console, show_time=False, show_level=False, show_path=False
@@ -262,6 +306,7 @@ def _show_log(console: Console) -> None:
     log = logging.getLogger("nnlab")
     log.addHandler(plain)
     log.setLevel(logging.INFO)
+    log.propagate = False  # what JAX adds to the root would print it again
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import numpy as np
 
 from nnlab import swept, texts
 from nnlab.results import UNFINISHED, Results
+from nnlab.statistics import looks as looks_lib
+from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import reduce_members, status_counts
 from nnlab.statistics.ranking import best_trial, compare_to_best
@@ -32,12 +34,12 @@ def sentences(results: Results) -> list[str]:
     Returns:
       Plain sentences.
     """
+    rates = _rates(results)
     found = [
-        *_speed(results),
-        *_best(results),
+        *(rates or (*_speed(results), *_best(results), *_looks(results))),
         *_drops(results),
         *_untrained(results),
-        *_failures(results),
+        *(() if rates else _failures(results)),
         *_claims(results),
     ]
     missing = [*crashes(results), *interruption(results)]
@@ -70,6 +72,77 @@ def several(results: Results, trials: Collection[int], most: int = 3) -> str:
     if together:
         return f"the {len(chosen)} trials from {low} to {high}"
     return f"{len(chosen)} of the trials between {low} and {high}"
+
+
+def _rates(results: Results) -> list[str]:
+    """Which learning rates train, where the edge is, and which rate is the fastest.
+
+    In the place of which trial is best, where the study asks for it: after so few
+    updates that is the same as being the fastest.
+    """
+    if "rates" not in results.study.figures or not rates_lib.is_range(results):
+        return []
+    found, seeds = rates_lib.find(results), results.study.num_seeds
+    if not found.order:
+        return []
+    steps = max(results.cohort(t)["num_steps"] for t in found.order)
+    updates = texts.count(steps, "update")
+    lowest, highest = (f"{found.values[i]:g}" for i in (0, -1))
+    fall = f"{100 * rates_lib.MARGIN:g} %"
+    if found.stable is None or found.fastest is None:
+        said = [
+            f"Between {lowest} and {highest} there is no learning rate at which all "
+            f"seeds lose {fall} of their training loss within {updates}."
+        ]
+    else:
+        low, high = (f"{rate:g}" for rate in found.stable)
+        every = f"all {seeds} seeds lose" if seeds > 1 else "the seed loses"
+        said = [
+            f"From learning rate {low} to {high}, {every} {fall} or more of their "
+            f"training loss within {updates}; below, they are too slow."
+        ]
+    edge = found.edge
+    if edge.n:
+        said.append(_edge_text(edge, highest, seeds))
+    if found.fastest is not None:
+        loss = final(results, found.fastest, "validation_loss")
+        mean, _, top = (float(v) for v in mean_interval(loss))
+        value = texts.mean_text(mean, top, 1)
+        spread = f"mean and 95 % interval, n = {seeds}" if seeds > 2 else f"n = {seeds}"
+        rate = results.trials[found.fastest].hyperparameters.optimizer.learning_rate
+        said.append(
+            f"The fastest is {rate:g}, with the lowest validation loss after {updates}"
+            f": {value} ({spread}). Begin there; longer training often ends better at "
+            "lower rates."
+        )
+    return said
+
+
+def _edge_text(edge: "rates_lib.Edge", highest: str, seeds: int) -> str:
+    """Where the edge is, how sure that is, and what is behind it."""
+    if edge.beyond == edge.n:
+        return f"No seed has an edge up to {highest}: it is above."
+    middle = "the geometric mean" if not edge.beyond else "the median"
+    value = f"above {highest}" if math.isinf(edge.value) else f"at {edge.value:.3g}"
+    if math.isnan(edge.low):
+        least = "6" if edge.beyond else "3"
+        sure = f"{middle} of {texts.count(edge.n, 'seed')}; fewer than {least} give "
+        sure += "no interval"
+    else:
+        top = f"above {highest}" if math.isinf(edge.high) else f"{edge.high:.3g}"
+        sure = f"{middle} and 95 % interval, {edge.low:.3g} to {top}, n = {edge.n}"
+    fates = {
+        ("diverges", "diverge"): edge.diverged,
+        ("ends at chance", "end at chance"): edge.at_chance,
+        ("loses too little", "lose too little"): edge.stuck,
+        (f"trains up to {highest}", f"train up to {highest}"): edge.beyond,
+    }
+    parts = [f"{c} {verbs[c > 1]}" for verbs, c in fates.items() if c]
+    text = f"The edge is {value} ({sure}). Right above its own, of "
+    text += f"{texts.count(edge.n, 'seed')}, {texts.joined(parts)}."
+    if edge.n < seeds:
+        text += f" {seeds - edge.n} of {seeds} seeds train at no rate."
+    return text
 
 
 def _speed(results: Results) -> list[str]:
@@ -181,6 +254,25 @@ def _best(results: Results) -> list[str]:
     return said
 
 
+def _looks(results: Results) -> list[str]:
+    """How many looks it took to resolve the order, or that they did not suffice."""
+    taken, planned = looks_lib.history(results), results.study.looks
+    if not taken or taken[-1].best is None:
+        return []
+    last = taken[-1]
+    most = planned[-1] * len(results.trials)
+    after = f"After {texts.count(len(taken), 'look')}, at {taken[0].seeds}"
+    after += f" to {last.seeds} seeds," if len(taken) > 1 else " seeds,"
+    spent = f"with {last.networks:,} networks of at most {most:,}"
+    if not last.unresolved:
+        those = " that can be compared" * bool(last.untested)
+        return [f"{after} all others{those} are told from the best, {spent}."]
+    left = texts.count(len(last.unresolved), "trial")
+    verb = "is" if len(last.unresolved) == 1 else "are"
+    ended = ": the last look has been taken" * (len(taken) == len(planned))
+    return [f"{after} {left} {verb} not told from the best, {spent}{ended}."]
+
+
 def final(results: Results, trial: int, metric: str) -> np.ndarray:
     """A metric of a trial's final networks, (S,); NaN for those that have none."""
     quantity = Quantity(metric=metric, reduction="final")
@@ -205,7 +297,7 @@ def _untrained(results: Results) -> list[str]:
             continue
         accuracy, loss = (_range(c) for c in columns)
         where = f" of {several(results, trials)}" if len(groups) > 1 else ""
-        seeds = texts.count(results.study.num_seeds, "seed")
+        seeds = results.study.seeds()
         means = "the trials' means" if len(trials) > 1 else "means"
         said.append(
             f"Before training the test accuracy{where} is {accuracy[0]} % (chance "
@@ -311,7 +403,7 @@ def no_interval(results: Results) -> str:
 def _failures(results: Results) -> list[str]:
     """Which trials diverge or stay at chance."""
     kinds = (("diverged", "diverge"), ("at_chance", "end at chance"))
-    seeds = results.study.num_seeds
+    seeds = {t.index: t.num_seeds for t in results.trials}
     counts = {t.index: status_counts(results, t.index) for t in results.trials}
     failing = [t for t, c in counts.items() if c["diverged"] or c["at_chance"]]
     if not failing:
@@ -320,12 +412,12 @@ def _failures(results: Results) -> list[str]:
         total: Counter[str] = Counter()
         for trial in failing:
             total.update(counts[trial])
-        lost = _fates(total, kinds, len(failing) * seeds)
+        lost = _fates(total, kinds, sum(seeds[t] for t in failing))
         return [f"Of {several(results, failing)}, {lost}."]
     at = "with" if swept.sweep_of(results).scale == "categories" else "at"
     alike: dict[str, list[int]] = {}
     for trial in failing:
-        alike.setdefault(_fates(counts[trial], kinds, seeds), []).append(trial)
+        alike.setdefault(_fates(counts[trial], kinds, seeds[trial]), []).append(trial)
     parts: list[str] = []
     for fate, trials in alike.items():
         names = [swept.trial_name(results, t) for t in trials]

@@ -40,9 +40,11 @@ from nnlab import (
     artifacts,
     devices,
     display,
+    looks,
     mistakes,
     names,
     notebook,
+    rates,
     report,
     results,
     sections,
@@ -231,7 +233,7 @@ def run(
     elif dataset is not None:
         fields["dataset"] = dataset
     asked = define(study, **fields)
-    folder = pathlib.Path(workdir) if workdir is not None else _new_folder()
+    folder = pathlib.Path(workdir) if workdir is not None else new_folder()
     devices.use_all_cores()
     from nnlab import experiment  # imports JAX
 
@@ -244,17 +246,20 @@ def run(
                     callback(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                asked,
-                folder,
-                data_dir=data_dir,
-                dataset=own,
-                module=module,
-                own_metrics=own_metrics,
-                lane_width=lane_width,
-                resume=resume,
-                on_progress=tell,
-            )
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    folder,
+                    data_dir=data_dir,
+                    dataset=own,
+                    module=module,
+                    own_metrics=own_metrics,
+                    lane_width=lane_width,
+                    resume=resume,
+                    on_progress=tell,
+                )
+
+            found = looks.run(asked, trained, resume)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None
@@ -269,6 +274,52 @@ def run(
     finally:
         interrupt.restore()
     return Outcome(found, module)
+
+
+@_briefly
+def find_rate(
+    study: Study | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    /,
+    *,
+    low: float = rates.LOW,
+    high: float = rates.HIGH,
+    count: int = rates.COUNT,
+    seeds: int = rates.SEEDS,
+    steps: int = rates.STEPS,
+    workdir: str | os.PathLike[str] | None = None,
+    dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
+    module: "nn.Module | None" = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    show: bool = True,
+    **fields: Any,
+) -> "Outcome":
+    """Which learning rates the network of a study's first trial bears.
+
+    Args:
+      study, **fields: whose network; see `define`.
+      low, high, count, seeds, steps: see `rates.study_of`.
+      workdir, dataset, module, data_dir, show: as for `run`.
+
+    Returns:
+      What it found: its `answer` says it, `plot` draws it, and
+      `statistics.rates.find(outcome.results)` has the numbers.
+
+    Raises:
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
+        anything is written.
+    """
+    asked = define(study, **fields)
+    ranged = rates.study_of(
+        asked, low=low, high=high, count=count, seeds=seeds, steps=steps
+    )
+    return run(
+        ranged,
+        workdir=workdir,
+        dataset=dataset,
+        module=module,
+        data_dir=data_dir,
+        show=show,
+    )
 
 
 def _dataset(given: Any) -> Dataset | None:
@@ -287,7 +338,7 @@ def _dataset(given: Any) -> Dataset | None:
     )
 
 
-def _new_folder() -> pathlib.Path:
+def new_folder() -> pathlib.Path:
     """A folder of its own for a run, named by the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, count = RUNS / name, 1
@@ -469,7 +520,8 @@ class Outcome:
     def _repr_html_(self) -> str:
         ran = any(self.results.has_run(t.index) for t in self.results.trials)
         measured = "validation_accuracy" in self.results.metrics
-        figures = [self.plot()] if ran and measured else []
+        what = "rates" if "rates" in self.study.figures else "validation_accuracy"
+        figures = [self.plot(what)] if ran and measured else []
         return _template("outcome").render(
             question=self.study.question,
             answer=self.answer,

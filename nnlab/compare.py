@@ -288,7 +288,7 @@ def content(
     title = f"Which is {which}: {listed.replace(' and ', ' or ')}?"
     if len(runs) > FEW:
         title = f"Which of {len(runs)} runs is best?"
-    networks = sum(len(r.results.trials) * r.results.study.num_seeds for r in runs)
+    networks = sum(t.num_seeds for run in runs for t in run.results.trials)
     about = f"{len(runs)} runs, {networks:,} networks"
     parts = {"curves": "Learning curves of the best trials", "final": "All trials"}
     figures = {
@@ -578,7 +578,7 @@ def _runs(runs: Sequence[Run]) -> Section:
     for run in runs:
         study = run.results.study
         cells = [run.name, study.question, run.status, str(len(study.sweep))]
-        cells.append(str(study.num_seeds))
+        cells.append(study.seeds().partition(" seed")[0])
         if run.best is None:
             cells += [texts.NONE] * 5
         else:

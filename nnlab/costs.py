@@ -111,7 +111,7 @@ def _speeds(results: Results, cohort: Mapping[str, Any]) -> list[str]:
     """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
     index = cohort["index"]
     timings = [r for r in results.timings.to_pylist() if r["cohort"] == index]
-    members = len(cohort["trials"]) * results.study.num_seeds
+    members = len(cohort["trials"]) * cohort.get("num_seeds", results.study.num_seeds)
     training = sum(row["train_seconds"] or 0.0 for row in timings)
     an_epoch = seconds_per_epoch(results, index)
 
@@ -159,7 +159,7 @@ def how(results: Results) -> Section:
         (
             "population",
             f"{texts.count(len(results.trials), 'trial')} x "
-            f"{texts.count(study.num_seeds, 'seed')}, root seed {study.root_seed}",
+            f"{study.seeds()}, root seed {study.root_seed}",
         ),
     ]
     for name, data in config["datasets"].items():

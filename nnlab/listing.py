@@ -127,7 +127,10 @@ def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
             name=name,
             question=str(study["question"]),
             status=status_of(workdir, config),
-            networks=len(study["sweep"]) * int(study["num_seeds"]),
+            networks=sum(
+                int(item.get("num_seeds", study["num_seeds"]))
+                for item in study["sweep"]
+            ),
             best=best,
             accuracy=accuracy,
             written=written,

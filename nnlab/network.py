@@ -233,8 +233,10 @@ def of_member(
         damaged results, or a module that is missing.
     """
     found = results.load(workdir)
-    num_trials, num_seeds = len(found.trials), found.study.num_seeds
-    if not (0 <= trial < num_trials and 0 <= seed < num_seeds):
+    num_trials = len(found.trials)
+    there = 0 <= trial < num_trials
+    num_seeds = found.trials[trial].num_seeds if there else found.study.num_seeds
+    if not (there and 0 <= seed < num_seeds):
         raise ValueError(
             f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
             f"{num_trials - 1}, seeds 0 to {num_seeds - 1}"

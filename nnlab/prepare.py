@@ -273,7 +273,14 @@ def _prepare_cohort(
         rows=rows,
         parameters=parameters,
         recipe=recipe,
-        plans=tuple(plans_of(lane_width)),
+        # What a run adds later may have fewer members than its lanes are wide.
+        plans=tuple(
+            plans_of(
+                min(lane_width, len(cohort.members()))
+                if cohort.first_seed
+                else lane_width
+            )
+        ),
         plans_of=plans_of,
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),

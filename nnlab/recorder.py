@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import math
 import pathlib
@@ -821,8 +820,9 @@ class Recorder:
         """
         curves = [self._curves[key] for key in sorted(self._curves)]
         # A trial that has begun has all its seeds; some may be of a later cohort.
+        trials = self._study.trials()
         begun = sorted({trial for trial, _ in self._members})
-        keys = itertools.product(begun, range(self._study.num_seeds))
+        keys = [(t, seed) for t in begun for seed in range(trials[t].num_seeds)]
         known = [self._members.get(key, _unfinished(*key)) for key in keys]
         members = [
             {k: v for k, v in member.items() if not k.startswith("_")}

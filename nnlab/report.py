@@ -24,7 +24,7 @@ from nnlab import answer, swept, texts
 from nnlab.costs import costs, how
 from nnlab.figures import captions, panels
 from nnlab.results import Results, load, write_atomic
-from nnlab.sections import Section, claims, comparison, missing
+from nnlab.sections import Section, claims, comparison, looks, missing
 from nnlab.statistics.verdicts import VERDICTS
 from nnlab.study import PICTURES
 
@@ -207,7 +207,7 @@ def content(
     titles = {
         "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
         "along": (f"Against {' and '.join(along)}", along),
-        "final": (f"Results against {main}", ("final", "target", "sizes")),
+        "final": (f"Results against {main}", ("rates", "final", "target", "sizes")),
         "moved": ("Moved and rotated images", ("test_sets", "severity")),
         "maps": ("Maps", ("map", "divergence")),
         "models": (
@@ -229,6 +229,7 @@ def content(
             for anchor, (title, parts) in titles.items()
         ),
         comparison(results),
+        looks(results),
         costs(results),
         how(results),
         missing(results, absent),
@@ -241,7 +242,7 @@ def content(
 def _about(results: Results) -> str:
     """How much of what was run on what, in a line."""
     trials = texts.count(len(results.trials), "trial")
-    seeds = texts.count(results.study.num_seeds, "seed")
+    seeds = results.study.seeds()
     data = (d.get("name", name) for name, d in results.config["datasets"].items())
     return f"{trials} x {seeds} on {texts.joined([*data])}; {captions.device(results)}"
 

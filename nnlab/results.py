@@ -174,6 +174,9 @@ class Results:
     def member(self, trial: int, column: str) -> np.ndarray:
         """One column of the members table for one trial, (S,), in order of seed.
 
+        Where the trial has fewer seeds than others, None or NaN stands for those that
+        it was not to train.
+
         Raises:
           KeyError: the trial did not run (no rows), or no such column.
         """
@@ -182,7 +185,12 @@ class Results:
         if not len(rows):
             raise KeyError(f"trial {trial} has not run")
         order = np.argsort(columns["seed"][rows], kind="stable")
-        return columns[column][rows][order]
+        values = columns[column][rows][order]
+        absent = self.study.num_seeds - len(values)
+        if not absent:
+            return values
+        nothing = None if values.dtype == object else np.nan
+        return np.append(values, [nothing] * absent)
 
     def has_run(self, trial: int) -> bool:
         """Whether the members table has rows of this trial."""

@@ -3,7 +3,8 @@
 
 A study may get further trials, further seeds, and, under a constant learning rate, more
 epochs: what has been trained stays, only what is new is trained. Its words may change
-too (question, claims, notes, target). Anything else makes it another study.
+too (question, claims, notes, target). Anything else makes it another study. One that
+adds seeds until its trials are resolved (``looks``) goes on with those that it has.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import Study
-from nnlab.sweep import Cohort, cohorts
+from nnlab.sweep import Cohort, alike, cohorts
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
@@ -38,10 +39,10 @@ def merge(old: Study, new: Study) -> Study:
             continue
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])
-    if new.num_seeds < old.num_seeds:
+    if new.num_seeds < old.num_seeds and not new.looks:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
     rest = {index: trial for index, trial in enumerate(new.trials())}
-    kept = []
+    kept, seeds = [], []
     for trial in old.trials():
         wanted = _without_epochs(trial.hyperparameters)
         found = [
@@ -60,8 +61,18 @@ def merge(old: Study, new: Study) -> Study:
         match = (same or found)[0]
         _check_epochs(trial.hyperparameters, rest.pop(match).hyperparameters)
         kept.append(match)
+        asked = new.trials()[match].num_seeds
+        if asked < trial.num_seeds and not new.looks:
+            raise _another(
+                f"num_seeds of {trial.label!r}", trial.num_seeds, asked, "may only grow"
+            )
+        seeds.append(max(asked, trial.num_seeds))
     order = (*kept, *rest)
-    return dataclasses.replace(new, sweep=tuple(new.sweep[i] for i in order))
+    seeds += [new.trials()[i].num_seeds for i in rest]
+    sweep = tuple(new.sweep[i] for i in order)
+    most = max(new.num_seeds, old.num_seeds)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
+    return merged.with_seeds(seeds)
 
 
 def _check_epochs(old: Any, new: Any) -> None:
@@ -128,11 +139,13 @@ def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohor
         for trial in cohort.trials:
             end = cohort.first_seed + cohort.num_seeds
             first_free[trial.index] = max(first_free[trial.index], end)
-    for whole in cohorts(trials, study.num_seeds):
-        begun = {first_free[trial.index] for trial in whole.trials}
-        for first in sorted(begun - {study.num_seeds}):
-            some = tuple(t for t in whole.trials if first_free[t.index] == first)
-            found.append(Cohort(len(found), some, first, study.num_seeds - first))
+    for group in alike(trials):
+        for first in sorted({first_free[trial.index] for trial in group}):
+            begun = [t for t in group if first_free[t.index] == first]
+            for cohort in cohorts(begun, study.num_seeds):
+                if (end := cohort.first_seed + cohort.num_seeds) > first:
+                    start = max(first, cohort.first_seed)
+                    found.append(Cohort(len(found), cohort.trials, start, end - start))
     return tuple(found)
 
 

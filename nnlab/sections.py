@@ -4,7 +4,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from nnlab import answer, swept, texts
 from nnlab.figures import captions, panels
 from nnlab.figures.moved import moved_sets
 from nnlab.results import DIVERGED, FINISHED, STOPPED, UNFINISHED, Results
+from nnlab.statistics import looks as looks_lib
 from nnlab.statistics.members import alive
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.summary import summarize
@@ -73,6 +74,7 @@ def claims(results: Results) -> Section:
     header = ("claim", "verdict", "compared", "left", "right", difference, "n")
     shared = num_families(results) > 1
     doubled = ", and doubled, because the comparison of trials tests, too" * shared
+    doubled += _times_looks(results)
     note = (
         "Differences are left minus right, paired by seed (paired t; exact tests for "
         "shares and where many seeds end at chance or miss a target; against a number, "
@@ -90,6 +92,13 @@ def claims(results: Results) -> Section:
     )
     table = Table((*header, "p (adjusted)", "remarks"), rows)
     return Section("claims", "Claims", (note,), tables=(table,))
+
+
+def _times_looks(results: Results) -> str:
+    """That p-values are corrected for looking more than once, if they are."""
+    if not results.study.looks:
+        return ""
+    return f", and multiplied by {len(results.study.looks)}, for as many looks"
 
 
 def _compared(claim: Claim) -> str:
@@ -284,6 +293,7 @@ def comparison(results: Results) -> Section:
         rows.append(tuple(cells))
     doubled = ", and doubled, because the claims are tests, too"
     doubled *= num_families(results) > 1
+    doubled += _times_looks(results)
     others = [row for row in ran if row["index"] != best]
     notes = [
         "Final values, mean and half-width of the 95 % Student-t interval over the "
@@ -297,7 +307,8 @@ def comparison(results: Results) -> Section:
             "than the best, or fewer, by over a quarter of them, also a test of such "
             "counts). p is adjusted by Holm over all pairs of trials, because "
             f"the data chose the best{doubled}. Were no trial to differ in truth, at "
-            f"most {2.5 if doubled else 5:g} % of reports would resolve a difference."
+            f"most {5 / num_families(results):g} % of reports would resolve a "
+            "difference."
         )
         if any(row.get("test_accuracy_difference_p_holm") is None for row in others):
             notes.append(
@@ -333,6 +344,47 @@ def comparison(results: Results) -> Section:
     marked = next((i for i, row in enumerate(ran) if row["index"] == best), None)
     table = Table(tuple(header), tuple(rows), marked)
     return Section("comparison", "Comparison", tuple(notes), tables=(table,))
+
+
+def looks(results: Results) -> Section:
+    """How seeds were added until the trials were resolved, look by look."""
+    taken, planned = looks_lib.history(results), results.study.looks
+    if not taken:
+        return Section("looks", "Seeds, look by look")
+
+    def names(trials: Collection[int]) -> str:
+        return answer.several(results, trials) if trials else texts.NONE
+
+    rows = []
+    for number, look in enumerate(taken, 1):
+        best = texts.NONE
+        if look.best is not None:
+            best = swept.trial_name(results, look.best)
+        compared = sum(n == look.seeds for n in look.each)
+        found = names(look.resolved), names(look.unresolved)
+        counts = str(look.seeds), str(compared)
+        rows.append((str(number), *counts, best, *found, f"{look.networks:,}"))
+    header = (
+        *("look", "seeds", "trials that have them", "best by validation"),
+        *("told from it now", "not told from it", "networks so far"),
+    )
+    notes = [
+        f"Planned beforehand: {texts.count(len(planned), 'look')} at most, at "
+        f"{texts.joined([str(n) for n in planned])} seeds. After each, the best trial "
+        "by validation accuracy and those that are not told from it on the test set "
+        "get the seeds of the next look; the others keep theirs. All p-values of this "
+        f"report are multiplied by {len(planned)}, the number of looks (Bonferroni), "
+        "so that all of them together resolve a difference where there is none in at "
+        f"most {5 / num_families(results):g} % of reports, whenever they end."
+    ]
+    if taken[-1].untested:
+        notes.append(
+            f"Not compared, since fewer than half of their seeds survive: "
+            f"{answer.several(results, taken[-1].untested)}."
+        )
+    table = Table(header, tuple(rows))
+    title = "Seeds, look by look"
+    return Section("looks", title, tuple(notes), tables=(table,))
 
 
 def _median_of(results: Results, trial: int, column: str) -> str:

@@ -8,9 +8,10 @@ validated when made, and `Study.to_dict` / `Study.from_dict` round-trip through 
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnlab import texts
@@ -35,6 +36,7 @@ PARTS = {
     "curves": "validation accuracy, validation loss and training loss by epoch",
     "final": "final test accuracy against what was swept",
     "target": "epochs to the target against what was swept",
+    "rates": "final training loss against the learning rate, what trains, and the edge",
     "updates": "validation accuracy against updates",
     "seconds": "validation accuracy against seconds of training",
     "gap": "training and test accuracy by epoch, side by side",
@@ -75,6 +77,8 @@ REDUCTIONS = (
 )
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
+OF_TRIAL = ("label", "num_seeds")
+"""What an item of a sweep may say beside the fields that it sets."""
 MOST_TRIALS = 10_000
 """Trials of a study. It takes seconds to check so many."""
 MOST_LAYERS = 10_000
@@ -345,6 +349,7 @@ TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
 TUPLES = (
     *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
     "figures",
+    "looks",
 )
 """Fields that hold a tuple: those of `PATHS`, and the study's own."""
 
@@ -466,6 +471,7 @@ class Trial:
       label: what plots and tables call it.
       overrides: ``{path: value}`` in which it differs from the study's base.
       hyperparameters: the full assignment.
+      num_seeds: its repetitions: seeds 0 up to, without, that number.
     """
 
     index: int
@@ -473,6 +479,7 @@ class Trial:
     label: str
     overrides: Mapping[str, Any]
     hyperparameters: Hyperparameters
+    num_seeds: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -485,7 +492,11 @@ class Study(Checked):
       base: the hyperparameters that the trials start from.
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
-      num_seeds: repetitions of every trial.
+        A trial with fewer repetitions than the others has its own "num_seeds".
+      num_seeds: repetitions of every trial, at most.
+      looks: repetitions at which the trials are compared, such as (4, 8, 16, 32): those
+        told from the best go no further, the others get the seeds of the next look; ()
+        for one look at all, see `nnlab.looks`.
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
@@ -501,6 +512,7 @@ class Study(Checked):
     base: Hyperparameters = Hyperparameters()
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
+    looks: tuple[int, ...] = field((), minimum=1)
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)
@@ -517,7 +529,14 @@ class Study(Checked):
                 f"the sweep has {len(self.sweep):,} trials; at most {MOST_TRIALS:,} "
                 "are allowed"
             )
-        self.trials()  # a bad override is refused when the study is made
+        if any(b <= a for a, b in itertools.pairwise(self.looks)):
+            raise ValueError(
+                f"looks={self.looks}: each takes more seeds than the one before"
+            )
+        # A bad override is refused when the study is made.
+        for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
+            if self.looks and seeds not in self.looks:
+                raise ValueError(f"num_seeds={seeds} is none of looks={self.looks}")
 
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the study's canonical JSON."""
@@ -527,12 +546,26 @@ class Study(Checked):
         """The population in words: "8 trials x 16 seeds = 128 networks"."""
         trials = self._trials
         networks = all(t.hyperparameters.model.is_network for t in trials)
-        count = len(trials) * self.num_seeds
+        count = sum(t.num_seeds for t in trials)
         return (
-            f"{texts.count(len(trials), 'trial')} x "
-            f"{texts.count(self.num_seeds, 'seed')} = "
+            f"{texts.count(len(trials), 'trial')} x {self.seeds()} = "
             f"{texts.count(count, 'network' if networks else 'model')}"
         )
+
+    def seeds(self) -> str:
+        """The repetitions in words: "8 seeds", or "4 to 32 seeds"."""
+        least = min(t.num_seeds for t in self._trials)
+        text = texts.count(self.num_seeds, "seed")
+        return text if least == self.num_seeds else f"{least:,} to {text}"
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Study":
+        """The same study with so many repetitions of each trial, in their order."""
+        sweep = tuple(
+            {k: v for k, v in item.items() if k != "num_seeds"}
+            | ({"num_seeds": number} if number < max(seeds) else {})
+            for item, number in zip(self.sweep, seeds, strict=True)
+        )
+        return dataclasses.replace(self, sweep=sweep, num_seeds=max(seeds))
 
     def swept(self) -> tuple[str, ...]:
         """Paths whose values differ between trials, in the order of `PATHS`."""
@@ -545,11 +578,18 @@ class Study(Checked):
 
     @functools.cached_property
     def _trials(self) -> tuple[Trial, ...]:
-        resolved, overrides = [], []
+        resolved, overrides, seeds = [], [], []
         for index, item in enumerate(self.sweep):
-            overrides.append({k: v for k, v in item.items() if k != "label"})
+            overrides.append({k: v for k, v in item.items() if k not in OF_TRIAL})
             try:
                 coerced(item.get("label", ""), str, "label")
+                number = item.get("num_seeds", self.num_seeds)
+                seeds.append(coerced(number, int, "num_seeds"))
+                if not 1 <= seeds[-1] <= self.num_seeds:
+                    raise FieldError(
+                        "num_seeds",
+                        f"={seeds[-1]} must be from 1 to the study's {self.num_seeds}",
+                    )
                 resolved.append(self.base.replace(overrides[-1]))
             except ValueError as error:
                 raise ValueError(f"trial {index} of the sweep: {error}") from None
@@ -574,7 +614,10 @@ class Study(Checked):
                     f"trials {first} and {index} of the sweep share the label {label!r}"
                 )
             trials.append(
-                Trial(index, identity, label, overrides[index], resolved[index])
+                Trial(
+                    *(index, identity, label, overrides[index], resolved[index]),
+                    num_seeds=seeds[index],
+                )
             )
         return tuple(trials)
 

@@ -64,19 +64,30 @@ class Cohort:
 def cohorts(trials: Sequence[Trial], num_seeds: int) -> tuple[Cohort, ...]:
     """Groups trials by their static hyperparameters, in the order of the sweep.
 
+    Where some have more seeds than others, those are a cohort of their own.
+
     Args:
       trials: the trials.
-      num_seeds: repetitions of each.
+      num_seeds: repetitions of each, at most.
     """
+    found: list[Cohort] = []
+    for group in alike(trials):
+        first = 0
+        for end in sorted({min(t.num_seeds, num_seeds) for t in group}):
+            some = tuple(t for t in group if t.num_seeds >= end)
+            found.append(Cohort(len(found), some, first, end - first))
+            first = end
+    return tuple(found)
+
+
+def alike(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
+    """Trials in groups that share all static hyperparameters, in order."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         flat = trial.hyperparameters.flat()
         static = {path: v for path, v in flat.items() if path not in TRACED}
         groups.setdefault(digest_json(static), []).append(trial)
-    return tuple(
-        Cohort(index, tuple(group), 0, num_seeds)
-        for index, group in enumerate(groups.values())
-    )
+    return [tuple(group) for group in groups.values()]
 
 
 def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:

@@ -553,7 +553,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("NNLAB_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(train, "_show_log", lambda _: None)
+    monkeypatch.setattr(train, "show_log", lambda _: None)
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from absl.testing import flagsaver
 from rich.console import Console
 from synthetic import results as made_up
 
-from launch import bench, config, describe, report, train
+from launch import bench, config, describe, find_rate, report, train
 from nnlab import baselines, data, experiment, study, tuning
 from nnlab.data import Dataset
 
@@ -32,7 +32,7 @@ def launch(capsys, monkeypatch):
     """Runs a program in this process; returns status, stdout and stderr."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(train, "_show_log", lambda _: None)
+    monkeypatch.setattr(train, "show_log", lambda _: None)
 
     def run(program, *arguments):
         with flagsaver.flagsaver():
@@ -244,6 +244,81 @@ def test_a_mistake_is_one_line_and_status_2(launch, tmp_path, arguments, message
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([QUICKSTART, "--low=0"], "low=0 and high=100: the lowest rate must be above"),
+        ([QUICKSTART, "--count=1"], "count=1 must be from 3 to 10,000 rates"),
+        ([QUICKSTART, "--rates=9"], "unknown flag '--rates'"),
+        (["--resume"], "--resume goes with the --config that the rates were found"),
+        ([], "--config is missing"),
+    ],
+)
+def test_a_mistake_about_rates_is_one_line_and_status_2(
+    launch, tmp_path, arguments, message
+):
+    workdir = tmp_path / "run"
+    status, out, err = launch(find_rate, f"--workdir={workdir}", *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max_seeds=9"], "--max_seeds goes with --until_resolved"),
+        (["--until_resolved", "--seeds=2"], "2 seeds at the first look: a test needs"),
+        (["--until_resolved", "--max_seeds=4"], "at most 4 seeds are not more than"),
+    ],
+)
+def test_a_mistake_about_looks_is_one_line_and_status_2(
+    launch, tmp_path, arguments, message
+):
+    workdir = tmp_path / "run"
+    status, out, err = launch(train, f"--workdir={workdir}", QUICKSTART, *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert not workdir.exists()
+
+
+@pytest.mark.slow
+def test_seeds_are_added_until_resolved_and_resumed_without_a_word(launch, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    asked = [workdir, QUICKSTART, "--sweep=optimizer.learning_rate=0.001,0.3,0.31"]
+    status, out, err = launch(
+        train, *asked, "--until_resolved", "--seeds=3", "--max_seeds=8"
+    )
+    assert (status, err) == (0, "")
+    assert "3 trials x 3 seeds = 9 networks" in out
+    assert "After 3 looks, at 3 to 8 seeds, 1 trial is not told" in out
+    for more in (["--until_resolved"], []):
+        status, out, _ = launch(train, workdir, "--resume", *more)
+        assert status == 0
+        assert "After 3 looks, at 3 to 8 seeds" in out
+    status, out, err = launch(train, *asked, "--resume")
+    assert status == 2
+    assert "looks was [3, 6, 8] and is [] now: another study" in err
+
+
+@pytest.mark.slow
+def test_rates_are_found_resumed_and_drawn_again_like_any_run(launch, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    asked = [QUICKSTART, "--low=0.01", "--count=4", "--steps=30"]
+    status, out, err = launch(find_rate, workdir, *asked, "--seeds=2")
+    assert (status, err) == (0, "")
+    assert "4 trials x 2 seeds = 8 networks" in out
+    assert "The edge is " in out
+    assert (tmp_path / "run" / "figures" / "rates.png").exists()
+    status, out, _ = launch(find_rate, workdir, *asked, "--seeds=3", "--resume")
+    assert status == 0
+    assert "all 3 seeds" in out
+    status, out, _ = launch(report, workdir)
+    assert status == 0
+    assert "The edge is " in out
+
+
 CONFIG = """
 from launch.config import default
 def get_config(arg=""):
@@ -392,7 +467,13 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
         config.run(broken, ["test"])
 
 
-PROGRAMS = {"train": train, "describe": describe, "report": report, "bench": bench}
+PROGRAMS = {
+    "train": train,
+    "describe": describe,
+    "report": report,
+    "bench": bench,
+    "find_rate": find_rate,
+}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -403,7 +484,7 @@ def test_help_is_one_screen(program):
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 23  # of 24, one is the prompt's
     assert f"  python -m launch.{program} --" in done.stdout
-    if program in ("train", "describe"):
+    if program in ("train", "describe", "find_rate"):
         assert "What to run\n  --config=FILE:ARG" in done.stdout
 
 
@@ -415,7 +496,7 @@ def examples(program):
     return [shlex.split(arguments) for _, arguments in found]
 
 
-@pytest.mark.parametrize("program", ["train", "describe"])
+@pytest.mark.parametrize("program", ["train", "describe", "find_rate"])
 def test_the_commands_that_help_shows_are_studies(launch, monkeypatch, program):
     made = []
     monkeypatch.setattr(PROGRAMS[program], "main", lambda: made.append(config.study()))
@@ -882,7 +963,7 @@ def test_a_list_of_runs_fits_80_columns(launch, tmp_path):
 
 def test_what_the_library_logs_is_seen(capsys):
     log = logging.getLogger("nnlab")
-    train._show_log(Console(width=80))
+    train.show_log(Console(width=80))
     try:
         logging.getLogger("nnlab.data.sources").info("downloading %s", "mnist")
     finally:

@@ -40,7 +40,7 @@ def evaluation(
 ) -> Evaluation:
     """An evaluation of two seeds of some trials, all of one validation accuracy."""
     some = tuple(
-        Trial(i, f"{i:012x}", label if not i else f"rate={i}", {}, Hyperparameters())
+        Trial(i, f"{i:012x}", label if not i else f"rate={i}", {}, Hyperparameters(), 3)
         for i in trials
     )
     shape = len(some), 2

@@ -288,8 +288,8 @@ def _all_parts(tmp_path):
         columns,
         sweep=[{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)],
         fields={
-            # No plane to colour: the data have more than two features.
-            "figures": tuple(p for p in study.PARTS if p != "regions"),
+            # No plane to colour: the data have more than two features; two paths.
+            "figures": tuple(p for p in study.PARTS if p not in ("regions", "rates")),
             "test_sets": {
                 "moved_pixels": 2,
                 "rotated_degrees": 30,

@@ -31,10 +31,12 @@ def caption(results: Results, trials: Collection[int] | None = None) -> str:
     counts: Counter[str] = Counter()
     for trial in shown:
         counts.update(status_counts(results, trial))
-    total = len(shown) * results.study.num_seeds
-    seeds = results.study.num_seeds
+    numbers = sorted({results.trials[t].num_seeds for t in shown})
+    total = sum(results.trials[t].num_seeds for t in shown)
+    seeds = numbers[-1] if numbers else results.study.num_seeds
     if seeds >= 3:
-        first = f"Mean over {seeds} seeds with its 95 % Student-t interval"
+        least = f"{numbers[0]} to " if len(numbers) > 1 else ""
+        first = f"Mean over {least}{seeds} seeds with its 95 % Student-t interval"
         survivors = [np.count_nonzero(alive(results, t)) for t in shown]
         if any(count in (1, 2) for count in survivors):
             first += "; no interval where fewer than 3 survive"
@@ -105,8 +107,7 @@ def thin_lines(results: Results, lines: int) -> str:
 
 def source(results: Results) -> str:
     """Seeds, device and versions, for figures that show no means with intervals."""
-    seeds = texts.count(results.study.num_seeds, "seed")
-    return f"{seeds} a trial. {_made_with(results)}"
+    return f"{results.study.seeds()} a trial. {_made_with(results)}"
 
 
 def by_validation(results: Results) -> str:

@@ -23,7 +23,13 @@ from nnlab.figures.scales import Scale, axis_words, finite, scale_of, set_scale,
 from nnlab.figures.style import colors, darker, dress, dress_bar
 from nnlab.results import DIVERGED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import alive, carried_forward, networks, seconds_per_epoch
+from nnlab.statistics.members import (
+    alive,
+    at_chance,
+    carried_forward,
+    networks,
+    seconds_per_epoch,
+)
 from nnlab.swept import baselines, sweep_of, trial_name
 
 MOST_LABELS = 12  # above it, a colour bar
@@ -246,8 +252,7 @@ def set_metric_axis(
 
 
 def _learns(results: Results, trial: int) -> bool:
-    at_chance = results.member(trial, "at_chance").astype(bool)
-    return bool((alive(results, trial) & ~at_chance).any())
+    return bool((alive(results, trial) & ~at_chance(results, trial)).any())
 
 
 def set_time_axis(

@@ -153,7 +153,8 @@ def divergence(results: Results) -> str:
     most = max(losing, key=lambda t: lost[t])
     return (
         f"Members of {len(losing)} of {len(lost)} trials diverge, most with "
-        f"{answer.named(results, most)}: {lost[most]} of {results.study.num_seeds}."
+        f"{answer.named(results, most)}: {lost[most]} of "
+        f"{results.trials[most].num_seeds}."
     )
 
 

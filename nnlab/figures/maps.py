@@ -185,11 +185,12 @@ def divergence_map(ax: Axes, results: Results) -> Axes:
         if not results.has_run(trial):
             continue
         count = status_counts(results, trial)[DIVERGED]
-        texts[trial] = [f"{count}/{results.study.num_seeds}"]
+        seeds = results.trials[trial].num_seeds
+        texts[trial] = [f"{count}/{seeds}"]
         if count:
             texts[trial][0] += " diverged"
             texts[trial] += _where(results, trial)
-        tints[trial] = SHARE_COLORS(norm(count / results.study.num_seeds))
+        tints[trial] = SHARE_COLORS(norm(count / seeds))
     _draw_cells(ax, grid, texts, tints)
     ticks = {0.0: "0", 0.5: "50", 1.0: "100"}
     _color_bar(ax, norm, SHARE_COLORS, "members that diverged, %", ticks, "neither")
@@ -223,12 +224,13 @@ def _grid(results: Results) -> Grid:
 
 def _all_lost(results: Results, trial: int) -> bool:
     counts = status_counts(results, trial)
-    return counts[DIVERGED] + counts["at_chance"] >= results.study.num_seeds
+    lost = counts[DIVERGED] + counts["at_chance"]
+    return lost >= results.trials[trial].num_seeds
 
 
 def _fates(results: Results, trial: int) -> list[str]:
     counts = status_counts(results, trial)
-    seeds = results.study.num_seeds
+    seeds = results.trials[trial].num_seeds
     kinds = {"diverged": counts[DIVERGED], "at chance": counts["at_chance"]}
     return [f"{count}/{seeds} {kind}" for kind, count in kinds.items() if count]
 

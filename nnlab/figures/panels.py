@@ -17,6 +17,7 @@ from nnlab.figures import maps, norms, sizes, style
 from nnlab.figures.moved import moved_sets
 from nnlab.figures.sketches import SKETCHES, active_column, extreme_trials
 from nnlab.results import Results
+from nnlab.statistics import rates
 from nnlab.statistics.members import is_measured, seconds_per_epoch
 from nnlab.statistics.targets import target_of
 from nnlab.study import PICTURES
@@ -81,6 +82,7 @@ def lacking(results: Results, stored: artifacts.Stored | None, part: str) -> str
         "noise": ("batch_loss_std",),
         "final": ("test_accuracy",),
         "target": ("validation_accuracy",),
+        "rates": ("train_loss",),
         "map": ("test_accuracy",),
         "sizes": ("test_accuracy",),
     }
@@ -98,6 +100,7 @@ def lacking(results: Results, stored: artifacts.Stored | None, part: str) -> str
             lambda: not math.isnan(target_of(results)),
             "no trial is best, or it reaches no round accuracy",
         ),
+        "rates": (lambda: rates.is_range(results), "the sweep is not of rates alone"),
         "seconds": (lambda: _timed(results), "no segment was timed"),
         "map": (lambda: maps.axes_of(results), no_grid),
         "sizes": (

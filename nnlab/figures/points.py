@@ -63,7 +63,7 @@ def final_metric(ax: Axes, results: Results, metric: str) -> Axes:
         if curve is None:
             continue
         counts = status_counts(results, trial)
-        total = results.study.num_seeds
+        total = results.trials[trial].num_seeds
         shares["diverged"][trial] = counts["diverged"] / total
         shares["at chance"][trial] = counts["at_chance"] / total
         if curve.x.size and not curve.running:
@@ -201,7 +201,7 @@ def _draw_along(
     if len(names) > 1:
         legend_above(ax)
     if failing:
-        _draw_strip(ax, sweep, names, failing, room)
+        draw_strip(ax, sweep, names, failing, room)
 
 
 def draw_points(
@@ -229,7 +229,7 @@ def draw_points(
             ax.plot(x, y, marker="o", zorder=4, **cast(Any, ring))
 
 
-def _draw_strip(
+def draw_strip(
     ax: Axes,
     sweep: Sweep,
     groups: Sequence[str],

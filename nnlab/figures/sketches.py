@@ -26,6 +26,7 @@ from nnlab.figures import (
     norms,
     pictures,
     points,
+    rate_range,
     sizes,
 )
 from nnlab.figures.curves import gap_curves, learning_curves
@@ -237,6 +238,25 @@ def _to_target(results: Results, stored: _Stored) -> Iterator[Sketch]:
     what = f"Epochs to {goal} against {_along(results)}"
     seen = findings.targets(results, target)
     yield Sketch("epochs_to_target", canvas, what, caption, seen)
+
+
+def _rates(results: Results, stored: _Stored) -> Iterator[Sketch]:
+    canvas, ax = _canvas(results)
+    found = rate_range.draw(ax, results)
+    what = "Training loss at the end against the learning rate"
+    updates = texts.count(results.cohort(found.order[0])["num_steps"], "update")
+    parts = [f"{what}, after {updates}. Points are seeds."]
+    if found.stable:
+        parts.append("The green range is that in which all seeds make progress.")
+    if math.isfinite(found.edge.value):
+        interval = ", the red band its 95 % interval" * math.isfinite(found.edge.low)
+        parts.append(f"The red line is the edge above which they do not{interval}.")
+    parts.append("The dotted line is the mean loss before training.")
+    if ax.get_ylim()[1] < rate_range.highest(results, found):
+        parts.append("What lies above the axes is not shown.")
+    parts.append(captions.caption(results, found.order))
+    seen = " ".join(answer.sentences(results)[:2])
+    yield Sketch("rates", canvas, what, " ".join(parts), seen)
 
 
 def _test_sets(results: Results, stored: _Stored) -> Iterator[Sketch]:
@@ -504,6 +524,7 @@ SKETCHES: dict[str, Callable[[Results, _Stored], Iterator[Sketch]]] = {
     "seconds": _seconds,
     "final": _final,
     "target": _to_target,
+    "rates": _rates,
     "test_sets": _test_sets,
     "severity": _severity,
     "map": _map,

@@ -145,16 +145,16 @@ def range_p(counts: np.ndarray, size: int) -> np.ndarray:
     return (spans[:, None] >= np.arange(size + 1)).mean(axis=0)
 
 
-def paired_p(differences: np.ndarray) -> np.ndarray:
+def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.ndarray:
     """Two-sided p-values (P,) of `paired` for each row of differences (P, S).
 
-    NaN where too few pairs have a value. Student's t for all rows at once: 120 trials
+    NaN where too few of the pairs have a value, of so many in each row, int (P,), or of
+    S. Student's t for all rows at once: 120 trials
     make 7,140 pairs.
     """
     n = np.count_nonzero(~np.isnan(differences), axis=1)
-    enough = (n >= MIN_SEEDS) & (
-        differences.shape[1] - n <= MAX_LEFT_OUT * differences.shape[1]
-    )
+    of = np.full(len(differences), differences.shape[1]) if pairs is None else pairs
+    enough = (n >= MIN_SEEDS) & (of - n <= MAX_LEFT_OUT * of)
     p = np.full(len(differences), np.nan)
     d, n = differences[enough], n[enough]
     spread = np.nanmax(d, axis=1) - np.nanmin(d, axis=1)

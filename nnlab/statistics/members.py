@@ -43,12 +43,25 @@ def status_counts(results: Results, trial: int) -> dict[str, int]:
         return dict.fromkeys((*STATUSES, "at_chance"), 0)
     status = results.member(trial, "status")
     counts = {s: int(np.count_nonzero(status == s)) for s in STATUSES}
-    return counts | {"at_chance": int(results.member(trial, "at_chance").sum())}
+    return counts | {"at_chance": int(at_chance(results, trial).sum())}
+
+
+def at_chance(results: Results, trial: int) -> np.ndarray:
+    """Which members ended at chance, bool (S,)."""
+    if not results.has_run(trial):
+        return np.zeros(results.study.num_seeds, bool)
+    found = results.member(trial, "at_chance")
+    return np.equal(found, True).astype(bool)  # not where there is none
 
 
 def alive(results: Results, trial: int) -> np.ndarray:
     """Which members finished or were stopped early, bool (S,): means are over them."""
     return has_status(results, trial, FINISHED, STOPPED)
+
+
+def asked(results: Results, trial: int) -> np.ndarray:
+    """Which seeds the trial has, bool (S,): some may have fewer than others."""
+    return np.arange(results.study.num_seeds) < results.trials[trial].num_seeds
 
 
 def has_status(results: Results, trial: int, *statuses: str) -> np.ndarray:
@@ -130,8 +143,8 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     if reduction in ("diverged_share", "at_chance_share"):
         counted = has_status(results, trial, DIVERGED)
         if reduction == "at_chance_share":
-            counted = results.member(trial, "at_chance").astype(bool)
-        ended = ~has_status(results, trial, UNFINISHED)
+            counted = at_chance(results, trial)
+        ended = asked(results, trial) & ~has_status(results, trial, UNFINISHED)
         return np.where(ended, counted.astype(float), np.nan)
     if reduction == "steps":
         steps = results.member(trial, "steps").astype(float)
@@ -142,6 +155,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         lost = has_status(results, trial, DIVERGED)
         steps = steps_to(curve, lost, quantity.metric, quantity.target)
         unknown = has_status(results, trial, UNFINISHED) & np.isinf(steps)
+        unknown |= ~asked(results, trial)
         return np.where(unknown, np.nan, steps)
     if not len(curve.steps):
         return missing

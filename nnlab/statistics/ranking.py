@@ -19,10 +19,11 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
+    asked,
+    at_chance,
     has_status,
     networks,
     reduce_members,
-    status_counts,
 )
 from nnlab.study import Quantity
 
@@ -38,14 +39,14 @@ def expected_accuracy(results: Results, trial: int) -> float | None:
       An accuracy, or None if any member is unfinished or fewer than half of them
       survive.
     """
-    survivors = alive(results, trial)
+    survivors, seeds = alive(results, trial), asked(results, trial)
     settled = survivors | has_status(results, trial, DIVERGED)
-    if not np.all(settled) or 2 * survivors.sum() < len(survivors):
+    if not np.all(settled[seeds]) or 2 * survivors.sum() < seeds.sum():
         return None
     final = Quantity(metric="validation_accuracy", reduction="final")
     accuracy = reduce_members(results, final, trial)
     chance = results.dataset(trial)["chance"]
-    return float(np.where(survivors, accuracy, chance).mean())
+    return float(np.where(survivors, accuracy, chance)[seeds].mean())
 
 
 def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
@@ -63,7 +64,8 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
 
     A diverged seed counts with the accuracy of chance. A trial is out if any of its
     members is unfinished, or if fewer than half of them survive. Ties go to the lower
-    index.
+    index. Where some trials have more seeds than others, it is one of those with the
+    most: the others were told from the best before.
 
     Args:
       results: what the study found.
@@ -72,8 +74,9 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
     Returns:
       The index, or None if no trial qualifies.
     """
-    every = range(len(results.trials))
-    return _best_of(results, every if among is None else among)
+    chosen = list(range(len(results.trials)) if among is None else among)
+    most = max((results.trials[t].num_seeds for t in chosen), default=0)
+    return _best_of(results, [t for t in chosen if results.trials[t].num_seeds == most])
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
@@ -123,6 +126,18 @@ def num_families(results: Results) -> int:
     return max(1, compares + bool(results.study.claims))
 
 
+def correction(results: Results) -> int:
+    """By how much p-values are multiplied, beside Holm's adjustment.
+
+    By `num_families`, and by the number of looks at which trials are compared (one, if
+    the study names none). What is called resolved at any of K looks then errs with at
+    most the level, whoever goes on after each and whenever it ends: a wrong statement
+    takes a p-value below level / (K m) of one of the m true null hypotheses at one of
+    its K looks, which has a probability of the level at most (Bonferroni).
+    """
+    return num_families(results) * max(1, len(results.study.looks))
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """A trial's difference to the best trial, paired by seed.
@@ -133,7 +148,7 @@ class Comparison:
       low, high: its 95 % interval; NaN below 3 pairs or without spread.
       n: pairs.
       p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
-      p_holm: adjusted for the search among all pairs of trials and `num_families`.
+      p_holm: adjusted for the search among all pairs of trials and for `correction`.
       resolved: whether `p_holm` is at most 0.05.
     """
 
@@ -157,7 +172,8 @@ def compare_to_best(
     trial differs and validation and test accuracy are one, adjusting for the T-1 errs
     in 11 % of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8
     seeds), adjusting for all pairs in 3 %. Where the report judges claims, too, all are
-    doubled, see `num_families`.
+    doubled, see `num_families`. Trials with different numbers of seeds are compared
+    over those that both have.
 
     Where the counts of members at chance differ by more than a quarter of the seeds, t
     is no test: the larger p counts, of t and of `range_p`.
@@ -177,9 +193,12 @@ def compare_to_best(
     if best is not None:
         values = np.array([reduce_members(results, final, t) for t in found])
         a, b = np.triu_indices(len(values), 1)
-        p = paired_p(difference(values[a], values[b]))
+        seeds = np.array([t.num_seeds for t in results.trials])
+        common = np.minimum(seeds[a], seeds[b])
+        p = paired_p(difference(values[a], values[b]), common)
         with_best = (a == best) | (b == best)
-        corrected = np.minimum(num_families(results) * _with_range(results, a, b, p), 1)
+        adjusted_p = _with_range(results, a, b, p, common)
+        corrected = np.minimum(correction(results) * adjusted_p, 1)
         adjusted = dict(zip((a + b - best)[with_best], corrected[with_best].tolist()))
         for trial in adjusted:
             effect = paired(difference(values[trial], values[best]))
@@ -199,16 +218,26 @@ def compare_to_best(
 
 
 def _with_range(
-    results: Results, a: np.ndarray, b: np.ndarray, p: np.ndarray
+    results: Results, a: np.ndarray, b: np.ndarray, p: np.ndarray, common: np.ndarray
 ) -> np.ndarray:
-    """P-values (P,) of pairs, by Holm, and at least those of their losses to chance."""
+    """P-values (P,) of pairs, by Holm, and at least those of their losses to chance.
+
+    Args:
+      results: what the study found.
+      a, b: the trials of each pair, int (P,).
+      p: of each pair, (P,).
+      common: seeds that both trials of a pair have, int (P,).
+    """
     adjusted = holm(p)
-    seeds = results.study.num_seeds
-    counts = [status_counts(results, t.index)["at_chance"] for t in results.trials]
-    ran = [results.has_run(t.index) for t in results.trials]
-    apart = np.abs(np.take(counts, a) - np.take(counts, b))
-    clustered = apart > MAX_LEFT_OUT * seeds
-    if clustered.any():
-        floor = range_p(np.array(counts)[ran], seeds)
-        adjusted[clustered] = np.maximum(adjusted, floor[apart])[clustered]
+    trials = results.trials
+    dull = np.array([at_chance(results, t.index) for t in trials])
+    for seeds in np.unique(common).tolist():
+        counts = dull[:, :seeds].sum(axis=1)
+        ran = [results.has_run(t.index) and t.num_seeds >= seeds for t in trials]
+        apart = np.abs(counts[a] - counts[b])
+        clustered = (common == seeds) & (apart > MAX_LEFT_OUT * seeds)
+        if clustered.any():
+            floor = range_p(counts[ran], seeds)
+            worse = np.maximum(adjusted[clustered], floor[apart[clustered]])
+            adjusted[clustered] = worse
     return adjusted

@@ -30,7 +30,7 @@ from nnlab.statistics.members import (
     seconds_per_epoch,
     status_counts,
 )
-from nnlab.statistics.ranking import best_trial, num_families
+from nnlab.statistics.ranking import best_trial, correction
 from nnlab.statistics.targets import censored_median
 from nnlab.study import Claim, Quantity, Trial
 
@@ -60,7 +60,7 @@ class Verdict:
       p: two-sided p-value; for "same" the larger of two one-sided ones. NaN if no test
         was made.
       p_holm: adjusted over the study's tested claims and for the comparison of trials
-        in the same report, see `ranking.num_families`; decides at 0.05.
+        in the same report, see `ranking.correction`; decides at 0.05.
       left, right: means over the n pairs, or the number on the right; for steps to a
         target, medians over all members, infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
@@ -114,7 +114,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     they speak of this run on this device, not of other runs.
     """
     drafts = [_examine(results, claim) for claim in results.study.claims]
-    adjusted = np.minimum(num_families(results) * holm([d.p for d in drafts]), 1.0)
+    adjusted = np.minimum(correction(results) * holm([d.p for d in drafts]), 1.0)
     return tuple(_settle(d, float(p)) for d, p in zip(drafts, adjusted))
 
 
@@ -205,11 +205,14 @@ def _compare_members(
     constant: float | None,
 ) -> Verdict:
     quantity = claim.quantity
-    # (trials of the side, S); a side without trials is a number, repeated.
-    left = _members(results, quantity, left_trials)
+    # (trials of the side, the seeds that all have); a side without trials is a number,
+    # repeated.
+    seeds = min(t.num_seeds for t in (*left_trials, *right_trials))
+    left = _members(results, quantity, left_trials)[:, :seeds]
     right = _members(results, claim.right_quantity or quantity, right_trials)
+    right = right[:, :seeds]
     if constant is not None:
-        right = np.full((1, results.study.num_seeds), constant)
+        right = np.full((1, seeds), constant)
     for name, values in (("left", left), ("right", right)):
         trials = left_trials if name == "left" else right_trials
         diverged = any(status_counts(results, t.index)[DIVERGED] for t in trials)
@@ -220,7 +223,10 @@ def _compare_members(
     facts: dict[str, Any] = {"unit": _unit(quantity)}
     notes = []
     censored = False
-    lost = _at_chance(results, left_trials), _at_chance(results, right_trials)
+    lost = (
+        _at_chance(results, left_trials)[:, :seeds],
+        _at_chance(results, right_trials)[:, :seeds],
+    )
     if quantity.reduction == "steps_to":
         facts |= {"left": censored_median(left), "right": censored_median(right)}
         facts["left_reached"] = _share(np.isfinite(left), ~np.isnan(left))

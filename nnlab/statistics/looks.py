@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds until the order is resolved: who gets more, look by look.
+
+A study names beforehand at how many seeds its trials are compared. After each look the
+best trial by validation and those that are not told from it get the seeds of the next;
+the others keep theirs. It all follows from the tables, so a run that was cut off
+decides as it would have.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from nnlab.results import UNFINISHED, Results
+from nnlab.statistics.members import alive, has_status
+from nnlab.statistics.ranking import best_trial, compare_to_best
+from nnlab.study import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One comparison of the trials.
+
+    Attributes:
+      seeds: of the trials that are still compared.
+      each: how many seeds each trial has by now.
+      best: index of the best trial by validation; None if there is none.
+      resolved: trials told from the best by now that were not at the look before.
+      unresolved: trials not told from the best.
+      untested: trials of which fewer than half of the members survive: they are not
+        compared.
+    """
+
+    seeds: int
+    each: tuple[int, ...]
+    best: int | None
+    resolved: tuple[int, ...]
+    unresolved: tuple[int, ...]
+    untested: tuple[int, ...]
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The trials that get more seeds if any do: the best and those unresolved."""
+        return (*(() if self.best is None else (self.best,)), *self.unresolved)
+
+    @property
+    def networks(self) -> int:
+        """Members that had been trained by then."""
+        return sum(self.each)
+
+
+def begin(study: Study, looks: Sequence[int]) -> Study:
+    """The study at its first look.
+
+    Args:
+      study: what to run.
+      looks: seeds at each look.
+
+    Raises:
+      ValueError: looks that make no sense.
+    """
+    whole = study.with_seeds([looks[0]] * len(study.sweep))
+    return dataclasses.replace(whole, looks=tuple(looks))
+
+
+def doubling(first: int, most: int) -> tuple[int, ...]:
+    """Looks at so many seeds, at twice as many, and so on up to the most.
+
+    Raises:
+      ValueError: too few seeds to test anything, or no more than at the first look.
+    """
+    if first < 3:
+        raise ValueError(f"{first} seeds at the first look: a test needs at least 3")
+    if most <= first:
+        raise ValueError(
+            f"at most {most} seeds are not more than the {first} of the first look"
+        )
+    found = [first]
+    while found[-1] < most:
+        found.append(min(2 * found[-1], most))
+    return tuple(found)
+
+
+def history(results: Results) -> tuple[Look, ...]:
+    """The looks that have been taken; none without `Study.looks`.
+
+    One for which not all members are there yet has not been taken.
+    """
+    found: list[Look] = []
+    numbers = [t.num_seeds for t in results.trials]
+    for seeds in results.study.looks:
+        goes_on = set(range(len(numbers)))
+        if found:
+            last = found[-1]
+            goes_on = set(last.compared) if last.unresolved else set()
+        each = [
+            seeds if t in goes_on else found[-1].each[t] for t in range(len(numbers))
+        ]
+        if not goes_on or any(a > n for a, n in zip(each, numbers)):
+            break
+        view = restricted(results, each)
+        if any(has_status(view, t, UNFINISHED).any() for t in goes_on):
+            break
+        found.append(_look(view, seeds, found))
+    return tuple(found)
+
+
+def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
+    best = best_trial(view)
+    open_: list[int] = []
+    done: list[int] = []
+    untested: list[int] = []
+    for comparison in compare_to_best(view) if best is not None else ():
+        trial = comparison.trial
+        if trial == best or not view.has_run(trial):
+            continue
+        if math.isnan(comparison.p_holm):
+            survivors = int(alive(view, trial).sum())
+            lost = 2 * survivors < view.trials[trial].num_seeds
+            (untested if lost else open_).append(trial)
+        else:
+            (done if comparison.resolved else open_).append(trial)
+    known = set(range(len(view.trials)))
+    if before:  # one that was the best, or not told from it, and is so now
+        known = {*before[-1].compared, *before[-1].untested}
+    return Look(
+        seeds=seeds,
+        each=tuple(t.num_seeds for t in view.trials),
+        best=best,
+        resolved=tuple(t for t in done if t in known),
+        unresolved=tuple(open_),
+        untested=tuple(untested),
+    )
+
+
+def restricted(results: Results, seeds: Sequence[int]) -> Results:
+    """The results as they would be with so many seeds of each trial, in their order."""
+
+    def kept(table: pa.Table) -> pa.Table:
+        trial, seed = (table[c].to_numpy() for c in ("trial", "seed"))
+        return table.filter(pa.array(seed < np.asarray(seeds)[trial], pa.bool_()))
+
+    return dataclasses.replace(
+        results,
+        study=results.study.with_seeds(seeds),
+        curves=kept(results.curves),
+        members=kept(results.members),
+        severity=kept(results.severity),
+    )
+
+
+def asked_next(results: Results) -> Study | None:
+    """The study with the seeds of the next look; None if nothing more is to be asked.
+
+    Nothing is when all trials are resolved, the last look has been taken, or programs
+    failed.
+    """
+    taken = history(results)
+    if not taken or results.config.get("failures"):
+        return None
+    last = taken[-1]
+    if not last.unresolved or len(taken) == len(results.study.looks):
+        return None
+    seeds = results.study.looks[len(taken)]
+    each = [seeds if t in last.compared else n for t, n in enumerate(last.each)]
+    return results.study.with_seeds(each)
