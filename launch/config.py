@@ -109,6 +109,13 @@ def define_study_flags() -> None:
     flags.DEFINE_integer(
         "seeds", None, "repetitions of every trial; default: the study's"
     )
+    flags.DEFINE_integer(
+        "halving",
+        None,
+        "of that many trials one goes on at each rung, the others end; the rungs are "
+        "at --config.halving.min_epochs (1), and at HALVING times as many, and so on; "
+        "0 for none",
+    )
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -137,6 +144,8 @@ def study() -> study_lib.Study:
         _override(values, *text.split("=", 1))
     if flags.FLAGS.seeds is not None:
         values["num_seeds"] = flags.FLAGS.seeds
+    if flags.FLAGS.halving is not None:
+        values["halving"] = {**values["halving"], "factor": flags.FLAGS.halving}
     axes: dict[str, tuple[Any, ...]] = {}
     for text in flags.FLAGS.sweep:
         field, points = sweep_lib.parse_axis(text)

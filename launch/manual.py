@@ -48,6 +48,7 @@ _GROUPS = (
             "config.PATH": "=VALUE",
             "sweep": "=PATH=A,B,..",
             "seeds": "=N",
+            "halving": "=N",
             "config_json": "=FILE",
         },
         rare=("config_json",),

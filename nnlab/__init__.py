@@ -27,6 +27,7 @@ SUBMODULES = (
     "experiment",
     "figures",
     "gradients",
+    "halving",
     "interrupt",
     "listing",
     "looking",

@@ -434,6 +434,16 @@ class Population:
 
         return jax.tree.map(of_leaf, tree)
 
+    def end(self, state: TrainState, training: np.ndarray) -> TrainState:
+        """Leaves the members that do not train any more as they are from now on.
+
+        Args:
+          state: the members.
+          training: bool (T, S).
+        """
+        ended = self._to_lanes(self._placement.scatter(~training))
+        return dataclasses.replace(state, stopped=state.stopped | ended)
+
     def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
         """Moves the members that still train together, if that frees a lane.
 

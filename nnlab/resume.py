@@ -3,7 +3,8 @@
 
 A study may get further trials, further seeds, and, under a constant learning rate, more
 epochs: what has been trained stays, only what is new is trained. Its words may change
-too (question, claims, notes, target). Anything else makes it another study.
+too (question, claims, notes, target). Anything else makes it another study. Under
+successive halving only trials may be added: they race among themselves.
 """
 
 import dataclasses
@@ -18,6 +19,8 @@ WORDS = ("question", "claims", "notes", "target")
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Those whose version may change the numbers."""
+
+UNDER_HALVING = "trials have been dropped by it (halving.factor)"
 
 MOST_TEXT = 60
 
@@ -38,6 +41,8 @@ def merge(old: Study, new: Study) -> Study:
             continue
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])
+    if new.halving.factor and new.num_seeds != old.num_seeds:
+        raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
     if new.num_seeds < old.num_seeds:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
     rest = {index: trial for index, trial in enumerate(new.trials())}
@@ -58,7 +63,11 @@ def merge(old: Study, new: Study) -> Study:
                 "more; trials may only be added"
             )
         match = (same or found)[0]
-        _check_epochs(trial.hyperparameters, rest.pop(match).hyperparameters)
+        found_there = rest.pop(match).hyperparameters
+        epochs = trial.hyperparameters.num_epochs, found_there.num_epochs
+        if new.halving.factor and epochs[0] != epochs[1]:
+            raise _another("num_epochs", *epochs, UNDER_HALVING)
+        _check_epochs(trial.hyperparameters, found_there)
         kept.append(match)
     order = (*kept, *rest)
     return dataclasses.replace(new, sweep=tuple(new.sweep[i] for i in order))

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -456,6 +457,28 @@ class MovedSets(Checked):
     severity: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Halving(Checked):
+    """Successive halving: who is behind leaves, so that others can be tried.
+
+    At each rung, the first evaluation at or after `min_epochs`, `factor` times it, its
+    square times it and so on, the best 1/factor of the trials that share a program
+    go on, by mean validation accuracy over the seeds; the others end there.
+
+    Attributes:
+      factor: of that many trials one goes on; 0 for no halving, all train to the end.
+      min_epochs: epochs that every trial gets.
+    """
+
+    factor: int = field(0, minimum=0)
+    min_epochs: float = field(1.0, above=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor == 1:
+            raise FieldError("factor", "=1 drops no trial; choose 2 or more, 0 for off")
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One assignment of all hyperparameters.
@@ -486,6 +509,7 @@ class Study(Checked):
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
       num_seeds: repetitions of every trial.
+      halving: whether the worst trials end before the others.
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
@@ -501,6 +525,7 @@ class Study(Checked):
     base: Hyperparameters = Hyperparameters()
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
+    halving: Halving = Halving()
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)
@@ -518,6 +543,18 @@ class Study(Checked):
                 "are allowed"
             )
         self.trials()  # a bad override is refused when the study is made
+        if self.halving.factor and not any(map(self._has_rung, self.trials())):
+            h = self.base
+            raise ValueError(
+                f"halving.min_epochs={self.halving.min_epochs:g} leaves no evaluation "
+                f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
+                f"eval_every_epochs={h.eval_every_epochs:g})"
+            )
+
+    def _has_rung(self, trial: Trial) -> bool:
+        h = trial.hyperparameters
+        first = math.ceil(self.halving.min_epochs / h.eval_every_epochs)
+        return first * h.eval_every_epochs < h.num_epochs
 
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the study's canonical JSON."""

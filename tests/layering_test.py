@@ -74,6 +74,7 @@ BELOW = {
     "baselines": ["data", "study"],
     "transfer": ["train"],
     "processes": [],
+    "halving": [],
     "population": ["processes", "train"],
     "plan": ["population"],
     "cohorts": ["baselines", "data", "plan", "sweep"],
@@ -83,6 +84,7 @@ BELOW = {
     "provenance": ["cohorts"],
     "recorder": [
         "artifacts",
+        "halving",
         "provenance",
         "statistics.summary",
         "transfer",

@@ -35,8 +35,8 @@ def expected_accuracy(results: Results, trial: int) -> float | None:
     makes a trial of 21 %.
 
     Returns:
-      An accuracy, or None if any member is unfinished or fewer than half of them
-      survive.
+      An accuracy, or None if any member is unfinished or dropped, or fewer than half
+      of them survive.
     """
     survivors = alive(results, trial)
     settled = survivors | has_status(results, trial, DIVERGED)
@@ -62,8 +62,8 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
     """The trial with the highest expected final validation accuracy, by its index.
 
     A diverged seed counts with the accuracy of chance. A trial is out if any of its
-    members is unfinished, or if fewer than half of them survive. Ties go to the lower
-    index.
+    members is unfinished or dropped, or if fewer than half of them survive. Ties go to
+    the lower index.
 
     Args:
       results: what the study found.
