@@ -24,10 +24,10 @@ def sentences(results: Results) -> list[str]:
     """What the data say about the question, in sentences.
 
     Which trials reach the target how soon, which is best and how sure that is, which
-    were dropped, what moved and rotated images cost, what networks are before training where the study
-    asks, what fails, what became of the claims, the study's own notes, and what is
-    missing. Up to six trials are gone through one by one; of more, the best, the
-    fastest and ranges are named.
+    were dropped, what moved and rotated images cost, what networks are before training
+    where the study asks, what fails, what became of the claims, the study's own notes,
+    and what is missing. Up to six trials are gone through one by one; of more, the
+    best, the fastest and ranges are named.
 
     Returns:
       Plain sentences.
@@ -128,7 +128,9 @@ def _speed(results: Results) -> list[str]:
         said = [f"{texts.capital(several(results, fastest))} {verb}, the soonest."]
     slowest = arrived[-1]
     left = " not dropped before" if dropped(results) else ""
-    rest = f"{len(arrived)} of {len(times)} trials{left} reach it in most of their seeds"
+    rest = (
+        f"{len(arrived)} of {len(times)} trials{left} reach it in most of their seeds"
+    )
     if times[slowest].median_epochs > median:
         name = swept.trial_name(results, slowest)
         after = texts.median_text(times[slowest].median_epochs)

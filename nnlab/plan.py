@@ -70,8 +70,9 @@ def candidates(
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
-      stops_early: whether members may end before the others and leave their lanes. A lane's row
-        then holds one trial, which costs a small network a twentieth of its speed.
+      stops_early: whether members may end before the others and leave their lanes. A
+        lane's row then holds one trial, which costs a small network a twentieth of its
+        speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
 
     Raises:

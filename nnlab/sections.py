@@ -385,9 +385,9 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         )
     for difference in results.config.get("begun_otherwise", ()):
         items.append(f"The run was begun elsewhere and resumed: {difference}.")
-    for epochs, trials in answer.dropped(results).items():
-        names = answer.several(results, trials, answer.FEW)
-        items.append(f"Dropped by halving at epoch {epochs:g}: {names}.")
+    for epochs, gone in answer.dropped(results).items():
+        who = answer.several(results, gone, answer.FEW)
+        items.append(f"Dropped by halving at epoch {epochs:g}: {who}.")
     failed = answer.failed_trials(results)
     never = [
         t.index

@@ -72,8 +72,8 @@ ALONG: dict[Along, str] = {
 def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | None:
     """A trial's curve over its finished and stopped members.
 
-    Where it has none, over those unfinished or dropped; None where it has not run, or was not
-    timed for an axis of seconds.
+    Where it has none, over those unfinished or dropped; None where it has not run, or
+    was not timed for an axis of seconds.
     """
     if not results.has_run(trial):
         return None
@@ -120,10 +120,11 @@ def learning_curves(
     """Draws each trial's mean over its seeds, with the 95 % Student-t band.
 
     The mean is over the members that finished or stopped; over those that are
-    unfinished or were dropped, dashed, where a trial has no others. No band below three seeds; a thin line for each
-    seed where there are at most five; a tick where members stopped early, taller where
-    several did at once, from where on they count with their best; a cross where a
-    member diverged, at its last finite value (at the foot of the axes if it had none).
+    unfinished or were dropped, dashed, where a trial has no others. No band below three
+    seeds; a thin line for each seed where there are at most five; a tick where members
+    stopped early, taller where several did at once, from where on they count with their
+    best; a cross where a member diverged, at its last finite value (at the foot of the
+    axes if it had none).
     Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
     over. The x axis is logarithmic where some trials end far before others. Baselines
     beside networks have no epochs: they lie across the axes in long dashes, at their
