@@ -112,9 +112,9 @@ def define_study_flags() -> None:
     flags.DEFINE_integer(
         "halving",
         None,
-        "of that many trials one goes on at each rung, the others end; the rungs are "
-        "at --config.halving.min_epochs (1), and at HALVING times as many, and so on; "
-        "0 for none",
+        "of N trials one goes on at each rung, others end; rungs are at "
+        "--config.halving.min_epochs (1), at N times as many epochs, and so on; those "
+        "that share a program race with each other; 0 for none",
     )
     flags.DEFINE_string(
         "data_dir",
@@ -267,14 +267,17 @@ class CompilationCache:
         return f"{self.hits} programs found, {self.misses} compiled and added"
 
 
-def start_jax() -> CompilationCache | None:
+def start_jax(cache: str | None = None) -> CompilationCache | None:
     """Readies JAX as the flags say; call it before JAX's first use.
 
+    Args:
+      cache: a folder for compiled programs where the flags name none.
+
     Returns:
-      The counts of the compilation cache; None without ``--compilation_cache``.
+      The counts of the compilation cache; None where there is none.
     """
     devices.use_all_cores()
-    folder = flags.FLAGS.compilation_cache
+    folder = flags.FLAGS.compilation_cache or cache
     if folder is None:
         return None
     check_folder("compilation_cache")

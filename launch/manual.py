@@ -75,6 +75,17 @@ _GROUPS = (
         rare=("lane_width", "checkpoint_seconds"),
     ),
     _Group(
+        "Search, in the place of a sweep",
+        {
+            "search": "=optuna",
+            "search_space": "=PATH=SPAN",
+            "search_trials": "=N",
+            "search_batch": "=N",
+            "sampler": "=NAME",
+        },
+        rare=("search_batch", "sampler"),
+    ),
+    _Group(
         "As one of several processes",
         {"coordinator": "=HOST:PORT", "processes": "=N", "process_index": "=N"},
         rare=("coordinator", "processes", "process_index"),

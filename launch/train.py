@@ -8,10 +8,12 @@ python -m launch.train --workdir=runs/first --resume
 """
 
 import contextlib
+import dataclasses
 import logging
 import pathlib
 import shlex
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,8 +23,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, mistakes, results, tensorboard
+from nnlab import display, mistakes, results, search, tensorboard, texts
 from nnlab.interrupt import Interrupt
+from nnlab.study import SAMPLERS, Study
 
 if TYPE_CHECKING:
     from nnlab import experiment
@@ -84,6 +87,28 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
     )
+    flags.DEFINE_enum(
+        "search",
+        None,
+        ["optuna"],
+        "who chooses the trials, in the place of a sweep; needs the extra search",
+    )
+    flags.DEFINE_multi_string(
+        "search_space",
+        [],
+        "what it chooses from, such as optimizer.learning_rate=log(1e-3,1); or "
+        "optimizer.momentum=uniform(0,0.9), batch_size=int(8,64), or choices, such as "
+        "model.hidden=(32,),(64,); may be repeated",
+    )
+    flags.DEFINE_integer(
+        "search_trials", None, "how many trials it chooses; default 64"
+    )
+    flags.DEFINE_integer(
+        "search_batch", None, "how many at once, which train together; default 16"
+    )
+    flags.DEFINE_string(
+        "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
+    )
     config.define_study_flags()
 
 
@@ -106,8 +131,14 @@ def main() -> None:
         return
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
-    study = config.study()
-    cache = config.start_jax()
+    study = _searched(config.study())
+    if study.search.space:
+        search.spans_of(study)
+    programs = None
+    if study.search.space and flags.FLAGS.compilation_cache is None:
+        # Its batches are programs of their own, many of them equal.
+        programs = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
+    cache = config.start_jax(programs.name if programs else None)
     # They import JAX, after the mistakes that need none.
     from nnlab import checkpoint, experiment, processes
 
@@ -123,11 +154,11 @@ def main() -> None:
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
     events = contextlib.nullcontext(lambda _: None)
     if flags.FLAGS.tensorboard and writes:
-        events = tensorboard.EventFiles(workdir / EVENTS, len(study.trials()))
+        events = tensorboard.EventFiles(workdir / EVENTS, _num_trials(study))
     heading = iter(
         (
             study.question,
-            study.size(),
+            _size(study),
         )
     )
     start = time.monotonic()
@@ -142,17 +173,23 @@ def main() -> None:
                 record(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                study,
-                workdir,
-                data_dir=flags.FLAGS.data_dir,
-                lane_width=flags.FLAGS.lane_width,
-                profile_dir=flags.FLAGS.profile,
-                resume=resumes,
-                other_versions=flags.FLAGS.resume_anyway,
-                checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
-                on_progress=tell,
-            )
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    workdir,
+                    data_dir=flags.FLAGS.data_dir,
+                    lane_width=flags.FLAGS.lane_width,
+                    profile_dir=flags.FLAGS.profile,
+                    resume=resume,
+                    other_versions=flags.FLAGS.resume_anyway,
+                    checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
+                    on_progress=tell,
+                )
+
+            if study.search.space:
+                found = search.run(study, workdir, trained, resumes=resumes)
+            else:
+                found = trained(study, resumes)
     except KeyboardInterrupt:
         if not writes:
             raise
@@ -174,7 +211,7 @@ def main() -> None:
         interrupt.restore()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
-    if cache:
+    if cache and not programs:
         console.print(f"compilation cache: {cache}")
     if flags.FLAGS.tensorboard:
         command = shlex.join(["tensorboard", "--logdir", str(workdir / EVENTS)])
@@ -189,6 +226,48 @@ def main() -> None:
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
             f"report has the others, and {names} what happened"
         )
+
+
+def _searched(study: Study) -> Study:
+    """The study with the search that the flags ask for."""
+    given = {
+        "space": tuple(flags.FLAGS.search_space) or None,
+        "trials": flags.FLAGS.search_trials,
+        "batch": flags.FLAGS.search_batch,
+        "sampler": flags.FLAGS.sampler,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not (flags.FLAGS.search or study.search.space):
+        raise config.UsageError("a search needs --search=optuna")
+    if flags.FLAGS.search or given:
+        study = dataclasses.replace(
+            study, search=dataclasses.replace(study.search, **given)
+        )
+    if flags.FLAGS.search and not study.search.space:
+        raise config.UsageError(
+            "--search_space is missing, such as "
+            "--search_space='optimizer.learning_rate=log(1e-3,1)'"
+        )
+    if study.search.space and flags.FLAGS.coordinator:
+        raise config.UsageError("a search runs in one process, without --coordinator")
+    return study
+
+
+def _num_trials(study: Study) -> int:
+    """How many trials there will be."""
+    return study.search.trials if study.search.space else len(study.trials())
+
+
+def _size(study: Study) -> str:
+    """The population in words, or what is to be searched."""
+    search = study.search
+    if not search.space:
+        return study.size()
+    return (
+        f"search by Optuna ({search.sampler}): "
+        f"{texts.count(search.trials, 'trial')}, {search.batch} at a time, x "
+        f"{texts.count(study.num_seeds, 'seed')}"
+    )
 
 
 def _join() -> str:
@@ -262,6 +341,7 @@ def _show_log(console: Console) -> None:
     log = logging.getLogger("nnlab")
     log.addHandler(plain)
     log.setLevel(logging.INFO)
+    log.propagate = False  # what JAX's friends add to the root prints it again
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ SUBMODULES = (
     "rerun",
     "results",
     "resume",
+    "search",
     "sections",
     "statistics",
     "study",

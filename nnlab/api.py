@@ -45,6 +45,7 @@ from nnlab import (
     notebook,
     report,
     results,
+    search,
     sections,
     sweep,
     texts,
@@ -244,17 +245,23 @@ def run(
                     callback(progress)
                 interrupt.check()
 
-            found = experiment.run(
-                asked,
-                folder,
-                data_dir=data_dir,
-                dataset=own,
-                module=module,
-                own_metrics=own_metrics,
-                lane_width=lane_width,
-                resume=resume,
-                on_progress=tell,
-            )
+            def train(asked: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    asked,
+                    folder,
+                    data_dir=data_dir,
+                    dataset=own,
+                    module=module,
+                    own_metrics=own_metrics,
+                    lane_width=lane_width,
+                    resume=resume,
+                    on_progress=tell,
+                )
+
+            if asked.search.space:
+                found = search.run(asked, folder, train, resumes=resume)
+            else:
+                found = train(asked, resume)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None

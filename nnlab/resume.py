@@ -37,7 +37,7 @@ def merge(old: Study, new: Study) -> Study:
     """
     before, after = _flat(old), _flat(new)
     for path in before:
-        if path in (*WORDS, "sweep", "num_seeds", "num_epochs"):
+        if path in (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials"):
             continue
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])

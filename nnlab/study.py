@@ -29,6 +29,8 @@ TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
+SAMPLERS = ("tpe", "random", "qmc", "gp")
+"""Of Optuna, those that keep nothing in their storage but plain values."""
 WATCHED = ("validation_loss", "validation_accuracy")
 RELATIONS = ("greater", "less", "same")
 POOLS = ("max", "max_abs")
@@ -479,6 +481,26 @@ class Halving(Checked):
             raise FieldError("factor", "=1 drops no trial; choose 2 or more, 0 for off")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search(Checked):
+    """What Optuna chooses trials from; see `nnlab.search`.
+
+    Attributes:
+      space: what is searched, such as "optimizer.learning_rate=log(1e-3,1)",
+        "optimizer.momentum=uniform(0,0.9)", "batch_size=int(8,64)" or
+        "model.hidden=(32,),(64,)"; () for no search.
+      sampler: how they are chosen: "tpe" (tree-structured Parzen estimators), "random",
+        "qmc" (a Sobol sequence) or "gp" (a Gaussian process; needs PyTorch).
+      trials: how many, in all.
+      batch: how many are chosen at once and train together.
+    """
+
+    space: tuple[str, ...] = ()
+    sampler: str = field("tpe", choices=SAMPLERS)
+    trials: int = field(64, minimum=1, maximum=MOST_TRIALS)
+    batch: int = field(16, minimum=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One assignment of all hyperparameters.
@@ -510,6 +532,7 @@ class Study(Checked):
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
       num_seeds: repetitions of every trial.
       halving: whether the worst trials end before the others.
+      search: from where the trials are chosen, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
@@ -526,6 +549,7 @@ class Study(Checked):
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
     halving: Halving = Halving()
+    search: Search = Search()
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)

@@ -19,12 +19,25 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
+    carried_forward,
+    final_values,
     has_status,
     networks,
     reduce_members,
     status_counts,
 )
 from nnlab.study import Quantity
+
+
+def mean_accuracy(results: Results, trial: int) -> float:
+    """A trial's last mean validation accuracy, whatever became of its members.
+
+    The mean is over all seeds; a diverged one counts with the accuracy of chance.
+    """
+    curve = carried_forward(results, trial, "validation_accuracy")
+    last = final_values(results, trial, curve)
+    lost = has_status(results, trial, DIVERGED)
+    return float(np.where(lost, results.dataset(trial)["chance"], last).mean())
 
 
 def expected_accuracy(results: Results, trial: int) -> float | None:
@@ -42,10 +55,7 @@ def expected_accuracy(results: Results, trial: int) -> float | None:
     settled = survivors | has_status(results, trial, DIVERGED)
     if not np.all(settled) or 2 * survivors.sum() < len(survivors):
         return None
-    final = Quantity(metric="validation_accuracy", reduction="final")
-    accuracy = reduce_members(results, final, trial)
-    chance = results.dataset(trial)["chance"]
-    return float(np.where(survivors, accuracy, chance).mean())
+    return mean_accuracy(results, trial)
 
 
 def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
