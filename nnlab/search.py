@@ -6,8 +6,9 @@ asked for, added to the study, trained as a population, and its results are told
 Optuna knows lies in the workdir as lines of JSON, so that a search goes on where it
 was, and Optuna's own tools read it.
 
-Batches end at multiples of `Search.batch`, and each trial is drawn with a random state
-that depends on its number alone: a search that was interrupted ends as it would have.
+Batches end at multiples of `Search.batch`, and each value is drawn with a random state
+that depends on its trial's number and field alone: a search that was interrupted ends
+as it would have.
 """
 
 import contextlib
@@ -120,9 +121,13 @@ def _run(
         end = min(asked.trials, (begin // asked.batch + 1) * asked.batch)
         chosen = []
         for number in range(begin, max(end, len(numbers))):
-            known.sampler = sampler(optuna, asked.sampler, study.root_seed, number)
             trial = batch[number - begin] if number < len(numbers) else known.ask()
-            chosen.append((trial, _settings(trial, spans)))
+            settings = {}
+            for path, span in spans.items():
+                of = study.root_seed, number, path
+                known.sampler = sampler(optuna, asked.sampler, *of)
+                settings[path] = _suggested(trial, path, span)
+            chosen.append((trial, settings))
         if not chosen:
             return found or train(study, begun)
         study = _with(study, [settings for _, settings in chosen])
@@ -170,12 +175,8 @@ def spans_of(study: Study) -> dict[str, Span]:
     return spans
 
 
-def _settings(trial: Any, spans: Mapping[str, Span]) -> dict[str, Any]:
-    """The trial's settings, as the study's sweep holds them; draws those it lacks."""
-    return {path: _suggested(trial, path, span) for path, span in spans.items()}
-
-
 def _suggested(trial: Any, path: str, span: Span) -> Any:
+    """The trial's value of a field, as a study holds it; drawn if it has none yet."""
     if span.kind == "choices":
         # Optuna stores plain values only.
         choices = [json.dumps(value) for value in span.values]
@@ -223,17 +224,18 @@ def _storage(optuna: Any, path: pathlib.Path) -> Any:
     return optuna.storages.JournalStorage(backend)
 
 
-def sampler(optuna: Any, name: str, root_seed: int, number: int) -> Any:
-    """The sampler of a trial.
+def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
+    """The sampler of one field of a trial.
 
     Args:
       optuna: the package.
       name: one of `study.SAMPLERS`.
       root_seed: of the study.
-      number: of the trial: its random state depends on nothing else.
+      number: of the trial.
+      path: of the field; the random state depends on nothing else.
     """
     kinds = optuna.samplers
-    seed = int(digest_json(["search", root_seed, number])[:8], 16)
+    seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
     apart = kinds.RandomSampler(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
