@@ -262,6 +262,7 @@ def _prepare_cohort(
             devices=jax.devices(),
             stops_early=stops_early,
             lane_width=width,
+            room=study.search.batch if study.search.space else 0,
         )
 
     return Prepared(

@@ -81,6 +81,20 @@ MISTAKES = {
         [QUICKSTART, "--config.optimizer=adam"],
         "unknown field 'optimizer'; did you mean ",
     ),
+    "halving": ([QUICKSTART, "--halving=1"], "halving.factor=1 drops no trial"),
+    "no search space": ([QUICKSTART, "--search=optuna"], "--search_space is missing"),
+    "search space alone": (
+        [QUICKSTART, "--search_space=batch_size=int(8,64)"],
+        "a search needs --search=optuna",
+    ),
+    "search space": (
+        [QUICKSTART, "--search=optuna", "--search_space=batchsize=int(8,64)"],
+        "unknown field 'batchsize' in the search space; did you mean 'batch_size'?",
+    ),
+    "sampler": (
+        [QUICKSTART, "--search=optuna", "--sampler=tpee"],
+        "sampler='tpee' is not known; did you mean 'tpe'? allowed: tpe, random",
+    ),
     "swept field": (
         [QUICKSTART, "--sweep=learning_rate=1"],
         "'learning_rate' in the sweep; did you mean 'optimizer.learning_rate'? ",

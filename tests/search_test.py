@@ -3,6 +3,8 @@
 
 import dataclasses
 import math
+import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +17,7 @@ from nnlab import answer, experiment, report, results, search
 from nnlab.study import SAMPLERS, Study
 from nnlab.sweep import Span, parse_space
 
+ROOT = pathlib.Path(__file__).parent.parent
 RATE = "optimizer.learning_rate"
 MOMENTUM = "optimizer.momentum"
 SPACE = (f"{RATE}=log(1e-3,10)", "optimizer.momentum=uniform(0,0.9)")
@@ -308,15 +311,50 @@ def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_
     found = search.run(study(), tmp_path, Trainer(tmp_path))
     said = " ".join(answer.sentences(found))
     assert (
-        "Optuna (tpe) chose the 10 trials, 4 at a time, from "
-        "optimizer.learning_rate=log(1e-3,10) and" in said
-    ) or "Optuna (tpe) chose the 10 trials, 4 at a time" in said
+        "Optuna (tpe) chose the 10 trials, 4 at a time, from optimizer.learning_rate="
+        "log(1e-3,10) and optimizer.momentum=uniform(0,0.9)."
+        in said.replace("; ", " and ")
+    )
     assert "The best of 10 is in part a lucky one" in said
     page = report.write(tmp_path).with_suffix(".md").read_text()
     assert "Optuna, tpe, 10 trials, 4 at once" in page
 
 
 # ---- In truth.
+
+
+@pytest.mark.slow
+def test_the_command_line_searches_under_halving_and_goes_on_with_more(tmp_path):
+    def launched(*arguments):
+        command = [sys.executable, "-m", "launch.train", f"--workdir={tmp_path}/run"]
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = launched(
+        "--config=quickstart:smoke",
+        "--config.num_epochs=3",
+        "--search=optuna",
+        f"--search_space={SPACE[0]}",
+        "--search_trials=6",
+        "--search_batch=3",
+        "--halving=3",
+    )
+    assert first.returncode == 0, first.stderr
+    assert "search by Optuna (tpe): 6 trials, 3 at a time, x 3 seeds" in first.stdout
+    assert "trials 4 to 6 of 6" in first.stdout
+    assert "trials 4 to 6" not in first.stderr
+    found = results.load(tmp_path / "run")
+    assert [c["trials"] for c in found.config["cohorts"]] == [[0, 1, 2], [3, 4, 5]]
+    states = [trial.state.name for trial in told(tmp_path / "run")]
+    assert sorted(states) == ["COMPLETE"] * 2 + ["PRUNED"] * 4
+    again = launched("--resume", "--search_trials=7")
+    assert again.returncode == 0, again.stderr
+    assert len(results.load(tmp_path / "run").trials) == 7
 
 
 @pytest.mark.slow
