@@ -257,7 +257,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 
 @dataclasses.dataclass
 class CompilationCache:
-    """How often the persistent compilation cache was of use; see `start_jax`."""
+    """How often the persistent compilation cache was of use; see `keep_programs`."""
 
     hits: int = 0
     misses: int = 0
@@ -267,20 +267,22 @@ class CompilationCache:
         return f"{self.hits} programs found, {self.misses} compiled and added"
 
 
-def start_jax(cache: str | None = None) -> CompilationCache | None:
+def start_jax() -> CompilationCache | None:
     """Readies JAX as the flags say; call it before JAX's first use.
 
-    Args:
-      cache: a folder for compiled programs where the flags name none.
-
     Returns:
-      The counts of the compilation cache; None where there is none.
+      The counts of the compilation cache; None without ``--compilation_cache``.
     """
     devices.use_all_cores()
-    folder = flags.FLAGS.compilation_cache or cache
+    folder = flags.FLAGS.compilation_cache
     if folder is None:
         return None
     check_folder("compilation_cache")
+    return keep_programs(folder)
+
+
+def keep_programs(folder: str) -> CompilationCache:
+    """Lets JAX keep compiled programs in a folder; call it before it compiles."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))

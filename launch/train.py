@@ -134,14 +134,12 @@ def main() -> None:
     study = _searched(config.study())
     if study.search.space:
         search.spans_of(study)
-    programs = None
-    if study.search.space and flags.FLAGS.compilation_cache is None:
-        # Its batches are programs of their own, many of them equal.
-        programs = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
-    cache = config.start_jax(programs.name if programs else None)
+    cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
     from nnlab import checkpoint, experiment, processes
 
+    if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
+        raise config.UsageError("a search runs in one process, not as one of several")
     if joined := _join():
         writes = processes.is_first()
         console.print(joined)
@@ -161,10 +159,15 @@ def main() -> None:
             _size(study),
         )
     )
+    kept: contextlib.AbstractContextManager[str] = contextlib.nullcontext("")
+    if study.search.space and not cache:  # its batches are equal programs
+        kept = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
     start = time.monotonic()
     shown = display.live if console.is_terminal else display.lines
     try:
-        with shown(console) as show, events as record:
+        with shown(console) as show, events as record, kept as folder:
+            if folder:
+                config.keep_programs(folder)
 
             def tell(progress: "experiment.Progress") -> None:
                 for line in heading:  # once, when nothing can be refused any more
@@ -211,7 +214,7 @@ def main() -> None:
         interrupt.restore()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
-    if cache and not programs:
+    if cache:
         console.print(f"compilation cache: {cache}")
     if flags.FLAGS.tensorboard:
         command = shlex.join(["tensorboard", "--logdir", str(workdir / EVENTS)])
@@ -248,8 +251,8 @@ def _searched(study: Study) -> Study:
             "--search_space is missing, such as "
             "--search_space='optimizer.learning_rate=log(1e-3,1)'"
         )
-    if study.search.space and flags.FLAGS.coordinator:
-        raise config.UsageError("a search runs in one process, without --coordinator")
+    if flags.FLAGS.search and flags.FLAGS.sweep:
+        raise config.UsageError("--search and --sweep are both given; one is enough")
     return study
 
 

@@ -55,6 +55,7 @@ def command(*arguments, **environment):
     )
 
 
+MANY = ("--coordinator=localhost:1", "--processes=2", "--process_index=0")
 MISTAKES = {
     "unknown config": (
         ["--config=configs/quikstart.py"],
@@ -86,6 +87,19 @@ MISTAKES = {
     "search space alone": (
         [QUICKSTART, "--search_space=batch_size=int(8,64)"],
         "a search needs --search=optuna",
+    ),
+    "search and sweep": (
+        [
+            QUICKSTART,
+            "--search=optuna",
+            "--search_space=batch_size=8",
+            "--sweep=batch_size=1",
+        ],
+        "--search and --sweep are both given",
+    ),
+    "search of many": (
+        [QUICKSTART, "--search=optuna", "--search_space=batch_size=8,16", *MANY],
+        "a search runs in one process",
     ),
     "search space": (
         [QUICKSTART, "--search=optuna", "--search_space=batchsize=int(8,64)"],

@@ -13,6 +13,7 @@ import pytest
 import synthetic
 import tiny
 
+import nnlab
 from nnlab import answer, experiment, report, results, search
 from nnlab.study import SAMPLERS, Study
 from nnlab.sweep import Span, parse_space
@@ -394,3 +395,17 @@ def test_a_search_trains_only_what_is_new_and_resumes_to_the_same_tables(tmp_pat
     search.run(of, own, trainer(own, seen.append), resumes=True)
     for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
         assert (own / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_from_python_a_search_is_a_field_of_the_study(tmp_path):
+    data = tiny.dataset()
+    found = nnlab.run(
+        workdir=tmp_path / "run",
+        dataset=(data.train.inputs, data.train.labels),
+        num_seeds=2,
+        num_epochs=1,
+        search={"space": SPACE[:1], "trials": 4, "batch": 2},
+        show=False,
+    )
+    assert len(found.study.trials()) == len(told(tmp_path / "run")) == 4
