@@ -109,6 +109,13 @@ def define_study_flags() -> None:
     flags.DEFINE_integer(
         "seeds", None, "repetitions of every trial; default: the study's"
     )
+    flags.DEFINE_integer(
+        "halving",
+        None,
+        "of N trials one goes on at each rung, others end; rungs are at "
+        "--config.halving.min_epochs (1), at N times as many epochs, and so on; those "
+        "that share a program race with each other; 0 for none",
+    )
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -137,6 +144,8 @@ def study() -> study_lib.Study:
         _override(values, *text.split("=", 1))
     if flags.FLAGS.seeds is not None:
         values["num_seeds"] = flags.FLAGS.seeds
+    if flags.FLAGS.halving is not None:
+        values["halving"] = {**values["halving"], "factor": flags.FLAGS.halving}
     axes: dict[str, tuple[Any, ...]] = {}
     for text in flags.FLAGS.sweep:
         field, points = sweep_lib.parse_axis(text)
@@ -248,7 +257,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 
 @dataclasses.dataclass
 class CompilationCache:
-    """How often the persistent compilation cache was of use; see `start_jax`."""
+    """How often the persistent compilation cache was of use; see `keep_programs`."""
 
     hits: int = 0
     misses: int = 0
@@ -269,6 +278,11 @@ def start_jax() -> CompilationCache | None:
     if folder is None:
         return None
     check_folder("compilation_cache")
+    return keep_programs(folder)
+
+
+def keep_programs(folder: str) -> CompilationCache:
+    """Lets JAX keep compiled programs in a folder; call it before it compiles."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))

@@ -148,6 +148,12 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> 
             value_text(t.hyperparameters.flat()[path]) for t in trials
         )
         lines.append(f"{path}: {_few(list(values))}")
+    if (race := study.halving).factor:
+        lines.append(
+            f"halving: from epoch {race.min_epochs:g} on and at {race.factor} times as "
+            f"many each, the best of {race.factor} trials of a program go on; time and "
+            "work are without it"
+        )
     if further := _test_sets(study.test_sets):
         lines.append(f"further test sets: {further}")
     lines.append(f"figures: {', '.join(study.figures) or 'none'}")

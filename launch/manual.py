@@ -54,6 +54,7 @@ _GROUPS = (
             "high": "=X",
             "count": "=N",
             "steps": "=N",
+            "halving": "=N",
             "config_json": "=FILE",
         },
         rare=("until_resolved", "max_seeds", "count", "config_json"),
@@ -78,6 +79,17 @@ _GROUPS = (
             "check_gradients": "",
         },
         rare=("lane_width", "checkpoint_seconds"),
+    ),
+    _Group(
+        "Search, in the place of a sweep",
+        {
+            "search": "=optuna",
+            "search_space": "=PATH=SPAN",
+            "search_trials": "=N",
+            "search_batch": "=N",
+            "sampler": "=NAME",
+        },
+        rare=("search_batch", "sampler"),
     ),
     _Group(
         "As one of several processes",

@@ -8,10 +8,12 @@ python -m launch.train --workdir=runs/first --resume
 """
 
 import contextlib
+import dataclasses
 import logging
 import pathlib
 import shlex
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,10 +23,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, looks, mistakes, results, tensorboard
+from nnlab import display, looks, mistakes, results, search, tensorboard, texts
 from nnlab.interrupt import Interrupt
 from nnlab.statistics import looks as planned
-from nnlab.study import Study
+from nnlab.study import SAMPLERS, Study
 
 if TYPE_CHECKING:
     from nnlab import experiment
@@ -103,6 +105,28 @@ def define_run_flags() -> None:
     flags.DEFINE_integer(
         "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
     )
+    flags.DEFINE_enum(
+        "search",
+        None,
+        ["optuna"],
+        "who chooses the trials, in the place of a sweep; needs the extra search",
+    )
+    flags.DEFINE_multi_string(
+        "search_space",
+        [],
+        "what it chooses from, such as optimizer.learning_rate=log(1e-3,1); or "
+        "optimizer.momentum=uniform(0,0.9), batch_size=int(8,64), or choices, such as "
+        "model.hidden=(32,),(64,); may be repeated",
+    )
+    flags.DEFINE_integer(
+        "search_trials", None, "how many trials it chooses; default 64"
+    )
+    flags.DEFINE_integer(
+        "search_batch", None, "how many at once, which train together; default 16"
+    )
+    flags.DEFINE_string(
+        "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
+    )
     config.define_study_flags()
 
 
@@ -128,7 +152,9 @@ def main() -> None:
 
 def _asked() -> Study:
     """The study of the flags, and at how many seeds it is looked at."""
-    study, given = config.study(), flags.FLAGS
+    study, given = _searched(config.study()), flags.FLAGS
+    if study.search.space:
+        search.spans_of(study)
     if not given.until_resolved:
         if given.max_seeds is not None:
             raise config.UsageError("--max_seeds goes with --until_resolved")
@@ -152,6 +178,8 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     # They import JAX, after the mistakes that need none.
     from nnlab import checkpoint, experiment, processes
 
+    if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
+        raise config.UsageError("a search runs in one process, not as one of several")
     if joined := _join():
         writes = processes.is_first()
         console.print(joined)
@@ -164,17 +192,22 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
     events = contextlib.nullcontext(lambda _: None)
     if flags.FLAGS.tensorboard and writes:
-        events = tensorboard.EventFiles(workdir / EVENTS, len(study.trials()))
+        events = tensorboard.EventFiles(workdir / EVENTS, _num_trials(study))
     heading = iter(
         (
             study.question,
-            study.size(),
+            _size(study),
         )
     )
+    kept: contextlib.AbstractContextManager[str] = contextlib.nullcontext("")
+    if study.search.space and not cache:  # its batches are equal programs
+        kept = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
     start = time.monotonic()
     shown = display.live if console.is_terminal else display.lines
     try:
-        with shown(console) as show, events as record:
+        with shown(console) as show, events as record, kept as folder:
+            if folder:
+                config.keep_programs(folder)
 
             def tell(progress: "experiment.Progress") -> None:
                 for line in heading:  # once, when nothing can be refused any more
@@ -196,7 +229,10 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
                     on_progress=tell,
                 )
 
-            found = looks.run(study, trained, resumes)
+            if study.search.space:
+                found = search.run(study, workdir, trained, resumes=resumes)
+            else:
+                found = looks.run(study, trained, resumes)
     except KeyboardInterrupt:
         if not writes:
             raise
@@ -233,6 +269,48 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
             f"report has the others, and {names} what happened"
         )
+
+
+def _searched(study: Study) -> Study:
+    """The study with the search that the flags ask for."""
+    given = {
+        "space": tuple(flags.FLAGS.search_space) or None,
+        "trials": flags.FLAGS.search_trials,
+        "batch": flags.FLAGS.search_batch,
+        "sampler": flags.FLAGS.sampler,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not (flags.FLAGS.search or study.search.space):
+        raise config.UsageError("a search needs --search=optuna")
+    if flags.FLAGS.search or given:
+        study = dataclasses.replace(
+            study, search=dataclasses.replace(study.search, **given)
+        )
+    if flags.FLAGS.search and not study.search.space:
+        raise config.UsageError(
+            "--search_space is missing, such as "
+            "--search_space='optimizer.learning_rate=log(1e-3,1)'"
+        )
+    if flags.FLAGS.search and flags.FLAGS.sweep:
+        raise config.UsageError("--search and --sweep are both given; one is enough")
+    return study
+
+
+def _num_trials(study: Study) -> int:
+    """How many trials there will be."""
+    return study.search.trials if study.search.space else len(study.trials())
+
+
+def _size(study: Study) -> str:
+    """The population in words, or what is to be searched."""
+    search = study.search
+    if not search.space:
+        return study.size()
+    return (
+        f"search by Optuna ({search.sampler}): "
+        f"{texts.count(search.trials, 'trial')}, {search.batch} at a time, x "
+        f"{texts.count(study.num_seeds, 'seed')}"
+    )
 
 
 def _join() -> str:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from nnlab import swept, texts
-from nnlab.results import UNFINISHED, Results
+from nnlab.results import DROPPED, UNFINISHED, Results
 from nnlab.statistics import looks as looks_lib
 from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import reduce_members, status_counts
+from nnlab.statistics.members import dropped_after, reduce_members, status_counts
 from nnlab.statistics.ranking import best_trial, compare_to_best
 from nnlab.statistics.targets import steps_to_target, target_of
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
@@ -25,11 +25,11 @@ ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 def sentences(results: Results) -> list[str]:
     """What the data say about the question, in sentences.
 
-    Which trials reach the target how soon, which is best and how sure that is, what
-    moved and rotated images cost, what networks are before training where the study
-    asks, what fails, what became of the claims, the study's own notes, and what is
-    missing. Up to six trials are gone through one by one; of more, the best, the
-    fastest and ranges are named.
+    Which trials reach the target how soon, which is best and how sure that is, what it
+    was chosen from, which were dropped, what moved and rotated images cost, what
+    networks are before training where the study asks, what fails, what became of the
+    claims, the study's own notes, and what is missing. Up to six trials are gone
+    through one by one; of more, the best, the fastest and ranges are named.
 
     Returns:
       Plain sentences.
@@ -37,6 +37,8 @@ def sentences(results: Results) -> list[str]:
     rates = _rates(results)
     found = [
         *(rates or (*_speed(results), *_best(results), *_looks(results))),
+        *_search(results),
+        *_halving(results),
         *_drops(results),
         *_untrained(results),
         *(() if rates else _failures(results)),
@@ -199,7 +201,10 @@ def _speed(results: Results) -> list[str]:
         verb = start.replace("reaches", "reach", 1)
         said = [f"{texts.capital(several(results, fastest))} {verb}, the soonest."]
     slowest = arrived[-1]
-    rest = f"{len(arrived)} of {len(times)} trials reach it in most of their seeds"
+    left = " not dropped before" if dropped(results) else ""
+    rest = (
+        f"{len(arrived)} of {len(times)} trials{left} reach it in most of their seeds"
+    )
     if times[slowest].median_epochs > median:
         name = swept.trial_name(results, slowest)
         after = texts.median_text(times[slowest].median_epochs)
@@ -210,7 +215,12 @@ def _speed(results: Results) -> list[str]:
 def _best(results: Results) -> list[str]:
     """Which trial is best, and which others cannot be told from it."""
     best = best_trial(results)
-    ran = [t.index for t in results.trials if results.has_run(t.index)]
+    gone = {t for some in dropped(results).values() for t in some}
+    ran = [
+        t.index
+        for t in results.trials
+        if results.has_run(t.index) and t.index not in gone
+    ]
     if best is None or "test_accuracy" not in results.metrics:
         reason = "in each, members are unfinished or less than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
@@ -222,13 +232,14 @@ def _best(results: Results) -> list[str]:
         spread += ": fewer than 3 seeds survive"
     number = texts.mean_text(mean, high).replace(" ±", " % ±")
     number += "" if "%" in number else " %"
-    if len(ran) == 1:
+    if len(results.trials) == 1 or (len(ran) == 1 and not gone):
         said = [f"Test accuracy is {number} ({spread})."]
     else:
-        said = [
-            f"Best by validation accuracy is {named(results, best)}, with a test "
-            f"accuracy of {number} ({spread})."
-        ]
+        told = f"best by validation accuracy is {named(results, best)}"
+        if gone:
+            some = texts.count(len(ran), "trial")
+            told = f"of the {some} that trained to the end, {told}"
+        said = [f"{texts.capital(told)}, with a test accuracy of {number} ({spread})."]
     if results.study.num_seeds < 3:
         return [*said, no_interval(results)]
     compared = [c for c in compare_to_best(results) if c.trial in ran]
@@ -271,6 +282,60 @@ def _looks(results: Results) -> list[str]:
     verb = "is" if len(last.unresolved) == 1 else "are"
     ended = ": the last look has been taken" * (len(taken) == len(planned))
     return [f"{after} {left} {verb} not told from the best, {spent}{ended}."]
+
+
+def _search(results: Results) -> list[str]:
+    """What was searched how, and that the best of many is a lucky one."""
+    search = results.study.search
+    if not search.space:
+        return []
+    count = texts.count(len(results.trials), "trial")
+    said = (
+        f"Optuna ({search.sampler}) chose the {count}, {search.batch} at a time, from "
+        f"{texts.joined(search.space)}."
+    )
+    if best_trial(results) is None:
+        return [said]
+    return [
+        f"{said} The best of {len(results.trials)} is in part a lucky one, on the test "
+        "set, too: trained again with another root_seed it gets an accuracy of its own."
+    ]
+
+
+def dropped(results: Results) -> dict[float, list[int]]:
+    """The trials, by index, that halving dropped, by the epoch at which it did."""
+    found: dict[float, list[int]] = {}
+    for trial in range(len(results.trials)):
+        epochs = dropped_after(results, trial)
+        if epochs is not None:
+            found.setdefault(epochs, []).append(trial)
+    return dict(sorted(found.items()))
+
+
+def _halving(results: Results) -> list[str]:
+    """How many trials halving dropped when, and what that has spared."""
+    gone = dropped(results)
+    if not gone:
+        return []
+    parts = [f"{len(trials)} at epoch {epochs:g}" for epochs, trials in gone.items()]
+    total = texts.count(len(results.trials), "trial")
+    trained = spared = 0
+    for trial in (t for t in results.trials if results.has_run(t.index)):
+        h = trial.hyperparameters
+        if not h.model.is_network:
+            continue
+        steps = results.member(trial.index, "steps").astype(int) * h.batch_size
+        trained += int(steps.sum())
+        if dropped_after(results, trial.index) is not None:
+            cut = results.member(trial.index, "status").astype(str) == DROPPED
+            whole = results.cohort(trial.index)["num_steps"] * h.batch_size
+            spared += int((whole - steps[cut]).sum())
+    share = texts.percent(trained / (trained + spared), 0)
+    return [
+        f"Successive halving dropped {sum(map(len, gone.values()))} of {total}, "
+        f"{texts.joined(parts)}, and trained {share} of the examples that all of them "
+        "to the end would have taken."
+    ]
 
 
 def final(results: Results, trial: int, metric: str) -> np.ndarray:

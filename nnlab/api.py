@@ -47,6 +47,7 @@ from nnlab import (
     rates,
     report,
     results,
+    search,
     sections,
     sweep,
     texts,
@@ -259,7 +260,10 @@ def run(
                     on_progress=tell,
                 )
 
-            found = looks.run(asked, trained, resume)
+            if asked.search.space:
+                found = search.run(asked, folder, trained, resumes=resume)
+            else:
+                found = looks.run(asked, trained, resume)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None

@@ -129,6 +129,7 @@ class Prepared:
       recipe: the static part of a member.
       plans: lane plans to choose from, first the one that is likely the fastest.
       plans_of: the same for a lane width; raises ValueError for one that does not fit.
+      stops_early: whether members may end before the others and leave their lanes.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: from stored inputs to what the members are fed; None for themselves.
@@ -145,6 +146,7 @@ class Prepared:
     recipe: train.Recipe
     plans: tuple[Plan, ...]
     plans_of: Callable[[int], Sequence[Plan]]
+    stops_early: bool
     steps_per_epoch: int
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
@@ -178,7 +180,7 @@ class Prepared:
             self.cohort, trials=one, first_seed=seed, num_seeds=1
         )
         lanes = dataclasses.replace(
-            self.plan.lanes, num_trials=1, num_seeds=1, devices=1
+            self.plan.lanes, num_trials=1, num_seeds=1, devices=1, room=0
         )
         chosen = dataclasses.replace(self.plan, lanes=lanes)
         return dataclasses.replace(self, cohort=cohort, plans=(chosen,))

@@ -162,6 +162,10 @@ def how(results: Results) -> Section:
             f"{study.seeds()}, root seed {study.root_seed}",
         ),
     ]
+    if (search := study.search).space:
+        most = f"{texts.count(search.trials, 'trial')}, {search.batch} at once"
+        space = "; ".join(search.space)
+        facts.append(("search", f"Optuna, {search.sampler}, {most}; {space}"))
     for name, data in config["datasets"].items():
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
         chance = f"chance {texts.percent(data['chance'])}"

@@ -126,6 +126,8 @@ def news(progress: "recorder.Progress") -> str:
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
     if progress.stopped:
         parts.append(f"{progress.stopped} stopped early")
+    if progress.dropped:
+        parts.append(f"{progress.dropped} dropped")
     if progress.diverged:
         parts.append(f"{progress.diverged} diverged")
     if not math.isnan(progress.best_accuracy):

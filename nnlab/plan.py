@@ -59,6 +59,7 @@ def candidates(
     devices: Sequence[jax.Device],
     stops_early: bool = False,
     lane_width: int = 0,
+    room: int = 0,
 ) -> list[Plan]:
     """Lane plans that fit into memory, first the one that is likely the fastest.
 
@@ -70,17 +71,20 @@ def candidates(
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
-      stops_early: whether members may stop early and leave their lanes. A lane's row
-        then holds one trial, which costs a small network a twentieth of its speed.
+      stops_early: whether members may end before the others and leave their lanes. A
+        lane's row then holds one trial, which costs a small network a twentieth of its
+        speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
+      room: trials to have lanes for, at least, so that cohorts have equal shapes.
 
     Raises:
       ValueError: a lane width out of range, or a cohort that memory cannot hold.
     """
     members = num_trials * num_seeds
-    if not 0 <= lane_width <= members:
+    most = max(num_trials, room) * num_seeds
+    if not 0 <= lane_width <= most:
         raise ValueError(
-            f"lane_width={lane_width} must be from 1 to the cohort's {members} members "
+            f"lane_width={lane_width} must be from 1 to the cohort's {most} members "
             "(0 chooses)"
         )
     on_cpu = devices[0].platform == "cpu"
@@ -108,8 +112,8 @@ def candidates(
         convolves = any(_is_conv(row) for row in rows)
         work = batch_size * sum(row.flops for row in rows)
         widths = [
-            _balanced(num_trials, num_seeds, width, len(devices), shared)
-            for width in _widths(work, math.ceil(members / len(devices)), on_cpu)
+            _balanced(max(num_trials, room), num_seeds, width, len(devices), shared)
+            for width in _widths(work, math.ceil(most / len(devices)), on_cpu)
             if width <= 4 or not (on_cpu and convolves)
         ]
     plans = {}
@@ -121,6 +125,7 @@ def candidates(
             len(devices),
             shared=shared,
             all_devices=jax.process_count() > 1,
+            room=room,
         )
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)

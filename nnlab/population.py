@@ -43,6 +43,8 @@ class Lanes:
       num_trials, num_seeds: T and S of the cohort.
       trials, seeds: W and G of a lane.
       devices: over how many devices the lanes are spread.
+      room: for how many trials there are lanes, if more than there are: cohorts of
+        different sizes then have programs of the same shapes, which are compiled once.
     """
 
     num_trials: int
@@ -50,6 +52,7 @@ class Lanes:
     trials: int
     seeds: int
     devices: int
+    room: int = 0
 
     @classmethod
     def of_width(
@@ -61,6 +64,7 @@ class Lanes:
         *,
         shared: bool = True,
         all_devices: bool = False,
+        room: int = 0,
     ) -> "Lanes":
         """Lanes of at most `width` members; the same on any number of devices.
 
@@ -73,15 +77,16 @@ class Lanes:
             that ends frees its place.
           all_devices: whether devices for which no lane is left hold an empty one, so
             that each process of several has a part.
+          room: trials to have lanes for, at least.
         """
-        trials = 1
+        trials, places = 1, max(num_trials, room)
         if shared:
-            trials = math.ceil(num_trials / math.ceil(num_trials / width))
-        rows = num_seeds * math.ceil(num_trials / trials)
+            trials = math.ceil(places / math.ceil(places / width))
+        rows = num_seeds * math.ceil(places / trials)
         seeds = min(width // trials, rows)
         if not all_devices:
             devices = min(devices, math.ceil(rows / seeds))
-        return cls(num_trials, num_seeds, trials, seeds, devices)
+        return cls(num_trials, num_seeds, trials, seeds, devices, room)
 
     @property
     def width(self) -> int:
@@ -96,13 +101,18 @@ class Lanes:
     @property
     def used(self) -> int:
         """Lanes that hold members at first."""
-        rows = self.num_seeds * math.ceil(self.num_trials / self.trials)
+        return self._holding(self.num_trials)
+
+    def _holding(self, num_trials: int) -> int:
+        """Lanes that hold so many trials."""
+        rows = self.num_seeds * math.ceil(num_trials / self.trials)
         return math.ceil(rows / self.seeds)
 
     @property
     def count(self) -> int:
-        """N, the number of lanes: `used`, filled up to a multiple of `devices`."""
-        return math.ceil(self.used / self.devices) * self.devices
+        """N, the number of lanes: a multiple of `devices`, some of them empty."""
+        most = self._holding(max(self.num_trials, self.room))
+        return math.ceil(most / self.devices) * self.devices
 
     def place(self, training: np.ndarray) -> "Placement":
         """Puts the members that still train into as few lanes as hold them.
@@ -433,6 +443,16 @@ class Population:
             return self._placement.gather(processes.to_host(leaf))
 
         return jax.tree.map(of_leaf, tree)
+
+    def end(self, state: TrainState, training: np.ndarray) -> TrainState:
+        """Leaves the members that do not train any more as they are from now on.
+
+        Args:
+          state: the members.
+          training: bool (T, S).
+        """
+        ended = self._to_lanes(self._placement.scatter(~training))
+        return dataclasses.replace(state, stopped=state.stopped | ended)
 
     def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
         """Moves the members that still train together, if that frees a lane.

@@ -245,6 +245,7 @@ def _prepare_cohort(
         fed, recipe, rows = _probe(source, dataset)
         shapes = _shapes(recipe, traced)
     parameters = _size(shapes.params)
+    stops_early = h.early_stopping.patience > 0 or study.halving.factor > 0
 
     def plans_of(width: int) -> Sequence[Plan]:
         return candidates(
@@ -259,8 +260,9 @@ def _prepare_cohort(
                 for split in (fed.train, fed.validation, fed.test)
             ),
             devices=jax.devices(),
-            stops_early=h.early_stopping.patience > 0,
+            stops_early=stops_early,
             lane_width=width,
+            room=study.search.batch if study.search.space else 0,
         )
 
     return Prepared(
@@ -282,6 +284,7 @@ def _prepare_cohort(
             )
         ),
         plans_of=plans_of,
+        stops_early=stops_early,
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
     )

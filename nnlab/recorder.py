@@ -16,7 +16,15 @@ import jax
 import numpy as np
 import pyarrow as pa
 
-from nnlab import artifacts, baselines, provenance, results, transfer, tuning
+from nnlab import (
+    artifacts,
+    baselines,
+    halving,
+    provenance,
+    results,
+    transfer,
+    tuning,
+)
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.population import Population
@@ -67,7 +75,7 @@ class Progress:
       best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
       best_label: that trial's label.
       best_curve: its mean validation accuracy at its evaluations so far.
-      diverged, stopped: members so far.
+      diverged, stopped, dropped: members so far.
       evaluation: what was measured since the call before; None if nothing was.
       predict: from examples as they are stored, (N, ...), to their class probabilities
         by the cohort's members as they are, float32 (T, S, N, C); only to be called
@@ -93,6 +101,7 @@ class Progress:
     status: str
     evaluation: Evaluation | None = None
     predict: Callable[[np.ndarray], np.ndarray] | None = None
+    dropped: int = 0
 
 
 @dataclasses.dataclass
@@ -105,7 +114,7 @@ class Recorder:
 
     Attributes:
       still_training: members of the current cohort that have neither diverged nor
-        stopped early, bool (T, S).
+        stopped early nor been dropped, bool (T, S).
     """
 
     still_training: np.ndarray
@@ -318,7 +327,7 @@ class Recorder:
         batch_size = item.hyperparameters.batch_size
         members = [self._members[key] for key in item.cohort.members()]
         self._done[index] = sum(member["steps"] for member in members) * batch_size
-        ended = (results.STOPPED, results.DIVERGED)
+        ended = (results.STOPPED, results.DIVERGED, results.DROPPED)
         self._planned[index] -= batch_size * sum(
             item.num_steps - member["steps"]
             for member in members
@@ -544,6 +553,22 @@ class Recorder:
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
 
+    def drop_worst(self, factor: int) -> None:
+        """Ends all but the best 1/factor of the current cohort's trials; see `halving`.
+
+        It is a rung: the evaluation just taken in decides.
+        """
+        cohort = self._network
+        chance = provenance.chance_of(cohort.dataset)
+        leaving = halving.worst(self._accuracy, self.still_training, chance, factor)
+        left = cohort.num_steps - self._step
+        before = self._examples(left)
+        for t, s in np.argwhere(self.still_training & leaving[:, None]):
+            key = cohort.cohort.trials[t].index, cohort.cohort.first_seed + int(s)
+            self._members[key]["status"] = results.DROPPED
+            self.still_training[t, s] = False
+        self._planned[cohort.cohort.index] -= before - self._examples(left)
+
     def _diverged(self) -> np.ndarray:
         """Which of the current cohort's members have diverged, bool (T, S)."""
         keys = self._current.cohort.members()
@@ -629,6 +654,9 @@ class Recorder:
         """How fast the cohort ran so far."""
         index = self._current.cohort.index
         rows = [row for row in self._timings if row["cohort"] == index]
+        # As long as all trained: those that ended leave places idle.
+        most = max(row["members"] for row in rows)
+        rows = [row for row in rows if row["members"] == most]
 
         def total(column: str, weight: str) -> float:
             return sum((row[column] or 0.0) * row[weight] for row in rows)
@@ -806,6 +834,7 @@ class Recorder:
                 best_curve=self._best[2],
                 diverged=statuses.count(results.DIVERGED),
                 stopped=statuses.count(results.STOPPED),
+                dropped=statuses.count(results.DROPPED),
                 status=status,
                 evaluation=evaluation,
                 predict=predict,

@@ -107,6 +107,10 @@ def rerun(
             )
         item = with_backbone(item, backbone)
     item = item.alone(trial, seed)
+    if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on
+        last = int(found.member(trial, "steps")[seed])
+        boundaries = tuple(step for step in item.boundaries if step <= last)
+        item = dataclasses.replace(item, boundaries=boundaries)
     train_cohort(place(item, study), study, recorder, backbone=backbone)
     again = recorder.snapshot()["curves"]
     names = found.curves.column_names

@@ -28,12 +28,14 @@ import pyarrow.parquet
 from nnlab.names import nearest, nearest_file
 from nnlab.study import Study, Trial, digest_json
 
-FINISHED, STOPPED, DIVERGED, UNFINISHED = STATUSES = (
+FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
     "finished",
     "stopped",
     "diverged",
+    "dropped",
     "unfinished",
 )
+"""How a member ended; "dropped" is by successive halving, at a rung."""
 CURVES: dict[str, pa.DataType] = {
     "trial": pa.int32(),
     "seed": pa.int32(),

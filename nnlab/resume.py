@@ -5,6 +5,7 @@ A study may get further trials, further seeds, and, under a constant learning ra
 epochs: what has been trained stays, only what is new is trained. Its words may change
 too (question, claims, notes, target). Anything else makes it another study. One that
 adds seeds until its trials are resolved (``looks``) goes on with those that it has.
+Under successive halving only trials may be added: they race among themselves.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ WORDS = ("question", "claims", "notes", "target")
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Those whose version may change the numbers."""
+
+UNDER_HALVING = "trials have been dropped by it (halving.factor)"
 
 MOST_TEXT = 60
 
@@ -35,10 +38,12 @@ def merge(old: Study, new: Study) -> Study:
     """
     before, after = _flat(old), _flat(new)
     for path in before:
-        if path in (*WORDS, "sweep", "num_seeds", "num_epochs"):
+        if path in (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials"):
             continue
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])
+    if new.halving.factor and new.num_seeds != old.num_seeds:
+        raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
     if new.num_seeds < old.num_seeds and not new.looks:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
     rest = {index: trial for index, trial in enumerate(new.trials())}
@@ -59,7 +64,11 @@ def merge(old: Study, new: Study) -> Study:
                 "more; trials may only be added"
             )
         match = (same or found)[0]
-        _check_epochs(trial.hyperparameters, rest.pop(match).hyperparameters)
+        found_there = rest.pop(match).hyperparameters
+        epochs = trial.hyperparameters.num_epochs, found_there.num_epochs
+        if new.halving.factor and epochs[0] != epochs[1]:
+            raise _another("num_epochs", *epochs, UNDER_HALVING)
+        _check_epochs(trial.hyperparameters, found_there)
         kept.append(match)
         asked = new.trials()[match].num_seeds
         if asked < trial.num_seeds and not new.looks:

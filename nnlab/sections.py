@@ -12,9 +12,16 @@ import numpy as np
 from nnlab import answer, swept, texts
 from nnlab.figures import captions, panels
 from nnlab.figures.moved import moved_sets
-from nnlab.results import DIVERGED, FINISHED, STOPPED, UNFINISHED, Results
+from nnlab.results import (
+    DIVERGED,
+    DROPPED,
+    FINISHED,
+    STOPPED,
+    UNFINISHED,
+    Results,
+)
 from nnlab.statistics import looks as looks_lib
-from nnlab.statistics.members import alive
+from nnlab.statistics.members import alive, dropped_after
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.summary import summarize
 from nnlab.statistics.targets import steps_to_target
@@ -219,6 +226,7 @@ def comparison(results: Results) -> Section:
         "finished": FINISHED,
         "stopped early": STOPPED,
         "diverged": DIVERGED,
+        "dropped": DROPPED,
         "unfinished": UNFINISHED,
         "at chance": "at_chance",
     }
@@ -274,6 +282,9 @@ def comparison(results: Results) -> Section:
             resolved = "yes" if row[f"{difference}resolved"] else "no"
             adjusted = row[f"{difference}p_holm"]
             resolved = "not tested" if adjusted is None else resolved
+            epochs = dropped_after(results, trial)
+            if epochs is not None:
+                resolved = f"dropped at epoch {epochs:g}"
             pairs = str(row[f"{difference}n"])
             cells += [texts.mean_text(mean, high), pairs, texts.p_text(adjusted)]
             cells.append(resolved)
@@ -310,11 +321,22 @@ def comparison(results: Results) -> Section:
             f"most {5 / num_families(results):g} % of reports would resolve a "
             "difference."
         )
-        if any(row.get("test_accuracy_difference_p_holm") is None for row in others):
+        if any(
+            row.get("test_accuracy_difference_p_holm") is None and not row["n_dropped"]
+            for row in others
+        ):
             notes.append(
                 "Not tested: where more than a quarter of the pairs, or all but two, "
                 "have no value."
             )
+    if answer.dropped(results):
+        race = results.study.halving
+        notes.append(
+            "Dropped seeds have no final values: at each rung, from epoch "
+            f"{race.min_epochs:g} on and at {race.factor} times as many each, only the "
+            f"best of {race.factor} trials that share a program went on, by mean "
+            "validation accuracy over the seeds, a diverged one counting as chance."
+        )
     notes.append(
         "All else is described, not tested: times to a target, drops, costs, and what "
         "figures show. Each interval holds by itself, not all of them together."
@@ -415,6 +437,9 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         )
     for difference in results.config.get("begun_otherwise", ()):
         items.append(f"The run was begun elsewhere and resumed: {difference}.")
+    for epochs, gone in answer.dropped(results).items():
+        who = answer.several(results, gone, answer.FEW)
+        items.append(f"Dropped by halving at epoch {epochs:g}: {who}.")
     failed = answer.failed_trials(results)
     never = [
         t.index

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,8 @@ TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
+SAMPLERS = ("tpe", "random", "qmc", "gp")
+"""Of Optuna, those that keep nothing in their storage but plain values."""
 WATCHED = ("validation_loss", "validation_accuracy")
 RELATIONS = ("greater", "less", "same")
 POOLS = ("max", "max_abs")
@@ -461,6 +464,48 @@ class MovedSets(Checked):
     severity: bool = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Halving(Checked):
+    """Successive halving: who is behind leaves, so that others can be tried.
+
+    At each rung, the first evaluation at or after `min_epochs`, `factor` times it, its
+    square times it and so on, the best 1/factor of the trials that share a program
+    go on, by mean validation accuracy over the seeds; the others end there.
+
+    Attributes:
+      factor: of that many trials one goes on; 0 for no halving, all train to the end.
+      min_epochs: epochs that every trial gets.
+    """
+
+    factor: int = field(0, minimum=0)
+    min_epochs: float = field(1.0, above=0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.factor == 1:
+            raise FieldError("factor", "=1 drops no trial; choose 2 or more, 0 for off")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search(Checked):
+    """What Optuna chooses trials from; see `nnlab.search`.
+
+    Attributes:
+      space: what is searched, such as "optimizer.learning_rate=log(1e-3,1)",
+        "optimizer.momentum=uniform(0,0.9)", "batch_size=int(8,64)" or
+        "model.hidden=(32,),(64,)"; () for no search.
+      sampler: how they are chosen: "tpe" (tree-structured Parzen estimators), "random",
+        "qmc" (a Sobol sequence) or "gp" (a Gaussian process; needs PyTorch).
+      trials: how many, in all.
+      batch: how many are chosen at once and train together.
+    """
+
+    space: tuple[str, ...] = ()
+    sampler: str = field("tpe", choices=SAMPLERS)
+    trials: int = field(64, minimum=1, maximum=MOST_TRIALS)
+    batch: int = field(16, minimum=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One assignment of all hyperparameters.
@@ -497,6 +542,8 @@ class Study(Checked):
       looks: repetitions at which the trials are compared, such as (4, 8, 16, 32): those
         told from the best go no further, the others get the seeds of the next look; ()
         for one look at all, see `nnlab.looks`.
+      halving: whether the worst trials end before the others.
+      search: from where the trials are chosen, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
@@ -513,6 +560,8 @@ class Study(Checked):
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
     looks: tuple[int, ...] = field((), minimum=1)
+    halving: Halving = Halving()
+    search: Search = Search()
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)
@@ -529,6 +578,11 @@ class Study(Checked):
                 f"the sweep has {len(self.sweep):,} trials; at most {MOST_TRIALS:,} "
                 "are allowed"
             )
+        if self.looks and (self.halving.factor or self.search.space):
+            raise ValueError(
+                f"looks={self.looks} goes with all trials of a sweep to their ends: "
+                "not with halving, nor with a search"
+            )
         if any(b <= a for a, b in itertools.pairwise(self.looks)):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
@@ -537,6 +591,18 @@ class Study(Checked):
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
                 raise ValueError(f"num_seeds={seeds} is none of looks={self.looks}")
+        if self.halving.factor and not any(map(self._has_rung, self.trials())):
+            h = self.base
+            raise ValueError(
+                f"halving.min_epochs={self.halving.min_epochs:g} leaves no evaluation "
+                f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
+                f"eval_every_epochs={h.eval_every_epochs:g})"
+            )
+
+    def _has_rung(self, trial: Trial) -> bool:
+        h = trial.hyperparameters
+        first = math.ceil(self.halving.min_epochs / h.eval_every_epochs)
+        return first * h.eval_every_epochs < h.num_epochs
 
     def digest(self) -> str:
         """SHA-256 (hexadecimal) of the study's canonical JSON."""

@@ -15,6 +15,7 @@ import numpy as np
 from nnlab.names import near, nearest_path
 from nnlab.study import MOST_TRIALS, PATHS, TRACED, TUPLES, Trial, digest_json
 
+_SPANS = ("log", "uniform", "int")
 _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
 
 
@@ -151,6 +152,67 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
             "linspace(first,last,count), and stands alone"
         )
     return path, tuple(parse_value(path, part) for part in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """What a search may choose for a field.
+
+    Attributes:
+      kind: "log" or "uniform" (numbers), "int" (whole numbers), or "choices".
+      low, high: ends of the numbers, both included.
+      values: the choices.
+    """
+
+    kind: str
+    low: float = math.nan
+    high: float = math.nan
+    values: tuple[Any, ...] = ()
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """What has to be allowed for all of it to be: its ends, or every choice."""
+        return self.values or (self.low, self.high)
+
+
+def parse_space(text: str) -> tuple[str, Span]:
+    """Reads ``path=log(1e-3,1)``, ``uniform(0,0.9)``, ``int(8,64)`` or choices.
+
+    Choices are written as the values of an axis are, see `parse_axis`.
+
+    Returns:
+      The path and what may be chosen.
+
+    Raises:
+      ValueError: no such path, no values, or malformed bounds.
+    """
+    path, _, values = (part.strip() for part in text.partition("="))
+    call = re.match(r"([a-z_]+)\(", values)
+    if not call or not near(call[1], _SPANS) or _RANGE.fullmatch(values):
+        path, choices = parse_axis(text)
+        return path, Span("choices", values=tuple(dict.fromkeys(choices)))
+    if path not in PATHS:
+        hint = nearest_path(path, PATHS)
+        raise ValueError(f"unknown field {path!r} in the search space{hint}")
+    found = re.fullmatch(rf"({'|'.join(_SPANS)})\(([^(),]+),([^(),]+)\)", values)
+    if not found:
+        raise ValueError(
+            f"search space {text!r}: numbers are from log(low,high), uniform(low,high) "
+            "or int(low,high), which stands alone"
+        )
+    kind = found[1]
+    try:
+        low, high = (
+            (int if kind == "int" else float)(bound) for bound in found.groups()[1:]
+        )
+    except ValueError:
+        what = "whole numbers" if kind == "int" else "numbers"
+        raise ValueError(f"search space {text!r}: bounds must be {what}") from None
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"search space {text!r}: needs finite bounds, low below high")
+    if kind == "log" and low <= 0:
+        raise ValueError(f"search space {text!r}: log needs bounds above 0")
+    return path, Span(kind, low, high)
 
 
 def parse_value(path: str, text: str) -> Any:

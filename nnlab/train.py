@@ -101,7 +101,8 @@ class TrainState:
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
-      stopped: True from the evaluation on at which patience ended, bool ().
+      stopped: True from the evaluation on at which patience ended or halving dropped
+        it, bool ().
       best: what early stopping goes back to; None where nothing stops early.
     """
 

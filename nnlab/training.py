@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab import baselines, looking, network, processes, transfer, tuning
+from nnlab import baselines, halving, looking, network, processes, transfer, tuning
 from nnlab.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.cohorts import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
@@ -114,6 +114,10 @@ def train_cohort(
 
     boundaries = prepared.boundaries
     paced = SAMPLE_EVERY  # until it is known how long a step takes
+    race = study.halving
+    rungs = halving.rungs(
+        boundaries, prepared.steps_per_epoch, race.min_epochs, race.factor
+    )
     for evaluation in range(at.evaluation, len(boundaries)):
         if not recorder.still_training.any():
             break
@@ -135,6 +139,9 @@ def train_cohort(
         steps = boundary - (boundaries[evaluation - 1] if evaluation else 0)
         recorder.add(evaluation, population.gather(measured), steps, at.samples)
         at = Position(evaluation + 1, at.step)
+        if evaluation in rungs:
+            recorder.drop_worst(race.factor)
+            state = population.end(state, recorder.still_training)
         state = population.compact(state, recorder.still_training)
         visit()
     if at.step and not saved and processes.is_first():

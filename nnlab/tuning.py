@@ -88,7 +88,7 @@ def _file(prepared: Prepared) -> pathlib.Path:
         h.optimizer.nesterov,
         [bool(np.any(traced[name])) for name in ("momentum", "weight_decay")],
         h.schedule.name,
-        h.early_stopping.patience > 0,
+        prepared.stops_early,
         (lanes.num_trials, lanes.num_seeds),
         (jax.default_backend(), device_kind(), jax.device_count()),
         (jax.__version__, nnlab.__version__),

@@ -55,6 +55,7 @@ def command(*arguments, **environment):
     )
 
 
+MANY = ("--coordinator=localhost:1", "--processes=2", "--process_index=0")
 MISTAKES = {
     "unknown config": (
         ["--config=configs/quikstart.py"],
@@ -80,6 +81,33 @@ MISTAKES = {
     "half a field": (
         [QUICKSTART, "--config.optimizer=adam"],
         "unknown field 'optimizer'; did you mean ",
+    ),
+    "halving": ([QUICKSTART, "--halving=1"], "halving.factor=1 drops no trial"),
+    "no search space": ([QUICKSTART, "--search=optuna"], "--search_space is missing"),
+    "search space alone": (
+        [QUICKSTART, "--search_space=batch_size=int(8,64)"],
+        "a search needs --search=optuna",
+    ),
+    "search and sweep": (
+        [
+            QUICKSTART,
+            "--search=optuna",
+            "--search_space=batch_size=8",
+            "--sweep=batch_size=1",
+        ],
+        "--search and --sweep are both given",
+    ),
+    "search of many": (
+        [QUICKSTART, "--search=optuna", "--search_space=batch_size=8,16", *MANY],
+        "a search runs in one process",
+    ),
+    "search space": (
+        [QUICKSTART, "--search=optuna", "--search_space=batchsize=int(8,64)"],
+        "unknown field 'batchsize' in the search space; did you mean 'batch_size'?",
+    ),
+    "sampler": (
+        [QUICKSTART, "--search=optuna", "--sampler=tpee"],
+        "sampler='tpee' is not known; did you mean 'tpe'? allowed: tpe, random",
     ),
     "swept field": (
         [QUICKSTART, "--sweep=learning_rate=1"],

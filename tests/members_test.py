@@ -38,6 +38,7 @@ def test_every_member_is_counted_once():
         "finished": 4,
         "stopped": 1,
         "diverged": 2,
+        "dropped": 0,
         "unfinished": 1,
         "at_chance": 1,
     }

@@ -30,6 +30,7 @@ def results(
     diverged: Mapping[Member, int] | None = None,
     stopped: Mapping[Member, int] | None = None,
     unfinished: Mapping[Member, int] | None = None,
+    dropped: Mapping[int, int] | None = None,
     at_chance: Collection[Member] = (),
     never_ran: Collection[int] = (),
     claims: Sequence[Claim] = (),
@@ -60,6 +61,8 @@ def results(
       diverged: ``{(trial, seed): evaluation}``: the member has rows before that one.
       stopped: likewise, and its best step is that of its best validation accuracy.
       unfinished: likewise; the study is then "interrupted".
+      dropped: ``{trial: evaluation}``: halving dropped those of its members for which
+        nothing else is said; they have rows before that one.
       at_chance: members whose accuracies lie at chance all along.
       never_ran: trials with no rows at all; the study is then "interrupted".
       claims: of the study.
@@ -110,6 +113,11 @@ def results(
         tables.DIVERGED: diverged or {},
         tables.STOPPED: stopped or {},
         tables.UNFINISHED: unfinished or {},
+        tables.DROPPED: {
+            (trial, seed): count
+            for trial, count in (dropped or {}).items()
+            for seed in range(num_seeds)
+        },
     }
     cohorts = _cohorts(trials, layers)
     curve_rows, member_rows = [], []

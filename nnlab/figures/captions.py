@@ -10,7 +10,15 @@ from matplotlib.figure import Figure as Canvas
 from nnlab import texts
 from nnlab.figures.curves import FEW_SEEDS
 from nnlab.figures.levels import level_of
-from nnlab.results import DIVERGED, FINISHED, STOPPED, UNFINISHED, Results
+from nnlab.results import (
+    DIVERGED,
+    DROPPED,
+    FINISHED,
+    STATUSES,
+    STOPPED,
+    UNFINISHED,
+    Results,
+)
 from nnlab.statistics.members import alive, networks, status_counts
 from nnlab.swept import baselines
 
@@ -51,9 +59,11 @@ def caption(results: Results, trials: Collection[int] | None = None) -> str:
         )
     if counts[DIVERGED]:
         ended.append(f"{counts[DIVERGED]} diverged (left out of means, crosses)")
+    if counts[DROPPED]:
+        ended.append(f"{counts[DROPPED]} dropped by halving (dashed as far as they go)")
     if counts[UNFINISHED]:
         ended.append(f"{counts[UNFINISHED]} unfinished (dashed if alone)")
-    absent = total - sum(counts[s] for s in (FINISHED, STOPPED, DIVERGED, UNFINISHED))
+    absent = total - sum(counts[s] for s in STATUSES)
     if absent:
         ended.append(f"{absent} did not run")
     members = "member" if total == 1 else "members"

@@ -21,12 +21,13 @@ from nnlab.figures.labels import fate_of, label_ends, plain
 from nnlab.figures.levels import Level, draw_chance, draw_level, level_of, note_levels
 from nnlab.figures.scales import Scale, axis_words, finite, scale_of, set_scale, view_of
 from nnlab.figures.style import colors, darker, dress, dress_bar
-from nnlab.results import DIVERGED, STOPPED, UNFINISHED, Results
+from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import (
     alive,
     at_chance,
     carried_forward,
+    dropped_after,
     networks,
     seconds_per_epoch,
 )
@@ -47,7 +48,7 @@ class Drawn(NamedTuple):
       mean, low, high: (E,); low and high are NaN below three values.
       lost: (n, E), of the diverged members; NaN from where they diverged.
       stopped: for each member that stopped, the index of its last evaluation.
-      running: whether the values are of members that the run did not finish.
+      running: whether the values are of members that were not trained to the end.
     """
 
     x: np.ndarray
@@ -72,8 +73,8 @@ ALONG: dict[Along, str] = {
 def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | None:
     """A trial's curve over its finished and stopped members.
 
-    Where it has none, over the unfinished ones; None where it has not run, or was not
-    timed for an axis of seconds.
+    Where it has none, over those unfinished or dropped; None where it has not run, or
+    was not timed for an axis of seconds.
     """
     if not results.has_run(trial):
         return None
@@ -91,8 +92,9 @@ def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | Non
         along["seconds"] = curve.epochs * seconds.mean()
     status = results.member(trial, "status")
     ended = alive(results, trial)
-    running = not ended.any() and bool((status == UNFINISHED).any())
-    kept = curve.values[(status == UNFINISHED) if running else ended]
+    cut = np.isin(status.astype(str), (UNFINISHED, DROPPED))
+    running = not ended.any() and bool(cut.any())
+    kept = curve.values[cut if running else ended]
     lost = np.where(np.isfinite(curve.values), curve.values, np.nan)
     lost = lost[status == DIVERGED]
     mean, low, high = mean_interval(kept)
@@ -118,11 +120,12 @@ def learning_curves(
 ) -> Axes:
     """Draws each trial's mean over its seeds, with the 95 % Student-t band.
 
-    The mean is over the members that finished or stopped; over the unfinished ones,
-    dashed, where a trial has no others. No band below three seeds; a thin line for each
-    seed where there are at most five; a tick where members stopped early, taller where
-    several did at once, from where on they count with their best; a cross where a
-    member diverged, at its last finite value (at the foot of the axes if it had none).
+    The mean is over the members that finished or stopped; over those that are
+    unfinished or were dropped, dashed, where a trial has no others. No band below three
+    seeds; a thin line for each seed where there are at most five; a tick where members
+    stopped early, taller where several did at once, from where on they count with their
+    best; a cross where a member diverged, at its last finite value (at the foot of the
+    axes if it had none).
     Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
     over. The x axis is logarithmic where some trials end far before others. Baselines
     beside networks have no epochs: they lie across the axes in long dashes, at their
@@ -192,7 +195,9 @@ def _draw_curves(
     drawn = {t: d for (t, m), d in ran.items() if m == metrics[0] and t in shown}
     tints = colors(results)
     scale = set_metric_axis(ax, results, metrics[0], ran, across)
-    set_time_axis(ax, results, x, {t: d.x for (t, _), d in ran.items()})
+    places = {t: d.x for (t, _), d in ran.items()}
+    whole = {t: p for t, p in places.items() if dropped_after(results, t) is None}
+    set_time_axis(ax, results, x, whole or places)
     for metric in reversed(metrics):
         main = metric == metrics[0]
         for trial in drawn:

@@ -35,6 +35,7 @@ def fate_of(results: Results, trial: int, stopped: int) -> str:
     parts = {
         "stopped": stopped,
         "diverged": counts["diverged"],
+        "dropped": counts["dropped"],
         "at chance": counts["at_chance"],
     }
     shown = ", ".join(f"{count} {text}" for text, count in parts.items() if count)

@@ -20,7 +20,12 @@ from matplotlib.patches import Rectangle
 from nnlab import swept
 from nnlab.figures import labels, scales, style
 from nnlab.results import DIVERGED, Results
-from nnlab.statistics.members import networks, reduce_members, status_counts
+from nnlab.statistics.members import (
+    dropped_after,
+    networks,
+    reduce_members,
+    status_counts,
+)
 from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
 
@@ -145,7 +150,9 @@ def metric_map(ax: Axes, results: Results, metric: str) -> Axes:
         tints[trial] = METRIC_COLORS(norm(scale.forward(min(mean, scale.ceiling))))
     for trial in grid.cells.values():
         if trial not in means and results.has_run(trial):
-            texts[trial] = _fates(results, trial) or ["unfinished"]
+            epochs = dropped_after(results, trial)
+            cut = ["unfinished"] if epochs is None else ["dropped", f"epoch {epochs:g}"]
+            texts[trial] = _fates(results, trial) or cut
             tints[trial] = style.RULE
     _draw_cells(ax, grid, texts, tints)
     best = best_trial(results)

@@ -11,6 +11,7 @@ import numpy as np
 
 from nnlab.results import (
     DIVERGED,
+    DROPPED,
     FINISHED,
     STATUSES,
     STOPPED,
@@ -36,8 +37,9 @@ def status_counts(results: Results, trial: int) -> dict[str, int]:
     """How many of a trial's members ended how.
 
     Returns:
-      A count for each of "finished", "stopped", "diverged", "unfinished", which add up
-      to the members that started, and for "at_chance", which is among them.
+      A count for each of "finished", "stopped", "diverged", "dropped", "unfinished",
+      which add up to the members that started, and for "at_chance", which is among
+      them.
     """
     if not results.has_run(trial):
         return dict.fromkeys((*STATUSES, "at_chance"), 0)
@@ -55,8 +57,21 @@ def at_chance(results: Results, trial: int) -> np.ndarray:
 
 
 def alive(results: Results, trial: int) -> np.ndarray:
-    """Which members finished or were stopped early, bool (S,): means are over them."""
-    return has_status(results, trial, FINISHED, STOPPED)
+    """Which members finished or were stopped early, bool (S,): means are over them.
+
+    None of a trial that was dropped: the seeds that stopped before do not stand for it.
+    """
+    kept = has_status(results, trial, FINISHED, STOPPED)
+    return kept & (dropped_after(results, trial) is None)
+
+
+def dropped_after(results: Results, trial: int) -> float | None:
+    """After how many epochs halving dropped a trial; None if it did not."""
+    dropped = has_status(results, trial, DROPPED)
+    if not dropped.any():
+        return None
+    (steps,) = set(results.member(trial, "steps")[dropped].tolist())
+    return float(steps / results.cohort(trial)["steps_per_epoch"])
 
 
 def asked(results: Results, trial: int) -> np.ndarray:
@@ -127,8 +142,9 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
 
     Returns:
       float (S,). NaN where there is no value: the trial never ran or trained less far,
-      the member is unfinished, or it diverged (for shares and steps to a target that
-      says something: 1 or 0, and infinity). A target that was not reached is infinity.
+      the member is unfinished or dropped, or it diverged (for shares and steps to a
+      target that says something: 1 or 0, and infinity). A target that was not reached
+      is infinity; of a dropped trial all are NaN unless it was dropped later.
 
     Raises:
       ValueError: no such column.
@@ -144,7 +160,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         counted = has_status(results, trial, DIVERGED)
         if reduction == "at_chance_share":
             counted = at_chance(results, trial)
-        ended = asked(results, trial) & ~has_status(results, trial, UNFINISHED)
+        ended = asked(results, trial) & ~has_status(results, trial, UNFINISHED, DROPPED)
         return np.where(ended, counted.astype(float), np.nan)
     if reduction == "steps":
         steps = results.member(trial, "steps").astype(float)
@@ -156,6 +172,8 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         steps = steps_to(curve, lost, quantity.metric, quantity.target)
         unknown = has_status(results, trial, UNFINISHED) & np.isinf(steps)
         unknown |= ~asked(results, trial)
+        # The seeds that got there in time do not stand for a trial that was dropped.
+        unknown |= (has_status(results, trial, DROPPED) & np.isinf(steps)).any()
         return np.where(unknown, np.nan, steps)
     if not len(curve.steps):
         return missing

@@ -21,11 +21,25 @@ from nnlab.statistics.members import (
     alive,
     asked,
     at_chance,
+    carried_forward,
+    final_values,
     has_status,
     networks,
     reduce_members,
 )
 from nnlab.study import Quantity
+
+
+def mean_accuracy(results: Results, trial: int) -> float:
+    """A trial's last mean validation accuracy, whatever became of its members.
+
+    The mean is over all seeds; a diverged one counts with the accuracy of chance.
+    """
+    curve = carried_forward(results, trial, "validation_accuracy")
+    last = final_values(results, trial, curve)
+    lost = has_status(results, trial, DIVERGED)
+    counted = np.where(lost, results.dataset(trial)["chance"], last)
+    return float(counted[asked(results, trial)].mean())
 
 
 def expected_accuracy(results: Results, trial: int) -> float | None:
@@ -36,17 +50,14 @@ def expected_accuracy(results: Results, trial: int) -> float | None:
     makes a trial of 21 %.
 
     Returns:
-      An accuracy, or None if any member is unfinished or fewer than half of them
-      survive.
+      An accuracy, or None if any member is unfinished or dropped, or fewer than half
+      of them survive.
     """
     survivors, seeds = alive(results, trial), asked(results, trial)
     settled = survivors | has_status(results, trial, DIVERGED)
     if not np.all(settled[seeds]) or 2 * survivors.sum() < seeds.sum():
         return None
-    final = Quantity(metric="validation_accuracy", reduction="final")
-    accuracy = reduce_members(results, final, trial)
-    chance = results.dataset(trial)["chance"]
-    return float(np.where(survivors, accuracy, chance)[seeds].mean())
+    return mean_accuracy(results, trial)
 
 
 def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
@@ -63,9 +74,9 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
     """The trial with the highest expected final validation accuracy, by its index.
 
     A diverged seed counts with the accuracy of chance. A trial is out if any of its
-    members is unfinished, or if fewer than half of them survive. Ties go to the lower
-    index. Where some trials have more seeds than others, it is one of those with the
-    most: the others were told from the best before.
+    members is unfinished or dropped, or if fewer than half of them survive. Ties go to
+    the lower index. Where some trials have more seeds than others, it is one of those
+    with the most: the others were told from the best before.
 
     Args:
       results: what the study found.

@@ -34,7 +34,8 @@ class StepsToTarget:
 
     Attributes:
       target: the value to reach.
-      n: members that tell: all but the unfinished ones that have not reached it yet.
+      n: members that tell: all but the unfinished ones that have not reached it yet;
+        none if halving dropped one before it did.
       reached_share: share of the n that reached it, in [0, 1]; NaN for n = 0.
       median_steps: median over the n, in updates, counting a member that did not reach
         it as infinity: infinity when no more than half did.

@@ -25,6 +25,7 @@ from nnlab.statistics.effects import (
 )
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.members import (
+    dropped_after,
     is_accuracy,
     reduce_members,
     seconds_per_epoch,
@@ -215,6 +216,11 @@ def _compare_members(
         right = np.full((1, seeds), constant)
     for name, values in (("left", left), ("right", right)):
         trials = left_trials if name == "left" else right_trials
+        for trial, of_trial in zip(trials, values):
+            epochs = dropped_after(results, trial.index)
+            if epochs is not None and np.isnan(of_trial).any():
+                reason = f"{trial.label} was dropped at epoch {epochs:g}"
+                return Verdict(claim, NOT_TESTED, reason)
         diverged = any(status_counts(results, t.index)[DIVERGED] for t in trials)
         if np.isnan(values).all() and not diverged:
             return Verdict(

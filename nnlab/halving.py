@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Successive halving: at each rung the worst trials leave the race.
+
+Source: Jamieson and Talwalkar, 2016, "Non-stochastic Best Arm Identification and
+Hyperparameter Optimization". Here a race is among the trials of one program, which
+train together; those of another have a race of their own.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def rungs(
+    boundaries: Sequence[int], steps_per_epoch: int, min_epochs: float, factor: int
+) -> frozenset[int]:
+    """The evaluations at which the worst leave.
+
+    They are the first at or after `min_epochs`, `factor` times it, its square times
+    it, and so on; the last evaluation is none of them.
+
+    Args:
+      boundaries: steps of the evaluations, strictly increasing.
+      steps_per_epoch: updates in an epoch.
+      min_epochs: epochs that every trial gets, above 0.
+      factor: at least 2; 0 for no rung at all.
+
+    Returns:
+      Indices into `boundaries`.
+    """
+    found = set()
+    step = min_epochs * steps_per_epoch
+    while factor and step < boundaries[-1]:
+        # Evaluations are at whole steps, up to half a step before their epoch.
+        found.add(int(np.searchsorted(boundaries, step - 0.5)))
+        step *= factor
+    return frozenset(found - {len(boundaries) - 1})
+
+
+def worst(
+    accuracy: np.ndarray, training: np.ndarray, chance: float, factor: int
+) -> np.ndarray:
+    """Which trials leave at a rung: all but the best 1/factor of those that train.
+
+    A trial's score is its mean validation accuracy over all its seeds, where a diverged
+    one counts with the accuracy of chance. At least one trial stays; of equal ones,
+    those of lower index.
+
+    Args:
+      accuracy: of each member so far, float (T, S); NaN if it diverged.
+      training: which members still train, bool (T, S).
+      chance: accuracy of a constant answer.
+      factor: at least 2.
+
+    Returns:
+      bool (T,).
+    """
+    racing = np.flatnonzero(training.any(axis=1))
+    scores = np.where(np.isnan(accuracy), chance, accuracy).mean(axis=1)[racing]
+    order = racing[np.argsort(-scores, kind="stable")]
+    leaving = np.zeros(len(accuracy), bool)
+    leaving[order[math.ceil(len(racing) / factor) :]] = True
+    return leaving

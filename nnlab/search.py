@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optuna chooses the trials: as many as train at once, again and again.
+
+The only file that imports Optuna, and only when a search runs. A batch of trials is
+asked for, added to the study, trained as a population, and its results are told. What
+Optuna knows lies in the workdir as lines of JSON, so that a search goes on where it
+was, and Optuna's own tools read it.
+
+Batches end at multiples of `Search.batch`, and each value is drawn with a random state
+that depends on its trial's number and field alone: a search that was interrupted ends
+as it would have.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnlab import results, resume
+from nnlab.results import UNFINISHED, Results
+from nnlab.statistics.members import dropped_after, has_status
+from nnlab.statistics.ranking import mean_accuracy
+from nnlab.study import SAMPLERS, Study, digest_json
+from nnlab.sweep import Span, parse_space
+
+if TYPE_CHECKING:
+    import optuna
+
+_log = logging.getLogger(__name__)
+
+STORAGE = "search.log"
+"""Optuna's storage in a workdir."""
+MOST_CORNERS = 4096
+"""Combinations of ends and choices that are checked before a search begins."""
+
+
+def run(
+    study: Study,
+    workdir: str | os.PathLike[str],
+    train: Callable[[Study, bool], Results],
+    *,
+    resumes: bool = False,
+) -> Results:
+    """Searches for the trial with the highest mean validation accuracy.
+
+    A diverged seed counts with the accuracy of chance. A trial that halving dropped is
+    told as pruned; one that could not be trained has failed.
+
+    Args:
+      study: with `search`; its own sweep is left out.
+      workdir: where `train` keeps its results.
+      train: trains what is new of a study, as `experiment.run` does, given the study
+        and whether to go on with what is there.
+      resumes: whether to go on with the search in the workdir.
+
+    Returns:
+      The results of all trials.
+
+    Raises:
+      ValueError: Optuna is missing, a space that cannot be, or another search than that
+        of the workdir.
+      FileExistsError: the workdir holds results.
+      Exception: what `train` raises. Trials that it did not finish are trained first
+        when the search goes on.
+    """
+    folder = pathlib.Path(workdir)
+    optuna = _optuna(study.search.sampler)
+    spans = spans_of(study)
+    begun = (folder / results.CONFIG).exists()
+    if begun and not resumes:
+        return train(study, False)  # refuses
+    if begun:
+        study = _continued(folder, study)
+    else:
+        study = dataclasses.replace(study, sweep=({},))
+        (folder / STORAGE).unlink(missing_ok=True)  # of one that trained nothing
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        storage = _storage(optuna, folder / STORAGE)
+        known = optuna.create_study(
+            storage=storage,
+            study_name="nnlab",
+            direction="maximize",
+            load_if_exists=True,
+        )
+        found = _run(optuna, known, study, spans, train, begun)
+    except BaseException:
+        if not (folder / results.CONFIG).exists():  # nothing has been trained
+            (folder / STORAGE).unlink(missing_ok=True)
+            if is_new:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        raise
+    return found
+
+
+def _run(
+    optuna: Any,
+    known: "optuna.Study",
+    study: Study,
+    spans: Mapping[str, Span],
+    train: Callable[[Study, bool], Results],
+    begun: bool,
+) -> Results:
+    """Asks, trains and tells until there are enough trials."""
+    asked, found = study.search, None
+    while True:
+        numbers = [t.number for t in known.get_trials(deepcopy=False)]
+        running = optuna.trial.TrialState.RUNNING
+        waiting = known.get_trials(deepcopy=False, states=(running,))
+        # Those of a batch that was cut off come first, then what it lacks.
+        batch = [optuna.trial.Trial(known, t._trial_id) for t in waiting]
+        begin = len(numbers) - len(batch)
+        end = min(asked.trials, (begin // asked.batch + 1) * asked.batch)
+        chosen = []
+        for number in range(begin, max(end, len(numbers))):
+            trial = batch[number - begin] if number < len(numbers) else known.ask()
+            settings = {}
+            for path, span in spans.items():
+                of = study.root_seed, number, path
+                known.sampler = sampler(optuna, asked.sampler, *of)
+                settings[path] = _suggested(trial, path, span)
+            chosen.append((trial, settings))
+        if not chosen:
+            return found or train(study, begun)
+        study = _with(study, [settings for _, settings in chosen])
+        _log.info("trials %d to %d of %d", begin + 1, begin + len(chosen), asked.trials)
+        found = train(study, begun)
+        begun = True
+        for trial, settings in chosen:
+            _tell(optuna, known, trial, found, study.sweep.index(settings))
+
+
+def _tell(
+    optuna: Any, known: "optuna.Study", trial: Any, found: Results, index: int
+) -> None:
+    """Tells what became of a trial of the study, by index."""
+    states = optuna.trial.TrialState
+    if not found.has_run(index) or has_status(found, index, UNFINISHED).any():
+        known.tell(trial, state=states.FAIL)
+        return
+    accuracy, epochs = mean_accuracy(found, index), dropped_after(found, index)
+    if epochs is None:
+        known.tell(trial, accuracy)
+        return
+    trial.report(accuracy, step=round(epochs))
+    known.tell(trial, state=states.PRUNED)
+
+
+def spans_of(study: Study) -> dict[str, Span]:
+    """What is searched, by path.
+
+    Raises:
+      ValueError: nothing is, a space that is malformed or named twice, or one whose
+        ends or choices the study does not allow.
+    """
+    spans: dict[str, Span] = {}
+    for text in study.search.space:
+        path, span = parse_space(text)
+        if path in spans:
+            raise ValueError(f"the search space names {path!r} twice")
+        spans[path] = span
+    if not spans:
+        raise ValueError("a search needs a space (--search_space=path=log(low,high))")
+    corners = itertools.product(*(span.ends for span in spans.values()))
+    for corner in itertools.islice(corners, MOST_CORNERS):
+        study.base.replace(dict(zip(spans, corner)))
+    return spans
+
+
+def _suggested(trial: Any, path: str, span: Span) -> Any:
+    """The trial's value of a field, as a study holds it; drawn if it has none yet."""
+    if span.kind == "choices":
+        # Optuna stores plain values only.
+        choices = [json.dumps(value) for value in span.values]
+        return span.values[choices.index(trial.suggest_categorical(path, choices))]
+    if span.kind == "int":
+        return trial.suggest_int(path, span.low, span.high)
+    value = trial.suggest_float(path, span.low, span.high, log=span.kind == "log")
+    # Six digits, which labels show.
+    return min(max(float(f"{value:.6g}"), span.low), span.high)
+
+
+def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
+    """The study with further trials; what it has already is not tried again."""
+    sweep = [item for item in study.sweep if item]
+    for item in settings:
+        if item not in sweep:
+            sweep.append(dict(item))
+    return dataclasses.replace(study, sweep=tuple(sweep) or ({},))
+
+
+def _continued(folder: pathlib.Path, study: Study) -> Study:
+    """The study of the workdir with what may change in it.
+
+    Raises:
+      ValueError: it is another one, or has lost Optuna's storage.
+    """
+    past = Study.from_dict(results.load_config(folder)["study"])
+    if not (folder / STORAGE).exists():
+        why = f"it has no {STORAGE}" if past.search.space else "it is of no search"
+        raise ValueError(f"cannot resume {str(folder)!r}: {why}")
+    try:
+        return resume.merge(past, dataclasses.replace(study, sweep=past.sweep))
+    except ValueError as error:
+        raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
+
+
+def _storage(optuna: Any, path: pathlib.Path) -> Any:
+    """Optuna's storage, without the line that a killed process left unfinished."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            results.write_atomic(path, whole)
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    return optuna.storages.JournalStorage(backend)
+
+
+def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
+    """The sampler of one field of a trial.
+
+    Args:
+      optuna: the package.
+      name: one of `study.SAMPLERS`.
+      root_seed: of the study.
+      number: of the trial.
+      path: of the field; the random state depends on nothing else.
+    """
+    kinds = optuna.samplers
+    seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
+    apart = kinds.RandomSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        makers = {
+            # Trials that are asked for at once keep away from each other.
+            "tpe": lambda: kinds.TPESampler(seed=seed, constant_liar=True),
+            "random": lambda: apart,
+            # One sequence, whose place the storage remembers.
+            "qmc": lambda: kinds.QMCSampler(
+                seed=root_seed,
+                scramble=True,
+                independent_sampler=apart,
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            ),
+            "gp": lambda: kinds.GPSampler(seed=seed, independent_sampler=apart),
+        }
+        assert set(makers) == set(SAMPLERS)
+        return makers[name]()
+
+
+def _optuna(sampler: str) -> Any:
+    """The package.
+
+    Raises:
+      ValueError: it is not installed, or what the sampler needs.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise ValueError(
+            'a search needs Optuna: pip install -c constraints.txt -e ".[search]"'
+        ) from None
+    if sampler == "gp":
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            raise ValueError(
+                "search.sampler='gp' needs PyTorch: pip install -c constraints.txt -e "
+                '".[bench]"'
+            ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
