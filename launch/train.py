@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, mistakes, results, tensorboard
+from nnlab import display, mistakes, names, results, tensorboard
 from nnlab.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from nnlab import experiment
 
 MANY = ("coordinator", "processes", "process_index")
+LOCAL, RAY = "local", "ray"
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
 
@@ -80,6 +81,20 @@ def define_flags() -> None:
         "runs the same command, with --processes and --process_index. Slurm and Open "
         "MPI tell it by themselves",
     )
+    flags.DEFINE_string(
+        "executor",
+        LOCAL,
+        "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
+        "nodes of a Ray cluster, which all see the workdir; ray:auto finds a cluster "
+        "that this machine is part of",
+    )
+    flags.DEFINE_integer(
+        "chunk_members",
+        0,
+        "with --executor=ray, networks of a chunk, at most; 0 makes chunks of a minute "
+        "or two on two cores",
+        lower_bound=0,
+    )
     flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
     flags.DEFINE_integer(
         "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
@@ -106,10 +121,11 @@ def main() -> None:
         return
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
+    elsewhere, address = _executor()
     study = config.study()
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
-    from nnlab import checkpoint, experiment, processes
+    from nnlab import checkpoint, executor, experiment, processes
 
     if joined := _join():
         writes = processes.is_first()
@@ -119,6 +135,11 @@ def main() -> None:
         writes = True
         if not resumes:
             experiment.check_workdir(workdir)
+    nodes: contextlib.AbstractContextManager[experiment.Executor | None]
+    nodes = contextlib.nullcontext()
+    if elsewhere:
+        nodes = executor.Ray(address, flags.FLAGS.chunk_members)
+        console.print(f"joining Ray at {address}" if address else "starting Ray")
     interrupt = Interrupt()
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
     events = contextlib.nullcontext(lambda _: None)
@@ -133,7 +154,7 @@ def main() -> None:
     start = time.monotonic()
     shown = display.live if console.is_terminal else display.lines
     try:
-        with shown(console) as show, events as record:
+        with nodes as trainer, shown(console) as show, events as record:
 
             def tell(progress: "experiment.Progress") -> None:
                 for line in heading:  # once, when nothing can be refused any more
@@ -150,6 +171,7 @@ def main() -> None:
                 profile_dir=flags.FLAGS.profile,
                 resume=resumes,
                 other_versions=flags.FLAGS.resume_anyway,
+                executor=trainer,
                 checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
                 on_progress=tell,
             )
@@ -184,11 +206,37 @@ def main() -> None:
     if writes:
         report.write(console, workdir)
     if failures := found.config["failures"]:
-        names = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
+        files = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
         raise config.Failure(
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
-            f"report has the others, and {names} what happened"
+            f"report has the others, and {files} what happened"
         )
+
+
+def _executor() -> tuple[bool, str]:
+    """Whether nodes of Ray train, and the address of their cluster; "" for one here.
+
+    Raises:
+      UsageError: no such executor, or a flag that does not go with it.
+    """
+    given = flags.FLAGS.executor
+    kind, colon, address = given.partition(":")
+    if kind not in (LOCAL, RAY) or (colon and (kind == LOCAL or not address)):
+        hint = names.nearest(kind, (LOCAL, RAY))
+        raise config.UsageError(f"unknown --executor={given!r}{hint}, {RAY}:ADDRESS")
+    if kind == LOCAL:
+        if flags.FLAGS["chunk_members"].present:
+            raise config.UsageError("--chunk_members needs --executor=ray")
+        return False, ""
+    for flag in ("tensorboard", "profile", *MANY):
+        if flags.FLAGS[flag].present:
+            raise config.UsageError(f"--{flag} does not go with --executor={given}")
+    if "://" in flags.FLAGS.workdir:
+        raise config.UsageError(
+            f"--workdir={flags.FLAGS.workdir!r} is no folder: --executor=ray needs one "
+            "that all nodes share, such as a mounted file system"
+        )
+    return True, address
 
 
 def _join() -> str:
@@ -222,6 +270,9 @@ def _command(workdir: pathlib.Path) -> str:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
     if flags.FLAGS.tensorboard:
         parts.append("--tensorboard")
+    for flag in ("executor", "chunk_members"):
+        if flags.FLAGS[flag].present:
+            parts.append(f"--{flag}={flags.FLAGS[flag].value}")
     return shlex.join(parts)
 
 

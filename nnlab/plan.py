@@ -59,6 +59,7 @@ def candidates(
     devices: Sequence[jax.Device],
     stops_early: bool = False,
     lane_width: int = 0,
+    whole: tuple[int, int] | None = None,
 ) -> list[Plan]:
     """Lane plans that fit into memory, first the one that is likely the fastest.
 
@@ -73,15 +74,18 @@ def candidates(
       stops_early: whether members may stop early and leave their lanes. A lane's row
         then holds one trial, which costs a small network a twentieth of its speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
+      whole: T and S of the cohort of which this one is a chunk: lanes of a width have
+        the same shape in both, so that a member's numbers are the same bits.
 
     Raises:
       ValueError: a lane width out of range, or a cohort that memory cannot hold.
     """
     members = num_trials * num_seeds
-    if not 0 <= lane_width <= members:
+    of_trials, of_seeds = whole or (num_trials, num_seeds)
+    if not 0 <= lane_width <= of_trials * of_seeds:
         raise ValueError(
-            f"lane_width={lane_width} must be from 1 to the cohort's {members} members "
-            "(0 chooses)"
+            f"lane_width={lane_width} must be from 1 to the cohort's "
+            f"{of_trials * of_seeds} members (0 chooses)"
         )
     on_cpu = devices[0].platform == "cpu"
     # Inputs, outputs and gradients of each layer; im2col copies a conv's input.
@@ -115,13 +119,15 @@ def candidates(
     plans = {}
     for width in widths:
         lanes = Lanes.of_width(
-            num_trials,
-            num_seeds,
+            of_trials,
+            of_seeds,
             width,
             len(devices),
             shared=shared,
             all_devices=jax.process_count() > 1,
         )
+        if whole:
+            lanes = lanes.with_members(num_trials, num_seeds)
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)
         resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices

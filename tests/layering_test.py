@@ -25,6 +25,7 @@ BELOW = {
     "study": ["checked", "models", "texts"],
     "optim": ["study"],
     "sweep": ["study"],
+    "chunks": ["sweep"],
     "results": ["study"],
     "statistics": [],
     "statistics.intervals": ["statistics"],
@@ -96,6 +97,7 @@ BELOW = {
     "network": ["checkpoint", "prepare"],
     "training": ["looking", "network"],
     "experiment": ["resume", "training"],
+    "executor": ["chunks", "experiment"],
     "rerun": ["resume", "training"],
     "mistakes": [],
     "interrupt": [],
@@ -106,7 +108,7 @@ BELOW = {
     "building": ["experiment", "mistakes"],
     "watching": ["building", "statistics.members", "texts"],
     "builder": ["figures.live", "report", "watching"],
-    "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],
+    "launch": ["api", "compare", "executor", "gradients", "rerun", "tensorboard"],
     "configs": ["launch"],
 }
 FILES = sorted(
