@@ -80,7 +80,7 @@ _GROUPS = (
     ),
     _Group(
         "On many machines",
-        {"executor": "=ray:ADDRESS", "chunk_members": "=N"},
+        {"executor": "=ray:ADDR", "chunk_members": "=N"},
         rare=("chunk_members",),
     ),
     _Group(
