@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -35,6 +36,9 @@ from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
 from nnlab.study import Study
 from nnlab.training import backbone_for, backbone_part, part_of
+
+CONNECT_SECONDS = 10.0
+"""For the cluster to answer."""
 
 RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
@@ -93,6 +97,7 @@ class Ray:
         self._chunk_members = chunk_members
 
     def __enter__(self) -> "Ray":
+        _check_address(self._address)
         asked = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {"address": self._address}
         if not self._address:
@@ -197,7 +202,7 @@ class _Round:
         self._lost: collections.Counter[int] = collections.Counter()
         self._nodes: dict[str, _Node] = {}
         self._left_out: dict[str, str] = {}
-        self._begun: collections.Counter[str] = collections.Counter()
+        self._unbegun: collections.Counter[str] = collections.Counter()
         self._devices: dict[str, Mapping[str, Any]] = {}
         first_of = {item.hyperparameters.dataset: item for item in reversed(items)}
         data_dir = job.data_dir
@@ -271,7 +276,6 @@ class _Round:
             max_restarts=0,
         )
         started = process.remote(self._settings, int(has["CPU"]))
-        self._begun[key] += 1
         self._nodes[key] = _Node(name, started, started.begin.remote())
 
     def _hand_out(self, node: _Node) -> None:
@@ -306,9 +310,11 @@ class _Round:
             self._ray.kill(node.process)
             if item:
                 self._again(item, f"{node.name} or its process died", error)
-            elif self._begun[key] > RETRIES:
+            elif (begun := self._unbegun[key]) >= RETRIES:
                 self._left_out[key] = f"{node.name} cannot start: {_line(error)}"
                 _log.warning("%s", self._left_out[key])
+            else:
+                self._unbegun[key] = begun + 1
         else:
             if item is None:
                 if told["problem"]:
@@ -346,10 +352,22 @@ class _Round:
         self._queue.appendleft(item)
 
 
+def _check_address(address: str) -> None:
+    """Refuses an address where nobody listens: Ray would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdecimal()):  # "", "auto", "ray://..."
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+            return
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"cannot join Ray at {address!r}: {error}") from None
+
+
 def _cause(error: Any) -> Exception:
     """What a task raised, with the traceback of its process as a note."""
     found = error.cause if isinstance(error.cause, Exception) else error
-    text = re.sub(r"\x1b\[\d+m", "", error.traceback_str)
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
     found.add_note(text)
     return found
 
