@@ -97,6 +97,11 @@ _GROUPS = (
         rare=("coordinator", "processes", "process_index"),
     ),
     _Group(
+        "On many machines",
+        {"executor": "=ray:ADDR", "chunk_members": "=N"},
+        rare=("chunk_members",),
+    ),
+    _Group(
         "Afterwards",
         {"resume": "", "resume_anyway": "", "rerun": "=TRIAL,SEED"},
         rare=("resume_anyway",),

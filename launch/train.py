@@ -23,7 +23,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from launch import config, report
-from nnlab import display, looks, mistakes, results, search, tensorboard, texts
+from nnlab import (
+    display,
+    looks,
+    mistakes,
+    names,
+    results,
+    search,
+    tensorboard,
+    texts,
+)
 from nnlab.interrupt import Interrupt
 from nnlab.statistics import looks as planned
 from nnlab.study import SAMPLERS, Study
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
 FIRST_LOOK, MOST_SEEDS = 4, 32
 """Seeds of --until_resolved."""
 MANY = ("coordinator", "processes", "process_index")
+LOCAL, RAY = "local", "ray"
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
 
@@ -55,6 +65,28 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer(
         "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
+    )
+    flags.DEFINE_enum(
+        "search",
+        None,
+        ["optuna"],
+        "who chooses the trials, in the place of a sweep; needs the extra search",
+    )
+    flags.DEFINE_multi_string(
+        "search_space",
+        [],
+        "what it chooses from, such as optimizer.learning_rate=log(1e-3,1); or "
+        "optimizer.momentum=uniform(0,0.9), batch_size=int(8,64), or choices, such as "
+        "model.hidden=(32,),(64,); may be repeated",
+    )
+    flags.DEFINE_integer(
+        "search_trials", None, "how many trials it chooses; default 64"
+    )
+    flags.DEFINE_integer(
+        "search_batch", None, "how many at once, which train together; default 16"
+    )
+    flags.DEFINE_string(
+        "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
     )
     define_run_flags()
 
@@ -101,31 +133,23 @@ def define_run_flags() -> None:
         "runs the same command, with --processes and --process_index. Slurm and Open "
         "MPI tell it by themselves",
     )
+    flags.DEFINE_string(
+        "executor",
+        LOCAL,
+        "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
+        "nodes of a Ray cluster, which all see the workdir; ray:auto finds a cluster "
+        "that this machine is part of",
+    )
+    flags.DEFINE_integer(
+        "chunk_members",
+        0,
+        "with --executor=ray, networks of a chunk, at most; 0 makes chunks of a minute "
+        "or two on two cores",
+        lower_bound=0,
+    )
     flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
     flags.DEFINE_integer(
         "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
-    )
-    flags.DEFINE_enum(
-        "search",
-        None,
-        ["optuna"],
-        "who chooses the trials, in the place of a sweep; needs the extra search",
-    )
-    flags.DEFINE_multi_string(
-        "search_space",
-        [],
-        "what it chooses from, such as optimizer.learning_rate=log(1e-3,1); or "
-        "optimizer.momentum=uniform(0,0.9), batch_size=int(8,64), or choices, such as "
-        "model.hidden=(32,),(64,); may be repeated",
-    )
-    flags.DEFINE_integer(
-        "search_trials", None, "how many trials it chooses; default 64"
-    )
-    flags.DEFINE_integer(
-        "search_batch", None, "how many at once, which train together; default 16"
-    )
-    flags.DEFINE_string(
-        "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
     )
     config.define_study_flags()
 
@@ -174,9 +198,15 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     """
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
+    elsewhere, address = _executor()
+    if elsewhere and (study.search.space or study.looks or study.halving.factor):
+        raise config.UsageError(
+            "--executor=ray goes with a plain sweep: not with a search, with halving "
+            "or with --until_resolved"
+        )
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
-    from nnlab import checkpoint, experiment, processes
+    from nnlab import checkpoint, executor, experiment, processes
 
     if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
         raise config.UsageError("a search runs in one process, not as one of several")
@@ -188,6 +218,11 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         writes = True
         if not resumes:
             experiment.check_workdir(workdir)
+    nodes: contextlib.AbstractContextManager[experiment.Executor | None]
+    nodes = contextlib.nullcontext()
+    if elsewhere:
+        nodes = executor.Ray(address, flags.FLAGS.chunk_members)
+        console.print(f"joining Ray at {address}" if address else "starting Ray")
     interrupt = Interrupt()
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
     events = contextlib.nullcontext(lambda _: None)
@@ -205,7 +240,12 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     start = time.monotonic()
     shown = display.live if console.is_terminal else display.lines
     try:
-        with shown(console) as show, events as record, kept as folder:
+        with (
+            nodes as trainer,
+            shown(console) as show,
+            events as record,
+            kept as folder,
+        ):
             if folder:
                 config.keep_programs(folder)
 
@@ -225,6 +265,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
                     profile_dir=flags.FLAGS.profile,
                     resume=resume,
                     other_versions=flags.FLAGS.resume_anyway,
+                    executor=trainer,
                     checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
                     on_progress=tell,
                 )
@@ -264,10 +305,10 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     if writes:
         report.write(console, workdir)
     if failures := found.config["failures"]:
-        names = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
+        files = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
         raise config.Failure(
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
-            f"report has the others, and {names} what happened"
+            f"report has the others, and {files} what happened"
         )
 
 
@@ -313,6 +354,32 @@ def _size(study: Study) -> str:
     )
 
 
+def _executor() -> tuple[bool, str]:
+    """Whether nodes of Ray train, and the address of their cluster; "" for one here.
+
+    Raises:
+      UsageError: no such executor, or a flag that does not go with it.
+    """
+    given = flags.FLAGS.executor
+    kind, colon, address = given.partition(":")
+    if kind not in (LOCAL, RAY) or (colon and (kind == LOCAL or not address)):
+        hint = names.nearest(kind, (LOCAL, RAY))
+        raise config.UsageError(f"unknown --executor={given!r}{hint}, {RAY}:ADDRESS")
+    if kind == LOCAL:
+        if flags.FLAGS["chunk_members"].present:
+            raise config.UsageError("--chunk_members needs --executor=ray")
+        return False, ""
+    for flag in ("tensorboard", "profile", *MANY):
+        if flags.FLAGS[flag].present:
+            raise config.UsageError(f"--{flag} does not go with --executor={given}")
+    if "://" in flags.FLAGS.workdir:
+        raise config.UsageError(
+            f"--workdir={flags.FLAGS.workdir!r} is no folder: --executor=ray needs one "
+            "that all nodes share, such as a mounted file system"
+        )
+    return True, address
+
+
 def _join() -> str:
     """Joins the processes that run this same command, if there are others.
 
@@ -344,6 +411,9 @@ def _command(workdir: pathlib.Path) -> str:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
     if flags.FLAGS.tensorboard:
         parts.append("--tensorboard")
+    for flag in ("executor", "chunk_members"):
+        if flags.FLAGS[flag].present:
+            parts.append(f"--{flag}={flags.FLAGS[flag].value}")
     return shlex.join(parts)
 
 

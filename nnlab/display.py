@@ -103,6 +103,8 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
 
 def where(progress: "recorder.Progress") -> str:
     """Where in the run it is, such as "program 2/7 epoch 13.2/60"."""
+    if progress.status == "elsewhere":
+        return f"{progress.cohort}/{progress.num_cohorts} programs done"
     parts = []
     if progress.num_cohorts > 1:
         parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")

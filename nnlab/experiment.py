@@ -7,6 +7,7 @@ callback how far it is.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import logging
@@ -15,18 +16,18 @@ import pathlib
 import traceback
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
 
 from nnlab import processes, results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
-from nnlab.cohorts import Baseline, Prepared
+from nnlab.cohorts import Baseline, FurtherSets, Prepared
 from nnlab.data import Dataset
 from nnlab.metrics import Metric
 from nnlab.names import nearest_file
-from nnlab.placing import choose_lanes, place, profile
+from nnlab.placing import Kept, choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
 from nnlab.resume import check_data, check_own, continued, differences, merge
@@ -47,6 +48,53 @@ CHECKPOINT_SECONDS = 10.0
 """Between two checkpoints of a cohort, at least."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What an executor is given to train; see `run`."""
+
+    study: Study
+    workdir: pathlib.Path
+    data_dir: str | os.PathLike[str] | None
+    lane_width: int
+    checkpoint_seconds: float
+
+
+class Executor(Protocol):
+    """Who trains cohorts in other processes."""
+
+    def cut(
+        self, items: Sequence[Prepared | Baseline], lane_width: int
+    ) -> Sequence[sweep.Cohort]:
+        """Cuts cohorts that nobody has begun into those that are trained.
+
+        Args:
+          items: the cohorts.
+          lane_width: members that run at once; 0 lets the plan choose.
+
+        Returns:
+          Cohorts with the same members, numbered from the first one's index on.
+        """
+
+    def train(
+        self,
+        job: Job,
+        items: Sequence[Prepared | Baseline],
+        recorder: Recorder,
+        collect: Callable[[Prepared | Baseline], bool],
+        fail: Callable[[Prepared | Baseline, Exception], None],
+    ) -> None:
+        """Has all cohorts trained.
+
+        Args:
+          job: what they are of.
+          items: the cohorts.
+          recorder: of the run; it is told where they are trained, and tells the
+            callback.
+          collect: takes up a cohort that is done; returns whether it is.
+          fail: notes that one failed for good.
+        """
+
+
 def run(
     study: Study,
     workdir: str | os.PathLike[str],
@@ -58,6 +106,7 @@ def run(
     lane_width: int = 0,
     resume: bool = False,
     other_versions: bool = False,
+    executor: Executor | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     profile_dir: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -79,6 +128,7 @@ def run(
         trained stays. The study must be the run's, or more of it (see `nnlab.resume`).
       other_versions: whether a run may be resumed under other versions or on another
         device, which change the numbers.
+      executor: who trains, such as `nnlab.executor.Ray`; None for this process.
       checkpoint_seconds: between two checkpoints of a cohort, at least.
       profile_dir: a folder for a trace of each cohort's first steps and evaluation,
         which Perfetto and TensorBoard open.
@@ -110,15 +160,28 @@ def run(
             study, cohorts = _continued(folder, study, past)
         else:
             processes.in_first(lambda: check_workdir(folder))
-        prepared = prepare(
+        loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+        settle = functools.partial(
+            prepare,
             study,
             data_dir=data_dir,
             dataset=dataset,
             module=module,
             own_metrics=own_metrics,
             lane_width=lane_width,
-            cohorts=cohorts,
+            loaded=loaded,
         )
+        if executor:
+            if dataset or module or own_metrics:
+                raise ValueError(
+                    "a data set, a module or metrics of one's own stay in the process "
+                    "that made them: train in it (executor=None)"
+                )
+            cohorts = cohorts or sweep.cohorts(study.trials(), study.num_seeds)
+            begun = len(past["cohorts"]) if past else 0
+            new = executor.cut(settle(cohorts=cohorts[begun:]), lane_width)
+            cohorts = (*cohorts[:begun], *new)
+        prepared = settle(cohorts=cohorts)
         if past is None:
             hint = "" if folder.exists() else nearest_file(folder)
             processes.in_first(lambda: stack.enter_context(_begun(folder)))
@@ -142,10 +205,14 @@ def run(
         for item in prepared:
             if known := saved.get(item.cohort.index):
                 values = known.about["known"], known.arrays("seen")
-                recorder.take_up(item, *values, _is_done(item, known))
+                recorder.take_up(item, *values, is_done(item, known))
         processes.wait("all have read")
         recorder.write("interrupted")
-        return _run(study, folder, prepared, recorder, checkpoints, saved, profile_dir)
+        train = functools.partial(_train_here, profile_dir=profile_dir)
+        if executor:
+            job = Job(study, folder, data_dir, lane_width, checkpoint_seconds)
+            train = functools.partial(_train_elsewhere, executor, job)
+        return _run(study, folder, prepared, recorder, checkpoints, saved, train)
 
 
 def _run(
@@ -155,25 +222,11 @@ def _run(
     recorder: Recorder,
     checkpoints: Checkpoints,
     saved: Mapping[int, Saved],
-    profile_dir: str | os.PathLike[str] | None,
+    train: Callable[..., list[Exception]],
 ) -> results.Results:
     """Trains the cohorts that are not done; see `run`."""
-    failures: list[Exception] = []
-    backbones: dict[str, transfer.Backbone] = {}
     try:
-        # What takes longest comes last: if it is cut off, the others are done.
-        for item in sorted(prepared, key=lambda item: item.work):
-            known = saved.get(item.cohort.index)
-            try:
-                _run_cohort(
-                    item, study, recorder, checkpoints, known, backbones, profile_dir
-                )
-            except OSError:  # a full disk: nothing more can be kept
-                raise
-            except Exception as error:  # the others go on
-                failures.append(error)
-                recorder.fail(item, error)
-                traceback.clear_frames(error.__traceback__)  # they hold its arrays
+        failures = train(study, prepared, recorder, checkpoints, saved)
     except BaseException:  # Ctrl-C: keep what is there
         for keep in (
             checkpoints.wait,
@@ -190,16 +243,92 @@ def _run(
     return results.load(folder)
 
 
-def _run_cohort(
+def _train_here(
+    study: Study,
+    prepared: Sequence[Prepared | Baseline],
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    saved: Mapping[int, Saved],
+    *,
+    profile_dir: str | os.PathLike[str] | None,
+) -> list[Exception]:
+    """Trains one cohort after another; returns what some of them failed with."""
+    failures: list[Exception] = []
+    backbones: dict[str, transfer.Backbone] = {}
+    # What takes longest comes last: if it is cut off, the others are done.
+    for item in sorted(prepared, key=lambda item: item.work):
+        known = saved.get(item.cohort.index)
+        try:
+            run_cohort(
+                item, study, recorder, checkpoints, known, backbones, profile_dir
+            )
+        except OSError:  # a full disk: nothing more can be kept
+            raise
+        except Exception as error:  # the others go on
+            failures.append(error)
+            recorder.fail(item, error)
+            traceback.clear_frames(error.__traceback__)  # they hold its arrays
+    return failures
+
+
+def _train_elsewhere(
+    executor: Executor,
+    job: Job,
+    study: Study,
+    prepared: Sequence[Prepared | Baseline],
+    recorder: Recorder,
+    checkpoints: Checkpoints,
+    saved: Mapping[int, Saved],
+) -> list[Exception]:
+    """Lets an executor train the cohorts; returns what some of them failed with."""
+    failures: list[Exception] = []
+    backbones: dict[str, transfer.Backbone] = {}
+
+    def collect(item: Prepared | Baseline) -> bool:
+        found = checkpoints.latest(part_of(item))
+        if not (found and is_done(item, found)):
+            return False
+        recorder.collect(item, found.about["known"], found.arrays("seen"))
+        run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
+        return True
+
+    def fail(item: Prepared | Baseline, error: Exception) -> None:
+        failures.append(error)
+        recorder.fail(item, error)
+
+    waiting = []
+    for item in prepared:
+        known = saved.get(item.cohort.index)
+        if known and is_done(item, known):
+            run_cohort(item, study, recorder, checkpoints, known, backbones)
+        else:
+            waiting.append(item)
+    executor.train(job, waiting, recorder, collect, fail)
+    return failures
+
+
+def run_cohort(
     item: Prepared | Baseline,
     study: Study,
     recorder: Recorder,
     checkpoints: Checkpoints,
     saved: Saved | None,
     backbones: dict[str, transfer.Backbone],
-    profile_dir: str | os.PathLike[str] | None,
+    profile_dir: str | os.PathLike[str] | None = None,
+    kept: Kept | None = None,
 ) -> None:
-    """Trains a cohort from where it is; in narrower lanes if memory is too small."""
+    """Trains a cohort from where it is; in narrower lanes if memory is too small.
+
+    Args:
+      item: the cohort.
+      study: whose cohort it is.
+      recorder: takes in what is measured.
+      checkpoints: where to save.
+      saved: where the cohort is; if that is its end, only its backbone is noted.
+      backbones: by their source's key; its own is added.
+      profile_dir: for a trace of its first steps; None for no trace.
+      kept: of cohorts of the same run before, whose programs may be used again.
+    """
     if isinstance(item, Baseline):
         if not saved:
             grow(item, study, recorder, checkpoints)
@@ -209,7 +338,7 @@ def _run_cohort(
         backbone = backbone_for(
             item, item.source, backbones, recorder, checkpoints, study.root_seed
         )
-    if saved and _is_done(item, saved):
+    if saved and is_done(item, saved):
         return
     if backbone:
         item = with_backbone(item, backbone)
@@ -219,8 +348,12 @@ def _run_cohort(
         placed = None
         try:
             placed, tuning_seconds = (
-                (place(item, study), 0.0) if saved else choose_lanes(item, study)
+                (place(item, study, kept), 0.0)
+                if saved
+                else choose_lanes(item, study, kept)
             )
+            if kept:
+                kept.keep(placed, study)
             if profile_dir is not None:
                 profile(placed, pathlib.Path(profile_dir))
             train_cohort(
@@ -249,16 +382,29 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def alone_in(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps other runs out of a workdir; the lock ends with the process at the latest.
+def alone_in(folder: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
+    """Keeps others out of a folder; the lock ends with the process at the latest.
+
+    Args:
+      folder: a workdir, or one within.
+      waits: whether to wait for others.
 
     Raises:
       BlockingIOError: another run is at work in it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        how = fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(descriptor, how)
+            except BlockingIOError:
+                raise
+            except OSError:  # NFS locks files only, and those that can be written
+                file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+                os.close(descriptor)
+                descriptor = file
+                fcntl.flock(descriptor, how)
         except BlockingIOError:
             raise BlockingIOError(
                 f"another run is at work in workdir {str(folder)!r}; wait for its end, "
@@ -347,7 +493,7 @@ def _saved(
     return found
 
 
-def _is_done(item: Prepared | Baseline, saved: Saved) -> bool:
+def is_done(item: Prepared | Baseline, saved: Saved) -> bool:
     """Whether nothing is left to train of a cohort."""
     about = saved.about
     return bool(

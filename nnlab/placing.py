@@ -14,7 +14,7 @@ from nnlab import processes, train, tuning
 from nnlab.cohorts import Prepared
 from nnlab.data import Split
 from nnlab.population import SAMPLE_EVERY, Batches, Population
-from nnlab.study import Study
+from nnlab.study import TRACED, Study
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Steps between two visits of the host, at most; slow ones are visited sooner."""
@@ -98,26 +98,71 @@ class Placed:
         return self.population.train(state, examples, first_step=start, num_steps=count)
 
 
-def place(prepared: Prepared, study: Study) -> Placed:
-    """Puts a cohort and its data on the devices, by its plan."""
+class Kept:
+    """The last cohort that was placed, for one that can use its programs and data.
+
+    For chunks of equal size, one after another in one process: they are compiled once.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._key: Any = None
+        self._placed: Placed | None = None
+
+    def like(self, prepared: Prepared, study: Study) -> Placed | None:
+        """What is kept, if all that its programs and data depend on is the same.
+
+        Else it is let go: two may be too much for the memory.
+        """
+        if self._key != _programs_key(prepared, study):
+            self._key = self._placed = None
+        return self._placed
+
+    def keep(self, placed: Placed, study: Study) -> None:
+        """Keeps this one in the place of the one before."""
+        self._key, self._placed = _programs_key(placed.prepared, study), placed
+
+
+def _programs_key(prepared: Prepared, study: Study) -> Any:
+    """What the programs and the data of a study's cohorts depend on."""
+    flat = prepared.hyperparameters.flat()
+    static = {path: value for path, value in flat.items() if path not in TRACED}
+    used = {n: bool(v.any()) for n, v in prepared.cohort.traced().items()}
+    return study.digest(), repr(static), repr(used), prepared.plan
+
+
+def place(prepared: Prepared, study: Study, kept: Kept | None = None) -> Placed:
+    """Puts a cohort and its data on the devices, by its plan.
+
+    Args:
+      prepared: the cohort.
+      study: whose cohort it is.
+      kept: of cohorts of the same run before.
+    """
     h, dataset = prepared.hyperparameters, prepared.fed
     lanes = prepared.plan.lanes
-    population = Population(
-        prepared.recipe,
-        lanes,
-        traced=prepared.cohort.traced(),
-        root_seed=study.root_seed,
-        first_seed=prepared.cohort.first_seed,
-        devices=jax.devices()[: lanes.devices],
-        inputs=flattened(dataset.train.inputs),
-        labels=dataset.train.labels,
-    )
+    traced, first_seed = prepared.cohort.traced(), prepared.cohort.first_seed
     splits = prepared.evaluated()
+    if like := kept.like(prepared, study) if kept else None:
+        population = like.population.of_others(traced, first_seed)
+        batches = like.batches
+    else:
+        population = Population(
+            prepared.recipe,
+            lanes,
+            traced=traced,
+            root_seed=study.root_seed,
+            first_seed=first_seed,
+            devices=jax.devices()[: lanes.devices],
+            inputs=flattened(dataset.train.inputs),
+            labels=dataset.train.labels,
+        )
+        batches = population.put(batches_of(prepared, splits))
     longest = int(np.diff(prepared.boundaries).max())
     return Placed(
         prepared=prepared,
         population=population,
-        batches=population.put(batches_of(prepared, splits)),
+        batches=batches,
         sizes=sizes_of(splits),
         order=Order(
             study.root_seed,
@@ -148,11 +193,18 @@ def flattened(inputs: np.ndarray) -> np.ndarray:
     return inputs.reshape(len(inputs), -1)
 
 
-def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
+def choose_lanes(
+    prepared: Prepared, study: Study, kept: Kept | None = None
+) -> tuple[Placed, float]:
     """Places a cohort with the lanes that train it the fastest, as far as is known.
 
     What is not known is measured while that costs less than `TUNING_SHARE` of the
     predicted training time.
+
+    Args:
+      prepared: the cohort.
+      study: whose cohort it is.
+      kept: of cohorts of the same run before.
 
     Returns:
       The cohort and the seconds that were spent on plans that were not taken.
@@ -162,7 +214,7 @@ def choose_lanes(prepared: Prepared, study: Study) -> tuple[Placed, float]:
     if processes.count() > 1:  # they must take the same, whatever each would measure
         width = int(processes.agreed(plan.lanes.width))
         return place(prepared.with_width(width), study), 0.0
-    placed = place(prepared.with_plan(plan), study)
+    placed = place(prepared.with_plan(plan), study, kept)
     unknown = [
         plan
         for plan in prepared.plans

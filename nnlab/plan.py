@@ -60,6 +60,7 @@ def candidates(
     stops_early: bool = False,
     lane_width: int = 0,
     room: int = 0,
+    whole: tuple[int, int] | None = None,
 ) -> list[Plan]:
     """Lane plans that fit into memory, first the one that is likely the fastest.
 
@@ -76,12 +77,15 @@ def candidates(
         speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
       room: trials to have lanes for, at least, so that cohorts have equal shapes.
+      whole: T and S of the cohort of which this one is a chunk: lanes of a width have
+        the same shape in both, so that a member's numbers are the same bits.
 
     Raises:
       ValueError: a lane width out of range, or a cohort that memory cannot hold.
     """
     members = num_trials * num_seeds
-    most = max(num_trials, room) * num_seeds
+    of_trials, of_seeds = whole or (num_trials, num_seeds)
+    most = max(of_trials, room) * of_seeds
     if not 0 <= lane_width <= most:
         raise ValueError(
             f"lane_width={lane_width} must be from 1 to the cohort's {most} members "
@@ -119,14 +123,16 @@ def candidates(
     plans = {}
     for width in widths:
         lanes = Lanes.of_width(
-            num_trials,
-            num_seeds,
+            of_trials,
+            of_seeds,
             width,
             len(devices),
             shared=shared,
             all_devices=jax.process_count() > 1,
             room=room,
         )
+        if whole:
+            lanes = lanes.with_members(num_trials, num_seeds)
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
         lane = lanes.width * max(training, evaluation * activations)
         resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices

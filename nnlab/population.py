@@ -8,6 +8,7 @@ program, and lanes are sharded over the devices, which never talk to each other.
 that have ended make room: the others move together, and empty lanes take no steps.
 """
 
+import copy
 import dataclasses
 import functools
 import math
@@ -87,6 +88,15 @@ class Lanes:
         if not all_devices:
             devices = min(devices, math.ceil(rows / seeds))
         return cls(num_trials, num_seeds, trials, seeds, devices, room)
+
+    def with_members(self, num_trials: int, num_seeds: int) -> "Lanes":
+        """Lanes of the same shape that hold other members; no more devices than lanes.
+
+        Args:
+          num_trials, num_seeds: T and S.
+        """
+        lanes = dataclasses.replace(self, num_trials=num_trials, num_seeds=num_seeds)
+        return dataclasses.replace(lanes, devices=min(self.devices, lanes.used))
 
     @property
     def width(self) -> int:
@@ -267,6 +277,21 @@ class Population:
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._compiled: dict[Any, Any] = {}
         self.compile_seconds = 0.0
+
+    def of_others(
+        self, traced: Mapping[str, np.ndarray], first_seed: int
+    ) -> "Population":
+        """Other members of the same number, by the same compiled programs.
+
+        Args:
+          traced, first_seed: as for the class.
+        """
+        other = copy.copy(self)
+        other._traced_values, other._first_seed = traced, first_seed
+        shape = (self.lanes.num_trials, self.lanes.num_seeds)
+        other._settle(self.lanes.place(np.ones(shape, bool)))
+        other.compile_seconds = 0.0
+        return other
 
     def _to_lanes(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: processes.put(leaf, self._by_lane), tree)

@@ -42,6 +42,7 @@ def prepare(
     own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
     cohorts: Sequence[sweep.Cohort] | None = None,
+    loaded: dict[str, tuple[Dataset, FurtherSets]] | None = None,
 ) -> list[Prepared | Baseline]:
     """Loads the data and settles every cohort; trains and compiles nothing.
 
@@ -49,12 +50,13 @@ def prepare(
       study: what to run.
       data_dir, dataset, module, own_metrics, lane_width: as for `experiment.run`.
       cohorts: some of the study's members as cohorts; None for all.
+      loaded: the study's data sets that have been loaded before; others are added.
 
     Raises:
       ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
     _check_metrics(own_metrics)
-    loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+    loaded = {} if loaded is None else loaded
     found: list[Prepared | Baseline] = []
     if cohorts is None:
         cohorts = sweep.cohorts(study.trials(), study.num_seeds)
@@ -263,6 +265,7 @@ def _prepare_cohort(
             stops_early=stops_early,
             lane_width=width,
             room=study.search.batch if study.search.space else 0,
+            whole=cohort.whole,
         )
 
     return Prepared(

@@ -81,8 +81,9 @@ class Progress:
         by the cohort's members as they are, float32 (T, S, N, C); only to be called
         before the callback returns. None where there are no networks at work.
       status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
-        backbone, whose epochs then are counted), or "growing" (trees; fits are counted
-        instead of epochs).
+        backbone, whose epochs then are counted), "growing" (trees; fits are counted
+        instead of epochs), or "elsewhere" (in other processes; `cohort` is how many
+        programs are done).
     """
 
     cohort: int
@@ -139,6 +140,7 @@ class Recorder:
         self._prepared = prepared
         self._on_progress = on_progress
         self._config = provenance.record(study, prepared)
+        self._cohorts = {record["index"]: record for record in self._config["cohorts"]}
         self._started = -1
         self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
         self._severity: list[dict[str, Any]] = []
@@ -153,11 +155,15 @@ class Recorder:
         self._evaluation: Evaluation | None = None
         self._written = -math.inf
         self._finished: set[int] = set()
+        self._rate = self._inference_rate = math.nan
+        self._first_told: tuple[float, int] | None = None
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The record of the run so far, all but its status."""
-        return {**self._config, "finished": sorted(self._finished)}
+        cohorts = [self._cohorts[index] for index in sorted(self._cohorts)]
+        finished = sorted(self._finished)
+        return {**self._config, "cohorts": cohorts, "finished": finished}
 
     def best_accuracy(self) -> float:
         """Of the current cohort's trials, mean over seeds; -1 if none has one."""
@@ -179,7 +185,7 @@ class Recorder:
           sizes: examples of each split that is evaluated.
           tuning_seconds: spent on measuring lane widths that were not taken.
         """
-        self._config["cohorts"][prepared.cohort.index] = prepared.to_dict()
+        self._cohorts[prepared.cohort.index] = prepared.to_dict()
         self._tuning_seconds = tuning_seconds
         self._population = population
         self._begin(prepared, sizes)
@@ -242,7 +248,7 @@ class Recorder:
         index = cohort.index
         severity = (row for row in self._severity if (row["trial"], row["seed"]) in own)
         return {
-            "record": dict(self._config["cohorts"][index]),
+            "record": dict(self._cohorts[index]),
             "curves": [
                 dict(row) for key, row in self._curves.items() if key[:2] in own
             ],
@@ -312,10 +318,39 @@ class Recorder:
           is_done: whether nothing is left to train of it.
         """
         self.restore(item, known, seen)
-        self._config["cohorts"][item.cohort.index] = dict(known["record"])
+        self._cohorts[item.cohort.index] = dict(known["record"])
         if is_done:
             self._started += 1
             self._finished.add(item.cohort.index)
+
+    def collect(
+        self,
+        item: Prepared | Baseline,
+        known: Mapping[str, Any],
+        seen: Mapping[str, np.ndarray],
+    ) -> None:
+        """Takes up a cohort that another process has trained to its end.
+
+        Args:
+          item: the cohort.
+          known: from that process's `snapshot`.
+          seen: from its `seen_arrays`.
+        """
+        self.take_up(item, known, seen, is_done=True)
+        self._pictures = None  # there may be a better trial now, or a worse one
+        if self._workdir:  # of an attempt before
+            self._failure_file(item.cohort.index).unlink(missing_ok=True)
+        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+            self.write("interrupted")
+
+    def tell_elsewhere(self) -> None:
+        """Tells the callback how far a run is whose cohorts other processes train."""
+        now, done = time.monotonic(), sum(self._done.values())
+        self._first_told = self._first_told or (now, done)
+        begun, before = self._first_told
+        if done > before:
+            self._rate = (done - before) / (now - begun)
+        self._tell("elsewhere", 0, 0, len(self._finished))
 
     def _account(self, item: Prepared | Baseline) -> None:
         """Counts what the current cohort's members were trained before."""
@@ -746,6 +781,19 @@ class Recorder:
         if self._workdir:
             results.write_atomic(self._failure_file(index), "".join(lines).encode())
         self.write("interrupted")
+
+    def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:
+        """Notes where other processes train, one for each of their devices' records.
+
+        Kinds that differ are all named.
+        """
+        every = [dict(one) for one in devices]
+        names = ("platform", "kind")
+        several = {n: " and ".join(sorted({one[n] for one in every})) for n in names}
+        self._config["devices"] = {
+            **max(every, key=lambda one: one["count"]),
+            **several,
+        }
 
     def note_beginning(self, differences: Sequence[str]) -> None:
         """Notes under what other versions, or where, the run was begun, in words."""

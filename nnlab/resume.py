@@ -134,15 +134,7 @@ def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohor
       no cohort has yet.
     """
     trials = study.trials()
-    found = [
-        Cohort(
-            record["index"],
-            tuple(trials[i] for i in record["trials"]),
-            record["first_seed"],
-            record["num_seeds"],
-        )
-        for record in records
-    ]
+    found = [Cohort.from_dict(record, trials) for record in records]
     first_free = [0] * len(trials)  # the seeds of a trial are taken from 0 upward
     for cohort in found:
         for trial in cohort.trials:

@@ -28,12 +28,15 @@ class Cohort:
       trials: its trials, in the order of the sweep.
       first_seed: the first of its seeds; above 0 where a study got more seeds later.
       num_seeds: how many it has.
+      whole: trials and seeds of the cohort that it is a chunk of, which decide about
+        the shape of its lanes; None for one that was not cut.
     """
 
     index: int
     trials: tuple[Trial, ...]
     first_seed: int
     num_seeds: int
+    whole: tuple[int, int] | None = None
 
     @property
     def seeds(self) -> range:
@@ -45,13 +48,30 @@ class Cohort:
         return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``."""
-        return {
+        """The record in ``config.json``; see `from_dict`."""
+        record = {
             "index": self.index,
             "trials": [trial.index for trial in self.trials],
             "first_seed": self.first_seed,
             "num_seeds": self.num_seeds,
         }
+        return record | ({"whole": list(self.whole)} if self.whole else {})
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Cohort":
+        """A cohort from its record.
+
+        Args:
+          record: from `to_dict`; it may hold more.
+          trials: all of the study.
+        """
+        return cls(
+            record["index"],
+            tuple(trials[i] for i in record["trials"]),
+            record["first_seed"],
+            record["num_seeds"],
+            tuple(record["whole"]) if "whole" in record else None,
+        )
 
     def traced(self) -> dict[str, np.ndarray]:
         """``{name: float32 (T,)}`` for every traced hyperparameter, by leaf name."""

@@ -25,6 +25,7 @@ BELOW = {
     "study": ["checked", "models", "texts"],
     "optim": ["study"],
     "sweep": ["study"],
+    "chunks": ["sweep"],
     "results": ["study"],
     "statistics": [],
     "statistics.intervals": ["statistics"],
@@ -111,6 +112,7 @@ BELOW = {
     "network": ["checkpoint", "prepare"],
     "training": ["looking", "network"],
     "experiment": ["resume", "training"],
+    "executor": ["chunks", "experiment"],
     "rerun": ["resume", "training"],
     "mistakes": [],
     "interrupt": [],
@@ -130,7 +132,7 @@ BELOW = {
     "building": ["experiment", "mistakes"],
     "watching": ["building", "statistics.members", "texts"],
     "builder": ["figures.live", "report", "watching"],
-    "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],
+    "launch": ["api", "compare", "executor", "gradients", "rerun", "tensorboard"],
     "configs": ["launch"],
 }
 FILES = sorted(

@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains cohorts, cut into chunks, on the nodes of a Ray cluster.
+
+Each node has one process that holds all its devices and trains one chunk at a time, as
+`experiment.run` trains a cohort: its checkpoints go into the workdir, which all nodes
+share. This process hands out chunks, the longest first, and takes up those that are
+done from their last checkpoint, as a run that is resumed does. A chunk whose process or
+node dies is handed out again and goes on from its last checkpoint; nodes that join get
+chunks too. Nothing here depends on which node trains what.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import pathlib
+import re
+import signal
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from nnlab import chunks, experiment, results, resume, sweep
+from nnlab.checkpoint import FOLDER, Checkpoints
+from nnlab.cohorts import Baseline, FurtherSets, Prepared
+from nnlab.data import Dataset
+from nnlab.placing import Kept
+from nnlab.prepare import prepare
+from nnlab.recorder import Recorder
+from nnlab.study import Study
+from nnlab.training import backbone_for, backbone_part, part_of
+
+CONNECT_SECONDS = 10.0
+"""For the cluster to answer."""
+
+RETRIES = 3
+"""How often a chunk is handed out again after its process or node died."""
+
+WORK = 1e13
+"""Floating-point operations of a chunk where nobody says how many members it has.
+
+About a minute or two on two cores of an Intel Xeon, at 60 to 150 GFLOP/s.
+"""
+
+STORE_BYTES = 100 << 20
+"""Of the object store of a Ray that is started here; next to nothing goes through it.
+"""
+
+_CACHE = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+"""JAX's settings that each node takes over."""
+
+_POLL_SECONDS = 0.2
+_NODES_SECONDS = 1.0
+"""Between two looks at which nodes there are."""
+_PATIENCE_SECONDS = 30.0
+"""Without any node at work, until that is told."""
+
+_log = logging.getLogger(__name__)
+
+
+class Ray:
+    """Nodes of a Ray cluster as an `experiment.Executor`; use it as a context manager.
+
+    Args:
+      address: of a cluster, such as "10.0.0.1:6379", or "auto"; "" starts a Ray of its
+        own on this machine, which ends with it.
+      chunk_members: members of a chunk, at most; 0 makes chunks of about `WORK`.
+
+    Raises:
+      ValueError: Ray is not installed, or a number below 0.
+      ConnectionError: no cluster at that address; when the context is entered.
+    """
+
+    def __init__(self, address: str = "", chunk_members: int = 0) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        try:
+            import ray
+        except ImportError:
+            raise ValueError(
+                '--executor=ray needs Ray: pip install -c constraints.txt -e ".[ray]"'
+            ) from None
+        if chunk_members < 0:
+            raise ValueError(f"chunk_members={chunk_members} must be 0 or more")
+        self._ray = ray
+        self._address = address
+        self._chunk_members = chunk_members
+
+    def __enter__(self) -> "Ray":
+        _check_address(self._address)
+        asked = signal.getsignal(signal.SIGTERM)
+        options: dict[str, Any] = {"address": self._address}
+        if not self._address:
+            options = {
+                "address": "local",
+                "include_dashboard": False,
+                "object_store_memory": STORE_BYTES,
+            }
+        try:
+            with warnings.catch_warnings():
+                # It starts programs, which JAX's threads do not mind.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
+                self._ray.init(
+                    log_to_driver=False, logging_level=logging.ERROR, **options
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            line = " ".join(str(error).split())
+            raise ConnectionError(
+                f"cannot join Ray at {self._address or 'this machine'!r}: {line}"
+            ) from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, asked)  # Ray's own would end us unheard
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def cut(
+        self, items: Sequence[Prepared | Baseline], lane_width: int
+    ) -> tuple[sweep.Cohort, ...]:
+        """See `experiment.Executor`."""
+        found: list[sweep.Cohort] = []
+        for item in items:
+            members = len(item.cohort.members())
+            most = self._chunk_members or members
+            if not self._chunk_members and item.work:
+                most = max(1, math.floor(WORK / (item.work / members)))
+            lane = (1, 1)
+            if lane_width and isinstance(item, Prepared):
+                lanes = item.plan.lanes
+                if item.recipe.patience:  # any members share a lane
+                    most = max(most, lanes.width)
+                else:
+                    lane = lanes.trials, lanes.seeds
+            found += chunks.cut(item.cohort, most, *lane)
+        first = items[0].cohort.index if items else 0
+        return chunks.numbered(found, first)
+
+    def train(
+        self,
+        job: experiment.Job,
+        items: Sequence[Prepared | Baseline],
+        recorder: Recorder,
+        collect: Callable[[Prepared | Baseline], bool],
+        fail: Callable[[Prepared | Baseline, Exception], None],
+    ) -> None:
+        """See `experiment.Executor`.
+
+        Raises:
+          ValueError: no node can train.
+          OSError: the storage failed a node.
+        """
+        if not items:
+            return
+        _Round(self._ray, job, items, recorder, collect, fail).run()
+
+
+@dataclasses.dataclass
+class _Node:
+    """A node at work.
+
+    Attributes:
+      name: for people.
+      process: the actor on it.
+      task: what it does; None if nothing is left to do.
+      item: the chunk that it trains; None while it begins.
+    """
+
+    name: str
+    process: Any
+    task: Any
+    item: Prepared | Baseline | None = None
+
+
+class _Round:
+    """Hands out all chunks of a run until they are done."""
+
+    def __init__(
+        self,
+        ray: Any,
+        job: experiment.Job,
+        items: Sequence[Prepared | Baseline],
+        recorder: Recorder,
+        collect: Callable[[Prepared | Baseline], bool],
+        fail: Callable[[Prepared | Baseline, Exception], None],
+    ) -> None:
+        self._ray, self._recorder = ray, recorder
+        self._collect, self._fail = collect, fail
+        # The longest first: the last ones to end then are short.
+        longest = sorted(items, key=lambda item: -item.work)
+        self._queue = collections.deque(longest)
+        self._lost: collections.Counter[int] = collections.Counter()
+        self._nodes: dict[str, _Node] = {}
+        self._left_out: dict[str, str] = {}
+        self._unbegun: collections.Counter[str] = collections.Counter()
+        self._devices: dict[str, Mapping[str, Any]] = {}
+        first_of = {item.hyperparameters.dataset: item for item in reversed(items)}
+        data_dir = job.data_dir
+        self._settings = {
+            "study": job.study.to_dict(),
+            "workdir": str(job.workdir.absolute()),
+            "data_dir": os.path.abspath(data_dir) if data_dir else None,
+            "lane_width": job.lane_width,
+            "checkpoint_seconds": job.checkpoint_seconds,
+            "cache": {name: getattr(jax.config, name) for name in _CACHE},
+            "expected": {
+                name: recorder.config[name] for name in ("versions", "datasets")
+            },
+            "first": [item.cohort.to_dict() for item in first_of.values()],
+        }
+
+    def run(self) -> None:
+        """Returns when all are done or have failed."""
+        looked, busy = -math.inf, time.monotonic()
+        try:
+            while self._queue or any(node.item for node in self._nodes.values()):
+                now = time.monotonic()
+                if now - looked > _NODES_SECONDS:
+                    self._take_nodes()
+                    looked = now
+                for node in self._nodes.values():
+                    if node.task is None:
+                        self._hand_out(node)
+                if any(node.item for node in self._nodes.values()):
+                    busy = now
+                elif now - busy > _PATIENCE_SECONDS:
+                    _log.info("waiting for a node all of whose processors are free")
+                    busy = math.inf
+                working = {n.task: key for key, n in self._nodes.items() if n.task}
+                if working:
+                    tasks = list(working)
+                    done, _ = self._ray.wait(tasks, timeout=_POLL_SECONDS)
+                    for task in done:
+                        self._settle(working[task])
+                else:
+                    time.sleep(_POLL_SECONDS)
+                self._recorder.tell_elsewhere()
+        finally:
+            for node in self._nodes.values():
+                self._ray.kill(node.process)
+
+    def _take_nodes(self) -> None:
+        """Starts a process on each node that has none; nodes may have joined."""
+        there = {
+            node["NodeID"]: node
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+        }
+        for key in there:
+            if self._queue and key not in self._nodes and key not in self._left_out:
+                self._begin(key, there[key])
+        if there and not self._nodes and set(there) <= set(self._left_out):
+            raise ValueError(next(self._left_out[key] for key in there))
+
+    def _begin(self, key: str, node: Mapping[str, Any]) -> None:
+        from ray.util import scheduling_strategies
+
+        name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        has = node["Resources"]
+        on = scheduling_strategies.NodeAffinitySchedulingStrategy(key, soft=False)
+        process = self._ray.remote(_Process).options(
+            num_cpus=has["CPU"],  # the whole node: nobody else's tasks beside it
+            num_gpus=has.get("GPU", 0),
+            resources={"TPU": has["TPU"]} if "TPU" in has else None,
+            scheduling_strategy=on,
+            max_restarts=0,
+        )
+        started = process.remote(self._settings, int(has["CPU"]))
+        self._nodes[key] = _Node(name, started, started.begin.remote())
+
+    def _hand_out(self, node: _Node) -> None:
+        """Gives a node the next chunk, if there is one."""
+        node.item = self._queue.popleft() if self._queue else None
+        node.task = None
+        if node.item:
+            cohort = node.item.cohort
+            options = {"name": f"chunk {cohort.index} {chunks.identity(cohort)}"}
+            train = node.process.train.options(**options)
+            node.task = train.remote(cohort.to_dict())
+
+    def _settle(self, key: str) -> None:
+        """Takes in what a node's task came to."""
+        from ray import exceptions
+
+        node = self._nodes[key]
+        item = node.item
+        try:
+            told = self._ray.get(node.task)
+        except exceptions.RayTaskError as error:
+            cause = _cause(error)
+            if item is None:
+                self._leave_out(key, f"{type(cause).__name__}: {cause}")
+                return
+            if isinstance(cause, OSError):  # a full disk: nothing more can be kept
+                raise cause from None
+            self._hand_out(node)
+            self._fail(item, cause)
+        except exceptions.RayError as error:  # the process died, or its node
+            del self._nodes[key]
+            self._ray.kill(node.process)
+            if item:
+                self._again(item, f"{node.name} or its process died", error)
+            elif (begun := self._unbegun[key]) >= RETRIES:
+                self._left_out[key] = f"{node.name} cannot start: {_line(error)}"
+                _log.warning("%s", self._left_out[key])
+            else:
+                self._unbegun[key] = begun + 1
+        else:
+            if item is None:
+                if told["problem"]:
+                    self._leave_out(key, told["problem"])
+                    return
+                self._devices[key] = told["devices"]
+                self._recorder.note_devices(list(self._devices.values()))
+            self._hand_out(node)  # before this process reads what was done
+            if item:
+                for width in told["out_of_memory"]:
+                    assert isinstance(item, Prepared)
+                    self._recorder.out_of_memory(item, width)
+                if not self._collect(item):
+                    self._again(item, "its checkpoint is not to be seen", None)
+
+    def _leave_out(self, key: str, problem: str) -> None:
+        node = self._nodes.pop(key)
+        self._ray.kill(node.process)
+        self._left_out[key] = f"{node.name}: {problem}"
+        _log.warning("%s; going on without it", self._left_out[key])
+
+    def _again(
+        self, item: Prepared | Baseline, why: str, error: Exception | None
+    ) -> None:
+        """Puts a chunk back to be handed out next; not for ever."""
+        index = item.cohort.index
+        self._lost[index] += 1
+        if self._lost[index] > RETRIES:
+            line = f"given up after {RETRIES + 1} attempts: {why}"
+            if error:
+                line += f": {_line(error)}"
+            self._fail(item, RuntimeError(line))
+            return
+        _log.warning("program %d: %s; training it again", index + 1, why)
+        self._queue.appendleft(item)
+
+
+def _check_address(address: str) -> None:
+    """Refuses an address where nobody listens: Ray would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (colon and port.isdecimal()):  # "", "auto", "ray://..."
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+            return
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(f"cannot join Ray at {address!r}: {error}") from None
+
+
+def _cause(error: Any) -> Exception:
+    """What a task raised, with the traceback of its process as a note."""
+    found = error.cause if isinstance(error.cause, Exception) else error
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    found.add_note(text)
+    return found
+
+
+def _line(error: Exception) -> str:
+    """The first line of what Ray says."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+class _Process:
+    """A node's process, which holds all its devices; Ray makes it there."""
+
+    def __init__(self, settings: Mapping[str, Any], cores: int) -> None:
+        """Readies JAX; call it before JAX's first use.
+
+        Args:
+          settings: plain values, from `_Round`.
+          cores: of the node.
+        """
+        if "JAX_NUM_CPU_DEVICES" not in os.environ:
+            jax.config.update("jax_num_cpu_devices", cores)
+        for name, value in settings["cache"].items():
+            jax.config.update(name, value)
+        self._settings = settings
+        self._study = Study.from_dict(settings["study"])
+        self._trials = self._study.trials()
+        self._workdir = pathlib.Path(settings["workdir"])
+        self._kept = Kept()
+        self._backbones: dict[str, Any] = {}
+        self._loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+
+    def begin(self) -> dict[str, Any]:
+        """Loads the data, and says what is wrong: "" under "problem" if nothing is."""
+        found: dict[str, Any] = {"problem": "", "devices": {}}
+        if not (self._workdir / results.CONFIG).exists():
+            found["problem"] = (
+                f"it does not see {str(self._workdir)!r}: the workdir must be on "
+                "storage that all nodes share"
+            )
+            return found
+        expected = self._settings["expected"]
+        own = Recorder(self._study, None, self._prepare(self._settings["first"])).config
+        try:
+            versions = {"versions": expected["versions"], "devices": own["devices"]}
+            if others := resume.differences(versions, own):
+                raise ValueError(f"its versions are others: {'; '.join(others)}")
+            resume.check_data(expected["datasets"], own["datasets"])
+        except ValueError as error:
+            found["problem"] = str(error)
+        return found | {"devices": own["devices"]}
+
+    def train(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Trains a chunk from where it is to its end.
+
+        Args:
+          record: of the cohort.
+        """
+        (item,) = self._prepare([record])
+        recorder = Recorder(self._study, None, [item])
+        seconds = self._settings["checkpoint_seconds"]
+        with contextlib.ExitStack() as stack:
+            # One that was given up may still be at work, until it hears of it.
+            stack.enter_context(self._alone_with(part_of(item)))
+            checkpoints = Checkpoints(self._workdir, seconds)
+            stack.callback(checkpoints.close)
+            saved = checkpoints.latest(part_of(item))
+            checkpoints.drop_unsound(part_of(item), saved)
+            source = item.source if isinstance(item, Prepared) else None
+            if isinstance(item, Prepared) and source:
+                # Whoever comes first trains it; the others wait, and read it.
+                with self._alone_with(backbone_part(source)):
+                    root_seed = self._study.root_seed
+                    backbone_for(
+                        item, source, self._backbones, recorder, checkpoints, root_seed
+                    )
+                    checkpoints.wait()
+            experiment.run_cohort(
+                item,
+                self._study,
+                recorder,
+                checkpoints,
+                saved,
+                self._backbones,
+                kept=self._kept,
+            )
+        narrowed = recorder.config["out_of_memory"]
+        return {"out_of_memory": narrowed.get(str(item.cohort.index), [])}
+
+    def _prepare(
+        self, records: Sequence[Mapping[str, Any]]
+    ) -> list[Prepared | Baseline]:
+        return prepare(
+            self._study,
+            data_dir=self._settings["data_dir"],
+            lane_width=self._settings["lane_width"],
+            cohorts=[sweep.Cohort.from_dict(one, self._trials) for one in records],
+            loaded=self._loaded,
+        )
+
+    def _alone_with(self, part: str) -> contextlib.AbstractContextManager[None]:
+        """Keeps others out of the checkpoints of a part; waits for them."""
+        folder = self._workdir / FOLDER / part
+        folder.mkdir(parents=True, exist_ok=True)
+        return experiment.alone_in(folder, waits=True)
