@@ -48,6 +48,7 @@ SUBMODULES = (
     "rerun",
     "results",
     "resume",
+    "scaling",
     "sections",
     "statistics",
     "study",

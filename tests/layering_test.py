@@ -90,6 +90,7 @@ BELOW = {
     "cohorts": ["baselines", "data", "plan", "sweep"],
     "prepare": ["cohorts", "optim", "transfer"],
     "tuning": ["cohorts"],
+    "scaling": ["recorder"],
     "gradients": ["cohorts"],
     "provenance": ["cohorts"],
     "recorder": [
@@ -122,7 +123,7 @@ BELOW = {
         "rates",
         "report",
     ],
-    "launch": ["api", "compare", "gradients", "rerun", "tensorboard"],
+    "launch": ["api", "compare", "gradients", "rerun", "scaling", "tensorboard"],
     "configs": ["launch"],
 }
 FILES = sorted(

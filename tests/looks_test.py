@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_the_seeds_that_it_lacks():
 def test_a_run_with_looks_keeps_what_it_has_when_it_begins_again():
     old = study([4, 16, 8])
     assert resume.merge(old, study([4, 4, 4])) == old
-    with pytest.raises(ValueError, match="looks was .* and is .* now: another study"):
+    with pytest.raises(ValueError, match=r"looks was .* and is .* now: another study"):
         resume.merge(old, study([4, 4, 4], looks=(4, 16)))
     with pytest.raises(ValueError, match="num_seeds of '1' was 16 and is 8 now"):
         resume.merge(study([4, 16], ()), study([16, 8], ()))
