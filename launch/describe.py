@@ -4,6 +4,7 @@
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
 python -m launch.describe --config=depth:smoke --check_gradients
+python -m launch.describe --config=quickstart --members=1e6 --devices=64
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from nnlab.swept import value_text
 from nnlab.texts import count
 
 if TYPE_CHECKING:
-    from nnlab import gradients, tuning
+    from nnlab import gradients, scaling, tuning
     from nnlab.cohorts import Baseline, Prepared, Source
     from nnlab.models.layers import LayerRow
 
@@ -38,6 +39,8 @@ _LEGEND = (
 )
 _MOST_VALUES = 8
 """Of what is swept, in a line; of more, the first and the last are shown."""
+_MOST = 10**12
+"""Members and devices of which something is predicted."""
 _MOST_PERIOD = 8
 """Layers that together may be repeated: a block of a deep network."""
 
@@ -63,16 +66,19 @@ class _Network(_Program):
       item: the cohort, with the plan that it would run by.
       seconds: training, evaluation and compilation; NaN if it is not known.
       peak_bytes: of memory.
+      known: what was measured of its lane widths.
     """
 
     item: "Prepared"
     seconds: float
     peak_bytes: int
+    known: "Mapping[int, tuning.Rates]"
 
 
 def main() -> None:
     """Describes the study of the flags."""
     study = config.study()
+    asked = _asked(study)
     config.start_jax()
     from nnlab import gradients, placing, prepare, recorder, tuning  # import JAX
     from nnlab.cohorts import Baseline
@@ -95,6 +101,8 @@ def main() -> None:
             item = item.with_plan(tuning.fastest(item.plans, known))
             programs.append(_described(item, known, peak))
     _summarize(console, study, programs)
+    if asked:
+        _scale(console, programs, *asked)
     networks = [p for p in programs if isinstance(p, _Network)]
     common = _common(networks)
     if common:
@@ -172,6 +180,77 @@ def _needs(networks: Sequence[_Network]) -> str:
     if math.isnan(seconds):
         return f"takes about {memory}; how long, --measure tells"
     return f"takes about {seconds:,.0f} s and {memory}"
+
+
+def _asked(study: Study) -> tuple[int, int, float] | None:
+    """Members, devices and price that the flags ask about; None if they do not."""
+    given = flags.FLAGS
+    if given.members is None and given.devices is None:
+        if given.cost_per_device_hour:
+            raise config.UsageError(
+                "--cost_per_device_hour goes with --devices or --members"
+            )
+        return None
+    trials = (t for t in study.trials() if t.hyperparameters.model.is_network)
+    members = float(sum(t.num_seeds for t in trials))
+    if not members:
+        raise config.UsageError("--members and --devices are of networks, not of trees")
+    members = members if given.members is None else given.members
+    devices = 1 if given.devices is None else given.devices
+    for name, value in (("members", members), ("devices", devices)):
+        if not (1 <= value <= _MOST and value == int(value)):
+            raise config.UsageError(
+                f"--{name}={value:g} must be a whole number from 1 to {_MOST:.0e}"
+            )
+    return int(members), int(given.devices or 0), given.cost_per_device_hour
+
+
+def _scale(
+    console: Console,
+    programs: Sequence[_Program],
+    members: int,
+    devices: int,
+    price: float,
+) -> None:
+    """What so many members would take on so many devices; 0 for those here."""
+    import jax
+
+    from nnlab import scaling
+
+    networks = [p for p in programs if isinstance(p, _Network)]
+    lines = scaling.predict(
+        [p.item for p in networks],
+        [p.known for p in networks],
+        members=members,
+        devices=devices or jax.device_count(),
+        price=price,
+    )
+    table = Table("predicted", "value", "basis", "how", box=None)
+    table.columns[1].justify = "right"
+    for line in lines:
+        table.add_row(line.name, _amount(line), line.basis, line.how)
+    console.print()
+    console.rule("at another size")
+    console.print(table)
+    if any(math.isnan(line.value) for line in lines):
+        console.print("what is not known, --measure measures")
+
+
+def _amount(line: "scaling.Line") -> str:
+    """A number of a prediction, with its unit."""
+    if math.isnan(line.value):
+        return "not known"
+    if line.unit == "bytes":
+        return _size(int(line.value))
+    if line.unit == "s":
+        return _duration(line.value)
+    return f"{line.value:,.2f}" if line.unit == "money" else f"{line.value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _few(values: Sequence[str]) -> str:
@@ -373,7 +452,7 @@ def _described(
         work = 3 * forward * item.num_examples
         facts.append(f"work: about {work:.1e} floating-point operations in training")
     times, seconds = _predicted(item, known)
-    return _Network(item, (*facts, *times), seconds, peak)
+    return _Network(item, (*facts, *times), seconds, peak, known)
 
 
 def _data(item: "Prepared | Baseline") -> str:
@@ -502,6 +581,17 @@ def define_flags() -> None:
     config.define_study_flags()
     flags.DEFINE_bool(
         "measure", False, "time a few steps of each program; at each lane width"
+    )
+    flags.DEFINE_float(
+        "members", None, "networks of which to predict time, memory and bytes"
+    )
+    flags.DEFINE_float(
+        "devices",
+        None,
+        "devices like those here, for such a prediction; default: as many as here",
+    )
+    flags.DEFINE_float(
+        "cost_per_device_hour", 0.0, "price of a device; adds the cost", lower_bound=0.0
     )
     flags.DEFINE_bool(
         "check_gradients",

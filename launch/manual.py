@@ -76,9 +76,12 @@ _GROUPS = (
             "lane_width": "=N",
             "checkpoint_seconds": "=X",
             "measure": "",
+            "members": "=N",
+            "devices": "=N",
+            "cost_per_device_hour": "=X",
             "check_gradients": "",
         },
-        rare=("lane_width", "checkpoint_seconds"),
+        rare=("lane_width", "checkpoint_seconds", "cost_per_device_hour"),
     ),
     _Group(
         "Search, in the place of a sweep",

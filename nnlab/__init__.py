@@ -53,6 +53,7 @@ SUBMODULES = (
     "rerun",
     "results",
     "resume",
+    "scaling",
     "search",
     "sections",
     "statistics",

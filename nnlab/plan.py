@@ -26,6 +26,9 @@ class Plan:
       total_bytes: estimate for the whole cohort on all devices, data included.
       memory_bytes: what the devices have together; 0 if unknown.
       on_cpu: whether the devices are CPU cores.
+      lane_bytes: of that, what a device needs for the lane that it trains.
+      member_bytes: what it keeps of each place of its lanes.
+      data_bytes: what it keeps of the data.
     """
 
     lanes: Lanes
@@ -33,6 +36,14 @@ class Plan:
     total_bytes: int
     memory_bytes: int
     on_cpu: bool
+    lane_bytes: int
+    member_bytes: int
+    data_bytes: int
+
+    def device_bytes(self, lanes: int) -> int:
+        """Estimate for a device that has so many lanes of this width."""
+        kept = self.member_bytes * self.lanes.width * lanes
+        return self.lane_bytes + kept + self.data_bytes
 
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
@@ -134,15 +145,18 @@ def candidates(
         if whole:
             lanes = lanes.with_members(num_trials, num_seeds)
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
-        lane = lanes.width * max(training, evaluation * activations)
-        resident = 2 * state_bytes * lanes.width * lanes.count // lanes.devices
-        plans[lanes] = Plan(
+        made = Plan(
             lanes=lanes,
             evaluation_batch=evaluation,
-            total_bytes=(lane + resident + data_bytes) * lanes.devices,
+            total_bytes=0,
             memory_bytes=total,
             on_cpu=on_cpu,
+            lane_bytes=lanes.width * max(training, evaluation * activations),
+            member_bytes=2 * state_bytes,
+            data_bytes=data_bytes,
         )
+        need = made.device_bytes(lanes.count // lanes.devices) * lanes.devices
+        plans[lanes] = dataclasses.replace(made, total_bytes=need)
     fitting = [
         plan
         for plan in plans.values()

@@ -754,6 +754,44 @@ def test_describe_tells_where_training_ends_before_its_epochs(launch, steps, tol
         assert "training: 30 epochs of 37 updates at batch 32, 1,110 updates" in text
 
 
+def test_describe_predicts_another_size(launch, rates):
+    rates[0] = 8.0
+    asked = [QUICKSTART, "--members=24000", "--devices=4", "--cost_per_device_hour=3"]
+    status, out, err = launch(describe, *asked)
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    text = " ".join(out.split())
+    assert "networks 24,000 given --members" in text
+    # 24 networks take 8 s on two devices; 1,000 times as many on twice as many 500.
+    assert re.search(r"training 4,\d\d\d s|training 6\d min", text)
+    assert re.search(r"memory a device \d+ MiB modelled", text)
+    assert "cost not known assumed 3 a device and hour" in text  # nor evaluation
+    del rates[0]
+    _, out, _ = launch(describe, QUICKSTART, "--devices=4")
+    text = " ".join(out.split())
+    assert "networks 24 given" in text
+    assert "training not known" in text
+    assert "what is not known, --measure measures" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--members=0"], "--members=0 must be a whole number from 1 to"),
+        (["--members=2.5"], "--members=2.5 must be a whole number"),
+        (["--members=inf"], "--members=inf must be a whole number"),
+        (["--devices=0"], "--devices=0 must be a whole number from 1 to"),
+        (["--cost_per_device_hour=1"], "goes with --devices or --members"),
+        (["--devices=2", "--sweep=model.name=random_forest"], "not of trees"),
+    ],
+)
+def test_a_mistake_about_sizes_is_one_line_and_status_2(launch, arguments, message):
+    status, _, err = launch(describe, QUICKSTART, *arguments)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
 TRANSFER = "--config=configs/transfer.py:smoke"
 
 

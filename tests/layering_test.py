@@ -93,6 +93,7 @@ BELOW = {
     "cohorts": ["baselines", "data", "plan", "sweep"],
     "prepare": ["cohorts", "optim", "transfer"],
     "tuning": ["cohorts"],
+    "scaling": ["recorder"],
     "gradients": ["cohorts"],
     "provenance": ["cohorts"],
     "recorder": [
@@ -132,7 +133,15 @@ BELOW = {
     "building": ["experiment", "mistakes"],
     "watching": ["building", "statistics.members", "texts"],
     "builder": ["figures.live", "report", "watching"],
-    "launch": ["api", "compare", "executor", "gradients", "rerun", "tensorboard"],
+    "launch": [
+        "api",
+        "compare",
+        "executor",
+        "gradients",
+        "rerun",
+        "scaling",
+        "tensorboard",
+    ],
     "configs": ["launch"],
 }
 FILES = sorted(

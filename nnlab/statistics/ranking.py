@@ -29,6 +29,9 @@ from nnlab.statistics.members import (
 )
 from nnlab.study import Quantity
 
+_MOST_VALUES = 2**22
+"""Differences that are held at once: 1,000 trials of 1,000 seeds have 500 million."""
+
 
 def mean_accuracy(results: Results, trial: int) -> float:
     """A trial's last mean validation accuracy, whatever became of its members.
@@ -206,7 +209,13 @@ def compare_to_best(
         a, b = np.triu_indices(len(values), 1)
         seeds = np.array([t.num_seeds for t in results.trials])
         common = np.minimum(seeds[a], seeds[b])
-        p = paired_p(difference(values[a], values[b]), common)
+        rows = max(1, _MOST_VALUES // values.shape[1])
+        p = np.concatenate(
+            [
+                paired_p(difference(values[a[some]], values[b[some]]), common[some])
+                for some in np.split(np.arange(len(a)), range(rows, len(a), rows))
+            ]
+        )
         with_best = (a == best) | (b == best)
         adjusted_p = _with_range(results, a, b, p, common)
         corrected = np.minimum(correction(results) * adjusted_p, 1)
