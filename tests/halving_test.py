@@ -70,6 +70,8 @@ def test_of_equal_trials_the_first_stay_and_never_none():
         halving.worst(accuracy, training, 0.1, 2).tolist() == [False] * 2 + [True] * 2
     )
     assert halving.worst(accuracy, training, 0.1, 9).tolist() == [False] + [True] * 3
+    many = halving.worst(np.full((40, 1), 0.5), np.ones((40, 1), bool), 0.1, 2)
+    assert many.tolist() == [False] * 20 + [True] * 20
     training[0] = False  # ended before: it is in no race
     assert halving.worst(accuracy, training, 0.1, 9).tolist() == [
         False,
@@ -164,10 +166,13 @@ def test_what_is_spared_is_not_trained_nor_counted(raced):
     assert found.timings["members"].to_pylist() == [18, 18, 6, 6, 2, 2]
 
 
-def test_a_dropped_network_is_that_of_its_rung(raced):
-    found, whole, _ = raced
+def test_a_dropped_network_is_that_of_its_rung(tmp_path):
+    """Though it stands in a lane beside others that go on."""
+    found = run(STUDY, tmp_path, lane_width=4)
     data = tiny.dataset().test
-    for trial in expected(whole):
+    gone = [t for some in answer.dropped(found).values() for t in some]
+    assert len(gone) == 7
+    for trial in gone:
         one = network.of_member(found.workdir, trial, 1)
         right = one.predict(data.inputs) == data.labels
         curve = found.curve(trial, "test_accuracy")

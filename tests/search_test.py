@@ -168,6 +168,13 @@ def test_the_sampler_learns_from_what_it_is_told(tmp_path):
     assert mean_distance("tpe") < 0.8 * mean_distance("random")
 
 
+def test_fields_are_drawn_apart(tmp_path):
+    of = study(trials=32, batch=32, sampler="random")
+    search.run(of, tmp_path, Trainer(tmp_path))
+    drawn = [(math.log10(t.params[RATE]), t.params[MOMENTUM]) for t in told(tmp_path)]
+    assert abs(np.corrcoef(np.array(drawn).T)[0, 1]) < 0.5
+
+
 def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
     """Of seven: one loses a seed, one all, one is dropped, one does not finish."""
     fates = {
