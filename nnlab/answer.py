@@ -12,7 +12,12 @@ from nnlab.results import DROPPED, UNFINISHED, Results
 from nnlab.statistics import looks as looks_lib
 from nnlab.statistics import rates as rates_lib
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import dropped_after, reduce_members, status_counts
+from nnlab.statistics.members import (
+    dropped_after,
+    has_status,
+    reduce_members,
+    status_counts,
+)
 from nnlab.statistics.ranking import best_trial, compare_to_best
 from nnlab.statistics.targets import steps_to_target, target_of
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
@@ -326,10 +331,9 @@ def _halving(results: Results) -> list[str]:
             continue
         steps = results.member(trial.index, "steps").astype(int) * h.batch_size
         trained += int(steps.sum())
-        if dropped_after(results, trial.index) is not None:
-            cut = results.member(trial.index, "status").astype(str) == DROPPED
-            whole = results.cohort(trial.index)["num_steps"] * h.batch_size
-            spared += int((whole - steps[cut]).sum())
+        cut = has_status(results, trial.index, DROPPED)
+        whole = results.cohort(trial.index)["num_steps"] * h.batch_size
+        spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
         f"Successive halving dropped {sum(map(len, gone.values()))} of {total}, "
