@@ -19,9 +19,11 @@ from nnlab.recorder import SECONDS_BETWEEN_WRITES
 
 MOST_OF_MEMORY = 0.9
 """Of a device's memory, what is used at most; see `plan.candidates`."""
-BYTES_A_VALUE = 3.1
-"""Of a value in curves.parquet: 46 bytes a row of 15 columns, and likewise for 1,000 to
-64,000 networks of the quickstart."""
+BYTES_A_VALUE = 4.0
+"""Of a value in curves.parquet: of the quickstart's 15 columns, 60 bytes a row with 41
+evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
+ROW_BYTES = 7_000
+"""Memory of the host for a row of the curves, until all are written: 6 to 9 KB."""
 COPIES = 3
 """Checkpoints of a program that are kept, at most: the last two and the best."""
 ROW_SECONDS, WRITE_SECONDS, TRIAL_SECONDS = 20e-6, 13e-6, 2.5e-3
@@ -184,12 +186,16 @@ def predict(
             *("memory a device", max(p.device_bytes for p in found), "bytes"),
             *("modelled", "states, one lane at work, data"),
         ),
+        Line(
+            *("memory of the host", total("rows") * ROW_BYTES, "bytes", "modelled"),
+            f"{total('rows'):,.0f} rows of the curves, until the end",
+        ),
         Line("training", total("train_seconds"), "s", "modelled", rate),
         Line("evaluation", total("evaluation_seconds"), "s", "modelled", rate),
         Line("compiling", compiling, "s", "measured", "here; once for each run"),
         Line(
             *("host", host, "s", "modelled"),
-            f"{total('rows'):,.0f} rows taken in and written by one process",
+            "rows taken in and written by one process",
         ),
         Line("all", wall, "s", "modelled", "one after the other"),
         Line(

@@ -72,7 +72,13 @@ def test_what_was_never_measured_is_not_known(item):
     lines = by_name(predict([item], [{}], members=1000, devices=4, price=2.0))
     for name in ("training", "evaluation", "compiling", "all", "cost"):
         assert math.isnan(lines[name].value)
-    for name in ("memory a device", "curves.parquet", "checkpoints", "host"):
+    for name in (
+        "memory a device",
+        "memory of the host",
+        "curves.parquet",
+        "checkpoints",
+        "host",
+    ):
         assert lines[name].value > 0
     bases = {line.basis for line in lines.values()}
     assert bases == {"given", "measured", "modelled", "assumed"}
@@ -84,6 +90,7 @@ def test_programs_add_up_and_the_price_is_of_all_devices_all_the_time(item):
         predict([item] * 2, [known(item)] * 2, members=1000, devices=4, price=2.0)
     )
     assert two["training"].value == pytest.approx(2 * one["training"].value)
+    assert two["compiling"].value == 2 * one["compiling"].value == 6.0
     assert two["memory a device"].value == one["memory a device"].value
     parts = ("training", "evaluation", "compiling", "host")
     assert one["all"].value == pytest.approx(sum(one[name].value for name in parts))
