@@ -578,11 +578,6 @@ class Study(Checked):
                 f"the sweep has {len(self.sweep):,} trials; at most {MOST_TRIALS:,} "
                 "are allowed"
             )
-        if self.looks and (self.halving.factor or self.search.space):
-            raise ValueError(
-                f"looks={self.looks} goes with all trials of a sweep to their ends: "
-                "not with halving, nor with a search"
-            )
         if any(b <= a for a, b in itertools.pairwise(self.looks)):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
@@ -591,6 +586,12 @@ class Study(Checked):
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
                 raise ValueError(f"num_seeds={seeds} is none of looks={self.looks}")
+        if self.looks and (self.search.space or self.halving.factor):
+            other = "search.space" if self.search.space else "halving.factor"
+            raise ValueError(
+                f"looks={self.looks} does not go with {other}: trials that are chosen "
+                "or dropped on the way are not compared look by look"
+            )
         if self.halving.factor and not any(map(self._has_rung, self.trials())):
             h = self.base
             raise ValueError(

@@ -376,7 +376,7 @@ def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog, cap
 def test_handing_out_chunks_of_ten_seconds_costs_little(cluster, tmp_path, capsys):
     of = study(
         [{"model.hidden": (128,)}],
-        num_epochs=1500,
+        num_epochs=5000,
         num_seeds=22,
         train_size=0,
         eval_size=0,
@@ -398,7 +398,7 @@ def test_handing_out_chunks_of_ten_seconds_costs_little(cluster, tmp_path, capsy
     shares = [1 - work[i] / wall for i, wall in enumerate(walls, 1)]
     with capsys.disabled():
         print(
-            f"\nbeside {statistics.mean(walls):.1f} s of work: "
+            f"\nof {statistics.mean(walls):.1f} s for a chunk: "
             f"{statistics.mean(shares):.2%} +- {statistics.stdev(shares):.2%}, "
             f"n = {len(shares)}"
         )
