@@ -4,6 +4,7 @@
 import collections
 import dataclasses
 import itertools
+import json
 import os
 import pathlib
 import shutil
@@ -248,18 +249,30 @@ def test_what_always_dies_is_given_up(cluster, tmp_path):
     assert results.load(tmp_path / "run").config["status"] == "failed"
 
 
-def command(of, workdir, *arguments):
-    """Starts launch.train on a study."""
-    file = workdir.with_suffix(".json")
-    file.write_text(results.json.dumps(of.to_dict()))
-    given = [f"--config_json={file}", f"--workdir={workdir}", "--lane_width=2"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "launch.train", *given, *arguments],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+@pytest.fixture
+def command():
+    """Starts launch.train on a study; ends what a test that fails leaves behind."""
+    started = []
+
+    def start(of, workdir, *arguments):
+        file = workdir.with_suffix(".json")
+        file.write_text(json.dumps(of.to_dict()))
+        given = [f"--config_json={file}", f"--workdir={workdir}", "--lane_width=2"]
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "launch.train", *given, *arguments],
+                cwd=ROOT,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=60)
 
 
 def wait_for(condition, seconds=120):
@@ -271,7 +284,7 @@ def wait_for(condition, seconds=120):
     return found
 
 
-def test_a_killed_run_is_resumed_and_leaves_no_process(local_longer, tmp_path):
+def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tmp_path):
     workdir = tmp_path / "run"
     asked = ("--executor=ray", "--chunk_members=2", "--checkpoint_seconds=0.1")
     driver = command(LONGER, workdir, *asked)
@@ -289,7 +302,7 @@ def test_a_killed_run_is_resumed_and_leaves_no_process(local_longer, tmp_path):
     assert_equal(results.load(workdir), local_longer)
 
 
-def test_an_interrupted_run_says_how_it_goes_on(tmp_path):
+def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     workdir = tmp_path / "run"
     driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2")
     wait_for(lambda: list(workdir.glob("checkpoints/program_0/*")))
