@@ -57,7 +57,7 @@ _GROUPS = (
             "halving": "=N",
             "config_json": "=FILE",
         },
-        rare=("until_resolved", "max_seeds", "count", "config_json"),
+        rare=("until_resolved", "max_seeds", "count", "halving", "config_json"),
     ),
     _Group(
         "Where",
@@ -92,7 +92,7 @@ _GROUPS = (
             "search_batch": "=N",
             "sampler": "=NAME",
         },
-        rare=("search_batch", "sampler"),
+        rare=("search", "search_space", "search_trials", "search_batch", "sampler"),
     ),
     _Group(
         "As one of several processes",
@@ -102,7 +102,7 @@ _GROUPS = (
     _Group(
         "On many machines",
         {"executor": "=ray:ADDR", "chunk_members": "=N"},
-        rare=("chunk_members",),
+        rare=("executor", "chunk_members"),
     ),
     _Group(
         "Afterwards",

@@ -12,7 +12,15 @@ import numpy as np
 
 from nnlab import swept, texts
 from nnlab.statistics.rates import RATE
-from nnlab.study import MOST_TRIALS, EarlyStopping, MovedSets, Schedule, Study
+from nnlab.study import (
+    MOST_TRIALS,
+    EarlyStopping,
+    Halving,
+    MovedSets,
+    Schedule,
+    Search,
+    Study,
+)
 
 LOW, HIGH, COUNT, SEEDS, STEPS = 1e-4, 100.0, 49, 8, 100
 """Eight rates a decade; after 100 updates the edge is where it is after 300."""
@@ -89,6 +97,9 @@ def study_of(
         ),
         sweep=tuple({RATE: float(f"{v:.{digits}g}")} for v in values),
         num_seeds=seeds,
+        looks=(),
+        halving=Halving(),
+        search=Search(),
         eval_size=min(study.eval_size or EVAL_SIZE, EVAL_SIZE),
         target=0.0,
         test_sets=MovedSets(),

@@ -209,6 +209,21 @@ def test_the_study_of_rates_is_the_first_trial_at_many_rates():
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"looks": (8, 16)},
+        {"halving": {"factor": 2}},
+        {"search": {"space": ["batch_size=8,16"]}},
+        {"sweep": [{rates.RATE: 0.1}, {rates.RATE: 0.2, "num_seeds": 4}]},
+    ],
+)
+def test_all_rates_get_all_seeds_and_all_steps(fields):
+    made = rates.study_of(Study.from_dict(fields), count=3, seeds=5)
+    plain = rates.study_of(Study(), count=3, seeds=5)
+    assert made == dataclasses.replace(plain, notes=made.notes)
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"low": 0.0}, "low=0 and high=100"),
