@@ -50,6 +50,7 @@ EVENTS = "tensorboard"
 
 def define_flags() -> None:
     """Defines the flags of this program."""
+    define_run_flags()
     flags.DEFINE_list(
         "rerun",
         None,
@@ -88,7 +89,6 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
     )
-    define_run_flags()
 
 
 def define_run_flags() -> None:
