@@ -21,6 +21,8 @@ from nnlab import checked, names
 from nnlab import study as study_lib
 
 WIDTH = 80
+_ONE = ("int", "float", "string")
+"""Types of flags that have one value; a number may be written as 1e6."""
 _COLUMN = 23
 """Where the meaning of a flag begins."""
 
@@ -207,8 +209,12 @@ def _grouped(
     for group in _GROUPS:
         some = []
         for name, placeholder in group.placeholders.items():
-            flag = left.pop(name, None)
-            if flag is not None and (with_rare or name not in group.rare):
+            flag = left.get(name)
+            # Of one name, a list is another flag: numbers to try, not a number.
+            if flag is None or (placeholder == "=N" and flag.flag_type() not in _ONE):
+                continue
+            del left[name]
+            if with_rare or name not in group.rare:
                 some.append((flag, placeholder))
         if some:
             yield group.title, some

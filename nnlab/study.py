@@ -541,7 +541,7 @@ class Study(Checked):
       num_seeds: repetitions of every trial, at most.
       looks: repetitions at which the trials are compared, such as (4, 8, 16, 32): those
         told from the best go no further, the others get the seeds of the next look; ()
-        for one look at all, see `nnlab.looks`.
+        for one look at all; see `nnlab.looks`.
       halving: whether the worst trials end before the others.
       search: from where the trials are chosen, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-import types
 
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 from rich.console import Console
 from synthetic import results as made_up
@@ -1106,8 +1106,11 @@ def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch)
     assert f"\nevent files: tensorboard --logdir {tmp_path}/tensorboard\n" in out
     found = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
     assert found == ["000_base", "population_trial_0"]
-    flags = {"data_dir": None, "tensorboard": True}
-    monkeypatch.setattr(train.flags, "FLAGS", types.SimpleNamespace(**flags))
+    parsed = flags.FlagValues()
+    for name in ("tensorboard", "executor", "chunk_members", "data_dir"):
+        flags.DEFINE_string(name, None, "", flag_values=parsed)
+    parsed(["train", "--tensorboard=true"])
+    monkeypatch.setattr(train.flags, "FLAGS", parsed)
     assert train._command(tmp_path).endswith("--resume --tensorboard")
 
 
