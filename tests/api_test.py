@@ -269,8 +269,8 @@ def test_folders_of_one_second_differ(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(api.time, "strftime", lambda form: "now")
     for name in ("now", "now_2", "now_3"):
-        assert api._new_folder() == api.RUNS / name
-        api._new_folder().mkdir(parents=True)
+        assert api.new_folder() == api.RUNS / name
+        api.new_folder().mkdir(parents=True)
 
 
 def test_a_stop_says_how_to_go_on_and_going_on_ends_the_same(tmp_path):
