@@ -23,7 +23,7 @@ from nnlab.prepare import prepare
 from nnlab.study import Study
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     # Ray's own: it leaves files and sockets to the end of the process.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
