@@ -194,7 +194,6 @@ class Recorder:
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
         self._step = 0
-        self._tell("compiling", 0, prepared.num_epochs)
 
     def start_baseline(self, item: Baseline, sizes: Mapping[str, int]) -> None:
         """Begins a cohort of trees; see `start`."""
@@ -361,6 +360,7 @@ class Recorder:
             return
         batch_size = item.hyperparameters.batch_size
         members = [self._members[key] for key in item.cohort.members()]
+        self._step = max(member["steps"] for member in members)
         self._done[index] = sum(member["steps"] for member in members) * batch_size
         ended = (results.STOPPED, results.DIVERGED, results.DROPPED)
         self._planned[index] -= batch_size * sum(

@@ -69,6 +69,8 @@ def train_cohort(
         at = Position(**saved.about["position"])
         if saved.about["finished"]:
             recorder.extend()
+    recorder.tell("compiling")  # only now is it known how far it is
+    if saved:
         members = filled(population.template(), saved.arrays("state"))
         state = population.spread(members, recorder.still_training)
         before = saved.arrays("before").get("probabilities")

@@ -81,12 +81,15 @@ def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
     rounds = 0
     for visit in range(1, len(visits) + 1, 3):
         own = tmp_path / f"at_{visit}"
+        interrupt = Interrupt(visit)
         with pytest.raises(KeyboardInterrupt):
-            run(own, on_progress=Interrupt(visit))
+            run(own, on_progress=interrupt)
         assert results.load(own).config["status"] == "interrupted"
         seen = []
         run(own, resume=True, on_progress=seen.append)
         assert content(own) == content(workdir)
+        if interrupt.seen[-1].status == "training":  # which is saved
+            assert seen[0].done == interrupt.seen[-1].done
         assert (seen[-1].done, seen[-1].total) == (visits[-1].done, visits[-1].total)
         assert [p.done for p in seen] == sorted(p.done for p in seen)
         rounds += seen[0].done > 0

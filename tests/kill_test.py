@@ -67,6 +67,7 @@ def torment(victims, whole, folder: pathlib.Path, kills: int, seed: int) -> floa
     a whole run, start included.
     """
     workdir, seconds, examples = whole
+    kills_asked = kills
     expected = content(workdir)
     rng = np.random.default_rng(seed)
     trained = [0]
@@ -82,13 +83,13 @@ def torment(victims, whole, folder: pathlib.Path, kills: int, seed: int) -> floa
             assert answer["status"] == 0
             assert content(own) == expected
             trained.append(0)
-    return float(np.mean(trained[:-1])) / examples
+    ratio = float(np.mean(trained[:-1])) / examples
+    print(f"{kills_asked} kills of {len(trained) - 1} runs: {ratio:.2f} of a whole")
+    return ratio
 
 
 def test_a_few_kills_change_nothing(victims, whole, tmp_path):
-    # So few say little of the half that is repeated at most, which the long test asks.
-    # Without checkpoints it would be over three: a run would begin anew after each.
-    assert torment(victims, whole, tmp_path, kills=6, seed=0) <= 2.0
+    assert torment(victims, whole, tmp_path, kills=6, seed=0) <= 1.5
 
 
 @pytest.mark.long

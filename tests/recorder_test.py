@@ -195,6 +195,7 @@ def test_the_best_trial_is_the_best_mean_and_has_no_diverged_member(recorder, to
 
 
 def test_progress_counts_the_examples_of_all_members(recorder, told):
+    recorder.tell("compiling")
     assert (told[0].status, told[0].done, told[0].total) == ("compiling", 0, 24 * 64)
     with recorder.training(8, 8):
         pass
