@@ -33,7 +33,6 @@ def cut(cohort: Cohort, most: int, row: int = 1, rows: int = 1) -> tuple[Cohort,
     seeds = max(rows, most // trials // rows * rows)
     if trials == len(cohort.trials) and seeds >= cohort.num_seeds:
         return (cohort,)
-    whole = cohort.whole or (len(cohort.trials), cohort.num_seeds)
     end = cohort.first_seed + cohort.num_seeds
     return tuple(
         dataclasses.replace(
@@ -41,7 +40,7 @@ def cut(cohort: Cohort, most: int, row: int = 1, rows: int = 1) -> tuple[Cohort,
             trials=cohort.trials[first : first + trials],
             first_seed=seed,
             num_seeds=min(seeds, end - seed),
-            whole=whole,
+            whole=cohort.shape,
         )
         for first in range(0, len(cohort.trials), trials)
         for seed in range(cohort.first_seed, end, seeds)

@@ -281,7 +281,7 @@ def _prepare_cohort(
         # What a run adds later may have fewer members than its lanes are wide.
         plans=tuple(
             plans_of(
-                min(lane_width, len(cohort.members()))
+                min(lane_width, math.prod(cohort.shape))
                 if cohort.first_seed
                 else lane_width
             )

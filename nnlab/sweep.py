@@ -43,6 +43,11 @@ class Cohort:
         """Its seeds."""
         return range(self.first_seed, self.first_seed + self.num_seeds)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T and S of what its lanes are cut from: itself, or what it is a chunk of."""
+        return self.whole or (len(self.trials), self.num_seeds)
+
     def members(self) -> list[tuple[int, int]]:
         """Its members: trial's index and seed."""
         return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
