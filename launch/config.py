@@ -257,7 +257,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 
 @dataclasses.dataclass
 class CompilationCache:
-    """How often the persistent compilation cache was of use; see `keep_programs`."""
+    """How often the persistent compilation cache was of use."""
 
     hits: int = 0
     misses: int = 0
@@ -278,11 +278,6 @@ def start_jax() -> CompilationCache | None:
     if folder is None:
         return None
     check_folder("compilation_cache")
-    return keep_programs(folder)
-
-
-def keep_programs(folder: str) -> CompilationCache:
-    """Lets JAX keep compiled programs in a folder; call it before it compiles."""
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))

@@ -13,7 +13,6 @@ import logging
 import pathlib
 import shlex
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -206,7 +205,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         )
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
-    from nnlab import checkpoint, executor, experiment, processes
+    from nnlab import checkpoint, executor, experiment, placing, processes
 
     if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
         raise config.UsageError("a search runs in one process, not as one of several")
@@ -234,9 +233,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             _size(study),
         )
     )
-    kept: contextlib.AbstractContextManager[str] = contextlib.nullcontext("")
-    if study.search.space and not cache:  # its batches are equal programs
-        kept = tempfile.TemporaryDirectory(prefix="nnlab-programs-")
+    kept = placing.Kept() if study.search.space or study.looks else None
     start = time.monotonic()
     shown = display.live if console.is_terminal else display.lines
     try:
@@ -244,10 +241,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             nodes as trainer,
             shown(console) as show,
             events as record,
-            kept as folder,
         ):
-            if folder:
-                config.keep_programs(folder)
 
             def tell(progress: "experiment.Progress") -> None:
                 for line in heading:  # once, when nothing can be refused any more
@@ -266,6 +260,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
                     resume=resume,
                     other_versions=flags.FLAGS.resume_anyway,
                     executor=trainer,
+                    kept=kept,
                     checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
                     on_progress=tell,
                 )

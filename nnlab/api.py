@@ -236,8 +236,9 @@ def run(
     asked = define(study, **fields)
     folder = pathlib.Path(workdir) if workdir is not None else new_folder()
     devices.use_all_cores()
-    from nnlab import experiment  # imports JAX
+    from nnlab import experiment, placing  # import JAX
 
+    kept = placing.Kept() if asked.search.space or asked.looks else None
     interrupt = Interrupt()
     try:
         with _display(asked) if show else contextlib.nullcontext() as draw:
@@ -257,6 +258,7 @@ def run(
                     own_metrics=own_metrics,
                     lane_width=lane_width,
                     resume=resume,
+                    kept=kept,
                     on_progress=tell,
                 )
 

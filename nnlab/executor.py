@@ -29,8 +29,7 @@ import jax
 
 from nnlab import chunks, experiment, results, resume, sweep
 from nnlab.checkpoint import FOLDER, Checkpoints
-from nnlab.cohorts import Baseline, FurtherSets, Prepared
-from nnlab.data import Dataset
+from nnlab.cohorts import Baseline, Prepared
 from nnlab.placing import Kept
 from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
@@ -398,7 +397,6 @@ class _Process:
         self._workdir = pathlib.Path(settings["workdir"])
         self._kept = Kept()
         self._backbones: dict[str, Any] = {}
-        self._loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
 
     def begin(self) -> dict[str, Any]:
         """Loads the data, and says what is wrong: "" under "problem" if nothing is."""
@@ -465,7 +463,7 @@ class _Process:
             data_dir=self._settings["data_dir"],
             lane_width=self._settings["lane_width"],
             cohorts=[sweep.Cohort.from_dict(one, self._trials) for one in records],
-            loaded=self._loaded,
+            loaded=self._kept.loaded,
         )
 
     def _alone_with(self, part: str) -> contextlib.AbstractContextManager[None]:

@@ -23,7 +23,7 @@ import jax
 
 from nnlab import processes, results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
-from nnlab.cohorts import Baseline, FurtherSets, Prepared
+from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.metrics import Metric
 from nnlab.names import nearest_file
@@ -107,6 +107,7 @@ def run(
     resume: bool = False,
     other_versions: bool = False,
     executor: Executor | None = None,
+    kept: Kept | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     profile_dir: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -129,6 +130,7 @@ def run(
       other_versions: whether a run may be resumed under other versions or on another
         device, which change the numbers.
       executor: who trains, such as `nnlab.executor.Ray`; None for this process.
+      kept: of runs of the same study before, with fewer trials or seeds.
       checkpoint_seconds: between two checkpoints of a cohort, at least.
       profile_dir: a folder for a trace of each cohort's first steps and evaluation,
         which Perfetto and TensorBoard open.
@@ -160,7 +162,7 @@ def run(
             study, cohorts = _continued(folder, study, past)
         else:
             processes.in_first(lambda: check_workdir(folder))
-        loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+        loaded = kept.loaded if kept else {}
         settle = functools.partial(
             prepare,
             study,
@@ -208,7 +210,7 @@ def run(
                 recorder.take_up(item, *values, is_done(item, known))
         processes.wait("all have read")
         recorder.write("interrupted")
-        train = functools.partial(_train_here, profile_dir=profile_dir)
+        train = functools.partial(_train_here, profile_dir=profile_dir, kept=kept)
         if executor:
             job = Job(study, folder, data_dir, lane_width, checkpoint_seconds)
             train = functools.partial(_train_elsewhere, executor, job)
@@ -251,6 +253,7 @@ def _train_here(
     saved: Mapping[int, Saved],
     *,
     profile_dir: str | os.PathLike[str] | None,
+    kept: Kept | None,
 ) -> list[Exception]:
     """Trains one cohort after another; returns what some of them failed with."""
     failures: list[Exception] = []
@@ -260,7 +263,7 @@ def _train_here(
         known = saved.get(item.cohort.index)
         try:
             run_cohort(
-                item, study, recorder, checkpoints, known, backbones, profile_dir
+                item, study, recorder, checkpoints, known, backbones, profile_dir, kept
             )
         except OSError:  # a full disk: nothing more can be kept
             raise
@@ -327,7 +330,7 @@ def run_cohort(
       saved: where the cohort is; if that is its end, only its backbone is noted.
       backbones: by their source's key; its own is added.
       profile_dir: for a trace of its first steps; None for no trace.
-      kept: of cohorts of the same run before, whose programs may be used again.
+      kept: of cohorts of the same study before; this one is added.
     """
     if isinstance(item, Baseline):
         if not saved:
@@ -368,6 +371,8 @@ def run_cohort(
             traceback.clear_frames(error.__traceback__)
         # Behind the handler: both would keep the arrays alive.
         placed = None
+        if kept:
+            kept.clear()
         recorder.out_of_memory(item, width)
         item, saved = item.with_width(width // 2), None
 

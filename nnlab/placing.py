@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from nnlab import processes, train, tuning
-from nnlab.cohorts import Prepared
-from nnlab.data import Split
+from nnlab.cohorts import FurtherSets, Prepared
+from nnlab.data import Dataset, Split
+from nnlab.plan import Plan
 from nnlab.population import SAMPLE_EVERY, Batches, Population
 from nnlab.study import TRACED, Study
 
@@ -23,16 +24,33 @@ STEPS_PER_CALL = 16 * SAMPLE_EVERY
 TUNING_SHARE = 0.02
 """Of the predicted training time, what may be spent on measuring lane widths."""
 
+KEPT_SHARE = 0.1
+"""Of a device's memory, what the data of cohorts that are done may take in all."""
+
 
 class Order:
     """Hands out the examples of coming steps, epoch after epoch, for every seed."""
 
     def __init__(
-        self, root_seed: int, seeds: Sequence[int], train_size: int, batch: int
+        self,
+        root_seed: int,
+        seeds: Sequence[int],
+        train_size: int,
+        batch: int,
+        places: int = 0,
     ) -> None:
-        """Begins at no epoch; `take` may ask for any step."""
+        """Begins at no epoch; `take` may ask for any step.
+
+        Args:
+          root_seed: of the study.
+          seeds: those of the members.
+          train_size: training examples.
+          batch: examples in an update.
+          places: S of what `take` returns, if that is more than the seeds.
+        """
         self._root_seed = root_seed
         self._seeds = seeds
+        self._places = max(len(seeds), places)
         self._train_size = train_size
         self._batch = batch
         self._steps_per_epoch = train_size // batch
@@ -41,12 +59,13 @@ class Order:
 
     def take(self, start: int, stop: int, room: int) -> np.ndarray:
         """Examples of steps start..stop-1, int32 (S, room, B), zeros behind them."""
-        taken = np.zeros((len(self._seeds), room, self._batch), np.int32)
+        taken = np.zeros((self._places, room, self._batch), np.int32)
         step = start
         while step < stop:
             epoch, first = divmod(step, self._steps_per_epoch)
             count = min(stop - step, self._steps_per_epoch - first)
-            taken[:, step - start : step - start + count] = self._of_epoch(epoch)[
+            at = slice(step - start, step - start + count)
+            taken[: len(self._seeds), at] = self._of_epoch(epoch)[
                 :, first : first + count
             ]
             step += count
@@ -99,36 +118,52 @@ class Placed:
 
 
 class Kept:
-    """The last cohort that was placed, for one that can use its programs and data.
+    """Data and programs that one run after another need not make again.
 
-    For chunks of equal size, one after another in one process: they are compiled once.
+    For the chunks, the batches of trials or the looks of one study in one process: data
+    are loaded once, and programs of equal shapes compiled once.
+
+    Attributes:
+      loaded: data sets, for `prepare`.
     """
 
     def __init__(self) -> None:
         """Nothing is kept yet."""
-        self._key: Any = None
-        self._placed: Placed | None = None
+        self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+        self._placed: dict[Any, Placed] = {}
 
     def like(self, prepared: Prepared, study: Study) -> Placed | None:
-        """What is kept, if all that its programs and data depend on is the same.
-
-        Else it is let go: two may be too much for the memory.
-        """
-        if self._key != _programs_key(prepared, study):
-            self._key = self._placed = None
-        return self._placed
+        """A cohort all of whose functions and data are the same, if one is kept."""
+        return self._placed.get(_functions_key(prepared, study))
 
     def keep(self, placed: Placed, study: Study) -> None:
-        """Keeps this one in the place of the one before."""
-        self._key, self._placed = _programs_key(placed.prepared, study), placed
+        """Keeps a cohort, and lets go those that take too much memory beside it."""
+        key = _functions_key(placed.prepared, study)
+        self._placed.pop(key, None)
+        self._placed[key] = placed
+        plan = placed.prepared.plan
+        allowed = KEPT_SHARE * plan.memory_bytes / plan.lanes.devices
+        while len(self._placed) > 1 and allowed < sum(
+            one.prepared.plan.data_bytes for one in self._placed.values()
+        ):
+            del self._placed[next(iter(self._placed))]
+
+    def clear(self) -> None:
+        """Lets go all that is on the devices."""
+        self._placed.clear()
 
 
-def _programs_key(prepared: Prepared, study: Study) -> Any:
-    """What the programs and the data of a study's cohorts depend on."""
+_OF_MEMBERS = ("sweep", "num_seeds", "looks", "search", "claims")
+"""Fields of a study that change who is trained, and no function."""
+
+
+def _functions_key(prepared: Prepared, study: Study) -> str:
+    """What the functions and the data of a study's cohorts depend on."""
+    of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
     flat = prepared.hyperparameters.flat()
     static = {path: value for path, value in flat.items() if path not in TRACED}
     used = {n: bool(v.any()) for n, v in prepared.cohort.traced().items()}
-    return study.digest(), repr(static), repr(used), prepared.plan
+    return repr((of, static, used))
 
 
 def place(prepared: Prepared, study: Study, kept: Kept | None = None) -> Placed:
@@ -137,22 +172,24 @@ def place(prepared: Prepared, study: Study, kept: Kept | None = None) -> Placed:
     Args:
       prepared: the cohort.
       study: whose cohort it is.
-      kept: of cohorts of the same run before.
+      kept: of cohorts of the same study before.
     """
-    h, dataset = prepared.hyperparameters, prepared.fed
-    lanes = prepared.plan.lanes
-    traced, first_seed = prepared.cohort.traced(), prepared.cohort.first_seed
+    h, dataset, plan = prepared.hyperparameters, prepared.fed, prepared.plan
+    lanes, cohort = plan.lanes, prepared.cohort
     splits = prepared.evaluated()
-    if like := kept.like(prepared, study) if kept else None:
-        population = like.population.of_others(traced, first_seed)
+    like = kept.like(prepared, study) if kept else None
+    if like and _share(like.prepared.plan, plan):
+        population = like.population.of_others(
+            lanes, cohort.traced(), cohort.first_seed
+        )
         batches = like.batches
     else:
         population = Population(
             prepared.recipe,
             lanes,
-            traced=traced,
+            traced=cohort.traced(),
             root_seed=study.root_seed,
-            first_seed=first_seed,
+            first_seed=cohort.first_seed,
             devices=jax.devices()[: lanes.devices],
             inputs=flattened(dataset.train.inputs),
             labels=dataset.train.labels,
@@ -166,11 +203,20 @@ def place(prepared: Prepared, study: Study, kept: Kept | None = None) -> Placed:
         sizes=sizes_of(splits),
         order=Order(
             study.root_seed,
-            prepared.cohort.seeds,
+            cohort.seeds,
             len(dataset.train.labels),
             h.batch_size,
+            lanes.room[1],
         ),
         room=min(STEPS_PER_CALL, longest),
+    )
+
+
+def _share(one: Plan, other: Plan) -> bool:
+    """Whether the data of two plans lie on the same devices in the same batches."""
+    return (one.lanes.devices, one.evaluation_batch) == (
+        other.lanes.devices,
+        other.evaluation_batch,
     )
 
 
@@ -204,17 +250,19 @@ def choose_lanes(
     Args:
       prepared: the cohort.
       study: whose cohort it is.
-      kept: of cohorts of the same run before.
+      kept: of cohorts of the same study before, one like it gives the lanes.
 
     Returns:
       The cohort and the seconds that were spent on plans that were not taken.
     """
+    if like := kept.like(prepared, study) if kept else None:
+        return place(prepared.with_width(like.width), study, kept), 0.0
     known = tuning.recall(prepared)
     plan = tuning.fastest(prepared.plans, known)
     if processes.count() > 1:  # they must take the same, whatever each would measure
         width = int(processes.agreed(plan.lanes.width))
         return place(prepared.with_width(width), study), 0.0
-    placed = place(prepared.with_plan(plan), study, kept)
+    placed = place(prepared.with_plan(plan), study)
     unknown = [
         plan
         for plan in prepared.plans

@@ -70,7 +70,7 @@ def candidates(
     devices: Sequence[jax.Device],
     stops_early: bool = False,
     lane_width: int = 0,
-    room: int = 0,
+    room: tuple[int, int] = (0, 0),
     whole: tuple[int, int] | None = None,
 ) -> list[Plan]:
     """Lane plans that fit into memory, first the one that is likely the fastest.
@@ -87,7 +87,8 @@ def candidates(
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
-      room: trials to have lanes for, at least, so that cohorts have equal shapes.
+      room: trials and seeds to have lanes for, at least, so that cohorts have equal
+        shapes.
       whole: T and S of the cohort of which this one is a chunk: lanes of a width have
         the same shape in both, so that a member's numbers are the same bits.
 
@@ -96,7 +97,7 @@ def candidates(
     """
     members = num_trials * num_seeds
     of_trials, of_seeds = whole or (num_trials, num_seeds)
-    most = max(of_trials, room) * of_seeds
+    most = max(of_trials, room[0]) * max(of_seeds, room[1])
     if not 0 <= lane_width <= most:
         raise ValueError(
             f"lane_width={lane_width} must be from 1 to the cohort's {most} members "
@@ -127,7 +128,13 @@ def candidates(
         convolves = any(_is_conv(row) for row in rows)
         work = batch_size * sum(row.flops for row in rows)
         widths = [
-            _balanced(max(num_trials, room), num_seeds, width, len(devices), shared)
+            _balanced(
+                max(num_trials, room[0]),
+                max(num_seeds, room[1]),
+                width,
+                len(devices),
+                shared,
+            )
             for width in _widths(work, math.ceil(most / len(devices)), on_cpu)
             if width <= 4 or not (on_cpu and convolves)
         ]

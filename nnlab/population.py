@@ -44,8 +44,9 @@ class Lanes:
       num_trials, num_seeds: T and S of the cohort.
       trials, seeds: W and G of a lane.
       devices: over how many devices the lanes are spread.
-      room: for how many trials there are lanes, if more than there are: cohorts of
-        different sizes then have programs of the same shapes, which are compiled once.
+      room: for how many trials and seeds there are lanes, where that is more than T or
+        S: cohorts of different sizes then have programs of the same shapes, which are
+        compiled once.
     """
 
     num_trials: int
@@ -53,7 +54,7 @@ class Lanes:
     trials: int
     seeds: int
     devices: int
-    room: int = 0
+    room: tuple[int, int] = (0, 0)
 
     @classmethod
     def of_width(
@@ -65,7 +66,7 @@ class Lanes:
         *,
         shared: bool = True,
         all_devices: bool = False,
-        room: int = 0,
+        room: tuple[int, int] = (0, 0),
     ) -> "Lanes":
         """Lanes of at most `width` members; the same on any number of devices.
 
@@ -78,12 +79,12 @@ class Lanes:
             that ends frees its place.
           all_devices: whether devices for which no lane is left hold an empty one, so
             that each process of several has a part.
-          room: trials to have lanes for, at least.
+          room: trials and seeds to have lanes for, at least.
         """
-        trials, places = 1, max(num_trials, room)
+        trials, places = 1, max(num_trials, room[0])
         if shared:
             trials = math.ceil(places / math.ceil(places / width))
-        rows = num_seeds * math.ceil(places / trials)
+        rows = max(num_seeds, room[1]) * math.ceil(places / trials)
         seeds = min(width // trials, rows)
         if not all_devices:
             devices = min(devices, math.ceil(rows / seeds))
@@ -111,17 +112,19 @@ class Lanes:
     @property
     def used(self) -> int:
         """Lanes that hold members at first."""
-        return self._holding(self.num_trials)
+        return self._holding(self.num_trials, self.num_seeds)
 
-    def _holding(self, num_trials: int) -> int:
-        """Lanes that hold so many trials."""
-        rows = self.num_seeds * math.ceil(num_trials / self.trials)
+    def _holding(self, num_trials: int, num_seeds: int) -> int:
+        """Lanes that hold so many trials and seeds."""
+        rows = num_seeds * math.ceil(num_trials / self.trials)
         return math.ceil(rows / self.seeds)
 
     @property
     def count(self) -> int:
         """N, the number of lanes: a multiple of `devices`, some of them empty."""
-        most = self._holding(max(self.num_trials, self.room))
+        most = self._holding(
+            max(self.num_trials, self.room[0]), max(self.num_seeds, self.room[1])
+        )
         return math.ceil(most / self.devices) * self.devices
 
     def place(self, training: np.ndarray) -> "Placement":
@@ -279,17 +282,19 @@ class Population:
         self.compile_seconds = 0.0
 
     def of_others(
-        self, traced: Mapping[str, np.ndarray], first_seed: int
+        self, lanes: Lanes, traced: Mapping[str, np.ndarray], first_seed: int
     ) -> "Population":
-        """Other members of the same number, by the same compiled programs.
+        """Other members, by the same programs: what has these shapes is compiled.
 
         Args:
+          lanes: on as many devices.
           traced, first_seed: as for the class.
         """
+        assert lanes.devices == self.lanes.devices
         other = copy.copy(self)
-        other._traced_values, other._first_seed = traced, first_seed
-        shape = (self.lanes.num_trials, self.lanes.num_seeds)
-        other._settle(self.lanes.place(np.ones(shape, bool)))
+        other.lanes, other._traced_values = lanes, traced
+        other._first_seed = first_seed
+        other._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
         other.compile_seconds = 0.0
         return other
 

@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import math
 import os
 import pathlib
@@ -247,10 +248,18 @@ def _prepare_cohort(
         fed, recipe, rows = _probe(source, dataset)
         shapes = _shapes(recipe, traced)
     parameters = _size(shapes.params)
-    stops_early = h.early_stopping.patience > 0 or study.halving.factor > 0
+    stops_early = (
+        h.early_stopping.patience > 0
+        or study.halving.factor > 0
+        or len(study.looks) > 1  # later ones have fewer trials
+    )
+
+    room = _room(cohort, study)
+    most = math.prod(map(max, cohort.shape, room))
 
     def plans_of(width: int) -> Sequence[Plan]:
-        return candidates(
+        planned = functools.partial(
+            candidates,
             rows,
             parameters=parameters,
             num_trials=len(cohort.trials),
@@ -264,9 +273,12 @@ def _prepare_cohort(
             devices=jax.devices(),
             stops_early=stops_early,
             lane_width=width,
-            room=study.search.batch if study.search.space else 0,
             whole=cohort.whole,
         )
+        try:
+            return planned(room=room)
+        except ValueError:  # it may be the room that memory cannot hold
+            return planned()
 
     return Prepared(
         cohort=cohort,
@@ -280,17 +292,29 @@ def _prepare_cohort(
         recipe=recipe,
         # What a run adds later may have fewer members than its lanes are wide.
         plans=tuple(
-            plans_of(
-                min(lane_width, math.prod(cohort.shape))
-                if cohort.first_seed
-                else lane_width
-            )
+            plans_of(min(lane_width, most) if cohort.first_seed else lane_width)
         ),
         plans_of=plans_of,
         stops_early=stops_early,
         steps_per_epoch=steps_per_epoch,
         boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
     )
+
+
+def _room(cohort: sweep.Cohort, study: Study) -> tuple[int, int]:
+    """Trials and seeds that another cohort of the same program may have.
+
+    The batches of a search, and the looks of a study, then have equal shapes.
+    """
+    if study.search.space:
+        return study.search.batch, 0
+    if study.looks:
+        added = (after - before for before, after in itertools.pairwise(study.looks))
+        alike = next(
+            group for group in sweep.alike(study.trials()) if cohort.trials[0] in group
+        )
+        return len(alike), max(study.looks[0], *added)
+    return 0, 0
 
 
 def network_of(

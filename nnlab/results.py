@@ -108,7 +108,7 @@ class Curve:
     values: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Results:
     """What a study found.
 

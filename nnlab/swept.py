@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 import re
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -122,6 +123,15 @@ def sweep_of(results: Results) -> Sweep:
     numeric was swept, the trials are categories in the order of the sweep, under their
     labels. Baselines have no say: they are one category more, or stand beside the axis.
     """
+    if results not in _sweeps:  # every name of a trial asks for it
+        _sweeps[results] = _sweep(results)
+    return _sweeps[results]
+
+
+_sweeps: weakref.WeakKeyDictionary[Results, Sweep] = weakref.WeakKeyDictionary()
+
+
+def _sweep(results: Results) -> Sweep:
     found = _sweep_of_networks(results)
     beside = baselines(results)
     if not beside:

@@ -12,8 +12,19 @@ from null_test import Null, draw, false_statements, most
 from scipy import stats
 
 import nnlab
-from nnlab import answer, experiment, looks, report, rerun, results, resume
+from nnlab import (
+    answer,
+    experiment,
+    looks,
+    placing,
+    plan,
+    report,
+    rerun,
+    results,
+    resume,
+)
 from nnlab.figures import captions
+from nnlab.prepare import prepare
 from nnlab.statistics import looks as planned
 from nnlab.statistics import ranking, verdicts
 from nnlab.statistics.members import reduce_members, status_counts
@@ -350,15 +361,16 @@ EACH = [6, 9, 9, 9]
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 
 
-def trained(workdir, study=STUDY, resume=False, on_progress=None):
+def trained(workdir, study=STUDY, resume=False, on_progress=None, kept=None):
     def once(study, resume):
         return experiment.run(
             study,
             workdir,
             dataset=tiny.dataset(),
-            lane_width=4,
+            lane_width=3,
             checkpoint_seconds=0.0,
             resume=resume,
+            kept=kept,
             on_progress=on_progress,
         )
 
@@ -389,6 +401,43 @@ def test_only_the_trials_that_need_them_get_more_seeds(whole):
     assert shapes == [([0, 1, 2, 3], 0, 4), ([0, 1, 2, 3], 4, 2), ([1, 2, 3], 6, 3)]
     page = report.write(whole[0]).read_text()
     assert "Seeds, look by look" in page
+
+
+def test_lanes_have_room_for_every_look_and_a_place_for_any_member():
+    plans = [
+        item.plan.lanes
+        for each in ((4, 4, 4, 4), (4, 6, 6, 6), (4, 9, 9, 6))
+        for item in prepare(STUDY.with_seeds(each), dataset=tiny.dataset())
+    ]
+    assert len({(lanes.count, lanes.seeds, lanes.trials) for lanes in plans}) == 1
+    assert (plans[0].trials, plans[0].room) == (1, (4, 4))
+
+
+def test_room_that_memory_does_not_hold_is_not_taken(monkeypatch):
+    def lanes(looks):
+        of = dataclasses.replace(STUDY, looks=looks)
+        (item,) = prepare(of, dataset=tiny.dataset())
+        return item.plan.lanes
+
+    monkeypatch.setattr(plan, "device_memory", lambda _: 2 << 20)
+    assert lanes((4, 8)).room == (4, 4)
+    assert lanes((4, 1000)).room == (0, 0)
+
+
+@pytest.mark.slow
+def test_one_look_after_another_compiles_nothing_more(whole, tmp_path):
+    trained(tmp_path / "run", kept=placing.Kept())
+    assert content(tmp_path / "run") == content(whole[0])
+    compiled = compile_seconds(tmp_path / "run")
+    assert compiled[0] > 0
+    assert not compiled[1:].any()
+    assert compile_seconds(whole[0]).all()
+
+
+def compile_seconds(workdir):
+    """Of each program."""
+    timings = results.load(workdir).timings.to_pandas()
+    return timings.groupby("cohort")["compile_seconds"].sum().to_numpy()
 
 
 @pytest.mark.slow

@@ -408,9 +408,21 @@ def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
     assert np.array_equal(measured["sums"]["test"]["loss"] > 0, training)
 
 
+def test_room_for_more_seeds_gives_equal_shapes_and_changes_no_member():
+    cut = [
+        Lanes.of_width(2, seeds, 4, 2, shared=False, room=(3, 5))
+        for seeds in range(1, 6)
+    ]
+    assert len({(lanes.count, lanes.trials, lanes.seeds) for lanes in cut}) == 1
+    more, few = (tiny.study(tiny.rates(*UNSTABLE[:2]), num_seeds=n) for n in (5, 2))
+    states = [after(tiny.population(of, cut[of.num_seeds - 1])) for of in (more, few)]
+    for place in np.ndindex(2, 2):
+        assert equal(at(states[0], *place), at(states[1], *place))
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_room_for_more_trials_gives_equal_shapes_and_changes_no_member(shared):
-    cut = [Lanes.of_width(t, 3, 4, 2, shared=shared, room=7) for t in range(1, 8)]
+    cut = [Lanes.of_width(t, 3, 4, 2, shared=shared, room=(7, 0)) for t in range(1, 8)]
     assert len({(lanes.count, lanes.trials, lanes.seeds) for lanes in cut}) == 1
     whole, few = (tiny.study(tiny.rates(*UNSTABLE[:n]), num_seeds=3) for n in (5, 2))
     lanes = cut[4], cut[1]

@@ -14,7 +14,7 @@ import synthetic
 import tiny
 
 import nnlab
-from nnlab import answer, experiment, report, results, search
+from nnlab import answer, data, experiment, placing, report, results, search
 from nnlab.study import SAMPLERS, Study
 from nnlab.sweep import Span, parse_space
 
@@ -402,6 +402,39 @@ def test_a_search_trains_only_what_is_new_and_resumes_to_the_same_tables(tmp_pat
     search.run(of, own, trainer(own, seen.append), resumes=True)
     for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
         assert (own / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_batches_share_programs_and_data(tmp_path, monkeypatch):
+    def train_with(folder, kept):
+        def train(of, resume):
+            return experiment.run(
+                of, folder, lane_width=2, resume=resume, checkpoint_seconds=0, kept=kept
+            )
+
+        return train
+
+    of = study((SPACE[0], "model.hidden=(4,),(8,)"), trials=9, batch=3)
+    base = of.base.replace({"dataset": "digits", "train_size": 64})
+    of = dataclasses.replace(of, base=base, eval_size=32)
+    apart, folder = tmp_path / "apart", tmp_path / "run"
+    search.run(of, apart, train_with(apart, None))
+    loads, load = [], data.load
+    monkeypatch.setattr(
+        data, "load", lambda *a, **k: (loads.append(a), load(*a, **k))[1]
+    )
+    found = search.run(of, folder, train_with(folder, placing.Kept()))
+    for name in ("curves.parquet", "members.csv", "summary.csv"):
+        assert (folder / name).read_bytes() == (apart / name).read_bytes()
+    assert loads == [("digits",)]
+    seconds = found.timings.to_pandas().groupby("cohort")["compile_seconds"].sum()
+    widths = [
+        found.trials[c["trials"][0]].hyperparameters.model.hidden
+        for c in found.config["cohorts"]
+    ]
+    first = {widths.index(w) for w in widths}
+    assert len(first) == 2 < len(widths)
+    assert {i for i, value in enumerate(seconds) if value} == first
 
 
 @pytest.mark.slow

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of the cohorts before: what is the same, and no more than fits."""
+
+import dataclasses
+
+import pytest
+import tiny
+
+from nnlab import placing
+from nnlab.prepare import networks
+
+
+def placed(study, kept=None, **memory):
+    """Its only cohort, placed; `memory` goes to its plan."""
+    (item,) = networks(study, dataset=tiny.dataset(), lane_width=1)
+    item = item.with_plan(dataclasses.replace(item.plan, **memory))
+    return placing.place(item, study, kept)
+
+
+def kept_with(*studies, **memory):
+    kept = placing.Kept()
+    for study in studies:
+        kept.keep(placed(study, **memory), study)
+    return kept
+
+
+STUDY = tiny.study(tiny.rates(0.1, 0.2), num_seeds=1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tiny.study(tiny.rates(0.3, 0.4), num_seeds=1),
+        tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=1),
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=2),
+    ],
+    ids=["rates", "trials", "seeds"],
+)
+def test_other_members_share_data_and_functions(other):
+    kept = kept_with(STUDY)
+    found = placed(other, kept)
+    assert found.batches is kept.like(found.prepared, other).batches
+    assert found.population.lanes == found.prepared.plan.lanes
+    assert found.population.init().alive.size >= found.population.lanes.members
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=1, root_seed=1),
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=1, batch_size=8),
+        dataclasses.replace(
+            STUDY, sweep=({"optimizer.momentum": 0.9}, {"optimizer.momentum": 0.5})
+        ),
+        dataclasses.replace(STUDY, figures=("gradients",)),
+        dataclasses.replace(STUDY, eval_size=20),
+    ],
+    ids=["root_seed", "batch_size", "momentum", "figures", "eval_size"],
+)
+def test_what_changes_data_or_functions_shares_nothing(other):
+    kept = kept_with(STUDY)
+    found = placed(other, kept)
+    assert kept.like(found.prepared, other) is None
+
+
+def test_other_evaluation_batches_are_placed_anew():
+    kept = kept_with(STUDY)
+    found = placed(STUDY, kept, evaluation_batch=8)
+    assert found.batches is not kept.like(found.prepared, STUDY).batches
+
+
+def test_the_first_is_let_go_where_memory_is_small():
+    others = [
+        tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
+        for units in (3, 4, 5)
+    ]
+
+    def left(**memory):
+        kept = kept_with(*others, **memory)
+        return [
+            kept.like(placed(study).prepared, study) is not None for study in others
+        ]
+
+    assert left(data_bytes=10, memory_bytes=300) == [True, True, True]
+    assert left(data_bytes=10, memory_bytes=299) == [False, True, True]
+    assert left(data_bytes=10, memory_bytes=0) == [False, False, True]
+    kept = kept_with(*others)
+    kept.clear()
+    assert kept.like(placed(others[2]).prepared, others[2]) is None
