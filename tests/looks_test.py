@@ -419,9 +419,9 @@ def test_room_that_memory_does_not_hold_is_not_taken(monkeypatch):
         (item,) = prepare(of, dataset=tiny.dataset())
         return item.plan.lanes
 
-    monkeypatch.setattr(plan, "device_memory", lambda _: 2 << 20)
+    monkeypatch.setattr(plan, "device_memory", lambda _: 16 << 20)
     assert lanes((4, 8)).room == (4, 4)
-    assert lanes((4, 1000)).room == (0, 0)
+    assert lanes((4, 10_000)).room == (0, 0)
 
 
 @pytest.mark.slow
