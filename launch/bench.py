@@ -3,6 +3,7 @@
 
 python -m launch.bench --suite=mlp --members=1,8 --repeats=3 --seconds=1
 python -m launch.bench --suite=mlp,cnn --out=bench.json
+python -m launch.bench --suite=search --repeats=3 --data_dir=DIR
 
 Every contender trains the same network at the same batch size in float32 on
 data in memory, on all cores, in a process of its own, with plain SGD (the
@@ -10,7 +11,8 @@ suite depth_width, a whole study, with Adam). They take
 turns, and so does a large matrix product, the ceiling. A table shows medians
 over the turns, half the range as spread, and medians of the ratios within each
 turn. Set-up is data, compilation and two steps; memory is the peak of the
-whole process, on an accelerator of the device.
+whole process, on an accelerator of the device. The suite search times whole searches
+for hyperparameters; see `launch.searches`.
 """
 
 import collections
@@ -35,9 +37,9 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from launch import config, rivals
+from launch import config, rivals, searches
 from launch.rivals import Contender, Network
-from nnlab import names
+from nnlab import data, devices, names
 from nnlab.models import layers
 
 LIMIT_SECONDS = 600.0
@@ -50,6 +52,8 @@ ENVIRONMENT = {
 }
 CEILING = Contender("matrix product", "matrix product")
 LIBRARIES = ("jax", "flax", "torch", "scikit-learn", "numpy")
+
+SUITES = (*rivals.SUITES, "scale", "search")
 
 SCALE = layers.mlp((32,), 10)
 SCALE_MEMBERS = [4**power for power in range(7)]
@@ -167,27 +171,35 @@ class Entry:
 
 def define_flags() -> None:
     """Defines the flags of this program."""
-    suites = ", ".join([*rivals.SUITES, "scale"])
+    suites = ", ".join(SUITES)
     flags.DEFINE_list("suite", ["mlp"], f"networks: {suites}")
     flags.DEFINE_list("members", ["1", "8", "64"], "sizes of nnlab's populations")
     flags.DEFINE_list("lane_widths", [], "lanes to try besides the plan's own choice")
+    flags.DEFINE_list("cores", [], "CPU cores for nnlab's populations, besides all")
     flags.DEFINE_integer("ensemble", 16, "networks in the rivals' ensembles", 2)
     flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
     flags.DEFINE_float("seconds", 2.0, "length of a turn", 0.01)
     flags.DEFINE_list("only", [], "contenders whose names hold one of these")
+    flags.DEFINE_string("dataset", "fashion_mnist", "what the suite search trains on")
+    flags.DEFINE_string("data_dir", None, "where the data of the suite search lie")
     flags.DEFINE_string("out", None, "JSON file for all numbers")
 
 
 def main() -> None:
     """Runs the suites of the flags."""
     wanted = flags.FLAGS.suite
-    known = (*rivals.SUITES, "scale")
     for suite in wanted:
-        if suite not in known:
-            hint = names.nearest(suite, known)
+        if suite not in SUITES:
+            hint = names.nearest(suite, SUITES)
             raise config.UsageError(f"unknown suite {suite!r}{hint}")
     members = _whole_numbers("members")
     widths = _whole_numbers("lane_widths")
+    cores = _cores()
+    if "search" in wanted:
+        try:
+            data.load(flags.FLAGS.dataset, data_dir=flags.FLAGS.data_dir)
+        except (ValueError, OSError) as error:
+            raise config.UsageError(str(error)) from None
     out = pathlib.Path(flags.FLAGS.out) if flags.FLAGS.out else None
     if out and not out.parent.is_dir():
         raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
@@ -201,23 +213,35 @@ def main() -> None:
         f"of {flags.FLAGS.seconds:g} s"
     )
     entries: list[Entry] = []
-    for measured in _suites(console, wanted, members, widths):
-        entries += measured
-        if out:  # after each table: a later failure loses nothing
+
+    def save() -> None:  # after each table: a later failure loses nothing
+        if out:
             found = {**about, "entries": [entry.to_dict() for entry in entries]}
             out.write_text(json.dumps(found, indent=1) + "\n")
 
+    if "search" in wanted:
+        about["searches"] = measure_searches(console)
+        save()
+    for measured in _suites(console, wanted, members, widths, cores):
+        entries += measured
+        save()
+
 
 def _suites(
-    console: Console, wanted: Sequence[str], members: list[int], widths: list[int]
+    console: Console,
+    wanted: Sequence[str],
+    members: list[int],
+    widths: list[int],
+    cores: list[int],
 ) -> Iterator[list[Entry]]:
     """Measures and prints one table after another."""
     for suite in wanted:
         of_suite: list[Entry] = []
         for network in rivals.SUITES.get(suite, []):
-            entered = rivals.contenders(network, members, widths, flags.FLAGS.ensemble)
-            only = flags.FLAGS.only
-            chosen = [c for c in entered if not only or any(o in c.name for o in only)]
+            entered = rivals.contenders(
+                network, members, widths, flags.FLAGS.ensemble, cores
+            )
+            chosen = [c for c in entered if _wanted(c.name)]
             entries = measure(console, [(network, c) for c in [CEILING, *chosen]])
             show(console, network, entries)
             of_suite += entries
@@ -240,6 +264,12 @@ def _suites(
             show_scale(console, "examples", sizes, entries)
 
 
+def _wanted(name: str) -> bool:
+    """Whether a contender enters."""
+    only = flags.FLAGS.only
+    return not only or any(some in name for some in only)
+
+
 def _population(count: int) -> Contender:
     # Lanes of one width: tuning would hold two populations at once.
     options = {"width": min(count, 8)}
@@ -255,6 +285,19 @@ def _whole_numbers(flag: str) -> list[int]:
     return [int(text) for text in texts]
 
 
+def _cores() -> list[int]:
+    """CPU cores to try, each less than there are."""
+    asked, there = _whole_numbers("cores"), devices.num_cores()
+    if any(some >= there for some in asked):
+        raise config.UsageError(
+            f"--cores={','.join(flags.FLAGS.cores)} must be below the {there} cores "
+            "that all contenders have"
+        )
+    if asked and not hasattr(os, "sched_setaffinity"):
+        raise config.UsageError("--cores needs Linux, where processes choose")
+    return asked
+
+
 def _about() -> dict[str, Any]:
     """The machine, the versions and the flags."""
     processor = platform.processor() or platform.machine()
@@ -266,10 +309,11 @@ def _about() -> dict[str, Any]:
     for library in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[library] = importlib.metadata.version(library)
-    given = ("suite", "members", "lane_widths", "ensemble", "repeats", "seconds")
+    given = ["suite", "members", "lane_widths", "cores", "ensemble"]
+    given += ["repeats", "seconds", "dataset"]
     return {
         "processor": processor,
-        "cores": rivals.num_cores(),
+        "cores": devices.num_cores(),
         # PyTorch's loop lost 9 of 10 examples/s beside two busy processes on two cores.
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan,
         "versions": versions,
@@ -347,7 +391,7 @@ def show(console: Console, network: Network, entries: Sequence[Entry]) -> None:
 def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
     """The largest population against each rival; planned against fixed lanes."""
     ours = [e for e in by_name.values() if e.contender.kind == "nnlab"]
-    planned = [entry for entry in ours if not entry.contender.options]
+    planned = [e for e in ours if not (e.contender.options or e.contender.cores)]
     others = [entry for entry in by_name.values() if entry not in ours]
     if planned and others:
         largest = max(planned, key=lambda entry: entry.contender.members)
@@ -355,8 +399,16 @@ def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
         console.print(f"{largest.contender.name}: {'; '.join(ratios)}")
     for entry in planned:
         members = entry.contender.members
-        fixed = [e for e in ours if e.contender.members == members and e is not entry]
-        if fixed:
+        same = [e for e in ours if e.contender.members == members and e is not entry]
+        # One network alone has nothing to spread over cores.
+        for few in (e for e in same if e.contender.cores and members > 1):
+            ratio, some = entry.against(few), few.contender.cores
+            share = ratio * some / devices.num_cores()
+            console.print(
+                f"{entry.contender.name}: {ratio:.2f} x {few.contender.name}, a "
+                f"parallel efficiency of {share:.0%}"
+            )
+        if fixed := [e for e in same if e.contender.options]:
             best = max(fixed, key=lambda e: statistics.median(e.rates))
             console.print(
                 f"{entry.contender.name}: {best.against(entry):.2f} x the time of the "
@@ -389,6 +441,72 @@ def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) ->
     for name, found in whole.items():
         if base and len(seconds[name]) == len(seconds["PyTorch loop"]):
             console.print(f"{name}: {base / found:.1f} times as fast as one by one")
+
+
+def measure_searches(console: Console) -> list[dict[str, Any]]:
+    """Times searches in turns, each turn with seeds of its own, and prints a table."""
+    name, folder = flags.FLAGS.dataset, flags.FLAGS.data_dir
+    races = [
+        searches.Race("Flax loop, one at a time", 0, name, folder),
+        searches.Race("nnlab, one at a time", 1, name, folder),
+        searches.Race("nnlab, 8 at a time", 8, name, folder),
+        searches.Race("nnlab, 16 at a time", 16, name, folder),
+    ]
+    chosen = [race for race in races if _wanted(race.name)]
+    found: list[dict[str, Any]] = []
+    with console.status("") as status:
+        for turn in range(flags.FLAGS.repeats):
+            for race in chosen:
+                status.update(f"turn {turn + 1} of {flags.FLAGS.repeats}: {race.name}")
+                job = dataclasses.asdict(dataclasses.replace(race, root_seed=turn))
+                done = subprocess.run(
+                    [sys.executable, "-m", "launch.searches", json.dumps(job)],
+                    cwd=pathlib.Path(__file__).parent.parent,
+                    env=os.environ | ENVIRONMENT,
+                    capture_output=True,
+                    text=True,
+                )
+                if done.returncode:
+                    last = done.stderr.strip().rpartition("\n")[2]
+                    console.print(f"{race.name} failed: {last}", markup=False)
+                    continue
+                found.append({"race": job, **json.loads(done.stdout)})
+    show_searches(console, found)
+    return found
+
+
+def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what each contender took, and how good what it chose is."""
+    turns: dict[str, list[Mapping[str, Any]]] = collections.defaultdict(list)
+    for one in found:
+        turns[one["race"]["name"]].append(one)
+    if not turns:
+        return
+    race = found[0]["race"]
+    console.print(
+        f"\nsearch of {race['dataset']}: {race['trials']} trials x "
+        f"{race['seeds']} seeds, "
+        f"{race['epochs']} epochs of {race['train_size']:,} examples, TPE"
+    )
+    table = Table(box=None)
+    table.add_column("contender")
+    columns = ("s", "range", "of the loop's time", "validation", "test of the chosen")
+    for column in columns:
+        table.add_column(column, justify="right")
+    loop = next((some for some in turns.values() if not some[0]["race"]["batch"]), [])
+    for name, some in turns.items():
+        seconds = [one["seconds"] for one in some]
+        cells = [f"{statistics.median(seconds):.1f}"]
+        cells.append(f"{min(seconds):.1f} to {max(seconds):.1f}")
+        share = [a["seconds"] / b["seconds"] for a, b in zip(some, loop)]
+        cells.append(f"{statistics.median(share):.2f}" if share else "")
+        for key in ("validation", "test"):
+            values = [one[key] for one in some]
+            cells.append(f"{statistics.mean(values):.2%}")
+            if len(values) > 1:
+                cells[-1] += f" ± {100 * statistics.stdev(values):.2f}"
+        table.add_row(name, *cells)
+    console.print(table)
 
 
 def show_scale(

@@ -94,12 +94,14 @@ class Contender:
       kind: one of `KINDS`.
       members: networks trained at once.
       options: further keywords of the kind's function.
+      cores: CPU cores that it may use; 0 for all.
     """
 
     name: str
     kind: str
     members: int = 1
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cores: int = 0
 
 
 def mlp_784(batch_size: int) -> Network:
@@ -152,6 +154,7 @@ def contenders(
     members: Iterable[int],
     lane_widths: Sequence[int],
     ensemble: int,
+    cores: Sequence[int] = (),
 ) -> list[Contender]:
     """Who enters for a network.
 
@@ -160,11 +163,15 @@ def contenders(
       members: sizes of nnlab's populations.
       lane_widths: fixed widths that enter besides the plan's own choice.
       ensemble: networks that the rivals train at once, where they can.
+      cores: on how many CPU cores the populations enter besides on all.
     """
     found = []
     for count in members:
         name = f"nnlab, {count} member{'s' * (count != 1)}"
         found.append(Contender(name, "nnlab", count))
+        for some in cores:
+            of = f"{name}, {some} core{'s' * (some != 1)}"
+            found.append(Contender(of, "nnlab", count, cores=some))
         for width in lane_widths:
             if width <= count and count > 1:
                 name, options = f"nnlab, {count} in lanes of {width}", {"width": width}
@@ -367,7 +374,7 @@ def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]
     """
     import torch
 
-    torch.set_num_threads(num_cores())
+    torch.set_num_threads(devices.num_cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as is XLA's default there
@@ -382,13 +389,6 @@ def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]
         images = images.to(memory_format=torch.channels_last)
     images.copy_(inputs).div_(255)
     return images.to(device), labels.long().to(device)
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def torch_loop(
@@ -538,6 +538,10 @@ def serve(
       their `seconds`, and `peak_bytes`.
     """
     module, set_up = KINDS[contender.kind]
+    if contender.cores:
+        some = sorted(os.sched_getaffinity(0))[: contender.cores]
+        os.sched_setaffinity(0, some)
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(len(some))
     if contender.kind in ("nnlab", "matrix product"):
         devices.use_all_cores()  # stock JAX has one device and spreads each operation
     begin = time.perf_counter()
@@ -565,7 +569,7 @@ def _device() -> str:
         return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{num_cores()} cores"
+    return f"{devices.num_cores()} cores"
 
 
 def _peak_bytes() -> int:

@@ -10,9 +10,9 @@ import pytest
 from absl.testing import flagsaver
 from rich.console import Console
 
-from launch import bench, config, rivals
+from launch import bench, config, rivals, searches
 from launch.rivals import Contender, Network
-from nnlab import prepare
+from nnlab import data, devices, prepare
 from nnlab.models import layers
 
 TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
@@ -205,13 +205,16 @@ def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
         ("--members=1,many", "--members=1,many must be whole numbers of at least 1"),
         ("--members=0", "--members=0 must be whole numbers of at least 1"),
         ("--lane_widths=4,-1", "--lane_widths=4,-1 must be whole numbers of at"),
+        ("--cores=none", "--cores=none must be whole numbers of at least 1"),
+        ("--cores=1000", "--cores=1000 must be below the "),
+        ("--suite=search --dataset=nope", "unknown dataset 'nope'; allowed: digits"),
         ("--repeats=0", "--repeats='0' is not a positive integer"),
         ("--seconds=0", "--seconds='0' is not "),
         ("--out=/nowhere/b.json", "--out='/nowhere/b.json': no folder '/nowhere'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(launch, argument, message):
-    status, out, error = launch(argument)
+    status, out, error = launch(*argument.split())
     assert (status, out) == (2, "")
     assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
@@ -280,3 +283,79 @@ def test_a_study_that_nobody_trained_has_no_time(entries):
 def test_the_slope_of_a_power_is_its_exponent():
     sizes = [1, 4, 16, 64]
     assert bench.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
+
+
+def test_a_population_may_have_fewer_cores(tmp_path):
+    found = rivals.contenders(rivals.mlp_784(64), [1, 8], [], 16, cores=[1])
+    assert [c.name for c in found[:4]] == [
+        "nnlab, 1 member",
+        "nnlab, 1 member, 1 core",
+        "nnlab, 8 members",
+        "nnlab, 8 members, 1 core",
+    ]
+    worker = bench.Worker(TINY, Contender("", "nnlab", 2, cores=1), tmp_path)
+    try:
+        assert worker.answer()["device"] == "1 x cpu"
+    finally:
+        worker.close()
+
+
+def test_the_parallel_efficiency_is_said(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 4)
+    whole = entry(TINY, Contender("nnlab, 8 members", "nnlab", 8), 3000.0, 1.0)
+    few = Contender("nnlab, 8 members, 1 core", "nnlab", 8, cores=1)
+    console = Console(file=io.StringIO(), width=200)
+    bench.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
+    last = console.file.getvalue().strip().splitlines()[-1]
+    assert last == (
+        "nnlab, 8 members: 3.00 x nnlab, 8 members, 1 core, a parallel efficiency of "
+        "75%"
+    )
+
+
+@pytest.fixture
+def race(monkeypatch):
+    """One setting to choose, nearly."""
+    monkeypatch.setattr(searches, "WIDTHS", (16,))
+    monkeypatch.setattr(searches, "RATES", (0.1, 0.11))
+    monkeypatch.setattr(searches, "MOST_MOMENTUM", 0.01)
+    return searches.Race("", 1, "digits", None, 1, 12, 20, train_size=0)
+
+
+@pytest.mark.slow
+def test_searches_train_equal_networks(race):
+    pytest.importorskip("optuna")
+    found = [
+        of(race, data.load("digits"))
+        for of in (searches.by_population, searches.by_loop)
+    ]
+    for one in found:
+        assert one.seconds > 0
+        assert 0.9 < one.validation < 1
+        assert 0.9 < one.test < 1
+    assert found[0].validation == pytest.approx(found[1].validation, abs=0.015)
+
+
+def test_searches_are_compared_turn_by_turn():
+    console = Console(file=io.StringIO(), width=200)
+    races = [
+        searches.Race("loop", 0, "digits", None),
+        searches.Race("ours", 8, "d", None),
+    ]
+    found = [
+        {
+            "race": dataclasses.asdict(race),
+            "seconds": turn * seconds,
+            "validation": 0.5 + 0.01 * turn,
+            "test": 0.5,
+        }
+        for turn in (1, 2, 4)
+        for race, seconds in zip(races, (10, 4))
+    ]
+    bench.show_searches(console, found)
+    lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines[-2:]]
+    assert cells == [
+        ["loop", "20.0", "10.0 to 40.0", "1.00", "52.33% ± 1.53", "50.00% ± 0.00"],
+        ["ours", "8.0", "4.0 to 16.0", "0.40", "52.33% ± 1.53", "50.00% ± 0.00"],
+    ]
