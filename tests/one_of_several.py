@@ -18,7 +18,7 @@ def main() -> None:
     processes.start(coordinator, int(number), int(index))
     sweep = [*tiny.rates(0.1, 0.3, 1.0), {tiny.RATE: 1e6}, {"batch_size": 13}]
     study = tiny.study(
-        sweep, num_seeds=3, num_epochs=9, **{"early_stopping.patience": 3}, **tiny.DEEP
+        sweep, num_seeds=5, num_epochs=9, **{"early_stopping.patience": 3}, **tiny.DEEP
     )
     left = int(stop_after)
 

@@ -64,7 +64,9 @@ def assert_equal(workdir, other):
         assert (workdir / name).read_bytes() == (other / name).read_bytes()
 
 
-@pytest.mark.parametrize(("number", "devices"), [(2, 1), (2, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("number", "devices"), [(1, 1), (1, 4), (1, 8), (2, 1), (2, 2), (4, 1)]
+)
 def test_tables_are_those_of_one_process(whole, tmp_path, number, devices):
     told = train(tmp_path / "run", number, devices)
     assert_equal(tmp_path / "run", whole)
