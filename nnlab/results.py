@@ -151,6 +151,14 @@ class Results:
     def _member_columns(self) -> dict[str, np.ndarray]:
         return {c: _numpy(self.members[c]) for c in self.members.column_names}
 
+    @functools.cached_property
+    def _curve_rows(self) -> dict[int, np.ndarray]:
+        return _rows_by(self._columns["trial"])
+
+    @functools.cached_property
+    def _member_rows(self) -> dict[int, np.ndarray]:
+        return _rows_by(self._member_columns["trial"])
+
     def curve(self, trial: int, metric: str) -> Curve:
         """One metric of one trial (by index), NaN where a member has no row.
 
@@ -161,7 +169,7 @@ class Results:
         if metric not in self.metrics:
             hint = nearest(metric, self.metrics)
             raise ValueError(f"no metric {metric!r} in the curves{hint}")
-        rows = np.flatnonzero(columns["trial"] == trial)
+        rows = self._curve_rows.get(trial, np.empty(0, int))
         steps, first = np.unique(columns["step"][rows], return_index=True)
         values = np.full((self.study.num_seeds, len(steps)), np.nan)
         at = np.searchsorted(steps, columns["step"][rows])
@@ -183,9 +191,9 @@ class Results:
           KeyError: the trial did not run (no rows), or no such column.
         """
         columns = self._member_columns
-        rows = np.flatnonzero(columns["trial"] == trial)
-        if not len(rows):
+        if not self.has_run(trial):
             raise KeyError(f"trial {trial} has not run")
+        rows = self._member_rows[trial]
         order = np.argsort(columns["seed"][rows], kind="stable")
         values = columns[column][rows][order]
         absent = self.study.num_seeds - len(values)
@@ -196,7 +204,7 @@ class Results:
 
     def has_run(self, trial: int) -> bool:
         """Whether the members table has rows of this trial."""
-        return bool(np.any(self._member_columns["trial"] == trial))
+        return trial in self._member_rows
 
     def cohort(self, trial: int) -> Mapping[str, Any]:
         """The record of the trial's cohort in ``config.json``."""
@@ -213,6 +221,13 @@ class Results:
     def dataset(self, trial: int) -> Mapping[str, Any]:
         """The record of the trial's data set (sizes, chance, class names, digest)."""
         return self.config["datasets"][self.trials[trial].hyperparameters.dataset]
+
+
+def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:
+    """``{trial: its rows, ascending}``."""
+    order = np.argsort(trials, kind="stable")
+    found, first = np.unique(trials[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, first)[1:]))
 
 
 def _numpy(column: pa.ChunkedArray) -> np.ndarray:
