@@ -53,6 +53,7 @@ SUBMODULES = (
     "rerun",
     "results",
     "resume",
+    "rows",
     "scaling",
     "search",
     "sections",

@@ -206,8 +206,10 @@ def run(
         # What a run that is killed leaves behind: not less than what it found.
         for item in prepared:
             if known := saved.get(item.cohort.index):
-                values = known.about["known"], known.arrays("seen")
-                recorder.take_up(item, *values, is_done(item, known))
+                arrays = known.arrays("rows"), known.arrays("seen")
+                recorder.take_up(
+                    item, known.about["known"], *arrays, is_done(item, known)
+                )
         processes.wait("all have read")
         recorder.write("interrupted")
         train = functools.partial(_train_here, profile_dir=profile_dir, kept=kept)
@@ -291,7 +293,8 @@ def _train_elsewhere(
         found = checkpoints.latest(part_of(item))
         if not (found and is_done(item, found)):
             return False
-        recorder.collect(item, found.about["known"], found.arrays("seen"))
+        arrays = found.arrays("rows"), found.arrays("seen")
+        recorder.collect(item, found.about["known"], *arrays)
         run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
         return True
 

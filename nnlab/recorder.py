@@ -28,6 +28,16 @@ from nnlab import (
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.population import Population
+from nnlab.rows import (
+    DIVERGED,
+    DROPPED,
+    FINISHED,
+    STOPPED,
+    UNFINISHED,
+    Rows,
+    curves_table,
+    members_table,
+)
 from nnlab.statistics.ranking import best_and_worst
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
@@ -142,11 +152,10 @@ class Recorder:
         self._config = provenance.record(study, prepared)
         self._cohorts = {record["index"]: record for record in self._config["cohorts"]}
         self._started = -1
-        self._curves: dict[tuple[int, int, int], dict[str, Any]] = {}
+        self._rows: dict[int, Rows] = {}
         self._severity: list[dict[str, Any]] = []
         self._pictures: bytes | None = None
         self._seen: dict[tuple[int, int], artifacts.Seen] = {}
-        self._members: dict[tuple[int, int], dict[str, Any]] = {}
         self._timings: list[dict[str, Any]] = []
         self._planned = {item.cohort.index: item.num_examples for item in prepared}
         self._done: dict[int, int] = {}
@@ -205,8 +214,6 @@ class Recorder:
         self._sizes = sizes
         self._rate = self._inference_rate = math.nan
         self._forget(item)
-        for trial, seed in item.cohort.members():
-            self._members[trial, seed] = _unfinished(trial, seed)
 
     def _forget(self, item: Prepared | Baseline) -> None:
         """Makes a cohort the current one, with nothing known of it."""
@@ -215,15 +222,11 @@ class Recorder:
         self.still_training = np.ones(shape, bool)
         self._accuracy = np.full(shape, math.nan)
         self._means: list[list[float]] = [[] for _ in item.cohort.trials]
-        own = set(item.cohort.members())
         index = item.cohort.index
         self._planned[index], self._done[index] = item.num_examples, 0
         self._finished.discard(index)
-        self._curves = {k: v for k, v in self._curves.items() if k[:2] not in own}
-        self._members = {k: v for k, v in self._members.items() if k not in own}
-        self._severity = [
-            row for row in self._severity if (row["trial"], row["seed"]) not in own
-        ]
+        self._rows[index] = Rows(item.cohort)
+        self._severity = [row for row in self._severity if not self._is_own(row)]
         self._timings = [row for row in self._timings if row["cohort"] != index]
 
     def add_seen(self, trial: int, seen: artifacts.Seen) -> None:
@@ -237,21 +240,27 @@ class Recorder:
             parts.setdefault(trial, []).append(self._seen[trial, first_seed])
         return {trial: artifacts.together(some) for trial, some in parts.items()}
 
-    def snapshot(self) -> dict[str, Any]:
-        """All that is known of the current cohort, as plain values for `restore`.
+    @property
+    def _own(self) -> Rows:
+        """What is known of the current cohort's members."""
+        return self._rows[self._current.cohort.index]
 
-        A copy: rows change while it is saved.
+    def _is_own(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is of a member of the current cohort."""
+        cohort = self._current.cohort
+        indices = [trial.index for trial in cohort.trials]
+        return row["trial"] in indices and row["seed"] in cohort.seeds
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is known of the current cohort beside its rows, as plain values.
+
+        A copy: it changes while it is saved.
         """
         cohort = self._current.cohort
-        own = set(cohort.members())
         index = cohort.index
-        severity = (row for row in self._severity if (row["trial"], row["seed"]) in own)
+        severity = (row for row in self._severity if self._is_own(row))
         return {
             "record": dict(self._cohorts[index]),
-            "curves": [
-                dict(row) for key, row in self._curves.items() if key[:2] in own
-            ],
-            "members": [dict(row) for key, row in self._members.items() if key in own],
             "severity": [dict(row) for row in severity],
             "timings": [dict(row) for row in self._timings if row["cohort"] == index],
             "still_training": self.still_training.tolist(),
@@ -259,8 +268,12 @@ class Recorder:
             "means": [list(values) for values in self._means],
         }
 
+    def row_arrays(self) -> dict[str, np.ndarray]:
+        """The rows of the current cohort as named arrays."""
+        return self._own.to_arrays()
+
     def seen_arrays(self) -> dict[str, np.ndarray]:
-        """What pictures need of the current cohort, as named arrays for `restore`."""
+        """What pictures need of the current cohort, as named arrays."""
         cohort = self._current.cohort
         found: dict[str, np.ndarray] = {}
         for trial in cohort.trials:
@@ -273,6 +286,7 @@ class Recorder:
         self,
         item: Prepared | Baseline,
         known: Mapping[str, Any],
+        rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
     ) -> None:
         """Takes up what is known of a cohort, as the current one.
@@ -280,6 +294,7 @@ class Recorder:
         Args:
           item: the cohort.
           known: from `snapshot`.
+          rows: from `row_arrays`.
           seen: from `seen_arrays`.
         """
         self._forget(item)
@@ -289,10 +304,7 @@ class Recorder:
             fields.setdefault(trial, {"kernel": None})[field] = value
         for trial, values in fields.items():
             self.add_seen(int(trial), artifacts.Seen(**values))
-        for row in known["curves"]:
-            self._curves[row["trial"], row["seed"], row["step"]] = dict(row)
-        for row in known["members"]:
-            self._members[row["trial"], row["seed"]] = dict(row)
+        self._rows[item.cohort.index] = Rows.from_arrays(item.cohort, rows)
         self._severity += map(dict, known["severity"])
         self._timings += map(dict, known["timings"])
         self.still_training = np.array(known["still_training"], bool)
@@ -305,6 +317,7 @@ class Recorder:
         self,
         item: Prepared | Baseline,
         known: Mapping[str, Any],
+        rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
         is_done: bool,
     ) -> None:
@@ -313,10 +326,11 @@ class Recorder:
         Args:
           item: the cohort.
           known: from `snapshot`.
+          rows: from `row_arrays`.
           seen: from `seen_arrays`.
           is_done: whether nothing is left to train of it.
         """
-        self.restore(item, known, seen)
+        self.restore(item, known, rows, seen)
         self._cohorts[item.cohort.index] = dict(known["record"])
         if is_done:
             self._started += 1
@@ -326,16 +340,16 @@ class Recorder:
         self,
         item: Prepared | Baseline,
         known: Mapping[str, Any],
+        rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
     ) -> None:
         """Takes up a cohort that another process has trained to its end.
 
         Args:
           item: the cohort.
-          known: from that process's `snapshot`.
-          seen: from its `seen_arrays`.
+          known, rows, seen: from that process; see `restore`.
         """
-        self.take_up(item, known, seen, is_done=True)
+        self.take_up(item, known, rows, seen, is_done=True)
         self._pictures = None  # there may be a better trial now, or a worse one
         if self._workdir:  # of an attempt before
             self._failure_file(item.cohort.index).unlink(missing_ok=True)
@@ -359,34 +373,23 @@ class Recorder:
             self._done[index] = fitted * len(item.dataset.train.labels)
             return
         batch_size = item.hyperparameters.batch_size
-        members = [self._members[key] for key in item.cohort.members()]
-        self._step = max(member["steps"] for member in members)
-        self._done[index] = sum(member["steps"] for member in members) * batch_size
-        ended = (results.STOPPED, results.DIVERGED, results.DROPPED)
-        self._planned[index] -= batch_size * sum(
-            item.num_steps - member["steps"]
-            for member in members
-            if member["status"] in ended
-        )
+        steps, ended = self._own.steps, self._own.has_status(STOPPED, DIVERGED, DROPPED)
+        self._step = int(steps.max())
+        self._done[index] = int(steps.sum()) * batch_size
+        self._planned[index] -= int((item.num_steps - steps[ended]).sum()) * batch_size
 
     def extend(self) -> None:
         """Lets the current cohort's members that finished go on, for more epochs.
 
         What was measured on the final members only is theirs no more.
         """
-        cohort, own = self._network, set(self._network.cohort.members())
-        for key in own:
-            member = self._members[key]
-            if member["status"] != results.FINISHED:
-                continue
-            member |= {"status": results.UNFINISHED, "at_chance": False}
-            row = self._curves[*key, member["steps"]]
-            for split in cohort.scored():
-                for name in [n for n in row if n.startswith(f"{split}_")]:
-                    del row[name]
-        self._severity = [
-            row for row in self._severity if (row["trial"], row["seed"]) not in own
-        ]
+        cohort, rows = self._network, self._own
+        finished = rows.has_status(FINISHED)
+        rows.status[finished] = UNFINISHED
+        rows.at_chance[finished] = False
+        scored = tuple(f"{split}_" for split in cohort.scored())
+        rows.forget_at(rows.steps, lambda name: name.startswith(scored), finished)
+        self._severity = [row for row in self._severity if not self._is_own(row)]
 
     def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
         """Tells how far the training of a cohort's backbone is."""
@@ -410,24 +413,17 @@ class Recorder:
         """Takes in the trees of one seed: a row for some numbers of trees."""
         item = self._current
         examples = len(item.dataset.train.labels)
+        at = item.cohort.trials.index(trial), seed - item.cohort.first_seed
+        rows, here = self._own, np.zeros(self.still_training.shape, bool)
+        here[at] = True
         for i, count in enumerate(fit.trees.tolist()):
-            self._curves[trial.index, seed, count] = {
-                "trial": trial.index,
-                "seed": seed,
-                "step": count,
-                "epoch": float(count),
-                "examples": count * examples,
-                **{name: float(values[i]) for name, values in fit.metrics.items()},
-            }
+            found = {name: float(values[i]) for name, values in fit.metrics.items()}
+            rows.add(count, float(count), count * examples, found, here)
         accuracy = float(fit.metrics["validation_accuracy"][-1])
         kept = int(fit.trees[-1])
-        self._members[trial.index, seed] |= {
-            "status": results.FINISHED,
-            "at_chance": self._at_chance(accuracy),
-            "steps": kept,
-            "best_step": kept,
-        }
-        at = item.cohort.trials.index(trial), seed - item.cohort.first_seed
+        rows.status[at], rows.steps[at] = FINISHED, kept
+        rows.at_chance[at] = self._at_chance(accuracy)
+        rows.more.put("best_step", kept, here)
         self._accuracy[at] = accuracy
         self.still_training[at] = False
         done = self.still_training.size - int(self.still_training.sum())
@@ -532,58 +528,45 @@ class Recorder:
         self._add_timing(evaluation, step)
         seen = alive & self.still_training
         planned = self._examples(cohort.num_steps - step)
-        for t, s in np.argwhere(self.still_training):
-            trial, seed = cohort.cohort.trials[t].index, cohort.cohort.first_seed + s
-            member = self._members[trial, seed]
-            if not alive[t, s]:
-                self.still_training[t, s] = False
-                self._accuracy[t, s] = math.nan
-                member |= self._divergence(measured, t, s)
-                continue
-            row: dict[str, Any] = {
-                "trial": trial,
-                "seed": int(seed),
-                "step": step,
-                "epoch": step / cohort.steps_per_epoch,
-                "examples": step * cohort.hyperparameters.batch_size,
-                "batch_loss": None,
-                **{name: float(values[t, s]) for name, values in metrics.items()},
-            }
-            if num_steps:
-                mean = float(measured["loss_sum"][t, s]) / num_steps
-                square = float(measured["loss_square_sum"][t, s]) / num_steps
-                row["batch_loss"] = mean
-                row["batch_loss_std"] = math.sqrt(max(square - mean**2, 0.0))
-                norms = measured["norm_sum"][t, s] / samples
-                row |= self._by_layer("grad_norm_", norms)
-            self._curves[trial, int(seed), step] = row
-            member["steps"] = step
-            self._accuracy[t, s] = accuracy = row["validation_accuracy"]
-            if cohort.recipe.patience:
-                is_best = measured["best_step"][t, s] == step
-            else:
-                is_best = accuracy > member.get("_best_accuracy", -1.0)
-            if is_best:
-                member |= {"best_step": step, "_best_accuracy": accuracy}
-            stopped = bool(measured["stopped"][t, s])
-            if stopped:
-                self.still_training[t, s] = False
-                self._accuracy[t, s] = member["_best_accuracy"]
-            if stopped or last:
-                member["status"] = results.STOPPED if stopped else results.FINISHED
-                member["at_chance"] = self._at_chance(self._accuracy[t, s])
+        rows, lost = self._own, self.still_training & ~alive
+        values = dict(metrics)
+        if num_steps:
+            mean = measured["loss_sum"].astype(np.float64) / num_steps
+            square = measured["loss_square_sum"].astype(np.float64) / num_steps
+            values["batch_loss"] = mean
+            values["batch_loss_std"] = np.sqrt(np.maximum(square - mean**2, 0.0))
+            values |= self._by_layer("grad_norm_", measured["norm_sum"] / samples)
+        epoch = step / cohort.steps_per_epoch
+        rows.add(step, epoch, step * cohort.hyperparameters.batch_size, values, seen)
+        rows.steps[seen] = step
+        accuracy = metrics["validation_accuracy"]
+        if cohort.recipe.patience:
+            best = seen & (measured["best_step"] == step)
+        else:
+            best = seen & (accuracy > rows.best_accuracy)
+        rows.more.put("best_step", step, best)
+        rows.best_accuracy[best] = accuracy[best]
+        stopped = seen & measured["stopped"]
+        self._accuracy[seen] = accuracy[seen]
+        self._accuracy[stopped] = rows.best_accuracy[stopped]
+        self._accuracy[lost] = math.nan
+        ended = seen if last else stopped
+        rows.status[ended] = np.where(stopped, STOPPED, FINISHED)[ended]
+        rows.at_chance[ended] = self._at_chance(self._accuracy)[ended]
+        self._note_divergence(measured, lost)
+        self.still_training &= ~(lost | stopped)
         self._evaluation = Evaluation(
             cohort.cohort.trials,
             tuple(cohort.cohort.seeds),
             step,
-            step / cohort.steps_per_epoch,
+            epoch,
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
-            self._diverged(),
+            self._own.has_status(DIVERGED),
         )
         spared = planned - self._examples(cohort.num_steps - step)
         self._planned[cohort.cohort.index] -= spared
-        for values, mean in zip(self._means, self._accuracy.mean(axis=1)):
-            values.append(float(mean))
+        for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
+            curve.append(float(mean))
         self._note_best_trial()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write("interrupted")
@@ -598,45 +581,33 @@ class Recorder:
         leaving = halving.worst(self._accuracy, self.still_training, chance, factor)
         left = cohort.num_steps - self._step
         before = self._examples(left)
-        for t, s in np.argwhere(self.still_training & leaving[:, None]):
-            key = cohort.cohort.trials[t].index, cohort.cohort.first_seed + int(s)
-            self._members[key]["status"] = results.DROPPED
-            self.still_training[t, s] = False
+        dropped = self.still_training & leaving[:, None]
+        self._own.status[dropped] = DROPPED
+        self.still_training &= ~dropped
         self._planned[cohort.cohort.index] -= before - self._examples(left)
 
-    def _diverged(self) -> np.ndarray:
-        """Which of the current cohort's members have diverged, bool (T, S)."""
-        keys = self._current.cohort.members()
-        statuses = [self._members[key]["status"] for key in keys]
-        shape = self.still_training.shape
-        return np.array([s == results.DIVERGED for s in statuses]).reshape(shape)
+    def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of (T, S, layers)."""
+        layers = self._network.recipe.layers
+        wide = values.astype(np.float64)
+        return {f"{prefix}{name}": wide[..., i] for i, name in enumerate(layers)}
 
-    def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, float]:
-        return {
-            prefix + name: float(v)
-            for name, v in zip(self._network.recipe.layers, values)
-        }
-
-    def _divergence(
-        self, measured: Mapping[str, Any], t: int, s: int
-    ) -> dict[str, Any]:
-        """Where a member left the finite numbers.
+    def _note_divergence(self, measured: Mapping[str, Any], lost: np.ndarray) -> None:
+        """Notes where members, bool (T, S), left the finite numbers.
 
         A NaN spreads to every layer at once, so the layer named is the one whose last
         finite gradient was the largest.
         """
-        step = int(measured["step"][t, s])
-        norms = measured["last_norms"][t, s]
-        found: dict[str, Any] = {
-            "status": results.DIVERGED,
-            "at_chance": False,
-            "steps": step,
-            "diverged_step": step,
-        }
-        if norms.min() < 0:  # it never took a step
-            return found
-        found["diverged_layer"] = self._network.recipe.layers[int(norms.argmax())]
-        return found | self._by_layer("last_grad_norm_", norms)
+        rows, norms = self._own, measured["last_norms"]
+        rows.status[lost] = DIVERGED
+        rows.at_chance[lost] = False
+        rows.steps[lost] = measured["step"][lost]
+        rows.more.put("diverged_step", measured["step"].astype(np.int64), lost)
+        moved = lost & (norms.min(axis=-1) >= 0)  # else it never took a step
+        layers = np.array(self._network.recipe.layers)[norms.argmax(axis=-1)]
+        rows.more.put("diverged_layer", layers, moved)
+        for name, values in self._by_layer("last_grad_norm_", norms).items():
+            rows.more.put(name, values, moved)
 
     def _note_best_trial(self) -> None:
         trials = self._current.cohort.trials
@@ -647,15 +618,13 @@ class Recorder:
                 best = float(mean) if is_best else self._best[0]
                 self._best = (best, trial.label, tuple(curve))
 
-    def _at_chance(self, accuracy: float) -> bool:
-        """Whether an accuracy is not above chance: one-sided binomial test at 1 %."""
+    def _at_chance(self, accuracy: Any) -> Any:
+        """Whether accuracies are not above chance: one-sided binomial test at 1 %."""
         chance, size = (
             provenance.chance_of(self._current.dataset),
             self._sizes["validation"],
         )
-        return bool(
-            accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
-        )
+        return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
 
     def _add_timing(self, evaluation: int, step: int) -> None:
         members = int(self.still_training.sum())
@@ -706,16 +675,9 @@ class Recorder:
 
     def living(self, trial: int) -> np.ndarray:
         """Which members of a trial of the current cohort were not lost, bool (S,)."""
-        kept = (results.FINISHED, results.STOPPED)
-        seeds = self._current.cohort.seeds
-        return np.array([self._members[trial, s]["status"] in kept for s in seeds])
-
-    def _living_members(self) -> Iterator[tuple[int, int, int, int]]:
-        """Those of the current cohort: place (T, S), trial's index and seed."""
-        cohort = self._current.cohort
-        for t, trial in enumerate(cohort.trials):
-            for s in np.flatnonzero(self.living(trial.index)).tolist():
-                yield t, s, trial.index, cohort.first_seed + s
+        indices = [t.index for t in self._current.cohort.trials]
+        kept: np.ndarray = self._own.has_status(FINISHED, STOPPED)[indices.index(trial)]
+        return kept
 
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
@@ -728,15 +690,15 @@ class Recorder:
           sums: ``{split: {metric: (T, S)}}``.
           sizes: examples of each split.
         """
-        for t, s, trial, seed in self._living_members():
-            member = self._members[trial, seed]
-            stopped = member["status"] == results.STOPPED
-            step = member["best_step" if stopped else "steps"]
-            self._curves[trial, seed, step] |= {
-                f"{split}_{metric}": float(values[t, s]) / sizes[split]
-                for split, metrics in sums.items()
-                for metric, values in metrics.items()
-            }
+        rows = self._own
+        stopped = rows.has_status(STOPPED)
+        steps = np.where(stopped, rows.more.get("best_step", 0), rows.steps)
+        values = {
+            f"{split}_{metric}": some.astype(np.float64) / sizes[split]
+            for split, metrics in sums.items()
+            for metric, some in metrics.items()
+        }
+        rows.add_at(steps, values, rows.has_status(FINISHED, STOPPED))
 
     def add_severity(
         self,
@@ -753,7 +715,9 @@ class Recorder:
           sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
           size: examples.
         """
-        for t, s, trial, seed in self._living_members():
+        cohort = self._current.cohort
+        for t, s in np.argwhere(self._own.has_status(FINISHED, STOPPED)).tolist():
+            trial, seed = cohort.trials[t].index, cohort.first_seed + s
             self._severity.append(
                 {
                     "trial": trial,
@@ -866,7 +830,11 @@ class Recorder:
         if self._on_progress is None:
             return
         evaluation, self._evaluation = self._evaluation, None
-        statuses = [member["status"] for member in self._members.values()]
+
+        def members(status: int) -> int:
+            every = (rows.has_status(status) for rows in self._rows.values())
+            return sum(int(some.sum()) for some in every)
+
         self._on_progress(
             Progress(
                 cohort=max(self._started, 0) if number is None else number,
@@ -880,9 +848,9 @@ class Recorder:
                 best_accuracy=self._best[0],
                 best_label=self._best[1],
                 best_curve=self._best[2],
-                diverged=statuses.count(results.DIVERGED),
-                stopped=statuses.count(results.STOPPED),
-                dropped=statuses.count(results.DROPPED),
+                diverged=members(DIVERGED),
+                stopped=members(STOPPED),
+                dropped=members(DROPPED),
                 status=status,
                 evaluation=evaluation,
                 predict=predict,
@@ -895,15 +863,18 @@ class Recorder:
         Args:
           status: of the run: "interrupted", "failed" or "complete".
         """
-        curves = [self._curves[key] for key in sorted(self._curves)]
         # A trial that has begun has all its seeds; some may be of a later cohort.
         trials = self._study.trials()
-        begun = sorted({trial for trial, _ in self._members})
-        keys = [(t, seed) for t in begun for seed in range(trials[t].num_seeds)]
-        known = [self._members.get(key, _unfinished(*key)) for key in keys]
-        members = [
-            {k: v for k, v in member.items() if not k.startswith("_")}
-            for member in known
+        seeds: dict[int, list[range]] = {}
+        for rows in self._rows.values():
+            for trial in rows.cohort.trials:
+                seeds.setdefault(trial.index, []).append(rows.cohort.seeds)
+        missing = [
+            (index, seed)
+            for index, some in seeds.items()
+            if sum(map(len, some)) < trials[index].num_seeds
+            for seed in range(trials[index].num_seeds)
+            if not any(seed in one for one in some)
         ]
         timings = sorted(self._timings, key=lambda r: (r["cohort"], r["segment"]))
         severity = sorted(self._severity, key=lambda row: (row["trial"], row["seed"]))
@@ -911,8 +882,8 @@ class Recorder:
             workdir=self._workdir or pathlib.Path(),
             config={**self.config, "status": status},
             study=self._study,
-            curves=results.table(curves, results.CURVES),
-            members=results.table(members, results.MEMBERS),
+            curves=curves_table(self._rows.values()),
+            members=members_table(self._rows.values(), missing),
             timings=results.table(timings, results.TIMINGS),
             severity=results.table(severity, results.SEVERITY),
         )
@@ -936,17 +907,6 @@ class Recorder:
             files[artifacts.FILE] = self._pictures
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
-
-
-def _unfinished(trial: int, seed: int) -> dict[str, Any]:
-    """The row of a member that has not been trained yet."""
-    return {
-        "trial": trial,
-        "seed": seed,
-        "status": results.UNFINISHED,
-        "at_chance": False,
-        "steps": 0,
-    }
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:

@@ -112,7 +112,7 @@ def rerun(
         boundaries = tuple(step for step in item.boundaries if step <= last)
         item = dataclasses.replace(item, boundaries=boundaries)
     train_cohort(place(item, study), study, recorder, backbone=backbone)
-    again = recorder.snapshot()["curves"]
+    again = recorder.results("complete").curves.to_pylist()
     names = found.curves.column_names
     columns = {name: found.curves[name].to_pylist() for name in names}
     rows = [

@@ -254,10 +254,32 @@ def table(
         if pa.types.is_null(array.type):
             arrays[name] = array.cast(pa.float64())
         elif pa.types.is_floating(array.type):
-            # One NaN: a processor's may have a sign, one that was JSON has none.
-            nan = pa.scalar(math.nan, array.type)
-            arrays[name] = pc.if_else(pc.is_nan(array), nan, array)
+            arrays[name] = _with_one_nan(array)
     return pa.table(arrays)
+
+
+def array(
+    values: np.ndarray, known: np.ndarray, of: pa.DataType | None = None
+) -> pa.Array:
+    """A column of a table.
+
+    Args:
+      values: (N,).
+      known: which are, bool (N,); the others are null.
+      of: the type; None for that of the values.
+    """
+    if not known.any():
+        return pa.nulls(len(known), of or pa.float64())
+    if of is not None and not pa.types.is_string(of):
+        values = values.astype(of.to_pandas_dtype())
+    found = pa.array(values, of, mask=~known)
+    return _with_one_nan(found) if pa.types.is_floating(found.type) else found
+
+
+def _with_one_nan(array: pa.Array) -> pa.Array:
+    """One NaN: a processor's may have a sign, one that was JSON has none."""
+    nan = pa.scalar(math.nan, array.type)
+    return pc.if_else(pc.is_nan(array), nan, array)
 
 
 def write_atomic(path: pathlib.Path, content: bytes) -> None:

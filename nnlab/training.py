@@ -65,7 +65,7 @@ def train_cohort(
     looks = bool(set(PICTURES) & set(study.figures))
     at, before = Position(), None
     if saved:
-        recorder.restore(prepared, saved.about["known"], {})
+        recorder.restore(prepared, saved.about["known"], saved.arrays("rows"), {})
         at = Position(**saved.about["position"])
         if saved.about["finished"]:
             recorder.extend()
@@ -84,7 +84,10 @@ def train_cohort(
     def save(finished: bool = False) -> None:
         if checkpoints is None:
             return
-        items = {"state": named(population.gather(state))}
+        items = {
+            "state": named(population.gather(state)),
+            "rows": recorder.row_arrays(),
+        }
         if before is not None:
             items["before"] = {"probabilities": before}
         if finished:
@@ -326,7 +329,7 @@ def grow(
     known = recorder.snapshot()
     checkpoints.save(
         part_of(item),
-        {"seen": recorder.seen_arrays()},
+        {"rows": recorder.row_arrays(), "seen": recorder.seen_arrays()},
         {"finished": True, "known": known},
     )
     checkpoints.wait()

@@ -96,10 +96,12 @@ BELOW = {
     "scaling": ["recorder"],
     "gradients": ["cohorts"],
     "provenance": ["cohorts"],
+    "rows": ["results", "sweep"],
     "recorder": [
         "artifacts",
         "halving",
         "provenance",
+        "rows",
         "statistics.summary",
         "transfer",
         "tuning",
