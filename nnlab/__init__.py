@@ -57,6 +57,7 @@ SUBMODULES = (
     "search",
     "sections",
     "statistics",
+    "storage",
     "study",
     "sweep",
     "swept",

@@ -92,11 +92,11 @@ def node(cores=2):
     }
 
 
-def train(of, folder, address=None, chunk_members=2, **kwargs):
+def train(of, folder, address=None, chunk_members=2, storage=None, **kwargs):
     """A run by Ray, or here; lanes of two networks."""
     if address is None:
         return experiment.run(of, folder, lane_width=2, **kwargs)
-    with executor.Ray(address, chunk_members) as nodes:
+    with executor.Ray(address, chunk_members, storage) as nodes:
         return experiment.run(of, folder, lane_width=2, executor=nodes, **kwargs)
 
 
@@ -128,6 +128,26 @@ def workers():
     return [p for p, title in below.items() if title.startswith("ray::chunk")]
 
 
+@pytest.fixture
+def hidden(tmp_path):
+    """A workdir at a path by which no other process finds it, and a URL for storage.
+
+    The path goes through a file descriptor of this process.
+    """
+    folders = tmp_path / "drivers", tmp_path / "storage"
+    for folder in folders:
+        folder.mkdir()
+    descriptor = os.open(folders[0], os.O_RDONLY)
+    yield pathlib.Path(f"/proc/self/fd/{descriptor}/run"), f"file://{folders[1]}"
+    os.close(descriptor)
+
+
+def stored(url):
+    """``{number of the checkpoint: its step}`` of all that are whole in a storage."""
+    folder = pathlib.Path(url.removeprefix("file://"))
+    return [path.relative_to(folder) for path in folder.glob("*/*/*/*/*.sha256")]
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     return train(STUDY, tmp_path_factory.mktemp("local") / "run")
@@ -136,6 +156,58 @@ def local(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local_longer(tmp_path_factory):
     return train(LONGER, tmp_path_factory.mktemp("longer") / "run")
+
+
+@pytest.mark.parametrize("chunk_members", [2, 100])
+def test_nodes_without_the_workdir_give_the_same_tables(
+    cluster, local, hidden, chunk_members
+):
+    run, url = hidden
+    with pytest.raises(ValueError, match="does not see '/proc/self/fd/.*run'"):
+        train(STUDY, run, cluster, chunk_members)
+    found = train(STUDY, run, cluster, chunk_members, url, resume=True)
+    assert found.config["status"] == "complete"
+    assert_equal(found, local)
+    parts = sorted(path.name for path in (run / "checkpoints").iterdir())
+    number = len(found.config["cohorts"])
+    assert parts == sorted(f"program_{index}" for index in range(number))
+    assert not list(pathlib.Path(url.removeprefix("file://")).iterdir())
+    # What is in the workdir is whole: any executor goes on with it.
+    more = dataclasses.replace(STUDY, num_seeds=5)
+    assert train(more, run, resume=True).config["status"] == "complete"
+
+
+def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path):
+    transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
+    of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
+    wanted = train(of, tmp_path / "local")
+    run, url = hidden
+    found = train(of, run, cluster, storage=url)
+    assert_equal(found, wanted)
+    assert found.config["backbones"] == wanted.config["backbones"]
+    assert len(list((run / "checkpoints").glob("backbone_*/[0-9]"))) == 1
+
+
+def test_a_killed_process_goes_on_from_storage(cluster, local_longer, hidden, caplog):
+    run, url = hidden
+    killed = {}
+
+    def kill(progress):
+        found = [path for path in stored(url) if path.parts[2] not in killed]
+        if len(killed) < 2 and found and (pids := workers()):
+            *_, part, attempt, name = found[0].parts
+            killed[part] = attempt, int(name.removesuffix(".sha256"))
+            os.kill(pids[0], signal.SIGKILL)
+
+    found = train(
+        LONGER, run, cluster, 2, url, on_progress=kill, checkpoint_seconds=0.05
+    )
+    assert len(killed) == 2
+    assert caplog.text.count("died; training it again") == 2
+    assert_equal(found, local_longer)
+    for part, (_, number) in killed.items():
+        numbers = [int(p.stem) for p in (run / "checkpoints" / part).glob("*.sha256")]
+        assert max(numbers) > number
 
 
 @pytest.mark.parametrize("chunk_members", [2, 5, 100])

@@ -1107,7 +1107,7 @@ def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch)
     found = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
     assert found == ["000_base", "population_trial_0"]
     parsed = flags.FlagValues()
-    for name in ("tensorboard", "executor", "chunk_members", "data_dir"):
+    for name in ("tensorboard", "executor", "chunk_members", "storage", "data_dir"):
         flags.DEFINE_string(name, None, "", flag_values=parsed)
     parsed(["train", "--tensorboard=true"])
     monkeypatch.setattr(train.flags, "FLAGS", parsed)
