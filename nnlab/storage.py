@@ -304,5 +304,6 @@ def _advance(saved: Saved) -> tuple[int, bool]:
 
 def _line(error: Exception) -> str:
     """What an error says, in one line."""
-    text = str(error) if isinstance(error, ImportError | ValueError) else repr(error)
+    is_plain = isinstance(error, ImportError | ValueError)
+    text = str(error) if is_plain else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:MOST_TEXT]

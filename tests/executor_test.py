@@ -2,6 +2,7 @@
 """Chunks trained by Ray are those of one process, whatever dies on the way."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -18,8 +19,9 @@ import time
 import pytest
 import tiny
 
-from nnlab import executor, experiment, results, sweep
+from nnlab import checkpoint, executor, experiment, placing, results, sweep
 from nnlab.prepare import prepare
+from nnlab.storage import Storage
 from nnlab.study import Study
 
 pytestmark = [
@@ -143,9 +145,15 @@ def hidden(tmp_path):
 
 
 def stored(url):
-    """``{number of the checkpoint: its step}`` of all that are whole in a storage."""
+    """RUN/checkpoints/PART/ATTEMPT/NUMBER.sha256 of all that is whole in a storage."""
     folder = pathlib.Path(url.removeprefix("file://"))
     return [path.relative_to(folder) for path in folder.glob("*/*/*/*/*.sha256")]
+
+
+def last(workdir, part):
+    """The number of a part's last checkpoint."""
+    found = (workdir / "checkpoints" / part).glob("*.sha256")
+    return max(int(path.stem) for path in found)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +171,7 @@ def test_nodes_without_the_workdir_give_the_same_tables(
     cluster, local, hidden, chunk_members
 ):
     run, url = hidden
-    with pytest.raises(ValueError, match="does not see '/proc/self/fd/.*run'"):
+    with pytest.raises(ValueError, match=r"does not see '/proc/self/fd/.*run'"):
         train(STUDY, run, cluster, chunk_members)
     found = train(STUDY, run, cluster, chunk_members, url, resume=True)
     assert found.config["status"] == "complete"
@@ -206,8 +214,7 @@ def test_a_killed_process_goes_on_from_storage(cluster, local_longer, hidden, ca
     assert caplog.text.count("died; training it again") == 2
     assert_equal(found, local_longer)
     for part, (_, number) in killed.items():
-        numbers = [int(p.stem) for p in (run / "checkpoints" / part).glob("*.sha256")]
-        assert max(numbers) > number
+        assert last(run, part) > number
 
 
 @pytest.mark.parametrize("chunk_members", [2, 5, 100])
@@ -382,6 +389,90 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     text, _ = driver.communicate(timeout=120)
     assert driver.returncode == 1
     assert "--resume --executor=ray --chunk_members=2" in " ".join(text.split())
+
+
+def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
+    """Here, in a process of nobody else's, where its steps can be seen."""
+    (item,) = prepare(LONGER, lane_width=2)
+    job = experiment.Job(LONGER, tmp_path, None, 2, 0.2)
+    recorder = experiment.Recorder(LONGER, tmp_path, [item])
+    recorder.write("interrupted")
+    store = Storage(f"file://{tmp_path}/storage").of_run(tmp_path)
+    store.begin(tmp_path)
+    settings = executor._Round(None, job, store, [item], recorder, None, None)._settings
+    assert settings["workdir"] is None
+    starts, wholly = [], placing.Placed.train
+
+    def dies(placed, state, start, count):
+        if start > 1000:
+            raise RuntimeError("dies")
+        return wholly(placed, state, start, count)
+
+    def note(placed, state, start, count):
+        starts.append(start)
+        return wholly(placed, state, start, count)
+
+    for does in (dies, note):
+        monkeypatch.setattr(placing.Placed, "train", does)
+        process = executor._Process(settings, 2)
+        assert process.begin()["problem"] == ""
+        with contextlib.suppress(RuntimeError):
+            process.train(item.cohort.to_dict())
+    assert starts[0] > 900
+    assert store.pull("program_0", tmp_path)
+    saved = checkpoint.Checkpoints(tmp_path, 0.0, read_only=True).latest("program_0")
+    assert experiment.is_done(item, saved)
+
+
+def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
+    command, local_longer, tmp_path
+):
+    workdir, url = tmp_path / "run", f"file://{tmp_path}/storage"
+    asked = ("--executor=ray", "--chunk_members=2", f"--storage={url}")
+    asked = (*asked, "--checkpoint_seconds=0.1")
+    driver = command(LONGER, workdir, *asked)
+    found = wait_for(lambda: stored(url))[0]
+    *_, part, _, name = found.parts
+    folder = tmp_path / "storage" / found.parts[0] / "checkpoints"
+    folder.rename(tmp_path / "kept")
+    folder.write_text("no folder any more")
+    text, _ = driver.communicate(timeout=120)
+    told = " ".join(text.split())
+    assert driver.returncode == 1
+    assert f"error: storage {folder.parent.as_uri()}: " in told
+    assert f"go on with python -m launch.train --workdir={workdir} --resume" in told
+    assert f"--chunk_members=2 --storage={url}" in told
+    assert results.load(workdir).config["status"] == "interrupted"
+    folder.unlink()
+    (tmp_path / "kept").rename(folder)
+    text, _ = command(LONGER, workdir, "--resume", *asked).communicate(timeout=300)
+    assert "4/4 programs done | 100%" in text, text
+    assert_equal(results.load(workdir), local_longer)
+    assert last(workdir, part) > int(name.removesuffix(".sha256"))
+    assert not stored(url)
+
+
+def test_what_a_run_here_has_saved_goes_on_through_storage(
+    cluster, local_longer, hidden
+):
+    run, url = hidden
+
+    def interrupt(progress):
+        if (run / "checkpoints").exists() and list(run.glob("checkpoints/*/2")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(LONGER, run, on_progress=interrupt, checkpoint_seconds=0.0)
+    number = last(run, "program_0")
+    found = train(LONGER, run, cluster, storage=url, resume=True)
+    assert_equal(found, local_longer)
+    assert last(run, "program_0") > number
+
+
+def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
+    told = "node .* does not see config.json in storage 'memory://run/[0-9a-f]*'"
+    with pytest.raises(ValueError, match=told):
+        train(study(tiny.rates(0.1)), tmp_path / "run", cluster, storage="memory://run")
 
 
 def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):

@@ -198,7 +198,7 @@ def test_a_storage_that_fails_is_told_with_its_name(tmp_path, store, node, monke
     first = node("node")
     save(first, 1)
     monkeypatch.setattr(MemoryFileSystem, "put_file", fails)
-    told = rf"storage {store.url}: OSError\('Please reduce your request rate'\)"
+    told = rf"storage {store.url}: OSError: Please reduce your request rate"
     with pytest.raises(StorageError, match=told) as caught:
         save(first, 2)
     assert isinstance(caught.value, checkpoint.SaveError)
