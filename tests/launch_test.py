@@ -70,6 +70,18 @@ MISTAKES = {
         ["--config=configs/learning_rate.py:mnist,digits"],
         "has both 'mnist' and 'digits'",
     ),
+    "storage without nodes": (
+        [QUICKSTART, "--storage=s3://bucket/x"],
+        "--storage needs --executor=ray",
+    ),
+    "no storage": (
+        [QUICKSTART, "--executor=ray", "--storage=runs/x"],
+        "storage 'runs/x' is no URL of a folder, such as s3://bucket/runs/x",
+    ),
+    "unknown storage": (
+        [QUICKSTART, "--executor=ray", "--storage=gold://x"],
+        "cannot use storage 'gold://x': Protocol not known: gold",
+    ),
     "data set": (
         [QUICKSTART, "--config.dataset=minst"],
         "unknown dataset 'minst'; did you mean 'mnist'? allowed: digits, ",
