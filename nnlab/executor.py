@@ -19,6 +19,7 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -64,6 +65,8 @@ _CACHE = (
 )
 """JAX's settings that each node takes over."""
 
+_PRIVATE = "nnlab-checkpoints-"
+"""How the names begin of nodes' own folders."""
 _POLL_SECONDS = 0.2
 _NODES_SECONDS = 1.0
 """Between two looks at which nodes there are."""
@@ -481,6 +484,7 @@ class _Process:
                 f"it does not see {workdir!r}: the workdir must be on storage that all "
                 "nodes share, or checkpoints go through --storage=URL"
             )
+        _remove_abandoned()
         try:
             self._storage = Storage(url)
             if not self._storage.is_begun():
@@ -502,9 +506,11 @@ class _Process:
         with contextlib.ExitStack() as stack:
             source = item.source if isinstance(item, Prepared) else None
             folder = self._settings["workdir"] or stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="nnlab-checkpoints-")
+                tempfile.TemporaryDirectory(prefix=_PRIVATE)
             )
             workdir = pathlib.Path(folder)
+            if self._storage:
+                stack.enter_context(experiment.alone_in(workdir))  # it is in use
             # One that was given up may still be at work, until it hears of it.
             stack.enter_context(_alone_with(workdir, part_of(item)))
             if self._storage:
@@ -548,6 +554,13 @@ class _Process:
             cohorts=[sweep.Cohort.from_dict(one, self._trials) for one in records],
             loaded=self._loaded,
         )
+
+
+def _remove_abandoned() -> None:
+    """Removes the folders of processes that were killed, which nobody holds now."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError), experiment.alone_in(folder):
+            shutil.rmtree(folder)
 
 
 def _alone_with(
