@@ -103,8 +103,8 @@ _GROUPS = (
     ),
     _Group(
         "On many machines",
-        {"executor": "=ray:ADDR", "chunk_members": "=N"},
-        rare=("executor", "chunk_members"),
+        {"executor": "=ray:ADDR", "chunk_members": "=N", "storage": "=URL"},
+        rare=("executor", "chunk_members", "storage"),
     ),
     _Group(
         "Afterwards",

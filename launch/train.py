@@ -136,8 +136,8 @@ def define_run_flags() -> None:
         "executor",
         LOCAL,
         "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
-        "nodes of a Ray cluster, which all see the workdir; ray:auto finds a cluster "
-        "that this machine is part of",
+        "nodes of a Ray cluster, which all see the workdir, or --storage; ray:auto "
+        "finds a cluster that this machine is part of",
     )
     flags.DEFINE_integer(
         "chunk_members",
@@ -145,6 +145,13 @@ def define_run_flags() -> None:
         "with --executor=ray, networks of a chunk, at most; 0 makes chunks of a minute "
         "or two on two cores",
         lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "storage",
+        None,
+        "with --executor=ray, where checkpoints go if the nodes do not see the "
+        "workdir, such as s3://bucket/runs/x; any URL that fsspec knows; s3 needs "
+        "s3fs, gs needs gcsfs",
     )
     flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
     flags.DEFINE_integer(
@@ -220,7 +227,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     nodes: contextlib.AbstractContextManager[experiment.Executor | None]
     nodes = contextlib.nullcontext()
     if elsewhere:
-        nodes = executor.Ray(address, flags.FLAGS.chunk_members)
+        nodes = executor.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
         console.print(f"joining Ray at {address}" if address else "starting Ray")
     interrupt = Interrupt()
     events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
@@ -361,16 +368,18 @@ def _executor() -> tuple[bool, str]:
         hint = names.nearest(kind, (LOCAL, RAY))
         raise config.UsageError(f"unknown --executor={given!r}{hint}, {RAY}:ADDRESS")
     if kind == LOCAL:
-        if flags.FLAGS["chunk_members"].present:
-            raise config.UsageError("--chunk_members needs --executor=ray")
+        for flag in ("chunk_members", "storage"):
+            if flags.FLAGS[flag].present:
+                raise config.UsageError(f"--{flag} needs --executor=ray")
         return False, ""
     for flag in ("tensorboard", "profile", *MANY):
         if flags.FLAGS[flag].present:
             raise config.UsageError(f"--{flag} does not go with --executor={given}")
     if "://" in flags.FLAGS.workdir:
         raise config.UsageError(
-            f"--workdir={flags.FLAGS.workdir!r} is no folder: --executor=ray needs one "
-            "that all nodes share, such as a mounted file system"
+            f"--workdir={flags.FLAGS.workdir!r} is no folder; --executor=ray needs one "
+            "that all nodes share, such as a mounted file system, or one here and "
+            "--storage=URL"
         )
     return True, address
 
@@ -406,7 +415,7 @@ def _command(workdir: pathlib.Path) -> str:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
     if flags.FLAGS.tensorboard:
         parts.append("--tensorboard")
-    for flag in ("executor", "chunk_members"):
+    for flag in ("executor", "chunk_members", "storage"):
         if flags.FLAGS[flag].present:
             parts.append(f"--{flag}={flags.FLAGS[flag].value}")
     return shlex.join(parts)

@@ -58,6 +58,7 @@ SUBMODULES = (
     "search",
     "sections",
     "statistics",
+    "storage",
     "study",
     "sweep",
     "swept",

@@ -3,10 +3,11 @@
 
 Each node has one process that holds all its devices and trains one chunk at a time, as
 `experiment.run` trains a cohort: its checkpoints go into the workdir, which all nodes
-share. This process hands out chunks, the longest first, and takes up those that are
-done from their last checkpoint, as a run that is resumed does. A chunk whose process or
-node dies is handed out again and goes on from its last checkpoint; nodes that join get
-chunks too. Nothing here depends on which node trains what.
+share, or into storage, from which they come into the workdir when the chunk is done.
+This process hands out chunks, the longest first, and takes up those that are done from
+their last checkpoint, as a run that is resumed does. A chunk whose process or node dies
+is handed out again and goes on from its last checkpoint; nodes that join get chunks
+too. Nothing here depends on which node trains what.
 """
 
 import collections
@@ -17,8 +18,11 @@ import math
 import os
 import pathlib
 import re
+import secrets
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 import warnings
@@ -33,6 +37,7 @@ from nnlab.cohorts import Baseline, Prepared
 from nnlab.placing import Kept
 from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
+from nnlab.storage import Pushed, Storage
 from nnlab.study import Study
 from nnlab.training import backbone_for, backbone_part, part_of
 
@@ -59,6 +64,8 @@ _CACHE = (
 )
 """JAX's settings that each node takes over."""
 
+_PRIVATE = "nnlab-checkpoints-"
+"""How the names begin of nodes' own folders."""
 _POLL_SECONDS = 0.2
 _NODES_SECONDS = 1.0
 """Between two looks at which nodes there are."""
@@ -75,13 +82,18 @@ class Ray:
       address: of a cluster, such as "10.0.0.1:6379", or "auto"; "" starts a Ray of its
         own on this machine, which ends with it.
       chunk_members: members of a chunk, at most; 0 makes chunks of about `WORK`.
+      storage: URL of a folder for checkpoints, of any kind that fsspec knows, for nodes
+        that do not see the workdir; None if all see it.
 
     Raises:
-      ValueError: Ray is not installed, or a number below 0.
-      ConnectionError: no cluster at that address; when the context is entered.
+      ValueError: Ray is not installed, a number below 0, or no such kind of storage.
+      ConnectionError: no cluster at that address, or the storage cannot be used; when
+        the context is entered.
     """
 
-    def __init__(self, address: str = "", chunk_members: int = 0) -> None:
+    def __init__(
+        self, address: str = "", chunk_members: int = 0, storage: str | None = None
+    ) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
             import ray
@@ -94,8 +106,11 @@ class Ray:
         self._ray = ray
         self._address = address
         self._chunk_members = chunk_members
+        self._storage = Storage(storage) if storage is not None else None
 
     def __enter__(self) -> "Ray":
+        if self._storage:
+            self._storage.check()
         _check_address(self._address)
         asked = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {"address": self._address}
@@ -159,9 +174,13 @@ class Ray:
           ValueError: no node can train.
           OSError: the storage failed a node.
         """
-        if not items:
-            return
-        _Round(self._ray, job, items, recorder, collect, fail).run()
+        storage = self._storage.of_run(job.workdir) if self._storage else None
+        done = True
+        if items:
+            hand_out = _Round(self._ray, job, storage, items, recorder, collect, fail)
+            done = hand_out.run()
+        if storage and done:
+            storage.end(job.workdir)
 
 
 @dataclasses.dataclass
@@ -188,6 +207,7 @@ class _Round:
         self,
         ray: Any,
         job: experiment.Job,
+        storage: Storage | None,
         items: Sequence[Prepared | Baseline],
         recorder: Recorder,
         collect: Callable[[Prepared | Baseline], bool],
@@ -195,6 +215,8 @@ class _Round:
     ) -> None:
         self._ray, self._recorder = ray, recorder
         self._collect, self._fail = collect, fail
+        self._storage, self._workdir = storage, job.workdir
+        self._all_done = True
         # The longest first: the last ones to end then are short.
         longest = sorted(items, key=lambda item: -item.work)
         self._queue = collections.deque(longest)
@@ -207,7 +229,8 @@ class _Round:
         data_dir = job.data_dir
         self._settings = {
             "study": job.study.to_dict(),
-            "workdir": str(job.workdir.absolute()),
+            "workdir": None if storage else str(job.workdir.absolute()),
+            "storage": storage.url if storage else None,
             "data_dir": os.path.abspath(data_dir) if data_dir else None,
             "lane_width": job.lane_width,
             "checkpoint_seconds": job.checkpoint_seconds,
@@ -218,8 +241,10 @@ class _Round:
             "first": [item.cohort.to_dict() for item in first_of.values()],
         }
 
-    def run(self) -> None:
-        """Returns when all are done or have failed."""
+    def run(self) -> bool:
+        """Returns when all are done or have failed; whether all are done."""
+        if self._storage:
+            self._share(self._storage)
         looked, busy = -math.inf, time.monotonic()
         try:
             while self._queue or any(node.item for node in self._nodes.values()):
@@ -247,6 +272,14 @@ class _Round:
         finally:
             for node in self._nodes.values():
                 self._ray.kill(node.process)
+        return self._all_done
+
+    def _share(self, storage: Storage) -> None:
+        """Puts into storage what the workdir has of the chunks, for the nodes."""
+        storage.begin(self._workdir)
+        parts = {part for item in self._queue for part in _parts(item)}
+        for part in parts:
+            storage.push(part, self._workdir, secrets.token_hex(6), set())
 
     def _take_nodes(self) -> None:
         """Starts a process on each node that has none; nodes may have joined."""
@@ -303,7 +336,7 @@ class _Round:
             if isinstance(cause, OSError):  # a full disk: nothing more can be kept
                 raise cause from None
             self._hand_out(node)
-            self._fail(item, cause)
+            self._give_up(item, cause)
         except exceptions.RayError as error:  # the process died, or its node
             del self._nodes[key]
             self._ray.kill(node.process)
@@ -326,8 +359,26 @@ class _Round:
                 for width in told["out_of_memory"]:
                     assert isinstance(item, Prepared)
                     self._recorder.out_of_memory(item, width)
-                if not self._collect(item):
+                if not self._take_up(item):
                     self._again(item, "its checkpoint is not to be seen", None)
+
+    def _take_up(self, item: Prepared | Baseline) -> bool:
+        """Collects a chunk from its checkpoints; whether it is done."""
+        if not self._storage:
+            return self._collect(item)
+        own, *others = _parts(item)
+        self._storage.pull(own, self._workdir)
+        for part in others:
+            if not (self._workdir / FOLDER / part).exists():
+                self._storage.pull(part, self._workdir)
+        if not self._collect(item):
+            return False
+        self._storage.remove(f"{FOLDER}/{own}")
+        return True
+
+    def _give_up(self, item: Prepared | Baseline, error: Exception) -> None:
+        self._all_done = False
+        self._fail(item, error)
 
     def _leave_out(self, key: str, problem: str) -> None:
         node = self._nodes.pop(key)
@@ -345,10 +396,17 @@ class _Round:
             line = f"given up after {RETRIES + 1} attempts: {why}"
             if error:
                 line += f": {_line(error)}"
-            self._fail(item, RuntimeError(line))
+            self._give_up(item, RuntimeError(line))
             return
         _log.warning("program %d: %s; training it again", index + 1, why)
         self._queue.appendleft(item)
+
+
+def _parts(item: Prepared | Baseline) -> list[str]:
+    """The names of a chunk's checkpoints, and of its backbone's if that is trained."""
+    source = item.source if isinstance(item, Prepared) else None
+    trained = source if source and source.training else None
+    return [part_of(item), *([backbone_part(trained)] if trained else [])]
 
 
 def _check_address(address: str) -> None:
@@ -394,19 +452,15 @@ class _Process:
         self._settings = settings
         self._study = Study.from_dict(settings["study"])
         self._trials = self._study.trials()
-        self._workdir = pathlib.Path(settings["workdir"])
+        self._storage: Storage | None = None
         self._kept = Kept()
         self._backbones: dict[str, Any] = {}
 
     def begin(self) -> dict[str, Any]:
         """Loads the data, and says what is wrong: "" under "problem" if nothing is."""
         found: dict[str, Any] = {"problem": "", "devices": {}}
-        if not (self._workdir / results.CONFIG).exists():
-            found["problem"] = (
-                f"it does not see {str(self._workdir)!r}: the workdir must be on "
-                "storage that all nodes share"
-            )
-            return found
+        if problem := self._find_run():
+            return found | {"problem": problem}
         expected = self._settings["expected"]
         own = Recorder(self._study, None, self._prepare(self._settings["first"])).config
         try:
@@ -418,6 +472,26 @@ class _Process:
             found["problem"] = str(error)
         return found | {"devices": own["devices"]}
 
+    def _find_run(self) -> str:
+        """Opens the storage if there is one; why this node does not see the run."""
+        url, workdir = self._settings["storage"], self._settings["workdir"]
+        if not url:
+            if (pathlib.Path(workdir) / results.CONFIG).exists():
+                return ""
+            return (
+                f"it does not see {workdir!r}: the workdir must be on storage that all "
+                "nodes share, or checkpoints go through --storage=URL"
+            )
+        _remove_abandoned()
+        try:
+            self._storage = Storage(url)
+            if not self._storage.is_begun():
+                return f"it does not see {results.CONFIG} in storage {url!r}"
+            self._storage.check()
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
+
     def train(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Trains a chunk from where it is to its end.
 
@@ -428,16 +502,29 @@ class _Process:
         recorder = Recorder(self._study, None, [item])
         seconds = self._settings["checkpoint_seconds"]
         with contextlib.ExitStack() as stack:
+            source = item.source if isinstance(item, Prepared) else None
+            folder = self._settings["workdir"] or stack.enter_context(
+                tempfile.TemporaryDirectory(prefix=_PRIVATE)
+            )
+            workdir = pathlib.Path(folder)
+            if self._storage:
+                stack.enter_context(experiment.alone_in(workdir))  # it is in use
             # One that was given up may still be at work, until it hears of it.
-            stack.enter_context(self._alone_with(part_of(item)))
-            checkpoints = Checkpoints(self._workdir, seconds)
+            stack.enter_context(_alone_with(workdir, part_of(item)))
+            if self._storage:
+                is_known = source is not None and source.key in self._backbones
+                parts = [part_of(item)] if is_known else _parts(item)
+                past = {part: self._storage.pull(part, workdir) for part in parts}
+                checkpoints: Checkpoints = Pushed(self._storage, workdir, seconds, past)
+            else:
+                checkpoints = Checkpoints(workdir, seconds)
             stack.callback(checkpoints.close)
             saved = checkpoints.latest(part_of(item))
             checkpoints.drop_unsound(part_of(item), saved)
-            source = item.source if isinstance(item, Prepared) else None
             if isinstance(item, Prepared) and source:
-                # Whoever comes first trains it; the others wait, and read it.
-                with self._alone_with(backbone_part(source)):
+                # Whoever comes first trains it; the others wait, and read it. Without
+                # a folder that all see, several may: what comes out is equal.
+                with _alone_with(workdir, backbone_part(source)):
                     root_seed = self._study.root_seed
                     backbone_for(
                         item, source, self._backbones, recorder, checkpoints, root_seed
@@ -466,8 +553,18 @@ class _Process:
             loaded=self._kept.loaded,
         )
 
-    def _alone_with(self, part: str) -> contextlib.AbstractContextManager[None]:
-        """Keeps others out of the checkpoints of a part; waits for them."""
-        folder = self._workdir / FOLDER / part
-        folder.mkdir(parents=True, exist_ok=True)
-        return experiment.alone_in(folder, waits=True)
+
+def _remove_abandoned() -> None:
+    """Removes the folders of processes that were killed, which nobody holds now."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError), experiment.alone_in(folder):
+            shutil.rmtree(folder)
+
+
+def _alone_with(
+    workdir: pathlib.Path, part: str
+) -> contextlib.AbstractContextManager[None]:
+    """Keeps others out of the checkpoints of a part; waits for them."""
+    folder = workdir / FOLDER / part
+    folder.mkdir(parents=True, exist_ok=True)
+    return experiment.alone_in(folder, waits=True)

@@ -2,6 +2,7 @@
 """Chunks trained by Ray are those of one process, whatever dies on the way."""
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -18,8 +19,9 @@ import time
 import pytest
 import tiny
 
-from nnlab import executor, experiment, results, sweep
+from nnlab import checkpoint, executor, experiment, placing, results, sweep, training
 from nnlab.prepare import prepare
+from nnlab.storage import Storage
 from nnlab.study import Study
 
 pytestmark = [
@@ -92,11 +94,11 @@ def node(cores=2):
     }
 
 
-def train(of, folder, address=None, chunk_members=2, **kwargs):
+def train(of, folder, address=None, chunk_members=2, storage=None, **kwargs):
     """A run by Ray, or here; lanes of two networks."""
     if address is None:
         return experiment.run(of, folder, lane_width=2, **kwargs)
-    with executor.Ray(address, chunk_members) as nodes:
+    with executor.Ray(address, chunk_members, storage) as nodes:
         return experiment.run(of, folder, lane_width=2, executor=nodes, **kwargs)
 
 
@@ -128,6 +130,44 @@ def workers():
     return [p for p, title in below.items() if title.startswith("ray::chunk")]
 
 
+@pytest.fixture
+def hidden(tmp_path):
+    """A workdir at a path by which no other process finds it, and a URL for storage.
+
+    The path goes through a file descriptor of this process.
+    """
+    folders = tmp_path / "drivers", tmp_path / "storage"
+    for folder in folders:
+        folder.mkdir()
+    descriptor = os.open(folders[0], os.O_RDONLY)
+    yield pathlib.Path(f"/proc/self/fd/{descriptor}/run"), f"file://{folders[1]}"
+    os.close(descriptor)
+
+
+def stored(url):
+    """RUN/checkpoints/PART/ATTEMPT/NUMBER.sha256 of all that is whole in a storage."""
+    folder = pathlib.Path(url.removeprefix("file://"))
+    return [path.relative_to(folder) for path in folder.glob("*/*/*/*/*.sha256")]
+
+
+def gone_on(found):
+    """Parts of LONGER that another process took up in the middle.
+
+    Who begins anew compiles for the first evaluation and the end, not in between.
+    """
+    return {
+        f"program_{row['cohort']}"
+        for row in found.timings.to_pylist()
+        if row["compile_seconds"] > 0 and 10 < row["step"] < 3000
+    }
+
+
+def last(workdir, part):
+    """The number of a part's last checkpoint."""
+    found = (workdir / "checkpoints" / part).glob("*.sha256")
+    return max(int(path.stem) for path in found)
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     return train(STUDY, tmp_path_factory.mktemp("local") / "run")
@@ -136,6 +176,65 @@ def local(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local_longer(tmp_path_factory):
     return train(LONGER, tmp_path_factory.mktemp("longer") / "run")
+
+
+@pytest.mark.parametrize("chunk_members", [2, 100])
+def test_nodes_without_the_workdir_give_the_same_tables(
+    cluster, local, hidden, chunk_members
+):
+    run, url = hidden
+    with pytest.raises(ValueError, match=r"does not see '/proc/self/fd/.*run'"):
+        train(STUDY, run, cluster, chunk_members)
+    kept = []
+
+    def note(_):
+        kept.append({path.parts[2] for path in stored(url)})
+
+    found = train(
+        STUDY, run, cluster, chunk_members, url, resume=True, on_progress=note
+    )
+    assert found.config["status"] == "complete"
+    assert_equal(found, local)
+    parts = sorted(path.name for path in (run / "checkpoints").iterdir())
+    number = len(found.config["cohorts"])
+    assert parts == sorted(f"program_{index}" for index in range(number))
+    assert not list(pathlib.Path(url.removeprefix("file://")).iterdir())
+    # One is at work and one is being collected; those before are gone.
+    assert 1 <= max(map(len, kept)) <= 2
+    # What is in the workdir is whole: any executor goes on with it.
+    more = dataclasses.replace(STUDY, num_seeds=5)
+    assert train(more, run, resume=True).config["status"] == "complete"
+
+
+def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path, monkeypatch):
+    transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
+    of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
+    wanted = train(of, tmp_path / "local")
+    run, url = hidden
+    monkeypatch.setattr(training, "_pretrain", None)  # not here, but where it is needed
+    found = train(of, run, cluster, storage=url)
+    assert_equal(found, wanted)
+    assert found.config["backbones"] == wanted.config["backbones"]
+    assert len(list((run / "checkpoints").glob("backbone_*/[0-9]"))) == 1
+
+
+def test_a_killed_process_goes_on_from_storage(cluster, local_longer, hidden, caplog):
+    run, url = hidden
+    killed = []
+
+    def kill(_):
+        found = {p.parts[2] for p in stored(url) if p.stem != "0"} - {*killed}
+        if len(killed) < 2 and found and (pids := workers()):
+            killed.extend(found)
+            os.kill(pids[0], signal.SIGKILL)
+
+    found = train(
+        LONGER, run, cluster, 2, url, on_progress=kill, checkpoint_seconds=0.05
+    )
+    assert len(killed) == 2
+    assert caplog.text.count("died; training it again") == 2
+    assert_equal(found, local_longer)
+    assert gone_on(found) == set(killed)
 
 
 @pytest.mark.parametrize("chunk_members", [2, 5, 100])
@@ -310,6 +409,99 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     text, _ = driver.communicate(timeout=120)
     assert driver.returncode == 1
     assert "--resume --executor=ray --chunk_members=2" in " ".join(text.split())
+
+
+def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
+    """Here, in a process of nobody else's, where its steps can be seen."""
+    (item,) = prepare(LONGER, lane_width=2)
+    job = experiment.Job(LONGER, tmp_path, None, 2, 0.05)
+    recorder = experiment.Recorder(LONGER, tmp_path, [item])
+    recorder.write("interrupted")
+    store = Storage(f"file://{tmp_path}/storage").of_run(tmp_path)
+    store.begin(tmp_path)
+    settings = executor._Round(None, job, store, [item], recorder, None, None)._settings
+    assert settings["workdir"] is None
+    starts, wholly = [], placing.Placed.train
+    temporary = tmp_path / "tmp"
+    for name in ("abandoned", "held"):
+        (temporary / f"{executor._PRIVATE}{name}" / "checkpoints").mkdir(parents=True)
+    held = temporary / f"{executor._PRIVATE}held"
+    monkeypatch.setattr(executor.tempfile, "tempdir", str(temporary))
+
+    def dies(placed, state, start, count):
+        if start > 1000:
+            raise RuntimeError("dies")
+        return wholly(placed, state, start, count)
+
+    def note(placed, state, start, count):
+        starts.append(start)
+        with experiment.alone_in(held):
+            executor._remove_abandoned()  # not what is in use
+        return wholly(placed, state, start, count)
+
+    for does in (dies, note):
+        monkeypatch.setattr(placing.Placed, "train", does)
+        process = executor._Process(settings, 2)
+        with experiment.alone_in(held):
+            assert process.begin()["problem"] == ""
+        with contextlib.suppress(RuntimeError):
+            process.train(item.cohort.to_dict())
+    assert starts[0] > 0
+    assert list(temporary.iterdir()) == [held]
+    assert store.pull("program_0", tmp_path)
+    saved = checkpoint.Checkpoints(tmp_path, 0.0, read_only=True).latest("program_0")
+    assert experiment.is_done(item, saved)
+
+
+def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
+    command, local_longer, tmp_path
+):
+    workdir, url = tmp_path / "run", f"file://{tmp_path}/storage"
+    asked = ("--executor=ray", "--chunk_members=2", f"--storage={url}")
+    asked = (*asked, "--checkpoint_seconds=0.1")
+    driver = command(LONGER, workdir, *asked)
+    found = wait_for(lambda: [path for path in stored(url) if path.stem != "0"])[0]
+    part = found.parts[2]
+    folder = tmp_path / "storage" / found.parts[0] / "checkpoints"
+    folder.rename(tmp_path / "kept")
+    folder.write_text("no folder any more")
+    text, _ = driver.communicate(timeout=120)
+    told = " ".join(text.split())
+    assert driver.returncode == 1
+    assert f"error: storage {folder.parent.as_uri()}: " in told
+    assert f"go on with python -m launch.train --workdir={workdir} --resume" in told
+    assert f"--chunk_members=2 --storage={url}" in told
+    assert results.load(workdir).config["status"] == "interrupted"
+    folder.unlink()
+    (tmp_path / "kept").rename(folder)
+    text, _ = command(LONGER, workdir, "--resume", *asked).communicate(timeout=300)
+    assert "4/4 programs done | 100%" in text, text
+    assert_equal(results.load(workdir), local_longer)
+    assert part in gone_on(results.load(workdir))
+    assert not stored(url)
+
+
+def test_what_a_run_here_has_saved_goes_on_through_storage(
+    cluster, local_longer, hidden
+):
+    run, url = hidden
+
+    def interrupt(progress):
+        if (run / "checkpoints").exists() and list(run.glob("checkpoints/*/2")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(LONGER, run, on_progress=interrupt, checkpoint_seconds=0.0)
+    number = last(run, "program_0")
+    found = train(LONGER, run, cluster, storage=url, resume=True)
+    assert_equal(found, local_longer)
+    assert last(run, "program_0") > number
+
+
+def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
+    told = "node .* does not see config.json in storage 'memory://run/[0-9a-f]*'"
+    with pytest.raises(ValueError, match=told):
+        train(study(tiny.rates(0.1)), tmp_path / "run", cluster, storage="memory://run")
 
 
 def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):

@@ -70,6 +70,18 @@ MISTAKES = {
         ["--config=configs/learning_rate.py:mnist,digits"],
         "has both 'mnist' and 'digits'",
     ),
+    "storage without nodes": (
+        [QUICKSTART, "--storage=s3://bucket/x"],
+        "--storage needs --executor=ray",
+    ),
+    "no storage": (
+        [QUICKSTART, "--executor=ray", "--storage=runs/x"],
+        "storage 'runs/x' is no URL of a folder, such as s3://bucket/runs/x",
+    ),
+    "unknown storage": (
+        [QUICKSTART, "--executor=ray", "--storage=gold://x"],
+        "cannot use storage 'gold://x': Protocol not known: gold",
+    ),
     "data set": (
         [QUICKSTART, "--config.dataset=minst"],
         "unknown dataset 'minst'; did you mean 'mnist'? allowed: digits, ",
@@ -1107,7 +1119,7 @@ def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch)
     found = sorted(path.name for path in (tmp_path / "tensorboard").iterdir())
     assert found == ["000_base", "population_trial_0"]
     parsed = flags.FlagValues()
-    for name in ("tensorboard", "executor", "chunk_members", "data_dir"):
+    for name in ("tensorboard", "executor", "chunk_members", "storage", "data_dir"):
         flags.DEFINE_string(name, None, "", flag_values=parsed)
     parsed(["train", "--tensorboard=true"])
     monkeypatch.setattr(train.flags, "FLAGS", parsed)
