@@ -113,16 +113,14 @@ def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
     The last column of the carried-forward curve is another where nobody trained longer;
     and of trees each seed has a last number of its own.
     """
-    final = np.full(len(curve.values), np.nan)
-    stopped = has_status(results, trial, STOPPED)
-    for seed, values in enumerate(curve.values):
-        known = np.flatnonzero(~np.isnan(values))
-        if stopped[seed]:
-            best_step = int(results.member(trial, "best_step")[seed])
-            final[seed] = values[np.searchsorted(curve.steps, best_step)]
-        elif known.size:
-            final[seed] = values[known[-1]]
-    return final
+    if not len(curve.steps):
+        return np.full(len(curve.values), np.nan)
+    known = ~np.isnan(curve.values)
+    kept = known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)  # the last known
+    stopped = np.flatnonzero(has_status(results, trial, STOPPED))
+    best = results.member(trial, "best_step")[stopped].astype(np.int64)
+    kept[stopped] = np.searchsorted(curve.steps, best)
+    return np.take_along_axis(curve.values, kept[:, None], axis=1)[:, 0]
 
 
 def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarray:
