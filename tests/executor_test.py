@@ -543,6 +543,26 @@ def test_chunks_are_the_same_for_any_number_of_devices():
     assert isinstance(of[0], sweep.Cohort)
 
 
+def test_a_node_that_joins_gets_chunks(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    of = study(tiny.rates(0.03, 0.3), num_epochs=400, num_seeds=12)
+    wanted = train(of, tmp_path / "local")
+    found = Cluster(initialize_head=True, head_node_args=node(0))
+    found.add_node(**node(1))
+    joined, seen = [], set()
+
+    def join(_):
+        seen.update(workers())
+        if seen and not joined:
+            joined.append(found.add_node(**node(1)))
+
+    ray = train(of, tmp_path / "run", found.address, 2, on_progress=join)
+    found.shutdown()
+    assert len(seen) == 2
+    assert_equal(ray, wanted)
+
+
 @pytest.mark.long
 def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog, capsys):
     """Three nodes, 64 chunks; says what the deaths cost."""
