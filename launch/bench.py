@@ -206,11 +206,13 @@ def main() -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     about = _about()
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())
+    turns = f"median of n = {flags.FLAGS.repeats} turns"
+    if set(wanted) != {"search"}:
+        turns += f" of {flags.FLAGS.seconds:g} s"
     console.print(
         f"{about['processor']}, {about['cores']} cores, all used by each contender "
         f"(PyTorch: {about['cores']} threads); load before the start "
-        f"{about['load']:.1f}; {versions}; median of n = {flags.FLAGS.repeats} turns "
-        f"of {flags.FLAGS.seconds:g} s"
+        f"{about['load']:.1f}; {versions}; {turns}"
     )
     entries: list[Entry] = []
 

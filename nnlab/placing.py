@@ -24,6 +24,12 @@ STEPS_PER_CALL = 16 * SAMPLE_EVERY
 TUNING_SHARE = 0.02
 """Of the predicted training time, what may be spent on measuring lane widths."""
 
+CORE_SPEED = 1e11
+"""Operations of `Prepared.work` in a second, about, on a CPU core that is fast."""
+
+LEAST_COMPILE_SECONDS = 0.5
+"""Of any program for training."""
+
 KEPT_SHARE = 0.1
 """Of a device's memory, what the data of cohorts that are done may take in all."""
 
@@ -268,7 +274,10 @@ def choose_lanes(
         for plan in prepared.plans
         if plan.lanes.width not in known and plan != placed.prepared.plan
     ]
-    if not unknown:
+    # For a short training even to time the first plan would be too much.
+    seconds = prepared.work / (CORE_SPEED * plan.lanes.devices)
+    is_short = plan.on_cpu and TUNING_SHARE * seconds < LEAST_COMPILE_SECONDS
+    if not unknown or is_short:
         return placed, 0.0
     start = time.perf_counter()
     speed_of = _Stopwatch(placed).speed

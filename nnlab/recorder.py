@@ -45,6 +45,9 @@ from nnlab.study import Study, Trial
 _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 10.0
+SHARE_OF_WRITES = 0.1
+"""Of a run's time, what writing tables in between may take: those of a million rows
+take seconds."""
 MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
@@ -162,7 +165,7 @@ class Recorder:
         self._pretraining_seconds = 0.0
         self._best: tuple[float, str, tuple[float, ...]] = (math.nan, "", ())
         self._evaluation: Evaluation | None = None
-        self._written = -math.inf
+        self._written, self._write_seconds = -math.inf, 0.0
         self._finished: set[int] = set()
         self._rate = self._inference_rate = math.nan
         self._first_told: tuple[float, int] | None = None
@@ -353,8 +356,7 @@ class Recorder:
         self._pictures = None  # there may be a better trial now, or a worse one
         if self._workdir:  # of an attempt before
             self._failure_file(item.cohort.index).unlink(missing_ok=True)
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
-            self.write("interrupted")
+        self._write_if_due()
 
     def tell_elsewhere(self) -> None:
         """Tells the callback how far a run is whose cohorts other processes train."""
@@ -568,8 +570,7 @@ class Recorder:
         for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
             curve.append(float(mean))
         self._note_best_trial()
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
-            self.write("interrupted")
+        self._write_if_due()
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the current cohort's trials; see `halving`.
@@ -888,10 +889,17 @@ class Recorder:
             severity=results.table(severity, results.SEVERITY),
         )
 
+    def _write_if_due(self) -> None:
+        """Writes all tables, unless the last time was not long ago."""
+        pause = max(SECONDS_BETWEEN_WRITES, self._write_seconds / SHARE_OF_WRITES)
+        if time.monotonic() - self._written > pause:
+            self.write("interrupted")
+
     def write(self, status: str) -> None:
         """Writes all tables; a run that is cut off leaves those of its last write."""
         if self._workdir is None:
             return
+        begin = time.monotonic()
         found = self.results(status)
         if self._pictures is None:
             self._pictures = self._choose_pictures(found)
@@ -907,6 +915,7 @@ class Recorder:
             files[artifacts.FILE] = self._pictures
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
+        self._write_seconds = self._written - begin
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:

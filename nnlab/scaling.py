@@ -15,21 +15,24 @@ import numpy as np
 
 from nnlab import tuning
 from nnlab.cohorts import Prepared
-from nnlab.recorder import SECONDS_BETWEEN_WRITES
+from nnlab.recorder import SECONDS_BETWEEN_WRITES, SHARE_OF_WRITES
 
 MOST_OF_MEMORY = 0.9
 """Of a device's memory, what is used at most; see `plan.candidates`."""
 BYTES_A_VALUE = 4.0
 """Of a value in curves.parquet: of the quickstart's 15 columns, 60 bytes a row with 41
 evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
-ROW_BYTES = 7_000
-"""Memory of the host for a row of the curves, until all are written: 6 to 9 KB."""
+ROW_BYTES = 1_000
+"""Memory of the host for a row of the curves while the tables are made, at most: 940 of
+10 million rows of the quickstart's columns; half of it before."""
 COPIES = 3
 """Checkpoints of a program that are kept, at most: the last two and the best."""
-ROW_SECONDS, WRITE_SECONDS, TRIAL_SECONDS = 20e-6, 13e-6, 2.5e-3
+ROW_SECONDS, WRITE_SECONDS = 0.2e-6, 0.75e-6
+TRIAL_SECONDS, MEMBER_SECONDS = 1.2e-3, 18e-6
 """Of one process: taking in a row of the curves; writing one with all tables; comparing
-a trial, each time that they are written. On a 2-core AMD EPYC under other load, for
-1,000 to 16,000 networks; half as much or twice as much is possible."""
+a trial, and each of its members, when they are written. On a 2-core AMD EPYC, for
+16,000 to 256,000 networks with 41 evaluations; half as much or twice as much is
+possible."""
 
 Basis = Literal["given", "measured", "modelled", "assumed"]
 
@@ -67,8 +70,8 @@ class Program:
       rows: of the curves.
       curve_bytes: of those on disk.
       checkpoint_bytes: at most.
-      host_seconds: of one process that takes in the rows and writes the tables, which
-        it does every ten seconds and after an evaluation, at most.
+      host_seconds: of one process that takes in the rows and writes the tables: twice
+        at the end, and now and then before.
     """
 
     members: int
@@ -118,10 +121,13 @@ def program(
         compiling = rates.compile_seconds or math.nan
     rows = members * len(item.boundaries)
     busy = np.nansum([training, evaluation, rows * ROW_SECONDS])
-    writes = 2 + min(len(item.boundaries), busy / SECONDS_BETWEEN_WRITES)
     trials = members / item.cohort.num_seeds
-    # On the average the tables are half full.
-    write = rows / 2 * WRITE_SECONDS + trials * TRIAL_SECONDS
+    summing = trials * TRIAL_SECONDS + members * MEMBER_SECONDS
+    write = rows * WRITE_SECONDS + summing
+    # In between the tables are half full on the average.
+    between = min(len(item.boundaries), busy / SECONDS_BETWEEN_WRITES)
+    between *= rows / 2 * WRITE_SECONDS + summing
+    writing = 2 * write + min(between, SHARE_OF_WRITES * busy)
     further = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
     return Program(
         members=members,
@@ -134,7 +140,7 @@ def program(
         rows=rows,
         curve_bytes=round(rows * further * BYTES_A_VALUE),
         checkpoint_bytes=members * plan.member_bytes // 2 * COPIES,
-        host_seconds=rows * ROW_SECONDS + writes * write,
+        host_seconds=rows * ROW_SECONDS + writing,
     )
 
 

@@ -25,7 +25,7 @@ from nnlab.storage import Storage
 from nnlab.study import Study
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.slow,
     # Ray's own: it leaves files and sockets to the end of the process.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -178,6 +178,7 @@ def local_longer(tmp_path_factory):
     return train(LONGER, tmp_path_factory.mktemp("longer") / "run")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chunk_members", [2, 100])
 def test_nodes_without_the_workdir_give_the_same_tables(
     cluster, local, hidden, monkeypatch, chunk_members
@@ -212,6 +213,7 @@ def test_nodes_without_the_workdir_give_the_same_tables(
     assert train(more, run, resume=True).config["status"] == "complete"
 
 
+@pytest.mark.long
 def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path, monkeypatch):
     transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
     of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
@@ -224,6 +226,7 @@ def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path, monkeypatch)
     assert len(list((run / "checkpoints").glob("backbone_*/[0-9]"))) == 1
 
 
+@pytest.mark.long
 def test_a_killed_process_goes_on_from_storage(cluster, local_longer, hidden, caplog):
     run, url = hidden
     killed = []
@@ -285,6 +288,7 @@ def test_programs_of_equal_chunks_are_compiled_once(cluster, tmp_path):
     assert sorted(value > 0 for value in seconds.values()) == [False, True]
 
 
+@pytest.mark.long
 def test_a_backbone_is_trained_once_for_all(cluster, tmp_path):
     transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
     of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
@@ -295,6 +299,7 @@ def test_a_backbone_is_trained_once_for_all(cluster, tmp_path):
     assert len(list((tmp_path / "ray" / "checkpoints").glob("backbone_*/[0-9]"))) == 1
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_any_executor_and_more_seeds(cluster, tmp_path):
     begun, whole = dataclasses.replace(STUDY, num_seeds=2), tmp_path / "whole"
     train(begun, tmp_path / "run", cluster)
@@ -313,6 +318,7 @@ def test_a_run_goes_on_with_any_executor_and_more_seeds(cluster, tmp_path):
         )
 
 
+@pytest.mark.long
 def test_a_chunk_that_fails_is_told_and_the_others_go_on(cluster, tmp_path):
     ruin = {"mode": "tuning", "source": "digits", "learning_rate": 1e30}
     of = study([*tiny.rates(0.1), {f"transfer.{k}": v for k, v in ruin.items()}])
@@ -328,6 +334,7 @@ def test_a_chunk_that_fails_is_told_and_the_others_go_on(cluster, tmp_path):
     assert statuses == ["finished"] * 4
 
 
+@pytest.mark.long
 def test_a_killed_process_is_replaced(cluster, local_longer, tmp_path, caplog):
     killed = []
 
@@ -343,6 +350,7 @@ def test_a_killed_process_is_replaced(cluster, local_longer, tmp_path, caplog):
     assert not workers()
 
 
+@pytest.mark.long
 def test_what_always_dies_is_given_up(cluster, tmp_path):
     def kill(_):
         for pid in workers():
@@ -389,6 +397,7 @@ def wait_for(condition, seconds=120):
     return found
 
 
+@pytest.mark.long
 def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tmp_path):
     workdir = tmp_path / "run"
     asked = ("--executor=ray", "--chunk_members=2", "--checkpoint_seconds=0.1")
@@ -407,6 +416,7 @@ def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tm
     assert_equal(results.load(workdir), local_longer)
 
 
+@pytest.mark.long
 def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     workdir = tmp_path / "run"
     driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2")
@@ -417,6 +427,7 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     assert "--resume --executor=ray --chunk_members=2" in " ".join(text.split())
 
 
+@pytest.mark.long
 def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     """Here, in a process of nobody else's, where its steps can be seen."""
     (item,) = prepare(LONGER, lane_width=2)
@@ -459,6 +470,7 @@ def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     assert experiment.is_done(item, saved)
 
 
+@pytest.mark.long
 def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
     command, local_longer, tmp_path
 ):
@@ -487,6 +499,7 @@ def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
     assert not stored(url)
 
 
+@pytest.mark.long
 def test_what_a_run_here_has_saved_goes_on_through_storage(
     cluster, local_longer, hidden
 ):
@@ -504,12 +517,14 @@ def test_what_a_run_here_has_saved_goes_on_through_storage(
     assert last(run, "program_0") > number
 
 
+@pytest.mark.long
 def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
     told = "node .* does not see config.json in storage 'memory://run/[0-9a-f]*'"
     with pytest.raises(ValueError, match=told):
         train(study(tiny.rates(0.1)), tmp_path / "run", cluster, storage="memory://run")
 
 
+@pytest.mark.long
 def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
     (item,) = prepare(study(tiny.rates(0.1)))
     job = experiment.Job(study(tiny.rates(0.1)), tmp_path / "away", None, 0, 10.0)
@@ -543,6 +558,7 @@ def test_chunks_are_the_same_for_any_number_of_devices():
     assert isinstance(of[0], sweep.Cohort)
 
 
+@pytest.mark.long
 def test_a_node_that_joins_gets_chunks(tmp_path):
     from ray.cluster_utils import Cluster
 

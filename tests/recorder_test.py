@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from nnlab import recorder as module
 from nnlab import results
 from nnlab.provenance import chance_of
 from nnlab.recorder import Recorder, peak_bytes
@@ -242,6 +243,22 @@ def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
     rates = recorder.rates()
     assert rates.examples_per_second == 8 * 64 / 2.0
     assert (rates.inferences_per_second, rates.compile_seconds) == (700.0, 10.0)
+
+
+def test_tables_are_not_written_more_often_than_they_may_take(recorder, monkeypatch):
+    now, written = [1000.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def write(*_):
+        written.append(now[0])
+        now[0] += 3.0
+
+    monkeypatch.setattr(module.results, "write", write)
+    for evaluation in range(4):
+        for _ in range(25):  # an evaluation a second
+            add(recorder, evaluation, measured(step=8 * evaluation), 8, 1)
+            now[0] += 1.0
+    assert written == [1000.0, 1034.0, 1068.0, 1102.0]
 
 
 def test_memory_has_a_peak():
