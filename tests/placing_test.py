@@ -87,3 +87,14 @@ def test_the_first_is_let_go_where_memory_is_small():
     kept = kept_with(*others)
     kept.clear()
     assert kept.like(placed(others[2]).prepared, others[2]) is None
+
+
+def test_a_short_training_is_not_timed_beforehand(monkeypatch):
+    monkeypatch.setattr(placing, "_Stopwatch", None)
+    (item,) = networks(tiny.study(tiny.rates(0.1, 0.2), num_seeds=4))
+    study = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
+    found, seconds = placing.choose_lanes(item, study)
+    assert (found.prepared.plan, seconds) == (item.plan, 0.0)
+    monkeypatch.setattr(placing, "CORE_SPEED", 1.0)
+    with pytest.raises(TypeError):
+        placing.choose_lanes(item, study)
