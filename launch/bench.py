@@ -175,13 +175,13 @@ def define_flags() -> None:
     flags.DEFINE_list("suite", ["mlp"], f"networks: {suites}")
     flags.DEFINE_list("members", ["1", "8", "64"], "sizes of nnlab's populations")
     flags.DEFINE_list("lane_widths", [], "lanes to try besides the plan's own choice")
-    flags.DEFINE_list("cores", [], "CPU cores for nnlab's populations, besides all")
+    flags.DEFINE_list("cores", [], "CPU cores for nnlab's populations, too")
     flags.DEFINE_integer("ensemble", 16, "networks in the rivals' ensembles", 2)
     flags.DEFINE_integer("repeats", 5, "turns of each contender", 1)
     flags.DEFINE_float("seconds", 2.0, "length of a turn", 0.01)
     flags.DEFINE_list("only", [], "contenders whose names hold one of these")
-    flags.DEFINE_string("dataset", "fashion_mnist", "what the suite search trains on")
-    flags.DEFINE_string("data_dir", None, "where the data of the suite search lie")
+    flags.DEFINE_string("dataset", "fashion_mnist", "of the suite search")
+    flags.DEFINE_string("data_dir", None, "where the data of the suite search are")
     flags.DEFINE_string("out", None, "JSON file for all numbers")
 
 
@@ -210,7 +210,7 @@ def main() -> None:
     if set(wanted) != {"search"}:
         turns += f" of {flags.FLAGS.seconds:g} s"
     console.print(
-        f"{about['processor']}, {about['cores']} cores, all used by each contender "
+        f"{about['processor']}, {about['cores']} cores, all used unless less are named "
         f"(PyTorch: {about['cores']} threads); load before the start "
         f"{about['load']:.1f}; {versions}; {turns}"
     )
@@ -495,12 +495,20 @@ def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
     columns = ("s", "range", "of the loop's time", "validation", "test of the chosen")
     for column in columns:
         table.add_column(column, justify="right")
-    loop = next((some for some in turns.values() if not some[0]["race"]["batch"]), [])
+    of_loop = {
+        one["race"]["root_seed"]: one["seconds"]
+        for one in found
+        if not one["race"]["batch"]
+    }
     for name, some in turns.items():
         seconds = [one["seconds"] for one in some]
         cells = [f"{statistics.median(seconds):.1f}"]
         cells.append(f"{min(seconds):.1f} to {max(seconds):.1f}")
-        share = [a["seconds"] / b["seconds"] for a, b in zip(some, loop)]
+        share = [
+            one["seconds"] / of_loop[one["race"]["root_seed"]]
+            for one in some
+            if one["race"]["root_seed"] in of_loop
+        ]
         cells.append(f"{statistics.median(share):.2f}" if share else "")
         for key in ("validation", "test"):
             values = [one[key] for one in some]

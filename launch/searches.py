@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contenders of ``launch.bench --suite=search``: one search, three ways.
 
-python -m launch.searches '{"name": "...", "kind": "...", ...}'
+python -m launch.searches RACE  # a `Race` as JSON
 
 Each chooses learning rate, momentum and width of a network with one hidden layer by
 Optuna's TPE sampler, trains each trial with the same number of seeds, epochs and
@@ -12,6 +12,7 @@ compilation is.
 
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import pathlib
@@ -78,6 +79,8 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
     """nnlab's own search, `race.batch` trials at a time."""
     from nnlab import experiment, placing, search
     from nnlab.statistics.ranking import best_trial
+
+    importlib.import_module("optuna")  # as the search does later, in time
 
     study = Study(
         base=Hyperparameters().replace(
@@ -195,7 +198,7 @@ def by_loop(race: Race, dataset: data.Dataset) -> Found:
         init, epoch, accuracy = programs(trial.suggest_categorical("width", WIDTHS))
         found = []
         for seed in range(race.seeds):
-            key = jax.random.key(race.root_seed + seed)
+            key = jax.random.fold_in(jax.random.key(race.root_seed), seed)
             rng = np.random.default_rng((race.root_seed, seed))
             carry = init(key, np.float32(rate), np.float32(momentum))
             for _ in range(race.epochs):

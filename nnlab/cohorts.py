@@ -129,7 +129,8 @@ class Prepared:
       recipe: the static part of a member.
       plans: lane plans to choose from, first the one that is likely the fastest.
       plans_of: the same for a lane width; raises ValueError for one that does not fit.
-      stops_early: whether members may end before the others and leave their lanes.
+      stops_early: whether members may end before the others and leave their lanes, or
+        later looks have fewer.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: from stored inputs to what the members are fed; None for themselves.

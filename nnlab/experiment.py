@@ -130,7 +130,8 @@ def run(
       other_versions: whether a run may be resumed under other versions or on another
         device, which change the numbers.
       executor: who trains, such as `nnlab.executor.Ray`; None for this process.
-      kept: of runs of the same study before, with fewer trials or seeds.
+      kept: of runs of the same study before, with fewer trials or seeds; all else
+        that is given must be the same.
       checkpoint_seconds: between two checkpoints of a cohort, at least.
       profile_dir: a folder for a trace of each cohort's first steps and evaluation,
         which Perfetto and TensorBoard open.
@@ -473,6 +474,11 @@ def _saved(
         for item in prepared:
             index = item.cohort.index
             saved = checkpoints.latest(part_of(item))
+            if saved and "rows" not in saved.about["arrays"]:
+                raise ValueError(
+                    f"program {index + 1} was saved by an earlier nnlab; use another "
+                    "workdir"
+                )
             if saved is None and index in past["finished"]:
                 raise ValueError(
                     f"program {index + 1} was finished, but it has no checkpoint; use "

@@ -33,6 +33,9 @@ LEAST_COMPILE_SECONDS = 0.5
 KEPT_SHARE = 0.1
 """Of a device's memory, what the data of cohorts that are done may take in all."""
 
+MOST_KEPT = 64
+"""Cohorts whose programs are kept."""
+
 
 class Order:
     """Hands out the examples of coming steps, epoch after epoch, for every seed."""
@@ -126,8 +129,9 @@ class Placed:
 class Kept:
     """Data and programs that one run after another need not make again.
 
-    For the chunks, the batches of trials or the looks of one study in one process: data
-    are loaded once, and programs of equal shapes compiled once.
+    For the chunks, the batches of trials or the looks of one study in one process, on
+    the same data, with the same module and metrics: data are loaded once, and programs
+    of equal shapes compiled once.
 
     Attributes:
       loaded: data sets, for `prepare`.
@@ -149,8 +153,9 @@ class Kept:
         self._placed[key] = placed
         plan = placed.prepared.plan
         allowed = KEPT_SHARE * plan.memory_bytes / plan.lanes.devices
-        while len(self._placed) > 1 and allowed < sum(
-            one.prepared.plan.data_bytes for one in self._placed.values()
+        while len(self._placed) > MOST_KEPT or (
+            len(self._placed) > 1
+            and allowed < sum(p.prepared.plan.data_bytes for p in self._placed.values())
         ):
             del self._placed[next(iter(self._placed))]
 
@@ -256,13 +261,16 @@ def choose_lanes(
     Args:
       prepared: the cohort.
       study: whose cohort it is.
-      kept: of cohorts of the same study before, one like it gives the lanes.
+      kept: of cohorts of the same study before; the lanes are those of one like it, if
+        they are among the plans.
 
     Returns:
       The cohort and the seconds that were spent on plans that were not taken.
     """
     if like := kept.like(prepared, study) if kept else None:
-        return place(prepared.with_width(like.width), study, kept), 0.0
+        for plan in prepared.plans:
+            if plan.lanes.width == like.width:
+                return place(prepared.with_plan(plan), study, kept), 0.0
     known = tuning.recall(prepared)
     plan = tuning.fastest(prepared.plans, known)
     if processes.count() > 1:  # they must take the same, whatever each would measure

@@ -37,6 +37,7 @@ from nnlab.rows import (
     Rows,
     curves_table,
     members_table,
+    no_members,
 )
 from nnlab.statistics.ranking import best_and_worst
 from nnlab.statistics.summary import summarize
@@ -229,7 +230,7 @@ class Recorder:
         self._planned[index], self._done[index] = item.num_examples, 0
         self._finished.discard(index)
         self._rows[index] = Rows(item.cohort)
-        self._severity = [row for row in self._severity if not self._is_own(row)]
+        self._severity = self._severity_of(own=False)
         self._timings = [row for row in self._timings if row["cohort"] != index]
 
     def add_seen(self, trial: int, seen: artifacts.Seen) -> None:
@@ -248,11 +249,15 @@ class Recorder:
         """What is known of the current cohort's members."""
         return self._rows[self._current.cohort.index]
 
-    def _is_own(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row is of a member of the current cohort."""
+    def _severity_of(self, own: bool) -> list[dict[str, Any]]:
+        """The rows of the current cohort's members, or all others."""
         cohort = self._current.cohort
-        indices = [trial.index for trial in cohort.trials]
-        return row["trial"] in indices and row["seed"] in cohort.seeds
+        trials, seeds = {trial.index for trial in cohort.trials}, cohort.seeds
+        return [
+            row
+            for row in self._severity
+            if (row["trial"] in trials and row["seed"] in seeds) == own
+        ]
 
     def snapshot(self) -> dict[str, Any]:
         """What is known of the current cohort beside its rows, as plain values.
@@ -261,10 +266,9 @@ class Recorder:
         """
         cohort = self._current.cohort
         index = cohort.index
-        severity = (row for row in self._severity if self._is_own(row))
         return {
             "record": dict(self._cohorts[index]),
-            "severity": [dict(row) for row in severity],
+            "severity": [dict(row) for row in self._severity_of(own=True)],
             "timings": [dict(row) for row in self._timings if row["cohort"] == index],
             "still_training": self.still_training.tolist(),
             "accuracy": self._accuracy.tolist(),
@@ -391,7 +395,7 @@ class Recorder:
         rows.at_chance[finished] = False
         scored = tuple(f"{split}_" for split in cohort.scored())
         rows.forget_at(rows.steps, lambda name: name.startswith(scored), finished)
-        self._severity = [row for row in self._severity if not self._is_own(row)]
+        self._severity = self._severity_of(own=False)
 
     def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
         """Tells how far the training of a cohort's backbone is."""
@@ -831,11 +835,7 @@ class Recorder:
         if self._on_progress is None:
             return
         evaluation, self._evaluation = self._evaluation, None
-
-        def members(status: int) -> int:
-            every = (rows.has_status(status) for rows in self._rows.values())
-            return sum(int(some.sum()) for some in every)
-
+        counts = sum((rows.counts() for rows in self._rows.values()), no_members())
         self._on_progress(
             Progress(
                 cohort=max(self._started, 0) if number is None else number,
@@ -849,9 +849,9 @@ class Recorder:
                 best_accuracy=self._best[0],
                 best_label=self._best[1],
                 best_curve=self._best[2],
-                diverged=members(DIVERGED),
-                stopped=members(STOPPED),
-                dropped=members(DROPPED),
+                diverged=int(counts[DIVERGED]),
+                stopped=int(counts[STOPPED]),
+                dropped=int(counts[DROPPED]),
                 status=status,
                 evaluation=evaluation,
                 predict=predict,
@@ -866,8 +866,9 @@ class Recorder:
         """
         # A trial that has begun has all its seeds; some may be of a later cohort.
         trials = self._study.trials()
+        parts = [self._rows[index] for index in sorted(self._rows)]
         seeds: dict[int, list[range]] = {}
-        for rows in self._rows.values():
+        for rows in parts:
             for trial in rows.cohort.trials:
                 seeds.setdefault(trial.index, []).append(rows.cohort.seeds)
         missing = [
@@ -883,8 +884,8 @@ class Recorder:
             workdir=self._workdir or pathlib.Path(),
             config={**self.config, "status": status},
             study=self._study,
-            curves=curves_table(self._rows.values()),
-            members=members_table(self._rows.values(), missing),
+            curves=curves_table(parts),
+            members=members_table(parts, missing),
             timings=results.table(timings, results.TIMINGS),
             severity=results.table(severity, results.SEVERITY),
         )

@@ -6,6 +6,7 @@ are soon there. They are kept as arrays over trials and seeds, never as objects.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))
 """Codes of the statuses, in the order of `results.STATUSES`."""
 
 _BEST = "best_accuracy"
+
+
+def no_members() -> np.ndarray:
+    """What `Rows.counts` returns of none."""
+    return np.zeros(len(_STATUSES), np.int64)
 
 
 class Grid:
@@ -108,6 +114,12 @@ class Rows:
         self.best_accuracy = np.full(shape, -1.0)
         self.more = Grid(shape)
         self._evaluations: dict[int, _Evaluation] = {}
+        # The order of columns, which is not that in which members end.
+        self._names: tuple[dict[str, None], dict[str, None]] = {}, {}
+
+    def counts(self) -> np.ndarray:
+        """How many members have each status, int (statuses,)."""
+        return np.bincount(self.status.reshape(-1), minlength=len(_STATUSES))
 
     def has_status(self, *statuses: int) -> np.ndarray:
         """Which members ended in one of the ways, bool (T, S)."""
@@ -137,18 +149,20 @@ class Rows:
             )
         found = self._evaluations[step]
         found.rows |= rows
+        self._names[0].update(dict.fromkeys(values))
         for name, some in values.items():
             found.values.put(name, some, rows)
 
     def add_at(
         self, steps: np.ndarray, values: Mapping[str, Any], rows: np.ndarray
     ) -> None:
-        """Adds columns to rows that are there.
+        """Adds columns to rows that are there; they come after all others.
 
         Args:
           steps: of each member's row, (T, S).
           values, rows: as for `add`.
         """
+        self._names[1].update(dict.fromkeys(values))
         for step in np.unique(steps[rows]).tolist():
             for name, some in values.items():
                 self._evaluations[step].values.put(name, some, rows & (steps == step))
@@ -168,7 +182,9 @@ class Rows:
             "curves": _assembled([self._curves()], results.CURVES),
             "members": _assembled([members], results.MEMBERS),
         }
-        return {name: _encoded(table) for name, table in tables.items()}
+        arrays = {name: _encoded(table) for name, table in tables.items()}
+        names = json.dumps([list(some) for some in self._names]).encode()
+        return {**arrays, "names": np.frombuffer(names, np.uint8)}
 
     @classmethod
     def from_arrays(cls, cohort: Cohort, arrays: Mapping[str, np.ndarray]) -> "Rows":
@@ -202,6 +218,8 @@ class Rows:
                 spread = np.zeros(found._shape, values.dtype)
                 spread[at] = values[some]
                 found._evaluations[step].values.put(name, spread, where)
+        first, then = json.loads(arrays["names"].tobytes())
+        found._names = dict.fromkeys(first), dict.fromkeys(then)
         return found
 
     def _curves(self) -> "_Part":
@@ -221,8 +239,10 @@ class Rows:
             "epoch": _whole(epochs.astype(np.float64)),
             "examples": _whole(examples.astype(np.int64)),
         }
-        measured = [one.values.taken(one.rows) for _, one in every]
-        return _Part(keys, columns | _joined(measured, sizes))
+        measured = _joined([one.values.taken(one.rows) for _, one in every], sizes)
+        names = dict.fromkeys([*self._names[0], *self._names[1]])
+        columns |= {name: measured[name] for name in names if name in measured}
+        return _Part(keys, columns)
 
     def _members(self) -> "_Part":
         """A row for each member."""

@@ -92,12 +92,22 @@ class Storage:
             )
 
     def of_run(self, workdir: pathlib.Path) -> "Storage":
-        """The folder within this one of a workdir's run; the workdir keeps its name."""
+        """The folder within this one of a workdir's run; the workdir keeps its name.
+
+        Raises:
+          ValueError: what is half trained of the run is elsewhere.
+        """
         file = workdir / FOLDER / RUN
         if not file.exists():
             file.parent.mkdir(exist_ok=True)
-            write_atomic(file, secrets.token_hex(6).encode())
-        return Storage(f"{self.url}/{file.read_text('utf-8')}")
+            write_atomic(file, f"{secrets.token_hex(6)} {self.url}".encode())
+        name, _, url = file.read_text("utf-8").partition(" ")
+        if url != self.url:
+            raise ValueError(
+                f"what is half trained of {str(workdir)!r} is in storage {url!r}, not "
+                f"in {self.url!r} (remove {str(file)!r} to train it again)"
+            )
+        return Storage(f"{self.url}/{name}")
 
     def begin(self, workdir: pathlib.Path) -> None:
         """Puts the run's config here, by which a node knows that it sees this folder.

@@ -56,7 +56,12 @@ def recall(prepared: Prepared) -> dict[int, Rates]:
 
 def remember(prepared: Prepared, rates: Mapping[int, Rates]) -> None:
     """Adds to what is known of a cohort; does without where nothing can be written."""
-    known = {**recall(prepared), **rates}
+    known = recall(prepared)
+    for width, found in rates.items():
+        if not found.compile_seconds and width in known:  # compiled before
+            seconds = known[width].compile_seconds
+            found = dataclasses.replace(found, compile_seconds=seconds)
+        known[width] = found
     values = {w: dataclasses.asdict(rates) for w, rates in sorted(known.items())}
     text = json.dumps(values) + "\n"
     cache.write_whole(_file(prepared), lambda stream: stream.write(text.encode()))

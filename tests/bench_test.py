@@ -344,7 +344,7 @@ def test_searches_are_compared_turn_by_turn():
     ]
     found = [
         {
-            "race": dataclasses.asdict(race),
+            "race": dataclasses.asdict(dataclasses.replace(race, root_seed=turn)),
             "seconds": turn * seconds,
             "validation": 0.5 + 0.01 * turn,
             "test": 0.5,

@@ -98,3 +98,24 @@ def test_a_short_training_is_not_timed_beforehand(monkeypatch):
     monkeypatch.setattr(placing, "CORE_SPEED", 1.0)
     with pytest.raises(TypeError):
         placing.choose_lanes(item, study)
+
+
+def test_a_width_that_is_not_among_the_plans_is_not_taken():
+    kept = kept_with(tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=2))
+    few = tiny.study(tiny.rates(0.1), num_seeds=3)
+    (item,) = networks(few, dataset=tiny.dataset(), lane_width=3)
+    assert kept.like(item, few)
+    found, _ = placing.choose_lanes(item, few, kept)
+    assert found.width == 3
+
+
+def test_no_more_than_so_many_are_kept(monkeypatch):
+    monkeypatch.setattr(placing, "MOST_KEPT", 2)
+    others = [
+        tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
+        for units in (3, 4, 5)
+    ]
+    kept = kept_with(*others)
+    assert [
+        kept.like(placed(study).prepared, study) is not None for study in others
+    ] == [False, True, True]

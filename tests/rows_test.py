@@ -130,3 +130,28 @@ def test_columns_are_added_to_each_members_own_row():
 def test_nothing_makes_empty_tables():
     assert rows.curves_table([]).schema == results.table([], results.CURVES).schema
     assert rows.members_table([]).schema == results.table([], results.MEMBERS).schema
+
+
+def test_columns_have_one_order_however_a_cohort_is_cut():
+    """A row's later columns come last, even if another member's came sooner."""
+
+    def made(of, saved=False):
+        found, shape = rows.Rows(of), (len(of.trials), of.num_seeds)
+        everyone = np.ones(shape, bool)
+        found.add(0, 0.0, 0, {"share": np.zeros(shape)}, everyone)
+        later = {"share": np.zeros(shape), "grad_norm_a": np.zeros(shape)}
+        found.add(8, 1.0, 8, later, everyone)
+        if saved:
+            found = rows.Rows.from_arrays(of, found.to_arrays())
+        # Trial 0 is best at step 8, trial 1 at step 0.
+        best = np.array([[8 * (trial.index == 0)] for trial in of.trials])
+        found.add_at(best, {"active_share": np.zeros(shape)}, everyone)
+        return rows.Rows.from_arrays(of, found.to_arrays()) if saved else found
+
+    whole, parts = cohort([0, 1], 0, 1), [cohort([0], 0, 1), cohort([1], 0, 1)]
+    names = rows.curves_table([made(whole)]).column_names
+    assert names[-3:] == ["share", "grad_norm_a", "active_share"]
+    for saved in (False, True):
+        cut = [made(part, saved) for part in parts]
+        assert rows.curves_table(cut).column_names == names
+        assert rows.curves_table([made(whole, saved)]).column_names == names
