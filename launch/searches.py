@@ -12,7 +12,6 @@ compilation is.
 
 import dataclasses
 import functools
-import importlib
 import json
 import os
 import pathlib
@@ -77,11 +76,12 @@ class Found:
 
 def by_population(race: Race, dataset: data.Dataset) -> Found:
     """nnlab's own search, `race.batch` trials at a time."""
+    import optuna
+
     from nnlab import experiment, placing, search
     from nnlab.statistics.ranking import best_trial
 
-    importlib.import_module("optuna")  # as the search does later, in time
-
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = Study(
         base=Hyperparameters().replace(
             {

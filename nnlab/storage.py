@@ -10,6 +10,7 @@ whole. Who takes up a part takes its most advanced sound checkpoint, of any atte
 
 import collections
 import contextlib
+import hashlib
 import logging
 import os
 import pathlib
@@ -98,14 +99,15 @@ class Storage:
           ValueError: what is half trained of the run is elsewhere.
         """
         file = workdir / FOLDER / RUN
+        own = hashlib.sha256(self.url.encode()).hexdigest()  # a URL may hold a password
         if not file.exists():
             file.parent.mkdir(exist_ok=True)
-            write_atomic(file, f"{secrets.token_hex(6)} {self.url}".encode())
-        name, _, url = file.read_text("utf-8").partition(" ")
-        if url != self.url:
+            write_atomic(file, f"{secrets.token_hex(6)} {own}".encode())
+        name, _, known = file.read_text("utf-8").partition(" ")
+        if known != own:
             raise ValueError(
-                f"what is half trained of {str(workdir)!r} is in storage {url!r}, not "
-                f"in {self.url!r} (remove {str(file)!r} to train it again)"
+                f"what is half trained of {str(workdir)!r} is in another storage than "
+                f"{self.url!r} (remove {str(file)!r} to train it again)"
             )
         return Storage(f"{self.url}/{name}")
 
