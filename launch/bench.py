@@ -19,6 +19,7 @@ import collections
 import contextlib
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 import math
 import os
@@ -196,6 +197,11 @@ def main() -> None:
     widths = _whole_numbers("lane_widths")
     cores = _cores()
     if "search" in wanted:
+        if importlib.util.find_spec("optuna") is None:
+            raise config.UsageError(
+                "--suite=search needs Optuna: pip install -c constraints.txt -e "
+                '".[search]"'
+            )
         try:
             data.load(flags.FLAGS.dataset, data_dir=flags.FLAGS.data_dir)
         except (ValueError, OSError) as error:
@@ -449,8 +455,8 @@ def measure_searches(console: Console) -> list[dict[str, Any]]:
     """Times searches in turns, each turn with seeds of its own, and prints a table."""
     name, folder = flags.FLAGS.dataset, flags.FLAGS.data_dir
     races = [
-        searches.Race("Flax loop, one at a time", 0, name, folder),
-        searches.Race("nnlab, one at a time", 1, name, folder),
+        searches.Race("Flax loop, 1 at a time", 0, name, folder),
+        searches.Race("nnlab, 1 at a time", 1, name, folder),
         searches.Race("nnlab, 8 at a time", 8, name, folder),
         searches.Race("nnlab, 16 at a time", 16, name, folder),
     ]
@@ -491,8 +497,8 @@ def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
         f"{race['epochs']} epochs of {race['train_size']:,} examples, TPE"
     )
     table = Table(box=None)
-    table.add_column("contender")
-    columns = ("s", "range", "of the loop's time", "validation", "test of the chosen")
+    table.add_column("contender", no_wrap=True)
+    columns = ("s", "range", "of the loop", "validation", "test of the best")
     for column in columns:
         table.add_column(column, justify="right")
     of_loop = {

@@ -140,7 +140,7 @@ class Kept:
     def __init__(self) -> None:
         """Nothing is kept yet."""
         self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
-        self._placed: dict[Any, Placed] = {}
+        self._placed: dict[str, Placed] = {}
 
     def like(self, prepared: Prepared, study: Study) -> Placed | None:
         """A cohort all of whose functions and data are the same, if one is kept."""

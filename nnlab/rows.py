@@ -51,8 +51,9 @@ class Grid:
         if not where.any():
             return
         of = np.asarray(values).dtype
-        nothing = np.zeros(self._shape, of), np.zeros(self._shape, bool)
-        held, known = self._columns.get(name, nothing)
+        if name not in self._columns:
+            self._columns[name] = np.zeros(self._shape, of), np.zeros(self._shape, bool)
+        held, known = self._columns[name]
         held = held.astype(np.promote_types(held.dtype, of), copy=False)  # longer texts
         np.copyto(held, values, where=where)
         self._columns[name] = held, known | where
@@ -175,20 +176,24 @@ class Rows:
             self._evaluations[step].values.forget(names, rows & (steps == step))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All of it as named arrays, for `from_arrays`."""
+        """All of it as named arrays, uint8 (N,) each, for `from_arrays`: copies."""
         members = self._members()
         members.columns[_BEST] = _whole(self.best_accuracy.reshape(-1))
-        tables = {
-            "curves": _assembled([self._curves()], results.CURVES),
-            "members": _assembled([members], results.MEMBERS),
-        }
-        arrays = {name: _encoded(table) for name, table in tables.items()}
+        arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
         names = json.dumps([list(some) for some in self._names]).encode()
         return {**arrays, "names": np.frombuffer(names, np.uint8)}
 
     @classmethod
     def from_arrays(cls, cohort: Cohort, arrays: Mapping[str, np.ndarray]) -> "Rows":
-        """Rows from what `to_arrays` returned of a cohort with these members."""
+        """Rows from arrays.
+
+        Args:
+          cohort: whose they are.
+          arrays: what `to_arrays` returned of a cohort with the same members.
+
+        Raises:
+          KeyError: an array is missing, or is of other members.
+        """
         found = cls(cohort)
         members = _columns(_decoded(arrays["members"]))
         all_of_them = np.ones(found._shape, bool)
@@ -367,8 +372,10 @@ def _columns(table: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def _encoded(table: pa.Table) -> np.ndarray:
-    """A table as uint8 (N,): Arrow's file format."""
+def _encoded(part: _Part) -> np.ndarray:
+    """Rows as they are, uint8 (N,): Arrow's file format."""
+    columns = {n: _whole(values) for n, values in part.keys.items()} | part.columns
+    table = pa.table({name: results.array(*some) for name, some in columns.items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)

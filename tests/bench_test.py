@@ -359,3 +359,10 @@ def test_searches_are_compared_turn_by_turn():
         ["loop", "20.0", "10.0 to 40.0", "1.00", "52.33% ± 1.53", "50.00% ± 0.00"],
         ["ours", "8.0", "4.0 to 16.0", "0.40", "52.33% ± 1.53", "50.00% ± 0.00"],
     ]
+
+
+def test_a_search_without_optuna_is_refused_before_it_begins(launch, monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda _: None)
+    status, out, error = launch("--suite=search", "--dataset=digits")
+    assert (status, out) == (2, "")
+    assert error.startswith("error: --suite=search needs Optuna: pip install")

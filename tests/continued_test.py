@@ -308,6 +308,22 @@ def test_a_finished_program_without_a_sound_checkpoint_is_refused(copy):
     assert content(copy) == before
 
 
+def test_checkpoints_of_an_earlier_nnlab_are_refused(copy, monkeypatch):
+    """They held the rows as plain values, not as arrays."""
+    latest = Checkpoints.latest
+
+    def without_rows(self, part):
+        saved = latest(self, part)
+        arrays = {k: v for k, v in saved.about["arrays"].items() if k != "rows"}
+        return dataclasses.replace(saved, about={**saved.about, "arrays": arrays})
+
+    before = content(copy)
+    monkeypatch.setattr(Checkpoints, "latest", without_rows)
+    with pytest.raises(ValueError, match=r"program 1 was saved by an earlier nnlab"):
+        run(copy, resume=True)
+    assert content(copy) == before
+
+
 def test_checkpoints_without_their_config_are_not_written_over(copy):
     (copy / "config.json").unlink()
     with pytest.raises(FileExistsError, match=r"holds checkpoints but no config.json"):
