@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FIRST_LOOK, MOST_SEEDS = 4, 32
 """Seeds of --until_resolved."""
 MANY = ("coordinator", "processes", "process_index")
+AUTO = "auto"
 LOCAL, RAY = "local", "ray"
 EVENTS = "tensorboard"
 """The folder in a workdir with event files."""
@@ -129,8 +130,9 @@ def define_run_flags() -> None:
         "coordinator",
         "",
         "address of the first of several processes, such as node1:1234; each process "
-        "runs the same command, with --processes and --process_index. Slurm and Open "
-        "MPI tell it by themselves",
+        "runs the same command, with --processes and --process_index. Slurm, Open MPI "
+        "and TPU pods tell it by themselves; auto has JAX look for any other cluster "
+        "that it knows",
     )
     flags.DEFINE_string(
         "executor",
@@ -394,10 +396,13 @@ def _join() -> str:
 
     coordinator, count = flags.FLAGS.coordinator, flags.FLAGS.processes
     given = [flag for flag in MANY if flags.FLAGS[flag].present]
-    if given and len(given) < len(MANY):
+    if coordinator == AUTO and given == ["coordinator"]:
+        processes.start()
+        coordinator = "JAX"
+    elif given and len(given) < len(MANY):
         missing = next(flag for flag in MANY if flag not in given)
         raise config.UsageError(f"--{given[0]} needs --{missing}")
-    if coordinator:
+    elif coordinator:
         processes.start(coordinator, count, flags.FLAGS.process_index)
     elif cluster := processes.cluster():
         coordinator = cluster

@@ -309,11 +309,11 @@ def _room(cohort: sweep.Cohort, study: Study) -> tuple[int, int]:
     if study.search.space:
         return study.search.batch, 0
     if study.looks:
-        added = (after - before for before, after in itertools.pairwise(study.looks))
+        added = [b - a for a, b in itertools.pairwise((0, *study.looks))]
         alike = next(
             group for group in sweep.alike(study.trials()) if cohort.trials[0] in group
         )
-        return len(alike), max(study.looks[0], *added)
+        return len(alike), max(added)
     return 0, 0
 
 

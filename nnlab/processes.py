@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 120
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str:
-    """What started this process as one of several: "Slurm", "Open MPI", or ""."""
+    """What started this process as one of several, in words; "" if nothing did."""
 
     def several(count: str, *others: str) -> bool:
         there = all(name in environment for name in others)
@@ -32,6 +32,10 @@ def cluster(environment: Mapping[str, str] = os.environ) -> str:
         return "Slurm"
     if several("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
         return "Open MPI"
+    if "," in environment.get("TPU_WORKER_HOSTNAMES", "") and (
+        "TPU_WORKER_ID" in environment
+    ):
+        return "the TPU pod"
     return ""
 
 
@@ -39,17 +43,20 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
     """Joins the other processes; call it before JAX's first use.
 
     Args:
-      coordinator: address and port of the first process, "host:port"; "" where the
-        cluster says it (Slurm, Open MPI, pods of TPUs).
+      coordinator: address and port of the first process, "host:port"; "" to have JAX
+        find out from the cluster (Slurm, Open MPI, TPU pods and others that it knows).
       number: how many processes; with `coordinator`.
       place: the how manieth this one is, from 0; with `coordinator`.
 
     Raises:
-      ValueError: numbers that make no sense.
+      ValueError: numbers that make no sense, or no cluster that JAX knows.
       RuntimeError: the others did not come.
     """
     if not coordinator:
-        jax.distributed.initialize(initialization_timeout=TIMEOUT_SECONDS)
+        try:
+            jax.distributed.initialize(initialization_timeout=TIMEOUT_SECONDS)
+        except ValueError as error:
+            raise ValueError(f"JAX finds no cluster here: {error}") from None
         return
     if not 0 <= place < number:
         raise ValueError(

@@ -411,6 +411,9 @@ def test_lanes_have_room_for_every_look_and_a_place_for_any_member():
     ]
     assert len({(lanes.count, lanes.seeds, lanes.trials) for lanes in plans}) == 1
     assert (plans[0].trials, plans[0].room) == (1, (4, 4))
+    one = dataclasses.replace(STUDY, looks=(4,))
+    (item,) = prepare(one, dataset=tiny.dataset())
+    assert item.plan.lanes.room == (4, 4)
 
 
 def test_room_that_memory_does_not_hold_is_not_taken(monkeypatch):

@@ -113,11 +113,24 @@ def test_a_refusal_ends_all_processes_at_once(whole):
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_STEP_NODELIST": "n"}, "Slu"),
         ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_STEP_NODELIST": "n"}, ""),
         ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}, "Open"),
+        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, "the TPU pod"),
+        ({"TPU_WORKER_HOSTNAMES": "a", "TPU_WORKER_ID": "0"}, ""),
     ],
 )
 def test_what_started_the_processes(environment, found):
     assert processes.cluster(environment).startswith(found)
     assert bool(processes.cluster(environment)) == bool(found)
+
+
+def test_no_cluster_is_said_in_a_line(tmp_path):
+    def command(*_):
+        flags = "--config=quickstart:smoke", "--coordinator=auto"
+        return ["-m", "launch.train", f"--workdir={tmp_path / 'run'}", *flags]
+
+    ((status, _, err),) = launch(command, 1)
+    assert status == 2
+    assert err.splitlines()[-1].startswith("error: JAX finds no cluster here: coord")
+    assert not (tmp_path / "run").exists()
 
 
 def test_numbers_that_make_no_sense_are_refused():
