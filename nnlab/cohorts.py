@@ -180,9 +180,7 @@ class Prepared:
         cohort = dataclasses.replace(
             self.cohort, trials=one, first_seed=seed, num_seeds=1
         )
-        lanes = dataclasses.replace(
-            self.plan.lanes, num_trials=1, num_seeds=1, devices=1, room=(0, 0)
-        )
+        lanes = dataclasses.replace(self.plan.lanes, room=(0, 0)).with_members(1, 1)
         chosen = dataclasses.replace(self.plan, lanes=lanes)
         return dataclasses.replace(self, cohort=cohort, plans=(chosen,))
 

@@ -4,9 +4,11 @@
 JAX is imported where it is asked, not before: what readies it must come first.
 """
 
+import contextlib
 import glob
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 
 from nnlab import names
@@ -20,9 +22,35 @@ _REMEDIES = {
 }
 
 
-def use_all_cores() -> None:
-    """Makes one JAX device for each CPU core; call it before JAX's first use."""
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(num_cores()))
+LEAST_CPU_DEVICES = 2
+"""XLA compiles a program for one device by other passes than one for several, which
+simplify divisions in another order: Adam's steps and batch norm then end with other
+bits. So there are always several, on one core too."""
+
+
+def use_all_cores(cores: int = 0) -> None:
+    """Makes one JAX device for each CPU core; call it before JAX's first use.
+
+    JAX_NUM_CPU_DEVICES asks for more or fewer, but never for fewer than
+    `LEAST_CPU_DEVICES`. Once JAX has found its devices, nothing changes any more.
+
+    Args:
+      cores: how many, where JAX_NUM_CPU_DEVICES does not say; 0 for all of this
+        process.
+
+    Raises:
+      ValueError: JAX_NUM_CPU_DEVICES is no number.
+    """
+    asked = os.environ.get("JAX_NUM_CPU_DEVICES") or str(cores or num_cores())
+    if not asked.isdecimal():
+        raise ValueError(f"JAX_NUM_CPU_DEVICES={asked!r} is not a number of devices")
+    count = max(int(asked), LEAST_CPU_DEVICES)
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
+    if "jax" in sys.modules:  # it has read its environment
+        import jax
+
+        with contextlib.suppress(RuntimeError):  # and found its devices
+            jax.config.update("jax_num_cpu_devices", count)
 
 
 def num_cores() -> int:
@@ -91,7 +119,7 @@ def check(wanted: str | None = None) -> tuple[str, str]:
             f"A {wanted.upper()} was asked for, but JAX found only the CPU: training "
             f"will be many times slower. {_remedy(wanted)}"
         )
-    if found == "cpu" and len(devices) < num_cores():
+    if found == "cpu" and len(devices) < max(num_cores(), LEAST_CPU_DEVICES):
         return told, (
             f"JAX was in use before nnlab could give it all {num_cores()} cores: "
             "restart the kernel, and begin with this."

@@ -31,7 +31,7 @@ from typing import Any
 
 import jax
 
-from nnlab import chunks, experiment, results, resume, sweep
+from nnlab import chunks, devices, experiment, results, resume, sweep
 from nnlab.checkpoint import FOLDER, Checkpoints
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.placing import Kept
@@ -445,8 +445,7 @@ class _Process:
           settings: plain values, from `_Round`.
           cores: of the node.
         """
-        if "JAX_NUM_CPU_DEVICES" not in os.environ:
-            jax.config.update("jax_num_cpu_devices", cores)
+        devices.use_all_cores(cores)
         for name, value in settings["cache"].items():
             jax.config.update(name, value)
         self._settings = settings

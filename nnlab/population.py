@@ -23,6 +23,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from nnlab import processes
 from nnlab import train as member
+from nnlab.devices import LEAST_CPU_DEVICES
 from nnlab.train import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
@@ -78,7 +79,9 @@ class Lanes:
             length, since they share their batches; or only one, so that each member
             that ends frees its place.
           all_devices: whether devices for which no lane is left hold an empty one, so
-            that each process of several has a part.
+            that each process of several has a part. The second one of several does
+            in any case: a program for one device is compiled otherwise, see
+            `devices.LEAST_CPU_DEVICES`.
           room: trials and seeds to have lanes for, at least.
         """
         trials, places = 1, max(num_trials, room[0])
@@ -87,17 +90,17 @@ class Lanes:
         rows = max(num_seeds, room[1]) * math.ceil(places / trials)
         seeds = min(width // trials, rows)
         if not all_devices:
-            devices = min(devices, math.ceil(rows / seeds))
+            devices = _sharing(devices, math.ceil(rows / seeds))
         return cls(num_trials, num_seeds, trials, seeds, devices, room)
 
     def with_members(self, num_trials: int, num_seeds: int) -> "Lanes":
-        """Lanes of the same shape that hold other members; no more devices than lanes.
+        """Lanes of the same shape that hold other members; on no more devices.
 
         Args:
           num_trials, num_seeds: T and S.
         """
         lanes = dataclasses.replace(self, num_trials=num_trials, num_seeds=num_seeds)
-        return dataclasses.replace(lanes, devices=min(self.devices, lanes.used))
+        return dataclasses.replace(lanes, devices=_sharing(self.devices, lanes.used))
 
     @property
     def width(self) -> int:
@@ -507,6 +510,11 @@ class Population:
     def _turns(self, busy: np.ndarray) -> int:
         """Lanes that the busiest device trains."""
         return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
+
+
+def _sharing(devices: int, lanes: int) -> int:
+    """Over how many of some devices so many lanes are spread."""
+    return min(devices, max(lanes, LEAST_CPU_DEVICES))
 
 
 def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from one_of_several import SETTINGS
 
 from nnlab import processes, results
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = pathlib.Path(__file__).with_name("one_of_several.py")
-TABLES = ("curves.parquet", "members.csv", "summary.csv")
 
 
 def launch(command, number, **environment):
@@ -37,59 +37,87 @@ def launch(command, number, **environment):
     return [(p.returncode, *told) for p, told in zip(started, ended)]
 
 
-def train(workdir, number, devices=1, stop=(), stop_after=0):
-    """Trains the study of `one_of_several`; returns what the processes printed."""
+def train(folder, names, number, devices=1, stop=(), stop_after=0):
+    """Trains studies of `one_of_several`; returns what each process printed."""
 
     def command(coordinator, index):
         after = stop_after if index in stop else 0
-        return [
-            str(PROGRAM),
-            *(coordinator, str(number), str(index), str(workdir), str(after)),
-        ]
+        told = number, index, folder, ",".join(names), after
+        return [str(PROGRAM), coordinator, *map(str, told)]
 
     done = launch(command, number, JAX_NUM_CPU_DEVICES=str(devices))
     assert [status for status, *_ in done] == [0] * number, done[0][2][-2000:]
-    return [out.splitlines()[-1] for _, out, _ in done]
+    return [out.splitlines()[-len(names) :] for _, out, _ in done]
+
+
+DEFAULT = ("batch_norm", "early_stopping", "cnn_batch_norm", "one_lane")
+"""One of each kind of what one device computed otherwise."""
+OTHERS = tuple(name for name in SETTINGS if name not in DEFAULT)
+COUNTS = ((1, 1), (2, 1), (1, 8))
+"""Processes, and JAX_NUM_CPU_DEVICES of each: two devices at least."""
+FURTHER_COUNTS = ((1, 3), (1, 4), (2, 2), (4, 1))
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes") / "one"
-    train(folder, 1, devices=2)
+    """A folder with the results of one process with two devices."""
+    folder = tmp_path_factory.mktemp("processes")
+    train(folder, DEFAULT, 1, devices=2)
     return folder
 
 
-def assert_equal(workdir, other):
-    for name in TABLES:
-        assert (workdir / name).read_bytes() == (other / name).read_bytes()
+def assert_equal(folder, other, names):
+    for name in names:
+        for table in results.TABLES:
+            one, two = folder / name / table, other / name / table
+            assert one.read_bytes() == two.read_bytes(), f"{name}: {table}"
 
 
-@pytest.mark.parametrize(
-    ("number", "devices"), [(1, 1), (1, 4), (1, 8), (2, 1), (2, 2), (4, 1)]
-)
-def test_tables_are_those_of_one_process(whole, tmp_path, number, devices):
-    told = train(tmp_path / "run", number, devices)
-    assert_equal(tmp_path / "run", whole)
-    assert len(set(told)) == 1
-    assert told[0].startswith("complete, ")
-    found = results.load(tmp_path / "run").config["devices"]
-    assert (found["count"], found["processes"]) == (number * devices, number)
+def assert_counts_change_nothing(whole, folder, names, counts):
+    for number, devices in counts:
+        run = folder / f"{number}x{devices}"
+        first, *others = train(run, names, number, devices)
+        assert others == [first] * (number - 1)
+        assert all(told.startswith("complete, ") for told in first)
+        assert_equal(run, whole, names)
+        found = results.load(run / names[0]).config["devices"]
+        expected = number * max(2, devices), number
+        assert (found["count"], found["processes"]) == expected
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_tables_are_those_of_two_devices(whole, tmp_path, count):
+    assert_counts_change_nothing(whole, tmp_path, DEFAULT, [count])
+
+
+@pytest.mark.long
+def test_no_count_of_devices_and_processes_changes_any_table(whole, tmp_path):
+    """98 pairs, with those above: 14 settings, 7 counts."""
+    assert len(SETTINGS) * len(COUNTS + FURTHER_COUNTS) == 98
+    assert_counts_change_nothing(whole, tmp_path, DEFAULT, FURTHER_COUNTS)
+    train(tmp_path / "two", OTHERS, 1, devices=2)
+    every = COUNTS + FURTHER_COUNTS
+    assert_counts_change_nothing(tmp_path / "two", tmp_path, OTHERS, every)
 
 
 def test_an_interrupted_process_stops_all_and_one_can_go_on(whole, tmp_path):
-    told = train(tmp_path / "run", 2, stop=(1,), stop_after=4)
-    assert told == ["interrupted", "interrupted"]
-    assert results.load(tmp_path / "run").config["status"] == "interrupted"
-    (alone,) = train(tmp_path / "run", 1)
-    assert train(tmp_path / "run", 2) == [alone, alone]
-    assert_equal(tmp_path / "run", whole)
+    names = ("early_stopping",)
+    told = train(tmp_path, names, 2, stop=(1,), stop_after=4)
+    assert told == [["interrupted"]] * 2
+    run = tmp_path / names[0]
+    assert results.load(run).config["status"] == "interrupted"
+    (alone,) = train(tmp_path, names, 1)
+    assert train(tmp_path, names, 2) == [alone, alone]
+    assert_equal(tmp_path, whole, names)
 
 
 def test_a_refusal_ends_all_processes_at_once(whole):
+    workdir = str(whole / DEFAULT[0])
+
     def command(coordinator, index):
         flags = {
             "config": "configs/quickstart.py:smoke",
-            "workdir": str(whole),
+            "workdir": workdir,
             "coordinator": coordinator,
             "processes": "2",
             "process_index": str(index),
@@ -99,7 +127,7 @@ def test_a_refusal_ends_all_processes_at_once(whole):
     (first, out, err), (second, _, other_err) = launch(command, 2)
     assert (first, second) == (2, 1)
     assert out.startswith("process 1 of 2, joined by localhost:")
-    assert err.splitlines()[-1].startswith(f"error: workdir {str(whole)!r} holds resu")
+    assert err.splitlines()[-1].startswith(f"error: workdir {workdir!r} holds resu")
     assert other_err.splitlines()[-1] == (
         "error: the first process ended, and says why"
     )
