@@ -167,10 +167,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             found.append(f"the device was {before} and is {after} now")
     # See `devices.LEAST_CPU_DEVICES`: beyond two, how many there are changes nothing.
     before, after = (
-        "one" if of["devices"].get("count") == 1 else "several" for of in (old, new)
+        "one device" if of["devices"]["count"] == 1 else "several" for of in (old, new)
     )
     if before != after:
-        found.append(f"programs were compiled for {before} device(s), now {after}")
+        found.append(f"programs were compiled for {before} and are for {after} now")
     return found
 
 

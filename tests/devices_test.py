@@ -54,6 +54,29 @@ def test_the_device_in_words_and_what_is_wrong_with_it(monkeypatch):
         devices.check("gpus")
 
 
+@pytest.mark.parametrize(
+    ("asked", "before", "count"),
+    [("1", "", 2), ("3", "", 3), ("1", "import jax", 2), ("3", "import jax", 3)],
+)
+def test_there_are_two_devices_at_least(asked, before, count):
+    """Also where JAX has been imported already, and has read its environment."""
+    code = f"{before}\nfrom nnlab import devices; devices.use_all_cores(); import jax\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print(jax.device_count())"],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": asked, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == count
+
+
+def test_a_count_that_is_none_is_refused(monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "many")
+    with pytest.raises(ValueError, match="JAX_NUM_CPU_DEVICES='many' is not a number"):
+        devices.use_all_cores()
+
+
 def test_a_platform_that_is_not_there_is_told_of():
     code = "from nnlab import devices; print(*devices.check(), sep='|')"
     done = subprocess.run(

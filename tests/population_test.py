@@ -169,11 +169,6 @@ def test_neighbours_change_no_bit(crowd):
     assert equal(at(after(crowd), 0, 0), at(alone, 0, 0))
 
 
-def test_devices_change_no_bit(crowd):
-    one = tiny.population(CROWD, Lanes(3, 3, 2, 2, 1))
-    assert equal(after(crowd), after(one))
-
-
 @pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 3)])
 def test_the_lane_width_changes_rounding_only(crowd, trials, seeds):
     """Measured after one step, since training amplifies any difference."""

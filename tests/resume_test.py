@@ -140,12 +140,15 @@ def test_another_version_is_named(name):
     assert resume.differences(RECORD, new) == [f"{name} was 1 and is 2 now"]
 
 
-def test_another_device_is_named_but_not_their_number():
+def test_another_device_is_named_and_one_for_several_but_not_their_number():
     other = {"platform": "cpu", "kind": "b", "count": 2}
     told = resume.differences(RECORD, {**RECORD, "devices": other})
     assert told == ["the device was a and is b now"]
     more = {"platform": "cpu", "kind": "a", "count": 4}
     assert resume.differences(RECORD, {**RECORD, "devices": more}) == []
+    one = {"platform": "cpu", "kind": "a", "count": 1}
+    (told,) = resume.differences(RECORD, {**RECORD, "devices": one})
+    assert "for several and are for one device now" in told
 
 
 def test_other_data_are_named():
