@@ -33,7 +33,7 @@ def launch(command, number, **environment):
         )
         for index in range(number)
     ]
-    ended = [process.communicate(timeout=300) for process in started]
+    ended = [process.communicate(timeout=1200) for process in started]
     return [(p.returncode, *told) for p, told in zip(started, ended)]
 
 
