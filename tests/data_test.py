@@ -456,6 +456,12 @@ def test_a_wrong_file_in_a_prepared_directory_is_refused(tmp_path, monkeypatch):
         shard.write_bytes(content)
         with refused(ValueError, where, "damaged"):
             load("mnist", data_dir=root)
+    shard.write_bytes(good)
+    second = shard.with_name(shard.name.replace("-00000-", "-00001-"))
+    second.symlink_to(shard)
+    with refused(ValueError, where, "20 test examples, mnist has 10"):
+        load("mnist", data_dir=root)
+    second.unlink()
     shard.unlink()
     with refused(ValueError, where, "0 test examples, mnist has 10"):
         load("mnist", data_dir=root)

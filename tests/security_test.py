@@ -479,10 +479,14 @@ def pickled():
 
 @pytest.fixture
 def owned(tmp_path, monkeypatch):
-    """The folder that both payloads make: a pickle and the module `bait`, here."""
+    """The folder that all payloads make: a pickle, the module `bait`, two programs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     pathlib.Path("bait.py").write_text("import os\nos.mkdir('owned')\nclass X: ...\n")
+    for program in ("latex", "gs"):
+        pathlib.Path(program).write_text(f"#!/bin/sh\nmkdir '{tmp_path}/owned'\n")
+        pathlib.Path(program).chmod(0o755)
     yield tmp_path / "owned"
     sys.modules.pop("bait", None)
 
@@ -491,6 +495,8 @@ def test_the_payloads_would_be_executed(owned):
     pickle.loads(pickle.dumps(Payload()))  # scan: allowed
     owned.rmdir()
     pkgutil.resolve_name("bait.X")
+    owned.rmdir()
+    subprocess.run("gs", check=True)
     assert owned.exists()
 
 
@@ -581,6 +587,25 @@ ABOUT = (
 )
 
 
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\nshowpage\n"
+)
+
+
+def test_an_image_is_no_program(tmp_path, monkeypatch, owned):
+    """Pillow leaves PostScript to Ghostscript, whatever the file is called."""
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "x.png").write_bytes(POSTSCRIPT)
+    with pytest.raises(ValueError, match="neither PNG nor JPEG"):
+        data.load("folder:images")
+    examples = [example(i % 10, POSTSCRIPT) for i in range(12)]
+    prepare(monkeypatch, tmp_path / "data", {"train": examples, "test": examples})
+    with pytest.raises(ValueError, match="is damaged"):
+        data.load("mnist", data_dir="data")
+    assert not owned.exists()
+
+
 def test_a_saved_network_is_not_executed(owned):
     file = pathlib.Path("net.safetensors")
     for name, module in (("bait.X", ""), ("mlp", "bait.X")):
@@ -595,6 +620,8 @@ def test_a_saved_network_is_not_executed(owned):
     file.write_bytes(pickle.dumps(Payload()))  # scan: allowed
     with pytest.raises(ValueError, match="is no network that nnlab saved"):
         network.load(file)
+    with pytest.raises(ValueError, match="no intact safetensors file"):
+        weights.load_resnet18(file)
     assert not owned.exists()
 
 
@@ -656,12 +683,8 @@ def test_tables_are_not_executed(tmp_path, owned):
     assert not owned.exists()
 
 
-def test_a_matplotlibrc_runs_no_program_on_labels(tmp_path, monkeypatch, owned):
+def test_a_matplotlibrc_runs_no_program_on_labels(tmp_path, owned):
     """One lies where somebody unpacked a folder and went to look at it."""
-    latex = tmp_path / "latex"
-    latex.write_text(f"#!/bin/sh\nmkdir '{owned}'\n")
-    latex.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     pathlib.Path("matplotlibrc").write_text("backend: module://bait\ntext.usetex: True")
     fields = {"figures": ("final",)}
     synthetic.results([[0.9, 0.8]], fields=fields, workdir=tmp_path / "run")
@@ -724,7 +747,7 @@ def test_files_without_an_end_are_refused_at_once(tmp_path, capsys):
         prepared = tmp_path / f"{name}_data" / "mnist" / "3.0.1"
         prepared.mkdir(parents=True)
         (prepared / "dataset_info.json").symlink_to(path)
-        with pytest.raises(ValueError, match="dataset_info.json cannot be read"):
+        with pytest.raises(ValueError, match=r"dataset_info\.json cannot be read"):
             data.load("mnist", data_dir=tmp_path / f"{name}_data")
         for flag in ("config", "config_json"):
             if (flag, name) != ("config", "sparse"):  # Python reads it
