@@ -280,7 +280,8 @@ def start_jax() -> CompilationCache | None:
     if folder is None:
         return None
     check_folder("compilation_cache")
-    if os.path.isdir(folder) and os.stat(folder).st_mode & stat.S_IWOTH:
+    is_known = os.name == "posix" and os.path.isdir(folder)  # else modes say nothing
+    if is_known and os.stat(folder).st_mode & stat.S_IWOTH:
         raise UsageError(
             f"--compilation_cache={folder!r} can be written by every user of this "
             "machine, and programs in it are run; choose a folder of your own"

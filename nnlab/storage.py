@@ -230,7 +230,8 @@ class Storage:
             self._files.invalidate_cache()
             for path in self._files.find(root.rstrip("/")):
                 attempt, slash, name = path.removeprefix(root).partition("/")
-                if slash and ".." not in path.split("/"):  # an object's name may
+                # An object's name may lead out of the folder that it is copied into.
+                if slash and ".." not in path.split("/"):
                     found[attempt].append(name)
         return found
 

@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
-from tensorflow_datasets.proto import tf_example_pb2
 
 from nnlab.data import Dataset, sources
 
@@ -65,6 +63,8 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 def example(label: int, image: bytes | Image.Image) -> bytes:
     """An example as TFDS stores it: of an image or of the bytes of its file."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
     if isinstance(image, Image.Image):
         stream = io.BytesIO()
         image.save(stream, "PNG")
@@ -94,6 +94,8 @@ def prepare(
     monkeypatch: pytest.MonkeyPatch, root: Path, splits: Mapping[str, Sequence[bytes]]
 ) -> Path:
     """Makes examples the prepared directory of mnist; returns it."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
     folder = root / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps(description(splits)))

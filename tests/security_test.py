@@ -581,12 +581,6 @@ def test_a_checkpoint_is_not_executed(tmp_path, owned):
     assert not owned.exists()
 
 
-ABOUT = (
-    *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
-    *("classes", "input_shape", "dropout", "frozen"),
-)
-
-
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\nshowpage\n"
 )
@@ -604,6 +598,12 @@ def test_an_image_is_no_program(tmp_path, monkeypatch, owned):
     with pytest.raises(ValueError, match="is damaged"):
         data.load("mnist", data_dir="data")
     assert not owned.exists()
+
+
+ABOUT = (
+    *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
+    *("classes", "input_shape", "dropout", "frozen"),
+)
 
 
 def test_a_saved_network_is_not_executed(owned):
