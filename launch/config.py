@@ -15,6 +15,7 @@ import math
 import os
 import pathlib
 import re
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -129,7 +130,8 @@ def define_study_flags() -> None:
         "compilation_cache",
         None,
         "folder in which compiled programs are kept; the next run of the same programs "
-        "need not compile them",
+        "need not compile them; it runs them unseen, so only those whom you trust may "
+        "write there",
     )
 
 
@@ -278,6 +280,12 @@ def start_jax() -> CompilationCache | None:
     if folder is None:
         return None
     check_folder("compilation_cache")
+    is_known = os.name == "posix" and os.path.isdir(folder)  # else modes say nothing
+    if is_known and os.stat(folder).st_mode & stat.S_IWOTH:
+        raise UsageError(
+            f"--compilation_cache={folder!r} can be written by every user of this "
+            "machine, and programs in it are run; choose a folder of your own"
+        )
     import jax
 
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))

@@ -168,7 +168,7 @@ def _values(
         found = json.loads(path.read_bytes())
         found = found.get("study", found)
         return dict(found)
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} holds no study as JSON: {error}") from None
 
 
@@ -431,7 +431,7 @@ class Outcome:
 
     def curves(self) -> "pd.DataFrame":
         """A row for each evaluation of each network: settings and metrics."""
-        return self._with_settings(self.results.curves.to_pandas())
+        return self._with_settings(self.results.curves.to_pandas(ignore_metadata=True))
 
     def members(self) -> "pd.DataFrame":
         """A row for each network: settings, how it ended, and where it diverged."""

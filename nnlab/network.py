@@ -183,7 +183,13 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
                 names = stored.keys()
                 arrays = {name: stored.get_tensor(name) for name in names}
         about = {key: about[key] for key in _KEYS}
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
         line = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(
             f"{str(source)!r} is no network that nnlab saved: {line}"

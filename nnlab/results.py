@@ -355,7 +355,13 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
         digest = config.pop("digest")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"{str(path)!r} is damaged: {error}") from None
     if digest != digest_json(config):
         raise ValueError(f"{str(path)!r} is damaged: its digest differs")

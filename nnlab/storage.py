@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import pathlib
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,7 +97,7 @@ class Storage:
         """The folder within this one of a workdir's run; the workdir keeps its name.
 
         Raises:
-          ValueError: what is half trained of the run is elsewhere.
+          ValueError: what is half trained of the run is elsewhere; a damaged name.
         """
         file = workdir / FOLDER / RUN
         own = hashlib.sha256(self.url.encode()).hexdigest()  # a URL may hold a password
@@ -104,6 +105,9 @@ class Storage:
             file.parent.mkdir(exist_ok=True)
             write_atomic(file, f"{secrets.token_hex(6)} {own}".encode())
         name, _, known = file.read_text("utf-8").partition(" ")
+        # What is there goes away with the run.
+        if not re.fullmatch("[0-9a-f]{12}", name):
+            raise ValueError(f"{str(file)!r} is damaged: it names no folder of a run")
         if known != own:
             raise ValueError(
                 f"what is half trained of {str(workdir)!r} is in another storage than "
@@ -226,7 +230,8 @@ class Storage:
             self._files.invalidate_cache()
             for path in self._files.find(root.rstrip("/")):
                 attempt, slash, name = path.removeprefix(root).partition("/")
-                if slash:
+                # An object's name may lead out of the folder that it is copied into.
+                if slash and ".." not in path.split("/"):
                     found[attempt].append(name)
         return found
 

@@ -48,7 +48,7 @@ def recall(prepared: Prepared) -> dict[int, Rates]:
             int(width): Rates(**{name: float(value) for name, value in values.items()})
             for width, values in found.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
     sound = all(0 < r.examples_per_second < math.inf for r in rates.values())
     return rates if sound else {}

@@ -88,6 +88,14 @@ def test_the_study_of_a_run_can_be_taken_up(found):
     assert nnlab.define(found.workdir / results.CONFIG) == found.study
 
 
+@pytest.mark.parametrize("text", ["", "7", "[]", "[" * 100_000])
+def test_a_file_that_holds_no_study_is_named(tmp_path, text):
+    file = tmp_path / "study.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"study\.json' holds no study as JSON"):
+        nnlab.define(file)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

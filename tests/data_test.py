@@ -4,21 +4,34 @@
 import dataclasses
 import gzip
 import hashlib
+import io
 import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import assert_equal, change, entries, publish_at, refused, serving
+from folders import (
+    assert_equal,
+    change,
+    entries,
+    example,
+    prepare,
+    publish_at,
+    refused,
+    serving,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from nnlab.data import Dataset, idx, load, prepared, published, sources
 
@@ -389,6 +402,81 @@ def test_prepared_directory_with_other_content_is_refused(
             change(patch, "mnist", **changes)
             with refused(ValueError, root / "mnist", *words):
                 load("mnist", data_dir=root)
+
+
+BLACK = Image.new("L", (28, 28))
+GOOD = [example(i, BLACK) for i in range(10)]
+
+
+def bomb():
+    """60,000 x 60,000 pixels in a few bytes, as the header says."""
+    stream = io.BytesIO()
+    BLACK.save(stream, "PNG")
+    content = bytearray(stream.getvalue())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def jpeg():
+    stream = io.BytesIO()
+    BLACK.save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(b"", b"garbage", GOOD[0][:-9], GOOD[0].replace(b"label", b"lapel")),
+        *(GOOD[0].replace(b"image", b"imago"), example(10, BLACK), example(-1, BLACK)),
+        *(example(1, content) for content in (b"", b"garbage", jpeg(), bomb())),
+        example(1, Image.new("L", (28, 29))),
+        *(
+            example(1, Image.new(mode, (28, 28)))
+            for mode in ("P", "1", "I;16", "RGB", "RGBA")
+        ),
+    ],
+)
+def test_a_wrong_example_in_a_prepared_directory_is_refused(
+    tmp_path, monkeypatch, wrong
+):
+    splits = {"train": GOOD, "test": [*GOOD, wrong]}
+    where = prepare(monkeypatch, tmp_path / "data", splits)
+    with refused(ValueError, where):
+        load("mnist", data_dir=tmp_path / "data")
+
+
+def test_a_wrong_file_in_a_prepared_directory_is_refused(tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    where = prepare(monkeypatch, root, {"train": GOOD, "test": GOOD})
+    load("mnist", data_dir=root)
+    shard = where / "mnist-test.array_record-00000-of-00001"
+    good = shard.read_bytes()
+    for content in (b"", b"garbage", good[:-70_000], bytes(len(good)), good[1:]):
+        shard.write_bytes(content)
+        with refused(ValueError, where, "damaged"):
+            load("mnist", data_dir=root)
+    shard.write_bytes(good)
+    second = shard.with_name(shard.name.replace("-00000-", "-00001-"))
+    second.symlink_to(shard)
+    with refused(ValueError, where, "20 test examples, mnist has 10"):
+        load("mnist", data_dir=root)
+    second.unlink()
+    shard.unlink()
+    with refused(ValueError, where, "0 test examples, mnist has 10"):
+        load("mnist", data_dir=root)
+    os.mkfifo(shard)
+    with refused(ValueError, where, "damaged"):
+        load("mnist", data_dir=root)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "7", " " * (2 << 20) + "{}"])
+def test_a_damaged_description_of_a_prepared_directory_is_named(tmp_path, text):
+    file = tmp_path / "mnist" / "3.0.1" / "dataset_info.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with refused(ValueError, file, "cannot be read"):
+        load("mnist", data_dir=tmp_path)
 
 
 @pytest.mark.skipif(REAL is None, reason="needs NNLAB_DATA_DIR")

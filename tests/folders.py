@@ -5,12 +5,16 @@ import contextlib
 import dataclasses
 import functools
 import http.server
+import io
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nnlab.data import Dataset, sources
 
@@ -55,6 +59,55 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, format, *args):
         pass
+
+
+def example(label: int, image: bytes | Image.Image) -> bytes:
+    """An example as TFDS stores it: of an image or of the bytes of its file."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    if isinstance(image, Image.Image):
+        stream = io.BytesIO()
+        image.save(stream, "PNG")
+        image = stream.getvalue()
+    found = tf_example_pb2.Example()
+    found.features.feature["image"].bytes_list.value.append(image)
+    found.features.feature["label"].int64_list.value.append(label)
+    return found.SerializeToString()
+
+
+def description(splits: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
+    """What TFDS writes of a prepared directory of mnist."""
+    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    lengths = {split: [str(len(examples))] for split, examples in splits.items()}
+    return {
+        "name": "mnist",
+        "version": "3.0.1",
+        "fileFormat": "array_record",
+        "splits": [
+            {"name": split, "filepathTemplate": template, "shardLengths": found}
+            for split, found in lengths.items()
+        ],
+    }
+
+
+def prepare(
+    monkeypatch: pytest.MonkeyPatch, root: Path, splits: Mapping[str, Sequence[bytes]]
+) -> Path:
+    """Makes examples the prepared directory of mnist; returns it."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    folder = root / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps(description(splits)))
+    for split, examples in splits.items():
+        file = folder / f"mnist-{split}.array_record-00000-of-00001"
+        writer = ArrayRecordWriter(str(file), "group_size:1")
+        for item in examples:
+            writer.write(item)
+        writer.close()
+    counts = {f"num_{split}": len(examples) for split, examples in splits.items()}
+    change(monkeypatch, "mnist", **counts, digest=None)
+    return folder
 
 
 @contextlib.contextmanager

@@ -83,7 +83,8 @@ def test_a_changed_config_is_told_by_its_digest(written):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"study": {"sed": 1}, "manifest": {}}']
+    "text",
+    ["", "{", "[]", "[" * 100_000, "{}", '{"study": {"sed": 1}, "manifest": {}}'],
 )
 def test_a_damaged_config_is_one_line(written, text):
     (written.workdir / "config.json").write_text(text)

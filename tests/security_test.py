@@ -3,6 +3,8 @@
 
 import ast
 import base64
+import contextlib
+import dataclasses
 import hashlib
 import html.parser
 import io
@@ -10,6 +12,7 @@ import json
 import os
 import pathlib
 import pickle  # only to make what must be refused  # scan: allowed
+import pkgutil
 import re
 import stat
 import struct
@@ -18,15 +21,31 @@ import sys
 import time
 
 import hypothesis
+import matplotlib
 import numpy as np
+import pyarrow as pa
 import pytest
+import safetensors.numpy
 import synthetic
+import tiny
 from absl.testing import flagsaver
+from folders import description, example, prepare
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from launch import config, describe
-from nnlab import api, artifacts, data, experiment, report, results
+from nnlab import (
+    api,
+    artifacts,
+    checkpoint,
+    data,
+    experiment,
+    network,
+    report,
+    results,
+    search,
+)
 from nnlab.data import cache, tabular
 from nnlab.models import weights
 from nnlab.study import Claim, Quantity, Study
@@ -458,10 +477,27 @@ def pickled():
     return buffer.getvalue()
 
 
-def test_the_payload_would_be_executed(tmp_path, monkeypatch):
+@pytest.fixture
+def owned(tmp_path, monkeypatch):
+    """The folder that all payloads make: a pickle, the module `bait`, two programs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    pathlib.Path("bait.py").write_text("import os\nos.mkdir('owned')\nclass X: ...\n")
+    for program in ("latex", "gs"):
+        pathlib.Path(program).write_text(f"#!/bin/sh\nmkdir '{tmp_path}/owned'\n")
+        pathlib.Path(program).chmod(0o755)
+    yield tmp_path / "owned"
+    sys.modules.pop("bait", None)
+
+
+def test_the_payloads_would_be_executed(owned):
     pickle.loads(pickle.dumps(Payload()))  # scan: allowed
-    assert (tmp_path / "owned").exists()
+    owned.rmdir()
+    pkgutil.resolve_name("bait.X")
+    owned.rmdir()
+    subprocess.run("gs", check=True)
+    assert owned.exists()
 
 
 def test_pickles_in_arrays_are_refused(tmp_path, monkeypatch):
@@ -473,6 +509,200 @@ def test_pickles_in_arrays_are_refused(tmp_path, monkeypatch):
         artifacts.load(tmp_path)
     assert cache.read(file, name="x", class_names=("a", "b"), digest=None) is None
     assert not (tmp_path / "owned").exists()
+
+
+FEATURE = {"pythonClassName": "bait.X", "featuresDict": {"features": {}}}
+NESTED = {
+    "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+    "featuresDict": {"features": {"image": FEATURE}},
+}
+SPLIT = {
+    "name": "train",
+    "shardLengths": [str(10**18)],
+    "filepathTemplate": "../../../bait.py",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("features.json", json.dumps(FEATURE)),
+        ("features.json", json.dumps(NESTED)),
+        ("features.json", json.dumps({"type": "bait.X", "content": {}})),
+        ("features.json", "[" * 100_000),
+        ("dataset_info.json", {"moduleName": "bait", "configName": "bait.X"}),
+        ("dataset_info.json", {"splits": [SPLIT], "name": "../bait"}),
+        ("dataset_info.json", {"alternativeFileFormats": ["bait.X"], "version": "x"}),
+        ("mnist.py", "import bait"),
+        ("sitecustomize.py", "import bait"),
+        ("metadata.json", pickle.dumps(Payload(), 0).decode()),  # scan: allowed
+    ],
+)
+def test_a_data_folder_is_not_executed(tmp_path, monkeypatch, owned, name, content):
+    digits = [example(i % 10, Image.new("L", (28, 28), i)) for i in range(12)]
+    splits = {"train": digits, "test": digits[:3]}
+    folder = prepare(monkeypatch, tmp_path / "data", splits)
+    if isinstance(content, dict):
+        content = json.dumps({**description(splits), **content})
+    for place in (folder, folder.parent, tmp_path / "data", tmp_path):
+        (place / name).write_text(content)
+    found = data.load("mnist", data_dir="data")
+    assert sorted(found.test.inputs[:, 0, 0, 0]) == [0, 1, 2]
+    assert not owned.exists()
+
+
+CLASSES = (
+    "orbax.checkpoint._src.handlers.json_checkpoint_handler.JsonCheckpointHandler",
+    "orbax.checkpoint._src.handlers.standard_checkpoint_handler."
+    "StandardCheckpointHandler",
+    "np.ndarray",
+)
+NAMED_TUPLE = {"category": "namedtuple", "module": "bait", "clazz": "X", "entries": []}
+
+
+def test_a_checkpoint_is_not_executed(tmp_path, owned):
+    folder = tmp_path / "net"
+    checkpoint.write_export(folder, {"a": np.arange(3.0)}, {"x": 1})
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        if path.name.endswith("_METADATA"):
+            text = path.read_text()
+            assert any(name in text for name in CLASSES)
+            for name in CLASSES:
+                text = text.replace(name, "bait.X")
+            content = {**json.loads(text), "value_metadata_tree": NAMED_TUPLE}
+            path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"bait\.X"):  # a class that Orbax lacks
+        checkpoint.read_export(folder)
+    for path in files:
+        path.write_bytes(pickle.dumps(Payload()))  # scan: allowed
+    with pytest.raises(ValueError, match="Error"):
+        checkpoint.read_export(folder)
+    assert not owned.exists()
+
+
+POSTSCRIPT = (
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\nshowpage\n"
+)
+
+
+def test_an_image_is_no_program(tmp_path, monkeypatch, owned):
+    """Pillow leaves PostScript to Ghostscript, whatever the file is called."""
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        (tmp_path / "images" / name / "x.png").write_bytes(POSTSCRIPT)
+    with pytest.raises(ValueError, match="neither PNG nor JPEG"):
+        data.load("folder:images")
+    examples = [example(i % 10, POSTSCRIPT) for i in range(12)]
+    prepare(monkeypatch, tmp_path / "data", {"train": examples, "test": examples})
+    with pytest.raises(ValueError, match="is damaged"):
+        data.load("mnist", data_dir="data")
+    assert not owned.exists()
+
+
+ABOUT = (
+    *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
+    *("classes", "input_shape", "dropout", "frozen"),
+)
+
+
+def test_a_saved_network_is_not_executed(owned):
+    file = pathlib.Path("net.safetensors")
+    for name, module in (("bait.X", ""), ("mlp", "bait.X")):
+        model = {"hyperparameters": {"model": {"name": name}}, "module": module}
+        metadata = json.dumps(dict.fromkeys(ABOUT, "") | model)
+        safetensors.numpy.save_file({"x": np.ones(1)}, file, {"nnlab": metadata})
+        with pytest.raises(ValueError, match=r"bait\.X"):
+            network.load(file)
+    safetensors.numpy.save_file({"x": np.ones(1)}, file, {"nnlab": "[" * 100_000})
+    with pytest.raises(ValueError, match="is no network that nnlab saved"):
+        network.load(file)
+    file.write_bytes(pickle.dumps(Payload()))  # scan: allowed
+    with pytest.raises(ValueError, match="is no network that nnlab saved"):
+        network.load(file)
+    with pytest.raises(ValueError, match="no intact safetensors file"):
+        weights.load_resnet18(file)
+    assert not owned.exists()
+
+
+def test_a_searchs_log_is_not_executed(tmp_path, owned):
+    payload = pickle.dumps(Payload())  # scan: allowed
+    space = ("optimizer.learning_rate=log(1e-3,1)",)
+    workdir = tmp_path / "run"
+
+    def searched(trials, resumes):
+        of = {"space": space, "trials": trials, "batch": 2}
+        asked = dataclasses.replace(tiny.study(num_epochs=10), search=of)
+        return search.run(asked, workdir, train, resumes=resumes)
+
+    def train(of, resume):
+        given = {"base": of.base, "num_seeds": of.num_seeds, "sweep": of.sweep}
+        fields = {"search": of.search}
+        return synthetic.results(**given, fields=fields, workdir=workdir)
+
+    searched(2, resumes=False)
+    log = workdir / search.STORAGE
+    good = log.read_text()
+    named = json.dumps({"name": "bait.X", "attributes": {}})
+    for line in (
+        {"op_code": 3, "study_id": 0, "system_attr": {"cma:optimizer": payload.hex()}},
+        {"op_code": 4, "study_id": 0, "distributions": {"x": named}, "params": {}},
+        {"op_code": "bait.X", "study_id": 0},
+    ):
+        log.write_text(good + json.dumps({"worker_id": "bait.X", **line}) + "\n")
+        with contextlib.suppress(Exception):  # whatever it says, it executes nothing
+            searched(4, resumes=True)
+    log.write_bytes(payload + b"\n")
+    with contextlib.suppress(Exception):
+        searched(4, resumes=True)
+    assert not owned.exists()
+
+
+def test_tables_are_not_executed(tmp_path, owned):
+    found = synthetic.results([[0.9, 0.8]], workdir=tmp_path / "run")
+    payload = pickle.dumps(Payload())  # scan: allowed
+    extension = {
+        "ARROW:extension:name": b"arrow.py_extension_type",
+        "ARROW:extension:metadata": payload,
+    }
+    names = found.curves.schema.names
+    kind = {"pandas_type": "object", "numpy_type": "bait.X", "metadata": "bait.X"}
+    pandas = {
+        "columns": [{"name": name, "field_name": name, **kind} for name in names],
+        "index_columns": names[:1],
+        "column_indexes": [{"name": "__import__('bait')", **kind}],
+    }
+    fields = [field.with_metadata(extension) for field in found.curves.schema]
+    schema = pa.schema(fields, {"pandas": json.dumps(pandas), "bait": payload})
+    content = {name: (tmp_path / "run" / name).read_bytes() for name in results.TABLES}
+    content["timings.csv"] = (tmp_path / "run" / "timings.csv").read_bytes()
+    content["curves.parquet"] = found.curves.cast(schema)
+    results.write(tmp_path / "run", found.config, content)
+    again = api.load(tmp_path / "run")
+    assert again.curves().equals(api.Outcome(found).curves())
+    assert not owned.exists()
+
+
+def test_a_matplotlibrc_runs_no_program_on_labels(tmp_path, owned):
+    """One lies where somebody unpacked a folder and went to look at it."""
+    pathlib.Path("matplotlibrc").write_text("backend: module://bait\ntext.usetex: True")
+    fields = {"figures": ("final",)}
+    synthetic.results([[0.9, 0.8]], fields=fields, workdir=tmp_path / "run")
+    with matplotlib.rc_context(fname="matplotlibrc"), contextlib.suppress(OSError):
+        report.write(tmp_path / "run")
+    assert not owned.exists()
+    assert list(tmp_path.glob("run/figures/*.svg"))
+
+
+def test_programs_of_a_cache_that_all_can_write_are_not_run(tmp_path, capsys):
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    folder.chmod(0o777)
+    quickstart = f"--config={ROOT}/configs/quickstart.py:smoke"
+    assert launched(quickstart, f"--compilation_cache={folder}") == 2
+    said = capsys.readouterr().err
+    assert re.search(f"{folder}' can be written by every user", said)
+    assert not list(folder.iterdir())
 
 
 # Links, paths, and files that never end.
@@ -514,6 +744,11 @@ def test_files_without_an_end_are_refused_at_once(tmp_path, capsys):
             data.load(f"folder:{path}")
         with pytest.raises((ValueError, OSError)):
             weights.load_resnet18(safetensors)
+        prepared = tmp_path / f"{name}_data" / "mnist" / "3.0.1"
+        prepared.mkdir(parents=True)
+        (prepared / "dataset_info.json").symlink_to(path)
+        with pytest.raises(ValueError, match=r"dataset_info\.json cannot be read"):
+            data.load("mnist", data_dir=tmp_path / f"{name}_data")
         for flag in ("config", "config_json"):
             if (flag, name) != ("config", "sparse"):  # Python reads it
                 assert launched(f"--{flag}={path}") == 2
@@ -592,8 +827,6 @@ def test_single_files_follow_the_umask(tmp_path, mask):
 def test_all_files_of_a_run_follow_the_umask(tmp_path):
     mask = 0o027
     images = tmp_path / "images"
-    from PIL import Image
-
     for number in range(80):
         folder = images / f"class {number % 2}"
         folder.mkdir(parents=True, exist_ok=True)

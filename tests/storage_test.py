@@ -75,6 +75,28 @@ def files(folder: pathlib.Path):
     }
 
 
+@pytest.mark.parametrize("name", ["", ".", "../../mine", "x::reference://", "0" * 13])
+def test_a_run_whose_folder_has_another_name_is_refused(tmp_path, name):
+    store = Storage(f"file://{tmp_path}/store")
+    store.of_run(tmp_path)
+    file = tmp_path / FOLDER / "storage_run"
+    file.write_text(" ".join([name, *file.read_text().split(" ")[1:]]))
+    with pytest.raises(ValueError, match="storage_run' is damaged"):
+        store.of_run(tmp_path)
+
+
+def test_nothing_in_storage_is_written_outside_a_workdirs_checkpoints(
+    tmp_path, store, node
+):
+    save(node("node"), 1)
+    attempt = held(store)[0].split("/")[2]
+    root = f"{store.url.removeprefix('memory:/')}/{FOLDER}/{PART}/{attempt}"
+    fsspec.filesystem("memory").pipe_file(f"{root}/0/{'../' * 7}evil", b"x")
+    store.pull(PART, tmp_path / "a" / "here")
+    assert step_of(tmp_path / "a" / "here") == 1
+    assert not list(tmp_path.rglob("evil"))
+
+
 def test_a_workdir_gets_what_a_node_has(tmp_path, store, node):
     first = node("node")
     for step, score in ((1, 0.9), (2, 0.1), (3, 0.2), (4, 0.3)):

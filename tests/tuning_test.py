@@ -28,7 +28,7 @@ def test_what_is_remembered_adds_up(prepared):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1]", '{"x": {}}', '{"1": 2}', '{"1": {"speed": 2}}', "\xff"]
+    ["", "[1]", "[" * 100_000, '{"x": {}}', '{"1": 2}', '{"1": {"speed": 2}}', "\xff"]
     + [f'{{"1": {{"examples_per_second": {x}}}}}' for x in ('"x"', "0", "NaN", "null")],
 )
 def test_a_damaged_file_counts_as_none(prepared, folder, text):

@@ -298,8 +298,8 @@ def _find(
     place, paths = min(found, key=lambda item: len(reader.missing(item[1])))
     missing = reader.missing(paths)
     unreadable = (
-        f"{folder} is in {file_format} format, which cannot be read without TensorFlow "
-        "(prepare it with file_format='array_record')"
+        f"{folder} is in {file_format!r} format, which cannot be read without "
+        "TensorFlow (prepare it with file_format='array_record')"
     )
     if not missing:
         if file_format is not None:

@@ -38,6 +38,7 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",  # a page's background shows through
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "svg.hashsalt": "nnlab",
+    "text.usetex": False,  # whatever a matplotlibrc says: a label is no program
 }
 
 
