@@ -174,7 +174,7 @@ def main() -> None:
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
     workdir = pathlib.Path(flags.FLAGS.workdir)
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     show_log(console)
     if flags.FLAGS.rerun is not None:
         _rerun(console, workdir)
@@ -423,7 +423,10 @@ def _command(workdir: pathlib.Path) -> str:
     for flag in ("executor", "chunk_members", "storage"):
         if flags.FLAGS[flag].present:
             parts.append(f"--{flag}={flags.FLAGS[flag].value}")
-    return shlex.join(parts)
+    command = shlex.join(map(texts.masked, parts))
+    if texts.MASK not in command:
+        return command
+    return f"{command} ({texts.MASK} stands for the password)"
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 import tiny
 
 from nnlab import checkpoint, executor, experiment, placing, results, sweep, training
+from nnlab.cluster import STORE_BYTES
 from nnlab.prepare import prepare
 from nnlab.storage import Storage
 from nnlab.study import Study
@@ -89,7 +90,7 @@ def cluster(_own_ray):
 def node(cores=2):
     return {
         "num_cpus": cores,
-        "object_store_memory": executor.STORE_BYTES,
+        "object_store_memory": STORE_BYTES,
         "include_dashboard": False,
     }
 
