@@ -79,13 +79,15 @@ def connected(ray: Any, address: str) -> Iterator[None]:
                 # It starts programs, which JAX's threads do not mind.
                 warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
                 stack.enter_context(_joined(ray, address) if address else _own(ray))
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # it raises whatever went wrong
             line = " ".join(str(error).split())
             if isinstance(error, ray.exceptions.AuthenticationError):
                 line = (
                     f"{error.message} (a token is in {_TOKEN}, in the file "
                     f"{_TOKEN}_PATH or in ~/.ray/auth_token)"
                 )
+            elif isinstance(error, ray.exceptions.RpcError):
+                line = "no head of a cluster listens there"
             raise ConnectionError(
                 f"cannot join Ray at {address or 'this machine'!r}: {line}"
             ) from None
@@ -183,7 +185,7 @@ def _knock(ray: Any, where: str) -> None:
 def _ask(ray: Any, where: str) -> None:
     """Asks a cluster for its name.
 
-    Ray itself would ask for minutes, and print a line each time.
+    Ray itself would ask for up to minutes, and print a line each time.
 
     Raises:
       ConnectionError, TimeoutError: nobody is there, or it does not answer.

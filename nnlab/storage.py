@@ -76,7 +76,8 @@ class Storage:
             self._files, path = fsspec.url_to_fs(url)
             self._root = str(self._files._strip_protocol(path)).rstrip("/")
         except Exception as error:  # each file system has its own
-            raise ValueError(self._told("cannot use storage", error)) from None
+            line = self._line(error)
+            raise ValueError(f"cannot use storage {self.shown!r}: {line}") from None
         self._has_folders = self._root.startswith("/")  # a bucket has none
         self.url = url.rstrip("/")
         if isinstance(self._files, local.LocalFileSystem):
@@ -96,7 +97,10 @@ class Storage:
             found = self._files.cat_file(path)
             self._files.rm_file(path)
         except Exception as error:  # each file system has its own
-            raise ConnectionError(self._told("cannot use storage", error)) from None
+            line = self._line(error)
+            raise ConnectionError(
+                f"cannot use storage {self.shown!r}: {line}"
+            ) from None
         if found != content:
             raise ConnectionError(
                 f"storage {self.shown!r} does not give back what is written"
@@ -275,14 +279,13 @@ class Storage:
         try:
             yield
         except Exception as error:  # each file system has its own
-            raise StorageError(self._told("storage", error)) from None
+            raise StorageError(f"storage {self.shown}: {self._line(error)}") from None
 
-    def _told(self, what: str, error: Exception) -> str:
-        """What an error says of this storage, in one line, without its passwords."""
+    def _line(self, error: Exception) -> str:
+        """What an error says, in one line, without the passwords."""
         is_plain = isinstance(error, ImportError | ValueError)
         text = str(error) if is_plain else f"{type(error).__name__}: {error}"
-        text = " ".join(texts.without_secrets(text, self.url).split())[:MOST_TEXT]
-        return f"{what} {self.shown!r}: {text}"
+        return " ".join(texts.without_secrets(text, self.url).split())[:MOST_TEXT]
 
 
 class Pushed(Checkpoints):
