@@ -423,10 +423,11 @@ def _command(workdir: pathlib.Path) -> str:
     for flag in ("executor", "chunk_members", "storage"):
         if flags.FLAGS[flag].present:
             parts.append(f"--{flag}={flags.FLAGS[flag].value}")
-    command = shlex.join(map(texts.masked, parts))
-    if texts.MASK not in command:
-        return command
-    return f"{command} ({texts.MASK} stands for the password)"
+    storage = flags.FLAGS.storage or ""
+    if storage == (shown := texts.masked(storage)):
+        return shlex.join(parts)
+    parts[-1] = f"--storage={shown}"
+    return f"{shlex.join(parts)} ({texts.MASK} stands for the password)"
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:

@@ -20,7 +20,7 @@ _JOINERS = "\u200c\u200d"  # of Persian and Indic letters, and of emoji
 _URL = re.compile(r"\w[\w+.-]*://\S+")
 _SECRETS = (
     re.compile(r"(https?://)((?:(?!://)[^/])*)(?=@)", re.DOTALL),  # a token's name, too
-    re.compile(r"(://[^/:@]*:)((?:(?!://).)*)(?=@)", re.DOTALL),
+    re.compile(r"(://[^/:@]*:|^[^/:@]*:(?!/))((?:(?!://).)*)(?=@)", re.DOTALL),
     re.compile(r"([?&](?:[^=&]*=)?)([^&]+)"),
 )
 """Where a URL has them: before the last @ of its host, and in its query."""
