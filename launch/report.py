@@ -74,7 +74,7 @@ def show_list(console: Console, folder: str) -> None:
     """Prints the runs below a folder, those written last first."""
     runs = listing.listed(folder)
     if not runs:
-        console.print(f"no runs in {_line(folder)!r} or below it", soft_wrap=True)
+        console.print(f"no runs in {folder!r} or below it", soft_wrap=True)
         return
     table = Table(
         box=None, pad_edge=False, expand=True, header_style="bold", padding=(0, 1, 1, 0)

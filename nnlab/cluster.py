@@ -21,8 +21,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-CONNECT_SECONDS = 10.0
-"""For the cluster to answer."""
+CONNECT_SECONDS = 8.0
+"""For the cluster to answer; after 10, Ray's own complaints begin."""
 
 STORE_BYTES = 100 << 20
 """Of the object store of a Ray that is started here; next to nothing goes through it.

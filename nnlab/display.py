@@ -41,7 +41,7 @@ SMALLEST_RANGE = 0.01
 
 
 class Terminal(Console):
-    """A console that shows texts of anybody's, in what it draws by itself, too."""
+    """A console that shows what texts hold, and is steered by none of them."""
 
     def __init__(self, width: int | None = None) -> None:
         super().__init__(highlight=False, markup=False, width=width)

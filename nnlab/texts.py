@@ -64,7 +64,7 @@ def without_secrets(text: str, url: str = "") -> str:
     found |= {part for part in parts if len(part) >= _SHORTEST}
     plain = found | {parse.unquote(secret) for secret in found}
     forms = plain | {parse.quote(s, safe="") for s in plain}
-    forms |= {repr(s)[1:-1] for s in plain} - {""}
+    forms |= {repr(s)[1:-1] for s in plain}
     for form in sorted(forms - {""}, key=len, reverse=True):
         text = re.sub(re.escape(form), MASK, text, flags=re.IGNORECASE)
     return _URL.sub(lambda match: masked(match[0]), text)

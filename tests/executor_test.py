@@ -539,6 +539,16 @@ def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
         nodes.train(job, [item], recorder, lambda _: True, lambda *_: None)
 
 
+def living(pids):
+    """Those that have not ended, whether or not their parent has heard of it."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
 LISTENING = "0A"  # of /proc/net/tcp
 
 
@@ -589,7 +599,7 @@ with executor.Ray(""):
     below = processes_below(driver.pid)
     driver.kill()
     driver.communicate()
-    wait_for(lambda: not [p for p in below if pathlib.Path(f"/proc/{p}").exists()], 10)
+    wait_for(lambda: not living(below), 10)
 
 
 def test_a_cluster_gets_the_token_that_it_asks_for(cluster, monkeypatch, capfd):
