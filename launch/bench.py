@@ -40,7 +40,7 @@ from rich.table import Table
 
 from launch import config, rivals, searches
 from launch.rivals import Contender, Network
-from nnlab import data, devices, names
+from nnlab import data, devices, display, names
 from nnlab.models import layers
 
 LIMIT_SECONDS = 600.0
@@ -209,7 +209,7 @@ def main() -> None:
     out = pathlib.Path(flags.FLAGS.out) if flags.FLAGS.out else None
     if out and not out.parent.is_dir():
         raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = display.Terminal(None if sys.stdout.isatty() else 100)
     about = _about()
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())
     turns = f"median of n = {flags.FLAGS.repeats} turns"

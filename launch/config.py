@@ -26,7 +26,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from launch import manual
-from nnlab import devices, mistakes, names, results
+from nnlab import devices, mistakes, names, results, texts
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
@@ -237,7 +237,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             main()
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
-        print(": ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
+        line = ": ".join(["interrupted", *map(str, interrupt.args)])
+        print(texts.visible(line), file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         # All is written. JAX's threads may still be at work on what was interrupted:

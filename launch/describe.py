@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch import config
+from nnlab import display
 from nnlab.study import TRACED, MovedSets, Study
 from nnlab.swept import value_text
 from nnlab.texts import count
@@ -86,7 +87,7 @@ def main() -> None:
     cohorts = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     peak = recorder.peak_bytes()
     programs: list[_Program] = []
     with console.status("") as status:  # in a terminal only

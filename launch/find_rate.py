@@ -8,10 +8,9 @@ python -m launch.find_rate --config=depth --sweep=model.depth=8
 import pathlib
 
 from absl import flags
-from rich.console import Console
 
 from launch import config, train
-from nnlab import api, rates
+from nnlab import api, display, rates
 
 
 def main() -> None:
@@ -39,7 +38,7 @@ def main() -> None:
         seeds=rates.SEEDS if given.seeds is None else given.seeds,
         steps=given.steps,
     )
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     train.show_log(console)
     workdir = pathlib.Path(given.workdir) if given.workdir else api.new_folder()
     train.run(console, found, workdir)

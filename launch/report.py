@@ -15,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from launch import config
-from nnlab import listing
+from nnlab import display, listing
 
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
     if flags.FLAGS.list is not None:
         if given or workdir:
@@ -74,7 +74,7 @@ def show_list(console: Console, folder: str) -> None:
     """Prints the runs below a folder, those written last first."""
     runs = listing.listed(folder)
     if not runs:
-        console.print(f"no runs in {_plain(folder)!r} or below it", soft_wrap=True)
+        console.print(f"no runs in {folder!r} or below it", soft_wrap=True)
         return
     table = Table(
         box=None, pad_edge=False, expand=True, header_style="bold", padding=(0, 1, 1, 0)
@@ -86,9 +86,9 @@ def show_list(console: Console, folder: str) -> None:
     table.add_column("age", justify="right", no_wrap=True)
     now = time.time()
     for run in runs:
-        name = Text(_plain(run.name), style="bold")
-        name.append(f"\n{_plain(run.broken or run.question)}", style="not bold dim")
-        best = f"{run.accuracy} %\n{_plain(run.best)}" if run.best else ""
+        name = Text(_line(run.name), style="bold")
+        name.append(f"\n{_line(run.broken or run.question)}", style="not bold dim")
+        best = f"{run.accuracy} %\n{_line(run.best)}" if run.best else ""
         networks = f"{run.networks:,}" if run.networks else ""
         color = {"complete": "green", "running": "cyan"}.get(run.status, "red")
         age = _age(now - run.written)
@@ -104,9 +104,9 @@ def _age(seconds: float) -> str:
     return "now"
 
 
-def _plain(text: str) -> str:
-    """A text of somebody else's, without what would steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _line(text: str) -> str:
+    """A text of somebody else's in one line."""
+    return " ".join(text.split())
 
 
 def define_flags() -> None:

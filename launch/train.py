@@ -174,7 +174,7 @@ def main() -> None:
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
     workdir = pathlib.Path(flags.FLAGS.workdir)
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     show_log(console)
     if flags.FLAGS.rerun is not None:
         _rerun(console, workdir)
@@ -423,7 +423,11 @@ def _command(workdir: pathlib.Path) -> str:
     for flag in ("executor", "chunk_members", "storage"):
         if flags.FLAGS[flag].present:
             parts.append(f"--{flag}={flags.FLAGS[flag].value}")
-    return shlex.join(parts)
+    storage = flags.FLAGS.storage or ""
+    if storage == (shown := texts.masked(storage)):
+        return shlex.join(parts)
+    parts[-1] = f"--storage={shown}"
+    return f"{shlex.join(parts)} ({texts.MASK} stands for the password)"
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:

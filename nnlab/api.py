@@ -33,7 +33,6 @@ import matplotlib
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from nnlab import (
     answer,
@@ -361,7 +360,7 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
         with notebook.display(study) as show:
             yield show
         return
-    console = Console(highlight=False, markup=False)
+    console = display.Terminal()
     shown = display.live if console.is_terminal else display.lines
     with shown(console) as show:
         yield show
@@ -540,7 +539,8 @@ class Outcome:
 
 def _template(name: str) -> jinja2.Template:
     loader = jinja2.PackageLoader("nnlab", "templates")
-    environment = jinja2.Environment(autoescape=True, loader=loader)
+    shown = report.visible
+    environment = jinja2.Environment(autoescape=True, finalize=shown, loader=loader)
     return environment.get_template(f"{name}.html.j2")
 
 
@@ -572,10 +572,10 @@ class Plot:
         for made in self.sketches:
             data = base64.b64encode(style.encoded(made.canvas, ".png")).decode()
             width = round(96 * made.canvas.get_figwidth())
-            caption = html.escape(" ".join(made.caption.split()))
+            caption = texts.escaped(" ".join(made.caption.split()))
             parts.append(
                 f'<figure style="margin: 0 0 0.8em"><img style="width: {width}px; '
-                f'max-width: 100%" alt="{html.escape(made.alt)}" '
+                f'max-width: 100%" alt="{texts.escaped(made.alt)}" '
                 f'src="data:image/png;base64,{data}"><figcaption style="max-width: '
                 f'{width}px; opacity: 0.75; font-size: 0.9em">{caption}</figcaption>'
                 "</figure>"

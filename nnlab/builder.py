@@ -9,7 +9,6 @@ Training runs in a thread of its own, so that all controls stay alive.
 """
 
 import functools
-import html
 import importlib.resources
 import itertools
 import os
@@ -28,7 +27,7 @@ except ModuleNotFoundError:
         "nnlab.builder needs ipywidgets: pip install 'nnlab[notebook]'"
     ) from None
 
-from nnlab import building, data, provenance, report, results, watching
+from nnlab import building, data, provenance, report, results, texts, watching
 from nnlab.building import Settings, Training
 from nnlab.data import Dataset
 from nnlab.data.sources import SOURCES
@@ -209,7 +208,7 @@ class ModelBuilder(widgets.VBox):
         self._set_buttons()
         words = f"Run {training.number}: {editing.summary(self._stack)}"
         words += f" ({self._dataset.name})"
-        self._title.value = f"<h3>{html.escape(words)}</h3>"
+        self._title.value = f"<h3>{texts.escaped(words)}</h3>"
         self._told.value = self._where.value = self._examples.value = ""
         self._plot_box.children = []
         self._state.value = watching.state(training)
@@ -402,7 +401,7 @@ class ModelBuilder(widgets.VBox):
             f"{len(split.labels):,}"
             for split in (some.train, some.validation, some.test)
         )
-        self._about_data.value = html.escape(
+        self._about_data.value = texts.escaped(
             f"{train} training, {validation} validation and {test} test examples of "
             f"shape {some.input_shape}, {some.num_classes} classes"
         )
@@ -472,7 +471,7 @@ class ModelBuilder(widgets.VBox):
             told = watching.told(training)
             left = not len(history) or len(history.last("test_accuracy")) > 0
             self._told.value = watching.notes(told, is_fine=left)
-            self._state.value = html.escape(watching.state(training))
+            self._state.value = texts.escaped(watching.state(training))
             self._bar.value = watching.bar(training)
         if training.outcome in ("finished", "stopped"):
             self.results, self.answer = training.results, " ".join(told)
@@ -568,13 +567,13 @@ def _close(widget: Any) -> None:
 
 
 def _error(message: str) -> str:
-    return f'<div class="nnlab-error" role="alert">{html.escape(message)}</div>'
+    return f'<div class="nnlab-error" role="alert">{texts.escaped(message)}</div>'
 
 
 def _line(text: str) -> str:
-    return f'<div class="nnlab-quiet">{html.escape(text)}</div>'
+    return f'<div class="nnlab-quiet">{texts.escaped(text)}</div>'
 
 
 def _untrained(accuracy: np.ndarray, dataset: Dataset) -> str:
     chance = provenance.chance_of(dataset)
-    return f"<div>{html.escape(watching.untrained(accuracy, dataset, chance))}</div>"
+    return f"<div>{texts.escaped(watching.untrained(accuracy, dataset, chance))}</div>"

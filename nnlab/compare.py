@@ -6,7 +6,6 @@ The comparison has a folder of its own, with the report, its figures, and two ta
 """
 
 import dataclasses
-import io
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import pyarrow.csv
 from matplotlib.figure import Figure as Canvas
 
-from nnlab import answer, results, swept, texts
+from nnlab import answer, cells, results, swept, texts
 from nnlab.costs import examples_per_second, rate
 from nnlab.figures import captions, overlay, panels, style
 from nnlab.figures.levels import level_of
@@ -100,9 +98,7 @@ def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
     target.mkdir(parents=True, exist_ok=True)
     rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs, differences)}
     for name, some in rows.items():
-        buffer = io.BytesIO()
-        pyarrow.csv.write_csv(results.table(some), buffer)
-        results.write_atomic(target / name, buffer.getvalue())
+        results.write_atomic(target / name, cells.encoded(results.table(some)))
     return lay_out(target, content(runs, differences, draw(runs, figures)))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a run is, as text and in a terminal; each display is an ``on_progress``.
 
-    with display.live(rich.console.Console()) as show:
+    with display.live(display.Terminal()) as show:
         experiment.run(study, workdir, on_progress=show)
 
 Everything here is a function of what `nnlab.recorder.Progress` tells; no JAX.
@@ -10,10 +10,10 @@ Everything here is a function of what `nnlab.recorder.Progress` tells; no JAX.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -23,7 +23,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
+
+from nnlab import texts
 
 if TYPE_CHECKING:
     from nnlab import recorder
@@ -35,6 +38,22 @@ WIDTH = 20
 """Characters of a sparkline, at most."""
 SMALLEST_RANGE = 0.01
 """From a sparkline's lowest block to its highest: less would make noise look steep."""
+
+
+class Terminal(Console):
+    """A console that shows what texts hold, and is steered by none of them."""
+
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(highlight=False, markup=False, width=width)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As a console's, which everything goes through."""
+        for segment in super().render(renderable, options):
+            if not segment.control:  # of its own
+                segment = segment._replace(text=texts.visible(segment.text))
+            yield segment
 
 
 @contextlib.contextmanager

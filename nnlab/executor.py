@@ -21,17 +21,15 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from nnlab import chunks, devices, experiment, results, resume, sweep
+from nnlab import chunks, cluster, devices, experiment, results, resume, sweep
 from nnlab.checkpoint import FOLDER, Checkpoints
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.placing import Kept
@@ -41,9 +39,6 @@ from nnlab.storage import Pushed, Storage
 from nnlab.study import Study
 from nnlab.training import backbone_for, backbone_part, part_of
 
-CONNECT_SECONDS = 10.0
-"""For the cluster to answer."""
-
 RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
 
@@ -51,10 +46,6 @@ WORK = 1e13
 """Floating-point operations of a chunk where nobody says how many members it has.
 
 About a minute or two on two cores of an Intel Xeon, at 60 to 150 GFLOP/s.
-"""
-
-STORE_BYTES = 100 << 20
-"""Of the object store of a Ray that is started here; next to nothing goes through it.
 """
 
 _CACHE = (
@@ -86,7 +77,8 @@ class Ray:
         that do not see the workdir; None if all see it.
 
     Raises:
-      ValueError: Ray is not installed, a number below 0, or no such kind of storage.
+      ValueError: Ray is not installed or too old, a number below 0, or no such kind of
+        storage.
       ConnectionError: no cluster at that address, or the storage cannot be used; when
         the context is entered.
     """
@@ -94,16 +86,9 @@ class Ray:
     def __init__(
         self, address: str = "", chunk_members: int = 0, storage: str | None = None
     ) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        try:
-            import ray
-        except ImportError:
-            raise ValueError(
-                '--executor=ray needs Ray: pip install -c constraints.txt -e ".[ray]"'
-            ) from None
         if chunk_members < 0:
             raise ValueError(f"chunk_members={chunk_members} must be 0 or more")
-        self._ray = ray
+        self._ray = cluster.load()
         self._address = address
         self._chunk_members = chunk_members
         self._storage = Storage(storage) if storage is not None else None
@@ -111,33 +96,16 @@ class Ray:
     def __enter__(self) -> "Ray":
         if self._storage:
             self._storage.check()
-        _check_address(self._address)
         asked = signal.getsignal(signal.SIGTERM)
-        options: dict[str, Any] = {"address": self._address}
-        if not self._address:
-            options = {
-                "address": "local",
-                "include_dashboard": False,
-                "object_store_memory": STORE_BYTES,
-            }
-        try:
-            with warnings.catch_warnings():
-                # It starts programs, which JAX's threads do not mind.
-                warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
-                self._ray.init(
-                    log_to_driver=False, logging_level=logging.ERROR, **options
-                )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            line = " ".join(str(error).split())
-            raise ConnectionError(
-                f"cannot join Ray at {self._address or 'this machine'!r}: {line}"
-            ) from None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(cluster.connected(self._ray, self._address))
+            self._leave = stack.pop_all().close
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, asked)  # Ray's own would end us unheard
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ray.shutdown()
+        self._leave()
 
     def cut(
         self, items: Sequence[Prepared | Baseline], lane_width: int
@@ -409,18 +377,6 @@ def _parts(item: Prepared | Baseline) -> list[str]:
     return [part_of(item), *([backbone_part(trained)] if trained else [])]
 
 
-def _check_address(address: str) -> None:
-    """Refuses an address where nobody listens: Ray would wait for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not (colon and port.isdecimal()):  # "", "auto", "ray://..."
-        return
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
-            return
-    except (OSError, OverflowError) as error:
-        raise ConnectionError(f"cannot join Ray at {address!r}: {error}") from None
-
-
 def _cause(error: Any) -> Exception:
     """What a task raised, with the traceback of its process as a note."""
     found = error.cause if isinstance(error.cause, Exception) else error
@@ -485,7 +441,7 @@ class _Process:
         try:
             self._storage = Storage(url)
             if not self._storage.is_begun():
-                return f"it does not see {results.CONFIG} in storage {url!r}"
+                return f"it does not see {results.CONFIG} in {self._storage.shown!r}"
             self._storage.check()
         except (ValueError, OSError) as error:
             return str(error)

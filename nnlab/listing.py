@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nnlab import texts
+from nnlab import cells, texts
 from nnlab.results import CONFIG, load_config
 
 RUNNING = "running"
@@ -122,7 +122,7 @@ def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
                 float(trial[f"test_accuracy_{part}"] or "nan")
                 for part in ("mean", "high")
             )
-            best, accuracy = trial["label"], texts.mean_text(mean, high)
+            best, accuracy = cells.original(trial["label"]), texts.mean_text(mean, high)
         return Listed(
             name=name,
             question=str(study["question"]),

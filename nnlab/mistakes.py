@@ -4,6 +4,8 @@
 import errno
 import traceback
 
+from nnlab import texts
+
 _MISTAKES = (
     ValueError,
     BlockingIOError,
@@ -54,8 +56,7 @@ def line_of(error: BaseException) -> str:
             text = f"{error.strerror}: {error.filename}"
     while isinstance(text, AttributeError | KeyError) and text.args:
         text = text.args[0]  # a ConfigDict's holds a KeyError, whose str() has quotes
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    line = texts.visible(" ".join(texts.without_secrets(str(text)).split()))
     if len(line) <= _MOST_TEXT:
         return line
     return f"{line[: _MOST_TEXT // 2]} ... {line[-_MOST_TEXT // 2 :]}"

@@ -6,14 +6,13 @@ JupyterLab and a page made of the notebook.
 """
 
 import contextlib
-import html
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from nnlab import devices
+from nnlab import devices, texts
 from nnlab import display as progress_text
 from nnlab.study import Study
 
@@ -51,8 +50,8 @@ def set_up(wanted: str | None = None) -> None:
     elif is_notebook():
         _show(
             '<div style="border: 2px solid #c0341d; border-radius: 4px; padding: 0.6em '
-            f'1em; margin: 0.4em 0"><b>{html.escape(line)}.</b> {html.escape(wrong)}'
-            "</div>"
+            f'1em; margin: 0.4em 0"><b>{texts.escaped(line)}.</b> '
+            f"{texts.escaped(wrong)}</div>"
         )
     else:
         print(f"{line}. WARNING: {wrong}", file=sys.stderr)
@@ -123,8 +122,8 @@ def page(
     elif not ended:
         told.append("loading")
     return (
-        f"<div><b>{html.escape(study.question)}</b><br>{study.size()}<br>{bar} {share} "
-        f"{html.escape(' | '.join(told))}<br>{curve}</div>"
+        f"<div><b>{texts.escaped(study.question)}</b><br>{study.size()}<br>{bar} "
+        f"{share} {texts.escaped(' | '.join(told))}<br>{curve}</div>"
     )
 
 

@@ -22,6 +22,7 @@ from nnlab import (
     halving,
     provenance,
     results,
+    texts,
     transfer,
     tuning,
 )
@@ -748,7 +749,8 @@ class Recorder:
         _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
         lines = traceback.format_exception(error)
         if self._workdir:
-            results.write_atomic(self._failure_file(index), "".join(lines).encode())
+            text = texts.visible("".join(lines))
+            results.write_atomic(self._failure_file(index), text.encode())
         self.write("interrupted")
 
     def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:

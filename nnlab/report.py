@@ -106,7 +106,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     markdown = jinja2.Environment(finalize=escape_markdown, **shared)
     text = markdown.get_template("report.md.j2").render(content=shown)
     write_atomic(folder / "report.md", text.encode())
-    html = jinja2.Environment(autoescape=True, **shared)
+    html = jinja2.Environment(autoescape=True, finalize=visible, **shared)
     styles: dict[str, str] = {}
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()
@@ -130,14 +130,20 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def visible(value: Any) -> Any:
+    """What a template of HTML writes, of other people's texts what can be shown."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return texts.visible(value) if is_text else value
+
+
 def escape_markdown(value: Any) -> str:
     """A text that Markdown (CommonMark with GitHub's tables) shows as it is.
 
     `Markup`, which a template asks for with ``| safe``, passes unchanged.
     """
     if isinstance(value, Markup):
-        return str(value)
-    text = " ".join(str(value).split())
+        return texts.visible(value)
+    text = texts.visible(" ".join(str(value).split()))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$#@])", r"\\\1", text)
     text = text.replace("://", r"\://").replace("www.", r"www\.")  # no links of its own
@@ -184,7 +190,7 @@ def _inline_svg(
     share = min(float(width[1]) / (72 * PAGE_WIDTH), 1.0) if width else 1.0
     start += f' style="max-width: {100 * share:.3g}%"'
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
-    label = jinja2.filters.escape(figure.alt)
+    label = texts.escaped(figure.alt)
     # In tags only: a user's text, where < is escaped, stays as it is.
     element = re.sub(r"<[^<>]*>", tag, f"{start}>{rest}")
     return Markup(element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))

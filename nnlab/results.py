@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from nnlab import cells
 from nnlab.names import nearest, nearest_file
 from nnlab.study import Study, Trial, digest_json
 
@@ -299,11 +300,10 @@ def write_atomic(path: pathlib.Path, content: bytes) -> None:
 
 
 def _encode(name: str, content: pa.Table) -> bytes:
+    if not name.endswith(".parquet"):
+        return cells.encoded(content)
     buffer = io.BytesIO()
-    if name.endswith(".parquet"):
-        pyarrow.parquet.write_table(content, buffer, compression="zstd")
-    else:
-        pyarrow.csv.write_csv(content, buffer)
+    pyarrow.parquet.write_table(content, buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -420,7 +420,7 @@ def _read_csv(path: pathlib.Path, columns: Mapping[str, pa.DataType]) -> pa.Tabl
             strings_can_be_null=True,
             null_values=[""],
         )
-        return pyarrow.csv.read_csv(path, convert_options=options)
+        return cells.decoded(pyarrow.csv.read_csv(path, convert_options=options))
     except FileNotFoundError:
         raise ValueError(f"{str(path)!r} is missing") from None
     except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:

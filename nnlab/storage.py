@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from nnlab import texts
 from nnlab.checkpoint import (
     FOLDER,
     MOST_TEXT,
@@ -51,14 +52,23 @@ class Storage:
     Args:
       url: such as "s3://bucket/runs/x" or "file:///mnt/x".
 
+    Attributes:
+      url: the same; nodes need it whole.
+      shown: the same without its passwords, for people.
+
     Raises:
-      ValueError: it is no URL, or there is no package for it.
+      ValueError: it is no URL, lacks its password, or there is no package for it.
     """
 
     def __init__(self, url: str) -> None:
+        self.url, self.shown = url, texts.masked(url)
         if not url.partition("://")[2]:
             raise ValueError(
-                f"storage {url!r} is no URL of a folder, such as s3://bucket/runs/x"
+                f"storage {self.shown!r} is no URL of a folder, such as s3://bucket/runs/x"
+            )
+        if url == self.shown and texts.MASK in url:
+            raise ValueError(
+                f"storage {url!r}: {texts.MASK} stands for the password; write it there"
             )
         try:
             import fsspec
@@ -67,11 +77,13 @@ class Storage:
             self._files, path = fsspec.url_to_fs(url)
             self._root = str(self._files._strip_protocol(path)).rstrip("/")
         except Exception as error:  # each file system has its own
-            raise ValueError(f"cannot use storage {url!r}: {_line(error)}") from None
+            line = self._line(error)
+            raise ValueError(f"cannot use storage {self.shown!r}: {line}") from None
         self._has_folders = self._root.startswith("/")  # a bucket has none
         self.url = url.rstrip("/")
         if isinstance(self._files, local.LocalFileSystem):
             self.url = f"file://{self._root}"  # others are at work in other folders
+        self.shown = texts.masked(self.url)
 
     def check(self) -> None:
         """Writes a small file, reads it and removes it.
@@ -86,11 +98,13 @@ class Storage:
             found = self._files.cat_file(path)
             self._files.rm_file(path)
         except Exception as error:  # each file system has its own
-            line = _line(error)
-            raise ConnectionError(f"cannot use storage {self.url!r}: {line}") from None
+            line = self._line(error)
+            raise ConnectionError(
+                f"cannot use storage {self.shown!r}: {line}"
+            ) from None
         if found != content:
             raise ConnectionError(
-                f"storage {self.url!r} does not give back what is written"
+                f"storage {self.shown!r} does not give back what is written"
             )
 
     def of_run(self, workdir: pathlib.Path) -> "Storage":
@@ -100,7 +114,7 @@ class Storage:
           ValueError: what is half trained of the run is elsewhere; a damaged name.
         """
         file = workdir / FOLDER / RUN
-        own = hashlib.sha256(self.url.encode()).hexdigest()  # a URL may hold a password
+        own = hashlib.sha256(self.shown.encode()).hexdigest()  # a password may change
         if not file.exists():
             file.parent.mkdir(exist_ok=True)
             write_atomic(file, f"{secrets.token_hex(6)} {own}".encode())
@@ -111,7 +125,7 @@ class Storage:
         if known != own:
             raise ValueError(
                 f"what is half trained of {str(workdir)!r} is in another storage than "
-                f"{self.url!r} (remove {str(file)!r} to train it again)"
+                f"{self.shown!r} (remove {str(file)!r} to train it again)"
             )
         return Storage(f"{self.url}/{name}")
 
@@ -191,7 +205,7 @@ class Storage:
                     store = Checkpoints(scratch / attempt, 0.0, read_only=True)
                     saved = store.latest(part)
                 except CheckpointError as error:
-                    _log.warning("in storage %s: %s", self.url, error)
+                    _log.warning("in storage %s: %s", self.shown, error)
                     continue
                 if saved:
                     found.append(saved)
@@ -270,7 +284,13 @@ class Storage:
         try:
             yield
         except Exception as error:  # each file system has its own
-            raise StorageError(f"storage {self.url}: {_line(error)}") from None
+            raise StorageError(f"storage {self.shown}: {self._line(error)}") from None
+
+    def _line(self, error: Exception) -> str:
+        """What an error says, in one line, without the passwords."""
+        is_plain = isinstance(error, ImportError | ValueError)
+        text = str(error) if is_plain else f"{type(error).__name__}: {error}"
+        return " ".join(texts.without_secrets(text, self.url).split())[:MOST_TEXT]
 
 
 class Pushed(Checkpoints):
@@ -317,10 +337,3 @@ def _advance(saved: Saved) -> tuple[int, bool]:
     """
     about = saved.about
     return about.get("position", {}).get("step", 0), bool(about.get("finished"))
-
-
-def _line(error: Exception) -> str:
-    """What an error says, in one line."""
-    is_plain = isinstance(error, ImportError | ValueError)
-    text = str(error) if is_plain else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:MOST_TEXT]

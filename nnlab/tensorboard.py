@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from nnlab import texts
+
 if TYPE_CHECKING:
     from nnlab.recorder import Evaluation, Progress
 
@@ -138,7 +140,7 @@ class EventFiles:
             writer.write_event(Event(wall_time=now, step=found.step, session_log=start))
         summary = Summary(
             value=[
-                Summary.Value(tag=tag, simple_value=value)
+                Summary.Value(tag=texts.visible(tag), simple_value=value)
                 for tag, value in {**values, "epoch": found.epoch}.items()
             ]
         )

@@ -1,11 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers and phrases as text, the same in every sentence and table."""
+"""Numbers and phrases as text, the same in every sentence and table.
 
+And what other people's texts go through before they are shown: `visible`, `masked`.
+"""
+
+import html
 import math
+import re
+import unicodedata
 from collections.abc import Sequence
+from urllib import parse
 
 NONE = "\u2013"  # an en dash: no value
 ROUNDING = 1e-9  # half-widths below it are those of equal values
+
+MASK = "***"
+"""Stands for a password."""
+_JOINERS = "\u200c\u200d"  # of Persian and Indic letters, and of emoji
+_URL = re.compile(r"\w[\w+.-]*://\S+")
+_SECRETS = (
+    re.compile(r"(https?://)((?:(?!://)[^/])*)(?=@)", re.DOTALL),  # a token's name, too
+    re.compile(r"(://[^/:@]*:|^[^/:@]*:(?!/))((?:(?!://).)*)(?=@)", re.DOTALL),
+    re.compile(r"([?&](?:[^=&]*=)?)([^&]+)"),
+)
+"""Where a URL has them: before the last @ of its host, and in its query."""
+_SHORTEST = 4  # characters of a part of a secret that is told from others' words
+
+
+def visible(text: str) -> str:
+    r"""A text of anybody's, with "\x1b" and the like in place of what steers.
+
+    Those are characters that drive a terminal, turn the direction of writing, have no
+    meaning or cannot be encoded. Letters of all scripts, marks, emoji, spaces, tabs
+    and ends of lines stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _is_seen(c) else ascii(c)[1:-1] for c in text)
+
+
+def _is_seen(character: str) -> bool:
+    if character.isprintable() or character in "\t\n" or character in _JOINERS:
+        return True
+    return unicodedata.category(character) in ("Zs", "Co")
+
+
+def escaped(text: str) -> str:
+    """A text of anybody's for HTML, `visible`."""
+    return html.escape(visible(text))
+
+
+def masked(url: str) -> str:
+    """A URL with `MASK` in place of its passwords and of the values of its query."""
+    for pattern in _SECRETS:
+        url = pattern.sub(rf"\g<1>{MASK}", url)
+    return url
+
+
+def without_secrets(text: str, url: str = "") -> str:
+    """A text with all URLs in it `masked`, and the secrets of one, however encoded."""
+    found = {match[2] for pattern in _SECRETS for match in pattern.finditer(url)}
+    parts = {part for secret in found for part in re.split(r"[/@:?#=]", secret)}
+    found |= {part for part in parts if len(part) >= _SHORTEST}
+    plain = found | {parse.unquote(secret) for secret in found}
+    forms = plain | {parse.quote(s, safe="") for s in plain}
+    forms |= {repr(s)[1:-1] for s in plain}
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = re.sub(re.escape(form), MASK, text, flags=re.IGNORECASE)
+    return _URL.sub(lambda match: masked(match[0]), text)
 
 
 def percent(share: float, decimals: int = 1) -> str:

@@ -5,7 +5,6 @@ Plain values in, text out: no widgets. All that comes from users or data is esca
 """
 
 import base64
-import html
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -188,7 +187,7 @@ def notes(said: Iterable[str], is_fine: bool = True) -> str:
     """
     kinds = ("nnlab-note", "nnlab-fine")
     return "".join(
-        f'<div class="{kinds[is_fine and not i]}" role="status">{html.escape(text)}'
+        f'<div class="{kinds[is_fine and not i]}" role="status">{texts.escaped(text)}'
         "</div>"
         for i, text in enumerate(said)
     )
@@ -205,7 +204,7 @@ def probabilities(training: Training) -> str:
     cards = []
     for i in range(len(now)):
         label = int(dataset.test.labels[i])
-        name = html.escape(dataset.class_names[label])
+        name = texts.escaped(dataset.class_names[label])
         cards.append(
             f'<div class="nnlab-card"><div class="nnlab-example">{_shown(dataset, i)}'
             f"<b>{name}</b></div>"
@@ -239,7 +238,7 @@ def table(trainings: Iterable[Training]) -> str:
             f"{share(test)} (n = {len(test)})" if len(test) else texts.NONE,
             ", ".join(remarks),
         )
-        rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+        rows.append("".join(f"<td>{texts.escaped(cell)}</td>" for cell in cells))
     columns = ("run", "data set", "layers", "training", "test accuracy", "")
     head = "".join(f"<th>{column}</th>" for column in columns)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
@@ -259,7 +258,7 @@ def _shown(dataset: Dataset, index: int) -> str:
         return f'<img src="data:image/png;base64,{data}" alt="test image {index}">'
     if len(dataset.feature_names) <= 4:
         pairs = zip(dataset.feature_names, example)
-        named = (f"{html.escape(name)} {value:.4g}" for name, value in pairs)
+        named = (f"{texts.escaped(name)} {value:.4g}" for name, value in pairs)
         return "<br>".join(named)
     return f"test example {index}"
 
@@ -277,11 +276,11 @@ def _bars(
     for c in classes.tolist():
         kind = "nnlab-true" if c == label else "nnlab-other"
         rows.append(
-            f'<span class="nnlab-class {kind}">{html.escape(class_names[c][:11])}'
+            f'<span class="nnlab-class {kind}">{texts.escaped(class_names[c][:11])}'
             f'</span><span class="nnlab-track {kind}">'
             f'<i class="nnlab-before" style="width:{100 * before[c]:.1f}%"></i>'
             f'<i class="nnlab-now" style="width:{100 * now[c]:.1f}%"></i></span>'
         )
     best = int(now.argmax())
-    said = f"{html.escape(class_names[best])}, {texts.percent(now[best], 0)}"
+    said = f"{texts.escaped(class_names[best])}, {texts.percent(now[best], 0)}"
     return f'<div class="nnlab-bars">{"".join(rows)}</div><div>says {said}</div>'

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run in a terminal: one bar, what is new, and a curve that fits and never lies."""
 
+import dataclasses
 import io
 import math
 import re
@@ -8,6 +9,8 @@ import re
 import pytest
 from progressed import progress
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from nnlab import display
 
@@ -122,3 +125,21 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
 )
 def test_what_goes_on_before_there_is_a_speed(status, wanted):
     assert display.where(progress(rate=NAN, status=status)) == wanted
+
+
+def test_a_terminal_shows_what_would_steer_it():
+    evil = "\x1b]0;x\a\x1b[2J\r\x9b\u202ea"
+    out = io.StringIO()
+    console = display.Terminal(width=300)
+    console.file = out
+    console.print(evil)
+    table = Table(evil)
+    table.add_row(Text(evil))
+    console.print(table)
+    with display.lines(console) as show:
+        show(dataclasses.replace(progress(), best_label=evil))
+    with display.live(console) as show:
+        show(dataclasses.replace(progress(), best_label=evil))
+    told = out.getvalue()
+    assert not {"\x1b", "\a", "\r", "\x9b", "\u202e"} & set(told)
+    assert told.count(r"\u202ea") == 3

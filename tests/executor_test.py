@@ -20,6 +20,7 @@ import pytest
 import tiny
 
 from nnlab import checkpoint, executor, experiment, placing, results, sweep, training
+from nnlab.cluster import STORE_BYTES
 from nnlab.prepare import prepare
 from nnlab.storage import Storage
 from nnlab.study import Study
@@ -89,7 +90,7 @@ def cluster(_own_ray):
 def node(cores=2):
     return {
         "num_cpus": cores,
-        "object_store_memory": executor.STORE_BYTES,
+        "object_store_memory": STORE_BYTES,
         "include_dashboard": False,
     }
 
@@ -419,12 +420,16 @@ def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tm
 @pytest.mark.long
 def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     workdir = tmp_path / "run"
-    driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2")
+    storage = f"--storage=file://{tmp_path}/storage?sig=hunter2"
+    driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2", storage)
     wait_for(lambda: list(workdir.glob("checkpoints/program_0/*")))
     driver.terminate()
     text, _ = driver.communicate(timeout=120)
     assert driver.returncode == 1
-    assert "--resume --executor=ray --chunk_members=2" in " ".join(text.split())
+    told = " ".join(text.split())
+    assert "--resume --executor=ray --chunk_members=2" in told
+    assert "/storage?sig=***' (*** stands for the password)" in told
+    assert "hunter2" not in text
 
 
 @pytest.mark.long
@@ -534,6 +539,100 @@ def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
         nodes.train(job, [item], recorder, lambda _: True, lambda *_: None)
 
 
+def living(pids):
+    """Those that have not ended, whether or not their parent has heard of it."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+LISTENING = "0A"  # of /proc/net/tcp
+
+
+def listening(pids):
+    """Addresses, as the kernel writes them, at which some processes listen."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+                sockets.add(os.readlink(path)[8:-1])
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in pathlib.Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [
+        r[1].partition(":")[0] for r in rows if r[3] == LISTENING and r[9] in sockets
+    ]
+
+
+def test_a_ray_of_ones_own_is_open_to_nobody_and_ends_with_its_process(tmp_path):
+    code = """
+import os, sys
+from nnlab import executor
+with executor.Ray(""):
+    print("begun", flush=True)
+    sys.stdin.readline()
+print([name for name in os.environ if "AUTH" in name], flush=True)
+with executor.Ray(""):
+    print("again", flush=True)
+    sys.stdin.readline()
+"""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HOME": str(tmp_path)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert driver.stdout.readline() == "begun\n"
+    found = listening([driver.pid, *processes_below(driver.pid)])
+    assert len(found) >= 5
+    assert {one[-8:] for one in found} == {"0100007F"}  # 127.0.0.1
+    print(file=driver.stdin, flush=True)
+    assert driver.stdout.readline() == "[]\n"
+    assert driver.stdout.readline() == "again\n"
+    assert not list(tmp_path.rglob("auth_token"))
+    below = processes_below(driver.pid)
+    driver.kill()
+    driver.communicate()
+    wait_for(lambda: not living(below), 10)
+
+
+def test_a_cluster_gets_the_token_that_it_asks_for(cluster, monkeypatch, capfd):
+    code = f"""
+import sys
+from ray.cluster_utils import Cluster
+print(Cluster(initialize_head=True, head_node_args={node()}).address, flush=True)
+sys.stdin.read()
+"""
+    token, environment = "a" * 64, dict(os.environ)
+    head = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    address = head.stdout.readline().strip()
+    capfd.readouterr()
+    for wrong in ("", "b" * 64):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", wrong)
+        told = "token is missing or incorrect .a token is in RAY_AUTH_TOKEN, in the fil"
+        with pytest.raises(ConnectionError, match=told), executor.Ray(address):
+            pass
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    for each in (address, cluster, address):
+        with executor.Ray(each) as nodes:
+            assert nodes.cut([], 0) == ()
+    assert "RAY_AUTH_MODE" not in os.environ
+    head.communicate(timeout=60)
+
+
 def test_refusals(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="chunk_members=-1 must be 0 or more"):
         executor.Ray("", -1)
@@ -543,7 +642,7 @@ def test_refusals(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="one's own stay in the process"):
         train(STUDY, tmp_path, "", dataset=tiny.dataset())
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match="--executor=ray needs Ray: pip install"):
+    with pytest.raises(ValueError, match=r"--executor=ray needs Ray 2\.52 or later"):
         executor.Ray("")
 
 

@@ -51,6 +51,13 @@ def test_the_best_trial_is_that_of_the_report(tmp_path):
     assert run.accuracy == "90.0 ± 0.0"
 
 
+def test_a_label_like_a_formula_is_listed_as_it_is(tmp_path):
+    make(tmp_path, sweep=[{"label": "=1+1"}, {"batch_size": 8, "label": "=1+1, too"}])
+    (run,) = listing.listed(tmp_path)
+    assert run.best.startswith("=1+1")
+    assert b"\"'=1+1" in (tmp_path / "summary.csv").read_bytes()
+
+
 def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
     for name in "abcdef":
         make(tmp_path / name)

@@ -40,6 +40,14 @@ def test_tables_come_back_as_they_were(written):
     assert {**before.config, "manifest": again.config["manifest"]} == again.config
 
 
+def test_a_text_like_a_formula_comes_back(tmp_path):
+    layer = '=HYPERLINK("http://evil.example")'
+    found = made_up(diverged={(0, 1): 1}, layers=(layer,), workdir=tmp_path)
+    assert results.load(tmp_path).members.equals(found.members)
+    assert layer in found.member(0, "diverged_layer")
+    assert ",=" not in (tmp_path / "members.csv").read_text().replace('"', "")
+
+
 def test_writing_twice_gives_equal_bytes_and_leaves_nothing_else(tmp_path):
     contents = []
     for name in ("one", "two"):

@@ -45,6 +45,7 @@ from nnlab import (
     report,
     results,
     search,
+    texts,
 )
 from nnlab.data import cache, tabular
 from nnlab.models import weights
@@ -212,6 +213,7 @@ HOSTILE = (
     *("[r]: http://evil.example", 'url(#a) style="x" href="#b" id="c"', "$x^2$"),
     *("'; DROP TABLE", "\u202eevil", "www.evil.example", "<b", "b>", "    code"),
 )
+STEERS = "\x1b\a\x9b\u2066\u200b"  # a terminal, or the reader's eye
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "nav", "ol", "li", "a", "main"),
     *("h1", "h2", "ul", "section", "figure", "figcaption", "div", "table", "thead"),
@@ -327,17 +329,19 @@ def test_hostile_texts_of_a_study_stay_texts(tmp_path, text):
         question=text,
         claims=[claim],
         never_ran=[1],
-        failures={1: text},
+        failures={1: f"{text}{STEERS}"},
         diverged={(0, 1): 1},
-        layers=(text,),
+        layers=(f"{text}{STEERS}",),
         fields={"notes": (text,), "figures": ("final",)},
         workdir=tmp_path,
     )
     page = check_page(report.write(found.workdir))
-    shown = " ".join(text.split())
+    shown = texts.visible(" ".join(text.split()))
     assert "".join(page.texts).count(shown) >= 3  # title, heading, note, label
     said = check_markdown(tmp_path / "report.md")
     assert said.count(shown) >= 3
+    for file in [*tmp_path.glob("report.*"), *tmp_path.glob("figures/*.svg")]:
+        assert not {*STEERS, "\u202e"} & set(file.read_text()), file
     inline = Page(api.Outcome(found)._repr_html_())  # in a notebook
     assert set(inline.tags) <= TAGS | {"img"} - {"script", "style"}
     assert not [name for _, name, _ in inline.attributes if name.startswith("on")]
@@ -354,7 +358,7 @@ PIECES = st.lists(
 @hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
 def test_markdown_of_any_text_is_that_text(text):
     escaped = report.escape_markdown(text)
-    wanted = " ".join(text.split()).replace("\0", "\ufffd")
+    wanted = texts.visible(" ".join(text.split()))
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     for before, after, tags in (
         ("", "", "p"),

@@ -4,13 +4,14 @@
 import pathlib
 import secrets
 import sys
+import traceback
 
 import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from nnlab import checkpoint
+from nnlab import checkpoint, texts
 from nnlab.checkpoint import FOLDER, Checkpoints
 from nnlab.storage import Pushed, Storage, StorageError
 
@@ -278,3 +279,35 @@ def test_refusals(tmp_path, monkeypatch):
 def test_a_relative_folder_means_the_same_to_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Storage("file://runs/x/").url == f"file://{tmp_path}/runs/x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:hunter2@127.0.0.1:1/x",  # nobody listens there
+        "ftp://me:hun%74er2@127.0.0.1:1/x",
+        "ftp://me:hunter2/hunter2@127.0.0.1/x",
+        "simplecache::ftp://me:hunter2@127.0.0.1:1/x",
+        "webhdfs://127.0.0.1:1/x?token=hunter2",
+        "none://me:hunter2@host/x",
+        "me:hunter2@host",
+    ],
+)
+def test_no_error_tells_a_password(url):
+    with pytest.raises((ValueError, ConnectionError), match=r"\*\*\*") as caught:
+        Storage(url).check()
+    told = "".join(traceback.format_exception(caught.value))
+    assert "hunter2" not in told
+    with pytest.raises(ValueError, match=r"\*\*\* stands for the password|is no URL"):
+        Storage(texts.masked(url))
+
+
+def test_a_run_goes_on_with_another_password(tmp_path):
+    (tmp_path / FOLDER).mkdir()
+    found = [
+        Storage(f"memory://bucket?key={word}").of_run(tmp_path)
+        for word in ("old", "new")
+    ]
+    assert found[0].shown == found[1].shown
+    with pytest.raises(ValueError, match="is in another storage than 'memory://other'"):
+        Storage("memory://other").of_run(tmp_path)

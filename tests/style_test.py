@@ -52,8 +52,10 @@ def test_equal_results_give_equal_bytes(tmp_path):
 def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
     sweep = [{"label": "<script> $x^ & \u202e"}, {"label": "日本", "batch_size": 8}]
     curves.learning_curves(ax, synthetic.results(sweep=sweep), "train_loss")
+    ax.set_title("\x1b[2J\u202e")
     _, path = style.save(ax.figure, tmp_path / "figure")
     svg = path.read_text(encoding="utf-8")
     assert re.search(r"<text[^>]*>&lt;script&gt; \$x\^ &amp;", svg)
     assert "<script" not in svg
     assert "日本" in svg
+    assert r">\x1b[2J\u202e</text>" in svg

@@ -151,7 +151,7 @@ def results(
                 "steps": int(step[count - 1]) if count else 0,
                 "best_step": int(step[accuracy.argmax()]) if count else 0,
                 "diverged_step": int(step[count]) - 1 if ended else None,
-                "diverged_layer": "dense_1" if ended else None,
+                "diverged_layer": layers[-1] if ended else None,
                 "last_grad_norm_dense_0": 0.1,
                 "last_grad_norm_dense_1": 1e8 if ended else 0.2,
             }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from nnlab import texts
 from nnlab.figures.style import MUTED, legible
 from nnlab.results import Results
 from nnlab.statistics.members import status_counts
@@ -17,7 +18,7 @@ WRAP = 26  # characters in a line of a label that has two
 
 def plain(value: str, most: int = 30) -> str:
     """A user's text for a figure: printable, short, and never read as mathematics."""
-    shown = "".join(c if c.isprintable() else " " for c in value)
+    shown = texts.visible(" ".join(value.split()))
     shown = shown if len(shown) <= most else shown[: most - 1] + "…"
     return shown.replace("$", r"\$")
 

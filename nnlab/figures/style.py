@@ -18,6 +18,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from nnlab import texts
 from nnlab.results import Results, write_atomic
 from nnlab.statistics.members import networks
 from nnlab.swept import sweep_of
@@ -139,4 +140,6 @@ def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
             facecolor="none" if suffix == ".svg" else "white",
         )
     figure.set_layout_engine("none")  # found once, kept for the next format
-    return buffer.getvalue()
+    if suffix == ".png":
+        return buffer.getvalue()
+    return texts.visible(buffer.getvalue().decode()).encode()

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joins a Ray cluster, or starts a Ray of this machine alone; who may reach it.
+
+Whoever reaches a Ray can run any program there. One that is started here listens on
+loopback alone and asks for a token that nobody else has, and it ends with this process.
+Of a cluster that is joined, the user's token is sent if it asks for one. Ray reads all
+that from the environment, which is as before when it is left.
+"""
+
+import concurrent.futures
+import contextlib
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+CONNECT_SECONDS = 8.0
+"""For the cluster to answer; after 10, Ray's own complaints begin."""
+
+STORE_BYTES = 100 << 20
+"""Of the object store of a Ray that is started here; next to nothing goes through it.
+"""
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+_MODE, _TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+
+_WATCH = f"""
+import os, pathlib, signal, sys
+
+sys.stdin.read()  # until the process that started this has ended
+token = os.environb[b"{_TOKEN}"]
+for folder in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        is_of_ray = token in (folder / "environ").read_bytes()
+        if is_of_ray and int(folder.name) != os.getpid():
+            os.kill(int(folder.name), signal.SIGKILL)
+    except OSError:  # it has ended, or is somebody else's
+        pass
+"""
+"""Ends what a Ray leaves behind: its agents would live on for a minute."""
+
+
+def load() -> Any:
+    """Ray.
+
+    Raises:
+      ValueError: it is not installed, or too old.
+    """
+    with contextlib.suppress(ImportError):
+        import ray
+
+        if hasattr(ray._raylet, "AuthenticationTokenLoader"):
+            return ray
+    raise ValueError(
+        "--executor=ray needs Ray 2.52 or later, which has tokens: "
+        'pip install -c constraints.txt -e ".[ray]"'
+    )
+
+
+@contextlib.contextmanager
+def connected(ray: Any, address: str) -> Iterator[None]:
+    """Is connected to the cluster at an address; "" starts a Ray of this machine.
+
+    Raises:
+      ConnectionError: none is there, it does not answer, or it refuses the token.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(_look_again, ray)
+        stack.enter_context(_variables(RAY_USAGE_STATS_ENABLED="0"))
+        try:
+            with warnings.catch_warnings():
+                # It starts programs, which JAX's threads do not mind.
+                warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
+                stack.enter_context(_joined(ray, address) if address else _own(ray))
+        except Exception as error:  # it raises whatever went wrong
+            line = " ".join(str(error).split())
+            if isinstance(error, ray.exceptions.AuthenticationError):
+                line = (
+                    f"{error.message} (a token is in {_TOKEN}, in the file "
+                    f"{_TOKEN}_PATH or in ~/.ray/auth_token)"
+                )
+            elif isinstance(error, ray.exceptions.RpcError):
+                line = "no head of a cluster listens there"
+            raise ConnectionError(
+                f"cannot join Ray at {address or 'this machine'!r}: {line}"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _variables(**given: str) -> Iterator[None]:
+    """Sets what Ray reads from the environment; all of it is as before at the end."""
+    before = {name: os.environ[name] for name in _names()}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name in _names():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+def _names() -> list[str]:
+    return [name for name in os.environ if name.startswith("RAY_")]
+
+
+def _look_again(ray: Any) -> None:
+    """Has Ray read again whether it sends a token, and which; else it does so once."""
+    # The mode first, or a thread of Ray's still asks for a token that is gone.
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextlib.contextmanager
+def _own(ray: Any) -> Iterator[None]:
+    """A Ray that only this user reaches, and that ends with this process."""
+    with contextlib.ExitStack() as stack:
+        with _variables(**{_MODE: "token", _TOKEN: secrets.token_hex(32)}):
+            _look_again(ray)
+            watch = [sys.executable, "-S", "-c", _WATCH]
+            watching = subprocess.Popen(
+                watch, stdin=subprocess.PIPE, start_new_session=True
+            )
+            stack.callback(watching.communicate)
+            stack.callback(ray.shutdown)
+            # Ray has no other way to stay on loopback, and reads it when imported.
+            is_open = ray._private.ray_constants.ENABLE_RAY_CLUSTER
+            ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+            try:
+                ray.init(
+                    "local",
+                    include_dashboard=False,
+                    object_store_memory=STORE_BYTES,
+                    **_QUIET,
+                )
+            finally:
+                ray._private.ray_constants.ENABLE_RAY_CLUSTER = is_open
+        for node in ray.nodes():
+            where = node["NodeManagerAddress"]
+            if not ipaddress.ip_address(where).is_loopback:
+                raise ConnectionError(
+                    f"Ray {ray.__version__} is open to all at {where}"
+                )
+        yield
+
+
+@contextlib.contextmanager
+def _joined(ray: Any, address: str) -> Iterator[None]:
+    """A cluster of the user's, which gets the user's token if it asks for one.
+
+    Ray sends none unless RAY_AUTH_MODE says so.
+    """
+    with _variables():
+        _look_again(ray)
+        if "://" not in address:
+            find = ray._private.services.canonicalize_bootstrap_address_or_die
+            _knock(ray, find(address))
+        try:
+            ray.init(address, **_QUIET)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _knock(ray: Any, where: str) -> None:
+    """Sends the user's token from now on if the cluster asks for it."""
+    try:
+        _ask(ray, where)
+    except ray.exceptions.AuthenticationError:
+        tokens = ray._raylet.AuthenticationTokenLoader.instance()
+        if _MODE in os.environ or not tokens.has_token(ignore_auth_mode=True):
+            raise
+        os.environ[_MODE] = "token"
+        _look_again(ray)
+        _ask(ray, where)
+
+
+def _ask(ray: Any, where: str) -> None:
+    """Asks a cluster for its name.
+
+    Ray itself would ask for up to minutes, and print a line each time.
+
+    Raises:
+      ConnectionError, TimeoutError: nobody is there, or it does not answer.
+      ray.exceptions.RayError: it refuses.
+    """
+    host, _, port = where.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+        pass
+    setup = ray._private.authentication.authentication_token_setup
+    setup.ensure_token_if_auth_enabled(create_token_if_missing=False)
+    answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(ray._raylet.GcsClient(address=where))
+        except Exception as error:
+            answer.set_exception(error)
+
+    with _hushed():
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer.result(CONNECT_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"no answer in {CONNECT_SECONDS:g} s") from None
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Drops what anything, libraries too, writes to standard error."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
