@@ -28,6 +28,7 @@ SUBMODULES = (
     "executor",
     "experiment",
     "figures",
+    "files",
     "gradients",
     "halving",
     "interrupt",

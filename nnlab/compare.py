@@ -21,6 +21,7 @@ from nnlab import answer, results, swept, texts
 from nnlab.costs import examples_per_second, rate
 from nnlab.figures import captions, overlay, panels, style
 from nnlab.figures.levels import level_of
+from nnlab.files import write_atomic
 from nnlab.listing import RUNNING, status_of
 from nnlab.report import Content, folder_of_figures, lay_out
 from nnlab.results import Results
@@ -102,7 +103,7 @@ def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
     for name, some in rows.items():
         buffer = io.BytesIO()
         pyarrow.csv.write_csv(results.table(some), buffer)
-        results.write_atomic(target / name, buffer.getvalue())
+        write_atomic(target / name, buffer.getvalue(), durable=False)
     return lay_out(target, content(runs, differences, draw(runs, figures)))
 
 

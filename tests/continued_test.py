@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 
-from nnlab import experiment, placing, rerun, results
+from nnlab import experiment, files, placing, rerun, results
 from nnlab.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
 
@@ -350,7 +350,7 @@ def test_torn_tables_are_mended(whole, copy):
 
 def test_two_runs_in_one_workdir_exclude_each_other(copy):
     refused = pytest.raises(BlockingIOError, match="another run is at work in workdir")
-    with experiment.alone_in(copy), refused:
+    with files.alone_in(copy), refused:
         run(copy, resume=True)
     run(copy, resume=True)
 

@@ -82,7 +82,7 @@ def test_a_run_that_is_at_work_is_told(tmp_path):
     make(tmp_path / "b", never_ran=[1])
     descriptor = os.open(tmp_path / "b", os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # as experiment.alone_in does
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # as files.alone_in does
         found = {run.name: run.status for run in listing.listed(tmp_path)}
         assert found == {"a": "interrupted", "b": "running"}
     finally:

@@ -312,7 +312,7 @@ def test_the_storage_holds_plain_lines(tmp_path):
     search.run(study(), tmp_path, Trainer(tmp_path))
     text = (tmp_path / search.STORAGE).read_text("ascii")
     assert "cma" not in text
-    assert not list(tmp_path.glob(f"{search.STORAGE}.*"))
+    assert [p.name for p in tmp_path.glob("*.log.*")] == ["search.log.sha256"]
 
 
 def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):

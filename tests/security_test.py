@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from launch import config, describe
-from nnlab import api, artifacts, data, experiment, report, results
+from nnlab import api, artifacts, data, experiment, files, report
 from nnlab.data import cache, tabular
 from nnlab.models import weights
 from nnlab.study import Claim, Quantity, Study
@@ -485,7 +485,7 @@ def test_a_temporary_file_follows_no_link(tmp_path):
     folder.mkdir()
     (folder / f".report.md.{os.getpid()}.tmp").symlink_to(victim)
     (folder / "report.md").symlink_to(victim)
-    results.write_atomic(folder / "report.md", b"ours")
+    files.write_atomic(folder / "report.md", b"ours")
     assert victim.read_text() == "mine"
     assert (folder / "report.md").read_bytes() == b"ours"
     assert not (folder / "report.md").is_symlink()
@@ -581,7 +581,7 @@ def modes(folder):
 def test_single_files_follow_the_umask(tmp_path, mask):
     before = os.umask(mask)
     try:
-        results.write_atomic(tmp_path / "a", b"x")
+        files.write_atomic(tmp_path / "a", b"x")
         cache.write_whole(tmp_path / "b" / "c", lambda stream: stream.write(b"x"))
     finally:
         os.umask(before)
