@@ -438,7 +438,7 @@ def _decoded(
         if name == "status":
             good = pc.is_in(column, value_set=pa.array(STATUSES))
         else:
-            good = pc.greater_equal(column, 0)
+            good = pc.and_(pc.greater_equal(column, 0), pc.is_finite(column))
         if name in ends:
             good = pc.and_(good, pc.less(column, ends[name]))
         if column.null_count or not pc.all(good, min_count=0).as_py():

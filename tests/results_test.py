@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written is what is read, and nothing else passes for it."""
 
-import errno
 import math
 
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pytest
 from synthetic import results as made_up
 
-from nnlab import files, results
+from nnlab import results
 from nnlab.study import Study
 
 
@@ -99,25 +98,60 @@ def test_a_damaged_config_is_one_line(written, text):
     assert "\n" not in str(error.value)
 
 
+def written_with(folder, **content) -> None:
+    """A run some of whose tables are other ones, with digests of their own."""
+    found = made_up(num_trials=2, num_seeds=2, severity=("moved",))
+    names = ("curves.parquet", "members.csv", "severity.csv", "timings.csv")
+    tables = {name: getattr(found, name.partition(".")[0]) for name in names}
+    for stem, value in content.items():
+        name = next(n for n in names if n.startswith(stem))
+        tables[name] = value(tables[name]) if callable(value) else value
+    results.write(folder, found.config, {**tables, "summary.csv": b""})
+
+
+def column(name, values):
+    def replaced(table):
+        at = table.column_names.index(name)
+        kind = table[name].type if values != ["x"] else None
+        return table.set_column(at, name, pa.array(values * len(table), kind))
+
+    return replaced
+
+
+GARBAGE = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "zeros": bytes(4096),
+    "a line": b"a,b\n1,x\n",
+    "a long field": b"a" * 200_000 + b"\n1\n",
+    "lacks a column": lambda table: table.drop_columns(["seed"]),
+    "words": column("seed", ["x"]),
+    "another trial": column("trial", [99]),
+    "a seed below 0": column("seed", [-1]),
+    "gaps": column("trial", [None]),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("stem", ["curves", "members", "severity"])
+def test_garbage_with_a_digest_of_its_own_is_one_line(tmp_path, stem, garbage):
+    written_with(tmp_path, **{stem: GARBAGE[garbage]})
+    with pytest.raises(ValueError, match=rf"{stem}\.\w+' is damaged: .+") as error:
+        results.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_member_that_is_there_twice_is_told(tmp_path):
+    written_with(tmp_path, members=lambda table: pa.concat_tables([table, table]))
+    with pytest.raises(ValueError, match=r"members.csv' is damaged: .* twice"):
+        results.load(tmp_path)
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no results"):
         results.load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder '.*elsewhere'"):
         results.load(tmp_path / "elsewhere")
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "table"
-    files.write_atomic(path, b"old")
-
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "disk full")
-
-    monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises(OSError, match=r"disk full: '.*table'"):
-        files.write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_curve_is_nan_from_where_a_member_ended(written):

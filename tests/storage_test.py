@@ -230,6 +230,27 @@ def test_a_run_has_a_folder_of_its_own(tmp_path, store):
     assert store.of_run(one).url != first.url
 
 
+@pytest.mark.parametrize("note", ["", "cut off", "../other {own}"])
+def test_a_damaged_note_of_the_folder_gives_a_new_one(tmp_path, store, note, caplog):
+    first = store.of_run(tmp_path)
+    file = tmp_path / FOLDER / "storage_run"
+    file.write_text(note.format(own=file.read_text().split()[1]))
+    again = store.of_run(tmp_path)
+    assert f"{file} is damaged" in caplog.text
+    assert again.url.rpartition("/")[0] == store.url
+    assert store.of_run(tmp_path).url == again.url != first.url
+
+
+def test_a_link_in_local_storage_is_refused(tmp_path):
+    local = Storage(f"file://{tmp_path}/storage")
+    own = pathlib.Path(local.of_run(tmp_path).url.removeprefix("file://"))
+    (tmp_path / "mine" / PART).mkdir(parents=True)
+    own.mkdir(parents=True)
+    (own / FOLDER).symlink_to(tmp_path / "mine")
+    with pytest.raises(ValueError, match=f"{FOLDER}' is a link"):
+        local.of_run(tmp_path)
+
+
 def test_a_check_leaves_nothing(store):
     store.check()
     assert held(store) == []
