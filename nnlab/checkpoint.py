@@ -24,12 +24,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nnlab.files import (
-    alone_in,
-    make_folder,
-    sync_tree,
-    write_atomic,
-)
+from nnlab.files import alone_in, make_folder, sync_tree, write_atomic
 
 if TYPE_CHECKING:
     import orbax.checkpoint
@@ -37,10 +32,10 @@ if TYPE_CHECKING:
 FOLDER = "checkpoints"
 PULLED = ".pulled"
 """The folder in it for what comes out of storage, until it is known to be sound."""
-_CUT_OFF = "has no digests, or not all: its saving was cut off"
-_DIGEST = re.compile(r"^([0-9a-f]{64})  (.+)\n", re.MULTILINE)
 MOST_TEXT = 300
 """Characters of what Orbax says."""
+_CUT_OFF = "has no digests, or not all: its saving was cut off"
+_DIGEST = re.compile(r"^([0-9a-f]{64})  (.+)\n", re.MULTILINE)
 
 _log = logging.getLogger(__name__)
 
@@ -257,7 +252,7 @@ class Checkpoints:
         for folder in self._folder.glob("[!.]*/"):
             with contextlib.suppress(BlockingIOError), alone_in(folder):
                 for path in folder.glob("*.orbax-checkpoint-tmp*/"):
-                    shutil.rmtree(path)
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _numbers(self, part: str) -> list[int]:
         folder = self._folder / part

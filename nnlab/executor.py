@@ -566,5 +566,5 @@ def _alone_with(
 ) -> contextlib.AbstractContextManager[None]:
     """Keeps others out of the checkpoints of a part; waits for them."""
     folder = workdir / FOLDER / part
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     return files.alone_in(folder, waits=True)

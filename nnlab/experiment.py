@@ -30,14 +30,7 @@ from nnlab.names import nearest_file
 from nnlab.placing import Kept, choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.resume import (
-    check_data,
-    check_own,
-    continued,
-    differences,
-    merge,
-    refusing,
-)
+from nnlab.resume import check_data, check_own, continued, differences, merge, refusing
 from nnlab.study import Study
 from nnlab.training import (
     backbone_for,
@@ -149,8 +142,8 @@ def run(
       The results, as `results.load` reads them.
 
     Raises:
-      ValueError: a setting that cannot run or be resumed, a checkpoint that is damaged
-        with none before it; nothing has been written then.
+      ValueError: a setting that cannot run or be resumed, a link in the workdir, a
+        checkpoint that is damaged with none before it; nothing has been written then.
       FileExistsError: the workdir holds results.
       FileNotFoundError, ConnectionError: data that are not there.
       BlockingIOError: another run is at work in the workdir.

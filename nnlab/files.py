@@ -118,14 +118,15 @@ def sync_tree(folder: pathlib.Path) -> None:
 
 def sync(path: pathlib.Path) -> None:
     """Waits until a file or the names in a folder are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
-        if not path.is_dir():  # some file systems cannot do it for folders
+        if not path.is_dir():  # not all folders can be read, or synced
             raise
-    finally:
-        os.close(descriptor)
 
 
 def refuse_links(*paths: pathlib.Path) -> None:
@@ -141,8 +142,8 @@ def refuse_links(*paths: pathlib.Path) -> None:
         for one in itertools.chain([path], path.rglob("*")):
             if one.is_symlink():
                 raise ValueError(
-                    f"{str(one)!r} is a link; remove it (a workdir may be a link, its "
-                    "parts may not)"
+                    f"{str(one)!r} is a link; remove it (a workdir or data folder may "
+                    "be a link, its parts may not)"
                 )
 
 

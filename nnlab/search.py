@@ -39,9 +39,9 @@ _log = logging.getLogger(__name__)
 
 STORAGE = "search.log"
 """Optuna's storage in a workdir."""
-_MOST_LINE = 1 << 20
 MOST_CORNERS = 4096
 """Combinations of ends and choices that are checked before a search begins."""
+_MOST_BYTES = 1 << 20
 
 
 def run(
@@ -215,8 +215,8 @@ def _continued(folder: pathlib.Path, study: Study) -> Study:
     past = Study.from_dict(results.load_config(folder)["study"])
     with resume.refusing(folder):
         if not (folder / STORAGE).is_file():
-            has = f"it has no {STORAGE}" if past.search.space else "it is of no search"
-            raise ValueError(has)
+            why = f"it has no {STORAGE}" if past.search.space else "it is of no search"
+            raise ValueError(why)
         return resume.merge(past, dataclasses.replace(study, sweep=past.sweep))
 
 
@@ -234,7 +234,7 @@ def _cut_back(path: pathlib.Path) -> None:
             f"{path.name}.sha256 there makes it anew)"
         )
     with path.open("rb") as lines:
-        for line in iter(lambda: lines.readline(_MOST_LINE), b""):
+        for line in iter(lambda: lines.readline(_MOST_BYTES), b""):
             found.update(line)
             if found.hexdigest() == digest:
                 end = lines.tell()
@@ -267,7 +267,8 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
         raise
     except Exception as error:  # Optuna raises whatever its lines make it
         raise ValueError(
-            f"{str(path)!r} is no storage of Optuna's: {type(error).__name__}: {error}"
+            f"{str(path)!r} is no storage of Optuna's ({type(error).__name__}: "
+            f"{error}); put a copy of it back, or search in another workdir"
         ) from None
 
 

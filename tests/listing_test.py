@@ -52,7 +52,7 @@ def test_the_best_trial_is_that_of_the_report(tmp_path):
 
 
 def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
-    for name in "abcdef":
+    for name in "abcdefgh":
         make(tmp_path / name)
     (tmp_path / "a" / "config.json").write_text("{")
     (tmp_path / "b" / "config.json").unlink()
@@ -63,9 +63,12 @@ def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
     config = results.load_config(tmp_path / "f")
     del config["study"]
     results.write(tmp_path / "f", config, {})
+    for name, content in (("g", b"a" * 200_000), ("h", b"\xff")):
+        config = results.load_config(tmp_path / name)
+        results.write(tmp_path / name, config, {"summary.csv": content})
     (tmp_path / "empty").mkdir()
     found = {run.name: run for run in listing.listed(tmp_path)}
-    assert set(found) == set("abcdef")
+    assert set(found) == set("abcdefgh")
     assert {run.status for run in found.values()} == {"broken"}
     reasons = {name: run.broken for name, run in found.items()}
     assert "config.json' is damaged" in reasons["a"]
@@ -74,6 +77,8 @@ def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
     assert reasons["d"] == "summary.csv is damaged: its digest differs"
     assert "config.json' is damaged" in reasons["e"]
     assert "'study'" in reasons["f"]
+    assert "summary.csv is damaged: field larger" in reasons["g"]
+    assert "summary.csv is damaged: 'utf-8' codec" in reasons["h"]
     assert not any("\n" in reason for reason in reasons.values())
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from nnlab.data import published
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
+from nnlab.files import refuse_links
 
 # A connection attempt without an answer may otherwise hang for minutes.
 _PROBE_SECONDS = 3.0
@@ -124,6 +125,7 @@ def download(root: Path, publication: Publication) -> None:
 
     try:
         root.mkdir(parents=True, exist_ok=True)
+        refuse_links(root / "downloads")  # it is deleted below
     except OSError as error:
         raise FileNotFoundError(f"cannot make {root}: {error.strerror}") from error
     try:
