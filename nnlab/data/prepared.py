@@ -107,7 +107,8 @@ def download(root: Path, publication: Publication) -> None:
     Raises:
         FileNotFoundError: The data folder cannot be made.
         ConnectionError: The network or the server cannot be reached.
-        ValueError: What arrived is not what was published.
+        ValueError: What arrived is not what was published, or there is a link where
+            it would be deleted.
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
