@@ -27,6 +27,7 @@ from nnlab import (
 )
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.files import write_atomic
 from nnlab.population import Population
 from nnlab.rows import (
     DIVERGED,
@@ -748,7 +749,7 @@ class Recorder:
         _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
         lines = traceback.format_exception(error)
         if self._workdir:
-            results.write_atomic(self._failure_file(index), "".join(lines).encode())
+            write_atomic(self._failure_file(index), "".join(lines).encode())
         self.write("interrupted")
 
     def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:

@@ -393,7 +393,7 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         if columns := _COLUMNS.get(name):
             try:
                 read[name] = _decoded(name, content, columns, study)
-            except (ValueError, csv.Error, pa.ArrowException) as error:
+            except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
                 line = " ".join(str(error).split())
                 raise ValueError(f"{str(path)!r} is damaged: {line}") from None
     return Results(

@@ -122,6 +122,7 @@ GARBAGE = {
     "empty": b"",
     "binary": bytes(range(256)),
     "zeros": bytes(4096),
+    "a torn footer": b"PAR1" + bytes(60) + (50).to_bytes(4, "little") + b"PAR1",
     "a line": b"a,b\n1,x\n",
     "a long field": b"a" * 200_000 + b"\n1\n",
     "lacks a column": lambda table: table.drop_columns(["seed"]),
