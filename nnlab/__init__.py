@@ -30,6 +30,7 @@ SUBMODULES = (
     "executor",
     "experiment",
     "figures",
+    "files",
     "gradients",
     "halving",
     "interrupt",

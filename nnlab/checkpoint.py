@@ -3,8 +3,9 @@
 
 A workdir's ``checkpoints`` has a folder for each part of a run, with numbered
 checkpoints and, beside each, ``N.sha256``: the digests of its files, written when all
-of them are there. A checkpoint without it was cut off while it was saved; one whose
-files are not those of the digests is damaged. Neither is ever read.
+of them are on the disk. A checkpoint without it, or with a part of it, was cut off
+while it was saved; one whose files are not those of the digests is damaged. Neither is
+ever read.
 """
 
 import concurrent.futures
@@ -23,14 +24,18 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nnlab.results import write_atomic
+from nnlab.files import alone_in, make_folder, sync_tree, write_atomic
 
 if TYPE_CHECKING:
     import orbax.checkpoint
 
 FOLDER = "checkpoints"
+PULLED = ".pulled"
+"""The folder in it for what comes out of storage, until it is known to be sound."""
 MOST_TEXT = 300
 """Characters of what Orbax says."""
+_CUT_OFF = "has no digests, or not all: its saving was cut off"
+_DIGEST = re.compile(r"^([0-9a-f]{64})  (.+)\n", re.MULTILINE)
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +157,7 @@ class Checkpoints:
     ) -> None:
         folder = self._folder / part
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if part not in self._managers:
                 self._managers[part] = _manager(folder)
             manager, ocp = self._managers[part], _orbax()
@@ -164,6 +169,7 @@ class Checkpoints:
                 number, args=ocp.args.Composite(**saves), metrics={"score": score}
             )
             manager.wait_until_finished()
+            sync_tree(folder / str(number))
             text = "".join(
                 f"{digest}  {name}\n"
                 for name, digest in _digests(folder / str(number)).items()
@@ -220,7 +226,7 @@ class Checkpoints:
             if not problem:
                 return Saved(path, about)
             _log.warning("checkpoint %s %s; going on without it", path, problem)
-            if path.with_name(f"{number}.sha256").exists():
+            if problem != _CUT_OFF:
                 damaged = damaged or f"checkpoint {path} {problem}"
         if damaged:
             raise CheckpointError(
@@ -239,6 +245,14 @@ class Checkpoints:
                 path = self._folder / part / str(number)
                 shutil.rmtree(path)
                 path.with_name(f"{number}.sha256").unlink(missing_ok=True)
+
+    def remove_abandoned(self) -> None:
+        """Removes what writers left that were killed, but where one is at work."""
+        shutil.rmtree(self._folder / PULLED, ignore_errors=True)
+        for folder in self._folder.glob("[!.]*/"):
+            with contextlib.suppress(BlockingIOError), alone_in(folder):
+                for path in folder.glob("*.orbax-checkpoint-tmp*/"):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _numbers(self, part: str) -> list[int]:
         folder = self._folder / part
@@ -374,16 +388,13 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
 def _problem(path: pathlib.Path) -> str:
     """What is wrong with a checkpoint, in words that go behind its path; "" if none."""
     try:
-        text = path.with_name(f"{path.name}.sha256").read_text("utf-8")
+        text = path.with_name(f"{path.name}.sha256").read_text("utf-8", "replace")
     except FileNotFoundError:
-        return "has no digests: its saving was cut off"
-    except UnicodeDecodeError:
-        return "has damaged digests"
-    wanted = {}
-    for line in text.splitlines():
-        digest, _, name = line.partition("  ")
-        wanted[name] = digest
+        return _CUT_OFF
+    wanted = {name: digest for digest, name in _DIGEST.findall(text)}
     found = _digests(path)
+    if not wanted or [*wanted] == [*found][: len(wanted)] != [*found]:
+        return _CUT_OFF
     for name in sorted({*wanted, *found}):
         if name not in found:
             return f"lacks its file {name}"
@@ -391,7 +402,7 @@ def _problem(path: pathlib.Path) -> str:
             return f"has a file {name} that is not in its digests"
         if wanted[name] != found[name]:
             return f"is damaged: {name} is not the file that was written"
-    return "" if wanted else "has empty digests"
+    return ""
 
 
 def _about(path: pathlib.Path) -> dict[str, Any]:

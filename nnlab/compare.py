@@ -19,6 +19,7 @@ from nnlab import answer, cells, results, swept, texts
 from nnlab.costs import examples_per_second, rate
 from nnlab.figures import captions, overlay, panels, style
 from nnlab.figures.levels import level_of
+from nnlab.files import write_atomic
 from nnlab.listing import RUNNING, status_of
 from nnlab.report import Content, folder_of_figures, lay_out
 from nnlab.results import Results
@@ -98,7 +99,8 @@ def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
     target.mkdir(parents=True, exist_ok=True)
     rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs, differences)}
     for name, some in rows.items():
-        results.write_atomic(target / name, cells.encoded(results.table(some)))
+        content_of = cells.encoded(results.table(some))
+        write_atomic(target / name, content_of, durable=False)
     return lay_out(target, content(runs, differences, draw(runs, figures)))
 
 

@@ -29,7 +29,16 @@ from typing import Any
 
 import jax
 
-from nnlab import chunks, cluster, devices, experiment, results, resume, sweep
+from nnlab import (
+    chunks,
+    cluster,
+    devices,
+    experiment,
+    files,
+    results,
+    resume,
+    sweep,
+)
 from nnlab.checkpoint import FOLDER, Checkpoints
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.placing import Kept
@@ -463,7 +472,7 @@ class _Process:
             )
             workdir = pathlib.Path(folder)
             if self._storage:
-                stack.enter_context(experiment.alone_in(workdir))  # it is in use
+                stack.enter_context(files.alone_in(workdir))  # it is in use
             # One that was given up may still be at work, until it hears of it.
             stack.enter_context(_alone_with(workdir, part_of(item)))
             if self._storage:
@@ -512,7 +521,7 @@ class _Process:
 def _remove_abandoned() -> None:
     """Removes the folders of processes that were killed, which nobody holds now."""
     for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
-        with contextlib.suppress(OSError), experiment.alone_in(folder):
+        with contextlib.suppress(OSError), files.alone_in(folder):
             shutil.rmtree(folder)
 
 
@@ -521,5 +530,5 @@ def _alone_with(
 ) -> contextlib.AbstractContextManager[None]:
     """Keeps others out of the checkpoints of a part; waits for them."""
     folder = workdir / FOLDER / part
-    folder.mkdir(parents=True, exist_ok=True)
-    return experiment.alone_in(folder, waits=True)
+    files.make_folder(folder)
+    return files.alone_in(folder, waits=True)

@@ -8,7 +8,6 @@ callback how far it is.
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import logging
 import os
@@ -21,16 +20,17 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 
-from nnlab import processes, results, sweep, transfer
+from nnlab import artifacts, processes, results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.files import alone_in, make_folder, refuse_links, remove_abandoned
 from nnlab.metrics import Metric
 from nnlab.names import nearest_file
 from nnlab.placing import Kept, choose_lanes, place, profile
 from nnlab.prepare import prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.resume import check_data, check_own, continued, differences, merge
+from nnlab.resume import check_data, check_own, continued, differences, merge, refusing
 from nnlab.study import Study
 from nnlab.training import (
     backbone_for,
@@ -142,8 +142,8 @@ def run(
       The results, as `results.load` reads them.
 
     Raises:
-      ValueError: a setting that cannot run or be resumed, a checkpoint that is damaged
-        with none before it; nothing has been written then.
+      ValueError: a setting that cannot run or be resumed, a link in the workdir, a
+        checkpoint that is damaged with none before it; nothing has been written then.
       FileExistsError: the workdir holds results.
       FileNotFoundError, ConnectionError: data that are not there.
       BlockingIOError: another run is at work in the workdir.
@@ -160,6 +160,8 @@ def run(
         if processes.agreed(resume and (folder / results.CONFIG).exists()):
             processes.in_first(lambda: stack.enter_context(alone_in(folder)))
             past = results.load_config(folder)
+            with refusing(folder):
+                check_links(folder)
             study, cohorts = _continued(folder, study, past)
         else:
             processes.in_first(lambda: check_workdir(folder))
@@ -211,6 +213,9 @@ def run(
                 recorder.take_up(
                     item, known.about["known"], *arrays, is_done(item, known)
                 )
+        if writes:
+            checkpoints.remove_abandoned()
+            remove_abandoned(folder)
         processes.wait("all have read")
         recorder.write("interrupted")
         train = functools.partial(_train_here, profile_dir=profile_dir, kept=kept)
@@ -391,62 +396,19 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def alone_in(folder: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
-    """Keeps others out of a folder; the lock ends with the process at the latest.
-
-    Args:
-      folder: a workdir, or one within.
-      waits: whether to wait for others.
-
-    Raises:
-      BlockingIOError: another run is at work in it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        how = fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB)
-        try:
-            try:
-                fcntl.flock(descriptor, how)
-            except BlockingIOError:
-                raise
-            except OSError:  # NFS locks files only, and those that can be written
-                file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-                os.close(descriptor)
-                descriptor = file
-                fcntl.flock(descriptor, how)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"another run is at work in workdir {str(folder)!r}; wait for its end, "
-                "or choose another"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def _begun(folder: pathlib.Path) -> Iterator[None]:
     """A new run's workdir, for itself."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with alone_in(folder):
         check_workdir(folder)  # another run may have been faster
         yield
-
-
-@contextlib.contextmanager
-def _refusing(folder: pathlib.Path) -> Iterator[None]:
-    """Says of a refusal which workdir it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
 
 
 def _continued(
     folder: pathlib.Path, study: Study, past: Mapping[str, Any]
 ) -> tuple[Study, tuple[sweep.Cohort, ...]]:
     """The study and the cohorts with which a run goes on."""
-    with _refusing(folder):
+    with refusing(folder):
         merged = merge(Study.from_dict(past["study"]), study)
         return merged, continued(merged, past["cohorts"])
 
@@ -459,7 +421,7 @@ def _saved(
     checkpoints: Checkpoints,
 ) -> dict[int, Saved]:
     """The checkpoints of the cohorts of a run so far, all of them looked at first."""
-    with _refusing(folder):
+    with refusing(folder):
         check_data(past["datasets"], recorder.config["datasets"])
         check_own(past, recorder.config)
         digests = {about["key"]: about["digest"] for about in past["backbones"]}
@@ -480,9 +442,10 @@ def _saved(
                     "workdir"
                 )
             if saved is None and index in past["finished"]:
-                raise ValueError(
-                    f"program {index + 1} was finished, but it has no checkpoint; use "
-                    "another workdir to train it again"
+                _log.warning(
+                    "program %d was finished, but it has no sound checkpoint; training "
+                    "it again",
+                    index + 1,
                 )
             if saved and isinstance(item, Prepared) and saved.about["finished"]:
                 before = saved.about["num_steps"]
@@ -516,14 +479,25 @@ def is_done(item: Prepared | Baseline, saved: Saved) -> bool:
     )
 
 
+def check_links(folder: pathlib.Path) -> None:
+    """Refuses links in a workdir behind which a run would write or delete.
+
+    Raises:
+      ValueError: names the first one.
+    """
+    refuse_links(folder / FOLDER, (folder / artifacts.FILE).parent)
+
+
 def check_workdir(folder: pathlib.Path) -> None:
     """Refuses a workdir that holds results, or that is no folder.
 
     Raises:
       FileExistsError: names the folder.
+      ValueError: a link in it; see `check_links`.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"workdir {str(folder)!r} is a file, not a folder")
+    check_links(folder)
     if (folder / results.CONFIG).exists():
         raise FileExistsError(
             f"workdir {str(folder)!r} holds results; choose another, or go on with "

@@ -75,7 +75,7 @@ def status_of(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
 
 
 def _is_locked(workdir: pathlib.Path) -> bool:
-    """Whether a run holds the lock of `experiment.alone_in`, which takes JAX to load.
+    """Whether a run holds the lock of `files.alone_in`.
 
     The lock is asked for shared and given back at once.
     """
@@ -161,8 +161,11 @@ def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | 
     content = (workdir / "summary.csv").read_bytes()
     if hashlib.sha256(content).hexdigest() != config["manifest"]["summary.csv"]:
         raise ValueError("summary.csv is damaged: its digest differs")
-    rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
-    return next((row for row in rows if row["best"] == "true"), None)
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        return next((row for row in rows if row["best"] == "true"), None)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"summary.csv is damaged: {error}") from None
 
 
 def _written(workdir: pathlib.Path) -> float:

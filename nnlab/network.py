@@ -29,6 +29,7 @@ from nnlab import results, train, transfer
 from nnlab.checked import from_mapping
 from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.cohorts import Prepared
+from nnlab.files import write_atomic
 from nnlab.prepare import network_of
 from nnlab.study import WEIGHTS, Hyperparameters
 
@@ -146,7 +147,7 @@ class Network:
             target.parent.mkdir(parents=True, exist_ok=True)
             whole = {n: np.array(array, order="C") for n, array in arrays.items()}
             metadata = {_ABOUT: json.dumps(self.about)}
-            results.write_atomic(target, safetensors.numpy.save(whole, metadata))
+            write_atomic(target, safetensors.numpy.save(whole, metadata))
         else:
             write_export(target, arrays, self.about)
         return target

@@ -28,6 +28,7 @@ from nnlab import (
 )
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.files import write_atomic
 from nnlab.population import Population
 from nnlab.rows import (
     DIVERGED,
@@ -750,7 +751,7 @@ class Recorder:
         lines = traceback.format_exception(error)
         if self._workdir:
             text = texts.visible("".join(lines))
-            results.write_atomic(self._failure_file(index), text.encode())
+            write_atomic(self._failure_file(index), text.encode())
         self.write("interrupted")
 
     def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:

@@ -23,7 +23,8 @@ from markupsafe import Markup
 from nnlab import answer, swept, texts
 from nnlab.costs import costs, how
 from nnlab.figures import captions, panels
-from nnlab.results import Results, load, write_atomic
+from nnlab.files import refuse_links, write_atomic
+from nnlab.results import Results, load
 from nnlab.sections import Section, claims, comparison, looks, missing
 from nnlab.statistics.verdicts import VERDICTS
 from nnlab.study import PICTURES
@@ -79,8 +80,7 @@ def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
       ValueError: it is a link: what it leads to would be written over.
     """
     figures = folder / "figures"
-    if figures.is_symlink():
-        raise ValueError(f"{str(figures)!r} is a link; remove it")
+    refuse_links(figures)
     return figures
 
 
@@ -105,7 +105,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     }
     markdown = jinja2.Environment(finalize=escape_markdown, **shared)
     text = markdown.get_template("report.md.j2").render(content=shown)
-    write_atomic(folder / "report.md", text.encode())
+    write_atomic(folder / "report.md", text.encode(), durable=False)
     html = jinja2.Environment(autoescape=True, finalize=visible, **shared)
     styles: dict[str, str] = {}
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
@@ -121,7 +121,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
         "verdicts": VERDICTS,
     }
     page = html.get_template("report.html.j2").render(content=shown)
-    write_atomic(folder / "report.html", page.encode())
+    write_atomic(folder / "report.html", page.encode(), durable=False)
     return folder / "report.html"
 
 

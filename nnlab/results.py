@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import pathlib
@@ -26,8 +27,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nnlab import cells
+from nnlab.files import make_folder, read_digest, write_atomic, write_digest
 from nnlab.names import nearest, nearest_file
 from nnlab.study import Study, Trial, digest_json
+
+_log = logging.getLogger(__name__)
 
 FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
     "finished",
@@ -85,6 +89,14 @@ SEVERITY: dict[str, pa.DataType] = {
     "accuracy": pa.float64(),
     "loss": pa.float64(),
 }
+_COLUMNS = {
+    "curves.parquet": CURVES,
+    "members.csv": MEMBERS,
+    "timings.csv": TIMINGS,
+    "severity.csv": SEVERITY,
+}
+_WHOLE = {"trial", "seed", "step", "epoch", "examples", "status", "steps", "cohort"}
+"""Columns of which every row has a value, none below 0."""
 CONFIG = "config.json"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
@@ -283,22 +295,6 @@ def _with_one_nan(array: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(array), nan, array)
 
 
-def write_atomic(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file whole or not at all (temporary file, then rename)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)  # it may be a link that leads elsewhere
-        with temporary.open("xb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno and not error.filename:  # a full disk names no file
-            error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _encode(name: str, content: pa.Table) -> bytes:
     if not name.endswith(".parquet"):
         return cells.encoded(content)
@@ -323,18 +319,15 @@ def write(
       files: ``{file name: content}`` for the names in `TABLES`, for "timings.csv", and
         for those in `OPTIONAL` that there are: a table, or bytes.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
     manifest = {}
     for name, content in files.items():
         encoded = content if isinstance(content, bytes) else _encode(name, content)
-        (workdir / name).parent.mkdir(exist_ok=True)
+        make_folder((workdir / name).parent)
         write_atomic(workdir / name, encoded)
-        digest = hashlib.sha256(encoded).hexdigest()
         if name in (*TABLES, *OPTIONAL):
-            manifest[name] = digest
+            manifest[name] = hashlib.sha256(encoded).hexdigest()
         else:
-            text = f"{digest}  {name}\n"  # as sha256sum checks it
-            write_atomic(workdir / f"{name}.sha256", text.encode())
+            write_digest(workdir / name, encoded)
     values = json.loads(json.dumps({**config, "manifest": manifest}, allow_nan=False))
     text = json.dumps({**values, "digest": digest_json(values)}, indent=1)
     write_atomic(workdir / CONFIG, (text + "\n").encode())
@@ -379,49 +372,86 @@ def load(workdir: str | os.PathLike[str]) -> Results:
     config = load_config(folder)
     try:
         study = Study.from_dict(config["study"])
-        manifest = config["manifest"]
-        text = (folder / f"{TIMINGS_FILE}.sha256").read_text("utf-8")
-        manifest = {**manifest, TIMINGS_FILE: text.partition(" ")[0]}
-    except FileNotFoundError as error:
-        raise ValueError(f"{error.filename!r} is missing") from None
+        manifest = dict(config["manifest"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
-    for name in (*TABLES, TIMINGS_FILE, *(n for n in OPTIONAL if n in manifest)):
+    if digest := read_digest(folder / TIMINGS_FILE):
+        manifest[TIMINGS_FILE] = digest
+    else:
+        _log.warning(
+            "%s cannot be checked, its digest is missing or cut off: going on without "
+            "it (a run that is resumed writes both anew)",
+            folder / TIMINGS_FILE,
+        )
+    read = {}
+    for name in (*TABLES, *(n for n in (TIMINGS_FILE, *OPTIONAL) if n in manifest)):
+        path = folder / name
         try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            content = path.read_bytes()
         except FileNotFoundError:
-            raise ValueError(f"{str(folder / name)!r} is missing") from None
-        if found != manifest.get(name):
+            raise ValueError(f"{str(path)!r} is missing") from None
+        if hashlib.sha256(content).hexdigest() != manifest.get(name):
             raise ValueError(
-                f"{str(folder / name)!r} is not the file that the run wrote: its "
+                f"{str(path)!r} is not the file that the run wrote: its "
                 "digest differs (a run that was killed while it wrote is mended by "
                 "resuming it)"
             )
+        if columns := _COLUMNS.get(name):
+            try:
+                read[name] = _decoded(name, content, columns, study)
+            except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+                line = " ".join(str(error).split())
+                raise ValueError(f"{str(path)!r} is damaged: {line}") from None
     return Results(
         workdir=folder,
         config=config,
         study=study,
-        curves=pyarrow.parquet.read_table(folder / "curves.parquet"),
-        members=_read_csv(folder / "members.csv", MEMBERS),
-        timings=_read_csv(folder / "timings.csv", TIMINGS),
-        severity=_read_csv(folder / "severity.csv", SEVERITY)
-        if "severity.csv" in manifest
-        else table([], SEVERITY),
+        curves=read["curves.parquet"],
+        members=read["members.csv"],
+        timings=read.get(TIMINGS_FILE, table([], TIMINGS)),
+        severity=read.get("severity.csv", table([], SEVERITY)),
     )
 
 
-def _read_csv(path: pathlib.Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
-    """Reads a table whose further columns, such as norms by layer, are float64."""
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            names = next(csv.reader(lines), [])
+def _decoded(
+    name: str, content: bytes, columns: Mapping[str, pa.DataType], study: Study
+) -> pa.Table:
+    """A table from its file's content, if it can be one of the study's.
+
+    Columns beside those that are always there, such as norms by layer, are float64.
+
+    Raises:
+      ValueError: it cannot be read, lacks a column or has another, or a value that
+        cannot be.
+    """
+    if name.endswith(".parquet"):
+        found = pyarrow.parquet.read_table(pa.BufferReader(content))
+    else:
+        lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+        names = next(csv.reader(lines), [])
         options = pyarrow.csv.ConvertOptions(
             column_types={name: columns.get(name, pa.float64()) for name in names},
             strings_can_be_null=True,
             null_values=[""],
         )
-        return cells.decoded(pyarrow.csv.read_csv(path, convert_options=options))
-    except FileNotFoundError:
-        raise ValueError(f"{str(path)!r} is missing") from None
-    except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
+        found = pyarrow.csv.read_csv(pa.BufferReader(content), convert_options=options)
+        found = cells.decoded(found)
+    kinds = {name: columns.get(name, pa.float64()) for name in found.column_names}
+    if found.schema.types != [*kinds.values()] or not columns.keys() <= kinds.keys():
+        raise ValueError("its columns are not those that a run writes")
+    ends = {"trial": len(study.sweep), "seed": study.num_seeds}
+    for name in sorted(_WHOLE & columns.keys()):
+        column = found[name]
+        if name == "status":
+            good = pc.is_in(column, value_set=pa.array(STATUSES))
+        else:
+            good = pc.and_(pc.greater_equal(column, 0), pc.is_finite(column))
+        if name in ends:
+            good = pc.and_(good, pc.less(column, ends[name]))
+        if column.null_count or not pc.all(good, min_count=0).as_py():
+            raise ValueError(f"its column {name!r} has a value that cannot be")
+    if "status" in columns:
+        pairs = found.group_by(["trial", "seed"]).aggregate([])
+        if pairs.num_rows != found.num_rows:
+            raise ValueError("it has a member twice")
+    return found

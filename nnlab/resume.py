@@ -8,8 +8,10 @@ adds seeds until its trials are resolved (``looks``) goes on with those that it 
 Under successive halving only trials may be added: they race among themselves.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import Study
@@ -24,6 +26,15 @@ PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
 
 MOST_TEXT = 60
+
+
+@contextlib.contextmanager
+def refusing(folder: pathlib.Path) -> Iterator[None]:
+    """Says of a refusal which workdir it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
 
 
 def merge(old: Study, new: Study) -> Study:

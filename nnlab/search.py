@@ -8,11 +8,14 @@ was, and Optuna's own tools read it.
 
 Batches end at multiples of `Search.batch`, and each value is drawn with a random state
 that depends on its trial's number and field alone: a search that was interrupted ends
-as it would have.
+as it would have. The lines have a digest beside them, written before a batch trains and
+when its results are told; what a killed process added after it is cut off, and comes
+again.
 """
 
 import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import logging
@@ -22,7 +25,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnlab import results, resume
+from nnlab import files, results, resume
 from nnlab.results import UNFINISHED, Results
 from nnlab.statistics.members import dropped_after, has_status
 from nnlab.statistics.ranking import mean_accuracy
@@ -38,6 +41,7 @@ STORAGE = "search.log"
 """Optuna's storage in a workdir."""
 MOST_CORNERS = 4096
 """Combinations of ends and choices that are checked before a search begins."""
+_MOST_BYTES = 1 << 20
 
 
 def run(
@@ -79,26 +83,28 @@ def run(
         study = _continued(folder, study)
     else:
         study = dataclasses.replace(study, sweep=({},))
-        (folder / STORAGE).unlink(missing_ok=True)  # of one that trained nothing
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        storage = _storage(optuna, folder / STORAGE)
-        known = optuna.create_study(
-            storage=storage,
-            study_name="nnlab",
-            direction="maximize",
-            load_if_exists=True,
-        )
-        found = _run(optuna, known, study, spans, train, begun)
-    except BaseException:
-        if not (folder / results.CONFIG).exists():  # nothing has been trained
-            (folder / STORAGE).unlink(missing_ok=True)
-            if is_new:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
-        raise
-    return found
+    path, is_new = folder / STORAGE, not folder.exists()
+    files.refuse_links(path)
+    files.make_folder(folder)
+    with files.alone_in(path):
+        try:
+            if begun:
+                with resume.refusing(folder):
+                    _cut_back(path)
+            else:
+                os.truncate(path, 0)  # of one that trained nothing
+            for lock in folder.glob(f"{STORAGE}.lock*"):  # of a process that was killed
+                lock.unlink()
+            known = _known(optuna, path)
+            return _run(optuna, known, study, spans, train, begun, path)
+        except BaseException:
+            if not (folder / results.CONFIG).exists():  # nothing has been trained
+                for file in (path, files.digest_of(path)):
+                    file.unlink(missing_ok=True)
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+            raise
 
 
 def _run(
@@ -108,6 +114,7 @@ def _run(
     spans: Mapping[str, Span],
     train: Callable[[Study, bool], Results],
     begun: bool,
+    file: pathlib.Path,
 ) -> Results:
     """Asks, trains and tells until there are enough trials."""
     asked, found = study.search, None
@@ -132,10 +139,12 @@ def _run(
             return found or train(study, begun)
         study = _with(study, [settings for _, settings in chosen])
         _log.info("trials %d to %d of %d", begin + 1, begin + len(chosen), asked.trials)
+        files.write_digest(file, file.read_bytes())
         found = train(study, begun)
         begun = True
         for trial, settings in chosen:
             _tell(optuna, known, trial, found, study.sweep.index(settings))
+        files.write_digest(file, file.read_bytes())
 
 
 def _tell(
@@ -204,24 +213,63 @@ def _continued(folder: pathlib.Path, study: Study) -> Study:
       ValueError: it is another one, or has lost Optuna's storage.
     """
     past = Study.from_dict(results.load_config(folder)["study"])
-    if not (folder / STORAGE).exists():
-        why = f"it has no {STORAGE}" if past.search.space else "it is of no search"
-        raise ValueError(f"cannot resume {str(folder)!r}: {why}")
-    try:
+    with resume.refusing(folder):
+        if not (folder / STORAGE).is_file():
+            why = f"it has no {STORAGE}" if past.search.space else "it is of no search"
+            raise ValueError(why)
         return resume.merge(past, dataclasses.replace(study, sweep=past.sweep))
-    except ValueError as error:
-        raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
 
 
-def _storage(optuna: Any, path: pathlib.Path) -> Any:
-    """Optuna's storage, without the line that a killed process left unfinished."""
-    if path.exists():
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            results.write_atomic(path, whole)
-    backend = optuna.storages.journal.JournalFileBackend(str(path))
-    return optuna.storages.JournalStorage(backend)
+def _cut_back(path: pathlib.Path) -> None:
+    """Cuts off what a killed process added to Optuna's storage after its last digest.
+
+    Raises:
+      ValueError: what is before it is not what the run wrote, or there is no digest.
+    """
+    digest, found = files.read_digest(path), hashlib.sha256()
+    if not digest:
+        raise ValueError(
+            f"{path.name} cannot be checked: {path.name}.sha256 is missing or cut off "
+            f"(where it is as the run left it, sha256sum {path.name} > "
+            f"{path.name}.sha256 there makes it anew)"
+        )
+    with path.open("rb") as lines:
+        for line in iter(lambda: lines.readline(_MOST_BYTES), b""):
+            found.update(line)
+            if found.hexdigest() == digest:
+                end = lines.tell()
+                break
+        else:
+            raise ValueError(
+                f"{path.name} is not what the run wrote: its digest differs; put a "
+                "copy of it back, or search in another workdir"
+            )
+    if end < path.stat().st_size:
+        _log.info("%s: what came after its last digest is asked for again", path)
+        os.truncate(path, end)
+
+
+def _known(optuna: Any, path: pathlib.Path) -> Any:
+    """Optuna's study; a new one if its storage is empty.
+
+    Raises:
+      ValueError: the storage holds something else.
+    """
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        return optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="nnlab",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except OSError:
+        raise
+    except Exception as error:  # Optuna raises whatever its lines make it
+        raise ValueError(
+            f"{str(path)!r} is no storage of Optuna's ({type(error).__name__}: "
+            f"{error}); put a copy of it back, or search in another workdir"
+        ) from None
 
 
 def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:

@@ -26,18 +26,20 @@ from nnlab import texts
 from nnlab.checkpoint import (
     FOLDER,
     MOST_TEXT,
+    PULLED,
     CheckpointError,
     Checkpoints,
     Saved,
     SaveError,
 )
-from nnlab.results import CONFIG, write_atomic
+from nnlab.files import make_folder, refuse_links, sync, sync_tree, write_atomic
+from nnlab.results import CONFIG
 
 RUN = "storage_run"
 """The file beside a workdir's checkpoints that names the run's folder in storage."""
 
-_PULLED = ".pulled"
 _DIGESTS = ".sha256"
+_NOTE = re.compile("([0-9a-f]{12}) ([0-9a-f]{64})")
 
 _log = logging.getLogger(__name__)
 
@@ -111,23 +113,28 @@ class Storage:
         """The folder within this one of a workdir's run; the workdir keeps its name.
 
         Raises:
-          ValueError: what is half trained of the run is elsewhere; a damaged name.
+          ValueError: what is half trained of the run is elsewhere, or there are links
+            in the folder.
         """
         file = workdir / FOLDER / RUN
         own = hashlib.sha256(self.shown.encode()).hexdigest()  # a password may change
-        if not file.exists():
-            file.parent.mkdir(exist_ok=True)
-            write_atomic(file, f"{secrets.token_hex(6)} {own}".encode())
-        name, _, known = file.read_text("utf-8").partition(" ")
-        # What is there goes away with the run.
-        if not re.fullmatch("[0-9a-f]{12}", name):
-            raise ValueError(f"{str(file)!r} is damaged: it names no folder of a run")
+        there = file.exists()
+        note = _NOTE.fullmatch(file.read_text("utf-8", "replace")) if there else None
+        if there and not note:
+            _log.warning("%s is damaged: what is half trained is trained again", file)
+        name, known = note.groups() if note else (secrets.token_hex(6), own)
         if known != own:
             raise ValueError(
                 f"what is half trained of {str(workdir)!r} is in another storage than "
                 f"{self.shown!r} (remove {str(file)!r} to train it again)"
             )
-        return Storage(f"{self.url}/{name}")
+        if not note:
+            make_folder(file.parent)
+            write_atomic(file, f"{name} {own}".encode())
+        found = Storage(f"{self.url}/{name}")
+        if found.url.startswith("file://"):
+            refuse_links(pathlib.Path(found._root))
+        return found
 
     def begin(self, workdir: pathlib.Path) -> None:
         """Puts the run's config here, by which a node knows that it sees this folder.
@@ -194,7 +201,7 @@ class Storage:
         Raises:
           StorageError: it failed.
         """
-        scratch = workdir / FOLDER / _PULLED
+        scratch = workdir / FOLDER / PULLED
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
         attempts = self._attempts(part)
         found = []
@@ -212,7 +219,9 @@ class Storage:
             if found:
                 best = max(found, key=_advance)
                 shutil.rmtree(workdir / FOLDER / part, ignore_errors=True)
+                sync_tree(best.path.parent)  # it may go from the storage now
                 os.replace(best.path.parent, workdir / FOLDER / part)
+                sync(workdir / FOLDER)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return list(attempts)

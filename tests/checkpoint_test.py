@@ -15,6 +15,7 @@ from nnlab.checkpoint import (
     filled,
     named,
 )
+from nnlab.files import alone_in
 
 VALUES = {
     "a/b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -139,7 +140,55 @@ def test_one_that_was_cut_off_counts_for_nothing_and_is_told(two, caplog):
     for number in range(2):
         (folder(two) / f"{number}.sha256").unlink()
     assert two.latest("part") is None
-    assert caplog.text.count("has no digests: its saving was cut off") == 2
+    assert caplog.text.count("has no digests, or not all: its saving was cut off") == 2
+
+
+@pytest.mark.parametrize("left", ["nothing", "half", "a line", "zeros"])
+def test_digests_that_were_cut_off_count_as_none(two, left):
+    for number in (1, 0):
+        path = folder(two) / f"{number}.sha256"
+        content = path.read_bytes()
+        lines = content.splitlines(keepends=True)
+        kept = {
+            "nothing": b"",
+            "half": content[: len(content) // 2],
+            "a line": lines[0],
+        }
+        path.write_bytes(kept.get(left, bytes(len(content))))
+        found = two.latest("part")
+        assert (found.about["number"] if found else None) == (0 if number else None)
+
+
+def test_a_checkpoint_is_on_the_disk_before_its_digests(store, monkeypatch):
+    synced, unsynced, fsync = set(), [], os.fsync
+
+    def note(descriptor):
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def write(path, content):
+        within = [path.with_suffix(""), *path.with_suffix("").rglob("*")]
+        unsynced.extend(p for p in within if p.stat().st_ino not in synced)
+        assert len(within) > 10
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(checkpoint, "write_atomic", write)
+    store.save("part", {"some": VALUES}, {})
+    store.wait()
+    assert synced
+    assert not unsynced
+
+
+def test_what_killed_writers_left_is_removed_but_not_from_who_is_at_work(two):
+    half = "7.orbax-checkpoint-tmp"
+    for path in (".pulled/ab/part", f"part/{half}/state", f"other/{half}"):
+        (folder(two).parent / path).mkdir(parents=True)
+    with alone_in(folder(two).parent / "other"):
+        two.remove_abandoned()
+    assert sorted(os.listdir(folder(two).parent)) == ["other", "part"]
+    assert half not in os.listdir(folder(two))
+    assert half in os.listdir(folder(two).parent / "other")
+    assert two.latest("part").about["number"] == 1
 
 
 def test_what_is_unsound_is_dropped_and_numbers_go_on(two, tmp_path):

@@ -157,7 +157,7 @@ def test_what_did_not_finish_is_told(tmp_path):
 
 @contextlib.contextmanager
 def at_work(folder):
-    """Holds the lock of a run, as `experiment.alone_in` does."""
+    """Holds the lock of a run, as `files.alone_in` does."""
     descriptor = os.open(folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:

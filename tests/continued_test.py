@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 
-from nnlab import experiment, placing, rerun, results
+from nnlab import experiment, files, placing, rerun, results
 from nnlab.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
 
@@ -296,16 +296,60 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(whole, tmp_path, 
     assert content(workdir) == content(whole[0])
 
 
-def test_a_finished_program_without_a_sound_checkpoint_is_refused(copy):
+def test_a_finished_program_whose_checkpoints_were_changed_is_refused(copy):
     before = content(copy)
     for path in last_checkpoints(copy)["program_0"]:
         damage(path / "about" / "metadata")
     with pytest.raises(ValueError, match=r"program_0.* is damaged"):
         run(copy, resume=True)
-    shutil.rmtree(copy / "checkpoints" / "program_0")
-    with pytest.raises(ValueError, match="program 1 was finished, but it has no check"):
-        run(copy, resume=True)
     assert content(copy) == before
+
+
+@pytest.mark.parametrize("lost", ["digests", "all"])
+def test_a_finished_program_whose_checkpoints_are_lost_is_trained_again(
+    copy, lost, caplog
+):
+    before, folder = content(copy), copy / "checkpoints" / "program_0"
+    for digests in folder.glob("*.sha256"):
+        digests.write_bytes(b"")
+    if lost == "all":
+        shutil.rmtree(folder)
+    run(copy, resume=True)
+    assert "program 1 was finished, but it has no sound checkpoint" in caplog.text
+    assert content(copy) == before
+
+
+LINKS = ("checkpoints", "checkpoints/program_0", "checkpoints/program_0/9", "artifacts")
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_nothing_is_written_or_deleted_behind_a_link(copy, tmp_path, name):
+    outside, link = tmp_path / "outside", copy / name
+    if link.exists():
+        link.rename(outside)
+    (outside / "9").mkdir(parents=True)  # without digests, it would be dropped
+    link.symlink_to(outside)
+    before = {p: p.stat().st_mtime_ns for p in outside.rglob("*")}
+    with pytest.raises(ValueError, match=f"cannot resume .*{name}' is a link"):
+        run(copy, resume=True)
+    assert {p: p.stat().st_mtime_ns for p in outside.rglob("*")} == before
+
+
+def test_a_workdir_may_be_a_link(copy, tmp_path):
+    (tmp_path / "link").symlink_to(copy)
+    run(tmp_path / "link", resume=True)
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_what_a_killed_writer_left_is_removed(copy):
+    left = [
+        copy / ".members.csv.77.tmp",
+        copy / "checkpoints/program_0/.9.sha256.0a.tmp",
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    run(copy, resume=True)
+    assert not any(path.exists() for path in left)
 
 
 def test_checkpoints_of_an_earlier_nnlab_are_refused(copy, monkeypatch):
@@ -350,7 +394,7 @@ def test_torn_tables_are_mended(whole, copy):
 
 def test_two_runs_in_one_workdir_exclude_each_other(copy):
     refused = pytest.raises(BlockingIOError, match="another run is at work in workdir")
-    with experiment.alone_in(copy), refused:
+    with files.alone_in(copy), refused:
         run(copy, resume=True)
     run(copy, resume=True)
 

@@ -31,7 +31,7 @@ from PIL import Image
 from synthetic import results as made_up
 
 from launch import bench, config, describe, report, train
-from nnlab import artifacts, data, experiment, results, study, sweep
+from nnlab import artifacts, data, files, results, study, sweep
 from nnlab.checkpoint import Checkpoints
 from nnlab.data import idx, sources
 
@@ -769,10 +769,10 @@ def test_so_many_evaluations_are_refused(place):
 
 def test_another_run_at_work_is_a_mistake(place):
     def main():
-        with experiment.alone_in(place):
+        with files.alone_in(place):
             raise AssertionError
 
-    with experiment.alone_in(place):
+    with files.alone_in(place):
         status, err = ends(main)
     assert status == 2
     assert err.startswith("error: another run is at work in workdir ")

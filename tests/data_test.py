@@ -663,6 +663,16 @@ def test_damaged_download_is_refused_and_fetched_again(served, mnist):
     load("mnist")
 
 
+def test_nothing_is_deleted_behind_a_link(served, tmp_path):
+    mine, root = tmp_path / "mine" / "mnist", tmp_path / "cache" / "data"
+    for path in (mine, root):
+        path.mkdir(parents=True)
+    (root / "downloads").symlink_to(mine.parent)
+    with refused(ValueError, root / "downloads", "is a link"):
+        load("mnist")
+    assert mine.is_dir()
+
+
 # Cache
 
 

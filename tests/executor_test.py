@@ -19,7 +19,16 @@ import time
 import pytest
 import tiny
 
-from nnlab import checkpoint, executor, experiment, placing, results, sweep, training
+from nnlab import (
+    checkpoint,
+    executor,
+    experiment,
+    files,
+    placing,
+    results,
+    sweep,
+    training,
+)
 from nnlab.cluster import STORE_BYTES
 from nnlab.prepare import prepare
 from nnlab.storage import Storage
@@ -457,14 +466,14 @@ def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
 
     def note(placed, state, start, count):
         starts.append(start)
-        with experiment.alone_in(held):
+        with files.alone_in(held):
             executor._remove_abandoned()  # not what is in use
         return wholly(placed, state, start, count)
 
     for does in (dies, note):
         monkeypatch.setattr(placing.Placed, "train", does)
         process = executor._Process(settings, 2)
-        with experiment.alone_in(held):
+        with files.alone_in(held):
             assert process.begin()["problem"] == ""
         with contextlib.suppress(RuntimeError):
             process.train(item.cohort.to_dict())

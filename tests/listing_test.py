@@ -59,7 +59,7 @@ def test_a_label_like_a_formula_is_listed_as_it_is(tmp_path):
 
 
 def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
-    for name in "abcdef":
+    for name in "abcdefgh":
         make(tmp_path / name)
     (tmp_path / "a" / "config.json").write_text("{")
     (tmp_path / "b" / "config.json").unlink()
@@ -70,9 +70,12 @@ def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
     config = results.load_config(tmp_path / "f")
     del config["study"]
     results.write(tmp_path / "f", config, {})
+    for name, content in (("g", b"a" * 200_000), ("h", b"\xff")):
+        config = results.load_config(tmp_path / name)
+        results.write(tmp_path / name, config, {"summary.csv": content})
     (tmp_path / "empty").mkdir()
     found = {run.name: run for run in listing.listed(tmp_path)}
-    assert set(found) == set("abcdef")
+    assert set(found) == set("abcdefgh")
     assert {run.status for run in found.values()} == {"broken"}
     reasons = {name: run.broken for name, run in found.items()}
     assert "config.json' is damaged" in reasons["a"]
@@ -81,6 +84,8 @@ def test_what_cannot_be_read_is_listed_with_the_reason(tmp_path):
     assert reasons["d"] == "summary.csv is damaged: its digest differs"
     assert "config.json' is damaged" in reasons["e"]
     assert "'study'" in reasons["f"]
+    assert "summary.csv is damaged: field larger" in reasons["g"]
+    assert "summary.csv is damaged: 'utf-8' codec" in reasons["h"]
     assert not any("\n" in reason for reason in reasons.values())
 
 
@@ -89,7 +94,7 @@ def test_a_run_that_is_at_work_is_told(tmp_path):
     make(tmp_path / "b", never_ran=[1])
     descriptor = os.open(tmp_path / "b", os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # as experiment.alone_in does
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # as files.alone_in does
         found = {run.name: run.status for run in listing.listed(tmp_path)}
         assert found == {"a": "interrupted", "b": "running"}
     finally:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written is what is read, and nothing else passes for it."""
 
-import errno
 import math
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from synthetic import results as made_up
 
 from nnlab import results
+from nnlab.study import Study
 
 
 @pytest.fixture
@@ -75,10 +75,16 @@ def test_a_table_that_is_damaged_or_missing_is_named(written, name):
         results.load(written.workdir)
 
 
-def test_a_missing_digest_of_the_timings_is_named(written):
-    (written.workdir / "timings.csv.sha256").unlink()
-    with pytest.raises(ValueError, match=r"timings.csv.sha256' is missing"):
-        results.load(written.workdir)
+@pytest.mark.parametrize("left", [None, 0, 30, 64])
+def test_without_a_whole_digest_timings_are_left_out_and_told(written, left, caplog):
+    digest = written.workdir / "timings.csv.sha256"
+    content = digest.read_bytes()
+    digest.unlink() if left is None else digest.write_bytes(content[:left])
+    found = results.load(written.workdir)
+    assert len(written.timings) > len(found.timings) == 0
+    assert found.curves.equals(written.curves)
+    (line,) = caplog.messages
+    assert "timings.csv cannot be checked" in line
 
 
 def test_a_changed_config_is_told_by_its_digest(written):
@@ -101,25 +107,61 @@ def test_a_damaged_config_is_one_line(written, text):
     assert "\n" not in str(error.value)
 
 
+def written_with(folder, **content) -> None:
+    """A run some of whose tables are other ones, with digests of their own."""
+    found = made_up(num_trials=2, num_seeds=2, severity=("moved",))
+    names = ("curves.parquet", "members.csv", "severity.csv", "timings.csv")
+    tables = {name: getattr(found, name.partition(".")[0]) for name in names}
+    for stem, value in content.items():
+        name = next(n for n in names if n.startswith(stem))
+        tables[name] = value(tables[name]) if callable(value) else value
+    results.write(folder, found.config, {**tables, "summary.csv": b""})
+
+
+def column(name, values):
+    def replaced(table):
+        at = table.column_names.index(name)
+        kind = table[name].type if values != ["x"] else None
+        return table.set_column(at, name, pa.array(values * len(table), kind))
+
+    return replaced
+
+
+GARBAGE = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "zeros": bytes(4096),
+    "a torn footer": b"PAR1" + bytes(60) + (50).to_bytes(4, "little") + b"PAR1",
+    "a line": b"a,b\n1,x\n",
+    "a long field": b"a" * 200_000 + b"\n1\n",
+    "lacks a column": lambda table: table.drop_columns(["seed"]),
+    "words": column("seed", ["x"]),
+    "another trial": column("trial", [99]),
+    "a seed below 0": column("seed", [-1]),
+    "gaps": column("trial", [None]),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("stem", ["curves", "members", "severity"])
+def test_garbage_with_a_digest_of_its_own_is_one_line(tmp_path, stem, garbage):
+    written_with(tmp_path, **{stem: GARBAGE[garbage]})
+    with pytest.raises(ValueError, match=rf"{stem}\.\w+' is damaged: .+") as error:
+        results.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_member_that_is_there_twice_is_told(tmp_path):
+    written_with(tmp_path, members=lambda table: pa.concat_tables([table, table]))
+    with pytest.raises(ValueError, match=r"members.csv' is damaged: .* twice"):
+        results.load(tmp_path)
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no results"):
         results.load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder '.*elsewhere'"):
         results.load(tmp_path / "elsewhere")
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "table"
-    results.write_atomic(path, b"old")
-
-    def fail(*_):
-        raise OSError(errno.ENOSPC, "disk full")
-
-    monkeypatch.setattr(results.os, "replace", fail)
-    with pytest.raises(OSError, match=r"disk full: '.*table'"):
-        results.write_atomic(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_curve_is_nan_from_where_a_member_ended(written):
@@ -153,17 +195,17 @@ def test_members_are_in_order_of_seed(written):
     assert written.member(2, "status").tolist() == status
 
 
-NULLS = {"trial": 0, "seed": 0, "status": "finished", "last_grad_norm_dense_0": None}
+NULLS = {"trial": 0, "status": "finished", "steps": 1, "last_grad_norm_dense_0": None}
 
 
 @pytest.mark.parametrize("norms", [[None, None], [1.0, None], [0.5, 2.5]])
-def test_a_csvs_columns_keep_their_types_whatever_is_null(tmp_path, norms):
+def test_a_csvs_columns_keep_their_types_whatever_is_null(norms):
     rows = [NULLS | {"seed": s, "last_grad_norm_null": n} for s, n in enumerate(norms)]
     rows[0]["diverged_layer"] = "null"  # a layer's name may be any identifier
     made = results.table(rows, results.MEMBERS)
-    path = tmp_path / "members.csv"
-    path.write_bytes(results._encode(path.name, made))
-    assert results._read_csv(path, results.MEMBERS).equals(made)
+    of, name = Study(sweep=({},), num_seeds=2), "members.csv"
+    content = results._encode(name, made)
+    assert results._decoded(name, content, results.MEMBERS, of).equals(made)
     assert made["last_grad_norm_dense_0"].type == pa.float64()
     assert made["diverged_layer"].null_count == 1
 

@@ -14,7 +14,7 @@ import synthetic
 import tiny
 
 import nnlab
-from nnlab import answer, data, experiment, placing, report, results, search
+from nnlab import answer, data, experiment, files, placing, report, results, search
 from nnlab.study import SAMPLERS, Study
 from nnlab.sweep import Span, parse_space
 
@@ -247,6 +247,85 @@ def test_a_batch_that_was_asked_for_in_part_is_completed(tmp_path, monkeypatch):
     assert settings(own) == settings(tmp_path / "whole")
 
 
+def test_who_is_killed_while_it_tells_ends_as_if_it_had_not(tmp_path, monkeypatch):
+    whole, own, left = tmp_path / "whole", tmp_path / "own", []
+    search.run(study(), whole, Trainer(whole))
+    tell = search._tell
+
+    def killed(*args):
+        tell(*args)
+        left.append((own / search.STORAGE).read_bytes())
+        if len(left) == 6:  # the second trial of the second batch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "_tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study(), own, Trainer(own))
+    monkeypatch.undo()
+    (own / f"{search.STORAGE}.lock").symlink_to("runs/search.log")  # Optuna's, held
+    search.run(study(), own, Trainer(own), resumes=True)
+    assert settings(own) == settings(whole)
+    assert [t.value for t in told(own)] == [t.value for t in told(whole)]
+
+
+DAMAGES = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "a line lost": lambda content: content[: content[:-1].rfind(b"\n") + 1],
+    "a value changed": lambda content: content.replace(
+        b'"values":[0.', b'"values":[1.'
+    ),
+    "binary": lambda content: bytes(range(256)),
+    "other JSON": lambda content: b"[1]\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_storage_that_is_not_what_was_written_is_named(tmp_path, damage):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    path, train = tmp_path / search.STORAGE, Trainer(tmp_path)
+    changed = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match=r"cannot resume .*search\.log is not what"):
+        search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert path.read_bytes() == changed
+    files.write_digest(path, changed)  # as if it was the run's
+    if damage in ("binary", "other JSON"):
+        with pytest.raises(ValueError, match=r"search\.log' is no storage of Optuna's"):
+            search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert not train.calls
+
+
+def test_without_its_digest_a_storage_is_not_read(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    files.digest_of(tmp_path / search.STORAGE).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"search\.log cannot be checked"):
+        search.run(study(trials=14), tmp_path, Trainer(tmp_path), resumes=True)
+    before = (tmp_path / search.STORAGE).read_bytes()
+    files.write_digest(tmp_path / search.STORAGE, before)  # what it says would do
+    assert len(search.run(study(), tmp_path, Trainer(tmp_path), resumes=True).trials)
+
+
+def test_two_searches_in_one_workdir_exclude_each_other(tmp_path):
+    class Second(Trainer):
+        def __call__(self, of, resume):
+            with pytest.raises(BlockingIOError, match="another run is at work"):
+                search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
+            return super().__call__(of, resume)
+
+    train = Second(tmp_path)
+    search.run(study(), tmp_path, train)
+    assert len(train.calls) == 3
+
+
+def test_a_storage_behind_a_link_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / search.STORAGE).symlink_to("mine")
+    with pytest.raises(ValueError, match=r"search\.log' is a link"):
+        search.run(study(), tmp_path, Trainer(tmp_path))
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_more_trials_go_on_where_it_ended(tmp_path):
     search.run(study(), tmp_path, Trainer(tmp_path))
     before, train = settings(tmp_path), Trainer(tmp_path)
@@ -312,7 +391,7 @@ def test_the_storage_holds_plain_lines(tmp_path):
     search.run(study(), tmp_path, Trainer(tmp_path))
     text = (tmp_path / search.STORAGE).read_text("ascii")
     assert "cma" not in text
-    assert not list(tmp_path.glob(f"{search.STORAGE}.*"))
+    assert [p.name for p in tmp_path.glob("*.log.*")] == ["search.log.sha256"]
 
 
 def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):

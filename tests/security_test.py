@@ -41,6 +41,7 @@ from nnlab import (
     checkpoint,
     data,
     experiment,
+    files,
     network,
     report,
     results,
@@ -712,14 +713,13 @@ def test_programs_of_a_cache_that_all_can_write_are_not_run(tmp_path, capsys):
 # Links, paths, and files that never end.
 
 
-def test_a_temporary_file_follows_no_link(tmp_path):
+def test_a_file_takes_the_place_of_a_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / f".report.md.{os.getpid()}.tmp").symlink_to(victim)
     (folder / "report.md").symlink_to(victim)
-    results.write_atomic(folder / "report.md", b"ours")
+    files.write_atomic(folder / "report.md", b"ours")
     assert victim.read_text() == "mine"
     assert (folder / "report.md").read_bytes() == b"ours"
     assert not (folder / "report.md").is_symlink()
@@ -820,7 +820,7 @@ def modes(folder):
 def test_single_files_follow_the_umask(tmp_path, mask):
     before = os.umask(mask)
     try:
-        results.write_atomic(tmp_path / "a", b"x")
+        files.write_atomic(tmp_path / "a", b"x")
         cache.write_whole(tmp_path / "b" / "c", lambda stream: stream.write(b"x"))
     finally:
         os.umask(before)

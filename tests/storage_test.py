@@ -76,16 +76,6 @@ def files(folder: pathlib.Path):
     }
 
 
-@pytest.mark.parametrize("name", ["", ".", "../../mine", "x::reference://", "0" * 13])
-def test_a_run_whose_folder_has_another_name_is_refused(tmp_path, name):
-    store = Storage(f"file://{tmp_path}/store")
-    store.of_run(tmp_path)
-    file = tmp_path / FOLDER / "storage_run"
-    file.write_text(" ".join([name, *file.read_text().split(" ")[1:]]))
-    with pytest.raises(ValueError, match="storage_run' is damaged"):
-        store.of_run(tmp_path)
-
-
 def test_nothing_in_storage_is_written_outside_a_workdirs_checkpoints(
     tmp_path, store, node
 ):
@@ -251,6 +241,30 @@ def test_a_run_has_a_folder_of_its_own(tmp_path, store):
     assert second.is_begun()
     assert not list(one.glob(f"{FOLDER}/*"))
     assert store.of_run(one).url != first.url
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "cut off", "../other {own}", ". {own}", "x::reference:// {own}", "0" * 78],
+)
+def test_a_damaged_note_of_the_folder_gives_a_new_one(tmp_path, store, note, caplog):
+    first = store.of_run(tmp_path)
+    file = tmp_path / FOLDER / "storage_run"
+    file.write_text(note.format(own=file.read_text().split()[1]))
+    again = store.of_run(tmp_path)
+    assert f"{file} is damaged" in caplog.text
+    assert again.url.rpartition("/")[0] == store.url
+    assert store.of_run(tmp_path).url == again.url != first.url
+
+
+def test_a_link_in_local_storage_is_refused(tmp_path):
+    local = Storage(f"file://{tmp_path}/storage")
+    own = pathlib.Path(local.of_run(tmp_path).url.removeprefix("file://"))
+    (tmp_path / "mine" / PART).mkdir(parents=True)
+    own.mkdir(parents=True)
+    (own / FOLDER).symlink_to(tmp_path / "mine")
+    with pytest.raises(ValueError, match=f"{FOLDER}' is a link"):
+        local.of_run(tmp_path)
 
 
 def test_a_check_leaves_nothing(store):

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
+from nnlab.files import remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 2
@@ -118,11 +118,6 @@ def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not tempfile's, which only the user could read, whatever their umask.
-        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("xb") as stream:
-                fill(stream)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        remove_abandoned(path.parent)
+        with replacing(path, durable=False) as stream:
+            fill(stream)

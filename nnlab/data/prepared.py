@@ -25,6 +25,7 @@ import numpy as np
 from nnlab.data import published
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
+from nnlab.files import refuse_links
 
 # A connection attempt without an answer may otherwise hang for minutes.
 _PROBE_SECONDS = 3.0
@@ -132,7 +133,8 @@ def download(root: Path, publication: Publication) -> None:
     Raises:
         FileNotFoundError: The data folder cannot be made.
         ConnectionError: The network or the server cannot be reached.
-        ValueError: What arrived is not what was published.
+        ValueError: What arrived is not what was published, or there is a link where
+            it would be deleted.
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
@@ -150,6 +152,7 @@ def download(root: Path, publication: Publication) -> None:
 
     try:
         root.mkdir(parents=True, exist_ok=True)
+        refuse_links(root / "downloads")  # it is deleted below
     except OSError as error:
         raise FileNotFoundError(f"cannot make {root}: {error.strerror}") from error
     try:

@@ -19,7 +19,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from nnlab import texts
-from nnlab.results import Results, write_atomic
+from nnlab.files import write_atomic
+from nnlab.results import Results
 from nnlab.statistics.members import networks
 from nnlab.swept import sweep_of
 
@@ -122,7 +123,7 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
     suffixes: tuple[Literal[".png", ".svg"], ...] = (".png", ".svg")
     for suffix in suffixes:
         written.append(stem.with_name(stem.name + suffix))
-        write_atomic(written[-1], encoded(figure, suffix))
+        write_atomic(written[-1], encoded(figure, suffix), durable=False)
     return written[0], written[1]
 
 

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are whole or not there, also after a power cut, and folders of one's own.
+
+What a run writes is on the disk before anything is written that counts on it. A writer
+holds a lock on its temporary file, so that those of killed writers can be told and
+removed. Nothing is written or deleted behind a link below a workdir.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import os
+import pathlib
+import re
+import secrets
+from collections.abc import Iterator
+from typing import IO
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A stream whose content takes a file's place when the context ends, whole.
+
+    Where it ends with an error the file stays what it was.
+
+    Args:
+      path: the file; a link is replaced, not followed.
+      durable: whether it is on the disk when the context has ended.
+
+    Raises:
+      OSError: it names the file, on a full disk too.
+    """
+    # Not tempfile's, which only the user could read, whatever their umask.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with _held(temporary) as stream:
+            yield stream
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        if durable:
+            sync(path.parent)
+    except OSError as error:
+        if error.errno and not error.filename:  # a full disk names no file
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: pathlib.Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file whole or not at all; see `replacing`."""
+    with replacing(path, durable=durable) as stream:
+        stream.write(content)
+
+
+def write_digest(path: pathlib.Path, content: bytes) -> None:
+    """Writes the SHA-256 of a file's content beside it, as sha256sum checks it."""
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomic(digest_of(path), f"{digest}  {path.name}\n".encode())
+
+
+def read_digest(path: pathlib.Path) -> str:
+    """The digest beside a file; "" if it is missing or cut off."""
+    try:
+        text = digest_of(path).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    found = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(path.name)}\n", text)
+    return found[1] if found else ""
+
+
+def digest_of(path: pathlib.Path) -> pathlib.Path:
+    """Where the digest of a file is."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _held(path: pathlib.Path) -> IO[bytes]:
+    """A new file with its lock, which says that its writer is alive."""
+    while True:
+        stream = path.open("xb")
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.fstat(stream.fileno()).st_nlink:
+            return stream
+        stream.close()  # taken for abandoned before it was locked
+
+
+def remove_abandoned(folder: pathlib.Path) -> None:
+    """Removes the temporary files of killed writers in a folder and below it."""
+    for parent, _, names in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = pathlib.Path(parent, name)
+            with contextlib.suppress(OSError), path.open("r+b") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Makes a folder that is missing, and those above it, on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def sync_tree(folder: pathlib.Path) -> None:
+    """Waits until all that is in a folder is on the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(pathlib.Path(parent, name))
+        sync(pathlib.Path(parent))
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file or the names in a folder are on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        if not path.is_dir():  # not all folders can be read, or synced
+            raise
+
+
+def refuse_links(*paths: pathlib.Path) -> None:
+    """Refuses links: what they lead to would be written over or deleted.
+
+    Args:
+      *paths: files, or folders that are looked at with all that is in them.
+
+    Raises:
+      ValueError: names the first link.
+    """
+    for path in paths:
+        for one in itertools.chain([path], path.rglob("*")):
+            if one.is_symlink():
+                raise ValueError(
+                    f"{str(one)!r} is a link; remove it (a workdir or data folder may "
+                    "be a link, its parts may not)"
+                )
+
+
+@contextlib.contextmanager
+def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
+    """Keeps others out of a folder; the lock ends with the process at the latest.
+
+    Args:
+      path: a workdir, a folder within, or a file in it, which is made if missing.
+      waits: whether to wait for others.
+
+    Raises:
+      BlockingIOError: another run is at work in it.
+    """
+    is_folder = path.is_dir()
+    folder = path if is_folder else path.parent
+    mode = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, mode, 0o666)
+    try:
+        how = fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB)
+        try:
+            try:
+                fcntl.flock(descriptor, how)
+            except BlockingIOError:
+                raise
+            except OSError:  # NFS locks files only, and those that can be written
+                file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+                os.close(descriptor)
+                descriptor = file
+                fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another run is at work in workdir {str(folder)!r}; wait for its end, "
+                "or choose another"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

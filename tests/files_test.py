@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files are whole and on the disk; what killed writers left goes, links stay alone."""
+
+import errno
+import os
+import pathlib
+
+import pytest
+
+from nnlab import files
+
+LEFT = ".curves.parquet.12ab.tmp"
+
+
+def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def synced(descriptor):
+        fsync(descriptor)
+        done.append(os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)))
+
+    def replaced(old, new):
+        assert pathlib.Path(old).read_bytes() == b"new"
+        done.append(replace(old, new))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    files.write_atomic(tmp_path / "table", b"new")
+    assert done == [False, None, True]  # the file, its name, the folder
+    files.write_atomic(tmp_path / "figure", b"new", durable=False)
+    assert done[3:] == [None]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "table"
+    files.write_atomic(path, b"old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "disk full")
+
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match=r"disk full: '.*table'"):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def only_files(descriptor):
+        if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    files.write_atomic(tmp_path / "table", b"new")
+    assert (tmp_path / "table").read_bytes() == b"new"
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    for name in (LEFT, "figures/.a.svg.0123.tmp", "notes.tmp", ".mine.tmp", "a.12.tmp"):
+        files.make_folder((tmp_path / name).parent)
+        (tmp_path / name).write_bytes(b"x")
+    with files.replacing(tmp_path / "alive") as stream:
+        stream.write(b"whole")
+        files.remove_abandoned(tmp_path)
+    found = {p.name for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {"notes.tmp", ".mine.tmp", "a.12.tmp", "alive"}
+    assert (tmp_path / "alive").read_bytes() == b"whole"
+
+
+def test_nothing_abandoned_is_looked_for_behind_a_link(tmp_path):
+    outside, folder = tmp_path / "outside", tmp_path / "run"
+    for path in (outside, folder):
+        path.mkdir()
+    (outside / LEFT).write_bytes(b"mine")
+    (folder / "figures").symlink_to(outside)
+    (folder / LEFT).symlink_to(outside / LEFT)
+    files.remove_abandoned(folder)
+    assert os.listdir(folder) == ["figures"]
+    assert (outside / LEFT).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("target", ["file", "folder", "nowhere", "link"])
+@pytest.mark.parametrize("name", ["link", "folder/0/link"])
+def test_links_are_refused_by_name(tmp_path, name, target):
+    (tmp_path / "folder" / "0").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    files.refuse_links(tmp_path / "folder", tmp_path / "file", tmp_path / "missing")
+    (tmp_path / name).symlink_to(tmp_path / target)  # of "link" a loop
+    with pytest.raises(ValueError, match=f"{name}' is a link; remove it"):
+        files.refuse_links(tmp_path / "folder", tmp_path / "link")
+
+
+@pytest.mark.parametrize("left", [None, 0, 30, 64, 70])
+def test_a_digest_is_whole_or_none(tmp_path, left):
+    path = tmp_path / "search.log"
+    files.write_digest(path, b"x")
+    whole = files.digest_of(path).read_bytes()
+    assert len(files.read_digest(path)) == 64
+    if left is None:
+        files.digest_of(path).unlink()
+    else:
+        files.digest_of(path).write_bytes(whole[:left])
+    assert files.read_digest(path) == ""
