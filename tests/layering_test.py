@@ -90,7 +90,7 @@ BELOW = {
     "transfer": ["train"],
     "processes": [],
     "halving": [],
-    "population": ["processes", "train"],
+    "population": ["devices", "processes", "train"],
     "plan": ["population"],
     "cohorts": ["baselines", "data", "plan", "sweep"],
     "prepare": ["cohorts", "optim", "transfer"],
