@@ -23,6 +23,7 @@ import html
 import json
 import os
 import pathlib
+import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -361,7 +362,8 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
         with notebook.display(study) as show:
             yield show
         return
-    console = Console(highlight=False, markup=False)
+    out: Any = display.Output(sys.stdout)
+    console = Console(file=out, highlight=False, markup=False)
     shown = display.live if console.is_terminal else display.lines
     with shown(console) as show:
         yield show

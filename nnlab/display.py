@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -35,6 +35,44 @@ WIDTH = 20
 """Characters of a sparkline, at most."""
 SMALLEST_RANGE = 0.01
 """From a sparkline's lowest block to its highest: less would make noise look steep."""
+
+
+class Output:
+    """A stream that is silent once it cannot be written, as on a full disk.
+
+    What is done meanwhile goes on: that nobody hears of it is no reason to end.
+
+    Attributes:
+      error: why it cannot be written; None if it can.
+      is_needed: whether the error is raised, too, since what is printed is all.
+    """
+
+    def __init__(self, stream: TextIO, is_needed: bool = False) -> None:
+        self._stream = stream
+        self.is_needed = is_needed
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Writes, or does nothing."""
+        self._unless_failed(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does nothing."""
+        self._unless_failed(self._stream.flush)
+
+    def _unless_failed(self, act: Callable[..., object], *given: str) -> None:
+        if self.error:
+            return
+        try:
+            act(*given)
+        except OSError as error:
+            self.error = error
+            if self.is_needed:
+                raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
