@@ -112,7 +112,10 @@ class Ray:
         if self._storage:
             self._storage.check()
         _check_address(self._address)
-        asked = signal.getsignal(signal.SIGTERM)
+        in_main = threading.current_thread() is threading.main_thread()
+        asked = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+        if in_main:  # what Ray starts inherits it: a hangup ends the run, then Ray
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         options: dict[str, Any] = {"address": self._address}
         if not self._address:
             options = {
@@ -132,8 +135,9 @@ class Ray:
             raise ConnectionError(
                 f"cannot join Ray at {self._address or 'this machine'!r}: {line}"
             ) from None
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, asked)  # Ray's own would end us unheard
+        finally:
+            for number in asked if in_main else ():  # Ray's own would end us unheard
+                signal.signal(number, asked[number])
         return self
 
     def __exit__(self, *_: object) -> None:
