@@ -209,6 +209,8 @@ def main() -> None:
     out = pathlib.Path(flags.FLAGS.out) if flags.FLAGS.out else None
     if out and not out.parent.is_dir():
         raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
+    if out:
+        config.need_no_output()
     console = display.Terminal(None if sys.stdout.isatty() else 100)
     about = _about()
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())

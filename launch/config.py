@@ -6,7 +6,9 @@ Configuration ends here: below, the library has keyword arguments. A config file
 of flat override dicts.
 """
 
+import contextlib
 import dataclasses
+import errno
 import importlib.util
 import io
 import itertools
@@ -26,7 +28,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from launch import manual
-from nnlab import devices, mistakes, names, results, texts
+from nnlab import devices, display, mistakes, names, results, texts
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
@@ -226,8 +228,38 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
       argv: arguments, the program's name first; ``sys.argv`` if None.
     """
     arguments = list(sys.argv if argv is None else argv)
+    with _streams() as out:
+        status = _status(main, arguments, out)
+    sys.exit(status)
+
+
+def need_no_output() -> None:
+    """From here on files are what the program makes, not what it prints."""
+    if isinstance(sys.stdout, display.Output):
+        sys.stdout.is_needed = False
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[display.Output]:
+    """Has standard output and error go silent once they cannot be written."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding without "±" is no reason
         sys.stdout.reconfigure(errors="replace")
+    out, err = display.Output(sys.stdout, is_needed=True), display.Output(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            yield out
+        finally:
+            out.is_needed = False
+            for stream in (out, err):
+                stream.flush()
+                if stream.error:  # Python would flush it again, and complain
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _status(
+    main: Callable[[], None], arguments: Sequence[str], out: display.Output
+) -> int:
+    """Calls `main`, says what went wrong; returns the exit status."""
     try:
         if (topic := manual.wanted(arguments[1:])) is not None:
             doc = sys.modules[main.__module__].__doc__ or ""
@@ -236,26 +268,28 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             _parse(arguments)
             main()
         sys.stdout.flush()
+        status = 0
     except KeyboardInterrupt as interrupt:
         line = ": ".join(["interrupted", *map(str, interrupt.args)])
         print(texts.visible(line), file=sys.stderr)
+        out.is_needed = False
         sys.stdout.flush()
         sys.stderr.flush()
         # All is written. JAX's threads may still be at work on what was interrupted:
         # an interpreter that shut down under them crashed (once, Python 3.13.0).
         os._exit(1)
-    except Failure as error:
-        print(f"error: {mistakes.line_of(error)}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except (ValueError, OSError) as error:
-        if (status := mistakes.status_of(error)) is None:
+    except Exception as error:
+        is_known = isinstance(error, Failure) or error is out.error
+        found = 1 if is_known else mistakes.status_of(error)
+        if found is None:
             raise
-        print(f"error: {mistakes.line_of(error)}", file=sys.stderr)
-        sys.exit(status)
-    sys.exit(0)
+        status = found
+        if error is not out.error:
+            print(f"error: {mistakes.line_of(error)}", file=sys.stderr)
+    if out.error and out.error.errno != errno.EPIPE:  # `| head` has seen enough
+        line = f"standard output: {mistakes.line_of(out.error)}"
+        print(f"error: {line}" if status else line, file=sys.stderr)
+    return status
 
 
 @dataclasses.dataclass

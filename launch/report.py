@@ -48,6 +48,7 @@ def write(console: Console, workdir: pathlib.Path) -> None:
     from nnlab import answer, report, results
 
     page = report.write(workdir)
+    config.need_no_output()
     _say(console, answer.sentences(results.load(workdir)), page)
 
 
@@ -60,6 +61,7 @@ def write_comparison(
 
     runs = compare.load(workdirs)
     page = compare.write(runs, folder)
+    config.need_no_output()
     differences = compare_bests([run.results for run in runs])
     _say(console, compare.sentences(runs, differences), page)
 

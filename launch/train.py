@@ -204,6 +204,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     Raises:
       As `main`.
     """
+    config.need_no_output()
     resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
     config.check_folder("profile")
     elsewhere, address = _executor()
@@ -289,15 +290,15 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         ) from None
     except processes.ElsewhereError as error:
         raise config.Failure(str(error)) from None
-    except OSError as error:
-        saving = isinstance(error, checkpoint.SaveError)
-        if not saving and error.errno not in mistakes.DISK:
+    except Exception as error:
+        if not (isinstance(error, checkpoint.SaveError) or mistakes.shortage(error)):
             raise
-        line = str(error) if saving else f"{error.strerror}: {error.filename}"
+        line = mistakes.line_of(error)
         raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
     finally:
         interrupt.restore()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
     if cache:
         console.print(f"compilation cache: {cache}")

@@ -23,6 +23,7 @@ import html
 import json
 import os
 import pathlib
+import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -360,7 +361,7 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
         with notebook.display(study) as show:
             yield show
         return
-    console = display.Terminal()
+    console = display.Terminal(file=display.Output(sys.stdout))
     shown = display.live if console.is_terminal else display.lines
     with shown(console) as show:
         yield show

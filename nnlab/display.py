@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
@@ -43,8 +43,8 @@ SMALLEST_RANGE = 0.01
 class Terminal(Console):
     """A console that shows what texts hold, and is steered by none of them."""
 
-    def __init__(self, width: int | None = None) -> None:
-        super().__init__(highlight=False, markup=False, width=width)
+    def __init__(self, width: int | None = None, file: Any = None) -> None:
+        super().__init__(highlight=False, markup=False, width=width, file=file)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -54,6 +54,44 @@ class Terminal(Console):
             if not segment.control:  # of its own
                 segment = segment._replace(text=texts.visible(segment.text))
             yield segment
+
+
+class Output:
+    """A stream that is silent once it cannot be written, as on a full disk.
+
+    What is done meanwhile goes on: that nobody hears of it is no reason to end.
+
+    Attributes:
+      error: why it cannot be written; None if it can.
+      is_needed: whether the error is raised, too, since what is printed is all.
+    """
+
+    def __init__(self, stream: TextIO, is_needed: bool = False) -> None:
+        self._stream = stream
+        self.is_needed = is_needed
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Writes, or does nothing."""
+        self._unless_failed(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does nothing."""
+        self._unless_failed(self._stream.flush)
+
+    def _unless_failed(self, act: Callable[..., object], *given: str) -> None:
+        if self.error:
+            return
+        try:
+            act(*given)
+        except OSError as error:
+            self.error = error
+            if self.is_needed:
+                raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager

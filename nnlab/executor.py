@@ -105,12 +105,17 @@ class Ray:
     def __enter__(self) -> "Ray":
         if self._storage:
             self._storage.check()
-        asked = signal.getsignal(signal.SIGTERM)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(cluster.connected(self._ray, self._address))
-            self._leave = stack.pop_all().close
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, asked)  # Ray's own would end us unheard
+        in_main = threading.current_thread() is threading.main_thread()
+        asked = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+        if in_main:  # what Ray starts inherits it: a hangup ends the run, then Ray
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(cluster.connected(self._ray, self._address))
+                self._leave = stack.pop_all().close
+        finally:
+            for number in asked if in_main else ():  # Ray's own would end us unheard
+                signal.signal(number, asked[number])
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -273,6 +273,14 @@ def test_a_log_says_how_far_it_is(tmp_path, monkeypatch, capsys):
     assert re.fullmatch(r"runs/20\d\d-\d\d-\d\d_\d\d-\d\d-\d\d", str(ran.workdir))
 
 
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    with open("/dev/full", "w", buffering=1) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        ran = nnlab.run(FIELDS, dataset=tiny.dataset(), workdir=tmp_path)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    assert ran.results.config["status"] == "complete"
+
+
 def test_folders_of_one_second_differ(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(api.time, "strftime", lambda form: "now")

@@ -1050,8 +1050,82 @@ def test_what_the_library_logs_is_seen(capsys):
     assert capsys.readouterr().out.rstrip() == "downloading mnist"
 
 
+@pytest.fixture
+def to_full_disk(launch, monkeypatch):
+    """Runs a program whose output goes to one; returns status and stderr."""
+
+    def run(*given):
+        with open("/dev/full", "w") as stream, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            status, _, err = launch(*given)
+        return status, err
+
+    return run
+
+
+NO_SPACE = "standard output: No space left on device"
+
+
+def test_a_run_that_nobody_hears_ends_with_its_report(to_full_disk, tmp_path):
+    small = ["--sweep=batch_size=64", "--config.num_epochs=1", "--seeds=1"]
+    ended = to_full_disk(train, f"--workdir={tmp_path}", QUICKSTART, *small)
+    assert ended == (0, f"{NO_SPACE}\n")
+    assert (tmp_path / "report.html").exists()
+    assert to_full_disk(report, f"--workdir={tmp_path}") == ended
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        (train, ["--help"]),
+        (report, ["--list=docs"]),
+        (describe, [QUICKSTART]),
+        (bench, ["--only=nobody"]),
+    ],
+)
+def test_output_that_is_all_is_missed(to_full_disk, program, arguments):
+    assert to_full_disk(program, *arguments) == (1, f"error: {NO_SPACE}\n")
+
+
+def in_shell(line):
+    return subprocess.run(
+        ["bash", "-c", line.format(python=shlex.quote(sys.executable))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_reader_that_has_seen_enough_ends_a_program_quietly():
+    found = in_shell("set -o pipefail; {python} -m launch.train --help | true")
+    assert (found.returncode, found.stderr) == (1, "")
+
+
+def test_no_file_gets_the_number_of_a_closed_stream():
+    code = "import launch, os, sys; sys.exit(os.open(os.devnull, os.O_RDONLY))"
+    assert in_shell(f"{{python}} -c '{code}' <&- >&- 2>&-").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "need"),
+    [
+        ("-n 16", "64 open files"),
+        ("-v 1000000", "4194304 KiB of addresses"),
+        ("-d 300000", "1048576 KiB of data"),
+        ("-u 20", "64 threads"),
+    ],
+)
+def test_a_limit_that_is_too_low_is_told_at_once(limit, need):
+    found = in_shell(f"ulimit {limit}; exec {{python}} -m launch.report --list=docs")
+    flag, allowed = limit.split()
+    told = f"error: a run needs {need}: ulimit {flag} allows {allowed}; raise it, such "
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(told)
+    assert len(found.stderr.splitlines()) == 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
     endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]

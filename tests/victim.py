@@ -3,10 +3,11 @@
 
 A process that imports JAX takes seconds to start, so this one imports it, starts no
 device, and forks: each child is a run of its own. It reads lines of JSON from standard
-input, {"workdir": ..., "kill_after": seconds or null}, and answers each with a line:
-{"killed": ..., "seconds": ..., "trained": examples}.
+input, {"kind": ..., "draws": ..., "workdir": ..., "kill_after": seconds or null}, and
+answers each with a line: {"killed": ..., "seconds": ..., "trained": examples}.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,10 +17,13 @@ import time
 import traceback
 
 import jax
-import orbax.checkpoint  # noqa: F401  (else each child would import it)
+import optuna  # noqa: F401  (else each child would import it; as are the next two)
+import orbax.checkpoint  # noqa: F401
+from matplotlib import pyplot  # noqa: F401
 
-from nnlab import experiment
-from nnlab.study import Study
+from nnlab import experiment, looks, placing, report, results, search
+from nnlab.statistics import looks as planned
+from nnlab.study import Halving, Search, Study
 
 STUDY = Study.from_dict(
     {
@@ -38,10 +42,42 @@ STUDY = Study.from_dict(
         ],
     }
 )
+# Of the other kinds, with noise and running means, which are states too.
+NOISY = dataclasses.replace(
+    STUDY,
+    test_sets=dataclasses.replace(STUDY.test_sets, severity=True),
+    base=STUDY.base.replace(
+        {
+            "model.batch_norm": True,
+            "model.dropout_rate": 0.2,
+            "num_epochs": 40,
+            "early_stopping.patience": 15,
+        }
+    ),
+)
+STUDIES = {
+    "plain": STUDY,
+    "sweep": NOISY,
+    "halving": dataclasses.replace(NOISY, halving=Halving(factor=2, min_epochs=10)),
+    "search": dataclasses.replace(
+        NOISY,
+        sweep=({},),
+        search=Search(
+            space=("optimizer.learning_rate=log(1e-2,1)", "model.hidden=(8,),(16,)"),
+            trials=9,
+            batch=3,
+        ),
+    ),
+    "looks": planned.begin(NOISY, (3, 4, 6)),
+}
 
 
-def run(workdir: pathlib.Path) -> None:
+def run(kind: str, workdir: pathlib.Path) -> None:
     """One run; says in a file beside the workdir how many examples it trained."""
+    study = STUDIES[kind]
+    if (workdir / results.CONFIG).exists():
+        study = Study.from_dict(results.load_config(workdir)["study"])
+    kept = placing.Kept()
     counter = workdir.with_suffix(".trained")
     first: list[int] = []
 
@@ -51,14 +87,21 @@ def run(workdir: pathlib.Path) -> None:
         temporary.write_text(str(progress.done - first[0]))
         os.replace(temporary, counter)
 
-    experiment.run(
-        STUDY,
-        workdir,
-        lane_width=2,
-        resume=True,
-        checkpoint_seconds=0.1,
-        on_progress=note,
-    )
+    def trained(study: Study, resume: bool) -> results.Results:
+        return experiment.run(
+            study,
+            workdir,
+            lane_width=2,
+            resume=resume,
+            kept=kept,
+            checkpoint_seconds=0.1,
+            on_progress=note,
+        )
+
+    if study.search.space:
+        search.run(study, workdir, trained, resumes=True)
+    else:
+        looks.run(study, trained, True)
 
 
 def main() -> None:
@@ -76,7 +119,9 @@ def main() -> None:
         if not child:
             status = 1
             try:
-                run(workdir)
+                run(asked["kind"], workdir)
+                if asked["draws"]:
+                    report.write(workdir)
                 status = 0
             except BaseException:
                 traceback.print_exc()
