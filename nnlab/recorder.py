@@ -22,6 +22,7 @@ from nnlab import (
     halving,
     provenance,
     results,
+    resume,
     transfer,
     tuning,
 )
@@ -42,6 +43,7 @@ from nnlab.rows import (
 from nnlab.statistics.ranking import best_and_worst
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
+from nnlab.sweep import Cohort
 
 _log = logging.getLogger(__name__)
 
@@ -177,6 +179,10 @@ class Recorder:
         cohorts = [self._cohorts[index] for index in sorted(self._cohorts)]
         finished = sorted(self._finished)
         return {**self._config, "cohorts": cohorts, "finished": finished}
+
+    def identity(self, index: int) -> dict[str, Any]:
+        """What the checkpoints of a cohort, by its index, are of."""
+        return resume.identity(self._study, self._cohorts[index], self._config)
 
     def best_accuracy(self) -> float:
         """Of the current cohort's trials, mean over seeds; -1 if none has one."""
@@ -314,8 +320,9 @@ class Recorder:
         self._rows[item.cohort.index] = Rows.from_arrays(item.cohort, rows)
         self._severity += map(dict, known["severity"])
         self._timings += map(dict, known["timings"])
-        self.still_training = np.array(known["still_training"], bool)
-        self._accuracy = np.array(known["accuracy"], np.float64)
+        shape = len(item.cohort.trials), item.cohort.num_seeds
+        self.still_training = np.array(known["still_training"], bool).reshape(shape)
+        self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
         self._note_best_trial()
         self._account(item)
@@ -336,7 +343,12 @@ class Recorder:
           rows: from `row_arrays`.
           seen: from `seen_arrays`.
           is_done: whether nothing is left to train of it.
+
+        Raises:
+          ValueError, LookupError, TypeError: they are not of this cohort.
         """
+        if Cohort.from_dict(known["record"], self._study.trials()) != item.cohort:
+            raise ValueError("its record is of another program")
         self.restore(item, known, rows, seen)
         self._cohorts[item.cohort.index] = dict(known["record"])
         if is_done:

@@ -26,7 +26,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nnlab.names import nearest, nearest_file
-from nnlab.study import Study, Trial, digest_json
+from nnlab.study import OF_TRIAL, Study, Trial, digest_json
+from nnlab.sweep import Cohort, lacking
 
 FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
     "finished",
@@ -89,6 +90,18 @@ TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
 """Files of a workdir that only some studies ask for."""
+
+
+_KINDS = {
+    **dict.fromkeys(("study", "datasets", "versions", "devices", "failures"), dict),
+    **dict.fromkeys(("trials", "cohorts"), list),
+    "manifest": dict,
+}
+"""Of what kind the values in ``config.json`` are, by which others are found."""
+
+
+class LostError(ValueError):
+    """There is a ``config.json``, but what it said cannot be known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,7 +358,8 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      ValueError: it is not what was written.
+      LostError: it is damaged.
+      ValueError: what it holds is not of one run.
     """
     if not workdir.is_dir():
         raise FileNotFoundError(f"no folder {str(workdir)!r}{nearest_file(workdir)}")
@@ -356,10 +370,27 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
         config = json.loads(path.read_bytes())
         digest = config.pop("digest")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+        raise LostError(f"{str(path)!r} is damaged: {error}") from None
     if digest != digest_json(config):
-        raise ValueError(f"{str(path)!r} is damaged: its digest differs")
-    return dict(config)
+        raise LostError(f"{str(path)!r} is damaged: its digest differs")
+    try:
+        strange = [k for k, kind in _KINDS.items() if not isinstance(config[k], kind)]
+        swept = [
+            {k: v for k, v in item.items() if k not in OF_TRIAL}
+            for item in config["study"]["sweep"]
+        ]
+        trials = [record["overrides"] for record in config["trials"]]
+        if strange:
+            problem = f"its {strange[0]} are not what was written"
+        elif config["study_digest"] != digest_json(config["study"]):
+            problem = "its study is not the one of its study_digest"
+        elif trials != swept:
+            problem = "its trials are not those of its study"
+        else:
+            return dict(config)
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"it lacks {error}"
+    raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
 
 
 def load(workdir: str | os.PathLike[str]) -> Results:
@@ -373,6 +404,11 @@ def load(workdir: str | os.PathLike[str]) -> Results:
     config = load_config(folder)
     try:
         study = Study.from_dict(config["study"])
+        trials = study.trials()
+        cohorts = (Cohort.from_dict(record, trials) for record in config["cohorts"])
+        for trial, seeds in lacking(trials, cohorts).items():
+            if seeds:
+                raise ValueError(f"no program has trial {trial}, seed {seeds[0].start}")
         manifest = config["manifest"]
         text = (folder / f"{TIMINGS_FILE}.sha256").read_text("utf-8")
         manifest = {**manifest, TIMINGS_FILE: text.partition(" ")[0]}

@@ -5,6 +5,7 @@ import pytest
 
 from nnlab import resume
 from nnlab.study import Study
+from nnlab.sweep import cohorts
 
 RATE = "optimizer.learning_rate"
 
@@ -86,13 +87,13 @@ def members(cohorts) -> list[tuple[int, int]]:
 
 
 def continued(old: Study, new: Study):
-    records = [c.to_dict() for c in resume.cohorts(old.trials(), old.num_seeds)]
+    records = [c.to_dict() for c in cohorts(old.trials(), old.num_seeds)]
     return resume.continued(resume.merge(old, new), records)
 
 
 def test_what_ran_keeps_its_cohorts():
     of = Study.from_dict({"sweep": [{"batch_size": b} for b in (8, 16)]})
-    assert continued(of, of) == resume.cohorts(of.trials(), of.num_seeds)
+    assert continued(of, of) == cohorts(of.trials(), of.num_seeds)
 
 
 def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
@@ -105,7 +106,7 @@ def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
     ]
     new = Study.from_dict({"sweep": sweep, "num_seeds": old.num_seeds + 2})
     found = continued(old, new)
-    before = resume.cohorts(old.trials(), old.num_seeds)
+    before = cohorts(old.trials(), old.num_seeds)
     assert members(found[:2]) == members(before)
     assert [c.index for c in found] == list(range(len(found)))
     wanted = {(t, s) for t in range(4) for s in range(new.num_seeds)}

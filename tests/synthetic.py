@@ -162,6 +162,7 @@ def results(
         workdir=workdir or pathlib.Path("."),
         config={
             "study": study.to_dict(),
+            "study_digest": study.digest(),
             "status": "failed" if failures else status,
             "failures": {str(c): text for c, text in (failures or {}).items()},
             "trials": [_trial_record(t, cohorts) for t in trials],
