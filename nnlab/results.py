@@ -93,11 +93,11 @@ OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
 
 
 _KINDS = {
-    **dict.fromkeys(("study", "datasets", "versions", "devices", "failures"), dict),
-    **dict.fromkeys(("trials", "cohorts"), list),
-    "manifest": dict,
+    **dict.fromkeys(("study", "datasets", "versions", "devices"), dict),
+    **dict.fromkeys(("failures", "manifest"), dict),
+    **dict.fromkeys(("trials", "cohorts", "finished", "begun_otherwise"), list),
 }
-"""Of what kind the values in ``config.json`` are, by which others are found."""
+"""What kinds of value ``config.json`` has, whatever ran."""
 
 
 class LostError(ValueError):
@@ -373,24 +373,27 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
         raise LostError(f"{str(path)!r} is damaged: {error}") from None
     if digest != digest_json(config):
         raise LostError(f"{str(path)!r} is damaged: its digest differs")
+    if problem := _misfit(config):
+        raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
+    return dict(config)
+
+
+def _misfit(config: Mapping[str, Any]) -> str:
+    """What in ``config.json`` is not of one run; "" if nothing."""
+    for name, kind in _KINDS.items():
+        if not isinstance(config.get(name), kind):
+            return f"its {name!r} is no {kind.__name__}"
+    if config.get("study_digest") != digest_json(config["study"]):
+        return "its study is not the one of its study_digest"
     try:
-        strange = [k for k, kind in _KINDS.items() if not isinstance(config[k], kind)]
+        trials = [record["overrides"] for record in config["trials"]]
         swept = [
             {k: v for k, v in item.items() if k not in OF_TRIAL}
             for item in config["study"]["sweep"]
         ]
-        trials = [record["overrides"] for record in config["trials"]]
-        if strange:
-            problem = f"its {strange[0]} are not what was written"
-        elif config["study_digest"] != digest_json(config["study"]):
-            problem = "its study is not the one of its study_digest"
-        elif trials != swept:
-            problem = "its trials are not those of its study"
-        else:
-            return dict(config)
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"it lacks {error}"
-    raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
+    except (KeyError, TypeError, AttributeError):
+        trials, swept = [], [{}]
+    return "" if trials == swept else "its trials are not those of its study"
 
 
 def load(workdir: str | os.PathLike[str]) -> Results:

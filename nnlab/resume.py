@@ -184,9 +184,9 @@ def identity(
         "num_seeds": record["num_seeds"],
         **{path: v for path, v in _flat(study).items() if path not in PATHS},
         **static,
-        "the digest of its trials' settings": digest_json(own),
-        "the digest of its data": config["datasets"][static["dataset"]]["digest"],
-        "the digest of its backbone's source": record.get("source"),
+        "the digest of its trials' settings": digest_json(own)[:12],
+        "the digest of its data": config["datasets"][static["dataset"]]["digest"][:12],
+        "the digest of its backbone's source": record.get("source", "")[:12],
         "module": config["module"],
         "metrics": config["metrics"],
     }

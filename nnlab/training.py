@@ -199,7 +199,7 @@ def _backbone_identity(source: Source, study: Study) -> dict[str, Any]:
     """What a backbone's checkpoint is of; see `resume.identity`."""
     return {
         "the digest of its settings": source.key,
-        "the digest of its data": source.digest,
+        "the digest of its data": source.digest[:12],
         "root_seed": study.root_seed,
         "eval_size": study.eval_size,
     }
