@@ -61,13 +61,19 @@ class Saved:
     about: Mapping[str, Any]
 
     def arrays(self, item: str) -> dict[str, np.ndarray]:
-        """The arrays that were saved as an item, by name; none if it has none."""
+        """The arrays that were saved as an item, by name; none if it has none.
+
+        Raises:
+          ValueError, LookupError, TypeError: they cannot be read; see `reading`.
+        """
         path = (self.path / item).absolute()
         if not path.is_dir():
             return {}
         with _orbax().StandardCheckpointer(multiprocessing_options=_alone()) as reader:
-            stored = reader.metadata(path).item_metadata.tree
-            target = {name: np.zeros(a.shape, a.dtype) for name, a in stored.items()}
+            stored = reader.metadata(path).item_metadata
+            if stored is None:
+                raise ValueError(f"its {item} cannot be read")
+            target = {n: np.zeros(a.shape, a.dtype) for n, a in stored.tree.items()}
             found: dict[str, np.ndarray] = reader.restore(path, target)
         return found
 

@@ -516,12 +516,11 @@ def _saved(
         taken[index] = saved
         if isinstance(item, Prepared):
             with saved.reading():
-                before, finished = (
-                    int(saved.about["num_steps"]),
-                    saved.about["finished"],
-                )
-                Position(**saved.about["position"])
-            _check_end(item, before, finished)
+                before, at = int(saved.about["num_steps"]), saved.about["position"]
+                ended = saved.about["finished"] or int(at["step"]) == before
+            _check_end(item, before, ended)
+            with saved.reading():
+                Position(**at).check(item.boundaries)
     recorder.note_beginning([*noted, *changes])
     # What a run that is killed leaves behind: not less than what it found.
     for item in prepared:
@@ -536,13 +535,13 @@ def _saved(
     return taken
 
 
-def _check_end(item: Prepared, before: int, finished: bool) -> None:
+def _check_end(item: Prepared, before: int, ended: bool) -> None:
     """Refuses a training so far of which this one is not more.
 
     Args:
       item: the cohort.
       before: updates that it was to have.
-      finished: whether it has them.
+      ended: whether it has them, or ended before.
 
     Raises:
       ValueError: says what does not fit.
@@ -553,7 +552,7 @@ def _check_end(item: Prepared, before: int, finished: bool) -> None:
             f"program {number} was trained for {before} updates, and has "
             f"{item.num_steps} now: num_epochs may only grow"
         )
-    if finished and before not in item.boundaries:
+    if ended and before not in item.boundaries:
         raise ValueError(
             f"program {number} was evaluated at its end after {before} updates, which "
             "is no evaluation of the longer training: choose num_epochs a multiple of "

@@ -318,8 +318,8 @@ class Recorder:
         for trial, values in fields.items():
             self.add_seen(int(trial), artifacts.Seen(**values))
         self._rows[item.cohort.index] = Rows.from_arrays(item.cohort, rows)
-        self._severity += map(dict, known["severity"])
-        self._timings += map(dict, known["timings"])
+        self._severity += _rows(known["severity"], results.SEVERITY, "trial", "seed")
+        self._timings += _rows(known["timings"], results.TIMINGS, "cohort", "segment")
         shape = len(item.cohort.trials), item.cohort.num_seeds
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
         self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
@@ -929,6 +929,16 @@ class Recorder:
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
         self._write_seconds = self._written - begin
+
+
+def _rows(
+    values: Any, columns: Mapping[str, pa.DataType], *keys: str
+) -> list[dict[str, Any]]:
+    """Rows of a table from plain values, which must be some; all have the keys."""
+    rows = [dict(row) for row in values]
+    if any(results.table(rows, columns)[key].null_count for key in keys):
+        raise ValueError(f"a row lacks {' or '.join(keys)}")
+    return rows
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -40,6 +40,16 @@ class Position:
     evaluation: int = 0
     step: int = 0
     samples: int = 0
+
+    def check(self, boundaries: Sequence[int]) -> None:
+        """Refuses what is not where a cohort's training can be.
+
+        Raises:
+          ValueError, IndexError, TypeError: it is not between two of its evaluations.
+        """
+        edges = (0, *boundaries, boundaries[-1])
+        if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
+            raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
 
 
 def train_cohort(

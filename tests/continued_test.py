@@ -314,23 +314,17 @@ def test_a_finished_program_without_a_sound_checkpoint_is_refused(copy):
 
 
 @pytest.fixture(scope="module")
-def others(whole, tmp_path_factory):
-    """What another run's checkpoint of the first program is like, by how it is made."""
-    folder = tmp_path_factory.mktemp("others")
-    run(folder / "root seed", more(root_seed=1))
-    return {"root seed": folder / "root seed", "same study": whole[0]}
+def foreign(tmp_path_factory):
+    """A run with another root seed."""
+    workdir = tmp_path_factory.mktemp("foreign") / "run"
+    run(workdir, more(root_seed=1))
+    return workdir
 
 
-def put(source: pathlib.Path, target: pathlib.Path) -> None:
-    shutil.rmtree(target)
-    shutil.copytree(source, target)
-
-
-def test_checkpoints_of_another_run_are_refused_and_nothing_changes(others, copy):
+def test_checkpoints_of_another_run_are_refused_and_nothing_changes(foreign, copy):
     part = pathlib.Path("checkpoints", "program_0")
-    put(others["same study"] / part, copy / part)
-    run(copy, resume=True)
-    put(others["root seed"] / part, copy / part)
+    shutil.rmtree(copy / part)
+    shutil.copytree(foreign / part, copy / part)
     before = content(copy)
     told = r"program_0/\d+ is of another run: root_seed is 1 there and 0 here"
     with pytest.raises(ValueError, match=rf"cannot resume .*{told}"):
@@ -340,8 +334,8 @@ def test_checkpoints_of_another_run_are_refused_and_nothing_changes(others, copy
     assert content(copy) == before
 
 
-def test_another_runs_config_is_refused(others, copy):
-    shutil.copy(others["root seed"] / "config.json", copy)
+def test_another_runs_config_is_refused(foreign, copy):
+    shutil.copy(foreign / "config.json", copy)
     with pytest.raises(ValueError, match="root_seed was 1 and is 0 now"):
         run(copy, resume=True)
     with pytest.raises(ValueError, match="root_seed is 0 there and 1 here"):
@@ -364,6 +358,7 @@ def test_programs_that_changed_places_are_refused(copy):
         ("known", {}),
         ("num_steps", "x"),
         ("position", {"step": 1, "steps": 2}),
+        ("position", {"step": -5}),
         ("versions", None),
     ],
 )
