@@ -185,7 +185,7 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
         try:
             return _fields(results.load_config(resumed)["study"])
         except (results.LostError, FileNotFoundError) as error:
-            if not (resumed / "checkpoints").is_dir():
+            if not (resumed / results.CHECKPOINTS).is_dir():
                 raise
             raise UsageError(
                 f"{error}; --resume with the run's --config goes on from its "

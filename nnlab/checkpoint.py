@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from nnlab import results
 from nnlab.results import write_atomic
 
 if TYPE_CHECKING:
     import orbax.checkpoint
 
-FOLDER = "checkpoints"
+FOLDER = results.CHECKPOINTS
 MOST_TEXT = 300
 """Characters of what Orbax says."""
 

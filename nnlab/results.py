@@ -86,6 +86,7 @@ SEVERITY: dict[str, pa.DataType] = {
     "loss": pa.float64(),
 }
 CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
