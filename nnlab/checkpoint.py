@@ -241,14 +241,12 @@ class Checkpoints:
             try:
                 problem = _problem(path)
                 about = {} if problem else _about(path)
-                if of is not None and not problem:
-                    problem = _check_of(path, about, of)
-            except AnotherRunError:
-                raise
             except OSError as error:
                 problem = f"cannot be read: {error.strerror or error}"
             except ValueError as error:
                 problem = f"cannot be read: {error}"
+            if of is not None and not problem:
+                problem = _check_of(path, about, of)
             if not problem:
                 return Saved(path, about)
             _log.warning("checkpoint %s %s; going on without it", path, problem)

@@ -88,24 +88,21 @@ class Cohort:
         name, known = f"program {index + 1}", {trial.index: trial for trial in trials}
         if strange := [i for i in indices if i not in known]:
             raise ValueError(f"{name} has trial {strange[0]}, which the study has not")
-        found = cls(
-            index,
-            tuple(known[i] for i in indices),
-            first_seed,
-            num_seeds,
-            whole or None,
-        )
-        if index < 0 or len(alike(found.trials)) != 1 or len({*indices}) < len(indices):
+        some = tuple(known[i] for i in indices)
+        found = cls(index, some, first_seed, num_seeds, whole or None)
+        if index < 0 or len(alike(some)) != 1 or len({*indices}) < len(indices):
             raise ValueError(f"{name} has trials {indices}, which are not one program")
-        most = min(trial.num_seeds for trial in found.trials)
+        most = min(trial.num_seeds for trial in some)
         if not 0 <= first_seed < first_seed + num_seeds <= most:
             raise ValueError(
                 f"{name} has {num_seeds} seeds from {first_seed} on; its trials have "
                 f"{most}"
             )
-        at_most = (len(trials), most)
-        sizes = tuple(zip((len(indices), num_seeds), whole, at_most, strict=False))
-        if whole and (len(whole) != 2 or any(not a <= b <= c for a, b, c in sizes)):
+        if whole and not (
+            len(whole) == 2
+            and len(indices) <= whole[0] <= len(trials)
+            and num_seeds <= whole[1] <= most
+        ):
             raise ValueError(f"{name} is no chunk of {whole}")
         return found
 
@@ -168,9 +165,7 @@ def lacking(
     return found
 
 
-def numbered(
-    cohorts: Iterable[Cohort], taken: Collection[int] = ()
-) -> tuple[Cohort, ...]:
+def numbered(cohorts: Iterable[Cohort], taken: Collection[int]) -> tuple[Cohort, ...]:
     """The cohorts with the first indices that are not taken."""
     free = (index for index in itertools.count() if index not in taken)
     return tuple(

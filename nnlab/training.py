@@ -86,8 +86,8 @@ def train_cohort(
     if saved:
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
+            before = saved.arrays("before").get("probabilities")
         state = population.spread(members, recorder.still_training)
-        before = saved.arrays("before").get("probabilities")
     else:
         state = population.init()
         if backbone and not prepared.features:
