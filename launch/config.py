@@ -186,7 +186,15 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
         return _load(path, arg)
     if "resume" in flags.FLAGS and flags.FLAGS.resume and flags.FLAGS.workdir:
         resumed = pathlib.Path(flags.FLAGS.workdir)
-        return _fields(results.load_config(resumed)["study"])
+        try:
+            return _fields(results.load_config(resumed)["study"])
+        except (results.LostError, FileNotFoundError) as error:
+            if not (resumed / results.CHECKPOINTS).is_dir():
+                raise
+            raise UsageError(
+                f"{error}; --resume with the run's --config goes on from its "
+                "checkpoints"
+            ) from None
     raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
 
 

@@ -5,7 +5,8 @@ A workdir's ``checkpoints`` has a folder for each part of a run, with numbered
 checkpoints and, beside each, ``N.sha256``: the digests of its files, written when all
 of them are on the disk. A checkpoint without it, or with a part of it, was cut off
 while it was saved; one whose files are not those of the digests is damaged. Neither is
-ever read.
+ever read. Each says what it is of, see `resume.identity`: one of another run is
+refused.
 """
 
 import concurrent.futures
@@ -18,18 +19,19 @@ import pathlib
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from nnlab import results
 from nnlab.files import alone_in, make_folder, sync_tree, write_atomic
 
 if TYPE_CHECKING:
     import orbax.checkpoint
 
-FOLDER = "checkpoints"
+FOLDER = results.CHECKPOINTS
 PULLED = ".pulled"
 """The folder in it for what comes out of storage, until it is known to be sound."""
 MOST_TEXT = 300
@@ -42,6 +44,10 @@ _log = logging.getLogger(__name__)
 
 class CheckpointError(ValueError):
     """All checkpoints of a part are damaged."""
+
+
+class AnotherRunError(ValueError):
+    """A checkpoint is not of the run that it was taken for."""
 
 
 class SaveError(OSError):
@@ -61,18 +67,39 @@ class Saved:
     about: Mapping[str, Any]
 
     def arrays(self, item: str) -> dict[str, np.ndarray]:
-        """The arrays that were saved as an item, by name; none if it has none."""
-        target = {
-            name: np.zeros(shape, dtype)
-            for name, (shape, dtype) in self.about["arrays"].get(item, {}).items()
-        }
-        if not target:
+        """The arrays that were saved as an item, by name; none if it has none.
+
+        Raises:
+          ValueError, LookupError, TypeError: they cannot be read; see `reading`.
+        """
+        path = (self.path / item).absolute()
+        if not path.is_dir():
             return {}
         with _orbax().StandardCheckpointer(multiprocessing_options=_alone()) as reader:
-            found: dict[str, np.ndarray] = reader.restore(
-                (self.path / item).absolute(), target
-            )
+            stored = reader.metadata(path).item_metadata
+            if stored is None:
+                raise ValueError(f"its {item} cannot be read")
+            target = {n: np.zeros(a.shape, a.dtype) for n, a in stored.tree.items()}
+            found: dict[str, np.ndarray] = reader.restore(path, target)
         return found
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Says that it is this checkpoint that does not hold what is read of it.
+
+        Raises:
+          CheckpointError: that.
+        """
+        try:
+            yield
+        # What values of any form can lead to.
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            line = " ".join(text.split())[:MOST_TEXT]
+            raise CheckpointError(
+                f"checkpoint {self.path} is damaged: {line}; remove it to go on "
+                "without it"
+            ) from None
 
 
 class Checkpoints:
@@ -126,7 +153,8 @@ class Checkpoints:
         Args:
           part: its name, a file name.
           items: named arrays by item; copies that nobody changes.
-          about: plain values, as JSON holds them (NaN too); without the key "arrays".
+          about: plain values, as JSON holds them (NaN too); `latest` compares its
+            "of".
           score: the greater, the better; the best one is kept.
 
         Raises:
@@ -138,13 +166,8 @@ class Checkpoints:
         self._begun[part] = time.monotonic()
         number = self._next.setdefault(part, 1 + max(self._numbers(part), default=-1))
         self._next[part] += 1
-        shapes = {
-            item: {n: [list(a.shape), a.dtype.name] for n, a in arrays.items()}
-            for item, arrays in items.items()
-        }
-        about = {**about, "arrays": shapes}
         self._pending = self._thread.submit(
-            self._save, part, number, items, about, score
+            self._save, part, number, items, dict(about), score
         )
 
     def _save(
@@ -204,14 +227,19 @@ class Checkpoints:
                 with contextlib.suppress(Exception):  # what failed has been told
                     manager.close()
 
-    def latest(self, part: str) -> Saved | None:
+    def latest(self, part: str, of: Mapping[str, Any] | None = None) -> Saved | None:
         """The last sound checkpoint of a part, None if none was ever whole.
 
         What is said of those after it, cut off or damaged, goes to the log; they are
         removed, so that the ones to come are the last.
 
+        Args:
+          part: its name.
+          of: what it must be of, see `resume.identity`; None for anything.
+
         Raises:
           CheckpointError: there are checkpoints that were whole, and all are damaged.
+          AnotherRunError: it is of something else.
         """
         damaged = ""
         for number in sorted(self._numbers(part), reverse=True):
@@ -223,6 +251,8 @@ class Checkpoints:
                 problem = f"cannot be read: {error.strerror or error}"
             except ValueError as error:
                 problem = f"cannot be read: {error}"
+            if of is not None and not problem:
+                problem = _check_of(path, about, of)
             if not problem:
                 return Saved(path, about)
             _log.warning("checkpoint %s %s; going on without it", path, problem)
@@ -402,6 +432,26 @@ def _problem(path: pathlib.Path) -> str:
             return f"has a file {name} that is not in its digests"
         if wanted[name] != found[name]:
             return f"is damaged: {name} is not the file that was written"
+    return ""
+
+
+def _check_of(path: pathlib.Path, about: Any, of: Mapping[str, Any]) -> str:
+    """Refuses a checkpoint of something else; as `_problem` where it does not say."""
+    told = about.get("of") if isinstance(about, dict) else None
+    if not isinstance(told, dict):
+        if isinstance(about, dict) and "arrays" in about:  # of their shapes
+            raise AnotherRunError(
+                f"checkpoint {path} was saved by an earlier nnlab; use another workdir"
+            )
+        return "is damaged: it does not say what it is of"
+    for name in {**of, **told}:
+        there, here = told.get(name), of.get(name)
+        if there != here:
+            raise AnotherRunError(
+                f"checkpoint {path} is of another run: {name} is {there!r:.60} there "
+                f"and {here!r:.60} here; put this run's own in its place, or use "
+                "another workdir"
+            )
     return ""
 
 

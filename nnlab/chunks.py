@@ -6,7 +6,6 @@ the study and on what is asked for only, so that any scheduler cuts it the same.
 """
 
 import dataclasses
-from collections.abc import Iterable
 
 from nnlab.study import digest_json
 from nnlab.sweep import Cohort
@@ -44,14 +43,6 @@ def cut(cohort: Cohort, most: int, row: int = 1, rows: int = 1) -> tuple[Cohort,
         )
         for first in range(0, len(cohort.trials), trials)
         for seed in range(cohort.first_seed, end, seeds)
-    )
-
-
-def numbered(cohorts: Iterable[Cohort], first: int) -> tuple[Cohort, ...]:
-    """The cohorts with indices from `first` on."""
-    return tuple(
-        dataclasses.replace(cohort, index=index)
-        for index, cohort in enumerate(cohorts, first)
     )
 
 

@@ -278,4 +278,5 @@ class Prepared:
             "steps_per_epoch": self.steps_per_epoch,
             "num_steps": self.num_steps,
             "plan": self.plan.to_dict(),
+            **({"source": self.source.digest} if self.source else {}),
         }

@@ -46,7 +46,7 @@ from nnlab.prepare import prepare
 from nnlab.recorder import Recorder
 from nnlab.storage import Pushed, Storage
 from nnlab.study import Study
-from nnlab.training import backbone_for, backbone_part, part_of
+from nnlab.training import backbone_for, backbone_part, part_of, parts_of
 
 RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
@@ -139,8 +139,7 @@ class Ray:
                 else:
                     lane = lanes.trials, lanes.seeds
             found += chunks.cut(item.cohort, most, *lane)
-        first = items[0].cohort.index if items else 0
-        return chunks.numbered(found, first)
+        return tuple(found)
 
     def train(
         self,
@@ -195,7 +194,7 @@ class _Round:
         collect: Callable[[Prepared | Baseline], bool],
         fail: Callable[[Prepared | Baseline, Exception], None],
     ) -> None:
-        self._ray, self._recorder = ray, recorder
+        self._ray, self._recorder, self._study = ray, recorder, job.study
         self._collect, self._fail = collect, fail
         self._storage, self._workdir = storage, job.workdir
         self._all_done = True
@@ -259,7 +258,7 @@ class _Round:
     def _share(self, storage: Storage) -> None:
         """Puts into storage what the workdir has of the chunks, for the nodes."""
         storage.begin(self._workdir)
-        parts = {part for item in self._queue for part in _parts(item)}
+        parts = {part for item in self._queue for part in self._parts(item)}
         for part in parts:
             storage.push(part, self._workdir, secrets.token_hex(6), set())
 
@@ -348,15 +347,17 @@ class _Round:
         """Collects a chunk from its checkpoints; whether it is done."""
         if not self._storage:
             return self._collect(item)
-        own, *others = _parts(item)
-        self._storage.pull(own, self._workdir)
-        for part in others:
-            if not (self._workdir / FOLDER / part).exists():
-                self._storage.pull(part, self._workdir)
+        own = part_of(item)
+        for part, of in self._parts(item).items():
+            if part == own or not (self._workdir / FOLDER / part).exists():
+                self._storage.pull(part, self._workdir, of)
         if not self._collect(item):
             return False
         self._storage.remove(f"{FOLDER}/{own}")
         return True
+
+    def _parts(self, item: Prepared | Baseline) -> dict[str, dict[str, Any]]:
+        return parts_of(item, self._study, self._recorder)
 
     def _give_up(self, item: Prepared | Baseline, error: Exception) -> None:
         self._all_done = False
@@ -382,13 +383,6 @@ class _Round:
             return
         _log.warning("program %d: %s; training it again", index + 1, why)
         self._queue.appendleft(item)
-
-
-def _parts(item: Prepared | Baseline) -> list[str]:
-    """The names of a chunk's checkpoints, and of its backbone's if that is trained."""
-    source = item.source if isinstance(item, Prepared) else None
-    trained = source if source and source.training else None
-    return [part_of(item), *([backbone_part(trained)] if trained else [])]
 
 
 def _cause(error: Any) -> Exception:
@@ -470,6 +464,7 @@ class _Process:
         (item,) = self._prepare([record])
         recorder = Recorder(self._study, None, [item])
         seconds = self._settings["checkpoint_seconds"]
+        own, parts = part_of(item), parts_of(item, self._study, recorder)
         with contextlib.ExitStack() as stack:
             source = item.source if isinstance(item, Prepared) else None
             folder = self._settings["workdir"] or stack.enter_context(
@@ -479,24 +474,27 @@ class _Process:
             if self._storage:
                 stack.enter_context(files.alone_in(workdir))  # it is in use
             # One that was given up may still be at work, until it hears of it.
-            stack.enter_context(_alone_with(workdir, part_of(item)))
+            stack.enter_context(_alone_with(workdir, own))
             if self._storage:
                 is_known = source is not None and source.key in self._backbones
-                parts = [part_of(item)] if is_known else _parts(item)
-                past = {part: self._storage.pull(part, workdir) for part in parts}
+                past = {
+                    part: self._storage.pull(part, workdir, of)
+                    for part, of in parts.items()
+                    if part == own or not is_known
+                }
                 checkpoints: Checkpoints = Pushed(self._storage, workdir, seconds, past)
             else:
                 checkpoints = Checkpoints(workdir, seconds)
             stack.callback(checkpoints.close)
-            saved = checkpoints.latest(part_of(item))
-            checkpoints.drop_unsound(part_of(item), saved)
+            saved = checkpoints.latest(own, parts[own])
+            checkpoints.drop_unsound(own, saved)
             if isinstance(item, Prepared) and source:
                 # Whoever comes first trains it; the others wait, and read it. Without
                 # a folder that all see, several may: what comes out is equal.
                 with _alone_with(workdir, backbone_part(source)):
-                    root_seed = self._study.root_seed
                     backbone_for(
-                        item, source, self._backbones, recorder, checkpoints, root_seed
+                        *(item, source, self._backbones, recorder, checkpoints),
+                        self._study,
                     )
                     checkpoints.wait()
             experiment.run_cohort(

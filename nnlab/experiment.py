@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import math
 import os
 import pathlib
 import traceback
@@ -33,10 +34,11 @@ from nnlab.recorder import Progress, Recorder
 from nnlab.resume import check_data, check_own, continued, differences, merge, refusing
 from nnlab.study import Study
 from nnlab.training import (
+    Position,
     backbone_for,
-    backbone_part,
     grow,
     part_of,
+    parts_of,
     train_cohort,
     with_backbone,
 )
@@ -72,7 +74,7 @@ class Executor(Protocol):
           lane_width: members that run at once; 0 lets the plan choose.
 
         Returns:
-          Cohorts with the same members, numbered from the first one's index on.
+          Cohorts with the same members; what they are numbered is of no account.
         """
 
     def train(
@@ -155,14 +157,13 @@ def run(
     """
     folder = pathlib.Path(workdir)
     with contextlib.ExitStack() as stack:
-        past = None
-        cohorts = None
-        if processes.agreed(resume and (folder / results.CONFIG).exists()):
+        past, begun, cohorts = None, 0, None
+        left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
+        if goes_on := processes.agreed(resume and left):
             processes.in_first(lambda: stack.enter_context(alone_in(folder)))
-            past = results.load_config(folder)
             with refusing(folder):
                 check_links(folder)
-            study, cohorts = _continued(folder, study, past)
+            past, begun, study, cohorts = _continued(folder, study)
         else:
             processes.in_first(lambda: check_workdir(folder))
         loaded = kept.loaded if kept else {}
@@ -183,11 +184,13 @@ def run(
                     "that made them: train in it (executor=None)"
                 )
             cohorts = cohorts or sweep.cohorts(study.trials(), study.num_seeds)
-            begun = len(past["cohorts"]) if past else 0
-            new = executor.cut(settle(cohorts=cohorts[begun:]), lane_width)
-            cohorts = (*cohorts[:begun], *new)
+            old, new = cohorts[:begun], cohorts[begun:]
+            cut = executor.cut(settle(cohorts=new), lane_width)
+            cohorts = (*old, *sweep.numbered(cut, {cohort.index for cohort in old}))
+        if cohorts:
+            cohorts = tuple(sorted(cohorts, key=lambda cohort: cohort.index))
         prepared = settle(cohorts=cohorts)
-        if past is None:
+        if not goes_on:
             hint = "" if folder.exists() else nearest_file(folder)
             processes.in_first(lambda: stack.enter_context(_begun(folder)))
             if resume:
@@ -197,21 +200,10 @@ def run(
         stack.callback(checkpoints.close)
         recorder = Recorder(study, folder if writes else None, prepared, on_progress)
         saved: dict[int, Saved] = {}
-        if past:
-            changes = differences(past, recorder.config)
-            if changes and not other_versions:
-                raise ValueError(
-                    f"cannot resume {str(folder)!r}: {'; '.join(changes)} "
-                    "(--resume_anyway does, with other numbers)"
-                )
-            saved = _saved(folder, past, prepared, recorder, checkpoints)
-            recorder.note_beginning([*past["begun_otherwise"], *changes])
-        # What a run that is killed leaves behind: not less than what it found.
-        for item in prepared:
-            if known := saved.get(item.cohort.index):
-                arrays = known.arrays("rows"), known.arrays("seen")
-                recorder.take_up(
-                    item, known.about["known"], *arrays, is_done(item, known)
+        if goes_on:
+            with refusing(folder):
+                saved = _saved(
+                    past, study, prepared, recorder, checkpoints, other_versions
                 )
         if writes:
             checkpoints.remove_abandoned()
@@ -296,11 +288,14 @@ def _train_elsewhere(
     backbones: dict[str, transfer.Backbone] = {}
 
     def collect(item: Prepared | Baseline) -> bool:
-        found = checkpoints.latest(part_of(item))
-        if not (found and is_done(item, found)):
+        found = checkpoints.latest(part_of(item), recorder.identity(item.cohort.index))
+        if not found:
             return False
-        arrays = found.arrays("rows"), found.arrays("seen")
-        recorder.collect(item, found.about["known"], *arrays)
+        with found.reading():
+            if not is_done(item, found):
+                return False
+            arrays = found.arrays("rows"), found.arrays("seen")
+            recorder.collect(item, found.about["known"], *arrays)
         run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
         return True
 
@@ -348,7 +343,7 @@ def run_cohort(
     backbone = None
     if item.source:
         backbone = backbone_for(
-            item, item.source, backbones, recorder, checkpoints, study.root_seed
+            item, item.source, backbones, recorder, checkpoints, study
         )
     if saved and is_done(item, saved):
         return
@@ -405,69 +400,127 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _continued(
-    folder: pathlib.Path, study: Study, past: Mapping[str, Any]
-) -> tuple[Study, tuple[sweep.Cohort, ...]]:
-    """The study and the cohorts with which a run goes on."""
+    folder: pathlib.Path, study: Study
+) -> tuple[Mapping[str, Any] | None, int, Study, tuple[sweep.Cohort, ...]]:
+    """With what a run goes on.
+
+    Returns:
+      Its ``config.json``; None if that is lost. Then how many of the cohorts it has
+      begun, the study, and the cohorts, those begun first.
+    """
     with refusing(folder):
-        merged = merge(Study.from_dict(past["study"]), study)
-        return merged, continued(merged, past["cohorts"])
+        try:
+            past = results.load_config(folder)
+        except (results.LostError, FileNotFoundError) as error:
+            if not (records := _records(folder, study)):
+                raise
+            _log.warning("%s; going on from its checkpoints", error)
+            return None, len(records), study, continued(study, records)
+        merged, records = merge(Study.from_dict(past["study"]), study), past["cohorts"]
+        return past, len(records), merged, continued(merged, records)
+
+
+def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
+    """The records of a study's cohorts that a workdir has checkpoints of."""
+    found = []
+    with contextlib.closing(Checkpoints(folder, math.inf, read_only=True)) as store:
+        for path in sorted((folder / FOLDER).glob("program_*")):
+            if saved := store.latest(path.name):
+                with saved.reading():
+                    record = dict(saved.about["known"]["record"])
+                try:
+                    sweep.Cohort.from_dict(record, study.trials())
+                except ValueError as error:  # of more trials or seeds, it may be
+                    _log.warning("%s is left alone: %s", path, error)
+                else:
+                    found.append(record)
+    return found
 
 
 def _saved(
-    folder: pathlib.Path,
-    past: Mapping[str, Any],
+    past: Mapping[str, Any] | None,
+    study: Study,
     prepared: Sequence[Prepared | Baseline],
     recorder: Recorder,
     checkpoints: Checkpoints,
+    other_versions: bool,
 ) -> dict[int, Saved]:
-    """The checkpoints of the cohorts of a run so far, all of them looked at first."""
-    with refusing(folder):
+    """Takes up the checkpoints of a run so far, all of them looked at first."""
+    noted = past["begun_otherwise"] if past else []
+    changes = differences(past, recorder.config) if past else []
+    if past:
         check_data(past["datasets"], recorder.config["datasets"])
         check_own(past, recorder.config)
-        digests = {about["key"]: about["digest"] for about in past["backbones"]}
-        for item in prepared:
-            source = item.source if isinstance(item, Prepared) else None
-            if source and digests.get(source.key, source.digest) != source.digest:
-                name = item.hyperparameters.transfer.source
-                raise ValueError(
-                    f"transfer.source={name!r} is not what the backbone was made of"
-                )
-        found = {}
-        for item in prepared:
-            index = item.cohort.index
-            saved = checkpoints.latest(part_of(item))
-            if saved and "rows" not in saved.about["arrays"]:
-                raise ValueError(
-                    f"program {index + 1} was saved by an earlier nnlab; use another "
-                    "workdir"
-                )
-            if saved is None and index in past["finished"]:
+    found: dict[str, Saved | None] = {}
+    for item in prepared:
+        for part, of in parts_of(item, study, recorder).items():
+            if part not in found:
+                found[part] = checkpoints.latest(part, of)
+    for one in filter(None, found.values()):
+        with one.reading():
+            told = differences(one.about, recorder.config)
+        changes += [change for change in told if change not in noted]
+    if changes and not other_versions:
+        raise ValueError(
+            f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway does, with other "
+            "numbers)"
+        )
+    taken: dict[int, Saved] = {}
+    for item in prepared:
+        index, saved = item.cohort.index, found[part_of(item)]
+        if saved is None:
+            if past and index in past["finished"]:
                 _log.warning(
                     "program %d was finished, but it has no sound checkpoint; training "
                     "it again",
                     index + 1,
                 )
-            if saved and isinstance(item, Prepared) and saved.about["finished"]:
-                before = saved.about["num_steps"]
-                if before not in item.boundaries:
-                    raise ValueError(
-                        f"program {index + 1} was evaluated at its end after {before} "
-                        "updates, which is no evaluation of the longer training: "
-                        "choose num_epochs a multiple of eval_every_epochs"
-                    )
-            if saved:
-                found[index] = saved
-        backbones = {
-            part: checkpoints.latest(part)
-            for item in prepared
-            if isinstance(item, Prepared) and item.source
-            for part in (backbone_part(item.source),)
-        }
+            continue
+        taken[index] = saved
+        if isinstance(item, Prepared):
+            with saved.reading():
+                before, at = int(saved.about["num_steps"]), saved.about["position"]
+                ended = saved.about["finished"] or int(at["step"]) == before
+            _check_end(item, before, ended)
+            with saved.reading():
+                Position(**at).check(item.boundaries)
+    recorder.note_beginning([*noted, *changes])
+    # What a run that is killed leaves behind: not less than what it found.
     for item in prepared:
-        checkpoints.drop_unsound(part_of(item), found.get(item.cohort.index))
-    for part, saved in backbones.items():
+        if known := taken.get(item.cohort.index):
+            with known.reading():
+                arrays = known.arrays("rows"), known.arrays("seen")
+                recorder.take_up(
+                    item, known.about["known"], *arrays, is_done(item, known)
+                )
+    for part, saved in found.items():
         checkpoints.drop_unsound(part, saved)
-    return found
+    return taken
+
+
+def _check_end(item: Prepared, before: int, ended: bool) -> None:
+    """Refuses a training so far of which this one is not more.
+
+    Args:
+      item: the cohort.
+      before: updates that it was to have.
+      ended: whether it has them, or ended before.
+
+    Raises:
+      ValueError: says what does not fit.
+    """
+    number = item.cohort.index + 1
+    if before > item.num_steps:
+        raise ValueError(
+            f"program {number} was trained for {before} updates, and has "
+            f"{item.num_steps} now: num_epochs may only grow"
+        )
+    if ended and before not in item.boundaries:
+        raise ValueError(
+            f"program {number} was evaluated at its end after {before} updates, which "
+            "is no evaluation of the longer training: choose num_epochs a multiple of "
+            "eval_every_epochs"
+        )
 
 
 def is_done(item: Prepared | Baseline, saved: Saved) -> bool:
@@ -506,5 +559,5 @@ def check_workdir(folder: pathlib.Path) -> None:
     if (folder / FOLDER).exists():
         raise FileExistsError(
             f"workdir {str(folder)!r} holds checkpoints but no {results.CONFIG}; "
-            "choose another"
+            "choose another, or go on with them (--resume)"
         )

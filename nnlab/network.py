@@ -25,7 +25,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 import nnlab
-from nnlab import results, train, transfer
+from nnlab import results, resume, train, transfer
 from nnlab.checked import from_mapping
 from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.cohorts import Prepared
@@ -252,20 +252,20 @@ def of_member(
     record = found.cohort_of(trial, seed)
     if not about.hyperparameters.model.is_network:
         raise ValueError(f"trial {trial} ({about.label}) is of trees, not a network")
-    saved = _saved(found, record["index"])
-    if saved is None or not saved.about["finished"]:
+    saved = _saved(found, record)
+    if saved is None or not saved.about.get("finished"):
         raise ValueError(
             f"trial {trial} ({about.label}) has no checkpoint of its end in "
             f"{str(workdir)!r}"
         )
     at = record["trials"].index(trial), seed - record["first_seed"]
-    members = saved.arrays("state")
-    arrays = {
-        name: values[at]
-        for name, values in members.items()
-        if name.startswith(("params/", "batch_stats/"))
-    }
-    frozen = saved.arrays("backbone")
+    with saved.reading():
+        arrays = {
+            name: values[at]
+            for name, values in saved.arrays("state").items()
+            if name.startswith(("params/", "batch_stats/"))
+        }
+        frozen = saved.arrays("backbone")
     if frozen:
         arrays = {_inside("head", name): values for name, values in arrays.items()}
         arrays |= {_inside("backbone", name): v for name, v in frozen.items()}
@@ -297,11 +297,12 @@ def of_member(
     )
 
 
-def _saved(found: results.Results, index: int) -> Saved | None:
+def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
     """The last checkpoint of a cohort."""
     checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
+    of = resume.identity(found.study, record, found.config)
     try:
-        return checkpoints.latest(f"program_{index}")
+        return checkpoints.latest(f"program_{record['index']}", of)
     finally:
         checkpoints.close()
 

@@ -22,6 +22,7 @@ from nnlab import (
     halving,
     provenance,
     results,
+    resume,
     texts,
     transfer,
     tuning,
@@ -44,6 +45,7 @@ from nnlab.rows import (
 from nnlab.statistics.ranking import best_and_worst
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
+from nnlab.sweep import Cohort
 
 _log = logging.getLogger(__name__)
 
@@ -180,6 +182,10 @@ class Recorder:
         finished = sorted(self._finished)
         return {**self._config, "cohorts": cohorts, "finished": finished}
 
+    def identity(self, index: int) -> dict[str, Any]:
+        """What the checkpoints of a cohort, by its index, are of."""
+        return resume.identity(self._study, self._cohorts[index], self._config)
+
     def best_accuracy(self) -> float:
         """Of the current cohort's trials, mean over seeds; -1 if none has one."""
         means = self._accuracy.mean(axis=1)
@@ -314,10 +320,11 @@ class Recorder:
         for trial, values in fields.items():
             self.add_seen(int(trial), artifacts.Seen(**values))
         self._rows[item.cohort.index] = Rows.from_arrays(item.cohort, rows)
-        self._severity += map(dict, known["severity"])
-        self._timings += map(dict, known["timings"])
-        self.still_training = np.array(known["still_training"], bool)
-        self._accuracy = np.array(known["accuracy"], np.float64)
+        self._severity += _rows(known["severity"], results.SEVERITY, "trial", "seed")
+        self._timings += _rows(known["timings"], results.TIMINGS, "cohort", "segment")
+        shape = len(item.cohort.trials), item.cohort.num_seeds
+        self.still_training = np.array(known["still_training"], bool).reshape(shape)
+        self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
         self._note_best_trial()
         self._account(item)
@@ -338,7 +345,12 @@ class Recorder:
           rows: from `row_arrays`.
           seen: from `seen_arrays`.
           is_done: whether nothing is left to train of it.
+
+        Raises:
+          ValueError, LookupError, TypeError: they are not of this cohort.
         """
+        if Cohort.from_dict(known["record"], self._study.trials()) != item.cohort:
+            raise ValueError("its record is of another program")
         self.restore(item, known, rows, seen)
         self._cohorts[item.cohort.index] = dict(known["record"])
         if is_done:
@@ -920,6 +932,16 @@ class Recorder:
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
         self._write_seconds = self._written - begin
+
+
+def _rows(
+    values: Any, columns: Mapping[str, pa.DataType], *keys: str
+) -> list[dict[str, Any]]:
+    """Rows of a table from plain values, which must be some; all have the keys."""
+    rows = [dict(row) for row in values]
+    if any(results.table(rows, columns)[key].null_count for key in keys):
+        raise ValueError(f"a row lacks {' or '.join(keys)}")
+    return rows
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:

@@ -102,9 +102,7 @@ def rerun(
         with contextlib.closing(
             Checkpoints(workdir, math.inf, read_only=True)
         ) as checkpoints:
-            backbone = backbone_for(
-                item, item.source, {}, recorder, checkpoints, study.root_seed
-            )
+            backbone = backbone_for(item, item.source, {}, recorder, checkpoints, study)
         item = with_backbone(item, backbone)
     item = item.alone(trial, seed)
     if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on

@@ -29,7 +29,8 @@ import pyarrow.parquet
 from nnlab import cells
 from nnlab.files import make_folder, read_digest, write_atomic, write_digest
 from nnlab.names import nearest, nearest_file
-from nnlab.study import Study, Trial, digest_json
+from nnlab.study import OF_TRIAL, Study, Trial, digest_json
+from nnlab.sweep import Cohort, lacking
 
 _log = logging.getLogger(__name__)
 
@@ -98,10 +99,23 @@ _COLUMNS = {
 _WHOLE = {"trial", "seed", "step", "epoch", "examples", "status", "steps", "cohort"}
 """Columns of which every row has a value, none below 0."""
 CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
 """Files of a workdir that only some studies ask for."""
+
+
+_KINDS = {
+    **dict.fromkeys(("study", "datasets", "versions", "devices"), dict),
+    **dict.fromkeys(("failures", "manifest"), dict),
+    **dict.fromkeys(("trials", "cohorts", "finished", "begun_otherwise"), list),
+}
+"""What kinds of value ``config.json`` has, whatever ran."""
+
+
+class LostError(ValueError):
+    """There is a ``config.json``, but what it said cannot be known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,7 +352,8 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      ValueError: it is not what was written.
+      LostError: it is damaged.
+      ValueError: what it holds is not of one run.
     """
     if not workdir.is_dir():
         raise FileNotFoundError(f"no folder {str(workdir)!r}{nearest_file(workdir)}")
@@ -355,10 +370,30 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
         AttributeError,
         RecursionError,
     ) as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}") from None
+        raise LostError(f"{str(path)!r} is damaged: {error}") from None
     if digest != digest_json(config):
-        raise ValueError(f"{str(path)!r} is damaged: its digest differs")
+        raise LostError(f"{str(path)!r} is damaged: its digest differs")
+    if problem := _misfit(config):
+        raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
     return dict(config)
+
+
+def _misfit(config: Mapping[str, Any]) -> str:
+    """What in ``config.json`` is not of one run; "" if nothing."""
+    for name, kind in _KINDS.items():
+        if not isinstance(config.get(name), kind):
+            return f"its {name!r} is no {kind.__name__}"
+    if config.get("study_digest") != digest_json(config["study"]):
+        return "its study is not the one of its study_digest"
+    try:
+        trials = [record["overrides"] for record in config["trials"]]
+        swept = [
+            {k: v for k, v in item.items() if k not in OF_TRIAL}
+            for item in config["study"]["sweep"]
+        ]
+    except (KeyError, TypeError, AttributeError):
+        trials, swept = [], [{}]
+    return "" if trials == swept else "its trials are not those of its study"
 
 
 def load(workdir: str | os.PathLike[str]) -> Results:
@@ -372,6 +407,11 @@ def load(workdir: str | os.PathLike[str]) -> Results:
     config = load_config(folder)
     try:
         study = Study.from_dict(config["study"])
+        trials = study.trials()
+        cohorts = (Cohort.from_dict(record, trials) for record in config["cohorts"])
+        for trial, seeds in lacking(trials, cohorts).items():
+            if seeds:
+                raise ValueError(f"no program has trial {trial}, seed {seeds[0].start}")
         manifest = dict(config["manifest"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run may be resumed as: the same study, or more of it; no JAX.
 
+What its checkpoints are of is in them, see `identity`: those of others are refused.
+
 A study may get further trials, further seeds, and, under a constant learning rate, more
 epochs: what has been trained stays, only what is new is trained. Its words may change
 too (question, claims, notes, target). Anything else makes it another study. One that
@@ -10,15 +12,19 @@ Under successive halving only trials may be added: they race among themselves.
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnlab.study import Study
-from nnlab.sweep import Cohort, alike, cohorts
+from nnlab.study import PATHS, TRACED, Study, Trial, digest_json
+from nnlab.sweep import Cohort, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
+
+MAY_DIFFER = (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials")
+"""Fields of a study that may be others when a run goes on, some only so far."""
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Those whose version may change the numbers."""
@@ -49,8 +55,6 @@ def merge(old: Study, new: Study) -> Study:
     """
     before, after = _flat(old), _flat(new)
     for path in before:
-        if path in (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials"):
-            continue
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])
     if new.halving.factor and new.num_seeds != old.num_seeds:
@@ -119,14 +123,17 @@ def _another(path: str, old: Any, new: Any, why: str = "another study") -> Value
 
 
 def _flat(study: Study) -> dict[str, Any]:
-    def leaves(value: Any, prefix: str) -> Iterable[tuple[str, Any]]:
-        for name, item in value.items():
-            if isinstance(item, Mapping):
-                yield from leaves(item, f"{prefix}{name}.")
-            else:
-                yield prefix + name, item
+    """The fields of a study by path, as plain values, but for `MAY_DIFFER`."""
 
-    return dict(leaves(study.to_dict(), ""))
+    def leaves(of: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+        for field in dataclasses.fields(of):
+            value, path = getattr(of, field.name), prefix + field.name
+            if dataclasses.is_dataclass(value):
+                yield from leaves(value, "" if path == "base" else f"{path}.")
+            elif path not in MAY_DIFFER:
+                yield path, json.loads(json.dumps(value))
+
+    return dict(leaves(study, ""))
 
 
 def _without_epochs(hyperparameters: Any) -> dict[str, Any]:
@@ -145,20 +152,56 @@ def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohor
       no cohort has yet.
     """
     trials = study.trials()
-    found = [Cohort.from_dict(record, trials) for record in records]
-    first_free = [0] * len(trials)  # the seeds of a trial are taken from 0 upward
-    for cohort in found:
-        for trial in cohort.trials:
-            end = cohort.first_seed + cohort.num_seeds
-            first_free[trial.index] = max(first_free[trial.index], end)
+    found = tuple(Cohort.from_dict(record, trials) for record in records)
+    left, more = lacking(trials, found), []
     for group in alike(trials):
-        for first in sorted({first_free[trial.index] for trial in group}):
-            begun = [t for t in group if first_free[t.index] == first]
-            for cohort in cohorts(begun, study.num_seeds):
-                if (end := cohort.first_seed + cohort.num_seeds) > first:
-                    start = max(first, cohort.first_seed)
-                    found.append(Cohort(len(found), cohort.trials, start, end - start))
-    return tuple(found)
+        runs: dict[int, list[tuple[Trial, int]]] = {}
+        for trial in group:
+            for seeds in left[trial.index]:
+                runs.setdefault(seeds.start, []).append((trial, seeds.stop))
+        for first, some in sorted(runs.items()):
+            for end in sorted({end for _, end in some}):
+                of = tuple(trial for trial, last in some if last >= end)
+                more.append(Cohort(0, of, first, end - first))
+                first = end
+    return (*found, *numbered(more, {cohort.index for cohort in found}))
+
+
+def identity(
+    study: Study, record: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the checkpoints of a program are of: all that decides what they hold.
+
+    Every study as which a run may go on, see `merge`, gives a program the same one.
+    Versions are not in it: see `differences`.
+
+    Args:
+      study: of the run.
+      record: of the program, from ``config.json``.
+      config: the rest of it.
+
+    Returns:
+      Plain values, by names that say what differs.
+    """
+    trials = [study.trials()[index] for index in record["trials"]]
+    flats = [trial.hyperparameters.flat() for trial in trials]
+    static = {path: v for path, v in flats[0].items() if path not in TRACED}
+    if static["schedule.name"] == "constant" and not study.halving.factor:
+        del static["num_epochs"]  # there may be more of them
+    own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
+    found = {
+        "program": record["index"] + 1,
+        "first_seed": record["first_seed"],
+        "num_seeds": record["num_seeds"],
+        **{path: v for path, v in _flat(study).items() if path not in PATHS},
+        **static,
+        "the digest of its trials' settings": digest_json(own)[:12],
+        "the digest of its data": config["datasets"][static["dataset"]]["digest"][:12],
+        "the digest of its backbone's source": record.get("source", "")[:12],
+        "module": config["module"],
+        "metrics": config["metrics"],
+    }
+    return dict(json.loads(json.dumps(found)))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -76,7 +76,8 @@ def run(
     folder = pathlib.Path(workdir)
     optuna = _optuna(study.search.sampler)
     spans = spans_of(study)
-    begun = (folder / results.CONFIG).exists()
+    left = (results.CONFIG, results.CHECKPOINTS)
+    begun = any((folder / name).exists() for name in left)
     if begun and not resumes:
         return train(study, False)  # refuses
     if begun:
@@ -212,7 +213,12 @@ def _continued(folder: pathlib.Path, study: Study) -> Study:
     Raises:
       ValueError: it is another one, or has lost Optuna's storage.
     """
-    past = Study.from_dict(results.load_config(folder)["study"])
+    try:
+        past = Study.from_dict(results.load_config(folder)["study"])
+    except (results.LostError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{error}; a search does not go on without it: use another workdir"
+        ) from None
     with resume.refusing(folder):
         if not (folder / STORAGE).is_file():
             why = f"it has no {STORAGE}" if past.search.space else "it is of no search"

@@ -188,18 +188,22 @@ class Storage:
                 self.remove(f"{FOLDER}/{part}/{attempt}/{name}")
             there.discard(number)
 
-    def pull(self, part: str, workdir: pathlib.Path) -> list[str]:
+    def pull(
+        self, part: str, workdir: pathlib.Path, of: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """Makes a workdir's checkpoints those of the most advanced attempt.
 
         Args:
           part: whose checkpoints.
           workdir: keeps those that it has if none here is sound.
+          of: what they must be of; see `Checkpoints.latest`.
 
         Returns:
           The attempts that there are.
 
         Raises:
           StorageError: it failed.
+          AnotherRunError: some are of another run.
         """
         scratch = workdir / FOLDER / PULLED
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
@@ -210,7 +214,7 @@ class Storage:
                 self._get(part, attempt, files, scratch / attempt)
                 try:
                     store = Checkpoints(scratch / attempt, 0.0, read_only=True)
-                    saved = store.latest(part)
+                    saved = store.latest(part, of)
                 except CheckpointError as error:
                     _log.warning("in storage %s: %s", self.shown, error)
                     continue

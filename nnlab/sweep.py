@@ -7,11 +7,12 @@ import itertools
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from nnlab.checked import coerced
 from nnlab.names import near, nearest_path
 from nnlab.study import MOST_TRIALS, PATHS, TRACED, TUPLES, Trial, digest_json
 
@@ -69,14 +70,41 @@ class Cohort:
         Args:
           record: from `to_dict`; it may hold more.
           trials: all of the study.
+
+        Raises:
+          ValueError: it is of no members of the study, or not of one program.
         """
-        return cls(
-            record["index"],
-            tuple(trials[i] for i in record["trials"]),
-            record["first_seed"],
-            record["num_seeds"],
-            tuple(record["whole"]) if "whole" in record else None,
-        )
+        try:
+            index, first_seed, num_seeds = (
+                coerced(record[name], int, name)
+                for name in ("index", "first_seed", "num_seeds")
+            )
+            indices, whole = (
+                coerced(some, tuple[int, ...], "trials")
+                for some in (record["trials"], record.get("whole", ()))
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the record of a program lacks {error}") from None
+        name, known = f"program {index + 1}", {trial.index: trial for trial in trials}
+        if strange := [i for i in indices if i not in known]:
+            raise ValueError(f"{name} has trial {strange[0]}, which the study has not")
+        some = tuple(known[i] for i in indices)
+        found = cls(index, some, first_seed, num_seeds, whole or None)
+        if index < 0 or len(alike(some)) != 1 or len({*indices}) < len(indices):
+            raise ValueError(f"{name} has trials {indices}, which are not one program")
+        most = min(trial.num_seeds for trial in some)
+        if not 0 <= first_seed < first_seed + num_seeds <= most:
+            raise ValueError(
+                f"{name} has {num_seeds} seeds from {first_seed} on; its trials have "
+                f"{most}"
+            )
+        if whole and not (
+            len(whole) == 2
+            and len(indices) <= whole[0] <= len(trials)
+            and num_seeds <= whole[1] <= most
+        ):
+            raise ValueError(f"{name} is no chunk of {whole}")
+        return found
 
     def traced(self) -> dict[str, np.ndarray]:
         """``{name: float32 (T,)}`` for every traced hyperparameter, by leaf name."""
@@ -104,6 +132,45 @@ def cohorts(trials: Sequence[Trial], num_seeds: int) -> tuple[Cohort, ...]:
             found.append(Cohort(len(found), some, first, end - first))
             first = end
     return tuple(found)
+
+
+def lacking(
+    trials: Sequence[Trial], cohorts: Iterable[Cohort]
+) -> dict[int, list[range]]:
+    """The seeds of each trial, by its index, that no cohort has: runs of them.
+
+    Raises:
+      ValueError: two cohorts share an index or a member.
+    """
+    taken: dict[int, list[range]] = {trial.index: [] for trial in trials}
+    indices = set()
+    for cohort in cohorts:
+        if cohort.index in indices:
+            raise ValueError(f"two programs are number {cohort.index + 1}")
+        indices.add(cohort.index)
+        for trial in cohort.trials:
+            taken[trial.index].append(cohort.seeds)
+    found: dict[int, list[range]] = {}
+    for trial in trials:
+        first, found[trial.index] = 0, []
+        end = range(trial.num_seeds, trial.num_seeds)
+        for seeds in (*sorted(taken[trial.index], key=lambda s: s.start), end):
+            if seeds.start < first:
+                raise ValueError(
+                    f"two programs have trial {trial.index} with seed {seeds.start}"
+                )
+            if seeds.start > first:
+                found[trial.index].append(range(first, seeds.start))
+            first = seeds.stop
+    return found
+
+
+def numbered(cohorts: Iterable[Cohort], taken: Collection[int]) -> tuple[Cohort, ...]:
+    """The cohorts with the first indices that are not taken."""
+    free = (index for index in itertools.count() if index not in taken)
+    return tuple(
+        dataclasses.replace(cohort, index=index) for index, cohort in zip(free, cohorts)
+    )
 
 
 def alike(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:

@@ -7,6 +7,8 @@ import functools
 import hashlib
 import math
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,6 +41,16 @@ class Position:
     step: int = 0
     samples: int = 0
 
+    def check(self, boundaries: Sequence[int]) -> None:
+        """Refuses what is not where a cohort's training can be.
+
+        Raises:
+          ValueError, IndexError, TypeError: it is not between two of its evaluations.
+        """
+        edges = (0, *boundaries, boundaries[-1])
+        if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
+            raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
+
 
 def train_cohort(
     placed: Placed,
@@ -65,21 +77,25 @@ def train_cohort(
     looks = bool(set(PICTURES) & set(study.figures))
     at, before = Position(), None
     if saved:
-        recorder.restore(prepared, saved.about["known"], saved.arrays("rows"), {})
-        at = Position(**saved.about["position"])
+        with saved.reading():
+            recorder.restore(prepared, saved.about["known"], saved.arrays("rows"), {})
+            at = Position(**saved.about["position"])
         if saved.about["finished"]:
             recorder.extend()
     recorder.tell("compiling")  # only now is it known how far it is
     if saved:
-        members = filled(population.template(), saved.arrays("state"))
+        with saved.reading():
+            members = filled(population.template(), saved.arrays("state"))
+            before = saved.arrays("before").get("probabilities")
         state = population.spread(members, recorder.still_training)
-        before = saved.arrays("before").get("probabilities")
     else:
         state = population.init()
         if backbone and not prepared.features:
             state = population.begin_at(state, backbone.params, backbone.batch_stats)
         if looks:
             before = looking.probabilities(placed, state)
+
+    origin = _origin(recorder, recorder.identity(prepared.cohort.index))
 
     def save(finished: bool = False) -> None:
         if checkpoints is None:
@@ -99,6 +115,7 @@ def train_cohort(
             "lane_width": placed.width,
             "position": dataclasses.asdict(at),
             "known": recorder.snapshot(),
+            **origin,
         }
         checkpoints.save(part_of(prepared), items, about, recorder.best_accuracy())
 
@@ -174,13 +191,43 @@ def part_of(item: Prepared | Baseline) -> str:
     return f"program_{item.cohort.index}"
 
 
+def parts_of(
+    item: Prepared | Baseline, study: Study, recorder: Recorder
+) -> dict[str, dict[str, Any]]:
+    """The names of all checkpoints that a cohort needs, and what they are of.
+
+    Its own come first; then its backbone's, if that is trained.
+    """
+    found = {part_of(item): recorder.identity(item.cohort.index)}
+    source = item.source if isinstance(item, Prepared) else None
+    if source and source.training:
+        found[backbone_part(source)] = _backbone_identity(source, study)
+    return found
+
+
+def _backbone_identity(source: Source, study: Study) -> dict[str, Any]:
+    """What a backbone's checkpoint is of; see `resume.identity`."""
+    return {
+        "the digest of its settings": source.key,
+        "the digest of its data": source.digest[:12],
+        "root_seed": study.root_seed,
+        "eval_size": study.eval_size,
+    }
+
+
+def _origin(recorder: Recorder, of: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of where it comes from."""
+    config = recorder.config
+    return {"of": of, "versions": config["versions"], "devices": config["devices"]}
+
+
 def backbone_for(
     item: Prepared,
     source: Source,
     known: dict[str, transfer.Backbone],
     recorder: Recorder,
     checkpoints: Checkpoints,
-    root_seed: int,
+    study: Study,
 ) -> transfer.Backbone:
     """The trained backbone of a cohort; cohorts of one source share it.
 
@@ -190,27 +237,29 @@ def backbone_for(
       known: backbones by their source's key; this one is added.
       recorder: notes it.
       checkpoints: where it may be, and is saved.
-      root_seed: of the study.
+      study: whose cohort it is.
     """
     if source.key in known:
         return known[source.key]
-    part = backbone_part(source)
+    part, of = backbone_part(source), _backbone_identity(source, study)
     if source.training is None:
         assert source.variables is not None
-        about = {"key": source.key, "digest": source.digest}
-        backbone = transfer.Backbone(**source.variables, about=about)
-    elif saved := checkpoints.latest(part):
-        arrays = traverse_util.unflatten_dict(saved.arrays("variables"), sep="/")
-        backbone = transfer.Backbone(
-            params=arrays["params"],
-            batch_stats=arrays.get("batch_stats", {}),
-            about=saved.about["backbone"],
-        )
+        own = {"key": source.key, "digest": source.digest}
+        backbone = transfer.Backbone(**source.variables, about=own)
+    elif saved := checkpoints.latest(part, of):
+        with saved.reading():
+            arrays = traverse_util.unflatten_dict(saved.arrays("variables"), sep="/")
+            backbone = transfer.Backbone(
+                params=arrays["params"],
+                batch_stats=arrays.get("batch_stats", {}),
+                about=dict(saved.about["backbone"]),
+            )
     else:
-        backbone = _pretrain(item, source, source.training, recorder, root_seed)
+        backbone = _pretrain(item, source, source.training, recorder, study.root_seed)
         arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
         items = {"variables": named(arrays)}
-        checkpoints.save(part, items, {"backbone": dict(backbone.about)})
+        about = {"backbone": dict(backbone.about), **_origin(recorder, of)}
+        checkpoints.save(part, items, about)
     known[source.key] = backbone
     recorder.add_backbone(backbone)
     return backbone
@@ -326,11 +375,11 @@ def grow(
             {name: np.array(values) for name, values in names.items()},
             len(split.labels),
         )
-    known = recorder.snapshot()
+    origin = _origin(recorder, recorder.identity(item.cohort.index))
     checkpoints.save(
         part_of(item),
         {"rows": recorder.row_arrays(), "seen": recorder.seen_arrays()},
-        {"finished": True, "known": known},
+        {"finished": True, "known": recorder.snapshot(), **origin},
     )
     checkpoints.wait()
     recorder.finish()

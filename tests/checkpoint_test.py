@@ -6,9 +6,11 @@ import pathlib
 
 import numpy as np
 import pytest
+import tiny
 
 from nnlab import checkpoint
 from nnlab.checkpoint import (
+    AnotherRunError,
     CheckpointError,
     Checkpoints,
     SaveError,
@@ -234,3 +236,52 @@ def test_leaves_have_names_and_find_their_way_back():
     assert found["t"] == ("t/0", ["t/1/0"])
     with pytest.raises(KeyError):
         filled(tree, {})
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ({"root_seed": 1, "data": "a"}, "of another run: root_seed is 0 there and 1 h"),
+        ({"root_seed": 0}, "of another run: data is 'a' there and None here"),
+        (
+            {"root_seed": 0, "data": "a", "x": []},
+            r"of another run: x is None there and \[\] here",
+        ),
+    ],
+)
+def test_what_is_of_something_else_is_refused_by_name(store, of, message):
+    told = {"root_seed": 0, "data": "a"}
+    store.save("part", {"some": VALUES}, {"of": told})
+    store.wait()
+    assert store.latest("part", told).about["of"] == told
+    with pytest.raises(AnotherRunError, match=rf"part/0 is {message}"):
+        store.latest("part", of)
+
+
+@pytest.mark.parametrize("about", [{}, {"of": 1}, [], "text"])
+def test_one_that_does_not_say_what_it_is_of_gives_way(store, about, caplog):
+    for told in ({"of": {"x": 1}}, {"of": {"x": 2}}):
+        store.save("part", {"some": VALUES}, told)
+    store.wait()
+    tiny.rewrite_about(folder(store) / "1", lambda _: about)
+    assert store.latest("part", {"x": 1}).path.name == "0"
+    assert "part/1 is damaged: it does not say what it is of" in caplog.text
+
+
+def test_one_of_an_earlier_nnlab_is_refused(store):
+    store.save(
+        "part", {"some": VALUES}, {"arrays": {"some": {"a/b": [[10**18], "V8"]}}}
+    )
+    store.wait()
+    with pytest.raises(
+        AnotherRunError, match="was saved by an earlier nnlab; use anot"
+    ):
+        store.latest("part", {"x": 1})
+    assert store.latest("part").arrays("some")["a/b"].shape == (2, 3)
+
+
+def test_what_does_not_hold_what_is_read_is_one_line(two):
+    saved = two.latest("part")
+    refused = pytest.raises(CheckpointError, match="part/1 is damaged: lacks 'nothing'")
+    with refused, saved.reading():
+        saved.about["nothing"]

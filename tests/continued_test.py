@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tiny
 
-from nnlab import experiment, files, placing, rerun, results
+from nnlab import experiment, files, network, placing, rerun, results
 from nnlab.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
 
@@ -117,6 +117,11 @@ def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
         assert again == (visits[visit - 1].status == "pretraining")
     for trial in range(2):
         assert rerun.rerun(tmp_path / "whole", trial, 1).is_equal
+    (backbone,) = (tmp_path / "whole" / "checkpoints").glob("backbone_*/0")
+    of = {"root_seed": 1}
+    tiny.rewrite_about(backbone, lambda about: {**about, "of": {**about["of"], **of}})
+    with pytest.raises(ValueError, match=r"backbone_.*/0 is of another run: root_seed"):
+        rerun.rerun(tmp_path / "whole", 0, 1)
 
 
 def test_what_is_done_is_not_trained_again(copy):
@@ -352,35 +357,113 @@ def test_what_a_killed_writer_left_is_removed(copy):
     assert not any(path.exists() for path in left)
 
 
-def test_checkpoints_of_an_earlier_nnlab_are_refused(copy, monkeypatch):
-    """They held the rows as plain values, not as arrays."""
-    latest = Checkpoints.latest
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A run with another root seed."""
+    workdir = tmp_path_factory.mktemp("foreign") / "run"
+    run(workdir, more(root_seed=1))
+    return workdir
 
-    def without_rows(self, part):
-        saved = latest(self, part)
-        arrays = {k: v for k, v in saved.about["arrays"].items() if k != "rows"}
-        return dataclasses.replace(saved, about={**saved.about, "arrays": arrays})
 
+def test_checkpoints_of_another_run_are_refused_and_nothing_changes(foreign, copy):
+    part = pathlib.Path("checkpoints", "program_0")
+    shutil.rmtree(copy / part)
+    shutil.copytree(foreign / part, copy / part)
     before = content(copy)
-    monkeypatch.setattr(Checkpoints, "latest", without_rows)
-    with pytest.raises(ValueError, match=r"program 1 was saved by an earlier nnlab"):
+    told = r"program_0/\d+ is of another run: root_seed is 1 there and 0 here"
+    with pytest.raises(ValueError, match=rf"cannot resume .*{told}"):
+        run(copy, resume=True)
+    with pytest.raises(ValueError, match=told):
+        network.of_member(copy, 0, 0)
+    assert content(copy) == before
+
+
+def test_another_runs_config_is_refused(foreign, copy):
+    shutil.copy(foreign / "config.json", copy)
+    with pytest.raises(ValueError, match="root_seed was 1 and is 0 now"):
+        run(copy, resume=True)
+    with pytest.raises(ValueError, match="root_seed is 0 there and 1 here"):
+        run(copy, more(root_seed=1), resume=True)
+    with pytest.raises(ValueError, match="is not the file that the run wrote"):
+        results.load(copy)
+
+
+def test_programs_that_changed_places_are_refused(copy):
+    one, two, away = (copy / "checkpoints" / n for n in ("program_0", "program_1", "x"))
+    for source, target in ((one, away), (two, one), (away, two)):
+        source.rename(target)
+    with pytest.raises(ValueError, match="program is 2 there and 1 here"):
+        run(copy, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("known", {}),
+        ("num_steps", "x"),
+        ("position", {"step": 1, "steps": 2}),
+        ("position", {"step": -5}),
+        ("versions", None),
+    ],
+)
+def test_a_checkpoint_of_another_form_is_one_line(copy, name, value):
+    (last,) = last_checkpoints(copy)["program_0"][:1]
+    tiny.rewrite_about(last, lambda about: {**about, name: value})
+    before = content(copy)
+    with pytest.raises(
+        ValueError, match=r"program_0/\d+ is damaged: [^\n]+; remove it"
+    ):
         run(copy, resume=True)
     assert content(copy) == before
+
+
+def lose(workdir: pathlib.Path, how: bytes | None) -> None:
+    (workdir / "config.json").unlink()
+    if how is not None:
+        (workdir / "config.json").write_bytes(how)
+
+
+@pytest.mark.parametrize("how", [None, b"", b'{"study": {', b"\xff"])
+def test_a_config_that_is_lost_is_made_again_from_checkpoints(whole, copy, how, caplog):
+    lose(copy, how)
+    seen = []
+    run(copy, resume=True, on_progress=seen.append)
+    assert "going on from its checkpoints" in caplog.text
+    assert seen == []
+    assert content(copy) == content(whole[0])
+
+
+def test_without_its_config_more_seeds_stay_and_what_is_missing_is_trained(copy):
+    study = more(num_seeds=3)
+    run(copy, study, resume=True)
+    before = content(copy)
+    lose(copy, b"")
+    shutil.rmtree(copy / "checkpoints" / "program_1")
+    seen = []
+    run(copy, study, resume=True, on_progress=seen.append)
+    assert {progress.cohort for progress in seen} == {5}
+    assert content(copy) == before
+
+
+def test_without_its_config_another_study_is_refused(copy):
+    lose(copy, b"")
+    for changes in ({"root_seed": 1}, {"sweep": STUDY.sweep[::-1]}):
+        with pytest.raises(ValueError, match=r"cannot resume .* is of another run: "):
+            run(copy, more(**changes), resume=True)
+    assert not (copy / "config.json").read_bytes()
+
+
+def test_without_config_and_checkpoints_there_is_nothing_to_go_on_from(copy):
+    shutil.rmtree(copy / "checkpoints")
+    lose(copy, b"")
+    with pytest.raises(ValueError, match=r"config.json' is damaged: "):
+        run(copy, resume=True)
 
 
 def test_checkpoints_without_their_config_are_not_written_over(copy):
     (copy / "config.json").unlink()
     with pytest.raises(FileExistsError, match=r"holds checkpoints but no config.json"):
-        run(copy, resume=True)
-
-
-def test_a_damaged_config_is_refused(copy):
-    text = (copy / "config.json").read_text()
-    (copy / "config.json").write_text(text.replace('"complete"', '"complexe"'))
-    with pytest.raises(
-        ValueError, match=r"config.json' is damaged: its digest differs"
-    ):
-        run(copy, resume=True)
+        run(copy)
 
 
 def test_torn_tables_are_mended(whole, copy):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written is what is read, and nothing else passes for it."""
 
+import json
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from synthetic import results as made_up
 
 from nnlab import results
-from nnlab.study import Study
+from nnlab.study import Study, digest_json
 
 
 @pytest.fixture
@@ -212,3 +213,34 @@ def test_a_csvs_columns_keep_their_types_whatever_is_null(norms):
 
 def test_a_table_without_rows_has_its_columns():
     assert results.table([], results.MEMBERS).column_names == list(results.MEMBERS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c: c["study"].update(root_seed=1),
+            "is not the one of its study_digest",
+        ),
+        (
+            lambda c: c["trials"][0]["overrides"].update(batch_size=9),
+            "not those of its",
+        ),
+        (lambda c: c["trials"].pop(), "its trials are not those of its study"),
+        (lambda c: c.update(study=[]), "its 'study' is no dict"),
+        (lambda c: c.update(trials=[1]), "its trials are not those of its study"),
+        (lambda c: c.pop("cohorts"), "its 'cohorts' is no list"),
+        (lambda c: c.update(cohorts=[]), "no program has trial 0, seed 0"),
+        (lambda c: c["cohorts"][0].update(trials=[99]), "program 1 has trial 99"),
+        (lambda c: c["cohorts"][0].update(first_seed=-1), "has 4 seeds from -1 on"),
+    ],
+)
+def test_a_config_that_is_not_of_one_run_is_refused(written, change, message):
+    """Though its own digest is that of what it holds."""
+    path = written.workdir / "config.json"
+    config = json.loads(path.read_text())
+    del config["digest"]
+    change(config)
+    path.write_text(json.dumps({**config, "digest": digest_json(config)}))
+    with pytest.raises(ValueError, match=rf"config.json' is .*{message}"):
+        results.load(written.workdir)

@@ -5,6 +5,7 @@ import pytest
 
 from nnlab import resume
 from nnlab.study import Study
+from nnlab.sweep import cohorts
 
 RATE = "optimizer.learning_rate"
 
@@ -86,13 +87,13 @@ def members(cohorts) -> list[tuple[int, int]]:
 
 
 def continued(old: Study, new: Study):
-    records = [c.to_dict() for c in resume.cohorts(old.trials(), old.num_seeds)]
+    records = [c.to_dict() for c in cohorts(old.trials(), old.num_seeds)]
     return resume.continued(resume.merge(old, new), records)
 
 
 def test_what_ran_keeps_its_cohorts():
     of = Study.from_dict({"sweep": [{"batch_size": b} for b in (8, 16)]})
-    assert continued(of, of) == resume.cohorts(of.trials(), of.num_seeds)
+    assert continued(of, of) == cohorts(of.trials(), of.num_seeds)
 
 
 def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
@@ -105,7 +106,7 @@ def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
     ]
     new = Study.from_dict({"sweep": sweep, "num_seeds": old.num_seeds + 2})
     found = continued(old, new)
-    before = resume.cohorts(old.trials(), old.num_seeds)
+    before = cohorts(old.trials(), old.num_seeds)
     assert members(found[:2]) == members(before)
     assert [c.index for c in found] == list(range(len(found)))
     wanted = {(t, s) for t in range(4) for s in range(new.num_seeds)}
@@ -165,3 +166,64 @@ def test_a_study_is_not_changed():
     before = dataclasses.replace(old), dataclasses.replace(new)
     resume.merge(old, new)
     assert (old, new) == before
+
+
+def identity(of: Study, **changes):
+    """Of a program of the first two trials and seeds."""
+    record = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 2}
+    config = {"datasets": {"digits": {"digest": "a"}}, "module": None, "metrics": []}
+    for where in (record, config):
+        where.update({k: v for k, v in changes.items() if k in where or k == "source"})
+    return resume.identity(of, record, config)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        study(question="Why?", notes=("So.",), target=0.5),
+        study((0.1, 0.2, 0.3), num_seeds=9),
+        study(num_epochs=12),
+    ],
+)
+def test_a_program_is_the_same_in_every_study_that_a_run_may_go_on_as(new):
+    assert identity(resume.merge(study(), new)) == identity(study())
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"root_seed": 1}, "root_seed"),
+        ({"rates": (0.1, 0.25)}, "the digest of its trials' settings"),
+        ({"rates": (0.2, 0.1)}, "the digest of its trials' settings"),
+        ({"batch_size": 16}, "batch_size"),
+        ({"eval_size": 9}, "eval_size"),
+        ({"figures": ("confusion",)}, "figures"),
+        ({"test_sets": {"moved_pixels": 1}}, "test_sets.moved_pixels"),
+        ({"early_stopping": {"patience": 2}}, "early_stopping.patience"),
+        ({"halving": {"factor": 2}}, "halving.factor"),
+    ],
+)
+def test_another_program_differs_by_name(values, name):
+    here, there = identity(study()), identity(study(**values))
+    assert here[name] != there[name]
+
+
+def test_a_number_of_epochs_that_training_depends_on_is_part_of_it():
+    cosine = [study(schedule={"name": "cosine"}, num_epochs=n) for n in (10, 12)]
+    assert identity(cosine[0]) != identity(cosine[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"datasets": {"digits": {"digest": "b"}}},
+        {"module": "Own"},
+        {"metrics": ["margin"]},
+        {"source": "c"},
+        {"index": 1},
+        {"first_seed": 1},
+        {"num_seeds": 3},
+    ],
+)
+def test_other_data_seeds_or_modules_make_another_program(change):
+    assert identity(study(), **change) != identity(study())

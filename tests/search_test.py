@@ -380,6 +380,16 @@ def test_a_sweep_or_a_lost_storage_is_not_resumed(tmp_path):
         search.run(study(), tmp_path / "lost", Trainer(tmp_path), resumes=True)
 
 
+def test_a_search_whose_config_is_lost_is_refused_and_its_storage_stays(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    before = (tmp_path / search.STORAGE).read_bytes()
+    (tmp_path / results.CHECKPOINTS).mkdir()
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="a search does not go on without it"):
+        search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
+    assert (tmp_path / search.STORAGE).read_bytes() == before
+
+
 def test_what_fails_before_anything_is_trained_leaves_nothing_behind(tmp_path):
     own = tmp_path / "own"
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnlab.study import TRACED, Study
-from nnlab.sweep import cohorts, parse_axis, parse_value, product
+from nnlab.sweep import Cohort, cohorts, lacking, parse_axis, parse_value, product
 
 RATE = "optimizer.learning_rate"
 AXES = {
@@ -148,3 +148,53 @@ def test_every_traced_setting_has_an_array():
     traced = cohort.traced()
     assert set(traced) == {path.rpartition(".")[2] for path in TRACED}
     assert all(a.shape == (2,) and a.dtype == np.float32 for a in traced.values())
+
+
+TWO = Study.from_dict(
+    {"sweep": [{RATE: 0.1}, {RATE: 0.2}, {"batch_size": 8}], "num_seeds": 4}
+).trials()
+RECORD = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trials": [0, 99]}, "program 1 has trial 99, which the study has not"),
+        ({"trials": [-1]}, "program 1 has trial -1"),
+        ({"trials": []}, "which are not one program"),
+        ({"trials": [0, 2]}, "which are not one program"),
+        ({"trials": [0, 0]}, "which are not one program"),
+        ({"trials": 0}, "trials=0 is not a tuple"),
+        ({"index": "x"}, "index='x' is not a whole number"),
+        ({"first_seed": -1}, "program 1 has 4 seeds from -1 on; its trials have 4"),
+        ({"num_seeds": 0}, "program 1 has 0 seeds"),
+        ({"num_seeds": 10**18}, "num_seeds=1000000000000000000 is too large"),
+        ({"whole": [2]}, r"program 1 is no chunk of \(2,\)"),
+        ({"whole": [1, 4]}, "no chunk of"),
+        ({"whole": [2, 10**9]}, "no chunk of"),
+    ],
+)
+def test_a_record_of_no_cohort_of_the_study_is_refused(change, message):
+    assert Cohort.from_dict(RECORD, TWO).to_dict() == RECORD
+    with pytest.raises(ValueError, match=message):
+        Cohort.from_dict(RECORD | change, TWO)
+    for name in RECORD:
+        with pytest.raises(ValueError, match=f"lacks '{name}'"):
+            Cohort.from_dict({k: v for k, v in RECORD.items() if k != name}, TWO)
+
+
+def test_what_cohorts_lack_and_what_two_have():
+    some = [
+        Cohort.from_dict(
+            RECORD | {"index": i, "first_seed": first, "num_seeds": 1}, TWO
+        )
+        for i, first in enumerate((0, 2))
+    ]
+    assert lacking(TWO, some) == {
+        **{trial: [range(1, 2), range(3, 4)] for trial in (0, 1)},
+        2: [range(4)],
+    }
+    with pytest.raises(ValueError, match="two programs have trial 0 with seed 0"):
+        lacking(TWO, [*some, Cohort.from_dict(RECORD | {"index": 2}, TWO)])
+    with pytest.raises(ValueError, match="two programs are number 1"):
+        lacking(TWO, [some[0], some[0]])

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab import results as tables
-from nnlab.study import TRACED, Claim, Hyperparameters, Study, Trial
+from nnlab import sweep
+from nnlab.study import Claim, Hyperparameters, Study, Trial
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11
@@ -162,10 +163,13 @@ def results(
         workdir=workdir or pathlib.Path("."),
         config={
             "study": study.to_dict(),
+            "study_digest": study.digest(),
             "status": "failed" if failures else status,
             "failures": {str(c): text for c, text in (failures or {}).items()},
             "trials": [_trial_record(t, cohorts) for t in trials],
             "cohorts": cohorts,
+            "finished": [cohort["index"] for cohort in cohorts] if complete else [],
+            "begun_otherwise": [],
             "datasets": {name: _dataset_record(features) for name in _datasets(trials)},
             "versions": {"nnlab": "0.1.0", "jax": "0.10.2"},
             "devices": {"platform": "cpu", "kind": "cpu", "count": 2},
@@ -232,18 +236,11 @@ def _plausible(
 
 def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
     """Groups the trials by their static hyperparameters."""
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        flat = trial.hyperparameters.flat()
-        groups.setdefault(
-            str([v for path, v in flat.items() if path not in TRACED]), []
-        ).append(trial)
     cohorts = []
-    for index, members in enumerate(groups.values()):
-        setting = members[0].hyperparameters
+    for cohort in sweep.cohorts(trials, max(trial.num_seeds for trial in trials)):
+        setting = cohort.trials[0].hyperparameters
         common = {
-            "index": index,
-            "trials": [t.index for t in members],
+            **cohort.to_dict(),
             "train_examples": setting.train_size or EXAMPLES["train"],
         }
         if not setting.model.is_network:
