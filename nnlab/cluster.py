@@ -32,17 +32,21 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 _MODE, _TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 
 _WATCH = f"""
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
 
 sys.stdin.read()  # until the process that started this has ended
-token = os.environb[b"{_TOKEN}"]
-for folder in pathlib.Path("/proc").glob("[0-9]*"):
-    try:
-        is_of_ray = token in (folder / "environ").read_bytes()
-        if is_of_ray and int(folder.name) != os.getpid():
-            os.kill(int(folder.name), signal.SIGKILL)
-    except OSError:  # it has ended, or is somebody else's
-        pass
+token, found = os.environb[b"{_TOKEN}"], True
+while found:  # one that is just being started is seen the next time
+    found = False
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            is_of_ray = token in (folder / "environ").read_bytes()
+            if is_of_ray and int(folder.name) != os.getpid():
+                os.kill(int(folder.name), signal.SIGKILL)
+                found = True
+        except OSError:  # it has ended, or is somebody else's
+            pass
+    time.sleep(0.2 * found)
 """
 """Ends what a Ray leaves behind: its agents would live on for a minute."""
 
