@@ -436,6 +436,7 @@ def jpeg():
             for mode in ("P", "1", "I;16", "RGB", "RGBA")
         ),
     ],
+    ids=lambda wrong: f"{len(wrong)}_bytes",  # of their own order in each process
 )
 def test_a_wrong_example_in_a_prepared_directory_is_refused(
     tmp_path, monkeypatch, wrong
