@@ -92,8 +92,11 @@ class Saved:
         """
         try:
             yield
-        # What values of any form can lead to.
-        except (LookupError, ValueError, TypeError, AttributeError) as error:
+        # What values of any form can lead to, and a shape of 10^18.
+        except (
+            *(LookupError, ValueError, TypeError, AttributeError),
+            MemoryError,
+        ) as error:
             text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             line = " ".join(text.split())[:MOST_TEXT]
             raise CheckpointError(
