@@ -22,6 +22,7 @@ class Victims:
         program = pathlib.Path(__file__).with_name("victim.py")
         self._process = subprocess.Popen(
             [sys.executable, str(program), str(folder / "cache")],
+            env={**os.environ, "PYTHONPATH": str(program.parent.parent)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
