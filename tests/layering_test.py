@@ -107,7 +107,7 @@ BELOW = {
         "tuning",
     ],
     "tensorboard": ["recorder"],
-    "checkpoint": ["results"],
+    "checkpoint": ["mistakes", "results"],
     "resume": ["sweep"],
     "search": ["resume", "statistics.ranking"],
     "placing": ["prepare", "tuning"],
