@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nnlab import results
+from nnlab import mistakes, results
 from nnlab.files import alone_in, make_folder, sync_tree, write_atomic
 
 if TYPE_CHECKING:
@@ -205,8 +205,7 @@ class Checkpoints:
                 if not stray.with_suffix("").is_dir():
                     stray.unlink()
         except Exception as error:  # Orbax raises whatever its storage does
-            full = "No space left on device"
-            line = full if full in str(error) else f"{type(error).__name__}: {error}"
+            line = mistakes.shortage(error) or f"{type(error).__name__}: {error}"
             line = " ".join(line.split())[:MOST_TEXT]
             raise SaveError(f"cannot save a checkpoint in {folder}: {line}") from None
 

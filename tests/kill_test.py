@@ -20,9 +20,11 @@ class Victims:
 
     def __init__(self, folder: pathlib.Path) -> None:
         program = pathlib.Path(__file__).with_name("victim.py")
+        # This checkout's code, whose commit may change meanwhile, so none is noted.
+        checkout = {"PYTHONPATH": str(program.parent.parent), "GIT_DIR": os.devnull}
         self._process = subprocess.Popen(
             [sys.executable, str(program), str(folder / "cache")],
-            env={**os.environ, "PYTHONPATH": str(program.parent.parent)},
+            env=os.environ | checkout,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -110,7 +110,7 @@ BELOW = {
         "tuning",
     ],
     "tensorboard": ["recorder"],
-    "checkpoint": ["results"],
+    "checkpoint": ["mistakes", "results"],
     "resume": ["sweep"],
     "search": ["resume", "statistics.ranking"],
     "placing": ["prepare", "tuning"],
