@@ -102,7 +102,7 @@ def remove_abandoned(folder: pathlib.Path) -> None:
 
 def make_folder(path: pathlib.Path) -> None:
     """Makes a folder that is missing, and those above it, on the disk."""
-    if not path.is_dir():
+    if not path.exists():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync(path.parent)

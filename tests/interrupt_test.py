@@ -22,6 +22,14 @@ def training():
         interrupt.restore()
 
 
+@pytest.fixture(autouse=True)
+def _hangups_end_programs():
+    """Also where these tests run under nohup or the like."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 

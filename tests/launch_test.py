@@ -1130,10 +1130,11 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
     endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]
     arguments = [QUICKSTART, f"--workdir={workdir}", *endless]
-    # Tests run in a shell's background inherit an ignored SIGINT, and hand it on.
+    # Tests in a shell's background or under nohup hand on that signals are ignored.
     program = (
         "import runpy, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "runpy.run_module('launch.train', run_name='__main__', alter_sys=True)"
     )
     process = subprocess.Popen(
