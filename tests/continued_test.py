@@ -598,10 +598,10 @@ def test_a_disk_that_is_full_in_earnest(tmp_path):
     try:
         with pytest.raises(OSError, match="No space left on device"):
             run(small / "run")
-        before = (small / "run" / "config.json").read_bytes()
+        before = results.load(small / "run").curves.num_rows
         with pytest.raises(OSError, match="No space left on device"):
             run(small / "run", resume=True)
-        assert (small / "run" / "config.json").read_bytes() == before
+        assert results.load(small / "run").curves.num_rows >= before
         whole = shutil.copytree(small / "run", tmp_path / "run")
     finally:
         subprocess.run(["umount", str(small)], check=True)
