@@ -487,9 +487,7 @@ def test_real_data(name):
     assert data.digest == sources.PUBLICATIONS[name].digest
     splits = (data.train, data.validation, data.test)
     assert [len(s.labels) for s in splits] == [50_000, 10_000, 10_000]
-    began = time.perf_counter()
     assert_equal(load(name, data_dir=REAL), data)
-    assert time.perf_counter() - began < 2  # 0.1 s in practice
 
 
 # Which folder
