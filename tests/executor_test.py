@@ -578,6 +578,7 @@ def listening(pids):
     ]
 
 
+@pytest.mark.long  # beside other tests the end may take longer than is promised
 def test_a_ray_of_ones_own_is_open_to_nobody_and_ends_with_its_process(tmp_path):
     code = """
 import os, sys
