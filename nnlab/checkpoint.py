@@ -36,6 +36,8 @@ PULLED = ".pulled"
 """The folder in it for what comes out of storage, until it is known to be sound."""
 MOST_TEXT = 300
 """Characters of what Orbax says."""
+_OF_ANY_FORM = (LookupError, ValueError, TypeError, AttributeError, MemoryError)
+"""What values of any form can lead to; the last one by a shape of 10^18."""
 _CUT_OFF = "has no digests, or not all: its saving was cut off"
 _DIGEST = re.compile(r"^([0-9a-f]{64})  (.+)\n", re.MULTILINE)
 
@@ -92,11 +94,7 @@ class Saved:
         """
         try:
             yield
-        # What values of any form can lead to, and a shape of 10^18.
-        except (
-            *(LookupError, ValueError, TypeError, AttributeError),
-            MemoryError,
-        ) as error:
+        except _OF_ANY_FORM as error:
             text = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             line = " ".join(text.split())[:MOST_TEXT]
             raise CheckpointError(
