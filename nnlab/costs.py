@@ -172,6 +172,7 @@ def how(results: Results) -> Section:
         digest = f"digest {str(data['digest'])[:12]}"
         name = data.get("name", name)
         facts.append((f"data set {name}", f"{sizes}; {chance}; {digest}"))
+        facts += [("note", str(note)) for note in data.get("notes", ())]
     for backbone in config.get("backbones", ()):
         facts.append(("backbone", _backbone(backbone)))
     unread = set(study.swept())

@@ -62,6 +62,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
                 "input_shape": list(dataset.input_shape),
                 "features": list(dataset.feature_names),
                 "digest": dataset.digest,
+                "notes": list(dataset.notes),
             }
             for name, dataset in largest.items()
         },

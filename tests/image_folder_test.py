@@ -174,17 +174,83 @@ def test_odd_metadata_are_no_matter(folder):
     assert sum(len(split.labels) for split in splits(read(folder))) == 13
 
 
-def test_other_files_are_passed_over(folder, caplog):
+def test_what_is_not_read_is_named_and_counted(folder, caplog):
     before = read(folder)
+    assert before.notes == ()
     for file in (".DS_Store", "notes.txt", "train/labels.csv", "train/cat/._0.png"):
         (folder / file).write_text("x")
-    (folder / "train" / ".ipynb_checkpoints").mkdir()
     (folder / "train" / "dog" / "Thumbs.db").write_text("x")
-    assert_equal(read(folder), before)
-    assert not caplog.records
-    (folder / "valid").mkdir()
-    assert_equal(read(folder), before)
-    assert "only train and test are read, not valid" in caplog.text
+    (folder / "__MACOSX" / "train").mkdir(parents=True)
+    (folder / "__MACOSX" / "train" / "._cat").touch()
+    after = read(folder)
+    assert_equal(after, before)
+    (note,) = after.notes
+    for words in ("5 files and 1 folder", "__MACOSX with 1 file", "3 more"):
+        assert words in note
+    assert note in caplog.text
+    assert read(folder).notes == after.notes  # out of the cache, too
+    save(folder / "valid" / "cat" / "0.png", pixels(3))
+    assert "valid with 1 file" in " ".join(read(folder).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *(("a.jfif", "JPEG"), ("a.JPE", "JPEG"), ("a.pgm", "PPM"), ("a.tga", "TGA")),
+        *(("a.webp", "WEBP"), ("a.dib", "DIB"), ("a.pcx", "PCX"), ("a.tif", "TIFF")),
+        *(("a.bmp", "BMP"), ("a.gif", "GIF"), ("a.jp2", "JPEG2000"), ("a.ico", "ICO")),
+        *(("0001", "PNG"), ("a.png", "GIF"), ("a.heic", "JPEG"), ("a.txt", "WEBP")),
+        *(("a.sgi", "SGI"), ("a.qoi", "QOI"), ("a.JPG", "PNG")),
+    ],
+)
+def test_what_pillow_opens_is_read_whatever_its_name(folder, name, form):
+    file = folder / "train" / "cat" / name
+    Image.fromarray(pixels(50)).resize((32, 32)).save(file, form)
+    data = read(folder)
+    assert sum(len(split.labels) for split in splits(data)) == 13
+    assert data.notes == ()
+
+
+def test_odd_images_are_pointed_out(folder):
+    clear = np.zeros((SIZE, SIZE, 4), np.uint8)
+    clear[2:5, 2:5, 3] = 255  # drawn in black on nothing
+    save(folder / "train" / "cat" / "icon.png", clear)
+    solid = np.dstack([pixels(5), np.full((SIZE, SIZE), 255, np.uint8)])
+    save(folder / "train" / "cat" / "solid.png", solid)
+    first, *rest = (Image.fromarray(pixels(seed)) for seed in (1, 2, 3))
+    file = folder / "train" / "dog" / "moves.gif"
+    first.save(file, save_all=True, append_images=rest)
+    said = dict(note.split(": ", 1) for note in read(folder).notes)
+    icon = f"1 file ({Path('train') / 'cat' / 'icon.png'})"
+    assert said["transparent, laid over black"] == icon
+    assert said["of one colour only"] == icon
+    assert "moves.gif" in said["of several pictures the first is read"]
+    assert [*said.values()] == [note.split(": ", 1)[1] for note in read(folder).notes]
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("TRAIN", "test"), ("train",)])
+def test_parts_are_told_by_name_in_upper_or_lower_case(tmp_path, names):
+    for name in names:
+        fill(tmp_path / "pets", name, count=8)
+    data = read(tmp_path / "pets")
+    assert data.class_names == ("cat", "dog")
+    assert len(data.test.labels) == (16 if len(names) == 2 else 4)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    fill(tmp_path / "seen")
+    os.rename(tmp_path / "seen" / "cat", tmp_path / "seen" / "train")
+    assert read(tmp_path / "seen").class_names == ("dog", "train")
+
+
+def test_two_spellings_of_a_name_are_one_class(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    for part, label in (("train", composed), ("test", apart)):
+        fill(tmp_path / "places", part)
+        os.rename(
+            tmp_path / "places" / part / "cat", tmp_path / "places" / part / label
+        )
+    assert read(tmp_path / "places").class_names == (composed, "dog")
 
 
 def test_a_link_that_stays_inside_is_followed(folder):
@@ -225,10 +291,15 @@ def test_damaged_image_is_named(folder, cut, name):
         read(folder)
 
 
-def test_an_image_of_another_format_in_disguise_is_refused(folder):
-    file = save(folder / "train" / "cat" / "x.png", pixels(0), format="GIF")
-    with refused(ValueError, file, "neither PNG nor JPEG"):
-        read(folder)
+@pytest.mark.parametrize("name", ["x.png", "x", "x.eps"])
+def test_no_other_program_is_started_for_an_image(folder, name):
+    file = folder / "train" / "cat" / name
+    Image.fromarray(pixels(0)).save(file, format="EPS")
+    if name == "x":
+        assert "x" in " ".join(read(folder).notes)
+    else:
+        with refused(ValueError, file, "convert it"):
+            read(folder)
 
 
 @pytest.mark.parametrize("side", [9_460, 30_000])
@@ -292,6 +363,14 @@ def webp(root):
     (root / "train" / "cat" / "x.WebP").touch()
 
 
+def photo(root):
+    (root / "train" / "cat" / "x.HEIC").write_text("no JPEG in disguise")
+
+
+def both(root):
+    fill(root, "Train")
+
+
 def pipe(root):
     os.mkfifo(root / "train" / "cat" / "x.png")
 
@@ -327,9 +406,11 @@ def unprintable(root):
     ("change", "words"),
     [
         (nested, ["train/cat/more is a folder"]),
-        (empty, ["train/eel holds no image", ".jpeg"]),
+        (empty, ["train/eel holds no image"]),
         (beside, ["train/x.PNG is not in the folder of a class"]),
-        (webp, ["x.WebP is neither PNG nor JPEG"]),
+        (webp, ["x.WebP is damaged, or no image"]),
+        (photo, ["x.HEIC", "convert it to PNG"]),
+        (both, ["Train and train"]),
         (pipe, ["x.png is not a regular file"]),
         (trainless, ["none named train"]),
         (lacking, ["test lacks the class 'dog'"]),

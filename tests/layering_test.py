@@ -20,7 +20,7 @@ BELOW = {
     "files": [],
     "names": [],
     "metrics": [],
-    "data": ["files", "names"],
+    "data": ["files", "names", "texts"],
     "models": ["names"],
     "checked": ["names"],
     "study": ["checked", "models", "texts"],

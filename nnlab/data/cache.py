@@ -20,7 +20,7 @@ from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
 from nnlab.files import remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
-_FORMAT = 2
+_FORMAT = 3
 _SPLITS = ("train", "validation", "test")
 
 
@@ -81,13 +81,23 @@ def read(
                 for split in _SPLITS
             )
             expected = digest or str(stored["digest"])
+            notes = tuple(map(str, stored["notes"]))
         if digest_of(train, validation, test) != expected:
             return None
     # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
     # compression, a header that asks for terabytes); each means: read the source again.
     except Exception:
         return None
-    return Dataset(name, train, validation, test, class_names, IMAGE_SCALE, expected)
+    return Dataset(
+        name,
+        train,
+        validation,
+        test,
+        class_names,
+        IMAGE_SCALE,
+        expected,
+        notes=notes,
+    )
 
 
 def write(path: Path, dataset: Dataset) -> None:
@@ -99,7 +109,10 @@ def write(path: Path, dataset: Dataset) -> None:
         path: The entry.
         dataset: What to keep in it.
     """
-    arrays: dict[str, Any] = {"digest": np.array(dataset.digest)}
+    arrays: dict[str, Any] = {
+        "digest": np.array(dataset.digest),
+        "notes": np.array(dataset.notes, dtype=str),
+    }
     for split in _SPLITS:
         examples: Split = getattr(dataset, split)
         arrays[f"{split}_inputs"] = examples.inputs

@@ -56,6 +56,7 @@ class Dataset:
             dtypes; `limit` leaves it as it is.
         feature_names: Of a table, the names of its F columns, in the units of which
             the inputs are; empty for everything else.
+        notes: Sentences about what was found odd when it was read.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Dataset:
     scale: float
     digest: str
     feature_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

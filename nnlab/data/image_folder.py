@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of images, with a folder for each class.
 
-Either FOLDER/train/CLASS/*.png (and, optionally, FOLDER/test/CLASS/*.png) or
-FOLDER/CLASS/*.png. Images end in .png, .jpg or .jpeg, in upper or lower case. Other
-files and hidden ones are passed over, but nothing that somebody may have counted on: an
-image in another format, one beside the folders of the classes or a folder in one of
-them is an error.
+Either FOLDER/train/CLASS/* (and, optionally, FOLDER/test/CLASS/*) or FOLDER/CLASS/*. A
+file is an image if its content is one, whatever its name; one that is named as an image
+must be one. Nothing that somebody may have counted on is passed over in silence: an
+image beside the folders of the classes or a folder in one of them is an error, and the
+notes of the dataset name and count what else is not read.
 
 Each image is turned upright as its camera noted, put on black where it is transparent,
 and resized as a whole: one that is not square is distorted, not cropped.
 """
 
-import logging
+import collections
+import dataclasses
+import functools
 import os
+import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,18 +26,29 @@ import numpy as np
 from nnlab.data import cache
 from nnlab.data.dataset import Dataset
 from nnlab.names import nearest_file
+from nnlab.texts import count, joined
 
 if TYPE_CHECKING:  # takes a tenth of a second
     from PIL import Image
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 SIZE = 64
 SMALLEST, LARGEST = 8, 512
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".jp2", ".tif", ".tiff", ".webp")
+# Of what Pillow opens: EPS would run another program, IPTC may hold a file of any
+# format, and of MPEG it knows the size only.
+_NOT_READ = ("EPS", "IPTC", "MPEG")
+# How images are named that are not read, unless their content is of another format.
+_OTHER_IMAGES = (
+    *(".arw", ".cr2", ".cr3", ".dng", ".eps", ".heic", ".heif", ".jxl", ".nef"),
+    *(".orf", ".ps", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf"),
+)
+# What archivers and file managers leave behind.
+_LEFTOVERS = ("__macosx", "@eadir", "desktop.ini", "thumbs.db")
+_PARTS = ("train", "test")
+_LAYOUT = "images lie in FOLDER/CLASS, or in FOLDER/train/CLASS and FOLDER/test/CLASS"
+_MOST_NAMED = 3
 _GREY = {"1", "L", "LA"}
 _MODES = {1: "L", 3: "RGB"}
 # Of one image; Pillow's own limit, but a file of some kilobytes can claim that many.
@@ -56,7 +70,8 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
 
     Returns:
         The dataset; inputs are uint8 (N, size, size, 1 or 3), and the classes those of
-        the folders, sorted by name.
+        the folders, sorted by name. Its notes name what is not read, and images that
+        are transparent, of one colour, or one of several in a file.
 
     Raises:
         FileNotFoundError: There is no such folder, or something in it cannot be opened.
@@ -76,33 +91,48 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
             else f"does not exist{nearest_file(folder)}"
         )
         raise FileNotFoundError(f"image folder {folder} {state}")
+    passed: list[Path] = []
     try:
-        train, test = _find(folder)
-        return _read(folder, train, test, name, size)
+        train, test = _find(folder, passed)
+        dataset = _read(folder, train, test, name, size)
+        left = [f"not read: {_listed(folder, passed)}"] if passed else []
     except OSError as error:
         file = error.filename or folder
         raise FileNotFoundError(f"cannot read {file}: {error.strerror}") from error
+    return dataclasses.replace(dataset, notes=(*left, *dataset.notes))
 
 
 def _find(
-    folder: Path,
+    folder: Path, passed: list[Path]
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
     """Finds the training and the test images of each class; of the latter maybe none.
 
-    Classes are sorted by name, and so are the images of each.
+    Classes are sorted by name, and so are the images of each. What is passed over is
+    added to `passed`.
     """
     root = Path(os.path.realpath(folder))
-    parts = {path.name: path for path in _visible(folder, root) if path.is_dir()}
+    hidden: list[Path] = []
+    visible = _visible(folder, root, hidden)
+    folders = [path for path in visible if path.is_dir()]
+    named = [path for path in folders if path.name.lower() in _PARTS]
+    # Beside other folders, one of images is a class: a train, a bus and a car.
+    if len(named) < len(folders) and not any(map(_holds_folders, named)):
+        named = []
+    parts = {path.name.lower(): path for path in named}
+    if len(parts) < len(named):
+        names = joined([path.name for path in named])
+        raise ValueError(f"{folder} has the folders {names}: which one is meant?")
+    if not parts:
+        return _classes(folder, root, passed), {}
     if "train" not in parts:
-        if "test" in parts:
-            raise ValueError(f"{folder} has a folder named test, but none named train")
-        return _classes(folder, root), {}
-    if others := ", ".join(sorted(set(parts) - {"train", "test"})):
-        _log.warning("%s: only train and test are read, not %s", folder, others)
-    train = _classes(parts["train"], root)
+        raise ValueError(
+            f"{folder} has a folder named {named[0].name}, but none named train"
+        )
+    passed += [*hidden, *(path for path in visible if path not in named)]
+    train = _classes(parts["train"], root, passed)
     if "test" not in parts:
         return train, {}
-    test = _classes(parts["test"], root)
+    test = _classes(parts["test"], root, passed)
     for label in [*train, *test]:
         for part, classes in (("train", train), ("test", test)):
             if label not in classes:
@@ -110,59 +140,145 @@ def _find(
     return train, test
 
 
-def _classes(folder: Path, root: Path) -> dict[str, list[Path]]:
+def _holds_folders(folder: Path) -> bool:
+    return any(path.is_dir() for path in folder.iterdir())
+
+
+def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Path]]:
     """Lists the images of each class in a folder of class folders."""
-    classes = {}
-    for path in _visible(folder, root):
+    classes: dict[str, list[Path]] = {}
+    for path in _visible(folder, root, passed):
         if path.is_dir():
             if not path.name.isprintable():
                 raise ValueError(
                     f"{folder} has a class that cannot be shown: {path.name!a}"
                 )
-            classes[path.name] = _images(path, root)
-        elif path.suffix.lower() in _SUFFIXES:
-            raise ValueError(f"{path} is not in the folder of a class")
+            # One name can be spelt in several ways: an e with its accent, or after it.
+            label = unicodedata.normalize("NFC", path.name)
+            classes.setdefault(label, []).extend(_images(path, root, passed))
+        elif _is_image(path):
+            raise ValueError(f"{path} is not in the folder of a class: {_LAYOUT}")
+        else:
+            passed.append(path)
     if len(classes) < 2:
         raise ValueError(
             f"{folder} has {'only the' if classes else 'no'} class folder"
             f"{''.join(f' {label}' for label in classes)}: at least 2 are needed, with "
             "images in each"
         )
-    return classes
+    return {label: classes[label] for label in sorted(classes)}
 
 
-def _images(folder: Path, root: Path) -> list[Path]:
+def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
     """Lists the images of a class."""
     images = []
-    for path in _visible(folder, root):
-        suffix = path.suffix.lower()
+    for path in _visible(folder, root, passed):
         if path.is_dir():
-            raise ValueError(f"{path} is a folder in the folder of a class")
-        if suffix in _OTHER_IMAGES:
-            raise ValueError(f"{path} is neither PNG nor JPEG: convert it")
-        if suffix in _SUFFIXES:
-            if not path.is_file():  # opening a pipe would wait for ever
-                raise ValueError(f"{path} is not a regular file")
-            images.append(path)
+            raise ValueError(f"{path} is a folder in the folder of a class: {_LAYOUT}")
+        (images if _is_image(path) else passed).append(path)
     if not images:
-        raise ValueError(f"{folder} holds no image ({', '.join(_SUFFIXES)})")
+        raise ValueError(f"{folder} holds no image that can be read")
     return images
 
 
-def _visible(folder: Path, root: Path) -> list[Path]:
-    """Lists what a folder holds but for hidden files, sorted by name.
+def _is_image(path: Path) -> bool:
+    """Whether a file is named as an image, or is one by its content.
+
+    Raises:
+        ValueError: It is an image of a format that is not read, or a pipe or a device
+            with the name of an image.
+    """
+    from PIL import Image
+
+    suffix = path.suffix.lower()
+    is_named = _format(path) in _formats()
+    if not path.is_file():  # opening a pipe would wait for ever
+        if is_named:
+            raise ValueError(f"{path} is not a regular file")
+        return False
+    if is_named:
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_told_by_content()):
+                return True
+    except Image.DecompressionBombError:
+        return True  # is refused when it is read
+    except Exception as error:  # of any kind, as in `_open`
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+    if suffix in _OTHER_IMAGES:
+        raise ValueError(
+            f"{path}: {suffix} images are not read; convert it to PNG or JPEG"
+        )
+    return False
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """The formats that Pillow decodes by itself."""
+    from PIL import Image, ImageFile
+
+    Image.init()
+    return tuple(
+        name
+        for name, (opens, _) in Image.OPEN.items()
+        if name not in _NOT_READ
+        and not (isinstance(opens, type) and issubclass(opens, ImageFile.StubImageFile))
+    )
+
+
+@functools.cache
+def _told_by_content() -> tuple[str, ...]:
+    """Those of `_formats` that files begin in a way of their own."""
+    from PIL import Image
+
+    return tuple(name for name in _formats() if Image.OPEN[name][1] is not None)
+
+
+def _format(path: Path) -> str:
+    """The format that a file's name tells; "" for none."""
+    from PIL import Image
+
+    found = Image.registered_extensions().get(path.suffix.lower(), "")
+    return "JPEG" if found == "MPO" else found
+
+
+def _visible(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
+    """Lists what a folder holds but for hidden files and leftovers, sorted by name.
 
     Links must stay below the root: whoever packed the folder could otherwise have any
     file of this machine read.
     """
-    paths = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    for path in paths:
+    paths = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in _LEFTOVERS:
+            passed.append(path)
+            continue
         if path.is_symlink():
             if not Path(os.path.realpath(path)).is_relative_to(root):
                 raise ValueError(f"{path} is a link that leads out of {root}")
             if not path.exists():
                 raise ValueError(f"{path} is a link that leads nowhere")
+        paths.append(path)
     return paths
+
+
+def _listed(folder: Path, paths: Sequence[Path]) -> str:
+    """Counts files and folders, and names some: folders first, hidden ones last."""
+    paths = sorted(paths, key=lambda p: (p.name.startswith("."), not p.is_dir(), p))
+    names = []
+    for path in paths[:_MOST_NAMED]:
+        name = str(path.relative_to(folder))
+        inside = sum(some.is_file() for some in path.rglob("*")) if path.is_dir() else 0
+        names.append(f"{name} with {count(inside, 'file')}" if inside else name)
+    if more := len(paths) - len(names):
+        names.append(f"{more:,} more")
+    folders = sum(path.is_dir() for path in paths)
+    parts = (len(paths) - folders, "file"), (folders, "folder")
+    counts = joined([count(number, noun) for number, noun in parts if number])
+    return f"{counts} ({joined(names)})"
 
 
 def _read(
@@ -195,8 +311,9 @@ def _read(
             f"{num_bytes / 2**30:.1f} GiB; allowed: {_MOST_BYTES >> 30} GiB, so choose "
             "a smaller size"
         )
-    images = _decode(train_files, size, channels)
-    test_images = _decode(test_files, size, channels) if test else None
+    odd: dict[str, list[Path]] = collections.defaultdict(list)
+    images = _decode(train_files, size, channels, odd)
+    test_images = _decode(test_files, size, channels, odd) if test else None
     try:
         dataset = Dataset.from_arrays(
             images,
@@ -208,6 +325,8 @@ def _read(
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
+    notes = (f"{what}: {_listed(folder, paths)}" for what, paths in odd.items())
+    dataset = dataclasses.replace(dataset, notes=tuple(notes))
     cache.write(entry, dataset)
     return dataset
 
@@ -222,44 +341,63 @@ def _mode(file: Path) -> str:
     mode = _open(file, lambda image: image.mode)
     if mode.startswith(("I", "F")):  # Pillow's conversion would clip them
         raise ValueError(
-            f"{file} has more than 8 bits a channel (mode {mode}): convert it"
+            f"{file} has more than 8 bits a channel (mode {mode}): convert it to 8"
         )
     return mode
 
 
-def _decode(files: Sequence[Path], size: int, channels: int) -> np.ndarray:
-    """Decodes images: uint8 (N, size, size, channels)."""
+def _decode(
+    files: Sequence[Path], size: int, channels: int, odd: dict[str, list[Path]]
+) -> np.ndarray:
+    """Decodes images: uint8 (N, size, size, channels); `odd` collects odd ones."""
     pixels = np.empty((len(files), size, size, channels), np.uint8)
     for number, file in enumerate(files):
-        decoded = _open(file, lambda image: _resized(image, size, _MODES[channels]))
+        decoded, notes = _open(file, lambda i: _resized(i, size, _MODES[channels]))
         pixels[number] = decoded.reshape(size, size, channels)
+        if (pixels[number] == pixels[number, 0, 0]).all():
+            notes.append("of one colour only")
+        for note in notes:
+            odd[note].append(file)
     return pixels
 
 
-def _resized(image: "Image.Image", size: int, mode: str) -> np.ndarray:
-    """Decodes an open image: uint8 (size, size) or (size, size, 3)."""
+def _resized(
+    image: "Image.Image", size: int, mode: str
+) -> tuple[np.ndarray, list[str]]:
+    """Decodes an open image: uint8 (size, size) or (size, size, 3), and what is odd."""
     from PIL import Image, ImageOps
 
+    notes = []
+    # Of a JPEG of several pictures the others are previews or distances.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        notes.append("of several pictures the first is read")
     # JPEG alone can be decoded at half, a quarter or an eighth of its size: 4000 x 3000
     # pixels to 64 x 64 in 24 ms, not 153; the result differs by a few levels at most.
     image.draft(None, (2 * size, 2 * size))
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        if upright.getchannel("A").getextrema()[0] < 255:
+            notes.append("transparent, laid over black")
         black = Image.new("RGBA", upright.size, "black")
-        upright = Image.alpha_composite(black, upright.convert("RGBA"))
+        upright = Image.alpha_composite(black, upright)
     square = upright.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square)
+    return np.asarray(square), notes
 
 
 def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
     """Opens an image, checks what its header claims, and uses it."""
     from PIL import Image
 
+    # What has no beginning of its own could be anything: its name has to say it.
+    formats = _told_by_content()
+    if (named := _format(file)) in _formats():
+        formats = (*formats, named)
     try:
         with warnings.catch_warnings():
             # Of odd metadata, and of too many pixels, which are refused below.
             warnings.simplefilter("ignore")
-            with Image.open(file, formats=("PNG", "JPEG")) as image:
+            with Image.open(file, formats=formats) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     raise Image.DecompressionBombError
                 return use(image)
@@ -273,6 +411,6 @@ def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(
-            f"{file} is damaged, or neither PNG nor JPEG: Pillow cannot read it "
-            f"({type(error).__name__})"
+            f"{file} is damaged, or no image that Pillow can read "
+            f"({type(error).__name__}): convert it to PNG or JPEG, or take it away"
         ) from error

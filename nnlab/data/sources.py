@@ -172,8 +172,12 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         raise ValueError(f"unknown dataset {name!r}{known}")
     given = None if data_dir is None else _existing(Path(data_dir), "data_dir")
     if name in SOURCES:
-        return SOURCES[name](name, given)
-    return WITH_ARGUMENT[kind](name, argument, given)
+        dataset = SOURCES[name](name, given)
+    else:
+        dataset = WITH_ARGUMENT[kind](name, argument, given)
+    for note in dataset.notes:
+        _log.warning("%s: %s", name, note)
+    return dataset
 
 
 def _digits(name: str, data_dir: Path | None) -> Dataset:
