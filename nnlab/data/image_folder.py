@@ -171,7 +171,7 @@ def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Pat
 
 def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
     """Lists the images of a class."""
-    images = []
+    images: list[Path] = []
     for path in _visible(folder, root, passed):
         if path.is_dir():
             raise ValueError(f"{path} is a folder in the folder of a class: {_LAYOUT}")
@@ -377,7 +377,7 @@ def _resized(
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
-        if upright.getchannel("A").getextrema()[0] < 255:
+        if (np.asarray(upright)[..., 3] < 255).any():
             notes.append("transparent, laid over black")
         black = Image.new("RGBA", upright.size, "black")
         upright = Image.alpha_composite(black, upright)
