@@ -8,7 +8,6 @@ import itertools
 import math
 import os
 import pathlib
-import re
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ import numpy as np
 from nnlab import data, metrics, optim, sweep, train, transfer
 from nnlab.checked import INT_MAX
 from nnlab.cohorts import Baseline, FurtherSets, Prepared, Source
-from nnlab.data import Dataset, Split, transforms
+from nnlab.data import Dataset, Split, labels, transforms
 from nnlab.data.dataset import read_only
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
@@ -518,14 +517,10 @@ def _layer_names(
             jax.random.key(0),
             jax.ShapeDtypeStruct((1, *input_shape), np.float32),
         )
-        names = sorted(shapes.get("params", {}), key=_natural)
+        names = labels.in_order(shapes.get("params", {}))
     if not names:
         raise ValueError("the model has no parameters to train")
     return tuple(names)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(d or 0), t) for d, t in re.findall(r"(\d+)|(\D+)", name)]
 
 
 def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:

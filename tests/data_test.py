@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from folders import (
     assert_equal,
@@ -161,6 +162,11 @@ def test_own_test_set_is_kept_whole_and_leaves_train_alone():
     ("labels", "names"),
     [
         (["cat", "dog", "ant"], ("ant", "cat", "dog")),
+        (["img10", "img2", "b 7"], ("b 7", "img2", "img10")),
+        (["10", "2", "-1"], ("-1", "2", "10")),
+        (["e\u0301", "f"], ("f", "\xe9")),
+        (np.array([2**63 + 1, 2**63], np.uint64), (f"{2**63}", f"{2**63 + 1}")),
+        (np.array([2**63 + 1, 7], object), ("7", f"{2**63 + 1}")),
         ([30, 7, -1], ("-1", "7", "30")),
         (np.array(["b", "c", "a"], dtype=object), ("a", "b", "c")),
         ([2.0, 0.0, 1.0], ("0", "1", "2")),
@@ -169,14 +175,46 @@ def test_own_test_set_is_kept_whole_and_leaves_train_alone():
 )
 def test_labels_become_codes_in_sorted_order(labels, names):
     inputs = np.arange(30, dtype=np.uint8).reshape(-1, 1)
-    many = np.tile(np.asarray(labels), 10)
+    many = np.resize(np.asarray(labels), 30)
     data = Dataset.from_arrays(inputs, many)
     assert data.class_names == names
     assert data.train.labels.dtype == np.int32
     for x, code in zip(data.train.inputs[:, 0], data.train.labels, strict=True):
-        value = many[x]
-        expected = str(int(value)) if isinstance(value, float) else str(value)
-        assert data.class_names[code] == expected
+        assert data.class_values[code] == many[x]
+
+
+MANY = np.resize(np.array(["a", "b"], object), 12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.where(np.arange(12) < 3, None, MANY), ["3 of 12", "'None'", "leave"]),
+        (np.where(np.arange(12) < 3, "NA", MANY), ["3 of 12", "'NA'"]),
+        (np.where(np.arange(12) < 3, np.nan, np.arange(12) % 2), ["3 of 12", "'nan'"]),
+        (np.ma.masked_less(np.arange(12), 3), ["3 of 12", "'--'"]),
+        (pd.array([pd.NA, 0, 1] * 4, "Int64"), ["4 of 12", "'nan'"]),
+        (np.linspace(0, 1, 12), ["no regression", "np.digitize"]),
+        (np.eye(12)[:, :2], ["(12, 2)", "argmax"]),
+        (MANY.astype("S"), ["|S1", ".astype"]),
+        (np.resize(np.array([1, "a"], object), 12), ["int, str", "all"]),
+        ([2**64, 1] * 6, ["64 bits"]),
+        ([[1], [2, 3]] * 6, ["labels"]),
+    ],
+)
+def test_labels_that_are_none_are_refused_in_one_line(labels, words):
+    with refused(ValueError, *words):
+        Dataset.from_arrays(np.zeros((12, 2)), labels)
+
+
+def test_the_same_text_in_two_encodings_is_one_class():
+    inputs = np.arange(30, dtype=np.uint8).reshape(-1, 1)
+    data = Dataset.from_arrays(inputs, ["e\u0301", "\xe9", "f"] * 10)
+    assert data.class_names == ("f", "\xe9")
+    both = Dataset.from_arrays(
+        inputs, [2**63, 7] * 15, test_inputs=inputs[:2], test_labels=[2**63 + 1, 7]
+    )
+    assert both.class_values.tolist() == [7, 2**63, 2**63 + 1]
 
 
 def test_class_absent_from_train_is_fine():

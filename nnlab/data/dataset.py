@@ -11,10 +11,12 @@ equal arrays, and the order is as good as a random one.
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from nnlab.data import labels as classes
 
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
@@ -56,7 +58,9 @@ class Dataset:
             dtypes; `limit` leaves it as it is.
         feature_names: Of a table, the names of its F columns, in the units of which
             the inputs are; empty for everything else.
-        notes: Sentences about what was found odd when it was read.
+        class_values: (C,), what the user's own labels are, which a network predicts:
+            label i means class_values[i]. None where they are 0..C-1.
+        notes: What was done to the data when they were read, as a user must know it.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Dataset:
     scale: float
     digest: str
     feature_names: tuple[str, ...] = ()
+    class_values: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -119,6 +124,7 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         scale: float | None = None,
         feature_names: Sequence[str] = (),
+        class_values: npt.ArrayLike | None = None,
     ) -> "Dataset":
         """Makes a dataset of a user's own arrays.
 
@@ -130,7 +136,8 @@ class Dataset:
             inputs: (N, ...), N >= 6 (8 without test arrays), uint8 (images) or any
                 floating type (kept as float32). (N, H, W) becomes (N, H, W, 1).
             labels: (N,), integers, booleans, whole-numbered floats or strings. They
-                become 0..C-1 in sorted order, and the class names keep what they were.
+                become 0..C-1, strings in the order of `labels.in_order`; class names
+                and class values keep what they were.
             test_inputs: (M, ...), with the dtype and example shape of inputs.
             test_labels: (M,), as labels.
             name: What tables and captions call the dataset.
@@ -139,6 +146,8 @@ class Dataset:
             scale: Factor from inputs to what the network sees; by default 1/255 for
                 uint8 and 1.0 for floats.
             feature_names: F names for the columns of inputs of shape (N, F).
+            class_values: (C,), with class_names: what the classes are to the user, if
+                they are not integers.
 
         Returns:
             The dataset; it shares no memory with the arguments.
@@ -150,7 +159,7 @@ class Dataset:
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
-        x, y = _as_inputs(inputs, "inputs"), _as_labels(labels, "labels")
+        x, y = _as_inputs(inputs, "inputs"), classes.check(labels)
         _check_lengths(x, y, "inputs", "labels")
         if feature_names and x.shape[1:] != (len(feature_names),):
             raise ValueError(
@@ -159,27 +168,22 @@ class Dataset:
             )
         if test_inputs is None or test_labels is None:
             num_test = -(-len(x) // _TEST_SHARE)
-            codes, names = _encode(y, class_names)
-            x, codes = canonical(x, codes)
+            encoded = _encode(y, labels, class_names)
+            x, codes = canonical(x, encoded.codes)
             x, test_x = x[:-num_test], x[-num_test:]
             codes, test_codes = codes[:-num_test], codes[-num_test:]
         else:
             test_x = _as_inputs(test_inputs, "test_inputs")
-            test_y = _as_labels(test_labels, "test_labels")
+            test_y = classes.check(test_labels, "test_labels")
             _check_lengths(test_x, test_y, "test_inputs", "test_labels")
             if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
                 raise ValueError(
                     f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
                     f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
                 )
-            if test_y.dtype.kind != y.dtype.kind:
-                raise ValueError(
-                    f"test_labels have dtype {test_y.dtype}, labels {y.dtype}: "
-                    "they must agree"
-                )
-            both, names = _encode(np.concatenate([y, test_y]), class_names)
-            x, codes = canonical(x, both[: len(y)])
-            test_x, test_codes = canonical(test_x, both[len(y) :])
+            encoded = _encode(classes.joined(y, test_y), labels, class_names)
+            x, codes = canonical(x, encoded.codes[: len(y)])
+            test_x, test_codes = canonical(test_x, encoded.codes[len(y) :])
 
         num_validation = min(_MAX_VALIDATION, len(x) // _VALIDATION_SHARE)
         if num_validation == 0:
@@ -199,10 +203,13 @@ class Dataset:
             train=train,
             validation=validation,
             test=test,
-            class_names=names,
+            class_names=encoded.names,
             scale=float(scale),
             digest=digest_of(train, validation, test),
             feature_names=tuple(feature_names),
+            class_values=read_only(
+                encoded.values if class_values is None else np.array(class_values)
+            ),
         )
 
 
@@ -284,25 +291,6 @@ def _as_inputs(inputs: npt.ArrayLike, what: str) -> np.ndarray:
     return array[..., np.newaxis] if array.ndim == 3 else array
 
 
-def _as_labels(labels: npt.ArrayLike, what: str) -> np.ndarray:
-    """Checks labels: (N,) of int64, bool or str."""
-    array = np.asarray(labels)
-    if array.ndim != 1:
-        raise ValueError(f"{what} have shape {array.shape}; needed: (N,)")
-    if array.dtype == object and all(isinstance(label, str) for label in array):
-        array = array.astype(str)
-    if array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any():
-        array = array.astype(np.int64)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "ibU":
-        raise ValueError(
-            f"{what} have dtype {array.dtype}; allowed: integers, booleans, strings "
-            "or floats that are whole numbers"
-        )
-    return array
-
-
 def _check_lengths(
     inputs: np.ndarray, labels: np.ndarray, inputs_name: str, labels_name: str
 ) -> None:
@@ -314,16 +302,17 @@ def _check_lengths(
 
 
 def _encode(
-    labels: np.ndarray, class_names: Iterable[str] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turns labels into int32 codes 0..C-1 and their names."""
-    values, codes = np.unique(labels, return_inverse=True)
+    labels: np.ndarray, given: npt.ArrayLike, class_names: Sequence[str] | None
+) -> classes.Encoded:
+    """Turns labels into codes, and checks those that are codes already."""
+    encoded = classes.encode(labels, getattr(given, "dtype", None))
+    values = encoded.values
     if len(values) < 2:
         raise ValueError(
             f"the only label is {values[0]}: at least 2 classes are needed"
         )
     if class_names is None:
-        return codes.astype(np.int32), tuple(str(value) for value in values)
+        return encoded
     names = tuple(class_names)
     if labels.dtype.kind != "i" or values[0] < 0 or values[-1] >= len(names):
         wrong = values[0] if labels.dtype.kind != "i" or values[0] < 0 else values[-1]
@@ -331,4 +320,4 @@ def _encode(
             f"label {wrong} is out of range: with {len(names)} class_names the labels "
             f"must be integers from 0 to {len(names) - 1}"
         )
-    return labels.astype(np.int32), names
+    return classes.Encoded(labels.astype(np.int32), names, np.arange(len(names)))

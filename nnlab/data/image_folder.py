@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nnlab.data import cache
+from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset
 from nnlab.names import nearest_file
 from nnlab.texts import count, joined
@@ -70,7 +70,7 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
 
     Returns:
         The dataset; inputs are uint8 (N, size, size, 1 or 3), and the classes those of
-        the folders, sorted by name. Its notes name what is not read, and images that
+        the folders, in natural order. Its notes name what is not read, and images that
         are transparent, of one colour, or one of several in a file.
 
     Raises:
@@ -107,7 +107,7 @@ def _find(
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
     """Finds the training and the test images of each class; of the latter maybe none.
 
-    Classes are sorted by name, and so are the images of each. What is passed over is
+    Classes are in natural order, the images of each sorted by name. What is passed over is
     added to `passed`.
     """
     root = Path(os.path.realpath(folder))
@@ -166,7 +166,7 @@ def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Pat
             f"{''.join(f' {label}' for label in classes)}: at least 2 are needed, with "
             "images in each"
         )
-    return {label: classes[label] for label in sorted(classes)}
+    return {label: classes[label] for label in labels.in_order(classes)}
 
 
 def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:

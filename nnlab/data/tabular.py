@@ -16,6 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
+from nnlab.data import labels
 from nnlab.data.dataset import Dataset
 from nnlab.names import nearest, nearest_file
 
@@ -64,7 +65,11 @@ def read(path: Path, *, name: str, label: str = LABEL) -> Dataset:
         ) from error
     except OSError as error:
         raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-    codes, class_names = _classes(texts)
+    try:
+        encoded = labels.parse(texts, f"labels in column {label!r}")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    codes, class_names = encoded.codes, encoded.names
     if len(class_names) < 2:
         raise ValueError(
             f"{path} has only the label {class_names[0]!r} in column {label!r}: at "
@@ -82,6 +87,7 @@ def read(path: Path, *, name: str, label: str = LABEL) -> Dataset:
             name=name,
             class_names=class_names,
             feature_names=columns,
+            class_values=encoded.values,
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -198,26 +204,6 @@ def _number(cell: str) -> float:
         return math.nan
     # Python reads 12_34 as a number; it is rather the name of something.
     return value if abs(value) <= _LARGEST and "_" not in cell else math.nan
-
-
-def _classes(texts: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Turns label texts into codes (N,) and C class names.
-
-    Texts of one number, such as 1 and 1.0, are one class, named by the shortest.
-    """
-    ordered = sorted(set(texts), key=lambda text: (len(text), text))
-    numbers = [_number(text) for text in ordered]
-    if any(map(math.isnan, numbers)):
-        names = sorted(ordered)
-        codes = {name: code for code, name in enumerate(names)}
-    else:
-        shortest: dict[float, str] = {}
-        for number, text in zip(numbers, ordered, strict=True):
-            shortest.setdefault(number, text)
-        places = {number: code for code, number in enumerate(sorted(shortest))}
-        names = [shortest[number] for number in places]
-        codes = {t: places[number] for t, number in zip(ordered, numbers, strict=True)}
-    return np.array([codes[text] for text in texts]), tuple(names)
 
 
 def _undecodable(path: Path) -> int:

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of every source become codes here: by one order, and without loss.
+
+A class keeps three things: its code, which decides the order of examples and columns;
+its name, which tables and figures show; and the user's own value, which a network
+predicts.
+"""
+
+import dataclasses
+import re
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MISSING = {"", "?", "-", "None", "null", "NULL"}
+MISSING |= {"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT"}
+"""Texts that stand for a label that nobody knows."""
+
+_LARGEST = np.iinfo(np.int64).max
+# A number as a text. What begins with a needless 0, such as 0012, is a name.
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Encoded:
+    """Labels as codes.
+
+    Attributes:
+        codes: (N,), int32 in [0, C).
+        names: Of the C classes, in NFC.
+        values: (C,), the user's own labels.
+    """
+
+    codes: np.ndarray
+    names: tuple[str, ...]
+    values: np.ndarray
+
+
+def in_order(texts: Iterable[str]) -> list[str]:
+    """Sorts names as people do: numbers by size, "img2" before "img10".
+
+    Args:
+        texts: Names of classes, folders or layers.
+
+    Returns:
+        All of them, sorted; by size only if all are numbers.
+    """
+    given = list(texts)
+    numbers = {text: _number(text) for text in given}
+    if None in numbers.values():
+        return sorted(given, key=lambda text: (_pieces(text), text))
+    return sorted(given, key=lambda text: (numbers[text], len(text), text))
+
+
+def missing(labels: npt.ArrayLike) -> np.ndarray:
+    """Tells which labels are missing.
+
+    Args:
+        labels: (N,), of any type.
+
+    Returns:
+        bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of
+        `MISSING`; a "-" beside a "+" is none.
+    """
+    import pandas as pd  # takes a third of a second
+
+    array = np.asanyarray(labels)
+    gone = np.ma.getmaskarray(array) | pd.isna(np.asarray(array))
+    if array.dtype.kind in "OTU":
+        plain = np.asarray(array).tolist()
+        texts = [t.strip() if isinstance(t, str) else None for t in plain]
+        marks = MISSING - {"-"} if "+" in texts else MISSING
+        gone |= np.array([text in marks for text in texts], bool)
+    return np.asarray(gone)
+
+
+def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
+    """Checks labels.
+
+    Args:
+        labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that
+            are whole numbers; also as objects.
+        what: What a message calls them.
+
+    Returns:
+        (N,), of bool, int64, uint64 (where int64 does not do) or text.
+
+    Raises:
+        ValueError: They are of another type or shape, or some are missing.
+    """
+    try:
+        # NumPy would make floats of a list of large numbers, and texts of a mixed one.
+        listed = isinstance(labels, list | tuple)
+        array = np.asanyarray(labels, object if listed else None)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{what} cannot be made an array: {error}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(
+            f"{what} have shape {array.shape}; needed: (N,); rows with a single 1 "
+            "become labels by .argmax(axis=1)"
+        )
+    gone = missing(array)
+    if gone.any():
+        marks = sorted({repr(str(label)) for label in array[gone]})
+        raise ValueError(
+            f"{gone.sum():,} of {len(array):,} {what} are missing "
+            f"({', '.join(marks[:5])}): leave these examples out, or give a class that "
+            "is really called so another name"
+        )
+    plain = np.asarray(array)
+    if plain.dtype.kind in "OT":
+        plain = _of_objects(plain.astype(object), what)
+    return _of_one_type(plain, what)
+
+
+def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
+    """Labels that are Python's objects, all of one kind, in an array of that kind."""
+    listed = any(isinstance(label, list | tuple) for label in array)
+    kinds = {"O"} if listed else {np.asarray(label).dtype.kind for label in array}
+    if kinds <= {"i", "u", "O"} and all(isinstance(n, int | np.integer) for n in array):
+        dtype = np.uint64 if max(array, default=0) > _LARGEST else np.int64
+        try:  # NumPy by itself makes floats of a list of int64 and uint64
+            return np.array([int(number) for number in array], dtype)
+        except OverflowError as error:
+            raise ValueError(
+                f"{what} do not fit into 64 bits: make them texts, [str(n) for n in "
+                f"{what}]"
+            ) from error
+    if kinds <= {"i", "f"} or kinds in ({"b"}, {"U"}):
+        return np.array(array.tolist())
+    types = ", ".join(sorted({type(label).__name__ for label in array}))
+    raise ValueError(
+        f"{what} are objects of {types}; allowed: all integers, all booleans or all "
+        "texts (convert with .astype)"
+    )
+
+
+def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
+    """Labels (N,) as bool, int64, uint64 or text."""
+    dtype = array.dtype
+    if dtype.kind == "V" and np.can_cast(dtype, np.float32):  # bfloat16 and its like
+        array = array.astype(np.float32)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (abs(array) > 2.0**62).any():
+            raise ValueError(f"{what} of {dtype} do not all fit into 64 bits")
+        if (fractions := array[array % 1 != 0]).size:
+            raise ValueError(
+                f"{what} of {dtype} have fractions, such as {fractions[0]:g}, and "
+                "there is no regression here: make classes of them, by np.digitize, or "
+                "by .astype(str) if each value is a class"
+            )
+        return array.astype(np.int64)
+    if array.dtype.kind in "iu":
+        large = len(array) > 0 and array.max() > _LARGEST
+        return array.astype(np.uint64 if large else np.int64)
+    if array.dtype.kind not in "bU":
+        raise ValueError(
+            f"{what} have dtype {dtype}; allowed: integers, booleans, strings or "
+            "floats that are whole numbers (convert with .astype)"
+        )
+    return array
+
+
+def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Puts the labels of two arrays behind each other.
+
+    Args:
+        first: (N,), as `check` returns them.
+        second: (M,), likewise.
+
+    Returns:
+        (N + M,), as `check` returns them.
+
+    Raises:
+        ValueError: They are not of one kind.
+    """
+    if {first.dtype.kind, second.dtype.kind} == {"i", "u"}:
+        return check([*first.tolist(), *second.tolist()])  # whole numbers stay exact
+    if first.dtype.kind != second.dtype.kind:
+        raise ValueError(
+            f"test_labels have dtype {second.dtype}, labels {first.dtype}: they must "
+            "agree"
+        )
+    return np.concatenate([first, second])
+
+
+def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
+    """Turns the labels of arrays into codes.
+
+    Args:
+        labels: (N,), as `check` returns them.
+        dtype: That of the user's own numbers, if they have another.
+
+    Returns:
+        Their codes, numbers in their order and texts in that of `in_order`. Two ways
+        to encode one text in Unicode are one class.
+    """
+    if labels.dtype.kind == "U":
+        return _grouped(labels.tolist(), _normal)
+    values, codes = np.unique(labels, return_inverse=True)
+    names = tuple(map(str, values))
+    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+        values = values.astype(dtype)
+    return Encoded(codes.astype(np.int32), names, values)
+
+
+def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
+    """Turns the labels of a text file into codes.
+
+    Args:
+        texts: N labels.
+        what: What a message calls them.
+
+    Returns:
+        Their codes, in the order of `in_order`. If all are numbers, those of one
+        number, such as 1 and 1.0, are one class, named by the shortest, and the values
+        are numbers where 64 bits hold them. Texts such as 0012 are names: 12 is another
+        class.
+
+    Raises:
+        ValueError: Some are missing.
+    """
+    check(np.array(texts, object), what)
+    numbers = {text: _number(text) for text in dict.fromkeys(texts)}
+    if None in numbers.values():
+        return _grouped(texts, _normal)
+    encoded = _grouped(texts, numbers.__getitem__)
+    found: Any = [numbers[name] for name in encoded.names]
+    whole = all(number == number.to_integral_value() for number in found)
+    dtype = np.uint64 if max(found) > _LARGEST else np.int64
+    try:
+        values = (
+            np.array(list(map(int, found)), dtype)
+            if whole
+            else np.array(list(map(float, found)))
+        )
+    except OverflowError:  # they stay texts
+        return encoded
+    return dataclasses.replace(encoded, values=values)
+
+
+def _grouped(texts: Sequence[str], identity: Callable[[str], Hashable]) -> Encoded:
+    """Makes classes of texts of one identity, each named by its shortest text.
+
+    The value of a class is that text as the user wrote it.
+    """
+    shortest: dict[Hashable, str] = {}
+    for text in sorted(set(texts), key=lambda text: (len(text), text)):
+        shortest.setdefault(identity(text), text)
+    values = {_normal(text): text for text in shortest.values()}
+    names = in_order(values)
+    places = {identity(name): code for code, name in enumerate(names)}
+    codes = [places[identity(text)] for text in texts]
+    return Encoded(
+        np.array(codes, np.int32),
+        tuple(names),
+        np.array([values[name] for name in names]),
+    )
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _number(text: str) -> Decimal | None:
+    """The number that a text is, exactly."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def _pieces(text: str) -> list[Any]:
+    """A text cut into words and whole numbers, which take turns, for sorting."""
+    pieces: list[Any] = re.split(r"(\d+)", text)
+    for place in range(1, len(pieces), 2):
+        digits = pieces[place].lstrip("0")
+        pieces[place] = (len(digits), digits)
+    return pieces
