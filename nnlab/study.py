@@ -528,6 +528,25 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Own(Checked):
+    """What a study has that is handed in from Python, by what it is; see `nnlab.own`.
+
+    A study does not run without what it has here: nothing else takes its place.
+
+    Attributes:
+      module: what stands in the place of `Hyperparameters.model`: the "name" of its
+        class, its "attributes" as texts, the shapes of its "parameters" and a digest of
+        its "code", "" where that cannot be known; None for the study's model.
+      metrics: ``{name: digest of its code}``.
+      datasets: ``{name in the study: digest}`` of data that are no source's.
+    """
+
+    module: dict[str, Any] | None = None
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Study(Checked):
     """A question, the trials that answer it, and what is claimed about them.
 
@@ -535,6 +554,7 @@ class Study(Checked):
       question: in words; the report opens with it.
       claims: what people believe, tested on the results.
       base: the hyperparameters that the trials start from.
+      own: what is handed in from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
         A trial with fewer repetitions than the others has its own "num_seeds".
@@ -557,6 +577,7 @@ class Study(Checked):
     question: str = "How does training go?"
     claims: tuple[Claim, ...] = ()
     base: Hyperparameters = Hyperparameters()
+    own: Own = Own()
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
     looks: tuple[int, ...] = field((), minimum=1)
@@ -689,9 +710,11 @@ class Study(Checked):
         return tuple(trials)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: base hyperparameters at the top level."""
+        """Plain values for JSON: base hyperparameters at the top level, `own` if any."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
+        if self.own == Own():
+            del values["own"]
         return json.loads(json.dumps({**values, **base}))
 
     @classmethod
