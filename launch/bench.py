@@ -40,7 +40,7 @@ from rich.table import Table
 
 from launch import config, rivals, searches
 from launch.rivals import Contender, Network
-from nnlab import data, devices, display, names
+from nnlab import data, devices, display, files, names
 from nnlab.models import layers
 
 LIMIT_SECONDS = 600.0
@@ -206,7 +206,7 @@ def main() -> None:
             data.load(flags.FLAGS.dataset, data_dir=flags.FLAGS.data_dir)
         except (ValueError, OSError) as error:
             raise config.UsageError(str(error)) from None
-    out = pathlib.Path(flags.FLAGS.out) if flags.FLAGS.out else None
+    out = files.absolute(flags.FLAGS.out, "--out") if flags.FLAGS.out else None
     if out and not out.parent.is_dir():
         raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
     if out:
@@ -456,6 +456,8 @@ def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) ->
 def measure_searches(console: Console) -> list[dict[str, Any]]:
     """Times searches in turns, each turn with seeds of its own, and prints a table."""
     name, folder = flags.FLAGS.dataset, flags.FLAGS.data_dir
+    if folder is not None:  # the races run elsewhere
+        folder = str(files.absolute(folder, "--data_dir"))
     races = [
         searches.Race("Flax loop, 1 at a time", 0, name, folder),
         searches.Race("nnlab, 1 at a time", 1, name, folder),

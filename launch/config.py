@@ -28,7 +28,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from launch import manual
-from nnlab import devices, display, mistakes, names, results, texts
+from nnlab import devices, display, files, mistakes, names, results, texts
 from nnlab import study as study_lib
 from nnlab import sweep as sweep_lib
 
@@ -180,12 +180,12 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     if flags.FLAGS.config and flags.FLAGS.config_json:
         raise UsageError("--config and --config_json are both given; one is enough")
     if flags.FLAGS.config_json:
-        return _load_json(pathlib.Path(flags.FLAGS.config_json))
+        return _load_json(files.absolute(flags.FLAGS.config_json, "--config_json"))
     if flags.FLAGS.config:
         path, _, arg = flags.FLAGS.config.partition(":")
         return _load(path, arg)
     if "resume" in flags.FLAGS and flags.FLAGS.resume and flags.FLAGS.workdir:
-        resumed = pathlib.Path(flags.FLAGS.workdir)
+        resumed = files.absolute(flags.FLAGS.workdir, "--workdir")
         try:
             return _fields(results.load_config(resumed)["study"])
         except (results.LostError, FileNotFoundError) as error:
@@ -319,19 +319,17 @@ def start_jax() -> CompilationCache | None:
       The counts of the compilation cache; None without ``--compilation_cache``.
     """
     devices.use_all_cores()
-    folder = flags.FLAGS.compilation_cache
-    if folder is None:
+    path = check_folder("compilation_cache")
+    if path is None:
         return None
-    check_folder("compilation_cache")
-    is_known = os.name == "posix" and os.path.isdir(folder)  # else modes say nothing
-    if is_known and os.stat(folder).st_mode & stat.S_IWOTH:
+    if path.is_dir() and path.stat().st_mode & stat.S_IWOTH:
         raise UsageError(
-            f"--compilation_cache={folder!r} can be written by every user of this "
+            f"--compilation_cache={str(path)!r} can be written by every user of this "
             "machine, and programs in it are run; choose a folder of your own"
         )
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", os.path.abspath(folder))
+    jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     counts = CompilationCache()
@@ -344,18 +342,23 @@ def start_jax() -> CompilationCache | None:
     return counts
 
 
-def check_folder(name: str) -> None:
-    """Refuses a flag's folder that is something else, or that could not be made."""
+def check_folder(name: str) -> pathlib.Path | None:
+    """A flag's folder, None if none is given.
+
+    Raises:
+      UsageError: it is something else, or could not be made.
+    """
     folder = flags.FLAGS[name].value
     if folder is None:
-        return
-    path = pathlib.Path(folder)
-    above = next((p for p in (path, *path.absolute().parents) if p.exists()), path)
+        return None
+    path = files.absolute(folder, f"--{name}")
+    above = next((p for p in (path, *path.parents) if p.exists()), path)
     if not above.is_dir():
         where = "" if above == path else f": {str(above)!r}"
         raise UsageError(f"--{name}={folder!r}{where} is a file, not a folder")
     if not os.access(above, os.W_OK):
         raise UsageError(f"--{name}={folder!r} cannot be written")
+    return path
 
 
 def check_alone(name: str, *beside: str) -> None:
@@ -449,13 +452,13 @@ def _find(path: str) -> pathlib.Path:
     Raises:
       UsageError: there is none; the nearest is offered.
     """
-    file, bundled = pathlib.Path(path), {one.stem: one for one in _bundled_files()}
+    file, bundled = files.absolute(path), {one.stem: one for one in _bundled_files()}
     if file.is_file():
         return file
     stem = file.name.removesuffix(".py")
     if stem and file.with_name(f"{stem}.py").is_file():
         return file.with_name(f"{stem}.py")
-    if stem in bundled and str(file.parent) in (".", "configs"):
+    if stem in bundled and os.path.dirname(path) in ("", "configs"):
         return bundled[stem]
     if path and file.is_dir():
         raise UsageError(f"config {path!r} is a folder; name a file in it")

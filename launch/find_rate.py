@@ -5,12 +5,10 @@ python -m launch.find_rate --config=configs/quickstart.py
 python -m launch.find_rate --config=depth --sweep=model.depth=8
 """
 
-import pathlib
-
 from absl import flags
 
 from launch import config, train
-from nnlab import api, display, rates
+from nnlab import api, display, files, rates
 
 
 def main() -> None:
@@ -40,8 +38,8 @@ def main() -> None:
     )
     console = display.Terminal()
     train.show_log(console)
-    workdir = pathlib.Path(given.workdir) if given.workdir else api.new_folder()
-    train.run(console, found, workdir)
+    workdir = given.workdir or api.new_folder()
+    train.run(console, found, files.absolute(workdir, "--workdir"))
 
 
 def define_flags() -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launch import config
-from nnlab import display, listing
+from nnlab import display, files, listing
 
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -35,9 +35,9 @@ def main() -> None:
                 "--workdir is missing: a folder for the comparison, such as "
                 "runs/comparison"
             )
-        write_comparison(console, given, pathlib.Path(workdir))
+        write_comparison(console, given, files.absolute(workdir, "--workdir"))
     elif workdir:
-        write(console, pathlib.Path(workdir))
+        write(console, files.absolute(workdir, "--workdir"))
     else:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
@@ -69,7 +69,7 @@ def write_comparison(
 def _say(console: Console, sentences: list[str], page: pathlib.Path) -> None:
     for sentence in sentences:
         console.print(sentence, soft_wrap=not console.is_terminal)
-    console.print(f"report: {page}", style="bold", soft_wrap=True)
+    console.print(f"report: {files.shown(page)}", style="bold", soft_wrap=True)
 
 
 def show_list(console: Console, folder: str) -> None:

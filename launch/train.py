@@ -24,6 +24,7 @@ from rich.logging import RichHandler
 from launch import config, report
 from nnlab import (
     display,
+    files,
     looks,
     mistakes,
     names,
@@ -173,7 +174,13 @@ def main() -> None:
     """
     if not flags.FLAGS.workdir:
         raise config.UsageError("--workdir is missing: the folder for the results")
-    workdir = pathlib.Path(flags.FLAGS.workdir)
+    if "://" in flags.FLAGS.workdir:
+        raise config.UsageError(
+            f"--workdir={flags.FLAGS.workdir!r} is no folder; a run needs one here; "
+            "nodes of --executor=ray share it, such as a mounted file system, or get "
+            "--storage=URL"
+        )
+    workdir = files.absolute(flags.FLAGS.workdir, "--workdir")
     console = display.Terminal()
     show_log(console)
     if flags.FLAGS.rerun is not None:
@@ -287,7 +294,8 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             raise KeyboardInterrupt("nothing has been written") from None
         report.write(console, workdir)
         raise KeyboardInterrupt(
-            f"{workdir} holds the results so far; go on with {_command(workdir)}"
+            f"{files.shown(workdir)} holds the results so far; go on with "
+            f"{_command(workdir)}"
         ) from None
     except processes.ElsewhereError as error:
         raise config.Failure(str(error)) from None
@@ -304,17 +312,17 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     if cache:
         console.print(f"compilation cache: {cache}")
     if flags.FLAGS.tensorboard:
-        command = shlex.join(["tensorboard", "--logdir", str(workdir / EVENTS)])
+        command = shlex.join(["tensorboard", "--logdir", files.shown(workdir / EVENTS)])
         console.print(f"event files: {command}", soft_wrap=True)
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
     if writes:
         report.write(console, workdir)
     if failures := found.config["failures"]:
-        files = ", ".join(f"{workdir}/failure_{index}.txt" for index in failures)
+        notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
         raise config.Failure(
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
-            f"report has the others, and {files} what happened"
+            f"report has the others, and {', '.join(notes)} what happened"
         )
 
 
@@ -379,12 +387,6 @@ def _executor() -> tuple[bool, str]:
     for flag in ("tensorboard", "profile", *MANY):
         if flags.FLAGS[flag].present:
             raise config.UsageError(f"--{flag} does not go with --executor={given}")
-    if "://" in flags.FLAGS.workdir:
-        raise config.UsageError(
-            f"--workdir={flags.FLAGS.workdir!r} is no folder; --executor=ray needs one "
-            "that all nodes share, such as a mounted file system, or one here and "
-            "--storage=URL"
-        )
     return True, address
 
 
@@ -417,7 +419,8 @@ def _join() -> str:
 
 def _command(workdir: pathlib.Path) -> str:
     """What goes on with a run."""
-    parts = ["python", "-m", "launch.train", f"--workdir={workdir}", "--resume"]
+    folder = files.shown(workdir)
+    parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
     if flags.FLAGS.data_dir:
         parts.append(f"--data_dir={flags.FLAGS.data_dir}")
     if flags.FLAGS.tensorboard:

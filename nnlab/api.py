@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import jinja2
-import matplotlib
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -54,6 +53,7 @@ from nnlab import (
 )
 from nnlab.data import Dataset
 from nnlab.figures import panels, sketches, style
+from nnlab.files import absolute
 from nnlab.interrupt import Interrupt
 from nnlab.statistics.ranking import best_trial
 from nnlab.statistics.summary import summarize
@@ -161,7 +161,7 @@ def _values(
         return base.to_dict()
     if isinstance(base, Mapping):
         return dict(base)
-    path = pathlib.Path(base)
+    path = absolute(base, "study")
     if path.is_dir():
         return dict(results.load_config(path)["study"])
     try:
@@ -234,7 +234,7 @@ def run(
     elif dataset is not None:
         fields["dataset"] = dataset
     asked = define(study, **fields)
-    folder = pathlib.Path(workdir) if workdir is not None else new_folder()
+    folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     devices.use_all_cores()
     from nnlab import experiment, placing  # import JAX
 
@@ -486,10 +486,10 @@ class Outcome:
                 )
             if reason := panels.lacking(found, stored, what):
                 raise ValueError(f"{what!r} cannot be drawn: {reason}")
-            with matplotlib.rc_context(style.STYLE):
+            with style.context():
                 drawn = tuple(sketches.SKETCHES[what](found, stored))
         elif what in found.metrics:
-            with matplotlib.rc_context(style.STYLE):
+            with style.context():
                 drawn = (sketches.learning(found, what, what, x=x),)
         else:
             allowed = (*found.metrics, *sketches.SKETCHES)
@@ -565,7 +565,7 @@ class Plot:
         return [
             path
             for made in self.sketches
-            for path in style.save(made.canvas, pathlib.Path(folder) / made.name)
+            for path in style.save(made.canvas, absolute(folder, "folder") / made.name)
         ]
 
     def _repr_html_(self) -> str:

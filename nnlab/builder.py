@@ -32,6 +32,7 @@ from nnlab.building import Settings, Training
 from nnlab.data import Dataset
 from nnlab.data.sources import SOURCES
 from nnlab.figures import live
+from nnlab.files import absolute
 from nnlab.models import editing, layers
 from nnlab.study import OPTIMIZERS, Study
 
@@ -139,8 +140,8 @@ class ModelBuilder(widgets.VBox):
             set that is not at hand.
         """
         building.keep_programs()
-        self._data_dir = data_dir
-        self._workdir = None if workdir is None else pathlib.Path(workdir)
+        self._data_dir = None if data_dir is None else absolute(data_dir, "data_dir")
+        self._workdir = None if workdir is None else absolute(workdir, "workdir")
         self._own = {} if isinstance(dataset, str) else {dataset.name: dataset}
         self._loaded = dict(self._own)
         self._trainings: list[Training] = []

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from nnlab import experiment, mistakes, placing, prepare, provenance, results
+from nnlab import devices, experiment, mistakes, placing, prepare, provenance, results
 from nnlab.data import Dataset
 from nnlab.models import editing, layers
 from nnlab.recorder import Progress
@@ -109,6 +109,7 @@ def study_of(
     )
 
 
+@devices.pinned()
 def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
     """Test accuracy of a study's networks as they start, (S,); NaN where not finite.
 

@@ -11,7 +11,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
@@ -19,7 +18,7 @@ from nnlab import answer, cells, results, swept, texts
 from nnlab.costs import examples_per_second, rate
 from nnlab.figures import captions, overlay, panels, style
 from nnlab.figures.levels import level_of
-from nnlab.files import write_atomic
+from nnlab.files import absolute, write_atomic
 from nnlab.listing import RUNNING, status_of
 from nnlab.report import Content, folder_of_figures, lay_out
 from nnlab.results import Results
@@ -92,7 +91,7 @@ def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
       FileExistsError: `folder` holds something that is no comparison.
       ValueError: its ``figures`` are a link.
     """
-    target = pathlib.Path(folder)
+    target = absolute(folder, "workdir")
     _check_folder(target)
     figures = folder_of_figures(target)
     differences = compare_bests([run.results for run in runs])
@@ -132,7 +131,7 @@ def load(workdirs: Sequence[str | os.PathLike[str]]) -> tuple[Run, ...]:
       FileNotFoundError: one of them is missing or holds no results.
       ValueError: fewer than two, the same one twice, or damaged tables.
     """
-    folders = [pathlib.Path(workdir) for workdir in workdirs]
+    folders = [absolute(workdir, "workdir") for workdir in workdirs]
     if len(folders) < 2:
         raise ValueError(
             f"a comparison takes two workdirs or more, not {len(folders)}: "
@@ -193,7 +192,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]
     """Draws and stores the figures: of runs on the same test data together."""
     groups = _groups(runs)
     drawn = []
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         for place, group in enumerate(groups):
             suffix = f"_{place + 1}" if len(groups) > 1 else ""
             where = f"On {_data_name(group)}: " if len(groups) > 1 else ""

@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 """What trains: readies JAX for all cores of a machine, and says which device it got.
 
-JAX is imported where it is asked, not before: what readies it must come first.
+All that nnlab has JAX do it does within `pinned`. JAX is imported where it is asked,
+not before: what readies it must come first.
 """
 
 import contextlib
 import glob
 import os
 import shutil
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
 
 from nnlab import names
 
 ACCELERATORS = ("gpu", "tpu")
 PLATFORMS = ("cpu", *ACCELERATORS)
+
+PINNED: Mapping[str, Any] = {
+    "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
+    "enable_x64": False,
+    "numpy_dtype_promotion": "standard",
+    "disable_jit": False,
+    "debug_nans": False,
+    "debug_infs": False,
+    "transfer_guard": "allow",
+}
+"""Settings of JAX that decide about numbers, or whether there are any."""
+VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+"""Of the environment, read by JAX's compilers: they may change numbers, too."""
+_CHANGE_NOTHING = ("--xla_force_host_platform_device_count", "--xla_dump")
 
 _REMEDIES = {
     "gpu": 'pip install -U "jax[cuda13]" (or "jax[cuda12]" with an older driver)',
@@ -39,18 +56,72 @@ def use_all_cores(cores: int = 0) -> None:
         process.
 
     Raises:
-      ValueError: JAX_NUM_CPU_DEVICES is no number.
+      ValueError: JAX_NUM_CPU_DEVICES is no number, or JAX refuses its environment.
     """
     asked = os.environ.get("JAX_NUM_CPU_DEVICES") or str(cores or num_cores())
     if not asked.isdecimal():
         raise ValueError(f"JAX_NUM_CPU_DEVICES={asked!r} is not a number of devices")
     count = max(int(asked), LEAST_CPU_DEVICES)
     os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
-    if "jax" in sys.modules:  # it has read its environment
-        import jax
+    jax = _jax()  # which may have read its environment before
+    with contextlib.suppress(RuntimeError):  # and found its devices
+        jax.config.update("jax_num_cpu_devices", count)
 
-        with contextlib.suppress(RuntimeError):  # and found its devices
-            jax.config.update("jax_num_cpu_devices", count)
+
+def _jax() -> ModuleType:
+    try:
+        import jax
+    except ValueError as error:  # such as of JAX_ENABLE_X64=maybe
+        raise ValueError(f"JAX cannot start: {error}") from None
+    return jax
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """Within it JAX works, with `PINNED` whatever environment and notebook say.
+
+    Raises:
+      ValueError: JAX has no device; names JAX_PLATFORMS.
+    """
+    _local_devices()
+    jax = _jax()
+    with contextlib.ExitStack() as stack:
+        for name, value in PINNED.items():
+            stack.enter_context(getattr(jax, name)(value))
+        yield
+
+
+def settings() -> dict[str, Any]:
+    """What JAX's numbers depend on beside versions and devices, as it is set."""
+    found = {f"jax_{name}": value for name, value in PINNED.items()}
+    precision = "jax_default_matmul_precision"
+    found[precision] = getattr(_jax().config, precision)
+    for name in VARIABLES:
+        words = os.environ.get(name, "").split()
+        found[name] = " ".join(w for w in words if not w.startswith(_CHANGE_NOTHING))
+    return found
+
+
+def _local_devices() -> list[Any]:
+    jax = _jax()
+    try:
+        found: list[Any] = jax.local_devices()
+        return found
+    except (RuntimeError, AssertionError) as error:  # the latter if none is left
+        line = str(error).partition(" (set JAX_PLATFORMS")[0]
+    from jax.extend import backend
+
+    line = " ".join(line.split()).removesuffix(".")
+    if asked := jax.config.jax_platforms:
+        jax.config.update("jax_platforms", None)
+        try:
+            there = ", ".join(backend.backends())
+        finally:
+            backend.clear_backends()
+            jax.config.update("jax_platforms", asked)
+        why = f": {line}" if line else ""
+        line = f"JAX_PLATFORMS={asked!r}, but here it has {there}{why}"
+    raise ValueError(f"JAX cannot start: {line}")
 
 
 def num_cores() -> int:
@@ -101,13 +172,10 @@ def check(wanted: str | None = None) -> tuple[str, str]:
         )
     wanted = wanted or expected()
     use_all_cores()
-    import jax
-
     try:
-        devices = jax.local_devices()
-    except RuntimeError as error:
-        line = str(error).splitlines()[0]
-        return "no device", f"JAX cannot start: {line}. {_remedy(wanted)}"
+        devices = _local_devices()
+    except ValueError as error:
+        return "no device", f"{error}. {_remedy(wanted)}"
     found, kind = devices[0].platform, devices[0].device_kind
     if found not in PLATFORMS:
         found = "gpu"  # "cuda", "rocm"

@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 import pathlib
 import re
 import secrets
@@ -207,17 +206,17 @@ class _Round:
         self._unbegun: collections.Counter[str] = collections.Counter()
         self._devices: dict[str, Mapping[str, Any]] = {}
         first_of = {item.hyperparameters.dataset: item for item in reversed(items)}
-        data_dir = job.data_dir
         self._settings = {
             "study": job.study.to_dict(),
-            "workdir": None if storage else str(job.workdir.absolute()),
+            "workdir": None if storage else str(job.workdir),
             "storage": storage.url if storage else None,
-            "data_dir": os.path.abspath(data_dir) if data_dir else None,
+            "data_dir": str(job.data_dir) if job.data_dir else None,
             "lane_width": job.lane_width,
             "checkpoint_seconds": job.checkpoint_seconds,
             "cache": {name: getattr(jax.config, name) for name in _CACHE},
             "expected": {
-                name: recorder.config[name] for name in ("versions", "datasets")
+                name: recorder.config[name]
+                for name in ("versions", "settings", "datasets")
             },
             "first": [item.cohort.to_dict() for item in first_of.values()],
         }
@@ -427,8 +426,8 @@ class _Process:
         expected = self._settings["expected"]
         own = Recorder(self._study, None, self._prepare(self._settings["first"])).config
         try:
-            versions = {"versions": expected["versions"], "devices": own["devices"]}
-            if others := resume.differences(versions, own):
+            run = {**expected, "devices": own["devices"]}
+            if others := resume.differences(run, own):
                 raise ValueError(f"its versions are others: {'; '.join(others)}")
             resume.check_data(expected["datasets"], own["datasets"])
         except ValueError as error:
@@ -466,6 +465,7 @@ class _Process:
         seconds = self._settings["checkpoint_seconds"]
         own, parts = part_of(item), parts_of(item, self._study, recorder)
         with contextlib.ExitStack() as stack:
+            stack.enter_context(devices.pinned())
             source = item.source if isinstance(item, Prepared) else None
             folder = self._settings["workdir"] or stack.enter_context(
                 tempfile.TemporaryDirectory(prefix=_PRIVATE)

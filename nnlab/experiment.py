@@ -21,11 +21,17 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 
-from nnlab import artifacts, processes, results, sweep, transfer
+from nnlab import artifacts, devices, processes, results, sweep, transfer
 from nnlab.checkpoint import FOLDER, Checkpoints, Saved
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
-from nnlab.files import alone_in, make_folder, refuse_links, remove_abandoned
+from nnlab.files import (
+    absolute,
+    alone_in,
+    make_folder,
+    refuse_links,
+    remove_abandoned,
+)
 from nnlab.metrics import Metric
 from nnlab.names import nearest_file
 from nnlab.placing import Kept, choose_lanes, place, profile
@@ -97,6 +103,7 @@ class Executor(Protocol):
         """
 
 
+@devices.pinned()
 def run(
     study: Study,
     workdir: str | os.PathLike[str],
@@ -155,7 +162,11 @@ def run(
       Exception: what the first cohort failed with, if all of them did. If only some
         did, the others' results are returned, and `Results.config` has the "failures".
     """
-    folder = pathlib.Path(workdir)
+    folder = absolute(workdir, "workdir")
+    if data_dir is not None:
+        data_dir = absolute(data_dir, "data_dir")
+    if profile_dir is not None:
+        profile_dir = absolute(profile_dir, "profile_dir")
     with contextlib.ExitStack() as stack:
         past, begun, cohorts = None, 0, None
         left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that are whole or not there, also after a power cut, and folders of one's own.
 
+Every path that people write comes in by `absolute`.
 What a run writes is on the disk before anything is written that counts on it. A writer
 holds a lock on its temporary file, so that those of killed writers can be told and
 removed. Nothing is written or deleted behind a link below a workdir.
@@ -17,7 +18,58 @@ import secrets
 from collections.abc import Iterator
 from typing import IO
 
+_URL = re.compile(r"[A-Za-z][\w+.-]+://")
+_VARIABLE = re.compile(r"\$\{?(\w+)")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+
+
+def absolute(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], name: str = "path"
+) -> pathlib.Path:
+    """The path that people mean, whichever folder is the current one later.
+
+    ``~`` and ``~user`` become home folders; links and ``..`` stay.
+
+    Args:
+      path: of a file or a folder, which need not exist.
+      name: what it is given as, for messages.
+
+    Raises:
+      ValueError: it is empty, or no path of this machine.
+      FileNotFoundError: it is relative, and the current folder has been removed.
+    """
+
+    def refused(why: str) -> ValueError:
+        return ValueError(f"{name}={path!r} {why}")
+
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise refused("is not a path") from None
+    if not text.strip():
+        raise refused("is empty; '.' is the current folder")
+    if "\0" in text:
+        raise refused("holds a NUL character, which no path can")
+    if _URL.match(text):
+        raise refused("is a URL, not a path of this machine")
+    found = _VARIABLE.search(text)
+    if found and found[1] in os.environ and not os.path.lexists(text):
+        raise refused(f"holds {found[0]!r}, which the shell left as it is: mind quotes")
+    if text[0] == "~" and (text := os.path.expanduser(text))[0] == "~":
+        raise refused("begins with no user's home folder; './~' begins with a name")
+    try:
+        return pathlib.Path(text).absolute()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{name}={path!r}: the current folder has been removed"
+        ) from None
+
+
+def shown(path: pathlib.Path) -> str:
+    """An absolute path for people: from the current folder on if it is below it."""
+    with contextlib.suppress(ValueError, FileNotFoundError):
+        return str(path.relative_to(pathlib.Path.cwd()))
+    return str(path)
 
 
 @contextlib.contextmanager

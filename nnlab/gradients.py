@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from nnlab import metrics
+from nnlab import devices, metrics, train
 from nnlab.cohorts import Prepared
 from nnlab.models.layers import POOLS
 from nnlab.models.resnet import ResNet18
@@ -89,6 +89,7 @@ class Row:
     steps: tuple[Step, ...]
 
 
+@devices.pinned()
 def check(
     prepared: Prepared,
     *,
@@ -135,7 +136,7 @@ def _check(
         module = module.clone(**exact)
     traced = {name: float(v[0]) for name, v in prepared.cohort.traced().items()}
     init = jax.jit(init_variables, static_argnums=0)
-    variables = init(module, jax.random.key(0), x, traced["init_scale"])
+    variables = init(module, train.key(0), x, traced["init_scale"])
     params = variables.pop("params")
     rng = np.random.default_rng(0)
     weights = np.concatenate([np.ravel(v) for v in _moved(params, rng)])
@@ -148,7 +149,7 @@ def _check(
             {**variables, "params": unravel(weights)},
             x,
             train=True,
-            rngs={"dropout": jax.random.key(1)},
+            rngs={"dropout": train.key(1)},
             mutable=["batch_stats"],
         )
         return jnp.mean(metrics.cross_entropy(logits, labels))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nnlab import cells, texts
+from nnlab.files import absolute
 from nnlab.results import CONFIG, load_config
 
 RUNNING = "running"
@@ -56,7 +57,7 @@ def listed(folder: str | os.PathLike[str]) -> tuple[Listed, ...]:
       FileNotFoundError: no such folder.
       NotADirectoryError: it is a file.
     """
-    top = pathlib.Path(folder)
+    top = absolute(folder, "folder")
     if not top.exists():
         raise FileNotFoundError(f"no folder {str(top)!r}")
     if not top.is_dir():

@@ -151,7 +151,7 @@ def solo_inferences_per_second(placed: Placed) -> float:
     """
     recipe, (device, *_) = placed.prepared.recipe, jax.local_devices()
     traced = {k: jnp.float32(v[0]) for k, v in placed.prepared.cohort.traced().items()}
-    state = train.init_state(recipe, traced, jax.random.key(0))
+    state = train.init_state(recipe, traced, train.key(0))
     inputs = flattened(placed.prepared.fed.test.inputs)
     inputs = np.resize(inputs, (SOLO_INFERENCES, inputs.shape[1]))
 

@@ -25,11 +25,11 @@ import safetensors.numpy
 from flax import traverse_util
 
 import nnlab
-from nnlab import results, resume, train, transfer
+from nnlab import devices, results, resume, train, transfer
 from nnlab.checked import from_mapping
 from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.cohorts import Prepared
-from nnlab.files import write_atomic
+from nnlab.files import absolute, write_atomic
 from nnlab.prepare import network_of
 from nnlab.study import WEIGHTS, Hyperparameters
 
@@ -81,6 +81,7 @@ class Network:
         """Trained values."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
+    @devices.pinned()
     def probabilities(self, inputs: npt.ArrayLike) -> np.ndarray:
         """The class probabilities of examples.
 
@@ -140,7 +141,7 @@ class Network:
           FileExistsError: the folder exists.
           OSError: it cannot be written.
         """
-        target = pathlib.Path(path)
+        target = absolute(path)
         inputs = {"scale": self.scale, "shift": self.shift}
         arrays = named({**self.variables, "input": inputs})
         if target.suffix == WEIGHTS:
@@ -151,6 +152,10 @@ class Network:
         else:
             write_export(target, arrays, self.about)
         return target
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields, for pickle and copy: what it is compiled to is made anew."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def __repr__(self) -> str:
         about = self.about
@@ -172,7 +177,7 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
       FileNotFoundError: there is none.
       ValueError: it is damaged, no network of nnlab, or needs its module.
     """
-    source = pathlib.Path(path)
+    source = absolute(path)
     if not source.exists():
         raise FileNotFoundError(f"no network {str(source)!r}")
     try:
@@ -325,6 +330,7 @@ class Probed(nn.Module):
         return found
 
 
+@devices.pinned()
 def _network(
     arrays: Mapping[str, np.ndarray],
     about: Mapping[str, Any],
@@ -365,7 +371,7 @@ def _check(network: Network, where: str) -> None:
     sample = jax.ShapeDtypeStruct((1, *network.input_shape), np.float32)
     wanted = jax.eval_shape(
         lambda key, x: network.module.init(key, x, train=False),
-        jax.random.key(0),
+        train.key(0),
         sample,
     )
     shapes = _shapes({kind: wanted.get(kind, {}) for kind in network.variables})

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from nnlab import processes, train, tuning
+from nnlab import devices, processes, train, tuning
 from nnlab.cohorts import FurtherSets, Prepared
 from nnlab.data import Dataset, Split
 from nnlab.plan import Plan
@@ -374,6 +374,7 @@ def profile(placed: Placed, folder: pathlib.Path) -> None:
         work()
 
 
+@devices.pinned()
 def measure(
     prepared: Prepared, study: Study, seconds: float = 2.0
 ) -> dict[int, tuning.Rates]:

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import math
 import os
-import pathlib
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +15,12 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from nnlab import data, metrics, optim, sweep, train, transfer
+from nnlab import data, devices, metrics, optim, sweep, train, transfer
 from nnlab.checked import INT_MAX
 from nnlab.cohorts import Baseline, FurtherSets, Prepared, Source
 from nnlab.data import Dataset, Split, labels, transforms
 from nnlab.data.dataset import read_only
+from nnlab.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
@@ -33,6 +33,7 @@ MOST_EVALUATIONS = 1_000_000
 """Of a network along its training: each is a row of the curves."""
 
 
+@devices.pinned()
 def prepare(
     study: Study,
     *,
@@ -347,7 +348,7 @@ def _shapes(recipe: train.Recipe, traced: Mapping[str, np.ndarray]) -> Any:
     return jax.eval_shape(
         functools.partial(train.init_state, recipe),
         {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
-        jax.eval_shape(lambda: jax.random.key(0)),
+        jax.eval_shape(lambda: train.key(0)),
     )
 
 
@@ -363,15 +364,14 @@ def _source(
                 f"transfer.source={h.transfer.source!r} holds weights of a ResNet-18; "
                 f"model.name={h.model.name!r} must be 'resnet18'"
             )
+        file = absolute(h.transfer.source, "transfer.source")
         variables = weights.load_resnet18(
-            h.transfer.source,
+            file,
             num_classes=0,
             channels=recipe.input_shape[-1],
             stem=h.model.stem,
         )
-        digest = hashlib.sha256(
-            pathlib.Path(h.transfer.source).read_bytes()
-        ).hexdigest()
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return Source(h.transfer.source, digest, None, variables, recipe, frozen)
     begun = _shapes(training.recipe, training.cohort.traced()).params
     for layer in transfer.layers_of(recipe)["params"]:
@@ -401,7 +401,7 @@ def _probe(
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     found, _ = jax.eval_shape(
         lambda key, x: backbone.init_with_output(key, x, train=False),
-        jax.random.key(0),
+        train.key(0),
         sample,
     )
     shape = found.shape[1:]
@@ -514,7 +514,7 @@ def _layer_names(
     if not rows:
         shapes = jax.eval_shape(
             lambda key, x: module.init(key, x, train=False),
-            jax.random.key(0),
+            train.key(0),
             jax.ShapeDtypeStruct((1, *input_shape), np.float32),
         )
         names = labels.in_order(shapes.get("params", {}))

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 import nnlab
-from nnlab import plan
+from nnlab import devices, plan
 from nnlab.cohorts import Baseline, Prepared
 from nnlab.data import Dataset
 from nnlab.study import Study
@@ -75,6 +75,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
             "optax": optax.__version__,
             "numpy": np.__version__,
         },
+        "settings": devices.settings(),
         "failures": {},
         "out_of_memory": {},
         "begun_otherwise": [],

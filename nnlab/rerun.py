@@ -11,7 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from nnlab import results
+from nnlab import devices, results
 from nnlab.checkpoint import Checkpoints
 from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
@@ -45,6 +45,7 @@ class Rerun:
         return not self.difference
 
 
+@devices.pinned()
 def rerun(
     workdir: str | os.PathLike[str],
     trial: int,
@@ -100,7 +101,7 @@ def rerun(
     backbone = None
     if item.source:
         with contextlib.closing(
-            Checkpoints(workdir, math.inf, read_only=True)
+            Checkpoints(found.workdir, math.inf, read_only=True)
         ) as checkpoints:
             backbone = backbone_for(item, item.source, {}, recorder, checkpoints, study)
         item = with_backbone(item, backbone)

@@ -27,7 +27,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nnlab import cells
-from nnlab.files import make_folder, read_digest, write_atomic, write_digest
+from nnlab.files import absolute, make_folder, read_digest, write_atomic, write_digest
 from nnlab.names import nearest, nearest_file
 from nnlab.study import OF_TRIAL, Study, Trial, digest_json
 from nnlab.sweep import Cohort, lacking
@@ -107,11 +107,13 @@ OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
 
 
 _KINDS = {
-    **dict.fromkeys(("study", "datasets", "versions", "devices"), dict),
+    **dict.fromkeys(("study", "datasets", "versions", "devices", "settings"), dict),
     **dict.fromkeys(("failures", "manifest"), dict),
     **dict.fromkeys(("trials", "cohorts", "finished", "begun_otherwise"), list),
 }
 """What kinds of value ``config.json`` has, whatever ran."""
+_LATER: Mapping[str, Any] = {"settings": {}}
+"""Those of them that it lacks in older workdirs."""
 
 
 class LostError(ValueError):
@@ -381,7 +383,7 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 def _misfit(config: Mapping[str, Any]) -> str:
     """What in ``config.json`` is not of one run; "" if nothing."""
     for name, kind in _KINDS.items():
-        if not isinstance(config.get(name), kind):
+        if not isinstance(config.get(name, _LATER.get(name)), kind):
             return f"its {name!r} is no {kind.__name__}"
     if config.get("study_digest") != digest_json(config["study"]):
         return "its study is not the one of its study_digest"
@@ -403,7 +405,7 @@ def load(workdir: str | os.PathLike[str]) -> Results:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: a table that is missing, damaged or not the one that was written.
     """
-    folder = pathlib.Path(workdir)
+    folder = absolute(workdir, "workdir")
     config = load_config(folder)
     try:
         study = Study.from_dict(config["study"], recorded=True)

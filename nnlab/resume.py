@@ -213,12 +213,15 @@ def identity(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs in versions and device from a run so far, in words.
+    """What differs in versions, device and JAX's settings from a run so far, in words.
 
     Args:
-      old, new: "versions" and "devices" of ``config.json``.
+      old, new: "versions", "devices" and "settings" of ``config.json``.
     """
     found = []
+    for name, before in old.get("settings", {}).items():
+        if before != (after := new["settings"].get(name)):
+            found.append(f"{name} was {before!r} and is {after!r} now")
     for name in PACKAGES:
         before, after = old["versions"].get(name), new["versions"].get(name)
         if before != after:

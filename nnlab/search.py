@@ -73,7 +73,7 @@ def run(
       Exception: what `train` raises. Trials that it did not finish are trained first
         when the search goes on.
     """
-    folder = pathlib.Path(workdir)
+    folder = files.absolute(workdir, "workdir")
     optuna = _optuna(study.search.sampler)
     spans = spans_of(study)
     left = (results.CONFIG, results.CHECKPOINTS)

@@ -10,7 +10,6 @@ the population of each program. Trees, which have no updates, are in the report 
 
 import logging
 import os
-import pathlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nnlab import texts
+from nnlab.files import absolute
 
 if TYPE_CHECKING:
     from nnlab.recorder import Evaluation, Progress
@@ -64,7 +64,7 @@ class EventFiles:
                 "event files for TensorBoard need tensorboardX: pip install -c "
                 'constraints.txt -e ".[tensorboard]"'
             ) from None
-        self._folder = pathlib.Path(folder)
+        self._folder = absolute(folder, "folder")
         self._chosen = _spread(num_trials, MOST_TRIALS)
         self._writers: dict[str, Any] = {}
         self._step = -1

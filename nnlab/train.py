@@ -119,14 +119,20 @@ class TrainState:
     best: Best | None
 
 
+def key(seed: int) -> jax.Array:
+    """The random key of a whole number below 2**31, the same in every environment."""
+    words = jnp.array([0, seed], jnp.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
 def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
     """The random key of one stream ("init", "noise") of one seed.
 
     Keys are derived by meaning, never by position, so that a member's draws do not
     depend on which others train beside it.
     """
-    key = jax.random.fold_in(jax.random.key(root_seed), seed)
-    return jax.random.fold_in(key, zlib.crc32(stream.encode()))
+    of_seed = jax.random.fold_in(key(root_seed), seed)
+    return jax.random.fold_in(of_seed, zlib.crc32(stream.encode()))
 
 
 def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:

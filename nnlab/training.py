@@ -218,7 +218,8 @@ def _backbone_identity(source: Source, study: Study) -> dict[str, Any]:
 def _origin(recorder: Recorder, of: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of where it comes from."""
     config = recorder.config
-    return {"of": of, "versions": config["versions"], "devices": config["devices"]}
+    under = ("versions", "devices", "settings")
+    return {"of": of, **{name: config[name] for name in under}}
 
 
 def backbone_for(

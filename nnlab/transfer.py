@@ -16,7 +16,7 @@ import numpy as np
 from nnlab.models import layers
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack
-from nnlab.train import Recipe, scaled
+from nnlab.train import Recipe, key, scaled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -74,7 +74,7 @@ def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     module = backbone_of(recipe.module)
     sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
     variables = jax.eval_shape(
-        lambda key, x: module.init(key, x, train=False), jax.random.key(0), sample
+        lambda key, x: module.init(key, x, train=False), key(0), sample
     )
     kinds = ("params", "batch_stats")
     return {kind: tuple(variables.get(kind, {})) for kind in kinds}

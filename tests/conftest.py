@@ -43,12 +43,11 @@ def _no_waiting_for_the_disk():
 @pytest.fixture
 def ax():
     """An Axes to draw on."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     from nnlab.figures import style
 
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
 
 

@@ -3,7 +3,6 @@
 
 import dataclasses
 
-import matplotlib
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,7 +18,7 @@ TREES = {"model.name": "boosted_trees"}
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cell of a map says what its trial found, legibly, at the place of its settings."""
 
-import matplotlib
 import numpy as np
 import pytest
 import synthetic
@@ -23,7 +22,7 @@ DEPTHS = [{"model.hidden": (64,) * d, RATE: r} for d in (10, 1) for r in RATES]
 
 @pytest.fixture
 def ax():
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
 
 
@@ -177,7 +176,7 @@ def test_texts_stay_in_their_cells(sweep, size, smallest, draw):
     results = synthetic.results(
         sweep=sweep, num_seeds=10, diverged=lost, at_chance=[(4, 4), (1, 2)]
     )
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         size = size or maps.axes_of(results).size()
         ax = Figure(figsize=size, layout="constrained").add_subplot()
         if draw == "metric":

@@ -3,7 +3,6 @@
 
 import itertools
 
-import matplotlib
 import numpy as np
 import pytest
 import synthetic
@@ -21,7 +20,7 @@ MIXED = tuple(
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield
 
 

@@ -3,7 +3,6 @@
 
 import itertools
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
@@ -18,7 +17,7 @@ IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield
 
 

@@ -3,7 +3,6 @@
 
 import itertools
 
-import matplotlib
 import numpy as np
 import pytest
 import synthetic
@@ -23,7 +22,7 @@ SWEEP = [{"model.depth": d, "model.hidden": (w,)} for d, w in PAIRS]
 
 @pytest.fixture(autouse=True)
 def _style():
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         yield
 
 

@@ -3,7 +3,6 @@
 
 import re
 
-import matplotlib
 import numpy as np
 import pytest
 import synthetic
@@ -41,7 +40,7 @@ def test_letters_are_dark_enough_and_keep_their_hue(color):
 def test_equal_results_give_equal_bytes(tmp_path):
     files = []
     for name in ("a", "b"):
-        with matplotlib.rc_context(style.STYLE):
+        with style.context():
             figure = Figure(layout="constrained")
             results = synthetic.results(diverged={(0, 1): 3})
             curves.learning_curves(figure.add_subplot(), results, "train_loss")

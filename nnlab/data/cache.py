@@ -7,9 +7,11 @@ any time; a damaged entry counts as none.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
-from nnlab.files import remove_abandoned, replacing
+from nnlab.files import absolute, remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 3
@@ -30,8 +32,16 @@ def root() -> Path:
     It is NNLAB_CACHE_DIR where that is set, else nnlab/ in XDG_CACHE_HOME or ~/.cache.
     """
     if own := os.environ.get("NNLAB_CACHE_DIR"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nnlab"
+        return absolute(own, "NNLAB_CACHE_DIR")
+    caches = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if not os.path.isabs(caches):  # there is no home: it goes with the process
+        caches = _temporary().name
+    return Path(caches) / "nnlab"
+
+
+@functools.cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="nnlab-cache-")
 
 
 def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Path:

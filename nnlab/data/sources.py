@@ -21,6 +21,7 @@ from nnlab.data import (
 from nnlab.data import map as region_map
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
+from nnlab.files import absolute
 from nnlab.names import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         # Of a path no name is near; of what is before it, one may be.
         known = nearest(_shown(kind) if colon else name, names)
         raise ValueError(f"unknown dataset {name!r}{known}")
-    given = None if data_dir is None else _existing(Path(data_dir), "data_dir")
+    given = None if data_dir is None else _existing(data_dir, "data_dir")
     if name in SOURCES:
         dataset = SOURCES[name](name, given)
     else:
@@ -239,11 +240,11 @@ def _path_and_option(argument: str) -> tuple[Path, str]:
     """
     parts = argument.split(":")
     for count in range(len(parts), 0, -1):
-        path = os.path.expanduser(":".join(parts[:count]))
-        if path and os.path.exists(path):
-            return Path(path), ":".join(parts[count:])
-    path, _, option = argument.rpartition(":")
-    return Path(path or option), option if path else ""
+        path = absolute(":".join(parts[:count]))
+        if os.path.exists(path):
+            return path, ":".join(parts[count:])
+    name, _, option = argument.rpartition(":")
+    return absolute(name or option), option if name else ""
 
 
 def _shown(kind: str) -> str:
@@ -255,7 +256,7 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     """Returns a published dataset from the first source that has it."""
     publication = PUBLICATIONS[name]
     if data_dir is None and (variable := os.environ.get(_ENVIRONMENT)):
-        data_dir = _existing(Path(variable), _ENVIRONMENT)
+        data_dir = _existing(variable, _ENVIRONMENT)
     if data_dir is not None:
         return _read(publication, *_find(data_dir, publication))
     root = cache.root() / "data"
@@ -272,9 +273,9 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     return _read(publication, *found)
 
 
-def _existing(path: Path, origin: str) -> Path:
+def _existing(given: str | os.PathLike[str], origin: str) -> Path:
     """Returns the folder; it must exist, or a misspelling would start a download."""
-    path = path.expanduser()
+    path = absolute(given, origin)
     if not os.path.isdir(path):
         state = (
             "is not a folder"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nnlab.figures.style import CATEGORIES, INK, MUTED, dress
@@ -103,6 +104,11 @@ def picture(
     figure = Figure(figsize=SIZE, dpi=140, facecolor="white")
     # Placed by hand: to look for room would take longer than to draw.
     curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), epochs, lines, chance=chance)
+    for ax in figure.axes:  # which LaTeX would set where the user's settings say so
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_ticklabels(which="both")  # makes them
+    for text in figure.findobj(Text):
+        text.set_usetex(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
     return buffer.getvalue()

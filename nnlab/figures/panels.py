@@ -10,8 +10,6 @@ import math
 import pathlib
 from collections.abc import Callable
 
-import matplotlib
-
 from nnlab import artifacts, swept
 from nnlab.figures import maps, norms, sizes, style
 from nnlab.figures.moved import moved_sets
@@ -58,7 +56,7 @@ def draw(
     if not any(results.has_run(t.index) for t in results.trials):
         return (), {}
     stored = artifacts.load(results.workdir)
-    with matplotlib.rc_context(style.STYLE):
+    with style.context():
         for part, sketch in SKETCHES.items():
             if part not in results.study.figures:
                 continue

@@ -4,13 +4,16 @@
 Colours are ordered with the swept value, and legible on white.
 """
 
+import contextlib
 import io
 import itertools
 import pathlib
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import matplotlib
+import matplotlib.style
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +34,7 @@ CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", 
 # has fewer hues on the way.
 PLASMA_END = 0.8
 MIN_CONTRAST = 4.5  # of letters
-STYLE: dict[Any, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
     "font.size": 9.0,
@@ -40,8 +43,14 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",  # a page's background shows through
     "svg.fonttype": "none",  # text stays text: searchable, and read aloud
     "svg.hashsalt": "nnlab",
-    "text.usetex": False,  # whatever a matplotlibrc says: a label is no program
 }
+
+
+@contextlib.contextmanager
+def context() -> Iterator[None]:
+    """Within it figures are ours, whatever a matplotlibrc or a notebook has set."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
 
 
 def colors(results: Results) -> tuple[str, ...]:
@@ -130,7 +139,7 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
 def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
     """The bytes of the file that `save` writes; equal input, equal bytes."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    with context(), warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes in the PNG.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(
