@@ -107,8 +107,8 @@ def _find(
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
     """Finds the training and the test images of each class; of the latter maybe none.
 
-    Classes are in natural order, the images of each sorted by name. What is passed over is
-    added to `passed`.
+    Classes are in natural order, the images of each sorted by name. What is passed
+    over is added to `passed`.
     """
     root = Path(os.path.realpath(folder))
     hidden: list[Path] = []
