@@ -60,6 +60,7 @@ class Dataset:
             the inputs are; empty for everything else.
         class_values: (C,), what the user's own labels are, which a network predicts:
             label i means class_values[i]. None where they are 0..C-1.
+        notes: What was done to the data when they were read, as a user must know it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dataset:
     digest: str
     feature_names: tuple[str, ...] = ()
     class_values: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
