@@ -153,9 +153,8 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> 
     console.print()
     lines = []
     for path in study.swept():
-        values = dict.fromkeys(
-            value_text(t.hyperparameters.flat()[path]) for t in trials
-        )
+        read = (v for t in trials if (v := t.settings()[path]) is not None)
+        values = dict.fromkeys(map(value_text, read))
         lines.append(f"{path}: {_few(list(values))}")
     if (race := study.halving).factor:
         lines.append(
@@ -166,6 +165,7 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> 
     if further := _test_sets(study.test_sets):
         lines.append(f"further test sets: {further}")
     lines.append(f"figures: {', '.join(study.figures) or 'none'}")
+    lines += study.remarks()
     _say(console, lines)
     if len(networks) > 1:
         _order(console, networks)
@@ -264,9 +264,9 @@ def _few(values: Sequence[str]) -> str:
 
 def _setting(study: Study, item: "Prepared | Baseline") -> str:
     """What was swept and is the same in all trials of a program."""
-    flat = item.hyperparameters.flat()
+    settings = item.cohort.trials[0].settings()
     paths = (path for path in study.swept() if path not in TRACED)
-    parts = (f"{path}={value_text(flat[path])}" for path in paths)
+    parts = (f"{path}={value_text(settings[path])}" for path in paths)
     return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
 
 

@@ -241,6 +241,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         (
             study.question,
             _size(study),
+            *(() if study.search.space else study.remarks()),
         )
     )
     kept = placing.Kept() if study.search.space or study.looks else None

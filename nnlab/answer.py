@@ -52,7 +52,8 @@ def sentences(results: Results) -> list[str]:
     missing = [*crashes(results), *interruption(results)]
     if not found:
         return missing or ["Nothing has run yet."]
-    return [*found, *results.study.notes, *missing]
+    study = results.study
+    return [*found, *study.notes, *study.remarks(), *missing]
 
 
 def named(results: Results, trial: int) -> str:

@@ -442,7 +442,7 @@ class Outcome:
         trials = self.results.trials
         columns = {"label": [trial.label for trial in trials]}
         for path in self.study.swept():
-            columns[path] = [trial.hyperparameters.flat()[path] for trial in trials]
+            columns[path] = [trial.settings()[path] for trial in trials]
         for place, (name, values) in enumerate(columns.items()):
             table.insert(place + 1, name, [values[t] for t in table["trial"]])
         return table

@@ -416,7 +416,8 @@ def _continued(
                 raise
             _log.warning("%s; going on from its checkpoints", error)
             return None, len(records), study, continued(study, records)
-        merged, records = merge(Study.from_dict(past["study"]), study), past["cohorts"]
+        old = Study.from_dict(past["study"], recorded=True)
+        merged, records = merge(old, study), past["cohorts"]
         return past, len(records), merged, continued(merged, records)
 
 

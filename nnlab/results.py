@@ -406,7 +406,7 @@ def load(workdir: str | os.PathLike[str]) -> Results:
     folder = pathlib.Path(workdir)
     config = load_config(folder)
     try:
-        study = Study.from_dict(config["study"])
+        study = Study.from_dict(config["study"], recorded=True)
         trials = study.trials()
         cohorts = (Cohort.from_dict(record, trials) for record in config["cohorts"])
         for trial, seeds in lacking(trials, cohorts).items():

@@ -17,7 +17,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnlab.study import PATHS, TRACED, Study, Trial, digest_json
+from nnlab.study import PATHS, TRACED, Hyperparameters, Study, Trial, digest_json
 from nnlab.sweep import Cohort, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
@@ -62,12 +62,11 @@ def merge(old: Study, new: Study) -> Study:
     if new.num_seeds < old.num_seeds and not new.looks:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
     rest = {index: trial for index, trial in enumerate(new.trials())}
+    effects = [_without_epochs(new, trial) for trial in new.trials()]
     kept, seeds = [], []
     for trial in old.trials():
-        wanted = _without_epochs(trial.hyperparameters)
-        found = [
-            i for i, t in rest.items() if _without_epochs(t.hyperparameters) == wanted
-        ]
+        wanted = _without_epochs(new, trial)
+        found = [i for i in rest if effects[i] == wanted]
         same = [
             i
             for i in found
@@ -84,16 +83,15 @@ def merge(old: Study, new: Study) -> Study:
         if new.halving.factor and epochs[0] != epochs[1]:
             raise _another("num_epochs", *epochs, UNDER_HALVING)
         _check_epochs(trial.hyperparameters, found_there)
-        kept.append(match)
+        kept.append({**new.sweep[match], **_unread(trial, found_there)})
         asked = new.trials()[match].num_seeds
         if asked < trial.num_seeds and not new.looks:
             raise _another(
                 f"num_seeds of {trial.label!r}", trial.num_seeds, asked, "may only grow"
             )
         seeds.append(max(asked, trial.num_seeds))
-    order = (*kept, *rest)
     seeds += [new.trials()[i].num_seeds for i in rest]
-    sweep = tuple(new.sweep[i] for i in order)
+    sweep = (*kept, *(new.sweep[i] for i in rest))
     most = max(new.num_seeds, old.num_seeds)
     merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
     return merged.with_seeds(seeds)
@@ -136,8 +134,18 @@ def _flat(study: Study) -> dict[str, Any]:
     return dict(leaves(study, ""))
 
 
-def _without_epochs(hyperparameters: Any) -> dict[str, Any]:
-    return {**hyperparameters.flat(), "num_epochs": 0}
+def _without_epochs(study: Study, trial: Trial) -> dict[str, Any]:
+    return {**study.effect(trial.hyperparameters), "num_epochs": 0}
+
+
+def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
+    """What a trial sets otherwise than one that is equal in effect: it stays."""
+    other = equal.flat()
+    return {
+        path: value
+        for path, value in trial.hyperparameters.flat().items()
+        if value != other[path] and path != "num_epochs"
+    }
 
 
 def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohort, ...]:

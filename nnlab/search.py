@@ -29,7 +29,7 @@ from nnlab import files, results, resume
 from nnlab.results import UNFINISHED, Results
 from nnlab.statistics.members import dropped_after, has_status
 from nnlab.statistics.ranking import mean_accuracy
-from nnlab.study import SAMPLERS, Study, digest_json
+from nnlab.study import SAMPLERS, Study, check_read, digest_json
 from nnlab.sweep import Span, parse_space
 
 if TYPE_CHECKING:
@@ -143,8 +143,9 @@ def _run(
         files.write_digest(file, file.read_bytes())
         found = train(study, begun)
         begun = True
-        for trial, settings in chosen:
-            _tell(optuna, known, trial, found, study.sweep.index(settings))
+        indices = study.indices_of(settings for _, settings in chosen)
+        for (trial, _), index in zip(chosen, indices):
+            _tell(optuna, known, trial, found, index)
         files.write_digest(file, file.read_bytes())
 
 
@@ -180,8 +181,12 @@ def spans_of(study: Study) -> dict[str, Span]:
     if not spans:
         raise ValueError("a search needs a space (--search_space=path=log(low,high))")
     corners = itertools.product(*(span.ends for span in spans.values()))
-    for corner in itertools.islice(corners, MOST_CORNERS):
-        study.base.replace(dict(zip(spans, corner)))
+    seen = [
+        study.settings(study.base.replace(dict(zip(spans, corner))))
+        for corner in itertools.islice(corners, MOST_CORNERS)
+    ]
+    if next(corners, None) is None:  # all have been seen
+        check_read(spans, seen, "search")
     return spans
 
 
@@ -201,8 +206,10 @@ def _suggested(trial: Any, path: str, span: Span) -> Any:
 def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
     """The study with further trials; what it has already is not tried again."""
     sweep = [item for item in study.sweep if item]
+    known = [trial.overrides for trial in study.trials()]
     for item in settings:
-        if item not in sweep:
+        if item not in known:
+            known.append(item)
             sweep.append(dict(item))
     return dataclasses.replace(study, sweep=tuple(sweep) or ({},))
 
@@ -214,7 +221,8 @@ def _continued(folder: pathlib.Path, study: Study) -> Study:
       ValueError: it is another one, or has lost Optuna's storage.
     """
     try:
-        past = Study.from_dict(results.load_config(folder)["study"])
+        found = results.load_config(folder)["study"]
+        past = Study.from_dict(found, recorded=True)
     except (results.LostError, FileNotFoundError) as error:
         raise ValueError(
             f"{error}; a search does not go on without it: use another workdir"

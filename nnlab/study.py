@@ -6,7 +6,6 @@ validated when made, and `Study.to_dict` / `Study.from_dict` round-trip through 
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
@@ -15,11 +14,12 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nnlab import texts
+from nnlab import needs, texts
 from nnlab.checked import Checked, FieldError, coerced, field, from_mapping, hints
 from nnlab.models import layers as layer_stack
 from nnlab.models.resnet_layers import STEMS
 from nnlab.names import nearest, nearest_path
+from nnlab.needs import OWN_MODULE, Need, one_of
 
 TREES = ("boosted_trees", "random_forest")
 """Models that are no networks: baselines, see `nnlab.baselines`."""
@@ -80,12 +80,71 @@ REDUCTIONS = (
 )
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
-OF_TRIAL = ("label", "num_seeds")
+OF_TRIAL = ("label", "num_seeds", "combinations")
 """What an item of a sweep may say beside the fields that it sets."""
 MOST_TRIALS = 10_000
 """Trials of a study. It takes seconds to check so many."""
 MOST_LAYERS = 10_000
 """Hidden dense layers of a network."""
+
+
+def _model(*names: str) -> tuple[Need, ...]:
+    """That the model is one of these, and no module of one's own is."""
+    return _BUILT_IN, one_of("model.name", *names)
+
+
+def _has_dropout(layers: Sequence[Any]) -> bool:
+    return any(layer["layer"] == "dropout" for layer in layer_stack.normalise(layers))
+
+
+_NETWORK = one_of("model.name", *(name for name in MODELS if name not in TREES))
+_BUILT_IN = Need(
+    "a model of nnlab's own, not a module of yours",
+    lambda s: not s[OWN_MODULE] or s["model.name"] in TREES,
+)
+_DENSE = _model("mlp", "cnn")
+_HIDDEN = Need(
+    "of at least one layer",
+    lambda s: bool(s["model.hidden"]) or s["model.name"] == "stack",
+    "model.hidden",
+)
+_ACTIVATED = Need(
+    "of at least one layer",
+    lambda s: bool(
+        s["model.hidden"] or (s["model.name"] == "cnn" and s["model.channels"])
+    ),
+    "model.hidden",
+)
+_CONVOLVES = Need(
+    "of at least one layer", lambda s: bool(s["model.channels"]), "model.channels"
+)
+_DROPS = Need(
+    "with a dropout layer",
+    lambda s: s["model.name"] != "stack" or _has_dropout(s["model.layers"]),
+    "model.layers",
+)
+_WHOLE = one_of("transfer.mode", "scratch", "tuning")
+_MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
+_TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
+_TRAINED_SOURCE = Need(
+    "that is a data set",
+    lambda s: not s["transfer.source"].endswith(WEIGHTS),
+    "transfer.source",
+)
+_PRETRAINING = (_TRANSFERRED, _TRAINED_SOURCE)
+_SCALED = Need(
+    "of images: a table always is, column by column",
+    lambda s: (
+        s["dataset"].removeprefix("real_or_generated:") != "map"
+        and not s["dataset"].startswith("csv:")
+    ),
+    "dataset",
+)
+_OWN_SCALE = Need(
+    f"that is no file of weights ({WEIGHTS}), which has a scale of its own",
+    lambda s: s["transfer.mode"] == "scratch" or _TRAINED_SOURCE.holds(s),
+    "transfer.source",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,34 +177,37 @@ class Model(Checked):
         cnn, stack).
     """
 
-    name: str = field("mlp", choices=MODELS)
-    hidden: tuple[int, ...] = field((64,), minimum=1, models=("mlp", "cnn"))
-    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, models=("mlp", "cnn"))
-    channels: tuple[int, ...] = field((32, 64), minimum=1, models=("cnn",))
-    kernel: int = field(3, minimum=1, models=("cnn",))
-    pool: str = field("max", choices=POOLS, models=("cnn",))
-    layers: tuple[Any, ...] = field((), models=("stack",))
-    stem: str = field("imagenet", choices=STEMS, models=("resnet18",))
-    num_trees: int = field(200, minimum=1, maximum=10_000, models=TREES)
-    tree_depths: tuple[int, ...] = field((3, 6, 9), minimum=1, maximum=50, models=TREES)
-    activation: str = field(
-        "relu", choices=layer_stack.ACTIVATIONS, models=("mlp", "cnn")
+    name: str = field("mlp", choices=MODELS, needs=(_BUILT_IN,))
+    hidden: tuple[int, ...] = field((64,), minimum=1, needs=_DENSE)
+    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, needs=(*_DENSE, _HIDDEN))
+    channels: tuple[int, ...] = field((32, 64), minimum=1, needs=_model("cnn"))
+    kernel: int = field(3, minimum=1, needs=(*_model("cnn"), _CONVOLVES))
+    pool: str = field("max", choices=POOLS, needs=(*_model("cnn"), _CONVOLVES))
+    layers: tuple[Any, ...] = field((), needs=_model("stack"))
+    stem: str = field("imagenet", choices=STEMS, needs=_model("resnet18"))
+    num_trees: int = field(200, minimum=1, maximum=10_000, needs=_model(*TREES))
+    tree_depths: tuple[int, ...] = field(
+        (3, 6, 9), minimum=1, maximum=50, needs=_model(*TREES)
     )
-    init: str = field("lecun_normal", choices=layer_stack.INITIALIZERS)
-    init_scale: float = field(1.0, minimum=0.0, traced=True)
-    bias: str = field("all", choices=layer_stack.BIASES, models=("mlp", "cnn"))
-    batch_norm: bool = field(False, models=("mlp", "cnn"))
+    activation: str = field(
+        "relu", choices=layer_stack.ACTIVATIONS, needs=(*_DENSE, _ACTIVATED)
+    )
+    init: str = field(
+        "lecun_normal", choices=layer_stack.INITIALIZERS, needs=(_BUILT_IN, _NETWORK)
+    )
+    init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
+    bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
+    batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
     dropout_rate: float = field(
-        0.0, minimum=0.0, below=1.0, traced=True, models=("mlp", "cnn", "stack")
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=True,
+        needs=(*_model("mlp", "cnn", "stack"), _HIDDEN, _DROPS, _WHOLE),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.name == "resnet18" and self.dropout_rate:
-            raise FieldError(
-                "dropout_rate",
-                f"={self.dropout_rate!r} does not apply to resnet18, which has none",
-            )
         if (count := len(self.hidden) * self.depth) > MOST_LAYERS:
             raise FieldError(
                 "depth",
@@ -190,20 +252,19 @@ class Optimizer(Checked):
 
     name: str = field("sgd", choices=OPTIMIZERS)
     learning_rate: float = field(0.1, minimum=0.0, traced=True)
-    momentum: float = field(0.0, minimum=0.0, below=1.0, traced=True)
-    nesterov: bool = False
+    momentum: float = field(
+        0.0, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
+    )
+    nesterov: bool = field(
+        False,
+        needs=(
+            _MOMENTUM,
+            Need(
+                "above 0", lambda s: s["optimizer.momentum"] > 0, "optimizer.momentum"
+            ),
+        ),
+    )
     weight_decay: float = field(0.0, minimum=0.0, traced=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("momentum", "nesterov"):
-            value = getattr(self, name)
-            if value and self.name in ("adam", "adamw"):
-                raise FieldError(
-                    name,
-                    f"={value!r} does not apply to {self.name} (its first moment "
-                    "decays by 0.9); it goes with sgd and rmsprop",
-                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,7 +292,17 @@ class EarlyStopping(Checked):
     """
 
     patience: int = field(0, minimum=0)
-    metric: str = field("validation_loss", choices=WATCHED)
+    metric: str = field(
+        "validation_loss",
+        choices=WATCHED,
+        needs=(
+            Need(
+                "above 0",
+                lambda s: s["early_stopping.patience"] > 0,
+                "early_stopping.patience",
+            ),
+        ),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,11 +323,11 @@ class Transfer(Checked):
     """
 
     mode: str = field("scratch", choices=TRANSFERS)
-    source: str = ""
-    train_size: int = field(0, minimum=0)
-    num_epochs: int = field(5, minimum=1)
-    batch_size: int = field(64, minimum=1)
-    learning_rate: float = field(0.001, minimum=0.0)
+    source: str = field("", needs=(_TRANSFERRED,))
+    train_size: int = field(0, minimum=0, needs=_PRETRAINING)
+    num_epochs: int = field(5, minimum=1, needs=_PRETRAINING)
+    batch_size: int = field(64, minimum=1, needs=_PRETRAINING)
+    learning_rate: float = field(0.001, minimum=0.0, needs=_PRETRAINING)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -292,18 +363,18 @@ class Hyperparameters(Checked):
 
     dataset: str = "digits"
     train_size: int = field(0, minimum=0)
-    standardize: bool = False
-    augment_pixels: int = field(0, minimum=0, maximum=10_000)
+    standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
     model: Model = Model()
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
-    transfer: Transfer = Transfer()
-    batch_size: int = field(32, minimum=1)
-    num_epochs: int = field(10, minimum=1)
-    max_steps: int = field(0, minimum=0)
-    eval_every_epochs: float = field(1.0, above=0.0)
-    early_stopping: EarlyStopping = EarlyStopping()
-    dtype: str = field("float32", choices=DTYPES)
+    optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
+    schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
+    transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
+    max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
+    eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
+    early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
+    dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
         """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.
@@ -334,20 +405,27 @@ class Hyperparameters(Checked):
         return values
 
 
-def _paths(cls: type, prefix: str = "") -> dict[str, tuple[Any, Mapping[str, Any]]]:
+def _paths(
+    cls: type, prefix: str = "", of_group: tuple[Need, ...] = ()
+) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     """``{path: (type, rules)}`` of all fields below a dataclass."""
     found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for one in dataclasses.fields(typing.cast(Any, cls)):
         hint, path = hints(cls)[one.name], prefix + one.name
+        its = (*of_group, *one.metadata.get("needs", ()))
         if dataclasses.is_dataclass(hint):
-            found |= _paths(typing.cast(type, hint), path + ".")
+            found |= _paths(typing.cast(type, hint), path + ".", its)
         else:
-            found[path] = hint, one.metadata
+            found[path] = hint, {**one.metadata, "needs": its}
     return found
 
 
 _FIELDS = _paths(Hyperparameters)
 PATHS = tuple(_FIELDS)
+NEEDS: Mapping[str, tuple[Need, ...]] = {
+    path: rules["needs"] for path, (_, rules) in _FIELDS.items()
+}
+"""What has to hold for each field to be read; see `nnlab.needs`."""
 TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
 TUPLES = (
     *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
@@ -355,6 +433,7 @@ TUPLES = (
     "looks",
 )
 """Fields that hold a tuple: those of `PATHS`, and the study's own."""
+_DEFAULTS = Hyperparameters().flat()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -517,6 +596,9 @@ class Trial:
       overrides: ``{path: value}`` in which it differs from the study's base.
       hyperparameters: the full assignment.
       num_seeds: its repetitions: seeds 0 up to, without, that number.
+      combinations: how many of the sweep are equal to it in effect, itself among them.
+      unread: where it stands for several, the paths that were swept and that it does
+        not read.
     """
 
     index: int
@@ -525,6 +607,31 @@ class Trial:
     overrides: Mapping[str, Any]
     hyperparameters: Hyperparameters
     num_seeds: int
+    combinations: int = 1
+    unread: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """Its hyperparameters by path; None where several values are one to it."""
+        return {**self.hyperparameters.flat(), **dict.fromkeys(self.unread)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Own(Checked):
+    """What a study has that is handed in from Python, by what it is; see `nnlab.own`.
+
+    A study does not run without what it has here: nothing else takes its place.
+
+    Attributes:
+      module: what stands in the place of `Hyperparameters.model`: the "name" of its
+        class, its "attributes" as texts, the shapes of its "parameters" and a digest of
+        its "code", "" where that cannot be known; None for the study's model.
+      metrics: ``{name: digest of its code}``.
+      datasets: ``{name in the study: digest}`` of data that are no source's.
+    """
+
+    module: dict[str, Any] | None = None
+    metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
+    datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -535,9 +642,12 @@ class Study(Checked):
       question: in words; the report opens with it.
       claims: what people believe, tested on the results.
       base: the hyperparameters that the trials start from.
+      own: what is handed in from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
-        A trial with fewer repetitions than the others has its own "num_seeds".
+        A trial with fewer repetitions than the others has its own "num_seeds". Those
+        that are equal in effect become the first of them, which has their number as
+        "combinations".
       num_seeds: repetitions of every trial, at most.
       looks: repetitions at which the trials are compared, such as (4, 8, 16, 32): those
         told from the best go no further, the others get the seeds of the next look; ()
@@ -557,6 +667,7 @@ class Study(Checked):
     question: str = "How does training go?"
     claims: tuple[Claim, ...] = ()
     base: Hyperparameters = Hyperparameters()
+    own: Own = Own()
     sweep: tuple[dict[str, Any], ...] = ({},)
     num_seeds: int = field(8, minimum=1)
     looks: tuple[int, ...] = field((), minimum=1)
@@ -568,8 +679,9 @@ class Study(Checked):
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=tuple(PARTS))
     notes: tuple[str, ...] = ()
+    recorded: dataclasses.InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, recorded: bool) -> None:
         super().__post_init__()
         if not self.sweep:
             raise ValueError("the sweep is empty: it needs at least one trial")
@@ -583,6 +695,7 @@ class Study(Checked):
                 f"looks={self.looks}: each takes more seeds than the one before"
             )
         # A bad override is refused when the study is made.
+        self._settle(recorded)
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
                 raise ValueError(f"num_seeds={seeds} is none of looks={self.looks}")
@@ -611,7 +724,7 @@ class Study(Checked):
 
     def size(self) -> str:
         """The population in words: "8 trials x 16 seeds = 128 networks"."""
-        trials = self._trials
+        trials = self.trials()
         networks = all(t.hyperparameters.model.is_network for t in trials)
         count = sum(t.num_seeds for t in trials)
         return (
@@ -621,7 +734,7 @@ class Study(Checked):
 
     def seeds(self) -> str:
         """The repetitions in words: "8 seeds", or "4 to 32 seeds"."""
-        least = min(t.num_seeds for t in self._trials)
+        least = min(t.num_seeds for t in self.trials())
         text = texts.count(self.num_seeds, "seed")
         return text if least == self.num_seeds else f"{least:,} to {text}"
 
@@ -636,70 +749,151 @@ class Study(Checked):
 
     def swept(self) -> tuple[str, ...]:
         """Paths whose values differ between trials, in the order of `PATHS`."""
-        flats = [trial.hyperparameters.flat() for trial in self._trials]
+        flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return _differing(flats)
 
     def trials(self) -> tuple[Trial, ...]:
         """The trials, in the order of the sweep."""
-        return self._trials
+        made: tuple[Trial, ...] = self.__dict__["_trials"]
+        return made
 
-    @functools.cached_property
-    def _trials(self) -> tuple[Trial, ...]:
-        resolved, overrides, seeds = [], [], []
+    def indices_of(self, items: Iterable[Mapping[str, Any]]) -> list[int]:
+        """The index of the trial to which each of the overrides is equal in effect."""
+        known = {
+            digest_json(self.effect(trial.hyperparameters)): trial.index
+            for trial in self.trials()
+        }
+        made = (self.effect(self.base.replace(item)) for item in items)
+        return [known[digest_json(effect)] for effect in made]
+
+    def effect(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
+        """What is read of a trial's hyperparameters, by path."""
+        settings = self.settings(hyperparameters)
+        return {p: settings[p] for p in PATHS if not needs.lacking(NEEDS[p], settings)}
+
+    def remarks(self) -> tuple[str, ...]:
+        """What of the settings changes nothing, in sentences."""
+        said = []
+        asked = sum(trial.combinations for trial in self.trials())
+        if equal := asked - len(self.trials()):
+            left = texts.count(len(self.trials()), "trial")
+            verb = "is" if len(self.trials()) == 1 else "are"
+            said.append(
+                f"{equal} of {asked} combinations {'is' if equal == 1 else 'are'} "
+                f"equal in effect to another: {left} {verb} left."
+            )
+        trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
+        idle: dict[str, list[str]] = {}
+        for path in PATHS:
+            is_set = trials[0][path] != _DEFAULTS[path]
+            if is_set and (why := needs.idle(NEEDS[path], trials)):
+                idle.setdefault(why, []).append(path)
+        for why, paths in idle.items():
+            verbs = ("is", "changes", "it goes")
+            if len(paths) > 1:
+                verbs = ("are", "change", "they go")
+            said.append(
+                f"{texts.joined(paths)} {verbs[0]} set, but {verbs[1]} nothing: "
+                f"{verbs[2]} with {why}."
+            )
+        return tuple(said)
+
+    def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
+        """A trial's settings, as `nnlab.needs` takes them."""
+        return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
+
+    def _settle(self, recorded: bool) -> None:
+        """Makes the trials, and of those that are equal in effect the first.
+
+        Args:
+          recorded: whether it is the study of a run, whose trials are as they were.
+        """
+        resolved, overrides, counts = [], [], []
         for index, item in enumerate(self.sweep):
             overrides.append({k: v for k, v in item.items() if k not in OF_TRIAL})
             try:
                 coerced(item.get("label", ""), str, "label")
                 number = item.get("num_seeds", self.num_seeds)
-                seeds.append(coerced(number, int, "num_seeds"))
-                if not 1 <= seeds[-1] <= self.num_seeds:
+                number = coerced(number, int, "num_seeds")
+                if not 1 <= number <= self.num_seeds:
                     raise FieldError(
                         "num_seeds",
-                        f"={seeds[-1]} must be from 1 to the study's {self.num_seeds}",
+                        f"={number} must be from 1 to the study's {self.num_seeds}",
                     )
+                several = item.get("combinations", 1)
+                counts.append((number, coerced(several, int, "combinations")))
                 resolved.append(self.base.replace(overrides[-1]))
             except ValueError as error:
                 raise ValueError(f"trial {index} of the sweep: {error}") from None
-        flats = [hyperparameters.flat() for hyperparameters in resolved]
-        swept = _differing(flats)
-        _refuse_idle(swept, resolved)
-        ids: dict[str, int] = {}
-        labels: dict[str, int] = {}
-        trials = []
-        for index, (item, automatic) in enumerate(
-            zip(self.sweep, _labels(flats, swept))
-        ):
-            identity = digest_json(flats[index])[:12]
-            label = item.get("label") or automatic
-            if (first := ids.setdefault(identity, index)) != index:
+        settings = [self.settings(hyperparameters) for hyperparameters in resolved]
+        swept = _differing(settings)
+        if not (recorded or self.search.space):  # which has its own check
+            check_read(swept, settings)
+        first: dict[str, int] = {}
+        alike: dict[str, list[int]] = {}
+        ids, unread = [], []
+        for index, of in enumerate(settings):
+            ids.append(digest_json(resolved[index].flat())[:12])
+            if (same := first.setdefault(ids[index], index)) != index:
                 raise ValueError(
-                    f"trials {first} and {index} of the sweep are equal: "
+                    f"trials {same} and {index} of the sweep are equal: "
                     f"{overrides[index]}"
                 )
-            if (first := labels.setdefault(label, index)) != index:
-                raise ValueError(
-                    f"trials {first} and {index} of the sweep share the label {label!r}"
-                )
+            unread.append(tuple(p for p in swept if needs.lacking(NEEDS[p], of)))
+            key = ids[index]
+            if unread[index] and not recorded:
+                key = digest_json({p: of[p] for p in swept if p not in unread[index]})
+            alike.setdefault(key, []).append(index)
+        kept = [group[0] for group in alike.values()]
+        swept = _differing([settings[i] for i in kept])
+        sweep, trials = [], []
+        for index, (place, group) in enumerate(zip(kept, alike.values())):
+            seeds = max(counts[i][0] for i in group)
+            several = sum(counts[i][1] for i in group)
+            item = {k: v for k, v in self.sweep[place].items() if k not in OF_TRIAL[1:]}
+            item |= {"num_seeds": seeds} if seeds < self.num_seeds else {}
+            item |= {"combinations": several} if several > 1 else {}
+            sweep.append(item)
+            gone = tuple(p for p in swept if several > 1 and p in unread[place])
             trials.append(
                 Trial(
-                    *(index, identity, label, overrides[index], resolved[index]),
-                    num_seeds=seeds[index],
+                    index=index,
+                    id=ids[place],
+                    label=item.get("label", ""),
+                    overrides=overrides[place],
+                    hyperparameters=resolved[place],
+                    num_seeds=seeds,
+                    combinations=several,
+                    unread=gone,
                 )
             )
-        return tuple(trials)
+        names = _labels([trial.settings() for trial in trials], swept)
+        labels: dict[str, int] = {}
+        for index, (trial, automatic) in enumerate(zip(trials, names)):
+            label = trial.label or automatic
+            if (same := labels.setdefault(label, index)) != index:
+                raise ValueError(
+                    f"trials {same} and {index} of the sweep share the label {label!r}"
+                )
+            trials[index] = dataclasses.replace(trial, label=label)
+        object.__setattr__(self, "sweep", tuple(sweep))
+        object.__setattr__(self, "_trials", tuple(trials))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: base hyperparameters at the top level."""
+        """Plain values for JSON: base hyperparameters on top, `own` if there is any."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
+        if self.own == Own():
+            del values["own"]
         return json.loads(json.dumps({**values, **base}))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Study":
+    def from_dict(cls, values: Mapping[str, Any], *, recorded: bool = False) -> "Study":
         """The inverse of `to_dict`; hyperparameters stand at the top level.
 
         Args:
           values: ``{"question": ..., "dataset": ..., "model": {...}, "sweep": [...]}``.
+          recorded: whether it is the study of a run, whose trials are as they were.
 
         Raises:
           ValueError: an unknown field (the nearest name is offered) or a bad value.
@@ -712,22 +906,31 @@ class Study(Checked):
                 raise ValueError(f"unknown field {key!r}{nearest(key, names)}")
         base = {k: v for k, v in values.items() if k in below}
         rest = {k: v for k, v in values.items() if k in own}
-        return cls(base=from_mapping(Hyperparameters, base, ""), **rest)
+        made = from_mapping(Hyperparameters, base, "")
+        return cls(base=made, recorded=recorded, **rest)
 
 
 def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
 
 
-def _refuse_idle(swept: Iterable[str], resolved: list[Hyperparameters]) -> None:
-    """Refuses to sweep a field that no trial's model heeds."""
-    names = dict.fromkeys(h.model.name for h in resolved)
+def check_read(
+    swept: Iterable[str], trials: Sequence[needs.Settings], what: str = "sweep"
+) -> None:
+    """Refuses to sweep, or to search, a field that no trial reads.
+
+    Args:
+      swept: the paths.
+      trials: their settings, with `needs.OWN_MODULE`.
+      what: "sweep" or "search".
+
+    Raises:
+      ValueError: names the field and what it goes with.
+    """
     for path in swept:
-        heed = _FIELDS[path][1].get("models", names)
-        if not any(name in heed for name in names):
+        if why := needs.idle(NEEDS[path], trials):
             raise ValueError(
-                f"the sweep over {path!r} changes nothing: it goes with model.name "
-                f"{' or '.join(map(repr, heed))}, not {', '.join(map(repr, names))}"
+                f"the {what} over {path!r} changes nothing: it goes with {why}"
             )
 
 
@@ -747,8 +950,10 @@ def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
         if len(set(texts)) < len(set(map(repr, values))):
             texts = [repr(v) for v in values]
         name = leaf if leaves.count(leaf) == 1 else path
-        parts.append([f"{name}={text}" for text in texts])
-    return [", ".join(labels) for labels in zip(*parts)]
+        parts.append(
+            ["" if v is None else f"{name}={t}" for v, t in zip(values, texts)]
+        )
+    return [", ".join(filter(None, labels)) for labels in zip(*parts)]
 
 
 def digest_json(value: Any) -> str:

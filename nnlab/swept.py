@@ -17,6 +17,7 @@ import numpy as np
 from nnlab.results import Results
 from nnlab.statistics.members import networks
 from nnlab.study import PATHS
+from nnlab.texts import NONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,8 @@ def words(name: str) -> str:
 
 def value_text(value: Any) -> str:
     """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
+    if value is None:  # it is not read
+        return NONE
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
@@ -90,8 +93,11 @@ def trial_name(results: Results, trial: int) -> str:
 
 
 def value_of(results: Results, trial: int, path: str) -> Any:
-    """A trial's hyperparameter as it is drawn: a tuple of one is that one."""
-    value = results.trials[trial].hyperparameters.flat()[path]
+    """A trial's hyperparameter as it is drawn: a tuple of one is that one.
+
+    None where several values are one to it, since it does not read it.
+    """
+    value = results.trials[trial].settings()[path]
     if path == "train_size" and value == 0:  # all of them
         return int(results.cohort(trial)["train_examples"])
     if isinstance(value, tuple) and len(value) == 1:
@@ -246,6 +252,8 @@ def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
     parts = []
     for path, column in values.items():
         value = column[trial]
+        if value is None:  # it does not read it
+            continue
         if isinstance(value, bool):
             parts.append(("" if value else "no ") + words(path))
         elif isinstance(value, str):

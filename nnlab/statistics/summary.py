@@ -27,7 +27,8 @@ def summarize(results: Results) -> pa.Table:
     median_steps_to_target, median_epochs_to_target; best; and
     test_accuracy_difference_mean, _low, _high, _n (pairs), _p_holm and _resolved, to
     the best.
-    What is not defined is null.
+    What is not defined is null, and so is a setting that was swept and that the trial
+    does not read.
     """
     best = best_trial(results)
     target = target_of(results)
@@ -45,7 +46,6 @@ def summarize(results: Results) -> pa.Table:
         }
     rows = []
     for trial in results.trials:
-        flat = trial.hyperparameters.flat()
         counts = status_counts(results, trial.index)
         row: dict[str, Any] = {
             "index": trial.index,
@@ -53,7 +53,7 @@ def summarize(results: Results) -> pa.Table:
             "label": trial.label,
             **{
                 p: json.dumps(v) if isinstance(v, list | tuple) else v
-                for p, v in flat.items()
+                for p, v in trial.settings().items()
             },
             "parameters": results.cohort(trial.index)["parameters"],
             **{f"n_{status}": count for status, count in counts.items()},
