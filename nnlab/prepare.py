@@ -62,11 +62,14 @@ def prepare(
         cohorts = sweep.cohorts(study.trials(), study.num_seeds)
     for cohort in cohorts:
         h = cohort.trials[0].hyperparameters
-        if h.dataset not in loaded:
-            some = dataset or data.load(h.dataset, data_dir=data_dir)
+        if h.data not in loaded:
+            some = dataset or dataclasses.replace(
+                data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv)),
+                name=h.data,
+            )
             some = _fewer(some, study.eval_size)
-            loaded[h.dataset] = some, _test_sets(some, study.test_sets)
-        some, sets = loaded[h.dataset]
+            loaded[h.data] = some, _test_sets(some, study.test_sets)
+        some, sets = loaded[h.data]
         try:
             some = some.limit(h.train_size)
             if h.model.is_network:
@@ -143,6 +146,7 @@ def _source_training(
         return None
     base = Hyperparameters(
         dataset=asked.source,
+        csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
         model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),

@@ -28,7 +28,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
         for trial in item.cohort.trials
     }
     by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
-    largest = {item.hyperparameters.dataset: item.dataset for item in by_size}
+    largest = {item.hyperparameters.data: item.dataset for item in by_size}
     return {
         "study": study.to_dict(),
         "study_digest": study.digest(),
@@ -62,6 +62,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
                 "input_shape": list(dataset.input_shape),
                 "features": list(dataset.feature_names),
                 "digest": dataset.digest,
+                "notes": list(dataset.notes),
             }
             for name, dataset in largest.items()
         },

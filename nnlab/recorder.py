@@ -812,16 +812,14 @@ class Recorder:
         all_seen = self._all_seen()
         if best not in all_seen:
             return None
-        name = found.trials[best].hyperparameters.dataset
+        name = found.trials[best].hyperparameters.data
         dataset = next(
-            item.dataset
-            for item in self._prepared
-            if item.hyperparameters.dataset == name
+            item.dataset for item in self._prepared if item.hyperparameters.data == name
         )
         alike = {
             trial: seen
             for trial, seen in all_seen.items()
-            if found.trials[trial].hyperparameters.dataset == name
+            if found.trials[trial].hyperparameters.data == name
         }
         test = dataset.test
         images = None
