@@ -273,8 +273,8 @@ class Hyperparameters(Checked):
         "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether the network sees inputs less their mean over the training
-        examples, divided by their standard deviation (one number each). Tables always
-        are, column by column.
+        examples, divided by their standard deviation: one number each, or of examples
+        (F,) one for each column. Tables always are.
       augment_pixels: largest shift, in pixels, of each training image along both axes,
         drawn anew for each batch; 0 for none.
       model: the network.
