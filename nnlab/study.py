@@ -357,11 +357,10 @@ class Hyperparameters(Checked):
     Attributes:
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
         "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
-      csv: how a table is read.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether the network sees inputs less their mean over the training
-        examples, divided by their standard deviation (one number each). Tables always
-        are, column by column.
+        examples, divided by their standard deviation: one number each, or of examples
+        (F,) one for each column. Tables always are.
       augment_pixels: largest shift, in pixels, of each training image along both axes,
         drawn anew for each batch; 0 for none.
       model: the network.
@@ -375,10 +374,10 @@ class Hyperparameters(Checked):
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
       early_stopping: for each member on its own.
       dtype: of the activations and products; parameters are float32.
+      csv: how a table is read.
     """
 
     dataset: str = "digits"
-    csv: Csv = field(Csv(), needs=(_TABLE,))
     train_size: int = field(0, minimum=0)
     standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
     augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
@@ -392,6 +391,7 @@ class Hyperparameters(Checked):
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
     early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
     dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
+    csv: Csv = field(Csv(), needs=(_TABLE,))
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
         """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.

@@ -23,7 +23,7 @@ from nnlab.files import remove_abandoned, replacing
 _FORMAT = 3
 # Of a dataset: what becomes JSON, and what is an array or absent.
 _ABOUT = ("class_names", "scale", "feature_names", "notes")
-_ARRAYS = ("class_values",)
+_ARRAYS = ("class_values", "origin")
 _SPLITS = ("train", "validation", "test")
 
 
@@ -89,7 +89,7 @@ def read(
             about = json.loads(str(stored["about"]))
             arrays = {n: read_only(stored[n]) for n in _ARRAYS if n in stored}
             expected = digest or str(stored["digest"])
-        if digest_of(train, validation, test) != expected:
+        if digest_of(train, validation, test, arrays.get("origin")) != expected:
             return None
         return Dataset(
             name,

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from nnlab.data import cache, labels
+from nnlab.data import cache, labels, numbers
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.names import nearest, nearest_file
 
@@ -30,6 +30,7 @@ LABEL = "label"
 MISSING = ("refuse", "drop", "mean")
 
 _LARGEST = float(np.finfo(np.float32).max)
+_EXACT = 1 << 24  # up to it, float32 holds every whole number
 # Characters of a line: a file without line ends is no table.
 _LONGEST_LINE = 1 << 24
 # Of a table with hundreds of columns, a message lists the ends.
@@ -319,8 +320,10 @@ class _Cells:
         if self.numbers.dtype == np.float32:
             with np.errstate(over="ignore"):
                 narrow = values.astype(np.float32)
-            differ = narrow != values  # so does NaN, and from itself
-            if differ.any() and (differ & (values == values)).any():
+            # Small whole numbers are exact. NaN differs, and from itself.
+            small = values.dtype.kind == "i" and -_EXACT <= low and high <= _EXACT
+            differ = np.zeros(0) if small else (narrow != values) & (values == values)
+            if differ.any():
                 self.numbers = self.numbers.astype(np.float64)
             else:
                 values = narrow
@@ -489,7 +492,7 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
         quoted,
         [*places, layout.label],
         na_values=dict.fromkeys(places, sorted(labels.MISSING)),
-        dtype={layout.label: str},
+        converters={layout.label: str},  # a dtype for one slows down all
     ):
         rows = slice(len(found), len(found) + len(frame))
         found += map(_one_line, frame.pop(layout.label))
@@ -498,7 +501,8 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
         textual.update(set(range(len(places))).difference(numeric))
         if numeric:
             some = frame if len(numeric) == len(places) else frame.iloc[:, numeric]
-            cells.put(rows, numeric, some.to_numpy(np.float64))
+            whole = {kinds[i] for i in numeric} == {"i"}
+            cells.put(rows, numeric, some.to_numpy(np.int64 if whole else np.float64))
     cells.labels = np.array(found, object)
     cells.wrong |= not all(text.isprintable() for text in set(found))
     if not textual:
@@ -517,9 +521,9 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     gone = labels.missing(np.array(values, object))
     known = {text for text, missing in zip(values, gone) if not missing}
     if 2 * sum(map(_like_number, known)) > len(known) or not known:
-        numbers = np.array([_number(text) for text in values])
-        cells.wrong |= bool((np.isnan(numbers) & ~gone).any())
-        cells.put(slice(None), [i], np.where(gone, np.nan, numbers)[codes, np.newaxis])
+        column = np.array([_number(text) for text in values])
+        cells.wrong |= bool((np.isnan(column) & ~gone).any())
+        cells.put(slice(None), [i], np.where(gone, np.nan, column)[codes, np.newaxis])
         return
     cells.wrong |= not all(text.isprintable() for text in known)
     ordered = labels.in_order(known)
@@ -665,10 +669,14 @@ def _dataset(
     Which mean that is depends on the training examples, and which these are on all
     examples: where values are missing is part of the examples while they are split.
     """
+    low, high = np.fmin.reduce(inputs), np.fmax.reduce(inputs)
+    ends = np.stack([low, high]).astype(np.float64)
+    if numbers.origin_of(ends, columns, "features") is not None:
+        inputs = inputs.astype(np.float64)
     gone = np.isnan(inputs)
     filled = np.flatnonzero(gone.any(axis=0))
     if filled.size:
-        inputs = np.hstack([np.where(gone, 0, inputs), gone[:, filled]])
+        inputs = np.hstack([np.where(gone, low, inputs), gone[:, filled]])
     del gone
     dataset = Dataset.from_arrays(
         inputs,
@@ -677,6 +685,7 @@ def _dataset(
         class_names=classes.names,
         class_values=classes.values,
         feature_names=() if filled.size else columns,
+        copy=False,
     )
     if not filled.size:
         return dataset
@@ -688,7 +697,9 @@ def _dataset(
             f"column {empty!r} has no value among the {len(inputs):,} training "
             f"examples: csv.ignore={empty} leaves it out"
         )
-    means = inputs[:, filled].sum(axis=0, dtype=np.float64) / known.sum(axis=0)
+    sums = np.where(known, inputs[:, filled], 0).sum(axis=0, dtype=np.float64)
+    means = sums / known.sum(axis=0)
+    origin = None if dataset.origin is None else dataset.origin[: len(columns)]
 
     def whole(split: Split) -> Split:
         values = split.inputs[:, : len(columns)].copy()
@@ -703,8 +714,9 @@ def _dataset(
         train=train,
         validation=validation,
         test=test,
-        digest=digest_of(train, validation, test),
+        digest=digest_of(train, validation, test, origin),
         feature_names=tuple(columns),
+        origin=origin,
     )
 
 
