@@ -93,7 +93,7 @@ def main() -> None:
     with console.status("") as status:  # in a terminal only
         for item in cohorts:
             if isinstance(item, Baseline):
-                programs.append(_Program(item, (_trees(item), _data(item))))
+                programs.append(_Program(item, (_trees(item), *_data(item))))
                 continue
             known = tuning.recall(item)
             if flags.FLAGS.measure:
@@ -414,7 +414,7 @@ def _described(
       process_bytes: peak memory of this process, with the data.
     """
     h, data, plan = item.hyperparameters, item.dataset, item.plan
-    facts = [_data(item)]
+    facts = _data(item)
     if item.source:
         facts += _source(item.source)
     changes = []
@@ -456,14 +456,15 @@ def _described(
     return _Network(item, (*facts, *times), seconds, peak, known)
 
 
-def _data(item: "Prepared | Baseline") -> str:
-    """The data set and the sizes of its splits."""
+def _data(item: "Prepared | Baseline") -> list[str]:
+    """The data set, the sizes of its splits, and what was done when it was read."""
     data = item.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
-    return (
-        f"data: {item.hyperparameters.dataset}, {data.num_classes} classes; "
-        f"{sizes[0]:,} training, {sizes[1]:,} validation and {sizes[2]:,} test examples"
-    )
+    return [
+        f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"{sizes[1]:,} validation and {sizes[2]:,} test examples",
+        *data.notes,
+    ]
 
 
 def _source(source: "Source") -> list[str]:
@@ -474,7 +475,7 @@ def _source(source: "Source") -> list[str]:
         h = source.training.hyperparameters
         examples = len(source.training.dataset.train.labels)
         text = (
-            f"trained before on {examples:,} examples of {h.dataset} for "
+            f"trained before on {examples:,} examples of {h.data} for "
             f"{count(h.num_epochs, 'epoch')} at batch {h.batch_size}, Adam at rate "
             f"{h.optimizer.learning_rate:g}; once for all that share it"
         )

@@ -150,7 +150,7 @@ class Regions:
 
     Attributes:
       extent: as that of `Plane`, float64 (4,).
-      points: features of up to `MOST_POINTS` examples, float32 (N, 2).
+      points: features of up to `MOST_POINTS` examples, float (N, 2).
       labels: their true classes, int64 (N,).
       best: class that the best trial's first living seed predicts in each cell of a
         grid, int64 (G, G), rows from low to high second feature.
@@ -397,7 +397,7 @@ def _regions(
     beside = None if worst is None else worst.regions
     return Regions(
         extent=np.asarray(plane.extent, np.float64),
-        points=plane.points[picked].astype(np.float32),
+        points=plane.points[picked],
         labels=plane.labels[picked].astype(few),
         best=best.regions.astype(few),
         worst=None if beside is None else beside.astype(few),

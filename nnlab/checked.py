@@ -45,7 +45,8 @@ def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
 
     `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
     the elements that a tuple may have; `traced` marks what enters the compiled program
-    as an argument; `needs` are what it is read with, see `nnlab.needs`.
+    as an argument; `needs` are what it is read with, see `nnlab.needs`;
+    `later` marks one that came later, see `study.Hyperparameters.identity`.
     """
     return dataclasses.field(default=default, metadata=rules)
 

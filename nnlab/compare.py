@@ -181,7 +181,7 @@ def _data_name(group: Sequence[Run]) -> str:
     run = group[0]
     assert run.best is not None
     data = run.results.dataset(run.best)
-    name = data.get("name", run.results.trials[run.best].hyperparameters.dataset)
+    name = data.get("name", run.results.trials[run.best].hyperparameters.data)
     return f"{name} ({data['test']:,} test examples, digest {run.data[0][:6]})"
 
 

@@ -171,8 +171,8 @@ def how(results: Results) -> Section:
         chance = f"chance {texts.percent(data['chance'])}"
         digest = f"digest {str(data['digest'])[:12]}"
         name = data.get("name", name)
-        facts.append((f"data set {name}", f"{sizes}; {chance}; {digest}"))
-        facts += [("note", str(note)) for note in data.get("notes", ())]
+        told = (sizes, chance, digest, *data.get("notes", ()))
+        facts.append((f"data set {name}", "; ".join(told)))
     for backbone in config.get("backbones", ()):
         facts.append(("backbone", _backbone(backbone)))
     unread = set(study.swept())

@@ -205,7 +205,7 @@ class _Round:
         self._left_out: dict[str, str] = {}
         self._unbegun: collections.Counter[str] = collections.Counter()
         self._devices: dict[str, Mapping[str, Any]] = {}
-        first_of = {item.hyperparameters.dataset: item for item in reversed(items)}
+        first_of = {item.hyperparameters.data: item for item in reversed(items)}
         self._settings = {
             "study": job.study.to_dict(),
             "workdir": None if storage else str(job.workdir),

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnlab import baselines, train
 from nnlab.artifacts import NUM_EXAMPLES, Plane, Seen
-from nnlab.data import Dataset
+from nnlab.data import Dataset, numbers
 from nnlab.placing import Placed, batches_of, flattened, sizes_of
 from nnlab.recorder import Recorder, plane_of
 
@@ -63,7 +63,7 @@ def look(
     plane = plane_of(prepared.dataset)
     regions = None
     if plane:
-        cells = grid_of(plane)
+        cells = _cells_of(prepared.dataset, plane)
         fed = prepared.features(cells) if prepared.features else cells
         grid = _predicted(placed, state, fed)
         regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
@@ -120,7 +120,7 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[baselines.Fit]) -> Seen:
     plane = plane_of(dataset)
     regions = None
     if plane:
-        regions = _as_map(fits[0].predict(grid_of(plane)).argmax(axis=-1))
+        regions = _as_map(fits[0].predict(_cells_of(dataset, plane)).argmax(axis=-1))
     return Seen(
         prediction=probabilities.argmax(axis=-1).astype(np.int32),
         confidence=probabilities.max(axis=-1),
@@ -132,11 +132,16 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[baselines.Fit]) -> Seen:
 
 
 def grid_of(plane: Plane) -> np.ndarray:
-    """The centres of a grid's cells, float32 (G * G, 2), row after row."""
+    """The centres of a grid's cells, float64 (G * G, 2), row after row."""
     x0, x1, y0, y1 = plane.extent
     centres = (np.arange(GRID) + 0.5) / GRID
     x, y = np.meshgrid(x0 + (x1 - x0) * centres, y0 + (y1 - y0) * centres)
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:
+    """The grid's cells as the data are stored, float32 (G * G, 2)."""
+    return numbers.stored(grid_of(plane), dataset.origin, "cells")
 
 
 def _as_map(classes: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from nnlab import devices, results, resume, train, transfer
 from nnlab.checked import from_mapping
 from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.cohorts import Prepared
+from nnlab.data import labels, numbers
 from nnlab.files import absolute, write_atomic
 from nnlab.prepare import network_of
 from nnlab.study import WEIGHTS, Hyperparameters
@@ -45,6 +46,9 @@ _KEYS = (
 )
 """Of the plain values."""
 
+_NEWER = ("labels", "features", "origin")
+"""Of those that networks of older versions lack."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Network:
@@ -57,7 +61,9 @@ class Network:
       scale, shift: the module is fed examples as they are stored, times the one less
         the other: float32, (), or (1, values of an example).
       about: where it comes from, as plain values: question, trial, label, seed, status,
-        steps, dataset, classes, input_shape, hyperparameters.
+        steps, dataset, classes, labels (their values and NumPy's name of their type),
+        input_shape, features (names of a table's columns), origin (what is taken from
+        examples to store them, in float64), hyperparameters.
     """
 
     module: nn.Module
@@ -77,6 +83,13 @@ class Network:
         return tuple(self.about["classes"])
 
     @property
+    def labels(self) -> np.ndarray:
+        """What was the label of each class, (C,); its name if that is not known."""
+        if self.about["labels"] is None:
+            return np.array(self.class_names)
+        return labels.from_plain(self.about["labels"], len(self.class_names))
+
+    @property
     def num_parameters(self) -> int:
         """Trained values."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
@@ -86,23 +99,30 @@ class Network:
         """The class probabilities of examples.
 
         Args:
-          inputs: examples as the data set stores them (images as 0 to 255, say), (N,
-            *input_shape); an axis of one channel at the end may be left out.
+          inputs: examples as the network was given them (images as 0 to 255, say), (N,
+            *input_shape); an axis of one channel at the end may be left out. Columns of
+            a data frame are found by their names, if the network was given any.
 
         Returns:
-          float32 (N, C).
+          float32 (N, C), in the order of `class_names`.
 
         Raises:
-          ValueError: inputs of another shape.
+          ValueError: inputs of another shape or other columns, or what is no finite
+            number.
         """
-        values, shape = np.asarray(inputs), self.input_shape
+        shape, features = self.input_shape, self.about["features"] or ()
+        values = numbers.check(numbers.by_name(inputs, features, "inputs"), "inputs")
         if shape[-1:] == (1,) and values.shape[1:] == shape[:-1]:
             values = values[..., None]
-        if values.shape[1:] != shape or values.dtype.kind not in "uif":
+        if values.ndim == 0 or values.shape[1:] != shape:
             raise ValueError(
                 f"inputs of shape {values.shape} and type {values.dtype}: this network "
                 f"takes numbers of shape (N, {', '.join(map(str, shape))})"
             )
+        origin = self.about["origin"]
+        if origin is not None or values.dtype != np.uint8:
+            taken = None if origin is None else np.asarray(origin, np.float64)
+            values = numbers.stored(values, taken, "inputs")
         flat = values.reshape(len(values), math.prod(shape))
         found = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, len(flat), PREDICTED_AT_ONCE):
@@ -112,7 +132,15 @@ class Network:
         return np.concatenate(found)
 
     def predict(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """The most probable class of examples, int64 (N,); see `probabilities`."""
+        """The most probable label of examples, (N,), of the type of `labels`.
+
+        It is what the user's own data call it; see `codes` for its number, and
+        `probabilities` for the arguments.
+        """
+        return self.labels[self.codes(inputs)]
+
+    def codes(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The place of the most probable class in `class_names`, int64 (N,)."""
         return self.probabilities(inputs).argmax(axis=1)
 
     @functools.cached_property
@@ -188,7 +216,10 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
                 about = json.loads((stored.metadata() or {})[_ABOUT])
                 names = stored.keys()
                 arrays = {name: stored.get_tensor(name) for name in names}
-        about = {key: about[key] for key in _KEYS}
+        newer = {key: about.get(key) for key in _NEWER}
+        about = {key: about[key] for key in _KEYS} | newer
+        if about["labels"] is not None:
+            labels.from_plain(about["labels"], len(about["classes"]))
     except (
         safetensors.SafetensorError,
         ValueError,
@@ -289,6 +320,7 @@ def of_member(
             "steps": int(found.member(trial, "steps")[seed]),
             "dataset": dataset["name"],
             "classes": dataset["classes"],
+            **{key: dataset.get(key) for key in _NEWER},
             "input_shape": dataset["input_shape"],
             "hyperparameters": json.loads(
                 json.dumps(dataclasses.asdict(about.hyperparameters))

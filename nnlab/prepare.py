@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import logging
 import math
 import os
 import types
@@ -31,6 +32,11 @@ TAKEN = ("loss", "accuracy", "active_share")
 
 MOST_EVALUATIONS = 1_000_000
 """Of a network along its training: each is a row of the curves."""
+
+LARGE = 30.0
+"""Inputs that a network is better not fed with as they are."""
+
+_log = logging.getLogger(__name__)
 
 
 @devices.pinned()
@@ -63,11 +69,16 @@ def prepare(
         cohorts = sweep.cohorts(study.trials(), study.num_seeds)
     for cohort in cohorts:
         h = cohort.trials[0].hyperparameters
-        if h.dataset not in loaded:
-            some = dataset or data.load(h.dataset, data_dir=data_dir)
+        if h.data not in loaded:
+            some = dataset or dataclasses.replace(
+                data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv)),
+                name=h.data,
+            )
             some = _fewer(some, study.eval_size)
-            loaded[h.dataset] = some, _test_sets(some, study.test_sets)
-        some, sets = loaded[h.dataset]
+            if not all(t.hyperparameters.standardize for t in study.trials()):
+                _point_out_large(some)
+            loaded[h.data] = some, _test_sets(some, study.test_sets)
+        some, sets = loaded[h.data]
         try:
             some = some.limit(h.train_size)
             if h.model.is_network:
@@ -81,6 +92,19 @@ def prepare(
         except ValueError as error:
             raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
     return found
+
+
+def _point_out_large(dataset: Dataset) -> None:
+    """Points out inputs that should be scaled, such as pixels of 0 to 255 as floats."""
+    inputs = dataset.train.inputs
+    low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
+    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+        _log.warning(
+            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
+            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
+            "standardize=True",
+            *(dataset.name, low, high),
+        )
 
 
 def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
@@ -144,6 +168,7 @@ def _source_training(
         return None
     base = Hyperparameters(
         dataset=asked.source,
+        csv=h.csv,
         train_size=asked.train_size,
         standardize=h.standardize,
         model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
@@ -437,10 +462,12 @@ def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
         return _imagenet_scaling(dataset)
     if not (h.standardize or dataset.is_table):
         return dataset.scale, 0.0
-    if dataset.is_table:
+    if len(dataset.input_shape) == 1:
         inputs = dataset.train.inputs
         mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
+        if not deviation.any():
+            raise ValueError("no column of the training inputs changes")
         # A column that never changes says nothing: the network sees 0.
         factor = np.divide(1, deviation, out=0 * deviation, where=deviation > 0)
         return factor.astype(np.float32), (mean * factor).astype(np.float32)

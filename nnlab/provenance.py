@@ -16,7 +16,7 @@ import optax
 import nnlab
 from nnlab import devices, plan
 from nnlab.cohorts import Baseline, Prepared
-from nnlab.data import Dataset
+from nnlab.data import Dataset, labels
 from nnlab.study import Study
 
 
@@ -28,7 +28,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
         for trial in item.cohort.trials
     }
     by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
-    largest = {item.hyperparameters.dataset: item.dataset for item in by_size}
+    largest = {item.hyperparameters.data: item.dataset for item in by_size}
     return {
         "study": study.to_dict(),
         "study_digest": study.digest(),
@@ -58,9 +58,11 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
                 "validation": len(dataset.validation.labels),
                 "test": len(dataset.test.labels),
                 "classes": list(dataset.class_names),
+                "labels": labels.to_plain(dataset.values_of_classes()),
                 "chance": chance_of(dataset),
                 "input_shape": list(dataset.input_shape),
                 "features": list(dataset.feature_names),
+                "origin": None if dataset.origin is None else dataset.origin.tolist(),
                 "digest": dataset.digest,
                 "notes": list(dataset.notes),
             }

@@ -812,16 +812,14 @@ class Recorder:
         all_seen = self._all_seen()
         if best not in all_seen:
             return None
-        name = found.trials[best].hyperparameters.dataset
+        name = found.trials[best].hyperparameters.data
         dataset = next(
-            item.dataset
-            for item in self._prepared
-            if item.hyperparameters.dataset == name
+            item.dataset for item in self._prepared if item.hyperparameters.data == name
         )
         alike = {
             trial: seen
             for trial, seen in all_seen.items()
-            if found.trials[trial].hyperparameters.dataset == name
+            if found.trials[trial].hyperparameters.data == name
         }
         test = dataset.test
         images = None
@@ -945,11 +943,11 @@ def _rows(
 
 
 def plane_of(dataset: Dataset) -> artifacts.Plane | None:
-    """All examples of a table of two features; None for other data."""
+    """All examples of a table of two features, in its units; None for other data."""
     if not dataset.is_table or dataset.input_shape != (2,):
         return None
     splits = (dataset.train, dataset.validation, dataset.test)
-    points = np.concatenate([split.inputs for split in splits])
+    points = dataset.in_units(np.concatenate([split.inputs for split in splits]))
     labels = np.concatenate([split.labels for split in splits])
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return artifacts.Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)

@@ -249,7 +249,7 @@ class Results:
 
     def dataset(self, trial: int) -> Mapping[str, Any]:
         """The record of the trial's data set (sizes, chance, class names, digest)."""
-        return self.config["datasets"][self.trials[trial].hyperparameters.dataset]
+        return self.config["datasets"][self.trials[trial].hyperparameters.data]
 
 
 def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:

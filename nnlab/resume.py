@@ -192,10 +192,11 @@ def identity(
       Plain values, by names that say what differs.
     """
     trials = [study.trials()[index] for index in record["trials"]]
-    flats = [trial.hyperparameters.flat() for trial in trials]
+    flats = [trial.hyperparameters.identity() for trial in trials]
     static = {path: v for path, v in flats[0].items() if path not in TRACED}
     if static["schedule.name"] == "constant" and not study.halving.factor:
         del static["num_epochs"]  # there may be more of them
+    data = trials[0].hyperparameters.data
     own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
     found = {
         "program": record["index"] + 1,
@@ -204,7 +205,7 @@ def identity(
         **{path: v for path, v in _flat(study).items() if path not in PATHS},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
-        "the digest of its data": config["datasets"][static["dataset"]]["digest"][:12],
+        "the digest of its data": config["datasets"][data]["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
         "module": config["module"],
         "metrics": config["metrics"],

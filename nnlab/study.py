@@ -140,6 +140,7 @@ _SCALED = Need(
     ),
     "dataset",
 )
+_TABLE = Need("csv:PATH", lambda s: s["dataset"].startswith("csv:"), "dataset")
 _OWN_SCALE = Need(
     f"that is no file of weights ({WEIGHTS}), which has a scale of its own",
     lambda s: s["transfer.mode"] == "scratch" or _TRAINED_SOURCE.holds(s),
@@ -336,6 +337,20 @@ class Transfer(Checked):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Csv(Checked):
+    """How a table is read; see `nnlab.data.tabular`.
+
+    Attributes:
+      missing: what becomes of rows that lack a value: "refuse"; "drop" leaves them out;
+        "mean" puts the column's mean over the training examples there.
+      ignore: names of columns that are left out.
+    """
+
+    missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
+    ignore: tuple[str, ...] = field((), later=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Hyperparameters(Checked):
     """Everything that a trial sets.
 
@@ -344,8 +359,8 @@ class Hyperparameters(Checked):
         "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether the network sees inputs less their mean over the training
-        examples, divided by their standard deviation (one number each). Tables always
-        are, column by column.
+        examples, divided by their standard deviation: one number each, or of examples
+        (F,) one for each column. Tables always are.
       augment_pixels: largest shift, in pixels, of each training image along both axes,
         drawn anew for each batch; 0 for none.
       model: the network.
@@ -359,6 +374,7 @@ class Hyperparameters(Checked):
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
       early_stopping: for each member on its own.
       dtype: of the activations and products; parameters are float32.
+      csv: how a table is read.
     """
 
     dataset: str = "digits"
@@ -375,6 +391,7 @@ class Hyperparameters(Checked):
     eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
     early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
     dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
+    csv: Csv = field(Csv(), needs=(_TABLE,))
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
         """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.
@@ -393,6 +410,28 @@ class Hyperparameters(Checked):
                 target = target[parent]
             target[leaf] = value
         return from_mapping(Hyperparameters, values, "")
+
+    @property
+    def data(self) -> str:
+        """What tells the data from others: `dataset`, and how a table is read."""
+        values = self.identity() if self.dataset.startswith("csv:") else {}
+        how = [
+            f"{path}={','.join(v) if isinstance(v, tuple) else v}"
+            for path, v in values.items()
+            if path.startswith("csv.")
+        ]
+        return f"{self.dataset} ({', '.join(how)})" if how else self.dataset
+
+    def identity(self) -> dict[str, Any]:
+        """Likewise `flat`, but for fields added later that have their default.
+
+        What is known by it, such as a trial by its id, stays so with a new field.
+        """
+        return {
+            path: value
+            for path, value in self.flat().items()
+            if "later" not in _FIELDS[path][1] or value != _DEFAULTS[path]
+        }
 
     def flat(self) -> dict[str, Any]:
         """``{path: value}`` for every hyperparameter, in the order of `PATHS`."""
@@ -833,7 +872,7 @@ class Study(Checked):
         alike: dict[str, list[int]] = {}
         ids, unread = [], []
         for index, of in enumerate(settings):
-            ids.append(digest_json(resolved[index].flat())[:12])
+            ids.append(digest_json(resolved[index].identity())[:12])
             if (same := first.setdefault(ids[index], index)) != index:
                 raise ValueError(
                     f"trials {same} and {index} of the sweep are equal: "

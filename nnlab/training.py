@@ -302,7 +302,7 @@ def _pretrain(
     losses = [sums["loss"] for sums in measured["sums"].values()]
     if not (measured["alive"].all() and np.isfinite(losses).all()):
         raise FloatingPointError(
-            f"the backbone diverged on {h.dataset} at transfer.learning_rate="
+            f"the backbone diverged on {h.data} at transfer.learning_rate="
             f"{h.optimizer.learning_rate:g}"
         )
     accuracy = {
@@ -320,7 +320,7 @@ def _pretrain(
     about = {
         "key": source.key,
         "digest": source.digest,
-        "dataset": h.dataset,
+        "dataset": h.data,
         "train_examples": len(training.dataset.train.labels),
         "num_epochs": h.num_epochs,
         "batch_size": h.batch_size,

@@ -257,7 +257,7 @@ def _shown(dataset: Dataset, index: int) -> str:
         data = base64.b64encode(encoded).decode()
         return f'<img src="data:image/png;base64,{data}" alt="test image {index}">'
     if len(dataset.feature_names) <= 4:
-        pairs = zip(dataset.feature_names, example)
+        pairs = zip(dataset.feature_names, dataset.in_units(example))
         named = (f"{texts.escaped(name)} {value:.4g}" for name, value in pairs)
         return "<br>".join(named)
     return f"test example {index}"

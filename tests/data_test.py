@@ -252,10 +252,10 @@ X, Y = np.zeros((12, 2)), np.arange(12) % 2
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"inputs": X.astype(int)}, ["int64", "uint8"]),
+        ({"inputs": X.astype(int) + 9}, ["int64", "9 to 9", "np.uint8", "float"]),
         ({"inputs": X.astype(complex)}, ["complex128"]),
         ({"inputs": X + np.nan}, ["not finite"]),
-        ({"inputs": X + 1e300}, ["not finite"]),
+        ({"inputs": X + [[0], [1e300]] * 6}, ["column 0", "1e+300", "float32"]),
         ({"inputs": X[:0], "labels": Y[:0]}, ["(0, 2)"]),
         ({"inputs": X[:, 0]}, ["(12,)"]),
         ({"inputs": X[:11]}, ["11", "12"]),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cache of canonical arrays, so that a dataset is decoded and sorted only once.
 
-The key is made of the source's files (path, size, time of change), so an entry is never
-found without its source and never outlives a change of it. The cache can be deleted at
-any time; a damaged entry counts as none.
+The key is made of the source's files (path, size, time of change) or of a digest of
+their content, so an entry never outlives a change of its source. The cache can be
+deleted at any time; a damaged entry counts as none.
 """
 
 import contextlib
@@ -18,11 +18,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from nnlab.data.dataset import IMAGE_SCALE, Dataset, Split, digest_of, read_only
+from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.files import absolute, remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 3
+# Of a dataset: what becomes JSON, and what is an array or absent.
+_ABOUT = ("class_names", "scale", "feature_names", "notes")
+_ARRAYS = ("class_values", "origin")
 _SPLITS = ("train", "validation", "test")
 
 
@@ -66,16 +69,19 @@ def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Pat
 
 
 def read(
-    path: Path, *, name: str, class_names: tuple[str, ...], digest: str | None
+    path: Path,
+    *,
+    name: str,
+    class_names: tuple[str, ...] | None = None,
+    digest: str | None = None,
 ) -> Dataset | None:
-    """Reads an entry of 8-bit images.
+    """Reads an entry.
 
     Args:
         path: The entry.
         name: The dataset's name.
-        class_names: Its C class names.
-        digest: The digest that its arrays must have; None for that which the entry
-            was written with.
+        class_names: Its C class names; None for those that the entry was written with.
+        digest: Likewise: the digest that its arrays must have.
 
     Returns:
         The dataset, or None if the entry is absent or damaged.
@@ -90,24 +96,27 @@ def read(
                 )
                 for split in _SPLITS
             )
+            about = json.loads(str(stored["about"]))
+            arrays = {n: read_only(stored[n]) for n in _ARRAYS if n in stored}
             expected = digest or str(stored["digest"])
-            notes = tuple(map(str, stored["notes"]))
-        if digest_of(train, validation, test) != expected:
+        if digest_of(train, validation, test, arrays.get("origin")) != expected:
             return None
+        return Dataset(
+            name,
+            train,
+            validation,
+            test,
+            class_names=class_names or tuple(about["class_names"]),
+            scale=float(about["scale"]),
+            digest=expected,
+            feature_names=tuple(about["feature_names"]),
+            notes=tuple(about["notes"]),
+            **arrays,
+        )
     # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
     # compression, a header that asks for terabytes); each means: read the source again.
     except Exception:
         return None
-    return Dataset(
-        name,
-        train,
-        validation,
-        test,
-        class_names,
-        IMAGE_SCALE,
-        expected,
-        notes=notes,
-    )
 
 
 def write(path: Path, dataset: Dataset) -> None:
@@ -119,10 +128,14 @@ def write(path: Path, dataset: Dataset) -> None:
         path: The entry.
         dataset: What to keep in it.
     """
+    about = {name: getattr(dataset, name) for name in _ABOUT}
     arrays: dict[str, Any] = {
+        "about": np.array(json.dumps(about)),
         "digest": np.array(dataset.digest),
-        "notes": np.array(dataset.notes, dtype=str),
     }
+    for name in _ARRAYS:
+        if (array := getattr(dataset, name)) is not None:
+            arrays[name] = array
     for split in _SPLITS:
         examples: Split = getattr(dataset, split)
         arrays[f"{split}_inputs"] = examples.inputs

@@ -17,9 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab.data import labels as classes
+from nnlab.data import numbers
 
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
+
+# Values of an example that are put into order at a time.
+_SORTED_AT_ONCE = 64
 
 # The one rule for validation. A sixth of the training examples is MNIST's customary
 # 10,000 of 60,000; more than that would only make evaluation slower.
@@ -56,10 +60,12 @@ class Dataset:
             digits, 1.0 for data that is float already.
         digest: sha256 (hex) of all arrays of the whole dataset, their shapes and
             dtypes; `limit` leaves it as it is.
-        feature_names: Of a table, the names of its F columns, in the units of which
-            the inputs are; empty for everything else.
+        feature_names: Of a table, the names of its F columns; empty for everything
+            else.
         class_values: (C,), what the user's own labels are, which a network predicts:
             label i means class_values[i]. None where they are 0..C-1.
+        origin: What was taken from the user's inputs, as float32 could not have told
+            them apart: float64, (F,) of a table's columns, else (). None for nothing.
         notes: What was done to the data when they were read, as a user must know it.
     """
 
@@ -72,6 +78,7 @@ class Dataset:
     digest: str
     feature_names: tuple[str, ...] = ()
     class_values: np.ndarray | None = None
+    origin: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -88,6 +95,15 @@ class Dataset:
     def is_table(self) -> bool:
         """Whether an example is a row of named columns, each in units of its own."""
         return bool(self.feature_names)
+
+    def values_of_classes(self) -> np.ndarray:
+        """(C,), what each class is to the user."""
+        given = self.class_values
+        return np.arange(self.num_classes) if given is None else given
+
+    def in_units(self, inputs: np.ndarray) -> np.ndarray:
+        """Examples (N, *input_shape), as they are stored, in the user's own units."""
+        return inputs if self.origin is None else inputs + self.origin
 
     def limit(self, train_size: int) -> "Dataset":
         """Keeps the first training examples; validation and test stay whole.
@@ -125,6 +141,7 @@ class Dataset:
         scale: float | None = None,
         feature_names: Sequence[str] = (),
         class_values: npt.ArrayLike | None = None,
+        copy: bool = True,
     ) -> "Dataset":
         """Makes a dataset of a user's own arrays.
 
@@ -133,12 +150,15 @@ class Dataset:
         training examples become the validation set.
 
         Args:
-            inputs: (N, ...), N >= 6 (8 without test arrays), uint8 (images) or any
-                floating type (kept as float32). (N, H, W) becomes (N, H, W, 1).
+            inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
+                that become float32, less an `origin` where that needs it. (N, H, W)
+                becomes (N, H, W, 1). A table of pandas or the like gives the names of
+                the features.
             labels: (N,), integers, booleans, whole-numbered floats or strings. They
                 become 0..C-1, strings in the order of `labels.in_order`; class names
                 and class values keep what they were.
-            test_inputs: (M, ...), with the dtype and example shape of inputs.
+            test_inputs: (M, ...), with the dtype and example shape of inputs. The
+                columns of two tables are matched by name.
             test_labels: (M,), as labels.
             name: What tables and captions call the dataset.
             class_names: The names of classes 0..C-1, where the labels are already
@@ -148,17 +168,20 @@ class Dataset:
             feature_names: F names for the columns of inputs of shape (N, F).
             class_values: (C,), with class_names: what the classes are to the user, if
                 they are not integers.
+            copy: Whether float32 inputs without a test set stay as they are; otherwise
+                the dataset is made in their memory, and they are lost.
 
         Returns:
-            The dataset; it shares no memory with the arguments.
+            The dataset; it shares no memory with arguments that are copied.
 
         Raises:
             ValueError: The arrays are empty, of a wrong dtype, not finite, of lengths
-                or shapes that do not fit together, or hold fewer than two classes; or
-                the feature names do not fit the inputs.
+                or shapes that do not fit together, or hold fewer than two classes; a
+                column is beyond float32; or names do not fit the inputs.
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
+        feature_names = tuple(feature_names) or numbers.columns_of(inputs)
         x, y = _as_inputs(inputs, "inputs"), classes.check(labels)
         _check_lengths(x, y, "inputs", "labels")
         if feature_names and x.shape[1:] != (len(feature_names),):
@@ -166,14 +189,20 @@ class Dataset:
                 f"{len(feature_names)} feature_names do not fit examples of shape "
                 f"{x.shape[1:]}: a table has shape (N, {len(feature_names)})"
             )
+        image = x.dtype == np.uint8
+        origin = None if image else numbers.origin_of(x, feature_names, "inputs")
+        x = x if image else numbers.stored(x, origin, "inputs")
         if test_inputs is None or test_labels is None:
             num_test = -(-len(x) // _TEST_SHARE)
             encoded = _encode(y, labels, class_names)
-            x, codes = canonical(x, encoded.codes)
+            x, codes = canonical(x, encoded.codes, copy)
             x, test_x = x[:-num_test], x[-num_test:]
             codes, test_codes = codes[:-num_test], codes[-num_test:]
         else:
-            test_x = _as_inputs(test_inputs, "test_inputs")
+            test_inputs = numbers.by_name(test_inputs, feature_names, "test_inputs")
+            test_x = _as_inputs(test_inputs, "test_inputs", x.dtype)
+            if test_x.dtype != np.uint8:
+                test_x = numbers.stored(test_x, origin, "test_inputs")
             test_y = classes.check(test_labels, "test_labels")
             _check_lengths(test_x, test_y, "test_inputs", "test_labels")
             if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
@@ -192,7 +221,7 @@ class Dataset:
                 "are needed to set one aside for validation"
             )
         if scale is None:
-            scale = IMAGE_SCALE if x.dtype == np.uint8 else 1.0
+            scale = IMAGE_SCALE if image else 1.0
         if not (math.isfinite(scale) and scale > 0):
             raise ValueError(f"scale {scale} is not a positive finite number")
         train = Split(x[:-num_validation], codes[:-num_validation])
@@ -205,33 +234,42 @@ class Dataset:
             test=test,
             class_names=encoded.names,
             scale=float(scale),
-            digest=digest_of(train, validation, test),
-            feature_names=tuple(feature_names),
+            digest=digest_of(train, validation, test, origin),
+            feature_names=feature_names,
             class_values=read_only(
                 encoded.values if class_values is None else np.array(class_values)
             ),
+            origin=origin,
         )
 
 
-def digest_of(train: Split, validation: Split, test: Split) -> str:
+def digest_of(
+    train: Split, validation: Split, test: Split, origin: np.ndarray | None = None
+) -> str:
     """Digests all arrays of a dataset.
 
     Args:
         train: Training examples.
         validation: Validation examples.
         test: Test examples.
+        origin: What was taken from the inputs.
 
     Returns:
-        sha256 (hex) over names, dtypes, shapes and bytes of the six arrays.
+        sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
+        origin if there is one.
     """
     digest = hashlib.sha256()
     splits = {"train": train, "validation": validation, "test": test}
+    arrays: dict[str, np.ndarray] = {}
     for name, split in splits.items():
-        for field, array in (("inputs", split.inputs), ("labels", split.labels)):
-            little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            head = f"{name}.{field} {little_endian.dtype.str} {array.shape}\n"
-            digest.update(head.encode())
-            digest.update(np.ascontiguousarray(little_endian).data)
+        arrays |= {f"{name}.inputs": split.inputs, f"{name}.labels": split.labels}
+    if origin is not None:
+        arrays["origin"] = origin
+    for name, array in arrays.items():
+        little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        head = f"{name} {little_endian.dtype.str} {array.shape}\n"
+        digest.update(head.encode())
+        digest.update(np.ascontiguousarray(little_endian).data)
     return digest.hexdigest()
 
 
@@ -248,46 +286,62 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def canonical(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def canonical(
+    inputs: np.ndarray, labels: np.ndarray, copy: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorts examples by the sha256 of their bytes and label.
 
     Args:
         inputs: (N, ...), uint8 or float32.
         labels: (N,), integers.
+        copy: Whether the inputs stay as they are.
 
     Returns:
-        Sorted copies of both, read-only.
+        Sorted copies of both, read-only; or the inputs themselves, sorted.
     """
-    examples = np.ascontiguousarray(inputs.astype(inputs.dtype.newbyteorder("<")))
-    rows = np.hstack(
-        [
-            examples.reshape(len(inputs), -1).view(np.uint8),
-            labels.astype("<i4").reshape(-1, 1).view(np.uint8),
-        ]
+    examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
+    codes = labels.astype("<i4")
+    digests = b"".join(
+        hashlib.sha256(example.tobytes() + code.tobytes()).digest()
+        for example, code in zip(examples, codes, strict=True)
     )
-    digests = b"".join(hashlib.sha256(row.data).digest() for row in rows)
     order = np.argsort(np.frombuffer(digests, dtype="S32"), kind="stable")
-    return read_only(inputs[order]), read_only(labels[order])
+    if copy:
+        return read_only(inputs[order]), read_only(labels[order])
+    inputs = np.ascontiguousarray(inputs)
+    rows = inputs.reshape(len(inputs), -1)
+    for start in range(0, rows.shape[1], _SORTED_AT_ONCE):
+        some = slice(start, start + _SORTED_AT_ONCE)
+        rows[:, some] = rows[order, some]
+    return read_only(inputs), read_only(labels[order])
 
 
-def _as_inputs(inputs: npt.ArrayLike, what: str) -> np.ndarray:
-    """Checks inputs: (N, ...) of uint8 or float32, images with a channel axis."""
-    array = np.asarray(inputs)
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # a too large float64 is reported below
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{what} hold values that are not finite in float32")
-    elif array.dtype != np.uint8:
-        raise ValueError(
-            f"{what} have dtype {array.dtype}; allowed: uint8 (images) or a floating "
-            "type (convert with .astype)"
-        )
+def _as_inputs(
+    inputs: npt.ArrayLike, what: str, like: np.dtype | None = None
+) -> np.ndarray:
+    """Checks inputs: (N, ...) of uint8 or other numbers, images with a channel axis.
+
+    Whole numbers may be pixels or not, which are scaled. Where neither `like`, the type
+    of the training inputs, nor their range tells, the user must.
+    """
+    array = numbers.check(inputs, what)
     if array.size == 0 or array.ndim < 2:
         raise ValueError(
             f"{what} have shape {array.shape}; needed: (N, ...) with at least one "
             "example and two axes"
         )
+    pixels = array.dtype == np.uint8 or numbers.columns_of(inputs)
+    if array.dtype.kind in "iu" and not pixels:
+        low, high = int(array.min()), int(array.max())
+        within = low >= 0 and high <= 255
+        if within and (like == np.uint8 or (array.ndim > 2 and high > 127)):
+            array = array.astype(np.uint8)
+        elif within and high > 1 and like is None:
+            raise ValueError(
+                f"{what} have dtype {array.dtype} and are {low} to {high}; allowed: "
+                "uint8, .astype(np.uint8), for pixels of 0 to 255, and a floating "
+                "type, .astype(float), for other numbers"
+            )
     return array[..., np.newaxis] if array.ndim == 3 else array
 
 
@@ -312,6 +366,11 @@ def _encode(
             f"the only label is {values[0]}: at least 2 classes are needed"
         )
     if class_names is None:
+        if 2 * len(values) > len(labels):
+            raise ValueError(
+                f"{len(values):,} different labels of {len(labels):,} examples: a "
+                "class needs two on average, and there is no regression here"
+            )
         return encoded
     names = tuple(class_names)
     if labels.dtype.kind != "i" or values[0] < 0 or values[-1] >= len(names):

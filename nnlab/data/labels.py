@@ -9,7 +9,7 @@ predicts.
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -243,6 +243,27 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
     except OverflowError:  # they stay texts
         return encoded
     return dataclasses.replace(encoded, values=values)
+
+
+def to_plain(values: np.ndarray) -> dict[str, Any]:
+    """Values of classes (C,) for JSON."""
+    return {"dtype": values.dtype.str, "values": values.tolist()}
+
+
+def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
+    """Values of classes (C,) from JSON, as `to_plain` returned them.
+
+    Raises:
+        ValueError, KeyError, TypeError: They are damaged.
+    """
+    dtype = np.dtype(str(plain["dtype"]))
+    try:
+        values = np.array(plain["values"], dtype)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    if dtype.kind not in "biufU" or values.shape != (num_classes,):
+        raise ValueError(f"labels of {dtype} {values.shape} for {num_classes} classes")
+    return values
 
 
 def _grouped(texts: Sequence[str], identity: Callable[[str], Hashable]) -> Encoded:

@@ -3,8 +3,10 @@
 
 import logging
 import os
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +129,12 @@ PUBLICATIONS = {
 }
 
 
-def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    csv: Mapping[str, Any] = types.MappingProxyType({}),
+) -> Dataset:
     """Loads a dataset by name; equal arrays whichever source has it.
 
     "digits" and "map" are built in. "mnist", "fashion_mnist" and "cifar10" come from a
@@ -150,6 +157,7 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
         data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
             written there. With neither, data is kept in the user's cache folder, and
             only then is it downloaded.
+        csv: Of a table, how it is read: `missing` and `ignore`, see `tabular.read`.
 
     Returns:
         The dataset in canonical order.
@@ -175,7 +183,8 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     if name in SOURCES:
         dataset = SOURCES[name](name, given)
     else:
-        dataset = WITH_ARGUMENT[kind](name, argument, given)
+        options = csv if kind == "csv" else {}
+        dataset = WITH_ARGUMENT[kind](name, argument, given, **options)
     for note in dataset.notes:
         _log.warning("%s: %s", name, note)
     return dataset
@@ -202,11 +211,11 @@ def _map(name: str, data_dir: Path | None) -> Dataset:
     return region_map.load(name)
 
 
-def _table(name: str, argument: str, data_dir: Path | None) -> Dataset:
+def _table(name: str, argument: str, data_dir: Path | None, **how: Any) -> Dataset:
     """Returns a table: "PATH" or "PATH:COLUMN"."""
     del data_dir  # the user's own path
     path, column = _path_and_option(argument)
-    return tabular.read(path, name=name, label=column or tabular.LABEL)
+    return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
 
 
 def _image_folder(name: str, argument: str, data_dir: Path | None) -> Dataset:
@@ -351,7 +360,7 @@ SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
 }
 
 # Likewise of names that go on with a colon and an argument, which comes second.
-WITH_ARGUMENT: dict[str, Callable[[str, str, Path | None], Dataset]] = {
+WITH_ARGUMENT: dict[str, Callable[..., Dataset]] = {
     "csv": _table,
     "folder": _image_folder,
     "real_or_generated": _real_or_generated,

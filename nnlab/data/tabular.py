@@ -1,157 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's own table: a text file with a header row, a label column and numbers.
+"""A user's own table: a text file with a header row, a label column and features.
 
-The csv module reads it, and not pyarrow, because it knows the line that each row
-begins on, even where a quoted cell spans several.
+pandas reads the cells. Where something is wrong, the csv module reads the file once
+more: it knows the line that each row begins on, even where a quoted cell spans several.
 """
 
 import csv
+import hashlib
+import logging
 import math
+import re
 import reprlib
-from array import array
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
-from nnlab.data import labels
-from nnlab.data.dataset import Dataset
+from nnlab.data import cache, labels, numbers
+from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.names import nearest, nearest_file
 
+_log = logging.getLogger(__name__)
+
 LABEL = "label"
+MISSING = ("refuse", "drop", "mean")
 
 _LARGEST = float(np.finfo(np.float32).max)
+_EXACT = 1 << 24  # up to it, float32 holds every whole number
 # Characters of a line: a file without line ends is no table.
 _LONGEST_LINE = 1 << 24
 # Of a table with hundreds of columns, a message lists the ends.
 _MOST_LISTED = 30
+_DELIMITERS = ",;\t|"
+_BLANK = " \t\r\n"
+# Lines by which the delimiter is chosen; all lines are held to it.
+_SAMPLE = 100
+# Excel's own line, which it does not show.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w"])\1*"?\s*', re.IGNORECASE)
+# Cells that are read at a time.
+_CHUNK = 1 << 21
+# Columns that a text column may become.
+_MOST_VALUES = 1_000
+# Labels that are numbers are a quantity if more of them differ, those with fractions
+# or, with few examples of each, whole ones.
+_MOST_FRACTIONS, _MOST_WHOLE, _FEW = 20, 100, 10
+_ID = re.compile(r"(?i:(.*[^a-z])?(id|index|key|no|nr|unnamed: \d+))|.*[a-z]I[dD]")
+_WRITTEN_OTHERWISE = str.maketrans("", "", ",_' %$€£\u00a0\u202f")
+# How files begin that people take for tables.
+_OTHER_FILES = {
+    b"\xff\xfe": " but UTF-16",
+    b"\xfe\xff": " but UTF-16",
+    b"\x1f\x8b": " but a gzip archive",
+    b"PK": " but a zip archive or an Excel workbook",
+}
 
 
-def read(path: Path, *, name: str, label: str = LABEL) -> Dataset:
-    """Reads a table; every column but the label's is a feature.
+@dataclass(frozen=True)
+class _Layout:
+    """How a file is laid out.
+
+    Attributes:
+        path: The file.
+        delimiter: Between two cells of a line.
+        columns: The columns' names; "" for those without.
+        line: Where the header begins.
+        skipped: Lines up to, and with, the header's last.
+        label: The place of the label column.
+        left_out: Places of columns that are no features.
+    """
+
+    path: Path
+    delimiter: str
+    columns: tuple[str, ...]
+    line: int
+    skipped: int
+    label: int
+    left_out: frozenset[int]
+
+    @property
+    def features(self) -> list[int]:
+        """Places of the columns that are features."""
+        left_out = self.left_out | {self.label}
+        return [i for i in range(len(self.columns)) if i not in left_out]
+
+
+def read(
+    path: Path,
+    *,
+    name: str,
+    label: str = LABEL,
+    missing: str = "refuse",
+    ignore: Sequence[str] = (),
+) -> Dataset:
+    """Reads a table, from the cache if it has been read before.
 
     The file is UTF-8, with or without a byte order mark. Its first line names the
-    columns. Cells are separated by commas or, where the header has none, by semicolons
-    or tabs; they may be quoted. Blank lines are passed over. Labels may be any text;
-    if all are numbers they are classes in the order of the numbers, 2 before 10.
+    columns. Cells are separated by commas, semicolons, tabs or vertical bars,
+    whichever fits the lines, or as a first line such as "sep=;" says; they may be
+    quoted. Blank lines are passed over, and so is a first column without a name.
+    Labels may be any text, see `labels.parse`.
+
+    A column of numbers is a feature. A column of texts becomes a feature for each of
+    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere.
+    `Dataset.notes` say what else was done.
 
     Args:
         path: The file.
         name: What tables and captions call the dataset.
         label: The name of the label column.
+        missing: What becomes of rows with missing cells (`labels.MISSING`): "refuse";
+            "drop" leaves them out; "mean" puts there the column's mean over the
+            training examples, but never in the place of a label.
+        ignore: Names of columns that are left out.
 
     Returns:
-        The dataset; inputs are float32 (N, F) in the units of the file.
+        The dataset; inputs are (N, F) in the units of the file.
 
     Raises:
         FileNotFoundError: There is no such file, or it cannot be opened.
         ValueError: The table is malformed (the message names the line), or is not one
             that classes can be learnt from.
     """
+    if missing not in MISSING:
+        raise ValueError(
+            f"csv.missing={missing!r} is not known{nearest(missing, MISSING)}"
+        )
     if not path.is_file():
         state = (
             "is not a file" if path.exists() else f"does not exist{nearest_file(path)}"
         )
         raise FileNotFoundError(f"table {path} {state}")
     try:
-        # newline="": line ends inside quoted cells are the csv module's to judge.
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            columns, inputs, texts = _read(stream, path, label)
+        layout = _layout(path, _one_line(label), [_one_line(one) for one in ignore])
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        entry = cache.entry("csv", [], (content, label, missing, *ignore))
+        dataset = cache.read(entry, name=name)
+        if dataset is None:
+            dataset = _read(layout, name, missing)
+            cache.write(entry, dataset)
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}, line {_undecodable(path)}: it is not UTF-8"
-        ) from error
+        raise ValueError(_undecodable(path)) from error
     except OSError as error:
         raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        encoded = labels.parse(texts, f"labels in column {label!r}")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    codes, class_names = encoded.codes, encoded.names
-    if len(class_names) < 2:
-        raise ValueError(
-            f"{path} has only the label {class_names[0]!r} in column {label!r}: at "
-            "least 2 classes are needed"
-        )
-    if 2 * len(class_names) > len(codes):
-        raise ValueError(
-            f"{path} has {len(class_names):,} different labels in column {label!r} of "
-            f"{len(codes):,} rows: a class needs two examples on average"
-        )
-    try:
-        return Dataset.from_arrays(
-            inputs,
-            codes,
-            name=name,
-            class_names=class_names,
-            feature_names=columns,
-            class_values=encoded.values,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    for note in dataset.notes:
+        _log.warning("%s: %s", path, note)
+    return dataset
 
 
-def _read(
-    stream: TextIO, path: Path, label: str
-) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """Reads the feature names, the features (N, F) and the label of each row."""
-    header = next((line for line in _lines(stream, path) if line.strip()), "")
-    stream.seek(0)
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    rows = _rows(stream, path, delimiter)
-    line, cells = next(rows, (1, []))
-    columns = [_one_line(cell) for cell in cells]
-    place = _label_column(columns, f"{path}, line {line}", label)
-    features = (*columns[:place], *columns[place + 1 :])
-    numbers, texts = array("d"), []
-    for line, cells in rows:
-        if len(cells) != len(columns):
-            raise ValueError(
-                f"{path}, line {line}: {len(cells)} cells, the header has "
-                f"{len(columns)} columns"
-            )
-        text = _one_line(cells.pop(place))
-        if not text:
-            raise ValueError(f"{path}, line {line}: column {label!r} is empty")
-        if not text.isprintable():
-            raise ValueError(
-                f"{path}, line {line}: {text!a} in column {label!r} cannot be shown"
-            )
-        values = [_number(cell) for cell in cells]
-        if any(map(math.isnan, values)):
-            wrong = next(i for i, value in enumerate(values) if math.isnan(value))
-            raise ValueError(
-                f"{path}, line {line}: {reprlib.repr(cells[wrong])} in column "
-                f"{features[wrong]!r} is no finite number"
-            )
-        numbers.extend(values)
-        texts.append(text)
-    if not texts:
-        raise ValueError(f"{path} has a header but no rows")
-    inputs = np.array(numbers).reshape(len(texts), len(features))
-    return features, inputs, texts
+# How the file is laid out.
 
 
-def _rows(
-    stream: TextIO, path: Path, delimiter: str
-) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows that are not blank, each with the line it begins on."""
-    lines = _lines(stream, path)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = 1
-    try:
-        for cells in reader:
-            if len(cells) > 1 or "".join(cells).strip():
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {line}: {error}") from error
+def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
+    """Finds delimiter and header of a file."""
+    with _opened(path) as stream:
+        sample = [line for line, _ in zip(_lines(stream, path), range(_SAMPLE))]
+    before = next((i for i, line in enumerate(sample) if line.strip()), 0)
+    if sample and (told := _SEPARATOR_LINE.fullmatch(sample[before])):
+        delimiter, before = told[1], before + 1
+    else:
+        delimiter = max(_DELIMITERS, key=lambda mark: _fit(sample, mark, label))
+    with _opened(path) as stream:
+        lines = _lines(stream, path, skipped=before)
+        rows = _rows(lines, path, delimiter, before)
+        line, header, skipped = next(rows, (before + 1, [], before))
+    columns = tuple(map(_one_line, header))
+    where = f"{path}, line {line}"
+    left_out = {i for i, name in enumerate(columns) if name in ignore}
+    for one in ignore:
+        if one == label:
+            raise ValueError(f"{where}: csv.ignore={one!r} is the label column")
+        if one not in columns:
+            hint = nearest(one, _ends(columns))
+            raise ValueError(f"{where}: csv.ignore={one!r} is no column{hint}")
+    if columns and not columns[0] and any(columns[1:]):
+        left_out.add(0)
+    place = _label_column(columns, left_out, where, label, delimiter)
+    return _Layout(path, delimiter, columns, line, skipped, place, frozenset(left_out))
 
 
-def _lines(stream: TextIO, path: Path) -> Iterator[str]:
-    """Yields the lines of a file, which must have an end."""
+def _opened(path: Path) -> TextIO:
+    # newline="": line ends inside quoted cells are the csv module's to judge.
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _lines(stream: TextIO, path: Path, skipped: int = 0) -> Iterator[str]:
+    """Yields the lines of a file, which must have an end, but for the first ones."""
     number = 0
     while line := stream.readline(_LONGEST_LINE):
         number += 1
@@ -159,41 +197,531 @@ def _lines(stream: TextIO, path: Path) -> Iterator[str]:
             raise ValueError(
                 f"{path}, line {number}: it has {_LONGEST_LINE:,} characters or more"
             )
-        yield line
+        if number > skipped:
+            yield line
 
 
-def _label_column(columns: list[str], where: str, label: str) -> int:
+def _fit(sample: Sequence[str], delimiter: str, label: str) -> tuple[float, ...]:
+    """Tells how well a delimiter fits lines; the largest fits best."""
+    reader = csv.reader(sample, delimiter=delimiter, skipinitialspace=True)
+    try:
+        header, *rows = [
+            row for row in reader if len(row) > 1 or "".join(row).strip(_BLANK)
+        ]
+    except (csv.Error, ValueError):
+        return (0.0,)
+    alike = sum(len(row) == len(header) for row in rows) / max(len(rows), 1)
+    named = label in map(_one_line, header)
+    return (float(len(header) > 1), float(named), alike, float(len(header)))
+
+
+def _rows(
+    lines: Iterable[str], path: Path, delimiter: str, before: int = 0
+) -> Iterator[tuple[int, list[str], int]]:
+    """Yields the rows that are not blank, each with its first and its last line.
+
+    Args:
+        lines: Of the file.
+        path: The file.
+        delimiter: Between two cells.
+        before: How many lines of the file come before these.
+    """
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+    line = before + 1
+    try:
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip(_BLANK):
+                yield line, cells, before + reader.line_num
+            line = before + reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line}: {error}") from error
+
+
+def _label_column(
+    columns: Sequence[str], left_out: set[int], where: str, label: str, delimiter: str
+) -> int:
     """Checks the header, and returns the place of the label column."""
     if not columns:
         raise ValueError(f"{where}: a header that names the columns is missing")
     for number, name in enumerate(columns, 1):
-        if not name:
-            raise ValueError(f"{where}: column {number} has no name")
         if not name.isprintable():
             raise ValueError(
                 f"{where}: the name of column {number} cannot be shown: {name!a}"
             )
-    name, times = Counter(columns).most_common(1)[0]
-    if times > 1:
-        raise ValueError(f"{where}: {times} columns are named {name!r}")
+    kept = [name for i, name in enumerate(columns) if i not in left_out]
+    for name, times in Counter(filter(None, kept)).items():
+        if times > 1:
+            raise ValueError(
+                f"{where}: {times} columns are named {name!r}: each needs a name of "
+                "its own, or csv.ignore leaves them out"
+            )
     if label not in columns:
-        half = _MOST_LISTED // 2
-        listed = columns
-        if len(columns) > _MOST_LISTED:
-            listed = [*columns[:half], "...", *columns[-half:]]
+        if len(columns) == 1:
+            raise ValueError(
+                f"{where}: {reprlib.repr(columns[0])} is a single cell; the first "
+                "line must name the columns, separated by commas, semicolons, tabs or "
+                "vertical bars"
+            )
+        hint = "; if this line is an example, write a header above it"
+        hint *= any(map(_like_number, columns))
         raise ValueError(
             f"{where}: no column is named {label!r} (to name the label column, write "
-            f"csv:PATH:COLUMN){nearest(label, listed)}"
+            f"csv:PATH:COLUMN; {delimiter!r} separates columns{hint})"
+            f"{nearest(label, _ends(columns))}"
         )
-    if len(columns) == 1:
+    if len(kept) == 1:
         raise ValueError(
             f"{where}: {label!r} is the only column, a table needs features, too"
         )
     return columns.index(label)
 
 
+def _ends(names: Sequence[str]) -> list[str]:
+    half = _MOST_LISTED // 2
+    if len(names) <= _MOST_LISTED:
+        return list(names)
+    return [*names[:half], "...", *names[-half:]]
+
+
+# What is in its cells.
+
+
+@dataclass
+class _Cells:
+    """What was read of N rows.
+
+    Attributes:
+        numbers: (N, F), float32 if that holds every value exactly, else float64; NaN
+            for a missing cell, and everywhere in a column of texts.
+        texts: Of a column of texts, by its index in F: codes (N,), -1 for a missing
+            cell, and the values by code.
+        marks: Likewise: those of its texts that stand for a missing cell.
+        labels: (N,), texts.
+        wrong: Whether there is a cell that cannot be used at all.
+    """
+
+    numbers: np.ndarray
+    texts: dict[int, tuple[np.ndarray, list[str]]] = field(default_factory=dict)
+    marks: dict[int, set[str]] = field(default_factory=dict)
+    labels: np.ndarray = field(default_factory=lambda: np.empty(0, object))
+    wrong: bool = False
+
+    def missing(self) -> np.ndarray:
+        """Which cells are missing, (N, F)."""
+        gone = np.isnan(self.numbers)
+        for i, (codes, _) in self.texts.items():
+            gone[:, i] = codes < 0
+        return gone
+
+    def put(self, rows: slice, columns: list[int], values: np.ndarray) -> None:
+        """Puts numbers (rows, columns), NaN for missing ones, where they belong."""
+        low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
+        self.wrong |= bool(low < -_LARGEST or high > _LARGEST)
+        if self.numbers.dtype == np.float32:
+            with np.errstate(over="ignore"):
+                narrow = values.astype(np.float32)
+            # Small whole numbers are exact. NaN differs, and from itself.
+            small = values.dtype.kind == "i" and -_EXACT <= low and high <= _EXACT
+            differ = np.zeros(0) if small else (narrow != values) & (values == values)
+            if differ.any():
+                self.numbers = self.numbers.astype(np.float64)
+            else:
+                values = narrow
+        if len(columns) == self.numbers.shape[1]:
+            self.numbers[rows] = values
+        else:
+            self.numbers[rows, columns] = values
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Keeps some of the rows, chosen by a mask (N,)."""
+        self.numbers, self.labels = self.numbers[rows], self.labels[rows]
+        self.texts = {i: (codes[rows], v) for i, (codes, v) in self.texts.items()}
+
+
+def _read(layout: _Layout, name: str, missing: str) -> Dataset:
+    """Reads, checks and encodes the cells."""
+    path = layout.path
+    count, quoted = _count(layout)
+    layout = _without_empty(layout, count, quoted)
+    if not count:
+        raise ValueError(f"{path} has a header but no rows")
+    cells = _cells(layout, count, quoted)
+    gone = cells.missing()
+    rows, no_label = gone.any(axis=1), labels.missing(cells.labels)
+    if (
+        cells.wrong
+        or (missing == "refuse" and rows.any())
+        or (missing != "drop" and "" in cells.labels)
+    ):
+        raise _first_wrong(layout, cells, missing, int(rows.sum()))
+    notes = []
+    if 0 in layout.left_out and not layout.columns[0]:
+        notes.append("the first column, which has no name, is left out as an index")
+    if missing == "drop" and (dropped := int((rows | no_label).sum())):
+        if dropped == count:
+            most = layout.features[int(gone.sum(axis=0).argmax())]
+            raise ValueError(
+                f"{path}: every row lacks a value, most of them in column "
+                f"{layout.columns[most]!r}: csv.ignore leaves columns out"
+            )
+        cells.keep(~(rows | no_label))
+        notes.append(f"{dropped:,} of {count:,} rows lack a value and are left out")
+    elif rows.any():
+        some = [layout.columns[layout.features[i]] for i in np.flatnonzero(gone.any(0))]
+        notes.append(
+            f"{gone.sum():,} missing cells, in {', '.join(_ends(some))}, hold their "
+            "column's mean over the training examples"
+        )
+    del gone
+    classes = _classes(layout, cells.labels.tolist())
+    notes += _identifiers(layout, cells)
+    columns, inputs, told = _encoded(layout, cells)
+    try:
+        dataset = _dataset(inputs, columns, classes, name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return replace(dataset, notes=(*notes, *told))
+
+
+def _count(layout: _Layout) -> tuple[int, bool]:
+    """Counts the rows, each of which must have as many cells as the header.
+
+    Returns:
+        How many there are, and whether some hold quotes.
+    """
+    wanted, count = len(layout.columns), 0
+    with _opened(layout.path) as stream:
+        body = _lines(stream, layout.path, layout.skipped)
+        for line, text in enumerate(body, layout.skipped + 1):
+            if '"' in text:
+                break
+            found = text.count(layout.delimiter) + 1
+            if found > 1 or text.strip(_BLANK):
+                count += 1
+                if found != wanted:
+                    raise _ragged(layout, line, text.split(layout.delimiter))
+        else:
+            return count, False
+    count = 0
+    for line, cells in _body_rows(layout):
+        count += 1
+        if len(cells) != wanted:
+            raise _ragged(layout, line, cells)
+    return count, True
+
+
+def _body_rows(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows below the header, each with the line it begins on."""
+    with _opened(layout.path) as stream:
+        body = _lines(stream, layout.path, layout.skipped)
+        rows = _rows(body, layout.path, layout.delimiter, layout.skipped)
+        for line, cells, _ in rows:
+            yield line, cells
+
+
+def _ragged(layout: _Layout, line: int, cells: Sequence[str]) -> ValueError:
+    """The refusal of a row that has more or fewer cells than the header."""
+    wanted, more = len(layout.columns), ""
+    if len(cells) == wanted + 1:
+        more = (
+            f" (if every line ends in {layout.delimiter!r} or begins with the name of "
+            "its row, the header must, too)"
+        )
+    return ValueError(
+        f"{layout.path}, line {line}: {len(cells)} cells, the header has {wanted} "
+        f"columns, separated by {layout.delimiter!r}{more}"
+    )
+
+
+def _without_empty(layout: _Layout, count: int, quoted: bool) -> _Layout:
+    """Leaves out columns without name and content, as delimiters at line ends make."""
+    nameless = [i for i in layout.features if not layout.columns[i]]
+    if not nameless:
+        return layout
+    for frame in _frames(layout, quoted, nameless, dtype=str, na_filter=False):
+        for i in nameless:
+            if frame[i].str.strip().any():
+                count = 0
+    if not count:
+        raise ValueError(
+            f"{layout.path}, line {layout.line}: column {nameless[0] + 1} has no name"
+        )
+    return replace(layout, left_out=layout.left_out.union(nameless))
+
+
+def _frames(
+    layout: _Layout, quoted: bool, places: Sequence[int], **options: Any
+) -> Iterator[Any]:
+    """Reads the rows of some columns, some of the rows at a time."""
+    import pandas as pd  # takes a third of a second
+
+    with _opened(layout.path) as stream:
+        for _ in range(layout.skipped):
+            stream.readline()
+        with pd.read_csv(
+            stream,
+            sep=layout.delimiter,
+            header=None,
+            names=range(len(layout.columns)),
+            index_col=False,
+            usecols=places,
+            skipinitialspace=True,
+            keep_default_na=False,
+            low_memory=False,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+            chunksize=max(_CHUNK // len(layout.columns), 1),
+            **options,
+        ) as frames:
+            yield from frames
+
+
+def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
+    """Reads the cells of features and labels.
+
+    What pandas takes for no numbers is read once more, as texts: where a column holds
+    both, the first pass keeps neither as it was written.
+    """
+    import pandas as pd
+
+    places = layout.features
+    cells = _Cells(np.full((count, len(places)), np.nan, np.float32))
+    found: list[str] = []
+    textual: set[int] = set()
+    for frame in _frames(
+        layout,
+        quoted,
+        [*places, layout.label],
+        na_values=dict.fromkeys(places, sorted(labels.MISSING)),
+        converters={layout.label: str},  # a dtype for one slows down all
+    ):
+        rows = slice(len(found), len(found) + len(frame))
+        found += map(_one_line, frame.pop(layout.label))
+        kinds = [dtype.kind for dtype in frame.dtypes]
+        numeric = [i for i, kind in enumerate(kinds) if kind in "iuf"]
+        textual.update(set(range(len(places))).difference(numeric))
+        if numeric:
+            some = frame if len(numeric) == len(places) else frame.iloc[:, numeric]
+            whole = {kinds[i] for i in numeric} == {"i"}
+            cells.put(rows, numeric, some.to_numpy(np.int64 if whole else np.float64))
+    cells.labels = np.array(found, object)
+    cells.wrong |= not all(text.isprintable() for text in set(found))
+    if not textual:
+        return cells
+    wanted = [places[i] for i in sorted(textual)]
+    frames = _frames(layout, quoted, wanted, dtype=str, na_filter=False)
+    frame = pd.concat(frames, ignore_index=True)
+    for i in sorted(textual):
+        codes, values = pd.factorize(frame[places[i]])
+        _put_texts(cells, i, codes, [_one_line(value) for value in values])
+    return cells
+
+
+def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> None:
+    """Puts a column that is no plain numbers: as such after all, or as texts."""
+    gone = labels.missing(np.array(values, object))
+    known = {text for text, missing in zip(values, gone) if not missing}
+    if 2 * sum(map(_like_number, known)) > len(known) or not known:
+        column = np.array([_number(text) for text in values])
+        cells.wrong |= bool((np.isnan(column) & ~gone).any())
+        cells.put(slice(None), [i], np.where(gone, np.nan, column)[codes, np.newaxis])
+        return
+    cells.wrong |= not all(text.isprintable() for text in known)
+    ordered = labels.in_order(known)
+    places = {text: place for place, text in enumerate(ordered)}
+    cells.texts[i] = np.array([places.get(text, -1) for text in values])[codes], ordered
+    cells.marks[i] = set(values) - known
+
+
+def _first_wrong(
+    layout: _Layout, cells: _Cells, missing: str, incomplete: int
+) -> ValueError:
+    """The refusal of the first cell that cannot be used."""
+    label = layout.columns[layout.label]
+    for line, row in _body_rows(layout):
+        where = f"{layout.path}, line {line}"
+        text = _one_line(row[layout.label])
+        if not text and missing != "drop":
+            return ValueError(f"{where}: column {label!r} is empty")
+        if not text.isprintable():
+            return ValueError(f"{where}: {text!a} in column {label!r} cannot be shown")
+        for i, place in enumerate(layout.features):
+            text, name = _one_line(row[place]), layout.columns[place]
+            what = f"{where}: {reprlib.repr(text)} in column {name!r}"
+            number = "is no value" if i in cells.texts else "is no finite number"
+            if text in cells.marks.get(i, labels.MISSING):
+                if missing == "refuse":
+                    return ValueError(
+                        f"{what} {number}; {incomplete:,} of {len(cells.labels):,} "
+                        "rows lack one: csv.missing=drop leaves them out, "
+                        "csv.missing=mean puts the column's mean there, "
+                        f"csv.ignore={name} leaves the column out"
+                    )
+            elif i in cells.texts:
+                if not text.isprintable():
+                    return ValueError(f"{what} cannot be shown")
+            elif math.isnan(_number(text)):
+                hint = "are written such as 1234.5" * _like_number(text)
+                return ValueError(
+                    f"{what} {number}; numbers {hint or 'are most of the column'}: "
+                    f"mend it, or leave the column out by csv.ignore={name}"
+                )
+    return ValueError(f"{layout.path} has cells that cannot be used")
+
+
+def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
+    """Makes classes of the labels, if they are such."""
+    path, label, count = layout.path, layout.columns[layout.label], len(texts)
+    try:
+        classes = labels.parse(texts, f"labels in column {label!r}")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    names = [layout.columns[i] for i in layout.features]
+    if label in classes.names and all(map(_like_number, names)):
+        raise ValueError(
+            f"{path}, line {layout.line}: it looks like an example, not like a header "
+            "that names the columns: write one above it"
+        )
+    number = len(classes.names)
+    if number < 2:
+        raise ValueError(
+            f"{path} has only the label {classes.names[0]!r} in column {label!r}: at "
+            "least 2 classes are needed"
+        )
+    found = (
+        f"{path} has {number:,} different labels in column {label!r} of {count:,} rows"
+    )
+    kind = classes.values.dtype.kind
+    if (kind == "f" and number > _MOST_FRACTIONS) or (
+        kind in "iu" and number > _MOST_WHOLE and count < _FEW * number
+    ):
+        raise ValueError(
+            f"{found}, all numbers: that is regression, and here classes are learnt; "
+            "put the numbers into a few bins (pandas.cut) and give each a name"
+        )
+    if 2 * number > count:
+        raise ValueError(f"{found}: a class needs two examples on average")
+    return classes
+
+
+def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
+    """Points out columns that seem to name the rows."""
+    notes, count = [], len(cells.numbers)
+    low = np.fmin.reduce(cells.numbers, axis=0)
+    high = np.fmax.reduce(cells.numbers, axis=0)
+    # Few can have that many different whole numbers: only they are looked at closely.
+    for i in np.flatnonzero(high - low >= count - 1):
+        name, column = layout.columns[layout.features[i]], cells.numbers[:, i]
+        if (column % 1).any() or len(np.unique(column)) < count:
+            continue
+        if _ID.fullmatch(name) or (low[i] in (0, 1) and high[i] - low[i] == count - 1):
+            notes.append(
+                f"column {name!r} numbers the rows, it seems, and is learnt from: "
+                f"csv.ignore={name} leaves it out"
+            )
+    return notes
+
+
+def _encoded(layout: _Layout, cells: _Cells) -> tuple[list[str], np.ndarray, list[str]]:
+    """Returns the names of the features, the features (N, F), and what to tell."""
+    names = [layout.columns[i] for i in layout.features]
+    if not cells.texts:
+        return names, cells.numbers, []
+    count = len(cells.numbers)
+    found, columns, told, many = [], [], [], {}
+    for i, name in enumerate(names):
+        if i not in cells.texts:
+            found.append(name)
+            columns.append(cells.numbers[:, i : i + 1])
+            continue
+        codes, values = cells.texts[i]
+        present = np.unique(codes[codes >= 0])  # rows may have been left out
+        told.append(f"{name} ({len(present):,})")
+        if 2 * len(present) > count or len(present) > _MOST_VALUES:
+            many[name] = told[-1]
+            continue
+        found += [f"{name}={values[code]}" for code in present]
+        one_hot = (codes[:, np.newaxis] == present).astype(cells.numbers.dtype)
+        one_hot[codes < 0] = np.nan
+        columns.append(one_hot)
+    if many:
+        raise ValueError(
+            f"{layout.path}: columns of texts have a feature for each value, too many "
+            f"here: {', '.join(many.values())} of {count:,} rows; names, dates and "
+            f"the like are left out by csv.ignore={','.join(many)}"
+        )
+    name, times = Counter(found).most_common(1)[0]
+    if times > 1:
+        raise ValueError(
+            f"{layout.path}: {times} features would be named {name!r}: rename a column"
+        )
+    return (
+        found,
+        np.hstack(columns),
+        [f"texts have a feature, 0 or 1, for each value: {', '.join(_ends(told))}"],
+    )
+
+
+def _dataset(
+    inputs: np.ndarray, columns: list[str], classes: labels.Encoded, name: str
+) -> Dataset:
+    """Makes a dataset of features (N, F), in which NaN stands for a column's mean.
+
+    Which mean that is depends on the training examples, and which these are on all
+    examples: where values are missing is part of the examples while they are split.
+    """
+    low, high = np.fmin.reduce(inputs), np.fmax.reduce(inputs)
+    ends = np.stack([low, high]).astype(np.float64)
+    if numbers.origin_of(ends, columns, "features") is not None:
+        inputs = inputs.astype(np.float64)
+    gone = np.isnan(inputs)
+    filled = np.flatnonzero(gone.any(axis=0))
+    if filled.size:
+        inputs = np.hstack([np.where(gone, low, inputs), gone[:, filled]])
+    del gone
+    dataset = Dataset.from_arrays(
+        inputs,
+        classes.codes,
+        name=name,
+        class_names=classes.names,
+        class_values=classes.values,
+        feature_names=() if filled.size else columns,
+        copy=False,
+    )
+    if not filled.size:
+        return dataset
+    inputs = dataset.train.inputs
+    known = inputs[:, len(columns) :] == 0
+    if not known.any(axis=0).all():
+        empty = columns[filled[int(known.any(axis=0).argmin())]]
+        raise ValueError(
+            f"column {empty!r} has no value among the {len(inputs):,} training "
+            f"examples: csv.ignore={empty} leaves it out"
+        )
+    sums = np.where(known, inputs[:, filled], 0).sum(axis=0, dtype=np.float64)
+    means = sums / known.sum(axis=0)
+    origin = None if dataset.origin is None else dataset.origin[: len(columns)]
+
+    def whole(split: Split) -> Split:
+        values = split.inputs[:, : len(columns)].copy()
+        missing = split.inputs[:, len(columns) :] != 0
+        values[:, filled] = np.where(missing, means, values[:, filled])
+        return Split(read_only(values), split.labels)
+
+    splits = map(whole, (dataset.train, dataset.validation, dataset.test))
+    train, validation, test = splits
+    return replace(
+        dataset,
+        train=train,
+        validation=validation,
+        test=test,
+        digest=digest_of(train, validation, test, origin),
+        feature_names=tuple(columns),
+        origin=origin,
+    )
+
+
 def _one_line(cell: str) -> str:
-    return " ".join(cell.split())
+    return unicodedata.normalize("NFC", " ".join(cell.split()))
 
 
 def _number(cell: str) -> float:
@@ -206,12 +734,28 @@ def _number(cell: str) -> float:
     return value if abs(value) <= _LARGEST and "_" not in cell else math.nan
 
 
-def _undecodable(path: Path) -> int:
-    """Returns the number of the first line that is not UTF-8."""
+def _like_number(text: str) -> bool:
+    """Whether a text is a number to people, such as 1,234.5 or 1e400 or 12%."""
+    try:
+        float(text.translate(_WRITTEN_OTHERWISE))
+    except ValueError:
+        return re.fullmatch("0[xX][0-9a-fA-F]+", text) is not None
+    return True
+
+
+def _undecodable(path: Path) -> str:
+    """Says where a file is not UTF-8, and what it is instead, if that is known."""
     with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
+        other = _OTHER_FILES.get(stream.read(2), "")
+        stream.seek(0)
+        number = 1
+        for line in stream:
             try:
                 line.decode()
             except UnicodeDecodeError:
-                return number
-    return 1
+                break
+            number += 1
+    return (
+        f"{path}, line {number}: it is not UTF-8{other}: save the table as text in "
+        "UTF-8 (Excel: CSV UTF-8)"
+    )

@@ -71,7 +71,7 @@ def sizes_of(results: Results) -> tuple[Size, ...]:
     Of several trials with networks of one depth and width, which differ in something
     else, the best by validation stands for all. None are compared across data sets.
     """
-    if len({t.hyperparameters.dataset for t in results.trials}) > 1:
+    if len({t.hyperparameters.data for t in results.trials}) > 1:
         return ()
     groups: dict[object, list[int]] = {}
     for trial in (t.index for t in results.trials):

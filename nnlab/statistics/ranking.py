@@ -110,11 +110,9 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     best = best_trial(results, chosen)
     if best is None:
         return None
-    dataset = results.trials[best].hyperparameters.dataset
+    dataset = results.trials[best].hyperparameters.data
     others = (
-        t
-        for t in chosen - {best}
-        if results.trials[t].hyperparameters.dataset == dataset
+        t for t in chosen - {best} if results.trials[t].hyperparameters.data == dataset
     )
     return _best_of(results, others, sign=-1)
 
