@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -35,7 +36,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nnlab.data import Dataset, idx, load, prepared, published, sources
+from nnlab.data import Dataset, idx, labels, load, prepared, published, sources
 
 REAL = os.environ.get("NNLAB_DATA_DIR")
 NUM_TRAIN, NUM_TEST = 60, 20
@@ -206,6 +207,28 @@ MANY = np.resize(np.array(["a", "b"], object), 12)
 def test_labels_that_are_none_are_refused_in_one_line(labels, words):
     with refused(ValueError, *words):
         Dataset.from_arrays(np.zeros((12, 2)), labels)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([3, 1, 2], np.int32),
+        np.array([2**63 + 1, 7], np.uint64),
+        np.array([1.0, 3.0], np.float32),
+        np.array([True, False]),
+        np.array(["e\u0301", "b"]),
+    ],
+    ids=lambda given: given.dtype.name,
+)
+def test_values_of_classes_are_the_users_own_as_json_too(given):
+    many = np.resize(given, 30)
+    inputs = np.arange(30, dtype=np.uint8).reshape(-1, 1)
+    data = Dataset.from_arrays(inputs, many)
+    text = json.dumps(labels.to_plain(data.class_values))
+    values = labels.from_plain(json.loads(text), data.num_classes)
+    assert values.dtype == given.dtype
+    found = values[data.train.labels]
+    np.testing.assert_array_equal(found, many[data.train.inputs[:, 0]])
 
 
 def test_the_same_text_in_two_encodings_is_one_class():
