@@ -14,22 +14,30 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnlab.study import PATHS, TRACED, Study, Trial, digest_json
+from nnlab.study import PATHS, TRACED, Own, Study, Trial, digest_json
 from nnlab.sweep import Cohort, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
 
-MAY_DIFFER = (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials")
-"""Fields of a study that may be others when a run goes on, some only so far."""
+MAY_DIFFER = (
+    *(*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials"),
+    *(f"own.{field.name}" for field in dataclasses.fields(Own)),
+)
+"""Fields of a study that may be others when a run goes on, some only so far.
+
+What is one's own is compared by `check_own`, once it has been looked at.
+"""
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Those whose version may change the numbers."""
 
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
+
+OWN = "hand in the run's own"
 
 MOST_TEXT = 60
 
@@ -43,12 +51,46 @@ def refusing(folder: pathlib.Path) -> Iterator[None]:
         raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
 
 
+def moved(
+    old: Study,
+    new: Study,
+    datasets: Mapping[str, Mapping[str, Any]],
+    digest_of: Callable[[str], str],
+) -> Study:
+    """The study of a run, whose data may be called something else now.
+
+    Args:
+      old: the study.
+      new: as which it goes on.
+      datasets: those of the run, from ``config.json``.
+      digest_of: the digest of one of the new study's data sets, by name.
+
+    Returns:
+      `old` with the names of `new` for data sets that have the same digest.
+    """
+    gone = [name for name in old.datasets() if name not in new.datasets()]
+    come = [name for name in new.datasets() if name not in old.datasets()]
+    there = {digest_of(name): name for name in come} if gone else {}
+    found = {name: there.get(datasets[name]["digest"], name) for name in gone}
+
+    def renamed(flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: found.get(v, v) if k == "dataset" else v for k, v in flat.items()}
+
+    own = {found.get(name, name): digest for name, digest in old.own.datasets.items()}
+    return dataclasses.replace(
+        old,
+        base=dataclasses.replace(old.base, **renamed({"dataset": old.base.dataset})),
+        sweep=tuple(map(renamed, old.sweep)),
+        own=dataclasses.replace(old.own, datasets=own),
+    )
+
+
 def merge(old: Study, new: Study) -> Study:
     """The study with which a run of `old` goes on as `new`.
 
     Returns:
       `new` with its trials in the order of `old`, so that no trial's index changes;
-      those that are new stand behind them.
+      those that are new stand behind them. What is one's own is as in `old`.
 
     Raises:
       ValueError: says what differs.
@@ -95,7 +137,7 @@ def merge(old: Study, new: Study) -> Study:
     seeds += [new.trials()[i].num_seeds for i in rest]
     sweep = tuple(new.sweep[i] for i in order)
     most = max(new.num_seeds, old.num_seeds)
-    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most, own=old.own)
     return merged.with_seeds(seeds)
 
 
@@ -186,6 +228,7 @@ def identity(
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.flat() for trial in trials]
     static = {path: v for path, v in flats[0].items() if path not in TRACED}
+    data = config["datasets"][static.pop("dataset")]  # wherever they lie
     if static["schedule.name"] == "constant" and not study.halving.factor:
         del static["num_epochs"]  # there may be more of them
     own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
@@ -196,10 +239,10 @@ def identity(
         **{path: v for path, v in _flat(study).items() if path not in PATHS},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
-        "the digest of its data": config["datasets"][static["dataset"]]["digest"][:12],
+        "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
-        "module": config["module"],
-        "metrics": config["metrics"],
+        "module": study.own.module,
+        "metrics": study.own.metrics,
     }
     return dict(json.loads(json.dumps(found)))
 
@@ -228,19 +271,51 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def check_own(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses another module or other metrics of the user's own, by their names.
+def check_own(old: Own, new: Own) -> list[str]:
+    """Refuses another module or other metrics of the user's own.
 
     Args:
-      old, new: ``config.json``.
+      old: what a run or a network was trained with.
+      new: what is handed in.
+
+    Returns:
+      In words, of which it cannot be told whether they are the same.
 
     Raises:
       ValueError: says what differs.
     """
-    for field in ("module", "metrics"):
-        before, after = old[field], new[field]
-        if before != after:
-            raise _another(field, before, after, "hand in the run's own")
+    before, after = old.module, new.module
+    doubts = []
+    if before is None or after is None:
+        if before is not after:
+            first, now = (of and of["name"] for of in (before, after))
+            raise _another("module", first, now, OWN)
+    elif not before["code"] or before["code"] != after["code"]:
+        what = f"module {after['name']!r}"
+        for part in ("attributes", "parameters"):
+            for name, value in before[part].items():
+                if value != (now := after[part].get(name)):
+                    raise ValueError(
+                        f"{name} of {what} was {value} and is {now}: {OWN}"
+                    )
+        if before["name"] != after["name"]:
+            raise _another("module", before["name"], after["name"], OWN)
+        doubts += _doubts(what, before["code"], after["code"])
+    if {*old.metrics} != {*new.metrics}:
+        raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
+    for name, code in old.metrics.items():
+        doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    return doubts
+
+
+def _doubts(what: str, old: str, new: str) -> list[str]:
+    """Whether two digests of code say nothing, in words; refuses those that differ."""
+    (before, _, by), (after, _, now_by) = (code.partition(" ") for code in (old, new))
+    if not (before and after and by == now_by):
+        return [f"whether the code of {what} has changed cannot be told"]
+    if before != after:
+        raise ValueError(f"the code of {what} has changed: {OWN}")
+    return []
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

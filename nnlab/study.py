@@ -536,8 +536,9 @@ class Own(Checked):
     Attributes:
       module: what stands in the place of `Hyperparameters.model`: the "name" of its
         class, its "attributes" as texts, the shapes of its "parameters" and a digest of
-        its "code", "" where that cannot be known; None for the study's model.
-      metrics: ``{name: digest of its code}``.
+        its "code" with the versions that it is by, "" where that cannot be known; None
+        for the study's model.
+      metrics: ``{name: the same digest}``.
       datasets: ``{name in the study: digest}`` of data that are no source's.
     """
 
@@ -660,6 +661,10 @@ class Study(Checked):
         flats = [trial.hyperparameters.flat() for trial in self._trials]
         return _differing(flats)
 
+    def datasets(self) -> tuple[str, ...]:
+        """What the trials' data sets are called."""
+        return tuple(dict.fromkeys(t.hyperparameters.dataset for t in self._trials))
+
     def trials(self) -> tuple[Trial, ...]:
         """The trials, in the order of the sweep."""
         return self._trials
@@ -710,7 +715,7 @@ class Study(Checked):
         return tuple(trials)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: base hyperparameters at the top level, `own` if any."""
+        """Plain values for JSON: hyperparameters at the top level, `own` if any."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
         if self.own == Own():
