@@ -236,11 +236,11 @@ def own_facts(own: Own) -> list[tuple[str, str]]:
     """What module and metrics a study has of its own, as names and texts."""
     found = []
     if own.module:
-        values = [f"{k}={v}" for k, v in own.module["attributes"].items()]
-        shapes = own.module["parameters"].values()
+        values = [f"{k}={v}" for k, v in own.module.attributes.items()]
+        shapes = own.module.parameters.values()
         parameters = texts.count(sum(map(math.prod, shapes)), "parameter")
-        about = f"{own.module['name']}({', '.join(values)}); {parameters}"
-        found.append(("module", f"{about}; {_code(own.module['code'])}"))
+        about = f"{own.module.name}({', '.join(values)}); {parameters}"
+        found.append(("module", f"{about}; {_code(own.module.code)}"))
     found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
     return found
 

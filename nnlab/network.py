@@ -293,7 +293,7 @@ def of_member(
             ),
             "dropout": any(model.dropout_rate for model in together),
             "frozen": bool(frozen),
-            "module": found.study.own.module,
+            "module": dataclasses.asdict(found.study.own)["module"],
         },
         module,
         str(workdir),
@@ -335,18 +335,20 @@ def _network(
     where: str,
 ) -> Network:
     """Puts a network together from its arrays and its plain values."""
-    known, mine = about["module"], own.called(module)
-    if known is None:
-        mine = None
-    elif mine is None:
+    known = about["module"] or None
+    if isinstance(known, str):  # of an earlier nnlab
+        known = {"name": known}
+    trained: Own = from_mapping(Own, {"module": known}, "")
+    mine = own.called(module) if trained.module else None
+    if trained.module and mine is None:
         raise ValueError(
-            f"{where!r} was trained with a module of its own, {known['name']!r}: hand "
-            "it in as module="
+            f"{where!r} was trained with a module of its own, {trained.module.name!r}: "
+            "hand it in as module="
         )
-    else:
+    if mine:
         handed = own.record(mine, {}, about["input_shape"], len(about["classes"]))
         try:
-            doubts = resume.check_own(Own(module=known), handed)
+            doubts = resume.check_own(trained, handed)
         except ValueError as error:
             raise ValueError(f"{where!r} does not fit: {error}") from None
         for doubt in doubts:

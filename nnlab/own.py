@@ -29,7 +29,7 @@ from flax import errors, traverse_util
 from jax.extend import core
 
 import nnlab
-from nnlab.study import Own
+from nnlab.study import Own, OwnModule
 
 WANTED = "a flax.linen.Module whose __call__(self, x, train) returns logits (B, C)"
 
@@ -103,7 +103,7 @@ class Called:
         with _naming(f"module {name_of(self)!r}"):
             found: Any = self.module.apply(variables, x, **self._told(train), **options)
         logits, *rest = found if options.get("mutable") else (found,)
-        if hasattr(logits, "dtype"):
+        if hasattr(logits, "dtype") and jnp.issubdtype(logits.dtype, jnp.floating):
             logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         return (logits, *rest) if rest else logits
 
@@ -224,7 +224,7 @@ def record(
     )
 
 
-def _of_module(module: Called, shape: tuple[int, ...]) -> dict[str, Any]:
+def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
     key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
     one, two = (jax.ShapeDtypeStruct((n, *shape), np.float32) for n in (1, 2))
     rate = jax.ShapeDtypeStruct((), np.float32)
@@ -262,12 +262,12 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> dict[str, Any]:
         trained, _ = _trace(gradient, params, stats, rate, key, two)
     own = module.module
     flat = traverse_util.flatten_dict(dict(params), sep="/")
-    return {
-        "name": name_of(own),
-        "attributes": {k: _short(_text(v)) for k, v in _attributes(own).items()},
-        "parameters": {k: list(v.shape) for k, v in flat.items()},
-        "code": _digest([begun, predicted, trained]),
-    }
+    return OwnModule(
+        name=name_of(own),
+        attributes={k: _short(_text(v)) for k, v in _attributes(own).items()},
+        parameters={k: list(v.shape) for k, v in flat.items()},
+        code=_digest([begun, predicted, trained]),
+    )
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _check_handed(
     """Refuses to do without what a study was run with, and that only Python has."""
     lacking = {}
     if study.own.module and module is None:
-        lacking["module"] = f"module of its own, {study.own.module['name']!r}"
+        lacking["module"] = f"module of its own, {study.own.module.name!r}"
     if names := [name for name in study.own.metrics if name not in own_metrics]:
         lacking["own_metrics"] = f"metric of its own, {', '.join(map(repr, names))}"
     needed = [name for name in study.datasets() if name in study.own.datasets]

@@ -43,7 +43,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
             for trial in study.trials()
         ],
         "cohorts": [item.to_dict() for item in prepared],
-        "module": study.own.module and study.own.module["name"],
+        "module": study.own.module and study.own.module.name,
         "metrics": list(study.own.metrics),
         "backbones": [],
         "datasets": {

@@ -391,9 +391,9 @@ def study_fields(found: Any) -> dict[str, Any]:
     if "own" in fields or not (name or metrics):
         return fields
     # Of a run before `Study.own`: names are all that is known.
-    module = {"name": name, "attributes": {}, "parameters": {}, "code": ""}
     known = dict.fromkeys(metrics if isinstance(metrics, list) else [], "")
-    return {**fields, "own": {"module": module if name else None, "metrics": known}}
+    module = {"name": name} if name else None
+    return {**fields, "own": {"module": module, "metrics": known}}
 
 
 def _misfit(config: Mapping[str, Any]) -> str:

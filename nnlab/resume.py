@@ -23,10 +23,7 @@ from nnlab.sweep import Cohort, alike, lacking, numbered
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
 
-MAY_DIFFER = (
-    *(*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials"),
-    *(f"own.{field.name}" for field in dataclasses.fields(Own)),
-)
+MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
 """Fields of a study that may be others when a run goes on, some only so far.
 
 What is one's own is compared by `check_own`, once it has been looked at.
@@ -170,9 +167,11 @@ def _flat(study: Study) -> dict[str, Any]:
     def leaves(of: Any, prefix: str) -> Iterable[tuple[str, Any]]:
         for field in dataclasses.fields(of):
             value, path = getattr(of, field.name), prefix + field.name
+            if path in MAY_DIFFER:
+                continue
             if dataclasses.is_dataclass(value):
                 yield from leaves(value, "" if path == "base" else f"{path}.")
-            elif path not in MAY_DIFFER:
+            else:
                 yield path, json.loads(json.dumps(value))
 
     return dict(leaves(study, ""))
@@ -241,8 +240,9 @@ def identity(
         "the digest of its trials' settings": digest_json(own)[:12],
         "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
-        "module": study.own.module,
-        "metrics": study.own.metrics,
+        "own": {
+            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+        },
     }
     return dict(json.loads(json.dumps(found)))
 
@@ -288,19 +288,19 @@ def check_own(old: Own, new: Own) -> list[str]:
     doubts = []
     if before is None or after is None:
         if before is not after:
-            first, now = (of and of["name"] for of in (before, after))
+            first, now = (of and of.name for of in (before, after))
             raise _another("module", first, now, OWN)
-    elif not before["code"] or before["code"] != after["code"]:
-        what = f"module {after['name']!r}"
+    elif not before.code or before.code != after.code:
+        what = f"module {after.name!r}"
         for part in ("attributes", "parameters"):
-            for name, value in before[part].items():
-                if value != (now := after[part].get(name)):
+            for name, value in getattr(before, part).items():
+                if value != (now := getattr(after, part).get(name)):
                     raise ValueError(
                         f"{name} of {what} was {value} and is {now}: {OWN}"
                     )
-        if before["name"] != after["name"]:
-            raise _another("module", before["name"], after["name"], OWN)
-        doubts += _doubts(what, before["code"], after["code"])
+        if before.name != after.name:
+            raise _another("module", before.name, after.name, OWN)
+        doubts += _doubts(what, before.code, after.code)
     if {*old.metrics} != {*new.metrics}:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():

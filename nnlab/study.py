@@ -528,21 +528,35 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnModule(Checked):
+    """What a module of a user's own is; see `nnlab.own`.
+
+    Attributes:
+      name: of its class.
+      attributes: ``{field: value as a text}``.
+      parameters: ``{path: shape}``.
+      code: a digest, and the versions that it is by; "" where it cannot be known.
+    """
+
+    name: str
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    code: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Own(Checked):
-    """What a study has that is handed in from Python, by what it is; see `nnlab.own`.
+    """What a study has that is handed in from Python, by what it is.
 
     A study does not run without what it has here: nothing else takes its place.
 
     Attributes:
-      module: what stands in the place of `Hyperparameters.model`: the "name" of its
-        class, its "attributes" as texts, the shapes of its "parameters" and a digest of
-        its "code" with the versions that it is by, "" where that cannot be known; None
-        for the study's model.
-      metrics: ``{name: the same digest}``.
+      module: what stands in the place of `Hyperparameters.model`; None for nothing.
+      metrics: ``{name: digest of its code}``, as of a module's.
       datasets: ``{name in the study: digest}`` of data that are no source's.
     """
 
-    module: dict[str, Any] | None = None
+    module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
