@@ -211,14 +211,13 @@ def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any]
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--config_json={str(path)!r} is no JSON: {error}") from None
-    if isinstance(found, dict) and "study" in found:  # a workdir's
-        found = found["study"]
-    if not isinstance(found, dict):
+    try:
+        fields = results.study_fields(found)
+    except ValueError as error:
         raise UsageError(
-            f"--config_json={str(path)!r} holds {type(found).__name__}, not a study's "
-            "fields"
-        )
-    return _fields(found)
+            f"--config_json={str(path)!r} holds no study: {error}"
+        ) from None
+    return _fields(fields)
 
 
 def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:

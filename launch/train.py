@@ -276,7 +276,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
                     lane_width=flags.FLAGS.lane_width,
                     profile_dir=flags.FLAGS.profile,
                     resume=resume,
-                    other_versions=flags.FLAGS.resume_anyway,
+                    resume_anyway=flags.FLAGS.resume_anyway,
                     executor=trainer,
                     kept=kept,
                     checkpoint_seconds=flags.FLAGS.checkpoint_seconds,

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from nnlab.network import Network
     from nnlab.recorder import Progress
 
-FIELDS = tuple(Study().to_dict())
+FIELDS = (*Study().to_dict(), "own")
 """What a study is made of, at its top level."""
 
 RUNS = pathlib.Path("runs")
@@ -118,7 +118,8 @@ def define(
         Nested ones are mappings that change what they name:
         ``model={"hidden": (64,)}``, or ``**{"model.hidden": (64,)}``. The trials are
         ``sweep={path: values, ...}``, all combinations of which are tried, or a list of
-        ``{path: value, ...}``, one for each trial.
+        ``{path: value, ...}``, one for each trial. ``own={"module": None}`` goes back
+        from a module of one's own to the model.
 
     Raises:
       ValueError: an unknown field, for which the nearest name is offered, or a value
@@ -165,9 +166,7 @@ def _values(
     if path.is_dir():
         return dict(results.load_config(path)["study"])
     try:
-        found = json.loads(path.read_bytes())
-        found = found.get("study", found)
-        return dict(found)
+        return results.study_fields(json.loads(path.read_bytes()))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} holds no study as JSON: {error}") from None
 
@@ -195,6 +194,7 @@ def run(
     data_dir: str | os.PathLike[str] | None = None,
     lane_width: int = 0,
     resume: bool = False,
+    resume_anyway: bool = False,
     show: bool = True,
     on_progress: "Callable[[Progress], None] | None" = None,
     **fields: Any,
@@ -202,7 +202,8 @@ def run(
     """Trains every trial of a study with every seed.
 
     Args:
-      study: what to run; see `define`.
+      study: what to run; see `define`. One with a module, metrics or data of its own
+        needs them here, too.
       workdir: a folder without results in it; ``runs/<date and time>`` if None.
       dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
         labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
@@ -216,6 +217,9 @@ def run(
       lane_width: members that run at once; 0 lets the plan choose.
       resume: whether to go on with the run in the workdir, or train what is new of a
         study that has got more trials, seeds or epochs.
+      resume_anyway: likewise, also under other versions or on another device, which
+        changes the numbers, or where it cannot be told whether the code of module and
+        metrics is the run's.
       show: whether to show how far the run is.
       on_progress: called with a `recorder.Progress` after every visit of the host.
       **fields: of the study; see `define`.
@@ -235,6 +239,7 @@ def run(
         fields["dataset"] = dataset
     asked = define(study, **fields)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
+    resumes = resume or resume_anyway
     devices.use_all_cores()
     from nnlab import experiment, placing  # import JAX
 
@@ -258,14 +263,15 @@ def run(
                     own_metrics=own_metrics,
                     lane_width=lane_width,
                     resume=resume,
+                    resume_anyway=resume_anyway,
                     kept=kept,
                     on_progress=tell,
                 )
 
             if asked.search.space:
-                found = search.run(asked, folder, trained, resumes=resume)
+                found = search.run(asked, folder, trained, resumes=resumes)
             else:
-                found = looks.run(asked, trained, resume)
+                found = looks.run(asked, trained, resumes)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None

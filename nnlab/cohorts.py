@@ -10,8 +10,7 @@ import numpy as np
 from nnlab import baselines, sweep, train
 from nnlab.data import Dataset, Split
 from nnlab.data.dataset import read_only
-from nnlab.models import layers, resnet
-from nnlab.models.stack import Stack
+from nnlab.models import layers
 from nnlab.plan import Plan
 from nnlab.study import Hyperparameters
 
@@ -230,13 +229,6 @@ class Prepared:
         forward = sum(row.flops for row in self.rows)
         step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
         return float(self.num_steps * self.plan.lanes.members * step)
-
-    @property
-    def module_name(self) -> str | None:
-        """Class of a module of the user's own; None for the study's model."""
-        module = self.recipe.module
-        own = isinstance(module, Stack | resnet.ResNet18)
-        return None if own else type(module).__name__
 
     @property
     def num_examples(self) -> int:

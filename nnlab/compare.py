@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from nnlab import answer, cells, results, swept, texts
-from nnlab.costs import examples_per_second, rate
+from nnlab.costs import examples_per_second, own_facts, rate
 from nnlab.figures import captions, overlay, panels, style
 from nnlab.figures.levels import level_of
 from nnlab.files import absolute, write_atomic
@@ -535,7 +535,9 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
         about = f"{sizes}; digest {str(data['digest'])[:12]}"
         facts[f"data set {data.get('name', name)}"] = (about, about)
     config = found.config
-    facts["module"] = (config.get("module"), str(config.get("module") or texts.NONE))
+    facts["module"] = (None, texts.NONE)
+    for name, text in own_facts(study.own):
+        facts[name] = (text, text)
     backbones = [about.get("digest") for about in config.get("backbones", ())]
     facts["backbones"] = (backbones, f"{len(backbones)}")
     for package, version in config["versions"].items():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sections of a report on its programs: what they cost, and how they were run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from nnlab.sections import Section, Table, number
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import alive, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
-from nnlab.study import PATHS, TRACED, digest_json
+from nnlab.study import PATHS, TRACED, Own, digest_json
 
 REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
@@ -176,8 +177,8 @@ def how(results: Results) -> Section:
     for backbone in config.get("backbones", ()):
         facts.append(("backbone", _backbone(backbone)))
     unread = set(study.swept())
-    if config.get("module"):
-        facts.append(("module", str(config["module"])))
+    facts += own_facts(study.own)
+    if study.own.module:
         unread |= {p for p in PATHS if p.startswith("model.") and p not in TRACED}
     if any(data.get("name", name) != name for name, data in config["datasets"].items()):
         unread.add("dataset")
@@ -217,9 +218,36 @@ def how(results: Results) -> Section:
         "that run at once on a device. Examples a second are "
         "training examples of all its members together, without compilation and "
         f"evaluation. {trees if grown else ''}The same study again, from the stored "
-        "settings alone:"
     )
-    return Section("how", "How it was run", (note,), tables=tuple(tables), code=REPLAY)
+    own = {
+        "module": study.own.module,
+        "own_metrics": study.own.metrics,
+        "dataset": study.own.datasets,
+    }
+    code = REPLAY
+    if handed := [f"{keyword}=..." for keyword, known in own.items() if known]:
+        note += "settings and what is not in them:"
+        code = f'nnlab.run("config.json", workdir="again", {", ".join(handed)})'
+    else:
+        note += "settings alone:"
+    return Section("how", "How it was run", (note,), tables=tuple(tables), code=code)
+
+
+def own_facts(own: Own) -> list[tuple[str, str]]:
+    """What module and metrics a study has of its own, as names and texts."""
+    found = []
+    if own.module:
+        values = [f"{k}={v}" for k, v in own.module.attributes.items()]
+        shapes = own.module.parameters.values()
+        parameters = texts.count(sum(map(math.prod, shapes)), "parameter")
+        about = f"{own.module.name}({', '.join(values)}); {parameters}"
+        found.append(("module", f"{about}; {_code(own.module.code)}"))
+    found += [(f"metric {name}", _code(code)) for name, code in own.metrics.items()]
+    return found
+
+
+def _code(code: str) -> str:
+    return f"digest of its code {code.partition(' ')[0] or 'unknown'}"
 
 
 def _backbone(about: Mapping[str, Any]) -> str:

@@ -35,9 +35,17 @@ from nnlab.files import (
 from nnlab.metrics import Metric
 from nnlab.names import nearest_file
 from nnlab.placing import Kept, choose_lanes, place, profile
-from nnlab.prepare import prepare
+from nnlab.prepare import load, own_of, prepare
 from nnlab.recorder import Progress, Recorder
-from nnlab.resume import check_data, check_own, continued, differences, merge, refusing
+from nnlab.resume import (
+    check_data,
+    check_own,
+    continued,
+    differences,
+    merge,
+    moved,
+    refusing,
+)
 from nnlab.study import Study
 from nnlab.training import (
     Position,
@@ -114,7 +122,7 @@ def run(
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
     resume: bool = False,
-    other_versions: bool = False,
+    resume_anyway: bool = False,
     executor: Executor | None = None,
     kept: Kept | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
@@ -136,8 +144,9 @@ def run(
       lane_width: members that run at once; 0 lets the plan choose.
       resume: whether to go on with the run in the workdir, if there is one: what it has
         trained stays. The study must be the run's, or more of it (see `nnlab.resume`).
-      other_versions: whether a run may be resumed under other versions or on another
-        device, which change the numbers.
+      resume_anyway: whether also under other versions or on another device, which
+        change the numbers, or with a module or metrics of which it cannot be told
+        whether they are the run's.
       executor: who trains, such as `nnlab.executor.Ray`; None for this process.
       kept: of runs of the same study before, with fewer trials or seeds; all else
         that is given must be the same.
@@ -168,32 +177,37 @@ def run(
     if profile_dir is not None:
         profile_dir = absolute(profile_dir, "profile_dir")
     with contextlib.ExitStack() as stack:
+        if executor and (dataset or module or own_metrics):
+            raise ValueError(
+                "a data set, a module or metrics of one's own stay in the process "
+                "that made them: train in it (executor=None)"
+            )
         past, begun, cohorts = None, 0, None
+        doubts: list[str] = []
+        loaded = kept.loaded if kept else {}
+        data: dict[str, Any] = {
+            "data_dir": data_dir,
+            "dataset": dataset,
+            "loaded": loaded,
+        }
+        handed: dict[str, Any] = {**data, "module": module, "own_metrics": own_metrics}
         left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
         if goes_on := processes.agreed(resume and left):
             processes.in_first(lambda: stack.enter_context(alone_in(folder)))
             with refusing(folder):
                 check_links(folder)
-            past, begun, study, cohorts = _continued(folder, study)
+            past, begun, study, cohorts = _continued(folder, study, data)
         else:
             processes.in_first(lambda: check_workdir(folder))
-        loaded = kept.loaded if kept else {}
-        settle = functools.partial(
-            prepare,
-            study,
-            data_dir=data_dir,
-            dataset=dataset,
-            module=module,
-            own_metrics=own_metrics,
-            lane_width=lane_width,
-            loaded=loaded,
-        )
+        if not (past and kept and loaded):  # else it is as before
+            own = own_of(study, **handed)
+            if past:
+                with refusing(folder):
+                    doubts = check_own(study.own, own)
+            else:
+                study = dataclasses.replace(study, own=own)
+        settle = functools.partial(prepare, study, lane_width=lane_width, **handed)
         if executor:
-            if dataset or module or own_metrics:
-                raise ValueError(
-                    "a data set, a module or metrics of one's own stay in the process "
-                    "that made them: train in it (executor=None)"
-                )
             cohorts = cohorts or sweep.cohorts(study.trials(), study.num_seeds)
             old, new = cohorts[:begun], cohorts[begun:]
             cut = executor.cut(settle(cohorts=new), lane_width)
@@ -214,7 +228,13 @@ def run(
         if goes_on:
             with refusing(folder):
                 saved = _saved(
-                    past, study, prepared, recorder, checkpoints, other_versions
+                    past,
+                    study,
+                    prepared,
+                    recorder,
+                    checkpoints,
+                    doubts,
+                    resume_anyway,
                 )
         if writes:
             checkpoints.remove_abandoned()
@@ -411,9 +431,14 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _continued(
-    folder: pathlib.Path, study: Study
+    folder: pathlib.Path, study: Study, data: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any] | None, int, Study, tuple[sweep.Cohort, ...]]:
     """With what a run goes on.
+
+    Args:
+      folder: its workdir.
+      study: as which.
+      data: what `load` takes beside.
 
     Returns:
       Its ``config.json``; None if that is lost. Then how many of the cohorts it has
@@ -427,7 +452,12 @@ def _continued(
                 raise
             _log.warning("%s; going on from its checkpoints", error)
             return None, len(records), study, continued(study, records)
-        old = Study.from_dict(past["study"], recorded=True)
+        old = moved(
+            Study.from_dict(past["study"], recorded=True),
+            study,
+            past["datasets"],
+            lambda h: load(h, study, **data)[0].digest,
+        )
         merged, records = merge(old, study), past["cohorts"]
         return past, len(records), merged, continued(merged, records)
 
@@ -455,14 +485,15 @@ def _saved(
     prepared: Sequence[Prepared | Baseline],
     recorder: Recorder,
     checkpoints: Checkpoints,
-    other_versions: bool,
+    doubts: Sequence[str],
+    anyway: bool,
 ) -> dict[int, Saved]:
     """Takes up the checkpoints of a run so far, all of them looked at first."""
     noted = past["begun_otherwise"] if past else []
-    changes = differences(past, recorder.config) if past else []
+    changes = [*doubts]
     if past:
+        changes += differences(past, recorder.config)
         check_data(past["datasets"], recorder.config["datasets"])
-        check_own(past, recorder.config)
     found: dict[str, Saved | None] = {}
     for item in prepared:
         for part, of in parts_of(item, study, recorder).items():
@@ -472,10 +503,10 @@ def _saved(
         with one.reading():
             told = differences(one.about, recorder.config)
         changes += [change for change in told if change not in noted]
-    if changes and not other_versions:
+    if changes and not anyway:
         raise ValueError(
-            f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway does, with other "
-            "numbers)"
+            f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway, in Python "
+            "resume_anyway=True, does, with other numbers)"
         )
     taken: dict[int, Saved] = {}
     for item in prepared:

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from nnlab import devices, metrics, train
+from nnlab import devices, metrics, own, train
 from nnlab.cohorts import Prepared
 from nnlab.models.layers import POOLS
 from nnlab.models.resnet import ResNet18
@@ -166,7 +166,7 @@ def _check(
     if value.dtype != np.float64:
         raise ValueError(
             f"the gradient check needs a model that computes in float64; the loss of "
-            f"{type(module).__name__} is {value.dtype}"
+            f"{own.name_of(module)} is {value.dtype}"
         )
     if not math.isfinite(value):
         raise ValueError(f"the loss of the untrained network is {value}, not finite")

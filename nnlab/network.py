@@ -10,6 +10,7 @@ of the inputs.
 import dataclasses
 import functools
 import json
+import logging
 import math
 import os
 import pathlib
@@ -25,14 +26,16 @@ import safetensors.numpy
 from flax import traverse_util
 
 import nnlab
-from nnlab import devices, results, resume, train, transfer
+from nnlab import devices, own, results, resume, train, transfer
 from nnlab.checked import from_mapping
 from nnlab.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.cohorts import Prepared
 from nnlab.data import labels, numbers
 from nnlab.files import absolute, write_atomic
 from nnlab.prepare import network_of
-from nnlab.study import WEIGHTS, Hyperparameters
+from nnlab.study import WEIGHTS, Hyperparameters, Own
+
+_log = logging.getLogger(__name__)
 
 PREDICTED_AT_ONCE = 512
 """Examples whose class probabilities are computed at once."""
@@ -66,7 +69,7 @@ class Network:
         examples to store them, in float64), hyperparameters.
     """
 
-    module: nn.Module
+    module: nn.Module | own.Called
     variables: Mapping[str, Any]
     scale: np.ndarray
     shift: np.ndarray
@@ -327,7 +330,7 @@ def of_member(
             ),
             "dropout": any(model.dropout_rate for model in together),
             "frozen": bool(frozen),
-            "module": found.config["module"],
+            "module": dataclasses.asdict(found.study.own)["module"],
         },
         module,
         str(workdir),
@@ -370,18 +373,30 @@ def _network(
     where: str,
 ) -> Network:
     """Puts a network together from its arrays and its plain values."""
-    if about["module"] and module is None:
+    known = about["module"] or None
+    if isinstance(known, str):  # of an earlier nnlab
+        known = {"name": known}
+    trained: Own = from_mapping(Own, {"module": known}, "")
+    mine = own.called(module) if trained.module else None
+    if trained.module and mine is None:
         raise ValueError(
-            f"{where!r} was trained with a module of your own, {about['module']}: hand "
-            "it in as module="
+            f"{where!r} was trained with a module of its own, {trained.module.name!r}: "
+            "hand it in as module="
         )
-    if not about["module"]:
-        module = _module_of(about)
-    assert module is not None
+    if mine:
+        handed = own.record(mine, {}, about["input_shape"], len(about["classes"]))
+        try:
+            doubts = resume.check_own(trained, handed)
+        except ValueError as error:
+            raise ValueError(f"{where!r} does not fit: {error}") from None
+        for doubt in doubts:
+            _log.warning("%s: %s", where, doubt)
     tree = traverse_util.unflatten_dict(dict(arrays), sep="/")
     inputs = tree.pop("input")
     tree.setdefault("batch_stats", {})
-    network = Network(module, tree, inputs["scale"], inputs["shift"], about)
+    network = Network(
+        mine or _module_of(about), tree, inputs["scale"], inputs["shift"], about
+    )
     _check(network, where)
     return network
 

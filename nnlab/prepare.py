@@ -14,9 +14,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from nnlab import data, devices, metrics, optim, sweep, train, transfer
+from nnlab import data, devices, metrics, optim, own, sweep, train, transfer
 from nnlab.checked import INT_MAX
 from nnlab.cohorts import Baseline, FurtherSets, Prepared, Source
 from nnlab.data import Dataset, Split, labels, transforms
@@ -25,7 +26,7 @@ from nnlab.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
 from nnlab.plan import Plan, candidates
-from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Study
+from nnlab.study import WEIGHTS, Hyperparameters, MovedSets, Optimizer, Own, Study
 
 TAKEN = ("loss", "accuracy", "active_share")
 """Metrics that have a meaning, which tables and figures know by these endings."""
@@ -35,6 +36,9 @@ MOST_EVALUATIONS = 1_000_000
 
 LARGE = 30.0
 """Inputs that a network is better not fed with as they are."""
+Loaded = dict[str, tuple[Dataset, FurtherSets]]
+"""Data sets of a study that have been loaded, by their names in it."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ def prepare(
     own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
     cohorts: Sequence[sweep.Cohort] | None = None,
-    loaded: dict[str, tuple[Dataset, FurtherSets]] | None = None,
+    loaded: Loaded | None = None,
 ) -> list[Prepared | Baseline]:
     """Loads the data and settles every cohort; trains and compiles nothing.
 
@@ -63,28 +67,21 @@ def prepare(
       ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
     _check_metrics(own_metrics)
+    _check_handed(study, dataset, module, own_metrics)
+    mine = own.called(module)
     loaded = {} if loaded is None else loaded
     found: list[Prepared | Baseline] = []
     if cohorts is None:
         cohorts = sweep.cohorts(study.trials(), study.num_seeds)
     for cohort in cohorts:
         h = cohort.trials[0].hyperparameters
-        if h.data not in loaded:
-            some = dataset or dataclasses.replace(
-                data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv)),
-                name=h.data,
-            )
-            some = _fewer(some, study.eval_size)
-            if not all(t.hyperparameters.standardize for t in study.trials()):
-                _point_out_large(some)
-            loaded[h.data] = some, _test_sets(some, study.test_sets)
-        some, sets = loaded[h.data]
+        some, sets = load(h, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
         try:
             some = some.limit(h.train_size)
             if h.model.is_network:
                 training = _source_training(h, study, data_dir)
                 item = _prepare_cohort(
-                    cohort, some, sets, module, own_metrics, study, lane_width, training
+                    cohort, some, sets, mine, own_metrics, study, lane_width, training
                 )
                 found.append(item)
             else:
@@ -105,6 +102,74 @@ def _point_out_large(dataset: Dataset) -> None:
             "standardize=True",
             *(dataset.name, low, high),
         )
+
+
+def own_of(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    module: nn.Module | None,
+    own_metrics: Mapping[str, metrics.Metric],
+    loaded: Loaded,
+) -> Own:
+    """What is handed in for a study, by what it is; see `prepare` for the arguments.
+
+    Module and metrics are traced on the data of the study's first trial.
+    """
+    _check_metrics(own_metrics)
+    _check_handed(study, dataset, module, own_metrics)
+    mine = own.called(module)
+    if not (dataset or mine or own_metrics):
+        return Own()
+    first = study.trials()[0].hyperparameters
+    some, _ = load(first, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
+    found = own.record(mine, own_metrics, some.input_shape, some.num_classes)
+    datasets = dict.fromkeys(study.datasets(), some.digest) if dataset else {}
+    return dataclasses.replace(found, datasets=datasets)
+
+
+def _check_handed(
+    study: Study,
+    dataset: Dataset | None,
+    module: nn.Module | None,
+    own_metrics: Mapping[str, metrics.Metric],
+) -> None:
+    """Refuses to do without what a study was run with, and that only Python has."""
+    lacking = {}
+    if study.own.module and module is None:
+        lacking["module"] = f"module of its own, {study.own.module.name!r}"
+    if names := [name for name in study.own.metrics if name not in own_metrics]:
+        lacking["own_metrics"] = f"metric of its own, {', '.join(map(repr, names))}"
+    needed = [name for name in study.datasets() if name in study.own.datasets]
+    if needed and dataset is None:
+        lacking["dataset"] = f"data set of its own, {', '.join(map(repr, needed))}"
+    if lacking:
+        raise ValueError(
+            f"the study has a {', and a '.join(lacking.values())}: hand in the same, "
+            f"nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) in Python"
+        )
+
+
+def load(
+    h: Hyperparameters,
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    loaded: Loaded,
+) -> tuple[Dataset, FurtherSets]:
+    """The data set of some trials of a study; see `prepare` for the arguments."""
+    if h.data not in loaded:
+        some = dataset or dataclasses.replace(
+            data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv)),
+            name=h.data,
+        )
+        some = _fewer(some, study.eval_size)
+        if not all(t.hyperparameters.standardize for t in study.trials()):
+            _point_out_large(some)
+        loaded[h.data] = some, _test_sets(some, study.test_sets)
+    return loaded[h.data]
 
 
 def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
@@ -196,7 +261,7 @@ def _prepare_cohort(
     cohort: sweep.Cohort,
     dataset: Dataset,
     test_sets: FurtherSets,
-    module: nn.Module | None,
+    mine: own.Called | None,
     own_metrics: Mapping[str, metrics.Metric],
     study: Study,
     lane_width: int,
@@ -224,8 +289,11 @@ def _prepare_cohort(
         )
     traced = cohort.traced()
     rows: tuple[layers.LayerRow, ...] = ()
-    activity = module is None and "active_units" in study.figures
-    if module is None:
+    activity = mine is None and "active_units" in study.figures
+    module: nn.Module | own.Called
+    if mine:
+        module = mine
+    else:
         module, rows = network_of(
             h,
             dataset.input_shape,
@@ -530,7 +598,9 @@ def stack_of(
 
 
 def _layer_names(
-    module: nn.Module, input_shape: Sequence[int], rows: Sequence[layers.LayerRow]
+    module: nn.Module | own.Called,
+    input_shape: Sequence[int],
+    rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
     """Names of the layers with parameters, in the order of the network.
 
@@ -574,22 +644,25 @@ def _check_logits(recipe: train.Recipe, state: Any, dataset: Dataset) -> None:
         jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
     )
     shape = jax.tree.map(lambda leaf: leaf.shape, logits)
-    if shape != (2, dataset.num_classes):
+    if shape != (wanted := (2, dataset.num_classes)):
         raise ValueError(
-            f"the model returns shape {shape} for 2 examples; the data set's "
-            f"classes need (2, {dataset.num_classes})"
+            f"the model returns shape {shape} for 2 examples of shape "
+            f"{dataset.input_shape}; the data set's classes need {wanted}"
+            f"{_remedy(shape, dataset)}"
         )
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise ValueError(f"the model returns {logits.dtype}; logits are floats")
     for name, metric in recipe.own_metrics.items():
-        try:
-            found = jax.eval_shape(metric, logits, jax.ShapeDtypeStruct((2,), np.int32))
-        except Exception as error:  # it is the user's code
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ValueError(f"metric {name!r} fails: {line}") from error
-        if (shape := jax.tree.map(lambda leaf: leaf.shape, found)) != (2,):
-            raise ValueError(
-                f"metric {name!r} returns shape {shape} for 2 examples; it needs (2,), "
-                "a value for each"
-            )
+        own.check_metric(name, metric, dataset.num_classes)
+
+
+def _remedy(shape: Any, dataset: Dataset) -> str:
+    """What makes logits of what a module of one's own returns; "" if unknown."""
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
+        return ": return nothing but the logits"
+    if len(shape) > 2 and len(dataset.input_shape) > 1:
+        return ": flatten the examples, x.reshape(len(x), -1), where dense layers begin"
+    return ""
 
 
 def _size(tree: Any) -> int:

@@ -43,13 +43,8 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
             for trial in study.trials()
         ],
         "cohorts": [item.to_dict() for item in prepared],
-        "module": next(
-            (item.module_name for item in prepared if isinstance(item, Prepared)), None
-        ),
-        "metrics": next(
-            (list(p.recipe.own_metrics) for p in prepared if isinstance(p, Prepared)),
-            [],
-        ),
+        "module": study.own.module and study.own.module.name,
+        "metrics": list(study.own.metrics),
         "backbones": [],
         "datasets": {
             name: {

@@ -87,6 +87,7 @@ def study_of(
         study,
         question=f"Which learning rates does this network bear? ({study.question})",
         claims=(),
+        own=dataclasses.replace(study.own, metrics={}),
         base=dataclasses.replace(
             base,
             schedule=Schedule(),

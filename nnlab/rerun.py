@@ -17,7 +17,7 @@ from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
 from nnlab.metrics import Metric
 from nnlab.placing import place
-from nnlab.prepare import prepare
+from nnlab.prepare import own_of, prepare
 from nnlab.recorder import Recorder
 from nnlab.resume import check_data, check_own, continued, differences
 from nnlab.training import backbone_for, train_cohort, with_backbone
@@ -82,20 +82,20 @@ def rerun(
             f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
             f"{len(study.sweep) - 1}, seeds 0 to {study.num_seeds - 1}"
         )
-    prepared = prepare(
-        study,
-        data_dir=data_dir,
-        dataset=dataset,
-        module=module,
-        own_metrics=own_metrics,
-        cohorts=cohorts,
-    )
+    handed: dict[str, Any] = {
+        "data_dir": data_dir,
+        "dataset": dataset,
+        "module": module,
+        "own_metrics": own_metrics,
+        "loaded": {},
+    }
+    doubts = check_own(study.own, own_of(study, **handed))
+    prepared = prepare(study, cohorts=cohorts, **handed)
     (item,) = prepared
     if not isinstance(item, Prepared):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
     recorder = Recorder(study, None, prepared)
     check_data(found.config["datasets"], recorder.config["datasets"])
-    check_own(found.config, recorder.config)
     record = found.cohort_of(trial, seed)
     item = item.with_width(record["plan"]["lane_width"])
     backbone = None
@@ -123,7 +123,7 @@ def rerun(
         label=study.trials()[trial].label,
         num_rows=len(rows),
         difference=_difference(rows, again),
-        notes=tuple(differences(found.config, recorder.config)),
+        notes=(*doubts, *differences(found.config, recorder.config)),
     )
 
 

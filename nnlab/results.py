@@ -377,7 +377,25 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
         raise LostError(f"{str(path)!r} is damaged: its digest differs")
     if problem := _misfit(config):
         raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
-    return dict(config)
+    return {**config, "study": study_fields(config)}
+
+
+def study_fields(found: Any) -> dict[str, Any]:
+    """The fields of a study in what a file holds: a ``config.json``, or it alone.
+
+    Raises:
+      ValueError: it holds none.
+    """
+    fields = found.get("study", found) if isinstance(found, dict) else found
+    if not isinstance(fields, dict):
+        raise ValueError(f"it is of type {type(fields).__name__}")
+    name, metrics = found.get("module"), found.get("metrics")
+    if "own" in fields or not (name or metrics):
+        return fields
+    # Of a run before `Study.own`: names are all that is known.
+    known = dict.fromkeys(metrics if isinstance(metrics, list) else [], "")
+    module = {"name": name} if name else None
+    return {**fields, "own": {"module": module, "metrics": known}}
 
 
 def _misfit(config: Mapping[str, Any]) -> str:

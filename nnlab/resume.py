@@ -14,22 +14,35 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnlab.study import PATHS, TRACED, Hyperparameters, Study, Trial, digest_json
+from nnlab.study import (
+    PATHS,
+    TRACED,
+    Hyperparameters,
+    Own,
+    Study,
+    Trial,
+    digest_json,
+)
 from nnlab.sweep import Cohort, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
 
-MAY_DIFFER = (*WORDS, "sweep", "num_seeds", "num_epochs", "search.trials")
-"""Fields of a study that may be others when a run goes on, some only so far."""
+MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
+"""Fields of a study that may be others when a run goes on, some only so far.
+
+What is one's own is compared by `check_own`, once it has been looked at.
+"""
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Those whose version may change the numbers."""
 
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
+
+OWN = "hand in the run's own"
 
 MOST_TEXT = 60
 
@@ -43,12 +56,50 @@ def refusing(folder: pathlib.Path) -> Iterator[None]:
         raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
 
 
+def moved(
+    old: Study,
+    new: Study,
+    datasets: Mapping[str, Mapping[str, Any]],
+    digest_of: Callable[[Hyperparameters], str],
+) -> Study:
+    """The study of a run, whose data may be called something else now.
+
+    Args:
+      old: the study.
+      new: as which it goes on.
+      datasets: those of the run, from ``config.json``.
+      digest_of: the digest of the data of a trial of the new study.
+
+    Returns:
+      `old` with the names of `new` for data sets that have the same digest.
+    """
+    before, after = old.datasets(), new.datasets()
+    gone = [name for name in before if name not in after]
+    come = [h for name, h in after.items() if name not in before]
+    there = {digest_of(h): h.dataset for h in come} if gone else {}
+    found = {}
+    for name in gone:
+        called = before[name].dataset
+        found[called] = there.get(datasets[name]["digest"], called)
+
+    def renamed(flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: found.get(v, v) if k == "dataset" else v for k, v in flat.items()}
+
+    own = {found.get(name, name): digest for name, digest in old.own.datasets.items()}
+    return dataclasses.replace(
+        old,
+        base=dataclasses.replace(old.base, **renamed({"dataset": old.base.dataset})),
+        sweep=tuple(map(renamed, old.sweep)),
+        own=dataclasses.replace(old.own, datasets=own),
+    )
+
+
 def merge(old: Study, new: Study) -> Study:
     """The study with which a run of `old` goes on as `new`.
 
     Returns:
       `new` with its trials in the order of `old`, so that no trial's index changes;
-      those that are new stand behind them.
+      those that are new stand behind them. What is one's own is as in `old`.
 
     Raises:
       ValueError: says what differs.
@@ -93,7 +144,7 @@ def merge(old: Study, new: Study) -> Study:
     seeds += [new.trials()[i].num_seeds for i in rest]
     sweep = (*kept, *(new.sweep[i] for i in rest))
     most = max(new.num_seeds, old.num_seeds)
-    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most, own=old.own)
     return merged.with_seeds(seeds)
 
 
@@ -126,9 +177,11 @@ def _flat(study: Study) -> dict[str, Any]:
     def leaves(of: Any, prefix: str) -> Iterable[tuple[str, Any]]:
         for field in dataclasses.fields(of):
             value, path = getattr(of, field.name), prefix + field.name
+            if path in MAY_DIFFER:
+                continue
             if dataclasses.is_dataclass(value):
                 yield from leaves(value, "" if path == "base" else f"{path}.")
-            elif path not in MAY_DIFFER:
+            else:
                 yield path, json.loads(json.dumps(value))
 
     return dict(leaves(study, ""))
@@ -196,7 +249,8 @@ def identity(
     static = {path: v for path, v in flats[0].items() if path not in TRACED}
     if static["schedule.name"] == "constant" and not study.halving.factor:
         del static["num_epochs"]  # there may be more of them
-    data = trials[0].hyperparameters.data
+    del static["dataset"]  # wherever it lies
+    data = config["datasets"][trials[0].hyperparameters.data]
     own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
     found = {
         "program": record["index"] + 1,
@@ -205,10 +259,11 @@ def identity(
         **{path: v for path, v in _flat(study).items() if path not in PATHS},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
-        "the digest of its data": config["datasets"][data]["digest"][:12],
+        "the digest of its data": data["digest"][:12],
         "the digest of its backbone's source": record.get("source", "")[:12],
-        "module": config["module"],
-        "metrics": config["metrics"],
+        "own": {
+            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+        },
     }
     return dict(json.loads(json.dumps(found)))
 
@@ -240,19 +295,51 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def check_own(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses another module or other metrics of the user's own, by their names.
+def check_own(old: Own, new: Own) -> list[str]:
+    """Refuses another module or other metrics of the user's own.
 
     Args:
-      old, new: ``config.json``.
+      old: what a run or a network was trained with.
+      new: what is handed in.
+
+    Returns:
+      In words, of which it cannot be told whether they are the same.
 
     Raises:
       ValueError: says what differs.
     """
-    for field in ("module", "metrics"):
-        before, after = old[field], new[field]
-        if before != after:
-            raise _another(field, before, after, "hand in the run's own")
+    before, after = old.module, new.module
+    doubts = []
+    if before is None or after is None:
+        if before is not after:
+            first, now = (of and of.name for of in (before, after))
+            raise _another("module", first, now, OWN)
+    elif not before.code or before.code != after.code:
+        what = f"module {after.name!r}"
+        for part in ("attributes", "parameters"):
+            for name, value in getattr(before, part).items():
+                if value != (now := getattr(after, part).get(name)):
+                    raise ValueError(
+                        f"{name} of {what} was {value} and is {now}: {OWN}"
+                    )
+        if before.name != after.name:
+            raise _another("module", before.name, after.name, OWN)
+        doubts += _doubts(what, before.code, after.code)
+    if {*old.metrics} != {*new.metrics}:
+        raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
+    for name, code in old.metrics.items():
+        doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    return doubts
+
+
+def _doubts(what: str, old: str, new: str) -> list[str]:
+    """Whether two digests of code say nothing, in words; refuses those that differ."""
+    (before, _, by), (after, _, now_by) = (code.partition(" ") for code in (old, new))
+    if not (before and after and by == now_by):
+        return [f"whether the code of {what} has changed cannot be told"]
+    if before != after:
+        raise ValueError(f"the code of {what} has changed: {OWN}")
+    return []
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

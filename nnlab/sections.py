@@ -244,7 +244,7 @@ def comparison(results: Results) -> Section:
     ]
     own = [
         m
-        for name in results.config.get("metrics", ())
+        for name in results.study.own.metrics
         for m in (f"test_{name}",)
         if m in results.metrics
     ]

@@ -655,20 +655,35 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnModule(Checked):
+    """What a module of a user's own is; see `nnlab.own`.
+
+    Attributes:
+      name: of its class.
+      attributes: ``{field: value as a text}``.
+      parameters: ``{path: shape}``.
+      code: a digest, and the versions that it is by; "" where it cannot be known.
+    """
+
+    name: str
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    code: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Own(Checked):
-    """What a study has that is handed in from Python, by what it is; see `nnlab.own`.
+    """What a study has that is handed in from Python, by what it is.
 
     A study does not run without what it has here: nothing else takes its place.
 
     Attributes:
-      module: what stands in the place of `Hyperparameters.model`: the "name" of its
-        class, its "attributes" as texts, the shapes of its "parameters" and a digest of
-        its "code", "" where that cannot be known; None for the study's model.
-      metrics: ``{name: digest of its code}``.
+      module: what stands in the place of `Hyperparameters.model`; None for nothing.
+      metrics: ``{name: digest of its code}``, as of a module's.
       datasets: ``{name in the study: digest}`` of data that are no source's.
     """
 
-    module: dict[str, Any] | None = None
+    module: OwnModule | None = None
     metrics: dict[str, Any] = dataclasses.field(default_factory=dict)
     datasets: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -790,6 +805,13 @@ class Study(Checked):
         """Paths whose values differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return _differing(flats)
+
+    def datasets(self) -> dict[str, Hyperparameters]:
+        """What the trials' data sets are called, and of each the first trial."""
+        found: dict[str, Hyperparameters] = {}
+        for trial in self.trials():
+            found.setdefault(trial.hyperparameters.data, trial.hyperparameters)
+        return found
 
     def trials(self) -> tuple[Trial, ...]:
         """The trials, in the order of the sweep."""
@@ -919,7 +941,7 @@ class Study(Checked):
         object.__setattr__(self, "_trials", tuple(trials))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: base hyperparameters on top, `own` if there is any."""
+        """Plain values for JSON: hyperparameters at the top level, `own` if any."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
         if self.own == Own():

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nnlab import metrics
+from nnlab import metrics, own
 from nnlab.models import stack
 
 Traced = Mapping[str, jax.Array]
@@ -50,7 +50,7 @@ class Recipe:
       watched: that metric: "loss" (less is better) or "accuracy".
     """
 
-    module: nn.Module
+    module: nn.Module | own.Called
     layers: tuple[str, ...]
     optimizer: Callable[..., optax.GradientTransformation]
     schedule: Callable[[jax.Array], jax.Array]

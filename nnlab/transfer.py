@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from nnlab import own
 from nnlab.models import layers
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack
@@ -46,7 +47,7 @@ class Backbone:
     seconds: float = 0.0
 
 
-def backbone_of(module: nn.Module) -> nn.Module:
+def backbone_of(module: nn.Module | own.Called) -> nn.Module:
     """The module without its last dense layer; it returns features (B, F).
 
     Raises:
@@ -56,7 +57,7 @@ def backbone_of(module: nn.Module) -> nn.Module:
         return module.clone(num_classes=0)
     if not isinstance(module, Stack):
         raise ValueError(
-            f"transfer needs a model of nnlab's own, not {type(module).__name__}"
+            f"transfer needs a model of nnlab's own, not {own.name_of(module)}"
         )
     kinds = [layer["layer"] for layer in layers.normalise(module.layers)]
     last = len(kinds) - 1 - kinds[::-1].index("dense")
@@ -80,7 +81,7 @@ def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {kind: tuple(variables.get(kind, {})) for kind in kinds}
 
 
-def head(module: nn.Module, num_classes: int) -> Stack:
+def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
     """The last dense layer, as a network of its own on features (B, F)."""
     dense = {"layer": "dense", "name": "head", "units": num_classes}
     fields = {f: getattr(module, f) for f in ("initializer", "dtype", "param_dtype")}

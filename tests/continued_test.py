@@ -262,7 +262,7 @@ def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
     with pytest.raises(ValueError, match=r"jax was .* and is 0.0.1 now"):
         run(copy, resume=True)
     assert content(copy) == before
-    found = run(copy, resume=True, other_versions=True)
+    found = run(copy, resume=True, resume_anyway=True)
     assert found.config["status"] == "complete"
     (told,) = found.config["begun_otherwise"]
     assert told.endswith("and is 0.0.1 now")

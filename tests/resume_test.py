@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 
 from nnlab import resume
-from nnlab.study import Study
+from nnlab.study import Own, OwnModule, Study
 from nnlab.sweep import cohorts
 
 RATE = "optimizer.learning_rate"
@@ -171,7 +171,7 @@ def test_a_study_is_not_changed():
 def identity(of: Study, **changes):
     """Of a program of the first two trials and seeds."""
     record = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 2}
-    config = {"datasets": {"digits": {"digest": "a"}}, "module": None, "metrics": []}
+    config = {"datasets": {"digits": {"digest": "a"}}}
     for where in (record, config):
         where.update({k: v for k, v in changes.items() if k in where or k == "source"})
     return resume.identity(of, record, config)
@@ -217,13 +217,65 @@ def test_a_number_of_epochs_that_training_depends_on_is_part_of_it():
     "change",
     [
         {"datasets": {"digits": {"digest": "b"}}},
-        {"module": "Own"},
-        {"metrics": ["margin"]},
         {"source": "c"},
         {"index": 1},
         {"first_seed": 1},
         {"num_seeds": 3},
     ],
 )
-def test_other_data_seeds_or_modules_make_another_program(change):
+def test_other_data_or_seeds_make_another_program(change):
     assert identity(study(), **change) != identity(study())
+
+
+# ---- What is one's own.
+
+CODE = "0123456789abcdef by jax 1, flax 1"
+MINE = Own(
+    module=OwnModule(
+        name="Mine",
+        attributes={"width": "20"},
+        parameters={"Dense_0/kernel": [64, 20]},
+        code=CODE,
+    ),
+    metrics={"top2": CODE},
+)
+
+
+def other(code="fedcba9876543210 by jax 1, flax 1", **changes) -> Own:
+    """`MINE` with a module of other code, and changes to it."""
+    module = dataclasses.replace(MINE.module, code=code, **changes)
+    return dataclasses.replace(MINE, module=module)
+
+
+def test_a_program_is_of_the_module_that_trains_it():
+    own = study(own=dataclasses.asdict(MINE)), study(own=dataclasses.asdict(other()))
+    assert len({repr(identity(of)["own"]) for of in (study(), *own)}) == 3
+    moved = dataclasses.replace(own[0], own=dataclasses.replace(MINE, datasets={"a": 1}))
+    assert identity(moved) == identity(own[0])
+
+
+def test_equal_code_is_the_same_whatever_it_is_called():
+    assert resume.check_own(MINE, other(CODE, name="Renamed")) == []
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (other(attributes={"width": "40"}), "width of module 'Mine' was 20 and is 40:"),
+        (other(parameters={}), r"Dense_0/kernel of .* was \(64, 20\) and is None"),
+        (other(name="Mein"), "module was 'Mine' and is 'Mein' now"),
+        (other(), "the code of module 'Mine' has changed"),
+        (Own(), "module was 'Mine' and is None now: hand in the run's own"),
+        (dataclasses.replace(MINE, metrics={}), r"was \['top2'\] and is \[\] now"),
+        (dataclasses.replace(MINE, metrics={"top2": "0 by jax 1, flax 1"}), "'top2' has"),
+    ],
+)
+def test_another_module_or_metric_is_named_by_what_differs(new, message):
+    with pytest.raises(ValueError, match=message):
+        resume.check_own(MINE, new)
+
+
+@pytest.mark.parametrize("code", ["", CODE.replace("jax 1", "jax 2")])
+def test_of_unknown_code_and_of_other_versions_it_is_said(code):
+    (doubt,) = resume.check_own(MINE, other(code))
+    assert doubt == "whether the code of module 'Mine' has changed cannot be told"

@@ -73,7 +73,7 @@ _Stored = artifacts.Stored | None
 
 
 def _curves(results: Results, stored: _Stored) -> Iterator[Sketch]:
-    own = (f"validation_{name}" for name in results.config.get("metrics", ()))
+    own = (f"validation_{name}" for name in results.study.own.metrics)
     for metric in (m for m in (*CURVES, *own) if is_measured(results, m)):
         yield learning(results, metric, f"curves_{metric}")
 

@@ -324,7 +324,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
 
 
 def init_variables(
-    module: nn.Module,
+    module: Any,
     key: jax.Array,
     sample_input: jax.Array,
     init_scale: jax.Array | float,
@@ -332,7 +332,7 @@ def init_variables(
     """Initialise a module, and scale its kernels.
 
     Args:
-        module: A `Stack`, or any Linen module with `__call__(self, x, train)`.
+        module: A `Stack`, or whatever has its `init`.
         key: The member's key for its initialisation.
         sample_input: Array of the shape and type of a batch, (B, *input_shape).
         init_scale: Factor on every parameter that is named "kernel"; may be traced.
