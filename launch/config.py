@@ -106,8 +106,8 @@ def define_study_flags() -> None:
         [],
         "values of a field to try, such as batch_size=16,64; or "
         "optimizer.momentum=linspace(0,0.9,4), or "
-        "optimizer.learning_rate=logspace(1e-3,1,12); several make a product; they "
-        "take the place of the study's own sweep",
+        "optimizer.learning_rate=logspace(1e-3,1,12); quotes hold a value with commas; "
+        "several make a product; they take the place of the study's own sweep",
     )
     flags.DEFINE_integer(
         "seeds", None, "repetitions of every trial; default: the study's"

@@ -9,6 +9,16 @@ import importlib
 import importlib.metadata
 from typing import Any
 
+try:
+    import fcntl  # noqa: F401
+    import resource  # noqa: F401
+except ImportError:
+    raise ImportError(
+        "nnlab needs the file locks of Linux or macOS; on Windows it runs in WSL, the "
+        "Windows Subsystem for Linux: 'wsl --install', then install nnlab there",
+        name="nnlab",
+    ) from None
+
 SUBMODULES = (
     "answer",
     "api",

@@ -26,7 +26,7 @@ import pathlib
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import jinja2
@@ -134,7 +134,7 @@ def define(
         _check_axes(trials)
         values["sweep"] = sweep.product(trials)
     elif trials is not None:
-        values["sweep"] = tuple(dict(trial) for trial in trials)
+        values["sweep"] = list(trials) if isinstance(trials, Iterable) else trials
     return Study.from_dict(values)
 
 
@@ -176,7 +176,8 @@ def _check_axes(axes: Mapping[str, Any]) -> None:
         if path not in PATHS:
             hint = names.nearest_path(path, PATHS)
             raise ValueError(f"unknown field {path!r} in the sweep{hint}")
-        if isinstance(values, str) or not hasattr(values, "__len__"):
+        is_listed = isinstance(values, Sequence) or getattr(values, "ndim", 0) > 0
+        if isinstance(values, str | bytes) or not is_listed:
             raise ValueError(
                 f"the sweep over {path!r} needs a list of values, not {values!r}"
             )

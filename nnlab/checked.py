@@ -3,13 +3,17 @@
 
 import contextlib
 import dataclasses
+import decimal
+import enum
+import fractions
 import functools
 import math
+import os
 import struct
 import types
 import typing
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnlab.names import nearest
@@ -57,16 +61,20 @@ class Checked:
     def __post_init__(self) -> None:
         cls: Any = type(self)
         for field in dataclasses.fields(cls):
-            hint = hints(cls)[field.name]
-            value = coerced(getattr(self, field.name), hint, field.name)
+            value, hint = getattr(self, field.name), hints(cls)[field.name]
+            try:
+                value = coerced(value, hint, field.name)
+            except FieldError:
+                if choices := field.metadata.get("choices"):
+                    raise _unknown(value, choices, field.name) from None
+                raise
             _check_rules(value, field.metadata, field.name)
             object.__setattr__(self, field.name, value)
 
 
 def coerced(value: Any, hint: Any, name: str) -> Any:
     """Returns `value` as `hint` says, or raises FieldError naming the field."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()  # of NumPy: a scalar or an array
+    value = _pythons(value)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in args:
@@ -97,6 +105,21 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
             return _text(value, name)
         return _int(value, name) if hint is int else value
     raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
+
+
+def _pythons(value: Any) -> Any:
+    """A value of NumPy, JAX, an enum or the like as Python's own."""
+    if isinstance(value, type):  # a class, such as np.float32, is no value
+        return value
+    if isinstance(value, enum.Enum):
+        return _pythons(value.value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, decimal.Decimal | fractions.Fraction):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, range) else value
 
 
 def _float(value: float, name: str) -> float:
@@ -135,10 +158,13 @@ def _type_name(hint: Any) -> str:
     return words.get(hint, "a mapping of fields")
 
 
+def _unknown(value: Any, choices: Iterable[str], name: str) -> FieldError:
+    return FieldError(name, f"={value!r} is not known{nearest(value, choices)}")
+
+
 def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
     if "choices" in rules and value not in rules["choices"]:
-        hint = nearest(value, rules["choices"])
-        raise FieldError(name, f"={value!r} is not known{hint}")
+        raise _unknown(value, rules["choices"], name)
     values = value if isinstance(value, tuple) else (value,)
     for v in values if "among" in rules else ():
         if v not in rules["among"]:
@@ -192,8 +218,7 @@ def _plain(value: Any, name: str, level: int = 0) -> Any:
     """Mappings to dicts, lists to tuples, NumPy's values to Python's: JSON's."""
     if level > DEEPEST:
         raise FieldError(name, f" is nested too deeply: at most {DEEPEST} levels")
-    if hasattr(value, "tolist"):
-        value = value.tolist()
+    value = _pythons(value)
     if isinstance(value, Mapping):
         return {
             _text(str(k), name): _plain(v, name, level + 1) for k, v in value.items()

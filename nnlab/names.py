@@ -9,12 +9,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 _ALSO: Mapping[str, tuple[str, ...]] = {
     "cfg": ("config",),
+    "conv": ("conv", "cnn", "channels"),
     "convnet": ("cnn",),
-    "convolution": ("conv",),
+    "convolution": ("conv", "cnn"),
     "dense": ("mlp",),
     "fc": ("dense",),
+    "features": ("units",),
+    "filters": ("channels",),
     "finetuning": ("tuning",),
     "fmnist": ("fashion_mnist",),
+    "fully": ("dense", "mlp"),
     "gaussian": ("normal",),
     "iterations": ("max_steps",),
     "kaiming": ("he",),
@@ -187,7 +191,9 @@ def _stem(word: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", name.casefold())
+    """The words of a name, "conv" of "Conv2D"."""
+    words = re.findall(r"[^\W_]+", name.casefold())
+    return [re.sub(r"(?<=[a-z])[123]d$", "", word) for word in words]
 
 
 def _hint(close: str | None) -> str:

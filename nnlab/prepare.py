@@ -622,6 +622,11 @@ def _layer_names(
 
 def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
     """Refuses names that are no column's, and what cannot be called."""
+    if not isinstance(own_metrics, Mapping):
+        raise ValueError(
+            f"own_metrics={own_metrics!r} is no mapping such as {{'margin': margin}}, "
+            "from names to functions of logits and labels"
+        )
     for name, metric in own_metrics.items():
         if not name.isidentifier() or name.endswith(TAKEN):
             raise ValueError(

@@ -212,7 +212,8 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     """Reads ``path=v1,v2``, ``path=logspace(1e-3,1,12)`` or ``path=linspace(0,0.9,4)``.
 
-    Each value is read by `parse_value`. The bounds of a range are its first and its
+    Each value is read by `parse_value`; in quotes it may hold commas, as in
+    ``dataset='csv:a, b.csv',digits``. The bounds of a range are its first and its
     last value; values are rounded to six significant digits, which labels show.
 
     Returns:
@@ -349,12 +350,26 @@ def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any
 
 
 def _split(values: str) -> list[str]:
-    """Splits at the commas that stand outside brackets."""
-    parts, depth = [""], 0
+    """Splits at the commas that stand outside brackets and quotes.
+
+    A quote opens where a value begins; within a word it is an apostrophe.
+
+    Raises:
+      ValueError: a quote that does not close.
+    """
+    parts, depth, quote, before = [""], 0, "", ","
     for character in values:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
+        if quote:
+            quote = quote.strip(character)
+        elif character in "'\"" and before in (",([{:" if depth else ","):
+            quote = character
+        else:
+            depth += (character in "([{") - (character in ")]}")
+        if character == "," and not (depth or quote):
             parts.append("")
         else:
             parts[-1] += character
+        before = character if character.strip() else before
+    if quote:
+        raise ValueError(f"{values!r} has a quote {quote} that does not close")
     return [part.strip() for part in parts]
