@@ -206,7 +206,7 @@ def run(
       workdir: a folder without results in it; ``runs/<date and time>`` if None.
       dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
         labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
-        `Dataset.from_arrays` takes them.
+        `Dataset.from_arrays` takes them; of a data frame the columns keep their names.
       module: a Linen module of one's own, in the place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
       own_metrics: further metrics of one's own: ``{name: function}``, each from logits
@@ -332,13 +332,14 @@ def _dataset(given: Any) -> Dataset | None:
     """A data set of one's own; None for a name."""
     if given is None or isinstance(given, str | Dataset):
         return None if isinstance(given, str) else given
-    arrays = tuple(given)
-    if len(arrays) not in (2, 4):
+    if not isinstance(given, list | tuple) or len(given) not in (2, 4):
+        arrays = isinstance(given, list | tuple)
+        what = texts.count(len(given), "array") if arrays else type(given).__name__
         raise ValueError(
-            f"dataset holds {texts.count(len(arrays), 'array')}: it needs (inputs, "
-            "labels) or (inputs, labels, test_inputs, test_labels)"
+            f"dataset holds {what}: it needs (inputs, labels) or (inputs, labels, "
+            "test_inputs, test_labels)"
         )
-    inputs, labels, *test = arrays
+    inputs, labels, *test = given
     return Dataset.from_arrays(
         inputs, labels, **dict(zip(("test_inputs", "test_labels"), test))
     )

@@ -110,7 +110,7 @@ class Network:
             number.
         """
         shape, features = self.input_shape, self.about["features"] or ()
-        values = numbers.check(numbers.by_name(inputs, features, "inputs"), "inputs")
+        values = numbers.check(inputs, "inputs", features)
         if shape[-1:] == (1,) and values.shape[1:] == shape[:-1]:
             values = values[..., None]
         if values.ndim == 0 or values.shape[1:] != shape:

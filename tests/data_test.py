@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from folders import (
     assert_equal,
     change,
@@ -34,7 +36,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nnlab.data import Dataset, idx, load, prepared, published, sources
+from nnlab.data import Dataset, idx, labels, load, prepared, published, sources
 
 REAL = os.environ.get("NNLAB_DATA_DIR")
 NUM_TRAIN, NUM_TEST = 60, 20
@@ -207,6 +209,28 @@ def test_labels_that_are_none_are_refused_in_one_line(labels, words):
         Dataset.from_arrays(np.zeros((12, 2)), labels)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([3, 1, 2], np.int32),
+        np.array([2**63 + 1, 7], np.uint64),
+        np.array([1.0, 3.0], np.float32),
+        np.array([True, False]),
+        np.array(["e\u0301", "b"]),
+    ],
+    ids=lambda given: given.dtype.name,
+)
+def test_values_of_classes_are_the_users_own_as_json_too(given):
+    many = np.resize(given, 30)
+    inputs = np.arange(30, dtype=np.uint8).reshape(-1, 1)
+    data = Dataset.from_arrays(inputs, many)
+    text = json.dumps(labels.to_plain(data.class_values))
+    values = labels.from_plain(json.loads(text), data.num_classes)
+    assert values.dtype == given.dtype
+    found = values[data.train.labels]
+    np.testing.assert_array_equal(found, many[data.train.inputs[:, 0]])
+
+
 def test_the_same_text_in_two_encodings_is_one_class():
     inputs = np.arange(30, dtype=np.uint8).reshape(-1, 1)
     data = Dataset.from_arrays(inputs, ["e\u0301", "\xe9", "f"] * 10)
@@ -262,6 +286,7 @@ X, Y = np.zeros((12, 2)), np.arange(12) % 2
         ({"inputs": X[:5], "labels": Y[:5]}, ["4", "too few"]),
         ({"labels": Y * 0}, ["2 classes"]),
         ({"labels": Y / 2}, ["float64"]),
+        ({"labels": range(12)}, ["12 different labels", "no regression"]),
         ({"labels": np.full(12, np.inf)}, ["float64"]),
         ({"labels": np.eye(12)}, ["(12, 12)"]),
         ({"labels": Y, "class_names": ["a"]}, ["label 1 ", "0 to 0"]),
@@ -283,6 +308,98 @@ X, Y = np.zeros((12, 2)), np.arange(12) % 2
 def test_unusable_arrays_are_refused_in_one_line(arguments, words):
     with refused(ValueError, *words):
         Dataset.from_arrays(**{"inputs": X, "labels": Y, **arguments})
+
+
+NUMBERS = np.random.default_rng(0).normal(size=(12, 2))
+
+
+class Tensor:
+    """An array of another library."""
+
+    def __array__(self, dtype=None, copy=None):
+        return NUMBERS
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        NUMBERS.astype(np.longdouble),
+        NUMBERS.astype(">f8"),
+        NUMBERS.astype(object),
+        NUMBERS.tolist(),
+        np.asfortranarray(NUMBERS),
+        np.ma.masked_array(NUMBERS),
+        scipy.sparse.csr_matrix(NUMBERS),
+        Tensor(),
+        pd.DataFrame(NUMBERS, columns=["b", "a"]),
+    ],
+    ids=lambda inputs: type(inputs).__name__,
+)
+def test_numbers_of_every_kind_are_the_same_numbers(inputs):
+    assert_equal(Dataset.from_arrays(inputs, Y), Dataset.from_arrays(NUMBERS, Y))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (np.ma.masked_greater(NUMBERS, 1), ["3 of 24", "masked", "[3, 0]"]),
+        (np.where(NUMBERS > 1, -np.inf, NUMBERS), ["3 of 24", "-inf"]),
+        ([[None, 1.0]] * 12, ["12 of 24", "missing", "[0, 0]"]),
+        (NUMBERS.astype(str), ["<U", ".astype"]),
+        (np.full((12, 2), np.datetime64("2020")), ["datetime64", ".astype"]),
+        ([[1], [2, 3]] * 6, ["inputs", "array"]),
+        (NUMBERS * 1e-40, ["column 0", "float32"]),
+        ((NUMBERS * 1e-40).astype(np.float32), ["column 0", "float32"]),
+        (np.arange(24).reshape(12, 2) + 2**60, ["column 0", "float32"]),
+        (pd.DataFrame({"a": np.arange(12) + 2**60, "b": 0.5}), ["'a'", "float32"]),
+        (pd.DataFrame({"a": range(12), "b": "red"}), ["'red'", "'b'", "dummies"]),
+        (pd.DataFrame({"b": pd.array([1, None] * 6)}), ["6 of 12", "'b'"]),
+        (pd.DataFrame(NUMBERS, columns=["a", "a"]), ["2 columns", "'a'"]),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(inputs, words):
+    with refused(ValueError, *words):
+        Dataset.from_arrays(inputs, Y)
+
+
+def test_whole_numbers_are_pixels_only_where_that_is_clear():
+    images = np.arange(12 * 9).reshape(12, 3, 3) * 2
+    pixels = Dataset.from_arrays(images, Y)
+    assert_equal(pixels, Dataset.from_arrays(images.astype(np.uint8), Y))
+    dark = Dataset.from_arrays(images, Y, test_inputs=images // 9, test_labels=Y)
+    assert dark.test.inputs.dtype == np.uint8
+    for numbers in (images[:, 0] - 1, images[:, 0] > 9, images[:, 0] * 9):
+        same = Dataset.from_arrays(numbers.astype(float), Y)
+        assert_equal(Dataset.from_arrays(numbers, Y), same)
+
+
+@pytest.mark.parametrize("start", [1.7e9, 2024 - 1e-5, 123456789012, -1e15])
+@pytest.mark.parametrize("names", [(), ("when", "what")])
+def test_float32_tells_values_apart_far_from_zero(start, names):
+    steps = 10 * np.arange(12) * abs(np.spacing(start))
+    values = np.stack([start + steps, steps], axis=1)
+    data = Dataset.from_arrays(values, Y, feature_names=names)
+    parts = (data.train, data.validation, data.test)
+    found = np.concatenate([data.in_units(part.inputs) for part in parts])
+    np.testing.assert_allclose(np.sort(found, axis=0), values, rtol=1e-15, atol=1e-20)
+    assert data.train.inputs.dtype == np.float32
+    moved = Dataset.from_arrays(values - data.origin, Y, feature_names=names)
+    assert moved.origin is None
+    assert moved.digest != data.digest
+
+
+def test_columns_of_two_tables_are_matched_by_name():
+    frame = pd.DataFrame(NUMBERS, columns=["b", "a\u0301"])
+    given = {"inputs": frame, "labels": Y, "test_labels": Y}
+    data = Dataset.from_arrays(**given, test_inputs=frame[frame.columns[::-1]])
+    assert data.feature_names == ("b", "\xe1")
+    assert_equal(data, Dataset.from_arrays(**given, test_inputs=NUMBERS))
+    for test, words in (
+        (frame.drop(columns="b"), ["test_inputs lack 'b'"]),
+        (frame.assign(c=1), ["test_inputs also have 'c'", "'b'"]),
+    ):
+        with refused(ValueError, *words):
+            Dataset.from_arrays(**given, test_inputs=test)
 
 
 def test_limit_keeps_the_first_and_only_touches_train():

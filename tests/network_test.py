@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network taken out of a run predicts what the run measured, saved and loaded too."""
 
+import dataclasses
 import json
 
 import flax.linen as nn
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pandas as pd
 import pytest
 import safetensors.numpy
 import tiny
 
-from nnlab import data, experiment, network, results
+from nnlab import artifacts, data, experiment, network, results
 from nnlab.data import Dataset
 
 pytestmark = pytest.mark.slow
@@ -99,6 +101,72 @@ def test_a_probed_network_holds_its_backbone(tmp_path):
         answers = network.load(path).predict(test.inputs)
         measured = found.curve(trial, "test_accuracy").values[1, -1]
         assert np.mean(answers == test.labels) == pytest.approx(measured, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def of_frame(tmp_path_factory):
+    """A network that tells early from late seconds since 1970, and its examples."""
+    late = np.arange(200) % 2
+    rng = np.random.default_rng(0)
+    when = 1.7e9 + 10 * late + rng.normal(size=200)
+    frame = pd.DataFrame({"when": when, "noise": rng.normal(size=200)})
+    names = np.array(["early", "late"])[late]
+    study = tiny.study(**{tiny.RATE: 0.3}, num_epochs=10)
+    study = dataclasses.replace(study, figures=("regions",))
+    folder = tmp_path_factory.mktemp("frame") / "run"
+    own = Dataset.from_arrays(frame, names, name="frame")
+    experiment.run(study, folder, dataset=own)
+    return network.of_member(folder, 0, 0), frame, names, folder
+
+
+def test_it_predicts_the_users_own_labels_from_columns_by_name(of_frame, tmp_path):
+    found, frame, names, _ = of_frame
+    loaded = [network.load(found.save(tmp_path / n)) for n in ("a.safetensors", "b")]
+    for one in (found, *loaded):
+        assert one.predict(frame[["noise", "when"]]).tolist() == names.tolist()
+        assert one.predict(frame.to_numpy()).tolist() == names.tolist()
+        assert one.codes(frame).tolist() == (names == "late").tolist()
+    for wrong, words in (
+        (frame.drop(columns="when"), "lack 'when'"),
+        (frame.assign(label=names), "also have 'label'"),
+        (frame.assign(when=np.nan), "200 of 200 values of column 'when'"),
+        (np.ma.masked_array(frame, mask=frame > 0), "masked"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            found.predict(wrong)
+
+
+def test_a_plane_is_drawn_in_the_units_of_the_table(of_frame):
+    _, frame, _, folder = of_frame
+    shown = artifacts.load(folder).regions
+    ends = [frame.when.min(), frame.when.max()]
+    np.testing.assert_allclose(shown.extent[:2], ends, rtol=1e-14)
+    np.testing.assert_allclose(np.sort(shown.points[:, 0]), np.sort(frame.when))
+    assert shown.best[:, 0].mean() < 0.1  # early
+    assert shown.best[:, -1].mean() > 0.9
+
+
+def test_a_network_of_an_older_version_predicts_names(finished, tmp_path):
+    found = network.of_member(finished.workdir, 0, 0)
+    path = found.save(tmp_path / "net.safetensors")
+    arrays = safetensors.numpy.load_file(path)
+    about = {k: v for k, v in found.about.items() if k not in ("labels", "origin")}
+    safetensors.numpy.save_file(arrays, path, {"nnlab": json.dumps(about)})
+    names = network.load(path).predict(TEST.inputs)
+    assert names.tolist() == found.predict(TEST.inputs).astype(str).tolist()
+
+
+@pytest.mark.parametrize(
+    "labels", [["<i8", [1]], ["O", [1, 2, 3]], ["<i8", [0, 1, 2**64]], ["?!", [0] * 3]]
+)
+def test_damaged_labels_of_a_network_are_refused(finished, tmp_path, labels):
+    found = network.of_member(finished.workdir, 0, 0)
+    path = found.save(tmp_path / "net.safetensors")
+    arrays = safetensors.numpy.load_file(path)
+    damaged = {**found.about, "labels": dict(zip(("dtype", "values"), labels))}
+    safetensors.numpy.save_file(arrays, path, {"nnlab": json.dumps(damaged)})
+    with pytest.raises(ValueError, match="no network that nnlab saved"):
+        network.load(path)
 
 
 class Own(nn.Module):

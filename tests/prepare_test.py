@@ -133,6 +133,22 @@ def test_tables_are_standardized_column_by_column():
     np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
 
 
+def test_what_does_not_change_cannot_be_standardized():
+    flat = Dataset.from_arrays(np.ones((12, 2)), np.arange(12) % 2)
+    with pytest.raises(ValueError, match="no column of the training inputs changes"):
+        networks(tiny.study(standardize=True, batch_size=2), dataset=flat)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_large_inputs_that_nothing_scales_are_pointed_out(caplog, standardize):
+    pixels = images().train.inputs.astype(float)
+    dataset = Dataset.from_arrays(pixels, np.arange(len(pixels)) % 2, name="mine")
+    networks(tiny.study(standardize=standardize), dataset=dataset)
+    pointed = [r.getMessage() for r in caplog.records if ".astype" in r.getMessage()]
+    assert len(pointed) == (not standardize)
+    assert all("mine" in line and "uint8" in line for line in pointed)
+
+
 # ---- Cohorts.
 
 

@@ -199,8 +199,7 @@ class Dataset:
             x, test_x = x[:-num_test], x[-num_test:]
             codes, test_codes = codes[:-num_test], codes[-num_test:]
         else:
-            test_inputs = numbers.by_name(test_inputs, feature_names, "test_inputs")
-            test_x = _as_inputs(test_inputs, "test_inputs", x.dtype)
+            test_x = _as_inputs(test_inputs, "test_inputs", x.dtype, feature_names)
             if test_x.dtype != np.uint8:
                 test_x = numbers.stored(test_x, origin, "test_inputs")
             test_y = classes.check(test_labels, "test_labels")
@@ -317,14 +316,17 @@ def canonical(
 
 
 def _as_inputs(
-    inputs: npt.ArrayLike, what: str, like: np.dtype | None = None
+    inputs: npt.ArrayLike,
+    what: str,
+    like: np.dtype | None = None,
+    names: Sequence[str] = (),
 ) -> np.ndarray:
     """Checks inputs: (N, ...) of uint8 or other numbers, images with a channel axis.
 
     Whole numbers may be pixels or not, which are scaled. Where neither `like`, the type
     of the training inputs, nor their range tells, the user must.
     """
-    array = numbers.check(inputs, what)
+    array = numbers.check(inputs, what, names)
     if array.size == 0 or array.ndim < 2:
         raise ValueError(
             f"{what} have shape {array.shape}; needed: (N, ...) with at least one "

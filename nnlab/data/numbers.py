@@ -5,16 +5,17 @@ Networks and trees compute in float32. Where that cannot tell the values of a co
 apart, as with seconds since 1970, an origin is taken from them first, in float64.
 """
 
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Number
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-# float32 may round by a thousandth of a column's spread.
-_MOST_SPREADS = 1e-3 * 2.0**24
+# float32 may round by a ten-thousandth of a column's spread.
+_MOST_SPREADS = 1e-4 * 2.0**24
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny) * 2.0**24
 
@@ -27,56 +28,36 @@ def columns_of(inputs: Any) -> tuple[str, ...]:
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
-    names = tuple(map(str, inputs.columns))
+    names = tuple(map(_one_line, inputs.columns))
     if len(set(names)) < len(names):
         name, times = Counter(names).most_common(1)[0]
         raise ValueError(f"{times} columns are named {name!r}")
     return names
 
 
-def by_name(inputs: Any, names: Sequence[str], what: str) -> Any:
-    """Puts the columns of a table into the order of their names.
-
-    Args:
-        inputs: A table; anything else stays as it is.
-        names: Of the columns that it must have, in order; none if they have no names.
-        what: What a message calls the table.
-
-    Raises:
-        ValueError: It lacks columns, or has others.
-    """
-    found = columns_of(inputs)
-    if not found or not names:
-        return inputs
-    for wanted, there, verb in ((names, found, "lack"), (found, names, "also have")):
-        if odd := [name for name in wanted if name not in set(there)]:
-            raise ValueError(
-                f"{what} {verb} {', '.join(map(repr, odd[:9]))}; their columns must be "
-                f"{', '.join(map(repr, names[:30]))}, in any order"
-            )
-    own = list(inputs.columns)  # need not be texts
-    return inputs[[own[found.index(name)] for name in names]]
+def _one_line(text: object) -> str:
+    return unicodedata.normalize("NFC", " ".join(str(text).split()))
 
 
-def check(inputs: npt.ArrayLike, what: str) -> np.ndarray:
+def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.ndarray:
     """Turns inputs into finite numbers.
 
     Args:
         inputs: Numbers in anything that NumPy can make an array of, a table of pandas
             or the like, or a sparse matrix.
         what: What a message calls them.
+        names: The features that are wanted of a table, in their order; none for its
+            columns. "colour=red" is 1 where a column "colour" holds the text "red".
 
     Returns:
         An array of booleans, integers or floats.
 
     Raises:
-        ValueError: A value is missing, infinite, or no number.
+        ValueError: A value is missing, infinite, or no number; or a table lacks a
+            column, or has others.
     """
     if columns_of(inputs):
-        table: Any = inputs
-        return np.column_stack(
-            [check(table[name], f"column {name!r} of {what}") for name in table.columns]
-        )
+        return _of_table(inputs, names, what)
     if hasattr(inputs, "toarray"):
         inputs = inputs.toarray()
     try:
@@ -93,7 +74,7 @@ def check(inputs: npt.ArrayLike, what: str) -> np.ndarray:
             array = array.astype(np.float64)
     elif array.dtype.kind not in "biuf":
         raise ValueError(
-            f"{what} have dtype {array.dtype}; allowed: numbers (convert with .astype)"
+            f"dtype {array.dtype} of {what} is none of numbers: convert with .astype"
         )
     finite = np.isfinite(array)
     if mask.any() or not finite.all():
@@ -107,6 +88,48 @@ def check(inputs: npt.ArrayLike, what: str) -> np.ndarray:
     return array
 
 
+def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
+    """The features of a table, found by name: (N, F)."""
+    found = columns_of(table)
+    own = dict(zip(found, table.columns, strict=True))  # which need not be texts
+    sources = {name: _source_of(name, own) for name in names or found}
+    lacking = [name for name, column in sources.items() if column not in own]
+    further = [column for column in found if column not in set(sources.values())]
+    for odd, verb in ((lacking, "lack"), (further, "also have")):
+        if odd:
+            raise ValueError(
+                f"{what} {verb} {', '.join(map(repr, odd[:9]))}; the columns must be "
+                f"{', '.join(map(repr, dict.fromkeys(sources.values())))}, in any order"
+            )
+    texts: dict[str, np.ndarray] = {}
+    columns = []
+    for name, column in sources.items():
+        if name == column:
+            whose = f"column {column!r} of {what}"
+            columns.append(check(table[own[column]], whose))
+            if not names:  # beside floats, whole numbers will be some, too
+                origin_of(columns[-1], (), whose)
+            continue
+        if column not in texts:
+            cells = [f"{column}={_one_line(cell)}" for cell in table[own[column]]]
+            if unknown := sorted(set(cells) - set(sources)):
+                raise ValueError(
+                    f"{what} hold {', '.join(map(repr, unknown[:9]))}, which the "
+                    f"training examples did not"
+                )
+            texts[column] = np.array(cells)
+        columns.append(texts[column] == name)
+    return np.column_stack(columns)
+
+
+def _source_of(feature: str, columns: Collection[str]) -> str:
+    """The column that a feature comes from; itself if there is none."""
+    if feature in columns:
+        return feature
+    heads = (feature[:i] for i, sign in enumerate(feature) if sign == "=")
+    return next((head for head in heads if head in columns), feature)
+
+
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
     """An array of Python's objects as float64; NaN is what is missing."""
     import pandas as pd  # takes a third of a second
@@ -115,9 +138,9 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
     for value in filled.flat:
         if not isinstance(value, Number | np.bool_):
             raise ValueError(
-                f"{what} hold {str(value)[:30]!r} ({type(value).__name__}), which is "
-                "no number: convert with .astype(float), or make texts columns of 0 "
-                "and 1 with pandas.get_dummies"
+                f"{str(value)[:30]!r} ({type(value).__name__}) in {what} is no number: "
+                "convert with .astype(float), or make columns of 0 and 1 with "
+                "pandas.get_dummies"
             )
     try:
         return filled.astype(np.float64)
@@ -142,8 +165,6 @@ def origin_of(
     Raises:
         ValueError: Whatever is taken, float32 cannot hold a column.
     """
-    if numbers.dtype.kind == "f" and numbers.dtype.itemsize <= 4:
-        return None
     axis = 0 if numbers.ndim == 2 else None
     ends = numbers.min(axis), numbers.max(axis)
     low, high = (np.asarray(end, np.float64) for end in ends)
@@ -153,7 +174,8 @@ def origin_of(
     if numbers.dtype.kind in "iu":  # which float64 rounds, too
         least, most = (np.asarray(end).astype(np.uint64) for end in ends)
         half = (most - least) / 2.0  # exact, as differences wrap around
-        lost |= (half > 0) & (largest > 2 * half * _MOST_SPREADS * 2.0**29)
+        apart = np.maximum(2.0**53, 2 * half * _MOST_SPREADS * 2.0**29)
+        lost |= (half > 0) & (largest > apart)
     taken = (largest > 2 * half * _MOST_SPREADS) & ((half > 0) | (largest > _LARGEST))
     origin = np.where(taken, low + half, 0.0)
     if lost.any():
@@ -162,7 +184,7 @@ def origin_of(
         raise ValueError(
             f"{column if axis == 0 else 'the values'} of {what}: {low.flat[place]:g} "
             f"to {high.flat[place]:g} is a range that float32 cannot hold: give it in "
-            "another unit, or from another origin"
+            "another unit, count it from elsewhere, or leave it out"
         )
     return origin if origin.any() else None
 
