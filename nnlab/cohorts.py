@@ -2,9 +2,13 @@
 """A cohort ready to run, of networks or of trees: its data, its sizes, its record."""
 
 import dataclasses
+import functools
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from nnlab import baselines, sweep, train
@@ -112,6 +116,10 @@ class Baseline:
         }
 
 
+_UNTOLD = re.compile(r"\b0x[0-9a-f]+|(?<![\w.])-?\d[\w.+-]*(?=:\w+\[\])")
+"""Addresses and numbers of a program, on which no speed depends."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
     """A cohort ready to train: what `describe` shows and `run` runs.
@@ -210,6 +218,28 @@ class Prepared:
                 severities={k: through(split) for k, split in sets.severities.items()},
             ),
         )
+
+    @functools.cached_property
+    def program(self) -> str:
+        """A member's step and its evaluation as JAX sees them, but for numbers."""
+        recipe, size = self.recipe, self.hyperparameters.batch_size
+        of = jax.ShapeDtypeStruct
+        traced = {name: of((), np.float32) for name in self.cohort.traced()}
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        state = jax.eval_shape(functools.partial(train.init_state, recipe), traced, key)
+        inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
+        labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
+
+        def step(*member: Any) -> train.TrainState:
+            return train.train_step(recipe, *member, sample=always, check=always)
+
+        always: Any = np.True_
+        evaluate = functools.partial(train.evaluate, recipe)
+        made = (
+            jax.make_jaxpr(step)(state, traced, key, inputs, labels),
+            jax.make_jaxpr(evaluate)(state, inputs, labels, flags),
+        )
+        return _UNTOLD.sub("", "".join(map(str, made)))
 
     @property
     def num_steps(self) -> int:

@@ -271,7 +271,7 @@ def choose_lanes(
         for plan in prepared.plans:
             if plan.lanes.width == like.width:
                 return place(prepared.with_plan(plan), study, kept), 0.0
-    known = tuning.recall(prepared)
+    known = tuning.recall(prepared) if len(prepared.plans) > 1 else {}
     plan = tuning.fastest(prepared.plans, known)
     if processes.count() > 1:  # they must take the same, whatever each would measure
         width = int(processes.agreed(plan.lanes.width))

@@ -14,7 +14,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import jax
-import numpy as np
 
 import nnlab
 from nnlab.cohorts import Prepared
@@ -42,6 +41,8 @@ class Rates:
 
 def recall(prepared: Prepared) -> dict[int, Rates]:
     """What is known of a cohort: ``{lane width: rates}``."""
+    if not _folder().is_dir():  # spares a new machine the name of the file
+        return {}
     try:
         found = json.loads(_file(prepared).read_text())
         rates = {
@@ -80,23 +81,26 @@ def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:
     return next(plan for plan, speed in speeds.items() if speed >= enough)
 
 
+def _folder() -> pathlib.Path:
+    return cache.root() / "rates"
+
+
 def _file(prepared: Prepared) -> pathlib.Path:
     """Where a cohort's rates are: named by all that they depend on."""
-    h, lanes, recipe = prepared.hyperparameters, prepared.plan.lanes, prepared.recipe
-    traced = prepared.cohort.traced()
+    recipe, lanes = prepared.recipe, prepared.plan.lanes
+    settings = {
+        name: value
+        for name, value in vars(recipe).items()
+        if isinstance(value, bool | int | str | tuple)
+    }
     depends_on = (
-        repr(recipe.module),
-        recipe.input_shape,
-        prepared.fed.train.inputs.dtype.name,
-        h.batch_size,
-        h.optimizer.name,
-        h.optimizer.nesterov,
-        [bool(np.any(traced[name])) for name in ("momentum", "weight_decay")],
-        h.schedule.name,
+        prepared.program,
+        settings,
         prepared.stops_early,
-        (lanes.num_trials, lanes.num_seeds),
+        prepared.fed.train.inputs.shape,
+        (lanes.num_trials, lanes.num_seeds, lanes.room),
         (jax.default_backend(), device_kind(), jax.device_count()),
         (jax.__version__, nnlab.__version__),
     )
     key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
-    return cache.root() / "rates" / f"{key}.json"
+    return _folder() / f"{key}.json"

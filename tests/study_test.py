@@ -2,6 +2,7 @@
 """A study round-trips through JSON, and refuses what cannot be meant."""
 
 import json
+import re
 
 import hypothesis
 import hypothesis.strategies as st
@@ -15,10 +16,12 @@ from nnlab.study import (
     PATHS,
     SCHEDULES,
     TRACED,
+    WATCHED,
     Claim,
     Hyperparameters,
     Model,
     Optimizer,
+    Own,
     Quantity,
     Schedule,
     Study,
@@ -288,6 +291,70 @@ SWEEPS = {
 def test_a_sweep_that_cannot_be_meant_is_refused(sweep, message):
     with pytest.raises(ValueError, match=message):
         Study(sweep=sweep)
+
+
+IDLE = {
+    "nesterov": ({}, "optimizer.nesterov", (False, True), "momentum above 0, not 0.0"),
+    "metric": ({}, "early_stopping.metric", WATCHED, "patience above 0, not 0"),
+    "activation": (
+        *({"model.hidden": ()}, "model.activation", ("relu", "tanh")),
+        "model.hidden of at least one layer",
+    ),
+    "trees": (
+        *({"model.name": "random_forest"}, "num_epochs", (1, 2)),
+        "'mlp' or .*, not 'random_forest'",
+    ),
+    "adam": (
+        *({"optimizer.name": "adam"}, "optimizer.momentum", (0.0, 0.9)),
+        "'sgd' or 'rmsprop', not 'adam'",
+    ),
+    "scratch": ({}, "transfer.batch_size", (8, 16), "transfer.mode 'probing' or"),
+    "table": ({"dataset": "csv:x"}, "standardize", (True, False), "a table always is"),
+    "own": ({}, "model.hidden", ((8,), (64,)), "not a module of yours"),
+}
+
+
+@pytest.mark.parametrize(("base", "path", "values", "why"), IDLE.values(), ids=IDLE)
+def test_what_no_trial_reads_is_refused_when_swept_and_pointed_out_when_set(
+    base, path, values, why
+):
+    own = Own(module={"name": "Mine"} if "yours" in why else None)
+    base = Hyperparameters().replace(base)
+    message = f"the sweep over '{path}' changes nothing: it goes with .*{why}"
+    with pytest.raises(ValueError, match=message):
+        Study(base=base, own=own, sweep=tuple({path: value} for value in values))
+    other = next(v for v in values if v != Hyperparameters().flat()[path])
+    (said,) = Study(base=base.replace({path: other}), own=own).remarks()
+    assert re.search(f"{path} is set, but changes nothing: it goes with .*{why}", said)
+    assert not Study(base=base, own=own).remarks()
+
+
+def test_trials_that_are_equal_in_effect_are_one():
+    optimizers = [
+        {"optimizer.name": name, "optimizer.momentum": m, "optimizer.nesterov": n}
+        for name in ("adam", "sgd")
+        for m in (0.0, 0.9)
+        for n in (True, False)
+    ]
+    study = Study(sweep=tuple(optimizers))
+    assert [t.label for t in study.trials()] == [
+        "name=adam",
+        "name=sgd, momentum=0",
+        "name=sgd, momentum=0.9, nesterov=True",
+        "name=sgd, momentum=0.9, nesterov=False",
+    ]
+    assert [t.index for t in study.trials()] == list(range(len(study.sweep)))
+    assert study.trials()[0].settings()["optimizer.momentum"] is None
+    assert study.remarks()[0].startswith("4 of 8 combinations are equal in effect")
+    assert study.indices_of(optimizers) == [0, 0, 0, 0, 1, 1, 2, 3]
+    again = Study.from_dict(study.to_dict())
+    assert again == study
+    assert again.trials() == study.trials()
+
+
+def test_a_run_keeps_the_trials_that_it_had():
+    sweep = [{"optimizer.nesterov": value} for value in (False, True)]
+    assert len(Study.from_dict({"sweep": sweep}, recorded=True).trials()) == 2
 
 
 def test_swept_lists_what_differs():

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was measured is remembered, per network and machine, and harms nothing."""
 
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
 import pytest
 import tiny
 
 from nnlab import tuning
+from nnlab.data import Dataset
+from nnlab.prepare import prepare
 from nnlab.tuning import Rates
 
 
@@ -15,7 +22,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prepared():
     return tiny.cohort(tiny.study(tiny.rates(0.1, 0.2, 0.3, 0.4)))
 
@@ -47,30 +54,98 @@ def test_a_folder_that_cannot_be_made_is_done_without(prepared, folder, monkeypa
     assert tuning.recall(prepared) == {}
 
 
+RATES = tiny.rates(0.1, 0.2, 0.3, 0.4)
+
+
+class Mine(nn.Module):
+    """A module of one's own, whose code its name and attributes do not tell.
+
+    Attributes:
+      fields: what is behind its one layer.
+    """
+
+    fields: dict[str, Any]
+
+    @nn.compact
+    def __call__(self, x, train):
+        """Logits (B, 3)."""
+        return self.fields["behind"](nn.Dense(3)(x))
+
+    def __repr__(self):
+        return "Mine()"
+
+
+def of(changes):
+    """The cohort of a study with changes, each by its path or its keyword."""
+    own = {n: changes.pop(n) for n in ("module", "own_metrics") if n in changes}
+    fields = {n: changes.pop(n) for n in ("figures", "question") if n in changes}
+    made = tiny.study(changes.pop("sweep", RATES), **changes)
+    made = dataclasses.replace(made, **fields)
+    (found,) = prepare(made, dataset=tiny.dataset(), **own)
+    return found
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"batch_size": 8},
+        {"train_size": 100},
         {"model.hidden": (9,)},
         {"model.activation": "tanh"},
+        {"model.batch_norm": True},
+        {"model.bias": "none"},
+        {"model.dropout_rate": 0.1},
         {"optimizer.momentum": 0.5},
+        {"optimizer.weight_decay": 0.5},
         {"optimizer.name": "adam"},
+        {"schedule.name": "cosine"},
         {"early_stopping.patience": 3},
+        {"dtype": "bfloat16"},
         {"num_seeds": 3},
+        {"figures": ("gradients",)},
+        {"figures": ("active_units",)},
+        {"own_metrics": {"top": lambda logits, labels: logits.max(axis=-1)}},
+        {"module": Mine({"behind": nn.relu})},
     ],
     ids=str,
 )
 def test_what_changes_the_program_is_another_measurement(prepared, changes):
     tuning.remember(prepared, {1: Rates(10.0)})
-    sweep = tiny.rates(0.1, 0.2, 0.3, 0.4)
-    assert tuning.recall(tiny.cohort(tiny.study(sweep))) == {1: Rates(10.0)}
-    assert tuning.recall(tiny.cohort(tiny.study(sweep, **changes))) == {}
+    assert tuning.recall(of(dict(changes))) == {}
 
 
-def test_traced_values_share_a_measurement(prepared):
+def test_a_module_is_known_by_its_program():
+    tuning.remember(of({"module": Mine({"behind": nn.relu})}), {1: Rates(10.0)})
+    same, other = (of({"module": Mine({"behind": f})}) for f in (nn.relu, nn.tanh))
+    assert tuning.recall(same) == {1: Rates(10.0)}
+    assert tuning.recall(other) == {}
+
+
+def test_shifted_images_are_another_measurement():
+    rng = np.random.default_rng(0)
+    images = Dataset.from_arrays(rng.random((60, 6, 6, 1)), np.arange(60) % 3)
+    plain, moved = (
+        prepare(tiny.study(RATES, augment_pixels=p), dataset=images)[0] for p in (0, 1)
+    )
+    tuning.remember(plain, {1: Rates(10.0)})
+    assert tuning.recall(plain) == {1: Rates(10.0)}
+    assert tuning.recall(moved) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_epochs": 9, "eval_every_epochs": 3.0},
+        {"root_seed": 3, "question": "Which?"},
+        {"model.init": "he_normal", "model.init_scale": 2.0},
+        {"sweep": tiny.rates(1, 2, 3, 4)},
+    ],
+    ids=str,
+)
+def test_what_does_not_shares_a_measurement(prepared, changes):
     tuning.remember(prepared, {1: Rates(10.0)})
-    other = tiny.cohort(tiny.study(tiny.rates(1, 2, 3, 4), num_epochs=9))
-    assert tuning.recall(other) == {1: Rates(10.0)}
+    assert tuning.recall(of(dict(changes))) == {1: Rates(10.0)}
 
 
 def test_the_first_plan_wins_unless_another_is_clearly_faster(prepared):
