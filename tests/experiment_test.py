@@ -772,7 +772,11 @@ def test_one_table_read_in_two_ways_is_two_data_sets(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["id,n,who,label", *lines]))
     name = f"csv:{tmp_path / 't.csv'}"
     sweep = [{"csv.missing": how} for how in ("drop", "mean")]
-    base = {"dataset": name, "csv.ignore": ["id"], "model": {"name": "random_forest"}}
+    base = {
+        "dataset": name,
+        "csv": {"ignore": ["id"]},
+        "model": {"name": "random_forest"},
+    }
     asked = Study.from_dict(base | {"sweep": sweep, "num_seeds": 1, "figures": ()})
     found = experiment.run(asked, tmp_path / "run")
     keys = [f"{name} (csv.missing={h}, csv.ignore=id)" for h in ("drop", "mean")]

@@ -105,7 +105,8 @@ def read(
     Labels may be any text, see `labels.parse`.
 
     A column of numbers is a feature. A column of texts becomes a feature for each of
-    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere.
+    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere, as
+    from `pandas.get_dummies(table, prefix_sep="=")`.
     `Dataset.notes` say what else was done.
 
     Args:
