@@ -208,7 +208,7 @@ def run(
       workdir: a folder without results in it; ``runs/<date and time>`` if None.
       dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
         labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
-        `Dataset.from_arrays` takes them.
+        `Dataset.from_arrays` takes them; of a data frame the columns keep their names.
       module: a Linen module of one's own, in the place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
       own_metrics: further metrics of one's own: ``{name: function}``, each from logits

@@ -184,7 +184,7 @@ def how(results: Results) -> Section:
         unread.add("dataset")
     fixed = [
         f"{path}={swept.value_text(value)}"
-        for path, value in study.base.flat().items()
+        for path, value in study.base.identity().items()
         if path not in unread and value != ()
     ]
     facts.append(("held fixed", ", ".join(fixed)))

@@ -351,6 +351,7 @@ def test_numbers_of_every_kind_are_the_same_numbers(inputs):
         (NUMBERS * 1e-40, ["column 0", "float32"]),
         ((NUMBERS * 1e-40).astype(np.float32), ["column 0", "float32"]),
         (np.arange(24).reshape(12, 2) + 2**60, ["column 0", "float32"]),
+        (pd.DataFrame({"a": np.arange(12) + 2**60, "b": 0.5}), ["'a'", "float32"]),
         (pd.DataFrame({"a": range(12), "b": "red"}), ["'red'", "'b'", "dummies"]),
         (pd.DataFrame({"b": pd.array([1, None] * 6)}), ["6 of 12", "'b'"]),
         (pd.DataFrame(NUMBERS, columns=["a", "a"]), ["2 columns", "'a'"]),

@@ -762,3 +762,33 @@ def test_a_plane_is_predicted_cell_by_cell(tmp_path):
     truth = right[None, :] + 2 * up[:, None]
     for found in (seen.best, seen.worst):
         assert np.mean(found == truth) > 0.9
+
+
+# ---- Tables.
+
+
+def test_one_table_read_in_two_ways_is_two_data_sets(tmp_path):
+    lines = [f"p{i},{i % 7 if i % 9 else ''},{'xy'[i % 2]},{i % 2}" for i in range(99)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,n,who,label", *lines]))
+    name = f"csv:{tmp_path / 't.csv'}"
+    sweep = [{"csv.missing": how} for how in ("drop", "mean")]
+    base = {
+        "dataset": name,
+        "csv": {"ignore": ["id"]},
+        "model": {"name": "random_forest"},
+    }
+    asked = Study.from_dict(base | {"sweep": sweep, "num_seeds": 1, "figures": ()})
+    found = experiment.run(asked, tmp_path / "run")
+    keys = [f"{name} (csv.missing={h}, csv.ignore=id)" for h in ("drop", "mean")]
+    assert list(found.config["datasets"]) == keys
+    drop, mean = map(found.dataset, range(2))
+    assert sum(drop[s] for s in ("train", "validation", "test")) == 88
+    assert sum(mean[s] for s in ("train", "validation", "test")) == 99
+    assert drop["digest"] != mean["digest"]
+    page = report.write(tmp_path / "run").with_suffix(".md").read_text()
+    for note in (*drop["notes"], *mean["notes"]):
+        assert note in page.replace("\\", "")
+    columns = [row["csv.missing"] for row in summarize(found).to_pylist()]
+    assert columns == ["drop", "mean"]
+    again = experiment.run(found.study, tmp_path / "run", resume=True)
+    assert again.curves == found.curves

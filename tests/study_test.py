@@ -414,7 +414,7 @@ def test_nearest_lists_what_a_person_can_read():
     hint = names.nearest_path("x", PATHS)
     assert hint.startswith("; allowed: dataset, train_size, standardize, ")
     assert "model.*, optimizer.*, schedule.*, transfer.*, " in hint
-    assert len(hint) < 190
+    assert len(hint) < 200
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -431,3 +431,25 @@ def test_the_number_of_trials_and_of_layers_has_an_end():
         Study.from_dict({"sweep": sweep})
     with pytest.raises(ValueError, match="depth=5001 times the 2 layers of hidden is"):
         Study.from_dict({"model": {"hidden": [4, 4], "depth": 5001}})
+
+
+def test_how_a_table_is_read_tells_its_data_from_others():
+    base = Hyperparameters(dataset="csv:t.csv")
+    asked = {"csv.missing": "mean", "csv.ignore": ("id", "name")}
+    assert base.data == "csv:t.csv"
+    assert base.replace(asked).data == (
+        "csv:t.csv (csv.missing=mean, csv.ignore=id,name)"
+    )
+    assert Hyperparameters().replace(asked).data == "digits"
+    with pytest.raises(
+        ValueError, match=r"csv\.missing='median' .* refuse, drop, mean"
+    ):
+        base.replace({"csv.missing": "median"})
+
+
+def test_a_field_that_came_later_leaves_ids_as_they_were():
+    (trial,) = Study().trials()
+    assert trial.id == "633ca1adf99a"
+    assert not [path for path in trial.hyperparameters.identity() if "csv." in path]
+    (other,) = Study(sweep=({"dataset": "csv:t.csv", "csv.missing": "drop"},)).trials()
+    assert other.hyperparameters.identity()["csv.missing"] == "drop"

@@ -2,11 +2,14 @@
 """Laws of tables: columns by name, labels as written, malformed rows by line."""
 
 import csv
+import gzip
 import io
+import os
 
 import numpy as np
+import pandas
 import pytest
-from folders import assert_equal, refused
+from folders import assert_equal, entries, refused
 
 from nnlab.data import Dataset, load, tabular
 
@@ -66,6 +69,12 @@ def test_columns_are_features_in_their_own_units(table):
         "\n" + GOOD.replace("\n", "\n\n"),
         GOOD.replace(",", ";"),
         GOOD.replace(",", "\t"),
+        GOOD.replace(",", "|"),
+        "sep=;\n" + GOOD.replace(",", ";"),
+        '"SEP=|"\r\n' + GOOD.replace(",", "|").replace("\n", "\r\n"),
+        GOOD.replace("\n", ",\n"),
+        "".join(f"{i or ''},{line}\n" for i, line in enumerate(GOOD.splitlines())),
+        GOOD.replace("\n", "\r"),
         GOOD.replace(",", " , "),
         "".join(f'"{r}"\n'.replace(",", '", "') for r in GOOD.split()),
         "".join(
@@ -80,6 +89,12 @@ def test_columns_are_features_in_their_own_units(table):
         "blank between",
         "semicolons",
         "tabs",
+        "vertical bars",
+        "sep=",
+        "sep= in quotes",
+        "a delimiter at each end",
+        "index without a name",
+        "CR",
         "spaces",
         "quotes after spaces",
         "quotes",
@@ -133,6 +148,12 @@ def row(line):
     return "".join([*lines[:3], line + "\n", *lines[4:]])
 
 
+def named_rows(*names):
+    """A table with a column of texts, which take turns."""
+    rows = (f"{i % 5},{names[i % len(names)]},{'ab'[i % 2]}\n" for i in range(1, 13))
+    return "n,who,label\n" + "".join(rows)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -163,6 +184,21 @@ def row(line):
         ("label\n1\n", ["line 1: 'label' is the only column"]),
         (GOOD.replace("label", "Label"), ["csv:PATH:COLUMN", "did you mean 'Label'?"]),
         (",".join(f"c{i}" for i in range(785)), ["c0, c1", "c14, ..., c770", "c784"]),
+        ("# made by me\n" + GOOD, ["line 1: '# made by me' is a single cell"]),
+        (GOOD + "# more\n", ["line 14: 1 cell, the header has 3 columns"]),
+        (GOOD[len(HEADER) :], ["line 1: no column", "write a header above it"]),
+        (GOOD.replace(",", " "), ["line 1", "commas, semicolons, tabs or vertical"]),
+        (HEADER + GOOD[len(HEADER) :].replace("\n", ",\n"), ["line 2", "ends in ','"]),
+        (gzip.compress(GOOD.encode()), ["line 1: it is not UTF-8 but a gzip archive"]),
+        (GOOD.encode("utf-16"), ["but UTF-16: save the table"]),
+        (row("1,?,a"), ["1 of 12 rows", "csv.missing=drop", "csv.missing=mean"]),
+        (row('1,"2,5",a'), ["line 4: '2,5'", "written such as 1234.5"]),
+        (row("1,0x10,a"), ["line 4: '0x10' in column 'width' is no finite number"]),
+        (row("1,1e400,a"), ["line 4: '1e400'"]),
+        (named_rows("", "x"), ["line 3: '' in column 'who' is no value"]),
+        (named_rows("x", "\x07"), ["line 2: '\\x07' in column 'who' cannot be shown"]),
+        (named_rows(*"abcdefgh"), ["who (8) of 12 rows", "csv.ignore=who"]),
+        (named_rows("x").replace("n,who", "who=x,who"), ["2 features", "'who=x'"]),
         (HEADER + "1,2,a\n3,4,b\n" * 2, ["3 training examples are too few"]),
         (HEADER + "1,2,a\n" * 9, ["only the label 'a'", "2 classes"]),
         (with_label(["NA", "b", "c", "?"] * 4), ["8 of 16 labels", "'?', 'NA'"]),
@@ -185,3 +221,160 @@ def test_missing_file_and_folder(tmp_path):
 def test_a_column_named_by_the_user_must_exist(table):
     with refused(ValueError, "'widht'", "did you mean 'width'?", "height, width"):
         load(f"csv:{table(GOOD)}:widht")
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (GOOD.replace(",", ";").replace("height", '"height, cm"'), "height, cm"),
+        (GOOD.replace(",", "\t").replace("height", "height, cm"), "height, cm"),
+        (GOOD.replace(",", "|").replace("height", "a;b;c"), "a;b;c"),
+        (GOOD.replace(",", ";").replace("a\n", '"a,b,c"\n'), "height"),
+    ],
+)
+def test_the_delimiter_fits_all_lines_not_the_header_alone(table, content, names):
+    assert tabular.read(table(content), name="t").feature_names == (names, "width")
+
+
+def first_column(data):
+    """The values of the first column in the units of the file, over all splits."""
+    splits = (data.train, data.validation, data.test)
+    return np.concatenate([data.in_units(split.inputs)[:, 0] for split in splits])
+
+
+def test_numbers_are_those_of_the_file(table):
+    values = [1.7e9 + 0.1 * i for i in range(20)]
+    rows = "".join(f"{v!r},{'ab'[i % 2]}\n" for i, v in enumerate(values))
+    found = first_column(tabular.read(table("x,label\n" + rows), name="t"))
+    # What is taken from them is exact; the rest is float32.
+    np.testing.assert_allclose(sorted(found), values, rtol=0, atol=1e-6)
+    wide = [[i * j % 251 for j in range(130)] for i in range(40)]
+    text = "".join(",".join(map(str, [*r, r[1] % 2])) + "\n" for r in wide)
+    header = ",".join([*(f"c{j}" for j in range(130)), "label"]) + "\n"
+    data = tabular.read(table(header + text), name="t")
+    arrays = np.array(wide, np.float32)
+    assert_equal(data, Dataset.from_arrays(arrays, [str(r[1] % 2) for r in wide]))
+
+
+def test_texts_become_a_feature_for_each_value(table, caplog):
+    content = named_rows("img10", "img2", "img2", " True")
+    data = tabular.read(table(content), name="t")
+    assert data.feature_names == ("n", "who=True", "who=img2", "who=img10")
+    for split in (data.train, data.validation, data.test):
+        assert (split.inputs[:, 1:].sum(axis=1) == 1).all()
+    (note,) = data.notes
+    assert "who (3)" in note
+    assert note in caplog.text
+
+
+def test_columns_are_left_out_by_name(table):
+    path = table(named_rows(*"abcdefgh").replace("n,who", '"n, m",who'))
+    data = load(f"csv:{path}", csv={"ignore": ("who",)})
+    assert data.feature_names == ("n, m",)
+    for name, words in (("wo", "did you mean 'who'?"), ("label", "the label column")):
+        with refused(ValueError, path, f"csv.ignore={name!r}", words):
+            load(f"csv:{path}", csv={"ignore": (name,)})
+    with refused(ValueError, "'label' is the only column"):
+        load(f"csv:{path}", csv={"ignore": ("who", "n, m")})
+
+
+GAPS = "n,who,label\n" + "".join(
+    f"{i * i % 7 if i % 5 else 'NA'},{'xy?'[i % 3]},{'ab'[i % 2]}\n" for i in range(60)
+)
+
+
+def test_rows_that_lack_a_value_are_left_out_where_asked(table):
+    path = table(GAPS + "1,x,\n2,y,null\n")
+    data = tabular.read(path, name="t", missing="drop")
+    kept = [r for r in GAPS.split() if "NA" not in r and "?" not in r]
+    assert_equal(data, tabular.read(table("\n".join(kept)), name="t"))
+    assert "30 of 62" in data.notes[0]
+
+
+def test_a_missing_cell_becomes_the_mean_over_the_training_examples(table):
+    data = tabular.read(table(GAPS), name="t", missing="mean")
+    assert data.feature_names == ("n", "who=x", "who=y")
+    assert "32 in n, who" in data.notes[0]
+    train, test = data.train.inputs, data.test.inputs
+    for column in range(3):
+        whole = train[train[:, column] % 1 == 0, column]
+        (mean,) = {float(v) for v in [*train[:, column], *test[:, column]] if v % 1}
+        assert mean == np.float32(whole.mean(dtype=np.float64))
+    for missing, words in (("refuse", "line 2: 'NA'"), ("median", "'median'")):
+        with refused(ValueError, words, "mean"):
+            tabular.read(table(GAPS), name="t", missing=missing)
+
+
+@pytest.mark.parametrize("missing", ["drop", "mean"])
+def test_a_column_without_a_value_is_refused(table, missing):
+    path = table(named_rows("?", "").replace("b\n", "c\n"))
+    with refused(ValueError, path, "'who'", "csv.ignore"):
+        tabular.read(path, name="t", missing=missing)
+
+
+@pytest.mark.parametrize(
+    ("labels", "number"),
+    [
+        ([f"{i % 60 / 7:.3f}" for i in range(200)], 60),
+        ([1_000 + i % 150 for i in range(400)], 150),
+    ],
+)
+def test_a_quantity_is_not_made_into_classes(table, labels, number):
+    path = table(with_label(labels))
+    with refused(ValueError, path, f"{number} different labels", "regression", "bins"):
+        tabular.read(path, name="t")
+
+
+def test_hundreds_of_classes_are_classes(table):
+    data = tabular.read(table(with_label([i % 300 for i in range(3_000)])), name="t")
+    assert data.class_names == tuple(map(str, range(300)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_one"),
+    [
+        ("x", lambda i: i, True),
+        ("x", lambda i: 12 - i, True),
+        ("user_id", lambda i: 7 * i, True),
+        ("Unnamed: 0", lambda i: 100 + i, True),
+        ("x", lambda i: 7 * i, False),
+        ("grid", lambda i: 7 * i, False),
+        ("id", lambda i: i // 2, False),
+        ("id", lambda i: i / 2, False),
+    ],
+)
+def test_what_numbers_the_rows_is_pointed_out(table, name, value, is_one):
+    rows = (f"{value(i)},{i % 5},{'ab'[i % 2]}\n" for i in range(12))
+    data = tabular.read(table(f"{name},y,label\n" + "".join(rows)), name="t")
+    assert any(f"csv.ignore={name}" in note for note in data.notes) == is_one
+
+
+def test_a_line_of_an_example_is_no_header(table):
+    content = GOOD[len(HEADER) :]
+    with refused(ValueError, "line 1", "looks like an example"):
+        load(f"csv:{table(content)}:a")
+
+
+def test_names_meet_however_they_are_written(table):
+    path = table(GOOD.replace("label", "e\u0301").replace("width", "i\u0308"))
+    data = load(f"csv:{path}:\u00e9", csv={"ignore": ("i\u0308",)})
+    assert data.feature_names == ("height",)
+
+
+def test_a_table_is_read_once_and_again_when_it_changes(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
+    path = table(GAPS)
+    first = tabular.read(path, name="t", missing="mean")
+    with monkeypatch.context() as patch:
+        patch.setattr(pandas, "read_csv", None)
+        again = tabular.read(path, name="t", missing="mean")
+        assert_equal(again, first)
+        assert (again.feature_names, again.notes) == (first.feature_names, first.notes)
+    status = path.stat()
+    table(GAPS.replace(",a\n", ",c\n"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert tabular.read(path, name="t", missing="mean").class_names == ("b", "c")
+    assert tabular.read(path, name="t", missing="drop").digest != first.digest
+    for entry in entries(tmp_path):
+        entry.write_bytes(entry.read_bytes()[:-30])
+    assert tabular.read(table(GAPS), name="t", missing="mean").digest == first.digest

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# float32 may round by a thousandth of a column's spread.
-_MOST_SPREADS = 1e-3 * 2.0**24
+# float32 may round by a ten-thousandth of a column's spread.
+_MOST_SPREADS = 1e-4 * 2.0**24
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny) * 2.0**24
 
@@ -105,7 +105,10 @@ def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
     columns = []
     for name, column in sources.items():
         if name == column:
-            columns.append(check(table[own[column]], f"column {column!r} of {what}"))
+            whose = f"column {column!r} of {what}"
+            columns.append(check(table[own[column]], whose))
+            if not names:  # beside floats, whole numbers will be some, too
+                origin_of(columns[-1], (), whose)
             continue
         if column not in texts:
             cells = [f"{column}={_one_line(cell)}" for cell in table[own[column]]]
@@ -171,9 +174,9 @@ def origin_of(
     if numbers.dtype.kind in "iu":  # which float64 rounds, too
         least, most = (np.asarray(end).astype(np.uint64) for end in ends)
         half = (most - least) / 2.0  # exact, as differences wrap around
-        lost |= (half > 0) & (largest > 2 * half * _MOST_SPREADS * 2.0**29)
+        apart = np.maximum(2.0**53, 2 * half * _MOST_SPREADS * 2.0**29)
+        lost |= (half > 0) & (largest > apart)
     taken = (largest > 2 * half * _MOST_SPREADS) & ((half > 0) | (largest > _LARGEST))
-    taken &= numbers.dtype != np.float32  # what it has lost is lost
     origin = np.where(taken, low + half, 0.0)
     if lost.any():
         place = int(np.argmax(lost))

@@ -146,7 +146,7 @@ def load(
     places).
 
     "csv:PATH" is a table of a user's own, whose column "label" is the class;
-    "csv:PATH:COLUMN" names another (`tabular.read`). "folder:PATH" is a folder of
+    "csv:PATH:COLUMN" names another (see `tabular.read`). "folder:PATH" is a folder of
     images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
     (`image_folder.read`). PATH is relative to the current folder, whatever DIR is.
     "real_or_generated:NAME" has two classes, the images of dataset NAME and imitations

@@ -105,7 +105,8 @@ def read(
     Labels may be any text, see `labels.parse`.
 
     A column of numbers is a feature. A column of texts becomes a feature for each of
-    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere.
+    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere, as
+    from `pandas.get_dummies(table, prefix_sep="=")`.
     `Dataset.notes` say what else was done.
 
     Args:
@@ -175,7 +176,7 @@ def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
         if one == label:
             raise ValueError(f"{where}: csv.ignore={one!r} is the label column")
         if one not in columns:
-            hint = nearest(one, _ends(columns))
+            hint = nearest(one, _ends([*filter(None, columns)]))
             raise ValueError(f"{where}: csv.ignore={one!r} is no column{hint}")
     if columns and not columns[0] and any(columns[1:]):
         left_out.add(0)
@@ -248,13 +249,6 @@ def _label_column(
             raise ValueError(
                 f"{where}: the name of column {number} cannot be shown: {name!a}"
             )
-    kept = [name for i, name in enumerate(columns) if i not in left_out]
-    for name, times in Counter(filter(None, kept)).items():
-        if times > 1:
-            raise ValueError(
-                f"{where}: {times} columns are named {name!r}: each needs a name of "
-                "its own, or csv.ignore leaves them out"
-            )
     if label not in columns:
         if len(columns) == 1:
             raise ValueError(
@@ -269,6 +263,13 @@ def _label_column(
             f"csv:PATH:COLUMN; {delimiter!r} separates columns{hint})"
             f"{nearest(label, _ends(columns))}"
         )
+    kept = [name for i, name in enumerate(columns) if i not in left_out]
+    for name, times in Counter(filter(None, kept)).items():
+        if times > 1:
+            raise ValueError(
+                f"{where}: {times} columns are named {name!r}: each needs a name of "
+                "its own, or csv.ignore leaves them out"
+            )
     if len(kept) == 1:
         raise ValueError(
             f"{where}: {label!r} is the only column, a table needs features, too"
@@ -321,7 +322,7 @@ class _Cells:
             with np.errstate(over="ignore"):
                 narrow = values.astype(np.float32)
             # Small whole numbers are exact. NaN differs, and from itself.
-            small = values.dtype.kind == "i" and -_EXACT <= low and high <= _EXACT
+            small = values.dtype.kind == "i" and low >= -_EXACT and high <= _EXACT
             differ = np.zeros(0) if small else (narrow != values) & (values == values)
             if differ.any():
                 self.numbers = self.numbers.astype(np.float64)
@@ -365,12 +366,12 @@ def _read(layout: _Layout, name: str, missing: str) -> Dataset:
                 f"{layout.columns[most]!r}: csv.ignore leaves columns out"
             )
         cells.keep(~(rows | no_label))
-        notes.append(f"{dropped:,} of {count:,} rows lack a value and are left out")
+        notes.append(f"rows that lack a value are left out: {dropped:,} of {count:,}")
     elif rows.any():
         some = [layout.columns[layout.features[i]] for i in np.flatnonzero(gone.any(0))]
         notes.append(
-            f"{gone.sum():,} missing cells, in {', '.join(_ends(some))}, hold their "
-            "column's mean over the training examples"
+            "cells that were missing hold their column's mean over the training "
+            f"examples: {gone.sum():,} in {', '.join(_ends(some))}"
         )
     del gone
     classes = _classes(layout, cells.labels.tolist())
@@ -428,8 +429,8 @@ def _ragged(layout: _Layout, line: int, cells: Sequence[str]) -> ValueError:
             "its row, the header must, too)"
         )
     return ValueError(
-        f"{layout.path}, line {line}: {len(cells)} cells, the header has {wanted} "
-        f"columns, separated by {layout.delimiter!r}{more}"
+        f"{layout.path}, line {line}: {len(cells)} cell{'s' * (len(cells) != 1)}, the "
+        f"header has {wanted} columns, separated by {layout.delimiter!r}{more}"
     )
 
 
@@ -574,7 +575,7 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
     try:
         classes = labels.parse(texts, f"labels in column {label!r}")
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error} (csv.missing=drop does)") from error
     names = [layout.columns[i] for i in layout.features]
     if label in classes.names and all(map(_like_number, names)):
         raise ValueError(
@@ -670,6 +671,8 @@ def _dataset(
     examples: where values are missing is part of the examples while they are split.
     """
     low, high = np.fmin.reduce(inputs), np.fmax.reduce(inputs)
+    if np.isnan(low).any():
+        raise _empty(columns[int(np.isnan(low).argmax())])
     ends = np.stack([low, high]).astype(np.float64)
     if numbers.origin_of(ends, columns, "features") is not None:
         inputs = inputs.astype(np.float64)
@@ -692,11 +695,7 @@ def _dataset(
     inputs = dataset.train.inputs
     known = inputs[:, len(columns) :] == 0
     if not known.any(axis=0).all():
-        empty = columns[filled[int(known.any(axis=0).argmin())]]
-        raise ValueError(
-            f"column {empty!r} has no value among the {len(inputs):,} training "
-            f"examples: csv.ignore={empty} leaves it out"
-        )
+        raise _empty(columns[filled[int(known.any(axis=0).argmin())]])
     sums = np.where(known, inputs[:, filled], 0).sum(axis=0, dtype=np.float64)
     means = sums / known.sum(axis=0)
     origin = None if dataset.origin is None else dataset.origin[: len(columns)]
@@ -717,6 +716,14 @@ def _dataset(
         digest=digest_of(train, validation, test, origin),
         feature_names=tuple(columns),
         origin=origin,
+    )
+
+
+def _empty(column: str) -> ValueError:
+    name = column.partition("=")[0]
+    return ValueError(
+        f"column {name!r} has no value in the training examples: csv.ignore={name} "
+        "leaves it out"
     )
 
 

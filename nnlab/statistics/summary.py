@@ -19,7 +19,8 @@ from nnlab.study import Quantity
 def summarize(results: Results) -> pa.Table:
     """The table of trials, ``summary.csv``: a row for each, run or not.
 
-    Columns: index, id, label; every hyperparameter by its path (tuples as JSON text);
+    Columns: index, id, label; every hyperparameter by its path (tuples as JSON text),
+    but for those added later that all trials have at their default;
     parameters; n_<status> and n_at_chance; <metric>_mean, _low and _high of each final
     train, validation and test metric over the finished and stopped members; for each
     further test set test_<set>_accuracy_drop_mean, _low and _high, by how much its
@@ -44,6 +45,7 @@ def summarize(results: Results) -> pa.Table:
             for m in metrics
             if m.startswith("test_") and is_accuracy(m) and m != "test_accuracy"
         }
+    shown = {path for t in results.trials for path in t.hyperparameters.identity()}
     rows = []
     for trial in results.trials:
         counts = status_counts(results, trial.index)
@@ -54,6 +56,7 @@ def summarize(results: Results) -> pa.Table:
             **{
                 p: json.dumps(v) if isinstance(v, list | tuple) else v
                 for p, v in trial.settings().items()
+                if p in shown
             },
             "parameters": results.cohort(trial.index)["parameters"],
             **{f"n_{status}": count for status, count in counts.items()},
