@@ -602,11 +602,20 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
     """Refuses names that are no column's, and what cannot be called."""
+    if not isinstance(own_metrics, Mapping):
+        raise ValueError(
+            f"own_metrics is a {type(own_metrics).__name__}: it must be a mapping, "
+            "{name: function}"
+        )
     for name, metric in own_metrics.items():
-        if not name.isidentifier() or name.endswith(TAKEN):
+        if not (isinstance(name, str) and name.isidentifier()):
             raise ValueError(
-                f"metric {name!r} needs a name of letters, digits and underscores that "
-                f"does not end in {' or '.join(TAKEN)}"
+                f"metric {name!r} needs a name of letters, digits and underscores"
+            )
+        if ending := next(filter(name.endswith, TAKEN), ""):
+            raise ValueError(
+                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
+                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
             )
         if not callable(metric):
             raise ValueError(
