@@ -44,6 +44,7 @@ SUBMODULES = (
     "network",
     "notebook",
     "optim",
+    "own",
     "placing",
     "plan",
     "population",

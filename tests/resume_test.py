@@ -276,7 +276,7 @@ def test_equal_code_is_the_same_whatever_it_is_called():
     ("new", "message"),
     [
         (other(attributes={"width": "40"}), "width of module 'Mine' was 20 and is 40:"),
-        (other(parameters={}), r"Dense_0/kernel of .* was \(64, 20\) and is None"),
+        (other(parameters={}), r"Dense_0/kernel of .* was \(64, 20\) and is missing"),
         (other(name="Mein"), "module was 'Mine' and is 'Mein' now"),
         (other(), "the code of module 'Mine' has changed"),
         (Own(), "module was 'Mine' and is None now: hand in the run's own"),
