@@ -433,6 +433,12 @@ def _continued(
       Its ``config.json``; None if that is lost. Then how many of the cohorts it has
       begun, the study, and the cohorts, those begun first.
     """
+
+    def digest_of(name: str) -> str:
+        if data["dataset"] is None and ":" not in name:
+            return ""  # a source's own: nothing else is called so
+        return load(name, study, **data)[0].digest
+
     with refusing(folder):
         try:
             past = results.load_config(folder)
@@ -441,13 +447,9 @@ def _continued(
                 raise
             _log.warning("%s; going on from its checkpoints", error)
             return None, len(records), study, continued(study, records)
-        old = moved(
-            Study.from_dict(past["study"]),
-            study,
-            past["datasets"],
-            lambda name: load(name, study, **data)[0].digest,
-        )
-        merged, records = merge(old, study), past["cohorts"]
+        old = Study.from_dict(past["study"])
+        merged = merge(moved(old, study, past["datasets"], digest_of), study)
+        records = past["cohorts"]
         return past, len(records), merged, continued(merged, records)
 
 
