@@ -54,6 +54,7 @@ SUBMODULES = (
     "network",
     "notebook",
     "optim",
+    "own",
     "placing",
     "plan",
     "population",

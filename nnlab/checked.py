@@ -204,7 +204,8 @@ def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
         if key not in allowed:
             hint = nearest(key, allowed)
             raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
-    needed = (f.name for f in fields if f.default is dataclasses.MISSING)
+    none = dataclasses.MISSING
+    needed = (f.name for f in fields if f.default is none is f.default_factory)
     missing = [field for field in needed if field not in values]
     if missing:
         raise FieldError(name, f" lacks {', '.join(missing)}")

@@ -46,7 +46,7 @@ from nnlab.resume import (
     moved,
     refusing,
 )
-from nnlab.study import Study
+from nnlab.study import Hyperparameters, Study
 from nnlab.training import (
     Position,
     backbone_for,
@@ -444,6 +444,12 @@ def _continued(
       Its ``config.json``; None if that is lost. Then how many of the cohorts it has
       begun, the study, and the cohorts, those begun first.
     """
+
+    def digest_of(h: Hyperparameters) -> str:
+        if data["dataset"] is None and ":" not in h.dataset:
+            return ""  # a source's own: nothing else is called so
+        return load(h, study, **data)[0].digest
+
     with refusing(folder):
         try:
             past = results.load_config(folder)
@@ -452,13 +458,9 @@ def _continued(
                 raise
             _log.warning("%s; going on from its checkpoints", error)
             return None, len(records), study, continued(study, records)
-        old = moved(
-            Study.from_dict(past["study"], recorded=True),
-            study,
-            past["datasets"],
-            lambda h: load(h, study, **data)[0].digest,
-        )
-        merged, records = merge(old, study), past["cohorts"]
+        old = Study.from_dict(past["study"], recorded=True)
+        merged = merge(moved(old, study, past["datasets"], digest_of), study)
+        records = past["cohorts"]
         return past, len(records), merged, continued(merged, records)
 
 

@@ -58,7 +58,8 @@ class Network:
     """A trained network.
 
     Attributes:
-      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C).
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
+        one of a user's own as an `own.Called`, which calls it so.
       variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays: what
         ``module.apply(variables, x, train=False)`` takes.
       scale, shift: the module is fed examples as they are stored, times the one less

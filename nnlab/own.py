@@ -163,10 +163,10 @@ def _naming(what: str) -> Iterator[None]:
     except OwnError:
         raise
     except Exception as error:
-        text = (str(error).splitlines() or [""])[0]
-        text = re.sub(r" ?\(https://\S+\)", "", text)
-        hints = [f"; {h}" for kinds, h in _HINTS.items() if isinstance(error, kinds)]
-        line = f"{what} fails: {type(error).__name__}: {text}{''.join(hints)}"
+        first = str(error).partition("\n")[0].rstrip(".")
+        said = [type(error).__name__, re.sub(r"\.? ?\(https://\S+\)", "", first)]
+        hints = [hint for kinds, hint in _HINTS.items() if isinstance(error, kinds)]
+        line = "; ".join([f"{what} fails: {': '.join(filter(None, said))}", *hints])
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
             path = str(pathlib.Path(frame.filename).resolve())
             if not path.startswith(_LIBRARIES):
@@ -245,8 +245,8 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
             mutable=["batch_stats"],
         )
         # Of any logits: what is wrong with them is told later, by shapes.
-        floats = [jnp.asarray(v, jnp.float32) for v in jax.tree.leaves(logits)]
-        return sum(jnp.sum(v * v) for v in floats), updated
+        floats = (jnp.asarray(v, jnp.float32) for v in jax.tree.leaves(logits))
+        return sum((jnp.sum(v * v) for v in floats), jnp.float32(0.0)), updated
 
     def predict(params: Any, stats: Any, x: Any) -> Any:
         variables = {"params": params, "batch_stats": stats}

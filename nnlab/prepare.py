@@ -628,10 +628,14 @@ def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
             "from names to functions of logits and labels"
         )
     for name, metric in own_metrics.items():
-        if not name.isidentifier() or name.endswith(TAKEN):
+        if not (isinstance(name, str) and name.isidentifier()):
             raise ValueError(
-                f"metric {name!r} needs a name of letters, digits and underscores that "
-                f"does not end in {' or '.join(TAKEN)}"
+                f"metric {name!r} needs a name of letters, digits and underscores"
+            )
+        if ending := next(filter(name.endswith, TAKEN), ""):
+            raise ValueError(
+                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
+                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
             )
         if not callable(metric):
             raise ValueError(

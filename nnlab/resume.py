@@ -318,7 +318,7 @@ def check_own(old: Own, new: Own) -> list[str]:
         what = f"module {after.name!r}"
         for part in ("attributes", "parameters"):
             for name, value in getattr(before, part).items():
-                if value != (now := getattr(after, part).get(name)):
+                if value != (now := getattr(after, part).get(name, "missing")):
                     raise ValueError(
                         f"{name} of {what} was {value} and is {now}: {OWN}"
                     )

@@ -305,6 +305,15 @@ class EarlyStopping(Checked):
         ),
     )
 
+    def __post_init__(self) -> None:
+        if self.metric not in WATCHED and str(self.metric).startswith("validation_"):
+            raise FieldError(
+                "metric",
+                f"={self.metric!r} is not watched: early stopping knows "
+                f"{' and '.join(WATCHED)}, and no metric of one's own",
+            )
+        super().__post_init__()
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Transfer(Checked):

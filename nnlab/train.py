@@ -30,7 +30,8 @@ class Recipe:
     """The static part of a member.
 
     Attributes:
-      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C).
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
+        one of a user's own as an `own.Called`.
       layers: names of the layers with parameters, in the order of the network.
       runs: those of them whose parameters are stacked, see `models.stack.Stack.runs`;
         the others' are at the parameters' top level under their names.

@@ -109,10 +109,17 @@ def test_a_file_that_holds_no_study_is_named(tmp_path, text):
         ({"num_seeds": 0}, "num_seeds=0 must be at least 1"),
         ({"dataset": (np.zeros(3),)}, "dataset holds 1 array: it needs"),
         ({"own_metrics": {"a b": second_guess}}, "metric 'a b' needs a name"),
-        ({"own_metrics": {"my_loss": second_guess}}, "does not end in loss or acc"),
+        ({"own_metrics": {"my_loss": second_guess}}, "ends as nnlab's own 'loss' does"),
+        ({"own_metrics": {3: second_guess}}, "metric 3 needs a name of letters"),
+        ({"own_metrics": [second_guess]}, "own_metrics is a list: it must be a map"),
         ({"own_metrics": {"m": 3}}, "metric 'm' is 3, not a function"),
         ({"own_metrics": {"m": lambda x, y: x}}, r"'m' returns shape \(2, 10\) for 2"),
         ({"own_metrics": {"m": lambda x: x}}, "metric 'm' fails: TypeError: "),
+        ({"own_metrics": {"m": lambda x, y: x.mean()}}, "such as F1, is none"),
+        (
+            {"early_stopping": {"metric": "validation_m"}},
+            "knows validation_loss and validation_accuracy, and no metric of one's",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(fields, message, tmp_path):
@@ -233,7 +240,7 @@ def test_arrays_and_a_module_of_ones_own(tmp_path):
         workdir=tmp_path / "run",
         show=False,
     )
-    assert ran.results.config["module"] == "Own"
+    assert ran.study.own.module.name == "Own"
     assert ran.study.base.dataset == "arrays"
     network = ran.network()
     assert network.class_names == ("above", "left", "right")
@@ -246,21 +253,53 @@ def test_arrays_and_a_module_of_ones_own(tmp_path):
     assert saved.num_parameters == network.num_parameters == 4 * 5 + 5 + 5 * 3 + 3
 
 
-def test_resuming_asks_for_the_same_module_and_metrics(found, tmp_path):
+def test_resuming_asks_for_the_same_module_and_metrics(found):
+    own = {"dataset": tiny.dataset(), "own_metrics": {"second": second_guess}}
     longer = {"workdir": found.workdir, "resume": True, "num_epochs": 3, "show": False}
-    data = {"dataset": tiny.dataset()}
-    with pytest.raises(
-        ValueError, match="metrics was \\['second'\\] and is \\[\\] now"
+    for change, message in (
+        ({"own_metrics": {}}, "'second': hand in the same, nnlab.run.*, own_metrics="),
+        ({"dataset": None}, "'arrays': hand in the same, nnlab.run.*, dataset="),
+        ({"module": Own()}, "module was None and is 'Own' now"),
+        ({"own_metrics": {"second": jnp.subtract}}, "metric 'second'"),
+        ({"own_metrics": {"second": lambda x, y: x[:, 0]}}, "'second' has changed"),
     ):
-        nnlab.run(found.study, **longer, **data)
-    with pytest.raises(ValueError, match="module was None and is 'Own' now"):
-        nnlab.run(
-            found.study,
-            **longer,
-            **data,
-            module=Own(),
-            own_metrics={"second": second_guess},
-        )
+        with pytest.raises(ValueError, match=message):
+            nnlab.run(found.study, **longer, **own | change)
+
+
+def test_a_study_is_not_run_without_what_it_has_of_its_own(found, tmp_path):
+    needs = "metric of its own, 'second', and a data set of its own, 'arrays': hand in"
+    for study in (found.workdir / results.CONFIG, nnlab.define(found.workdir)):
+        for run in (nnlab.run, nnlab.find_rate):
+            with pytest.raises(
+                ValueError, match=needs.split(", and a ")[run != nnlab.run]
+            ):
+                run(study, workdir=tmp_path / "again", show=False)
+    assert not (tmp_path / "again").exists()
+    alone = nnlab.define(found.workdir, dataset="digits", own={"metrics": {}})
+    ran = nnlab.run(alone, num_epochs=1, workdir=tmp_path / "alone", show=False)
+    assert ran.study.own == Study().own
+
+
+def test_of_code_that_cannot_be_known_resuming_asks(tmp_path):
+    def on_the_host(logits, labels):
+        shape = jax.ShapeDtypeStruct(labels.shape, np.float32)
+        return jax.pure_callback(np.float32, shape, labels, vmap_method="expand_dims")
+
+    fields = {**FIELDS, "num_seeds": 1, "dataset": tiny.dataset(), "show": False}
+    given = {
+        **fields,
+        "own_metrics": {"hosted": on_the_host},
+        "workdir": tmp_path / "a",
+    }
+    nnlab.run(**given)
+    with pytest.raises(
+        ValueError, match="of metric 'hosted' has changed cannot be told"
+    ):
+        nnlab.run(**given | {"num_seeds": 2}, resume=True)
+    more = nnlab.run(**given | {"num_seeds": 2}, resume_anyway=True)
+    assert len(more.members()) == 2
+    assert "cannot be told" in more.results.config["begun_otherwise"][0]
 
 
 # ---- How far it is, and stopping.

@@ -256,6 +256,25 @@ def test_other_data_are_refused(copy):
         experiment.run(STUDY, copy, dataset=other, resume=True)
 
 
+def test_data_that_were_moved_are_the_same_data(tmp_path):
+    def of(name, **values):
+        return tiny.study(dataset=f"csv:{tmp_path / name}", num_epochs=1, **values)
+
+    rows = "".join(f"{i},{i * i % 7},{'ab'[i % 2]}\n" for i in range(120))
+    (tmp_path / "here.csv").write_text(f"x,y,label\n{rows}")
+    experiment.run(of("here.csv"), tmp_path / "run")
+    (tmp_path / "here.csv").rename(tmp_path / "there.csv")
+    there = of("there.csv", num_seeds=3)
+    found = experiment.run(there, tmp_path / "run", resume=True)
+    assert found.study == there
+    assert len(found.member(0, "status")) == 3
+    (tmp_path / "other.csv").write_text(f"x,y,label\n{rows}0,1,a\n")
+    with pytest.raises(
+        ValueError, match=r"dataset was .*there.csv' and is .*other.csv'"
+    ):
+        experiment.run(of("other.csv", num_seeds=4), tmp_path / "run", resume=True)
+
+
 def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.0.1")
     before = content(copy)

@@ -390,7 +390,9 @@ def test_the_report_names_a_module_and_data_of_ones_own(tmp_path):
     run(tiny.study(), tmp_path, module=tiny.Plain())
     page = report.write(tmp_path).with_name("report.md").read_text()
     facts = [line for line in page.splitlines() if line.startswith("| ")]
-    assert "| module | Plain |" in facts
+    (own,) = (line for line in facts if line.startswith("| module "))
+    assert "rate=0.0); 83 parameters; digest of its code" in own
+    assert 'nnlab.run("config.json", workdir="again", module=..., dataset=...)' in page
     assert any(line.startswith(f"| data set {tiny.dataset().name} ") for line in facts)
     (fixed,) = (line for line in facts if line.startswith("| held fixed"))
     assert "dataset=" not in fixed

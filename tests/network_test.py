@@ -177,18 +177,30 @@ class Own(nn.Module):
         return nn.Dense(3)(nn.tanh(nn.Dense(5)(x)))
 
 
+class Sigmoid(nn.Module):
+    """Another one, with the parameters of `Own`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        return nn.Dense(3)(nn.sigmoid(nn.Dense(5)(x)))
+
+
 def test_a_module_of_ones_own_is_asked_for(tmp_path):
     study = tiny.study()
     run = experiment.run(study, tmp_path / "a", dataset=tiny.dataset(), module=Own())
-    with pytest.raises(ValueError, match="a module of your own, Own: hand it in"):
+    with pytest.raises(ValueError, match="a module of its own, 'Own': hand it in"):
         network.of_member(run.workdir, 0, 0)
     found = network.of_member(run.workdir, 0, 0, module=Own())
     measured = run.curve(0, "test_accuracy").values[0, -1]
     assert accuracy_of(found) == pytest.approx(measured, abs=1e-6)
     path = found.save(tmp_path / "own.safetensors")
     assert accuracy_of(network.load(path, module=Own())) == accuracy_of(found)
-    with pytest.raises(ValueError, match="does not fit its model: params/"):
-        network.load(path, module=tiny.DeepLinear())
+    for other, message in (
+        (tiny.DeepLinear(), "does not fit: Dense_0/bias of module 'DeepLinear' was"),
+        (Sigmoid(), "does not fit: module was 'Own' and is 'Sigmoid' now"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            network.load(path, module=other)
 
 
 def test_images_may_come_without_their_channel(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from synthetic import results as made_up
 
 from nnlab import results
-from nnlab.study import Study, digest_json
+from nnlab.study import OwnModule, Study, digest_json
 
 
 @pytest.fixture
@@ -244,3 +244,13 @@ def test_a_config_that_is_not_of_one_run_is_refused(written, change, message):
     path.write_text(json.dumps({**config, "digest": digest_json(config)}))
     with pytest.raises(ValueError, match=rf"config.json' is .*{message}"):
         results.load(written.workdir)
+
+
+def test_what_an_earlier_run_had_of_its_own_is_known_by_name():
+    stored = {"study": Study().to_dict(), "module": "Mine", "metrics": ["top2"]}
+    own = Study.from_dict(results.study_fields(stored)).own
+    assert own.module == OwnModule(name="Mine")
+    assert own.metrics == {"top2": ""}
+    plain = {"study": Study().to_dict(), "module": None, "metrics": []}
+    for holds in (plain, plain["study"]):
+        assert Study.from_dict(results.study_fields(holds)) == Study()
