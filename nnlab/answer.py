@@ -576,5 +576,6 @@ def _best_so_far(results: Results) -> str:
         record = results.cohort(best)
         per = record["steps_per_epoch"]
         whole = record["num_steps"] / per
-        of += f" after {done / per:.4g} of {whole:.4g} {'epoch' if whole == 1 else 'epochs'}"
+        epochs = "epoch" if whole == 1 else "epochs"
+        of += f" after {done / per:.4g} of {whole:.4g} {epochs}"
     return f"; {whose} validation accuracy of {accuracy} ({of})"
