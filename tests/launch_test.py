@@ -259,11 +259,11 @@ MISTAKES = {
     ),
     "table": (
         [QUICKSTART, "--config.dataset=csv:READM.md"],
-        "table READM.md does not exist; did you mean 'README.md'?",
+        f"table {ROOT}/READM.md does not exist; did you mean '{ROOT}/README.md'?",
     ),
     "images": (
         [QUICKSTART, "--config.dataset=folder:confgs"],
-        "image folder confgs does not exist; did you mean 'configs'?",
+        f"image folder {ROOT}/confgs does not exist; did you mean '{ROOT}/configs'?",
     ),
     "topic": (["--help=filds"], "'--help=filds'; did you mean 'fields'? allowed: conf"),
     "argument": (
