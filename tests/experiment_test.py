@@ -52,7 +52,7 @@ def finished(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("default_prng_impl", "rbg"), ("enable_x64", True), ("disable_jit", True)],
+    [("default_prng_impl", "rbg"), ("disable_jit", True)],
 )
 def test_no_number_depends_on_what_jax_is_set_to(name, value, tmp_path):
     study = tiny.study(**{"model.dropout_rate": 0.2, "num_epochs": 1})
