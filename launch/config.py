@@ -200,23 +200,20 @@ def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
 
 def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     """The fields and the trials of a study that is stored as data."""
+    told = f"--config_json={files.shown(path)!r}"
     if not path.is_file():  # a pipe may never end
-        hint = names.nearest_file(path)
-        raise UsageError(f"no file --config_json={str(path)!r}{hint}")
+        hint = names.nearest_file(files.shown(path))
+        raise UsageError(f"no file {told}{hint}")
     if path.stat().st_size > _MOST_BYTES:
-        raise UsageError(
-            f"--config_json={str(path)!r} is larger than {_MOST_BYTES >> 30} GiB"
-        )
+        raise UsageError(f"{told} is larger than {_MOST_BYTES >> 30} GiB")
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--config_json={str(path)!r} is no JSON: {error}") from None
+        raise UsageError(f"{told} is no JSON: {error}") from None
     try:
         fields = results.study_fields(found)
     except ValueError as error:
-        raise UsageError(
-            f"--config_json={str(path)!r} holds no study: {error}"
-        ) from None
+        raise UsageError(f"{told} holds no study: {error}") from None
     return _fields(fields)
 
 
@@ -451,7 +448,8 @@ def _find(path: str) -> pathlib.Path:
     Raises:
       UsageError: there is none; the nearest is offered.
     """
-    file, bundled = files.absolute(path), {one.stem: one for one in _bundled_files()}
+    file = files.absolute(path, "config") if path else pathlib.Path()
+    bundled = {one.stem: one for one in _bundled_files()}
     if file.is_file():
         return file
     stem = file.name.removesuffix(".py")
@@ -461,7 +459,7 @@ def _find(path: str) -> pathlib.Path:
         return bundled[stem]
     if path and file.is_dir():
         raise UsageError(f"config {path!r} is a folder; name a file in it")
-    hint = names.nearest_file(file)  # one of the user's own
+    hint = names.nearest_file(files.shown(file))  # one of the user's own
     if not hint.endswith(".py'?"):
         meant = names.near(stem, bundled)
         hint = f"; did you mean 'configs/{meant}.py'?" if meant else ";"

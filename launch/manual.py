@@ -5,6 +5,7 @@ Flags tell by themselves what they are for, up to a semicolon in short; the fiel
 study are described where they are defined; nothing is written twice.
 """
 
+import collections
 import dataclasses
 import inspect
 import pathlib
@@ -322,7 +323,7 @@ def _value(default: Any) -> str:
 def _attributes(cls: Any) -> dict[str, str]:
     """``{name: meaning}`` from the section Attributes of a docstring."""
     _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
-    found: dict[str, str] = {}
+    found: dict[str, str] = collections.defaultdict(str)  # python -OO leaves none
     for entry in re.split(r"\n(?=  \w)", section.strip("\n")):
         name, _, text = entry.strip().partition(": ")
         found[name] = " ".join(text.replace("`", "").split())

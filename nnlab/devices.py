@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from nnlab import names
+from nnlab import files, names
 
 ACCELERATORS = ("gpu", "tpu")
 PLATFORMS = ("cpu", *ACCELERATORS)
@@ -66,6 +66,10 @@ def use_all_cores(cores: int = 0) -> None:
     jax = _jax()  # which may have read its environment before
     with contextlib.suppress(RuntimeError):  # and found its devices
         jax.config.update("jax_num_cpu_devices", count)
+    programs = jax.config.jax_compilation_cache_dir
+    if programs and "://" not in programs:
+        folder = files.absolute(programs, "JAX_COMPILATION_CACHE_DIR")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _jax() -> ModuleType:

@@ -235,7 +235,7 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
         raise ValueError(f"the sweep over {path!r} has no values: {text!r}")
     if ranged := _RANGE.fullmatch(values):
         return path, _range(text, *ranged.groups())
-    parts = _split(values)
+    parts = _split(path, values)
     if not all(parts):
         raise ValueError(f"the sweep over {path!r} has an empty value: {text!r}")
     calls = (re.match(r"([a-z_]+)\(", part) for part in parts)
@@ -329,7 +329,7 @@ def parse_value(path: str, text: str) -> Any:
             value = text
     if path not in TUPLES or isinstance(value, list | tuple):
         return value
-    return tuple(_split(value)) if isinstance(value, str) else (value,)
+    return tuple(_split(path, value)) if isinstance(value, str) else (value,)
 
 
 def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any, ...]:
@@ -349,7 +349,7 @@ def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any
     return tuple(float(f"{v:.6g}") for v in space(low, high, number))
 
 
-def _split(values: str) -> list[str]:
+def _split(path: str, values: str) -> list[str]:
     """Splits at the commas that stand outside brackets and quotes.
 
     A quote opens where a value begins; within a word it is an apostrophe.
@@ -371,5 +371,5 @@ def _split(values: str) -> list[str]:
             parts[-1] += character
         before = character if character.strip() else before
     if quote:
-        raise ValueError(f"{values!r} has a quote {quote} that does not close")
+        raise ValueError(f"{path}={values}: the quote {quote} does not close")
     return [part.strip() for part in parts]

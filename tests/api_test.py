@@ -53,6 +53,26 @@ def found(tmp_path_factory):
     )
 
 
+def test_a_run_outlives_a_change_of_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    settings = dict(dataset=tiny.dataset(), show=False)
+    found = nnlab.run(
+        {**FIELDS, "num_seeds": 1},
+        workdir="~/run",
+        on_progress=lambda _: os.chdir(tmp_path / "elsewhere"),
+        **settings,
+    )
+    assert found.workdir == tmp_path / "run"
+    assert found.report().path == tmp_path / "run" / "report.html"
+    assert found.network().input_shape == (6,)
+    assert nnlab.load("../run").workdir.samefile(found.workdir)
+    assert not list(tmp_path.glob("elsewhere/*"))
+    with pytest.raises(ValueError, match="workdir='' is empty"):
+        nnlab.run(FIELDS, workdir="", **settings)
+
+
 # ---- Studies from plain values.
 
 

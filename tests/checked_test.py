@@ -2,8 +2,11 @@
 """Fields become what their annotations say, or the error names them by their path."""
 
 import dataclasses
+import decimal
+import enum
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -24,11 +27,41 @@ class Outer(Checked):
     inner: Inner = Inner()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice(Checked):
+    dtype: str = field("float32", choices=("float32", "float64"))
+
+
 def test_values_are_cast_as_annotated():
     made = Outer(count=3.0, inner={"share": -0.0, "names": np.array(["left"])})
     assert (made.count, type(made.count)) == (3, int)
     assert made.inner == Inner(share=0.0, names=("left",))
     assert str(made.inner.share) == "0.0"  # one setting, and one digest of it
+
+
+class Count(enum.Enum):
+    THREE = 3
+
+
+@pytest.mark.parametrize(
+    "three",
+    [np.int64(3), np.array(3), jnp.int32(3), Count.THREE, decimal.Decimal(3)],
+    ids=str,
+)
+def test_a_number_of_another_kind_is_taken(three):
+    made = Outer(count=three, inner={"any": [three]})
+    assert (made.count, type(made.count)) == (3, int)
+    assert made.inner.any == (3,)
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32, np.dtype("float32"), jnp.bfloat16, None, ["a"], {}], ids=str
+)
+def test_what_is_no_plain_value_is_refused_with_what_is_allowed(value):
+    with pytest.raises(FieldError, match=r"is not known.*allowed: float32, float64"):
+        Choice(dtype=value)
+    with pytest.raises(FieldError, match=r"count=.* is not a whole number"):
+        Outer(count=value)
 
 
 DEEP: list = []

@@ -905,3 +905,13 @@ def test_cache_root(monkeypatch, variables, expected):
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     assert sources.cache.root() == Path(expected)
+
+
+def test_without_a_home_the_cache_goes_with_the_process(monkeypatch):
+    for variable in ("NNLAB_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # no such user
+    root = sources.cache.root()
+    assert root.is_absolute()
+    assert root == sources.cache.root()
+    assert root.parent.is_dir()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from nnlab import devices
@@ -88,5 +90,45 @@ def test_a_platform_that_is_not_there_is_told_of():
     )
     told, _, wrong = done.stdout.partition("|")
     assert told == "no device"
-    assert wrong.startswith("JAX cannot start: ")
-    assert "nothing" in wrong
+    assert wrong.startswith(
+        "JAX cannot start: JAX_PLATFORMS='nothing', but here it has"
+    )
+    assert "cpu" in wrong
+
+
+OTHERWISE = {
+    "default_prng_impl": "rbg",
+    "threefry_partitionable": False,
+    "enable_x64": True,
+    "numpy_dtype_promotion": "strict",
+    "disable_jit": True,
+    "debug_nans": True,
+    "debug_infs": True,
+    "transfer_guard": "disallow",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), OTHERWISE.items(), ids=OTHERWISE)
+def test_settings_of_a_notebook_are_left_alone_and_change_nothing_within(name, value):
+    def numbers():
+        x = jnp.log(jnp.arange(3) - np.float32(1))  # NaN, infinite, finite
+        return np.asarray(jax.jit(jnp.add)(x, jax.random.normal(jax.random.key(0))))
+
+    with devices.pinned():
+        expected = numbers()
+    with getattr(jax, name)(value):
+        before = jax.config.values.copy()
+        with devices.pinned():
+            found = numbers()
+        assert jax.config.values == before
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_what_else_changes_numbers_is_noted(monkeypatch):
+    count = "--xla_force_host_platform_device_count=2"
+    monkeypatch.setenv("XLA_FLAGS", f"{count} --xla_cpu_enable_fast_math=true")
+    with jax.default_matmul_precision("highest"):
+        noted = devices.settings()
+    assert noted["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=true"
+    assert noted["jax_default_matmul_precision"] == "highest"
+    assert noted["jax_default_prng_impl"] == "threefry2x32"

@@ -50,6 +50,17 @@ def finished(tmp_path_factory):
     return run(STUDY, folder, on_progress=told.append), told
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("default_prng_impl", "rbg"), ("disable_jit", True)],
+)
+def test_no_number_depends_on_what_jax_is_set_to(name, value, tmp_path):
+    study = tiny.study(**{"model.dropout_rate": 0.2, "num_epochs": 1})
+    with getattr(jax, name)(value):
+        other = run(study, tmp_path / "other")
+    assert other.curves.equals(run(study, tmp_path / "run").curves)
+
+
 def rows(found, trial, seed):
     table = found.curves.to_pylist()
     return [row for row in table if (row["trial"], row["seed"]) == (trial, seed)]

@@ -12,6 +12,67 @@ from nnlab import files
 LEFT = ".curves.parquet.12ab.tmp"
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("~", "home"),
+        ("~/runs/x", "home/runs/x"),
+        (pathlib.Path("~", "x"), "home/x"),
+        (b"~/x", "home/x"),
+        ("runs/x/", "here/runs/x"),
+        ("a b/../c", "here/a b/../c"),
+        ("./~x", "here/~x"),
+        ("x~", "here/x~"),
+        ("it costs 3$", "here/it costs 3$"),
+        ("$HOME", "here/$HOME"),  # one of that name is there
+    ],
+)
+def test_a_path_is_what_its_writer_means(given, meant, tmp_path, monkeypatch):
+    (tmp_path / "here" / "$HOME").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    found = files.absolute(given)
+    assert found == tmp_path / meant
+    monkeypatch.chdir(tmp_path)
+    assert files.absolute(found) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("", "workdir='' is empty"),
+        (" ", "is empty"),
+        ("a\0b", "NUL"),
+        ("file:///tmp/x", "is a URL"),
+        ("s3://bucket/x", "is a URL"),
+        ("~nobody-has-this-name/x", "no user's home folder"),
+        ("$HOME/x", r"holds '\$HOME', which the shell left"),
+        ("${HOME}x", "holds '\\${HOME', which the shell left"),
+        (5, "workdir=5 is not a path"),
+        (None, "workdir=None is not a path"),
+        (["x"], "is not a path"),
+    ],
+)
+def test_what_is_no_path_is_refused_in_a_line(given, problem):
+    with pytest.raises(ValueError, match=problem):
+        files.absolute(given, "workdir")
+
+
+def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError, match="x='runs': the current folder has"):
+        files.absolute("runs", "x")
+    assert files.absolute(tmp_path) == tmp_path
+
+
+def test_a_path_is_shown_from_the_current_folder_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert files.shown(tmp_path / "runs" / "x") == os.path.join("runs", "x")
+    assert files.shown(tmp_path.parent) == str(tmp_path.parent)
+
+
 def test_content_is_on_the_disk_before_its_name_is(tmp_path, monkeypatch):
     done, fsync, replace = [], os.fsync, os.replace
 

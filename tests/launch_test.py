@@ -259,11 +259,11 @@ MISTAKES = {
     ),
     "table": (
         [QUICKSTART, "--config.dataset=csv:READM.md"],
-        "table READM.md does not exist; did you mean 'README.md'?",
+        f"table {ROOT}/READM.md does not exist; did you mean '{ROOT}/README.md'?",
     ),
     "images": (
         [QUICKSTART, "--config.dataset=folder:confgs"],
-        "image folder confgs does not exist; did you mean 'configs'?",
+        f"image folder {ROOT}/confgs does not exist; did you mean '{ROOT}/configs'?",
     ),
     "topic": (["--help=filds"], "'--help=filds'; did you mean 'fields'? allowed: conf"),
     "argument": (
@@ -1231,3 +1231,42 @@ def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatc
     assert line.startswith("error: 1 of 2 programs failed; the report has the others")
     assert f"{tmp_path}/failure_1.txt" in line
     assert "MemoryError: out of memory" in (tmp_path / "failure_1.txt").read_text()
+
+
+def test_a_workdir_in_the_home_folder_is_found(launch, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made_up(workdir=tmp_path / "run")
+    status, out, _ = launch(report, "--workdir=~/run")
+    assert status == 0
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in out
+    for arguments in (["--list=~"], ["--compare=~/run,~/run/", "--workdir=~/b"]):
+        assert "no folder" not in launch(report, *arguments)[2]
+
+
+def test_no_matplotlibrc_is_read(tmp_path):
+    """It may be broken."""
+    made_up(workdir=tmp_path / "run")
+    (tmp_path / "rc").write_bytes(b"\xff")
+    variables = {"MATPLOTLIBRC": str(tmp_path / "rc"), "MPLBACKEND": "nonsense"}
+    done = command("launch.report", f"--workdir={tmp_path / 'run'}", **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("program", ["describe", "train"])
+def test_a_platform_that_is_not_there_is_one_line(program, tmp_path):
+    workdir = [f"--workdir={tmp_path}"] if program == "train" else []
+    done = command(f"launch.{program}", QUICKSTART, *workdir, JAX_PLATFORMS="nothing")
+    assert done.returncode == 2
+    assert re.fullmatch(
+        "error: .* JAX_PLATFORMS='nothing', .* has cpu.*\n", done.stderr
+    )
+
+
+@pytest.mark.parametrize("module", ["fcntl", "resource"])
+def test_where_there_are_no_file_locks_one_line_names_wsl(module):
+    code = f"import sys; sys.modules[{module!r}] = None; import launch.train"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert re.fullmatch("error: .*Windows.* WSL.*\n", done.stderr)

@@ -125,7 +125,7 @@ BELOW = {
     "rerun": ["resume", "training"],
     "mistakes": ["texts"],
     "interrupt": [],
-    "devices": ["names"],
+    "devices": ["files", "names"],
     "display": ["recorder"],
     "notebook": ["devices", "display"],
     "api": [

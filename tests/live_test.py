@@ -54,6 +54,13 @@ def test_that_all_have_diverged_is_written(ax):
     assert "all networks have diverged" in words(ax)
 
 
+def test_a_picture_needs_no_latex_where_the_user_asks_for_it(monkeypatch):
+    monkeypatch.setenv("PATH", "")  # there is none
+    with matplotlib.rc_context({"text.usetex": True}):
+        for chance in (0.1, None):
+            assert live.picture(EPOCHS, BOTH, chance=chance).startswith(b"\x89PNG")
+
+
 def test_a_picture_is_a_png_and_leaves_the_settings_of_the_process_alone():
     before = dict(matplotlib.rcParams)
     for chance in (0.1, None):

@@ -32,6 +32,8 @@ MEANT = [
         ("dens", "dense"), ("linear", "dense"), ("fc", "dense"), ("conv2d", "conv"),
         ("MaxPool", "max_pool"), ("pool", "max_pool"), ("bn", "batch_norm"),
         ("batch_nrom", "batch_norm"), ("droput", "dropout"), ("flaten", "flatten"),
+        ("conv3d", "conv"), ("Convolution2D", "conv"), ("fully_connected", "dense"),
+        ("MaxPooling2D", "max_pool"), ("lstm", None),
     ]),
     *((DATASETS, pair) for pair in [
         ("minst", "mnist"), ("MNIST", "mnist"), ("FashionMNIST", "fashion_mnist"),
@@ -55,6 +57,7 @@ MEANT = [
     *((study.MODELS, pair) for pair in [
         ("MLP", "mlp"), ("ccn", "cnn"), ("resnet-18", "resnet18"), ("dense", "mlp"),
         ("xgboost", "boosted_trees"), ("forest", "random_forest"), ("", None),
+        ("conv2d", "cnn"), ("3d", None),
         ("-_-", None),
     ]),
 ]  # fmt: skip

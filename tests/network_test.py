@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network taken out of a run predicts what the run measured, saved and loaded too."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import flax.linen as nn
 import jax
@@ -51,6 +53,13 @@ def test_it_is_the_network_that_was_measured(finished, trial, seed):
     assert loss == pytest.approx(stored, rel=1e-5)
     assert found.about["label"] == finished.trials[trial].label
     assert found.num_parameters == finished.cohort(trial)["parameters"]
+
+
+def test_pickled_and_copied_it_predicts_the_same(finished):
+    found = network.of_member(finished.workdir, 1, 0)
+    chances = found.probabilities(TEST.inputs)  # compiled, which cannot be pickled
+    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        np.testing.assert_array_equal(again.probabilities(TEST.inputs), chances)
 
 
 @pytest.mark.parametrize("name", ["net.safetensors", "checkpoint"])

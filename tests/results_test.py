@@ -49,6 +49,13 @@ def test_a_text_like_a_formula_comes_back(tmp_path):
     assert ",=" not in (tmp_path / "members.csv").read_text().replace('"', "")
 
 
+def test_results_stay_where_they_are_when_the_folder_changes(written, monkeypatch):
+    monkeypatch.chdir(written.workdir.parent)
+    found = results.load("run")
+    monkeypatch.chdir("/")
+    assert results.load(found.workdir).workdir == written.workdir
+
+
 def test_writing_twice_gives_equal_bytes_and_leaves_nothing_else(tmp_path):
     contents = []
     for name in ("one", "two"):

@@ -141,6 +141,13 @@ def test_another_version_is_named(name):
     assert resume.differences(RECORD, new) == [f"{name} was 1 and is 2 now"]
 
 
+def test_other_settings_are_named_where_the_run_has_noted_them():
+    old, new = ({**RECORD, "settings": {"XLA_FLAGS": of}} for of in ("", "--fast"))
+    told = resume.differences(old, new)
+    assert told == ["XLA_FLAGS was '' and is '--fast' now"]
+    assert resume.differences(RECORD, new) == []
+
+
 def test_another_device_is_named_and_one_for_several_but_not_their_number():
     other = {"platform": "cpu", "kind": "b", "count": 2}
     told = resume.differences(RECORD, {**RECORD, "devices": other})

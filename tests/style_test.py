@@ -3,6 +3,7 @@
 
 import re
 
+import matplotlib
 import numpy as np
 import pytest
 import synthetic
@@ -38,13 +39,18 @@ def test_letters_are_dark_enough_and_keep_their_hue(color):
 
 
 def test_equal_results_give_equal_bytes(tmp_path):
+    """Whatever a matplotlibrc or a notebook has set."""
     files = []
-    for name in ("a", "b"):
-        with style.context():
-            figure = Figure(layout="constrained")
-            results = synthetic.results(diverged={(0, 1): 3})
-            curves.learning_curves(figure.add_subplot(), results, "train_loss")
-        files.append([p.read_bytes() for p in style.save(figure, tmp_path / name)])
+    large = {"font.size": 30, "figure.dpi": 20, "savefig.bbox": "tight"}
+    other = {"axes.grid": True, "lines.linewidth": 9, "axes.titlecolor": "red"}
+    for name, of_user in (("a", {}), ("b", {"text.usetex": True, **large, **other})):
+        with matplotlib.rc_context(of_user):
+            with style.context():
+                figure = Figure(layout="constrained")
+                results = synthetic.results(diverged={(0, 1): 3})
+                curves.learning_curves(figure.add_subplot(), results, "train_loss")
+            saved = style.save(figure, tmp_path / name)
+        files.append([path.read_bytes() for path in saved])
     assert files[0] == files[1]
 
 

@@ -20,6 +20,11 @@ AXES = {
     f"{RATE}=logspace(1e-3,1,4)": (0.001, 0.01, 0.1, 1.0),
     f"{RATE}=logspace(1,0.01,3)": (1.0, 0.1, 0.01),
     f"{RATE}=linspace(3,4,1)": (3.0,),
+    "dataset='csv:a, b.csv',digits": ("csv:a, b.csv", "digits"),
+    'dataset="csv:a, b.csv" , "x]y(\'"': ("csv:a, b.csv", "x]y('"),
+    "dataset=csv:it's.csv,digits": ("csv:it's.csv", "digits"),
+    "dataset=csv:a's, b's": ("csv:a's", "b's"),
+    "model.layers=['a,b', {'c': '[,'}],relu": (["a,b", {"c": "[,"}], ("relu",)),
     'model.layers=("flatten",{"layer":"dense","units":3}),relu': (
         ("flatten", {"layer": "dense", "units": 3}),
         ("relu",),
@@ -38,6 +43,7 @@ def test_an_axis_is_read_as_it_is_written(text, values):
 MALFORMED = {
     "no values": (f"{RATE}=", "has no values"),
     "no axis": (RATE, "not of the form path=v1,v2"),
+    "quote": ("dataset='csv:a, b.csv", "the quote ' does not close"),
     "unknown": ("learning_rte=1", "'learning_rte' in the sweep; did you mean"),
     "empty value": (f"{RATE}=1,,2", "has an empty value"),
     "trailing comma": (f"{RATE}=1,", "has an empty value"),

@@ -23,7 +23,7 @@ from nnlab.data import (
 from nnlab.data import map as region_map
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
-from nnlab.files import absolute
+from nnlab.files import absolute, shown
 from nnlab.names import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
@@ -289,9 +289,9 @@ def _existing(given: str | os.PathLike[str], origin: str) -> Path:
         state = (
             "is not a folder"
             if os.path.exists(path)
-            else f"does not exist{nearest_file(path)}"
+            else f"does not exist{nearest_file(shown(path))}"
         )
-        raise FileNotFoundError(f"{origin} {path} {state}")
+        raise FileNotFoundError(f"{origin} {shown(path)} {state}")
     return path
 
 
