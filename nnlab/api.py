@@ -461,7 +461,8 @@ class Outcome:
         The columns are those of ``summary.csv`` without what all trials share.
         """
         table = summarize(self.results).to_pandas().set_index("index")
-        same = [path for path in PATHS if path not in self.study.swept()]
+        swept = self.study.swept()
+        same = [path for path in PATHS if path in table and path not in swept]
         return table.drop(columns=["id", *same])
 
     @_briefly
