@@ -322,6 +322,7 @@ def _read(
             test_labels=_labels(test) if test else None,
             name=name,
             class_names=class_names,
+            class_values=np.array(class_names),
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error

@@ -7,7 +7,6 @@ more: it knows the line that each row begins on, even where a quoted cell spans 
 
 import csv
 import hashlib
-import logging
 import math
 import re
 import reprlib
@@ -23,8 +22,6 @@ import numpy as np
 from nnlab.data import cache, labels, numbers
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.names import nearest, nearest_file
-
-_log = logging.getLogger(__name__)
 
 LABEL = "label"
 MISSING = ("refuse", "drop", "mean")
@@ -148,8 +145,6 @@ def read(
         raise ValueError(_undecodable(path)) from error
     except OSError as error:
         raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-    for note in dataset.notes:
-        _log.warning("%s: %s", path, note)
     return dataset
 
 
