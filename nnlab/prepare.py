@@ -71,7 +71,8 @@ def prepare(
         if h.dataset not in loaded:
             some = dataset or data.load(h.dataset, data_dir=data_dir)
             some = _fewer(some, study.eval_size)
-            if not all(t.hyperparameters.standardize for t in study.trials()):
+            all_h = [trial.hyperparameters for trial in study.trials()]
+            if any(one.model.is_network and not one.standardize for one in all_h):
                 _point_out_large(some)
             loaded[h.dataset] = some, _test_sets(some, study.test_sets)
         some, sets = loaded[h.dataset]
