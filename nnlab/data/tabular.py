@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from nnlab.data import cache, labels, numbers
+from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.names import nearest, nearest_file
 
@@ -669,13 +669,11 @@ def _dataset(
 
     Which mean that is depends on the training examples, and which these are on all
     examples: where values are missing is part of the examples while they are split.
+    A value of the column holds the place, so that none of the others is farther away.
     """
-    low, high = np.fmin.reduce(inputs), np.fmax.reduce(inputs)
+    low = np.fmin.reduce(inputs)
     if np.isnan(low).any():
         raise _empty(columns[int(np.isnan(low).argmax())])
-    ends = np.stack([low, high]).astype(np.float64)
-    if numbers.origin_of(ends, columns, "features") is not None:
-        inputs = inputs.astype(np.float64)
     gone = np.isnan(inputs)
     filled = np.flatnonzero(gone.any(axis=0))
     if filled.size:
