@@ -185,6 +185,7 @@ def named_rows(*names):
         (GOOD.replace("label", "Label"), ["csv:PATH:COLUMN", "did you mean 'Label'?"]),
         (",".join(f"c{i}" for i in range(785)), ["c0, c1", "c14, ..., c770", "c784"]),
         ("# made by me\n" + GOOD, ["line 1: '# made by me' is a single cell"]),
+        ("a, b, c;lab\n" + "1;x\n" * 9, ["';' separates columns"]),
         (GOOD + "# more\n", ["line 14: 1 cell, the header has 3 columns"]),
         (GOOD[len(HEADER) :], ["line 1: no column", "write a header above it"]),
         (GOOD.replace(",", " "), ["line 1", "commas, semicolons, tabs or vertical"]),
@@ -251,11 +252,6 @@ def test_numbers_are_those_of_the_file(table):
     found = first_column(tabular.read(table("x,label\n" + rows), name="t"))
     # What is taken from them is exact; the rest is float32.
     np.testing.assert_allclose(sorted(found), values, rtol=0, atol=1e-6)
-    whole = "".join(
-        f"{1_600_000_000 + 128 * (i % 4)},{'ab'[i % 2]}\n" for i in range(20)
-    )
-    data = tabular.read(table("x,label\n" + whole), name="t")
-    assert np.abs(data.train.inputs).max() < 1_000  # exact before, but too far from 0
     wide = [[i * j % 251 for j in range(130)] for i in range(40)]
     text = "".join(",".join(map(str, [*r, r[1] % 2])) + "\n" for r in wide)
     header = ",".join([*(f"c{j}" for j in range(130)), "label"]) + "\n"
@@ -311,6 +307,16 @@ def test_a_missing_cell_becomes_the_mean_over_the_training_examples(table):
     for missing, words in (("refuse", "line 2: 'NA'"), ("median", "'median'")):
         with refused(ValueError, words, "mean"):
             tabular.read(table(GAPS), name="t", missing=missing)
+
+
+def test_a_gap_leaves_the_other_numbers_as_they_are(table):
+    cells = [str(1_700_000_000 + i % 4) if i % 9 else "" for i in range(40)]
+    rows = "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells))
+    data = tabular.read(table("x,label\n" + rows), name="t", missing="mean")
+    expected = sorted(float(cell) for cell in cells if cell)
+    found = sorted(first_column(data))
+    assert np.isin(expected, found).all()
+    assert len(set(found) - set(expected)) == 1
 
 
 @pytest.mark.parametrize("missing", ["drop", "mean"])
