@@ -215,6 +215,9 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
         about = {key: about[key] for key in _KEYS} | newer
         if about["labels"] is not None:
             labels.from_plain(about["labels"], len(about["classes"]))
+        if about["origin"] is not None:
+            taken = np.asarray(about["origin"], np.float64)
+            np.broadcast_to(taken, about["input_shape"])
     except (
         safetensors.SafetensorError,
         ValueError,

@@ -74,7 +74,8 @@ def prepare(
                 name=h.data,
             )
             some = _fewer(some, study.eval_size)
-            if not all(t.hyperparameters.standardize for t in study.trials()):
+            all_h = [trial.hyperparameters for trial in study.trials()]
+            if any(one.model.is_network and not one.standardize for one in all_h):
                 _point_out_large(some)
             loaded[h.data] = some, _test_sets(some, study.test_sets)
         some, sets = loaded[h.data]

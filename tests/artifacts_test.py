@@ -266,7 +266,7 @@ def test_the_plane_is_kept_as_the_best_and_the_worst_trial_divide_it(tmp_path):
     np.testing.assert_array_equal(found.best, members[2].regions)
     np.testing.assert_array_equal(found.worst, members[0].regions)
     np.testing.assert_array_equal(found.extent, EXTENT)
-    np.testing.assert_array_equal(found.points, given.points.astype(np.float32))
+    np.testing.assert_array_equal(found.points, given.points)
     np.testing.assert_array_equal(found.labels, given.labels)
     for name in ("labels", "best", "worst"):
         assert getattr(found, name).dtype == np.int64

@@ -157,13 +157,22 @@ def test_a_network_of_an_older_version_predicts_names(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels", [["<i8", [1]], ["O", [1, 2, 3]], ["<i8", [0, 1, 2**64]], ["?!", [0] * 3]]
+    "damage",
+    [
+        {"labels": {"dtype": "<i8", "values": [1]}},
+        {"labels": {"dtype": "O", "values": [1, 2, 3]}},
+        {"labels": {"dtype": "<i8", "values": [0, 1, 2**64]}},
+        {"labels": {"dtype": "?!", "values": [0, 1, 2]}},
+        {"labels": [0, 1, 2]},
+        {"origin": [1.0, 2.0]},
+        {"origin": "far"},
+    ],
 )
-def test_damaged_labels_of_a_network_are_refused(finished, tmp_path, labels):
+def test_damaged_labels_and_origins_are_refused(finished, tmp_path, damage):
     found = network.of_member(finished.workdir, 0, 0)
     path = found.save(tmp_path / "net.safetensors")
     arrays = safetensors.numpy.load_file(path)
-    damaged = {**found.about, "labels": dict(zip(("dtype", "values"), labels))}
+    damaged = found.about | damage
     safetensors.numpy.save_file(arrays, path, {"nnlab": json.dumps(damaged)})
     with pytest.raises(ValueError, match="no network that nnlab saved"):
         network.load(path)

@@ -66,15 +66,17 @@ def missing(labels: npt.ArrayLike) -> np.ndarray:
         bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of
         `MISSING`; a "-" beside a "+" is none.
     """
-    import pandas as pd  # takes a third of a second
-
     array = np.asanyarray(labels)
-    gone = np.ma.getmaskarray(array) | pd.isna(np.asarray(array))
+    gone = np.ma.getmaskarray(array)
+    if array.dtype.kind not in "biuU":
+        import pandas as pd  # takes a third of a second
+
+        gone = gone | pd.isna(np.asarray(array))
     if array.dtype.kind in "OTU":
         plain = np.asarray(array).tolist()
         texts = [t.strip() if isinstance(t, str) else None for t in plain]
         marks = MISSING - {"-"} if "+" in texts else MISSING
-        gone |= np.array([text in marks for text in texts], bool)
+        gone = gone | np.array([text in marks for text in texts], bool)
     return np.asarray(gone)
 
 
