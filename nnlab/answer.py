@@ -18,7 +18,7 @@ from nnlab.statistics.members import (
     reduce_members,
     status_counts,
 )
-from nnlab.statistics.ranking import best_trial, compare_to_best
+from nnlab.statistics.ranking import best_trial, compare_to_best, mean_accuracy
 from nnlab.statistics.targets import steps_to_target, target_of
 from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
 from nnlab.study import Quantity
@@ -30,10 +30,11 @@ ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 def sentences(results: Results) -> list[str]:
     """What the data say about the question, in sentences.
 
-    Which trials reach the target how soon, which is best and how sure that is, what it
-    was chosen from, which were dropped, what moved and rotated images cost, what
-    networks are before training where the study asks, what fails, what became of the
-    claims, the study's own notes, and what is missing. Up to six trials are gone
+    Of an interrupted run, what is best so far. Then which trials reach the target how
+    soon, which is best and how sure that is, what it was chosen from, which were
+    dropped, what moved and rotated images cost, what networks are before training where
+    the study asks, what fails, what became of the claims, the study's own notes, what
+    of its settings changes nothing, and what is missing. Up to six trials are gone
     through one by one; of more, the best, the fastest and ranges are named.
 
     Returns:
@@ -49,11 +50,10 @@ def sentences(results: Results) -> list[str]:
         *(() if rates else _failures(results)),
         *_claims(results),
     ]
-    missing = [*crashes(results), *interruption(results)]
+    cut, missing, study = interruption(results), crashes(results), results.study
     if not found:
-        return missing or ["Nothing has run yet."]
-    study = results.study
-    return [*found, *study.notes, *study.remarks(), *missing]
+        return [*cut, *missing] or ["Nothing has run yet."]
+    return [*cut, *found, *study.notes, *study.remarks(), *missing]
 
 
 def named(results: Results, trial: int) -> str:
@@ -222,6 +222,7 @@ def _best(results: Results) -> list[str]:
     """Which trial is best, and which others cannot be told from it."""
     best = best_trial(results)
     gone = {t for some in dropped(results).values() for t in some}
+    gone |= {t.index for t in results.trials if _is_cut_off(results, t.index)}
     ran = [
         t.index
         for t in results.trials
@@ -534,8 +535,15 @@ def crashes(results: Results) -> list[str]:
     ]
 
 
+def _is_cut_off(results: Results, trial: int) -> bool:
+    """Whether a trial of an interrupted run has begun and not ended."""
+    if results.config["status"] != "interrupted":
+        return False
+    return bool(status_counts(results, trial)[UNFINISHED])
+
+
 def interruption(results: Results) -> list[str]:
-    """What an interrupted run lacks."""
+    """What an interrupted run lacks, and which trial is best so far."""
     if results.config["status"] != "interrupted":
         return []
     trials = {t.index for t in results.trials} - {*failed_trials(results)}
@@ -548,4 +556,26 @@ def interruption(results: Results) -> list[str]:
     if unfinished:
         parts.append(f"{texts.count(unfinished, 'member')} did not finish")
     said = " and ".join(parts) or "what is missing cannot be told"
-    return [f"The run was interrupted: {said}."]
+    return [f"The run was interrupted: {said}{_best_so_far(results)}."]
+
+
+def _best_so_far(results: Results) -> str:
+    """Which trial leads a run that is not at its end; "" if none has trained."""
+    best = best_trial(results, so_far=True)
+    if best is None:
+        return ""
+    done = float(np.nanmax(results.member(best, "steps").astype(float)))
+    if not done:
+        return ""
+    accuracy = texts.percent(mean_accuracy(results, best))
+    whose = f"best so far is {named(results, best)}, with a"
+    if len(results.trials) == 1:
+        whose = "so far it has a"
+    of = f"mean of {texts.count(results.trials[best].num_seeds, 'seed')}"
+    if results.trials[best].hyperparameters.model.is_network:
+        record = results.cohort(best)
+        per = record["steps_per_epoch"]
+        whole = record["num_steps"] / per
+        epochs = "epoch" if whole == 1 else "epochs"
+        of += f" after {done / per:.4g} of {whole:.4g} {epochs}"
+    return f"; {whose} validation accuracy of {accuracy} ({of})"

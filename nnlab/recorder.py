@@ -42,7 +42,7 @@ from nnlab.rows import (
     members_table,
     no_members,
 )
-from nnlab.statistics.ranking import best_and_worst
+from nnlab.statistics import ranking
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
 from nnlab.sweep import Cohort
@@ -90,7 +90,8 @@ class Progress:
         members that ended will not need is not counted.
       examples_per_second: of the last visit, all members that train together.
       inferences_per_second: of the cohort's last evaluation, likewise; NaN before.
-      best_accuracy: highest mean validation accuracy of a trial so far; NaN before.
+      best_accuracy: mean validation accuracy by now of the trial that leads, a diverged
+        seed counting as chance, see `statistics.ranking.worth`; NaN before any.
       best_label: that trial's label.
       best_curve: its mean validation accuracy at its evaluations so far.
       diverged, stopped, dropped: members so far.
@@ -168,7 +169,8 @@ class Recorder:
         self._planned = {item.cohort.index: item.num_examples for item in prepared}
         self._done: dict[int, int] = {}
         self._pretraining_seconds = 0.0
-        self._best: tuple[float, str, tuple[float, ...]] = (math.nan, "", ())
+        self._worths: dict[int, float] = {}
+        self._curves: dict[int, tuple[float, ...]] = {}
         self._evaluation: Evaluation | None = None
         self._written, self._write_seconds = -math.inf, 0.0
         self._finished: set[int] = set()
@@ -326,7 +328,7 @@ class Recorder:
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
         self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
-        self._note_best_trial()
+        self._note_worths()
         self._account(item)
 
     def take_up(
@@ -460,7 +462,7 @@ class Recorder:
             }
         )
         self._done[item.cohort.index] += examples
-        self._note_best_trial()
+        self._note_worths()
 
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
@@ -587,7 +589,7 @@ class Recorder:
         self._planned[cohort.cohort.index] -= spared
         for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
             curve.append(float(mean))
-        self._note_best_trial()
+        self._note_worths()
         self._write_if_due()
 
     def drop_worst(self, factor: int) -> None:
@@ -628,14 +630,16 @@ class Recorder:
         for name, values in self._by_layer("last_grad_norm_", norms).items():
             rows.more.put(name, values, moved)
 
-    def _note_best_trial(self) -> None:
-        trials = self._current.cohort.trials
-        for accuracy, trial, curve in zip(self._accuracy, trials, self._means):
-            mean = accuracy.mean()
-            is_best = not mean <= self._best[0] and not math.isnan(mean)
-            if is_best or trial.label == self._best[1]:
-                best = float(mean) if is_best else self._best[0]
-                self._best = (best, trial.label, tuple(curve))
+    def _note_worths(self) -> None:
+        """Notes what the current cohort's trials are worth by now."""
+        rows, chance = self._own, provenance.chance_of(self._current.dataset)
+        lost, dropped = rows.has_status(DIVERGED), rows.has_status(DROPPED)
+        for i, trial in enumerate(self._current.cohort.trials):
+            self._worths.pop(trial.index, None)
+            value = ranking.worth(self._accuracy[i], lost[i], chance)
+            if value is not None and not dropped[i].any():
+                self._worths[trial.index] = value
+                self._curves[trial.index] = tuple(self._means[i])
 
     def _at_chance(self, accuracy: Any) -> Any:
         """Whether accuracies are not above chance: one-sided binomial test at 1 %."""
@@ -808,7 +812,7 @@ class Recorder:
 
     def _choose_pictures(self, found: results.Results) -> bytes | None:
         """What pictures show, of the best and the worst trial so far."""
-        best, worst = best_and_worst(found)
+        best, worst = ranking.best_and_worst(found)
         all_seen = self._all_seen()
         if best not in all_seen:
             return None
@@ -848,6 +852,7 @@ class Recorder:
         if self._on_progress is None:
             return
         evaluation, self._evaluation = self._evaluation, None
+        best = ranking.leading(self._worths)
         counts = sum((rows.counts() for rows in self._rows.values()), no_members())
         self._on_progress(
             Progress(
@@ -859,9 +864,9 @@ class Recorder:
                 total=sum(self._planned.values()),
                 examples_per_second=self._rate,
                 inferences_per_second=self._inference_rate,
-                best_accuracy=self._best[0],
-                best_label=self._best[1],
-                best_curve=self._best[2],
+                best_accuracy=math.nan if best is None else self._worths[best],
+                best_label="" if best is None else self._study.trials()[best].label,
+                best_curve=() if best is None else self._curves[best],
                 diverged=int(counts[DIVERGED]),
                 stopped=int(counts[STOPPED]),
                 dropped=int(counts[DROPPED]),

@@ -9,6 +9,7 @@ import pytest
 import synthetic
 
 from nnlab import answer
+from nnlab.statistics import ranking
 from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
@@ -108,10 +109,34 @@ def test_answer_says_why_there_is_no_interval(num_seeds, why):
 
 def test_answer_on_an_interrupted_run():
     found = synthetic.results(unfinished={(1, 0): 3, (1, 1): 3}, never_ran=[2, 3])
-    assert answer.sentences(found)[-1] == (
+    first, *said = answer.sentences(found)
+    assert first.startswith(
         "The run was interrupted: 2 of 4 trials have not run and 2 members did not "
-        "finish."
+        "finish; best so far is learning rate 0.0"
     )
+    (best,) = (s for s in said if "best by validation accuracy" in s)
+    assert best.startswith("Of the 1 trial that trained to the end, ")
+
+
+@pytest.mark.parametrize("end", [1, 4])
+def test_the_best_so_far_is_named_with_its_seeds_and_epochs(end):
+    accuracy = np.full((3, 4, 6), 0.5) + 0.01 * np.arange(6)
+    accuracy[1, :, end - 1] = 0.9
+    accuracy[2, 0, :] = 0.99  # of which one seed leads, and two of four are lost
+    cut = {(t, s): end for t in range(3) for s in range(4)}
+    lost = {(2, 1): 1, (2, 2): 1}
+    found = synthetic.results(
+        accuracy,
+        unfinished={member: at for member, at in cut.items() if member not in lost},
+        diverged=lost,
+    )
+    said = answer.sentences(found)
+    name = answer.named(found, 1)
+    assert f"best so far is {name}, with a validation accuracy of 90.0 %" in said[0]
+    assert re.search(rf"\(mean of 4 seeds after {end} of 6 epochs\)", said[0])
+    assert not any("can be called best" in s for s in said)
+    assert ranking.best_trial(found, so_far=True) == 1
+    assert ranking.best_trial(found) is None
 
 
 def test_a_diverged_study_has_no_best():
@@ -250,5 +275,5 @@ def test_an_interruption_does_not_count_what_failed():
     found = synthetic.results(sweep=WIDTHS, never_ran=[1, 2], failures={1: "OOM"})
     config = {**found.config, "status": "interrupted"}
     said = answer.sentences(dataclasses.replace(found, config=config))
-    assert said[-2].startswith("1 of 3 trials is missing")
-    assert said[-1] == "The run was interrupted: 1 of 3 trials has not run."
+    assert said[-1].startswith("1 of 3 trials is missing")
+    assert said[0].startswith("The run was interrupted: 1 of 3 trials has not run;")

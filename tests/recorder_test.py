@@ -11,6 +11,7 @@ from nnlab import recorder as module
 from nnlab import results
 from nnlab.provenance import chance_of
 from nnlab.recorder import Recorder, peak_bytes
+from nnlab.statistics import ranking
 
 SIZES = {"train": 100, "validation": 25, "test": 50}
 STEPS = 24
@@ -185,14 +186,16 @@ def test_chance_is_the_share_of_the_largest_class():
     assert chance_of(tiny.dataset()) == max(counts) / 26
 
 
-def test_the_best_trial_is_the_best_mean_and_has_no_diverged_member(recorder, told):
+def test_the_best_trial_is_the_best_mean_by_now(recorder, told):
     add(recorder, 0, measured(np.array([[0.5, 0.5], [0.2, 0.7]])), 0, 0)
     assert (told[-1].best_accuracy, told[-1].best_label) == (0.5, "learning_rate=0.1")
-    accuracy = np.array([[0.6, 0.5], [0.9, 0.9]])
-    gone = measured(accuracy, alive=((True, True), (True, False)))
+    chance = chance_of(tiny.dataset())
+    accuracy = np.array([[0.4, 0.4], [chance, 0.9]])
+    gone = measured(accuracy, alive=((True, True), (False, True)))
     add(recorder, 1, gone, 8, 1)
-    assert told[-1].best_accuracy == pytest.approx(0.55)
-    assert (told[-1].best_label, told[-1].diverged) == ("learning_rate=0.1", 1)
+    assert told[-1].best_accuracy == pytest.approx((chance + 0.9) / 2)  # as in a report
+    assert (told[-1].best_label, told[-1].diverged) == ("learning_rate=0.3", 1)
+    assert ranking.best_trial(recorder.results("interrupted"), so_far=True) == 1
 
 
 def test_progress_counts_the_examples_of_all_members(recorder, told):

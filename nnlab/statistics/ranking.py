@@ -2,12 +2,12 @@
 """Which trial is best, and which others can be told from it."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from nnlab.results import DIVERGED, Results
+from nnlab.results import DIVERGED, UNFINISHED, Results
 from nnlab.statistics.effects import (
     MAX_LEFT_OUT,
     difference,
@@ -38,42 +38,68 @@ def mean_accuracy(results: Results, trial: int) -> float:
 
     The mean is over all seeds; a diverged one counts with the accuracy of chance.
     """
-    curve = carried_forward(results, trial, "validation_accuracy")
-    last = final_values(results, trial, curve)
     lost = has_status(results, trial, DIVERGED)
+    last = _last_accuracy(results, trial)
     counted = np.where(lost, results.dataset(trial)["chance"], last)
     return float(counted[asked(results, trial)].mean())
 
 
-def expected_accuracy(results: Results, trial: int) -> float | None:
-    """What a trial's final validation accuracy is expected to be.
+def _last_accuracy(results: Results, trial: int) -> np.ndarray:
+    curve = carried_forward(results, trial, "validation_accuracy")
+    return final_values(results, trial, curve)
+
+
+def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
+    """What a trial is worth by the validation accuracy of its seeds.
 
     The mean is over all seeds, and a diverged one counts with the accuracy of chance,
     which is what a network that is lost is worth: one lucky survivor of eight at 99 %
     makes a trial of 21 %.
+
+    Args:
+      accuracy: of each seed, float (S,).
+      lost: which have diverged, bool (S,).
+      chance: accuracy of a constant answer.
+
+    Returns:
+      An accuracy, or None if fewer than half of them survive, or one has none yet.
+    """
+    mean = float(np.where(lost, chance, accuracy).mean())
+    return None if 2 * lost.sum() > len(lost) or np.isnan(mean) else mean
+
+
+def leading(worths: Mapping[int, float]) -> int | None:
+    """Of trials, by index, the one that is worth the most, the first among equals."""
+    return max(worths, key=lambda t: (worths[t], -t), default=None)
+
+
+def expected_accuracy(
+    results: Results, trial: int, *, so_far: bool = False
+) -> float | None:
+    """What a trial's final validation accuracy is expected to be; see `worth`.
+
+    Args:
+      results: what the study found.
+      trial: index.
+      so_far: whether members that have not finished count with their last evaluation.
 
     Returns:
       An accuracy, or None if any member is unfinished or dropped, or fewer than half
       of them survive.
     """
     survivors, seeds = alive(results, trial), asked(results, trial)
-    settled = survivors | has_status(results, trial, DIVERGED)
-    if not np.all(settled[seeds]) or 2 * survivors.sum() < seeds.sum():
+    if so_far:
+        survivors |= has_status(results, trial, UNFINISHED)
+    lost = has_status(results, trial, DIVERGED)
+    if not np.all((survivors | lost)[seeds]):
         return None
-    return mean_accuracy(results, trial)
+    last = _last_accuracy(results, trial)
+    return worth(last[seeds], lost[seeds], results.dataset(trial)["chance"])
 
 
-def _best_of(results: Results, trials: Iterable[int], sign: int = 1) -> int | None:
-    """Of the trials that qualify the one expected to be the best, or the worst."""
-    scores = {
-        trial: sign * score
-        for trial in trials
-        if (score := expected_accuracy(results, trial)) is not None
-    }
-    return max(scores, key=lambda t: (scores[t], -t), default=None)
-
-
-def best_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
+def best_trial(
+    results: Results, among: Iterable[int] | None = None, *, so_far: bool = False
+) -> int | None:
     """The trial with the highest expected final validation accuracy, by its index.
 
     A diverged seed counts with the accuracy of chance. A trial is out if any of its
@@ -84,13 +110,23 @@ def best_trial(results: Results, among: Iterable[int] | None = None) -> int | No
     Args:
       results: what the study found.
       among: indices of the trials to choose from; all when None.
+      so_far: whether unfinished members count with their last evaluation.
 
     Returns:
       The index, or None if no trial qualifies.
     """
     chosen = list(range(len(results.trials)) if among is None else among)
     most = max((results.trials[t].num_seeds for t in chosen), default=0)
-    return _best_of(results, [t for t in chosen if results.trials[t].num_seeds == most])
+    chosen = [t for t in chosen if results.trials[t].num_seeds == most]
+    return leading(_expected(results, chosen, so_far=so_far))
+
+
+def _expected(
+    results: Results, trials: Iterable[int], *, so_far: bool = False
+) -> dict[int, float]:
+    """`expected_accuracy` of the trials that have one."""
+    values = {t: expected_accuracy(results, t, so_far=so_far) for t in trials}
+    return {trial: value for trial, value in values.items() if value is not None}
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
@@ -114,7 +150,7 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     others = (
         t for t in chosen - {best} if results.trials[t].hyperparameters.data == dataset
     )
-    return _best_of(results, others, sign=-1)
+    return leading({t: -v for t, v in _expected(results, others).items()})
 
 
 def best_and_worst(results: Results) -> tuple[int | None, int | None]:
