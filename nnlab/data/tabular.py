@@ -531,6 +531,7 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     places = {text: place for place, text in enumerate(ordered)}
     cells.texts[i] = np.array([places.get(text, -1) for text in values])[codes], ordered
     cells.marks[i] = set(values) - known
+    cells.numbers[:, i] = np.nan  # of rows that held numbers
 
 
 def _first_wrong(
