@@ -461,8 +461,7 @@ class Outcome:
         The columns are those of ``summary.csv`` without what all trials share.
         """
         table = summarize(self.results).to_pandas().set_index("index")
-        swept = self.study.swept()
-        same = [path for path in PATHS if path in table and path not in swept]
+        same = [p for p in table if p in PATHS and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
 
     @_briefly

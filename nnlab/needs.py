@@ -32,7 +32,7 @@ class Need:
 
     def why(self, lacking: Iterable[Settings]) -> str:
         """With what a field goes, and what trials have instead."""
-        found = dict.fromkeys(repr(s[self.path]) for s in lacking if self.path)
+        found = dict.fromkeys(f"{s[self.path]!r:.60}" for s in lacking if self.path)
         text = f"{self.path} {self.words}".strip()
         return f"{text}, not {', '.join(found)}" if found else text
 

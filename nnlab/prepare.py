@@ -161,16 +161,21 @@ def load(
 ) -> tuple[Dataset, FurtherSets]:
     """The data set of some trials of a study; see `prepare` for the arguments."""
     if h.data not in loaded:
-        some = dataset or dataclasses.replace(
-            data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv)),
-            name=h.data,
-        )
+        some = dataset or _load(h, data_dir)
         some = _fewer(some, study.eval_size)
         all_h = [trial.hyperparameters for trial in study.trials()]
         if any(one.model.is_network and not one.standardize for one in all_h):
             _point_out_large(some)
         loaded[h.data] = some, _test_sets(some, study.test_sets)
     return loaded[h.data]
+
+
+def _load(h: Hyperparameters, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """A trial's data, by a name that tells how a table is read."""
+    if h.data == h.dataset:
+        return data.load(h.dataset, data_dir=data_dir)
+    found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
+    return dataclasses.replace(found, name=h.data)
 
 
 def _fewer(dataset: Dataset, eval_size: int) -> Dataset:

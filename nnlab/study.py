@@ -1023,7 +1023,8 @@ def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
         parts.append(
             ["" if v is None else f"{name}={t}" for v, t in zip(values, texts)]
         )
-    return [", ".join(filter(None, labels)) for labels in zip(*parts)]
+    # A module of one's own reads nothing of the models that it is swept beside.
+    return [", ".join(filter(None, labels)) or OWN_MODULE for labels in zip(*parts)]
 
 
 def digest_json(value: Any) -> str:

@@ -185,11 +185,15 @@ def named_rows(*names):
         (GOOD.replace("label", "Label"), ["csv:PATH:COLUMN", "did you mean 'Label'?"]),
         (",".join(f"c{i}" for i in range(785)), ["c0, c1", "c14, ..., c770", "c784"]),
         ("# made by me\n" + GOOD, ["line 1: '# made by me' is a single cell"]),
+        ("a, b, c;lab\n" + "1;x\n" * 9, ["';' separates columns"]),
         (GOOD + "# more\n", ["line 14: 1 cell, the header has 3 columns"]),
         (GOOD[len(HEADER) :], ["line 1: no column", "write a header above it"]),
         (GOOD.replace(",", " "), ["line 1", "commas, semicolons, tabs or vertical"]),
         (HEADER + GOOD[len(HEADER) :].replace("\n", ",\n"), ["line 2", "ends in ','"]),
-        (gzip.compress(GOOD.encode()), ["line 1: it is not UTF-8 but a gzip archive"]),
+        (
+            gzip.compress(GOOD.encode(), mtime=0),
+            ["line 1: it is not UTF-8 but a gzip archive"],
+        ),
         (GOOD.encode("utf-16"), ["but UTF-16: save the table"]),
         (row("1,?,a"), ["1 of 12 rows", "csv.missing=drop", "csv.missing=mean"]),
         (row('1,"2,5",a'), ["line 4: '2,5'", "written such as 1234.5"]),
@@ -303,6 +307,16 @@ def test_a_missing_cell_becomes_the_mean_over_the_training_examples(table):
     for missing, words in (("refuse", "line 2: 'NA'"), ("median", "'median'")):
         with refused(ValueError, words, "mean"):
             tabular.read(table(GAPS), name="t", missing=missing)
+
+
+def test_a_gap_leaves_the_other_numbers_as_they_are(table):
+    cells = [str(1_700_000_000 + i % 4) if i % 9 else "" for i in range(40)]
+    rows = "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells))
+    data = tabular.read(table("x,label\n" + rows), name="t", missing="mean")
+    expected = sorted(float(cell) for cell in cells if cell)
+    found = sorted(first_column(data))
+    assert np.isin(expected, found).all()
+    assert len(set(found) - set(expected)) == 1
 
 
 @pytest.mark.parametrize("missing", ["drop", "mean"])

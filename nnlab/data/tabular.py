@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from nnlab.data import cache, labels, numbers
+from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.names import nearest, nearest_file
 
@@ -526,6 +526,7 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     places = {text: place for place, text in enumerate(ordered)}
     cells.texts[i] = np.array([places.get(text, -1) for text in values])[codes], ordered
     cells.marks[i] = set(values) - known
+    cells.numbers[:, i] = np.nan  # of rows that held numbers
 
 
 def _first_wrong(
@@ -664,13 +665,11 @@ def _dataset(
 
     Which mean that is depends on the training examples, and which these are on all
     examples: where values are missing is part of the examples while they are split.
+    A value of the column holds the place, so that none of the others is farther away.
     """
-    low, high = np.fmin.reduce(inputs), np.fmax.reduce(inputs)
+    low = np.fmin.reduce(inputs)
     if np.isnan(low).any():
         raise _empty(columns[int(np.isnan(low).argmax())])
-    ends = np.stack([low, high]).astype(np.float64)
-    if numbers.origin_of(ends, columns, "features") is not None:
-        inputs = inputs.astype(np.float64)
     gone = np.isnan(inputs)
     filled = np.flatnonzero(gone.any(axis=0))
     if filled.size:
