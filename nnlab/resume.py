@@ -166,7 +166,9 @@ def _check_epochs(old: Any, new: Any) -> None:
 def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
     def text(value: Any) -> str:
         shown = repr(value)
-        return shown if len(shown) <= MOST_TEXT else f"{shown[: MOST_TEXT - 3]}..."
+        half = MOST_TEXT // 2 - 2  # the ends of two paths differ
+        cut = f"{shown[:half]}...{shown[-half:]}"
+        return shown if len(shown) <= MOST_TEXT else cut
 
     return ValueError(f"{path} was {text(old)} and is {text(new)} now: {why}")
 

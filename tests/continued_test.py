@@ -269,9 +269,7 @@ def test_data_that_were_moved_are_the_same_data(tmp_path):
     assert found.study == there
     assert len(found.member(0, "status")) == 3
     (tmp_path / "other.csv").write_text(f"x,y,label\n{rows}0,1,a\n")
-    with pytest.raises(
-        ValueError, match=r"dataset was .*there.csv' and is .*other.csv'"
-    ):
+    with pytest.raises(ValueError, match=r"dataset was .*there.csv' and .*other.csv'"):
         experiment.run(of("other.csv", num_seeds=4), tmp_path / "run", resume=True)
 
 

@@ -60,16 +60,29 @@ def slow_rule(primals, tangents):
     return slow(*primals), 0.5 * tangents[0]
 
 
-def some_gelu(x):
-    return nn.gelu(x)
+@jax.jit
+def first(x):
+    return 2 * x
+
+
+@jax.jit
+def second(y):
+    return 2 * y  # of another name, elsewhere
 
 
 # ---- What they are.
 
 
-@pytest.mark.parametrize("same", [Renamed(), Mine(act=some_gelu), Mine(shift=SHIFT)])
-def test_what_computes_the_same_is_the_same(same):
-    assert code(same) == code(Mine())
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Mine(), Renamed()),
+        (Mine(), Mine(shift=SHIFT)),
+        (Mine(act=first), Mine(act=second)),
+    ],
+)
+def test_what_computes_the_same_is_the_same(one, other):
+    assert code(one) == code(other)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +172,7 @@ NOISE = "nn.Dense(3)(x) + jax.random.normal(self.make_rng('noise'), (len(x), 3))
 )  # fmt: skip
 def test_a_module_is_called_as_it_takes_it(module):
     item = tiny.cohort(tiny.study(), module=module)
+    assert code(module)  # in training, too
     variables = item.recipe.module.init(
         jax.random.key(0), jnp.ones((2, 6)), train=False
     )
