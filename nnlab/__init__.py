@@ -41,6 +41,7 @@ SUBMODULES = (
     "mistakes",
     "models",
     "names",
+    "needs",
     "network",
     "notebook",
     "optim",
