@@ -51,6 +51,7 @@ SUBMODULES = (
     "mistakes",
     "models",
     "names",
+    "needs",
     "network",
     "notebook",
     "optim",

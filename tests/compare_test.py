@@ -146,7 +146,7 @@ def test_what_did_not_finish_is_told(tmp_path):
     lost = {(t, s): 2 for t in range(2) for s in range(5)}
     nothing = make(tmp_path / "nothing", diverged=lost)
     text = said(a, cut, failed, nothing)
-    assert "cut: The run was interrupted: 1 of 2 trials has not run." in text
+    assert "cut: The run was interrupted: 1 of 2 trials has not run; best" in text
     assert "failed: 1 of 2 trials is missing because its program failed" in text
     assert "nothing has no best trial, and is not compared." in text
     with at_work(cut):
