@@ -964,7 +964,7 @@ def peak_bytes() -> int:
     if device.platform != "cpu":
         stats = [d.memory_stats() or {} for d in jax.local_devices()]
         return sum(int(s.get("peak_bytes_in_use", 0)) for s in stats)
-    import resource  # not on Windows
+    import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
