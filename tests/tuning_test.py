@@ -107,7 +107,7 @@ def of(changes):
         {"own_metrics": {"top": lambda logits, labels: logits.max(axis=-1)}},
         {"module": Mine({"behind": nn.relu})},
     ],
-    ids=str,
+    ids=",".join,
 )
 def test_what_changes_the_program_is_another_measurement(prepared, changes):
     tuning.remember(prepared, {1: Rates(10.0)})
