@@ -33,9 +33,9 @@ def sentences(results: Results) -> list[str]:
     Of an interrupted run, what is best so far. Then which trials reach the target how
     soon, which is best and how sure that is, what it was chosen from, which were
     dropped, what moved and rotated images cost, what networks are before training where
-    the study asks, what fails, what became of the claims, the study's own notes, what
-    of its settings changes nothing, and what is missing. Up to six trials are gone
-    through one by one; of more, the best, the fastest and ranges are named.
+    the study asks, what fails, what became of the claims, the study's own notes, and
+    what is missing. Up to six trials are gone through one by one; of more, the best,
+    the fastest and ranges are named.
 
     Returns:
       Plain sentences.
@@ -50,10 +50,10 @@ def sentences(results: Results) -> list[str]:
         *(() if rates else _failures(results)),
         *_claims(results),
     ]
-    cut, missing, study = interruption(results), crashes(results), results.study
+    cut, missing = interruption(results), crashes(results)
     if not found:
         return [*cut, *missing] or ["Nothing has run yet."]
-    return [*cut, *found, *study.notes, *study.remarks(), *missing]
+    return [*cut, *found, *results.study.notes, *missing]
 
 
 def named(results: Results, trial: int) -> str:

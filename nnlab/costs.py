@@ -15,7 +15,7 @@ from nnlab.sections import Section, Table, number
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import alive, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
-from nnlab.study import PATHS, TRACED, Own, digest_json
+from nnlab.study import Own, digest_json
 
 REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
@@ -176,18 +176,17 @@ def how(results: Results) -> Section:
         facts.append((f"data set {name}", "; ".join(told)))
     for backbone in config.get("backbones", ()):
         facts.append(("backbone", _backbone(backbone)))
-    unread = set(study.swept())
+    unread = {*study.swept(), *study.idle()}
     facts += own_facts(study.own)
-    if study.own.module:
-        unread |= {p for p in PATHS if p.startswith("model.") and p not in TRACED}
     if any(data.get("name", name) != name for name, data in config["datasets"].items()):
         unread.add("dataset")
     fixed = [
         f"{path}={swept.value_text(value)}"
-        for path, value in study.base.identity().items()
+        for path, value in study.base.flat().items()
         if path not in unread and value != ()
     ]
     facts.append(("held fixed", ", ".join(fixed)))
+    facts += [("without effect", remark) for remark in study.remarks()]
     facts.append(("study", f"digest {digest_json(config['study'])[:12]}"))
     if config.get("git_commit"):
         facts.append(("git commit", str(config["git_commit"])))

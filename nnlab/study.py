@@ -841,6 +841,12 @@ class Study(Checked):
         settings = self.settings(hyperparameters)
         return {p: settings[p] for p in PATHS if not needs.lacking(NEEDS[p], settings)}
 
+    def idle(self) -> dict[str, str]:
+        """The paths that no trial reads, and of each why: what it goes with."""
+        trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
+        found = {path: needs.idle(NEEDS[path], trials) for path in PATHS}
+        return {path: why for path, why in found.items() if why}
+
     def remarks(self) -> tuple[str, ...]:
         """What of the settings changes nothing, in sentences."""
         said = []
@@ -852,13 +858,12 @@ class Study(Checked):
                 f"{equal} of {asked} combinations {'is' if equal == 1 else 'are'} "
                 f"equal in effect to another: {left} {verb} left."
             )
-        trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
-        idle: dict[str, list[str]] = {}
-        for path in PATHS:
-            is_set = trials[0][path] != _DEFAULTS[path]
-            if is_set and (why := needs.idle(NEEDS[path], trials)):
-                idle.setdefault(why, []).append(path)
-        for why, paths in idle.items():
+        values = self.trials()[0].hyperparameters.flat()
+        groups: dict[str, list[str]] = {}
+        for path, why in self.idle().items():
+            if values[path] != _DEFAULTS[path]:
+                groups.setdefault(why, []).append(path)
+        for why, paths in groups.items():
             verbs = ("is", "changes", "it goes")
             if len(paths) > 1:
                 verbs = ("are", "change", "they go")
