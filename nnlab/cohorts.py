@@ -224,7 +224,7 @@ class Prepared:
         recipe, size = self.recipe, self.hyperparameters.batch_size
         of = jax.ShapeDtypeStruct
         traced = {name: of((), np.float32) for name in self.cohort.traced()}
-        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.eval_shape(lambda: train.key(0))
         state = jax.eval_shape(functools.partial(train.init_state, recipe), traced, key)
         inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
         labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import IO
 
 _URL = re.compile(r"[A-Za-z][\w+.-]+://")
-_VARIABLE = re.compile(r"\$\{?(\w+)")
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*")
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 
 
@@ -53,7 +53,7 @@ def absolute(
     if _URL.match(text):
         raise refused("is a URL, not a path of this machine")
     found = _VARIABLE.search(text)
-    if found and found[1] in os.environ and not os.path.lexists(text):
+    if found and not os.path.lexists(text):
         raise refused(f"holds {found[0]!r}, which the shell left as it is: mind quotes")
     if text[0] == "~" and (text := os.path.expanduser(text))[0] == "~":
         raise refused("begins with no user's home folder; './~' begins with a name")
@@ -191,10 +191,16 @@ def refuse_links(*paths: pathlib.Path) -> None:
       ValueError: names the first link.
     """
     for path in paths:
-        for one in itertools.chain([path], path.rglob("*")):
-            if one.is_symlink():
+        # Folders of another run that is at work come and go: os.walk passes over them.
+        below = (
+            os.path.join(folder, name)
+            for folder, folders, names in os.walk(path)
+            for name in (*folders, *names)
+        )
+        for one in map(str, itertools.chain([path], below)):
+            if os.path.islink(one):
                 raise ValueError(
-                    f"{str(one)!r} is a link; remove it (a workdir or data folder may "
+                    f"{one!r} is a link; remove it (a workdir or data folder may "
                     "be a link, its parts may not)"
                 )
 

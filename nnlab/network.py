@@ -395,12 +395,11 @@ def _network(
             raise ValueError(f"{where!r} does not fit: {error}") from None
         for doubt in doubts:
             _log.warning("%s: %s", where, doubt)
+    used = mine or _module_of(about)
     tree = traverse_util.unflatten_dict(dict(arrays), sep="/")
     inputs = tree.pop("input")
     tree.setdefault("batch_stats", {})
-    network = Network(
-        mine or _module_of(about), tree, inputs["scale"], inputs["shift"], about
-    )
+    network = Network(used, tree, inputs["scale"], inputs["shift"], about)
     _check(network, where)
     return network
 

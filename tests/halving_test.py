@@ -221,7 +221,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path):
     whole = run(study, tmp_path / "whole", on_progress=visits.append, **options)
     fates = set(whole.members["status"].to_pylist())
     assert fates == {"stopped", "dropped", "finished"}
-    for visit in range(1, len(visits) + 1, 2):
+    for visit in range(1, len(visits) + 1, 3):
         own = tmp_path / f"at_{visit}"
         with pytest.raises(KeyboardInterrupt):
             run(study, own, on_progress=Interrupt(visit), **options)

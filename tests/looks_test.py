@@ -455,7 +455,7 @@ def test_interrupted_at_any_visit_it_ends_with_the_same_bytes(whole, tmp_path):
             if not self.left:
                 raise KeyboardInterrupt
 
-    for visit in range(2, visits, max(1, visits // 6)):
+    for visit in range(2, visits, max(1, visits // 4)):
         interrupt, folder = Interrupt(), tmp_path / str(visit)
         interrupt.left = visit
         with pytest.raises(KeyboardInterrupt):

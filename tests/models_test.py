@@ -20,6 +20,7 @@ from nnlab import metrics, study
 from nnlab.models import convolution, dense, layers, stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
 from nnlab.models.initializers import INITIALIZERS
+from nnlab.train import key
 
 IMAGE = (28, 28, 1)
 
@@ -33,7 +34,7 @@ def normal(seed, *shape):
 def init(module, *input_shape, scale=1.0):
     x = np.zeros((2, *input_shape), np.float32)
     compiled = jax.jit(stack.init_variables, static_argnums=0)
-    return compiled(module, jax.random.key(0), x, scale)
+    return compiled(module, key(0), x, scale)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -266,9 +267,8 @@ def test_an_accepted_stack_has_the_real_shapes_and_parameters(bodies, size):
         reject()
     module = stack.Stack(chosen)
     images = jax.ShapeDtypeStruct((5, *size, 2), jnp.float32)
-    key = jax.random.key(0)
     variables = jax.eval_shape(
-        lambda x: stack.init_variables(module, key, x, 1.0), images
+        lambda x: stack.init_variables(module, key(0), x, 1.0), images
     )
     logits = jax.eval_shape(
         lambda v, x: module.apply(v, x, train=False), variables, images
@@ -320,7 +320,7 @@ def test_activations_have_their_closed_forms(name, at_minus_1, at_2):
 )
 def test_initializers_have_mean_0_and_their_variance(name, variance):
     draw = jax.jit(INITIALIZERS[name], static_argnums=(1,))
-    kernel = np.asarray(draw(jax.random.key(0), (400, 300)))
+    kernel = np.asarray(draw(key(0), (400, 300)))
     # 120,000 values: the variance is known to 0.4 %, the mean to 0.3 % of a deviation.
     np.testing.assert_allclose(kernel.var(), variance, rtol=0.02)
     assert abs(kernel.mean()) <= 0.015 * math.sqrt(variance)
@@ -328,7 +328,7 @@ def test_initializers_have_mean_0_and_their_variance(name, variance):
 
 def test_orthogonal_columns_are_orthonormal():
     draw = jax.jit(INITIALIZERS["orthogonal"], static_argnums=(1,))
-    kernel = np.asarray(draw(jax.random.key(0), (30, 20)))
+    kernel = np.asarray(draw(key(0), (30, 20)))
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)
 
 
@@ -362,7 +362,7 @@ def test_any_module_takes_the_hyperparameters_and_may_ignore_them():
 
     @jax.jit
     def train(variables):
-        rngs = {"dropout": jax.random.key(3)}
+        rngs = {"dropout": key(3)}
         options = {"train": True, "rngs": rngs, "mutable": ["batch_stats"]}
         return Own().apply(variables, x, **options)[0]
 
@@ -579,7 +579,7 @@ def test_float64_is_kept_throughout(pool):
         double = single.clone(dtype=jnp.float64, param_dtype=jnp.float64)
         x = np.random.default_rng(0).normal(size=(2, 8, 8, 1))
         variables = jax.jit(stack.init_variables, static_argnums=0)(
-            double, jax.random.key(0), x, 1.0
+            double, key(0), x, 1.0
         )
 
         @functools.partial(jax.jit, static_argnums=0)
@@ -643,7 +643,7 @@ def test_dense_products_take_no_gradient_for_the_inputs(shape):
 def test_dense_products_in_bfloat16_and_of_more_axes(batch):
     module = nn.Dense(8, dtype=jnp.bfloat16, dot_general=dense.dot_general)
     x = normal(0, *batch, 20)
-    variables = jax.jit(module.init)(jax.random.key(0), x)
+    variables = jax.jit(module.init)(key(0), x)
 
     @functools.partial(jax.jit, static_argnums=0)
     def gradient(module):
@@ -675,7 +675,7 @@ def drop(x, rate, seed=0, module=DROPPING, train=True):
         {"hyperparameters": {"dropout_rate": rate}},
         x,
         train=train,
-        rngs={"dropout": jax.random.key(seed)},
+        rngs={"dropout": key(seed)},
     )
 
 
@@ -901,7 +901,7 @@ def test_members_convolve_as_if_alone(axes, channels):
 def test_other_convolutions_go_to_xla(fields):
     x = normal(0, 2, 7, 7, 4)
     own = nn.Conv(6, (3, 3), **FAST, **fields)
-    params = jax.jit(own.init)(jax.random.key(0), x)
+    params = jax.jit(own.init)(key(0), x)
     xla = own.clone(conv_general_dilated=None)
     np.testing.assert_array_equal(
         jax.jit(own.apply)(params, x), jax.jit(xla.apply)(params, x)

@@ -4,7 +4,7 @@
 import copy
 import dataclasses
 import json
-import pickle
+import pickle  # scan: allowed
 
 import flax.linen as nn
 import jax
@@ -58,7 +58,8 @@ def test_it_is_the_network_that_was_measured(finished, trial, seed):
 def test_pickled_and_copied_it_predicts_the_same(finished):
     found = network.of_member(finished.workdir, 1, 0)
     chances = found.probabilities(TEST.inputs)  # compiled, which cannot be pickled
-    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+    pickled = pickle.loads(pickle.dumps(found))  # scan: allowed
+    for again in (pickled, copy.deepcopy(found)):
         np.testing.assert_array_equal(again.probabilities(TEST.inputs), chances)
 
 

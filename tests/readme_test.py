@@ -48,6 +48,6 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     assert len(ran) >= 4
     for block in ran:
         exec(block, known)  # scan: allowed
-    assert known["found"].workdir == pathlib.Path("runs/rates")
+    assert known["found"].workdir == tmp_path / "runs" / "rates"
     assert "test_top2_mean" in known["mine"].summary()
     assert (tmp_path / "best.safetensors").exists()

@@ -268,6 +268,7 @@ def test_texts_become_a_feature_for_each_value(table, caplog):
         assert (split.inputs[:, 1:].sum(axis=1) == 1).all()
     (note,) = data.notes
     assert "who (3)" in note
+    load(f"csv:{table(content)}")
     assert note in caplog.text
 
 
