@@ -28,7 +28,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from launch.config import choose, default
+from nnlab.commands.config import choose, default
 
 DATASETS = ("digits", "mnist", "fashion_mnist")
 PARTS = ("", "map")

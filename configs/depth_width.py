@@ -25,7 +25,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from launch.config import choose, default
+from nnlab.commands.config import choose, default
 
 KINDS = ("", "grid")
 SIZES = ("full", "smoke")

@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line programs: train, report, describe, bench."""
-
-from launch import surroundings
-
-surroundings.check()
+"""Command-line programs: train, report, describe, find_rate, bench."""

@@ -1,58 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which learning rates a network bears: the range, its edge, the fastest.
+"""Finds the learning rates a network bears; see `nnlab.commands.find_rate`."""
 
-python -m launch.find_rate --config=configs/quickstart.py
-python -m launch.find_rate --config=depth --sweep=model.depth=8
-"""
-
-from absl import flags
-
-from launch import config, train
-from nnlab import api, display, files, rates
-
-
-def main() -> None:
-    """Trains a population of rates and seeds for a few updates, and reports.
-
-    The workdir is one like any other: `launch.train --resume` goes on with it and
-    `launch.report` draws it again.
-
-    Raises:
-      ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
-        mistakes, before anything is written.
-      KeyboardInterrupt: after results and report of what is done have been written.
-    """
-    given = flags.FLAGS
-    if given.resume and not (given.config or given.config_json):
-        raise config.UsageError(
-            "--resume goes with the --config that the rates were found for; "
-            "python -m launch.train --resume goes on without"
-        )
-    found = rates.study_of(
-        config.study(),
-        low=given.low,
-        high=given.high,
-        count=given.count,
-        seeds=rates.SEEDS if given.seeds is None else given.seeds,
-        steps=given.steps,
-    )
-    console = display.Terminal()
-    train.show_log(console)
-    workdir = given.workdir or api.new_folder()
-    train.run(console, found, files.absolute(workdir, "--workdir"))
-
-
-def define_flags() -> None:
-    """Defines the flags of this program."""
-    flags.DEFINE_float("low", rates.LOW, "the lowest learning rate")
-    flags.DEFINE_float("high", rates.HIGH, "the highest learning rate")
-    flags.DEFINE_integer(
-        "count", rates.COUNT, "how many rates; evenly spaced in their logarithm"
-    )
-    flags.DEFINE_integer("steps", rates.STEPS, "updates of each network")
-    train.define_run_flags()
-
+from nnlab.commands import config, find_rate
 
 if __name__ == "__main__":
-    define_flags()
-    config.run(main)
+    find_rate.define_flags()
+    config.run(find_rate.main)

@@ -7,6 +7,7 @@ found, `load_network` one of its networks; see `nnlab.api`.
 
 import importlib
 import importlib.metadata
+import pkgutil
 from typing import Any
 
 try:
@@ -19,72 +20,7 @@ except ImportError:
         name="nnlab",
     ) from None
 
-SUBMODULES = (
-    "answer",
-    "api",
-    "artifacts",
-    "baselines",
-    "builder",
-    "building",
-    "cells",
-    "checked",
-    "checkpoint",
-    "chunks",
-    "cluster",
-    "cohorts",
-    "compare",
-    "costs",
-    "data",
-    "devices",
-    "display",
-    "executor",
-    "experiment",
-    "figures",
-    "files",
-    "gradients",
-    "halving",
-    "interrupt",
-    "listing",
-    "looking",
-    "looks",
-    "metrics",
-    "mistakes",
-    "models",
-    "names",
-    "needs",
-    "network",
-    "notebook",
-    "optim",
-    "own",
-    "placing",
-    "plan",
-    "population",
-    "prepare",
-    "processes",
-    "provenance",
-    "rates",
-    "recorder",
-    "report",
-    "rerun",
-    "results",
-    "resume",
-    "rows",
-    "scaling",
-    "search",
-    "sections",
-    "statistics",
-    "storage",
-    "study",
-    "sweep",
-    "swept",
-    "tensorboard",
-    "texts",
-    "train",
-    "training",
-    "transfer",
-    "tuning",
-    "watching",
-)
+SUBMODULES = tuple(sorted(found.name for found in pkgutil.iter_modules(__path__)))
 
 SHORT = {
     "Dataset": "data",

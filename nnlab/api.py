@@ -34,38 +34,31 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from nnlab import (
-    answer,
-    artifacts,
-    devices,
-    display,
-    looks,
-    mistakes,
-    names,
-    notebook,
-    rates,
-    report,
-    results,
-    search,
-    sections,
-    sweep,
-    texts,
-)
+from nnlab import report, results
 from nnlab.data import Dataset
-from nnlab.figures import panels, sketches, style
-from nnlab.files import absolute
-from nnlab.interrupt import Interrupt
+from nnlab.machine import devices
+from nnlab.machine.files import absolute
+from nnlab.machine.signals import Interrupt
+from nnlab.report import answer, sections
+from nnlab.report.figures import catalog as sketches
+from nnlab.report.figures import panels
+from nnlab.report.figures.drawing import style
+from nnlab.report.page import visible
+from nnlab.results import pictures
+from nnlab.runs import rate_range, search, sequential
 from nnlab.statistics.ranking import best_trial
 from nnlab.statistics.summary import summarize
-from nnlab.study import PATHS, PICTURES, Study
+from nnlab.study import PATHS, PICTURES, Study, sweep
+from nnlab.watch import notebook, terminal
+from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
     import flax.linen as nn
     import pandas as pd
 
-    from nnlab.metrics import Metric
-    from nnlab.network import Network
-    from nnlab.recorder import Progress
+    from nnlab.runs.recorder import Progress
+    from nnlab.runs.saved_network import Network
+    from nnlab.training.metrics import Metric
 
 FIELDS = (*Study().to_dict(), "own")
 """What a study is made of, at its top level."""
@@ -85,11 +78,11 @@ def _briefly(function: Callable[_P, _T]) -> Callable[_P, _T]:
         try:
             return function(*args, **kwargs)
         except (ValueError, OSError) as error:
-            if mistakes.status_of(error) is None:
+            if errors.status_of(error) is None:
                 raise
             own = isinstance(error, ValueError)  # some are of a class of ours
             kind = "ValueError" if own else type(error).__name__
-            raise _brief(error, f"{kind}: {mistakes.line_of(error)}") from None
+            raise _brief(error, f"{kind}: {errors.line_of(error)}") from None
         except KeyboardInterrupt as interrupt:
             line = ": ".join(["interrupted", *map(str, interrupt.args)])
             raise _brief(interrupt, line) from None
@@ -143,7 +136,7 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
     name, dot, inner = path.partition(".")
     if name not in FIELDS:
         raise ValueError(
-            f"unknown field {path!r}{names.nearest_path(path, (*FIELDS, *PATHS))}"
+            f"unknown field {path!r}{spelling.nearest_path(path, (*FIELDS, *PATHS))}"
         )
     if dot:
         value = {inner: value}
@@ -174,7 +167,7 @@ def _values(
 def _check_axes(axes: Mapping[str, Any]) -> None:
     for path, values in axes.items():
         if path not in PATHS:
-            hint = names.nearest_path(path, PATHS)
+            hint = spelling.nearest_path(path, PATHS)
             raise ValueError(f"unknown field {path!r} in the sweep{hint}")
         is_listed = isinstance(values, Sequence) or getattr(values, "ndim", 0) > 0
         if isinstance(values, str | bytes) or not is_listed:
@@ -242,9 +235,10 @@ def run(
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
     resumes = resume or resume_anyway
     devices.use_all_cores()
-    from nnlab import experiment, placing  # import JAX
+    from nnlab.runs import experiment
+    from nnlab.training.place import Kept  # import JAX
 
-    kept = placing.Kept() if asked.search.space or asked.looks else None
+    kept = Kept() if asked.search.space or asked.looks else None
     interrupt = Interrupt()
     try:
         with _display(asked) if show else contextlib.nullcontext() as draw:
@@ -272,7 +266,7 @@ def run(
             if asked.search.space:
                 found = search.run(asked, folder, trained, resumes=resumes)
             else:
-                found = looks.run(asked, trained, resumes)
+                found = sequential.run(asked, trained, resumes)
     except KeyboardInterrupt:
         if not (folder / results.CONFIG).exists():
             raise KeyboardInterrupt("nothing has been written") from None
@@ -294,11 +288,11 @@ def find_rate(
     study: Study | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     /,
     *,
-    low: float = rates.LOW,
-    high: float = rates.HIGH,
-    count: int = rates.COUNT,
-    seeds: int = rates.SEEDS,
-    steps: int = rates.STEPS,
+    low: float = rate_range.LOW,
+    high: float = rate_range.HIGH,
+    count: int = rate_range.COUNT,
+    seeds: int = rate_range.SEEDS,
+    steps: int = rate_range.STEPS,
     workdir: str | os.PathLike[str] | None = None,
     dataset: str | Dataset | Sequence[npt.ArrayLike] | None = None,
     module: "nn.Module | None" = None,
@@ -310,7 +304,7 @@ def find_rate(
 
     Args:
       study, **fields: whose network; see `define`.
-      low, high, count, seeds, steps: see `rates.study_of`.
+      low, high, count, seeds, steps: see `rate_range.study_of`.
       workdir, dataset, module, data_dir, show: as for `run`.
 
     Returns:
@@ -322,7 +316,7 @@ def find_rate(
         anything is written.
     """
     asked = define(study, **fields)
-    ranged = rates.study_of(
+    ranged = rate_range.study_of(
         asked, low=low, high=high, count=count, seeds=seeds, steps=steps
     )
     return run(
@@ -341,7 +335,7 @@ def _dataset(given: Any) -> Dataset | None:
         return None if isinstance(given, str) else given
     if not isinstance(given, list | tuple) or len(given) not in (2, 4):
         arrays = isinstance(given, list | tuple)
-        what = texts.count(len(given), "array") if arrays else type(given).__name__
+        what = numbers.count(len(given), "array") if arrays else type(given).__name__
         raise ValueError(
             f"dataset holds {what}: it needs (inputs, labels) or (inputs, labels, "
             "test_inputs, test_labels)"
@@ -369,8 +363,8 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
         with notebook.display(study) as show:
             yield show
         return
-    console = display.Terminal(file=display.Output(sys.stdout))
-    shown = display.live if console.is_terminal else display.lines
+    console = terminal.Terminal(file=terminal.Output(sys.stdout))
+    shown = terminal.live if console.is_terminal else terminal.lines
     with shown(console) as show:
         yield show
 
@@ -397,7 +391,7 @@ def load_network(
     path: str | os.PathLike[str], *, module: "nn.Module | None" = None
 ) -> "Network":
     """A network that `Network.save` wrote; see `network.load`."""
-    from nnlab import network  # imports JAX
+    from nnlab.runs import saved_network as network  # imports JAX
 
     return network.load(path, module=module)
 
@@ -407,7 +401,7 @@ class Outcome:
 
     Attributes:
       results: the tables as they are stored, for the functions of `nnlab.statistics`
-        and `nnlab.figures`.
+        and `nnlab.report.figures`.
     """
 
     def __init__(
@@ -486,7 +480,7 @@ class Outcome:
         """
         found = self.results
         if what in sketches.SKETCHES:
-            stored = artifacts.load(found.workdir)
+            stored = pictures.load(found.workdir)
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
                     f"{what!r} is drawn where the study asks for it: name it in "
@@ -501,7 +495,9 @@ class Outcome:
                 drawn = (sketches.learning(found, what, what, x=x),)
         else:
             allowed = (*found.metrics, *sketches.SKETCHES)
-            raise ValueError(f"nothing to plot: {what!r}{names.nearest(what, allowed)}")
+            raise ValueError(
+                f"nothing to plot: {what!r}{spelling.nearest(what, allowed)}"
+            )
         return Plot(drawn)
 
     @_briefly
@@ -520,7 +516,7 @@ class Outcome:
         Raises:
           ValueError: there is no such network, or it needs its module.
         """
-        from nnlab import network  # imports JAX
+        from nnlab.runs import saved_network as network  # imports JAX
 
         chosen = self.best if trial is None else trial
         if chosen is None:
@@ -547,8 +543,8 @@ class Outcome:
 
 
 def _template(name: str) -> jinja2.Template:
-    loader = jinja2.PackageLoader("nnlab", "templates")
-    shown = report.visible
+    loader = jinja2.PackageLoader("nnlab.report", "templates")
+    shown = visible
     environment = jinja2.Environment(autoescape=True, finalize=shown, loader=loader)
     return environment.get_template(f"{name}.html.j2")
 
@@ -581,10 +577,10 @@ class Plot:
         for made in self.sketches:
             data = base64.b64encode(style.encoded(made.canvas, ".png")).decode()
             width = round(96 * made.canvas.get_figwidth())
-            caption = texts.escaped(" ".join(made.caption.split()))
+            caption = numbers.escaped(" ".join(made.caption.split()))
             parts.append(
                 f'<figure style="margin: 0 0 0.8em"><img style="width: {width}px; '
-                f'max-width: 100%" alt="{texts.escaped(made.alt)}" '
+                f'max-width: 100%" alt="{numbers.escaped(made.alt)}" '
                 f'src="data:image/png;base64,{data}"><figcaption style="max-width: '
                 f'{width}px; opacity: 0.75; font-size: 0.9em">{caption}</figcaption>'
                 "</figure>"

@@ -12,10 +12,11 @@ import sys
 
 import pytest
 
-from nnlab import experiment, report, results
-from nnlab.prepare import prepare
+from nnlab import report, results
+from nnlab.runs import experiment
 from nnlab.statistics.verdicts import NOT_TESTED, judge
 from nnlab.study import Study
+from nnlab.training.prepare import prepare
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").glob("*.py"))

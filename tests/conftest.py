@@ -45,7 +45,7 @@ def ax():
     """An Axes to draw on."""
     from matplotlib.figure import Figure
 
-    from nnlab.figures import style
+    from nnlab.report.figures.drawing import style
 
     with style.context():
         yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()

@@ -13,146 +13,39 @@ import nnlab
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-# Module or package -> what stands right below it. It may import all that can be reached
-# from there. A new module needs a line here; a new arrow upward makes a cycle. The
-# packages `statistics` and `figures` have a line for each of their modules.
+# Room -> what stands right below it. It may import all that can be reached from there,
+# and its own modules. A new module needs no line here.
 BELOW = {
-    "files": [],
-    "names": [],
-    "metrics": [],
-    "data": ["files", "names", "texts"],
-    "models": ["names"],
-    "checked": ["names"],
-    "needs": [],
-    "study": ["checked", "models", "needs", "texts"],
-    "optim": ["study"],
-    "own": ["study"],
-    "sweep": ["study"],
-    "chunks": ["sweep"],
-    "cells": [],
-    "results": ["cells", "files", "sweep"],
-    "statistics": [],
-    "statistics.intervals": ["statistics"],
-    "statistics.effects": ["statistics.intervals"],
-    "statistics.members": ["results", "statistics.intervals"],
-    "statistics.ranking": ["statistics.effects", "statistics.members"],
-    "statistics.across": ["statistics.ranking"],
-    "statistics.targets": ["statistics.ranking"],
-    "statistics.rates": ["statistics.members"],
-    "statistics.looks": ["statistics.ranking"],
-    "statistics.summary": ["statistics.targets"],
-    "statistics.verdicts": ["statistics.targets"],
-    "swept": ["statistics.members"],
-    "texts": [],
-    "artifacts": [],
-    "rates": ["statistics.rates", "swept", "texts"],
-    "looks": ["statistics.looks", "texts"],
-    "answer": [
-        "statistics.looks",
-        "statistics.rates",
-        "statistics.verdicts",
-        "swept",
-        "texts",
-    ],
-    "figures": [],
-    "figures.style": ["figures", "swept"],
-    "figures.labels": ["figures.style"],
-    "figures.scales": ["figures.labels"],
-    "figures.levels": ["figures.scales"],
-    "figures.curves": ["figures.levels"],
-    "figures.overlay": ["figures.curves"],
-    "figures.points": ["figures.curves", "statistics.targets"],
-    "figures.live": ["figures.style", "statistics.intervals"],
-    "figures.moved": ["figures.points"],
-    "figures.rate_range": ["figures.points", "statistics.rates"],
-    "figures.captions": ["figures.curves", "texts"],
-    "figures.extremes": ["figures.curves"],
-    "figures.norms": ["figures.curves", "statistics.ranking"],
-    "figures.maps": ["figures.scales", "statistics.ranking"],
-    "figures.sizes": ["figures.points"],
-    "figures.pictures": ["artifacts", "figures.labels"],
-    "figures.findings": ["answer", "artifacts", "figures.moved", "figures.norms"],
-    "figures.sketches": [
-        "figures.captions",
-        "figures.extremes",
-        "figures.findings",
-        "figures.maps",
-        "figures.pictures",
-        "figures.rate_range",
-        "figures.sizes",
-    ],
-    "figures.panels": ["figures.sketches"],
-    "sections": ["figures.panels", "statistics.looks", "statistics.summary"],
-    "costs": ["sections"],
-    "report": ["costs"],
-    "listing": ["results", "texts"],
-    "compare": ["figures.overlay", "listing", "report", "statistics.across"],
-    "train": ["metrics", "own"],
-    "baselines": ["data", "study"],
-    "transfer": ["train"],
-    "processes": [],
-    "halving": [],
-    "population": ["devices", "processes", "train"],
-    "plan": ["population"],
-    "cohorts": ["baselines", "data", "plan", "sweep"],
-    "prepare": ["cohorts", "optim", "transfer"],
-    "tuning": ["cohorts"],
-    "scaling": ["recorder"],
-    "gradients": ["cohorts"],
-    "provenance": ["cohorts"],
-    "rows": ["results", "sweep"],
-    "recorder": [
-        "artifacts",
-        "halving",
-        "provenance",
-        "resume",
-        "rows",
-        "statistics.summary",
-        "transfer",
-        "tuning",
-    ],
-    "tensorboard": ["recorder"],
-    "checkpoint": ["mistakes", "results"],
-    "resume": ["sweep"],
-    "search": ["resume", "statistics.ranking"],
-    "placing": ["prepare", "tuning"],
-    "looking": ["placing", "recorder"],
-    "network": ["checkpoint", "prepare", "resume"],
-    "training": ["looking", "network"],
-    "experiment": ["resume", "training"],
-    "storage": ["checkpoint"],
-    "cluster": [],
-    "executor": ["chunks", "cluster", "experiment", "storage"],
-    "rerun": ["resume", "training"],
-    "mistakes": ["texts"],
-    "interrupt": [],
-    "devices": ["files", "names"],
-    "display": ["recorder"],
-    "notebook": ["devices", "display"],
-    "api": [
-        "experiment",
-        "interrupt",
-        "looks",
-        "mistakes",
-        "notebook",
-        "rates",
-        "report",
-        "search",
-    ],
-    "building": ["experiment", "mistakes"],
-    "watching": ["building", "statistics.members", "texts"],
-    "builder": ["figures.live", "report", "watching"],
-    "launch": [
-        "api",
-        "compare",
-        "executor",
-        "gradients",
-        "rerun",
-        "scaling",
-        "tensorboard",
-    ],
-    "configs": ["launch"],
+    "words": [],
+    "machine": ["words"],
+    "data": ["machine"],
+    "models": ["words"],
+    "study": ["data", "models"],
+    "training": ["study"],
+    "results": ["study"],
+    "statistics": ["results"],
+    "runs": ["statistics", "training"],
+    "report": ["statistics"],
+    "watch": ["runs"],
+    "describe": ["runs"],
+    "builder": ["report", "runs"],
+    "cluster": ["runs"],
+    "api": ["report", "watch"],
+    "commands": ["api", "cluster", "describe"],
+    "configs": ["commands"],
+    "launch": ["commands"],
 }
+LIGHT = (
+    "words",
+    "machine",
+    "data",
+    "study",
+    "results",
+    "statistics",
+    "report",
+    "watch",
+)
+"""Rooms that never import JAX, but for these modules."""
 FILES = sorted(
     p for top in ("nnlab", "launch", "configs") for p in (ROOT / top).rglob("*.py")
 )
@@ -162,17 +55,15 @@ def reachable(name):
     return set(BELOW[name]).union(*(reachable(below) for below in BELOW[name]))
 
 
-def module_of(parts):
-    """The name in `BELOW` for the dotted parts of a module; None for nnlab itself."""
-    if parts[0] != "nnlab":
-        return parts[0]
-    inner = ".".join(parts[1:3])
-    return inner if inner in BELOW else parts[1] if len(parts) > 1 else None
+def room_of(parts):
+    """The room of a module's dotted parts; None for nnlab itself."""
+    return parts[0] if parts[0] != "nnlab" else parts[1] if len(parts) > 1 else None
 
 
-def imports(file):
-    """Dotted names that a file imports, those inside functions among them."""
-    for node in ast.walk(ast.parse(file.read_text())):
+def imports(file, nested=True):
+    """Dotted names that a file imports, those inside functions too if `nested`."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree) if nested else tree.body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -184,64 +75,62 @@ def parts_of(file):
     return file.relative_to(ROOT).with_suffix("").parts
 
 
-def test_every_module_has_its_layer_and_loads_when_it_is_used():
-    files = (p for p in (ROOT / "nnlab").glob("[!_]*") if p.name != "templates")
-    modules = {file.stem for file in files}
-    tops = {name for name in BELOW if "." not in name}
-    assert modules == tops - {"launch", "configs"}
-    assert modules == set(nnlab.SUBMODULES)
+def test_every_room_is_in_the_table():
+    rooms = {
+        parts_of(p)[1] for p in (ROOT / "nnlab").glob("[!_]*") if p.suffix != ".pyc"
+    }
+    assert rooms == set(BELOW) - {"launch", "configs"} == set(nnlab.SUBMODULES)
 
 
-@pytest.mark.parametrize("package", ["statistics", "figures"])
-def test_every_module_of_a_layered_package_has_its_layer(package):
-    files = (ROOT / "nnlab" / package).glob("[!_]*.py")
-    inner = {name for name in BELOW if name.startswith(f"{package}.")}
-    assert {f"{package}.{file.stem}" for file in files} == inner
-
-
-def test_the_layers_have_no_cycle():
+def test_the_rooms_have_no_cycle():
     assert set(graphlib.TopologicalSorter(BELOW).static_order()) == set(BELOW)
+
+
+def test_the_modules_have_no_cycle():
+    modules = {parts_of(file): set(imports(file, nested=False)) for file in FILES}
+    names = {".".join(parts).removesuffix(".__init__"): parts for parts in modules}
+    below = {
+        parts: {
+            names[found]
+            for name in used
+            for found in (name, name.rpartition(".")[0])
+            if found in names
+            and names[found] != parts
+            and names[found][-1] != "__init__"
+        }
+        for parts, used in modules.items()
+    }
+    assert set(graphlib.TopologicalSorter(below).static_order()) == set(below)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: "/".join(parts_of(f)))
 def test_imports_point_down(file):
-    own = module_of(parts_of(file))
-    if own == "__init__":  # of nnlab, which loads its modules when they are used
+    own = room_of(parts_of(file))
+    if own == "__init__":  # of nnlab, which loads its rooms when they are used
         return
     for name in imports(file):
         parts = name.split(".")
-        other = module_of(parts)
+        other = room_of(parts)
         if parts[0] in ("nnlab", "launch", "configs") and other not in (own, None):
             assert other in reachable(own), f"{own} imports {name}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: "/".join(parts_of(f)))
 def test_flags_and_configs_stay_out_of_the_library(file):
-    if parts_of(file)[0] == "nnlab":
+    parts = parts_of(file)
+    if parts[0] == "nnlab" and parts[1] != "commands":
         tops = {name.partition(".")[0] for name in imports(file)}
         assert not tops & {"absl", "ml_collections", "launch", "configs"}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "nnlab",
-        "nnlab.sweep",
-        "nnlab.compare",
-        "nnlab.report",  # and so most of statistics and figures, results and study
-        *(f"nnlab.{name}" for name in BELOW if name.startswith("statistics.")),
-        "nnlab.data",
-        "nnlab.display",
-        "nnlab.tensorboard",
-        "nnlab.baselines",
-        "nnlab.models.layers",
-        "nnlab.api",
-        "launch.config",
-        "launch.report",
-        "launch.train",
-        "launch.describe",
-    ],
-)
-def test_importing_it_leaves_jax_alone(module):
-    code = f"import sys, {module}; sys.exit(bool({{'jax', 'flax'}} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+@pytest.mark.parametrize("name", [*LIGHT, *LIGHT_FILES])
+def test_what_a_laptop_needs_leaves_jax_alone(name):
+    room = ROOT.joinpath("nnlab", *name.split("."))
+    files = [room.with_suffix(".py")] if not room.is_dir() else room.rglob("*.py")
+    names = ", ".join(
+        ".".join(parts_of(file)).removesuffix(".__init__") for file in files
+    )
+    code = f"import sys, {names}; print({{'jax', 'flax'}} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")

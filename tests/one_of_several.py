@@ -13,8 +13,9 @@ import sys
 import numpy as np
 import tiny
 
-from nnlab import devices, experiment, processes
 from nnlab.data import Dataset
+from nnlab.machine import devices, processes
+from nnlab.runs import experiment
 from nnlab.study import Halving, Study
 
 ADAM = {"optimizer.name": "adam"}

@@ -34,23 +34,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from launch import config, describe
-from nnlab import (
-    api,
-    artifacts,
-    checkpoint,
-    data,
-    experiment,
-    files,
-    network,
-    report,
-    results,
-    search,
-    texts,
-)
+from nnlab import api, data, report, results
+from nnlab.commands import config, describe
 from nnlab.data import cache, tabular
+from nnlab.machine import files
 from nnlab.models import weights
+from nnlab.results import pictures
+from nnlab.runs import checkpoint, experiment, saved_network, search
 from nnlab.study import Claim, Quantity, Study
+from nnlab.words import numbers
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -337,7 +329,7 @@ def test_hostile_texts_of_a_study_stay_texts(tmp_path, text):
         workdir=tmp_path,
     )
     page = check_page(report.write(found.workdir))
-    shown = texts.visible(" ".join(text.split()))
+    shown = numbers.visible(" ".join(text.split()))
     assert "".join(page.texts).count(shown) >= 3  # title, heading, note, label
     said = check_markdown(tmp_path / "report.md")
     assert said.count(shown) >= 3
@@ -359,7 +351,7 @@ PIECES = st.lists(
 @hypothesis.settings(max_examples=400, deadline=None, derandomize=True, database=None)
 def test_markdown_of_any_text_is_that_text(text):
     escaped = report.escape_markdown(text)
-    wanted = texts.visible(" ".join(text.split()))
+    wanted = numbers.visible(" ".join(text.split()))
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     for before, after, tags in (
         ("", "", "p"),
@@ -507,11 +499,11 @@ def test_the_payloads_would_be_executed(owned):
 
 def test_pickles_in_arrays_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    file = tmp_path / artifacts.FILE
+    file = tmp_path / pictures.FILE
     file.parent.mkdir()
     file.write_bytes(pickled())
     with pytest.raises(ValueError, match="is damaged: it cannot be read as an npz"):
-        artifacts.load(tmp_path)
+        pictures.load(tmp_path)
     assert cache.read(file, name="x", class_names=("a", "b"), digest=None) is None
     assert not (tmp_path / "owned").exists()
 
@@ -618,13 +610,13 @@ def test_a_saved_network_is_not_executed(owned):
         metadata = json.dumps(dict.fromkeys(ABOUT, "") | model)
         safetensors.numpy.save_file({"x": np.ones(1)}, file, {"nnlab": metadata})
         with pytest.raises(ValueError, match=r"bait\.X"):
-            network.load(file)
+            saved_network.load(file)
     safetensors.numpy.save_file({"x": np.ones(1)}, file, {"nnlab": "[" * 100_000})
     with pytest.raises(ValueError, match="is no network that nnlab saved"):
-        network.load(file)
+        saved_network.load(file)
     file.write_bytes(pickle.dumps(Payload()))  # scan: allowed
     with pytest.raises(ValueError, match="is no network that nnlab saved"):
-        network.load(file)
+        saved_network.load(file)
     with pytest.raises(ValueError, match="no intact safetensors file"):
         weights.load_resnet18(file)
     assert not owned.exists()

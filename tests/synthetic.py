@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab import results as tables
-from nnlab import sweep
-from nnlab.study import Claim, Hyperparameters, Study, Trial
+from nnlab.study import Claim, Hyperparameters, Study, Trial, sweep
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11

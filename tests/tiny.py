@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nnlab import train
-from nnlab.cohorts import Prepared
 from nnlab.data import Dataset
-from nnlab.placing import Order
-from nnlab.population import Lanes, Population
-from nnlab.prepare import prepare
 from nnlab.study import Hyperparameters, Study
+from nnlab.training import member as train
+from nnlab.training.place import Order
+from nnlab.training.population import Lanes, Population
+from nnlab.training.prepare import prepare
+from nnlab.training.program import Prepared
 
 RATE = "optimizer.learning_rate"
 NUM_STEPS = 20

@@ -21,9 +21,11 @@ import optuna  # noqa: F401  (else each child would import it; as are the next t
 import orbax.checkpoint  # noqa: F401
 from matplotlib import pyplot  # noqa: F401
 
-from nnlab import experiment, looks, placing, report, results, search
-from nnlab.statistics import looks as planned
+from nnlab import report, results
+from nnlab.runs import experiment, search, sequential
+from nnlab.statistics import sequential as planned
 from nnlab.study import Halving, Search, Study
+from nnlab.training import place
 
 STUDY = Study.from_dict(
     {
@@ -77,7 +79,7 @@ def run(kind: str, workdir: pathlib.Path) -> None:
     study = STUDIES[kind]
     if (workdir / results.CONFIG).exists():
         study = Study.from_dict(results.load_config(workdir)["study"])
-    kept = placing.Kept()
+    kept = place.Kept()
     counter = workdir.with_suffix(".trained")
     first: list[int] = []
 
@@ -101,7 +103,7 @@ def run(kind: str, workdir: pathlib.Path) -> None:
     if study.search.space:
         search.run(study, workdir, trained, resumes=True)
     else:
-        looks.run(study, trained, True)
+        sequential.run(study, trained, True)
 
 
 def main() -> None:

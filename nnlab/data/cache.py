@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
-from nnlab.files import absolute, remove_abandoned, replacing
+from nnlab.machine.files import absolute, remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 3

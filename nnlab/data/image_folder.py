@@ -25,8 +25,8 @@ import numpy as np
 
 from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset
-from nnlab.names import nearest_file
-from nnlab.texts import count, joined
+from nnlab.words.numbers import count, joined
+from nnlab.words.spelling import nearest_file
 
 if TYPE_CHECKING:  # takes a tenth of a second
     from PIL import Image

@@ -16,15 +16,15 @@ from nnlab.data import (
     generated,
     idx,
     image_folder,
-    prepared,
     published,
     tabular,
+    tfds,
 )
-from nnlab.data import map as region_map
+from nnlab.data import regions as region_map
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
-from nnlab.files import absolute, shown
-from nnlab.names import nearest, nearest_file
+from nnlab.machine.files import absolute, shown
+from nnlab.words.spelling import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
 
@@ -272,12 +272,12 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     try:
         found = _find(root, publication)
     except FileNotFoundError:
-        if prepared.file_format(prepared.folder(root, publication)) is not None:
+        if tfds.file_format(tfds.folder(root, publication)) is not None:
             raise  # TFDS would neither read what is there nor write over it
         found = None
     if found is None:
         _log.info("downloading %s to %s", name, root)
-        prepared.download(root, publication)
+        tfds.download(root, publication)
         found = _find(root, publication)
     return _read(publication, *found)
 
@@ -300,11 +300,11 @@ def _find(
 ) -> tuple[list[Path], Callable[[], Dataset]]:
     """Finds a dataset in a data folder: its files and how to read them."""
     name = publication.name
-    folder = prepared.folder(root, publication)
-    file_format = prepared.file_format(folder)
+    folder = tfds.folder(root, publication)
+    file_format = tfds.file_format(folder)
     if file_format == "array_record":
         files = sorted(path for path in folder.iterdir() if path.is_file())
-        return files, lambda: prepared.read(folder, publication)
+        return files, lambda: tfds.read(folder, publication)
 
     reader = publication.reader
     found = [(p, reader.find(p)) for p in (root / f for f in publication.folders)]

@@ -21,7 +21,7 @@ import numpy as np
 
 from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
-from nnlab.names import nearest, nearest_file
+from nnlab.words.spelling import nearest, nearest_file
 
 LABEL = "label"
 MISSING = ("refuse", "drop", "mean")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from nnlab.names import nearest
+from nnlab.words.spelling import nearest
 
 ACTIVATIONS = (
     "relu",

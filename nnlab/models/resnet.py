@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models import convolution, dense, layers
+from nnlab.models import layers
+from nnlab.models.cpu import convolution, dense
 from nnlab.models.initializers import INITIALIZERS
 from nnlab.models.resnet_layers import BLOCKS, STEM_CHANNELS, STEMS, Block
 

@@ -17,9 +17,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models import convolution, dense
 from nnlab.models import layers as layer_stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
+from nnlab.models.cpu import convolution, dense
 from nnlab.models.initializers import INITIALIZERS
 
 LEAST_RUN = 16

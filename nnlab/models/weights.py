@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from nnlab.models import resnet_layers
 from nnlab.models.layers import LayerRow, Shape
-from nnlab.names import nearest_file
+from nnlab.words.spelling import nearest_file
 
 Variables = dict[str, dict[str, dict[str, np.ndarray]]]
 """Collection -> layer -> name of an array -> the array, as `resnet.ResNet18` has it."""

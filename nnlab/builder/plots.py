@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Curves of a training that goes on, drawn again and again beside it.
+
+Every property is set on its artist: matplotlib's settings are the process's, and these
+figures are drawn in a thread beside a user's own.
+"""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, dress
+from nnlab.statistics.intervals import mean_interval
+
+SIZE = (4.4, 2.7)
+"""Inches of a figure: two stand side by side on a page, and one fits a phone."""
+MOST_DECADES = 1.5  # of losses on a linear axis
+
+
+def curves(
+    ax: Axes,
+    epochs: np.ndarray,
+    lines: Mapping[str, np.ndarray],
+    *,
+    chance: float | None = None,
+) -> Axes:
+    """Draws the mean over the seeds with its 95 % band, for each of some splits.
+
+    Args:
+      ax: where to draw, empty.
+      epochs: of the evaluations so far, (E,), E >= 1.
+      lines: ``{what the legend calls it: (E, S)}``; NaN for networks that diverged.
+      chance: of accuracies, what a constant answer gets; None for losses, which get a
+        logarithmic axis where they go over decades.
+
+    Returns:
+      `ax`.
+    """
+    dress(ax)
+    ax.tick_params(labelsize=8)
+    lowest, highest = np.inf, -np.inf
+    for (name, values), color in zip(lines.items(), CATEGORIES):
+        mean, low, high = mean_interval(values, axis=1)
+        if np.isfinite(mean).any():
+            lowest = min(lowest, np.nanmin(mean))
+            highest = max(highest, np.nanmax(mean))
+        ax.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
+        ax.plot(epochs, mean, color=color, label=name, linewidth=1.6)
+        if np.isfinite(mean).sum() == 1:  # no line goes through one point
+            ax.plot(epochs, mean, "o", color=color, markersize=5, clip_on=False)
+    end = epochs[-1] if len(epochs) > 1 else 1.0
+    ax.set_xlim(0, end)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=end > 4))
+    ax.set_xlabel("epoch", fontsize=8, color=MUTED, labelpad=1)
+    if chance is not None:
+        ax.set_ylim(0, 1.02)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+        ax.axhline(chance, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        ax.text(
+            *(0.99, chance + 0.015, "chance"),
+            transform=ax.get_yaxis_transform(),
+            ha="right",
+            fontsize=7.5,
+            color=MUTED,
+        )
+    elif lowest > 0 and highest > lowest * 10**MOST_DECADES:
+        ax.set_yscale("log")
+    elif highest >= 0:
+        ax.set_ylim(0, highest * 1.08 or 1)
+    what = "loss" if chance is None else "accuracy"
+    ax.set_title(what, loc="left", fontsize=9, color=INK, fontweight="bold", pad=6)
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(lines),
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=1.2,
+        borderaxespad=0.1,
+    )
+    if not any(np.isfinite(values[-1]).any() for values in lines.values()):
+        text = "all networks have diverged"
+        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=INK)
+    return ax
+
+
+def picture(
+    epochs: np.ndarray,
+    lines: Mapping[str, np.ndarray],
+    *,
+    chance: float | None = None,
+) -> bytes:
+    """A PNG of `curves` on a figure of its own.
+
+    Args:
+      epochs, lines, chance: as for `curves`.
+    """
+    figure = Figure(figsize=SIZE, dpi=140, facecolor="white")
+    # Placed by hand: to look for room would take longer than to draw.
+    curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), epochs, lines, chance=chance)
+    for ax in figure.axes:  # which LaTeX would set where the user's settings say so
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_ticklabels(which="both")  # makes them
+    for text in figure.findobj(Text):
+        text.set_usetex(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()

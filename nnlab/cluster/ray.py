@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains cohorts, cut into chunks, on the nodes of a Ray cluster.
+
+Each node has one process that holds all its devices and trains one chunk at a time, as
+`experiment.run` trains a cohort: its checkpoints go into the workdir, which all nodes
+share, or into storage, from which they come into the workdir when the chunk is done.
+This process hands out chunks, the longest first, and takes up those that are done from
+their last checkpoint, as a run that is resumed does. A chunk whose process or node dies
+is handed out again and goes on from its last checkpoint; nodes that join get chunks
+too. Nothing here depends on which node trains what.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import math
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from nnlab import results
+from nnlab.cluster import chunks, connect
+from nnlab.cluster.storage import Pushed, Storage
+from nnlab.machine import devices, files
+from nnlab.runs import experiment, resume
+from nnlab.runs.checkpoint import FOLDER, Checkpoints
+from nnlab.runs.loop import backbone_for, backbone_part, part_of, parts_of
+from nnlab.runs.recorder import Recorder
+from nnlab.study import Study, sweep
+from nnlab.training.place import Kept
+from nnlab.training.prepare import prepare
+from nnlab.training.program import Baseline, Prepared
+
+RETRIES = 3
+"""How often a chunk is handed out again after its process or node died."""
+
+WORK = 1e13
+"""Floating-point operations of a chunk where nobody says how many members it has.
+
+About a minute or two on two cores of an Intel Xeon, at 60 to 150 GFLOP/s.
+"""
+
+_CACHE = (
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+"""JAX's settings that each node takes over."""
+
+_PRIVATE = "nnlab-checkpoints-"
+"""How the names begin of nodes' own folders."""
+_POLL_SECONDS = 0.2
+_NODES_SECONDS = 1.0
+"""Between two looks at which nodes there are."""
+_PATIENCE_SECONDS = 30.0
+"""Without any node at work, until that is told."""
+
+_log = logging.getLogger(__name__)
+
+
+class Ray:
+    """Nodes of a Ray cluster as an `experiment.Executor`; use it as a context manager.
+
+    Args:
+      address: of a cluster, such as "10.0.0.1:6379", or "auto"; "" starts a Ray of its
+        own on this machine, which ends with it.
+      chunk_members: members of a chunk, at most; 0 makes chunks of about `WORK`.
+      storage: URL of a folder for checkpoints, of any kind that fsspec knows, for nodes
+        that do not see the workdir; None if all see it.
+
+    Raises:
+      ValueError: Ray is not installed or too old, a number below 0, or no such kind of
+        storage.
+      ConnectionError: no cluster at that address, or the storage cannot be used; when
+        the context is entered.
+    """
+
+    def __init__(
+        self, address: str = "", chunk_members: int = 0, storage: str | None = None
+    ) -> None:
+        if chunk_members < 0:
+            raise ValueError(f"chunk_members={chunk_members} must be 0 or more")
+        self._ray = connect.load()
+        self._address = address
+        self._chunk_members = chunk_members
+        self._storage = Storage(storage) if storage is not None else None
+
+    def __enter__(self) -> "Ray":
+        if self._storage:
+            self._storage.check()
+        in_main = threading.current_thread() is threading.main_thread()
+        asked = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
+        if in_main:  # what Ray starts inherits it: a hangup ends the run, then Ray
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(connect.connected(self._ray, self._address))
+                self._leave = stack.pop_all().close
+        finally:
+            for number in asked if in_main else ():  # Ray's own would end us unheard
+                signal.signal(number, asked[number])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def cut(
+        self, items: Sequence[Prepared | Baseline], lane_width: int
+    ) -> tuple[sweep.Cohort, ...]:
+        """See `experiment.Executor`."""
+        found: list[sweep.Cohort] = []
+        for item in items:
+            members = len(item.cohort.members())
+            most = self._chunk_members or members
+            if not self._chunk_members and item.work:
+                most = max(1, math.floor(WORK / (item.work / members)))
+            lane = (1, 1)
+            if lane_width and isinstance(item, Prepared):
+                lanes = item.plan.lanes
+                if item.recipe.patience:  # any members share a lane
+                    most = max(most, lanes.width)
+                else:
+                    lane = lanes.trials, lanes.seeds
+            found += chunks.cut(item.cohort, most, *lane)
+        return tuple(found)
+
+    def train(
+        self,
+        job: experiment.Job,
+        items: Sequence[Prepared | Baseline],
+        recorder: Recorder,
+        collect: Callable[[Prepared | Baseline], bool],
+        fail: Callable[[Prepared | Baseline, Exception], None],
+    ) -> None:
+        """See `experiment.Executor`.
+
+        Raises:
+          ValueError: no node can train.
+          OSError: the storage failed a node.
+        """
+        storage = self._storage.of_run(job.workdir) if self._storage else None
+        done = True
+        if items:
+            hand_out = _Round(self._ray, job, storage, items, recorder, collect, fail)
+            done = hand_out.run()
+        if storage and done:
+            storage.end(job.workdir)
+
+
+@dataclasses.dataclass
+class _Node:
+    """A node at work.
+
+    Attributes:
+      name: for people.
+      process: the actor on it.
+      task: what it does; None if nothing is left to do.
+      item: the chunk that it trains; None while it begins.
+    """
+
+    name: str
+    process: Any
+    task: Any
+    item: Prepared | Baseline | None = None
+
+
+class _Round:
+    """Hands out all chunks of a run until they are done."""
+
+    def __init__(
+        self,
+        ray: Any,
+        job: experiment.Job,
+        storage: Storage | None,
+        items: Sequence[Prepared | Baseline],
+        recorder: Recorder,
+        collect: Callable[[Prepared | Baseline], bool],
+        fail: Callable[[Prepared | Baseline, Exception], None],
+    ) -> None:
+        self._ray, self._recorder, self._study = ray, recorder, job.study
+        self._collect, self._fail = collect, fail
+        self._storage, self._workdir = storage, job.workdir
+        self._all_done = True
+        # The longest first: the last ones to end then are short.
+        longest = sorted(items, key=lambda item: -item.work)
+        self._queue = collections.deque(longest)
+        self._lost: collections.Counter[int] = collections.Counter()
+        self._nodes: dict[str, _Node] = {}
+        self._left_out: dict[str, str] = {}
+        self._unbegun: collections.Counter[str] = collections.Counter()
+        self._devices: dict[str, Mapping[str, Any]] = {}
+        first_of = {item.hyperparameters.data: item for item in reversed(items)}
+        self._settings = {
+            "study": job.study.to_dict(),
+            "workdir": None if storage else str(job.workdir),
+            "storage": storage.url if storage else None,
+            "data_dir": str(job.data_dir) if job.data_dir else None,
+            "lane_width": job.lane_width,
+            "checkpoint_seconds": job.checkpoint_seconds,
+            "cache": {name: getattr(jax.config, name) for name in _CACHE},
+            "expected": {
+                name: recorder.config[name]
+                for name in ("versions", "settings", "datasets")
+            },
+            "first": [item.cohort.to_dict() for item in first_of.values()],
+        }
+
+    def run(self) -> bool:
+        """Returns when all are done or have failed; whether all are done."""
+        if self._storage:
+            self._share(self._storage)
+        looked, busy = -math.inf, time.monotonic()
+        try:
+            while self._queue or any(node.item for node in self._nodes.values()):
+                now = time.monotonic()
+                if now - looked > _NODES_SECONDS:
+                    self._take_nodes()
+                    looked = now
+                for node in self._nodes.values():
+                    if node.task is None:
+                        self._hand_out(node)
+                if any(node.item for node in self._nodes.values()):
+                    busy = now
+                elif now - busy > _PATIENCE_SECONDS:
+                    _log.info("waiting for a node all of whose processors are free")
+                    busy = math.inf
+                working = {n.task: key for key, n in self._nodes.items() if n.task}
+                if working:
+                    tasks = list(working)
+                    done, _ = self._ray.wait(tasks, timeout=_POLL_SECONDS)
+                    for task in done:
+                        self._settle(working[task])
+                else:
+                    time.sleep(_POLL_SECONDS)
+                self._recorder.tell_elsewhere()
+        finally:
+            for node in self._nodes.values():
+                self._ray.kill(node.process)
+        return self._all_done
+
+    def _share(self, storage: Storage) -> None:
+        """Puts into storage what the workdir has of the chunks, for the nodes."""
+        storage.begin(self._workdir)
+        parts = {part for item in self._queue for part in self._parts(item)}
+        for part in parts:
+            storage.push(part, self._workdir, secrets.token_hex(6), set())
+
+    def _take_nodes(self) -> None:
+        """Starts a process on each node that has none; nodes may have joined."""
+        there = {
+            node["NodeID"]: node
+            for node in self._ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+        }
+        for key in there:
+            if self._queue and key not in self._nodes and key not in self._left_out:
+                self._begin(key, there[key])
+        if there and not self._nodes and set(there) <= set(self._left_out):
+            raise ValueError(next(self._left_out[key] for key in there))
+
+    def _begin(self, key: str, node: Mapping[str, Any]) -> None:
+        from ray.util import scheduling_strategies
+
+        name = f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        has = node["Resources"]
+        on = scheduling_strategies.NodeAffinitySchedulingStrategy(key, soft=False)
+        process = self._ray.remote(_Process).options(
+            num_cpus=has["CPU"],  # the whole node: nobody else's tasks beside it
+            num_gpus=has.get("GPU", 0),
+            resources={"TPU": has["TPU"]} if "TPU" in has else None,
+            scheduling_strategy=on,
+            max_restarts=0,
+        )
+        started = process.remote(self._settings, int(has["CPU"]))
+        self._nodes[key] = _Node(name, started, started.begin.remote())
+
+    def _hand_out(self, node: _Node) -> None:
+        """Gives a node the next chunk, if there is one."""
+        node.item = self._queue.popleft() if self._queue else None
+        node.task = None
+        if node.item:
+            cohort = node.item.cohort
+            options = {"name": f"chunk {cohort.index} {chunks.identity(cohort)}"}
+            train = node.process.train.options(**options)
+            node.task = train.remote(cohort.to_dict())
+
+    def _settle(self, key: str) -> None:
+        """Takes in what a node's task came to."""
+        from ray import exceptions
+
+        node = self._nodes[key]
+        item = node.item
+        try:
+            told = self._ray.get(node.task)
+        except exceptions.RayTaskError as error:
+            cause = _cause(error)
+            if item is None:
+                self._leave_out(key, f"{type(cause).__name__}: {cause}")
+                return
+            if isinstance(cause, OSError):  # a full disk: nothing more can be kept
+                raise cause from None
+            self._hand_out(node)
+            self._give_up(item, cause)
+        except exceptions.RayError as error:  # the process died, or its node
+            del self._nodes[key]
+            self._ray.kill(node.process)
+            if item:
+                self._again(item, f"{node.name} or its process died", error)
+            elif (begun := self._unbegun[key]) >= RETRIES:
+                self._left_out[key] = f"{node.name} cannot start: {_line(error)}"
+                _log.warning("%s", self._left_out[key])
+            else:
+                self._unbegun[key] = begun + 1
+        else:
+            if item is None:
+                if told["problem"]:
+                    self._leave_out(key, told["problem"])
+                    return
+                self._devices[key] = told["devices"]
+                self._recorder.note_devices(list(self._devices.values()))
+            self._hand_out(node)  # before this process reads what was done
+            if item:
+                for width in told["out_of_memory"]:
+                    assert isinstance(item, Prepared)
+                    self._recorder.out_of_memory(item, width)
+                if not self._take_up(item):
+                    self._again(item, "its checkpoint is not to be seen", None)
+
+    def _take_up(self, item: Prepared | Baseline) -> bool:
+        """Collects a chunk from its checkpoints; whether it is done."""
+        if not self._storage:
+            return self._collect(item)
+        own = part_of(item)
+        for part, of in self._parts(item).items():
+            if part == own or not (self._workdir / FOLDER / part).exists():
+                self._storage.pull(part, self._workdir, of)
+        if not self._collect(item):
+            return False
+        self._storage.remove(f"{FOLDER}/{own}")
+        return True
+
+    def _parts(self, item: Prepared | Baseline) -> dict[str, dict[str, Any]]:
+        return parts_of(item, self._study, self._recorder)
+
+    def _give_up(self, item: Prepared | Baseline, error: Exception) -> None:
+        self._all_done = False
+        self._fail(item, error)
+
+    def _leave_out(self, key: str, problem: str) -> None:
+        node = self._nodes.pop(key)
+        self._ray.kill(node.process)
+        self._left_out[key] = f"{node.name}: {problem}"
+        _log.warning("%s; going on without it", self._left_out[key])
+
+    def _again(
+        self, item: Prepared | Baseline, why: str, error: Exception | None
+    ) -> None:
+        """Puts a chunk back to be handed out next; not for ever."""
+        index = item.cohort.index
+        self._lost[index] += 1
+        if self._lost[index] > RETRIES:
+            line = f"given up after {RETRIES + 1} attempts: {why}"
+            if error:
+                line += f": {_line(error)}"
+            self._give_up(item, RuntimeError(line))
+            return
+        _log.warning("program %d: %s; training it again", index + 1, why)
+        self._queue.appendleft(item)
+
+
+def _cause(error: Any) -> Exception:
+    """What a task raised, with the traceback of its process as a note."""
+    found = error.cause if isinstance(error.cause, Exception) else error
+    text = re.sub(r"\x1b\[\d+m", "", str(error))
+    found.add_note(text)
+    return found
+
+
+def _line(error: Exception) -> str:
+    """The first line of what Ray says."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+class _Process:
+    """A node's process, which holds all its devices; Ray makes it there."""
+
+    def __init__(self, settings: Mapping[str, Any], cores: int) -> None:
+        """Readies JAX; call it before JAX's first use.
+
+        Args:
+          settings: plain values, from `_Round`.
+          cores: of the node.
+        """
+        devices.use_all_cores(cores)
+        for name, value in settings["cache"].items():
+            jax.config.update(name, value)
+        self._settings = settings
+        self._study = Study.from_dict(settings["study"])
+        self._trials = self._study.trials()
+        self._storage: Storage | None = None
+        self._kept = Kept()
+        self._backbones: dict[str, Any] = {}
+
+    def begin(self) -> dict[str, Any]:
+        """Loads the data, and says what is wrong: "" under "problem" if nothing is."""
+        found: dict[str, Any] = {"problem": "", "devices": {}}
+        if problem := self._find_run():
+            return found | {"problem": problem}
+        expected = self._settings["expected"]
+        own = Recorder(self._study, None, self._prepare(self._settings["first"])).config
+        try:
+            run = {**expected, "devices": own["devices"]}
+            if others := resume.differences(run, own):
+                raise ValueError(f"its versions are others: {'; '.join(others)}")
+            resume.check_data(expected["datasets"], own["datasets"])
+        except ValueError as error:
+            found["problem"] = str(error)
+        return found | {"devices": own["devices"]}
+
+    def _find_run(self) -> str:
+        """Opens the storage if there is one; why this node does not see the run."""
+        url, workdir = self._settings["storage"], self._settings["workdir"]
+        if not url:
+            if (pathlib.Path(workdir) / results.CONFIG).exists():
+                return ""
+            return (
+                f"it does not see {workdir!r}: the workdir must be on storage that all "
+                "nodes share, or checkpoints go through --storage=URL"
+            )
+        _remove_abandoned()
+        try:
+            self._storage = Storage(url)
+            if not self._storage.is_begun():
+                return f"it does not see {results.CONFIG} in {self._storage.shown!r}"
+            self._storage.check()
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
+
+    def train(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Trains a chunk from where it is to its end.
+
+        Args:
+          record: of the cohort.
+        """
+        (item,) = self._prepare([record])
+        recorder = Recorder(self._study, None, [item])
+        seconds = self._settings["checkpoint_seconds"]
+        own, parts = part_of(item), parts_of(item, self._study, recorder)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(devices.pinned())
+            source = item.source if isinstance(item, Prepared) else None
+            folder = self._settings["workdir"] or stack.enter_context(
+                tempfile.TemporaryDirectory(prefix=_PRIVATE)
+            )
+            workdir = pathlib.Path(folder)
+            if self._storage:
+                stack.enter_context(files.alone_in(workdir))  # it is in use
+            # One that was given up may still be at work, until it hears of it.
+            stack.enter_context(_alone_with(workdir, own))
+            if self._storage:
+                is_known = source is not None and source.key in self._backbones
+                past = {
+                    part: self._storage.pull(part, workdir, of)
+                    for part, of in parts.items()
+                    if part == own or not is_known
+                }
+                checkpoints: Checkpoints = Pushed(self._storage, workdir, seconds, past)
+            else:
+                checkpoints = Checkpoints(workdir, seconds)
+            stack.callback(checkpoints.close)
+            saved = checkpoints.latest(own, parts[own])
+            checkpoints.drop_unsound(own, saved)
+            if isinstance(item, Prepared) and source:
+                # Whoever comes first trains it; the others wait, and read it. Without
+                # a folder that all see, several may: what comes out is equal.
+                with _alone_with(workdir, backbone_part(source)):
+                    backbone_for(
+                        *(item, source, self._backbones, recorder, checkpoints),
+                        self._study,
+                    )
+                    checkpoints.wait()
+            experiment.run_cohort(
+                item,
+                self._study,
+                recorder,
+                checkpoints,
+                saved,
+                self._backbones,
+                kept=self._kept,
+            )
+        narrowed = recorder.config["out_of_memory"]
+        return {"out_of_memory": narrowed.get(str(item.cohort.index), [])}
+
+    def _prepare(
+        self, records: Sequence[Mapping[str, Any]]
+    ) -> list[Prepared | Baseline]:
+        return prepare(
+            self._study,
+            data_dir=self._settings["data_dir"],
+            lane_width=self._settings["lane_width"],
+            cohorts=[sweep.Cohort.from_dict(one, self._trials) for one in records],
+            loaded=self._kept.loaded,
+        )
+
+
+def _remove_abandoned() -> None:
+    """Removes the folders of processes that were killed, which nobody holds now."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError), files.alone_in(folder):
+            shutil.rmtree(folder)
+
+
+def _alone_with(
+    workdir: pathlib.Path, part: str
+) -> contextlib.AbstractContextManager[None]:
+    """Keeps others out of the checkpoints of a part; waits for them."""
+    folder = workdir / FOLDER / part
+    files.make_folder(folder)
+    return files.alone_in(folder, waits=True)

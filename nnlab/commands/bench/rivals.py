@@ -1,0 +1,606 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contenders of `launch.bench`, and the worker process of each.
+
+python -m nnlab.commands.bench.rivals '{"network": {...}, "contender": {...}}'
+
+The worker sets the contender up and answers with a line of JSON. Then it reads numbers
+of steps, one a line, trains so many and answers each with another line. What goes wrong
+is answered as `{"error": "..."}`. Libraries are imported by who needs them: PyTorch and
+JAX never share a process.
+
+All train in float32 on data in memory, on all cores, with plain SGD unless the network
+says otherwise.
+"""
+
+import dataclasses
+import functools
+import importlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlab.machine import devices
+from nnlab.models.layers import LayerRow, check, cnn, mlp
+
+RATE = 0.05
+
+Run = Callable[[int], int]
+"""Trains about so many steps and returns how many it did."""
+
+SetUp = tuple[Run, dict[str, Any]]
+"""A contender that is ready, and what to record of how it runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What is trained, and on how much.
+
+    Attributes:
+      name: for the table.
+      layers: as `nnlab.models.layers.check` takes them.
+      input_shape: of an example, channels last.
+      batch_size: examples in an update.
+      num_classes: C.
+      num_examples: in memory.
+      optimizer: "sgd", or "adam", which nnlab and the PyTorch loop have here.
+    """
+
+    name: str
+    layers: Sequence[Mapping[str, Any]]
+    input_shape: Sequence[int]
+    batch_size: int
+    num_classes: int = 10
+    num_examples: int = 16_384
+    optimizer: str = "sgd"
+
+    @functools.cached_property
+    def rows(self) -> tuple[LayerRow, ...]:
+        """The checked layer table."""
+        return check(self.layers, self.input_shape, self.num_classes)
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its layers."""
+        return {row.layer["layer"] for row in self.rows}
+
+    @property
+    def operations(self) -> int:
+        """Operations of the matrix products that training executes for an example.
+
+        Forward, and twice as much backward, less the gradient for the inputs, which
+        nobody takes.
+        """
+        work = [row.flops for row in self.rows if row.flops]
+        return 3 * sum(work) - work[0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch."""
+        return self.num_examples // self.batch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """Who trains it.
+
+    Attributes:
+      name: for the table.
+      kind: one of `KINDS`.
+      members: networks trained at once.
+      options: further keywords of the kind's function.
+      cores: CPU cores that it may use; 0 for all.
+    """
+
+    name: str
+    kind: str
+    members: int = 1
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cores: int = 0
+
+
+def mlp_784(batch_size: int) -> Network:
+    """The multilayer perceptron 784-64-10."""
+    stack = mlp((64,), 10)
+    return Network("MLP 784-64-10", stack, (28, 28, 1), batch_size)
+
+
+def of_depth_and_width(depth: int, width: int) -> Network:
+    """A network of the study `configs/depth_width.py`."""
+    stack = mlp((width,) * depth, 20, batch_norm=True)
+    name = f"MLP 2-{depth}x{width}-20, batch norm, Adam"
+    return Network(name, stack, (2,), 256, 20, 40_000, "adam")
+
+
+DEPTHS_AND_WIDTHS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
+
+SUITES: dict[str, list[Network]] = {
+    "mlp": [mlp_784(size) for size in (32, 64, 256)],
+    "deep": [
+        Network(
+            "MLP 2-64x6-20, batch norm",
+            mlp((64,) * 6, 20, batch_norm=True),
+            (2,),
+            256,
+            num_classes=20,
+        )
+    ],
+    "depth_width": [of_depth_and_width(*pair) for pair in DEPTHS_AND_WIDTHS],
+    "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), (28, 28, 1), 64)],
+    "architectures": [
+        Network(
+            "three 3x3 convolutions 32-64-64, hidden 128",
+            cnn((32, 64, 64), (128,), 10),
+            (28, 28, 1),
+            64,
+        ),
+        Network(
+            "one 5x5 convolution 32, hidden 128-64",
+            cnn((32,), (128, 64), 10, kernel=5),
+            (28, 28, 1),
+            64,
+        ),
+    ],
+}
+
+
+def contenders(
+    network: Network,
+    members: Iterable[int],
+    lane_widths: Sequence[int],
+    ensemble: int,
+    cores: Sequence[int] = (),
+) -> list[Contender]:
+    """Who enters for a network.
+
+    Args:
+      network: what is trained.
+      members: sizes of nnlab's populations.
+      lane_widths: fixed widths that enter besides the plan's own choice.
+      ensemble: networks that the rivals train at once, where they can.
+      cores: on how many CPU cores the populations enter besides on all.
+    """
+    found = []
+    for count in members:
+        name = f"nnlab, {count} member{'s' * (count != 1)}"
+        found.append(Contender(name, "nnlab", count))
+        for some in cores:
+            of = f"{name}, {some} core{'s' * (some != 1)}"
+            found.append(Contender(of, "nnlab", count, cores=some))
+        for width in lane_widths:
+            if width <= count and count > 1:
+                name, options = f"nnlab, {count} in lanes of {width}", {"width": width}
+                found.append(Contender(name, "nnlab", count, options))
+    if network.optimizer != "sgd":
+        return [*found, Contender("PyTorch loop", "torch")]
+    found += [
+        Contender("Flax, jitted scan", "flax"),
+        Contender(f"Flax, {ensemble} under vmap", "flax", ensemble),
+        Contender("PyTorch loop", "torch"),
+        Contender("PyTorch, compiled", "torch", 1, {"compiled": True}),
+    ]
+    if "conv" in network.kinds:
+        options = {"channels_last": True}
+        found.append(Contender("PyTorch, channels last", "torch", 1, options))
+    found.append(Contender(f"torch.func, {ensemble}", "torch.func", ensemble))
+    if network.kinds <= {"flatten", "dense", "relu"}:
+        found.append(Contender("scikit-learn", "scikit-learn"))
+    return found
+
+
+def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Random inputs, uint8 (N, *input_shape), and labels, int32 (N,)."""
+    rng = np.random.default_rng(0)
+    shape = (network.num_examples, *network.input_shape)
+    inputs = rng.integers(0, 256, shape, np.uint8)
+    return inputs, rng.integers(0, network.num_classes, len(inputs), np.int32)
+
+
+def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
+    """`count` members of nnlab's engine, as `nnlab.runs.experiment.run` trains them.
+
+    Args:
+      network: what to train.
+      count: members: 4 seeds where it divides, the rest learning rates.
+      width: of the lanes; 0 lets the engine choose, as in a run of 20 epochs.
+    """
+    import jax
+
+    from nnlab import data
+    from nnlab.study import Hyperparameters, Study
+    from nnlab.training import place, prepare
+
+    inputs, labels = make_data(network)
+    split, few = data.Split(inputs, labels), data.Split(inputs[:64], labels[:64])
+    classes = tuple(map(str, range(network.num_classes)))
+    dataset = data.Dataset("random", split, few, few, classes, 1 / 255, digest="")
+    fields = {
+        "model.name": "stack",
+        "model.layers": network.layers,
+        "batch_size": network.batch_size,
+        "optimizer.name": network.optimizer,
+        "num_epochs": 20,
+    }
+    seeds = math.gcd(count, 4)
+    rates = np.linspace(RATE / 2, RATE, count // seeds)
+    study = Study(
+        base=Hyperparameters().replace(fields),
+        sweep=tuple({"optimizer.learning_rate": rate} for rate in rates),
+        num_seeds=seeds,
+    )
+    prepared = prepare.networks(study, dataset=dataset, lane_width=width)
+    placed, _ = place.choose_lanes(prepared[0], study)
+    state, at = placed.population.init(), 0
+
+    def run(steps: int) -> int:
+        nonlocal state, at
+        stop = at + steps
+        while at < stop:
+            size = min(placed.room, stop - at)
+            state = placed.train(state, at, size)
+            at += size
+        jax.block_until_ready(state)
+        return steps
+
+    return run, placed.prepared.plan.to_dict()
+
+
+def stock_flax(network: Network) -> Any:
+    """The network in stock Flax, with XLA's own convolution."""
+    import flax.linen as nn
+
+    found: list[Any] = []
+    for layer in (row.layer for row in network.rows):
+        match layer["layer"]:
+            case "flatten":
+                found.append(lambda x: x.reshape(x.shape[0], -1))
+            case "dense":
+                found.append(nn.Dense(layer["units"]))
+            case "conv":
+                found.append(nn.Conv(layer["channels"], (layer["kernel"],) * 2))
+            case "max_pool":
+                window = (layer["window"],) * 2
+                found.append(
+                    functools.partial(nn.max_pool, window_shape=window, strides=window)
+                )
+            case "batch_norm":
+                found.append(nn.BatchNorm(use_running_average=False))
+            case "relu":
+                found.append(nn.relu)
+    return nn.Sequential(found)
+
+
+def flax_loop(network: Network, count: int) -> SetUp:
+    """Stock Flax and optax in a jitted scan.
+
+    Args:
+      network: what to train.
+      count: 1, or so many under one naive `vmap`, each with its own data order.
+    """
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    inputs, labels = make_data(network)
+    module, optimizer = stock_flax(network), optax.sgd(RATE)
+    images, answers = jnp.asarray(inputs, jnp.float32) / 255, jnp.asarray(labels)
+
+    def init(key: jax.Array) -> Any:
+        variables = module.init(key, images[:1])
+        return variables, optimizer.init(variables["params"])
+
+    def step(carry: Any, index: jax.Array) -> Any:
+        variables, state = carry
+
+        def loss_fn(params: Any) -> Any:
+            logits, updated = module.apply(
+                {**variables, "params": params}, images[index], mutable=["batch_stats"]
+            )
+            losses = optax.softmax_cross_entropy_with_integer_labels(
+                logits, answers[index]
+            )
+            return losses.mean(), updated
+
+        gradients, updated = jax.grad(loss_fn, has_aux=True)(variables["params"])
+        updates, state = optimizer.update(gradients, state)
+        params = optax.apply_updates(variables["params"], updates)
+        return ({**variables, **updated, "params": params}, state), None
+
+    def scan(carry: Any, order: jax.Array) -> Any:
+        return jax.lax.scan(step, carry, order)[0]
+
+    # A call must be short beside a turn: XLA's convolution takes 0.2 s a step.
+    length = 1 if "conv" in network.kinds else 16
+    calls_per_epoch = max(1, network.steps_per_epoch // length)
+    rng = np.random.default_rng(0)
+    shape = (calls_per_epoch, length, network.batch_size)
+    lots = [rng.permutation(len(inputs)).astype(np.int32) for _ in range(count)]
+    orders = np.stack([np.resize(lot, shape) for lot in lots], axis=1)
+    keys = jax.random.split(jax.random.key(0), count)
+    if count > 1:
+        carry = jax.jit(jax.vmap(init))(keys)
+        call = jax.jit(jax.vmap(scan), donate_argnums=0)
+    else:
+        carry, orders = jax.jit(init)(keys[0]), orders[:, 0]
+        call = jax.jit(scan, donate_argnums=0)
+
+    def run(steps: int) -> int:
+        nonlocal carry
+        calls = math.ceil(steps / length)
+        for index in range(calls):
+            carry = call(carry, orders[index % calls_per_epoch])
+        jax.block_until_ready(carry)
+        return calls * length
+
+    return run, {}
+
+
+def torch_module(network: Network) -> Any:
+    """The network in PyTorch."""
+    from torch import nn
+
+    found: list[Any] = []
+    for row in network.rows:
+        layer, channels = row.layer, row.input_shape[-1]
+        match layer["layer"]:
+            case "flatten":
+                found.append(nn.Flatten())
+            case "dense":
+                found.append(nn.Linear(channels, layer["units"]))
+            case "conv":
+                size = layer["kernel"]
+                found.append(
+                    nn.Conv2d(channels, layer["channels"], size, padding=size // 2)
+                )
+            case "max_pool":
+                found.append(nn.MaxPool2d(layer["window"]))
+            case "batch_norm":
+                found.append(nn.BatchNorm1d(channels))
+            case "relu":
+                found.append(nn.ReLU())
+    return nn.Sequential(*found)
+
+
+def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]:
+    """Inputs, float32 (N, ...) or (N, channels, height, width), and labels, int64 (N,).
+
+    Args:
+      network: whose data.
+      channels_last: whether images lie in memory with the channels last.
+    """
+    import torch
+
+    torch.set_num_threads(devices.num_cores())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as is XLA's default there
+    inputs, labels = (torch.from_numpy(array) for array in make_data(network))
+    if inputs.ndim == 4:
+        # Copied into a tensor of the wanted strides. A permuted tensor of one channel
+        # counts as contiguous, `contiguous` returns it as it is, and PyTorch trains it
+        # as channels last, at twice the speed of a plain loop.
+        inputs = inputs.permute(0, 3, 1, 2)
+    images = torch.empty(inputs.shape, dtype=torch.float32)
+    if channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    images.copy_(inputs).div_(255)
+    return images.to(device), labels.long().to(device)
+
+
+def torch_loop(
+    network: Network, count: int, compiled: bool = False, channels_last: bool = False
+) -> SetUp:
+    """The plain PyTorch loop: one network, tensors in memory, eager or compiled."""
+    import torch
+
+    assert count == 1
+    images, answers = torch_data(network, channels_last)
+    module = torch_module(network).to(images.device)
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    model = torch.compile(module) if compiled else module
+    rules = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    optimizer = rules[network.optimizer](module.parameters(), lr=RATE)
+    loss_function = torch.nn.CrossEntropyLoss()
+
+    def step(index: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_function(model(images[index]), answers[index]).backward()
+        optimizer.step()
+
+    return _torch_run(network, step, images.device), {}
+
+
+def torch_ensemble(network: Network, count: int) -> SetUp:
+    """`count` networks under `torch.func.vmap`, sharing each batch."""
+    import torch
+    from torch import func
+
+    images, answers = torch_data(network)
+    models = [torch_module(network).to(images.device) for _ in range(count)]
+    for model in models:
+        # As its manual says: vmap cannot update running statistics in place.
+        func.replace_all_batch_norm_modules_(model)
+    stacked, buffers = func.stack_module_state(models)
+    params = {name: value.detach() for name, value in stacked.items()}
+
+    def loss(params: Any, buffers: Any, x: Any, y: Any) -> Any:
+        logits = func.functional_call(models[0], (params, buffers), (x,))
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    gradient = func.vmap(func.grad(loss), in_dims=(0, 0, None, None))
+
+    def step(index: Any) -> None:
+        found = gradient(params, buffers, images[index], answers[index])
+        for name, value in params.items():
+            value.sub_(found[name], alpha=RATE)
+
+    return _torch_run(network, step, images.device), {}
+
+
+def _torch_run(network: Network, step: Callable[[Any], None], device: Any) -> Run:
+    """Steps along a new random order in each epoch."""
+    import torch
+
+    batch = network.batch_size
+
+    def run(steps: int) -> int:
+        for done in range(steps):
+            position = done % network.steps_per_epoch
+            if position == 0:
+                order = torch.randperm(network.num_examples, device=device)
+            step(order[position * batch :][:batch])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return steps
+
+    return run
+
+
+def sklearn_loop(network: Network, count: int) -> SetUp:
+    """scikit-learn's `MLPClassifier`, whole epochs; dense ReLU networks only."""
+    from sklearn.neural_network import MLPClassifier
+
+    assert count == 1
+    inputs, labels = make_data(network)
+    flat = inputs.reshape(len(inputs), -1).astype(np.float32) / 255
+    units = [row.layer["units"] for row in network.rows if "units" in row.layer]
+    model = MLPClassifier(
+        units[:-1],
+        solver="sgd",
+        alpha=0.0,
+        momentum=0.0,
+        nesterovs_momentum=False,
+        batch_size=network.batch_size,
+        learning_rate_init=RATE,
+    )
+    per_epoch = math.ceil(len(inputs) / network.batch_size)
+
+    def run(steps: int) -> int:
+        epochs = math.ceil(steps / per_epoch)
+        for _ in range(epochs):
+            model.partial_fit(flat, labels, classes=range(network.num_classes))
+        return epochs * per_epoch
+
+    return run, {}
+
+
+def matrix_product(network: Network, count: int) -> SetUp:
+    """The ceiling: each device multiplies large float32 matrices; a step is a FLOP."""
+    import jax
+    import jax.numpy as jnp
+
+    devices = jax.local_devices()
+    size = 2048 if devices[0].platform == "cpu" else 8192
+    matrix = np.random.default_rng(0).standard_normal((size, size), np.float32)
+    placed = [jax.device_put(matrix, device) for device in devices]
+    product = jax.jit(jnp.matmul)
+    work = 2 * size**3 * len(devices)
+
+    def run(steps: int) -> int:
+        products = math.ceil(steps / work)
+        for _ in range(products):
+            found = [product(m, m) for m in placed]
+        jax.block_until_ready(found)
+        return products * work
+
+    return run, {}
+
+
+KINDS: dict[str, tuple[str, Callable[..., SetUp]]] = {
+    "nnlab": ("nnlab.training.population", nnlab_population),
+    "flax": ("flax.linen", flax_loop),
+    "torch": ("torch", torch_loop),
+    "torch.func": ("torch", torch_ensemble),
+    "scikit-learn": ("sklearn.neural_network", sklearn_loop),
+    "matrix product": ("jax", matrix_product),
+}
+"""Kind of contender -> the module to import, and the function that sets it up."""
+
+
+def serve(
+    network: Network, contender: Contender, lines: Iterable[str]
+) -> Iterator[dict[str, Any]]:
+    """Sets a contender up and runs it.
+
+    Args:
+      network: what it trains.
+      contender: who.
+      lines: numbers of steps.
+
+    Yields:
+      Once ready, `plan`, `import_seconds`, `setup_seconds` (data, compilation, two
+      steps), `device` and `peak_bytes` so far. Then for each line the `steps` done,
+      their `seconds`, and `peak_bytes`.
+    """
+    module, set_up = KINDS[contender.kind]
+    if contender.cores:
+        some = sorted(os.sched_getaffinity(0))[: contender.cores]
+        os.sched_setaffinity(0, some)
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(len(some))
+    if contender.kind in ("nnlab", "matrix product"):
+        devices.use_all_cores()  # stock JAX has one device and spreads each operation
+    begin = time.perf_counter()
+    importlib.import_module(module)
+    imported = time.perf_counter()
+    run, plan = set_up(network, contender.members, **contender.options)
+    run(2)
+    yield {
+        "plan": plan,
+        "import_seconds": imported - begin,
+        "setup_seconds": time.perf_counter() - imported,
+        "device": _device(),
+        "peak_bytes": _peak_bytes(),
+    }
+    for line in lines:
+        begin = time.perf_counter()
+        steps = run(int(line))
+        seconds = time.perf_counter() - begin
+        yield {"steps": steps, "seconds": seconds, "peak_bytes": _peak_bytes()}
+
+
+def _device() -> str:
+    """The devices at hand, such as "2 x cpu"."""
+    if jax := sys.modules.get("jax"):
+        return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{devices.num_cores()} cores"
+
+
+def _peak_bytes() -> int:
+    """Peak memory: of the accelerators, or else resident memory of the process."""
+    import resource
+
+    if jax := sys.modules.get("jax"):
+        if jax.default_backend() != "cpu":
+            stats = [device.memory_stats() or {} for device in jax.local_devices()]
+            return sum(found.get("peak_bytes_in_use", 0) for found in stats)
+    elif (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def main() -> None:
+    """Serves the job of the command line."""
+    # What libraries print goes to stderr; answers have the pipe to themselves.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    job = json.loads(sys.argv[1])
+    network, contender = Network(**job["network"]), Contender(**job["contender"])
+    try:
+        for answer in serve(network, contender, sys.stdin):
+            print(json.dumps(answer), file=answers, flush=True)
+    except Exception as error:  # a contender that cannot do this network, or no more
+        reason = str(error).strip() or type(error).__name__
+        print(json.dumps({"error": reason.splitlines()[0]}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contenders of ``launch.bench --suite=search``: one search, three ways.
+
+python -m nnlab.commands.bench.searches RACE  # a `Race` as JSON
+
+Each chooses learning rate, momentum and width of a network with one hidden layer by
+Optuna's TPE sampler, trains each trial with the same number of seeds, epochs and
+examples, and takes the trial with the highest mean validation accuracy at the end of
+its training. The clock runs from data in memory to that trial; imports are not timed,
+compilation is.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+from nnlab import data
+from nnlab.machine import devices
+from nnlab.study import Hyperparameters, Search, Study
+
+WIDTHS = (16, 32, 64, 128)
+RATES = (1e-3, 3.0)
+MOST_MOMENTUM = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Race:
+    """A contender and what it searches.
+
+    Attributes:
+      name: for the table.
+      batch: trials that nnlab trains at once; 0 for a plain loop in Flax and optax.
+      dataset, data_dir: see `nnlab.data.load`.
+      trials: settings to try.
+      seeds: of each.
+      epochs: of training.
+      train_size: training examples; 0 for all.
+      batch_size: examples in an update.
+      root_seed: of sampler and networks.
+    """
+
+    name: str
+    batch: int
+    dataset: str
+    data_dir: str | None
+    trials: int = 64
+    seeds: int = 3
+    epochs: int = 5
+    train_size: int = 20_000
+    batch_size: int = 64
+    root_seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+      seconds: of the whole search.
+      settings: of the trial that was chosen.
+      validation, test: its mean accuracies over the seeds.
+    """
+
+    seconds: float
+    settings: dict[str, Any]
+    validation: float
+    test: float
+
+
+def by_population(race: Race, dataset: data.Dataset) -> Found:
+    """nnlab's own search, `race.batch` trials at a time."""
+    import optuna
+
+    from nnlab.runs import experiment, search
+    from nnlab.statistics.ranking import best_trial
+    from nnlab.training import place
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = Study(
+        base=Hyperparameters().replace(
+            {
+                "train_size": race.train_size,
+                "batch_size": race.batch_size,
+                "num_epochs": race.epochs,
+                "eval_every_epochs": float(race.epochs),
+            }
+        ),
+        search=Search(
+            space=(
+                f"optimizer.learning_rate=log({RATES[0]:g},{RATES[1]:g})",
+                f"optimizer.momentum=uniform(0,{MOST_MOMENTUM:g})",
+                f"model.hidden={','.join(f'({width},)' for width in WIDTHS)}",
+            ),
+            trials=race.trials,
+            batch=race.batch,
+        ),
+        num_seeds=race.seeds,
+        root_seed=race.root_seed,
+        figures=(),
+    )
+    begin = time.perf_counter()
+    kept = place.Kept()
+    with tempfile.TemporaryDirectory() as folder:
+        workdir = pathlib.Path(folder) / "run"
+
+        def train(study: Study, resume: bool) -> Any:
+            return experiment.run(
+                study, workdir, dataset=dataset, resume=resume, kept=kept
+            )
+
+        results = search.run(study, workdir, train)
+        seconds = time.perf_counter() - begin
+    best = best_trial(results)
+    assert best is not None
+    last = {
+        name: float(np.nanmean(results.curve(best, f"{name}_accuracy").values[:, -1]))
+        for name in ("validation", "test")
+    }
+    return Found(seconds, dict(results.study.sweep[best]), **last)
+
+
+def by_loop(race: Race, dataset: data.Dataset) -> Found:
+    """Optuna around a plain jitted loop, one network after another.
+
+    Learning rate and momentum are arguments, so that each width is compiled once.
+    """
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import optax
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    begin = time.perf_counter()
+    dataset = dataset.limit(race.train_size)
+    splits = {
+        name: (jnp.asarray(split.inputs), jnp.asarray(split.labels))
+        for name in ("train", "validation", "test")
+        for split in (getattr(dataset, name),)
+    }
+    count = len(dataset.train.labels)
+    length = count // race.batch_size
+
+    def scaled(inputs: jax.Array) -> jax.Array:
+        flat = inputs.reshape(len(inputs), -1).astype(jnp.float32)
+        return flat * jnp.float32(dataset.scale)
+
+    @functools.cache
+    def programs(width: int) -> tuple[Any, Any, Any]:
+        layers: list[Any] = [nn.Dense(width), nn.relu, nn.Dense(dataset.num_classes)]
+        module = nn.Sequential(layers)
+        optimizer = optax.inject_hyperparams(optax.sgd)(0.0, 0.0)
+
+        @jax.jit
+        def init(key: jax.Array, rate: float, momentum: float) -> Any:
+            params = module.init(key, scaled(splits["train"][0][:1]))
+            state = optimizer.init(params)
+            values = {"learning_rate": rate, "momentum": momentum}
+            return params, state._replace(hyperparams=values)
+
+        @functools.partial(jax.jit, donate_argnums=0)
+        def epoch(carry: Any, order: jax.Array) -> Any:
+            inputs, labels = splits["train"]
+
+            def step(carry: Any, index: jax.Array) -> Any:
+                params, state = carry
+
+                def loss(params: Any) -> jax.Array:
+                    logits = module.apply(params, scaled(inputs[index]))
+                    return optax.softmax_cross_entropy_with_integer_labels(
+                        logits, labels[index]
+                    ).mean()
+
+                gradients = jax.grad(loss)(params)
+                updates, state = optimizer.update(gradients, state)
+                return (optax.apply_updates(params, updates), state), None
+
+            return jax.lax.scan(step, carry, order)[0]
+
+        @jax.jit
+        def accuracy(params: Any, inputs: jax.Array, labels: jax.Array) -> jax.Array:
+            logits: Any = module.apply(params, scaled(inputs))
+            return (logits.argmax(-1) == labels).mean()
+
+        return init, epoch, accuracy
+
+    tests: dict[int, float] = {}
+
+    def objective(trial: Any) -> float:
+        rate = trial.suggest_float("rate", *RATES, log=True)
+        momentum = trial.suggest_float("momentum", 0.0, MOST_MOMENTUM)
+        init, epoch, accuracy = programs(trial.suggest_categorical("width", WIDTHS))
+        found = []
+        for seed in range(race.seeds):
+            key = jax.random.fold_in(jax.random.key(race.root_seed), seed)
+            rng = np.random.default_rng((race.root_seed, seed))
+            carry = init(key, np.float32(rate), np.float32(momentum))
+            for _ in range(race.epochs):
+                order = rng.permutation(count)[: length * race.batch_size]
+                carry = epoch(carry, order.reshape(length, -1).astype(np.int32))
+            names = "validation", "test"
+            found.append([accuracy(carry[0], *splits[name]) for name in names])
+        validation, test = np.array(found, float).mean(axis=0)
+        tests[trial.number] = float(test)
+        return float(validation)
+
+    sampler = optuna.samplers.TPESampler(seed=race.root_seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(objective, n_trials=race.trials)
+    seconds = time.perf_counter() - begin
+    best = study.best_trial
+    assert best.value is not None
+    return Found(seconds, dict(best.params), best.value, tests[best.number])
+
+
+def main() -> None:
+    """Runs the search of the command line and prints what it found as JSON."""
+    race = Race(**json.loads(sys.argv[1]))
+    answers = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr
+    os.dup2(2, 1)
+    if race.batch:
+        devices.use_all_cores()  # stock JAX has one device and spreads each operation
+    dataset = data.load(race.dataset, data_dir=race.data_dir)
+    found = by_population(race, dataset) if race.batch else by_loop(race, dataset)
+    print(json.dumps(dataclasses.asdict(found)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

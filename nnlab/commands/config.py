@@ -1,0 +1,545 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flags, config files and overrides to a `Study`; messages and exit statuses.
+
+Configuration ends here: below, the library has keyword arguments. A config file defines
+``get_config(arg="")``, which starts from `default`, and ``sweep(arg="")``, a generator
+of flat override dicts.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import importlib.util
+import io
+import itertools
+import json
+import math
+import os
+import pathlib
+import re
+import stat
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from nnlab import results
+from nnlab import study as study_lib
+from nnlab.commands import manual
+from nnlab.machine import devices, files
+from nnlab.study import sweep as sweep_lib
+from nnlab.watch import terminal
+from nnlab.words import errors, numbers, spelling
+
+_OVERRIDE = "config.PATH"
+_MOST_BYTES = 1 << 30
+"""Of a study as JSON."""
+
+
+class Failure(Exception):
+    """Something failed that is not the user's mistake; its message is printed."""
+
+
+class UsageError(ValueError):
+    """A mistake on the command line; its message is the line that is printed."""
+
+
+def default() -> ConfigDict:
+    """Every field with its default value; a config file changes what it studies."""
+    values = study_lib.Study().to_dict()
+    del values["sweep"]
+    return ConfigDict(_tuples(values))
+
+
+def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
+    """Splits a config's argument, such as "mnist,smoke", into one choice a group.
+
+    Args:
+      arg: comma-separated choices in any order.
+      groups: the choices of each group; the first of a group is its default.
+
+    Returns:
+      One choice for each group.
+
+    Raises:
+      ValueError: an unknown choice, or two of one group.
+    """
+    lists = [tuple(group) for group in groups]
+    chosen: dict[int, str] = {}
+    for word in filter(None, arg.split(",")):
+        group = next((i for i, some in enumerate(lists) if word in some), None)
+        if group is None:
+            allowed = filter(None, itertools.chain(*lists))
+            hint = spelling.nearest(word, allowed)
+            raise ValueError(f"unknown config argument {word!r}{hint}")
+        if group in chosen and chosen[group] != word:
+            raise ValueError(
+                f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
+            )
+        chosen[group] = word
+    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
+
+
+def define_study_flags() -> None:
+    """Defines the flags from which `study` is made, and those of how it runs."""
+    flags.DEFINE_string(
+        "config",
+        None,
+        "the study, such as configs/learning_rate.py:mnist; a config file, with what "
+        "it takes behind a colon; of those in configs/ the name is enough, such as "
+        "quickstart:smoke",
+    )
+    flags.DEFINE_string(
+        "config_json",
+        None,
+        "the study as data, in the place of --config; the config.json of a workdir, or "
+        "a study's fields as JSON; nothing in it is executed",
+    )
+    flags.DEFINE_multi_string(
+        _OVERRIDE,
+        [],
+        "sets a field, such as --config.model.hidden=64,32; may be repeated",
+    )
+    flags.DEFINE_multi_string(
+        "sweep",
+        [],
+        "values of a field to try, such as batch_size=16,64; or "
+        "optimizer.momentum=linspace(0,0.9,4), or "
+        "optimizer.learning_rate=logspace(1e-3,1,12); quotes hold a value with commas; "
+        "several make a product; they take the place of the study's own sweep",
+    )
+    flags.DEFINE_integer(
+        "seeds", None, "repetitions of every trial; default: the study's"
+    )
+    flags.DEFINE_integer(
+        "halving",
+        None,
+        "of N trials one goes on at each rung, others end; rungs are at "
+        "--config.halving.min_epochs (1), at N times as many epochs, and so on; those "
+        "that share a program race with each other; 0 for none",
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "folder of the image data; a prepared TFDS directory or the published files; "
+        "otherwise NNLAB_DATA_DIR, otherwise a download",
+    )
+    flags.DEFINE_integer(
+        "lane_width", 0, "networks that run at once; 0 lets the plan choose"
+    )
+    flags.DEFINE_string(
+        "compilation_cache",
+        None,
+        "folder in which compiled programs are kept; the next run of the same programs "
+        "need not compile them; it runs them unseen, so only those whom you trust may "
+        "write there",
+    )
+
+
+def study() -> study_lib.Study:
+    """The study that the parsed flags describe.
+
+    Raises:
+      ValueError: a bad config file, field, value or axis.
+    """
+    values, trials = _given()
+    for text in flags.FLAGS[_OVERRIDE].value or ():
+        _override(values, *text.split("=", 1))
+    if flags.FLAGS.seeds is not None:
+        values["num_seeds"] = flags.FLAGS.seeds
+    if flags.FLAGS.halving is not None:
+        values["halving"] = {**values["halving"], "factor": flags.FLAGS.halving}
+    axes: dict[str, tuple[Any, ...]] = {}
+    for text in flags.FLAGS.sweep:
+        field, points = sweep_lib.parse_axis(text)
+        if field in axes:
+            raise UsageError(f"--sweep names {field!r} twice")
+        axes[field] = points
+    values["sweep"] = sweep_lib.product(axes) if axes else trials
+    return study_lib.Study.from_dict(values)
+
+
+def load(config: str) -> study_lib.Study:
+    """The study of a config file, for notebooks.
+
+    Args:
+      config: its path, with what it takes behind a colon, as --config has it, such as
+        "configs/learning_rate.py:mnist".
+
+    Raises:
+      ValueError: a bad config file, field or value.
+    """
+    path, _, arg = config.partition(":")
+    values, trials = _load(path, arg)
+    return study_lib.Study.from_dict({**values, "sweep": trials})
+
+
+def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of the config, Python or JSON, that the flags name."""
+    if flags.FLAGS.config and flags.FLAGS.config_json:
+        raise UsageError("--config and --config_json are both given; one is enough")
+    if flags.FLAGS.config_json:
+        return _load_json(files.absolute(flags.FLAGS.config_json, "--config_json"))
+    if flags.FLAGS.config:
+        path, _, arg = flags.FLAGS.config.partition(":")
+        return _load(path, arg)
+    if "resume" in flags.FLAGS and flags.FLAGS.resume and flags.FLAGS.workdir:
+        resumed = files.absolute(flags.FLAGS.workdir, "--workdir")
+        try:
+            return _fields(results.load_config(resumed)["study"])
+        except (results.LostError, FileNotFoundError) as error:
+            if not (resumed / results.CHECKPOINTS).is_dir():
+                raise
+            raise UsageError(
+                f"{error}; --resume with the run's --config goes on from its "
+                "checkpoints"
+            ) from None
+    raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
+
+
+def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of a study that is stored as data."""
+    told = f"--config_json={files.shown(path)!r}"
+    if not path.is_file():  # a pipe may never end
+        hint = spelling.nearest_file(files.shown(path))
+        raise UsageError(f"no file {told}{hint}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UsageError(f"{told} is larger than {_MOST_BYTES >> 30} GiB")
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{told} is no JSON: {error}") from None
+    try:
+        fields = results.study_fields(found)
+    except ValueError as error:
+        raise UsageError(f"{told} holds no study: {error}") from None
+    return _fields(fields)
+
+
+def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """All fields of a stored study, and its trials."""
+    every = study_lib.Study.from_dict(values).to_dict()
+    trials = every.pop("sweep")
+    return every, tuple(trials)
+
+
+def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
+    """Parses flags, calls `main` and exits: 0 done, 2 the user's mistake, 1 otherwise.
+
+    Args:
+      main: the program.
+      argv: arguments, the program's name first; ``sys.argv`` if None.
+    """
+    arguments = list(sys.argv if argv is None else argv)
+    with _streams() as out:
+        status = _status(main, arguments, out)
+    sys.exit(status)
+
+
+def need_no_output() -> None:
+    """From here on files are what the program makes, not what it prints."""
+    if isinstance(sys.stdout, terminal.Output):
+        sys.stdout.is_needed = False
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[terminal.Output]:
+    """Has standard output and error go silent once they cannot be written."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding without "±" is no reason
+        sys.stdout.reconfigure(errors="replace")
+    out, err = terminal.Output(sys.stdout, is_needed=True), terminal.Output(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            yield out
+        finally:
+            out.is_needed = False
+            for stream in (out, err):
+                stream.flush()
+                if stream.error:  # Python would flush it again, and complain
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _status(
+    main: Callable[[], None], arguments: Sequence[str], out: terminal.Output
+) -> int:
+    """Calls `main`, says what went wrong; returns the exit status."""
+    try:
+        if (topic := manual.wanted(arguments[1:])) is not None:
+            doc = sys.modules[main.__module__].__doc__ or ""
+            print(manual.page(topic, doc, _flags(), _bundled_files(), _import))
+        else:
+            _parse(arguments)
+            main()
+        sys.stdout.flush()
+        status = 0
+    except KeyboardInterrupt as interrupt:
+        line = ": ".join(["interrupted", *map(str, interrupt.args)])
+        print(numbers.visible(line), file=sys.stderr)
+        out.is_needed = False
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # All is written. JAX's threads may still be at work on what was interrupted:
+        # an interpreter that shut down under them crashed (once, Python 3.13.0).
+        os._exit(1)
+    except Exception as error:
+        is_known = isinstance(error, Failure) or error is out.error
+        found = 1 if is_known else errors.status_of(error)
+        if found is None:
+            raise
+        status = found
+        if error is not out.error:
+            print(f"error: {errors.line_of(error)}", file=sys.stderr)
+    if out.error and out.error.errno != errno.EPIPE:  # `| head` has seen enough
+        line = f"standard output: {errors.line_of(out.error)}"
+        print(f"error: {line}" if status else line, file=sys.stderr)
+    return status
+
+
+@dataclasses.dataclass
+class CompilationCache:
+    """How often the persistent compilation cache was of use."""
+
+    hits: int = 0
+    misses: int = 0
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.hits} programs found, {self.misses} compiled and added"
+
+
+def start_jax() -> CompilationCache | None:
+    """Readies JAX as the flags say; call it before JAX's first use.
+
+    Returns:
+      The counts of the compilation cache; None without ``--compilation_cache``.
+    """
+    devices.use_all_cores()
+    path = check_folder("compilation_cache")
+    if path is None:
+        return None
+    if path.is_dir() and path.stat().st_mode & stat.S_IWOTH:
+        raise UsageError(
+            f"--compilation_cache={str(path)!r} can be written by every user of this "
+            "machine, and programs in it are run; choose a folder of your own"
+        )
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    counts = CompilationCache()
+
+    def count(event: str, **_: object) -> None:
+        counts.hits += event == "/jax/compilation_cache/cache_hits"
+        counts.misses += event == "/jax/compilation_cache/cache_misses"
+
+    jax.monitoring.register_event_listener(count)
+    return counts
+
+
+def check_folder(name: str) -> pathlib.Path | None:
+    """A flag's folder, None if none is given.
+
+    Raises:
+      UsageError: it is something else, or could not be made.
+    """
+    folder = flags.FLAGS[name].value
+    if folder is None:
+        return None
+    path = files.absolute(folder, f"--{name}")
+    above = next((p for p in (path, *path.parents) if p.exists()), path)
+    if not above.is_dir():
+        where = "" if above == path else f": {str(above)!r}"
+        raise UsageError(f"--{name}={folder!r}{where} is a file, not a folder")
+    if not os.access(above, os.W_OK):
+        raise UsageError(f"--{name}={folder!r} cannot be written")
+    return path
+
+
+def check_alone(name: str, *beside: str) -> None:
+    """Refuses, beside a flag, all but those that go with it."""
+    for flag in _flags():
+        if flag.present and flag.name not in (name, *beside):
+            allowed = ", ".join(f"--{flag}" for flag in beside)
+            raise UsageError(
+                f"--{flag.name} does not go with --{name}; allowed beside it: {allowed}"
+            )
+
+
+def _parse(arguments: Sequence[str]) -> None:
+    """Parses all flags, ``--config.PATH=VALUE`` among them."""
+    given = []
+    takes_value = {f"--{f.name}" for f in _flags() if not f.boolean}
+    for text, following in zip(arguments, [*arguments[1:], ""]):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"argument {text!a} is not UTF-8") from None
+        if text in takes_value and following.startswith("--"):
+            raise UsageError(f"{text} has no value: {following!r} comes next")
+        # Of absl: one reads flags from any file, the other lets misspelt ones pass.
+        if found := re.match(r"--?(flagfile|undefok)\b", text):
+            raise UsageError(f"unknown flag '--{found[1]}'")
+        if re.fullmatch(r"--?[\w.]+=", text):
+            raise UsageError(f"{text} has no value")
+        override = re.match(r"--?config\.(.+)", text, re.DOTALL)
+        if override and "=" not in text:
+            raise UsageError(f"{text} has no value; write {text}=VALUE")
+        given.append(f"--{_OVERRIDE}={override[1]}" if override else text)
+    try:
+        rest = flags.FLAGS(given)
+    except flags.UnrecognizedFlagError as error:
+        name = error.flagname
+        hint = spelling.nearest(f"--{name}", (f"--{f.name}" for f in _flags()))
+        if "config" in flags.FLAGS and (field := _field_of(name, "did you" in hint)):
+            hint = f"; did you mean '--config.{field}=VALUE'?"
+        raise UsageError(f"unknown flag '--{name}'{hint}") from None
+    except flags.Error as error:
+        wrong = re.match(r"flag --(\w+)=(.*?): ", text := errors.line_of(error))
+        if wrong:
+            kind = flags.FLAGS[wrong[1]].parser.syntactic_help or "true or false"
+            text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
+        raise UsageError(text) from None
+    for flag in _flags():
+        if isinstance(flag.value, float) and math.isnan(flag.value):
+            raise UsageError(f"--{flag.name}={flag.value} is not a number")
+    if rest[1:]:
+        raise UsageError(f"unexpected argument {rest[1]!r}; flags begin with --")
+
+
+def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
+    """The field that a flag by its name, or by one like it, would set."""
+    every = study_lib.PATHS
+    leaves = {path.rpartition(".")[2] for path in every}
+    if flag in every or flag in leaves or not is_near_a_flag:
+        return spelling.near_path(flag, every)
+    return None
+
+
+def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
+    """The fields and the trials of a config file."""
+    file = _find(path)
+    try:
+        module = _import(file)
+        config = module.get_config(arg)
+        # One more than are allowed: a generator may have no end.
+        trials = tuple(itertools.islice(module.sweep(arg), study_lib.MOST_TRIALS + 1))
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
+        raise UsageError(f"config file {path!r}{_blame(error, file)}") from None
+    if not isinstance(config, ConfigDict):
+        raise UsageError(
+            f"config file {path!r}: get_config() returns {config!r}, not a ConfigDict"
+        )
+    for item in trials:
+        if not isinstance(item, Mapping):
+            raise UsageError(
+                f"config file {path!r}: sweep() yields {item!r}, not a dict such as "
+                "{'optimizer.learning_rate': 0.1}"
+            )
+    if not trials:
+        raise UsageError(f"config file {path!r}: sweep() is empty, it yields no trial")
+    return config.to_dict(), tuple(map(dict, trials))
+
+
+def _find(path: str) -> pathlib.Path:
+    """The config file that is meant: of a bundled one, its name is enough.
+
+    Raises:
+      UsageError: there is none; the nearest is offered.
+    """
+    file = files.absolute(path, "config") if path else pathlib.Path()
+    bundled = {one.stem: one for one in _bundled_files()}
+    if file.is_file():
+        return file
+    stem = file.name.removesuffix(".py")
+    if stem and file.with_name(f"{stem}.py").is_file():
+        return file.with_name(f"{stem}.py")
+    if stem in bundled and os.path.dirname(path) in ("", "configs"):
+        return bundled[stem]
+    if path and file.is_dir():
+        raise UsageError(f"config {path!r} is a folder; name a file in it")
+    hint = spelling.nearest_file(files.shown(file))  # one of the user's own
+    if not hint.endswith(".py'?"):
+        meant = spelling.near(stem, bundled)
+        hint = f"; did you mean 'configs/{meant}.py'?" if meant else ";"
+    raise UsageError(f"no config file {path!r}{hint} allowed: {', '.join(_bundled())}")
+
+
+def _import(file: pathlib.Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError("is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for function in ("get_config", "sweep"):
+        if not callable(getattr(module, function, None)):
+            raise UsageError(f"defines no {function}(arg='')")
+    return module
+
+
+def _blame(error: BaseException, file: pathlib.Path) -> str:
+    """What went wrong in a config file, and in which of its lines."""
+    if isinstance(error, ValueError):  # says by itself what it refuses
+        return f": {errors.line_of(error)}"
+    frames = traceback.extract_tb(error.__traceback__)
+    path = os.path.abspath(file)
+    lines = [f.lineno for f in frames if os.path.abspath(f.filename) == path]
+    where = f", line {lines[-1]}" if lines else ""
+    return f"{where}: {type(error).__name__}: {errors.line_of(error)}"
+
+
+def _override(values: dict[str, Any], path: str, text: str) -> None:
+    """Sets one field of nested dicts."""
+    leaves = dict.fromkeys(_leaves(values))
+    known = [
+        *filter(leaves.__contains__, study_lib.PATHS),
+        *(p for p in leaves if p not in study_lib.PATHS),
+    ]
+    if path not in known:
+        hint = spelling.nearest_path(path, known)
+        raise UsageError(f"unknown field {path!r}{hint}")
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        values = values[parent]
+    values[leaf] = sweep_lib.parse_value(path, text)
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _tuples(value: Any) -> Any:
+    """Lists to tuples: a ConfigDict lets a tuple only be replaced by a tuple."""
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(v) for v in value)
+    return value
+
+
+def _bundled() -> list[str]:
+    """The config files that come with nnlab, as they are written in a command."""
+    return [f"configs/{file.name}" for file in _bundled_files()]
+
+
+def _bundled_files() -> list[pathlib.Path]:
+    return sorted((pathlib.Path(__file__).parents[2] / "configs").glob("[!_]*.py"))
+
+
+def _flags() -> list[flags.Flag]:
+    """The flags that this program defines; absl and TFDS bring others along."""
+    by_module = flags.FLAGS.flags_by_module_dict().items()
+    return [
+        flag
+        for module, some in by_module
+        if module.startswith("nnlab.commands.") or module == sys.argv[0]  # of __main__
+        for flag in some
+    ]

@@ -1,0 +1,611 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study would run: time, memory, programs, layers; trains nothing.
+
+python -m launch.describe --config=configs/quickstart.py
+python -m launch.describe --config=depth_width --measure
+python -m launch.describe --config=depth:smoke --check_gradients
+python -m launch.describe --config=quickstart --members=1e6 --devices=64
+"""
+
+import dataclasses
+import math
+import statistics
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+
+from nnlab.commands import config
+from nnlab.report.trials import value_text
+from nnlab.study import TRACED, MovedSets, Study
+from nnlab.watch import terminal
+from nnlab.words.numbers import count
+
+if TYPE_CHECKING:
+    from nnlab.describe import gradients, scaling
+    from nnlab.models.layers import LayerRow
+    from nnlab.training.lane_width import Rates
+    from nnlab.training.program import Baseline, Prepared, Source
+
+COMPILER_BYTES = 150 * 2**20
+"""Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
+
+_LEGEND = (
+    "Of the differences between the two derivatives: the largest, the largest relative "
+    "to the derivative, and the median of these. They fall by this order of eps, 2 "
+    "where the loss is smooth, down to the loss's rounding. Kinks counts the weights "
+    "for which they do not, as where a ReLU or a max-pool switches within eps."
+)
+_MOST_VALUES = 8
+"""Of what is swept, in a line; of more, the first and the last are shown."""
+_MOST = 10**12
+"""Members and devices of which something is predicted."""
+_MOST_PERIOD = 8
+"""Layers that together may be repeated: a block of a deep network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """What is told of a cohort, of trees if it is no `_Network`.
+
+    Attributes:
+      item: the cohort.
+      facts: one line each.
+    """
+
+    item: "Prepared | Baseline"
+    facts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network(_Program):
+    """What is told of a cohort of networks.
+
+    Attributes:
+      item: the cohort, with the plan that it would run by.
+      seconds: training, evaluation and compilation; NaN if it is not known.
+      peak_bytes: of memory.
+      known: what was measured of its lane widths.
+    """
+
+    item: "Prepared"
+    seconds: float
+    peak_bytes: int
+    known: "Mapping[int, Rates]"
+
+
+def main() -> None:
+    """Describes the study of the flags."""
+    study = config.study()
+    asked = _asked(study)
+    config.start_jax()
+    from nnlab.describe import gradients
+    from nnlab.runs import recorder  # import JAX
+    from nnlab.training import lane_width, place, prepare
+    from nnlab.training.program import Baseline
+
+    cohorts = prepare.prepare(
+        study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
+    )
+    console = terminal.Terminal()
+    peak = recorder.peak_bytes()
+    programs: list[_Program] = []
+    with console.status("") as status:  # in a terminal only
+        for item in cohorts:
+            if isinstance(item, Baseline):
+                programs.append(_Program(item, (_trees(item), *_data(item))))
+                continue
+            known = lane_width.recall(item)
+            if flags.FLAGS.measure:
+                status.update(f"measuring {_number_of(item, len(cohorts))}")
+                known |= place.measure(item, study)
+            item = item.with_plan(lane_width.fastest(item.plans, known))
+            programs.append(_described(item, known, peak))
+    _summarize(console, study, programs)
+    if asked:
+        _scale(console, programs, *asked)
+    networks = [p for p in programs if isinstance(p, _Network)]
+    common = _common(networks)
+    if common:
+        console.print()
+        every = "programs" if len(networks) == len(programs) else "networks"
+        console.rule(f"all {every}")
+        _say(console, common)
+    tables: dict[Any, int] = {}
+    wrong: list[str] = []
+    for program in programs:
+        item, number = program.item, _number_of(program.item, len(cohorts))
+        console.print()
+        console.rule(f"{number}: {count(len(item.cohort.trials), 'trial')}")
+        if setting := _setting(study, item):
+            _say(console, [setting])
+        if not isinstance(item, Baseline):
+            _layers(console, item, tables)
+        told = common if program in networks else ()
+        _say(console, [fact for fact in program.facts if fact not in told])
+        if flags.FLAGS.check_gradients and not isinstance(item, Baseline):
+            if item.source and item.source.frozen:
+                continue
+            found = gradients.check(item)
+            _compare(console, found, gradients.TOLERANCE)
+            wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
+    if flags.FLAGS.check_gradients:
+        console.print()
+        console.print(_LEGEND, style="dim")
+    if wrong:
+        raise config.Failure(
+            "autodiff and central differences disagree on the gradients of "
+            f"{', '.join(wrong)}"
+        )
+
+
+def _number_of(item: "Prepared | Baseline", programs: int) -> str:
+    return f"program {item.cohort.index + 1} of {programs}"
+
+
+def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> None:
+    """The first screen: what would run, how long, in how much memory."""
+    trials = study.trials()
+    networks = [p for p in programs if isinstance(p, _Network)]
+    console.print(study.question, style="bold")
+    size = f"{study.size()} in {count(len(programs), 'program')}"
+    _say(console, [size, *([_needs(networks)] if networks else [])])
+    console.print()
+    lines = []
+    for path in study.swept():
+        read = (v for t in trials if (v := t.settings()[path]) is not None)
+        values = dict.fromkeys(map(value_text, read))
+        lines.append(f"{path}: {_few(list(values))}")
+    if (race := study.halving).factor:
+        lines.append(
+            f"halving: from epoch {race.min_epochs:g} on and at {race.factor} times as "
+            f"many each, the best of {race.factor} trials of a program go on; time and "
+            "work are without it"
+        )
+    if further := _test_sets(study.test_sets):
+        lines.append(f"further test sets: {further}")
+    lines.append(f"figures: {', '.join(study.figures) or 'none'}")
+    lines += study.remarks()
+    _say(console, lines)
+    if len(networks) > 1:
+        _order(console, networks)
+
+
+def _needs(networks: Sequence[_Network]) -> str:
+    """The time and the memory of all, in a line."""
+    largest = max(networks, key=lambda program: program.peak_bytes)
+    memory = f"{_size(largest.peak_bytes)} of memory"
+    if there := largest.item.plan.memory_bytes:
+        memory += f" (of {_size(there)})"
+    seconds = sum(program.seconds for program in networks)
+    if math.isnan(seconds):
+        return f"takes about {memory}; how long, --measure tells"
+    return f"takes about {seconds:,.0f} s and {memory}"
+
+
+def _asked(study: Study) -> tuple[int, int, float] | None:
+    """Members, devices and price that the flags ask about; None if they do not."""
+    given = flags.FLAGS
+    if given.members is None and given.devices is None:
+        if given.cost_per_device_hour:
+            raise config.UsageError(
+                "--cost_per_device_hour goes with --devices or --members"
+            )
+        return None
+    trials = (t for t in study.trials() if t.hyperparameters.model.is_network)
+    members = float(sum(t.num_seeds for t in trials))
+    if not members:
+        raise config.UsageError("--members and --devices are of networks, not of trees")
+    members = members if given.members is None else given.members
+    devices = 1 if given.devices is None else given.devices
+    for name, value in (("members", members), ("devices", devices)):
+        if not (1 <= value <= _MOST and value == int(value)):
+            raise config.UsageError(
+                f"--{name}={value:g} must be a whole number from 1 to {_MOST:.0e}"
+            )
+    return int(members), int(given.devices or 0), given.cost_per_device_hour
+
+
+def _scale(
+    console: Console,
+    programs: Sequence[_Program],
+    members: int,
+    devices: int,
+    price: float,
+) -> None:
+    """What so many members would take on so many devices; 0 for those here."""
+    import jax
+
+    from nnlab.describe import scaling
+
+    networks = [p for p in programs if isinstance(p, _Network)]
+    lines = scaling.predict(
+        [p.item for p in networks],
+        [p.known for p in networks],
+        members=members,
+        devices=devices or jax.device_count(),
+        price=price,
+    )
+    table = Table("predicted", "value", "basis", "how", box=None)
+    table.columns[1].justify = "right"
+    for line in lines:
+        table.add_row(line.name, _amount(line), line.basis, line.how)
+    console.print()
+    console.rule("at another size")
+    console.print(table)
+    if any(math.isnan(line.value) for line in lines):
+        console.print("what is not known, --measure measures")
+
+
+def _amount(line: "scaling.Line") -> str:
+    """A number of a prediction, with its unit."""
+    if math.isnan(line.value):
+        return "not known"
+    if line.unit == "bytes":
+        return _size(int(line.value))
+    if line.unit == "s":
+        return _duration(line.value)
+    return f"{line.value:,.2f}" if line.unit == "money" else f"{line.value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def _few(values: Sequence[str]) -> str:
+    """Values in a line, the middle ones of many left out."""
+    if len(values) <= _MOST_VALUES:
+        return ", ".join(values)
+    shown = [*values[: _MOST_VALUES - 3], "...", *values[-2:]]
+    return f"{', '.join(shown)} ({len(values)} values)"
+
+
+def _setting(study: Study, item: "Prepared | Baseline") -> str:
+    """What was swept and is the same in all trials of a program."""
+    settings = item.cohort.trials[0].settings()
+    paths = (path for path in study.swept() if path not in TRACED)
+    parts = (f"{path}={value_text(settings[path])}" for path in paths)
+    return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
+
+
+def _common(networks: Sequence[_Network]) -> list[str]:
+    """What is to be told of all of several programs alike."""
+    if len(networks) < 2:
+        return []
+    return [f for f in networks[0].facts if all(f in p.facts for p in networks)]
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    """Prints lines; what does not fit into one is indented."""
+    for line in lines:
+        parts = textwrap.wrap(
+            line,
+            console.width,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        console.print("\n".join(parts), soft_wrap=True)
+
+
+def _order(console: Console, networks: Sequence[_Network]) -> None:
+    """What each network program takes of all: one may take more than the others."""
+    networks = sorted(networks, key=lambda program: program.item.work)
+    measured = not any(math.isnan(program.seconds) for program in networks)
+    costs = [p.seconds if measured else p.item.work for p in networks]
+    columns = ["trials", "batch", "updates", "epochs", "share of the time"]
+    table = Table("program", *columns, *["seconds"][: int(measured)], box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.columns[0].overflow = "ellipsis"
+    table.columns[0].no_wrap = True
+    for program, cost in zip(networks, costs):
+        item = program.item
+        trials = item.cohort.trials
+        cells = [
+            f"{item.cohort.index + 1}: {trials[0].label}",
+            str(len(trials)),
+            str(item.hyperparameters.batch_size),
+            f"{item.num_steps:,}",
+            f"{item.num_epochs:.3g}",
+            f"{cost / sum(costs):.0%}",
+        ]
+        table.add_row(*cells, *([f"{program.seconds:,.0f}"] if measured else []))
+    console.print()
+    console.rule("programs, in the order in which they train")
+    console.print(table)
+    if not measured:
+        console.print(
+            "shares are estimates from numbers of operations; --measure measures"
+        )
+
+
+def _layers(console: Console, item: "Prepared", told: dict[Any, int]) -> None:
+    """The layer table, unless one that is equal was shown before.
+
+    Args:
+      console: where to print.
+      item: the program.
+      told: which program had a table first; is added to.
+    """
+    shape = _shape(item.dataset.input_shape)
+    rows = [_cells([row]) for row in item.rows]
+    number = item.cohort.index + 1
+    if (first := told.setdefault((shape, *map(tuple, rows)), number)) != number:
+        console.print(f"layers: as in program {first}")
+        return
+    columns = ("parameters", "weights", "biases", "FLOPs an example")
+    table = Table("layer", "output", *columns, box=None)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    table.add_row("input", shape)
+    for cells in _folded(item.rows):
+        table.add_row(*cells)
+    biases = sum(row.biases for row in item.rows)
+    forward = sum(row.flops for row in item.rows)
+    numbers = (item.parameters, item.parameters - biases, biases, forward)
+    table.add_row("all", "", *map(_number, numbers))
+    console.print(table)
+
+
+def _cells(rows: "Sequence[LayerRow]") -> list[str]:
+    """A row of the layer table, of a layer or of several together."""
+    parameters, biases = (
+        sum(row.parameters for row in rows),
+        sum(row.biases for row in rows),
+    )
+    flops = sum(row.flops for row in rows)
+    numbers = map(_number, (parameters, parameters - biases, biases, flops))
+    return [rows[-1].name, _shape(rows[-1].output_shape), *numbers]
+
+
+def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
+    """The rows of the layer table; blocks that are repeated more than once are one.
+
+    Ten layers of a kind, each with batch norm and activation, are the first of them
+    and "... relu_9", with the numbers of the nine others together.
+    """
+    kinds = [
+        (row.layer["layer"], row.input_shape, row.output_shape, row.parameters)
+        for row in rows
+    ]
+    found, i = [], 0
+    while i < len(rows):
+        best = (0, 1, 1)  # rows that it saves, period, repetitions
+        # A block begins with a matrix product, and ends with what belongs to it.
+        for period in range(1, _MOST_PERIOD + 1) if rows[i].flops else ():
+            block, times = kinds[i : i + period], 1
+            while kinds[i + times * period : i + (times + 1) * period] == block:
+                times += 1
+            best = max(best, ((times - 1) * period - 1, period, times))
+        saved, period, times = best
+        if times < 3 or saved < 1:
+            found.append(_cells([rows[i]]))
+            i += 1
+            continue
+        found += [_cells([row]) for row in rows[i : i + period]]
+        name, _, *numbers = _cells(rows[i + period : i + times * period])
+        found.append([f"... {name}", f"{times - 1} x the same", *numbers])
+        i += times * period
+    return found
+
+
+def _trees(item: "Baseline") -> str:
+    """What trees are grown."""
+    model, record = item.hyperparameters.model, item.to_dict()
+    depths = " or ".join(map(str, model.tree_depths))
+    return (
+        f"{model.name.replace('_', ' ')} by {record['library']}: up to "
+        f"{count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
+        f"for each of {count(item.cohort.num_seeds, 'seed')}"
+    )
+
+
+def _described(
+    item: "Prepared", known: Mapping[int, "Rates"], process_bytes: int
+) -> _Network:
+    """One program of networks: data, training, lanes, memory, time.
+
+    Args:
+      item: with the plan that it would run by.
+      known: what was measured of its lane widths.
+      process_bytes: peak memory of this process, with the data.
+    """
+    h, data, plan = item.hyperparameters, item.dataset, item.plan
+    facts = _data(item)
+    if item.source:
+        facts += _source(item.source)
+    changes = []
+    if h.standardize or data.is_table:
+        by_column = ", column by column" if data.is_table else ""
+        changes.append(f"standardized by the training examples{by_column}")
+    if h.augment_pixels:
+        pixels = count(h.augment_pixels, "pixel")
+        changes.append(f"in training moved by up to {pixels} along both axes")
+    if changes:
+        facts.append(f"inputs: {'; '.join(changes)}")
+    limit = ""
+    if item.num_epochs < h.num_epochs:
+        limit = f" (of {h.num_epochs}: max_steps={h.max_steps:,})"
+    facts.append(
+        f"training: {item.num_epochs:.3g} epochs{limit} of "
+        f"{count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
+        f"{count(item.num_steps, 'update')} in all, "
+        f"{len(item.boundaries)} evaluations"
+    )
+    if left := len(data.train.labels) % h.batch_size:
+        facts.append(
+            f"{count(left, 'example')} left over in each epoch, others every time"
+        )
+    lanes = plan.lanes
+    facts.append(
+        f"lanes: {count(lanes.used, 'lane')} of {count(lanes.trials, 'trial')} x "
+        f"{count(lanes.seeds, 'seed')} on {count(lanes.devices, 'device')}"
+    )
+    # On CPU the process counts, with the data by now, and what the compiler needs.
+    peak = plan.total_bytes + plan.on_cpu * (process_bytes + COMPILER_BYTES)
+    memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
+    facts.append(f"memory: about {_size(peak)}{memory}")
+    if forward := sum(row.flops for row in item.rows):
+        # Backward costs twice the forward pass, less the first layer's input gradient.
+        work = 3 * forward * item.num_examples
+        facts.append(f"work: about {work:.1e} floating-point operations in training")
+    times, seconds = _predicted(item, known)
+    return _Network(item, (*facts, *times), seconds, peak, known)
+
+
+def _data(item: "Prepared | Baseline") -> list[str]:
+    """The data set, the sizes of its splits, and what was done when it was read."""
+    data = item.dataset
+    sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
+    return [
+        f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
+        f"{sizes[1]:,} validation and {sizes[2]:,} test examples",
+        *data.notes,
+    ]
+
+
+def _source(source: "Source") -> list[str]:
+    """How the backbone comes about, and whether it stays."""
+    if source.training is None:
+        text = f"weights of {source.key}"
+    else:
+        h = source.training.hyperparameters
+        examples = len(source.training.dataset.train.labels)
+        text = (
+            f"trained before on {examples:,} examples of {h.data} for "
+            f"{count(h.num_epochs, 'epoch')} at batch {h.batch_size}, Adam at rate "
+            f"{h.optimizer.learning_rate:g}; once for all that share it"
+        )
+    facts = [f"backbone: {text}"]
+    if source.frozen:
+        facts.append(
+            "frozen: its outputs for all examples are computed once, and the table "
+            "shows the last layer, which alone is trained"
+        )
+    return facts
+
+
+def _predicted(
+    item: "Prepared", known: Mapping[int, "Rates"]
+) -> tuple[list[str], float]:
+    """Time by what earlier runs, or `--measure`, found on this machine.
+
+    Returns:
+      Lines that tell of it; seconds in all, NaN if nothing was found.
+    """
+    width, lines = item.plan.lanes.width, []
+    if len(known) > 1:
+        speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
+        lines.append(f"examples/s by lane width: {', '.join(speeds)}")
+    if width not in known:
+        lines.append("time: not measured on this machine yet; --measure does")
+        return lines, math.nan
+    rates = known[width]
+    seconds = item.num_examples / rates.examples_per_second
+    text = f"{rates.examples_per_second:,.0f} examples/s"
+    if rates.inferences_per_second:
+        evaluation = item.num_evaluated / rates.inferences_per_second
+        seconds += evaluation
+        text += f", {evaluation / seconds:.0%} for evaluations"
+    if rates.compile_seconds:
+        text += f"; {rates.compile_seconds:.0f} s to compile"
+    lines.append(f"time: about {seconds:,.0f} s; {text}")
+    return lines, seconds + rates.compile_seconds
+
+
+def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:
+    """Autodiff against central differences: a line for each layer and eps."""
+    columns = ("agree", "eps", "largest", "relative", "median", "order", "kinks")
+    table = Table("layer", *columns, box=None)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        first = [row.layer, f"{row.agreeing} of {row.compared}"]
+        for step in row.steps:
+            sizes = (step.largest, step.largest_relative, step.median_relative)
+            order = "" if math.isnan(step.order) else f"{step.order:.2f}"
+            kinks = _number(step.irregular)
+            cells = ["-" if math.isnan(size) else f"{size:.0e}" for size in sizes]
+            table.add_row(*first, f"{step.eps:.0e}", *cells, order, kinks)
+            first = ["", ""]
+    console.print()
+    console.print("gradients: autodiff against central differences, in float64")
+    console.print(table)
+    agreeing, compared = sum(r.agreeing for r in rows), sum(r.compared for r in rows)
+    orders = [s.order for r in rows for s in r.steps if not math.isnan(s.order)]
+    text = f"{agreeing} of {count(compared, 'weight')} agree to a relative "
+    text += f"{tolerance:.0e}"
+    if orders:
+        text += f", to order {statistics.median(orders):.2f} of eps"
+    if kinked := sum(row.kinked for row in rows):
+        text += f"; {kinked} have a kink nearby"
+    if bad := [row.layer for row in rows if not row.agrees]:
+        text += f"; too few agree in {', '.join(bad)}"
+    console.print(f"gradients: {text}")
+    if still := sum(row.checked for row in rows) - compared:
+        console.print(f"without effect on the loss: {count(still, 'further weight')}")
+
+
+def _test_sets(asked: MovedSets) -> str:
+    """The further test sets, in words."""
+    sets = []
+    if asked.moved_pixels:
+        sets.append(f"moved by up to {count(asked.moved_pixels, 'pixel')}")
+    if asked.rotated_degrees:
+        sets.append(f"rotated by up to {asked.rotated_degrees:g} degrees")
+    parts = [", ".join(sets)] if sets else []
+    if sets and asked.along_curve:
+        parts.append("at every evaluation")
+    if asked.severity:
+        parts.append("more and less moved and rotated at the end")
+    return "; ".join(parts)
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _size(count: int) -> str:
+    return (
+        f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+    )
+
+
+def define_flags() -> None:
+    """Defines the flags of this program."""
+    config.define_study_flags()
+    flags.DEFINE_bool(
+        "measure", False, "time a few steps of each program; at each lane width"
+    )
+    flags.DEFINE_float(
+        "members", None, "networks of which to predict time, memory and bytes"
+    )
+    flags.DEFINE_float(
+        "devices",
+        None,
+        "devices like those here, for such a prediction; default: as many as here",
+    )
+    flags.DEFINE_float(
+        "cost_per_device_hour", 0.0, "price of a device; adds the cost", lower_bound=0.0
+    )
+    flags.DEFINE_bool(
+        "check_gradients",
+        False,
+        "compare gradients with central differences; for some weights of each layer, "
+        "in float64; status 1 if they disagree",
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    config.run(main)

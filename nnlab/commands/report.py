@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a run again, of several, or a list of runs, from stored results.
+
+python -m launch.report --workdir=runs/quickstart
+python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
+python -m launch.report --list=runs
+"""
+
+import pathlib
+import time
+
+from absl import flags
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnlab.commands import config
+from nnlab.machine import files
+from nnlab.results import listing
+from nnlab.watch import terminal
+
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def main() -> None:
+    """Redraws the report of a workdir, compares several, or lists them."""
+    console = terminal.Terminal()
+    given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
+    if flags.FLAGS.list is not None:
+        if given or workdir:
+            beside = "compare" if given else "workdir"
+            raise config.UsageError(f"--{beside} does not go with --list")
+        show_list(console, flags.FLAGS.list)
+    elif given:
+        if not workdir:
+            raise config.UsageError(
+                "--workdir is missing: a folder for the comparison, such as "
+                "runs/comparison"
+            )
+        write_comparison(console, given, files.absolute(workdir, "--workdir"))
+    elif workdir:
+        write(console, files.absolute(workdir, "--workdir"))
+    else:
+        raise config.UsageError("--workdir is missing: a folder that launch.train made")
+
+
+def write(console: Console, workdir: pathlib.Path) -> None:
+    """Writes figures and report, and prints the answer and where the report is."""
+    # Here, since a list needs no matplotlib.
+    from nnlab import report, results
+    from nnlab.report import answer
+
+    page = report.write(workdir)
+    config.need_no_output()
+    _say(console, answer.sentences(results.load(workdir)), page)
+
+
+def write_comparison(
+    console: Console, workdirs: list[str], folder: pathlib.Path
+) -> None:
+    """Writes the report of several runs, and prints what it says and where it is."""
+    from nnlab.report import compare
+    from nnlab.statistics.between_runs import compare_bests
+
+    runs = compare.load(workdirs)
+    page = compare.write(runs, folder)
+    config.need_no_output()
+    differences = compare_bests([run.results for run in runs])
+    _say(console, compare.sentences(runs, differences), page)
+
+
+def _say(console: Console, sentences: list[str], page: pathlib.Path) -> None:
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=not console.is_terminal)
+    console.print(f"report: {files.shown(page)}", style="bold", soft_wrap=True)
+
+
+def show_list(console: Console, folder: str) -> None:
+    """Prints the runs below a folder, those written last first."""
+    runs = listing.listed(folder)
+    if not runs:
+        console.print(f"no runs in {folder!r} or below it", soft_wrap=True)
+        return
+    table = Table(
+        box=None, pad_edge=False, expand=True, header_style="bold", padding=(0, 1, 1, 0)
+    )
+    table.add_column("run and question", ratio=3, overflow="fold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("networks", justify="right", no_wrap=True)
+    table.add_column("test accuracy of best", ratio=2, overflow="fold")
+    table.add_column("age", justify="right", no_wrap=True)
+    now = time.time()
+    for run in runs:
+        name = Text(_line(run.name), style="bold")
+        name.append(f"\n{_line(run.broken or run.question)}", style="not bold dim")
+        best = f"{run.accuracy} %\n{_line(run.best)}" if run.best else ""
+        networks = f"{run.networks:,}" if run.networks else ""
+        color = {"complete": "green", "running": "cyan"}.get(run.status, "red")
+        age = _age(now - run.written)
+        table.add_row(name, Text(run.status, style=color), networks, best, age)
+    console.print(table)
+
+
+def _age(seconds: float) -> str:
+    """How long ago, in its largest unit: "3 min"."""
+    for length, unit in _AGES:
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return "now"
+
+
+def _line(text: str) -> str:
+    """A text of somebody else's in one line."""
+    return " ".join(text.split())
+
+
+def define_flags() -> None:
+    """Defines the flags of this program."""
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "folder that launch.train made; with --compare, one for the comparison",
+    )
+    flags.DEFINE_list(
+        "compare",
+        None,
+        "folders of two or more runs to compare in one report, such as runs/a,runs/b",
+    )
+    flags.DEFINE_string("list", None, "lists the runs in this folder and below it")
+
+
+if __name__ == "__main__":
+    define_flags()
+    config.run(main)

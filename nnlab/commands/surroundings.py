@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program finds when it starts, seen to before anything large is imported."""
+
+import os
+import sys
+
+try:
+    from nnlab.words import errors
+except ImportError as error:
+    if error.name != "nnlab":
+        raise
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def check() -> None:
+    """Refuses limits within which NumPy or JAX would abort, with status 2.
+
+    It also opens what is closed of the three standard streams: otherwise the next
+    files would get their numbers, and what libraries print would go into those. And it
+    has matplotlib read no settings, which may be broken: figures are nnlab's own.
+    """
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    os.environ.pop("MPLBACKEND", None)
+    if not os.environ.get("HOME", "home"):  # as good as none: /.cache is nobody's
+        del os.environ["HOME"]
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    for limit in errors.LIMITS:
+        if limit.allowed < limit.least:
+            need = f"{limit.least} {limit.what}"
+            print(f"error: a run needs {need}: {limit}", file=sys.stderr)
+            sys.exit(2)

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains every trial of a study with every seed; writes tables, figures, report.
+
+python -m launch.train --config=configs/quickstart.py --workdir=runs/first
+python -m launch.train --config=learning_rate:smoke --workdir=runs/rates \\
+    --sweep=optimizer.learning_rate=0.02,0.7 --config.batch_size=16 --seeds=4
+python -m launch.train --workdir=runs/first --resume
+"""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from absl import flags
+from rich.console import Console
+from rich.logging import RichHandler
+
+from nnlab import results
+from nnlab.commands import config, report
+from nnlab.machine import files
+from nnlab.machine.signals import Interrupt
+from nnlab.runs import search, sequential
+from nnlab.statistics import sequential as planned
+from nnlab.study import SAMPLERS, Study
+from nnlab.watch import tensorboard, terminal
+from nnlab.words import errors, numbers, spelling
+
+if TYPE_CHECKING:
+    from nnlab.runs import experiment
+
+FIRST_LOOK, MOST_SEEDS = 4, 32
+"""Seeds of --until_resolved."""
+MANY = ("coordinator", "processes", "process_index")
+AUTO = "auto"
+LOCAL, RAY = "local", "ray"
+EVENTS = "tensorboard"
+"""The folder in a workdir with event files."""
+
+
+def define_flags() -> None:
+    """Defines the flags of this program."""
+    define_run_flags()
+    flags.DEFINE_list(
+        "rerun",
+        None,
+        "train one network of the workdir again, and compare; its trial's index and "
+        "its seed, such as 3,0",
+    )
+    flags.DEFINE_bool(
+        "until_resolved",
+        False,
+        "begin with --seeds (4) and add seeds to the trials not told from the best; "
+        "twice as many at each look, until all are told from it or have --max_seeds. "
+        "The p-values are corrected for the number of looks",
+    )
+    flags.DEFINE_integer(
+        "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
+    )
+    flags.DEFINE_enum(
+        "search",
+        None,
+        ["optuna"],
+        "who chooses the trials, in the place of a sweep; needs the extra search",
+    )
+    flags.DEFINE_multi_string(
+        "search_space",
+        [],
+        "what it chooses from, such as optimizer.learning_rate=log(1e-3,1); or "
+        "optimizer.momentum=uniform(0,0.9), batch_size=int(8,64), or choices, such as "
+        "model.hidden=(32,),(64,); may be repeated",
+    )
+    flags.DEFINE_integer(
+        "search_trials", None, "how many trials it chooses; default 64"
+    )
+    flags.DEFINE_integer(
+        "search_batch", None, "how many at once, which train together; default 16"
+    )
+    flags.DEFINE_string(
+        "sampler", None, f"how it chooses; one of {', '.join(SAMPLERS)}; default tpe"
+    )
+
+
+def define_run_flags() -> None:
+    """Defines the flags of `run`."""
+    flags.DEFINE_string(
+        "workdir", None, "folder for results and report; made, never overwritten"
+    )
+    flags.DEFINE_bool(
+        "resume",
+        False,
+        "go on with the interrupted run in the workdir; or train what is new of a "
+        "study that has got more trials, seeds or epochs; without --config, the study "
+        "is the workdir's",
+    )
+    flags.DEFINE_bool(
+        "resume_anyway",
+        False,
+        "resume though versions or the device are others, which changes the numbers",
+    )
+    flags.DEFINE_float(
+        "checkpoint_seconds",
+        10.0,
+        "seconds between two checkpoints of a program, at least",
+        lower_bound=0.0,
+    )
+    flags.DEFINE_string(
+        "profile",
+        None,
+        "folder for a trace of each program's first steps; ui.perfetto.dev and "
+        "TensorBoard open it",
+    )
+    flags.DEFINE_bool(
+        "tensorboard",
+        False,
+        "write event files, too, into WORKDIR/tensorboard; for tensorboard --logdir, "
+        "also while it trains; needs the extra tensorboard",
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "address of the first of several processes, such as node1:1234; each process "
+        "runs the same command, with --processes and --process_index. Slurm, Open MPI "
+        "and TPU pods tell it by themselves; auto has JAX look for any other cluster "
+        "that it knows",
+    )
+    flags.DEFINE_string(
+        "executor",
+        LOCAL,
+        "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
+        "nodes of a Ray cluster, which all see the workdir, or --storage; ray:auto "
+        "finds a cluster that this machine is part of",
+    )
+    flags.DEFINE_integer(
+        "chunk_members",
+        0,
+        "with --executor=ray, networks of a chunk, at most; 0 makes chunks of a minute "
+        "or two on two cores",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "storage",
+        None,
+        "with --executor=ray, where checkpoints go if the nodes do not see the "
+        "workdir, such as s3://bucket/runs/x; any URL that fsspec knows; s3 needs "
+        "s3fs, gs needs gcsfs",
+    )
+    flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
+    flags.DEFINE_integer(
+        "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
+    )
+    config.define_study_flags()
+
+
+def main() -> None:
+    """Runs the study of the flags.
+
+    Raises:
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
+        mistakes, before anything is written.
+      KeyboardInterrupt: after results and report of what is done have been written.
+      config.Failure: some programs failed; the report has the others.
+    """
+    if not flags.FLAGS.workdir:
+        raise config.UsageError("--workdir is missing: the folder for the results")
+    if "://" in flags.FLAGS.workdir:
+        raise config.UsageError(
+            f"--workdir={flags.FLAGS.workdir!r} is no folder; a run needs one here; "
+            "nodes of --executor=ray share it, such as a mounted file system, or get "
+            "--storage=URL"
+        )
+    workdir = files.absolute(flags.FLAGS.workdir, "--workdir")
+    console = terminal.Terminal()
+    show_log(console)
+    if flags.FLAGS.rerun is not None:
+        _rerun(console, workdir)
+        return
+    run(console, _asked(), workdir)
+
+
+def _asked() -> Study:
+    """The study of the flags, and at how many seeds it is looked at."""
+    study, given = _searched(config.study()), flags.FLAGS
+    if study.search.space:
+        search.spans_of(study)
+    if not given.until_resolved:
+        if given.max_seeds is not None:
+            raise config.UsageError("--max_seeds goes with --until_resolved")
+        return study
+    if study.looks and not (given.config or given.config_json):
+        return study  # a run's own, which goes on
+    first = FIRST_LOOK if given.seeds is None else given.seeds
+    most = MOST_SEEDS if given.max_seeds is None else given.max_seeds
+    return planned.begin(study, planned.doubling(first, most))
+
+
+def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
+    """Runs a study as the flags say, shows how far it is, and writes its report.
+
+    Raises:
+      As `main`.
+    """
+    config.need_no_output()
+    resumes = flags.FLAGS.resume or flags.FLAGS.resume_anyway
+    config.check_folder("profile")
+    elsewhere, address = _executor()
+    if elsewhere and (study.search.space or study.looks or study.halving.factor):
+        raise config.UsageError(
+            "--executor=ray goes with a plain sweep: not with a search, with halving "
+            "or with --until_resolved"
+        )
+    cache = config.start_jax()
+    # They import JAX, after the mistakes that need none.
+    from nnlab.cluster import ray
+    from nnlab.machine import processes
+    from nnlab.runs import checkpoint, experiment
+    from nnlab.training import place
+
+    if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
+        raise config.UsageError("a search runs in one process, not as one of several")
+    if joined := _join():
+        writes = processes.is_first()
+        console.print(joined)
+        console.quiet = not writes
+    else:
+        writes = True
+        if not resumes:
+            experiment.check_workdir(workdir)
+    nodes: contextlib.AbstractContextManager[experiment.Executor | None]
+    nodes = contextlib.nullcontext()
+    if elsewhere:
+        nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
+        console.print(f"joining Ray at {address}" if address else "starting Ray")
+    interrupt = Interrupt()
+    events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
+    events = contextlib.nullcontext(lambda _: None)
+    if flags.FLAGS.tensorboard and writes:
+        events = tensorboard.EventFiles(workdir / EVENTS, _num_trials(study))
+    heading = iter(
+        (
+            study.question,
+            _size(study),
+            *(() if study.search.space else study.remarks()),
+        )
+    )
+    kept = place.Kept() if study.search.space or study.looks else None
+    start = time.monotonic()
+    shown = terminal.live if console.is_terminal else terminal.lines
+    try:
+        with (
+            nodes as trainer,
+            shown(console) as show,
+            events as record,
+        ):
+
+            def tell(progress: "experiment.Progress") -> None:
+                for line in heading:  # once, when nothing can be refused any more
+                    console.print(line, style="bold", soft_wrap=not console.is_terminal)
+                show(progress)
+                record(progress)
+                interrupt.check()
+
+            def trained(study: Study, resume: bool) -> results.Results:
+                return experiment.run(
+                    study,
+                    workdir,
+                    data_dir=flags.FLAGS.data_dir,
+                    lane_width=flags.FLAGS.lane_width,
+                    profile_dir=flags.FLAGS.profile,
+                    resume=resume,
+                    resume_anyway=flags.FLAGS.resume_anyway,
+                    executor=trainer,
+                    kept=kept,
+                    checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
+                    on_progress=tell,
+                )
+
+            if study.search.space:
+                found = search.run(study, workdir, trained, resumes=resumes)
+            else:
+                found = sequential.run(study, trained, resumes)
+    except KeyboardInterrupt:
+        if not writes:
+            raise
+        if not (workdir / results.CONFIG).exists():
+            raise KeyboardInterrupt("nothing has been written") from None
+        report.write(console, workdir)
+        raise KeyboardInterrupt(
+            f"{files.shown(workdir)} holds the results so far; go on with "
+            f"{_command(workdir)}"
+        ) from None
+    except processes.ElsewhereError as error:
+        raise config.Failure(str(error)) from None
+    except Exception as error:
+        if not (isinstance(error, checkpoint.SaveError) or errors.shortage(error)):
+            raise
+        line = errors.line_of(error)
+        raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
+    finally:
+        interrupt.restore()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
+    console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
+    if cache:
+        console.print(f"compilation cache: {cache}")
+    if flags.FLAGS.tensorboard:
+        command = shlex.join(["tensorboard", "--logdir", files.shown(workdir / EVENTS)])
+        console.print(f"event files: {command}", soft_wrap=True)
+    if flags.FLAGS.profile:
+        console.print(f"profile: {flags.FLAGS.profile}")
+    if writes:
+        report.write(console, workdir)
+    if failures := found.config["failures"]:
+        notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
+        raise config.Failure(
+            f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
+            f"report has the others, and {', '.join(notes)} what happened"
+        )
+
+
+def _searched(study: Study) -> Study:
+    """The study with the search that the flags ask for."""
+    given = {
+        "space": tuple(flags.FLAGS.search_space) or None,
+        "trials": flags.FLAGS.search_trials,
+        "batch": flags.FLAGS.search_batch,
+        "sampler": flags.FLAGS.sampler,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not (flags.FLAGS.search or study.search.space):
+        raise config.UsageError("a search needs --search=optuna")
+    if flags.FLAGS.search or given:
+        study = dataclasses.replace(
+            study, search=dataclasses.replace(study.search, **given)
+        )
+    if flags.FLAGS.search and not study.search.space:
+        raise config.UsageError(
+            "--search_space is missing, such as "
+            "--search_space='optimizer.learning_rate=log(1e-3,1)'"
+        )
+    if flags.FLAGS.search and flags.FLAGS.sweep:
+        raise config.UsageError("--search and --sweep are both given; one is enough")
+    return study
+
+
+def _num_trials(study: Study) -> int:
+    """How many trials there will be."""
+    return study.search.trials if study.search.space else len(study.trials())
+
+
+def _size(study: Study) -> str:
+    """The population in words, or what is to be searched."""
+    search = study.search
+    if not search.space:
+        return study.size()
+    return (
+        f"search by Optuna ({search.sampler}): "
+        f"{numbers.count(search.trials, 'trial')}, {search.batch} at a time, x "
+        f"{numbers.count(study.num_seeds, 'seed')}"
+    )
+
+
+def _executor() -> tuple[bool, str]:
+    """Whether nodes of Ray train, and the address of their cluster; "" for one here.
+
+    Raises:
+      UsageError: no such executor, or a flag that does not go with it.
+    """
+    given = flags.FLAGS.executor
+    kind, colon, address = given.partition(":")
+    if kind not in (LOCAL, RAY) or (colon and (kind == LOCAL or not address)):
+        hint = spelling.nearest(kind, (LOCAL, RAY))
+        raise config.UsageError(f"unknown --executor={given!r}{hint}, {RAY}:ADDRESS")
+    if kind == LOCAL:
+        for flag in ("chunk_members", "storage"):
+            if flags.FLAGS[flag].present:
+                raise config.UsageError(f"--{flag} needs --executor=ray")
+        return False, ""
+    for flag in ("tensorboard", "profile", *MANY):
+        if flags.FLAGS[flag].present:
+            raise config.UsageError(f"--{flag} does not go with --executor={given}")
+    return True, address
+
+
+def _join() -> str:
+    """Joins the processes that run this same command, if there are others.
+
+    Returns:
+      Which one of them this is, in words; "" if it is alone.
+    """
+    from nnlab.machine import processes
+
+    coordinator, count = flags.FLAGS.coordinator, flags.FLAGS.processes
+    given = [flag for flag in MANY if flags.FLAGS[flag].present]
+    if coordinator == AUTO and given == ["coordinator"]:
+        processes.start()
+        coordinator = "JAX"
+    elif given and len(given) < len(MANY):
+        missing = next(flag for flag in MANY if flag not in given)
+        raise config.UsageError(f"--{given[0]} needs --{missing}")
+    elif coordinator:
+        processes.start(coordinator, count, flags.FLAGS.process_index)
+    elif cluster := processes.cluster():
+        coordinator = cluster
+        processes.start()
+    else:
+        return ""
+    index, count = processes.index(), processes.count()
+    return f"process {index + 1} of {count}, joined by {coordinator}"
+
+
+def _command(workdir: pathlib.Path) -> str:
+    """What goes on with a run."""
+    folder = files.shown(workdir)
+    parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
+    if flags.FLAGS.data_dir:
+        parts.append(f"--data_dir={flags.FLAGS.data_dir}")
+    if flags.FLAGS.tensorboard:
+        parts.append("--tensorboard")
+    for flag in ("executor", "chunk_members", "storage"):
+        if flags.FLAGS[flag].present:
+            parts.append(f"--{flag}={flags.FLAGS[flag].value}")
+    storage = flags.FLAGS.storage or ""
+    if storage == (shown := numbers.masked(storage)):
+        return shlex.join(parts)
+    parts[-1] = f"--storage={shown}"
+    return f"{shlex.join(parts)} ({numbers.MASK} stands for the password)"
+
+
+def _rerun(console: Console, workdir: pathlib.Path) -> None:
+    """Trains one member again and compares."""
+    config.check_alone("rerun", "workdir", "data_dir", "compilation_cache")
+    given = flags.FLAGS.rerun
+    try:
+        trial, seed = map(int, given)
+    except ValueError:
+        raise config.UsageError(
+            f"--rerun={','.join(given)!r} is not a trial's index and a seed, such as "
+            "3,0"
+        ) from None
+    config.start_jax()
+    from nnlab.runs import rerun
+
+    found = rerun.rerun(workdir, trial, seed, data_dir=flags.FLAGS.data_dir)
+    for note in found.notes:
+        console.print(note, soft_wrap=True)
+    if found.is_equal:
+        console.print(
+            f"trial {trial} ({found.label}), seed {seed}: identical, all "
+            f"{found.num_rows} evaluations to the last bit",
+            soft_wrap=True,
+        )
+        return
+    raise config.Failure(
+        f"trial {trial} ({found.label}), seed {seed}: {found.difference}"
+    )
+
+
+def show_log(console: Console) -> None:
+    """Prints what the library logs, such as a download, above the bar."""
+    plain = RichHandler(
+        console=console, show_time=False, show_level=False, show_path=False
+    )
+    log = logging.getLogger("nnlab")
+    log.addHandler(plain)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # what JAX adds to the root would print it again
+
+
+if __name__ == "__main__":
+    define_flags()
+    config.run(main)

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What trains: readies JAX for all cores of a machine, and says which device it got.
+
+All that nnlab has JAX do it does within `pinned`. JAX is imported where it is asked,
+not before: what readies it must come first.
+"""
+
+import contextlib
+import glob
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from nnlab.machine import files
+from nnlab.words import spelling
+
+ACCELERATORS = ("gpu", "tpu")
+PLATFORMS = ("cpu", *ACCELERATORS)
+
+PINNED: Mapping[str, Any] = {
+    "default_prng_impl": "threefry2x32",
+    "threefry_partitionable": True,
+    "enable_x64": False,
+    "numpy_dtype_promotion": "standard",
+    "disable_jit": False,
+    "debug_nans": False,
+    "debug_infs": False,
+    "transfer_guard": "allow",
+}
+"""Settings of JAX that decide about numbers, or whether there are any."""
+VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+"""Of the environment, read by JAX's compilers: they may change numbers, too."""
+_CHANGE_NOTHING = ("--xla_force_host_platform_device_count", "--xla_dump")
+
+_REMEDIES = {
+    "gpu": 'pip install -U "jax[cuda13]" (or "jax[cuda12]" with an older driver)',
+    "tpu": 'pip install -U "jax[tpu]"',
+}
+
+
+LEAST_CPU_DEVICES = 2
+"""XLA compiles a program for one device by other passes than one for several, which
+simplify divisions in another order: Adam's steps and batch norm then end with other
+bits. So there are always several, on one core too."""
+
+
+def use_all_cores(cores: int = 0) -> None:
+    """Makes one JAX device for each CPU core; call it before JAX's first use.
+
+    JAX_NUM_CPU_DEVICES asks for more or fewer, but never for fewer than
+    `LEAST_CPU_DEVICES`. Once JAX has found its devices, nothing changes any more.
+
+    Args:
+      cores: how many, where JAX_NUM_CPU_DEVICES does not say; 0 for all of this
+        process.
+
+    Raises:
+      ValueError: JAX_NUM_CPU_DEVICES is no number, or JAX refuses its environment.
+    """
+    asked = os.environ.get("JAX_NUM_CPU_DEVICES") or str(cores or num_cores())
+    if not asked.isdecimal():
+        raise ValueError(f"JAX_NUM_CPU_DEVICES={asked!r} is not a number of devices")
+    count = max(int(asked), LEAST_CPU_DEVICES)
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
+    jax = _jax()  # which may have read its environment before
+    with contextlib.suppress(RuntimeError):  # and found its devices
+        jax.config.update("jax_num_cpu_devices", count)
+    programs = jax.config.jax_compilation_cache_dir
+    if programs and "://" not in programs:
+        folder = files.absolute(programs, "JAX_COMPILATION_CACHE_DIR")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _jax() -> ModuleType:
+    try:
+        import jax
+    except ValueError as error:  # such as of JAX_ENABLE_X64=maybe
+        raise ValueError(f"JAX cannot start: {error}") from None
+    return jax
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """Within it JAX works, with `PINNED` whatever environment and notebook say.
+
+    Raises:
+      ValueError: JAX has no device; names JAX_PLATFORMS.
+    """
+    _local_devices()
+    jax = _jax()
+    with contextlib.ExitStack() as stack:
+        for name, value in PINNED.items():
+            stack.enter_context(getattr(jax, name)(value))
+        yield
+
+
+def settings() -> dict[str, Any]:
+    """What JAX's numbers depend on beside versions and devices, as it is set."""
+    found = {f"jax_{name}": value for name, value in PINNED.items()}
+    precision = "jax_default_matmul_precision"
+    found[precision] = getattr(_jax().config, precision)
+    for name in VARIABLES:
+        words = os.environ.get(name, "").split()
+        found[name] = " ".join(w for w in words if not w.startswith(_CHANGE_NOTHING))
+    return found
+
+
+def _local_devices() -> list[Any]:
+    jax = _jax()
+    try:
+        found: list[Any] = jax.local_devices()
+        return found
+    except (RuntimeError, AssertionError) as error:  # the latter if none is left
+        line = str(error).partition(" (set JAX_PLATFORMS")[0]
+    from jax.extend import backend
+
+    line = " ".join(line.split()).removesuffix(".")
+    if asked := jax.config.jax_platforms:
+        jax.config.update("jax_platforms", None)
+        try:
+            there = ", ".join(backend.backends())
+        finally:
+            backend.clear_backends()
+            jax.config.update("jax_platforms", asked)
+        why = f": {line}" if line else ""
+        line = f"JAX_PLATFORMS={asked!r}, but here it has {there}{why}"
+    raise ValueError(f"JAX cannot start: {line}")
+
+
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def expected(environment: Mapping[str, str] = os.environ) -> str:
+    """The platform that this machine seems to be meant for, without asking JAX.
+
+    Args:
+      environment: variables; JAX_PLATFORMS decides, else those that hosted notebooks
+        set for their accelerators.
+
+    Returns:
+      One of `PLATFORMS`.
+    """
+    asked = environment.get("JAX_PLATFORMS", "").lower().split(",")[0]
+    if asked:
+        asked = {"cuda": "gpu", "rocm": "gpu"}.get(asked, asked)
+        return asked if asked in PLATFORMS else "cpu"
+    of_tpu = ("COLAB_TPU_ADDR", "TPU_NAME", "TPU_ACCELERATOR_TYPE")
+    if any(environment.get(name) for name in of_tpu) or glob.glob("/dev/accel*"):
+        return "tpu"
+    if shutil.which("nvidia-smi") and os.path.exists("/dev/nvidiactl"):
+        return "gpu"
+    return "cpu"
+
+
+def check(wanted: str | None = None) -> tuple[str, str]:
+    """Which device JAX got, and whether that is the one that was wanted.
+
+    Args:
+      wanted: one of `PLATFORMS`; what `expected` says if None.
+
+    Returns:
+      The device in words, such as "8 TPU devices (TPU v5 lite)"; and what is wrong with
+      it and how it is mended, "" if nothing is.
+
+    Raises:
+      ValueError: an unknown platform.
+    """
+    if wanted is not None and wanted not in PLATFORMS:
+        raise ValueError(
+            f"unknown platform {wanted!r}{spelling.nearest(wanted, PLATFORMS)}"
+        )
+    wanted = wanted or expected()
+    use_all_cores()
+    try:
+        devices = _local_devices()
+    except ValueError as error:
+        return "no device", f"{error}. {_remedy(wanted)}"
+    found, kind = devices[0].platform, devices[0].device_kind
+    if found not in PLATFORMS:
+        found = "gpu"  # "cuda", "rocm"
+    told = f"{len(devices)} {found.upper()} device{'s' * (len(devices) != 1)}"
+    if kind.lower() != found:
+        told += f" ({kind})"
+    if found == "cpu" and wanted in ACCELERATORS:
+        return told, (
+            f"A {wanted.upper()} was asked for, but JAX found only the CPU: training "
+            f"will be many times slower. {_remedy(wanted)}"
+        )
+    if found == "cpu" and len(devices) < max(num_cores(), LEAST_CPU_DEVICES):
+        return told, (
+            f"JAX was in use before nnlab could give it all {num_cores()} cores: "
+            "restart the kernel, and begin with this."
+        )
+    return told, ""
+
+
+def _remedy(wanted: str) -> str:
+    """How JAX gets its accelerator."""
+    if wanted not in _REMEDIES:
+        return "Unset JAX_PLATFORMS, or set it to cpu."
+    return f"Install its support, {_REMEDIES[wanted]}, and restart the kernel."

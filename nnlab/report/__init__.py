@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said about a run: page, answer, sections and figures; no JAX."""
+
+from nnlab.report.page import (
+    write,
+)
+
+__all__ = ["write"]

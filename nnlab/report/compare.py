@@ -1,0 +1,667 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several runs in one report: which best trial is better, and how the studies differ.
+
+The comparison has a folder of its own, with the report, its figures, and two tables:
+`TRIALS` has a row for each trial of each run, `BESTS` one for each pair of runs.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from nnlab import results
+from nnlab.machine.files import absolute, write_atomic
+from nnlab.report import answer, trials
+from nnlab.report.costs import examples_per_second, own_facts, rate
+from nnlab.report.figures import panels, several_runs
+from nnlab.report.figures.drawing import captions, style
+from nnlab.report.figures.drawing.levels import level_of
+from nnlab.report.page import Content, folder_of_figures, lay_out
+from nnlab.report.sections import Section, Table, number
+from nnlab.results import Results, cells
+from nnlab.results.listing import RUNNING, status_of
+from nnlab.statistics.between_runs import Difference, compare_bests, test_data
+from nnlab.statistics.members import alive, is_measured
+from nnlab.statistics.ranking import best_trial, expected_accuracy
+from nnlab.statistics.summary import summarize
+from nnlab.study import PATHS, digest_json
+from nnlab.words import numbers as texts
+
+TRIALS, BESTS = "comparison.csv", "differences.csv"
+CURVES = ("validation_accuracy", "validation_loss")
+FEW = 6  # up to here names, values and fields are gone through
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One of the runs that are compared.
+
+    Attributes:
+      name: distinct among them.
+      results: what it found.
+      status: as `listing.status_of` has it.
+      best: index of its best trial by validation; None if it has none.
+    """
+
+    name: str
+    results: Results
+    status: str
+    best: int | None
+
+    @property
+    def trial(self) -> str:
+        """What the best trial is called: "learning rate 0.1"; "" for a single one."""
+        assert self.best is not None
+        single = len(self.results.trials) == 1
+        return "" if single else answer.named(self.results, self.best)
+
+    @property
+    def full(self) -> str:
+        """The run with its best trial: "quickstart (learning rate 0.1)"."""
+        return f"{self.name} ({self.trial})" if self.trial else self.name
+
+    @property
+    def data(self) -> tuple[str, int]:
+        """What it shares with runs whose best trial saw the same test examples."""
+        assert self.best is not None
+        return test_data(self.results, self.best)
+
+    def accuracy(self, metric: str = "test_accuracy") -> str:
+        """The best trial's final mean with its interval, in percent."""
+        if self.best is None or metric not in self.results.metrics:
+            return texts.NONE
+        level = level_of(self.results, self.best, metric)
+        return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
+
+
+def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Compares runs, and writes the report, its figures and its tables.
+
+    Args:
+      runs: as `load` gives them.
+      folder: where to; missing, empty, or one that holds an earlier comparison, which
+        is written over.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      FileExistsError: `folder` holds something that is no comparison.
+      ValueError: its ``figures`` are a link.
+    """
+    target = absolute(folder, "workdir")
+    _check_folder(target)
+    figures = folder_of_figures(target)
+    differences = compare_bests([run.results for run in runs])
+    target.mkdir(parents=True, exist_ok=True)
+    rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs, differences)}
+    for name, some in rows.items():
+        content_of = cells.encoded(results.table(some))
+        write_atomic(target / name, content_of, durable=False)
+    return lay_out(target, content(runs, differences, draw(runs, figures)))
+
+
+def _check_folder(folder: pathlib.Path) -> None:
+    """Refuses a folder in which a comparison would write over something else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"{str(folder)!r} is a file, not a folder")
+    if (folder / results.CONFIG).exists():
+        raise FileExistsError(
+            f"workdir {str(folder)!r} holds a run's results; choose another for the "
+            "comparison"
+        )
+    if any(folder.iterdir()) and not (folder / TRIALS).exists():
+        raise FileExistsError(
+            f"workdir {str(folder)!r} holds files and no earlier comparison (no "
+            f"{TRIALS}); choose another"
+        )
+
+
+def load(workdirs: Sequence[str | os.PathLike[str]]) -> tuple[Run, ...]:
+    """Reads the runs, and gives them distinct names.
+
+    Args:
+      workdirs: two or more folders that runs wrote.
+
+    Raises:
+      FileNotFoundError: one of them is missing or holds no results.
+      ValueError: fewer than two, the same one twice, or damaged tables.
+    """
+    folders = [absolute(workdir, "workdir") for workdir in workdirs]
+    if len(folders) < 2:
+        raise ValueError(
+            f"a comparison takes two workdirs or more, not {len(folders)}: "
+            f"{', '.join(map(str, folders)) or 'none'}"
+        )
+    places = [folder.resolve() for folder in folders]
+    for place, folder in zip(places, folders):
+        if places.count(place) > 1:
+            raise ValueError(f"workdir {str(folder)!r} is named twice")
+    runs = []
+    for folder, name in zip(folders, distinct_names(places)):
+        found = results.load(folder)
+        status = status_of(folder, found.config)
+        runs.append(Run(name, found, status, best_trial(found)))
+    return tuple(runs)
+
+
+def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
+    """The last parts of paths, so many that no two are alike.
+
+    Args:
+      places: absolute, distinct.
+    """
+    names = []
+    for place in places:
+        count = 1
+        while any(
+            other != place and other.parts[-count:] == place.parts[-count:]
+            for other in places
+        ):
+            count += 1
+        names.append("/".join(place.parts[-count:]) or str(place))
+    return names
+
+
+def _groups(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs with a best trial and test accuracy, by what test data they are on."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        if run.best is not None and is_measured(run.results, "test_accuracy"):
+            groups.setdefault(run.data, []).append(run)
+    return list(groups.values())
+
+
+def _data_name(group: Sequence[Run]) -> str:
+    """What the test data of a group are called, distinct among groups."""
+    run = group[0]
+    assert run.best is not None
+    data = run.results.dataset(run.best)
+    name = data.get("name", run.results.trials[run.best].hyperparameters.data)
+    return f"{name} ({data['test']:,} test examples, digest {run.data[0][:6]})"
+
+
+# Figures.
+
+
+def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]:
+    """Draws and stores the figures: of runs on the same test data together."""
+    groups = _groups(runs)
+    drawn = []
+    with style.context():
+        for place, group in enumerate(groups):
+            suffix = f"_{place + 1}" if len(groups) > 1 else ""
+            where = f"On {_data_name(group)}: " if len(groups) > 1 else ""
+            for metric in CURVES:
+                measured = [r for r in group if is_measured(r.results, metric)]
+                if len(measured) > 1:  # a run alone has them in its own report
+                    name = f"best_{metric}{suffix}"
+                    drawn.append(_curves(measured, metric, folder / name, where))
+            drawn.append(_finals(group, folder / f"all_test_accuracy{suffix}", where))
+    return tuple(drawn)
+
+
+def _curves(
+    runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
+) -> panels.Figure:
+    canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
+    several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
+    style.save(canvas, path)
+    what = f"{trials.words(metric)} of each run's best trial against epochs"
+    seeds = [f"{_num_alive(run)} of {run.name}" for run in runs]
+    caption = (
+        f"{texts.capital(where + what)}; best is by validation accuracy. "
+        f"{captions.error_scale(canvas)} Means over the seeds that finished or stopped "
+        f"early ({texts.joined(seeds)}), with 95 % Student-t intervals from 3 seeds "
+        "on. Ticks are where seeds stopped, crosses where they diverged."
+    )
+    seen = _ends(runs, metric)
+    alt = f"{texts.capital(where + what)}. {seen}"
+    return panels.Figure("curves", path.name, alt, " ".join(caption.split()))
+
+
+def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figure:
+    canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
+    several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
+    style.save(canvas, path)
+    what = texts.capital(
+        f"{where}final test accuracy of all trials, a row for each run"
+    )
+    caption = (
+        f"{what}. Points are trials, means over their seeds; the ring marks the best "
+        f"by validation, with its 95 % interval. {captions.error_scale(canvas)} A run "
+        "with more trials has more chances of a high one."
+    )
+    seen = _ends(runs, "test_accuracy")
+    alt = f"{what}. Of the best trials: {seen}"
+    return panels.Figure("final", path.name, alt, " ".join(caption.split()))
+
+
+def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
+    return [
+        several_runs.Chosen(r.name, r.results, r.best)
+        for r in runs
+        if r.best is not None
+    ]
+
+
+def _num_alive(run: Run) -> int:
+    return 0 if run.best is None else int(alive(run.results, run.best).sum())
+
+
+def _ends(runs: Sequence[Run], metric: str) -> str:
+    """Where the best trials end, in a sentence."""
+    parts = []
+    for run in runs:
+        assert run.best is not None
+        level = level_of(run.results, run.best, metric)
+        if level is not None:
+            share = metric.endswith("accuracy")
+            value = texts.percent(level.mean) if share else f"{level.mean:.3g}"
+            parts.append(f"{value} for {run.full}")
+    return f"At the end: {'; '.join(parts)}."
+
+
+# What is said.
+
+
+def content(
+    runs: Sequence[Run],
+    differences: Sequence[Difference],
+    drawn: Sequence[panels.Figure] = (),
+) -> Content:
+    """All that the report of a comparison says.
+
+    Args:
+      runs: as `load` gives them.
+      differences: of each pair of them.
+      drawn: the stored figures.
+    """
+    names = [run.name for run in runs]
+    which = "better" if len(runs) == 2 else "best"
+    listed = texts.joined(names) if len(runs) <= FEW else f"{len(runs)} runs"
+    title = f"Which is {which}: {listed.replace(' and ', ' or ')}?"
+    if len(runs) > FEW:
+        title = f"Which of {len(runs)} runs is best?"
+    networks = sum(t.num_seeds for run in runs for t in run.results.trials)
+    about = f"{len(runs)} runs, {networks:,} networks"
+    parts = {"curves": "Learning curves of the best trials", "final": "All trials"}
+    figures = {
+        part: Section(part, heading, figures=tuple(f for f in drawn if f.part == part))
+        for part, heading in parts.items()
+    }
+    sections = (
+        _bests(runs, differences),
+        figures["curves"],
+        figures["final"],
+        _studies(runs),
+        _runs(runs),
+        _costs(runs),
+    )
+    shown = tuple(s for s in sections if s.items or s.tables or s.figures)
+    return Content(title, about, tuple(sentences(runs, differences)), shown)
+
+
+def sentences(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str]:
+    """What the comparison says, in sentences: best, how sure, how they differ, gaps."""
+    said = []
+    groups = _groups(runs)
+    for group in groups:
+        on = f"On {_data_name(group)}, " if len(groups) > 1 else ""
+        if len(group) > 1:
+            said += _leader(runs, group, differences, on)
+        else:
+            run = group[0]
+            said.append(
+                f"{on}{run.full} has a test accuracy of "
+                f"{_percent(run.accuracy())}{_spread(run)}."
+            )
+    if len(groups) > 1:
+        said.append("Accuracies on different test data are not compared.")
+    for run in runs:
+        if not any(run in group for group in groups):
+            why = "no best trial" if run.best is None else "no test accuracy"
+            said.append(f"{run.name} has {why}, and is not compared.")
+    fields = [name for name, _ in differing(runs)]
+    if fields:
+        more = [f"{len(fields) - FEW} more"] if len(fields) > FEW + 1 else fields[FEW:]
+        said.append(f"The runs differ in {texts.joined([*fields[:FEW], *more])}.")
+    else:
+        said.append("Studies, data, versions and devices are the same.")
+    said += _copies(runs)
+    for run in runs:
+        said += [f"{run.name}: {text}" for text in _gaps(run)]
+    return said
+
+
+def _leader(
+    runs: Sequence[Run],
+    group: Sequence[Run],
+    differences: Sequence[Difference],
+    on: str,
+) -> list[str]:
+    """The best run of those on the same data, and each other one against it."""
+
+    def score(run: Run) -> float:
+        assert run.best is not None
+        return expected_accuracy(run.results, run.best) or 0.0
+
+    lead = max(group, key=score)
+    said = [
+        f"{on}{'best' if on else 'Best'} by validation accuracy is {lead.full}, with a "
+        f"test accuracy of {_percent(lead.accuracy())}{_spread(lead)}."
+    ]
+    others = [run for run in group if run is not lead]
+    for run in others[:FEW]:
+        found, sign = _between(runs, lead, run, differences)
+        said.append(f"{_against(found, sign, run)}.")
+    if len(others) > FEW:
+        said.append(f"{len(others) - FEW} more stand in the table.")
+    return said
+
+
+def _between(
+    runs: Sequence[Run], one: Run, other: Run, differences: Sequence[Difference]
+) -> tuple[Difference, int]:
+    """The difference between two runs; 1, or -1 where it is that of `other` minus."""
+    places = runs.index(one), runs.index(other)
+    for found in differences:
+        if {found.left, found.right} == {*places}:
+            return found, 1 if found.left == places[0] else -1
+    raise AssertionError("every pair has a difference")
+
+
+def _against(found: Difference, sign: int, other: Run) -> str:
+    """How far the best is from another run, and how sure that is."""
+    mean = sign * found.mean
+    points = texts.mean_text(abs(mean), abs(mean) + found.high - found.mean)
+    where = "above" if mean > 0 else "below"
+    far = f"{points} points {where}" if mean else "equal to"
+    text = (
+        f"That is {far} that of {other.full}, {_percent(other.accuracy())}"
+        f"{_spread(other)}"
+    )
+    if np.isnan(found.p_holm):
+        return f"{text}: not tested ({found.reason})"
+    over = f"paired over {found.n} seeds" if found.method == "paired" else "unpaired"
+    verdict = "resolved" if found.resolved else "not resolved"
+    return f"{text}: {verdict} ({over}, p {_p(found.p_holm)})"
+
+
+def _p(value: float) -> str:
+    text = texts.p_text(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _percent(accuracy: str) -> str:
+    """A mean with its interval as a percentage: "95.7 % ± 0.2"."""
+    return accuracy.replace(" ±", " % ±") if "±" in accuracy else f"{accuracy} %"
+
+
+def _spread(run: Run) -> str:
+    n = _num_alive(run)
+    return f" (n = {n}{', no interval' if n < 3 else ''})"
+
+
+def _copies(runs: Sequence[Run]) -> list[str]:
+    """Runs that found the same, to the last byte."""
+    tables = ("curves.parquet", "members.csv")
+    same: dict[tuple[str, ...], list[str]] = {}
+    for run in runs:
+        manifest = run.results.config["manifest"]
+        same.setdefault(tuple(manifest[t] for t in tables), []).append(run.name)
+    return [
+        f"{texts.joined(names)} found the same, to the last byte."
+        for names in same.values()
+        if len(names) > 1
+    ]
+
+
+def _gaps(run: Run) -> list[str]:
+    """What a run lacks."""
+    if run.status == RUNNING:
+        return ["The run is at work; this is what it had found so far."]
+    return [*answer.crashes(run.results), *answer.interruption(run.results)]
+
+
+def _bests(runs: Sequence[Run], differences: Sequence[Difference]) -> Section:
+    header = (
+        "left",
+        "right",
+        "left, %",
+        "right, %",
+        "left minus right, points",
+        "compared",
+        "n",
+        "p (adjusted)",
+        "resolved",
+        "remarks",
+    )
+    rows = []
+    for found in differences:
+        left, right = runs[found.left], runs[found.right]
+        untested = np.isnan(found.p_holm)
+        rows.append(
+            (
+                left.name if left.best is None else left.full,
+                right.name if right.best is None else right.full,
+                left.accuracy(),
+                right.accuracy(),
+                texts.mean_text(found.mean, found.high),
+                found.method or "no",
+                str(found.n) if found.method else "",
+                texts.p_text(found.p_holm),
+                "not tested" if untested else "yes" if found.resolved else "no",
+                found.reason,
+            )
+        )
+    notes = (
+        "Final test accuracy of each run's best trial by validation accuracy, mean and "
+        "half-width of the 95 % Student-t interval over the seeds that finished or "
+        "stopped early. Runs on the same data under the same root seed share "
+        "initialisations, data order and noise: their seeds are pairs (paired t). "
+        "Under different root seeds they are two samples (Welch's t); on different "
+        "test data nothing is compared.",
+        "p is multiplied by the number of trials that the side with more of them chose "
+        "its best from, and adjusted by Holm over all pairs of runs; where the seeds "
+        "at chance differ by over a quarter, it is at least that of their counts. p up "
+        "to 0.05 resolves. The intervals are not adjusted.",
+        "No adjustment knows of runs that were made and are not shown here.",
+    )
+    table = Table(header, tuple(rows))
+    return Section("bests", "Best against best", notes, tables=(table,))
+
+
+def _studies(runs: Sequence[Run]) -> Section:
+    rows = tuple((name, *values) for name, values in differing(runs))
+    table = Table(("field", *(run.name for run in runs)), rows)
+    note = "All other fields of the studies, data, versions and devices are the same."
+    return Section(
+        "studies", "How the runs differ", (note,), tables=(table,) if rows else ()
+    )
+
+
+def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
+    """What the runs differ in, exactly that, and its value in each run.
+
+    Fields of the study by their paths, of hyperparameters all values that trials have;
+    then data sets, module, versions, device.
+    """
+    facts = [_facts(run.results) for run in runs]
+    found = []
+    for name in dict.fromkeys(name for some in facts for name in some):
+        values = [some.get(name, (None, texts.NONE)) for some in facts]
+        keys = [digest_json(key) for key, _ in values]
+        if len(set(keys)) == 1:
+            continue
+        shown = [text for _, text in values]
+        # Where different values look alike, their digests tell them apart.
+        alike = {
+            text
+            for text in shown
+            if len({k for t, k in zip(shown, keys) if t == text}) > 1
+        }
+        shown = [
+            f"{text} (digest {key[:6]})" if text in alike else text
+            for text, key in zip(shown, keys)
+        ]
+        found.append((name, tuple(shown)))
+    return found
+
+
+def _facts(found: Results) -> dict[str, tuple[Any, str]]:
+    """All that a run may differ in: ``{name: (value for JSON, text)}``."""
+    study = found.study
+    facts: dict[str, tuple[Any, str]] = {
+        name: (value := getattr(study, name), trials.value_text(value))
+        for name in ("question", "num_seeds", "root_seed", "eval_size", "target")
+    }
+    for name in ("claims", "notes"):
+        values = found.config["study"].get(name, ())
+        facts[name] = (values, texts.count(len(values), name.removesuffix("s")))
+    for name, value in dataclasses.asdict(study.test_sets).items():
+        facts[f"test_sets.{name}"] = (value, trials.value_text(value))
+    facts["figures"] = (study.figures, ", ".join(study.figures))
+    flats = [trial.hyperparameters.flat() for trial in found.trials]
+    facts["trials"] = (sorted(t.id for t in found.trials), f"{len(flats)}")
+    for path in PATHS:
+        values = list({digest_json(flat[path]): flat[path] for flat in flats}.values())
+        key = sorted(map(digest_json, values))
+        facts[path] = (key, _values_text(values))
+    for name, data in found.config["datasets"].items():
+        sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
+        about = f"{sizes}; digest {str(data['digest'])[:12]}"
+        facts[f"data set {data.get('name', name)}"] = (about, about)
+    config = found.config
+    facts["module"] = (None, texts.NONE)
+    for name, text in own_facts(study.own):
+        facts[name] = (text, text)
+    backbones = [about.get("digest") for about in config.get("backbones", ())]
+    facts["backbones"] = (backbones, f"{len(backbones)}")
+    for package, version in config["versions"].items():
+        facts[f"version of {package}"] = (version, str(version))
+    device = captions.device(found)
+    facts["device"] = (device, device)
+    commit = str(config.get("git_commit") or texts.NONE)
+    facts["git commit"] = (commit, commit[:12] + commit[40:])
+    return facts
+
+
+def _values_text(values: Sequence[Any]) -> str:
+    """The values of a hyperparameter in all trials, many of them as a range."""
+    if len(values) <= FEW:
+        return ", ".join(trials.value_text(v) or "none" for v in values)
+    if all(trials.is_number(v) for v in values):
+        ends = min(values), max(values)
+        return f"{len(values)} values, {' to '.join(map(trials.value_text, ends))}"
+    first = ", ".join(map(trials.value_text, values[:2]))
+    return f"{first} and {len(values) - 2} others"
+
+
+def _runs(runs: Sequence[Run]) -> Section:
+    header = (
+        "run",
+        "question",
+        "status",
+        "trials",
+        "seeds",
+        "best trial",
+        "validation accuracy, %",
+        "test accuracy, %",
+        "n",
+        "parameters",
+    )
+    rows = []
+    for run in runs:
+        study = run.results.study
+        cells = [run.name, study.question, run.status, str(len(study.sweep))]
+        cells.append(study.seeds().partition(" seed")[0])
+        if run.best is None:
+            cells += [texts.NONE] * 5
+        else:
+            cells += [run.trial, run.accuracy("validation_accuracy"), run.accuracy()]
+            parameters = run.results.cohort(run.best)["parameters"]
+            cells += [str(_num_alive(run)), number(parameters)]
+        rows.append(tuple(cells))
+    note = "Each accuracy is that of the run's best trial by validation accuracy."
+    table = Table(header, tuple(rows))
+    return Section("runs", "The runs", (note,), tables=(table,))
+
+
+def _costs(runs: Sequence[Run]) -> Section:
+    columns = {
+        "compiling, s": "compile_seconds",
+        "training, s": "train_seconds",
+        "evaluating, s": "evaluation_seconds",
+    }
+    header = ("run", "device", "networks", *columns, "training examples/s", "peak, MB")
+    rows = []
+    for run in runs:
+        timings = run.results.timings.to_pylist()
+        members = run.results.members.num_rows
+        cells = [run.name, captions.device(run.results), f"{members:,}"]
+        for column in columns.values():
+            seconds = sum(row.get(column) or 0.0 for row in timings)
+            cells.append(f"{seconds:,.1f}")
+        peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
+        cells.append(rate(examples_per_second(timings)))
+        cells.append(f"{peak / 1e6:,.0f}" if peak else texts.NONE)
+        rows.append(tuple(cells))
+    note = (
+        "Sums over all networks of a run, each timed once: they are described, not "
+        "tested, and say little across devices. Examples a second are training "
+        "examples of all networks together, without compilation and evaluation."
+    )
+    return Section("costs", "Costs", (note,), tables=(Table(header, tuple(rows)),))
+
+
+# The tables.
+
+
+def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
+    """A row for each trial of each run: the run, and the trial's row of its summary."""
+    rows: list[Mapping[str, Any]] = []
+    for run in runs:
+        about = {
+            "run": run.name,
+            "workdir": str(run.results.workdir),
+            "status": run.status,
+            "root_seed": run.results.study.root_seed,
+            "num_seeds": run.results.study.num_seeds,
+        }
+        for row in summarize(run.results).to_pylist():
+            digest = run.results.dataset(row["index"])["digest"]
+            rows.append({**about, "data_digest": digest, **row})
+    return rows
+
+
+def _best_rows(
+    runs: Sequence[Run], differences: Sequence[Difference]
+) -> list[Mapping[str, Any]]:
+    """A row for each pair of runs."""
+
+    def finite(value: float) -> float | None:
+        return value if np.isfinite(value) else None
+
+    numbers = ("mean", "low", "high", "p", "p_holm")
+    return [
+        {
+            "left": runs[found.left].name,
+            "right": runs[found.right].name,
+            "left_trial": runs[found.left].best,
+            "right_trial": runs[found.right].best,
+            "method": found.method,
+            "n": found.n,
+            **{name: finite(getattr(found, name)) for name in numbers},
+            "resolved": found.resolved,
+            "reason": found.reason,
+        }
+        for found in differences
+    ]

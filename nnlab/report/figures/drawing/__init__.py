@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How figures are drawn: scales, labels, curves, points, style."""

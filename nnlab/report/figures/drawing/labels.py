@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words on figures: users' texts made safe, labels at the ends of lines, legends."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nnlab.report.figures.drawing.style import MUTED, legible
+from nnlab.results import Results
+from nnlab.statistics.members import status_counts
+from nnlab.words import numbers as texts
+
+WRAP = 26  # characters in a line of a label that has two
+
+
+def plain(value: str, most: int = 30) -> str:
+    """A user's text for a figure: printable, short, and never read as mathematics."""
+    shown = texts.visible(" ".join(value.split()))
+    shown = shown if len(shown) <= most else shown[: most - 1] + "…"
+    return shown.replace("$", r"\$")
+
+
+def wrapped(value: str, width: int = WRAP) -> str:
+    """A user's text for a figure, in at most two lines of so many characters."""
+    first, *rest = textwrap.wrap(value, width) or [""]
+    lines = [first, " ".join(rest)] if rest else [first]
+    return "\n".join(plain(line, width) for line in lines)
+
+
+def fate_of(results: Results, trial: int, stopped: int) -> str:
+    """How a trial's members ended, in brackets; "" where all finished."""
+    counts = status_counts(results, trial)
+    parts = {
+        "stopped": stopped,
+        "diverged": counts["diverged"],
+        "dropped": counts["dropped"],
+        "at chance": counts["at_chance"],
+    }
+    shown = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
+    return f"({shown})" if shown else ""
+
+
+def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) -> None:
+    """A small grey word above or below a horizontal line at `y`."""
+    ax.annotate(
+        text,
+        (0.99 if right else 0.01, y),
+        xycoords=ax.get_yaxis_transform(),
+        xytext=(0, 1 if above else -2),
+        textcoords="offset points",
+        fontsize="x-small",
+        color=MUTED,
+        ha="right" if right else "left",
+        va="bottom" if above else "top",
+    )
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Moves labels apart as little as possible, keeping their order.
+
+    Least squares under "neighbours at least `gap` apart" is isotonic regression of the
+    places less their rank times the gap, solved by pooling adjacent violators.
+
+    Args:
+      places: wanted positions, (N,).
+      gap: smallest distance between two neighbours; shrunk if they do not fit.
+      low: lowest position allowed.
+      high: highest position allowed.
+
+    Returns:
+      Positions, (N,), in the order of `places`.
+    """
+    count = len(places)
+    if count == 0:
+        return np.empty(0)
+    gap = min(gap, (high - low) / max(count - 1, 1))
+    order = np.argsort(places, kind="stable")
+    ranks = np.arange(count)
+    blocks: list[tuple[float, int]] = []  # mean and size, means ascending
+    for place in np.asarray(places, float)[order] - gap * ranks:
+        block = (float(place), 1)
+        while blocks and blocks[-1][0] >= block[0]:
+            mean, size = blocks.pop()
+            total = size + block[1]
+            block = ((mean * size + block[0] * block[1]) / total, total)
+        blocks.append(block)
+    level = np.repeat([m for m, _ in blocks], [n for _, n in blocks])
+    level = np.clip(level, low, max(low, high - gap * (count - 1)))
+    moved = np.empty(count)
+    moved[order] = level + gap * ranks
+    return moved
+
+
+def label_ends(
+    ax: Axes,
+    names: Sequence[tuple[str, str]],
+    ends: Sequence[tuple[str, float, float]],
+    title: str,
+) -> None:
+    """Writes names right of the axes, with leaders to the ends of their lines.
+
+    Args:
+      ax: with its limits set; it needs room to its right.
+      names: of each line, and a remark on it or "".
+      ends: colour, x and y of the end of each line; x is NaN for one that has none.
+      title: above the names, where there are several; "" for none.
+    """
+    if not ends:
+        return
+    y = ax.transAxes.inverted().transform(
+        ax.transData.transform([(ax.get_xlim()[1], e[2]) for e in ends])
+    )[:, 1]
+    # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
+    inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
+    size = 8.0
+    gap = 1.2 * size / 72 / inches
+    texts = [_end_text(*pair) for pair in names]
+    lines = max((text.count("\n") + 1 for text in texts), default=1)
+    if lines * gap * (len(ends) - 1) > 1:
+        texts, lines = [_end_text(*pair, one_line=True) for pair in names], 1
+    places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
+    for text, (color, x, value), place in zip(texts, ends, places):
+        if text and np.isfinite(x):
+            ax.annotate(
+                "",
+                (x, np.clip(value, *ax.get_ylim())),
+                xytext=(1.025, place),
+                textcoords="axes fraction",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": color,
+                    "linewidth": 0.6,
+                    "alpha": 0.7,
+                    "shrinkA": 0,
+                    "shrinkB": 0,
+                },
+                annotation_clip=False,
+            )
+        ax.text(
+            1.035,
+            place,
+            text,
+            transform=ax.transAxes,
+            color=legible(color),
+            fontsize=size,
+            va="center" if "\n" in text else "center_baseline",
+            linespacing=1.0,
+        )
+    if title and len(ends) > 1:
+        ax.annotate(
+            plain(title),
+            (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
+            xycoords="axes fraction",
+            xytext=(0, 0.9 * size),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=size,
+        )
+
+
+def _end_text(name: str, fate: str, one_line: bool = False) -> str:
+    """A trial's name and how its members ended, in few lines."""
+    if one_line:
+        return f"{plain(name, max(WRAP - len(fate), 12))} {fate}".strip()
+    lines = [line for line in (*wrapped(name).split("\n"), fate) if line]
+    if fate and len(lines) > 1 and len(lines[-2]) + len(fate) < WRAP:
+        lines[-2:] = [" ".join(lines[-2:])]
+    return "\n".join(lines)
+
+
+def legend_above(ax: Axes) -> None:
+    """A legend above the axes, in as many columns as there is room for."""
+    handles, texts = ax.get_legend_handles_labels()
+    if not texts:
+        return
+    named = dict(zip(texts, handles))
+    fitting = max(1, min(4, 90 // (max(map(len, named)) + 6)))
+    ax.legend(
+        list(named.values()),
+        list(named),
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=math.ceil(len(named) / math.ceil(len(named) / fitting)),
+        borderaxespad=0.2,
+        frameon=False,
+        fontsize=8,
+        handlelength=1.2,
+    )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scales, limits and ticks of axes, decided by the data."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+
+from nnlab.report.figures.drawing.labels import plain, wrapped
+from nnlab.report.trials import Sweep, words
+from nnlab.results import Results
+
+ROW_WRAP = 36  # characters in a line of a label that has two, in a row of its own
+
+
+class Scale(NamedTuple):
+    """How a metric is laid along an axis.
+
+    Attributes:
+      name: "linear", "log" (of the value) or "error" (log of one minus the value).
+      percent: whether values are shares.
+      ceiling: the largest value drawn; an accuracy of 1 has no place on a log axis.
+    """
+
+    name: Literal["linear", "log", "error"]
+    percent: bool
+    ceiling: float
+
+    def forward(self, value: Any) -> Any:
+        """The place of a value along a linear axis."""
+        value = np.asarray(value, float)
+        if self.name == "log":
+            return np.log10(np.maximum(value, 1e-300))
+        if self.name == "error":
+            return -np.log10(np.maximum(1 - value, 1e-12))
+        return value
+
+    def inverse(self, place: Any) -> Any:
+        """The value at a place."""
+        place = np.asarray(place, float)
+        if self.name == "log":
+            return 10.0**place
+        return 1 - 10.0**-place if self.name == "error" else place
+
+    def text(self, value: float) -> str:
+        """A tick's label."""
+        if not self.percent:
+            return f"{value:.6g}"
+        # The highest place stands for everything above it, 100 % included.
+        return f"{100 if value >= self.ceiling else 100 * value:.6g} %"
+
+
+def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
+    """Chooses the scale for finite values that will be drawn."""
+    if metric.endswith("share"):
+        return Scale("linear", True, math.inf)
+    if metric.endswith("accuracy"):
+        part = metric.split("_")[0]
+        counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
+        ceiling = 1 - 0.5 / max(counts)
+        # From 95 % to 99 % a linear axis shows nothing: draw the error's logarithm.
+        error = shown.size > 0 and shown.max() >= 0.9
+        return Scale("error" if error else "linear", True, ceiling)
+    wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
+    return Scale("log" if wide else "linear", False, math.inf)
+
+
+def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """All of `core`, and of `ends` what lies at most a quarter of its extent away.
+
+    The interval of three seeds, one of which failed, would leave no room for the rest.
+    """
+    if not core.size:
+        return core
+    core = np.minimum(core, scale.ceiling)
+    low, high = scale.forward([core.min(), core.max()])
+    reach = (high - low) / 4
+    near = np.clip(
+        scale.forward(np.minimum(ends, scale.ceiling)), low - reach, high + reach
+    )
+    view = np.append(core, scale.inverse(near))
+    return np.clip(view, 0, 1) if scale.percent else view
+
+
+def set_scale(
+    ax: Axes,
+    which: Literal["x", "y"],
+    scale: Scale,
+    view: np.ndarray,
+    reserve: float = 0.0,
+) -> None:
+    """Sets scale, limits and ticks of one axis so that finite `view` is in view.
+
+    `reserve` is the share of the axis kept free, at the foot of y or at the end of x.
+    """
+    if scale.name == "log":
+        ax.set(**{f"{which}scale": "log"})
+    elif scale.name == "error":
+        (ax.set_xscale if which == "x" else ax.set_yscale)(
+            "function", functions=(scale.forward, scale.inverse)
+        )
+    values = np.minimum(view, scale.ceiling) if view.size else np.array([0.0, 1.0])
+    low, high = (float(v) for v in scale.forward([values.min(), values.max()]))
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    ends = low - margin, high + margin
+    free = (ends[1] - ends[0]) * reserve / (1 - reserve)
+    limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
+    ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks(scale, ends)))
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axis.set_major_formatter(lambda value, _: scale.text(value))
+
+
+def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
+    """Round values within the ends, the roundest first, a tenth of the axis apart.
+
+    The finer ones come in only until there are five.
+    """
+    low, high = ends
+    groups: list[list[float]] = []
+    if scale.name == "error":
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        multiples = ((1,), (5,), (2,), (3,), (1.5, 4, 7), (1.2, 2.5, 3.5, 6, 8, 9))
+        for group in multiples:
+            errors = [m * 10.0**-d for d in decades for m in group]
+            groups.append([1 - e for e in errors if e <= 1])
+        groups.insert(0, [scale.ceiling])
+    elif scale.name == "log":
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        thin = max(1, len(decades) // 6)
+        groups.append([10.0**d for d in decades if d % thin == 0])
+        finer = (3, 5, 2, 1.5, 7, 4) if thin == 1 else ()
+        groups += [[m * 10.0**d for d in decades] for m in finer]
+    chosen: dict[float, float] = {}
+    for value in (v for g in groups if len(chosen) < 5 for v in g):
+        place = float(scale.forward(value))
+        if low <= place <= high and all(
+            abs(place - p) >= 0.1 * (high - low) for p in chosen.values()
+        ):
+            chosen[value] = place
+    if len(chosen) < 3:  # a linear axis, or a range too narrow to see its bend
+        locator = matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+        start, end = (float(v) for v in scale.inverse(ends))
+        return [v for v in locator.tick_values(start, end) if start <= v <= end]
+    return sorted(chosen)
+
+
+def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
+    """The swept value along x: of its own values those are ticks that have room."""
+    ax.set_xlabel(plain(sweep.name))
+    values = sweep.places
+    if sweep.scale == "log":
+        ax.set_xscale("log")
+        pad = (values[-1] / values[0]) ** 0.06
+        ax.set_xlim(values[0] / pad, values[-1] * pad)
+    else:
+        pad = 0.06 * (values[-1] - values[0]) or 0.5
+        ax.set_xlim(values[0] - pad, values[-1] + pad)
+    ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    places = np.log(values) if sweep.scale == "log" else np.asarray(values)
+    texts = dict(zip(sweep.values, sweep.texts))
+    width = 0.016 * max(len(t) for t in texts.values()) * (places[-1] - places[0])
+    kept = [0]
+    for i in range(1, len(values)):
+        if places[i] - places[kept[-1]] >= width:
+            kept.append(i)
+    ax.set_xticks([values[i] for i in kept], [plain(texts[values[i]]) for i in kept])
+
+
+def set_rows(ax: Axes, sweep: Sweep) -> None:
+    """A row for each trial that has a place, the first at the top."""
+    rows = {v: wrapped(t, ROW_WRAP) for v, t in zip(sweep.values, sweep.texts)}
+    ax.set_yticks(sweep.places, [rows[place] for place in sweep.places])
+    ax.set_ylim(len(sweep.places) - 0.5, -0.5)
+    ax.set_ylabel(plain(sweep.name))
+
+
+def axis_words(metric: str, scale: Scale) -> str:
+    """A metric in words, as an axis with that scale is called."""
+    return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
+
+
+def finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """All values that are finite, (N,)."""
+    joined = np.concatenate([np.ravel(a) for a in arrays] or [np.empty(0)])
+    return joined[np.isfinite(joined)]

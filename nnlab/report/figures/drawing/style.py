@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The look that all figures share: colours, letters, axes, and the files they become.
+
+Colours are ordered with the swept value, and legible on white.
+"""
+
+import contextlib
+import io
+import itertools
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import matplotlib
+import matplotlib.style
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from nnlab.machine.files import write_atomic
+from nnlab.report.trials import sweep_of
+from nnlab.results import Results
+from nnlab.statistics.members import networks
+from nnlab.words import numbers
+
+INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
+# Okabe and Ito's palette without its yellow, which is illegible on white.
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+# Plasma up to here keeps a contrast of 2 to white; viridis gets there only to 0.75 and
+# has fewer hues on the way.
+PLASMA_END = 0.8
+MIN_CONTRAST = 4.5  # of letters
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",  # a page's background shows through
+    "svg.fonttype": "none",  # text stays text: searchable, and read aloud
+    "svg.hashsalt": "nnlab",
+}
+
+
+@contextlib.contextmanager
+def context() -> Iterator[None]:
+    """Within it figures are ours, whatever a matplotlibrc or a notebook has set."""
+    with matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def colors(results: Results) -> tuple[str, ...]:
+    """One colour for each trial: ordered with a numeric sweep, distinct otherwise.
+
+    Baselines are dark and grey.
+    """
+    sweep = sweep_of(results)
+    values = {t: sweep.values[t] for t in networks(results)}
+    distinct = sorted(set(values.values()))
+    few = sweep.scale == "categories" and len(values) <= len(CATEGORIES)
+    shades = CATEGORIES if few else ordered_colors(len(distinct))
+    greys = itertools.cycle((INK, MUTED))
+    return tuple(
+        shades[distinct.index(values[t])] if t in values else next(greys)
+        for t in range(len(sweep.values))
+    )
+
+
+def ordered_colors(count: int) -> list[str]:
+    """So many colours from dark to light, all legible on white."""
+    shades = matplotlib.colormaps["plasma"](np.linspace(0, PLASMA_END, max(count, 2)))
+    return [to_hex(s) for s in shades[:count]]
+
+
+def darker(color: str, factor: float = 0.75) -> str:
+    """The color, its channels multiplied by a factor below 1."""
+    red, green, blue = to_rgb(color)
+    return to_hex((factor * red, factor * green, factor * blue))
+
+
+def legible(color: str) -> str:
+    """The color, dark enough for letters on white: a contrast of 4.5 at least.
+
+    Source: WCAG 2.1, relative luminance and contrast ratio.
+    """
+    factor = 0.75
+    while True:
+        shade = darker(color, factor)
+        channels = np.array(to_rgb(shade))
+        linear = np.where(
+            channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
+        if 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) >= MIN_CONTRAST:
+            return shade
+        factor *= 0.95
+
+
+def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """The common look: no box, a light grid along the metric."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(MUTED)
+    ax.tick_params(color=MUTED, labelcolor=INK, length=3)
+    ax.grid(axis=grid, color=RULE, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def dress_bar(bar: Colorbar, label: str, size: float = 8) -> None:
+    """The common look of a colour bar: no box, no marks; `size` is of its numbers."""
+    bar.ax.tick_params(length=0, labelsize=size)
+    bar.ax.minorticks_off()
+    bar.outline.set_visible(False)
+    bar.set_label(label, fontsize=8, color=MUTED)
+
+
+def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes a figure as PNG (150 dots an inch) and SVG; equal input, equal bytes.
+
+    Args:
+      figure: what to write.
+      path: file name without suffix; its folder is made.
+
+    Returns:
+      The paths of the PNG and of the SVG.
+    """
+    stem = pathlib.Path(path)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    suffixes: tuple[Literal[".png", ".svg"], ...] = (".png", ".svg")
+    for suffix in suffixes:
+        written.append(stem.with_name(stem.name + suffix))
+        write_atomic(written[-1], encoded(figure, suffix), durable=False)
+    return written[0], written[1]
+
+
+def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
+    """The bytes of the file that `save` writes; equal input, equal bytes."""
+    buffer = io.BytesIO()
+    with context(), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes in the PNG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(
+            buffer,
+            format=suffix[1:],
+            dpi=150,
+            metadata={"Software" if suffix == ".png" else "Date": None},
+            facecolor="none" if suffix == ".svg" else "white",
+        )
+    figure.set_layout_engine("none")  # found once, kept for the next format
+    if suffix == ".png":
+        return buffer.getvalue()
+    return numbers.visible(buffer.getvalue().decode()).encode()

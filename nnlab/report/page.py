@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a run as Markdown and HTML, from its stored results alone; no JAX.
+
+`content` gathers plain texts, two templates lay them out. Every text is escaped for the
+format that it goes into. Times appear only under "Costs" and "How it was run", and in
+the figures that a study asks for by the name of "seconds".
+"""
+
+import base64
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import types
+from collections.abc import Mapping, Sequence
+from html import unescape
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from nnlab.machine.files import refuse_links, write_atomic
+from nnlab.report import answer
+from nnlab.report.costs import costs, how
+from nnlab.report.figures import panels
+from nnlab.report.figures.drawing import captions
+from nnlab.report.sections import Section, claims, comparison, looks, missing
+from nnlab.report.trials import sweep_of
+from nnlab.results import Results, load
+from nnlab.statistics.verdicts import VERDICTS
+from nnlab.study import PICTURES
+from nnlab.words import numbers
+
+PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """All that the report says, as plain text.
+
+    Attributes:
+      title: the study's question.
+      about: what was run, in a line.
+      answer: sentences computed from the data.
+      sections: in order.
+    """
+
+    title: str
+    about: str
+    answer: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def figures(self) -> tuple[panels.Figure, ...]:
+        """Those of all sections."""
+        return tuple(f for section in self.sections for f in section.figures)
+
+
+def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
+    """Draws the figures and writes report.md and report.html from stored results.
+
+    Args:
+      workdir: a folder that a run wrote.
+
+    Returns:
+      The path of report.html, which holds its figures and needs no other file.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      ValueError: its tables are missing or damaged, or its figures are elsewhere.
+    """
+    results = load(workdir)
+    figures = folder_of_figures(results.workdir)
+    drawn, absent = panels.draw(results, figures)
+    return lay_out(results.workdir, content(results, drawn, absent))
+
+
+def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
+    """Where the figures of a report are stored.
+
+    Raises:
+      ValueError: it is a link: what it leads to would be written over.
+    """
+    figures = folder / "figures"
+    refuse_links(figures)
+    return figures
+
+
+def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
+    """Writes report.md and report.html.
+
+    The page's policy names its one style sheet and its one script by their digests and
+    allows nothing else.
+
+    Args:
+      folder: where to; its ``figures/`` hold those of `shown`.
+      shown: what the report says.
+
+    Returns:
+      The path of report.html.
+    """
+    shared: dict[str, Any] = {
+        "loader": jinja2.PackageLoader("nnlab.report", "templates"),
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+        "undefined": jinja2.StrictUndefined,
+    }
+    markdown = jinja2.Environment(finalize=escape_markdown, **shared)
+    text = markdown.get_template("report.md.j2").render(content=shown)
+    write_atomic(folder / "report.md", text.encode(), durable=False)
+    html = jinja2.Environment(autoescape=True, finalize=visible, **shared)
+    styles: dict[str, str] = {}
+    inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
+    css = html.get_template("report.css.j2").render()
+    css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
+    script, _, _ = shared["loader"].get_source(html, "report.js")
+    html.globals |= {
+        "svg": inlined,
+        "css": Markup(css),
+        "css_digest": _digest(css),
+        "script": Markup(script),
+        "script_digest": _digest(script),
+        "verdicts": VERDICTS,
+    }
+    page = html.get_template("report.html.j2").render(content=shown)
+    write_atomic(folder / "report.html", page.encode(), durable=False)
+    return folder / "report.html"
+
+
+def _digest(text: str) -> str:
+    """What a page's policy calls a style sheet or a script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def visible(value: Any) -> Any:
+    """What a template of HTML writes, of other people's texts what can be shown."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return numbers.visible(value) if is_text else value
+
+
+def escape_markdown(value: Any) -> str:
+    """A text that Markdown (CommonMark with GitHub's tables) shows as it is.
+
+    `Markup`, which a template asks for with ``| safe``, passes unchanged.
+    """
+    if isinstance(value, Markup):
+        return numbers.visible(value)
+    text = numbers.visible(" ".join(str(value).split()))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~$#@])", r"\\\1", text)
+    text = text.replace("://", r"\://").replace("www.", r"www\.")  # no links of its own
+    return re.sub(r"^([-+=]|\d+(?=[.)]\s))", _escape_start, text)
+
+
+def _escape_start(match: re.Match[str]) -> str:
+    """What would start a list or underline a heading at the beginning of a line."""
+    start = match[1]
+    return f"{start}\\" if start.isdigit() else f"\\{start}"
+
+
+def _inline_svg(
+    folder: pathlib.Path, figure: panels.Figure, styles: dict[str, str]
+) -> Markup:
+    """The stored SVG as an element of a page, its ids made unique to the figure.
+
+    Style attributes become classes, so that the page's policy can name its one style
+    sheet by a digest and allow no others.
+
+    Args:
+      folder: the workdir.
+      figure: which.
+      styles: ``{rules: class}``, to which those of this figure are added.
+    """
+    text = (folder / "figures" / f"{figure.name}.svg").read_text(encoding="utf-8")
+    element = text[text.index("<svg") :]
+    element = re.sub(
+        r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.S
+    )
+
+    def with_class(match: re.Match[str]) -> str:
+        rules = unescape(match[1]).rstrip("; ")
+        name = styles.setdefault(rules, f"s{len(styles)}")
+        return f' class="{name}"'
+
+    def tag(match: re.Match[str]) -> str:
+        changed = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{figure.name}-", match[0])
+        return re.sub(r'\sstyle="([^"]*)"', with_class, changed)
+
+    start, rest = element.split(">", 1)
+    width = re.search(r'\swidth="([\d.]+)pt"', start)
+    # Small figures stay small, so that all have letters of one size.
+    share = min(float(width[1]) / (72 * PAGE_WIDTH), 1.0) if width else 1.0
+    start += f' style="max-width: {100 * share:.3g}%"'
+    start = re.sub(r'\s(width|height)="[^"]*"', "", start)
+    label = numbers.escaped(figure.alt)
+    # In tags only: a user's text, where < is escaped, stays as it is.
+    element = re.sub(r"<[^<>]*>", tag, f"{start}>{rest}")
+    return Markup(element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def content(
+    results: Results,
+    drawn: Sequence[panels.Figure] = (),
+    absent: Mapping[str, str] = types.MappingProxyType({}),
+) -> Content:
+    """All that the report says.
+
+    Args:
+      results: what the study found.
+      drawn: the stored figures.
+      absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
+    """
+    along = [p for p in ("updates", "seconds") if any(f.part == p for f in drawn)]
+    main = sweep_of(results).name or "the trials"
+    titles = {
+        "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
+        "along": (f"Against {' and '.join(along)}", along),
+        "final": (f"Results against {main}", ("rates", "final", "target", "sizes")),
+        "moved": ("Moved and rotated images", ("test_sets", "severity")),
+        "maps": ("Maps", ("map", "divergence")),
+        "models": (
+            "Looking at the models",
+            ("gradients", "active_units", *PICTURES),
+        ),
+    }
+    sections = (
+        claims(results),
+        *(
+            Section(
+                anchor,
+                title,
+                _time_notes(results)
+                if anchor == ("along" if along else "curves")
+                else (),
+                figures=tuple(f for f in drawn if f.part in parts),
+            )
+            for anchor, (title, parts) in titles.items()
+        ),
+        comparison(results),
+        looks(results),
+        costs(results),
+        how(results),
+        missing(results, absent),
+    )
+    shown = (s for s in sections if s.items or s.tables or s.figures)
+    said = tuple(answer.sentences(results))
+    return Content(results.study.question, _about(results), said, tuple(shown))
+
+
+def _about(results: Results) -> str:
+    """How much of what was run on what, in a line."""
+    trials = numbers.count(len(results.trials), "trial")
+    seeds = results.study.seeds()
+    data = (d.get("name", name) for name, d in results.config["datasets"].items())
+    return (
+        f"{trials} x {seeds} on {numbers.joined([*data])}; {captions.device(results)}"
+    )
+
+
+def _time_notes(results: Results) -> tuple[str, ...]:
+    """What the time along learning curves is counted in."""
+    batches = {t.hyperparameters.batch_size for t in results.trials}
+    note = (
+        "An epoch is a pass over the training examples, an update a step on one batch"
+    )
+    if len(batches) > 1:
+        note += (
+            "; the batches are of different sizes, so equal epochs are no equal updates"
+        )
+    return (f"{note}.",)

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was swept: where trials lie along it, and what they are called; no matplotlib.
+
+Figures, tables and sentences call a trial, a column and a value by the same words.
+"""
+
+import dataclasses
+import itertools
+import math
+import re
+import weakref
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from nnlab.results import Results
+from nnlab.statistics.members import networks
+from nnlab.study import PATHS
+from nnlab.words.numbers import NONE
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Where each trial lies along what was swept.
+
+    Attributes:
+      name: what the axis is called; "" for trials that share no single axis.
+      values: for each trial, its place on the axis: a number, or 0, 1, 2, ... in the
+        order of the sweep where the scale is "categories". A baseline has no place
+        among numbers: infinity.
+      texts: for each trial, the value as text; what a baseline is called.
+      groups: for each trial, the setting of everything else that was swept; all "" if
+        nothing else was. A baseline beside numbers is a group of its own.
+      scale: "linear", "log", or "categories".
+    """
+
+    name: str
+    values: tuple[float, ...]
+    texts: tuple[str, ...]
+    groups: tuple[str, ...]
+    scale: Literal["linear", "log", "categories"]
+
+    @property
+    def places(self) -> list[float]:
+        """Where trials lie on the axis, ascending."""
+        return sorted({v for v in self.values if math.isfinite(v)})
+
+
+def words(name: str) -> str:
+    """A column or a hyperparameter's path in words: "learning rate", "model"."""
+    parent, _, leaf = name.rpartition(".")
+    if name == "batch_loss_std":
+        return "spread of batch losses"
+    if share := re.fullmatch(r"(\w+)_active_share", name):
+        return f"active share ({share[1]})"
+    if layer := re.fullmatch(r"grad_norm_(\w+)", name):
+        return f"gradient norm of {layer[1]}".replace("_", " ")
+    if count := re.fullmatch(r"num_(\w+)", leaf):
+        return f"number of {count[1]}".replace("_", " ")
+    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
+        return f"{further[1]} test {further[2]}".replace("_", " ")
+    return (parent if leaf == "name" and parent else leaf).replace("_", " ")
+
+
+def value_text(value: Any) -> str:
+    """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
+    if value is None:  # it is not read
+        return NONE
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        parts = [value_text(v) for v in value]
+        runs = [(text, len(list(run))) for text, run in itertools.groupby(parts)]
+        layers = any(isinstance(v, Mapping) for v in value)
+        if layers or (len(runs) == 1 and runs[0][1] > 2):
+            parts = []
+            for text, count in runs:
+                parts += [f"{count} x {text}"] if count > 2 else [text] * count
+        return (", " if layers else "-").join(parts) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(value_text(v) for v in value.values())
+    return str(value)
+
+
+def trial_name(results: Results, trial: int) -> str:
+    """What a figure or a sentence calls a trial: its own label, else what it sets."""
+    sweep = sweep_of(results)
+    given, text = results.study.sweep[trial].get("label"), sweep.texts[trial]
+    if given or not sweep.groups[trial] or trial in baselines(results):
+        return str(given or text)
+    return f"{sweep.name} {text} with {sweep.groups[trial]}"
+
+
+def value_of(results: Results, trial: int, path: str) -> Any:
+    """A trial's hyperparameter as it is drawn: a tuple of one is that one.
+
+    None where several values are one to it, since it does not read it.
+    """
+    value = results.trials[trial].settings()[path]
+    if path == "train_size" and value == 0:  # all of them
+        return int(results.cohort(trial)["train_examples"])
+    if isinstance(value, tuple) and len(value) == 1:
+        return value[0]
+    return value
+
+
+def baselines(results: Results) -> tuple[int, ...]:
+    """The trials, by index, that stand beside networks and are none: trees."""
+    return tuple(sorted({t.index for t in results.trials} - {*networks(results)}))
+
+
+def paths(results: Results) -> tuple[str, ...]:
+    """Paths whose values differ between the networks, in the order of `PATHS`."""
+    return _differing(results, networks(results))
+
+
+def _differing(results: Results, trials: Collection[int]) -> tuple[str, ...]:
+    flats = [results.trials[t].hyperparameters.flat() for t in trials]
+    return tuple(p for p in PATHS if any(f[p] != flats[0][p] for f in flats))
+
+
+def sweep_of(results: Results) -> Sweep:
+    """Chooses the axis along which the trials are drawn.
+
+    It is the numeric hyperparameter that leaves the fewest lines, one for each setting
+    of what else was swept, which becomes groups. Where that leaves most groups with a
+    single trial (a random search, steps that change several things at once), or nothing
+    numeric was swept, the trials are categories in the order of the sweep, under their
+    labels. Baselines have no say: they are one category more, or stand beside the axis.
+    """
+    if results not in _sweeps:  # every name of a trial asks for it
+        _sweeps[results] = _sweep(results)
+    return _sweeps[results]
+
+
+_sweeps: weakref.WeakKeyDictionary[Results, Sweep] = weakref.WeakKeyDictionary()
+
+
+def _sweep(results: Results) -> Sweep:
+    found = _sweep_of_networks(results)
+    beside = baselines(results)
+    if not beside:
+        return found
+    numeric = found.scale != "categories"
+    rows = dict(zip(networks(results), zip(found.values, found.texts, found.groups)))
+    for trial, name in zip(beside, _baseline_names(results, beside)):
+        rows[trial] = (math.inf, name, name if numeric else "")
+    if not numeric:
+        rows = {t: (float(t), text, group) for t, (_, text, group) in rows.items()}
+    values, texts, groups = zip(*(row for _, row in sorted(rows.items())))
+    name = found.name if numeric else ""
+    return Sweep(name, values, texts, groups, found.scale)
+
+
+def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
+    """What baselines are called: their labels, else their kind and what tells apart."""
+    kinds = [results.trials[t].hyperparameters.model.name for t in trials]
+    paths = [p for p in _differing(results, trials) if p != "model.name"]
+    values = {p: [value_of(results, t, p) for t in trials] for p in paths}
+    names = []
+    for number, (trial, kind) in enumerate(zip(trials, kinds)):
+        name = kind.replace("_", " ")
+        if kinds.count(kind) > 1:
+            name += f", {_setting(values, number)}"
+        names.append(str(results.study.sweep[trial].get("label") or name))
+    return names
+
+
+def _sweep_of_networks(results: Results) -> Sweep:
+    """The sweep with an entry for each of `networks`."""
+    trials = networks(results)
+    chosen = paths(results)
+    if not chosen and baselines(results):
+        chosen = ("model.name",)
+    count = len(trials)
+    values = {p: [value_of(results, t, p) for t in trials] for p in chosen}
+    labels = [str(results.study.sweep[t].get("label") or "") for t in trials]
+
+    def others(path: str) -> list[str]:
+        rest = [values[p] for p in chosen if p != path]
+        return [repr([column[t] for column in rest]) for t in range(count)]
+
+    numeric = [p for p in chosen if all(is_number(v) for v in values[p])]
+    path = min(
+        numeric,
+        key=lambda p: (len(set(others(p))), -len(set(values[p]))),
+        default="",
+    )
+    keys = others(path)
+    if not path or 2 * len(set(keys)) > count:
+        name, texts = _category_texts(labels, values)
+        places = tuple(float(t) for t in range(count))
+        return Sweep(name, places, texts, ("",) * count, "categories")
+    return Sweep(
+        words(path),
+        tuple(float(v) for v in values[path]),
+        tuple(value_text(v) for v in values[path]),
+        _group_texts(labels, keys, {p: v for p, v in values.items() if p != path}),
+        "log" if is_log_like(values[path]) else "linear",
+    )
+
+
+def _category_texts(
+    labels: Sequence[str], values: Mapping[str, Sequence[Any]]
+) -> tuple[str, tuple[str, ...]]:
+    """The name of the axis and each trial's text: its label, else what it sets."""
+    paths = list(values)
+    if len(paths) > 1 and not any(labels):
+        # A model, an activation that tells all trials apart says enough.
+        telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
+        paths = [p for p in telling][:1] or paths
+    texts = [
+        value_text(values[paths[0]][t]) if len(paths) == 1 else _setting(values, t)
+        for t in range(len(labels))
+    ]
+    name = words(paths[0]) if len(paths) == 1 else ""
+    return name, tuple(label or text for label, text in zip(labels, texts))
+
+
+def _group_texts(
+    labels: Sequence[str], keys: Sequence[str], values: Mapping[str, Sequence[Any]]
+) -> tuple[str, ...]:
+    """The name of each trial's group: what its labels share, else what it sets."""
+    first = {key: keys.index(key) for key in keys}
+    if len(first) == 1:
+        return ("",) * len(keys)
+    shared = {
+        key: _shared_start([text for text, k in zip(labels, keys) if k == key])
+        for key in first
+    }
+    if all(shared.values()) and _all_differ(list(shared.values())):
+        return tuple(shared[key] for key in keys)
+    for column in values.values():
+        if _are_texts(column) and _all_differ([column[t] for t in first.values()]):
+            return tuple(column)
+    return tuple(_setting(values, first[key]) for key in keys)
+
+
+def _shared_start(texts: Sequence[str]) -> str:
+    """The parts between commas, else the words, with which all texts begin."""
+    for separator in (", ", " "):
+        parts = (text.split(separator) for text in texts)
+        same = itertools.takewhile(lambda p: len(set(p)) == 1, zip(*parts))
+        if start := separator.join(p[0] for p in same):
+            return start
+    return ""
+
+
+def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
+    """What a trial sets, such as "relu, batch norm, hidden 60-60"."""
+    parts = []
+    for path, column in values.items():
+        value = column[trial]
+        if value is None:  # it does not read it
+            continue
+        if isinstance(value, bool):
+            parts.append(("" if value else "no ") + words(path))
+        elif isinstance(value, str):
+            parts.append(value)
+        elif path == "model.layers":
+            parts.append(value_text(value))
+        else:
+            parts.append(f"{words(path)} {value_text(value)}")
+    return ", ".join(parts)
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(v, str) for v in values)
+
+
+def _all_differ(values: Collection[Any]) -> bool:
+    return len(set(values)) == len(values)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a hyperparameter's value can lie on a numeric axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_log_like(values: Collection[float]) -> bool:
+    """Whether positive values are spaced more evenly in their logarithm."""
+    distinct = np.unique(np.asarray(values, float))
+    if distinct[0] <= 0 or distinct[-1] < 4 * distinct[0]:
+        return False
+    gaps, log_gaps = np.diff(distinct), np.diff(np.log(distinct))
+    return bool(np.std(log_gaps) / log_gaps.mean() <= np.std(gaps) / gaps.mean())

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runs below a folder, from their ``config.json`` and ``summary.csv`` alone."""
+
+import csv
+import dataclasses
+import fcntl
+import hashlib
+import io
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nnlab.machine.files import absolute
+from nnlab.results import CONFIG, cells, load_config
+from nnlab.words import numbers
+
+RUNNING = "running"
+DEEPEST = 5
+"""How many folders below the one that is searched a run may lie."""
+_OF_A_RUN = ("curves.parquet", "members.csv", "checkpoints")
+"""What a run leaves in its workdir; beside `CONFIG`, unless that was lost."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A run, as far as it can be told at a glance.
+
+    Attributes:
+      name: the folder, below the one that was searched; "." for that one.
+      question: of the study; "" of a broken run.
+      status: "complete", "interrupted", "failed", "running", or "broken".
+      broken: why nothing more can be told; "" where it can.
+      networks: trials times seeds.
+      best: the best trial by validation; "" if there is none.
+      accuracy: its test accuracy in percent, with the interval; "" if there is none.
+      written: when the run last wrote, in seconds since the epoch.
+    """
+
+    name: str
+    question: str = ""
+    status: str = "broken"
+    broken: str = ""
+    networks: int = 0
+    best: str = ""
+    accuracy: str = ""
+    written: float = 0.0
+
+
+def listed(folder: str | os.PathLike[str]) -> tuple[Listed, ...]:
+    """All runs in a folder and up to `DEEPEST` below it, those written last first.
+
+    Links are not followed, and hidden folders and those of a run not entered. A run
+    that cannot be read is listed with the reason.
+
+    Raises:
+      FileNotFoundError: no such folder.
+      NotADirectoryError: it is a file.
+    """
+    top = absolute(folder, "folder")
+    if not top.exists():
+        raise FileNotFoundError(f"no folder {str(top)!r}")
+    if not top.is_dir():
+        raise NotADirectoryError(f"{str(top)!r} is a file, not a folder")
+    found = [_describe(path, top) for path in _workdirs(top, DEEPEST)]
+    return tuple(sorted(found, key=lambda run: (-run.written, run.name)))
+
+
+def status_of(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
+    """What a run's config says of its end; "running" while a process is at work in it.
+
+    A run that is at work says "interrupted", which is what it would be if it was killed
+    now.
+    """
+    return RUNNING if _is_locked(workdir) else str(config["status"])
+
+
+def _is_locked(workdir: pathlib.Path) -> bool:
+    """Whether a run holds the lock of `files.alone_in`.
+
+    The lock is asked for shared and given back at once.
+    """
+    try:
+        descriptor = os.open(workdir, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _workdirs(folder: pathlib.Path, deep: int) -> Iterator[pathlib.Path]:
+    """Folders that hold what a run leaves behind, this one or below it."""
+    try:
+        with os.scandir(folder) as entries:
+            inner = sorted(entries, key=lambda entry: entry.name)
+    except OSError:  # not ours to read
+        return
+    names = {entry.name for entry in inner}
+    if CONFIG in names or names & {*_OF_A_RUN}:
+        yield folder
+        return
+    for entry in inner:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if deep and is_folder and not entry.name.startswith("."):
+            yield from _workdirs(pathlib.Path(entry.path), deep - 1)
+
+
+def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
+    name = str(workdir.relative_to(top))
+    written = _written(workdir)
+    try:
+        config = load_config(workdir)
+        study = config["study"]
+        trial = _best(workdir, config)
+        best = accuracy = ""
+        if trial:
+            mean, high = (
+                float(trial[f"test_accuracy_{part}"] or "nan")
+                for part in ("mean", "high")
+            )
+            best, accuracy = (
+                cells.original(trial["label"]),
+                numbers.mean_text(mean, high),
+            )
+        return Listed(
+            name=name,
+            question=str(study["question"]),
+            status=status_of(workdir, config),
+            networks=sum(
+                int(item.get("num_seeds", study["num_seeds"]))
+                for item in study["sweep"]
+            ),
+            best=best,
+            accuracy=accuracy,
+            written=written,
+        )
+    except (OSError, ValueError) as error:
+        return Listed(name, broken=_reason(error, workdir), written=written)
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"{CONFIG} or summary.csv lacks {error}"
+        return Listed(name, broken=reason, written=written)
+
+
+def _reason(error: Exception, workdir: pathlib.Path) -> str:
+    """What an error says, without the folder, which the list names."""
+    said = str(error)
+    if isinstance(error, FileNotFoundError) and not error.errno:
+        return f"no {CONFIG}"
+    if isinstance(error, OSError) and error.strerror:
+        said = f"{error.strerror}: {error.filename}"
+    return said.replace(f"{workdir}{os.sep}", "")
+
+
+def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | None:
+    """The row of ``summary.csv`` of the best trial; None if there is none.
+
+    Raises:
+      ValueError: it is not the table that the run wrote.
+    """
+    content = (workdir / "summary.csv").read_bytes()
+    if hashlib.sha256(content).hexdigest() != config["manifest"]["summary.csv"]:
+        raise ValueError("summary.csv is damaged: its digest differs")
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
+        return next((row for row in rows if row["best"] == "true"), None)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"summary.csv is damaged: {error}") from None
+
+
+def _written(workdir: pathlib.Path) -> float:
+    """When a run last wrote its results; of what has none, when the folder changed."""
+    times = []
+    for path in (workdir / CONFIG, workdir / "summary.csv"):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    try:
+        return max(times) if times else workdir.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of the members of cohorts, as arrays, and the tables of it; no JAX.
+
+A population has a row of the curves for each member and evaluation: a million of them
+are soon there. They are kept as arrays over trials and seeds, never as objects.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nnlab import results
+from nnlab.study.sweep import Cohort
+
+_STATUSES = np.array(results.STATUSES)
+FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))
+"""Codes of the statuses, in the order of `results.STATUSES`."""
+
+_BEST = "best_accuracy"
+
+
+def no_members() -> np.ndarray:
+    """What `Rows.counts` returns of none."""
+    return np.zeros(len(_STATUSES), np.int64)
+
+
+class Grid:
+    """Named values of the members of a cohort; those that are not known are null."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        """Knows nothing yet.
+
+        Args:
+          shape: (T, S).
+        """
+        self._shape = shape
+        self._columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def put(self, name: str, values: Any, where: np.ndarray) -> None:
+        """Takes in a value of some members.
+
+        Args:
+          name: of the column.
+          values: (T, S), or one for all.
+          where: which members, bool (T, S).
+        """
+        if not where.any():
+            return
+        of = np.asarray(values).dtype
+        if name not in self._columns:
+            self._columns[name] = np.zeros(self._shape, of), np.zeros(self._shape, bool)
+        held, known = self._columns[name]
+        held = held.astype(np.promote_types(held.dtype, of), copy=False)  # longer texts
+        np.copyto(held, values, where=where)
+        self._columns[name] = held, known | where
+
+    def get(self, name: str, otherwise: Any) -> Any:
+        """A column, (T, S), if there is one; not all of its values need be known."""
+        return self._columns[name][0] if name in self._columns else otherwise
+
+    def forget(self, names: Callable[[str], bool], where: np.ndarray) -> None:
+        """Makes some columns of some members, bool (T, S), unknown."""
+        for name, (_, known) in self._columns.items():
+            if names(name):
+                known &= ~where  # in place
+
+    def taken(self, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """``{name: (values, known)}``, (R,) each, of some members, bool (T, S)."""
+        return {
+            n: (held[rows], known[rows]) for n, (held, known) in self._columns.items()
+        }
+
+
+@dataclasses.dataclass
+class _Evaluation:
+    """What was measured after so many steps.
+
+    Attributes:
+      epoch, examples: where in training.
+      rows: which members have a row, bool (T, S).
+      values: of those.
+    """
+
+    epoch: float
+    examples: int
+    rows: np.ndarray
+    values: Grid
+
+
+class Rows:
+    """The curves and the members of a cohort.
+
+    Attributes:
+      cohort: whose.
+      status: of each member, a code such as `FINISHED`, int8 (T, S).
+      steps: at its last evaluation, or where it diverged, int64 (T, S).
+      at_chance: whether it ended at chance, bool (T, S).
+      best_accuracy: the highest on validation data so far, float64 (T, S).
+      more: columns of the members table that not all have.
+    """
+
+    def __init__(self, cohort: Cohort) -> None:
+        """Of members that have not been trained yet."""
+        self.cohort = cohort
+        self._trials = np.array([trial.index for trial in cohort.trials])
+        self._seeds = np.array(cohort.seeds)
+        self._shape = shape = len(self._trials), len(self._seeds)
+        self.status = np.full(shape, UNFINISHED, np.int8)
+        self.steps = np.zeros(shape, np.int64)
+        self.at_chance = np.zeros(shape, bool)
+        self.best_accuracy = np.full(shape, -1.0)
+        self.more = Grid(shape)
+        self._evaluations: dict[int, _Evaluation] = {}
+        # The order of columns, which is not that in which members end.
+        self._names: tuple[dict[str, None], dict[str, None]] = {}, {}
+
+    def counts(self) -> np.ndarray:
+        """How many members have each status, int (statuses,)."""
+        return np.bincount(self.status.reshape(-1), minlength=len(_STATUSES))
+
+    def has_status(self, *statuses: int) -> np.ndarray:
+        """Which members ended in one of the ways, bool (T, S)."""
+        return np.isin(self.status, statuses)
+
+    def add(
+        self,
+        step: int,
+        epoch: float,
+        examples: int,
+        values: Mapping[str, Any],
+        rows: np.ndarray,
+    ) -> None:
+        """Takes in what was measured of some members after so many steps.
+
+        Args:
+          step, epoch, examples: where in training.
+          values: by column, (T, S) each, or one for all.
+          rows: which members, bool (T, S).
+        """
+        if not rows.any():
+            return
+        if step not in self._evaluations:
+            nobody = np.zeros(self._shape, bool)
+            self._evaluations[step] = _Evaluation(
+                epoch, examples, nobody, Grid(self._shape)
+            )
+        found = self._evaluations[step]
+        found.rows |= rows
+        self._names[0].update(dict.fromkeys(values))
+        for name, some in values.items():
+            found.values.put(name, some, rows)
+
+    def add_at(
+        self, steps: np.ndarray, values: Mapping[str, Any], rows: np.ndarray
+    ) -> None:
+        """Adds columns to rows that are there; they come after all others.
+
+        Args:
+          steps: of each member's row, (T, S).
+          values, rows: as for `add`.
+        """
+        self._names[1].update(dict.fromkeys(values))
+        for step in np.unique(steps[rows]).tolist():
+            for name, some in values.items():
+                self._evaluations[step].values.put(name, some, rows & (steps == step))
+
+    def forget_at(
+        self, steps: np.ndarray, names: Callable[[str], bool], rows: np.ndarray
+    ) -> None:
+        """The reverse of `add_at`, for columns of some names."""
+        for step in np.unique(steps[rows]).tolist():
+            self._evaluations[step].values.forget(names, rows & (steps == step))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it as named arrays, uint8 (N,) each, for `from_arrays`: copies."""
+        members = self._members()
+        members.columns[_BEST] = _whole(self.best_accuracy.reshape(-1))
+        arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
+        names = json.dumps([list(some) for some in self._names]).encode()
+        return {**arrays, "names": np.frombuffer(names, np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, cohort: Cohort, arrays: Mapping[str, np.ndarray]) -> "Rows":
+        """Rows from arrays.
+
+        Args:
+          cohort: whose they are.
+          arrays: what `to_arrays` returned of a cohort with the same members.
+
+        Raises:
+          KeyError: an array is missing, or is of other members.
+        """
+        found = cls(cohort)
+        members = _columns(_decoded(arrays["members"]))
+        all_of_them = np.ones(found._shape, bool)
+        codes = {name: code for code, name in enumerate(results.STATUSES)}
+        for name, (values, known) in members.items():
+            where = known.reshape(found._shape)
+            if name == "status":
+                found.status[:] = np.vectorize(codes.get)(values).reshape(found._shape)
+            elif name in ("steps", "at_chance", _BEST):
+                getattr(found, name)[:] = values.reshape(found._shape)
+            elif name not in ("trial", "seed"):
+                found.more.put(name, values.reshape(found._shape), where)
+        curves = _columns(_decoded(arrays["curves"]))
+        place = {int(trial): t for t, trial in enumerate(found._trials)}
+        keys = ("trial", "seed", "step", "epoch", "examples")
+        trial, seed, steps, epochs, examples = (curves.pop(key)[0] for key in keys)
+        at_trial = np.array([place[int(t)] for t in trial], int)
+        for step in np.unique(steps).tolist():
+            some = np.flatnonzero(steps == step)
+            at = at_trial[some], seed[some] - cohort.first_seed
+            rows = np.zeros_like(all_of_them)
+            rows[at] = True
+            found.add(step, float(epochs[some[0]]), int(examples[some[0]]), {}, rows)
+            for name, (values, known) in curves.items():
+                where = np.zeros_like(rows)
+                where[at] = known[some]
+                spread = np.zeros(found._shape, values.dtype)
+                spread[at] = values[some]
+                found._evaluations[step].values.put(name, spread, where)
+        first, then = json.loads(arrays["names"].tobytes())
+        found._names = dict.fromkeys(first), dict.fromkeys(then)
+        return found
+
+    def _curves(self) -> "_Part":
+        """All rows of the curves, in any order."""
+        every = sorted(self._evaluations.items())
+        at = [np.nonzero(one.rows) for _, one in every]
+        sizes = [len(t) for t, _ in at]
+        none = np.empty(0, np.int64)
+        keys = {
+            "trial": np.concatenate([none, *(self._trials[t] for t, _ in at)]),
+            "seed": np.concatenate([none, *(self._seeds[s] for _, s in at)]),
+            "step": np.repeat([step for step, _ in every], sizes).astype(np.int64),
+        }
+        epochs = np.repeat([one.epoch for _, one in every], sizes)
+        examples = np.repeat([one.examples for _, one in every], sizes)
+        columns = {
+            "epoch": _whole(epochs.astype(np.float64)),
+            "examples": _whole(examples.astype(np.int64)),
+        }
+        measured = _joined([one.values.taken(one.rows) for _, one in every], sizes)
+        names = dict.fromkeys([*self._names[0], *self._names[1]])
+        columns |= {name: measured[name] for name in names if name in measured}
+        return _Part(keys, columns)
+
+    def _members(self) -> "_Part":
+        """A row for each member."""
+        t, s = np.indices(self._shape).reshape(2, -1)
+        columns = {
+            "status": _whole(_STATUSES[self.status].reshape(-1)),
+            "at_chance": _whole(self.at_chance.reshape(-1)),
+            "steps": _whole(self.steps.reshape(-1)),
+        }
+        columns |= self.more.taken(np.ones(self._shape, bool))
+        return _Part({"trial": self._trials[t], "seed": self._seeds[s]}, columns)
+
+
+@dataclasses.dataclass
+class _Part:
+    """Rows of a table.
+
+    Attributes:
+      keys: by which they are sorted, (R,) each.
+      columns: ``{name: (values, known)}``, (R,) each.
+    """
+
+    keys: dict[str, np.ndarray]
+    columns: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def size(self) -> int:
+        """R."""
+        return len(self.keys["trial"])
+
+
+def curves_table(parts: Iterable[Rows]) -> pa.Table:
+    """The curves of several cohorts, sorted by trial, seed and step."""
+    return _assembled([part._curves() for part in parts], results.CURVES)
+
+
+def members_table(
+    parts: Iterable[Rows], missing: Sequence[tuple[int, int]] = ()
+) -> pa.Table:
+    """The members of several cohorts, sorted by trial and seed.
+
+    Args:
+      parts: the cohorts.
+      missing: further members (trial's index, seed), which are unfinished.
+    """
+    found = [part._members() for part in parts]
+    trials, seeds = np.array(missing, np.int64).reshape(-1, 2).T
+    nothing = {
+        "status": _whole(np.full(len(trials), results.UNFINISHED)),
+        "at_chance": _whole(np.zeros(len(trials), bool)),
+        "steps": _whole(np.zeros(len(trials), np.int64)),
+    }
+    found.append(_Part({"trial": trials, "seed": seeds}, nothing))
+    return _assembled(found, results.MEMBERS)
+
+
+def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return values, np.ones(len(values), bool)
+
+
+def _joined(
+    parts: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], sizes: Sequence[int]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Columns one below the other; what a part lacks is not known there."""
+    dtypes: dict[str, np.dtype[Any]] = {}
+    for part in parts:
+        for name, (values, _) in part.items():
+            dtypes[name] = np.promote_types(
+                dtypes.get(name, values.dtype), values.dtype
+            )
+    found = {}
+    for name, dtype in dtypes.items():
+        values, known = np.zeros(sum(sizes), dtype), np.zeros(sum(sizes), bool)
+        start = 0
+        for part, size in zip(parts, sizes):
+            if name in part:
+                values[start : start + size], known[start : start + size] = part[name]
+            start += size
+        found[name] = values, known
+    return found
+
+
+def _assembled(parts: Sequence[_Part], types: Mapping[str, pa.DataType]) -> pa.Table:
+    """One sorted table of all parts.
+
+    Columns are those that are always there, then the others in the order in which the
+    rows bring them.
+    """
+    names = list(parts[0].keys) if parts else []
+    keys = {n: np.concatenate([part.keys[n] for part in parts]) for n in names}
+    columns = _joined([part.columns for part in parts], [part.size for part in parts])
+    size = sum(part.size for part in parts)
+    order = np.lexsort([keys[n] for n in reversed(names)]) if size else np.empty(0, int)
+    columns |= {n: _whole(values) for n, values in keys.items()}
+    columns = {
+        n: (values[order], known[order]) for n, (values, known) in columns.items()
+    }
+    first = {n: int(known.argmax()) for n, (_, known) in columns.items() if known.any()}
+    others = sorted((n for n in first if n not in types), key=first.__getitem__)
+    nothing = np.zeros(size), np.zeros(size, bool)
+    return pa.table(
+        {
+            name: results.array(*columns.get(name, nothing), types.get(name))
+            for name in (*types, *others)
+        }
+    )
+
+
+def _columns(table: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """``{name: (values, known)}`` of a table, (R,) each."""
+    found = {}
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        known = np.asarray(column.is_valid())
+        if column.null_count:
+            nothing = "" if pa.types.is_string(column.type) else 0
+            column = column.fill_null(pa.scalar(nothing, column.type))
+        values = column.to_numpy(zero_copy_only=False)
+        if pa.types.is_string(column.type):
+            values = values.astype(str)
+        found[name] = values, known
+    return found
+
+
+def _encoded(part: _Part) -> np.ndarray:
+    """Rows as they are, uint8 (N,): Arrow's file format."""
+    columns = {n: _whole(values) for n, values in part.keys.items()} | part.columns
+    table = pa.table({name: results.array(*some) for name, some in columns.items()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), np.uint8)
+
+
+def _decoded(content: np.ndarray) -> pa.Table:
+    with pa.ipc.open_file(pa.BufferReader(content.tobytes())) as reader:
+        return reader.read_all()

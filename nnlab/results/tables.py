@@ -1,0 +1,523 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tidy tables of a workdir, with their provenance; no JAX.
+
+``config.json`` says what ran, ``curves.parquet`` holds a row for each (trial, seed,
+evaluation), ``members.csv`` a row for each member, ``timings.csv`` all that a clock
+measured. `summary.summarize` makes ``summary.csv`` of them.
+"""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import pathlib
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from nnlab.machine.files import (
+    absolute,
+    make_folder,
+    read_digest,
+    write_atomic,
+    write_digest,
+)
+from nnlab.results import cells
+from nnlab.study import OF_TRIAL, Study, Trial, digest_json
+from nnlab.study.sweep import Cohort, lacking
+from nnlab.words.spelling import nearest, nearest_file
+
+_log = logging.getLogger(__name__)
+
+FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
+    "finished",
+    "stopped",
+    "diverged",
+    "dropped",
+    "unfinished",
+)
+"""How a member ended; "dropped" is by successive halving, at a rung."""
+CURVES: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "step": pa.int64(),
+    "epoch": pa.float64(),
+    "examples": pa.int64(),
+    "batch_loss": pa.float64(),
+    "batch_loss_std": pa.float64(),
+    **{
+        f"{split}_{metric}": pa.float64()
+        for split in ("train", "validation", "test")
+        for metric in ("loss", "accuracy")
+    },
+}
+MEMBERS: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "status": pa.string(),
+    "at_chance": pa.bool_(),
+    "steps": pa.int64(),
+    "best_step": pa.int64(),
+    "diverged_step": pa.int64(),
+    "diverged_layer": pa.string(),
+}
+TIMINGS: dict[str, pa.DataType] = {
+    "cohort": pa.int32(),
+    "segment": pa.int32(),
+    "step": pa.int64(),
+    "members": pa.int32(),
+    "tuning_seconds": pa.float64(),
+    "pretraining_seconds": pa.float64(),
+    "compile_seconds": pa.float64(),
+    "train_seconds": pa.float64(),
+    "evaluation_seconds": pa.float64(),
+    "scoring_seconds": pa.float64(),
+    "examples_per_second": pa.float64(),
+    "inferences_per_second": pa.float64(),
+    "inferences_per_second_batch_1": pa.float64(),
+    "peak_bytes": pa.int64(),
+}
+SEVERITY: dict[str, pa.DataType] = {
+    "trial": pa.int32(),
+    "seed": pa.int32(),
+    "transform": pa.string(),
+    "amount": pa.float64(),
+    "accuracy": pa.float64(),
+    "loss": pa.float64(),
+}
+_COLUMNS = {
+    "curves.parquet": CURVES,
+    "members.csv": MEMBERS,
+    "timings.csv": TIMINGS,
+    "severity.csv": SEVERITY,
+}
+_WHOLE = {"trial", "seed", "step", "epoch", "examples", "status", "steps", "cohort"}
+"""Columns of which every row has a value, none below 0."""
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+TIMINGS_FILE = "timings.csv"
+TABLES = ("curves.parquet", "members.csv", "summary.csv")
+OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
+"""Files of a workdir that only some studies ask for."""
+
+
+_KINDS = {
+    **dict.fromkeys(("study", "datasets", "versions", "devices", "settings"), dict),
+    **dict.fromkeys(("failures", "manifest"), dict),
+    **dict.fromkeys(("trials", "cohorts", "finished", "begun_otherwise"), list),
+}
+"""What kinds of value ``config.json`` has, whatever ran."""
+_LATER: Mapping[str, Any] = {"settings": {}}
+"""Those of them that it lacks in older workdirs."""
+
+
+class LostError(ValueError):
+    """There is a ``config.json``, but what it said cannot be known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One metric of one trial along training.
+
+    Attributes:
+      steps: updates done at each evaluation, int64 (E,).
+      epochs: the same in passes over the training examples, float64 (E,).
+      examples: the same in examples, int64 (E,).
+      values: float64 (S, E); NaN from where a member ended.
+    """
+
+    steps: np.ndarray
+    epochs: np.ndarray
+    examples: np.ndarray
+    values: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """What a study found.
+
+    Attributes:
+      workdir: the folder that holds it.
+      config: the contents of ``config.json``: study, trials, cohorts, datasets,
+        versions, devices, status.
+      study: the study that ran.
+      curves, members, timings: the tables.
+      severity: accuracy of the final members on images that were moved or rotated ever
+        further; without rows where the study does not ask for it.
+    """
+
+    workdir: pathlib.Path
+    config: Mapping[str, Any]
+    study: Study
+    curves: pa.Table
+    members: pa.Table
+    timings: pa.Table
+    severity: pa.Table = dataclasses.field(
+        default_factory=lambda: table([], SEVERITY), kw_only=True
+    )
+
+    @functools.cached_property
+    def trials(self) -> tuple[Trial, ...]:
+        """All trials of the study, run or not, in order of index."""
+        return self.study.trials()
+
+    @functools.cached_property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the measured columns of the curves."""
+        keys = ("trial", "seed", "step", "epoch", "examples")
+        return tuple(c for c in self.curves.column_names if c not in keys)
+
+    @functools.cached_property
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {c: _numpy(self.curves[c]) for c in self.curves.column_names}
+
+    @functools.cached_property
+    def _member_columns(self) -> dict[str, np.ndarray]:
+        return {c: _numpy(self.members[c]) for c in self.members.column_names}
+
+    @functools.cached_property
+    def _curve_rows(self) -> dict[int, np.ndarray]:
+        return _rows_by(self._columns["trial"])
+
+    @functools.cached_property
+    def _member_rows(self) -> dict[int, np.ndarray]:
+        return _rows_by(self._member_columns["trial"])
+
+    def curve(self, trial: int, metric: str) -> Curve:
+        """One metric of one trial (by index), NaN where a member has no row.
+
+        Raises:
+          ValueError: no such column.
+        """
+        columns = self._columns
+        if metric not in self.metrics:
+            hint = nearest(metric, self.metrics)
+            raise ValueError(f"no metric {metric!r} in the curves{hint}")
+        rows = self._curve_rows.get(trial, np.empty(0, int))
+        steps, first = np.unique(columns["step"][rows], return_index=True)
+        values = np.full((self.study.num_seeds, len(steps)), np.nan)
+        at = np.searchsorted(steps, columns["step"][rows])
+        values[columns["seed"][rows], at] = columns[metric][rows]
+        return Curve(
+            steps,
+            columns["epoch"][rows][first],
+            columns["examples"][rows][first],
+            values,
+        )
+
+    def member(self, trial: int, column: str) -> np.ndarray:
+        """One column of the members table for one trial, (S,), in order of seed.
+
+        Where the trial has fewer seeds than others, None or NaN stands for those that
+        it was not to train.
+
+        Raises:
+          KeyError: the trial did not run (no rows), or no such column.
+        """
+        columns = self._member_columns
+        if not self.has_run(trial):
+            raise KeyError(f"trial {trial} has not run")
+        rows = self._member_rows[trial]
+        order = np.argsort(columns["seed"][rows], kind="stable")
+        values = columns[column][rows][order]
+        absent = self.study.num_seeds - len(values)
+        if not absent:
+            return values
+        nothing = None if values.dtype == object else np.nan
+        return np.append(values, [nothing] * absent)
+
+    def has_run(self, trial: int) -> bool:
+        """Whether the members table has rows of this trial."""
+        return trial in self._member_rows
+
+    def cohort(self, trial: int) -> Mapping[str, Any]:
+        """The record of the trial's cohort in ``config.json``."""
+        return next(c for c in self.config["cohorts"] if trial in c["trials"])
+
+    def cohort_of(self, trial: int, seed: int) -> Mapping[str, Any]:
+        """Likewise of a member's, where a trial has got more seeds later."""
+        return next(
+            c
+            for c in self.config["cohorts"]
+            if trial in c["trials"] and 0 <= seed - c["first_seed"] < c["num_seeds"]
+        )
+
+    def dataset(self, trial: int) -> Mapping[str, Any]:
+        """The record of the trial's data set (sizes, chance, class names, digest)."""
+        return self.config["datasets"][self.trials[trial].hyperparameters.data]
+
+
+def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:
+    """``{trial: its rows, ascending}``."""
+    order = np.argsort(trials, kind="stable")
+    found, first = np.unique(trials[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, first)[1:]))
+
+
+def _numpy(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False)
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, pa.DataType] = types.MappingProxyType({}),
+) -> pa.Table:
+    """A table of dict rows; a row that lacks a column has a null there.
+
+    Args:
+      rows: one mapping for each row.
+      columns: name and type of the columns that are always there, in order; others
+        follow in the order in which rows bring them, their types inferred, float64
+        where all values are null.
+    """
+    names = dict.fromkeys(columns)
+    for row in rows:
+        names |= dict.fromkeys(row)
+    arrays = {n: pa.array([r.get(n) for r in rows], columns.get(n)) for n in names}
+    for name, array in arrays.items():
+        if pa.types.is_null(array.type):
+            arrays[name] = array.cast(pa.float64())
+        elif pa.types.is_floating(array.type):
+            arrays[name] = _with_one_nan(array)
+    return pa.table(arrays)
+
+
+def array(
+    values: np.ndarray, known: np.ndarray, of: pa.DataType | None = None
+) -> pa.Array:
+    """A column of a table.
+
+    Args:
+      values: (N,).
+      known: which are, bool (N,); the others are null.
+      of: the type; None for that of the values.
+    """
+    if not known.any():
+        return pa.nulls(len(known), of or pa.float64())
+    if of is not None and not pa.types.is_string(of):
+        values = values.astype(of.to_pandas_dtype())
+    found = pa.array(values, of, mask=~known)
+    return _with_one_nan(found) if pa.types.is_floating(found.type) else found
+
+
+def _with_one_nan(array: pa.Array) -> pa.Array:
+    """One NaN: a processor's may have a sign, one that was JSON has none."""
+    nan = pa.scalar(math.nan, array.type)
+    return pc.if_else(pc.is_nan(array), nan, array)
+
+
+def _encode(name: str, content: pa.Table) -> bytes:
+    if not name.endswith(".parquet"):
+        return cells.encoded(content)
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(content, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def write(
+    workdir: pathlib.Path,
+    config: Mapping[str, Any],
+    files: Mapping[str, pa.Table | bytes],
+) -> None:
+    """Writes the files and then ``config.json`` with a manifest of their digests.
+
+    ``timings.csv`` stays out of the manifest, so that ``config.json`` does not depend
+    on the clock; its digest is in a file beside it. That of ``config.json`` is within.
+
+    Args:
+      workdir: the folder; made if missing.
+      config: plain values.
+      files: ``{file name: content}`` for the names in `TABLES`, for "timings.csv", and
+        for those in `OPTIONAL` that there are: a table, or bytes.
+    """
+    manifest = {}
+    for name, content in files.items():
+        encoded = content if isinstance(content, bytes) else _encode(name, content)
+        make_folder((workdir / name).parent)
+        write_atomic(workdir / name, encoded)
+        if name in (*TABLES, *OPTIONAL):
+            manifest[name] = hashlib.sha256(encoded).hexdigest()
+        else:
+            write_digest(workdir / name, encoded)
+    values = json.loads(json.dumps({**config, "manifest": manifest}, allow_nan=False))
+    text = json.dumps({**values, "digest": digest_json(values)}, indent=1)
+    write_atomic(workdir / CONFIG, (text + "\n").encode())
+
+
+def load_config(workdir: pathlib.Path) -> dict[str, Any]:
+    """Reads a workdir's ``config.json``.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      LostError: it is damaged.
+      ValueError: what it holds is not of one run.
+    """
+    if not workdir.is_dir():
+        raise FileNotFoundError(f"no folder {str(workdir)!r}{nearest_file(workdir)}")
+    path = workdir / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(workdir)!r} holds no results (no {CONFIG})")
+    try:
+        config = json.loads(path.read_bytes())
+        digest = config.pop("digest")
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise LostError(f"{str(path)!r} is damaged: {error}") from None
+    if digest != digest_json(config):
+        raise LostError(f"{str(path)!r} is damaged: its digest differs")
+    if problem := _misfit(config):
+        raise ValueError(f"{str(path)!r} is not what a run wrote: {problem}")
+    return {**config, "study": study_fields(config)}
+
+
+def study_fields(found: Any) -> dict[str, Any]:
+    """The fields of a study in what a file holds: a ``config.json``, or it alone.
+
+    Raises:
+      ValueError: it holds none.
+    """
+    fields = found.get("study", found) if isinstance(found, dict) else found
+    if not isinstance(fields, dict):
+        raise ValueError(f"it is of type {type(fields).__name__}")
+    name, metrics = found.get("module"), found.get("metrics")
+    if "own" in fields or not (name or metrics):
+        return fields
+    # Of a run before `Study.own`: names are all that is known.
+    known = dict.fromkeys(metrics if isinstance(metrics, list) else [], "")
+    module = {"name": name} if name else None
+    return {**fields, "own": {"module": module, "metrics": known}}
+
+
+def _misfit(config: Mapping[str, Any]) -> str:
+    """What in ``config.json`` is not of one run; "" if nothing."""
+    for name, kind in _KINDS.items():
+        if not isinstance(config.get(name, _LATER.get(name)), kind):
+            return f"its {name!r} is no {kind.__name__}"
+    if config.get("study_digest") != digest_json(config["study"]):
+        return "its study is not the one of its study_digest"
+    try:
+        trials = [record["overrides"] for record in config["trials"]]
+        swept = [
+            {k: v for k, v in item.items() if k not in OF_TRIAL}
+            for item in config["study"]["sweep"]
+        ]
+    except (KeyError, TypeError, AttributeError):
+        trials, swept = [], [{}]
+    return "" if trials == swept else "its trials are not those of its study"
+
+
+def load(workdir: str | os.PathLike[str]) -> Results:
+    """Reads a workdir's results.
+
+    Raises:
+      FileNotFoundError: no such folder, or it holds no results.
+      ValueError: a table that is missing, damaged or not the one that was written.
+    """
+    folder = absolute(workdir, "workdir")
+    config = load_config(folder)
+    try:
+        study = Study.from_dict(config["study"], recorded=True)
+        trials = study.trials()
+        cohorts = (Cohort.from_dict(record, trials) for record in config["cohorts"])
+        for trial, seeds in lacking(trials, cohorts).items():
+            if seeds:
+                raise ValueError(f"no program has trial {trial}, seed {seeds[0].start}")
+        manifest = dict(config["manifest"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(folder / CONFIG)!r} is damaged: {error}") from None
+    if digest := read_digest(folder / TIMINGS_FILE):
+        manifest[TIMINGS_FILE] = digest
+    else:
+        _log.warning(
+            "%s cannot be checked, its digest is missing or cut off: going on without "
+            "it (a run that is resumed writes both anew)",
+            folder / TIMINGS_FILE,
+        )
+    read = {}
+    for name in (*TABLES, *(n for n in (TIMINGS_FILE, *OPTIONAL) if n in manifest)):
+        path = folder / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ValueError(f"{str(path)!r} is missing") from None
+        if hashlib.sha256(content).hexdigest() != manifest.get(name):
+            raise ValueError(
+                f"{str(path)!r} is not the file that the run wrote: its "
+                "digest differs (a run that was killed while it wrote is mended by "
+                "resuming it)"
+            )
+        if columns := _COLUMNS.get(name):
+            try:
+                read[name] = _decoded(name, content, columns, study)
+            except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+                line = " ".join(str(error).split())
+                raise ValueError(f"{str(path)!r} is damaged: {line}") from None
+    return Results(
+        workdir=folder,
+        config=config,
+        study=study,
+        curves=read["curves.parquet"],
+        members=read["members.csv"],
+        timings=read.get(TIMINGS_FILE, table([], TIMINGS)),
+        severity=read.get("severity.csv", table([], SEVERITY)),
+    )
+
+
+def _decoded(
+    name: str, content: bytes, columns: Mapping[str, pa.DataType], study: Study
+) -> pa.Table:
+    """A table from its file's content, if it can be one of the study's.
+
+    Columns beside those that are always there, such as norms by layer, are float64.
+
+    Raises:
+      ValueError: it cannot be read, lacks a column or has another, or a value that
+        cannot be.
+    """
+    if name.endswith(".parquet"):
+        found = pyarrow.parquet.read_table(pa.BufferReader(content))
+    else:
+        lines = io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="")
+        names = next(csv.reader(lines), [])
+        options = pyarrow.csv.ConvertOptions(
+            column_types={name: columns.get(name, pa.float64()) for name in names},
+            strings_can_be_null=True,
+            null_values=[""],
+        )
+        found = pyarrow.csv.read_csv(pa.BufferReader(content), convert_options=options)
+        found = cells.decoded(found)
+    kinds = {name: columns.get(name, pa.float64()) for name in found.column_names}
+    if found.schema.types != [*kinds.values()] or not columns.keys() <= kinds.keys():
+        raise ValueError("its columns are not those that a run writes")
+    ends = {"trial": len(study.sweep), "seed": study.num_seeds}
+    for name in sorted(_WHOLE & columns.keys()):
+        column = found[name]
+        if name == "status":
+            good = pc.is_in(column, value_set=pa.array(STATUSES))
+        else:
+            good = pc.and_(pc.greater_equal(column, 0), pc.is_finite(column))
+        if name in ends:
+            good = pc.and_(good, pc.less(column, ends[name]))
+        if column.null_count or not pc.all(good, min_count=0).as_py():
+            raise ValueError(f"its column {name!r} has a value that cannot be")
+    if "status" in columns:
+        pairs = found.group_by(["trial", "seed"]).aggregate([])
+        if pairs.num_rows != found.num_rows:
+            raise ValueError("it has a member twice")
+    return found

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the final members: further test sets, predictions, first layers."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nnlab.training import trees, member
+from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen
+from nnlab.data import Dataset, numbers
+from nnlab.training.place import Placed, batches_of, flattened, sizes_of
+from nnlab.runs.recorder import Recorder, plane_of
+
+PREDICTED_AT_ONCE = 500
+"""Examples whose class probabilities are taken to the host at once."""
+
+GRID = 240
+"""Cells along each side of a plane whose predictions are kept."""
+
+SOLO_INFERENCES = 256
+"""Examples over which the speed at batch 1 is measured."""
+
+
+def score(placed: Placed, state: member.TrainState, recorder: Recorder) -> None:
+    """Evaluates the final members on the test sets that are not along the curve."""
+    population, prepared = placed.population, placed.prepared
+    if splits := prepared.scored():
+        batches = population.put(batches_of(prepared, splits))
+        sums = population.gather(population.score(state, batches))
+        recorder.add_final(sums, sizes_of(splits))
+    for (transform, amount), split in prepared.test_sets.severities.items():
+        # One name for all of them, hence one compilation.
+        batches = population.put(batches_of(prepared, {"severity": split}))
+        sums = population.gather(population.score(state, batches))["severity"]
+        recorder.add_severity(transform, amount, sums, len(split.labels))
+
+
+def probabilities(placed: Placed, state: member.TrainState) -> np.ndarray:
+    """Class probabilities of the first test examples, float32 (T, S, E, C)."""
+    inputs = flattened(placed.prepared.fed.test.inputs[:NUM_EXAMPLES])
+    return placed.population.gather(placed.population.predict(state, inputs))
+
+
+def look(
+    placed: Placed,
+    state: member.TrainState,
+    recorder: Recorder,
+    before: np.ndarray,
+) -> None:
+    """Takes out what pictures of the final members need: predictions, first layers."""
+    population, prepared = placed.population, placed.prepared
+    found = [
+        (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
+        for chunk in _predicted(placed, state, prepared.fed.test.inputs)
+    ]
+    prediction, confidence = (np.concatenate(part, axis=2) for part in zip(*found))
+    first = state.params.get(prepared.recipe.layers[0], {})
+    kernels = population.gather(first["kernel"]) if "kernel" in first else None
+    after = probabilities(placed, state)
+    plane = plane_of(prepared.dataset)
+    regions = None
+    if plane:
+        cells = _cells_of(prepared.dataset, plane)
+        fed = prepared.features(cells) if prepared.features else cells
+        grid = _predicted(placed, state, fed)
+        regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
+    for t, trial in enumerate(prepared.cohort.trials):
+        living = recorder.living(trial.index)
+        chosen = np.flatnonzero(living)[:1]  # of one seed, if any is left
+        seen = Seen(
+            prediction=prediction[t],
+            confidence=np.where(living[:, None], confidence[t], np.nan),
+            kernel=kernels[t, chosen[0]]
+            if kernels is not None and len(chosen)
+            else None,
+            before=before[t],
+            after=after[t],
+            regions=_as_map(regions[t, chosen[0]])
+            if regions is not None and len(chosen)
+            else None,
+        )
+        recorder.add_seen(trial.index, seen)
+
+
+def predicted(
+    placed: Placed, state: member.TrainState, inputs: np.ndarray
+) -> np.ndarray:
+    """Class probabilities of examples of the data set, float32 (T, S, N, C).
+
+    Args:
+      placed: the cohort.
+      state: its members.
+      inputs: examples as the data set stores them, (N, ...), a few of them.
+    """
+    features = placed.prepared.features
+    fed = features(inputs) if features else inputs
+    return placed.population.gather(placed.population.predict(state, flattened(fed)))
+
+
+def _predicted(
+    placed: Placed, state: member.TrainState, inputs: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Class probabilities of stored inputs, a few at a time, float32 (T, S, N, C)."""
+    population, flat = placed.population, flattened(inputs)
+    size = min(PREDICTED_AT_ONCE, len(placed.prepared.fed.test.labels))
+    for start in range(0, len(flat), size):
+        chunk = flat[start : start + size]
+        padded = np.resize(chunk, (size, chunk.shape[1]))
+        found = population.gather(population.predict(state, padded))
+        yield found[:, :, : len(chunk)]
+
+
+def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
+    """What pictures need of the trees of all seeds."""
+    probabilities = np.stack([fit.probabilities for fit in fits])
+    after = probabilities[:, :NUM_EXAMPLES]
+    plane = plane_of(dataset)
+    regions = None
+    if plane:
+        regions = _as_map(fits[0].predict(_cells_of(dataset, plane)).argmax(axis=-1))
+    return Seen(
+        prediction=probabilities.argmax(axis=-1).astype(np.int32),
+        confidence=probabilities.max(axis=-1),
+        before=np.full_like(after, 1 / after.shape[-1]),  # without trees, no opinion
+        after=after,
+        kernel=None,
+        regions=regions,
+    )
+
+
+def grid_of(plane: Plane) -> np.ndarray:
+    """The centres of a grid's cells, float64 (G * G, 2), row after row."""
+    x0, x1, y0, y1 = plane.extent
+    centres = (np.arange(GRID) + 0.5) / GRID
+    x, y = np.meshgrid(x0 + (x1 - x0) * centres, y0 + (y1 - y0) * centres)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:
+    """The grid's cells as the data are stored, float32 (G * G, 2)."""
+    return numbers.stored(grid_of(plane), dataset.origin, "cells")
+
+
+def _as_map(classes: np.ndarray) -> np.ndarray:
+    return classes.reshape(GRID, GRID).astype(np.int32)
+
+
+def solo_inferences_per_second(placed: Placed) -> float:
+    """How many examples one network answers a second, one at a time.
+
+    They follow each other inside one compiled program on one device, so the number
+    leaves out what a call from Python would add.
+    """
+    recipe, (device, *_) = placed.prepared.recipe, jax.local_devices()
+    traced = {k: jnp.float32(v[0]) for k, v in placed.prepared.cohort.traced().items()}
+    state = member.init_state(recipe, traced, member.key(0))
+    inputs = flattened(placed.prepared.fed.test.inputs)
+    inputs = np.resize(inputs, (SOLO_INFERENCES, inputs.shape[1]))
+
+    @jax.jit
+    def answer(state: member.TrainState, inputs: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda x: member.predict(recipe, state, x[None]), inputs)
+
+    arguments = jax.device_put((state, inputs), device)
+    answer(*arguments).block_until_ready()  # compiles
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        answer(*arguments).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return SOLO_INFERENCES / float(np.median(seconds))

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is of: its study, data, versions and devices, for ``config.json``."""
+
+import pathlib
+import platform
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import flax
+import jax
+import jaxlib
+import numpy as np
+import optax
+
+import nnlab
+from nnlab.machine import devices
+from nnlab.training import plan
+from nnlab.training.program import Baseline, Prepared
+from nnlab.data import Dataset, labels
+from nnlab.study import Study
+
+
+def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, Any]:
+    """Everything resolved; nothing of the clock."""
+    cohort_of = {
+        trial.index: item.cohort.index
+        for item in reversed(prepared)  # of several, the first
+        for trial in item.cohort.trials
+    }
+    by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
+    largest = {item.hyperparameters.data: item.dataset for item in by_size}
+    return {
+        "study": study.to_dict(),
+        "study_digest": study.digest(),
+        "trials": [
+            {
+                "index": trial.index,
+                "id": trial.id,
+                "label": trial.label,
+                "overrides": dict(trial.overrides),
+                "cohort": cohort_of.get(trial.index),
+            }
+            for trial in study.trials()
+        ],
+        "cohorts": [item.to_dict() for item in prepared],
+        "module": study.own.module and study.own.module.name,
+        "metrics": list(study.own.metrics),
+        "backbones": [],
+        "datasets": {
+            name: {
+                "name": dataset.name,
+                "train": len(dataset.train.labels),
+                "validation": len(dataset.validation.labels),
+                "test": len(dataset.test.labels),
+                "classes": list(dataset.class_names),
+                "labels": labels.to_plain(dataset.values_of_classes()),
+                "chance": chance_of(dataset),
+                "input_shape": list(dataset.input_shape),
+                "features": list(dataset.feature_names),
+                "origin": None if dataset.origin is None else dataset.origin.tolist(),
+                "digest": dataset.digest,
+                "notes": list(dataset.notes),
+            }
+            for name, dataset in largest.items()
+        },
+        "versions": {
+            "nnlab": nnlab.__version__,
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "flax": flax.__version__,
+            "optax": optax.__version__,
+            "numpy": np.__version__,
+        },
+        "settings": devices.settings(),
+        "failures": {},
+        "out_of_memory": {},
+        "begun_otherwise": [],
+        "git_commit": _git_commit(),
+        "devices": {
+            "platform": jax.default_backend(),
+            "kind": plan.device_kind(),
+            "count": jax.device_count(),
+            "processes": jax.process_count(),
+        },
+    }
+
+
+def chance_of(dataset: Dataset) -> float:
+    """Share of the largest class of the validation set: what a constant answer gets."""
+    labels = dataset.validation.labels
+    return float(np.bincount(labels).max() / len(labels))
+
+
+def _git_commit() -> str | None:
+    """The commit of nnlab's own checkout, "-dirty" behind it if files are changed."""
+    here = pathlib.Path(nnlab.__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command, cwd=here, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study of learning rates: which ones a network bears; no JAX.
+
+Many rates times some seeds train for a few updates, as one population. Unlike one run
+whose rate rises while it trains, each network has one rate all along, so what is found
+at a rate does not depend on those before it, and seeds give it an interval.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from nnlab.report import trials
+from nnlab.words import numbers
+from nnlab.statistics.rate_range import RATE
+from nnlab.study import (
+    MOST_TRIALS,
+    EarlyStopping,
+    Halving,
+    MovedSets,
+    Schedule,
+    Search,
+    Study,
+)
+
+LOW, HIGH, COUNT, SEEDS, STEPS = 1e-4, 100.0, 49, 8, 100
+"""Eight rates a decade; after 100 updates the edge is where it is after 300."""
+EVAL_SIZE = 1_000
+"""Validation and test examples: enough to tell what trains from what does not."""
+
+
+def study_of(
+    study: Study,
+    *,
+    low: float = LOW,
+    high: float = HIGH,
+    count: int = COUNT,
+    seeds: int = SEEDS,
+    steps: int = STEPS,
+) -> Study:
+    """The study that finds the rates of another study's network.
+
+    Its network is that of the other's first trial. The rate is constant, without
+    warm-up, and evaluated before training and at its end.
+
+    Args:
+      study: whose network it is; what it claims and shows is left out.
+      low, high: the lowest and the highest rate, above 0.
+      count: rates, evenly spaced in their logarithm.
+      seeds: of each rate.
+      steps: updates of each network.
+
+    Raises:
+      ValueError: bounds, a count or steps that make no sense, or a first trial that is
+        no network.
+    """
+    if not (0 < low < high < np.inf):
+        raise ValueError(
+            f"low={low:g} and high={high:g}: the lowest rate must be above 0 and below "
+            "the highest"
+        )
+    if not 3 <= count <= MOST_TRIALS:
+        raise ValueError(f"count={count} must be from 3 to {MOST_TRIALS:,} rates")
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    first = study.trials()[0]
+    base = first.hyperparameters
+    if not base.model.is_network:
+        raise ValueError(
+            f"trial {first.label!r} is no network: model.name={base.model.name!r} has "
+            "no learning rate"
+        )
+    values = np.geomspace(low, high, count)
+    digits = 3 if len({f"{v:.3g}" for v in values}) == count else 17
+    notes = []
+    if others := [path for path in study.swept() if path != RATE]:
+        flat = base.flat()
+        taken = (f"{trials.words(p)} {trials.value_text(flat[p])}" for p in others)
+        notes.append(
+            f"The study has {numbers.count(len(study.trials()), 'trial')}; the network "
+            f"is that of the first: {numbers.joined([*taken])}."
+        )
+    if base.schedule != Schedule():
+        notes.append(
+            "The rate is constant here; the study's schedule and warm-up are left out."
+        )
+    return dataclasses.replace(
+        study,
+        question=f"Which learning rates does this network bear? ({study.question})",
+        claims=(),
+        own=dataclasses.replace(study.own, metrics={}),
+        base=dataclasses.replace(
+            base,
+            schedule=Schedule(),
+            num_epochs=steps,  # an epoch has at least one update: max_steps ends it
+            max_steps=steps,
+            eval_every_epochs=float(steps),
+            early_stopping=EarlyStopping(),
+        ),
+        sweep=tuple({RATE: float(f"{v:.{digits}g}")} for v in values),
+        num_seeds=seeds,
+        looks=(),
+        halving=Halving(),
+        search=Search(),
+        eval_size=min(study.eval_size or EVAL_SIZE, EVAL_SIZE),
+        target=0.0,
+        test_sets=MovedSets(),
+        figures=("rates",),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains one member of a run again, alone, and compares it with its record."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from nnlab.machine import devices
+from nnlab import results
+from nnlab.runs.checkpoint import Checkpoints
+from nnlab.training.program import Prepared
+from nnlab.data import Dataset
+from nnlab.training.metrics import Metric
+from nnlab.training.place import place
+from nnlab.training.prepare import own_of, prepare
+from nnlab.runs.recorder import Recorder
+from nnlab.runs.resume import check_data, check_own, continued, differences
+from nnlab.runs.loop import backbone_for, train_cohort, with_backbone
+
+
+@dataclasses.dataclass(frozen=True)
+class Rerun:
+    """How a member that was trained again compares with its record.
+
+    Attributes:
+      label: of its trial.
+      num_rows: evaluations of the record.
+      difference: what differs, in words; "" if nothing does.
+      notes: what may make them differ: other versions, another device.
+    """
+
+    label: str
+    num_rows: int
+    difference: str
+    notes: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether both are the same to the last bit."""
+        return not self.difference
+
+
+@devices.pinned()
+def rerun(
+    workdir: str | os.PathLike[str],
+    trial: int,
+    seed: int,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    module: nn.Module | None = None,
+    own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
+) -> Rerun:
+    """Trains one member of a run again, alone, and compares; writes nothing.
+
+    Its lanes have the shape of the record's, filled with copies of it.
+
+    Args:
+      workdir: of the run.
+      trial: index of the trial.
+      seed: the seed.
+      data_dir, dataset, module, own_metrics: as for `run`.
+
+    Raises:
+      ValueError: no such member, or other data.
+      FileNotFoundError, ConnectionError: as `run`.
+    """
+    found = results.load(workdir)
+    study = found.study
+    cohorts = [
+        dataclasses.replace(cohort, index=0)
+        for cohort in continued(study, found.config["cohorts"])
+        if (trial, seed) in cohort.members()
+    ]
+    if not cohorts or not found.has_run(trial):
+        raise ValueError(
+            f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
+            f"{len(study.sweep) - 1}, seeds 0 to {study.num_seeds - 1}"
+        )
+    handed: dict[str, Any] = {
+        "data_dir": data_dir,
+        "dataset": dataset,
+        "module": module,
+        "own_metrics": own_metrics,
+        "loaded": {},
+    }
+    doubts = check_own(study.own, own_of(study, **handed))
+    prepared = prepare(study, cohorts=cohorts, **handed)
+    (item,) = prepared
+    if not isinstance(item, Prepared):
+        raise ValueError(f"trial {trial} is no network: trees are not trained again")
+    recorder = Recorder(study, None, prepared)
+    check_data(found.config["datasets"], recorder.config["datasets"])
+    record = found.cohort_of(trial, seed)
+    item = item.with_width(record["plan"]["lane_width"])
+    backbone = None
+    if item.source:
+        with contextlib.closing(
+            Checkpoints(found.workdir, math.inf, read_only=True)
+        ) as checkpoints:
+            backbone = backbone_for(item, item.source, {}, recorder, checkpoints, study)
+        item = with_backbone(item, backbone)
+    item = item.alone(trial, seed)
+    if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on
+        last = int(found.member(trial, "steps")[seed])
+        boundaries = tuple(step for step in item.boundaries if step <= last)
+        item = dataclasses.replace(item, boundaries=boundaries)
+    train_cohort(place(item, study), study, recorder, backbone=backbone)
+    again = recorder.results("complete").curves.to_pylist()
+    names = found.curves.column_names
+    columns = {name: found.curves[name].to_pylist() for name in names}
+    rows = [
+        {name: columns[name][i] for name in names}
+        for i in range(found.curves.num_rows)
+        if (columns["trial"][i], columns["seed"][i]) == (trial, seed)
+    ]
+    return Rerun(
+        label=study.trials()[trial].label,
+        num_rows=len(rows),
+        difference=_difference(rows, again),
+        notes=(*doubts, *differences(found.config, recorder.config)),
+    )
+
+
+def _difference(
+    rows: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]
+) -> str:
+    """What differs between two records of a member, in words; "" if nothing does."""
+    if len(rows) != len(again):
+        return f"{len(again)} evaluations in the place of {len(rows)}"
+    for before, after in zip(rows, sorted(again, key=lambda row: row["step"])):
+        for name in before:
+            old, new = before[name], after.get(name)
+            if old != new and not (_is_nan(old) and _is_nan(new)):
+                worst = max(
+                    abs(r["test_loss"] - a["test_loss"]) for r, a in zip(rows, again)
+                )
+                return (
+                    f"differs from its record, first at step {before['step']}: {name} "
+                    f"was {old!r} and is {new!r} now; the test loss by at most "
+                    f"{worst:.2g}"
+                )
+    return ""
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

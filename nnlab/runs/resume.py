@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run may be resumed as: the same study, or more of it; no JAX.
+
+What its checkpoints are of is in them, see `identity`: those of others are refused.
+
+A study may get further trials, further seeds, and, under a constant learning rate, more
+epochs: what has been trained stays, only what is new is trained. Its words may change
+too (question, claims, notes, target). Anything else makes it another study. One that
+adds seeds until its trials are resolved (``looks``) goes on with those that it has.
+Under successive halving only trials may be added: they race among themselves.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from nnlab.study import (
+    PATHS,
+    TRACED,
+    Hyperparameters,
+    Own,
+    Study,
+    Trial,
+    digest_json,
+)
+from nnlab.study.sweep import Cohort, alike, lacking, numbered
+
+WORDS = ("question", "claims", "notes", "target")
+"""Fields of a study that change nothing in training."""
+
+MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
+"""Fields of a study that may be others when a run goes on, some only so far.
+
+What is one's own is compared by `check_own`, once it has been looked at.
+"""
+
+PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
+"""Those whose version may change the numbers."""
+
+UNDER_HALVING = "trials have been dropped by it (halving.factor)"
+
+OWN = "hand in the run's own"
+
+MOST_TEXT = 60
+
+
+@contextlib.contextmanager
+def refusing(folder: pathlib.Path) -> Iterator[None]:
+    """Says of a refusal which workdir it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"cannot resume {str(folder)!r}: {error}") from None
+
+
+def moved(
+    old: Study,
+    new: Study,
+    datasets: Mapping[str, Mapping[str, Any]],
+    digest_of: Callable[[Hyperparameters], str],
+) -> Study:
+    """The study of a run, whose data may be called something else now.
+
+    Args:
+      old: the study.
+      new: as which it goes on.
+      datasets: those of the run, from ``config.json``.
+      digest_of: the digest of the data of a trial of the new study.
+
+    Returns:
+      `old` with the names of `new` for data sets that have the same digest.
+    """
+    before, after = old.datasets(), new.datasets()
+    gone = [name for name in before if name not in after]
+    come = [h for name, h in after.items() if name not in before]
+    there = {digest_of(h): h.dataset for h in come} if gone else {}
+    found = {}
+    for name in gone:
+        called = before[name].dataset
+        found[called] = there.get(datasets[name]["digest"], called)
+
+    def renamed(flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: found.get(v, v) if k == "dataset" else v for k, v in flat.items()}
+
+    own = {found.get(name, name): digest for name, digest in old.own.datasets.items()}
+    return dataclasses.replace(
+        old,
+        base=dataclasses.replace(old.base, **renamed({"dataset": old.base.dataset})),
+        sweep=tuple(map(renamed, old.sweep)),
+        own=dataclasses.replace(old.own, datasets=own),
+    )
+
+
+def merge(old: Study, new: Study) -> Study:
+    """The study with which a run of `old` goes on as `new`.
+
+    Returns:
+      `new` with its trials in the order of `old`, so that no trial's index changes;
+      those that are new stand behind them. What is one's own is as in `old`.
+
+    Raises:
+      ValueError: says what differs.
+    """
+    before, after = _flat(old), _flat(new)
+    for path in before:
+        if before[path] != after[path]:
+            raise _another(path, before[path], after[path])
+    if new.halving.factor and new.num_seeds != old.num_seeds:
+        raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
+    if new.num_seeds < old.num_seeds and not new.looks:
+        raise _another("num_seeds", old.num_seeds, new.num_seeds, "may only grow")
+    rest = {index: trial for index, trial in enumerate(new.trials())}
+    effects = [_without_epochs(new, trial) for trial in new.trials()]
+    kept, seeds = [], []
+    for trial in old.trials():
+        wanted = _without_epochs(new, trial)
+        found = [i for i in rest if effects[i] == wanted]
+        same = [
+            i
+            for i in found
+            if rest[i].hyperparameters.num_epochs == trial.hyperparameters.num_epochs
+        ]
+        if not found:
+            raise ValueError(
+                f"it has a trial {trial.label!r} that the study does not have any "
+                "more; trials may only be added"
+            )
+        match = (same or found)[0]
+        found_there = rest.pop(match).hyperparameters
+        epochs = trial.hyperparameters.num_epochs, found_there.num_epochs
+        if new.halving.factor and epochs[0] != epochs[1]:
+            raise _another("num_epochs", *epochs, UNDER_HALVING)
+        _check_epochs(trial.hyperparameters, found_there)
+        kept.append({**new.sweep[match], **_unread(trial, found_there)})
+        asked = new.trials()[match].num_seeds
+        if asked < trial.num_seeds and not new.looks:
+            raise _another(
+                f"num_seeds of {trial.label!r}", trial.num_seeds, asked, "may only grow"
+            )
+        seeds.append(max(asked, trial.num_seeds))
+    seeds += [new.trials()[i].num_seeds for i in rest]
+    sweep = (*kept, *(new.sweep[i] for i in rest))
+    most = max(new.num_seeds, old.num_seeds)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most, own=old.own)
+    return merged.with_seeds(seeds)
+
+
+def _check_epochs(old: Any, new: Any) -> None:
+    if new.num_epochs == old.num_epochs:
+        return
+    if new.num_epochs < old.num_epochs:
+        raise _another("num_epochs", old.num_epochs, new.num_epochs, "may only grow")
+    if new.schedule.name != "constant":
+        raise _another(
+            "num_epochs",
+            old.num_epochs,
+            new.num_epochs,
+            f"may only grow under a constant learning rate: schedule.name="
+            f"{new.schedule.name!r} depends on the end",
+        )
+
+
+def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
+    def text(value: Any) -> str:
+        shown = repr(value)
+        half = MOST_TEXT // 2 - 2  # the ends of two paths differ
+        cut = f"{shown[:half]}...{shown[-half:]}"
+        return shown if len(shown) <= MOST_TEXT else cut
+
+    return ValueError(f"{path} was {text(old)} and is {text(new)} now: {why}")
+
+
+def _flat(study: Study) -> dict[str, Any]:
+    """The fields of a study by path, as plain values, but for `MAY_DIFFER`."""
+
+    def leaves(of: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+        for field in dataclasses.fields(of):
+            value, path = getattr(of, field.name), prefix + field.name
+            if path in MAY_DIFFER:
+                continue
+            if dataclasses.is_dataclass(value):
+                yield from leaves(value, "" if path == "base" else f"{path}.")
+            else:
+                yield path, json.loads(json.dumps(value))
+
+    return dict(leaves(study, ""))
+
+
+def _without_epochs(study: Study, trial: Trial) -> dict[str, Any]:
+    return {**study.effect(trial.hyperparameters), "num_epochs": 0}
+
+
+def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
+    """What a trial sets otherwise than one that is equal in effect: it stays."""
+    other = equal.flat()
+    return {
+        path: value
+        for path, value in trial.hyperparameters.flat().items()
+        if value != other[path] and path != "num_epochs"
+    }
+
+
+def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohort, ...]:
+    """The cohorts of a study that has been run in part.
+
+    Args:
+      study: from `merge`.
+      records: of the cohorts of the run so far, from ``config.json``.
+
+    Returns:
+      Those of the run, under their indices, and behind them those of the members that
+      no cohort has yet.
+    """
+    trials = study.trials()
+    found = tuple(Cohort.from_dict(record, trials) for record in records)
+    left, more = lacking(trials, found), []
+    for group in alike(trials):
+        runs: dict[int, list[tuple[Trial, int]]] = {}
+        for trial in group:
+            for seeds in left[trial.index]:
+                runs.setdefault(seeds.start, []).append((trial, seeds.stop))
+        for first, some in sorted(runs.items()):
+            for end in sorted({end for _, end in some}):
+                of = tuple(trial for trial, last in some if last >= end)
+                more.append(Cohort(0, of, first, end - first))
+                first = end
+    return (*found, *numbered(more, {cohort.index for cohort in found}))
+
+
+def identity(
+    study: Study, record: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the checkpoints of a program are of: all that decides what they hold.
+
+    Every study as which a run may go on, see `merge`, gives a program the same one.
+    Versions are not in it: see `differences`.
+
+    Args:
+      study: of the run.
+      record: of the program, from ``config.json``.
+      config: the rest of it.
+
+    Returns:
+      Plain values, by names that say what differs.
+    """
+    trials = [study.trials()[index] for index in record["trials"]]
+    flats = [trial.hyperparameters.identity() for trial in trials]
+    static = {path: v for path, v in flats[0].items() if path not in TRACED}
+    if static["schedule.name"] == "constant" and not study.halving.factor:
+        del static["num_epochs"]  # there may be more of them
+    del static["dataset"]  # wherever it lies
+    data = config["datasets"][trials[0].hyperparameters.data]
+    own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
+    found = {
+        "program": record["index"] + 1,
+        "first_seed": record["first_seed"],
+        "num_seeds": record["num_seeds"],
+        **{path: v for path, v in _flat(study).items() if path not in PATHS},
+        **static,
+        "the digest of its trials' settings": digest_json(own)[:12],
+        "the digest of its data": data["digest"][:12],
+        "the digest of its backbone's source": record.get("source", "")[:12],
+        "own": {
+            k: v for k, v in dataclasses.asdict(study.own).items() if k != "datasets"
+        },
+    }
+    return dict(json.loads(json.dumps(found)))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs in versions, device and JAX's settings from a run so far, in words.
+
+    Args:
+      old, new: "versions", "devices" and "settings" of ``config.json``.
+    """
+    found = []
+    for name, before in old.get("settings", {}).items():
+        if before != (after := new["settings"].get(name)):
+            found.append(f"{name} was {before!r} and is {after!r} now")
+    for name in PACKAGES:
+        before, after = old["versions"].get(name), new["versions"].get(name)
+        if before != after:
+            found.append(f"{name} was {before} and is {after} now")
+    for name in ("platform", "kind"):
+        before, after = old["devices"].get(name), new["devices"].get(name)
+        if before != after:
+            found.append(f"the device was {before} and is {after} now")
+    # See `devices.LEAST_CPU_DEVICES`: beyond two, how many there are changes nothing.
+    before, after = (
+        "one device" if of["devices"]["count"] == 1 else "several" for of in (old, new)
+    )
+    if before != after:
+        found.append(f"programs were compiled for {before} and are for {after} now")
+    return found
+
+
+def check_own(old: Own, new: Own) -> list[str]:
+    """Refuses another module or other metrics of the user's own.
+
+    Args:
+      old: what a run or a network was trained with.
+      new: what is handed in.
+
+    Returns:
+      In words, of which it cannot be told whether they are the same.
+
+    Raises:
+      ValueError: says what differs.
+    """
+    before, after = old.module, new.module
+    doubts = []
+    if before is None or after is None:
+        if before is not after:
+            first, now = (of and of.name for of in (before, after))
+            raise _another("module", first, now, OWN)
+    elif not before.code or before.code != after.code:
+        what = f"module {after.name!r}"
+        for part in ("attributes", "parameters"):
+            for name, value in getattr(before, part).items():
+                if value != (now := getattr(after, part).get(name, "missing")):
+                    raise ValueError(
+                        f"{name} of {what} was {value} and is {now}: {OWN}"
+                    )
+        if before.name != after.name:
+            raise _another("module", before.name, after.name, OWN)
+        doubts += _doubts(what, before.code, after.code)
+    if {*old.metrics} != {*new.metrics}:
+        raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
+    for name, code in old.metrics.items():
+        doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
+    return doubts
+
+
+def _doubts(what: str, old: str, new: str) -> list[str]:
+    """Whether two digests of code say nothing, in words; refuses those that differ."""
+    (before, _, by), (after, _, now_by) = (code.partition(" ") for code in (old, new))
+    if not (before and after and by == now_by):
+        return [f"whether the code of {what} has changed cannot be told"]
+    if before != after:
+        raise ValueError(f"the code of {what} has changed: {OWN}")
+    return []
+
+
+def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses other data than those of a run so far.
+
+    Args:
+      old, new: "datasets" of ``config.json``.
+
+    Raises:
+      ValueError: names the data set.
+    """
+    for name, dataset in new.items():
+        before = old.get(name, dataset)
+        if before["digest"] != dataset["digest"]:
+            raise ValueError(
+                f"the data of {name!r} are not those of the run so far: their digest "
+                f"was {before['digest'][:12]} and is {dataset['digest'][:12]} now"
+            )

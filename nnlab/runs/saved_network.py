@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One trained network out of a workdir: it predicts, and can be saved and loaded.
+
+A file ends in ``.safetensors`` and holds arrays under their path, such as
+``params/dense_0/kernel``; anything else is an Orbax checkpoint. Both hold beside them
+what predicts with them: the model as plain values, the shape of an example, the scaling
+of the inputs.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+import nnlab
+from nnlab.machine import devices
+from nnlab.training import own, member as train, backbone as transfer
+from nnlab import results
+from nnlab.runs import resume
+from nnlab.study.fields import from_mapping
+from nnlab.runs.checkpoint import Checkpoints, Saved, named, read_export, write_export
+from nnlab.training.program import Prepared
+from nnlab.data import labels, numbers
+from nnlab.machine.files import absolute, write_atomic
+from nnlab.training.prepare import network_of
+from nnlab.study import WEIGHTS, Hyperparameters, Own
+
+_log = logging.getLogger(__name__)
+
+PREDICTED_AT_ONCE = 512
+"""Examples whose class probabilities are computed at once."""
+
+_ABOUT = "nnlab"
+"""Key of the plain values in a file's metadata."""
+
+_KEYS = (
+    *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
+    *("classes", "input_shape", "hyperparameters", "dropout", "frozen", "module"),
+)
+"""Of the plain values."""
+
+_NEWER = ("labels", "features", "origin")
+"""Of those that networks of older versions lack."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network.
+
+    Attributes:
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
+        one of a user's own as an `own.Called`, which calls it so.
+      variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays: what
+        ``module.apply(variables, x, train=False)`` takes.
+      scale, shift: the module is fed examples as they are stored, times the one less
+        the other: float32, (), or (1, values of an example).
+      about: where it comes from, as plain values: question, trial, label, seed, status,
+        steps, dataset, classes, labels (their values and NumPy's name of their type),
+        input_shape, features (names of a table's columns), origin (what is taken from
+        examples to store them, in float64), hyperparameters.
+    """
+
+    module: nn.Module | own.Called
+    variables: Mapping[str, Any]
+    scale: np.ndarray
+    shift: np.ndarray
+    about: Mapping[str, Any]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of an example."""
+        return tuple(self.about["input_shape"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """C names."""
+        return tuple(self.about["classes"])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """What was the label of each class, (C,); its name if that is not known."""
+        if self.about["labels"] is None:
+            return np.array(self.class_names)
+        return labels.from_plain(self.about["labels"], len(self.class_names))
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained values."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
+
+    @devices.pinned()
+    def probabilities(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The class probabilities of examples.
+
+        Args:
+          inputs: examples as the network was given them (images as 0 to 255, say), (N,
+            *input_shape); an axis of one channel at the end may be left out. Columns of
+            a data frame are found by their names, if the network was given any.
+
+        Returns:
+          float32 (N, C), in the order of `class_names`.
+
+        Raises:
+          ValueError: inputs of another shape or other columns, or what is no finite
+            number.
+        """
+        shape, features = self.input_shape, self.about["features"] or ()
+        values = numbers.check(inputs, "inputs", features)
+        if shape[-1:] == (1,) and values.shape[1:] == shape[:-1]:
+            values = values[..., None]
+        if values.ndim == 0 or values.shape[1:] != shape:
+            raise ValueError(
+                f"inputs of shape {values.shape} and type {values.dtype}: this network "
+                f"takes numbers of shape (N, {', '.join(map(str, shape))})"
+            )
+        origin = self.about["origin"]
+        if origin is not None or values.dtype != np.uint8:
+            taken = None if origin is None else np.asarray(origin, np.float64)
+            values = numbers.stored(values, taken, "inputs")
+        flat = values.reshape(len(values), math.prod(shape))
+        found = [np.zeros((0, len(self.class_names)), np.float32)]
+        for start in range(0, len(flat), PREDICTED_AT_ONCE):
+            chunk = flat[start : start + PREDICTED_AT_ONCE]
+            padded = np.resize(chunk, (PREDICTED_AT_ONCE, flat.shape[1]))
+            found.append(np.asarray(self._predict(padded))[: len(chunk)])
+        return np.concatenate(found)
+
+    def predict(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The most probable label of examples, (N,), of the type of `labels`.
+
+        It is what the user's own data call it; see `codes` for its number, and
+        `probabilities` for the arguments.
+        """
+        return self.labels[self.codes(inputs)]
+
+    def codes(self, inputs: npt.ArrayLike) -> np.ndarray:
+        """The place of the most probable class in `class_names`, int64 (N,)."""
+        return self.probabilities(inputs).argmax(axis=1)
+
+    @functools.cached_property
+    def _predict(self) -> Any:
+        variables = jax.device_put(dict(self.variables))
+
+        @jax.jit
+        def of_batch(variables: Any, inputs: jax.Array) -> jax.Array:
+            x = train.rescaled(inputs, self.scale, self.shift, self.input_shape)
+            logits: Any = self.module.apply(variables, x, train=False)
+            return jax.nn.softmax(logits)
+
+        return functools.partial(of_batch, variables)
+
+    def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        """Saves it for `load`.
+
+        Args:
+          path: a file that ends in ``.safetensors``, or else the folder of an Orbax
+            checkpoint, which must not exist yet.
+
+        Returns:
+          The path.
+
+        Raises:
+          FileExistsError: the folder exists.
+          OSError: it cannot be written.
+        """
+        target = absolute(path)
+        inputs = {"scale": self.scale, "shift": self.shift}
+        arrays = named({**self.variables, "input": inputs})
+        if target.suffix == WEIGHTS:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            whole = {n: np.array(array, order="C") for n, array in arrays.items()}
+            metadata = {_ABOUT: json.dumps(self.about)}
+            write_atomic(target, safetensors.numpy.save(whole, metadata))
+        else:
+            write_export(target, arrays, self.about)
+        return target
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its fields, for pickle and copy: what it is compiled to is made anew."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __repr__(self) -> str:
+        about = self.about
+        return (
+            f"Network({about['label']}, seed {about['seed']}: "
+            f"{self.num_parameters:,} parameters, {about['steps']:,} steps, "
+            f"{about['status']})"
+        )
+
+
+def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Network:
+    """Loads what `Network.save` wrote.
+
+    Args:
+      path: the file or the folder.
+      module: the network's, if it was a module of one's own.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, no network of nnlab, or needs its module.
+    """
+    source = absolute(path)
+    if not source.exists():
+        raise FileNotFoundError(f"no network {str(source)!r}")
+    try:
+        if source.is_dir():
+            arrays, about = read_export(source)
+        else:
+            with safetensors.safe_open(source, framework="numpy") as stored:
+                about = json.loads((stored.metadata() or {})[_ABOUT])
+                names = stored.keys()
+                arrays = {name: stored.get_tensor(name) for name in names}
+        newer = {key: about.get(key) for key in _NEWER}
+        about = {key: about[key] for key in _KEYS} | newer
+        if about["labels"] is not None:
+            labels.from_plain(about["labels"], len(about["classes"]))
+        if about["origin"] is not None:
+            taken = np.asarray(about["origin"], np.float64)
+            np.broadcast_to(taken, about["input_shape"])
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
+        line = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(
+            f"{str(source)!r} is no network that nnlab saved: {line}"
+        ) from None
+    return _network(arrays, about, module, str(source))
+
+
+def items_of(
+    prepared: Prepared, backbone: transfer.Backbone | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """What a checkpoint holds beside the members' state, for `of_member`.
+
+    Args:
+      prepared: the cohort.
+      backbone: by which its members are fed, or with which they began.
+    """
+    recipe = prepared.whole
+    inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
+    items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
+    if prepared.features and backbone:
+        variables = {"params": backbone.params, "batch_stats": backbone.batch_stats}
+        items["backbone"] = jax.tree.map(np.asarray, named(variables))
+    return items
+
+
+def of_member(
+    workdir: str | os.PathLike[str],
+    trial: int,
+    seed: int,
+    *,
+    module: nn.Module | None = None,
+) -> Network:
+    """One network of a run, as it was at the end of its training.
+
+    One that stopped early is at its best evaluation; one that diverged at its last
+    finite step.
+
+    Args:
+      workdir: of the run.
+      trial: index of the trial.
+      seed: the seed.
+      module: the run's, if it was a module of one's own.
+
+    Raises:
+      FileNotFoundError: no results.
+      ValueError: no such member, one of trees, one that has no checkpoint of its end,
+        damaged results, or a module that is missing.
+    """
+    found = results.load(workdir)
+    num_trials = len(found.trials)
+    there = 0 <= trial < num_trials
+    num_seeds = found.trials[trial].num_seeds if there else found.study.num_seeds
+    if not (there and 0 <= seed < num_seeds):
+        raise ValueError(
+            f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
+            f"{num_trials - 1}, seeds 0 to {num_seeds - 1}"
+        )
+    about = found.trials[trial]
+    record = found.cohort_of(trial, seed)
+    if not about.hyperparameters.model.is_network:
+        raise ValueError(f"trial {trial} ({about.label}) is of trees, not a network")
+    saved = _saved(found, record)
+    if saved is None or not saved.about.get("finished"):
+        raise ValueError(
+            f"trial {trial} ({about.label}) has no checkpoint of its end in "
+            f"{str(workdir)!r}"
+        )
+    at = record["trials"].index(trial), seed - record["first_seed"]
+    with saved.reading():
+        arrays = {
+            name: values[at]
+            for name, values in saved.arrays("state").items()
+            if name.startswith(("params/", "batch_stats/"))
+        }
+        frozen = saved.arrays("backbone")
+    if frozen:
+        arrays = {_inside("head", name): values for name, values in arrays.items()}
+        arrays |= {_inside("backbone", name): v for name, v in frozen.items()}
+    arrays |= {f"input/{name}": v for name, v in saved.arrays("input").items()}
+    dataset = found.dataset(trial)
+    together = (found.trials[t].hyperparameters.model for t in record["trials"])
+    return _network(
+        arrays,
+        {
+            "version": nnlab.__version__,
+            "question": found.study.question,
+            "trial": trial,
+            "label": about.label,
+            "seed": seed,
+            "status": str(found.member(trial, "status")[seed]),
+            "steps": int(found.member(trial, "steps")[seed]),
+            "dataset": dataset["name"],
+            "classes": dataset["classes"],
+            **{key: dataset.get(key) for key in _NEWER},
+            "input_shape": dataset["input_shape"],
+            "hyperparameters": json.loads(
+                json.dumps(dataclasses.asdict(about.hyperparameters))
+            ),
+            "dropout": any(model.dropout_rate for model in together),
+            "frozen": bool(frozen),
+            "module": dataclasses.asdict(found.study.own)["module"],
+        },
+        module,
+        str(workdir),
+    )
+
+
+def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
+    """The last checkpoint of a cohort."""
+    checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
+    of = resume.identity(found.study, record, found.config)
+    try:
+        return checkpoints.latest(f"program_{record['index']}", of)
+    finally:
+        checkpoints.close()
+
+
+def _inside(part: str, name: str) -> str:
+    """An array's name where its module is a part of another."""
+    kind, _, rest = name.partition("/")
+    return f"{kind}/{part}/{rest}"
+
+
+class Probed(nn.Module):
+    """A frozen backbone and the last layer that was trained on its features."""
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """Logits (B, C) of scaled examples (B, *input_shape)."""
+        found: jax.Array = self.head(self.backbone(x, train=False), train)
+        return found
+
+
+@devices.pinned()
+def _network(
+    arrays: Mapping[str, np.ndarray],
+    about: Mapping[str, Any],
+    module: nn.Module | None,
+    where: str,
+) -> Network:
+    """Puts a network together from its arrays and its plain values."""
+    known = about["module"] or None
+    if isinstance(known, str):  # of an earlier nnlab
+        known = {"name": known}
+    trained: Own = from_mapping(Own, {"module": known}, "")
+    mine = own.called(module) if trained.module else None
+    if trained.module and mine is None:
+        raise ValueError(
+            f"{where!r} was trained with a module of its own, {trained.module.name!r}: "
+            "hand it in as module="
+        )
+    if mine:
+        handed = own.record(mine, {}, about["input_shape"], len(about["classes"]))
+        try:
+            doubts = resume.check_own(trained, handed)
+        except ValueError as error:
+            raise ValueError(f"{where!r} does not fit: {error}") from None
+        for doubt in doubts:
+            _log.warning("%s: %s", where, doubt)
+    used = mine or _module_of(about)
+    tree = traverse_util.unflatten_dict(dict(arrays), sep="/")
+    inputs = tree.pop("input")
+    tree.setdefault("batch_stats", {})
+    network = Network(used, tree, inputs["scale"], inputs["shift"], about)
+    _check(network, where)
+    return network
+
+
+def _module_of(about: Mapping[str, Any]) -> nn.Module:
+    """The module that the plain values describe."""
+    hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
+    shape, num_classes = about["input_shape"], len(about["classes"])
+    module, _ = network_of(
+        hyperparameters, shape, num_classes, dropout=about["dropout"]
+    )
+    if not about["frozen"]:
+        return module
+    return Probed(transfer.backbone_of(module), transfer.head(module, num_classes))
+
+
+def _check(network: Network, where: str) -> None:
+    """Refuses arrays that do not fit their module."""
+    sample = jax.ShapeDtypeStruct((1, *network.input_shape), np.float32)
+    wanted = jax.eval_shape(
+        lambda key, x: network.module.init(key, x, train=False),
+        train.key(0),
+        sample,
+    )
+    shapes = _shapes({kind: wanted.get(kind, {}) for kind in network.variables})
+    found = _shapes(network.variables)
+    for name in sorted({*shapes, *found}):
+        if shapes.get(name) != found.get(name):
+            raise ValueError(
+                f"{where!r} does not fit its model: {name} has shape {found.get(name)} "
+                f"and needs {shapes.get(name)}"
+            )
+
+
+def _shapes(tree: Any) -> dict[str, Sequence[int]]:
+    return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}

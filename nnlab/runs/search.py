@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optuna chooses the trials: as many as train at once, again and again.
+
+The only file that imports Optuna, and only when a search runs. A batch of trials is
+asked for, added to the study, trained as a population, and its results are told. What
+Optuna knows lies in the workdir as lines of JSON, so that a search goes on where it
+was, and Optuna's own tools read it.
+
+Batches end at multiples of `Search.batch`, and each value is drawn with a random state
+that depends on its trial's number and field alone: a search that was interrupted ends
+as it would have. The lines have a digest beside them, written before a batch trains and
+when its results are told; what a killed process added after it is cut off, and comes
+again.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnlab.machine import files
+from nnlab import results
+from nnlab.runs import resume
+from nnlab.results import UNFINISHED, Results
+from nnlab.statistics.members import dropped_after, has_status
+from nnlab.statistics.ranking import mean_accuracy
+from nnlab.study import SAMPLERS, Study, check_read, digest_json
+from nnlab.study.sweep import Span, parse_space
+
+if TYPE_CHECKING:
+    import optuna
+
+_log = logging.getLogger(__name__)
+
+STORAGE = "search.log"
+"""Optuna's storage in a workdir."""
+MOST_CORNERS = 4096
+"""Combinations of ends and choices that are checked before a search begins."""
+_MOST_BYTES = 1 << 20
+
+
+def run(
+    study: Study,
+    workdir: str | os.PathLike[str],
+    train: Callable[[Study, bool], Results],
+    *,
+    resumes: bool = False,
+) -> Results:
+    """Searches for the trial with the highest mean validation accuracy.
+
+    A diverged seed counts with the accuracy of chance. A trial that halving dropped is
+    told as pruned; one that could not be trained has failed.
+
+    Args:
+      study: with `search`; its own sweep is left out.
+      workdir: where `train` keeps its results.
+      train: trains what is new of a study, as `experiment.run` does, given the study
+        and whether to go on with what is there.
+      resumes: whether to go on with the search in the workdir.
+
+    Returns:
+      The results of all trials.
+
+    Raises:
+      ValueError: Optuna is missing, a space that cannot be, or another search than that
+        of the workdir.
+      FileExistsError: the workdir holds results.
+      Exception: what `train` raises. Trials that it did not finish are trained first
+        when the search goes on.
+    """
+    folder = files.absolute(workdir, "workdir")
+    optuna = _optuna(study.search.sampler)
+    spans = spans_of(study)
+    left = (results.CONFIG, results.CHECKPOINTS)
+    begun = any((folder / name).exists() for name in left)
+    if begun and not resumes:
+        return train(study, False)  # refuses
+    if begun:
+        study = _continued(folder, study)
+    else:
+        study = dataclasses.replace(study, sweep=({},))
+    path, is_new = folder / STORAGE, not folder.exists()
+    files.refuse_links(path)
+    files.make_folder(folder)
+    with files.alone_in(path):
+        try:
+            if begun:
+                with resume.refusing(folder):
+                    _cut_back(path)
+            else:
+                os.truncate(path, 0)  # of one that trained nothing
+            for lock in folder.glob(f"{STORAGE}.lock*"):  # of a process that was killed
+                lock.unlink()
+            known = _known(optuna, path)
+            return _run(optuna, known, study, spans, train, begun, path)
+        except BaseException:
+            if not (folder / results.CONFIG).exists():  # nothing has been trained
+                for file in (path, files.digest_of(path)):
+                    file.unlink(missing_ok=True)
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+            raise
+
+
+def _run(
+    optuna: Any,
+    known: "optuna.Study",
+    study: Study,
+    spans: Mapping[str, Span],
+    train: Callable[[Study, bool], Results],
+    begun: bool,
+    file: pathlib.Path,
+) -> Results:
+    """Asks, trains and tells until there are enough trials."""
+    asked, found = study.search, None
+    while True:
+        numbers = [t.number for t in known.get_trials(deepcopy=False)]
+        running = optuna.trial.TrialState.RUNNING
+        waiting = known.get_trials(deepcopy=False, states=(running,))
+        # Those of a batch that was cut off come first, then what it lacks.
+        batch = [optuna.trial.Trial(known, t._trial_id) for t in waiting]
+        begin = len(numbers) - len(batch)
+        end = min(asked.trials, (begin // asked.batch + 1) * asked.batch)
+        chosen = []
+        for number in range(begin, max(end, len(numbers))):
+            trial = batch[number - begin] if number < len(numbers) else known.ask()
+            settings = {}
+            for path, span in spans.items():
+                of = study.root_seed, number, path
+                known.sampler = sampler(optuna, asked.sampler, *of)
+                settings[path] = _suggested(trial, path, span)
+            chosen.append((trial, settings))
+        if not chosen:
+            return found or train(study, begun)
+        study = _with(study, [settings for _, settings in chosen])
+        _log.info("trials %d to %d of %d", begin + 1, begin + len(chosen), asked.trials)
+        files.write_digest(file, file.read_bytes())
+        found = train(study, begun)
+        begun = True
+        indices = study.indices_of(settings for _, settings in chosen)
+        for (trial, _), index in zip(chosen, indices):
+            _tell(optuna, known, trial, found, index)
+        files.write_digest(file, file.read_bytes())
+
+
+def _tell(
+    optuna: Any, known: "optuna.Study", trial: Any, found: Results, index: int
+) -> None:
+    """Tells what became of a trial of the study, by index."""
+    states = optuna.trial.TrialState
+    if not found.has_run(index) or has_status(found, index, UNFINISHED).any():
+        known.tell(trial, state=states.FAIL)
+        return
+    accuracy, epochs = mean_accuracy(found, index), dropped_after(found, index)
+    if epochs is None:
+        known.tell(trial, accuracy)
+        return
+    trial.report(accuracy, step=round(epochs))
+    known.tell(trial, state=states.PRUNED)
+
+
+def spans_of(study: Study) -> dict[str, Span]:
+    """What is searched, by path.
+
+    Raises:
+      ValueError: nothing is, a space that is malformed or named twice, or one whose
+        ends or choices the study does not allow.
+    """
+    spans: dict[str, Span] = {}
+    for text in study.search.space:
+        path, span = parse_space(text)
+        if path in spans:
+            raise ValueError(f"the search space names {path!r} twice")
+        spans[path] = span
+    if not spans:
+        raise ValueError("a search needs a space (--search_space=path=log(low,high))")
+    corners = itertools.product(*(span.ends for span in spans.values()))
+    seen = [
+        study.settings(study.base.replace(dict(zip(spans, corner))))
+        for corner in itertools.islice(corners, MOST_CORNERS)
+    ]
+    if next(corners, None) is None:  # all have been seen
+        check_read(spans, seen, "search")
+    return spans
+
+
+def _suggested(trial: Any, path: str, span: Span) -> Any:
+    """The trial's value of a field, as a study holds it; drawn if it has none yet."""
+    if span.kind == "choices":
+        # Optuna stores plain values only.
+        choices = [json.dumps(value) for value in span.values]
+        return span.values[choices.index(trial.suggest_categorical(path, choices))]
+    if span.kind == "int":
+        return trial.suggest_int(path, span.low, span.high)
+    value = trial.suggest_float(path, span.low, span.high, log=span.kind == "log")
+    # Six digits, which labels show.
+    return min(max(float(f"{value:.6g}"), span.low), span.high)
+
+
+def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
+    """The study with further trials; what it has already is not tried again."""
+    sweep = [item for item in study.sweep if item]
+    known = [trial.overrides for trial in study.trials()]
+    for item in settings:
+        if item not in known:
+            known.append(item)
+            sweep.append(dict(item))
+    return dataclasses.replace(study, sweep=tuple(sweep) or ({},))
+
+
+def _continued(folder: pathlib.Path, study: Study) -> Study:
+    """The study of the workdir with what may change in it.
+
+    Raises:
+      ValueError: it is another one, or has lost Optuna's storage.
+    """
+    try:
+        found = results.load_config(folder)["study"]
+        past = Study.from_dict(found, recorded=True)
+    except (results.LostError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{error}; a search does not go on without it: use another workdir"
+        ) from None
+    with resume.refusing(folder):
+        if not (folder / STORAGE).is_file():
+            why = f"it has no {STORAGE}" if past.search.space else "it is of no search"
+            raise ValueError(why)
+        return resume.merge(past, dataclasses.replace(study, sweep=past.sweep))
+
+
+def _cut_back(path: pathlib.Path) -> None:
+    """Cuts off what a killed process added to Optuna's storage after its last digest.
+
+    Raises:
+      ValueError: what is before it is not what the run wrote, or there is no digest.
+    """
+    digest, found = files.read_digest(path), hashlib.sha256()
+    if not digest:
+        raise ValueError(
+            f"{path.name} cannot be checked: {path.name}.sha256 is missing or cut off "
+            f"(where it is as the run left it, sha256sum {path.name} > "
+            f"{path.name}.sha256 there makes it anew)"
+        )
+    with path.open("rb") as lines:
+        for line in iter(lambda: lines.readline(_MOST_BYTES), b""):
+            found.update(line)
+            if found.hexdigest() == digest:
+                end = lines.tell()
+                break
+        else:
+            raise ValueError(
+                f"{path.name} is not what the run wrote: its digest differs; put a "
+                "copy of it back, or search in another workdir"
+            )
+    if end < path.stat().st_size:
+        _log.info("%s: what came after its last digest is asked for again", path)
+        os.truncate(path, end)
+
+
+def _known(optuna: Any, path: pathlib.Path) -> Any:
+    """Optuna's study; a new one if its storage is empty.
+
+    Raises:
+      ValueError: the storage holds something else.
+    """
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        return optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="nnlab",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except OSError:
+        raise
+    except Exception as error:  # Optuna raises whatever its lines make it
+        raise ValueError(
+            f"{str(path)!r} is no storage of Optuna's ({type(error).__name__}: "
+            f"{error}); put a copy of it back, or search in another workdir"
+        ) from None
+
+
+def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
+    """The sampler of one field of a trial.
+
+    Args:
+      optuna: the package.
+      name: one of `study.SAMPLERS`.
+      root_seed: of the study.
+      number: of the trial.
+      path: of the field; the random state depends on nothing else.
+    """
+    kinds = optuna.samplers
+    seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
+    apart = kinds.RandomSampler(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        makers = {
+            # Trials that are asked for at once keep away from each other.
+            "tpe": lambda: kinds.TPESampler(seed=seed, constant_liar=True),
+            "random": lambda: apart,
+            # One sequence, whose place the storage remembers.
+            "qmc": lambda: kinds.QMCSampler(
+                seed=root_seed,
+                scramble=True,
+                independent_sampler=apart,
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            ),
+            "gp": lambda: kinds.GPSampler(seed=seed, independent_sampler=apart),
+        }
+        assert set(makers) == set(SAMPLERS)
+        return makers[name]()
+
+
+def _optuna(sampler: str) -> Any:
+    """The package.
+
+    Raises:
+      ValueError: it is not installed, or what the sampler needs.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise ValueError(
+            'a search needs Optuna: pip install -c constraints.txt -e ".[search]"'
+        ) from None
+    if sampler == "gp":
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            raise ValueError(
+                "search.sampler='gp' needs PyTorch: pip install -c constraints.txt -e "
+                '".[bench]"'
+            ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a study look by look until its trials are resolved; see `statistics.looks`."""
+
+import logging
+from collections.abc import Callable
+
+from nnlab.words import numbers
+from nnlab.results import Results
+from nnlab.statistics import sequential
+from nnlab.study import Study
+
+_log = logging.getLogger(__name__)
+
+
+def run(
+    study: Study, trained: Callable[[Study, bool], Results], resumes: bool
+) -> Results:
+    """Trains a study; if it names looks, with more seeds where they are needed.
+
+    Args:
+      study: what to run.
+      trained: trains one, as `experiment.run` does: the study, and whether to go on
+        with the run that is there.
+      resumes: whether to go on with the run that is there.
+    """
+    if not study.looks:
+        return trained(study, resumes)
+    found = trained(sequential.begin(study, study.looks), resumes)
+    while more := sequential.asked_next(found):
+        number = len(sequential.history(found)) + 1
+        going = sum(t.num_seeds == more.num_seeds for t in more.trials())
+        _log.info(
+            "look %d of %d: %s of %s of %s",
+            *(number, len(more.looks), numbers.count(more.num_seeds, "seed")),
+            *(going, numbers.count(len(more.sweep), "trial")),
+        )
+        found = trained(more, True)
+    return found

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dataclasses that cast and check their fields by annotations and rules; no JAX."""
+
+import contextlib
+import dataclasses
+import decimal
+import enum
+import fractions
+import functools
+import math
+import os
+import struct
+import types
+import typing
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nnlab.words.spelling import nearest
+
+FLOAT32_MAX = 3.4028234e38
+INT_MAX = 2**31 - 1
+"""The largest whole number of a field: XLA counts in 32 bits."""
+DEEPEST = 20
+"""Levels of lists and mappings in a field that takes any."""
+
+
+class FieldError(ValueError):
+    """A field's bad value or name; knows the path, which its parents lengthen."""
+
+    def __init__(self, path: str, problem: str, before: str = "") -> None:
+        super().__init__(f"{before}{path}{problem}")
+        self._parts = (path, problem, before)
+
+    def within(self, parent: str) -> "FieldError":
+        """The same error, its path seen from outside `parent`."""
+        path, problem, before = self._parts
+        return FieldError(f"{parent}.{path}" if parent else path, problem, before)
+
+
+@functools.cache
+def hints(cls: Any) -> dict[str, Any]:
+    """``{field: type}`` of a dataclass."""
+    return typing.get_type_hints(cls)
+
+
+def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
+    """A dataclass field with rules.
+
+    `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
+    the elements that a tuple may have; `traced` marks what enters the compiled program
+    as an argument; `needs` are what it is read with, see `nnlab.study.needs`;
+    `later` marks one that came later, see `study.Hyperparameters.identity`.
+    """
+    return dataclasses.field(default=default, metadata=rules)
+
+
+class Checked:
+    """Casts and checks each field of a dataclass by its annotation and its rules."""
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        for field in dataclasses.fields(cls):
+            value, hint = getattr(self, field.name), hints(cls)[field.name]
+            try:
+                value = coerced(value, hint, field.name)
+            except FieldError:
+                if choices := field.metadata.get("choices"):
+                    raise _unknown(value, choices, field.name) from None
+                raise
+            _check_rules(value, field.metadata, field.name)
+            object.__setattr__(self, field.name, value)
+
+
+def coerced(value: Any, hint: Any, name: str) -> Any:
+    """Returns `value` as `hint` says, or raises FieldError naming the field."""
+    value = _pythons(value)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            with contextlib.suppress(ValueError):
+                return coerced(value, option, name)
+    elif dataclasses.is_dataclass(hint):
+        if isinstance(value, typing.cast(type, hint)):
+            return value
+        if isinstance(value, Mapping):
+            return from_mapping(typing.cast(type, hint), value, name)
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(
+                coerced(v, args[0], f"{name}[{i}]") for i, v in enumerate(value)
+            )
+    elif origin is dict:
+        if isinstance(value, Mapping):
+            return _plain(value, name)
+    elif hint is Any:
+        return _plain(value, name)
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _float(value, name)
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        return _int(int(value), name)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        if hint is str:
+            return _text(value, name)
+        return _int(value, name) if hint is int else value
+    raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
+
+
+def _pythons(value: Any) -> Any:
+    """A value of NumPy, JAX, an enum or the like as Python's own."""
+    if isinstance(value, type):  # a class, such as np.float32, is no value
+        return value
+    if isinstance(value, enum.Enum):
+        return _pythons(value.value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, decimal.Decimal | fractions.Fraction):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return list(value) if isinstance(value, range) else value
+
+
+def _float(value: float, name: str) -> float:
+    try:
+        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
+    except OverflowError:
+        raise FieldError(name, " is too large for a number") from None
+
+
+def _int(value: int, name: str) -> int:
+    if abs(value) > INT_MAX:
+        # Python refuses to print one of 5,000 digits.
+        shown = f"={value}" if abs(value) < 10**30 else ""
+        raise FieldError(name, f"{shown} is too large: at most {INT_MAX:,} is allowed")
+    return value
+
+
+def _text(value: str, name: str) -> str:
+    """A text that UTF-8 can hold and a terminal can show."""
+    for character in value:
+        # "Cc" holds what drives a terminal, "Cs" what UTF-8 cannot hold.
+        kind = unicodedata.category(character)
+        if kind in ("Cc", "Cs") and character not in "\t\n\r":
+            raise FieldError(name, f" holds {character!a}, which cannot be shown")
+    return value
+
+
+def _type_name(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in args)
+    if origin is tuple:
+        return "a tuple such as (64, 32)" if args[0] is int else "a tuple"
+    words = {int: "a whole number", float: "a number", str: "a text"}
+    words |= {bool: "true or false", types.NoneType: "None"}
+    return words.get(hint, "a mapping of fields")
+
+
+def _unknown(value: Any, choices: Iterable[str], name: str) -> FieldError:
+    return FieldError(name, f"={value!r} is not known{nearest(value, choices)}")
+
+
+def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
+    if "choices" in rules and value not in rules["choices"]:
+        raise _unknown(value, rules["choices"], name)
+    values = value if isinstance(value, tuple) else (value,)
+    for v in values if "among" in rules else ():
+        if v not in rules["among"]:
+            hint = nearest(v, rules["among"])
+            raise FieldError(name, f" holds {v!r}, which is not known{hint}")
+    for v in values:
+        if not isinstance(v, int | float):
+            continue
+        if not math.isfinite(v):
+            raise FieldError(name, f"={value!r} is not finite")
+        if "traced" in rules and v > FLOAT32_MAX:
+            raise FieldError(name, f"={value!r} is too large for float32")
+        if "minimum" in rules and v < rules["minimum"]:
+            raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
+        if "maximum" in rules and v > rules["maximum"]:
+            raise FieldError(name, f"={value!r} must be at most {rules['maximum']:g}")
+        if "above" in rules and v <= rules["above"]:
+            raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
+        if "below" in rules and v >= rules["below"]:
+            raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
+        if "below" in rules and "traced" in rules and _float32(v) >= rules["below"]:
+            raise FieldError(
+                name, f"={value!r} must be below {rules['below']:g} in float32 too"
+            )
+
+
+def _float32(value: float) -> float:
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)
+
+
+def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
+    """A dataclass of the values, or raises FieldError with the path below `name`."""
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    allowed = [f.name for f in fields]
+    for key in values:
+        if key not in allowed:
+            hint = nearest(key, allowed)
+            raise FieldError(str(key), f"'{hint}", "unknown field '").within(name)
+    none = dataclasses.MISSING
+    needed = (f.name for f in fields if f.default is none is f.default_factory)
+    missing = [field for field in needed if field not in values]
+    if missing:
+        raise FieldError(name, f" lacks {', '.join(missing)}")
+    try:
+        return cls(**values)
+    except FieldError as error:
+        raise error.within(name) from None
+
+
+def _plain(value: Any, name: str, level: int = 0) -> Any:
+    """Mappings to dicts, lists to tuples, NumPy's values to Python's: JSON's."""
+    if level > DEEPEST:
+        raise FieldError(name, f" is nested too deeply: at most {DEEPEST} levels")
+    value = _pythons(value)
+    if isinstance(value, Mapping):
+        return {
+            _text(str(k), name): _plain(v, name, level + 1) for k, v in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v, name, level + 1) for v in value)
+    if isinstance(value, str):
+        return _text(value, name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FieldError(name, f" holds {value!r}, which is not finite")
+    if isinstance(value, int):
+        return _int(value, name) if not isinstance(value, bool) else value
+    if value is not None and not isinstance(value, float):
+        raise FieldError(
+            name, f" holds {value!r}, which is no number, text, list or mapping"
+        )
+    return value

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backbones: networks without their last layer, trained before and used again.
+
+A backbone begins on another data set or in a file of weights. All members of a cohort
+begin at the same one: seeds differ in the new last layer, the data order and the noise.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from nnlab.models import layers
+from nnlab.models.resnet import ResNet18
+from nnlab.models.stack import Stack
+from nnlab.training import own
+from nnlab.training.member import Recipe, key, scaled
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Of red, green and blue, in [0, 1]: what networks with published weights were fed.
+
+Source: torchvision's transforms for its pretrained models.
+"""
+
+FEATURES_AT_ONCE = 256
+"""Examples whose features are computed at once."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Backbone:
+    """A trained backbone.
+
+    Attributes:
+      params, batch_stats: ``{layer: tree of arrays}`` of all layers but the last dense
+        one, float32.
+      about: plain values that say how it came about, for ``config.json``.
+      seconds: that training it took.
+    """
+
+    params: Mapping[str, Any]
+    batch_stats: Mapping[str, Any]
+    about: Mapping[str, Any]
+    seconds: float = 0.0
+
+
+def backbone_of(module: nn.Module | own.Called) -> nn.Module:
+    """The module without its last dense layer; it returns features (B, F).
+
+    Raises:
+      ValueError: a module of the user's own, or one that has nothing else to train.
+    """
+    if isinstance(module, ResNet18):
+        return module.clone(num_classes=0)
+    if not isinstance(module, Stack):
+        raise ValueError(
+            f"transfer needs a model of nnlab's own, not {own.name_of(module)}"
+        )
+    kinds = [layer["layer"] for layer in layers.normalise(module.layers)]
+    last = len(kinds) - 1 - kinds[::-1].index("dense")
+    if not {"dense", "conv"} & set(kinds[:last]):
+        raise ValueError("transfer needs a model with hidden layers, to begin them at")
+    return module.clone(layers=module.layers[:last])
+
+
+def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Names of a network's layers that are its backbone's.
+
+    Returns:
+      ``{"params": names, "batch_stats": names}``, at the top level of the variables.
+    """
+    module = backbone_of(recipe.module)
+    sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
+    variables = jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False), key(0), sample
+    )
+    kinds = ("params", "batch_stats")
+    return {kind: tuple(variables.get(kind, {})) for kind in kinds}
+
+
+def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
+    """The last dense layer, as a network of its own on features (B, F)."""
+    dense = {"layer": "dense", "name": "head", "units": num_classes}
+    fields = {f: getattr(module, f) for f in ("initializer", "dtype", "param_dtype")}
+    return Stack((dense,), **fields)
+
+
+def features(recipe: Recipe, backbone: Backbone, inputs: np.ndarray) -> np.ndarray:
+    """What the backbone makes of examples, with the running statistics of batch norm.
+
+    Args:
+      recipe: of the whole network.
+      backbone: its trained variables.
+      inputs: stored inputs (N, *input_shape).
+
+    Returns:
+      float32 (N, F).
+    """
+    module = backbone_of(recipe.module)
+    variables = jax.device_put(
+        {"params": backbone.params, "batch_stats": backbone.batch_stats}
+    )
+
+    @jax.jit
+    def of_batch(variables: Any, batch: jax.Array) -> Any:
+        return module.apply(variables, scaled(recipe, batch), train=False)
+
+    flat = inputs.reshape(len(inputs), -1)
+    size = min(FEATURES_AT_ONCE, len(flat))
+    found = []
+    for start in range(0, len(flat), size):
+        batch = flat[start : start + size]
+        padded = np.resize(batch, (size, batch.shape[1]))  # one shape, one compilation
+        found.append(np.asarray(of_batch(variables, padded))[: len(batch)])
+    return np.concatenate(found)

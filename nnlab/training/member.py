@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network being trained, as pure functions: no member axis anywhere.
+
+`population` lifts these to many members. A `Recipe` is what the compiler sees; the
+traced hyperparameters are arguments, so that members differ in them at no cost.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nnlab.models import stack
+from nnlab.training import metrics, own
+
+Traced = Mapping[str, jax.Array]
+"""The traced hyperparameters: learning_rate, momentum, weight_decay, init_scale and
+dropout_rate, float32 scalars."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The static part of a member.
+
+    Attributes:
+      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
+        one of a user's own as an `own.Called`.
+      layers: names of the layers with parameters, in the order of the network.
+      runs: those of them whose parameters are stacked, see `models.stack.Stack.runs`;
+        the others' are at the parameters' top level under their names.
+      optimizer: makes an optax transformation from the keywords learning_rate,
+        momentum and weight_decay (traced scalars).
+      schedule: factor on the learning rate, from the step (int32 scalar).
+      input_shape: shape of an example.
+      input_scale, input_shift: stored inputs times the one less the other are the
+        network's: numbers, or float32 (1, values of an example).
+      augment_pixels: largest shift of a training image; 0 for none.
+      activity: whether `evaluate` measures the share of active units.
+      own_metrics: further metrics of a user's own, by name.
+      every_norm: whether the gradient norms of all steps enter `norm_sum`, not only
+        those of a sample.
+      patience: evaluations without a better validation metric after which a member
+        stops early; 0 for never.
+      watched: that metric: "loss" (less is better) or "accuracy".
+    """
+
+    module: nn.Module | own.Called
+    layers: tuple[str, ...]
+    optimizer: Callable[..., optax.GradientTransformation]
+    schedule: Callable[[jax.Array], jax.Array]
+    input_shape: tuple[int, ...]
+    input_scale: float | np.ndarray
+    runs: Mapping[str, Mapping[str, Sequence[str]]] = dataclasses.field(
+        default_factory=dict
+    )
+    input_shift: float | np.ndarray = 0.0
+    augment_pixels: int = 0
+    activity: bool = False
+    own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
+    every_norm: bool = False
+    patience: int = 0
+    watched: str = "loss"
+
+
+@flax.struct.dataclass
+class Best:
+    """A member at its best evaluation so far.
+
+    Attributes:
+      params, batch_stats: trees of arrays.
+      value: sum of the watched metric over the validation set, negated where more is
+        better, float32 ().
+      step: of that evaluation, int32 ().
+      waited: evaluations since, int32 ().
+    """
+
+    params: Any
+    batch_stats: Any
+    value: jax.Array
+    step: jax.Array
+    waited: jax.Array
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that changes in training; arrays only.
+
+    Attributes:
+      params, batch_stats, opt_state: trees of arrays.
+      step: updates done, int32 (). A diverged member's stays at the step that failed.
+      alive: False from the first step on whose loss, gradient or update is not finite,
+        bool ().
+      loss_sum, loss_square_sum: of the batch losses since the last evaluation, float32
+        ().
+      norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
+      last_norms: the last finite gradient norms, float32 (layers,); -1 before the
+        first.
+      stopped: True from the evaluation on at which patience ended or halving dropped
+        it, bool ().
+      best: what early stopping goes back to; None where nothing stops early.
+    """
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    step: jax.Array
+    alive: jax.Array
+    loss_sum: jax.Array
+    loss_square_sum: jax.Array
+    norm_sum: jax.Array
+    last_norms: jax.Array
+    stopped: jax.Array
+    best: Best | None
+
+
+def key(seed: int) -> jax.Array:
+    """The random key of a whole number below 2**31, the same in every environment."""
+    words = jnp.array([0, seed], jnp.uint32)
+    return jax.random.wrap_key_data(words, impl="threefry2x32")
+
+
+def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
+    """The random key of one stream ("init", "noise") of one seed.
+
+    Keys are derived by meaning, never by position, so that a member's draws do not
+    depend on which others train beside it.
+    """
+    of_seed = jax.random.fold_in(key(root_seed), seed)
+    return jax.random.fold_in(of_seed, zlib.crc32(stream.encode()))
+
+
+def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order of the training examples in one epoch of one seed, int32 (size,).
+
+    Made on the host: ``jax.random.permutation`` is slow on CPU. The same in every
+    trial, so trials are compared in pairs.
+    """
+    stream = zlib.crc32(b"order")
+    generator = np.random.default_rng([root_seed, seed, stream, epoch])
+    return generator.permutation(size).astype(np.int32)
+
+
+def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
+    """A member before its first step.
+
+    Args:
+      recipe: the static part.
+      traced: the traced hyperparameters.
+      key: of the seed's "init" stream.
+    """
+    sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
+    variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    zeros = jnp.zeros((len(recipe.layers),), jnp.float32)
+    best = Best(params, batch_stats, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
+    return TrainState(
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=_optimizer(recipe, traced, jnp.int32(0)).init(params),
+        step=jnp.int32(0),
+        alive=jnp.bool_(True),
+        loss_sum=jnp.float32(0.0),
+        loss_square_sum=jnp.float32(0.0),
+        norm_sum=zeros,
+        last_norms=zeros - 1.0,
+        stopped=jnp.bool_(False),
+        best=best if recipe.patience else None,
+    )
+
+
+def train_step(
+    recipe: Recipe,
+    state: TrainState,
+    traced: Traced,
+    key: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+    *,
+    sample: jax.Array,
+    check: jax.Array,
+) -> TrainState:
+    """One update.
+
+    Args:
+      recipe: the static part.
+      state: the member.
+      traced: the traced hyperparameters.
+      key: of the seed's "noise" stream, with the step folded in.
+      inputs: stored inputs, uint8 or float32 (B, values of an example).
+      labels: int32 (B,).
+      sample: bool (); whether this step's gradient norms enter `norm_sum`.
+      check: bool (); whether a step that is not finite (see `all_finite`) freezes the
+        member before the update. Without it the numbers spread, and `population` goes
+        back.
+
+    Returns:
+      The state after the update, or as it was if the member is or becomes frozen.
+    """
+
+    if recipe.augment_pixels:
+        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
+        shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
+        inputs = shifted(shift_key, images, recipe.augment_pixels)
+
+    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+        logits, updated = recipe.module.apply(
+            {
+                "params": params,
+                "batch_stats": state.batch_stats,
+                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+            },
+            scaled(recipe, inputs),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = jnp.mean(metrics.cross_entropy(logits, labels))
+        return loss, updated.get("batch_stats", {})
+
+    (loss, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.params
+    )
+
+    def update() -> TrainState:
+        updates, opt_state = _optimizer(recipe, traced, state.step).update(
+            gradients, state.opt_state, state.params
+        )
+        return dataclasses.replace(
+            state,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            step=state.step + 1,
+            loss_sum=state.loss_sum + loss,
+            # Capped: the square of a loss that is finite must be, too.
+            loss_square_sum=state.loss_square_sum + jnp.minimum(loss, 1e15) ** 2,
+        )
+
+    # Norms and checks read every number once more, a tenth to a fifth of a small step's
+    # time, so they are taken on few steps. The branches stay branches under vmap, as
+    # their conditions are the same for all members. The check makes the update for
+    # itself: handing it one over would keep XLA from fusing the update with the select
+    # below, a twentieth of the time.
+    norms = jax.lax.cond(
+        sample | check,
+        lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),
+        lambda: jnp.zeros((len(recipe.layers),), jnp.float32),
+    )
+    finite = jax.lax.cond(check, lambda: all_finite(update()), lambda: jnp.bool_(True))
+    measured = dataclasses.replace(
+        update(),
+        norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
+        last_norms=jnp.where(sample | check, norms, state.last_norms),
+    )
+    alive = state.alive & (finite | ~check | state.stopped)
+    return jax.tree.map(
+        lambda new, old: jnp.where(alive & ~state.stopped, new, old),
+        dataclasses.replace(measured, alive=alive),
+        dataclasses.replace(state, alive=alive),
+    )
+
+
+def all_finite(state: TrainState) -> jax.Array:
+    """Whether every number is finite that a bad step would have spoilt for good.
+
+    A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
+    learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
+    that which steps are sampled decides nothing.
+
+    Args:
+      state: one member's, or that of several along leading axes.
+
+    Returns:
+      bool ().
+    """
+    changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
+    checks = [
+        jnp.all(jnp.isfinite(leaf))
+        for leaf in jax.tree.leaves(changed)
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
+    return jnp.all(jnp.stack(checks))
+
+
+def evaluate(
+    recipe: Recipe,
+    state: TrainState,
+    inputs: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+) -> dict[str, jax.Array]:
+    """Sums of the metrics over a batch, with the running statistics of batch norm.
+
+    Args:
+      recipe: the static part.
+      state: the member.
+      inputs: stored inputs (B, values of an example).
+      labels: int32 (B,).
+      mask: bool (B,), False for padding.
+
+    Returns:
+      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
+      own metrics; and "active_share" if the recipe asks for it: the share of the
+      activations' outputs that are above 0.
+    """
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    x = scaled(recipe, inputs)
+    logits: Any
+    if recipe.activity:
+        logits, seen = recipe.module.apply(
+            variables, x, train=False, mutable=["activity"]
+        )
+        of_example = {"active_share": stack.active_share(seen.get("activity", {}))}
+    else:
+        logits, of_example = recipe.module.apply(variables, x, train=False), {}
+    of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
+    return metrics.classification_sums(logits, labels, mask) | {
+        name: jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
+        for name, values in of_example.items()
+    }
+
+
+def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
+    """Class probabilities, float32 (B, C), of stored inputs (B, values)."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
+    return jax.nn.softmax(logits)
+
+
+def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
+    """Images (B, H, W, C), each moved by up to `pixels` along both axes.
+
+    Offsets are whole and uniform; what comes in from outside is 0.
+    """
+    room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = jnp.pad(images, room)
+    starts = jax.random.randint(key, (len(images), 2), 0, 2 * pixels + 1)
+
+    def cut(image: jax.Array, start: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (start[0], start[1], 0), images.shape[1:])
+
+    return jax.vmap(cut)(padded, starts)
+
+
+def note_best(
+    recipe: Recipe, state: TrainState, sums: Mapping[str, jax.Array]
+) -> TrainState:
+    """Remembers a member at its best evaluation, and ends it when patience does.
+
+    A member that stops goes back to its best parameters.
+
+    Args:
+      recipe: the static part; its `patience` is at least 1.
+      state: the member.
+      sums: from `evaluate`, over the validation set.
+    """
+    best, training = state.best, state.alive & ~state.stopped
+    assert best is not None
+    value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
+    found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
+    better = training & (value < best.value)
+    best = jax.tree.map(
+        lambda new, old: jnp.where(better, new, old),
+        found,
+        dataclasses.replace(best, waited=best.waited + training),
+    )
+    stops = training & (best.waited >= recipe.patience)
+
+    def restored(old: Any, new: Any) -> Any:
+        return jax.tree.map(lambda o, n: jnp.where(stops, n, o), old, new)
+
+    return dataclasses.replace(
+        state,
+        params=restored(state.params, best.params),
+        batch_stats=restored(state.batch_stats, best.batch_stats),
+        stopped=state.stopped | stops,
+        best=best,
+    )
+
+
+def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
+    """Stored inputs (B, values) as the network sees them, float32 (B, *input_shape)."""
+    return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
+
+
+def rescaled(
+    inputs: jax.Array, scale: Any, shift: Any, shape: Sequence[int]
+) -> jax.Array:
+    """Stored inputs (B, values), times `scale` less `shift`, float32 (B, *shape)."""
+    flat = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
+    floats = flat * scale - shift
+    return floats.reshape(inputs.shape[0], *shape)
+
+
+def _optimizer(
+    recipe: Recipe, traced: Traced, step: jax.Array
+) -> optax.GradientTransformation:
+    return recipe.optimizer(
+        learning_rate=traced["learning_rate"] * recipe.schedule(step),
+        momentum=traced["momentum"],
+        weight_decay=traced["weight_decay"],
+    )

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modules and metrics of a user's own: how they are called, and what they are.
+
+What one is, is what it computes: a digest of the jaxprs of a module's initialisation,
+loss and prediction with their constants, the same in every process. Names of functions,
+lines of source and addresses are not in it. What runs on the host behind a callback is
+known by its source.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import inspect
+import pathlib
+import re
+import sysconfig
+import traceback
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import errors, traverse_util
+from jax.extend import core
+
+import nnlab
+from nnlab.study import Own, OwnModule
+
+WANTED = "a flax.linen.Module whose __call__(self, x, train) returns logits (B, C)"
+
+_BASES = ("Module", "Model")
+"""What other libraries call the class of their networks."""
+_FLAGS: Mapping[str, Callable[[bool], bool]] = {
+    "train": bool,
+    "training": bool,
+    "is_training": bool,
+    "deterministic": lambda train: not train,
+}
+"""How modules call it that they are being trained, and what each is told."""
+_HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
+    errors.InvalidRngError: "nothing random may be drawn where train is False",
+    (
+        errors.ScopeCollectionNotFound,
+        errors.ScopeVariableNotFoundError,
+        errors.ModifyScopeVariableError,
+    ): "the collections that are kept are 'params' and, changed only in training, "
+    "'batch_stats': hold it there",
+}
+_MOST_TEXT = 200
+"""Characters of an attribute's value."""
+_LIBRARIES = tuple(
+    str(pathlib.Path(str(path)).resolve())
+    for path in (
+        *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        pathlib.Path(nnlab.__file__).parent,
+    )
+)
+"""Folders of code that is not the user's."""
+
+
+class OwnError(ValueError):
+    """What the user's own code failed with, in one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """A Linen module of a user's own, called as nnlab calls modules.
+
+    Attributes:
+      module: what it is.
+      flag: how its ``__call__`` calls it that it is being trained; "" if it takes none.
+    """
+
+    module: nn.Module
+    flag: str
+
+    def init(self, rngs: Any, x: Any, train: bool) -> Any:
+        """Its variables; see `flax.linen.Module.init`."""
+        with _naming(f"module {name_of(self)!r}"):
+            return self.module.init(rngs, x, **self._told(train))
+
+    def apply(
+        self,
+        variables: Any,
+        x: Any,
+        train: bool,
+        rngs: Mapping[str, jax.Array] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Its logits, at least float32; see `flax.linen.Module.apply`.
+
+        Any random stream that it asks for has a key where "dropout" has one.
+        """
+        if rngs:
+            # What a stream without a key takes, see flax.linen.Module.make_rng.
+            others = jax.random.fold_in(rngs["dropout"], zlib.crc32(b"others"))
+            options["rngs"] = {"params": others, **rngs}
+        with _naming(f"module {name_of(self)!r}"):
+            found: Any = self.module.apply(variables, x, **self._told(train), **options)
+        logits, *rest = found if options.get("mutable") else (found,)
+        if hasattr(logits, "dtype") and jnp.issubdtype(logits.dtype, jnp.floating):
+            logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return (logits, *rest) if rest else logits
+
+    def _told(self, train: bool) -> dict[str, Any]:
+        return {self.flag: _FLAGS[self.flag](train)} if self.flag else {}
+
+
+def name_of(module: nn.Module | Called) -> str:
+    """What a module's class is called."""
+    return type(module.module if isinstance(module, Called) else module).__name__
+
+
+def called(module: Any) -> Called | None:
+    """A module of a user's own, ready to be called; None for none.
+
+    Raises:
+      ValueError: it is no Linen module, or one that takes something else.
+    """
+    if module is None or isinstance(module, Called):
+        return module
+    if inspect.isclass(module):
+        name = module.__name__
+        raise ValueError(
+            f"module is the class {name!r}: hand in an instance, such as {name}()"
+        )
+    if not isinstance(module, nn.Module):
+        kind = next((c for c in type(module).__mro__ if c.__name__ in _BASES), None)
+        of = f", a {kind.__module__}.{kind.__name__}" if kind else ""
+        raise ValueError(
+            f"module is a {type(module).__name__}{of}: it must be {WANTED}"
+        )
+    _, *taken = inspect.signature(type(module).__call__).parameters.values()
+    flag = next((p.name for p in taken if p.name in _FLAGS), "")
+    if not flag and any(p.kind is p.VAR_KEYWORD for p in taken):
+        # nn.Sequential hands them on to its first layer.
+        flag = "" if isinstance(module, nn.Sequential) else "train"
+    others = [
+        p.name
+        for p in taken[1:]
+        if p.name not in _FLAGS
+        and p.default is p.empty
+        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    if others or not taken:
+        needs = f"also needs {', '.join(map(repr, others))}" if others else "takes no x"
+        raise ValueError(
+            f"module {type(module).__name__!r} {needs}: it must be {WANTED}"
+        )
+    return Called(module, flag)
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Says of an error that it is of the user's own code, and of which line."""
+    try:
+        yield
+    except OwnError:
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0].rstrip(".")
+        said = [type(error).__name__, re.sub(r"\.? ?\(https://\S+\)", "", first)]
+        hints = [hint for kinds, hint in _HINTS.items() if isinstance(error, kinds)]
+        line = "; ".join([f"{what} fails: {': '.join(filter(None, said))}", *hints])
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            path = str(pathlib.Path(frame.filename).resolve())
+            if not path.startswith(_LIBRARIES):
+                line += f" ({pathlib.Path(path).name}, line {frame.lineno})"
+                break
+        raise OwnError(line) from error
+
+
+def check_metric(name: str, metric: Any, num_classes: int) -> None:
+    """Refuses a metric that does not give a number for each example."""
+    found, _ = _of_metric(name, metric, num_classes)
+    if (shape := jax.tree.map(lambda leaf: leaf.shape, found)) != (2,):
+        raise ValueError(
+            f"metric {name!r} returns shape {shape} for 2 examples; it needs (2,), "
+            "a value for each, of which the mean is reported: a number of a whole "
+            "split, such as F1, is none"
+        )
+
+
+def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
+    """The shape of what a metric returns, and the digest of its code."""
+    logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
+    labels = jax.ShapeDtypeStruct((2,), np.int32)
+    with _naming(f"metric {name!r}"):
+        traced, shape = _trace(metric, logits, labels)
+    return shape, _digest([traced])
+
+
+def record(
+    module: Called | None,
+    metrics: Mapping[str, Any],
+    shape: Sequence[int],
+    num_classes: int,
+) -> Own:
+    """What a module and metrics are.
+
+    Args:
+      module: from `called`.
+      metrics: see `nnlab.training.metrics.Metric`.
+      shape: of an example.
+      num_classes: of the data set.
+
+    Returns:
+      The record, without data sets.
+
+    Raises:
+      ValueError: one of them fails, and with what.
+    """
+    return Own(
+        module=_of_module(module, tuple(shape)) if module else None,
+        metrics={
+            name: _of_metric(name, metric, num_classes)[1]
+            for name, metric in metrics.items()
+        },
+    )
+
+
+def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
+    key = jax.eval_shape(lambda: jax.random.key(0, impl="threefry2x32"))
+    one, two = (jax.ShapeDtypeStruct((n, *shape), np.float32) for n in (1, 2))
+    rate = jax.ShapeDtypeStruct((), np.float32)
+
+    def init(key: Any, x: Any) -> Any:
+        return module.init({"params": key}, x, train=False)
+
+    def loss(params: Any, stats: Any, rate: Any, key: Any, x: Any) -> Any:
+        logits, updated = module.apply(
+            {
+                "params": params,
+                "batch_stats": stats,
+                "hyperparameters": {"dropout_rate": rate},
+            },
+            x,
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        # Of any logits: what is wrong with them is told later, by shapes.
+        floats = (jnp.asarray(v, jnp.float32) for v in jax.tree.leaves(logits))
+        return sum((jnp.sum(v * v) for v in floats), jnp.float32(0.0)), updated
+
+    def predict(params: Any, stats: Any, x: Any) -> Any:
+        variables = {"params": params, "batch_stats": stats}
+        return module.apply(variables, x, train=False)
+
+    with _naming(f"module {name_of(module)!r}"):
+        begun, variables = _trace(init, key, one)
+        params = variables.get("params", {})
+        stats = variables.get("batch_stats", {})
+        predicted, _ = _trace(predict, params, stats, two)
+        # With its gradient, in which rules of one's own for it have been applied.
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        trained, _ = _trace(gradient, params, stats, rate, key, two)
+    own = module.module
+    flat = traverse_util.flatten_dict(dict(params), sep="/")
+    return OwnModule(
+        name=name_of(own),
+        attributes={k: _short(_text(v)) for k, v in _attributes(own).items()},
+        parameters={k: list(v.shape) for k, v in flat.items()},
+        code=_digest([begun, predicted, trained]),
+    )
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """The fields of a module that its user sets."""
+    return {
+        field.name: getattr(module, field.name)
+        for field in dataclasses.fields(module)
+        if field.init and field.name not in ("parent", "name")
+    }
+
+
+def _short(text: str) -> str:
+    if len(text) <= _MOST_TEXT:
+        return text
+    return f"{text[: _MOST_TEXT - 25]}... (digest {_sha(text)[:8]})"
+
+
+def _text(value: Any) -> str:
+    """A value in words that are the same in every process."""
+    if isinstance(value, nn.Module):
+        some = (f"{k}={_text(v)}" for k, v in _attributes(value).items())
+        return f"{type(value).__name__}({', '.join(some)})"
+    if isinstance(value, jax.Array) and jnp.issubdtype(
+        value.dtype, jax.dtypes.prng_key
+    ):
+        return f"key {_text(jax.random.key_data(value))}"
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        return f"{array.dtype}{array.shape} {digest}" if array.shape else str(array)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{k!r}: {_text(v)}' for k, v in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_text, value))})"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_text, value)))}}}"
+    if isinstance(value, functools.partial):
+        return f"{_text(value.func)}{_text(value.args)}{_text(value.keywords)}"
+    if callable(value) and hasattr(value, "__name__"):
+        return str(value.__name__)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+# ---- Code.
+
+
+class _UnknownError(Exception):
+    """There is code of which nothing can be known."""
+
+
+def _trace(function: Callable[..., Any], *args: Any) -> Any:
+    """The jaxpr of a function, and the shapes of what it returns."""
+    with jax.disable_jit(False):  # it would take functions apart
+        return jax.make_jaxpr(function, return_shape=True)(*args)
+
+
+def _digest(traced: Sequence[core.ClosedJaxpr]) -> str:
+    """A digest of what is computed, with the versions; "" where it is unknown."""
+    try:
+        digest = _sha("\n".join(line for one in traced for line in _lines(one)))
+    except _UnknownError:
+        return ""
+    return f"{digest[:16]} by jax {jax.__version__}, flax {flax.__version__}"
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+
+
+def _lines(closed: core.ClosedJaxpr | core.Jaxpr) -> Iterator[str]:
+    """A jaxpr as text: variables by their place, constants by their bytes."""
+    jaxpr = getattr(closed, "jaxpr", closed)
+    places: dict[Any, int] = {}
+
+    def of(atom: Any) -> str:
+        if isinstance(atom, core.Literal):
+            return f"{_text(atom.val)}:{atom.aval}"
+        return f"{places.setdefault(atom, len(places))}:{atom.aval}"
+
+    yield f"in {[*map(of, (*jaxpr.constvars, *jaxpr.invars))]}"
+    yield from map(_text, getattr(closed, "consts", ()))
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        yield f"{name} {[*map(of, equation.invars)]} {[*map(of, equation.outvars)]}"
+        # A rule of one's own for a gradient is not read: the gradient is.
+        is_read = not name.startswith(("custom_", "debug_"))
+        for option, value in sorted(equation.params.items()):
+            if name.endswith("callback") and option == "callback":
+                yield _source(value) if is_read else ""
+            elif option not in ("name", "ctx_mesh"):
+                yield from _option(value, is_read)
+    yield f"out {[*map(of, jaxpr.outvars)]}"
+
+
+def _option(value: Any, is_read: bool) -> Iterator[str]:
+    """What an equation is told: the jaxprs that it calls, and if read, the rest."""
+    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+        yield from _lines(value)
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _option(one, is_read)
+        yield "."
+    elif is_read:
+        yield _text(value)
+
+
+def _source(function: Any) -> str:
+    """The source of a function of the host, and the values that it refers to."""
+    if dataclasses.is_dataclass(function):  # JAX's own, around the user's
+        parts = [getattr(function, f.name) for f in dataclasses.fields(function)]
+        return "\n".join(map(_source, filter(callable, parts)))
+    if isinstance(function, functools.partial):
+        given = _text((function.args, function.keywords))
+        return f"{_source(function.func)}\n{given}"
+    try:
+        text = inspect.getsource(function)
+        used = inspect.getclosurevars(function)
+    except (OSError, TypeError) as error:
+        raise _UnknownError from error
+    return f"{text}\n{_text(used.nonlocals)}{_text(used.globals)}"

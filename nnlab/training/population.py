@@ -1,0 +1,683 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lifts one member to a population: the only file that knows vmap and meshes.
+
+The members of a cohort, (trial, seed), are placed into *lanes* that `vmap` batches: G
+rows of W trials of one seed, which share each batch, so that their first layer is one
+large matrix product. A device's lanes run one after another inside one compiled
+program, and lanes are sharded over the devices, which never talk to each other. Members
+that have ended make room: the others move together, and empty lanes take no steps.
+"""
+
+import copy
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from nnlab.machine import processes
+from nnlab.machine.devices import LEAST_CPU_DEVICES
+from nnlab.training import member
+from nnlab.training.member import Recipe, Traced, TrainState
+
+SAMPLE_EVERY = 16
+"""Steps between two samples of the gradient norms, and between two checks for
+divergence: each reads all gradients or parameters once more."""
+
+_LANES = PartitionSpec("lanes")
+_SHARED = PartitionSpec()
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """How many lanes a cohort has, and what fits into one.
+
+    A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
+    share its batches.
+
+    Attributes:
+      num_trials, num_seeds: T and S of the cohort.
+      trials, seeds: W and G of a lane.
+      devices: over how many devices the lanes are spread.
+      room: for how many trials and seeds there are lanes, where that is more than T or
+        S: cohorts of different sizes then have programs of the same shapes, which are
+        compiled once.
+    """
+
+    num_trials: int
+    num_seeds: int
+    trials: int
+    seeds: int
+    devices: int
+    room: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of_width(
+        cls,
+        num_trials: int,
+        num_seeds: int,
+        width: int,
+        devices: int,
+        *,
+        shared: bool = True,
+        all_devices: bool = False,
+        room: tuple[int, int] = (0, 0),
+    ) -> "Lanes":
+        """Lanes of at most `width` members; the same on any number of devices.
+
+        Args:
+          num_trials, num_seeds: T and S.
+          width: at least 1.
+          devices: over how many devices to spread them, at most.
+          shared: whether a row holds as many trials of its seed as go, in rows of equal
+            length, since they share their batches; or only one, so that each member
+            that ends frees its place.
+          all_devices: whether devices for which no lane is left hold an empty one, so
+            that each process of several has a part. The second one of several does
+            in any case: a program for one device is compiled otherwise, see
+            `devices.LEAST_CPU_DEVICES`.
+          room: trials and seeds to have lanes for, at least.
+        """
+        trials, places = 1, max(num_trials, room[0])
+        if shared:
+            trials = math.ceil(places / math.ceil(places / width))
+        rows = max(num_seeds, room[1]) * math.ceil(places / trials)
+        seeds = min(width // trials, rows)
+        if not all_devices:
+            devices = _sharing(devices, math.ceil(rows / seeds))
+        return cls(num_trials, num_seeds, trials, seeds, devices, room)
+
+    def with_members(self, num_trials: int, num_seeds: int) -> "Lanes":
+        """Lanes of the same shape that hold other members; on no more devices.
+
+        Args:
+          num_trials, num_seeds: T and S.
+        """
+        lanes = dataclasses.replace(self, num_trials=num_trials, num_seeds=num_seeds)
+        return dataclasses.replace(lanes, devices=_sharing(self.devices, lanes.used))
+
+    @property
+    def width(self) -> int:
+        """Members that `vmap` batches."""
+        return self.trials * self.seeds
+
+    @property
+    def members(self) -> int:
+        """Members of the cohort."""
+        return self.num_trials * self.num_seeds
+
+    @property
+    def used(self) -> int:
+        """Lanes that hold members at first."""
+        return self._holding(self.num_trials, self.num_seeds)
+
+    def _holding(self, num_trials: int, num_seeds: int) -> int:
+        """Lanes that hold so many trials and seeds."""
+        rows = num_seeds * math.ceil(num_trials / self.trials)
+        return math.ceil(rows / self.seeds)
+
+    @property
+    def count(self) -> int:
+        """N, the number of lanes: a multiple of `devices`, some of them empty."""
+        most = self._holding(
+            max(self.num_trials, self.room[0]), max(self.num_seeds, self.room[1])
+        )
+        return math.ceil(most / self.devices) * self.devices
+
+    def place(self, training: np.ndarray) -> "Placement":
+        """Puts the members that still train into as few lanes as hold them.
+
+        Args:
+          training: bool (T, S). The others fill places that are left; they cost nothing
+            where a lane holds no other.
+        """
+        rows: list[tuple[int, list[int]]] = []
+        live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
+        for start in range(0, self.num_trials, self.trials):
+            for seed, trials in enumerate(live):
+                if start < len(trials):
+                    rows.append((seed, trials[start : start + self.trials].tolist()))
+        shape = (self.count, self.seeds, self.trials)
+        seed_of, trial_of = np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32)
+        taken, busy = np.zeros(shape, bool), np.zeros(self.count, bool)
+        home = np.zeros((self.num_trials, self.num_seeds), np.int64)
+        for i, (seed, some) in enumerate(rows):
+            lane, row = divmod(i, self.seeds)
+            turn, device = divmod(lane, self.devices)
+            at = device * (self.count // self.devices) + turn, row
+            busy[at[0]] = True
+            seed_of[at] = seed
+            trial_of[at] = some[-1]  # what is left over repeats the last
+            trial_of[at][: len(some)] = some
+            taken[at][: len(some)] = True
+            first = np.ravel_multi_index((*at, 0), shape)
+            home[some, seed] = first + np.arange(len(some))
+        ended = np.argwhere(~training)
+        spare = np.flatnonzero(~taken)[: len(ended)]
+        home[ended[:, 0], ended[:, 1]] = spare
+        trial_of.reshape(-1)[spare] = ended[:, 0]
+        return Placement(seed_of, trial_of, home, busy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where each member is.
+
+    Attributes:
+      seed: of each row, int32 (N, G).
+      trial: of each place, int32 (N, G, W).
+      home: place of each member, counted through (N, G, W); int64 (T, S).
+      busy: lanes that hold members which still train, bool (N,).
+    """
+
+    seed: np.ndarray
+    trial: np.ndarray
+    home: np.ndarray
+    busy: np.ndarray
+
+    def gather(self, values: np.ndarray) -> np.ndarray:
+        """Brings what lanes hold, (N, G, W, ...), into (T, S, ...)."""
+        return values.reshape(-1, *values.shape[3:])[self.home]
+
+    def scatter(self, values: np.ndarray) -> np.ndarray:
+        """The reverse of `gather`; places that no member has hold one of the others."""
+        owner = np.zeros(self.trial.size, np.int64)
+        owner[self.home.reshape(-1)] = np.arange(self.home.size)
+        members = values.reshape(-1, *values.shape[2:])
+        return members[owner].reshape(*self.trial.shape, *values.shape[2:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """A split cut into equal batches, the last one padded and masked.
+
+    Attributes:
+      inputs: (batches, B, values of an example), as stored.
+      labels: int32 (batches, B).
+      mask: bool (batches, B), False for padding.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+
+    @classmethod
+    def cut(cls, inputs: np.ndarray, labels: np.ndarray, size: int) -> "Batches":
+        """Cuts flat inputs (N, values) and labels (N,) into the fewest batches.
+
+        They hold at most `size` examples, and less if that saves padding: 288 examples
+        make one batch of 288, not of 4,096.
+        """
+        count = math.ceil(len(labels) / size)
+        size = math.ceil(len(labels) / count)
+        padding = count * size - len(labels)
+        mask = np.arange(count * size) < len(labels)
+        return cls(
+            np.pad(inputs, ((0, padding), (0, 0))).reshape(count, size, -1),
+            np.pad(labels, (0, padding)).reshape(count, size),
+            mask.reshape(count, size),
+        )
+
+
+class Population:
+    """The compiled programs of a cohort and where its members live.
+
+    Args:
+      recipe: the static part of every member.
+      lanes: how the members are cut.
+      traced: ``{name: float32 (T,)}``.
+      root_seed: root of the random keys.
+      first_seed: the first of the seeds.
+      devices: the devices of the lanes, `lanes.devices` of them.
+      inputs: training inputs as stored, flat, (examples, values).
+      labels: int32 (examples,).
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        lanes: Lanes,
+        *,
+        traced: Mapping[str, np.ndarray],
+        root_seed: int,
+        first_seed: int = 0,
+        devices: Sequence[jax.Device],
+        inputs: np.ndarray,
+        labels: np.ndarray,
+    ) -> None:
+        self.lanes = lanes
+        mesh = jax.make_mesh(
+            (len(devices),), ("lanes",), devices=devices, axis_types=(AxisType.Auto,)
+        )
+        self._by_lane = NamedSharding(mesh, _LANES)
+        self._everywhere = NamedSharding(mesh, _SHARED)
+        self._traced_values = traced
+        self._root_seed = root_seed
+        self._first_seed = first_seed
+        self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
+        self._data = tuple(processes.put(a, self._everywhere) for a in (inputs, labels))
+
+        def jit(
+            function: Callable[..., Any], sharded: int, shared: int, donate: bool = True
+        ) -> Any:
+            specs = (_LANES,) * sharded + (_SHARED,) * shared
+            mapped = jax.shard_map(
+                functools.partial(function, recipe),
+                mesh=mesh,
+                in_specs=specs,
+                out_specs=_LANES,
+                check_vma=False,
+            )
+            return jax.jit(mapped, donate_argnums=(0,) if donate else ())
+
+        self._init = jit(_init_lanes, 2, 0, donate=False)
+        self._train = jit(_train_lanes, 5, 4)
+        self._evaluate = jit(_evaluate_lanes, 2, 1)
+        self._score = jit(_score_lanes, 2, 1, donate=False)
+        self._predict = jit(_predict_lanes, 1, 1, donate=False)
+        self._compiled: dict[Any, Any] = {}
+        self.compile_seconds = 0.0
+
+    def of_others(
+        self, lanes: Lanes, traced: Mapping[str, np.ndarray], first_seed: int
+    ) -> "Population":
+        """Other members, by the same programs: what has these shapes is compiled.
+
+        Args:
+          lanes: on as many devices.
+          traced, first_seed: as for the class.
+        """
+        assert lanes.devices == self.lanes.devices
+        other = copy.copy(self)
+        other.lanes, other._traced_values = lanes, traced
+        other._first_seed = first_seed
+        other._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
+        other.compile_seconds = 0.0
+        return other
+
+    def _to_lanes(self, tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: processes.put(leaf, self._by_lane), tree)
+
+    def _settle(self, placement: Placement) -> None:
+        """Makes the lanes' arguments for where the members are."""
+        self._placement = placement
+        self._traced = self._to_lanes(
+            {k: values[placement.trial] for k, values in self._traced_values.items()}
+        )
+        self._seeds = self._to_lanes(placement.seed)
+        self._busy = self._to_lanes(placement.busy)
+        self._keys = self._seed_keys("noise")
+
+    def _seed_keys(self, stream: str) -> jax.Array:
+        of_seed = functools.partial(member.stream_key, self._root_seed, stream=stream)
+        seeds = jnp.asarray(self._placement.seed + self._first_seed)
+        return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
+
+    def _call(self, program: Any, *arguments: Any) -> Any:
+        """Runs a program, compiled once for each structure of arguments and shapes."""
+        leaves, structure = jax.tree.flatten(arguments)
+        key = (id(program), structure, *map(jnp.shape, leaves))
+        if key not in self._compiled:
+            start = time.perf_counter()
+            self._compiled[key] = program.lower(*arguments).compile()
+            self.compile_seconds += time.perf_counter() - start
+        return self._compiled[key](*arguments)
+
+    def put(self, batches: Mapping[str, Batches]) -> dict[str, Any]:
+        """Places evaluation data on every device."""
+        trees = {n: (b.inputs, b.labels, b.mask) for n, b in batches.items()}
+        return jax.tree.map(lambda leaf: processes.put(leaf, self._everywhere), trees)
+
+    def put_order(self, order: np.ndarray) -> jax.Array:
+        """Places the examples of coming steps, int32 (S, steps, B), on every device."""
+        return processes.put(order, self._everywhere)
+
+    def init(self) -> TrainState:
+        """The members before their first step; leaves (N, G, W, ...)."""
+        return self._call(self._init, self._seed_keys("init"), self._traced)
+
+    def begin_at(
+        self,
+        state: TrainState,
+        params: Mapping[str, Any],
+        batch_stats: Mapping[str, Any],
+    ) -> TrainState:
+        """Gives all members the same values of some layers.
+
+        Args:
+          state: the members, before their first step.
+          params, batch_stats: ``{layer: tree of arrays}`` of those layers.
+        """
+
+        def spread(leaf: jax.Array, value: Any) -> jax.Array:
+            return self._to_lanes(np.broadcast_to(value, leaf.shape))
+
+        def given(tree: Any, values: Mapping[str, Any]) -> Any:
+            some = {layer: tree[layer] for layer in values}
+            return {**tree, **jax.tree.map(spread, some, dict(values))}
+
+        def begun(of: Any) -> Any:
+            return dataclasses.replace(
+                of,
+                params=given(of.params, params),
+                batch_stats=given(of.batch_stats, batch_stats),
+            )
+
+        # The best is a copy of its own: both are donated.
+        best = None if state.best is None else begun(state.best)
+        return dataclasses.replace(begun(state), best=best)
+
+    def zeros(self) -> TrainState:
+        """States of zeros, which take as long to train as any."""
+        zeros = self._blank(lambda shape: shape)
+        return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
+
+    def template(self) -> TrainState:
+        """States of zeros as `gather` brings them in, leaves (T, S, ...)."""
+        members = self.lanes.num_trials, self.lanes.num_seeds
+        return self._blank(lambda shape: (*members, *shape[3:]))
+
+    def _blank(self, shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
+        """States of zeros; `shape_of` makes a leaf's shape of that in lanes."""
+        shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
+        return jax.tree.map(
+            lambda leaf: np.zeros(shape_of(leaf.shape), leaf.dtype), shapes
+        )
+
+    def spread(self, members: TrainState, training: np.ndarray) -> TrainState:
+        """Puts members into the lanes, those that still train together.
+
+        Args:
+          members: leaves (T, S, ...).
+          training: bool (T, S).
+        """
+        self._settle(self.lanes.place(training))
+        return self._to_lanes(jax.tree.map(self._placement.scatter, members))
+
+    @property
+    def compile_count(self) -> int:
+        """Programs compiled so far."""
+        return len(self._compiled)
+
+    def train(
+        self,
+        state: TrainState,
+        order: jax.Array,
+        *,
+        first_step: int,
+        num_steps: int,
+        first_lanes: int | None = None,
+    ) -> TrainState:
+        """Trains `num_steps` steps along `order`; donates `state`.
+
+        Args:
+          state: the members, after `first_step` steps.
+          order: from `put_order`.
+          first_step, num_steps: traced numbers; they add no compilation.
+          first_lanes: how many of its lanes each device trains, to time them; None for
+            all.
+        """
+        busy = self._placement.busy
+        if first_lanes is not None:
+            of_device = self.lanes.count // self.lanes.devices
+            busy = busy & (np.arange(self.lanes.count) % of_device < first_lanes)
+        steps = np.where(busy, np.int32(num_steps), np.int32(0))
+        return self._call(
+            self._train,
+            state,
+            self._traced,
+            self._keys,
+            self._seeds,
+            self._to_lanes(steps),
+            order,
+            processes.put(np.int32(first_step), self._everywhere),
+            *self._data,
+        )
+
+    def evaluate(
+        self, state: TrainState, batches: dict[str, Any]
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """Metrics of the lanes' members; resets the sums; donates `state`.
+
+        It also decides who stops early, see `train.note_best`. In lanes whose members
+        have all ended the metrics are 0.
+
+        Returns:
+          The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "stopped",
+          "best_step", "step", "loss_sum", "loss_square_sum", "norm_sum",
+          "last_norms"}``, which `gather` brings into (T, S, ...).
+        """
+        return self._call(self._evaluate, state, self._busy, batches)
+
+    def score(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
+        """Metrics of all members, those that have ended too; decides nothing.
+
+        Returns:
+          ``{split: {metric: (N, G, W)}}``.
+        """
+        every = self._to_lanes(np.ones(self.lanes.count, bool))
+        return self._call(self._score, state, every, batches)
+
+    def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
+        """Class probabilities of stored inputs (B, values), float32 (N, G, W, B, C)."""
+        put = processes.put(inputs, self._everywhere)
+        return self._call(self._predict, state, put)
+
+    def gather(self, tree: Any) -> Any:
+        """Brings a tree of lane results to the host, leaves (T, S, ...)."""
+
+        def of_leaf(leaf: jax.Array) -> np.ndarray:
+            return self._placement.gather(processes.to_host(leaf))
+
+        return jax.tree.map(of_leaf, tree)
+
+    def end(self, state: TrainState, training: np.ndarray) -> TrainState:
+        """Leaves the members that do not train any more as they are from now on.
+
+        Args:
+          state: the members.
+          training: bool (T, S).
+        """
+        ended = self._to_lanes(self._placement.scatter(~training))
+        return dataclasses.replace(state, stopped=state.stopped | ended)
+
+    def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
+        """Moves the members that still train together, if that frees a lane.
+
+        Nothing is compiled: the lanes stay as they are, and those without such a member
+        take no steps.
+
+        Args:
+          state: the members; donated.
+          training: bool (T, S).
+        """
+        held = np.zeros(self._placement.trial.shape, bool)
+        held.reshape(-1)[self._placement.home[training]] = True
+        busy = np.any(held, axis=(1, 2))
+        together = self.lanes.place(training)
+        if self._turns(together.busy) >= self._turns(busy):
+            self._placement = dataclasses.replace(self._placement, busy=busy)
+            self._busy = self._to_lanes(busy)
+            return state
+        return self.spread(self.gather(state), training)
+
+    def _turns(self, busy: np.ndarray) -> int:
+        """Lanes that the busiest device trains."""
+        return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
+
+
+def _sharing(devices: int, lanes: int) -> int:
+    """Over how many of some devices so many lanes are spread."""
+    return min(devices, max(lanes, LEAST_CPU_DEVICES))
+
+
+def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
+    """`jax.vmap` over leading axes; an axis of length 1 is taken off instead.
+
+    XLA's CPU reductions over an axis behind one of length 1 take five times as long.
+    """
+
+    def mapped(*arguments: Any) -> Any:
+        leaves = jax.tree.leaves(arguments[axes.index(0)])
+        if len(leaves[0]) > 1:
+            return jax.vmap(function, tuple(axes))(*arguments)
+        first = [
+            argument if axis is None else jax.tree.map(lambda leaf: leaf[0], argument)
+            for axis, argument in zip(axes, arguments, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*first))
+
+    return mapped
+
+
+def _init_lanes(recipe: Recipe, keys: jax.Array, traced: Traced) -> TrainState:
+    """Keys (N, G) and traced (N, G, W) to states (N, G, W), lane after lane."""
+    of_trials = jax.vmap(functools.partial(member.init_state, recipe), (0, None))
+    of_lane = jax.vmap(of_trials)
+    return jax.lax.map(lambda lane: of_lane(*lane), (traced, keys))
+
+
+def _train_lanes(
+    recipe: Recipe,
+    states: TrainState,
+    traced: Traced,
+    keys: jax.Array,
+    seeds: jax.Array,
+    num_steps: jax.Array,
+    order: jax.Array,
+    first_step: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+) -> TrainState:
+    lanes = (states, traced, keys, seeds, num_steps)
+    train_lane = functools.partial(
+        _train_lane, recipe, order, first_step, inputs, labels
+    )
+    return jax.lax.map(lambda lane: train_lane(*lane), lanes)
+
+
+def _train_lane(
+    recipe: Recipe,
+    order: jax.Array,
+    first_step: jax.Array,
+    inputs: jax.Array,
+    labels: jax.Array,
+    state: TrainState,
+    traced: Traced,
+    keys: jax.Array,
+    seeds: jax.Array,
+    num_steps: jax.Array,
+) -> TrainState:
+    """Trains one lane, leaves (G, W, ...), for `num_steps` steps.
+
+    Steps go in stretches of `SAMPLE_EVERY`. Checking every step for divergence would
+    cost a tenth to a fifth of the time, so a stretch runs unchecked, and if anything
+    is not finite after it, the lane goes back to its start and runs it once more with
+    each step checked. It is the same compiled step, so a healthy member's numbers are
+    the same bits in both passes.
+    """
+
+    def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
+        # Bound here, not passed: vmap would batch them and make the branch a select.
+        sample = (i == last) | recipe.every_norm
+        flags: dict[str, Any] = {"sample": sample, "check": check}
+        one: Callable[..., TrainState] = functools.partial(
+            member.train_step, recipe, **flags
+        )
+
+        def of_seed(state: Any, traced: Any, key: Any, x: Any, y: Any) -> Any:
+            step_key = jax.random.fold_in(key, first_step + i)
+            of_trials = _map(one, (0, 0, None, None, None))
+            return of_trials(state, traced, step_key, x, y)
+
+        examples = order[seeds, i]
+        of_seeds = _map(of_seed, (0, 0, 0, 0, 0))
+        return of_seeds(state, traced, keys, inputs[examples], labels[examples])
+
+    def stretch(carry: Any) -> Any:
+        start, check, before = carry
+        stop = jnp.minimum(start + SAMPLE_EVERY, num_steps)
+        body = functools.partial(lambda last, i, s: step(i, last, check, s), stop - 1)
+        after = jax.lax.fori_loop(start, stop, body, before)
+        back = ~check & ~member.all_finite(after)
+        return jax.lax.cond(
+            back,
+            lambda: (start, True, before),
+            lambda: (stop, False, after),
+        )
+
+    carry = (jnp.int32(0), jnp.bool_(False), dataclasses.replace(state, best=None))
+    after = jax.lax.while_loop(lambda c: c[0] < num_steps, stretch, carry)[2]
+    return dataclasses.replace(after, best=state.best)
+
+
+def _score_lanes(
+    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Sums of the metrics of each split; zeros in lanes that are not busy."""
+
+    def of_batch(state: TrainState, batch: Any) -> Any:
+        one = functools.partial(member.evaluate, recipe)
+        of_trials = _map(one, (0, None, None, None))
+        return _map(of_trials, (0, None, None, None))(state, *batch)
+
+    def of_split(state: TrainState, batches: Any) -> Any:
+        shape = jax.eval_shape(
+            of_batch, state, jax.tree.map(lambda leaf: leaf[0], batches)
+        )
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+
+        def add(sums: Any, batch: Any) -> Any:
+            return jax.tree.map(jnp.add, sums, of_batch(state, batch)), None
+
+        return jax.lax.scan(add, zeros, batches)[0]
+
+    def of_lane(state: TrainState) -> dict[str, Any]:
+        return {split: of_split(state, batches[split]) for split in batches}
+
+    def of_busy_lane(lane: tuple[TrainState, jax.Array]) -> dict[str, Any]:
+        state, busy = lane
+        shape = jax.eval_shape(of_lane, state)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+        return jax.lax.cond(busy, of_lane, lambda _: zeros, state)
+
+    return jax.lax.map(of_busy_lane, (states, busy))
+
+
+def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax.Array:
+    one = functools.partial(member.predict, recipe)
+    of_lane = _map(_map(one, (0, None)), (0, None))
+    return jax.lax.map(lambda state: of_lane(state, inputs), states)
+
+
+def _evaluate_lanes(
+    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+) -> tuple[TrainState, dict[str, Any]]:
+    sums = _score_lanes(recipe, states, busy, batches)
+    if recipe.patience:
+        note_best = functools.partial(member.note_best, recipe)
+        states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
+    measured = {
+        "sums": sums,
+        "alive": states.alive,
+        "stopped": states.stopped,
+        "best_step": states.best.step if states.best else states.step,
+        "step": states.step,
+        "loss_sum": states.loss_sum,
+        "loss_square_sum": states.loss_square_sum,
+        "norm_sum": states.norm_sum,
+        "last_norms": states.last_norms,
+    }
+    reset = dataclasses.replace(
+        states,
+        loss_sum=jnp.zeros_like(states.loss_sum),
+        loss_square_sum=jnp.zeros_like(states.loss_square_sum),
+        norm_sum=jnp.zeros_like(states.norm_sum),
+    )
+    return reset, measured

@@ -1,0 +1,716 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a `Study` to cohorts that are ready to train; trains and compiles nothing."""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import logging
+import math
+import os
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nnlab import data
+from nnlab.data import Dataset, Split, labels, transforms
+from nnlab.data.dataset import read_only
+from nnlab.machine import devices
+from nnlab.machine.files import absolute
+from nnlab.models import layers, resnet, resnet_layers, weights
+from nnlab.models.stack import Stack
+from nnlab.study import (
+    WEIGHTS,
+    Hyperparameters,
+    MovedSets,
+    Optimizer,
+    Own,
+    Study,
+    sweep,
+)
+from nnlab.study.fields import INT_MAX
+from nnlab.training import member, metrics, optimizers, own
+from nnlab.training.backbone import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    backbone_of,
+    head,
+    layers_of,
+)
+from nnlab.training.plan import Plan, candidates
+from nnlab.training.program import Baseline, FurtherSets, Prepared, Source
+
+TAKEN = ("loss", "accuracy", "active_share")
+"""Metrics that have a meaning, which tables and figures know by these endings."""
+
+MOST_EVALUATIONS = 1_000_000
+"""Of a network along its training: each is a row of the curves."""
+
+LARGE = 30.0
+"""Inputs that a network is better not fed with as they are."""
+Loaded = dict[str, tuple[Dataset, FurtherSets]]
+"""Data sets of a study that have been loaded, by their names in it."""
+
+
+_log = logging.getLogger(__name__)
+
+
+@devices.pinned()
+def prepare(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    module: nn.Module | None = None,
+    own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
+    lane_width: int = 0,
+    cohorts: Sequence[sweep.Cohort] | None = None,
+    loaded: Loaded | None = None,
+) -> list[Prepared | Baseline]:
+    """Loads the data and settles every cohort; trains and compiles nothing.
+
+    Args:
+      study: what to run.
+      data_dir, dataset, module, own_metrics, lane_width: as for `experiment.run`.
+      cohorts: some of the study's members as cohorts; None for all.
+      loaded: the study's data sets that have been loaded before; others are added.
+
+    Raises:
+      ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
+    """
+    _check_metrics(own_metrics)
+    _check_handed(study, dataset, module, own_metrics)
+    mine = own.called(module)
+    loaded = {} if loaded is None else loaded
+    found: list[Prepared | Baseline] = []
+    if cohorts is None:
+        cohorts = sweep.cohorts(study.trials(), study.num_seeds)
+    for cohort in cohorts:
+        h = cohort.trials[0].hyperparameters
+        some, sets = load(h, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
+        try:
+            some = some.limit(h.train_size)
+            if h.model.is_network:
+                training = _source_training(h, study, data_dir)
+                item = _prepare_cohort(
+                    cohort, some, sets, mine, own_metrics, study, lane_width, training
+                )
+                found.append(item)
+            else:
+                found.append(Baseline(cohort, h, some, sets))
+        except ValueError as error:
+            raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
+    return found
+
+
+def _point_out_large(dataset: Dataset) -> None:
+    """Points out inputs that should be scaled, such as pixels of 0 to 255 as floats."""
+    inputs = dataset.train.inputs
+    low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
+    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+        _log.warning(
+            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
+            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
+            "standardize=True",
+            *(dataset.name, low, high),
+        )
+
+
+def own_of(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    module: nn.Module | None,
+    own_metrics: Mapping[str, metrics.Metric],
+    loaded: Loaded,
+) -> Own:
+    """What is handed in for a study, by what it is; see `prepare` for the arguments.
+
+    Module and metrics are traced on the data of the study's first trial.
+    """
+    _check_metrics(own_metrics)
+    _check_handed(study, dataset, module, own_metrics)
+    mine = own.called(module)
+    if not (dataset or mine or own_metrics):
+        return Own()
+    first = study.trials()[0].hyperparameters
+    some, _ = load(first, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
+    found = own.record(mine, own_metrics, some.input_shape, some.num_classes)
+    datasets = dict.fromkeys(study.datasets(), some.digest) if dataset else {}
+    return dataclasses.replace(found, datasets=datasets)
+
+
+def _check_handed(
+    study: Study,
+    dataset: Dataset | None,
+    module: nn.Module | None,
+    own_metrics: Mapping[str, metrics.Metric],
+) -> None:
+    """Refuses to do without what a study was run with, and that only Python has."""
+    lacking = {}
+    if study.own.module and module is None:
+        lacking["module"] = f"module of its own, {study.own.module.name!r}"
+    if names := [name for name in study.own.metrics if name not in own_metrics]:
+        lacking["own_metrics"] = f"metric of its own, {', '.join(map(repr, names))}"
+    needed = [name for name in study.datasets() if name in study.own.datasets]
+    if needed and dataset is None:
+        lacking["dataset"] = f"data set of its own, {', '.join(map(repr, needed))}"
+    if lacking:
+        raise ValueError(
+            f"the study has a {', and a '.join(lacking.values())}: hand in the same, "
+            f"nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) in Python"
+        )
+
+
+def load(
+    h: Hyperparameters,
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None,
+    dataset: Dataset | None,
+    loaded: Loaded,
+) -> tuple[Dataset, FurtherSets]:
+    """The data set of some trials of a study; see `prepare` for the arguments."""
+    if h.data not in loaded:
+        some = dataset or _load(h, data_dir)
+        some = _fewer(some, study.eval_size)
+        all_h = [trial.hyperparameters for trial in study.trials()]
+        if any(one.model.is_network and not one.standardize for one in all_h):
+            _point_out_large(some)
+        loaded[h.data] = some, _test_sets(some, study.test_sets)
+    return loaded[h.data]
+
+
+def _load(h: Hyperparameters, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    """A trial's data, by a name that tells how a table is read."""
+    if h.data == h.dataset:
+        return data.load(h.dataset, data_dir=data_dir)
+    found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
+    return dataclasses.replace(found, name=h.data)
+
+
+def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
+    """The first validation and test examples only; 0 keeps all."""
+    if not eval_size:
+        return dataset
+
+    def first(split: Split) -> Split:
+        return Split(split.inputs[:eval_size], split.labels[:eval_size])
+
+    return dataclasses.replace(
+        dataset, validation=first(dataset.validation), test=first(dataset.test)
+    )
+
+
+def networks(
+    study: Study,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    module: nn.Module | None = None,
+    lane_width: int = 0,
+) -> list[Prepared]:
+    """The cohorts of `prepare` that are networks."""
+    found = prepare(
+        study, data_dir=data_dir, dataset=dataset, module=module, lane_width=lane_width
+    )
+    return [item for item in found if isinstance(item, Prepared)]
+
+
+def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
+    """Moves and rotates the test images as a study asks."""
+    test = dataset.test
+    amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
+    wanted = {name: amount for name, amount in amounts.items() if amount}
+    if (wanted or asked.severity) and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"test_sets need images (height, width, channels); examples of "
+            f"{dataset.name} have shape {dataset.input_shape}"
+        )
+
+    def changed(name: str, amount: float, count: int | None = None) -> Split:
+        inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
+        return Split(read_only(inputs), test.labels[:count])
+
+    splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
+    severities = {
+        (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
+        for name, amounts in transforms.SEVERITIES.items()
+        for amount in (amounts if asked.severity else ())
+    }
+    return FurtherSets(splits, asked.along_curve, severities)
+
+
+def _source_training(
+    h: Hyperparameters, study: Study, data_dir: str | os.PathLike[str] | None
+) -> Prepared | None:
+    """What trains a trial's backbone; None where nothing does."""
+    asked = h.transfer
+    if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
+        return None
+    base = Hyperparameters(
+        dataset=asked.source,
+        csv=h.csv,
+        train_size=asked.train_size,
+        standardize=h.standardize,
+        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
+        optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
+        batch_size=asked.batch_size,
+        num_epochs=asked.num_epochs,
+        eval_every_epochs=asked.num_epochs,
+        dtype=h.dtype,
+    )
+    first = Study(
+        base=base,
+        num_seeds=1,
+        eval_size=study.eval_size,
+        root_seed=study.root_seed,
+        figures=(),
+    )
+    try:
+        (training,) = networks(first, data_dir=data_dir)
+    except ValueError as error:
+        raise ValueError(f"transfer.source={asked.source!r}: {error}") from None
+    return training
+
+
+def _prepare_cohort(
+    cohort: sweep.Cohort,
+    dataset: Dataset,
+    test_sets: FurtherSets,
+    mine: own.Called | None,
+    own_metrics: Mapping[str, metrics.Metric],
+    study: Study,
+    lane_width: int,
+    training: Prepared | None,
+) -> Prepared:
+    h = cohort.trials[0].hyperparameters
+    train_size = len(dataset.train.labels)
+    steps_per_epoch = train_size // h.batch_size
+    if not steps_per_epoch:
+        raise ValueError(
+            f"batch_size={h.batch_size} is larger than the {train_size} training "
+            "examples"
+        )
+    if h.augment_pixels and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"augment_pixels={h.augment_pixels} needs images (height, width, "
+            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
+        )
+    num_steps = steps_per_epoch * h.num_epochs
+    num_steps = min(num_steps, h.max_steps or num_steps)
+    if num_steps > INT_MAX:
+        raise ValueError(
+            f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
+            f"{INT_MAX:,} are allowed (max_steps ends training before)"
+        )
+    traced = cohort.traced()
+    rows: tuple[layers.LayerRow, ...] = ()
+    activity = mine is None and "active_units" in study.figures
+    module: nn.Module | own.Called
+    if mine:
+        module = mine
+    else:
+        module, rows = network_of(
+            h,
+            dataset.input_shape,
+            dataset.num_classes,
+            dropout=bool(traced["dropout_rate"].any()),
+        )
+    scale, shift = _scaling(h, dataset)
+    recipe = member.Recipe(
+        module=module,
+        layers=_layer_names(module, dataset.input_shape, rows),
+        runs=module.runs if isinstance(module, Stack) else {},
+        optimizer=functools.partial(
+            optimizers.optimizer,
+            h.optimizer.name,
+            nesterov=h.optimizer.nesterov,
+            uses_momentum=bool(traced["momentum"].any()),
+            uses_weight_decay=bool(traced["weight_decay"].any()),
+        ),
+        schedule=optimizers.schedule(
+            h.schedule.name,
+            warmup_steps=h.schedule.warmup_steps,
+            total_steps=num_steps,
+        ),
+        input_shape=dataset.input_shape,
+        input_scale=scale,
+        input_shift=shift,
+        augment_pixels=h.augment_pixels,
+        activity=activity,
+        own_metrics=dict(own_metrics),
+        every_norm="gradients" in study.figures,
+        patience=h.early_stopping.patience,
+        watched=h.early_stopping.metric.removeprefix("validation_"),
+    )
+    shapes = _shapes(recipe, traced)
+    _check_logits(recipe, shapes, dataset)
+    fed, source = dataset, None
+    if h.transfer.mode != "scratch":
+        source = _source(h, recipe, shapes, training)
+    if source and source.frozen:
+        if h.augment_pixels:
+            raise ValueError(
+                f"augment_pixels={h.augment_pixels} does not go with transfer.mode="
+                "'probing', whose features are computed once"
+            )
+        fed, recipe, rows = _probe(source, dataset)
+        shapes = _shapes(recipe, traced)
+    parameters = _size(shapes.params)
+    stops_early = (
+        h.early_stopping.patience > 0
+        or study.halving.factor > 0
+        or len(study.looks) > 1  # later ones have fewer trials
+    )
+
+    room = _room(cohort, study)
+    most = math.prod(map(max, cohort.shape, room))
+
+    def plans_of(width: int) -> Sequence[Plan]:
+        planned = functools.partial(
+            candidates,
+            rows,
+            parameters=parameters,
+            num_trials=len(cohort.trials),
+            num_seeds=cohort.num_seeds,
+            batch_size=h.batch_size,
+            state_bytes=4 * _size(shapes),
+            data_bytes=sum(
+                split.inputs.nbytes + split.labels.nbytes
+                for split in (fed.train, fed.validation, fed.test)
+            ),
+            devices=jax.devices(),
+            stops_early=stops_early,
+            lane_width=width,
+            whole=cohort.whole,
+        )
+        try:
+            return planned(room=room)
+        except ValueError:  # it may be the room that memory cannot hold
+            return planned()
+
+    return Prepared(
+        cohort=cohort,
+        hyperparameters=h,
+        dataset=dataset,
+        fed=fed,
+        test_sets=test_sets,
+        source=source,
+        rows=rows,
+        parameters=parameters,
+        recipe=recipe,
+        # What a run adds later may have fewer members than its lanes are wide.
+        plans=tuple(
+            plans_of(min(lane_width, most) if cohort.first_seed else lane_width)
+        ),
+        plans_of=plans_of,
+        stops_early=stops_early,
+        steps_per_epoch=steps_per_epoch,
+        boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
+    )
+
+
+def _room(cohort: sweep.Cohort, study: Study) -> tuple[int, int]:
+    """Trials and seeds that another cohort of the same program may have.
+
+    The batches of a search, and the looks of a study, then have equal shapes.
+    """
+    if study.search.space:
+        return study.search.batch, 0
+    if study.looks:
+        added = [b - a for a, b in itertools.pairwise((0, *study.looks))]
+        alike = next(
+            group for group in sweep.alike(study.trials()) if cohort.trials[0] in group
+        )
+        return len(alike), max(added)
+    return 0, 0
+
+
+def network_of(
+    h: Hyperparameters, shape: Sequence[int], num_classes: int, *, dropout: bool
+) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
+    """A trial's module and its layer table.
+
+    Args:
+      h: the trial's.
+      shape: of an example.
+      num_classes: of the data set.
+      dropout: whether the trial's dropout rate is above 0 in any trial of its cohort.
+
+    Raises:
+      ValueError: a network that cannot be.
+    """
+    model = h.model
+    if model.name == "resnet18":
+        rows = resnet_layers.table(shape, num_classes, model.stem)
+        module = resnet.ResNet18(
+            num_classes, stem=model.stem, initializer=model.init, dtype=h.dtype
+        )
+        return module, rows
+    stack = stack_of(h, num_classes, dropout=dropout)
+    rows = layers.check(stack, shape, num_classes)
+    return Stack(tuple(stack), initializer=model.init, dtype=h.dtype), rows
+
+
+def _shapes(recipe: member.Recipe, traced: Mapping[str, np.ndarray]) -> Any:
+    """Shapes of a member's state."""
+    return jax.eval_shape(
+        functools.partial(member.init_state, recipe),
+        {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
+        jax.eval_shape(lambda: member.key(0)),
+    )
+
+
+def _source(
+    h: Hyperparameters, recipe: member.Recipe, shapes: Any, training: Prepared | None
+) -> Source:
+    """How the backbone of a network comes about, which must fit the network."""
+    frozen = h.transfer.mode == "probing"
+    backbone_of(recipe.module)  # refuses what has none
+    if training is None:
+        if h.model.name != "resnet18":
+            raise ValueError(
+                f"transfer.source={h.transfer.source!r} holds weights of a ResNet-18; "
+                f"model.name={h.model.name!r} must be 'resnet18'"
+            )
+        file = absolute(h.transfer.source, "transfer.source")
+        variables = weights.load_resnet18(
+            file,
+            num_classes=0,
+            channels=recipe.input_shape[-1],
+            stem=h.model.stem,
+        )
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        return Source(h.transfer.source, digest, None, variables, recipe, frozen)
+    begun = _shapes(training.recipe, training.cohort.traced()).params
+    for layer in layers_of(recipe)["params"]:
+        wanted, found = (
+            jax.tree.map(_shape, of.get(layer)) for of in (shapes.params, begun)
+        )
+        if wanted != found:
+            raise ValueError(
+                f"transfer.source={h.transfer.source!r} has examples of shape "
+                f"{training.dataset.input_shape}, the trial's data of "
+                f"{recipe.input_shape}: {layer} does not fit both"
+            )
+    key = training.cohort.trials[0].id
+    return Source(key, training.dataset.digest, training, None, recipe, frozen)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    return tuple(leaf.shape)
+
+
+def _probe(
+    source: Source, dataset: Dataset
+) -> tuple[Dataset, member.Recipe, tuple[layers.LayerRow, ...]]:
+    """A last layer on features: its data, still 0, its recipe and its layer table."""
+    whole = source.whole
+    backbone = backbone_of(whole.module)
+    sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
+    found, _ = jax.eval_shape(
+        lambda key, x: backbone.init_with_output(key, x, train=False),
+        member.key(0),
+        sample,
+    )
+    shape = found.shape[1:]
+    module = head(whole.module, dataset.num_classes)
+    recipe = dataclasses.replace(
+        whole,
+        module=module,
+        layers=("head",),
+        runs={},
+        input_shape=shape,
+        input_scale=1.0,
+        input_shift=0.0,
+        activity=False,
+    )
+
+    def zeros(split: Split) -> Split:
+        nothing = np.broadcast_to(np.float32(0), (len(split.labels), *shape))
+        return Split(nothing, split.labels)
+
+    fed = dataclasses.replace(
+        dataset,
+        train=zeros(dataset.train),
+        validation=zeros(dataset.validation),
+        test=zeros(dataset.test),
+        scale=1.0,
+    )
+    return fed, recipe, layers.check(module.layers, shape, dataset.num_classes)
+
+
+def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
+    """Factor and shift from stored inputs to those of the network."""
+    if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
+        return _imagenet_scaling(dataset)
+    if not (h.standardize or dataset.is_table):
+        return dataset.scale, 0.0
+    if len(dataset.input_shape) == 1:
+        inputs = dataset.train.inputs
+        mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
+        deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
+        if not deviation.any():
+            raise ValueError("no column of the training inputs changes")
+        # A column that never changes says nothing: the network sees 0.
+        factor = np.divide(1, deviation, out=0 * deviation, where=deviation > 0)
+        return factor.astype(np.float32), (mean * factor).astype(np.float32)
+    mean, deviation = _moments(dataset.train.inputs)
+    if not deviation > 0:
+        raise ValueError("standardize=True needs training inputs that differ")
+    return 1 / deviation, mean / deviation
+
+
+def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift with which published weights see images, (1, values)."""
+    shape = dataset.input_shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"{WEIGHTS} weights need images of 1 or 3 channels; examples of "
+            f"{dataset.name} have shape {shape}"
+        )
+    mean, deviation = (
+        np.array(v) if shape[2] == 3 else np.array([np.mean(v)])
+        for v in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+    )
+    pixels = (1, shape[0] * shape[1])
+    factor, shift = dataset.scale / deviation, mean / deviation
+    return (
+        np.tile(factor, pixels).astype(np.float32),
+        np.tile(shift, pixels).astype(np.float32),
+    )
+
+
+def _moments(inputs: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of all values together.
+
+    Not by `np.std`, whose temporary float64 array is eight times 8-bit images.
+    """
+    flat = inputs.reshape(-1)
+    mean = float(flat.mean(dtype=np.float64))
+    square = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / flat.size
+    return mean, math.sqrt(max(square - mean**2, 0.0))
+
+
+def stack_of(
+    h: Hyperparameters, num_classes: int, *, dropout: bool
+) -> list[dict[str, Any]]:
+    """The layers of a trial's model, as `models.layers.check` takes them."""
+    model = h.model
+    shared: dict[str, Any] = {
+        "activation": model.activation,
+        "batch_norm": model.batch_norm,
+        "dropout": dropout,
+        "bias": model.bias,
+    }
+    if model.name == "stack":
+        if not model.layers:
+            raise ValueError("model.name='stack' needs model.layers")
+        return list(model.layers)
+    if model.name == "cnn":
+        shared |= {"kernel": model.kernel, "pool": model.pool}
+        return layers.cnn(model.channels, model.units, num_classes, **shared)
+    return layers.mlp(model.units, num_classes, **shared)
+
+
+def _layer_names(
+    module: nn.Module | own.Called,
+    input_shape: Sequence[int],
+    rows: Sequence[layers.LayerRow],
+) -> tuple[str, ...]:
+    """Names of the layers with parameters, in the order of the network.
+
+    A module without a layer table gives no order: the names of its parameters' top
+    level are sorted, dense_2 before dense_10.
+    """
+    names: Any = [row.name for row in rows if row.parameters]
+    if not rows:
+        shapes = jax.eval_shape(
+            lambda key, x: module.init(key, x, train=False),
+            member.key(0),
+            jax.ShapeDtypeStruct((1, *input_shape), np.float32),
+        )
+        names = labels.in_order(shapes.get("params", {}))
+    if not names:
+        raise ValueError("the model has no parameters to train")
+    return tuple(names)
+
+
+def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
+    """Refuses names that are no column's, and what cannot be called."""
+    if not isinstance(own_metrics, Mapping):
+        raise ValueError(
+            f"own_metrics={own_metrics!r} is no mapping such as {{'margin': margin}}, "
+            "from names to functions of logits and labels"
+        )
+    for name, metric in own_metrics.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(
+                f"metric {name!r} needs a name of letters, digits and underscores"
+            )
+        if ending := next(filter(name.endswith, TAKEN), ""):
+            raise ValueError(
+                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
+                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
+            )
+        if not callable(metric):
+            raise ValueError(
+                f"metric {name!r} is {metric!r}, not a function of logits and labels"
+            )
+
+
+def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
+    logits = jax.eval_shape(
+        lambda params, stats, x: recipe.module.apply(
+            {"params": params, "batch_stats": stats}, x, train=False
+        ),
+        state.params,
+        state.batch_stats,
+        jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
+    )
+    shape = jax.tree.map(lambda leaf: leaf.shape, logits)
+    if shape != (wanted := (2, dataset.num_classes)):
+        raise ValueError(
+            f"the model returns shape {shape} for 2 examples of shape "
+            f"{dataset.input_shape}; the data set's classes need {wanted}"
+            f"{_remedy(shape, dataset)}"
+        )
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise ValueError(f"the model returns {logits.dtype}; logits are floats")
+    for name, metric in recipe.own_metrics.items():
+        own.check_metric(name, metric, dataset.num_classes)
+
+
+def _remedy(shape: Any, dataset: Dataset) -> str:
+    """What makes logits of what a module of one's own returns; "" if unknown."""
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
+        return ": return nothing but the logits"
+    if len(shape) > 2 and len(dataset.input_shape) > 1:
+        return ": flatten the examples, x.reshape(len(x), -1), where dense layers begin"
+    return ""
+
+
+def _size(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def _boundaries(
+    num_steps: int, steps_per_epoch: int, eval_every_epochs: float
+) -> tuple[int, ...]:
+    """Steps of the evaluations: before training, every so often, and at the end."""
+    interval = max(1.0, eval_every_epochs * steps_per_epoch)
+    if num_steps / interval > MOST_EVALUATIONS:
+        raise ValueError(
+            f"eval_every_epochs={eval_every_epochs:g} makes "
+            f"{num_steps / interval:,.0f} evaluations in {num_steps:,} updates; at "
+            f"most {MOST_EVALUATIONS:,} are allowed"
+        )
+    regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
+    return tuple(sorted({*regular, num_steps}))

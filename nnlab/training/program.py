@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cohort ready to run, of networks or of trees: its data, its sizes, its record."""
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from nnlab.data import Dataset, Split
+from nnlab.data.dataset import read_only
+from nnlab.models import layers
+from nnlab.study import Hyperparameters, sweep
+from nnlab.training import member as train
+from nnlab.training import trees
+from nnlab.training.plan import Plan
+
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training examples, at most, on which the training metrics are evaluated."""
+
+WORK_OF_A_STEP = 5e6
+"""Operations that a CPU core could do in the time that a small step takes besides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherSets:
+    """Test sets beside the normal one.
+
+    Attributes:
+      splits: "test_moved" and "test_rotated", as far as the study asks for them.
+      along_curve: whether they are evaluated whenever the others are.
+      severities: ``{(transform, amount): split}``, for the final members.
+    """
+
+    splits: Mapping[str, Split]
+    along_curve: bool
+    severities: Mapping[tuple[str, float], Split]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How the backbone of a cohort comes about.
+
+    Attributes:
+      key: sources with equal keys make equal backbones.
+      digest: SHA-256 of the data that train it, or of the file.
+      training: what trains it, a population of one member; None for a file.
+      variables: what the file holds, "params" and "batch_stats"; None without a file.
+      whole: recipe of the cohort's whole network, on the cohort's own data.
+      frozen: whether the backbone stays as it is; the members then are a last layer
+        that is fed its features.
+    """
+
+    key: str
+    digest: str
+    training: "Prepared | None"
+    variables: Mapping[str, Any] | None
+    whole: train.Recipe
+    frozen: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A cohort of trees, ready to be fitted.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial.
+      dataset: the data, limited to `train_size`.
+      test_sets: beside the data's own.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    test_sets: FurtherSets
+
+    @property
+    def num_fits(self) -> int:
+        """Trials times seeds."""
+        return len(self.cohort.members())
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all fits, once each."""
+        return len(self.dataset.train.labels) * self.num_fits
+
+    @property
+    def work(self) -> float:
+        """As `Prepared.work`; it is not known before, and seldom the most."""
+        return 0.0
+
+    def splits(self) -> dict[str, Split]:
+        """All splits by name."""
+        data = self.dataset
+        named = {"train": data.train, "validation": data.validation, "test": data.test}
+        return named | dict(self.test_sets.splits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``; an epoch is a round of growing trees."""
+        name = self.hyperparameters.model.name
+        library, version = trees.library(name)
+        return {
+            **self.cohort.to_dict(),
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": None,
+            "flops": 0,
+            "layers": [],
+            "steps_per_epoch": 1,
+            "num_steps": self.hyperparameters.model.num_trees,
+            "library": f"{library} {version}",
+        }
+
+
+_UNTOLD = re.compile(r"\b0x[0-9a-f]+|(?<![\w.])-?\d[\w.+-]*(?=:\w+\[\])")
+"""Addresses and numbers of a program, on which no speed depends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A cohort ready to train: what `describe` shows and `run` runs.
+
+    Attributes:
+      cohort: the trials.
+      hyperparameters: those of the first trial; the static ones are all trials'.
+      dataset: the data, limited to `train_size`.
+      fed: what the members are fed: the data, or a frozen backbone's features, which
+        are 0 until `with_features`.
+      test_sets: beside the data's own, as fed.
+      source: how the members' backbone comes about; None at a random initialisation.
+      rows: the layer table; empty for a user's own module.
+      parameters: trained values of a member.
+      recipe: the static part of a member.
+      plans: lane plans to choose from, first the one that is likely the fastest.
+      plans_of: the same for a lane width; raises ValueError for one that does not fit.
+      stops_early: whether members may end before the others and leave their lanes, or
+        later looks have fewer.
+      steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
+      boundaries: steps at which members are evaluated, from 0, strictly increasing.
+      features: from stored inputs to what the members are fed; None for themselves.
+    """
+
+    cohort: sweep.Cohort
+    hyperparameters: Hyperparameters
+    dataset: Dataset
+    fed: Dataset
+    test_sets: FurtherSets
+    source: Source | None
+    rows: tuple[layers.LayerRow, ...]
+    parameters: int
+    recipe: train.Recipe
+    plans: tuple[Plan, ...]
+    plans_of: Callable[[int], Sequence[Plan]]
+    stops_early: bool
+    steps_per_epoch: int
+    boundaries: tuple[int, ...]
+    features: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def whole(self) -> train.Recipe:
+        """The network from stored inputs on: with its backbone, if that is frozen."""
+        return self.source.whole if self.features and self.source else self.recipe
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that was chosen, or else the first."""
+        return self.plans[0]
+
+    def with_plan(self, chosen: Plan) -> "Prepared":
+        """The same cohort with one of its plans."""
+        return dataclasses.replace(self, plans=(chosen,))
+
+    def with_width(self, lane_width: int) -> "Prepared":
+        """The same cohort with the plan of a lane width.
+
+        Raises:
+          ValueError: it does not fit.
+        """
+        return self.with_plan(self.plans_of(lane_width)[0])
+
+    def alone(self, trial: int, seed: int) -> "Prepared":
+        """One of its members (trial's index, seed), in lanes of the same shape."""
+        one = tuple(t for t in self.cohort.trials if t.index == trial)
+        cohort = dataclasses.replace(
+            self.cohort, trials=one, first_seed=seed, num_seeds=1
+        )
+        lanes = dataclasses.replace(self.plan.lanes, room=(0, 0)).with_members(1, 1)
+        chosen = dataclasses.replace(self.plan, lanes=lanes)
+        return dataclasses.replace(self, cohort=cohort, plans=(chosen,))
+
+    def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
+        """The same cohort, fed with features of the examples.
+
+        Args:
+          of: from stored inputs (N, *input_shape) to float32 (N, F).
+        """
+
+        def through(split: Split) -> Split:
+            return Split(read_only(of(split.inputs)), split.labels)
+
+        data, sets = self.dataset, self.test_sets
+        return dataclasses.replace(
+            self,
+            features=of,
+            fed=dataclasses.replace(
+                self.fed,
+                train=through(data.train),
+                validation=through(data.validation),
+                test=through(data.test),
+            ),
+            test_sets=dataclasses.replace(
+                sets,
+                splits={name: through(split) for name, split in sets.splits.items()},
+                severities={k: through(split) for k, split in sets.severities.items()},
+            ),
+        )
+
+    @functools.cached_property
+    def program(self) -> str:
+        """A member's step and its evaluation as JAX sees them, but for numbers."""
+        recipe, size = self.recipe, self.hyperparameters.batch_size
+        of = jax.ShapeDtypeStruct
+        traced = {name: of((), np.float32) for name in self.cohort.traced()}
+        key = jax.eval_shape(lambda: train.key(0))
+        state = jax.eval_shape(functools.partial(train.init_state, recipe), traced, key)
+        inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
+        labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
+
+        def step(*member: Any) -> train.TrainState:
+            return train.train_step(recipe, *member, sample=always, check=always)
+
+        always: Any = np.True_
+        evaluate = functools.partial(train.evaluate, recipe)
+        made = (
+            jax.make_jaxpr(step)(state, traced, key, inputs, labels),
+            jax.make_jaxpr(evaluate)(state, inputs, labels, flags),
+        )
+        return _UNTOLD.sub("", "".join(map(str, made)))
+
+    @property
+    def num_steps(self) -> int:
+        """Updates of a member in all."""
+        return self.boundaries[-1]
+
+    @property
+    def num_epochs(self) -> float:
+        """Passes over the training examples; `max_steps` may end them before."""
+        return self.num_steps / self.steps_per_epoch
+
+    @property
+    def work(self) -> float:
+        """About how long training takes, in floating-point operations.
+
+        A step costs as much as so many more, whatever it computes.
+        """
+        forward = sum(row.flops for row in self.rows)
+        step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
+        return float(self.num_steps * self.plan.lanes.members * step)
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples of all members in all epochs."""
+        members = self.plan.lanes.members
+        return self.num_steps * self.hyperparameters.batch_size * members
+
+    @property
+    def num_evaluated(self) -> int:
+        """Examples that all members evaluate in all evaluations."""
+        size = sum(len(split.labels) for split in self.evaluated().values())
+        once = [*self.scored().values(), *self.test_sets.severities.values()]
+        last = sum(len(split.labels) for split in once)
+        return (len(self.boundaries) * size + last) * self.plan.lanes.members
+
+    def evaluated(self) -> dict[str, Split]:
+        """The splits that are evaluated along training, by name."""
+        train = self.fed.train
+        subset = Split(
+            train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
+        )
+        splits = {"train": subset, "validation": self.fed.validation}
+        splits["test"] = self.fed.test
+        sets = self.test_sets
+        return splits | (dict(sets.splits) if sets.along_curve else {})
+
+    def scored(self) -> dict[str, Split]:
+        """The splits that only the final members are evaluated on, by name."""
+        return {} if self.test_sets.along_curve else dict(self.test_sets.splits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``."""
+        return {
+            **self.cohort.to_dict(),
+            "train_examples": len(self.dataset.train.labels),
+            "parameters": self.parameters,
+            "flops": sum(row.flops for row in self.rows),
+            "layers": list(self.recipe.layers),
+            "steps_per_epoch": self.steps_per_epoch,
+            "num_steps": self.num_steps,
+            "plan": self.plan.to_dict(),
+            **({"source": self.source.digest} if self.source else {}),
+        }

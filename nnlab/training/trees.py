@@ -1,0 +1,431 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boosted trees and random forests, rows in the same tables as the networks; no JAX.
+
+Boosted trees are fitted by XGBoost where it is installed, else by scikit-learn, and
+forests by scikit-learn. Both libraries load when a model is fitted.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlab.data import Split
+from nnlab.study import TREES
+from nnlab.words.spelling import nearest
+
+SHRINKAGE = 0.3
+"""Factor on every boosted tree's answer; XGBoost's default."""
+SUBSAMPLE = 0.8
+"""Share of the training examples that XGBoost shows each tree: seeds differ by it."""
+FEATURE_SHARE = 0.5
+"""Likewise of the features that scikit-learn tries at each split of a boosted tree."""
+PATIENCE = 10
+"""Rounds without a lower validation loss after which boosting ends."""
+SMALLEST_PROBABILITY = 1e-7
+"""Probabilities are raised to it before their logarithm: a forest's may be 0."""
+MANY_FEATURES = 256
+"""From here on a feature has fewer bins: on 4,000 images of MNIST, 64 bins took 0.43 of
+the time that 256 take and had no more errors."""
+THREAD_VALUES = 4_000_000
+"""Values of the training inputs for each thread that boosts. Threads meet many times in
+a tree, which costs more than they gain on little data: on a busy machine two took 5 to
+35 times one's seconds for 40,000 x 2."""
+HISTOGRAM_BYTES = 2**28
+"""Memory for the histograms of a tree's finished nodes. On 1,500 x 12,288 a limit saved
+two thirds of 8.6 GB, gave the same trees and took no longer."""
+
+Stages = Callable[[np.ndarray, Sequence[int]], Iterator[np.ndarray]]
+"""From inputs (B, F) and ascending numbers of trees: for each number the probabilities
+by so many trees, float32 (B, C)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+    """Trees of one seed; the number that is kept is chosen by validation.
+
+    Attributes:
+      depth: largest depth of a tree, the one with the best validation accuracy.
+      trees: int64 (E,), numbers of trees at which the metrics were measured, ascending;
+        the last is the number kept. Boosted trees count rounds: each grows a tree for
+        every class.
+      metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, float64, for every
+        split; losses are cross-entropies in nats of probabilities that are clipped at
+        `SMALLEST_PROBABILITY`.
+      probabilities: float32 (N, C), of the kept trees for the N examples of "test".
+      seconds: wall clock of fitting all depths and of choosing among them by
+        validation; the evaluation of `metrics` apart.
+      candidates: ``{depth: validation accuracy of the trees it would keep}``.
+      predict: from inputs (B, ...) to float32 class probabilities (B, C).
+    """
+
+    depth: int
+    trees: np.ndarray
+    metrics: Mapping[str, np.ndarray]
+    probabilities: np.ndarray
+    seconds: float
+    candidates: Mapping[int, float]
+    predict: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Problem:
+    """What trees are grown from; inputs are float32 (N, F)."""
+
+    train: Split
+    validation: Split
+    num_classes: int
+    num_trees: int
+    depths: Sequence[int]
+    seed: int
+
+    @property
+    def bins(self) -> int:
+        """Values that boosting tells apart in a feature."""
+        return 256 if self.train.inputs.shape[1] < MANY_FEATURES else 64
+
+    @property
+    def threads(self) -> int:
+        """Threads that boost."""
+        return _threads(self.train)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Candidate:
+    """Trees of one depth.
+
+    Attributes:
+      depth: largest depth of a tree.
+      kept: the number of trees with the lowest validation loss; the first among equals.
+      accuracy, loss: of the kept trees on the validation split.
+      stages: probabilities by the first trees, up to `kept`.
+    """
+
+    depth: int
+    kept: int
+    accuracy: float
+    loss: float
+    stages: Stages
+
+    def rank(self) -> tuple[float, float, int]:
+        """The best candidate's is the largest."""
+        return self.accuracy, -self.loss, -self.depth
+
+
+def library(name: str) -> tuple[str, str]:
+    """What fits a model here: the library's name and version.
+
+    Args:
+      name: "boosted_trees" or "random_forest".
+
+    Raises:
+      ValueError: no such model.
+    """
+    if name not in TREES:
+        raise ValueError(f"unknown baseline {name!r}{nearest(name, TREES)}")
+    if name == "boosted_trees":
+        with contextlib.suppress(ModuleNotFoundError):
+            import xgboost
+
+            return "xgboost", xgboost.__version__
+    import sklearn
+
+    return "scikit-learn", sklearn.__version__
+
+
+def fit(
+    name: str,
+    splits: Mapping[str, Split],
+    num_classes: int,
+    *,
+    num_trees: int,
+    depths: Sequence[int],
+    seed: int,
+    train_evaluation_size: int = 5_000,
+) -> Fit:
+    """Fits trees of every depth and keeps what does best on the validation split.
+
+    Of each depth it keeps the number of trees with the lowest validation loss, of the
+    depths the one with the best validation accuracy (then the lower loss, then the
+    smaller depth). Equal arguments, versions and cores give equal results.
+
+    Args:
+      name: "boosted_trees" or "random_forest".
+      splits: "train", "validation", "test" and any further ones to be evaluated; inputs
+        (N, ...), labels int32 (N,) in 0..C-1. A class may be absent from "train".
+      num_classes: C, at least 2.
+      num_trees: most trees for each class (boosted) or in all (forest), at least 1.
+      depths: largest depths of a tree to choose from, each at least 1.
+      seed: in [0, 2**32): what examples or features a tree sees.
+      train_evaluation_size: training examples, the first ones, at most, of which the
+        training metrics are.
+
+    Raises:
+      ValueError: no such model, or no depth, or a number below 1.
+    """
+    found = library(name)[0]
+    if not depths:
+        raise ValueError("depths is empty: at least one depth of a tree is needed")
+    if (least := min(num_trees, *depths)) < 1:
+        raise ValueError(f"num_trees or a depth is {least}: it must be at least 1")
+    train, validation = _flat(splits["train"]), _flat(splits["validation"])
+    problem = _Problem(
+        train, validation, num_classes, num_trees, sorted(set(depths)), seed
+    )
+    start = time.perf_counter()
+    best, accuracies = None, {}
+    for candidate in _GROWERS[name, found](problem):
+        accuracies[candidate.depth] = candidate.accuracy
+        if best is None or candidate.rank() > best.rank():
+            best = candidate
+    seconds = time.perf_counter() - start
+    assert best is not None
+    subset = Split(
+        train.inputs[:train_evaluation_size], train.labels[:train_evaluation_size]
+    )
+    numbers = _ladder(best.kept)
+    metrics: dict[str, np.ndarray] = {}
+    for split, examples in {**splits, "train": subset}.items():
+        examples = _flat(examples)
+        scores = []
+        for probabilities in best.stages(examples.inputs, numbers):
+            scores.append(score(probabilities, examples.labels))
+        metrics[f"{split}_accuracy"], metrics[f"{split}_loss"] = np.array(scores).T
+        if split == "test":
+            tested = probabilities
+    return Fit(
+        depth=best.depth,
+        trees=np.array(numbers, np.int64),
+        metrics=metrics,
+        probabilities=tested,
+        seconds=seconds,
+        candidates=accuracies,
+        predict=functools.partial(_predict, best),
+    )
+
+
+def at_once(name: str, train: Split) -> int:
+    """How many fits can run side by side, each in a thread of Python's own.
+
+    Args:
+      name: "boosted_trees" or "random_forest", whose fits take all cores by themselves.
+      train: the training examples.
+    """
+    return max(1, _cores() // _threads(train)) if name == "boosted_trees" else 1
+
+
+def _threads(train: Split) -> int:
+    """Threads that boost."""
+    return min(_cores(), 1 + train.inputs.size // THREAD_VALUES)
+
+
+def _predict(candidate: _Candidate, inputs: np.ndarray) -> np.ndarray:
+    """Class probabilities (B, C) of inputs (B, ...) by all trees that are kept."""
+    return next(candidate.stages(_rows(inputs), (candidate.kept,)))
+
+
+def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
+    """Boosted trees of each depth, by XGBoost."""
+    import xgboost
+
+    matrix = functools.partial(
+        xgboost.QuantileDMatrix, max_bin=problem.bins, nthread=problem.threads
+    )
+    train = matrix(problem.train.inputs, label=problem.train.labels)
+    validation = matrix(
+        problem.validation.inputs, label=problem.validation.labels, ref=train
+    )
+    node_bytes = 16 * problem.bins * problem.train.inputs.shape[1]
+    settings = {
+        "objective": "multi:softprob",
+        "num_class": problem.num_classes,
+        "tree_method": "hist",
+        "max_bin": problem.bins,
+        "max_cached_hist_node": max(1, HISTOGRAM_BYTES // node_bytes),
+        "eta": SHRINKAGE,
+        "subsample": SUBSAMPLE,
+        "seed": problem.seed,
+        "nthread": problem.threads,
+        "disable_default_eval_metric": True,
+        "verbosity": 0,
+    }
+    for depth in problem.depths:
+        scores: list[tuple[float, float]] = []
+        booster = xgboost.train(
+            {**settings, "max_depth": depth},
+            train,
+            num_boost_round=problem.num_trees,
+            evals=[(validation, "validation")],
+            custom_metric=functools.partial(_record, scores),
+            early_stopping_rounds=PATIENCE,
+            verbose_eval=False,
+        )
+        kept = booster.best_iteration + 1
+        stages = functools.partial(_xgboost_stages, booster[:kept])
+        yield _Candidate(depth, kept, *scores[kept - 1], stages)
+
+
+def _record(
+    scores: list[tuple[float, float]], probabilities: np.ndarray, matrix: Any
+) -> tuple[str, float]:
+    """A metric for XGBoost; notes accuracy and loss of each round in `scores`."""
+    scores.append(score(probabilities, matrix.get_label().astype(np.int32)))
+    return "loss", scores[-1][1]
+
+
+def _xgboost_stages(
+    booster: Any, inputs: np.ndarray, numbers: Sequence[int]
+) -> Iterator[np.ndarray]:
+    for number in numbers:
+        yield booster.inplace_predict(inputs, iteration_range=(0, number))
+
+
+def _histogram(problem: _Problem) -> Iterator[_Candidate]:
+    """Boosted trees of each depth, by scikit-learn.
+
+    It cannot show a tree a share of the examples: half of the features at each split
+    let the seeds differ instead.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
+
+    # Only from version 1.7 on can it stop by a validation split of ours: so it is grown
+    # in stages, as long as the last rounds of a stage brought something.
+    sizes = [n for n in _ladder(problem.num_trees) if n >= 2 * PATIENCE]
+    for depth in problem.depths:
+        model = HistGradientBoostingClassifier(
+            learning_rate=SHRINKAGE,
+            max_depth=depth,
+            max_leaf_nodes=None,
+            l2_regularization=1.0,  # XGBoost's default
+            max_bins=min(problem.bins, 255),
+            max_features=FEATURE_SHARE,
+            early_stopping=False,
+            warm_start=True,
+            random_state=problem.seed,
+        )
+        stages = functools.partial(
+            _histogram_stages, model, problem.num_classes, problem.threads
+        )
+        for size in sizes or [problem.num_trees]:
+            model.set_params(max_iter=size)
+            with threadpool_limits(problem.threads, user_api="openmp"):
+                model.fit(problem.train.inputs, problem.train.labels)
+            candidate = _choose(depth, stages, size, problem.validation)
+            if size - candidate.kept >= PATIENCE:
+                break
+        yield candidate
+
+
+def _histogram_stages(
+    model: Any,
+    num_classes: int,
+    threads: int,
+    inputs: np.ndarray,
+    numbers: Sequence[int],
+) -> Iterator[np.ndarray]:
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads, user_api="openmp"):
+        for found in _picked(model.staged_predict_proba(inputs), numbers):
+            yield _spread(found, model.classes_, num_classes)
+
+
+def _forests(problem: _Problem) -> Iterator[_Candidate]:
+    """Random forests of each depth, by scikit-learn; one at a time is in memory."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    for depth in problem.depths:
+        forest = RandomForestClassifier(
+            problem.num_trees,
+            max_depth=depth,
+            n_jobs=_cores(),
+            random_state=problem.seed,
+        )
+        forest.fit(problem.train.inputs, problem.train.labels)
+        stages = functools.partial(_forest_stages, forest, problem.num_classes)
+        candidate = _choose(depth, stages, problem.num_trees, problem.validation)
+        del forest.estimators_[candidate.kept :]
+        yield candidate
+
+
+def _forest_stages(
+    forest: Any, num_classes: int, inputs: np.ndarray, numbers: Sequence[int]
+) -> Iterator[np.ndarray]:
+    # The forest's own sum over trees depends on which thread comes first.
+    answers = (tree.predict_proba(inputs) for tree in forest.estimators_)
+    sums = itertools.accumulate(answers)
+    for number, total in zip(numbers, _picked(sums, numbers)):
+        yield _spread(total / number, forest.classes_, num_classes)
+
+
+_GROWERS: Mapping[tuple[str, str], Callable[[_Problem], Iterator[_Candidate]]] = {
+    ("boosted_trees", "xgboost"): _xgboost,
+    ("boosted_trees", "scikit-learn"): _histogram,
+    ("random_forest", "scikit-learn"): _forests,
+}
+
+
+def _choose(depth: int, stages: Stages, size: int, validation: Split) -> _Candidate:
+    """Chooses among the first 1, 2, ... `size` trees."""
+    found = stages(validation.inputs, range(1, size + 1))
+    scores = [score(probabilities, validation.labels) for probabilities in found]
+    kept = int(np.argmin([loss for _, loss in scores])) + 1
+    return _Candidate(depth, kept, *scores[kept - 1], stages)
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Accuracy, and loss in nats, of class probabilities (B, C) of labels (B,).
+
+    The first of equal probabilities is the answer.
+    """
+    right = np.argmax(probabilities, axis=1) == labels
+    of_labels = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    clipped = np.clip(of_labels.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+    return float(np.mean(right)), float(-np.mean(np.log(clipped)))
+
+
+def _picked(
+    stages: Iterable[np.ndarray], numbers: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """Of what comes after 1, 2, ... trees, that after each of the numbers."""
+    chosen = set(numbers)
+    for number, stage in enumerate(itertools.islice(stages, numbers[-1]), 1):
+        if number in chosen:
+            yield stage
+
+
+def _spread(found: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Probabilities of the classes in the training set as those of all: (B, C)."""
+    probabilities = np.zeros((len(found), num_classes), np.float32)
+    # Of a single class, scikit-learn's boosting also says how likely it is not.
+    probabilities[:, classes] = found[:, : len(classes)]
+    return probabilities
+
+
+def _ladder(limit: int) -> list[int]:
+    """1, 2, 5, 10, 20, 50, ... below the limit, and the limit."""
+    steps = (digit * 10**zeros for zeros in itertools.count() for digit in (1, 2, 5))
+    return [*itertools.takewhile(lambda step: step < limit, steps), limit]
+
+
+def _flat(split: Split) -> Split:
+    return Split(_rows(split.inputs), split.labels)
+
+
+def _rows(inputs: np.ndarray) -> np.ndarray:
+    """Inputs (B, ...) as float32 (B, F)."""
+    return np.ascontiguousarray(inputs.reshape(len(inputs), -1), np.float32)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is seen of a run while it trains: terminal, notebook, TensorBoard."""

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TensorBoard's event files of a run, written while it trains; no TensorFlow.
+
+    with tensorboard.EventFiles("runs/mine/tensorboard", len(study.trials())) as record:
+        experiment.run(study, "runs/mine", on_progress=record)
+
+``tensorboard --logdir runs/mine/tensorboard`` shows a run for each trial and one for
+the population of each program. Trees, which have no updates, are in the report only.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from nnlab.machine.files import absolute
+from nnlab.words import numbers
+
+if TYPE_CHECKING:
+    from nnlab.runs.recorder import Evaluation, Progress
+
+_log = logging.getLogger(__name__)
+
+MOST_TRIALS = 64
+"""Trials that get a run of their own: each is a file that is open while it trains."""
+QUANTILES = {"quantile_10": 0.1, "median": 0.5, "quantile_90": 0.9}
+"""Of the population, over its members."""
+_MOST_NAME = 60
+"""Characters of a trial's label in the name of its run: 240 bytes, with 255 allowed."""
+
+
+class EventFiles:
+    """A callback of `experiment.run` that writes what each evaluation found.
+
+    The x axis is updates; the scalar "epoch" tells the epoch. The run of a trial has
+    for each column of the curves its mean over the seeds that still train, such as
+    "validation_accuracy/mean", and the share of its members that diverged. The run of
+    the population has the mean over all its members that still train, their
+    `QUANTILES`, and the share that diverged.
+
+    A run that is resumed writes on in the same folder: its new files say from where on
+    those before them hold no more, and TensorBoard shows each point once.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], num_trials: int) -> None:
+        """Writes nothing yet.
+
+        Args:
+          folder: where to write; made if missing.
+          num_trials: of the study. Of more than `MOST_TRIALS`, so many have a run, in
+            even steps along the sweep; the population has all.
+
+        Raises:
+          ValueError: tensorboardX is not installed.
+        """
+        try:
+            import tensorboardX.event_file_writer  # noqa: F401
+        except ImportError:
+            raise ValueError(
+                "event files for TensorBoard need tensorboardX: pip install -c "
+                'constraints.txt -e ".[tensorboard]"'
+            ) from None
+        self._folder = absolute(folder, "folder")
+        self._chosen = _spread(num_trials, MOST_TRIALS)
+        self._writers: dict[str, Any] = {}
+        self._step = -1
+        if len(self._chosen) < num_trials:
+            _log.info(
+                "TensorBoard gets a run for each of %d of the %d trials, and their "
+                "population",
+                len(self._chosen),
+                num_trials,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes all files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def __call__(self, progress: "Progress") -> None:
+        """Writes the evaluation, if there was one since the call before."""
+        found = progress.evaluation
+        if found is None:
+            return
+        runs = dict(self._runs(found))
+        if set(runs) != set(self._writers):  # another program
+            self.close()
+        # From the start, from a checkpoint, or again in narrower lanes.
+        begins = not self._writers or found.step <= self._step
+        self._step = found.step
+        for name, values in runs.items():
+            self._write(name, found, values, begins)
+
+    def _runs(self, found: "Evaluation") -> Iterator[tuple[str, dict[str, float]]]:
+        """For each run its name and scalars, those that are not finite left out."""
+        seeds = ""
+        if found.seeds[0]:  # more of a study: these are new beside those there are
+            seeds = f"_seeds_{found.seeds[0]}-{found.seeds[-1]}"
+        indexes = [trial.index for trial in found.trials]
+        yield (
+            f"population_{_range_text(indexes)}{seeds}",
+            _scalars(found.metrics, found.diverged, QUANTILES),
+        )
+        for t, trial in enumerate(found.trials):
+            if trial.index in self._chosen:
+                metrics = {name: values[t] for name, values in found.metrics.items()}
+                yield (
+                    f"{trial.index:03d}_{safe(trial.label)}{seeds}",
+                    _scalars(metrics, found.diverged[t], {}),
+                )
+
+    def _write(
+        self, name: str, found: "Evaluation", values: Mapping[str, float], begins: bool
+    ) -> None:
+        """Writes and flushes an event: an interrupted run leaves all that it had."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        if name not in self._writers:
+            folder = self._folder / name
+            folder.mkdir(parents=True, exist_ok=True)
+            # Named by seconds alone, a file could take the place of the one before it.
+            suffix = f".{time.time_ns()}"
+            self._writers[name] = EventsWriter(str(folder / "events"), suffix)
+        writer, now = self._writers[name], time.time()
+        if begins:  # points from here on in files before this are void
+            start = SessionLog(status=SessionLog.START)
+            writer.write_event(Event(wall_time=now, step=found.step, session_log=start))
+        summary = Summary(
+            value=[
+                Summary.Value(tag=numbers.visible(tag), simple_value=value)
+                for tag, value in {**values, "epoch": found.epoch}.items()
+            ]
+        )
+        writer.write_event(Event(wall_time=now, step=found.step, summary=summary))
+        writer.flush()
+
+
+def safe(label: str) -> str:
+    """A trial's label as a part of a file name: "hidden=60,60,learning_rate=0.1"."""
+    text = re.sub(r",?[()\[\]{}'\"]", "", label).replace(", ", ",")
+    return re.sub(r"[^\w.,=+-]", "_", text)[:_MOST_NAME]
+
+
+def _scalars(
+    metrics: Mapping[str, np.ndarray],
+    diverged: np.ndarray,
+    quantiles: Mapping[str, float],
+) -> dict[str, float]:
+    """The scalars of a trial or of the population."""
+    found = {"diverged_share": float(diverged.mean())}
+    for name, values in metrics.items():
+        living = values[np.isfinite(values)]
+        if living.size:
+            found[f"{name}/mean"] = float(living.mean())
+            for word, share in quantiles.items():
+                found[f"{name}/{word}"] = float(np.quantile(living, share))
+    return found
+
+
+def _range_text(indexes: Sequence[int]) -> str:
+    """Trials of a program: "trials_0-7"; no two programs have the same first."""
+    first, last, count = indexes[0], indexes[-1], len(indexes)
+    if count == 1:
+        return f"trial_{first}"
+    if last - first + 1 == count:
+        return f"trials_{first}-{last}"
+    return f"trial_{first}_and_{count - 1}_more"
+
+
+def _spread(count: int, most: int) -> set[int]:
+    """At most so many of the first whole numbers, in even steps with both ends."""
+    if count <= most:
+        return set(range(count))
+    return {round(i * (count - 1) / (most - 1)) for i in range(most)}

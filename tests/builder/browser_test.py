@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model builder's notebook as a page: Voila serves it, Chromium is its user."""
+
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks" / "model_builder.ipynb"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MISSING = [
+    *([] if CHROMIUM else ["Chromium"]),
+    *(name for name in ("playwright", "voila") if not importlib.util.find_spec(name)),
+]
+SECONDS = 120
+"""For each thing that is waited for: the machine may be busy."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} here"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where Voila serves the notebook."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("voila")
+    log = folder / "log.txt"
+    command = [
+        *(sys.executable, "-m", "voila", NOTEBOOK, "--no-browser"),
+        *(f"--port={port}", "--Voila.ip=127.0.0.1"),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "NNLAB_SMOKE": "1",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        end = time.monotonic() + SECONDS
+        while not _answers(f"{url}voila/static/"):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield url
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # its kernels, too
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _answers(url):
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True  # whatever it says
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    """The page, with the example that it arrives with already trained."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        browser = player.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": 1700})
+        page.set_default_timeout(1000 * SECONDS)
+        page.goto(address)
+        page.get_by_role("button", name="Train").wait_for()
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def keep(page, tmp_path_factory):
+    """Keeps a picture of the page as a desktop and as a phone shows it."""
+    folder = pathlib.Path(
+        os.environ.get("NNLAB_ARTIFACTS") or tmp_path_factory.mktemp("pictures")
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(name):
+        for device, width, height in (("phone", 400, 3400), ("desktop", 1100, 1700)):
+            page.set_viewport_size({"width": width, "height": height})
+            whole = page.locator(".nnlab-builder")
+            page.wait_for_function(  # it may take a moment to be laid out anew
+                "([e, width]) => e.getBoundingClientRect().width <= width",
+                arg=[whole.element_handle(), width],
+            )
+            whole.screenshot(path=folder / f"builder-{name}-{device}.png")
+
+    return keep
+
+
+def wait(page, condition, argument=None):
+    """Waits until a function of JavaScript gives something true, and returns it."""
+    return page.wait_for_function(condition, arg=argument).json_value()
+
+
+def test_a_model_is_built_mended_trained_and_stopped(page, keep):
+    error, fine = page.locator(".nnlab-error"), page.locator(".nnlab-fine")
+    keep("arrives")
+
+    # An invalid model says why.
+    page.get_by_label("begin with").select_option("dense on images (invalid)")
+    error.wait_for()
+    assert error.inner_text() == (
+        "layer 3 (dense_0): got shape (4, 4, 8), needs a flat vector (128,); put a "
+        "flatten layer before it"
+    )
+    rows = page.locator(".nnlab-row")
+    assert rows.nth(2).locator(".nnlab-shape").inner_text() == "(4, 4, 8)"
+    assert "nnlab-bad" in rows.nth(3).get_attribute("class")
+    assert page.get_by_role("button", name="Train").is_disabled()
+    keep("invalid")
+
+    # It is mended, and says at once how good it is without training.
+    rows.nth(2).get_by_title("insert a layer below this one").click()
+    rows.nth(4).wait_for()
+    rows.nth(3).locator("select").first.select_option("flatten")
+    error.wait_for(state="detached")
+    assert fine.first.inner_text().startswith("Valid: 1,370 parameters")
+    page.get_by_text("test examples right").wait_for()
+    assert page.get_by_label("begin with").input_value() == "(a stack of your own)"
+
+    # It trains, and its curves move.
+    page.get_by_label("epochs").fill("100000")
+    page.get_by_label("learning rate").fill("0.01")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("Run 2: conv 8").wait_for()
+    stop = page.get_by_role("button", name="Stop")
+    seen = set()
+    while len(seen) < 3:
+        seen.add(
+            wait(
+                page,
+                """seen => {
+                    const image = document.querySelector('.nnlab-plots img');
+                    return image && !seen.includes(image.src) && image.src;
+                }""",
+                list(seen),
+            )
+        )
+    accuracy = """() => {
+        const said = [...document.querySelectorAll('.nnlab-fine')].pop().innerText;
+        const found = /^At epoch .*test accuracy ([0-9.]+)/.exec(said);
+        return found && found[1] > 50 && said;
+    }"""
+    assert "(n = 8)" in wait(page, accuracy)
+    page.get_by_text("examples/s").wait_for()
+    assert page.locator(".nnlab-card").count() == 6
+    keep("trains")
+
+    # It can be stopped.
+    stop.click()
+    page.get_by_text("Stopped after epoch").wait_for()
+    wait(page, "() => !document.querySelector('progress')")
+    assert stop.is_disabled()
+    assert page.get_by_role("button", name="Train").is_enabled()
+    last = page.locator(".nnlab-plots img").first.get_attribute("src")
+    page.wait_for_timeout(1500)
+    assert page.locator(".nnlab-plots img").first.get_attribute("src") == last
+    assert page.locator(".nnlab-runs tbody tr").count() == 2
+    keep("stopped")
+
+
+def test_divergence_is_said_on_the_page(page, keep):
+    page.get_by_label("begin with").select_option("six linear layers")
+    page.get_by_label("epochs").fill("5")
+    page.get_by_label("learning rate").fill("0.7")
+    page.get_by_text("Valid: 47,910 parameters").wait_for()
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("8 of 8 networks left the finite numbers, the first").wait_for()
+    first, second = page.locator(".nnlab-note").all_inner_texts()
+    assert first.endswith("no network is left.")
+    assert "learning rate 0.7 is too high for this stack; try a tenth, 0.07" in second
+    keep("diverges")

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a training, and how it looks as HTML."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from nnlab import data
+from nnlab.builder import editing, messages
+from nnlab.builder.training import Training
+
+
+@pytest.fixture
+def training(tmp_path):
+    """Of two images of two classes, three networks; it has not begun."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (40, 4, 4), dtype=np.uint8)
+    dataset = data.Dataset.from_arrays(
+        images, rng.integers(0, 2, 40), class_names=("<b>cat</b>", "dog")
+    )
+    stack = editing.stack_of(["flatten", {"layer": "dense", "units": 2}])
+    made = Training(
+        *(1, tiny.study(num_seeds=3), stack, dataset, tmp_path), show=lambda *_: None
+    )
+    made.before = np.array([[0.5, 0.5], [0.4, 0.6]])
+    made.now = np.array([[0.9, 0.1], [0.2, 0.8]])
+    return made
+
+
+def measure(training, *accuracies):
+    values = np.array(accuracies)
+    names = [
+        f"{split}_{m}" for split in ("train", "test") for m in ("accuracy", "loss")
+    ]
+    step = 8 * len(training.history)
+    training.history.add(step, step / 8, dict.fromkeys(names, values))
+
+
+def test_an_accuracy_has_its_interval_and_a_single_one_has_none():
+    assert messages.share(np.array([0.5, 0.6, 0.7])) == "60 % ± 25"
+    assert messages.share(np.array([0.5])) == "50.0 %"
+
+
+def test_untrained_networks_are_set_beside_chance():
+    said = messages.untrained(np.array([0.1, 0.2, np.nan]), tiny.dataset(), 0.4)
+    assert said == (
+        "Untrained: 15.0 % of 37 test examples right (10.0 % to 20.0 % over 2 "
+        "networks, chance 40.0 %)."
+    )
+    one = messages.untrained(np.array([0.1]), tiny.dataset(), 0.4)
+    assert one.endswith("right (chance 40.0 %).")
+    none = messages.untrained(np.array([np.nan]), tiny.dataset(), 0.4)
+    assert none == "Untrained: no network gives finite numbers."
+
+
+def test_divergence_is_said_with_what_to_do():
+    assert messages.lost(3, 8, 1200, 0.7) == (
+        "3 of 8 networks left the finite numbers, the first at update 1,200: learning "
+        "rate 0.7 is too high for this stack; try a tenth, 0.07."
+    )
+    assert "numbers, by update 12:" in messages.lost(3, 8, 12, 0.7, by=True)
+    assert "numbers, at update 12:" in messages.lost(1, 8, 12, 0.7)
+
+
+def test_a_training_that_goes_on_is_told_of_and_lost_networks_are_counted_out(training):
+    assert messages.told(training) == []
+    measure(training, 0.5, 0.6, 0.7)
+    measure(training, 0.6, np.nan, 0.7)
+    assert messages.told(training) == [
+        "At epoch 1: test accuracy 65.0 %, training accuracy 65.0 % (n = 2)."
+    ]
+    measure(training, np.nan, np.nan, np.nan)
+    training.outcome = "finished"
+    assert messages.told(training) == ["After epoch 2: no network is left."]
+
+
+@pytest.mark.parametrize(
+    ("duration", "said"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3720, "1 h 2 min")],
+)
+def test_durations(duration, said):
+    assert messages.seconds(duration) == said
+
+
+def test_examples_are_shown_with_a_bar_for_each_class(training):
+    measure(training, 0.5, 0.6, 0.7)
+    shown = messages.probabilities(training)
+    assert shown.count('"nnlab-card"') == 2
+    widths = re.findall(r'nnlab-(before|now)" style="width:([0-9.]+)%', shown)
+    assert [float(w) for kind, w in widths if kind == "now"] == [90, 10, 20, 80]
+    assert [float(w) for kind, w in widths if kind == "before"] == [50, 50, 40, 60]
+    assert "says dog, 80 %" in shown
+    assert "<b>cat" not in shown
+    assert "&lt;b&gt;cat" in shown
+    labels = training.dataset.test.labels[:2]
+    true = re.findall(r'nnlab-class nnlab-(true|other)"', shown)
+    assert [kind == "true" for kind in true] == [c == y for y in labels for c in (0, 1)]
+    encoded = re.findall(r"base64,([^\"]+)", shown)
+    for image, example in zip(encoded, training.dataset.test.inputs):
+        pixels = np.array(Image.open(io.BytesIO(base64.b64decode(image))))
+        np.testing.assert_array_equal(pixels, example[..., 0])
+
+
+def test_of_many_classes_the_true_and_the_most_probable_have_bars():
+    names = [f"class {c}" for c in range(30)]
+    now = np.linspace(0.01, 0.3, 30)
+    bars = messages._bars(names, 0, now, now)
+    assert re.findall(r">(class \d+)<", bars) == [names[c] for c in (0, *range(21, 30))]
+
+
+def test_a_network_that_is_lost_answers_nothing(training):
+    measure(training, np.nan, np.nan, np.nan)
+    assert "No network is left to ask." in messages.probabilities(training)
+
+
+def test_images_of_other_channels_have_no_png():
+    assert messages.png(np.zeros((4, 4, 2))) is None
+    assert messages.png(np.zeros(4)) is None
+    assert messages.png(np.zeros((4, 4, 3))).startswith(b"\x89PNG")
+
+
+def test_the_table_has_a_row_for_each_run_and_escapes(training):
+    assert messages.table([]) == ""
+    measure(training, 0.5, np.nan, 0.7)
+    training.outcome = "stopped"
+    training.stack[0]["layer"] = "<i>"
+    shown = messages.table([training])
+    assert "&lt;i&gt;, dense 2" in shown
+    assert "stopped, 1 of 3 diverged" in shown
+    assert "60.0 % (n = 2)" in shown

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Curves of a training that goes on."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from nnlab.builder import plots
+
+EPOCHS = np.array([0.0, 1.0, 2.0])
+ACCURACY = np.array([[0.1, 0.2, 0.3], [0.5, 0.6, np.nan], [0.7, 0.9, np.nan]])
+BOTH = {"training": ACCURACY, "validation": ACCURACY / 2}
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_lines_are_means_over_the_networks_that_are_left(ax):
+    assert plots.curves(ax, EPOCHS, BOTH, chance=0.1) is ax
+    lines = [line for line in ax.lines if line.get_label() in BOTH]
+    assert [line.get_label() for line in lines] == ["training", "validation"]
+    for line, factor in zip(lines, (1, 0.5)):
+        np.testing.assert_allclose(
+            line.get_ydata(), factor * np.array([0.2, 0.55, 0.8])
+        )
+        np.testing.assert_allclose(line.get_xdata(), EPOCHS)
+    assert len(ax.collections) == 2
+    assert words(ax) == ["chance"]
+    assert ax.get_ylim() == (0, 1.02)
+    assert ax.get_xlim() == (0, 2)
+
+
+@pytest.mark.parametrize(("high", "scale"), [(20.0, "linear"), (2000.0, "log")])
+def test_losses_that_go_over_decades_have_a_logarithmic_axis(ax, high, scale):
+    losses = np.array([[high] * 3, [2.0] * 3, [1.0] * 3])
+    plots.curves(ax, EPOCHS, {"training": losses})
+    assert ax.get_yscale() == scale
+    low, top = ax.get_ylim()
+    assert low <= 1 < high <= top
+
+
+def test_a_single_evaluation_is_a_dot(ax):
+    plots.curves(ax, EPOCHS[:1], {"training": ACCURACY[:1]}, chance=0.1)
+    assert "o" in [line.get_marker() for line in ax.lines]
+
+
+def test_that_all_have_diverged_is_written(ax):
+    lost = np.vstack([ACCURACY[:2], np.full((1, 3), np.nan)])
+    plots.curves(ax, EPOCHS, {"training": lost, "validation": lost}, chance=0.1)
+    assert "all networks have diverged" in words(ax)
+
+
+def test_a_picture_needs_no_latex_where_the_user_asks_for_it(monkeypatch):
+    monkeypatch.setenv("PATH", "")  # there is none
+    with matplotlib.rc_context({"text.usetex": True}):
+        for chance in (0.1, None):
+            assert plots.picture(EPOCHS, BOTH, chance=chance).startswith(b"\x89PNG")
+
+
+def test_a_picture_is_a_png_and_leaves_the_settings_of_the_process_alone():
+    before = dict(matplotlib.rcParams)
+    for chance in (0.1, None):
+        image = Image.open(io.BytesIO(plots.picture(EPOCHS, BOTH, chance=chance)))
+        assert image.format == "PNG"
+        assert image.size == (616, 378)
+        assert len(np.unique(np.array(image.convert("L")))) > 10
+    assert dict(matplotlib.rcParams) == before

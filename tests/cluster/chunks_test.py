@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cohorts cut into chunks: all members, once each, in whole lanes."""
+
+import collections
+import math
+
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnlab.cluster import chunks
+from nnlab.study import sweep
+from nnlab.training.population import Lanes
+
+
+def cohort(trials, seeds, first_seed=0):
+    rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
+    of = tiny.study(rates, num_seeds=first_seed + seeds).trials()
+    return sweep.Cohort(3, of, first_seed, seeds)
+
+
+def members(some):
+    return collections.Counter(member for one in some for member in one.members())
+
+
+@given(
+    trials=st.integers(1, 9),
+    seeds=st.integers(1, 9),
+    first=st.integers(0, 3),
+    most=st.integers(1, 90),
+    width=st.integers(1, 90),
+)
+def test_all_members_are_in_one_chunk_each(trials, seeds, first, most, width):
+    whole = cohort(trials, seeds, first)
+    width = min(width, trials * seeds)
+    lanes = Lanes.of_width(trials, seeds, width, 1)
+    found = chunks.cut(whole, most, lanes.trials, lanes.seeds)
+    assert members(found) == members([whole])
+    assert set(members(found).values()) == {1}
+    of_chunks = [lanes.with_members(len(one.trials), one.num_seeds) for one in found]
+    # No lane is trained twice, in part by each of two chunks.
+    assert sum(one.used for one in of_chunks) == lanes.used
+    largest = max(len(one.members()) for one in found)
+    assert largest <= max(most, lanes.width)
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"),
+    [(10, [(2, 5)]), (4, [(2, 2), (2, 2), (2, 1)]), (1, [(1, 1)] * 10)],
+)
+def test_a_cohort_is_cut_by_seeds_first(most, sizes):
+    found = chunks.cut(cohort(2, 5), most)
+    assert [(len(one.trials), one.num_seeds) for one in found] == sizes
+
+
+def test_what_is_small_enough_stays_as_it_is():
+    whole = cohort(2, 3)
+    assert chunks.cut(whole, 6) == (whole,)
+    assert all(one.whole == (2, 3) for one in chunks.cut(whole, 5))
+
+
+def test_identities_are_of_what_is_trained():
+    first, again = (chunks.cut(cohort(4, 3), 2) for _ in range(2))
+    names = [chunks.identity(one) for one in first]
+    assert names == [chunks.identity(one) for one in again]
+    assert len(set(names)) == len(names) == math.ceil(4 / 2) * 3
+    numbered = sweep.numbered(first, {0, 1, 3})
+    assert [one.index for one in numbered] == [2, *range(4, 9)]
+    assert [chunks.identity(one) for one in numbered] == names  # not of its place
+
+
+def test_a_record_gives_the_chunk_back():
+    whole = cohort(4, 3, first_seed=2)
+    for one in (whole, *chunks.cut(whole, 2)):
+        assert sweep.Cohort.from_dict(one.to_dict(), whole.trials) == one

@@ -1,0 +1,749 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks trained by Ray are those of one process, whatever dies on the way."""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+import tiny
+
+from nnlab import results
+from nnlab.cluster import ray as executor
+from nnlab.cluster.connect import STORE_BYTES
+from nnlab.cluster.storage import Storage
+from nnlab.machine import files
+from nnlab.runs import checkpoint, experiment, loop
+from nnlab.study import Study, sweep
+from nnlab.training import place
+from nnlab.training.prepare import prepare
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray's own: it leaves files and sockets to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*RAY_ACCEL_ENV_VAR:FutureWarning"),
+]
+
+TABLES = ("curves.parquet", "members.csv", "summary.csv")
+PICTURES = "artifacts/pictures.npz"
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def study(sweep, **fields):
+    """Of a few networks on digits, which a node can load by their name."""
+    small = {
+        "dataset": "digits",
+        "train_size": 320,
+        "eval_size": 60,
+        "batch_size": 32,
+        "num_epochs": 3,
+        "num_seeds": 4,
+        "figures": ("curves", "confusion", "gallery"),
+        "model": {"hidden": (8,)},
+    }
+    return Study.from_dict({**small, "sweep": sweep, **fields})
+
+
+STUDY = study(
+    [
+        *tiny.rates(0.03, 0.3),
+        {tiny.RATE: 0.1, "optimizer.momentum": 0.9},
+        {tiny.RATE: 1e6, "model.activation": "identity", "label": "diverges"},
+        {"model.hidden": (4,)},
+        {"model.name": "boosted_trees", "model.num_trees": 2},
+    ],
+    test_sets={"moved_pixels": 1},
+)
+LONGER = study(tiny.rates(0.03, 0.1, 0.3), num_epochs=300, num_seeds=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_ray():
+    """Ray's files are in a folder of its own; its name must be short, for sockets."""
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(_own_ray):
+    """A cluster of one node, for tests that do no harm to it."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args=node())
+    yield found.address
+    found.shutdown()
+
+
+def node(cores=2):
+    return {
+        "num_cpus": cores,
+        "object_store_memory": STORE_BYTES,
+        "include_dashboard": False,
+    }
+
+
+def train(of, folder, address=None, chunk_members=2, storage=None, **kwargs):
+    """A run by Ray, or here; lanes of two networks."""
+    if address is None:
+        return experiment.run(of, folder, lane_width=2, **kwargs)
+    with executor.Ray(address, chunk_members, storage) as nodes:
+        return experiment.run(of, folder, lane_width=2, executor=nodes, **kwargs)
+
+
+def assert_equal(found, wanted, also=(PICTURES,)):
+    for name in (*TABLES, *also):
+        first, other = (one.workdir / name for one in (found, wanted))
+        assert first.read_bytes() == other.read_bytes(), name
+
+
+def processes_below(pid):
+    """``{pid: title}`` of all processes that this one started, and theirs."""
+    parents, titles = {}, {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            status = (path / "stat").read_text().rpartition(")")[2].split()
+            titles[int(path.name)] = (path / "cmdline").read_bytes().decode()
+            parents[int(path.name)] = int(status[1])
+        except OSError:  # it has ended
+            continue
+    below = {pid}
+    while more := {p for p, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {p: titles[p] for p in below - {pid}}
+
+
+def workers():
+    """Process ids of those that train."""
+    below = processes_below(os.getpid())
+    return [p for p, title in below.items() if title.startswith("ray::chunk")]
+
+
+@pytest.fixture
+def hidden(tmp_path):
+    """A workdir at a path by which no other process finds it, and a URL for storage.
+
+    The path goes through a file descriptor of this process.
+    """
+    folders = tmp_path / "drivers", tmp_path / "storage"
+    for folder in folders:
+        folder.mkdir()
+    descriptor = os.open(folders[0], os.O_RDONLY)
+    yield pathlib.Path(f"/proc/self/fd/{descriptor}/run"), f"file://{folders[1]}"
+    os.close(descriptor)
+
+
+def stored(url):
+    """RUN/checkpoints/PART/ATTEMPT/NUMBER.sha256 of all that is whole in a storage."""
+    folder = pathlib.Path(url.removeprefix("file://"))
+    return [path.relative_to(folder) for path in folder.glob("*/*/*/*/*.sha256")]
+
+
+def gone_on(found):
+    """Parts of LONGER that another process took up in the middle.
+
+    Who begins anew compiles for the first evaluation and the end, not in between.
+    """
+    return {
+        f"program_{row['cohort']}"
+        for row in found.timings.to_pylist()
+        if row["compile_seconds"] > 0 and 10 < row["step"] < 3000
+    }
+
+
+def last(workdir, part):
+    """The number of a part's last checkpoint."""
+    found = (workdir / "checkpoints" / part).glob("*.sha256")
+    return max(int(path.stem) for path in found)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    return train(STUDY, tmp_path_factory.mktemp("local") / "run")
+
+
+@pytest.fixture(scope="module")
+def local_longer(tmp_path_factory):
+    return train(LONGER, tmp_path_factory.mktemp("longer") / "run")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chunk_members", [2, 100])
+def test_nodes_without_the_workdir_give_the_same_tables(
+    cluster, local, hidden, monkeypatch, chunk_members
+):
+    run, url = hidden
+    with pytest.raises(ValueError, match=r"does not see '/proc/self/fd/.*run'"):
+        train(STUDY, run, cluster, chunk_members)
+    kept, pulled, pull = [], [], Storage.pull
+
+    def note(_):
+        kept.append({path.parts[2] for path in stored(url)})
+
+    def noted(storage, part, workdir):
+        pulled.append(part)
+        return pull(storage, part, workdir)
+
+    monkeypatch.setattr(Storage, "pull", noted)
+    found = train(
+        STUDY, run, cluster, chunk_members, url, resume=True, on_progress=note
+    )
+    assert found.config["status"] == "complete"
+    assert_equal(found, local)
+    parts = sorted(path.name for path in (run / "checkpoints").iterdir())
+    number = len(found.config["cohorts"])
+    assert parts == sorted(f"program_{index}" for index in range(number))
+    assert not list(pathlib.Path(url.removeprefix("file://")).iterdir())
+    assert set(pulled) == set(parts)
+    # One is at work and one is being collected; those before are gone.
+    assert max(map(len, kept)) <= 2
+    # What is in the workdir is whole: any executor goes on with it.
+    more = dataclasses.replace(STUDY, num_seeds=5)
+    assert train(more, run, resume=True).config["status"] == "complete"
+
+
+@pytest.mark.long
+def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path, monkeypatch):
+    transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
+    of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
+    wanted = train(of, tmp_path / "local")
+    run, url = hidden
+    monkeypatch.setattr(loop, "_pretrain", None)  # not here, but where it is needed
+    found = train(of, run, cluster, storage=url)
+    assert_equal(found, wanted)
+    assert found.config["backbones"] == wanted.config["backbones"]
+    assert len(list((run / "checkpoints").glob("backbone_*/[0-9]"))) == 1
+
+
+@pytest.mark.long
+def test_a_killed_process_goes_on_from_storage(cluster, local_longer, hidden, caplog):
+    run, url = hidden
+    killed = []
+
+    def kill(_):
+        found = {p.parts[2] for p in stored(url) if p.stem != "0"} - {*killed}
+        if len(killed) < 2 and found and (pids := workers()):
+            killed.extend(found)
+            os.kill(pids[0], signal.SIGKILL)
+
+    found = train(
+        LONGER, run, cluster, 2, url, on_progress=kill, checkpoint_seconds=0.05
+    )
+    assert len(killed) == 2
+    assert caplog.text.count("died; training it again") == 2
+    assert_equal(found, local_longer)
+    assert gone_on(found) == set(killed)
+
+
+@pytest.mark.parametrize("chunk_members", [2, 5, 100])
+def test_tables_are_those_of_one_process(cluster, local, tmp_path, chunk_members):
+    told = []
+    run = tmp_path / "run"
+    found = train(STUDY, run, cluster, chunk_members, on_progress=told.append)
+    assert_equal(found, local)
+    assert found.config["status"] == "complete"
+    records = found.config["cohorts"]
+    keys = [
+        (trial, seed)
+        for one in records
+        for trial in one["trials"]
+        for seed in range(one["first_seed"], one["first_seed"] + one["num_seeds"])
+    ]
+    assert sorted(keys) == [(t, s) for t in range(6) for s in range(4)]
+    assert (told[0].cohort, told[-1].cohort) == (0, len(records))
+    assert told[-1].done == told[-1].total
+    assert {one.status for one in told} == {"elsewhere"}
+    assert found.config["devices"] == local.config["devices"]
+
+
+def test_members_that_stop_early_are_those_of_one_process(cluster, tmp_path):
+    of = study(
+        tiny.rates(0.03, 0.3, 1.0),
+        num_epochs=12,
+        early_stopping={"patience": 1},
+        figures=("curves",),
+    )
+    local = train(of, tmp_path / "local")
+    assert "stopped" in local.members["status"].to_pylist()
+    assert_equal(train(of, tmp_path / "ray", cluster), local, also=())
+
+
+def test_programs_of_equal_chunks_are_compiled_once(cluster, tmp_path):
+    of = study(tiny.rates(0.03, 0.1, 0.3, 1.0), num_seeds=1)
+    found = train(of, tmp_path / "run", cluster)
+    seconds = collections.Counter()
+    for row in found.timings.to_pylist():
+        seconds[row["cohort"]] += row["compile_seconds"]
+    assert sorted(value > 0 for value in seconds.values()) == [False, True]
+
+
+@pytest.mark.long
+def test_a_backbone_is_trained_once_for_all(cluster, tmp_path):
+    transfer = {"mode": "tuning", "source": "digits", "num_epochs": 1}
+    of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
+    local = train(of, tmp_path / "local")
+    found = train(of, tmp_path / "ray", cluster)
+    assert_equal(found, local)
+    assert found.config["backbones"] == local.config["backbones"]
+    assert len(list((tmp_path / "ray" / "checkpoints").glob("backbone_*/[0-9]"))) == 1
+
+
+@pytest.mark.long
+def test_a_run_goes_on_with_any_executor_and_more_seeds(cluster, tmp_path):
+    begun, whole = dataclasses.replace(STUDY, num_seeds=2), tmp_path / "whole"
+    train(begun, tmp_path / "run", cluster)
+    more = train(STUDY, tmp_path / "run", resume=True)
+    assert more.config["status"] == "complete"
+    train(begun, whole)
+    assert_equal(more, train(STUDY, whole, resume=True))
+    again = train(STUDY, whole, cluster, resume=True)
+    assert_equal(again, more)
+    with pytest.raises(ValueError, match="batch_size was 32 and is 16 now"):
+        train(
+            study(STUDY.sweep, batch_size=16, test_sets={"moved_pixels": 1}),
+            tmp_path / "run",
+            cluster,
+            resume=True,
+        )
+
+
+@pytest.mark.long
+def test_a_chunk_that_fails_is_told_and_the_others_go_on(cluster, tmp_path):
+    ruin = {"mode": "tuning", "source": "digits", "learning_rate": 1e30}
+    of = study([*tiny.rates(0.1), {f"transfer.{k}": v for k, v in ruin.items()}])
+    found = train(of, tmp_path / "run", cluster, 4)
+    assert found.config["status"] == "failed"
+    told = "FloatingPointError: the backbone diverged on digits at transfer.learning_ra"
+    assert list(found.config["failures"]) == ["1"]
+    assert found.config["failures"]["1"].startswith(told)
+    text = (tmp_path / "run" / "failure_1.txt").read_text()
+    assert "in backbone_for" in text  # of the process where it happened
+    assert told in text
+    statuses = found.members["status"].to_pylist()
+    assert statuses == ["finished"] * 4
+
+
+@pytest.mark.long
+def test_a_killed_process_is_replaced(cluster, local_longer, tmp_path, caplog):
+    killed = []
+
+    def kill(progress):
+        if len(killed) < 2 and progress.cohort > len(killed) and (found := workers()):
+            os.kill(found[0], signal.SIGKILL)
+            killed.append(found[0])
+
+    found = train(LONGER, tmp_path / "run", cluster, 2, on_progress=kill)
+    assert len(set(killed)) == 2
+    assert caplog.text.count("died; training it again") == 2
+    assert_equal(found, local_longer)
+    assert not workers()
+
+
+@pytest.mark.long
+def test_what_always_dies_is_given_up(cluster, tmp_path):
+    def kill(_):
+        for pid in workers():
+            os.kill(pid, signal.SIGKILL)
+
+    of = study(tiny.rates(0.1), num_seeds=2, num_epochs=100_000)
+    with pytest.raises(RuntimeError, match=r"given up after 4 attempts: node .* died"):
+        train(of, tmp_path / "run", cluster, on_progress=kill)
+    assert results.load(tmp_path / "run").config["status"] == "failed"
+
+
+@pytest.fixture
+def command():
+    """Starts launch.train on a study; ends what a test that fails leaves behind."""
+    started = []
+
+    def start(of, workdir, *arguments):
+        file = workdir.with_suffix(".json")
+        file.write_text(json.dumps(of.to_dict()))
+        given = [f"--config_json={file}", f"--workdir={workdir}", "--lane_width=2"]
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "launch.train", *given, *arguments],
+                cwd=ROOT,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+def wait_for(condition, seconds=120):
+    """Waits until it holds, and returns what it came to."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+@pytest.mark.long
+def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tmp_path):
+    workdir = tmp_path / "run"
+    asked = ("--executor=ray", "--chunk_members=2", "--checkpoint_seconds=0.1")
+    driver = command(LONGER, workdir, *asked)
+    wait_for(lambda: list(workdir.glob("checkpoints/program_1/*.sha256")))
+    below = processes_below(driver.pid)
+    assert any(title.startswith("ray::chunk") for title in below.values())
+    driver.kill()
+    driver.communicate(timeout=60)
+    wait_for(lambda: not [p for p in below if pathlib.Path(f"/proc/{p}").exists()])
+    assert results.load(workdir).config["status"] == "interrupted"
+    again = command(LONGER, workdir, "--resume", *asked)
+    text, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, text
+    assert "4/4 programs done | 100%" in text
+    assert_equal(results.load(workdir), local_longer)
+
+
+@pytest.mark.long
+def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
+    workdir = tmp_path / "run"
+    storage = f"--storage=file://{tmp_path}/storage?sig=hunter2"
+    driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2", storage)
+    wait_for(lambda: list(workdir.glob("checkpoints/program_0/*")))
+    driver.terminate()
+    text, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    told = " ".join(text.split())
+    assert "--resume --executor=ray --chunk_members=2" in told
+    assert "/storage?sig=***' (*** stands for the password)" in told
+    assert "hunter2" not in text
+
+
+@pytest.mark.long
+def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
+    """Here, in a process of nobody else's, where its steps can be seen."""
+    (item,) = prepare(LONGER, lane_width=2)
+    job = experiment.Job(LONGER, tmp_path, None, 2, 0.05)
+    recorder = experiment.Recorder(LONGER, tmp_path, [item])
+    recorder.write("interrupted")
+    store = Storage(f"file://{tmp_path}/storage").of_run(tmp_path)
+    store.begin(tmp_path)
+    settings = executor._Round(None, job, store, [item], recorder, None, None)._settings
+    assert settings["workdir"] is None
+    starts, wholly = [], place.Placed.train
+    temporary = tmp_path / "tmp"
+    for name in ("abandoned", "held"):
+        (temporary / f"{executor._PRIVATE}{name}" / "checkpoints").mkdir(parents=True)
+    held = temporary / f"{executor._PRIVATE}held"
+    monkeypatch.setattr(executor.tempfile, "tempdir", str(temporary))
+
+    def dies(placed, state, start, count):
+        if start > 1000:
+            raise RuntimeError("dies")
+        return wholly(placed, state, start, count)
+
+    def note(placed, state, start, count):
+        starts.append(start)
+        with files.alone_in(held):
+            executor._remove_abandoned()  # not what is in use
+        return wholly(placed, state, start, count)
+
+    for does in (dies, note):
+        monkeypatch.setattr(place.Placed, "train", does)
+        process = executor._Process(settings, 2)
+        with files.alone_in(held):
+            assert process.begin()["problem"] == ""
+        with contextlib.suppress(RuntimeError):
+            process.train(item.cohort.to_dict())
+    assert starts[0] > 0
+    assert list(temporary.iterdir()) == [held]
+    assert store.pull("program_0", tmp_path)
+    saved = checkpoint.Checkpoints(tmp_path, 0.0, read_only=True).latest("program_0")
+    assert experiment.is_done(item, saved)
+
+
+@pytest.mark.long
+def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
+    command, local_longer, tmp_path
+):
+    workdir, url = tmp_path / "run", f"file://{tmp_path}/storage"
+    asked = ("--executor=ray", "--chunk_members=2", f"--storage={url}")
+    asked = (*asked, "--checkpoint_seconds=0.1")
+    driver = command(LONGER, workdir, *asked)
+    found = wait_for(lambda: [path for path in stored(url) if path.stem != "0"])[0]
+    part = found.parts[2]
+    folder = tmp_path / "storage" / found.parts[0] / "checkpoints"
+    folder.rename(tmp_path / "kept")
+    folder.write_text("no folder any more")
+    text, _ = driver.communicate(timeout=120)
+    told = " ".join(text.split())
+    assert driver.returncode == 1
+    assert f"error: storage {folder.parent.as_uri()}: " in told
+    assert f"go on with python -m launch.train --workdir={workdir} --resume" in told
+    assert f"--chunk_members=2 --storage={url}" in told
+    assert results.load(workdir).config["status"] == "interrupted"
+    folder.unlink()
+    (tmp_path / "kept").rename(folder)
+    text, _ = command(LONGER, workdir, "--resume", *asked).communicate(timeout=300)
+    assert "4/4 programs done | 100%" in text, text
+    assert_equal(results.load(workdir), local_longer)
+    assert part in gone_on(results.load(workdir))
+    assert not stored(url)
+
+
+@pytest.mark.long
+def test_what_a_run_here_has_saved_goes_on_through_storage(
+    cluster, local_longer, hidden
+):
+    run, url = hidden
+
+    def interrupt(progress):
+        if (run / "checkpoints").exists() and list(run.glob("checkpoints/*/2")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(LONGER, run, on_progress=interrupt, checkpoint_seconds=0.0)
+    number = last(run, "program_0")
+    found = train(LONGER, run, cluster, storage=url, resume=True)
+    assert_equal(found, local_longer)
+    assert last(run, "program_0") > number
+
+
+@pytest.mark.long
+def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
+    told = "node .* does not see config.json in storage 'memory://run/[0-9a-f]*'"
+    with pytest.raises(ValueError, match=told):
+        train(study(tiny.rates(0.1)), tmp_path / "run", cluster, storage="memory://run")
+
+
+@pytest.mark.long
+def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
+    (item,) = prepare(study(tiny.rates(0.1)))
+    job = experiment.Job(study(tiny.rates(0.1)), tmp_path / "away", None, 0, 10.0)
+    recorder = experiment.Recorder(job.study, None, [item])
+    told = r"node .* does not see '.*away': the workdir must be on storage that all"
+    with executor.Ray(cluster) as nodes, pytest.raises(ValueError, match=told):
+        nodes.train(job, [item], recorder, lambda _: True, lambda *_: None)
+
+
+def living(pids):
+    """Those that have not ended, whether or not their parent has heard of it."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+LISTENING = "0A"  # of /proc/net/tcp
+
+
+def listening(pids):
+    """Addresses, as the kernel writes them, at which some processes listen."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+                sockets.add(os.readlink(path)[8:-1])
+    rows = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in pathlib.Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [
+        r[1].partition(":")[0] for r in rows if r[3] == LISTENING and r[9] in sockets
+    ]
+
+
+@pytest.mark.long  # beside other tests the end may take longer than is promised
+def test_a_ray_of_ones_own_is_open_to_nobody_and_ends_with_its_process(tmp_path):
+    code = """
+import os, sys
+from nnlab import executor
+with executor.Ray(""):
+    print([name for name in os.environ if "AUTH" in name], flush=True)
+    sys.stdin.readline()
+"""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HOME": str(tmp_path)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert driver.stdout.readline() == "[]\n"
+    below = processes_below(driver.pid)
+    found = listening([driver.pid, *below])
+    assert len(found) >= 5
+    assert {one[-8:] for one in found} == {"0100007F"}  # 127.0.0.1
+    assert not list(tmp_path.rglob("auth_token"))
+    driver.kill()
+    driver.communicate()
+    wait_for(lambda: not living(below), 10)
+
+
+def test_a_cluster_gets_the_token_that_it_asks_for(cluster, monkeypatch, capfd):
+    code = f"""
+import sys
+from ray.cluster_utils import Cluster
+print(Cluster(initialize_head=True, head_node_args={node()}).address, flush=True)
+sys.stdin.read()
+"""
+    token, environment = "a" * 64, dict(os.environ)
+    head = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    address = head.stdout.readline().strip()
+    capfd.readouterr()
+    for wrong in ("", "b" * 64):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", wrong)
+        told = "token is missing or incorrect .a token is in RAY_AUTH_TOKEN, in the fil"
+        with pytest.raises(ConnectionError, match=told), executor.Ray(address):
+            pass
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", token)
+    for each in (address, cluster, address):
+        with executor.Ray(each) as nodes:
+            assert nodes.cut([], 0) == ()
+    assert "RAY_AUTH_MODE" not in os.environ
+    head.communicate(timeout=60)
+
+
+def test_refusals(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="chunk_members=-1 must be 0 or more"):
+        executor.Ray("", -1)
+    away = executor.Ray("localhost:1")
+    with pytest.raises(ConnectionError, match="cannot join Ray at 'localhost:1'"):
+        away.__enter__()
+    with pytest.raises(ValueError, match="one's own stay in the process"):
+        train(STUDY, tmp_path, "", dataset=tiny.dataset())
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"--executor=ray needs Ray 2\.52 or later"):
+        executor.Ray("")
+
+
+def test_chunks_are_the_same_for_any_number_of_devices():
+    """By default they are of so much work, of a study alone."""
+    items = prepare(study(tiny.rates(0.1, 0.3), num_epochs=2_000, num_seeds=64))
+    of = executor.Ray("").cut(items, 0)
+    sizes = {len(one.members()) for one in of[:-1]}
+    (size,) = sizes
+    per_member = items[0].work / (2 * 64)
+    assert size * per_member <= executor.WORK < (size + 2) * per_member
+    assert isinstance(of[0], sweep.Cohort)
+
+
+@pytest.mark.long
+def test_a_node_that_joins_gets_chunks(tmp_path):
+    from ray.cluster_utils import Cluster
+
+    of = study(tiny.rates(0.03, 0.3), num_epochs=400, num_seeds=12)
+    wanted = train(of, tmp_path / "local")
+    found = Cluster(initialize_head=True, head_node_args=node(0))
+    found.add_node(**node(1))
+    joined, seen = [], set()
+
+    def join(_):
+        seen.update(workers())
+        if seen and not joined:
+            joined.append(found.add_node(**node(1)))
+
+    ray = train(of, tmp_path / "run", found.address, 2, on_progress=join)
+    found.shutdown()
+    assert len(seen) == 2
+    assert_equal(ray, wanted)
+
+
+@pytest.mark.long
+def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog, capsys):
+    """Three nodes, 64 chunks; says what the deaths cost."""
+    from ray.cluster_utils import Cluster
+
+    of = study(tiny.rates(0.03, 0.3), num_epochs=200, num_seeds=64)
+    wanted = train(of, tmp_path / "local")
+    seconds = {False: [], True: []}
+    # The first fills the compilation cache, and is not counted.
+    for number, kills in enumerate((False, False, True, True, False)):
+        caplog.clear()
+        found = Cluster(initialize_head=True, head_node_args=node(0))
+        nodes = [found.add_node(**node(1)) for _ in range(3)]
+        done = []
+
+        def kill(progress, found=found, nodes=nodes, done=done, kills=kills):
+            if kills and not done and progress.cohort >= 16 and (some := workers()):
+                os.kill(some[0], signal.SIGKILL)
+                done.append("process")
+            if kills and len(done) == 1 and progress.cohort >= 32:
+                found.remove_node(nodes[2], allow_graceful=False)
+                done.append("node")
+
+        begin = time.monotonic()
+        run = tmp_path / f"run_{number}"
+        ray = train(of, run, found.address, 2, on_progress=kill)
+        seconds[kills].append(time.monotonic() - begin)
+        found.shutdown()
+        assert len(ray.config["cohorts"]) == 64
+        assert_equal(ray, wanted)
+        assert done == (["process", "node"] if kills else [])
+        assert caplog.text.count("training it again") == 2 * kills
+    with capsys.disabled():
+        left, torn = (
+            ", ".join(f"{s:.1f}" for s in some)
+            for some in (seconds[False][1:], seconds[True])
+        )
+        print(f"\n64 chunks: {left} s; with two deaths {torn} s")
+
+
+@pytest.mark.long
+def test_handing_out_chunks_of_ten_seconds_costs_little(cluster, tmp_path, capsys):
+    of = study(
+        [{"model.hidden": (128,)}],
+        num_epochs=5000,
+        num_seeds=22,
+        train_size=0,
+        eval_size=0,
+        eval_every_epochs=50,
+        figures=("curves",),
+    )
+    ends = []
+
+    def note(progress):
+        missing = progress.cohort - len(ends)
+        ends.extend([time.monotonic()] * missing)
+
+    found = train(of, tmp_path / "run", cluster, 2, on_progress=note)
+    work = collections.Counter()
+    for row in found.timings.to_pylist():
+        for name in ("train_seconds", "evaluation_seconds", "scoring_seconds"):
+            work[row["cohort"]] += row[name] or 0.0
+    walls = [after - before for before, after in itertools.pairwise(ends)]
+    shares = [1 - work[i] / wall for i, wall in enumerate(walls, 1)]
+    with capsys.disabled():
+        print(
+            f"\nof {statistics.mean(walls):.1f} s for a chunk: "
+            f"{statistics.mean(shares):.2%} +- {statistics.stdev(shares):.2%}, "
+            f"n = {len(shares)}"
+        )
+    assert statistics.mean(shares) < 0.05

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark: equal networks, honest counts, workers that may fail."""
+
+import dataclasses
+import io
+import json
+import time
+
+import pytest
+from absl.testing import flagsaver
+from rich.console import Console
+
+from nnlab import data
+from nnlab.commands import config
+from nnlab.commands.bench import bench, rivals, searches
+from nnlab.commands.bench.rivals import Contender, Network
+from nnlab.machine import devices
+from nnlab.models import layers
+from nnlab.training import prepare
+
+TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
+SKLEARN = Contender("scikit-learn", "scikit-learn")
+NETWORKS = [network for suite in rivals.SUITES.values() for network in suite]
+
+
+@pytest.fixture
+def launch(capsys):
+    """Runs the program in this process; returns status, stdout and stderr."""
+
+    def run(*arguments):
+        with flagsaver.flagsaver():
+            bench.define_flags()
+            with pytest.raises(SystemExit) as ended:
+                config.run(bench.main, ["bench", *arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """One short turn for each contender."""
+    with flagsaver.flagsaver():
+        bench.define_flags()
+        bench.flags.FLAGS(["bench", "--repeats=1", "--seconds=0.02"])
+        yield
+
+
+def parameters(network):
+    return sum(row.parameters for row in network.rows)
+
+
+@pytest.mark.parametrize(
+    ("network", "forward", "first"),
+    [
+        (rivals.mlp_784(64), 2 * (784 * 64 + 64 * 10), 2 * 784 * 64),
+        (
+            rivals.SUITES["cnn"][0],
+            2 * (784 * 9 * 32 + 196 * 9 * 32 * 64 + 49 * 64 * 128 + 128 * 10),
+            2 * 784 * 9 * 32,
+        ),
+    ],
+    ids=["mlp", "cnn"],
+)
+def test_operations_are_counted_without_the_gradient_of_the_inputs(
+    network, forward, first
+):
+    assert network.operations == 3 * forward - first
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.name}-{n.batch_size}")
+def test_flax_trains_the_same_network(network):
+    import jax
+
+    module, example = rivals.stock_flax(network), (1, *network.input_shape)
+    shapes = jax.eval_shape(
+        module.init, jax.random.key(0), jax.ShapeDtypeStruct(example, "float32")
+    )
+    sizes = [leaf.size for leaf in jax.tree.leaves(shapes["params"])]
+    assert sum(sizes) == parameters(network)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.name}-{n.batch_size}")
+def test_pytorch_trains_the_same_network(network):
+    torch = pytest.importorskip("torch")
+    module = rivals.torch_module(network)
+    assert sum(p.numel() for p in module.parameters()) == parameters(network)
+    shape = network.input_shape
+    batch = torch.zeros(2, *shape[2:], *shape[:2])
+    assert module(batch).shape == (2, network.num_classes)
+
+
+@pytest.mark.parametrize(
+    ("channels_last", "strides"), [(False, (784, 784, 28, 1)), (True, (784, 1, 28, 1))]
+)
+def test_batches_of_pytorch_lie_as_they_are_said_to(channels_last, strides):
+    torch = pytest.importorskip("torch")
+    network = rivals.SUITES["cnn"][0]
+    images, labels = rivals.torch_data(network, channels_last)
+    assert images[torch.arange(64)].stride() == strides
+    assert (images.shape, labels.shape) == ((16_384, 1, 28, 28), (16_384,))
+    assert 0.99 < float(images.max()) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_flax_contender_does_at_least_the_steps(count):
+    ready, turn = rivals.serve(TINY, Contender("", "flax", count), ["17"])
+    assert ready["setup_seconds"] > 0
+    assert turn["steps"] == 32  # two scans
+
+
+def test_nnlab_does_the_steps_in_the_lanes_it_is_told():
+    contender = Contender("", "nnlab", 8, {"width": 2})
+    ready, first, second = rivals.serve(TINY, contender, ["5\n", "3\n"])
+    assert ready["plan"]["lane_width"] == 2
+    assert (first["steps"], second["steps"]) == (5, 3)
+    assert second["seconds"] > 0
+    assert second["peak_bytes"] > 2**20
+
+
+def test_a_worker_answers_steps_seconds_and_memory(tmp_path):
+    worker = bench.Worker(TINY, SKLEARN, tmp_path)
+    try:
+        assert worker.answer()["setup_seconds"] > 0
+        found = worker.answer(6)
+    finally:
+        worker.close()
+    assert found["steps"] == 8  # whole epochs of four
+    assert found["seconds"] > 0
+    assert found["peak_bytes"] > 2**20
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    {
+        "raise ModuleNotFoundError(\"No module named 'torch'\")": "No module named 't",
+        "import os; os._exit(3)": "died with status 3",
+        "import time; time.sleep(60)": "no answer within 1 s",
+        "print('noise'); 1 / 0": "division by zero",
+    }.items(),
+)
+def test_who_fails_is_left_out_by_name(tmp_path, monkeypatch, short, module, reason):
+    (tmp_path / "torch.py").write_text(module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    if "sleep" in module:
+        monkeypatch.setattr(bench, "LIMIT_SECONDS", 1.0)
+    console = Console(file=io.StringIO(), width=100)
+    start = time.monotonic()
+    assert bench.measure(console, [(TINY, Contender("PyTorch loop", "torch"))]) == []
+    assert time.monotonic() - start < 30
+    assert console.file.getvalue().startswith(f"left out: PyTorch loop ({reason}")
+
+
+def test_who_enters():
+    def names(network, **changes):
+        given = {"members": [1, 8], "lane_widths": [4, 16], "ensemble": 16, **changes}
+        return [c.name for c in rivals.contenders(network, **given)]
+
+    assert names(rivals.mlp_784(64))[:4] == [
+        "nnlab, 1 member",
+        "nnlab, 8 members",
+        "nnlab, 8 in lanes of 4",
+        "Flax, jitted scan",
+    ]
+    assert "scikit-learn" in names(rivals.mlp_784(64))
+    for suite in ("deep", "cnn", "architectures"):
+        assert "scikit-learn" not in names(rivals.SUITES[suite][0])
+    assert "PyTorch, channels last" in names(rivals.SUITES["architectures"][1])
+    assert "PyTorch, channels last" not in names(rivals.mlp_784(64))
+    # The others have plain SGD.
+    adam = names(rivals.SUITES["depth_width"][0], lane_widths=[])
+    assert adam == ["nnlab, 1 member", "nnlab, 8 members", "PyTorch loop"]
+
+
+ADAM = dataclasses.replace(TINY, optimizer="adam")
+
+
+def test_nnlab_trains_with_the_rule_of_the_network(monkeypatch):
+    asked, find = [], prepare.networks
+    monkeypatch.setattr(
+        prepare,
+        "networks",
+        lambda study, **more: asked.append(study) or find(study, **more),
+    )
+    for network in (TINY, ADAM):
+        list(rivals.serve(network, Contender("", "nnlab", 2, {"width": 2}), ["1\n"]))
+    assert [study.base.optimizer.name for study in asked] == ["sgd", "adam"]
+
+
+def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
+    torch = pytest.importorskip("torch")
+    made = []
+
+    def noted(rule):
+        return lambda *a, **k: made.append(rule.__name__) or rule(*a, **k)
+
+    for rule in (torch.optim.SGD, torch.optim.Adam):
+        monkeypatch.setattr(torch.optim, rule.__name__, noted(rule))
+    for network in (TINY, ADAM):
+        list(rivals.serve(network, Contender("", "torch"), ["1\n"]))
+    assert made == ["SGD", "Adam"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--suite=mpl", "unknown suite 'mpl'; did you mean 'mlp'? allowed: "),
+        ("--members=1,many", "--members=1,many must be whole numbers of at least 1"),
+        ("--members=0", "--members=0 must be whole numbers of at least 1"),
+        ("--lane_widths=4,-1", "--lane_widths=4,-1 must be whole numbers of at"),
+        ("--cores=none", "--cores=none must be whole numbers of at least 1"),
+        ("--cores=1000", "--cores=1000 must be below the "),
+        ("--suite=search --dataset=nope", "unknown dataset 'nope'; allowed: digits"),
+        ("--repeats=0", "--repeats='0' is not a positive integer"),
+        ("--seconds=0", "--seconds='0' is not "),
+        ("--out=/nowhere/b.json", "--out='/nowhere/b.json': no folder '/nowhere'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(launch, argument, message):
+    status, out, error = launch(*argument.split())
+    assert (status, out) == (2, "")
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+
+
+def test_a_run_prints_a_table_and_keeps_every_turn(launch, monkeypatch, tmp_path):
+    monkeypatch.setattr(rivals, "SUITES", {"mlp": [TINY]})
+    file = tmp_path / "bench.json"
+    status, out, _ = launch(
+        "--only=scikit", "--repeats=2", "--seconds=0.02", f"--out={file}"
+    )
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+    assert "tiny, batch 8; matrix product: " in out
+    ceiling, sklearn = json.loads(file.read_text())["entries"]
+    (turn, _), (rate, _) = ceiling["turns"], ceiling["rates"]
+    assert rate == turn["steps"] / turn["seconds"] > 1e9
+    assert len(sklearn["turns"]) == 2
+    turn = sklearn["turns"][0]
+    assert sklearn["rates"][0] == turn["steps"] * 8 / turn["seconds"]
+
+
+def entry(network, contender, rate, setup):
+    """What was measured: `rate` examples/s of all members together in each turn."""
+    steps = 1000
+    seconds = steps * network.batch_size * contender.members / rate
+    turns = [{"steps": steps, "seconds": seconds, "peak_bytes": 1}] * 3
+    return bench.Entry(network, contender, {"setup_seconds": setup}, turns)
+
+
+def shown(entries):
+    console = Console(file=io.StringIO(), width=200)
+    bench.show_study(console, entries, epochs=10)
+    return console.file.getvalue().strip().splitlines()
+
+
+def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
+    """10 epochs of 32 examples for 8 seeds are 2,560 examples."""
+    wide = dataclasses.replace(TINY, name="wide")
+    loop, ours = Contender("PyTorch loop", "torch"), Contender("nnlab, 8", "nnlab", 8)
+    fixed = Contender("nnlab, 8 in lanes of 4", "nnlab", 8, {"width": 4})
+    few = Contender("nnlab, 1 member", "nnlab")
+    of_tiny = [
+        *(entry(TINY, bench.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
+        *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, fixed, 2560.0, 1.0)),
+        entry(TINY, loop, 128.0, 1.0),
+    ]
+    of_wide = [entry(wide, ours, 1280.0, 4.0), entry(wide, loop, 64.0, 1.0)]
+    assert shown(of_tiny + of_wide) == [
+        "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
+        "PyTorch loop 62 s",
+        "nnlab, 8: 6.2 times as fast as one by one",
+    ]
+    # Where a contender left a network out, there is nothing to compare.
+    assert shown(of_tiny + of_wide[:1]) == [
+        "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
+        "PyTorch loop 21 s",
+    ]
+
+
+@pytest.mark.parametrize("entries", [[], [entry(TINY, bench.CEILING, 1e9, 0.0)]])
+def test_a_study_that_nobody_trained_has_no_time(entries):
+    assert shown(entries) == []
+
+
+def test_the_slope_of_a_power_is_its_exponent():
+    sizes = [1, 4, 16, 64]
+    assert bench.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
+
+
+def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores
+    found = rivals.contenders(rivals.mlp_784(64), [1, 8], [], 16, cores=[1])
+    assert [c.name for c in found[:4]] == [
+        "nnlab, 1 member",
+        "nnlab, 1 member, 1 core",
+        "nnlab, 8 members",
+        "nnlab, 8 members, 1 core",
+    ]
+    worker = bench.Worker(TINY, Contender("", "nnlab", 2, cores=1), tmp_path)
+    try:
+        assert worker.answer()["device"] == f"{devices.LEAST_CPU_DEVICES} x cpu"
+    finally:
+        worker.close()
+
+
+def test_the_parallel_efficiency_is_said(monkeypatch):
+    monkeypatch.setattr(devices, "num_cores", lambda: 4)
+    whole = entry(TINY, Contender("nnlab, 8 members", "nnlab", 8), 3000.0, 1.0)
+    few = Contender("nnlab, 8 members, 1 core", "nnlab", 8, cores=1)
+    console = Console(file=io.StringIO(), width=200)
+    bench.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
+    last = console.file.getvalue().strip().splitlines()[-1]
+    assert last == (
+        "nnlab, 8 members: 3.00 x nnlab, 8 members, 1 core, a parallel efficiency of "
+        "75%"
+    )
+
+
+@pytest.fixture
+def race(monkeypatch):
+    """One setting to choose, nearly."""
+    monkeypatch.setattr(searches, "WIDTHS", (16,))
+    monkeypatch.setattr(searches, "RATES", (0.1, 0.11))
+    monkeypatch.setattr(searches, "MOST_MOMENTUM", 0.01)
+    return searches.Race("", 1, "digits", None, 1, 12, 20, train_size=0)
+
+
+@pytest.mark.slow
+def test_searches_train_equal_networks(race):
+    pytest.importorskip("optuna")
+    found = [
+        of(race, data.load("digits"))
+        for of in (searches.by_population, searches.by_loop)
+    ]
+    for one in found:
+        assert one.seconds > 0
+        assert 0.9 < one.validation < 1
+        assert 0.9 < one.test < 1
+    assert found[0].validation == pytest.approx(found[1].validation, abs=0.015)
+
+
+def test_searches_are_compared_turn_by_turn():
+    console = Console(file=io.StringIO(), width=200)
+    races = [
+        searches.Race("loop", 0, "digits", None),
+        searches.Race("ours", 8, "d", None),
+    ]
+    found = [
+        {
+            "race": dataclasses.asdict(dataclasses.replace(race, root_seed=turn)),
+            "seconds": turn * seconds,
+            "validation": 0.5 + 0.01 * turn,
+            "test": 0.5,
+        }
+        for turn in (1, 2, 4)
+        for race, seconds in zip(races, (10, 4))
+    ]
+    bench.show_searches(console, found)
+    lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
+    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines[-2:]]
+    assert cells == [
+        ["loop", "20.0", "10.0 to 40.0", "1.00", "52.33% ± 1.53", "50.00% ± 0.00"],
+        ["ours", "8.0", "4.0 to 16.0", "0.40", "52.33% ± 1.53", "50.00% ± 0.00"],
+    ]
+
+
+def test_a_search_without_optuna_is_refused_before_it_begins(launch, monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda _: None)
+    status, out, error = launch("--suite=search", "--dataset=digits")
+    assert (status, out) == (2, "")
+    assert error.startswith("error: --suite=search needs Optuna: pip install")

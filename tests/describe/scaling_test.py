@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What more members on more devices would take."""
+
+import dataclasses
+import math
+
+import jax
+import pytest
+import tiny
+
+from nnlab.describe import scaling
+from nnlab.describe.scaling import predict, program
+from nnlab.training.lane_width import Rates
+
+RATES = Rates(1e6, 4e6, 3.0)
+
+
+@pytest.fixture
+def item():
+    """8 trials x 16 seeds in lanes of 16, on all devices."""
+    rates = tiny.rates(*(0.01 * (i + 1) for i in range(8)))
+    return tiny.cohort(tiny.study(rates, num_seeds=16)).with_width(16)
+
+
+def known(item):
+    return {item.plan.lanes.width: RATES}
+
+
+def by_name(lines):
+    return {line.name: line for line in lines}
+
+
+def test_the_study_itself_takes_what_describe_says_of_it(item):
+    here = jax.device_count()
+    found = program(item, known(item), 128, here)
+    assert item.plan.lanes.count * item.plan.lanes.width == 128  # no empty place
+    assert found.train_seconds == pytest.approx(item.num_examples / 1e6)
+    assert found.evaluation_seconds == pytest.approx(item.num_evaluated / 4e6)
+    assert found.device_bytes * here == item.plan.total_bytes
+    assert (found.lanes, found.chunks) == (8 // here, 1)
+    assert found.rows == 128 * len(item.boundaries)
+
+
+def test_twice_the_devices_take_half_the_time_and_twice_the_members_twice(item):
+    one, many = (program(item, known(item), 128 * 8, n) for n in (2, 16))
+    assert one.train_seconds == pytest.approx(8 * many.train_seconds)
+    double = program(item, known(item), 128 * 16, 2)
+    assert double.train_seconds == pytest.approx(2 * one.train_seconds)
+    assert double.checkpoint_bytes == 2 * one.checkpoint_bytes
+    kept = item.plan.member_bytes * 16 * (double.lanes - one.lanes)
+    assert double.device_bytes - one.device_bytes == kept
+
+
+def test_members_that_fill_no_lane_take_as_long_as_those_that_do(item):
+    assert program(item, known(item), 17, 1).train_seconds == pytest.approx(
+        program(item, known(item), 32, 1).train_seconds
+    )
+
+
+def test_what_memory_does_not_hold_runs_in_parts(item):
+    plan = item.plan
+    each = plan.device_bytes(3) / scaling.MOST_OF_MEMORY
+    small = dataclasses.replace(plan, memory_bytes=math.ceil(each) * jax.device_count())
+    found = program(item.with_plan(small), known(item), 16 * 10, 1)
+    assert (found.lanes, found.chunks) == (10, 4)
+    assert found.device_bytes == plan.device_bytes(3)
+    unknown = dataclasses.replace(plan, memory_bytes=0)
+    assert program(item.with_plan(unknown), known(item), 160, 1).chunks == 1
+
+
+def test_what_was_never_measured_is_not_known(item):
+    lines = by_name(predict([item], [{}], members=1000, devices=4, price=2.0))
+    for name in ("training", "evaluation", "compiling", "all", "cost"):
+        assert math.isnan(lines[name].value)
+    for name in (
+        "memory a device",
+        "memory of the host",
+        "curves.parquet",
+        "checkpoints",
+        "host",
+    ):
+        assert lines[name].value > 0
+    bases = {line.basis for line in lines.values()}
+    assert bases == {"given", "measured", "modelled", "assumed"}
+
+
+def test_programs_add_up_and_the_price_is_of_all_devices_all_the_time(item):
+    one = by_name(predict([item], [known(item)], members=500, devices=4, price=2.0))
+    two = by_name(
+        predict([item] * 2, [known(item)] * 2, members=1000, devices=4, price=2.0)
+    )
+    assert two["training"].value == pytest.approx(2 * one["training"].value)
+    assert two["compiling"].value == 2 * one["compiling"].value == 6.0
+    assert two["memory a device"].value == one["memory a device"].value
+    parts = ("training", "evaluation", "compiling", "host")
+    assert one["all"].value == pytest.approx(sum(one[name].value for name in parts))
+    assert one["cost"].value == pytest.approx(2.0 * 4 * one["all"].value / 3600)
+    assert "cost" not in by_name(predict([item], [{}], members=500, devices=4))
+
+
+@pytest.mark.parametrize(
+    ("members", "devices", "said"), [(9, 0, "devices=0"), (1, 1, "members=1 must be")]
+)
+def test_sizes_that_cannot_be_are_refused(item, members, devices, said):
+    with pytest.raises(ValueError, match=said):
+        predict([item] * 2, [{}] * 2, members=members, devices=devices)

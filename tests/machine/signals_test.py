@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which signals end a run after its step, which at once, and which do not."""
+
+import contextlib
+import os
+import signal
+import sys
+
+import pytest
+
+from nnlab.machine.signals import Interrupt
+
+
+@contextlib.contextmanager
+def training():
+    """Interrupts of a run that has begun."""
+    interrupt = Interrupt()
+    try:
+        interrupt.check()
+        yield interrupt
+    finally:
+        interrupt.restore()
+
+
+@pytest.fixture(autouse=True)
+def _hangups_end_programs():
+    """Also where these tests run under nohup or the like."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_waits_for_the_step_and_the_second_does_not(first, second):
+    with training() as interrupt:
+        send(first)
+        with pytest.raises(KeyboardInterrupt):
+            send(second)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_terminal_that_closes_hurries_nobody(first, monkeypatch):
+    dead = os.open("/dev/full", os.O_WRONLY)
+    with os.fdopen(dead, "w") as stream, training() as interrupt:
+        monkeypatch.setattr(sys, "stderr", stream)
+        send(first)
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            stream.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), dead)
+
+
+def test_under_nohup_a_hangup_ends_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with training() as interrupt:
+            send(signal.SIGHUP)
+            interrupt.check()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of studies whose trials do not differ, and what reports say of them."""
+
+import dataclasses
+
+import numpy as np
+import synthetic
+from scipy import stats
+
+from nnlab.statistics.ranking import compare_to_best
+from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, judge
+from nnlab.study import Claim, Quantity
+
+FINAL = Quantity(metric="test_accuracy")
+LEFT, RIGHT = {"model.activation": "relu"}, {"model.activation": "tanh"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Null:
+    """A kind of study whose trials have one and the same distribution.
+
+    Attributes:
+      trials, seeds: how many.
+      kind: of accuracies: "normal", "skewed" (lognormal errors), "ties" (counts of 360
+        test images), "untrained" (around chance), or "late" (each member reaches 90 %
+        after one to six epochs, or never).
+      seed_effect: share of the variance that the members of a seed have in common.
+      own: likewise, of the rest, what is the network's own: a network that is lucky on
+        validation images is so on test images as far as that goes.
+      at_chance, diverged: a member's probability to end so.
+    """
+
+    trials: int
+    seeds: int
+    kind: str = "normal"
+    seed_effect: float = 0.7
+    own: float = 0.8
+    at_chance: float = 0.0
+    diverged: float = 0.0
+
+    def name(self):
+        parts = [f"{self.trials} x {self.seeds} {self.kind}"]
+        parts += [f"{self.at_chance:g} at chance"] * bool(self.at_chance)
+        parts += [f"{self.diverged:g} diverged"] * bool(self.diverged)
+        return " ".join(parts + ["no seed effect"] * (not self.seed_effect))
+
+
+def draw(null, rng, shift=()):
+    """Results of one study; `shift` is added to the first trials' scores."""
+    shape = null.trials, null.seeds
+    shared = np.sqrt(null.seed_effect) * rng.normal(size=null.seeds)
+    luck = np.sqrt(null.own) * rng.normal(size=shape)
+    luck = luck + np.sqrt(1 - null.own) * rng.normal(size=(2, *shape))
+    score = shared + np.sqrt(1 - null.seed_effect) * luck  # variance 1
+    score[:, : len(shift)] += np.reshape(shift, (-1, 1))
+    if null.kind == "skewed":
+        values, mean = 1 - 0.02 * np.exp(0.5 * score), 1 - 0.02 * np.exp(0.125)
+    elif null.kind == "ties":
+        values, mean = np.round(0.95 * 360 + 1.5 * score) / 360, 0.95
+    else:
+        mean = synthetic.CHANCE if null.kind == "untrained" else 0.95
+        values = mean + 0.005 * score
+    values = values[..., None]
+    if null.kind == "late":
+        soon = 2 + np.round(shared + rng.uniform(0, 2, shape))
+        soon = np.where(rng.uniform(size=shape) < 0.3, np.inf, soon)[..., None]
+        curve = np.where(np.arange(1, 7) >= soon, 0.92, 0.7)
+        # All end at 85 %, so that the end does not tell who was late.
+        ends = np.arange(1, 7) == 6
+        values = np.where(ends, values - 0.1, curve)
+    dead = rng.uniform(size=shape)
+    lost = np.argwhere(dead < null.diverged)
+    dull = np.argwhere(
+        (dead >= null.diverged) & (dead < null.diverged + null.at_chance)
+    )
+    claims = _claims(null, mean)
+    half = null.trials // 2
+    sweep = [
+        {**trial, **(LEFT if t < half else RIGHT)}
+        for t, trial in enumerate(synthetic.labelled(null.trials))
+    ]
+    return synthetic.results(
+        {"validation_accuracy": values[0], "test_accuracy": values[1]},
+        sweep=sweep,
+        num_evaluations=values.shape[-1],
+        diverged={tuple(m): 0 for m in lost.tolist()},
+        at_chance=[tuple(m) for m in dull.tolist()],
+        claims=claims,
+        target=0.9,
+        seconds={c: rng.normal(1.0, 0.05, 4) for c in range(2)},
+    )
+
+
+def _claims(null, mean):
+    """Claims of every kind, all of them wrong but "same"."""
+
+    def claim(left, right, relation="greater", quantity=FINAL, **more):
+        sides = {"left": left, "right": right}
+        return Claim(text="x", quantity=quantity, relation=relation, **sides, **more)
+
+    one, other = {"label": "0"}, {"label": str(null.trials - 1)}
+    claims = [
+        claim(one, other),
+        claim(LEFT, RIGHT, "less"),
+        claim(LEFT, RIGHT, among="best"),
+        claim(one, RIGHT, among="best"),
+        claim(one, other, "same", margin=0.0005),
+        claim(LEFT, RIGHT, quantity=Quantity(reduction="seconds")),
+        claim(LEFT, RIGHT, quantity=Quantity(reduction="at_chance_share")),
+        claim(one, other, quantity=Quantity(reduction="diverged_share")),
+    ]
+    if not null.at_chance:
+        constant = "chance" if null.kind == "untrained" else float(mean)
+        late = null.kind == "late"  # whose mean depends on who arrives
+        claims += [] if late else [claim(one, constant), claim(other, constant, "less")]
+    if null.kind == "late":
+        steps = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
+        claims += [
+            claim(one, other, quantity=steps),
+            claim(LEFT, RIGHT, quantity=steps),
+        ]
+        share = Quantity(reduction="at_chance_share")
+        claims += [claim(one, 0.0, quantity=share)]
+    return claims
+
+
+def false_statements(results):
+    """What a report says that differs, though nothing does."""
+    said = [
+        f"claim {n}: {verdict.verdict}"
+        for n, verdict in enumerate(judge(results))
+        if verdict.verdict in (SUPPORTED, CONTRADICTED)
+        and (verdict.claim.relation, verdict.verdict) != ("same", SUPPORTED)
+    ]
+    resolved = any(c.resolved for c in compare_to_best(results))
+    return said + ["resolved"] * resolved
+
+
+def count_false(null, reports):
+    """How many reports of so many say anything false."""
+    rng = np.random.default_rng(7)
+    return sum(bool(false_statements(draw(null, rng))) for _ in range(reports))
+
+
+def most(reports, level=0.05):
+    """The largest count so low with a probability of at most `level`, if 5 % err.
+
+    A count up to it therefore shows that less than 5 % do.
+    """
+    most = int(stats.binom.ppf(level, reports, 0.05))
+    return most - (stats.binom.cdf(most, reports, 0.05) > level)

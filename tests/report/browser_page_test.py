@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a report in a browser: it sorts, fits, prints, and says nothing wrong."""
+
+import contextlib
+import re
+import shutil
+
+import pytest
+import synthetic
+
+from nnlab import report
+from nnlab.study import Claim, Quantity
+from nnlab.words.numbers import NONE
+
+pytestmark = pytest.mark.slow
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
+RATE = "optimizer.learning_rate"
+RATES = (0.02, 10.0, 0.7, 3.0)
+# The contrast of every text with what is behind it, as WCAG 2 reckons it; figures
+# aside, whose colours are turned over.
+CONTRASTS = """() => {
+  const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
+  const level = (c) => {
+    const [r, g, b] = rgb(c).map((v) => {
+      v /= 255;
+      return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (e) => {
+    const color = getComputedStyle(e).backgroundColor;
+    return (rgb(color)[3] ?? 1) === 1 || !e.parentElement
+      ? color : behind(e.parentElement);
+  };
+  const texts = [...document.querySelectorAll("body *")].filter(
+    (e) => !e.closest("svg, script")
+      && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+  return texts.map((e) => {
+    const [a, b] = [getComputedStyle(e).color, behind(e)].map(level);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    return [ratio, e.textContent.slice(0, 40)];
+  });
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; it ends with the module."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium in the path")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        with contextlib.closing(started):
+            yield started
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """A report with claims, many sections, and a trial that lost all members."""
+    claim = Claim(
+        text="A rate that is far too high, in a claim of so many words, learns nothing",
+        quantity=Quantity(metric="test_accuracy"),
+        left={RATE: 0.7},
+        right={RATE: 0.02},
+    )
+    found = synthetic.results(
+        sweep=[{RATE: rate} for rate in RATES],
+        claims=[claim],
+        diverged={(3, seed): 2 for seed in range(8)},
+        fields={"figures": ("curves", "gap", "final", "target", "costs")},
+        seconds={0: [0.1] * 3},
+        workdir=tmp_path_factory.mktemp("run"),
+    )
+    return report.write(found.workdir)
+
+
+@contextlib.contextmanager
+def opened(browser, file, width=1280, scheme="light", **options):
+    """The page; it has said nothing on the console when it is closed."""
+    size = {"width": width, "height": 900}
+    with contextlib.closing(
+        browser.new_context(viewport=size, color_scheme=scheme, **options)
+    ) as context:
+        page = context.new_page()
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(file.as_uri())
+        yield page
+        assert not said
+
+
+def cells(page, table, column):
+    """The texts of a column, from the first row on."""
+    return page.eval_on_selector_all(
+        f"section:has(> #{table}) table tbody tr",
+        f"rows => rows.map(row => row.cells[{column}].textContent)",
+    )
+
+
+def test_a_click_on_a_header_sorts_and_the_third_one_restores(browser, page_file):
+    with opened(browser, page_file) as page:
+        headers = page.locator("section:has(> #comparison) thead th")
+        names = headers.all_inner_texts()
+        column = names.index("test accuracy, %")
+        before = cells(page, "comparison", column)
+        assert before[3] == NONE  # of the trial that diverged
+        order = sorted(before[:3], key=lambda text: float(text.split()[0]))
+        assert before[:3] not in (order, order[::-1])
+        for state, expected in (
+            ("ascending", [*order, NONE]),
+            ("descending", [*order[::-1], NONE]),
+            (None, before),
+        ):
+            headers.nth(column).get_by_role("button").click()
+            assert cells(page, "comparison", column) == expected
+            assert headers.nth(column).get_attribute("aria-sort") == state
+        trial = headers.first.get_by_role("button")
+        trial.focus()
+        page.keyboard.press("Enter")
+        assert cells(page, "comparison", 0) == ["0.02", "0.7", "3", "10"]
+        marked = page.locator("tr.marked th").inner_text()
+        page.keyboard.press("Space")
+        assert cells(page, "comparison", 0) == ["10", "3", "0.7", "0.02"]
+        assert page.locator("tr.marked th").inner_text() == marked
+        headers.nth(1).get_by_role("button").click()
+        assert page.locator("th[aria-sort]").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "ascending"),
+    [
+        (
+            ["1,024", "\u22123.1", "95.7 ± 0.2", ""],
+            ["\u22123.1", "95.7 ± 0.2", "1,024", ""],
+        ),
+        (
+            ["0.02", "\u2014", "< 0.001", "0.001"],
+            ["< 0.001", "0.001", "0.02", "\u2014"],
+        ),
+        (["29", "not reached", "2.5", "12"], ["2.5", "12", "29", "not reached"]),
+        (["2.1 M", "102 k", "814", NONE], ["814", "102 k", "2.1 M", NONE]),
+        (["10 x 8", "2 x 64", "2 x 8", NONE], ["2 x 8", "2 x 64", "10 x 8", NONE]),
+        (["16 of 16", "2 of 16", "1e-05", "9 %"], ["1e-05", "2 of 16", "9 %"]),
+        (
+            ["+2 points (1 to 3)", "\u2212971 updates", "3"],
+            ["\u2212971 updates", "+2 points"],
+        ),
+        (["b", "", "a", "b"], ["a", "b", "b", ""]),
+    ],
+)
+def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(
+    browser, page_file, tmp_path, texts, ascending
+):
+    rows = "".join(
+        f"<tr><th>{n}</th><td>{text.replace('<', '&lt;')}</td></tr>"
+        for n, text in enumerate(texts)
+    )
+    script = re.search("<script>.*</script>", page_file.read_text(), flags=re.S)[0]
+    file = tmp_path / "table.html"
+    file.write_text(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><h1 id="answer">a</h1>'
+        '<nav><ol></ol></nav><section><h2 id="t">t</h2><table class="sortable">'
+        f"<thead><tr><th>n</th><th>v</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"</section>{script}"
+    )
+    nothing = [t for t in texts if t in ("", NONE, "\u2014", "not reached")]
+    with opened(browser, file) as page:
+        page.get_by_role("button").nth(1).click()
+        found = cells(page, "t", 1)
+        assert len(found) == len(texts)
+        assert all(a.startswith(b) for a, b in zip(found, ascending))
+        page.get_by_role("button").nth(1).click()
+        down = cells(page, "t", 1)
+        assert down == [*found[: len(found) - len(nothing)][::-1], *nothing]
+        if texts.count("b") == 2:  # equal ones stay in their order
+            assert cells(page, "t", 0) == ["0", "3", "2", "1"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_the_page_fits_and_is_legible(browser, page_file, width, scheme):
+    with opened(browser, page_file, width, scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
+        pale = [(r, t) for r, t in page.evaluate(CONTRASTS) if r < 4.5]
+        assert not pale
+        # Contents stay in view, and say where the reader is.
+        assert page.locator("nav [aria-current]").inner_text() == "Answer"
+        page.evaluate("document.getElementById('costs').scrollIntoView()")
+        page.locator("nav [aria-current]", has_text="Costs").wait_for()
+        box = page.locator("nav [aria-current]").bounding_box()
+        assert 0 <= box["x"] <= width - box["width"]
+        assert 0 <= box["y"] <= 900 - box["height"]
+
+
+def test_a_screen_reader_finds_its_way(browser, page_file):
+    with opened(browser, page_file) as page:
+        figures = page.get_by_role("img").all()
+        assert len(figures) == page.locator("figure").count() == 6
+        for figure in figures:
+            assert re.search(r"At the end|Medians", figure.get_attribute("aria-label"))
+        levels = page.eval_on_selector_all(
+            "h1, h2, h3, h4", "titles => titles.map(title => Number(title.tagName[1]))"
+        )
+        assert levels[0] == 1
+        assert set(levels[1:]) == {2}
+        for landmark in ("main", "navigation"):
+            assert page.get_by_role(landmark).count() == 1
+        regions = page.eval_on_selector_all(
+            ".table", "tables => tables.map(table => table.ariaLabel)"
+        )
+        assert len(regions) == len(set(regions)) == page.locator("table").count()
+        page.keyboard.press("Tab")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert outline == "2px"
+
+
+def test_without_a_script_the_page_is_whole(browser, page_file):
+    with opened(browser, page_file, java_script_enabled=False) as page:
+        assert page.get_by_role("button").count() == 0
+        assert page.locator("tbody tr").count() > 6
+        page.get_by_text("How to read this table").first.click()
+        assert page.locator("details[open] p").first.is_visible()
+
+
+def test_it_prints_light_and_cuts_nothing_off(browser, page_file):
+    with opened(browser, page_file, 688, "dark") as page:  # as wide as A4's text
+        pdf = page.pdf(format="A4")
+        assert pdf.startswith(b"%PDF")
+        assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
+        page.emulate_media(media="print", color_scheme="dark")
+        style = "getComputedStyle(document.{}).{}"
+        paper = page.evaluate(style.format("body", "backgroundColor"))
+        assert paper == "rgb(255, 255, 255)"
+        drawn = page.evaluate(style.format("querySelector('figure svg')", "filter"))
+        assert drawn == "none"
+        too_wide = page.eval_on_selector_all(
+            ".table, .plot, pre",
+            "all => all.filter(e => e.scrollWidth > e.clientWidth)",
+        )
+        assert not too_wide
+        assert not page.locator("nav").is_visible()
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.locator("details[open]").count() == 0
+
+
+def test_smooth_scrolling_is_for_those_who_want_motion(browser, page_file):
+    for motion, behaviour in (("reduce", "auto"), ("no-preference", "smooth")):
+        with opened(browser, page_file, reduced_motion=motion) as page:
+            found = page.evaluate(
+                "getComputedStyle(document.documentElement).scrollBehavior"
+            )
+            assert found == behaviour

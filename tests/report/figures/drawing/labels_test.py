@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels give way to each other, and no more than they must."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnlab.report.figures.drawing import labels
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=12),
+    st.floats(0.001, 0.2),
+)
+def test_spread_keeps_apart_in_order_and_in_bounds(places, gap):
+    moved = labels.spread(places, gap, 0.0, 1.0)
+    fits = min(gap, 1 / max(len(places) - 1, 1))
+    order = np.argsort(places, kind="stable")
+    assert np.all(np.diff(moved[order]) >= fits - 1e-9)
+    assert np.all((moved >= -1e-9) & (moved <= 1 + 1e-9))
+
+
+def test_spread_moves_no_more_than_needed():
+    free = labels.spread([0.1, 0.5, 0.9], 0.1, 0.0, 1.0)
+    np.testing.assert_allclose(free, [0.1, 0.5, 0.9])
+    # Three labels at one place: the middle one stays, the others give way equally.
+    np.testing.assert_allclose(
+        labels.spread([0.5, 0.5, 0.5, 0.9], 0.1, 0.0, 1.0), [0.4, 0.5, 0.6, 0.9]
+    )

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is shown of the models is what was stored, with its numbers, and legible."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from nnlab.report.figures import images as pictures
+from nnlab.report.figures.drawing import style
+from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+
+NAMES = ("T-shirt/top", "$x^2$", "Ankle boot")
+IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with style.context():
+        yield
+
+
+@pytest.fixture
+def figure():
+    return Figure(figsize=(7.2, 3.0))
+
+
+def stored(**parts):
+    """What a run stored that stored only these parts."""
+    fields = ("best", "worst", "confusion", "gallery", "mistakes", "examples")
+    return Stored(**{**dict.fromkeys(fields), "kernels": {}, **parts})
+
+
+def gallery(count=7, images=IMAGES, seeds=(5, 4)):
+    return Gallery(
+        images=images[:count],
+        labels=np.arange(count) % 3,
+        taken_for=(np.arange(count) + 1) % 3,
+        best_right=np.full(count, 4),
+        worst_right=np.full(count, 1),
+        best_seeds=np.array(seeds[0]),
+        worst_seeds=np.array(seeds[1]),
+    )
+
+
+def mistakes(count=7, seeds=5):
+    return Mistakes(
+        images=IMAGES[:count],
+        labels=np.arange(count) % 3,
+        taken_for=(np.arange(count) + 2) % 3,
+        confidence=np.linspace(0.987, 0.5, count),
+        wrong=np.full(count, 4),
+        seeds=np.array(seeds),
+    )
+
+
+def examples(count=3, seeds=4, classes=3):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(classes), (2, seeds, count))
+    labels = np.arange(count) % classes
+    return Examples(IMAGES[:count], labels, *probabilities)
+
+
+def texts(figure):
+    """All that is written on the figure."""
+    found = [*figure.texts, *(t for ax in figure.axes for t in [*ax.texts, ax.title])]
+    found += [text for legend in figure.legends for text in legend.get_texts()]
+    return [t.get_text() for t in found if t.get_text()]
+
+
+# The confusion matrix.
+
+COUNTS = np.array(
+    [[[6, 3, 1], [0, 10, 0], [0, 5, 15]], [[8, 2, 0], [0, 10, 0], [0, 0, 20]]]
+)
+
+
+def test_a_confusion_has_shares_of_the_true_class_over_all_seeds(figure):
+    ax = figure.add_subplot()
+    dead = np.concatenate([COUNTS, 0 * COUNTS[:1]])
+    assert pictures.confusion(ax, stored(confusion={3: dead}), 3, NAMES) is ax
+    cells = {t.get_position(): t.get_text() for t in ax.texts}
+    assert cells == {
+        (0, 0): "70.0",
+        (1, 0): "25.0",
+        (2, 0): "5.0",
+        (1, 1): "100",
+        (1, 2): "12.5",
+        (2, 2): "87.5",
+    }
+    assert "(2 seeds, 40 examples)" in ax.get_xlabel()
+
+
+def test_only_errors_are_coloured(figure):
+    ax = figure.add_subplot()
+    pictures.confusion(ax, stored(confusion={0: COUNTS}), 0, NAMES)
+    (image,) = ax.images
+    shades = image.get_array()
+    assert np.ma.getmaskarray(shades).diagonal().all()
+    assert shades.compressed().tolist() == [0.25, 0.05, 0, 0, 0, 0.125]
+    assert image.norm(shades.max()) == 1.0
+    assert image.norm(0.25 / 4) == pytest.approx(0.5)  # the square root
+
+
+def test_the_bar_of_the_errors_has_round_ticks_within(figure):
+    ax = figure.add_subplot()
+    pictures.confusion(ax, stored(confusion={0: COUNTS}), 0, NAMES)
+    (bar,) = (a for a in figure.axes if a is not ax)
+    shown = [t.get_text() for t in bar.get_yticklabels()]
+    assert shown == ["0 %", "0.3 %", "1 %", "3 %", "10 %"]
+
+
+@pytest.mark.parametrize("size", [2, 10, 20, 21, 100])
+def test_class_names_do_not_overlap(size):
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    ax = figure.add_subplot()
+    counts = np.full((2, size, size), 1000) + 10**6 * np.eye(size, dtype=int)
+    names = [f"a class of name {n}" for n in range(size)]
+    pictures.confusion(ax, stored(confusion={0: counts}), 0, names)
+    figure.draw_without_rendering()
+    rows = sorted(
+        (t.get_window_extent() for t in ax.get_yticklabels()), key=lambda b: b.y0
+    )
+    assert all(a.y1 <= b.y0 for a, b in itertools.pairwise(rows))
+    # Slanted names are apart if their ends are further from each other than a line.
+    step = np.diff([t.get_window_extent().x1 for t in ax.get_xticklabels()])
+    height = ax.get_xticklabels()[0].get_fontsize() * figure.dpi / 72
+    assert np.all(step * np.sqrt(0.5) > 0.95 * height)
+    assert {t.get_rotation() for t in ax.get_xticklabels()} == {45}
+    assert bool(ax.texts) == (size <= pictures.NAMED_CLASSES)
+
+
+@pytest.mark.parametrize("size", [5, 12, 13, 20])
+def test_numbers_stay_in_their_cells(size):
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    ax = figure.add_subplot()
+    counts = (10 + 700 * np.eye(size, dtype=int))[None]
+    counts[0, 0, 1:] = 0  # three digits
+    pictures.confusion(ax, stored(confusion={0: counts}), 0, ["a long name"] * size)
+    figure.draw_without_rendering()
+    cell = ax.get_window_extent().width / size
+    assert len(ax.texts) == size**2 - (size - 1)
+    assert all(t.get_window_extent().width < cell for t in ax.texts)
+    assert min(t.get_fontsize() for t in ax.texts) > 5
+
+
+def test_a_class_without_examples_says_so_and_no_errors_have_no_bar(figure):
+    ax = figure.add_subplot()
+    counts = np.diag([4, 0, 2])[None]
+    pictures.confusion(ax, stored(confusion={0: counts}), 0, NAMES)
+    assert [t.get_text() for t in ax.texts] == ["100", "none", "100"]
+    assert figure.axes == [ax]
+
+
+def test_a_trial_without_living_members_says_so(figure):
+    ax = figure.add_subplot()
+    pictures.confusion(ax, stored(confusion={0: 0 * COUNTS}), 0, NAMES)
+    assert texts(figure) == ["no member finished"]
+
+
+def test_a_trial_that_was_not_stored_is_refused(figure):
+    with pytest.raises(ValueError, match=r"no confusion of trial 1; .* \[0\]"):
+        pictures.confusion(
+            figure.add_subplot(), stored(confusion={0: COUNTS}), 1, NAMES
+        )
+
+
+# Images.
+
+
+def test_a_gallery_tells_what_both_trials_say(figure):
+    assert (
+        pictures.gallery(figure, stored(gallery=gallery()), NAMES, "A", "$B") is figure
+    )
+    assert len(figure.axes) == 7
+    first, second = ([t.get_text() for t in ax.texts] for ax in figure.axes[:2])
+    assert first == [
+        "true: T-shirt/top",
+        "best: T-shirt/top (4/5)",
+        r"worst: \$x^2\$ (1/4)",
+    ]
+    assert second[2] == "worst: Ankle boot (1/4)"
+    assert {"best: A", r"worst: \$B"} <= set(texts(figure))
+    np.testing.assert_array_equal(
+        figure.axes[1].images[0].get_array(), IMAGES[1, ..., 0]
+    )
+
+
+def test_mistakes_tell_how_sure_and_how_many(figure):
+    pictures.mistakes(figure, stored(mistakes=mistakes()), NAMES)
+    first = [t.get_text() for t in figure.axes[0].texts]
+    assert first == [
+        "true: T-shirt/top",
+        "taken for: Ankle boot",
+        "98.7 % sure; wrong: 4/5",
+    ]
+
+
+def test_images_are_large_and_their_texts_apart(figure):
+    pictures.gallery(figure, stored(gallery=gallery()), NAMES, "A", "B")
+    figure.draw_without_rendering()
+    boxes = [ax.get_window_extent() for ax in figure.axes]
+    assert all(b.width == pytest.approx(b.height) for b in boxes)
+    assert min(b.width for b in boxes) > 1.2 * figure.dpi
+    shown = [t for ax in figure.axes for t in ax.texts] + figure.legends + figure.texts
+    extents = [*boxes, *(t.get_window_extent() for t in shown)]
+    overlap = [a for a, b in itertools.combinations(extents, 2) if a.overlaps(b)]
+    assert not overlap
+    assert all(
+        figure.bbox.padded(1).containsx(x) for b in extents for x in (b.x0, b.x1)
+    )
+    assert all(
+        figure.bbox.padded(1).containsy(y) for b in extents for y in (b.y0, b.y1)
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_images_are_grey_or_in_colour(figure, channels):
+    images = np.random.default_rng(0).random((2, 4, 6, channels), np.float32)
+    pictures.gallery(figure, stored(gallery=gallery(2, images)), NAMES, "A", "B")
+    (shown,) = figure.axes[0].images
+    expected = images[0] if channels == 3 else images[0].mean(axis=-1)
+    np.testing.assert_allclose(shown.get_array(), expected)
+    assert (shown.norm.vmin, shown.norm.vmax) == (0, 1)
+    assert shown.get_interpolation() == "nearest"
+    place = figure.axes[0].get_position(original=True)
+    shape = place.width * figure.get_figwidth(), place.height * figure.get_figheight()
+    assert shape[0] / shape[1] == pytest.approx(6 / 4)
+    assert not len(figure.axes[0].get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("draw", "parts", "text"),
+    [
+        ("gallery", {}, "two trials"),
+        ("gallery", {"gallery": gallery(0)}, "No test image"),
+        ("gallery", {"gallery": gallery(0, seeds=(5, 0))}, "no member of the worst"),
+        ("mistakes", {}, "need images"),
+        ("mistakes", {"mistakes": mistakes(0)}, "right on every image"),
+        ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no member"),
+        ("probabilities", {}, "need images"),
+        ("weights", {}, "none lie on an image's pixels"),
+        ("regions", {}, "two features"),
+    ],
+)
+def test_where_there_is_nothing_it_says_why(figure, draw, parts, text):
+    more = {"gallery": (NAMES, "A", "B"), "weights": ({"best": "A"}, (4, 4, 1))}
+    more["regions"] = ({"best": "A"}, ("x", "y"))
+    call = getattr(pictures, draw)
+    assert call(figure, stored(**parts), *more.get(draw, (NAMES,))) is figure
+    figure.draw_without_rendering()
+    (shown,) = texts(figure)
+    assert text in shown
+    assert figure.get_figheight() < 1
+    assert figure.bbox.containsx(figure.texts[0].get_window_extent().x1)
+
+
+# Probabilities.
+
+
+def test_bars_are_means_with_the_range_of_the_seeds(figure):
+    shown = examples()
+    pictures.probabilities(figure, stored(examples=shown), NAMES)
+    image, ax = figure.axes[2:4]
+    assert image.get_title() == r"\$x^2\$"
+    widths = [bar.get_width() for bar in ax.patches]
+    means = np.concatenate([shown.before[:, 1].mean(0), shown.after[:, 1].mean(0)])
+    np.testing.assert_allclose(widths, means)
+    ranges = [s[:, 0] for lines in ax.collections for s in lines.get_segments()]
+    both = np.concatenate([shown.before[:, 1], shown.after[:, 1]], axis=1)
+    np.testing.assert_allclose(ranges, np.stack([both.min(0), both.max(0)], axis=1))
+    colors = [to_hex(bar.get_facecolor()) for bar in ax.patches]
+    assert colors[:3] == [pictures.BEFORE] * 3
+    assert colors[3:] == [pictures.WORST, pictures.BEST, pictures.WORST]
+    bold = [t.get_fontweight() for t in ax.get_yticklabels()]
+    assert bold == ["normal", "bold", "normal"]
+
+
+def test_one_seed_has_no_range(figure):
+    pictures.probabilities(figure, stored(examples=examples(seeds=1)), NAMES)
+    assert not any(ax.collections for ax in figure.axes)
+    assert "one seed" in texts(figure)[0]
+
+
+def test_of_many_classes_the_true_one_and_the_likeliest_are_shown(figure):
+    shown = examples(count=1, classes=30)
+    shown.after[..., 0] = 0.0
+    pictures.probabilities(figure, stored(examples=shown), [f"c{n}" for n in range(30)])
+    names = [int(t.get_text()[1:]) for t in figure.axes[1].get_yticklabels()]
+    likeliest = np.argsort(-shown.after[:, 0].mean(0))[: pictures.MOST_BARS - 1]
+    assert names == sorted([0, *likeliest])
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_every_example_has_its_image_and_bars(figure, count):
+    pictures.probabilities(figure, stored(examples=examples(count)), NAMES)
+    assert len(figure.axes) == 2 * count
+    figure.draw_without_rendering()
+    assert figure.axes[-1].get_xticklabels()[-1].get_text() == "100 %"
+
+
+# Weights.
+
+
+def kernel(*shape, scale=1.0, units=0):
+    values = scale * np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return Kernel(values, units or shape[-1])
+
+
+WHICH = {"best": "rate 0.1", "worst": "rate 9"}
+
+
+def drawn(figure, kernels, input_shape=(4, 6, 1), which=WHICH):
+    pictures.weights(figure, stored(kernels=kernels), which, input_shape)
+    figure.draw_without_rendering()
+    return [ax for ax in figure.axes if ax.images]
+
+
+def test_a_dense_layers_weights_lie_on_their_pixels(figure):
+    best = kernel(24, 20, units=99)
+    (ax,) = drawn(figure, {"best": best})
+    assert ax.get_title() == "best: rate 0.1\nfirst 20 of 99 units"
+    mosaic = ax.images[0].get_array()
+    zoom = 4  # 6 pixels are then `TILE` dots wide
+    assert mosaic.shape == (2 * 4 * zoom + 2, 10 * (6 * zoom + 2) - 2)
+    for unit in range(20):
+        row, column = divmod(unit, 10)
+        top, left = row * (4 * zoom + 2), column * (6 * zoom + 2)
+        tile = mosaic[top : top + 4 * zoom : zoom, left : left + 6 * zoom : zoom]
+        np.testing.assert_array_equal(tile, best.values[:, unit].reshape(4, 6))
+    assert np.ma.count_masked(mosaic) == mosaic.size - 20 * 4 * 6 * zoom**2
+
+
+@pytest.mark.parametrize(("channels", "text"), [(1, ""), (2, "mean over 2 channels")])
+def test_a_convolutions_kernels_are_averaged_over_channels(figure, channels, text):
+    best = kernel(3, 3, channels, 8)
+    (ax,) = drawn(figure, {"best": best}, (4, 6, 9))
+    mosaic = ax.images[0].get_array()
+    np.testing.assert_allclose(
+        mosaic[:24:8, :24:8], best.values[..., 0].mean(axis=2), rtol=1e-6
+    )
+    assert ax.get_title().endswith(text or "8 units")
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_three_channels_are_colours_around_grey(figure, dense):
+    values = np.zeros((2, 2, 3, 4), np.float32)
+    values[0, 0, :2] = np.array([[1.0], [0.5]])
+    values[0, 1, 2] = -1.0
+    given = Kernel(values.reshape(12, 4) if dense else values, 4)
+    (ax,) = drawn(figure, {"best": given}, (2, 2, 3))
+    mosaic = ax.images[0].get_array()
+    assert mosaic[0, 0].tolist() == [1.0, 0.75, 0.5]
+    assert mosaic[0, 12].tolist() == [0.5, 0.5, 0.0]
+    assert mosaic[0, 24].tolist() == [1.0, 1.0, 1.0]  # between two tiles
+    assert "red, green, blue" in ax.get_title()
+
+
+@pytest.mark.parametrize(("scale", "shared"), [(0.3, True), (3.0, True), (30.0, False)])
+def test_scales_are_symmetric_and_shared_unless_far_apart(figure, scale, shared):
+    kernels = {"best": kernel(24, 64), "worst": kernel(24, 64, scale=scale)}
+    limits = [ax.images[0].norm for ax in drawn(figure, kernels)]
+    assert all(norm.vmin == -norm.vmax for norm in limits)
+    assert (limits[0].vmax == limits[1].vmax) == shared
+    bars = [ax for ax in figure.axes if not ax.images]
+    for norm, bar in zip(limits, bars):
+        assert bar.get_xticklabels()[-1].get_text() == f"{norm.vmax:.2g}"
+    largest = max(np.quantile(np.abs(k.values), 0.995) for k in kernels.values())
+    assert max(norm.vmax for norm in limits) == pytest.approx(largest, rel=1e-6)
+
+
+@pytest.mark.parametrize("units", [1, 3, 8, 10, 32, 64])
+@pytest.mark.parametrize("trials", [1, 2])
+def test_weights_fill_the_figure_and_stay_within(figure, units, trials):
+    kernels = dict.fromkeys(list(WHICH)[:trials], kernel(24, units))
+    axes = drawn(figure, kernels)
+    assert len(axes) == trials
+    for ax in figure.axes:
+        box = ax.get_tightbbox()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    assert axes[0].get_window_extent().width > 0.8 * figure.bbox.width / trials
+
+
+@pytest.mark.parametrize("input_shape", [(24,), (5, 5, 1), (4, 6, 2)])
+def test_weights_on_no_image_are_left_out(figure, input_shape):
+    pictures.weights(
+        figure, stored(kernels={"best": kernel(24, 4)}), WHICH, input_shape
+    )
+    assert texts(figure) == ["No weights to show: none lie on an image's pixels."]
+
+
+def test_weights_that_are_all_zero_can_be_drawn(figure):
+    (ax,) = drawn(figure, {"worst": kernel(24, 4, scale=0.0)})
+    assert ax.images[0].norm.vmax == 1.0
+
+
+# Regions.
+
+
+def divided(figure, classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
+    """Figure's axes, on which a plane is drawn that has all classes."""
+    points = np.random.default_rng(0).uniform(extent[::2], extent[1::2], (50, 2))
+    best = np.arange(36).reshape(6, 6) % classes
+    shown = Regions(
+        extent=np.array(extent),
+        points=points.astype(np.float32),
+        labels=np.arange(50) % classes,
+        best=best,
+        worst=best[::-1] if worst else None,
+    )
+    names = {"best": "6 x 64\n96.2 %", "worst": "$1$"}
+    given = stored(regions=shown)
+    assert pictures.regions(figure, given, names, ("east", "$north$")) is figure
+    figure.draw_without_rendering()
+    return shown, figure.axes
+
+
+def test_data_best_and_worst_are_alike_in_colours_place_and_size(figure):
+    shown, axes = divided(figure, classes=24)
+    titles = [ax.get_title() for ax in axes]
+    assert titles[0] == "the data\n50 examples"
+    assert titles[1:] == ["best: 6 x 64\n96.2 %", "worst: \\$1\\$\n"]
+    for ax in axes:
+        assert (*ax.get_xlim(), *ax.get_ylim()) == tuple(shown.extent)
+        assert ax.get_xlabel() == "east"
+    assert axes[0].get_ylabel() == r"\$north\$"
+    boxes = [ax.get_window_extent() for ax in axes]
+    assert len({(round(b.width), round(b.height), round(b.y0)) for b in boxes}) == 1
+    assert boxes[0].height / boxes[0].width == pytest.approx(4 / 6, rel=1e-3)
+    (cloud,) = axes[0].collections
+    np.testing.assert_allclose(cloud.get_offsets(), shown.points)
+    dots = [to_hex(color) for color in cloud.get_facecolors()]
+    assert dots == [pictures.FILLS[label] for label in shown.labels]
+    for ax, grid in zip(axes[1:], (shown.best, shown.worst)):
+        (image,) = ax.images
+        assert (image.origin, tuple(image.get_extent())) == ("lower", (0, 6, 10, 14))
+        tints = image.cmap(image.norm(image.get_array()))
+        cells = [to_hex(color) for color in tints.reshape(-1, 4)]
+        assert cells == [pictures.FILLS[label] for label in grid.ravel()]
+
+
+def test_a_line_is_wherever_the_class_changes(figure):
+    extent = np.array([0.0, 2.0, 0.0, 2.0])
+    points, labels = np.ones((1, 2), np.float32), np.zeros(1, int)
+    shown = Regions(extent, points, labels, np.array([[0, 0], [0, 1]]))
+    pictures.regions(figure, stored(regions=shown), {"best": "A"}, ("x", "y"))
+    (lines,) = figure.axes[1].collections
+    segments = sorted(np.sort(s, axis=0).tolist() for s in lines.get_segments())
+    assert segments == [[[1, 1], [1, 2]], [[1, 1], [2, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("extent", "ratio"), [((0, 1, 0, 2), 2.0), ((0, 1, 0, 3), 1.0), ((0, 5, 0, 1), 1.0)]
+)
+def test_features_share_a_scale_unless_they_are_far_apart(figure, extent, ratio):
+    _, axes = divided(figure, extent=extent)
+    box = axes[-1].get_window_extent()
+    assert box.height / box.width == pytest.approx(ratio, rel=1e-3)
+    assert all(figure.bbox.padded(1).containsy(y) for y in (box.y0, box.y1))
+
+
+@pytest.mark.parametrize("classes", [2, 24, 30])
+def test_a_plane_can_have_many_classes_and_no_worst_trial(figure, classes):
+    _, axes = divided(figure, classes, worst=False)
+    assert len(axes) == 2
+
+
+def test_classes_have_colours_that_tell_neighbours_apart():
+    colors = np.array([to_rgb(fill) for fill in pictures.FILLS])
+    assert len(colors) >= 20
+    apart = np.linalg.norm(colors[1:] - colors[:-1], axis=1)
+    assert apart.min() > 0.2
+    assert (colors @ [0.2126, 0.7152, 0.0722]).min() > 0.35  # dark lines stand out
+
+
+def test_equal_pictures_give_equal_bytes(tmp_path):
+    files = []
+    for name in ("a", "b"):
+        figure = Figure(figsize=(7.2, 3.0))
+        pictures.probabilities(figure, stored(examples=examples()), NAMES)
+        files.append([p.read_bytes() for p in style.save(figure, tmp_path / name)])
+    assert files[0] == files[1]
+    assert b"$x^2$" in files[0][1]

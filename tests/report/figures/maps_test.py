@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cell of a map says what its trial found, legibly, at the place of its settings."""
+
+import numpy as np
+import pytest
+import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from nnlab.report.figures import maps
+from nnlab.report.figures.drawing import style
+from nnlab.statistics.ranking import best_trial
+
+RATE = "optimizer.learning_rate"
+RATES = (0.02, 0.1, 0.7)
+PRODUCT = [{"batch_size": b, RATE: r} for b in (140, 6, 70) for r in RATES]
+WIDE = [{"batch_size": b, RATE: r} for b in (6, 70) for r in np.geomspace(0.01, 3, 11)]
+TREES = {"model.name": "boosted_trees"}
+DEPTHS = [{"model.hidden": (64,) * d, RATE: r} for d in (10, 1) for r in RATES]
+
+
+@pytest.fixture
+def ax():
+    with style.context():
+        yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
+
+
+def _cells(ax):
+    """``{(column, row): lines of text}``."""
+    found = {}
+    for text in ax.texts:
+        found.setdefault(tuple(map(int, text.xy)), []).append(text.get_text())
+    return found
+
+
+def _colors(ax):
+    """``{(column, row): color}`` of the filled cells; hatched ones have none."""
+    cells = [p for p in ax.patches if p.get_width() == 1]
+    return {
+        (round(p.get_x() + 0.5), round(p.get_y() + 0.5)): to_hex(p.get_facecolor())
+        for p in cells
+        if not p.get_hatch()
+    }
+
+
+def _contrast(one, other):
+    def luminance(color):
+        c = np.array(to_rgb(color))
+        linear = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_numbers_ascend_and_other_values_keep_their_order():
+    grid = maps.axes_of(synthetic.results(sweep=DEPTHS, num_evaluations=1))
+    assert (grid.x.path, grid.x.texts) == (RATE, ("0.02", "0.1", "0.7"))
+    assert (grid.y.path, grid.y.texts) == ("model.hidden", ("10 x 64", "64"))
+    assert grid.cells[1, 0] == 1
+    assert grid.cells[1, 1] == 4
+    grid = maps.axes_of(synthetic.results(sweep=PRODUCT, num_evaluations=1))
+    assert {grid.x.texts, grid.y.texts} == {("0.02", "0.1", "0.7"), ("6", "70", "140")}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "has_one"),
+    [
+        (PRODUCT[:1] + PRODUCT[4:5] + PRODUCT[8:], False),  # 3 of 9
+        (PRODUCT[:3] + PRODUCT[4:5] + PRODUCT[8:], True),  # 5 of 9
+        ([TREES, *PRODUCT], True),
+        ([{RATE: r} for r in RATES], False),
+        ([{**s, "optimizer.momentum": s[RATE]} for s in PRODUCT], False),
+        ([{}], False),
+    ],
+)
+def test_a_map_needs_two_hyperparameters_that_fill_half_a_product(sweep, has_one):
+    results = synthetic.results(sweep=sweep, num_evaluations=1)
+    assert (maps.axes_of(results) is not None) == has_one
+    if not has_one:
+        with pytest.raises(ValueError, match="a map needs two hyperparameters"):
+            maps.metric_map(Figure().add_subplot(), results, "test_accuracy")
+
+
+def test_baselines_have_no_place_on_a_map(ax):
+    results = synthetic.results(sweep=[TREES, *PRODUCT], num_seeds=3)
+    cells = maps.axes_of(results).cells
+    assert sorted(cells.values()) == list(range(1, 10))
+    rates = {p[0]: results.trials[t].overrides[RATE] for p, t in cells.items()}
+    assert rates == dict(enumerate(RATES))
+    maps.metric_map(ax, results, "test_accuracy")
+    assert len(_cells(ax)) == 9
+
+
+def test_cells_hold_the_final_mean_and_the_fates(ax):
+    results = synthetic.results(
+        sweep=PRODUCT,
+        num_seeds=5,
+        diverged={(2, s): 3 for s in range(5)} | {(4, 0): 2, (4, 1): 2},
+        at_chance=[(8, 0), (8, 1), (8, 2)],
+        never_ran=[0],
+    )
+    maps.metric_map(ax, results, "test_accuracy")
+    grid, cells = maps.axes_of(results), _cells(ax)
+    for place, trial in grid.cells.items():
+        if trial == 0:
+            assert place not in cells
+            continue
+        number, *fates = cells[place]
+        values = results.curve(trial, "test_accuracy").values[:, -1]
+        if trial != 2:
+            assert float(number) == pytest.approx(100 * np.nanmean(values), abs=0.051)
+        expected = {4: ["2/5 diverged"], 8: ["3/5 at chance"]}
+        assert fates == expected.get(trial, [])
+        assert trial != 2 or number == "5/5 diverged"
+    assert sum(bool(p.get_hatch()) for p in ax.patches) == 1
+
+
+def test_the_best_trial_is_framed_and_the_brightest(ax):
+    accuracy = np.linspace(0.9, 0.95, 9)[:, None] + np.zeros(3)
+    accuracy[[4, 8]] = accuracy[[8, 4]]
+    results = synthetic.results(accuracy, sweep=PRODUCT)
+    maps.metric_map(ax, results, "test_accuracy")
+    (place,) = (p for p, t in maps.axes_of(results).cells.items() if t == 4)
+    assert best_trial(results) == 4
+    for frame in (p for p in ax.patches if p.get_width() == 0.92):
+        center = frame.get_x() + 0.46, frame.get_y() + 0.46
+        assert center == pytest.approx(place)
+    colors = _colors(ax)
+    assert colors[place] == to_hex(maps.METRIC_COLORS(1.0))
+    assert len(set(colors.values())) == 9
+
+
+def test_trials_that_learnt_nothing_do_not_stretch_the_colors(ax):
+    accuracy = np.linspace(0.9, 0.95, 9)[:, None] + np.zeros(3)
+    lost = [(0, s) for s in range(3)]
+    results = synthetic.results(accuracy, sweep=PRODUCT, at_chance=lost)
+    maps.metric_map(ax, results, "test_accuracy")
+    cells, colors = maps.axes_of(results).cells, _colors(ax)
+    lowest = to_hex(maps.METRIC_COLORS(0.0))
+    dark = {cells[place] for place, color in colors.items() if color == lowest}
+    assert dark == {0, 1}
+
+
+@given(st.tuples(*[st.floats(0, 1)] * 3))
+def test_text_stands_out_on_every_color(color):
+    assert _contrast(color, maps.ink_on(color)) >= 4.5
+
+
+def test_where_members_diverged_is_told(ax):
+    results = synthetic.results(
+        sweep=DEPTHS, num_seeds=4, diverged={(2, 0): 2, (2, 1): 4, (2, 2): 5}
+    )
+    maps.divergence_map(ax, results)
+    cells, colors = _cells(ax), _colors(ax)
+    steps = results.member(2, "diverged_step")[:3]
+    assert cells[2, 0] == [
+        "3/4 diverged",
+        f"step {np.median(steps):.0f}",
+        "dense_1: 1e8",
+    ]
+    assert cells[0, 0] == ["0/4"]
+    assert colors[2, 0] == to_hex(maps.SHARE_COLORS(0.75))
+    assert set(colors.values()) - {colors[2, 0]} == {to_hex(maps.SHARE_COLORS(0.0))}
+
+
+@pytest.mark.parametrize("draw", ["metric", "divergence"])
+@pytest.mark.parametrize(
+    ("sweep", "size", "smallest"),
+    [(PRODUCT, None, 7), (WIDE, None, 5), (WIDE, (7.2, 2.4), 4)],
+    ids=["product", "wide", "narrow"],
+)
+def test_texts_stay_in_their_cells(sweep, size, smallest, draw):
+    lost = {(t, s): 2 for t in (0, 2, 4) for s in range(3)}
+    results = synthetic.results(
+        sweep=sweep, num_seeds=10, diverged=lost, at_chance=[(4, 4), (1, 2)]
+    )
+    with style.context():
+        size = size or maps.axes_of(results).size()
+        ax = Figure(figsize=size, layout="constrained").add_subplot()
+        if draw == "metric":
+            maps.metric_map(ax, results, "test_loss")
+        else:
+            maps.divergence_map(ax, results)
+        ax.figure.draw_without_rendering()
+        for text in ax.texts:
+            column, row = text.xy
+            corners = [(column - 0.5, row - 0.5), (column + 0.5, row + 0.5)]
+            (x0, y0), (x1, y1) = ax.transData.transform(corners)
+            box = text.get_window_extent()
+            assert x0 <= box.x0 < box.x1 <= x1
+            assert min(y0, y1) <= box.y0 < box.y1 <= max(y0, y1)
+            assert text.get_fontsize() >= smallest
+
+
+def test_a_study_that_never_began_has_hatched_cells(ax):
+    results = synthetic.results(sweep=PRODUCT, never_ran=range(9))
+    maps.metric_map(ax, results, "test_accuracy")
+    assert all(p.get_hatch() for p in ax.patches)
+    maps.divergence_map(ax.figure.add_subplot(), results)
+    ax.figure.draw_without_rendering()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A size is what the network has, its accuracy the mean, and every name is legible."""
+
+import itertools
+
+import numpy as np
+import pytest
+import synthetic
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from nnlab.report.figures import sizes
+from nnlab.report.figures.drawing import style
+from nnlab.statistics.ranking import best_trial
+
+RATE = "optimizer.learning_rate"
+TREES = {"model.name": "boosted_trees"}
+FOREST = {"model.name": "random_forest"}
+PAIRS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
+SWEEP = [{"model.depth": d, "model.hidden": (w,)} for d, w in PAIRS]
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with style.context():
+        yield
+
+
+def found(sweep, spread=0.001, low=0.9, **options):
+    values = np.linspace(low, 0.95, len(sweep))[:, None] + [-spread, 0.0, spread]
+    given = {f"{part}_accuracy": values for part in ("validation", "test")}
+    return synthetic.results(given, sweep=sweep, num_evaluations=3, **options)
+
+
+def draw(results, along):
+    figure = Figure(figsize=(3.6, 2.7), layout="constrained")
+    ax = figure.add_subplot()
+    assert sizes.draw(ax, results, sizes.sizes_of(results), along) is ax
+    figure.draw_without_rendering()
+    return ax
+
+
+def test_sizes_are_depth_width_parameters_and_final_means():
+    results = found([*SWEEP, {"model.hidden": (4, 6), "model.depth": 2}, TREES])
+    every = sizes.sizes_of(results)
+    shapes = [(size.depth, size.width) for size in every]
+    assert shapes == [*PAIRS, (None, None), (None, None)]
+    assert [size.name for size in every[-3:]] == ["6 x 64", "4-6-4-6", "boosted trees"]
+    assert every[2].parameters == 65 * 6 * 16 + 10
+    assert every[-1].parameters is None
+    for size, mean in zip(every, np.linspace(0.9, 0.95, 9)):
+        assert size.accuracy.mean == pytest.approx(mean)
+        # Student's t for 2 degrees of freedom, times the standard error of the mean.
+        half = 4.302653 * 0.001 / np.sqrt(3)
+        assert size.accuracy.high - mean == pytest.approx(half, rel=1e-5)
+
+
+def test_seconds_are_of_all_epochs_that_a_network_trained():
+    stopped = {(1, s): 1 for s in range(3)}
+    times = {0: (0.2, 0.4), 1: (0.1,), 2: (2.0, 3.0)}
+    results = found([{}, {"model.depth": 2}, TREES], seconds=times, stopped=stopped)
+    seconds = [size.seconds for size in sizes.sizes_of(results)]
+    assert seconds == pytest.approx([3 * 0.3, 1 * 0.1, 2.5])  # trees: a fit
+    never = sizes.sizes_of(found([{}, {"model.depth": 2}], seconds={0: ()}))
+    assert np.isnan(never[0].seconds)
+    assert [size.trial for size in sizes.costing(never, "seconds")] == [1]
+
+
+def test_of_equal_sizes_the_best_by_validation_is_shown():
+    sweep = [{"model.hidden": h, RATE: r} for h in ((8,), (8, 8)) for r in (0.1, 0.2)]
+    every = sizes.sizes_of(found(sweep))
+    assert [(size.trial, size.name) for size in every] == [(1, "1 x 8"), (3, "2 x 8")]
+
+
+def test_lines_have_two_points_at_least():
+    every = sizes.sizes_of(found([*SWEEP, TREES]))
+    along = {w: [s.depth for s in v] for w, v in sizes.lines(every, "depth").items()}
+    assert along == {16: [1, 2, 6, 10]}
+    along = {d: [s.width for s in v] for d, v in sizes.lines(every, "width").items()}
+    assert along == {6: [8, 16, 32, 64]}
+    assert sizes.panels(every) == ["depth", "width", "parameters", "seconds"]
+    wide = sizes.sizes_of(found(SWEEP[:1] + SWEEP[-1:]))
+    assert sizes.panels(wide) == ["parameters", "seconds"]
+
+
+def test_what_did_not_end_or_is_of_other_data_is_not_compared():
+    running = {(0, s): 1 for s in range(3)}
+    every = sizes.sizes_of(found(SWEEP[:3], unfinished=running, never_ran=(2,)))
+    assert [size.trial for size in every] == [1]
+    other = found([{"dataset": "mnist"}, {"dataset": "digits"}])
+    assert sizes.sizes_of(other) == ()
+
+
+@pytest.mark.parametrize("along", ["depth", "width"])
+def test_a_line_joins_the_means_and_baselines_lie_across(along):
+    results = found([*SWEEP, TREES, FOREST])
+    ax = draw(results, along)
+    (line,) = (n for n in ax.lines if n.get_linewidth() == 1.2 and n.get_ls() == "-")
+    ((_, of_line),) = sizes.lines(sizes.sizes_of(results), along).items()
+    np.testing.assert_allclose(line.get_xdata(), [getattr(s, along) for s in of_line])
+    np.testing.assert_allclose(line.get_ydata(), [s.accuracy.mean for s in of_line])
+    across = [n for n in ax.lines if n.get_ls() == "--"]
+    levels = [s.accuracy.mean for s in sizes.sizes_of(results)[-2:]]
+    assert [n.get_ydata()[0] for n in across] == pytest.approx(levels)
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == (["width", "16"] if along == "depth" else ["depth", "6"])
+    assert [float(t) for t in ax.get_xticks()] == sorted(line.get_xdata())
+
+
+@pytest.mark.parametrize(
+    ("sweep", "side"),
+    [([*SWEEP[:4], TREES], "left"), ([TREES, *SWEEP[:4]], "right")],
+)
+def test_a_baselines_name_stands_where_no_point_is_near(sweep, side):
+    ax = draw(found(sweep), "depth")  # accuracies rise with the place in the sweep
+    (name,) = ax.texts
+    assert (name.get_text(), name.get_ha()) == ("boosted trees", side)
+
+
+@pytest.mark.parametrize("along", sizes.ALONG)
+def test_panels_share_the_accuracys_axis_and_ring_the_best(along):
+    results = found([*SWEEP, TREES])
+    assert draw(results, along).get_ylim() == draw(results, "depth").get_ylim()
+    best = found([TREES, *SWEEP])
+    rings = [n for n in draw(best, along).lines if n.get_markersize() == 11]
+    assert best_trial(best) == 7
+    assert len(rings) == (along != "depth")  # 6 x 64 is on no line along depth
+    assert all(ring.get_ydata()[0] == pytest.approx(0.95) for ring in rings)
+
+
+def test_a_baseline_far_below_the_networks_is_in_view():
+    results = found([TREES, *SWEEP[:2]], low=0.5)
+    low, high = draw(results, "depth").get_ylim()
+    assert low < 0.5 < 0.95 < high
+
+
+@pytest.mark.parametrize("along", ["parameters", "seconds"])
+@pytest.mark.parametrize(
+    ("faster", "low", "spread", "least"),
+    [
+        (1.0, 0.9499, 1e-5, 1),  # all at one place
+        (1.0, 0.9, 0.004, 3),
+        (1.05, 0.945, 0.004, 6),
+        (1.5, 0.9, 0.004, 6),
+    ],
+)
+def test_names_cover_no_point_and_no_other_name(along, faster, low, spread, least):
+    times = {n: (0.1 * faster**n,) for n in range(9)}
+    results = found([*SWEEP, TREES, FOREST], spread, low, seconds=times)
+    ax = draw(results, along)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) >= least
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    for size in sizes.costing(sizes.sizes_of(results), along):
+        dot = ax.transData.transform((getattr(size, along), size.accuracy.mean))
+        assert not any(b.contains(*dot) for b in boxes)
+    assert ax.get_xscale() == "log"
+
+
+def test_names_cover_no_interval_where_there_is_room():
+    results = found(SWEEP, spread=0.01)
+    ax = draw(results, "parameters")
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == len(SWEEP)
+    bars = [c for c in ax.collections if isinstance(c, LineCollection)]
+    for bar in bars:
+        (segment,) = bar.get_segments()
+        line = Bbox(ax.transData.transform(segment))
+        assert not any(b.overlaps(line) for b in boxes)
+
+
+def test_a_long_name_stays_within_the_axes():
+    wide = {"model.name": "cnn", "model.hidden": (512,), "label": "convolutions " * 2}
+    ax = draw(found([*SWEEP, wide]), "parameters")
+    box, inside = ax.texts[-1].get_window_extent(), ax.get_window_extent()
+    assert ax.texts[-1].get_text().startswith("convolutions")
+    assert inside.x0 <= box.x0 < box.x1 <= inside.x1
+
+
+def test_baselines_have_a_time_and_no_parameters():
+    results = found([*SWEEP, TREES])
+    for along, count in (("parameters", 0), ("seconds", 1)):
+        marks = [n for n in draw(results, along).lines if n.get_marker() == "D"]
+        assert len(marks) == count

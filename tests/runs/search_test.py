@@ -1,0 +1,549 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optuna asks for batches, the population trains them, and a search goes on."""
+
+import dataclasses
+import math
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import optuna
+import pytest
+import synthetic
+import tiny
+
+import nnlab
+from nnlab import data, report, results
+from nnlab.machine import files
+from nnlab.report import answer
+from nnlab.runs import experiment, search
+from nnlab.study import SAMPLERS, Study
+from nnlab.study.sweep import Span, parse_space
+from nnlab.training import place
+
+ROOT = pathlib.Path(__file__).parents[2]
+RATE = "optimizer.learning_rate"
+MOMENTUM = "optimizer.momentum"
+SPACE = (f"{RATE}=log(1e-3,10)", "optimizer.momentum=uniform(0,0.9)")
+
+
+def study(space=SPACE, **fields) -> Study:
+    of = {"space": space, "trials": 10, "batch": 4, **fields}
+    return dataclasses.replace(tiny.study(num_epochs=2), search=of)
+
+
+class Trainer:
+    """Accuracies made up: the nearer the rate is to 0.3, the better."""
+
+    def __init__(self, folder, fail_at=None, **fates):
+        self.folder, self.fates, self.fail_at = folder, fates, fail_at
+        self.calls = []
+
+    def __call__(self, of: Study, resume: bool) -> results.Results:
+        self.calls.append((len(of.sweep), resume))
+        if len(self.calls) == self.fail_at:
+            raise KeyboardInterrupt
+        rates = [t.hyperparameters.optimizer.learning_rate for t in of.trials()]
+        levels = 0.9 - 0.1 * np.abs(np.log10(np.array(rates) / 0.3))
+        values = levels[:, None, None] + np.zeros((len(rates), of.num_seeds, 2))
+        fates = {
+            name: {key: v for key, v in fate.items() if np.ravel(key)[0] < len(rates)}
+            for name, fate in self.fates.items()
+        }
+        return synthetic.results(
+            values,
+            sweep=of.sweep,
+            base=of.base,
+            fields={"search": of.search},
+            workdir=self.folder,
+            **fates,
+        )
+
+
+def told(folder):
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / search.STORAGE))
+    )
+    return optuna.load_study(study_name="nnlab", storage=storage).trials
+
+
+# ---- The space.
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        (f"{RATE}=log(1e-3,1)", Span("log", 1e-3, 1.0)),
+        (f" {MOMENTUM} = uniform(0, 0.9)", Span("uniform", 0.0, 0.9)),
+        ("batch_size=int(8,64)", Span("int", 8, 64)),
+        ("model.hidden=(32,),(64,),32", Span("choices", values=((32,), (64,)))),
+        (f"{RATE}=logspace(0.1,1,2)", Span("choices", values=(0.1, 1.0))),
+        ("optimizer.name=sgd,adam", Span("choices", values=("sgd", "adam"))),
+    ],
+)
+def test_a_space_is_read_as_it_is_written(text, span):
+    path, found = parse_space(text)
+    assert path == text.partition("=")[0].strip()
+    for name, value in vars(span).items():
+        own = getattr(found, name)
+        assert own == value or (math.isnan(own) and math.isnan(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer.learning_rte=log(1,2)", "unknown field .* did you mean"),
+        (f"{RATE}=log(1)", "log.low,high., uniform"),
+        (f"{RATE}=log(1,2),3", "which stands alone"),
+        (f"{RATE}=logg(1,2)", "log.low,high., uniform"),
+        (f"{RATE}=uniform(a,2)", "bounds must be numbers"),
+        ("batch_size=int(1,2.5)", "bounds must be whole numbers"),
+        (f"{RATE}=uniform(2,1)", "low below high"),
+        (f"{RATE}=uniform(0,inf)", "finite bounds"),
+        (f"{RATE}=log(0,1)", "log needs bounds above 0"),
+        (f"{RATE}=", "has no values"),
+        (RATE, "not of the form"),
+    ],
+)
+def test_a_malformed_space_is_quoted(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_space(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"space": ()}, "a search needs a space"),
+        ({"space": (SPACE[0], SPACE[0])}, "names 'optimizer.learning_rate' twice"),
+        ({"space": (f"{MOMENTUM}=uniform(0,1)",)}, "momentum=1.0 must be below 1"),
+        (
+            {"space": ("optimizer.name=adam,adamw", f"{MOMENTUM}=uniform(0,0.9)")},
+            "search over 'optimizer.momentum' changes nothing.*'sgd' or",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_leaves_nothing_behind(tmp_path, fields, message):
+    train = Trainer(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        search.run(study(**fields), tmp_path / "run", train)
+    assert not train.calls
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_sampler_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'random'"):
+        study(sampler="randm")
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match=r'needs Optuna: pip install .*\[search\]"'):
+        search.run(study(), tmp_path / "run", Trainer(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+# ---- The loop.
+
+
+def test_batches_are_asked_trained_together_and_told(tmp_path):
+    train = Trainer(tmp_path)
+    found = search.run(study(), tmp_path, train)
+    assert train.calls == [(4, False), (8, True), (10, True)]
+    assert len(found.trials) == 10
+    for trial, known in zip(found.trials, told(tmp_path)):
+        h = trial.hyperparameters.optimizer
+        assert h.learning_rate == pytest.approx(known.params[RATE], rel=1e-5)
+        assert h.momentum == pytest.approx(known.params[MOMENTUM], rel=1e-5)
+        level = 0.9 - 0.1 * abs(math.log10(h.learning_rate / 0.3))
+        assert known.value == pytest.approx(level)
+    rates = [t.hyperparameters.optimizer.learning_rate for t in found.trials]
+    assert len(set(rates)) == 10
+    assert all(1e-3 <= rate <= 10 for rate in rates)
+
+
+def test_the_sampler_learns_from_what_it_is_told(tmp_path):
+    def mean_distance(sampler):
+        of = study((SPACE[0],), trials=48, batch=8, sampler=sampler)
+        found = search.run(of, tmp_path / sampler, Trainer(tmp_path / sampler))
+        rates = [t.hyperparameters.optimizer.learning_rate for t in found.trials]
+        return np.abs(np.log10(np.array(rates[24:]) / 0.3)).mean()
+
+    assert mean_distance("tpe") < 0.8 * mean_distance("random")
+
+
+def test_fields_are_drawn_apart(tmp_path):
+    of = study(trials=32, batch=32, sampler="random")
+    search.run(of, tmp_path, Trainer(tmp_path))
+    drawn = [(math.log10(t.params[RATE]), t.params[MOMENTUM]) for t in told(tmp_path)]
+    assert abs(np.corrcoef(np.array(drawn).T)[0, 1]) < 0.5
+
+
+def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
+    """Of seven: one loses a seed, one all, one is dropped, one does not finish."""
+    fates = {
+        "diverged": {(0, 1): 0, (1, 0): 0, (1, 1): 0},
+        "dropped": {2: 1},
+        "unfinished": {(3, 0): 1},
+    }
+    of = dataclasses.replace(study(trials=4), halving={"factor": 2, "min_epochs": 0.5})
+    of = dataclasses.replace(of, base=of.base.replace({"eval_every_epochs": 0.5}))
+    found = search.run(of, tmp_path, Trainer(tmp_path, **fates))
+    states = [trial.state.name for trial in told(tmp_path)]
+    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
+    first, second, third, _ = told(tmp_path)
+    level = found.curve(0, "validation_accuracy").values[0, -1]
+    assert first.value == pytest.approx((level + synthetic.CHANCE) / 2)
+    assert second.value == pytest.approx(synthetic.CHANCE)
+    value = found.curve(2, "validation_accuracy").values[0, -1]
+    assert third.intermediate_values == {1: pytest.approx(value)}
+
+
+def test_what_was_tried_is_not_trained_again(tmp_path):
+    train = Trainer(tmp_path)
+    space = (f"{RATE}=0.1,0.3", f"{MOMENTUM}=0,0.5")
+    found = search.run(study(space, trials=12, sampler="random"), tmp_path, train)
+    assert len(found.trials) == 4
+    assert len(told(tmp_path)) == 12
+    by_rate = {}
+    for trial in told(tmp_path):
+        by_rate.setdefault(trial.params[RATE], set()).add(round(trial.value, 6))
+    assert all(len(values) == 1 for values in by_rate.values())
+
+
+def settings(folder):
+    return [dict(item) for item in results.load(folder).study.sweep]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
+def test_interrupted_at_any_batch_it_ends_the_same(tmp_path, sampler):
+    of = study(sampler=sampler)
+    search.run(of, tmp_path / "whole", Trainer(tmp_path / "whole"))
+    for call in (2, 3):
+        own = tmp_path / f"at_{call}"
+        with pytest.raises(KeyboardInterrupt):
+            search.run(of, own, Trainer(own, fail_at=call))
+        with (own / search.STORAGE).open("a") as log:
+            log.write('{"op_code": 4, "work')  # killed while it wrote
+        search.run(of, own, Trainer(own), resumes=True)
+        assert settings(own) == settings(tmp_path / "whole")
+        values = [[t.value for t in told(f)] for f in (own, tmp_path / "whole")]
+        assert values[0] == values[1]
+
+
+def test_a_batch_that_was_asked_for_in_part_is_completed(tmp_path, monkeypatch):
+    search.run(study(), tmp_path / "whole", Trainer(tmp_path / "whole"))
+    drawn, own = [], tmp_path / "own"
+    suggest = search._suggested
+
+    def suggested(*args):
+        drawn.append(args)
+        if len(drawn) == 2 * 6:  # the second setting of the second batch's second trial
+            raise KeyboardInterrupt
+        return suggest(*args)
+
+    monkeypatch.setattr(search, "_suggested", suggested)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study(), own, Trainer(own))
+    train = Trainer(own)
+    search.run(study(), own, train, resumes=True)
+    assert train.calls == [(8, True), (10, True)]
+    assert settings(own) == settings(tmp_path / "whole")
+
+
+def test_who_is_killed_while_it_tells_ends_as_if_it_had_not(tmp_path, monkeypatch):
+    whole, own, left = tmp_path / "whole", tmp_path / "own", []
+    search.run(study(), whole, Trainer(whole))
+    tell = search._tell
+
+    def killed(*args):
+        tell(*args)
+        left.append((own / search.STORAGE).read_bytes())
+        if len(left) == 6:  # the second trial of the second batch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "_tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study(), own, Trainer(own))
+    monkeypatch.undo()
+    (own / f"{search.STORAGE}.lock").symlink_to("runs/search.log")  # Optuna's, held
+    search.run(study(), own, Trainer(own), resumes=True)
+    assert settings(own) == settings(whole)
+    assert [t.value for t in told(own)] == [t.value for t in told(whole)]
+
+
+DAMAGES = {
+    "emptied": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "a line lost": lambda content: content[: content[:-1].rfind(b"\n") + 1],
+    "a value changed": lambda content: content.replace(
+        b'"values":[0.', b'"values":[1.'
+    ),
+    "binary": lambda content: bytes(range(256)),
+    "other JSON": lambda content: b"[1]\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_storage_that_is_not_what_was_written_is_named(tmp_path, damage):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    path, train = tmp_path / search.STORAGE, Trainer(tmp_path)
+    changed = DAMAGES[damage](path.read_bytes())
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match=r"cannot resume .*search\.log is not what"):
+        search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert path.read_bytes() == changed
+    files.write_digest(path, changed)  # as if it was the run's
+    if damage in ("binary", "other JSON"):
+        with pytest.raises(ValueError, match=r"search\.log' is no storage of Optuna's"):
+            search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert not train.calls
+
+
+def test_without_its_digest_a_storage_is_not_read(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    files.digest_of(tmp_path / search.STORAGE).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"search\.log cannot be checked"):
+        search.run(study(trials=14), tmp_path, Trainer(tmp_path), resumes=True)
+    before = (tmp_path / search.STORAGE).read_bytes()
+    files.write_digest(tmp_path / search.STORAGE, before)  # what it says would do
+    assert len(search.run(study(), tmp_path, Trainer(tmp_path), resumes=True).trials)
+
+
+def test_two_searches_in_one_workdir_exclude_each_other(tmp_path):
+    class Second(Trainer):
+        def __call__(self, of, resume):
+            with pytest.raises(BlockingIOError, match="another run is at work"):
+                search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
+            return super().__call__(of, resume)
+
+    train = Second(tmp_path)
+    search.run(study(), tmp_path, train)
+    assert len(train.calls) == 3
+
+
+def test_a_storage_behind_a_link_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / search.STORAGE).symlink_to("mine")
+    with pytest.raises(ValueError, match=r"search\.log' is a link"):
+        search.run(study(), tmp_path, Trainer(tmp_path))
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_more_trials_go_on_where_it_ended(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    before, train = settings(tmp_path), Trainer(tmp_path)
+    search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert train.calls == [(12, True), (14, True)]
+    assert settings(tmp_path)[:10] == before
+    train = Trainer(tmp_path)
+    search.run(study(trials=14), tmp_path, train, resumes=True)
+    assert train.calls == [(14, True)]  # which trains nothing
+
+
+def test_root_seeds_search_apart_and_equal_ones_alike(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        of = dataclasses.replace(study(), root_seed=seed)
+        search.run(of, tmp_path / name, Trainer(tmp_path / name))
+    found = [settings(tmp_path / name) for name in "abc"]
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_searches(tmp_path, sampler):
+    if sampler == "gp":
+        pytest.importorskip("torch")
+    of = study((*SPACE, "batch_size=16,32"), sampler=sampler, trials=12)
+    found = search.run(of, tmp_path, Trainer(tmp_path))
+    assert len(found.trials) == 12
+    assert len({t.hyperparameters.batch_size for t in found.trials}) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"space": SPACE[:1]}, "search.space was .* and is .* now: another study"),
+        ({"sampler": "random"}, "search.sampler was 'tpe' and is 'random' now"),
+    ],
+)
+def test_another_search_is_refused_before_it_asks(tmp_path, change, message):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    before = (tmp_path / search.STORAGE).read_bytes()
+    with pytest.raises(ValueError, match=f"cannot resume .*{message}"):
+        search.run(study(**change), tmp_path, Trainer(tmp_path), resumes=True)
+    assert (tmp_path / search.STORAGE).read_bytes() == before
+
+
+def test_a_sweep_or_a_lost_storage_is_not_resumed(tmp_path):
+    Trainer(tmp_path / "sweep")(tiny.study(num_epochs=1), False)
+    with pytest.raises(ValueError, match="it is of no search"):
+        search.run(study(), tmp_path / "sweep", Trainer(tmp_path), resumes=True)
+    search.run(study(), tmp_path / "lost", Trainer(tmp_path / "lost"))
+    (tmp_path / "lost" / search.STORAGE).unlink()
+    with pytest.raises(ValueError, match=r"it has no search\.log"):
+        search.run(study(), tmp_path / "lost", Trainer(tmp_path), resumes=True)
+
+
+def test_a_search_whose_config_is_lost_is_refused_and_its_storage_stays(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    before = (tmp_path / search.STORAGE).read_bytes()
+    (tmp_path / results.CHECKPOINTS).mkdir()
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ValueError, match="a search does not go on without it"):
+        search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
+    assert (tmp_path / search.STORAGE).read_bytes() == before
+
+
+def test_what_fails_before_anything_is_trained_leaves_nothing_behind(tmp_path):
+    own = tmp_path / "own"
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study(), own, Trainer(own, fail_at=1))
+    assert not own.exists()
+
+
+def test_the_storage_holds_plain_lines(tmp_path):
+    search.run(study(), tmp_path, Trainer(tmp_path))
+    text = (tmp_path / search.STORAGE).read_text("ascii")
+    assert "cma" not in text
+    assert [p.name for p in tmp_path.glob("*.log.*")] == ["search.log.sha256"]
+
+
+def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):
+    found = search.run(study(), tmp_path, Trainer(tmp_path))
+    said = " ".join(answer.sentences(found))
+    assert (
+        "Optuna (tpe) chose the 10 trials, 4 at a time, from optimizer.learning_rate="
+        "log(1e-3,10) and optimizer.momentum=uniform(0,0.9)."
+        in said.replace("; ", " and ")
+    )
+    assert "The best of 10 is in part a lucky one" in said
+    page = report.write(tmp_path).with_suffix(".md").read_text()
+    assert "Optuna, tpe, 10 trials, 4 at once" in page
+
+
+# ---- In truth.
+
+
+@pytest.mark.slow
+def test_the_command_line_searches_under_halving_and_goes_on_with_more(tmp_path):
+    def launched(*arguments):
+        command = [
+            sys.executable,
+            "-m",
+            "launch.train",
+            f"--workdir={tmp_path}/run",
+        ]
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = launched(
+        "--config=quickstart:smoke",
+        "--config.num_epochs=3",
+        "--search=optuna",
+        f"--search_space={SPACE[0]}",
+        "--search_trials=6",
+        "--search_batch=3",
+        "--halving=3",
+    )
+    assert first.returncode == 0, first.stderr
+    assert "search by Optuna (tpe): 6 trials, 3 at a time, x 3 seeds" in first.stdout
+    assert "trials 4 to 6 of 6" in first.stdout
+    assert "trials 4 to 6" not in first.stderr
+    found = results.load(tmp_path / "run")
+    assert [c["trials"] for c in found.config["cohorts"]] == [[0, 1, 2], [3, 4, 5]]
+    states = [trial.state.name for trial in told(tmp_path / "run")]
+    assert sorted(states) == ["COMPLETE"] * 2 + ["PRUNED"] * 4
+    again = launched("--resume", "--search_trials=7")
+    assert again.returncode == 0, again.stderr
+    assert len(results.load(tmp_path / "run").trials) == 7
+
+
+@pytest.mark.slow
+def test_a_search_trains_only_what_is_new_and_resumes_to_the_same_tables(tmp_path):
+    def trainer(folder, visits):
+        def train(of, resume):
+            return experiment.run(
+                of,
+                folder,
+                dataset=tiny.dataset(),
+                lane_width=1,
+                resume=resume,
+                checkpoint_seconds=0.0,
+                on_progress=visits,
+            )
+
+        return train
+
+    of = study((SPACE[0], "model.hidden=(4,),(8,)"), trials=6, batch=3)
+    seen = []
+    whole, own = tmp_path / "whole", tmp_path / "own"
+    found = search.run(of, whole, trainer(whole, seen.append))
+    assert [t.value for t in told(whole)] == [
+        pytest.approx(found.curve(i, "validation_accuracy").values[:, -1].mean())
+        for i in range(6)
+    ]
+    left = len(seen) - 3
+
+    def interrupting(_):
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(of, own, trainer(own, interrupting))
+    search.run(of, own, trainer(own, seen.append), resumes=True)
+    for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
+        assert (own / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_batches_share_programs_and_data(tmp_path, monkeypatch):
+    def train_with(folder, kept):
+        def train(of, resume):
+            return experiment.run(
+                of, folder, lane_width=2, resume=resume, checkpoint_seconds=0, kept=kept
+            )
+
+        return train
+
+    of = study((SPACE[0], "model.hidden=(4,),(8,)"), trials=9, batch=3)
+    base = of.base.replace({"dataset": "digits", "train_size": 64})
+    of = dataclasses.replace(of, base=base, eval_size=32)
+    apart, folder = tmp_path / "apart", tmp_path / "run"
+    search.run(of, apart, train_with(apart, None))
+    loads, load = [], data.load
+    monkeypatch.setattr(
+        data, "load", lambda *a, **k: (loads.append(a), load(*a, **k))[1]
+    )
+    found = search.run(of, folder, train_with(folder, place.Kept()))
+    for name in ("curves.parquet", "members.csv", "summary.csv"):
+        assert (folder / name).read_bytes() == (apart / name).read_bytes()
+    assert loads == [("digits",)]
+    seconds = found.timings.to_pandas().groupby("cohort")["compile_seconds"].sum()
+    widths = [
+        found.trials[c["trials"][0]].hyperparameters.model.hidden
+        for c in found.config["cohorts"]
+    ]
+    first = {widths.index(w) for w in widths}
+    assert len(first) == 2 < len(widths)
+    assert {i for i, value in enumerate(seconds) if value} == first
+
+
+@pytest.mark.slow
+def test_from_python_a_search_is_a_field_of_the_study(tmp_path):
+    data = tiny.dataset()
+    found = nnlab.run(
+        workdir=tmp_path / "run",
+        dataset=(data.train.inputs, data.train.labels),
+        num_seeds=2,
+        num_epochs=1,
+        search={"space": SPACE[:1], "trials": 4, "batch": 2},
+        show=False,
+    )
+    assert len(found.study.trials()) == len(told(tmp_path / "run")) == 4

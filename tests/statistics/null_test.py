@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where no trial differs, at most 5 % of reports say that something does."""
+
+import numpy as np
+import pytest
+from null import Null, count_false, draw, most
+from scipy import stats
+
+from nnlab import report
+from nnlab.statistics.ranking import compare_to_best
+from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, judge
+
+NULLS = (
+    *(Null(2, 3), Null(2, 8), Null(8, 3), Null(8, 5), Null(8, 16), Null(30, 8)),
+    *(Null(8, 8, own=1.0), Null(8, 5, seed_effect=0.0)),
+    *(Null(2, 3, "skewed"), Null(8, 5, "skewed"), Null(8, 16, "skewed")),
+    *(Null(2, 3, "ties"), Null(8, 5, "ties"), Null(8, 5, "untrained")),
+    *(Null(2, 5, "late"), Null(8, 3, "late")),
+    *(Null(2, 3, at_chance=0.4), Null(8, 3, at_chance=0.3), Null(8, 5, at_chance=0.4)),
+    *(Null(8, 8, at_chance=0.4), Null(30, 3, at_chance=0.1)),
+    *(Null(30, 5, at_chance=0.3), Null(8, 5, diverged=0.1)),
+    Null(8, 8, diverged=0.15, at_chance=0.15),
+)
+FAST = (
+    *(Null(2, 3), Null(2, 8), Null(8, 5), Null(8, 16, "skewed"), Null(8, 5, "ties")),
+    *(Null(2, 5, "late"), Null(8, 3, at_chance=0.3), Null(8, 5, diverged=0.1)),
+)
+
+
+@pytest.mark.slow
+def test_where_no_trial_differs_less_than_one_report_in_20_says_so():
+    """Eight shapes together: at 5 % so few of 800 reports would be a chance of 5 %."""
+    counts = {null: count_false(null, 100) for null in FAST}
+    assert sum(counts.values()) <= most(800)
+    # Of one shape: more than a rate of 5 % would yield once in 1,000 times.
+    assert max(counts.values()) <= stats.binom.ppf(0.999, 100, 0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("null", NULLS, ids=Null.name)
+def test_where_no_trial_differs_less_than_5_percent_of_reports_say_so(null):
+    """A rate of 5 % would pass with a probability of 5 %, for each shape."""
+    count = count_false(null, 1_000)
+    print(f"{count} of 1,000 reports err")
+    assert count <= most(1_000)
+
+
+# What the report says is what these functions say, and a true difference is found.
+
+
+def test_the_report_says_what_is_counted_here():
+    rng = np.random.default_rng(0)
+    seen = set()
+    for shift in ((), (), (3.0,), (-3.0,), (3.0, 3.0)):
+        results = draw(Null(4, 8), rng, shift)
+        content = report.content(results)
+        sections = {s.anchor: s for s in content.sections}
+        (claims,), (trials,) = (sections[a].tables for a in ("claims", "comparison"))
+        assert [r[1] for r in claims.rows] == [v.verdict for v in judge(results)]
+        resolved = {c.resolved for c in compare_to_best(results)}
+        assert any(
+            row[trials.header.index("resolved")] == "yes" for row in trials.rows
+        ) == (True in resolved)
+        said = " ".join(content.answer)
+        told = "resolved to be worse" in said or "Better than it" in said
+        assert told == (True in resolved)
+        contradicted = any(v.verdict == CONTRADICTED for v in judge(results))
+        assert ("contradicted" in said) == contradicted
+        seen.add(True in resolved)
+    assert seen == {True, False}
+
+
+def found(null, shift, reports):
+    """In how many reports a better first trial is told from the last, and so claimed.
+
+    Returns:
+      Counts of: all others resolved to be worse than it, and the first claim supported.
+    """
+    rng = np.random.default_rng(11)
+    counts = np.zeros(2, int)
+    for _ in range(reports):
+        results = draw(null, rng, (shift,))
+        others = compare_to_best(results)[1:]
+        counts[0] += all(c.resolved and c.mean < 0 for c in others)
+        counts[1] += judge(results)[0].verdict == SUPPORTED
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("null", "shift"), [(Null(2, 8), 2.0), (Null(8, 8), 3.0), (Null(8, 5), 5.0)]
+)
+def test_a_true_difference_is_found(null, shift):
+    """In units of the standard deviation over seeds, 0.5 points of accuracy."""
+    assert found(null, shift, 30).min() >= 24

@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A study round-trips through JSON, and refuses what cannot be meant."""
+
+import json
+import re
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from nnlab.models import layers
+from nnlab.study import (
+    DTYPES,
+    PATHS,
+    SCHEDULES,
+    TRACED,
+    WATCHED,
+    Claim,
+    Hyperparameters,
+    Model,
+    Optimizer,
+    Own,
+    Quantity,
+    Schedule,
+    Study,
+)
+from nnlab.words import spelling
+
+RATES = st.floats(0, 1e6, allow_subnormal=False)
+SHARES = st.floats(0, 1, exclude_max=True, width=32)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+SIZES = st.lists(st.integers(1, 4096), max_size=3).map(tuple)
+MODELS = st.builds(
+    Model,
+    name=st.sampled_from(["mlp", "cnn"]),
+    hidden=SIZES,
+    channels=SIZES,
+    activation=st.sampled_from(layers.ACTIVATIONS),
+    init=st.sampled_from(layers.INITIALIZERS),
+    init_scale=RATES,
+    bias=st.sampled_from(layers.BIASES),
+    batch_norm=st.booleans(),
+    dropout_rate=SHARES,
+) | st.builds(
+    Model,
+    name=st.just("stack"),
+    layers=st.just(("flatten", {"layer": "dense", "units": 10, "bias": False})),
+)
+BASES = st.builds(
+    Hyperparameters,
+    dataset=st.sampled_from(["digits", "mnist"]),
+    train_size=st.integers(0, 60_000),
+    model=MODELS,
+    optimizer=st.builds(
+        Optimizer,
+        name=st.sampled_from(["sgd", "rmsprop"]),
+        learning_rate=RATES,
+        momentum=SHARES,
+        nesterov=st.booleans(),
+    ),
+    schedule=st.builds(
+        Schedule, name=st.sampled_from(SCHEDULES), warmup_steps=st.integers(0, 9)
+    ),
+    batch_size=st.integers(1, 1024),
+    eval_every_epochs=st.floats(0.01, 10),
+    dtype=st.sampled_from(DTYPES),
+)
+CLAIMS = st.builds(
+    Claim,
+    text=TEXTS,
+    quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
+    left=st.just({"optimizer.learning_rate": 0.5}),
+    right=st.just("chance") | RATES | st.just({"label": "slow"}),
+    relation=st.sampled_from(["greater", "less"]),
+) | st.builds(
+    Claim,
+    text=TEXTS,
+    quantity=st.builds(Quantity, metric=st.just("test_accuracy")),
+    left=st.just({}),
+    right=st.just({}),
+    right_quantity=st.builds(
+        Quantity, metric=st.just("test_loss"), reduction=st.just("best")
+    ),
+)
+STUDIES = st.builds(
+    Study,
+    question=TEXTS,
+    base=BASES,
+    claims=st.lists(CLAIMS, max_size=2).map(tuple),
+    sweep=st.lists(RATES, min_size=1, max_size=5, unique=True).map(
+        lambda rates: tuple({"optimizer.learning_rate": rate} for rate in rates)
+    ),
+    num_seeds=st.integers(1, 100),
+    target=SHARES,
+)
+
+
+@hypothesis.given(STUDIES)
+@hypothesis.settings(max_examples=100, deadline=None)
+def test_a_study_comes_back_from_json_as_it_was(study):
+    again = Study.from_dict(json.loads(json.dumps(study.to_dict())))
+    assert again == study
+    assert again.trials() == study.trials()
+    assert again.digest() == study.digest()
+
+
+@hypothesis.given(STUDIES)
+@hypothesis.settings(max_examples=50, deadline=None)
+def test_trials_keep_the_sweeps_order_and_are_told_apart(study):
+    trials = study.trials()
+    assert [t.index for t in trials] == list(range(len(study.sweep)))
+    assert [t.overrides for t in trials] == list(study.sweep)
+    assert len({t.id for t in trials}) == len({t.label for t in trials}) == len(trials)
+
+
+def test_an_id_is_that_of_the_settings_however_they_were_written():
+    def identity(overrides, base=None):
+        return Study(base=base or Hyperparameters(), sweep=(overrides,)).trials()[0].id
+
+    rate = "optimizer.learning_rate"
+    one = identity({rate: 1, "batch_size": 64})
+    assert one == identity({"batch_size": np.int64(64), rate: 1.0})
+    assert one == identity({rate: 1}, Hyperparameters(batch_size=64))
+    assert identity({"optimizer.momentum": -0.0}) == identity({})
+    assert one != identity({rate: 1})
+
+
+def test_what_is_traced():
+    # Each of these is a scalar that a compiled program takes as an argument.
+    assert set(TRACED) == {
+        "model.init_scale",
+        "model.dropout_rate",
+        "optimizer.learning_rate",
+        "optimizer.momentum",
+        "optimizer.weight_decay",
+    }
+    assert set(TRACED) < set(PATHS) == set(Hyperparameters().flat())
+
+
+def labels(*sweep):
+    return [trial.label for trial in Study(sweep=sweep).trials()]
+
+
+def test_labels():
+    rate, hidden, name = "optimizer.learning_rate", "model.hidden", "optimizer.name"
+    assert labels({}) == ["base"]
+    assert labels({rate: 1e-3}, {rate: 1}) == ["learning_rate=0.001", "learning_rate=1"]
+    assert labels({hidden: ()}, {hidden: [64, 64]}) == ["hidden=()", "hidden=(64, 64)"]
+    assert labels({rate: 0.1}, {rate: 0.1, name: "adam", "label": "Adam"})[1] == "Adam"
+    # Six digits would not tell these apart.
+    close = labels({rate: 0.1}, {rate: 0.1000000001})
+    assert close == ["learning_rate=0.1", "learning_rate=0.1000000001"]
+    # optimizer.name and schedule.name share their last part.
+    both = labels({name: "adam"}, {"schedule.name": "cosine"})
+    assert both[0] == "optimizer.name=adam, schedule.name=constant"
+
+
+CASTS = {
+    "a NumPy scalar": ("batch_size", np.int32(8), 8),
+    "a whole float": ("batch_size", 8.0, 8),
+    "an int for a float": ("optimizer.learning_rate", 1, 1.0),
+    "a 0-d array": ("optimizer.learning_rate", np.array(0.5), 0.5),
+    "a list": ("model.hidden", [8, 9.0], (8, 9)),
+    "an array": ("model.hidden", np.array([8, 9]), (8, 9)),
+    "a NumPy truth": ("model.batch_norm", np.True_, True),
+}
+
+
+@pytest.mark.parametrize(("path", "given", "meant"), CASTS.values(), ids=CASTS)
+def test_casts(path, given, meant):
+    got = Hyperparameters().replace({path: given}).flat()[path]
+    assert got == meant
+    assert type(got) is type(meant)
+
+
+REFUSED = {
+    "a text": (
+        "optimizer.learning_rate",
+        "fast",
+        "optimizer.learning_rate='fast' is not a number",
+    ),
+    "a truth for a number": ("optimizer.learning_rate", True, "=True is not a number"),
+    "a truth for a count": ("batch_size", True, "=True is not a whole number"),
+    "a number for a truth": ("model.batch_norm", 1, "=1 is not true or false"),
+    "a fraction": ("batch_size", 1.5, "=1.5 is not a whole number"),
+    "a huge number": ("optimizer.learning_rate", 10**400, " is too large for a number"),
+    "a number beyond float32": ("model.init_scale", 1e39, "=1e+39 is too large"),
+    "NaN": ("optimizer.learning_rate", float("nan"), "=nan is not finite"),
+    "infinity": ("model.init_scale", float("inf"), "=inf is not finite"),
+    "a negative rate": ("optimizer.learning_rate", -1, "=-1.0 must be at least 0"),
+    "all dropped": ("model.dropout_rate", 1, "=1.0 must be below 1"),
+    "no evaluation": ("eval_every_epochs", 0, "=0.0 must be above 0"),
+    "no units": ("model.hidden", (8, 0), "=(8, 0) must be at least 1"),
+    "a bad unit": ("model.hidden", (8, "x"), "[1]='x' is not a whole number"),
+    "no tuple": ("model.hidden", 8, "=8 is not a tuple such as (64, 32)"),
+    "a part": ("model", 8, "unknown field 'model'"),
+    "activation": (
+        "model.activation",
+        "rleu",
+        "='rleu' is not known; did you mean 'relu'? allowed: ",
+    ),
+    "initialiser": ("model.init", "he", "did you mean 'he_normal'? allowed: lecun_"),
+    "optimizer": ("optimizer.name", "sdg", "did you mean 'sgd'? allowed: sgd, adam"),
+    "schedule": ("schedule.name", "cosin", "did you mean 'cosine'? allowed: constant"),
+    "layers of an mlp": (
+        "model.layers",
+        ("relu",),
+        " goes with name='stack', not 'mlp'",
+    ),
+    "no layers": ("model.name", "stack", "a stack needs at least one layer"),
+    "no source": ("transfer.mode", "tuning", "transfer.mode='tuning' needs a source"),
+    "transfer": (
+        "transfer.mode",
+        "probe",
+        "='probe' is not known; did you mean 'probing'?",
+    ),
+    "no trees": ("model.num_trees", 0, "=0 must be at least 1"),
+    "no end": ("max_steps", -1, "=-1 must be at least 0"),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_bad_value_is_named_with_its_path(path, value, message):
+    with pytest.raises(ValueError, match=r".") as error:
+        Hyperparameters().replace({path: value})
+    assert message in str(error.value)
+    assert path.partition(".")[0] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_layers_are_checked_before_anything_runs():
+    with pytest.raises(ValueError, match=r"model.layers: layer 1: .*'dens'.*'dense'"):
+        Hyperparameters(model={"name": "stack", "layers": ["flatten", "dens"]})
+
+
+def test_trees_need_a_depth():
+    model = {"name": "random_forest", "tree_depths": ()}
+    with pytest.raises(ValueError, match="tree_depths is empty"):
+        Hyperparameters(model=model)
+    other = {**model, "name": "mlp"}  # to which it does not matter
+    assert Hyperparameters(model=other).model.is_network
+
+
+UNKNOWN = {
+    "nested": ({"model": {"hiden": [3]}}, "'model.hiden'; did you mean 'hidden'? "),
+    "top": ({"batchsize": 3}, "'batchsize'; did you mean 'batch_size'? "),
+    "swept": ({"sweep": [{"momentum": 0.9}]}, "did you mean 'optimizer.momentum'? "),
+    "claim": (
+        {"claims": [{"text": "x", "quantity": {"metrc": "a"}, "left": {}, "right": 0}]},
+        "'claims[0].quantity.metrc'; did you mean 'metric'? ",
+    ),
+    "selector": (
+        {
+            "claims": [
+                {
+                    "text": "x",
+                    "quantity": {"metric": "a"},
+                    "left": {"init": 1},
+                    "right": 0,
+                }
+            ]
+        },
+        "'init' in the claim 'x'; did you mean 'model.init'? ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "message"), UNKNOWN.values(), ids=UNKNOWN)
+def test_an_unknown_field_is_named_with_the_nearest(values, message):
+    with pytest.raises(ValueError, match="unknown field") as error:
+        Study.from_dict(values)
+    assert message in str(error.value)
+    assert "allowed: " in str(error.value)
+
+
+SWEEPS = {
+    "empty": ((), "the sweep is empty"),
+    "equal": (({"batch_size": 8}, {"batch_size": 8.0}), "trials 0 and 1 .* are equal"),
+    "one label": (
+        ({"batch_size": 8, "label": "a"}, {"label": "a"}),
+        "share the label 'a'",
+    ),
+    "label": (({"label": 3},), "trial 0 of the sweep: label=3 is not a text"),
+    "idle": (({"model.channels": [8]}, {}), "'model.channels' changes nothing.*'cnn'"),
+    "idle trees": (({"model.num_trees": 8}, {}), "changes nothing.*'boosted_trees' or"),
+}
+
+
+@pytest.mark.parametrize(("sweep", "message"), SWEEPS.values(), ids=SWEEPS)
+def test_a_sweep_that_cannot_be_meant_is_refused(sweep, message):
+    with pytest.raises(ValueError, match=message):
+        Study(sweep=sweep)
+
+
+IDLE = {
+    "nesterov": ({}, "optimizer.nesterov", (False, True), "momentum above 0, not 0.0"),
+    "metric": ({}, "early_stopping.metric", WATCHED, "patience above 0, not 0"),
+    "activation": (
+        *({"model.hidden": ()}, "model.activation", ("relu", "tanh")),
+        "model.hidden of at least one layer",
+    ),
+    "trees": (
+        *({"model.name": "random_forest"}, "num_epochs", (1, 2)),
+        "'mlp' or .*, not 'random_forest'",
+    ),
+    "adam": (
+        *({"optimizer.name": "adam"}, "optimizer.momentum", (0.0, 0.9)),
+        "'sgd' or 'rmsprop', not 'adam'",
+    ),
+    "scratch": ({}, "transfer.batch_size", (8, 16), "transfer.mode 'probing' or"),
+    "table": ({"dataset": "csv:x"}, "standardize", (True, False), "a table always is"),
+    "own": ({}, "model.hidden", ((8,), (64,)), "not a module of yours"),
+}
+
+
+@pytest.mark.parametrize(("base", "path", "values", "why"), IDLE.values(), ids=IDLE)
+def test_what_no_trial_reads_is_refused_when_swept_and_pointed_out_when_set(
+    base, path, values, why
+):
+    own = Own(module={"name": "Mine"} if "yours" in why else None)
+    base = Hyperparameters().replace(base)
+    message = f"the sweep over '{path}' changes nothing: it goes with .*{why}"
+    with pytest.raises(ValueError, match=message):
+        Study(base=base, own=own, sweep=tuple({path: value} for value in values))
+    other = next(v for v in values if v != Hyperparameters().flat()[path])
+    (said,) = Study(base=base.replace({path: other}), own=own).remarks()
+    assert re.search(f"{path} is set, but changes nothing: it goes with .*{why}", said)
+    assert not Study(base=base, own=own).remarks()
+
+
+def test_trials_that_are_equal_in_effect_are_one():
+    optimizers = [
+        {"optimizer.name": name, "optimizer.momentum": m, "optimizer.nesterov": n}
+        for name in ("adam", "sgd")
+        for m in (0.0, 0.9)
+        for n in (True, False)
+    ]
+    study = Study(sweep=tuple(optimizers))
+    assert [t.label for t in study.trials()] == [
+        "name=adam",
+        "name=sgd, momentum=0",
+        "name=sgd, momentum=0.9, nesterov=True",
+        "name=sgd, momentum=0.9, nesterov=False",
+    ]
+    assert [t.index for t in study.trials()] == list(range(len(study.sweep)))
+    assert study.trials()[0].settings()["optimizer.momentum"] is None
+    assert study.remarks()[0].startswith("4 of 8 combinations are equal in effect")
+    assert study.indices_of(optimizers) == [0, 0, 0, 0, 1, 1, 2, 3]
+    again = Study.from_dict(study.to_dict())
+    assert again == study
+    assert again.trials() == study.trials()
+
+
+def test_a_run_keeps_the_trials_that_it_had():
+    sweep = [{"optimizer.nesterov": value} for value in (False, True)]
+    assert len(Study.from_dict({"sweep": sweep}, recorded=True).trials()) == 2
+
+
+def test_swept_lists_what_differs():
+    sweep = ({"batch_size": 8}, {"batch_size": 9, "optimizer.learning_rate": 0.1})
+    assert Study(sweep=sweep).swept() == ("batch_size",)
+
+
+CLAIM = {"text": "x", "quantity": {"metric": "a"}, "left": {}, "right": 0.0}
+SHARE, LOSS = {"reduction": "diverged_share"}, {"metric": "b"}
+BAD_QUANTITIES = {
+    "reduction": ({"reduction": "finl"}, r"quantity.reduction='finl' .*'final'"),
+    "no epoch": ({"metric": "a", "reduction": "at_epoch"}, "'at_epoch' needs epoch"),
+    "no target": ({"metric": "a", "reduction": "steps_to"}, "'steps_to' needs target"),
+    "no metric": ({}, "'final' needs metric"),
+}
+BAD_CLAIMS = {
+    name: ({"quantity": quantity}, rf"claims\[0\].*{message}")
+    for name, (quantity, message) in BAD_QUANTITIES.items()
+} | {
+    "no margin": ({"relation": "same"}, "'same' needs a margin above 0"),
+    "right": ({"right": "luck"}, "right='luck' must be trials, a number or 'chance'"),
+    "lacks": ({"text": None}, r"claims\[0\].text=None is not a text"),
+    "nothing to measure": (
+        {"right_quantity": LOSS},
+        "right_quantity goes with trials on the right",
+    ),
+    "a share beside it": (
+        {"right": {}, "right_quantity": SHARE},
+        "right_quantity does not go with reduction='diverged_share'; allowed: final, ",
+    ),
+    "a share on the left": (
+        {"right": {}, "right_quantity": LOSS, "quantity": SHARE},
+        "right_quantity does not go with reduction='diverged_share'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_CLAIMS.values(), ids=BAD_CLAIMS)
+def test_a_claim_that_data_cannot_decide_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Study.from_dict({"claims": [CLAIM | changes]})
+
+
+def test_a_claim_names_what_it_lacks():
+    with pytest.raises(ValueError, match=r"claims\[0\] lacks text, quantity, right"):
+        Study.from_dict({"claims": [{"left": {}}]})
+
+
+def test_nearest_lists_what_a_person_can_read():
+    hint = spelling.nearest("rleu", ["relu", "elu"])
+    assert hint == "; did you mean 'relu'? allowed: relu, elu"
+    assert spelling.nearest("x", []) == "; allowed: none"
+    # Of some forty paths, those of the group that was meant, or else one level.
+    group = [path for path in PATHS if path.startswith("optimizer.")]
+    hint = spelling.nearest_path("optimizer.x", PATHS)
+    assert hint == "; allowed: " + ", ".join(group)
+    hint = spelling.nearest_path("x", PATHS)
+    assert hint.startswith("; allowed: dataset, train_size, standardize, ")
+    assert "model.*, optimizer.*, schedule.*, transfer.*, " in hint
+    assert len(hint) < 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_last_part_alone_or_in_a_wrong_group_finds_its_path(path):
+    leaf = path.rpartition(".")[2]
+    for given in (leaf, f"training.{leaf}"):
+        if given not in PATHS:
+            assert (
+                f".{leaf}'?" in spelling.nearest_path(given, PATHS) or "." not in path
+            )
+
+
+def test_the_number_of_trials_and_of_layers_has_an_end():
+    sweep = [{"optimizer.learning_rate": float(i)} for i in range(10_001)]
+    with pytest.raises(ValueError, match="the sweep has 10,001 trials; at most 10,000"):
+        Study.from_dict({"sweep": sweep})
+    with pytest.raises(ValueError, match="depth=5001 times the 2 layers of hidden is"):
+        Study.from_dict({"model": {"hidden": [4, 4], "depth": 5001}})
+
+
+def test_how_a_table_is_read_tells_its_data_from_others():
+    base = Hyperparameters(dataset="csv:t.csv")
+    asked = {"csv.missing": "mean", "csv.ignore": ("id", "name")}
+    assert base.data == "csv:t.csv"
+    assert base.replace(asked).data == (
+        "csv:t.csv (csv.missing=mean, csv.ignore=id,name)"
+    )
+    assert Hyperparameters().replace(asked).data == "digits"
+    with pytest.raises(
+        ValueError, match=r"csv\.missing='median' .* refuse, drop, mean"
+    ):
+        base.replace({"csv.missing": "median"})
+
+
+def test_a_field_that_came_later_leaves_ids_as_they_were():
+    (trial,) = Study().trials()
+    assert trial.id == "633ca1adf99a"
+    assert not [path for path in trial.hyperparameters.identity() if "csv." in path]
+    (other,) = Study(sweep=({"dataset": "csv:t.csv", "csv.missing": "drop"},)).trials()
+    assert other.hyperparameters.identity()["csv.missing"] == "drop"

@@ -1,0 +1,470 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backbones: how they are cut off and kept, and cohorts that begin at them."""
+
+import dataclasses
+import hashlib
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import published_resnet
+import pytest
+import safetensors.numpy
+import tiny
+
+from nnlab import data, report
+from nnlab.models import weights
+from nnlab.models.resnet import ResNet18
+from nnlab.models.stack import LEAST_RUN, Stack
+from nnlab.results import pictures
+from nnlab.runs import experiment
+from nnlab.study import Hyperparameters, MovedSets, Study
+from nnlab.training import backbone as transfer
+from nnlab.training import member, place, prepare
+from nnlab.training.prepare import networks
+
+SOURCE = "real_or_generated:digits"
+SMALL = {
+    "dataset": "digits",
+    "train_size": 64,
+    "batch_size": 16,
+    "num_epochs": 2,
+    "model.hidden": (6,),
+    "model.batch_norm": True,
+    "optimizer.name": "adam",
+    "transfer.source": SOURCE,
+    "transfer.train_size": 320,
+    "transfer.num_epochs": 2,
+}
+
+
+def study(*modes, rate=0.01, **overrides):
+    sweep = tuple({"transfer.mode": m, tiny.RATE: rate} for m in modes)
+    base = Hyperparameters().replace(SMALL | overrides)
+    return Study(base=base, sweep=sweep, num_seeds=2)
+
+
+ALL_MODES = dataclasses.replace(
+    study("scratch", "probing", "tuning", standardize=True),
+    test_sets=MovedSets(moved_pixels=1, severity=True),
+    figures=("active_units", "confusion"),
+)
+SCRATCH, PROBING, TUNING = range(3)
+
+
+def spy_on_backbones(patch):
+    """The backbones that a run trains or reads."""
+    made = []
+    keep = experiment.Recorder.add_backbone
+    patch.setattr(
+        experiment.Recorder,
+        "add_backbone",
+        lambda self, backbone: (made.append(backbone), keep(self, backbone)),
+    )
+    return made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """What `ALL_MODES` found, its backbones, and what its callback heard."""
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        made = spy_on_backbones(patch)
+        folder = tmp_path_factory.mktemp("shared")
+        found = experiment.run(ALL_MODES, folder, lane_width=2, on_progress=told.append)
+    assert found.config["failures"] == {}
+    return found, made, told
+
+
+def rows(found, trial, seed):
+    table = found.curves.to_pylist()
+    return [row for row in table if (row["trial"], row["seed"]) == (trial, seed)]
+
+
+# ---- The backbone.
+
+
+def test_the_backbone_is_all_but_the_last_dense_layer():
+    units = [{"layer": "dense", "units": count} for count in (4, 3)]
+    stack = Stack(["flatten", units[0], "relu", units[1]])
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    variables = stack.init(jax.random.key(0), x, train=False)
+    backbone = transfer.backbone_of(stack)
+    hidden = backbone.apply(
+        {"params": {"dense_0": variables["params"]["dense_0"]}}, x, train=False
+    )
+    last = variables["params"]["dense_1"]
+    logits = stack.apply(variables, x, train=False)
+    np.testing.assert_allclose(
+        hidden @ last["kernel"] + last["bias"][None], logits, rtol=1e-5
+    )
+
+
+def test_the_head_is_a_dense_layer_as_the_network_would_have_it():
+    dense = {"layer": "dense", "units": 4}
+    head = transfer.head(Stack([dense], initializer="zeros", dtype="bfloat16"), 7)
+    assert head.layers == (
+        (("layer", "dense"), ("name", "head"), ("units", 7), ("bias", True)),
+    )
+    assert (head.initializer, head.dtype) == ("zeros", "bfloat16")
+
+
+def test_a_resnet_without_its_head_returns_features():
+    backbone = transfer.backbone_of(ResNet18(10, stem="small"))
+    assert (backbone.num_classes, backbone.stem) == (0, "small")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Dense(3), "model of nnlab's own, not Dense"),
+        (Stack(["flatten", {"layer": "dense", "units": 3}]), "hidden layers"),
+    ],
+)
+def test_what_has_no_backbone_is_refused(module, message):
+    with pytest.raises(ValueError, match=message):
+        transfer.backbone_of(module)
+
+
+@pytest.mark.parametrize("count", [3, transfer.FEATURES_AT_ONCE + 5])
+@pytest.mark.parametrize("depth", [1, LEAST_RUN + 1])
+def test_under_its_last_layer_features_are_the_networks_answers(count, depth):
+    """In evaluation, by running statistics; also of equal layers, which are a loop."""
+    hidden = {"model.hidden": (6,), "model.depth": depth}
+    (item,) = networks(study("tuning", **hidden))
+    recipe, last = item.recipe, item.recipe.layers[-1]
+    traced = {k: jnp.float32(v[0]) for k, v in item.cohort.traced().items()}
+    state = member.init_state(recipe, traced, jax.random.key(1))
+    stats = jax.tree.map(lambda leaf: leaf + 0.5, state.batch_stats)
+    params = {k: v for k, v in state.params.items() if k != last}
+    backbone = transfer.Backbone(params, stats, {})
+    inputs = item.dataset.train.inputs
+    inputs = np.resize(inputs, (count, *inputs.shape[1:]))
+    found = transfer.features(item.source.whole, backbone, inputs)
+    assert (found.shape, found.dtype) == ((count, 6), np.float32)
+    kernel, bias = (np.asarray(state.params[last][k]) for k in ("kernel", "bias"))
+    wanted = recipe.module.apply(
+        {"params": state.params, "batch_stats": stats},
+        inputs / np.float32(16),
+        train=False,
+    )
+    np.testing.assert_allclose(found @ kernel + bias, wanted, rtol=1e-4, atol=1e-5)
+
+
+# ---- Cohorts.
+
+
+def test_a_population_begins_at_given_layers_and_keeps_its_own_last_one():
+    of = tiny.study(tiny.rates(0.1, 0.2), **{"model.batch_norm": True})
+    members = tiny.population(of, patience=1)
+    state = members.init()
+    before = members.gather(state)
+    given = {"dense_0": {"kernel": np.full((6, 8), 2.5), "bias": np.ones(8)}}
+    stats = {"batch_norm_0": {"mean": np.full(8, 3.5), "var": np.full(8, 4.5)}}
+    begun = members.begin_at(state, given, stats)
+    after = members.gather(begun)
+    for at, kept in ((after, before), (after.best, before.best)):
+        assert at.params["dense_0"]["kernel"].shape == (2, 2, 6, 8)
+        assert np.all(at.params["dense_0"]["kernel"] == 2.5)
+        assert np.all(at.batch_stats["batch_norm_0"]["mean"] == 3.5)
+        assert np.all(at.batch_stats["batch_norm_0"]["var"] == 4.5)
+        np.testing.assert_array_equal(
+            at.params["dense_1"]["kernel"], kept.params["dense_1"]["kernel"]
+        )
+    order = members.put_order(tiny.order(of, tiny.NUM_STEPS))
+    members.train(begun, order, first_step=0, num_steps=1)  # donates both copies
+
+
+def test_a_tuned_network_begins_as_the_backbone_under_a_last_layer_of_its_seed(shared):
+    found, (backbone,), _ = shared
+    item = networks(ALL_MODES)[TUNING]
+    traced = {k: jnp.float32(v[0]) for k, v in item.cohort.traced().items()}
+    examples = item.dataset.validation
+    features = transfer.features(item.recipe, backbone, examples.inputs)
+    for seed in range(2):
+        key = member.stream_key(ALL_MODES.root_seed, jnp.int32(seed), "init")
+        last = member.init_state(item.recipe, traced, key).params["dense_1"]
+        logits = features @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(
+            logits, examples.labels
+        )
+        first = rows(found, TUNING, seed)[0]
+        assert first["step"] == 0
+        assert first["validation_loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
+
+
+def test_probing_and_tuning_share_a_backbone_that_is_trained_once(shared):
+    found, _, told = shared
+    (about,) = found.config["backbones"]
+    assert "seconds" not in about
+    before = [p for p in told if p.status == "pretraining"]
+    assert [(p.epoch, p.num_epochs) for p in before] == [(0, 2)]
+    pretraining = found.timings["pretraining_seconds"].to_numpy()
+    assert np.count_nonzero(pretraining) == 1
+    parameters = {c["trials"][0]: c["parameters"] for c in found.config["cohorts"]}
+    assert parameters[PROBING] == 7 * 10  # the last layer alone
+    whole = 65 * 6 + 12 + 70
+    assert parameters[SCRATCH] == parameters[TUNING] == whole
+    page = report.write(found.workdir).read_text()
+    assert f"trained on 320 examples of {SOURCE}" in page
+
+
+def test_the_backbone_is_what_a_study_of_its_source_trains(tmp_path, monkeypatch):
+    """On the same examples, in the same order, for as many steps; without dropout."""
+    monkeypatch.setattr(place, "STEPS_PER_CALL", 3)
+    asked = {"transfer.batch_size": 24, "transfer.learning_rate": 0.03}
+    more = {"standardize": True, "model.dropout_rate": 0.5}
+    tuning = dataclasses.replace(
+        study("tuning", **asked, **more), root_seed=5, eval_size=300
+    )
+    tuned = experiment.run(tuning, tmp_path / "tuning", lane_width=1)
+    (about,) = tuned.config["backbones"]
+    small = {k: v for k, v in SMALL.items() if not k.startswith("transfer")}
+    alone = {"dataset": SOURCE, "train_size": 320, "batch_size": 24, tiny.RATE: 0.03}
+    base = Hyperparameters().replace(small | alone | {"standardize": True})
+    source = Study(base=base, num_seeds=1, root_seed=5, eval_size=300)
+    found = experiment.run(source, tmp_path / "source")
+    last = found.curves.to_pylist()[-1]
+    assert about["validation_accuracy"] == last["validation_accuracy"]
+    assert about["test_accuracy"] == last["test_accuracy"]
+    assert last["test_accuracy"] != last["validation_accuracy"]
+    (used,) = found.config["datasets"].values()
+    assert (about["dataset"], about["digest"]) == (SOURCE, used["digest"])
+    plan = found.config["cohorts"][0]["plan"]
+    for key, value in plan.items():
+        assert about["lane_plan"][key] == value
+    wanted = {"train_examples": 320, "num_epochs": 2, "batch_size": 24}
+    assert {name: about[name] for name in wanted} == wanted
+    assert about["learning_rate"] == 0.03
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Networks tuned from three backbones, of which the last diverges."""
+    asked = (
+        {"transfer.num_epochs": 1},
+        {"transfer.num_epochs": 2},
+        {"transfer.learning_rate": 1e38},
+    )
+    sweep = tuple({"transfer.mode": "tuning", **source} for source in asked)
+    of = dataclasses.replace(study("tuning"), sweep=sweep)
+    return experiment.run(of, tmp_path_factory.mktemp("sources"), lane_width=1)
+
+
+def test_sources_that_differ_have_backbones_of_their_own(sources):
+    assert [b["num_epochs"] for b in sources.config["backbones"]] == [1, 2]
+    assert np.count_nonzero(sources.timings["pretraining_seconds"].to_numpy()) == 2
+    for seed in range(2):  # whose last layer is the same
+        one, two = (rows(sources, trial, seed)[0]["train_loss"] for trial in range(2))
+        assert one != two
+
+
+def test_a_backbone_that_diverges_fails_those_alone_that_begin_at_it(sources):
+    told = f"FloatingPointError: the backbone diverged on {SOURCE} at "
+    told += "transfer.learning_rate=1e+38"
+    assert sources.config["failures"] == {"2": told}
+    found = sources.members.to_pylist()
+    statuses = [(row["trial"], row["status"]) for row in found]
+    assert statuses == [(t, "finished") for t in (0, 0, 1, 1)]
+
+
+def test_a_backbone_that_its_last_update_ruins_is_told_too(tmp_path):
+    """No step follows that would find out."""
+    ruined = {"transfer.num_epochs": 1, "transfer.learning_rate": 1e38}
+    whole = {"transfer.train_size": 64, "transfer.batch_size": 64}
+    with pytest.raises(FloatingPointError, match="the backbone diverged"):
+        experiment.run(study("tuning", **ruined, **whole), tmp_path)
+
+
+def test_a_backbone_does_not_depend_on_what_trials_scale_their_own_start_by(tmp_path):
+    scales = [{"model.init_scale": scale} for scale in (0.0, 1.0)]
+    of = study("tuning")
+    both = dataclasses.replace(
+        of, sweep=tuple({**of.sweep[0], **scale} for scale in scales)
+    )
+    alone = dataclasses.replace(both, sweep=both.sweep[1:])
+    found = experiment.run(both, tmp_path / "both", lane_width=1)
+    single = experiment.run(alone, tmp_path / "alone", lane_width=1)
+    for seed in range(of.num_seeds):
+        assert [{**row, "trial": 0} for row in rows(found, 1, seed)] == rows(
+            single, 0, seed
+        )
+
+
+def test_layers_behind_the_last_dense_one_are_not_the_backbones():
+    layers = [
+        {"layer": "dense", "units": 4, "name": "hidden"},
+        {"layer": "dense", "units": 3, "name": "last"},
+        {"layer": "batch_norm", "name": "behind"},
+    ]
+    (prepared,) = prepare.networks(
+        tiny.study([{"model.name": "stack", "model.layers": layers}]),
+        dataset=tiny.dataset(),
+    )
+    found = transfer.layers_of(prepared.recipe)
+    assert found == {"params": ("hidden",), "batch_stats": ()}
+
+
+@pytest.mark.parametrize("hidden", [(8, 2), (8, 6)])
+def test_regions_of_a_probed_table_are_seen_through_the_backbone(tmp_path, hidden):
+    overrides = {
+        "dataset": "map",
+        "transfer.source": "map",
+        "transfer.train_size": 2_000,
+        "train_size": 2_000,
+        "model.hidden": hidden,
+    }
+    of = dataclasses.replace(
+        study("probing", **overrides),
+        num_seeds=1,
+        eval_size=2_000,
+        figures=("regions",),
+    )
+    found = experiment.run(of, tmp_path)
+    stored = pictures.load(tmp_path).regions
+    test = data.load("map").test
+    x0, x1, y0, y1 = stored.extent
+    side = len(stored.best)
+    points = test.inputs[:2_000]
+    column = ((points[:, 0] - x0) / (x1 - x0) * side).astype(int).clip(0, side - 1)
+    row = ((points[:, 1] - y0) / (y1 - y0) * side).astype(int).clip(0, side - 1)
+    seen = np.mean(stored.best[row, column] == test.labels[:2_000])
+    assert seen == pytest.approx(rows(found, 0, 0)[-1]["test_accuracy"], abs=0.02)
+
+
+def test_probing_finds_the_best_linear_classifier_on_features(tmp_path, monkeypatch):
+    """Of a convex loss, with the batch the whole data: where it begins is forgotten."""
+    made = spy_on_backbones(monkeypatch)
+    convex = {
+        "batch_size": 64,
+        "num_epochs": 400,
+        "eval_every_epochs": 400,
+        "optimizer.name": "sgd",
+        "optimizer.momentum": 0.9,
+        "optimizer.weight_decay": 0.01,
+    }
+    of = study("probing", rate=0.5, standardize=True, **convex)
+    found = experiment.run(of, tmp_path, lane_width=1)
+    (item,) = networks(of)
+
+    def through(split):
+        of_split = transfer.features(item.source.whole, made[0], split.inputs)
+        return data.Split(of_split, split.labels)
+
+    splits = {name: through(getattr(item.dataset, name)) for name in tiny.SIZES}
+    again = experiment.run(
+        study("scratch", rate=0.5, **convex, **{"model.hidden": ()}),
+        tmp_path / "linear",
+        dataset=dataclasses.replace(item.dataset, scale=1.0, **splits),
+        lane_width=1,
+    )
+    names = [f"{split}_loss" for split in tiny.SIZES]
+    for seed in range(2):
+        (first, last), (_, wanted) = (rows(f, 0, seed) for f in (found, again))
+        losses = [last[name] for name in names]
+        np.testing.assert_allclose(losses, [wanted[n] for n in names], rtol=1e-4)
+        assert len({f"{loss:.3f}" for loss in losses}) == 3
+        assert losses[0] < 0.9 * first["train_loss"]
+
+
+def test_every_test_set_is_seen_through_the_backbone(shared):
+    """The severity 0 is the test set itself, 1 pixel the moved one."""
+    found, _, _ = shared
+    stored = pictures.load(found.workdir)
+    scores = {
+        tuple(row[k] for k in ("trial", "seed", "transform", "amount")): row["accuracy"]
+        for row in found.severity.to_pylist()
+    }
+    for trial in (PROBING, TUNING):
+        for seed in range(2):
+            last = rows(found, trial, seed)[-1]
+            assert scores[trial, seed, "moved", 0] == last["test_accuracy"]
+            assert scores[trial, seed, "moved", 1] == last["test_moved_accuracy"]
+            confused = stored.confusion[trial][seed]
+            accuracy = np.trace(confused) / confused.sum()
+            assert accuracy == pytest.approx(last["test_accuracy"])
+    assert rows(found, PROBING, 0)[-1]["test_active_share"] is None  # it has no units
+    assert 0 < rows(found, TUNING, 0)[-1]["test_active_share"] < 1
+
+
+def test_who_else_begins_at_a_backbone_changes_no_bit(shared, tmp_path):
+    found, _, _ = shared
+    alone = dataclasses.replace(
+        ALL_MODES, sweep=ALL_MODES.sweep[PROBING:TUNING], test_sets={}, figures=()
+    )
+    again = experiment.run(alone, tmp_path, lane_width=2)
+    assert again.config["backbones"] == found.config["backbones"]
+    names = [*(f"{split}_loss" for split in tiny.SIZES), "grad_norm_head"]
+    for seed in range(2):
+        one, other = rows(found, PROBING, seed), rows(again, 0, seed)
+        assert len(one) == 3
+        assert [[r[n] for n in names] for r in one] == [
+            [r[n] for n in names] for r in other
+        ]
+
+
+# ---- What is refused.
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"transfer.source": "map"}, r"transfer.source='map' has examples of shape "
+         r"\(2,\), the trial's data of \(8, 8, 1\): dense_0 does not fit both"),
+        ({"transfer.source": "digit"}, "transfer.source='digit': .*'digits'"),
+        ({"transfer.train_size": 10**6}, "train_size 1000000 is out of range"),
+        ({"augment_pixels": 1}, "does not go with transfer.mode='probing'"),
+        ({"transfer.source": "x.safetensors"}, "weights of a ResNet-18; model.name="),
+        (
+            {"transfer.source": "x.safetensors", "model.name": "resnet18"},
+            r"no file of weights .*x\.safetensors",
+        ),
+    ],
+)  # fmt: skip
+def test_a_source_that_cannot_be_is_refused_in_one_line(overrides, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+        networks(study("probing", **overrides))
+    assert "\n" not in str(caught.value)
+
+
+# ---- Weights from a file.
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_published_weights_see_images_as_in_their_own_training(tmp_path, channels):
+    """Grey images less the mean over the colours, divided by that of deviations."""
+    file = tmp_path / "resnet18.safetensors"
+    shapes = published_resnet.shapes(channels=3).items()
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes}
+    safetensors.numpy.save_file(zeros, file)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(256, size=(60, 8, 12, channels)).astype(np.uint8)
+    images = data.Dataset.from_arrays(pixels, np.arange(60) % 3)
+    file_of = {"transfer.source": str(file), "model.name": "resnet18", "train_size": 0}
+    (item,) = networks(study("tuning", **file_of), dataset=images)
+    mean, deviation = transfer.IMAGENET_MEAN, transfer.IMAGENET_DEVIATION
+    if channels == 1:
+        mean, deviation = np.mean(mean), np.mean(deviation)
+    inputs = item.dataset.train.inputs
+    seen = member.scaled(item.recipe, inputs)
+    wanted = (inputs / 255 - mean) / deviation
+    np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_weights_from_a_file_are_where_members_begin(tmp_path, monkeypatch):
+    made = spy_on_backbones(monkeypatch)
+    module = ResNet18(10)
+    x = jnp.zeros((1, 8, 8, 3))
+    variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(3))
+    file = tmp_path / "resnet18.safetensors"
+    safetensors.numpy.save_file(weights.to_torchvision(variables), file)
+    of = study("probing", **{"transfer.source": str(file), "model.name": "resnet18"})
+    found = experiment.run(of, tmp_path / "run")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert found.config["backbones"] == [{"key": str(file), "digest": digest}]
+    assert found.config["cohorts"][0]["parameters"] == 513 * 10
+    kernel = variables["params"]["layer4_1_conv2"]["kernel"]
+    np.testing.assert_array_equal(made[0].params["layer4_1_conv2"]["kernel"], kernel)

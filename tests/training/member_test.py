@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One network being trained."""
+
+import dataclasses
+import functools
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnlab.training import member as train
+from nnlab.training import optimizers
+
+KEY = jax.random.key(1)
+RNG = np.random.default_rng(0)
+INPUTS = RNG.integers(256, size=(5, 4)).astype(np.uint8)
+LABELS = np.array([0, 2, 1, 1, 2], np.int32)
+SCALE = 1 / 255
+
+
+class Linear(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(3, name="linear")(x.reshape(x.shape[0], -1))
+
+
+RECIPE = train.Recipe(
+    module=Linear(),
+    layers=("linear",),
+    optimizer=functools.partial(optimizers.optimizer, "sgd"),
+    schedule=optimizers.schedule("constant", warmup_steps=0, total_steps=10),
+    input_shape=(2, 2),
+    input_scale=SCALE,
+)
+STEP = jax.jit(functools.partial(train.train_step, RECIPE))
+
+
+def traced(**changes):
+    values = {
+        "learning_rate": 0.5,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "init_scale": 1.0,
+        "dropout_rate": 0.0,
+    }
+    return {name: jnp.float32(value) for name, value in (values | changes).items()}
+
+
+def init(**changes):
+    return train.init_state(RECIPE, traced(**changes), KEY)
+
+
+def step(state, inputs=INPUTS, *, sample=False, check=True, **changes):
+    flags = {"sample": jnp.bool_(sample), "check": jnp.bool_(check)}
+    key = jax.random.fold_in(KEY, 1)
+    return STEP(state, traced(**changes), key, inputs, LABELS, **flags)
+
+
+def equal(tree, other):
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def step_by_hand(params, rate):
+    """Parameters, loss and gradient norm after a step of softmax regression."""
+    kernel = np.asarray(params["linear"]["kernel"], np.float64)
+    bias = np.asarray(params["linear"]["bias"], np.float64)
+    x = INPUTS * SCALE
+    exps = np.exp(x @ kernel + bias)
+    probabilities = exps / exps.sum(axis=1, keepdims=True)
+    loss = -np.log(probabilities[np.arange(5), LABELS]).mean()
+    errors = (probabilities - np.eye(3)[LABELS]) / 5
+    slopes = x.T @ errors, errors.sum(axis=0)
+    norm = np.sqrt(sum((slope**2).sum() for slope in slopes))
+    return kernel - rate * slopes[0], bias - rate * slopes[1], loss, norm
+
+
+def test_one_step_of_sgd_is_the_arithmetic():
+    before = init()
+    after = step(before, sample=True)
+    kernel, bias, loss, norm = step_by_hand(before.params, 0.5)
+    np.testing.assert_allclose(after.params["linear"]["kernel"], kernel, atol=1e-6)
+    np.testing.assert_allclose(after.params["linear"]["bias"], bias, atol=1e-7)
+    np.testing.assert_allclose(after.loss_sum, loss, rtol=1e-6)
+    np.testing.assert_allclose(after.norm_sum, [norm], rtol=1e-6)
+    np.testing.assert_allclose(after.last_norms, [norm], rtol=1e-6)
+    assert (int(after.step), bool(after.alive)) == (1, True)
+
+
+def test_a_schedule_multiplies_the_rate():
+    halved = optimizers.schedule("constant", warmup_steps=2, total_steps=10)
+    recipe = dataclasses.replace(RECIPE, schedule=halved)
+    flags = {"sample": jnp.bool_(False), "check": jnp.bool_(False)}
+    got = train.train_step(recipe, init(), traced(), KEY, INPUTS, LABELS, **flags)
+    wanted = step(init(), learning_rate=0.25)
+    got, wanted = got.params["linear"], wanted.params["linear"]
+    np.testing.assert_allclose(got["kernel"], wanted["kernel"], atol=1e-7)
+
+
+def test_rate_0_moves_nothing():
+    before = init()
+    after = step(step(before, learning_rate=0.0), learning_rate=0.0)
+    assert equal(before.params, after.params)
+    assert after.step == 2
+
+
+def test_norms_are_taken_on_sampled_steps_only():
+    first = step(init(), sample=True, check=False)
+    second = step(first, sample=False, check=False)
+    assert equal(
+        (first.norm_sum, first.last_norms), (second.norm_sum, second.last_norms)
+    )
+    checked = step(first, sample=False, check=True)
+    assert equal(first.norm_sum, checked.norm_sum)
+    assert not equal(first.last_norms, checked.last_norms)
+    third = step(second, sample=True, check=False)
+    np.testing.assert_allclose(third.norm_sum, first.norm_sum + third.last_norms)
+
+
+def test_a_checked_step_is_an_unchecked_one_where_all_is_finite():
+    checked, unchecked = step(init(), check=True), step(init(), check=False)
+    assert equal(checked.params, unchecked.params)
+    assert equal(checked.loss_sum, unchecked.loss_sum)
+
+
+BROKEN = {
+    "loss": (np.full((5, 4), np.inf, np.float32), {}),
+    # Both logits and their loss are finite, the kernel's gradient times 1e38 is not.
+    "update": (np.full((5, 4), 2550.0, np.float32), {"learning_rate": 3e38}),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_step_that_is_not_finite_freezes_the_member_as_it_was(what):
+    inputs, changes = BROKEN[what]
+    before = step(init())
+    after = step(before, inputs, sample=True, **changes)
+    assert not after.alive
+    assert equal(dataclasses.replace(before, alive=after.alive), after)
+    later = step(after, check=False)
+    assert equal(after, later)  # good examples do not bring it back
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_without_a_check_the_ruin_spreads_and_shows(what):
+    inputs, changes = BROKEN[what]
+    after = step(init(), inputs, check=False, **changes)
+    assert after.alive
+    assert not train.all_finite(after)
+    assert not train.all_finite(step(after, check=False))
+
+
+def test_a_gradient_that_is_not_finite_shows_even_at_rate_0():
+    inputs = np.full((5, 4), np.inf, np.float32)
+    after = step(init(), inputs, check=False, learning_rate=0.0)
+    without_loss = dataclasses.replace(after, loss_sum=jnp.float32(0.0))
+    assert not train.all_finite(without_loss)
+
+
+def test_a_loss_that_overflows_at_finite_gradients_freezes_too():
+    """Logits of 2e38 and -2e38 are 4e38 apart, which is infinite in float32."""
+    linear = {"kernel": jnp.zeros((4, 3)), "bias": jnp.array([2e38, -2e38, 0.0])}
+    before = dataclasses.replace(init(), params={"linear": linear})
+    assert not step(before).alive
+    unchecked = step(before, check=False)
+    assert np.isfinite(unchecked.params["linear"]["bias"]).all()
+    assert not train.all_finite(unchecked)
+
+
+def test_the_initial_scale_multiplies_kernels():
+    one, three = init().params["linear"], init(init_scale=3.0).params["linear"]
+    np.testing.assert_allclose(three["kernel"], 3 * one["kernel"], rtol=1e-6)
+    assert np.all(three["bias"] == 0)
+
+
+def test_a_new_member_has_done_nothing():
+    state = init()
+    assert (int(state.step), bool(state.alive), float(state.loss_sum)) == (0, True, 0.0)
+    assert equal((state.norm_sum, state.last_norms), (np.zeros(1), np.full(1, -1.0)))
+
+
+def test_a_metric_of_ones_own_is_summed_over_the_masked_in_examples():
+    recipe = dataclasses.replace(
+        RECIPE,
+        own_metrics={
+            "label": lambda logits, labels: labels,
+            "one": lambda x, y: jnp.ones_like(y),
+        },
+    )
+    mask = np.array([True, False, True, True, False])
+    state = init()
+    got = train.evaluate(recipe, state, INPUTS, LABELS, mask)
+    assert (float(got["label"]), float(got["one"])) == (2.0, 3.0)
+    plain = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    assert got["loss"] == plain["loss"]
+
+
+def test_evaluation_counts_the_masked_in_examples_once():
+    state, mask = init(), np.array([True, True, True, False, False])
+    got = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    logits = Linear().apply({"params": state.params}, INPUTS[:3] * np.float32(SCALE), 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS[:3])
+    np.testing.assert_allclose(got["loss"], losses.sum(), rtol=1e-6)
+    assert got["accuracy"] == np.sum(np.argmax(logits, axis=1) == LABELS[:3])
+
+
+def test_keys_differ_by_root_seed_seed_and_stream():
+    names = itertools.product((0, 1), (0, 1), ("init", "noise"))
+    keys = [
+        train.stream_key(root, jnp.int32(seed), stream) for root, seed, stream in names
+    ]
+    data = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
+    assert len(data) == 8
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(0, 99), st.integers(0, 99))
+def test_an_epoch_visits_every_example_once(root_seed, seed, epoch):
+    order = train.epoch_order(root_seed, seed, epoch, 50)
+    assert np.array_equal(np.sort(order), np.arange(50))
+    assert np.array_equal(order, train.epoch_order(root_seed, seed, epoch, 50))
+
+
+def test_orders_differ_by_root_seed_seed_and_epoch():
+    names = itertools.product((0, 1), (0, 1), (0, 1))
+    orders = {tuple(train.epoch_order(*name, 50).tolist()) for name in names}
+    assert len(orders) == 8
+
+
+def test_standardised_inputs_have_mean_0_and_deviation_1():
+    prepared = tiny.cohort(tiny.study(standardize=True))
+    recipe, inputs = prepared.recipe, tiny.dataset().train.inputs
+    seen = inputs * recipe.input_scale - recipe.input_shift
+    assert seen.mean(axis=0) == pytest.approx(0, abs=1e-6)
+    assert seen.std(axis=0) == pytest.approx(1, abs=1e-6)
+    # The network answers on them what it answers on the raw ones.
+    plain = dataclasses.replace(recipe, input_scale=1.0, input_shift=0.0)
+    state = train.init_state(recipe, traced(), KEY)
+    np.testing.assert_allclose(
+        train.predict(recipe, state, inputs),
+        train.predict(plain, state, jnp.asarray(seen)),
+        atol=1e-6,
+    )
+
+
+def test_probabilities_are_those_of_the_loss():
+    state = init()
+    mask = jnp.ones(len(LABELS), bool)
+    p = np.asarray(train.predict(RECIPE, state, INPUTS), np.float64)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    losses = -np.log(p[np.arange(len(LABELS)), LABELS])
+    sums = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    assert float(sums["loss"]) == pytest.approx(losses.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("pixels", [1, 2])
+def test_shifted_images_are_cut_from_their_padded_selves(pixels):
+    rng = np.random.default_rng(0)
+    images = rng.integers(1, 255, (64, 5, 4, 2)).astype(np.uint8)
+    key = jax.random.key(pixels)
+    moved = np.asarray(train.shifted(key, jnp.asarray(images), pixels))
+    assert moved.dtype == np.uint8
+    found = set()
+    for image, one in zip(images, moved, strict=True):
+        room = np.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
+        places = [
+            (i, j)
+            for i in range(2 * pixels + 1)
+            for j in range(2 * pixels + 1)
+            if np.array_equal(room[i : i + 5, j : j + 4], one)
+        ]
+        assert len(places) == 1
+        found |= set(places)
+    assert len(found) > 0.8 * (2 * pixels + 1) ** 2
+
+
+def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
+    recipe = dataclasses.replace(RECIPE, input_shape=(2, 2, 1), augment_pixels=1)
+    flags = {"sample": jnp.bool_(False), "check": jnp.bool_(True)}
+    mask = jnp.ones(len(LABELS), bool)
+    state = init()
+
+    def losses(recipe):
+        after = train.train_step(recipe, state, traced(), KEY, INPUTS, LABELS, **flags)
+        evaluated = train.evaluate(recipe, state, INPUTS, LABELS, mask)
+        return float(after.loss_sum), float(evaluated["loss"])
+
+    still = dataclasses.replace(recipe, augment_pixels=0)
+    assert losses(recipe)[0] != losses(still)[0]
+    assert losses(recipe)[1] == losses(still)[1]

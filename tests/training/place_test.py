@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is kept of the cohorts before: what is the same, and no more than fits."""
+
+import dataclasses
+
+import pytest
+import tiny
+
+from nnlab.training import place
+from nnlab.training.prepare import networks
+
+
+def placed(study, kept=None, **memory):
+    """Its only cohort, placed; `memory` goes to its plan."""
+    (item,) = networks(study, dataset=tiny.dataset(), lane_width=1)
+    item = item.with_plan(dataclasses.replace(item.plan, **memory))
+    return place.place(item, study, kept)
+
+
+def kept_with(*studies, **memory):
+    kept = place.Kept()
+    for study in studies:
+        kept.keep(placed(study, **memory), study)
+    return kept
+
+
+STUDY = tiny.study(tiny.rates(0.1, 0.2), num_seeds=1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tiny.study(tiny.rates(0.3, 0.4), num_seeds=1),
+        tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=1),
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=2),
+    ],
+    ids=["rates", "trials", "seeds"],
+)
+def test_other_members_share_data_and_functions(other):
+    kept = kept_with(STUDY)
+    found = placed(other, kept)
+    assert found.batches is kept.like(found.prepared, other).batches
+    assert found.population.lanes == found.prepared.plan.lanes
+    assert found.population.init().alive.size >= found.population.lanes.members
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=1, root_seed=1),
+        tiny.study(tiny.rates(0.1, 0.2), num_seeds=1, batch_size=8),
+        dataclasses.replace(
+            STUDY, sweep=({"optimizer.momentum": 0.9}, {"optimizer.momentum": 0.5})
+        ),
+        dataclasses.replace(STUDY, figures=("gradients",)),
+        dataclasses.replace(STUDY, eval_size=20),
+    ],
+    ids=["root_seed", "batch_size", "momentum", "figures", "eval_size"],
+)
+def test_what_changes_data_or_functions_shares_nothing(other):
+    kept = kept_with(STUDY)
+    found = placed(other, kept)
+    assert kept.like(found.prepared, other) is None
+
+
+def test_other_evaluation_batches_are_placed_anew():
+    kept = kept_with(STUDY)
+    found = placed(STUDY, kept, evaluation_batch=8)
+    assert found.batches is not kept.like(found.prepared, STUDY).batches
+
+
+def test_the_first_is_let_go_where_memory_is_small():
+    others = [
+        tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
+        for units in (3, 4, 5)
+    ]
+
+    def left(**memory):
+        kept = kept_with(*others, **memory)
+        return [
+            kept.like(placed(study).prepared, study) is not None for study in others
+        ]
+
+    assert left(data_bytes=10, memory_bytes=600) == [True, True, True]  # two devices
+    assert left(data_bytes=10, memory_bytes=599) == [False, True, True]
+    assert left(data_bytes=10, memory_bytes=0) == [False, False, True]
+    kept = kept_with(*others)
+    kept.clear()
+    assert kept.like(placed(others[2]).prepared, others[2]) is None
+
+
+def test_a_short_training_is_not_timed_beforehand(monkeypatch):
+    monkeypatch.setattr(place, "_Stopwatch", None)
+    (item,) = networks(tiny.study(tiny.rates(0.1, 0.2), num_seeds=4))
+    study = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
+    found, seconds = place.choose_lanes(item, study)
+    assert (found.prepared.plan, seconds) == (item.plan, 0.0)
+    monkeypatch.setattr(place, "CORE_SPEED", 1.0)
+    with pytest.raises(TypeError):
+        place.choose_lanes(item, study)
+
+
+def test_a_width_that_is_not_among_the_plans_is_not_taken():
+    kept = kept_with(tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=2))
+    few = tiny.study(tiny.rates(0.1), num_seeds=3)
+    (item,) = networks(few, dataset=tiny.dataset(), lane_width=3)
+    assert kept.like(item, few)
+    found, _ = place.choose_lanes(item, few, kept)
+    assert found.width == 3
+
+
+def test_no_more_than_so_many_are_kept(monkeypatch):
+    monkeypatch.setattr(place, "MOST_KEPT", 2)
+    others = [
+        tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
+        for units in (3, 4, 5)
+    ]
+    kept = kept_with(*others)
+    assert [
+        kept.like(placed(study).prepared, study) is not None for study in others
+    ] == [False, True, True]

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A member of a population is the network that trains alone, wherever it stands."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnlab.training.member import TrainState
+from nnlab.training.population import SAMPLE_EVERY, Batches, Lanes, Population
+
+ONE_LANE = Lanes(2, 2, 2, 1, 2)
+RATES = (0.1, 0.3)
+
+
+def at(tree, trial, seed):
+    return jax.tree.map(lambda leaf: leaf[trial, seed], tree)
+
+
+def equal(tree, other):
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def distance(tree, other):
+    """Norm of the difference over the norm, all leaves together."""
+
+    def flat(tree):
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+    return np.linalg.norm(flat(tree) - flat(other)) / np.linalg.norm(flat(other))
+
+
+# ---- A member is a plain Flax and Optax loop.
+
+VARIANTS = {
+    "sgd": ({}, tiny.Plain(), optax.sgd),
+    "momentum": (
+        {"optimizer.momentum": 0.9, "optimizer.nesterov": True},
+        tiny.Plain(),
+        lambda rate: optax.sgd(rate, 0.9, nesterov=True),
+    ),
+    "adam": ({"optimizer.name": "adam"}, tiny.Plain(), optax.adam),
+    "batch_norm": ({"model.batch_norm": True}, tiny.Plain(batch_norm=True), optax.sgd),
+    "dropout": ({"model.dropout_rate": 0.3}, tiny.Plain(dropout_rate=0.3), optax.sgd),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A population, its members after 20 steps, and two of them trained plainly."""
+
+    population: Population
+    state: TrainState
+    module: nn.Module
+    plain: tuple[tiny.Loop, tiny.Loop]  # of (trial 0, seed 0) and (trial 1, seed 1)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    overrides, module, optimizer = VARIANTS[request.param]
+    of = tiny.study(tiny.rates(*RATES), **overrides)
+    population = tiny.population(of, ONE_LANE)
+    state = population.gather(tiny.trained(population))
+    plain = [tiny.loop(module, optimizer(rate), i) for i, rate in enumerate(RATES)]
+    return Variant(population, state, module, tuple(plain))
+
+
+def test_a_member_is_the_plain_loop(variant):
+    for i, plain in enumerate(variant.plain):
+        member = at(variant.state, i, i)
+        assert distance(member.params, plain.params) < 1e-5
+        if plain.batch_stats:
+            assert distance(member.batch_stats, plain.batch_stats) < 1e-5
+        np.testing.assert_allclose(member.loss_sum, plain.losses.sum(), rtol=1e-5)
+
+
+def test_the_sampled_norms_are_those_of_the_plain_loop(variant):
+    """Of the last step of each stretch: here the 16th and the 20th."""
+    norms, member = variant.plain[1].norms, at(variant.state, 1, 1)
+    # Layers stand in the order of the network, those of the loop in that of names.
+    order = np.argsort(np.argsort(["dense_0", "batch_norm_0", "dense_1"]))
+    order = order if norms.shape[1] == 3 else np.arange(2)
+    sampled = norms[[SAMPLE_EVERY - 1, 19]][:, order]
+    np.testing.assert_allclose(member.norm_sum, sampled.sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(member.last_norms, sampled[-1], rtol=1e-4)
+
+
+def evaluate(population, state, size):
+    splits = {
+        name: Batches.cut(split.inputs, split.labels, size)
+        for name, split in vars(tiny.dataset()).items()
+        if name in tiny.SIZES
+    }
+    after, measured = population.evaluate(state, population.put(splits))
+    return population.gather(after), population.gather(measured)
+
+
+@pytest.mark.parametrize("size", [7, 64])  # no split is a multiple of either
+def test_every_example_is_scored_once_as_numpy_scores_it(variant, size):
+    """With batch norm, by the running statistics of the plain loop."""
+    state = tiny.trained(variant.population)
+    _, measured = evaluate(variant.population, state, size)
+    plain = variant.plain[1]
+    for name in tiny.SIZES:
+        split = getattr(tiny.dataset(), name)
+        logits = np.asarray(
+            variant.module.apply(
+                {"params": plain.params, "batch_stats": plain.batch_stats},
+                split.inputs,
+                train=False,
+            ),
+            np.float64,
+        )
+        chosen = logits[np.arange(len(logits)), split.labels]
+        losses = np.log(np.exp(logits).sum(axis=1)) - chosen
+        sums = at(measured["sums"][name], 1, 1)
+        np.testing.assert_allclose(sums["loss"], losses.sum(), rtol=1e-5)
+        assert sums["accuracy"] == np.sum(np.argmax(logits, axis=1) == split.labels)
+
+
+def test_an_evaluation_resets_the_sums_and_nothing_else(variant):
+    before, population = variant.state, variant.population
+    after, measured = evaluate(population, tiny.trained(population), 64)
+    assert not after.loss_sum.any()
+    assert not after.norm_sum.any()
+    for name in ("params", "batch_stats", "opt_state", "step", "alive"):
+        assert equal(getattr(before, name), getattr(after, name))
+    assert equal(measured["loss_sum"], before.loss_sum)
+    assert equal(measured["norm_sum"], before.norm_sum)
+
+
+# ---- Nothing that stands around a member changes it.
+
+
+CROWD = tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=3, root_seed=5)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Nine members in lanes of two by two, which leave places over."""
+    return tiny.population(CROWD, Lanes(3, 3, 2, 2, 2))
+
+
+def after(population, calls=(tiny.NUM_STEPS,)):
+    return population.gather(tiny.trained(population, calls, root_seed=5))
+
+
+def test_every_member_stands_in_its_place(crowd):
+    state = after(crowd, (3,))
+    for trial, rate in enumerate((0.1, 0.2, 0.3)):
+        rule = optax.sgd(rate)
+        for seed in range(3):
+            plain = tiny.loop(tiny.Plain(), rule, seed, num_steps=3, root_seed=5)
+            assert distance(at(state, trial, seed).params, plain.params) < 1e-5
+
+
+def test_neighbours_change_no_bit(crowd):
+    """Neither their number, nor places that only fill a lane up."""
+    of = tiny.study(num_seeds=1, root_seed=5)
+    alone = after(tiny.population(of, Lanes(1, 1, 2, 2, 1)))
+    assert equal(at(after(crowd), 0, 0), at(alone, 0, 0))
+
+
+@pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 3)])
+def test_the_lane_width_changes_rounding_only(crowd, trials, seeds):
+    """Measured after one step, since training amplifies any difference."""
+    other = tiny.population(CROWD, Lanes(3, 3, trials, seeds, 1))
+    state, wanted = after(other, (1,)), after(crowd, (1,))
+    for place in np.ndindex(3, 3):
+        assert distance(at(state, *place).params, at(wanted, *place).params) < 1e-5
+
+
+@pytest.mark.parametrize("calls", [(16, 4), (1, 19), (7, 7, 6)])
+def test_calls_change_no_bit(variant, calls):
+    """How many steps lie between two visits of the host."""
+    whole, population = variant.state, variant.population
+    parts = population.gather(tiny.trained(population, calls))
+    for name in ("params", "batch_stats", "opt_state", "step", "loss_sum"):
+        assert equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_a_training_repeats_bit_for_bit(variant):
+    again = variant.population.gather(tiny.trained(variant.population))
+    assert equal(variant.state, again)
+
+
+# ---- Common random numbers.
+
+
+def test_trials_share_what_a_seed_draws_and_seeds_share_nothing(variant):
+    """Initialisation, batch and noise: hence the first step's loss, bit for bit."""
+    population = variant.population
+    start = population.gather(population.init())
+    assert equal(at(start, 0, 1), at(start, 1, 1))
+    kernels = start.params["dense_0"]["kernel"]
+    assert not np.intersect1d(kernels[0, 0], kernels[0, 1]).size
+    losses = population.gather(tiny.trained(population, (1,))).loss_sum
+    assert losses[0, 1] == losses[1, 1] != losses[0, 0]
+
+
+# ---- Divergence.
+
+UNSTABLE = (0.1, 0.55, 0.75, 4.0, 100.0)
+"""Rates at which the deep linear stack of `tiny` goes wrong never, to at once."""
+
+
+@pytest.fixture(scope="module")
+def unstable():
+    """Members after 40 steps at `UNSTABLE` rates: three stretches."""
+    of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
+    population = tiny.population(of, Lanes(5, 3, 2, 1, 2))
+    return population.gather(tiny.trained(population, (40,), room=40))
+
+
+@pytest.mark.parametrize("trial", range(len(UNSTABLE)))
+def test_a_member_freezes_at_the_first_step_that_is_not_finite(unstable, trial):
+    state, rule = unstable, optax.sgd(UNSTABLE[trial])
+    plain = [tiny.loop(tiny.DeepLinear(), rule, seed, 40) for seed in range(3)]
+    steps = [40 if p.diverged_step is None else p.diverged_step for p in plain]
+    assert state.step[trial].tolist() == steps
+    assert state.alive[trial].tolist() == [p.diverged_step is None for p in plain]
+    for seed in np.flatnonzero(~state.alive[trial]):
+        last = state.last_norms[trial, seed]
+        # Differences grow as the norms do, by up to 1e14 in a step.
+        np.testing.assert_allclose(last, plain[seed].norms[-1], rtol=0.1)
+
+
+def test_the_unstable_rates_fail_early_late_and_never(unstable):
+    """In the first stretch and in the second; some members of a trial, and all."""
+    steps = unstable.step
+    assert np.all(steps[0] == 40)
+    assert 0 < np.sum(~unstable.alive[1]) < 3
+    assert np.any((steps > SAMPLE_EVERY) & (steps < 40))
+    assert np.all(steps[4] < 4)
+
+
+def test_a_diverged_member_keeps_finite_numbers(unstable):
+    for leaf in jax.tree.leaves(unstable):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.fixture(scope="module")
+def beside():
+    """Members at rates 0.1, 0 and one in one lane: 100 diverges, 0.2 does not."""
+
+    def trained(rate):
+        of = tiny.study(tiny.rates(0.1, 0.0, rate), **tiny.DEEP)
+        population = tiny.population(of, Lanes(3, 2, 3, 1, 2))
+        start = population.gather(population.init())
+        return start, population.gather(tiny.trained(population))
+
+    return {rate: trained(rate) for rate in (0.2, 100.0)}
+
+
+def test_a_diverging_neighbour_changes_no_bit(beside):
+    (_, healthy), (_, state) = beside[0.2], beside[100.0]
+    assert not state.alive[2].any()
+    for place in np.ndindex(2, 2):
+        assert equal(at(healthy, *place), at(state, *place))
+
+
+@pytest.mark.parametrize("rate", [0.2, 100.0])
+def test_rate_0_moves_nothing(beside, rate):
+    """Nor where the lane runs a stretch again for a member that diverged."""
+    start, state = beside[rate]
+    for seed in range(2):
+        assert equal(at(start, 1, seed).params, at(state, 1, seed).params)
+    assert state.step[1].tolist() == [20, 20]
+
+
+def test_a_member_may_diverge_at_once_or_by_its_update():
+    """By logits that overflow; or by a decay of 1e10 at rate 1, which multiplies the
+    parameters by -1e10, so that loss and gradient are finite still at the fourth step.
+    """
+    sweep = (
+        {"model.init_scale": 2e38},
+        {"optimizer.weight_decay": 1e10, tiny.RATE: 1.0},
+        {},
+    )
+    of = tiny.study(sweep, **{"model.hidden": ()})
+    population = tiny.population(of, Lanes(3, 2, 3, 1, 2))
+    start = population.gather(population.init())
+    state = population.gather(tiny.trained(population))
+    assert state.step.tolist() == [[0, 0], [3, 3], [20, 20]]
+    assert state.alive.tolist() == [[False] * 2, [False] * 2, [True] * 2]
+    assert np.all(state.last_norms[0] == -1)
+    assert equal(at(start, 0, 0).params, at(state, 0, 0).params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+# ---- Programs and layout.
+
+
+def test_a_population_compiles_three_programs(crowd):
+    """Steps, their number and where they begin are arguments."""
+    for calls in ((20,), (3, 1, 16), (5, 10)):
+        evaluate(crowd, tiny.trained(crowd, calls), 64)
+    assert crowd.compile_count == 3
+
+
+def test_splits_of_one_size_are_told_apart_by_their_names(crowd):
+    state, split = crowd.init(), tiny.dataset().test
+    cut = Batches.cut(split.inputs, split.labels, 64)
+    found = [crowd.score(state, crowd.put({name: cut})) for name in ("moved", "still")]
+    assert [list(sums) for sums in found] == [["moved"], ["still"]]
+    assert equal(found[0]["moved"], found[1]["still"])
+
+
+SIZES = st.integers(1, 7)
+
+
+@st.composite
+def ended(draw):
+    """Lanes of a cohort, and which of its members still train."""
+    t, s = draw(SIZES), draw(SIZES)
+    width, devices = draw(st.integers(1, t * s)), draw(st.integers(1, 4))
+    lanes = Lanes.of_width(t, s, width, devices, shared=draw(st.booleans()))
+    training = st.lists(st.booleans(), min_size=t * s, max_size=t * s)
+    return lanes, np.array(draw(training)).reshape(t, s)
+
+
+@given(ended())
+def test_every_member_has_a_place_of_its_own(case):
+    lanes, training = case
+    placed = lanes.place(training)
+    assert len(np.unique(placed.home)) == training.size
+    members = np.moveaxis(np.indices(training.shape), 0, -1)
+    assert np.array_equal(placed.gather(placed.scatter(members)), members)
+
+
+@given(ended())
+def test_who_still_trains_stands_with_their_seed_in_a_busy_lane(case):
+    lanes, training = case
+    placed = lanes.place(training)
+    trial, seed = np.nonzero(training)
+    assert np.array_equal(placed.gather(placed.trial)[training], trial)
+    seeds = np.broadcast_to(placed.seed[..., None], placed.trial.shape)
+    assert np.array_equal(placed.gather(seeds)[training], seed)
+    busy = np.broadcast_to(placed.busy[:, None, None], placed.trial.shape)
+    assert placed.gather(busy)[training].all()
+
+
+@given(ended())
+def test_no_more_lanes_are_busy_than_needed_and_devices_share_them(case):
+    lanes, training = case
+    busy = lanes.place(training).busy.reshape(lanes.devices, -1).sum(axis=1)
+    rows = sum(math.ceil(live / lanes.trials) for live in training.sum(axis=0))
+    assert busy.sum() == math.ceil(rows / lanes.seeds)
+    assert busy.max() - busy.min() <= 1
+
+
+@given(SIZES, SIZES, st.integers(1, 49), st.integers(1, 4))
+def test_lanes_are_as_wide_as_asked_on_any_number_of_devices(t, s, width, devices):
+    lanes = Lanes.of_width(t, s, min(width, t * s), devices)
+    assert lanes.width <= width
+    assert (lanes.trials == t) or lanes.seeds == 1
+    assert 0 <= lanes.count - lanes.used < devices
+    one = Lanes.of_width(t, s, min(width, t * s), 1)
+    assert (one.trials, one.seeds) == (lanes.trials, lanes.seeds)
+
+
+# ---- Members that have ended.
+
+
+@pytest.mark.parametrize("width", [1, 2, 15])
+def test_moving_members_together_changes_no_bit(width):
+    """Members at unstable rates, moved at step 20, against those that stay."""
+    of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
+    order = tiny.order(of, 40)
+
+    def trained(compact):
+        population = tiny.population(of, Lanes.of_width(5, 3, width, 2))
+        state = population.init()
+        for start in (0, 20):
+            examples = population.put_order(order[:, start : start + 20])
+            state = population.train(state, examples, first_step=start, num_steps=20)
+            if compact:
+                state = population.compact(state, population.gather(state.alive))
+        return population.gather(state)
+
+    moved, stayed = trained(True), trained(False)
+    assert 0 < np.sum(~stayed.alive) < stayed.alive.size
+    assert equal(moved, stayed)
+
+
+def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
+    population = tiny.population(CROWD, Lanes.of_width(3, 3, 1, 2))
+    training = np.zeros((3, 3), bool)
+    training[1, 2] = True
+    state = population.compact(population.init(), training)
+    examples = population.put_order(tiny.order(CROWD, 5))
+    state = population.train(state, examples, first_step=0, num_steps=5)
+    after, measured = evaluate(population, state, 64)
+    assert np.array_equal(after.step, 5 * training)
+    assert np.array_equal(measured["sums"]["test"]["loss"] > 0, training)
+
+
+def test_room_for_more_seeds_gives_equal_shapes_and_changes_no_member():
+    cut = [
+        Lanes.of_width(2, seeds, 4, 2, shared=False, room=(3, 5))
+        for seeds in range(1, 6)
+    ]
+    assert len({(lanes.count, lanes.trials, lanes.seeds) for lanes in cut}) == 1
+    more, few = (tiny.study(tiny.rates(*UNSTABLE[:2]), num_seeds=n) for n in (5, 2))
+    states = [after(tiny.population(of, cut[of.num_seeds - 1])) for of in (more, few)]
+    for place in np.ndindex(2, 2):
+        assert equal(at(states[0], *place), at(states[1], *place))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_room_for_more_trials_gives_equal_shapes_and_changes_no_member(shared):
+    cut = [Lanes.of_width(t, 3, 4, 2, shared=shared, room=(7, 0)) for t in range(1, 8)]
+    assert len({(lanes.count, lanes.trials, lanes.seeds) for lanes in cut}) == 1
+    whole, few = (tiny.study(tiny.rates(*UNSTABLE[:n]), num_seeds=3) for n in (5, 2))
+    lanes = cut[4], cut[1]
+    states = [after(tiny.population(of, some)) for of, some in zip((whole, few), lanes)]
+    assert cut[1].used < cut[4].used
+    for place in np.ndindex(2, 3):
+        assert equal(at(states[0], *place), at(states[1], *place))
+
+
+PATIENCE = 2
+
+
+@pytest.fixture(scope="module", params=["loss", "accuracy"])
+def stopping(request):
+    """Members with patience, evaluated every second step; and the same without."""
+    of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=12)
+    order = tiny.order(of, 40)
+
+    def trained(patience):
+        changes = {"patience": patience, "watched": request.param}
+        population = tiny.population(of, Lanes.of_width(2, 3, 2, 2), **changes)
+        splits = {"validation": tiny.dataset().validation}
+        batches = population.put(
+            {n: Batches.cut(s.inputs, s.labels, 64) for n, s in splits.items()}
+        )
+        state, states, sums = population.init(), [], []
+        for start in range(0, 40, 2):
+            examples = population.put_order(order[:, start : start + 2])
+            state = population.train(state, examples, first_step=start, num_steps=2)
+            state, measured = population.evaluate(state, batches)
+            states.append(population.gather(state))
+            found = population.gather(measured)["sums"]["validation"][request.param]
+            sums.append(found if request.param == "loss" else -found)
+        return states, np.stack(sums, axis=-1)
+
+    states, sums = trained(0)
+    return states, sums, trained(PATIENCE)[0]
+
+
+def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
+    free, sums, patient = stopping
+    last, steps = patient[-1], set()
+    for place in np.ndindex(2, 3):
+        values = sums[place]
+        best = [int(np.argmin(values[: i + 1])) for i in range(len(values))]
+        stops = [i for i in range(len(values)) if i - best[i] >= PATIENCE]
+        assert bool(last.stopped[place]) == bool(stops)
+        if not stops:
+            continue
+        stop = stops[0]
+        steps.add(stop)
+        assert last.step[place] == 2 * (stop + 1)
+        assert last.best.step[place] == 2 * (best[stop] + 1)
+        assert equal(at(last, *place).params, at(free[best[stop]], *place).params)
+    assert len(steps) > 1  # each at its own time
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 45))
+def test_batches_hold_every_example_once(examples, size):
+    inputs = np.arange(2 * examples).reshape(examples, 2)
+    cut = Batches.cut(inputs, np.arange(examples, dtype=np.int32), size)
+    count, held = cut.labels.shape
+    assert count == math.ceil(examples / size)
+    assert held <= size
+    assert count * held < examples + count
+    assert np.array_equal(cut.inputs[cut.mask], inputs)
+    assert np.array_equal(cut.labels[cut.mask], np.arange(examples))

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a study to cohorts ready to train, and what is refused on the way."""
+
+import dataclasses
+
+import flax.linen as nn
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnlab.data import Dataset
+from nnlab.models import resnet_layers
+from nnlab.training import member as train
+from nnlab.training.prepare import networks, prepare
+
+
+def prepared(**overrides):
+    return tiny.cohort(tiny.study(**overrides))
+
+
+def images():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(256, size=(60, 8, 8)).astype(np.uint8)
+    return Dataset.from_arrays(pixels, rng.integers(3, size=60))
+
+
+# ---- When members are evaluated.
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 130), st.integers(1, 9), st.floats(0.01, 20))
+def test_evaluations_go_from_0_to_the_last_step(batch_size, num_epochs, eval_every):
+    item = prepared(
+        batch_size=batch_size, num_epochs=num_epochs, eval_every_epochs=eval_every
+    )
+    steps = num_epochs * (130 // batch_size)
+    assert (item.boundaries[0], item.boundaries[-1]) == (0, steps)
+    assert np.all(np.diff(item.boundaries) > 0)
+    assert item.num_steps == steps
+    assert item.num_examples == 2 * steps * batch_size
+
+
+def test_five_evaluations_an_epoch():
+    item = prepared(batch_size=13, num_epochs=2, eval_every_epochs=0.2)
+    assert item.boundaries == tuple(range(0, 21, 2))
+
+
+def test_a_whole_number_of_epochs_ends_on_epochs():
+    item = prepared(num_epochs=5, eval_every_epochs=2.0)
+    assert item.boundaries == (0, 16, 32, 40)
+
+
+def test_an_interval_beyond_the_end_leaves_the_first_and_the_last():
+    assert prepared(num_epochs=2, eval_every_epochs=9.0).boundaries == (0, 16)
+
+
+def test_an_interval_below_a_step_is_every_step():
+    item = prepared(num_epochs=1, eval_every_epochs=1e-12)
+    assert item.boundaries == tuple(range(9))
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "wanted"), [(0, 24), (20, 20), (3, 3), (10**9, 24)]
+)
+def test_training_may_end_before_its_epochs_do(max_steps, wanted):
+    item = prepared(max_steps=max_steps, **{"schedule.name": "linear"})
+    assert (item.num_steps, item.num_epochs) == (wanted, wanted / 8)
+    factors = [float(item.recipe.schedule(wanted - left)) for left in (1, 0)]
+    assert factors == pytest.approx([1 / wanted, 0])  # it ends where training does
+    assert item.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
+    assert item.num_examples == 2 * wanted * tiny.BATCH_SIZE
+
+
+# ---- Data.
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match=r"batch_size=131 .* 130 training examples"):
+        prepared(batch_size=131)
+
+
+def test_train_size_limits_the_training_examples_alone():
+    item = prepared(train_size=50)
+    sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
+    assert sizes == [50, tiny.SIZES["validation"], tiny.SIZES["test"]]
+    assert item.steps_per_epoch == 3
+
+
+def test_the_short_batch_is_dropped():
+    assert prepared(batch_size=50).steps_per_epoch == 2
+
+
+def test_a_train_size_beyond_the_data_is_refused():
+    with pytest.raises(ValueError, match="131 is out of range"):
+        prepared(train_size=131)
+
+
+def test_eval_size_limits_validation_and_test_alone():
+    study = dataclasses.replace(tiny.study(), eval_size=20)
+    (item,) = networks(study, dataset=tiny.dataset())
+    sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
+    assert sizes == [tiny.SIZES["train"], 20, 20]
+    for name in ("validation", "test"):
+        few, whole = (getattr(d, name) for d in (item.dataset, tiny.dataset()))
+        np.testing.assert_array_equal(few.inputs, whole.inputs[:20])
+        np.testing.assert_array_equal(few.labels, whole.labels[:20])
+
+
+def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
+    asked = {"moved_pixels": 1, "severity": True}
+    study = dataclasses.replace(tiny.study(), eval_size=5, test_sets=asked)
+    (item,) = networks(study, dataset=images())
+    sets = item.test_sets
+    for split in (*sets.splits.values(), *sets.severities.values()):
+        np.testing.assert_array_equal(split.labels, item.dataset.test.labels)
+    still = sets.severities["moved", 0.0].inputs
+    np.testing.assert_array_equal(still, item.dataset.test.inputs)
+
+
+def test_tables_are_standardized_column_by_column():
+    """By the training examples that are used."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
+    names = ("small", "large", "constant")
+    table = Dataset.from_arrays(points, rng.integers(2, size=60), feature_names=names)
+    (item,) = networks(tiny.study(train_size=30), dataset=table)
+    inputs = item.dataset.train.inputs
+    assert len(inputs) == 30
+    seen = np.asarray(train.scaled(item.recipe, inputs))
+    np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
+
+
+def test_what_does_not_change_cannot_be_standardized():
+    flat = Dataset.from_arrays(np.ones((12, 2)), np.arange(12) % 2)
+    with pytest.raises(ValueError, match="no column of the training inputs changes"):
+        networks(tiny.study(standardize=True, batch_size=2), dataset=flat)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_large_inputs_that_nothing_scales_are_pointed_out(caplog, standardize):
+    pixels = images().train.inputs.astype(float)
+    dataset = Dataset.from_arrays(pixels, np.arange(len(pixels)) % 2, name="mine")
+    networks(tiny.study(standardize=standardize), dataset=dataset)
+    pointed = [r.getMessage() for r in caplog.records if ".astype" in r.getMessage()]
+    assert len(pointed) == (not standardize)
+    assert all("mine" in line and "uint8" in line for line in pointed)
+
+
+# ---- Cohorts.
+
+
+def test_cohorts_share_what_is_static():
+    sweep = [{"batch_size": b, tiny.RATE: r} for r in (0.1, 0.2) for b in (8, 16)]
+    found = prepare(tiny.study(sweep), dataset=tiny.dataset())
+    trials = [[trial.index for trial in item.cohort.trials] for item in found]
+    assert trials == [[0, 2], [1, 3]]
+    assert [item.steps_per_epoch for item in found] == [16, 8]
+
+
+def test_the_message_names_the_trial():
+    sweep = [{"batch_size": 16}, {"batch_size": 500, "label": "huge"}]
+    with pytest.raises(ValueError, match="trial 'huge': batch_size=500"):
+        prepare(tiny.study(sweep), dataset=tiny.dataset())
+
+
+# ---- Models.
+
+
+def test_repeated_hidden_layers_are_as_written_out():
+    short = prepared(**{"model.hidden": (8, 4), "model.depth": 3})
+    assert short.rows == prepared(**{"model.hidden": (8, 4) * 3}).rows
+
+
+def test_a_resnet_has_the_rows_of_its_table():
+    small = {"model.name": "resnet18", "model.stem": "small"}
+    (item,) = networks(tiny.study(**small), dataset=images())
+    assert item.rows == resnet_layers.table((8, 8, 1), 3, "small")
+    assert item.recipe.layers[0] == "conv1"
+    assert item.recipe.layers[-1] == "fc"
+    assert item.parameters == sum(row.parameters for row in item.rows)
+
+
+def test_an_mlp_has_its_layers_in_order():
+    item = prepared(**{"model.hidden": (8, 4), "model.batch_norm": True})
+    wanted = ("dense_0", "batch_norm_0", "dense_1", "batch_norm_1", "dense_2")
+    assert item.recipe.layers == wanted
+    assert item.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
+
+
+def test_a_cnn_and_a_stack_are_prepared_on_images():
+    small = {"model.name": "cnn", "model.channels": (2, 4)}
+    (item,) = prepare(tiny.study(**small), dataset=images())
+    assert item.recipe.layers == ("conv_0", "conv_1", "dense_0", "dense_1")
+    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
+    stack = {"model.name": "stack", "model.layers": layers}
+    (item,) = prepare(tiny.study(**stack), dataset=images())
+    assert item.parameters == 65 * 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"model.activation": "rulu"}, "'rulu'.*did you mean 'relu'"),
+        ({"model.init": "henormal"}, "'henormal'.*did you mean 'he_normal'"),
+        ({"model.name": "cnn"}, r"conv.*\(6,\)"),
+        ({"model.name": "stack"}, "model.layers"),
+        ({"model.name": "stack", "model.layers": ["relu"]}, r"gives .*\(6,\), needs"),
+        ({"model.name": "stack", "model.layers": ["dens"]}, "did you mean 'dense'"),
+        ({"schedule.warmup_steps": 24}, "24 steps"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_in_one_line(overrides, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        prepared(**overrides)
+    assert "\n" not in str(caught.value)
+
+
+# ---- A module of one's own.
+
+
+class Own(nn.Module):
+    """Layers whose names sort differently as texts and as numbers."""
+
+    outputs: int = 3
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dense(4, name="dense_10")(nn.Dense(4, name="dense_2")(x))
+        return self.param("gain", nn.initializers.ones, ()) * nn.Dense(self.outputs)(x)
+
+
+class TwoHeads(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(3)(x), nn.Dense(3)(x)
+
+
+class Fixed(nn.Module):
+    def __call__(self, x, train):
+        return x[:, :3]
+
+
+def test_a_module_of_ones_own_stands_in():
+    item = tiny.cohort(tiny.study(), module=Own())
+    assert item.recipe.layers == ("Dense_0", "dense_2", "dense_10", "gain")
+    assert item.rows == ()
+    assert item.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
+
+
+def test_the_stack_and_the_same_module_have_the_same_layers():
+    plain = tiny.cohort(tiny.study(), module=tiny.Plain(batch_norm=True))
+    stack = prepared(**{"model.batch_norm": True})
+    assert sorted(plain.recipe.layers) == sorted(stack.recipe.layers)
+    assert plain.parameters == stack.parameters
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Own(outputs=4), r"returns shape \(2, 4\) for 2 examples of .* need \(2, 3\)"),
+        (TwoHeads(), r"returns shape \(\(2, 3\), \(2, 3\)\)"),
+        (Fixed(), "no parameters"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_is_refused(module, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.cohort(tiny.study(), module=module)

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boosted trees, by either library, and random forests."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nnlab.data import Split
+from nnlab.training import trees
+
+FITTERS = [
+    ("boosted_trees", "xgboost"),
+    ("boosted_trees", "scikit-learn"),
+    ("random_forest", "scikit-learn"),
+]
+
+
+@pytest.fixture(params=FITTERS, ids=" by ".join)
+def name(request, monkeypatch):
+    """Each model by each library that can fit it."""
+    model, library = request.param
+    if library == "xgboost":
+        pytest.importorskip("xgboost")
+    elif model == "boosted_trees":
+        monkeypatch.setitem(sys.modules, "xgboost", None)
+    return model
+
+
+def split(count, label, seed=0, noise=0.0, num_classes=4):
+    """Points of a lattice; a share `noise` of their labels is drawn at random.
+
+    A lattice, as XGBoost splits at a value of the training set: what is between it and
+    the next one can go wrong.
+    """
+    rng = np.random.default_rng(seed)
+    inputs = (rng.integers(-5, 5, (count, 2)) + 0.5).astype(np.float32)
+    random = rng.integers(0, num_classes, count)
+    labels = np.where(rng.random(count) < noise, random, label(inputs))
+    return Split(inputs, labels.astype(np.int32))
+
+
+def quadrant(inputs):
+    return 2 * (inputs[:, 0] > 0) + (inputs[:, 1] > 0)
+
+
+def xor(inputs):
+    return inputs[:, 0] * inputs[:, 1] > 0
+
+
+def splits(label=quadrant, noise=0.0):
+    """Sizes that nothing divides; "test_moved" is a further split."""
+    sizes = {"train": 301, "validation": 103, "test": 101, "test_moved": 37}
+    return {
+        name: split(size, label, seed, noise)
+        for seed, (name, size) in enumerate(sizes.items())
+    }
+
+
+def fit(name, data, **changes):
+    settings = {"num_trees": 12, "depths": (1, 3), "seed": 0, **changes}
+    return trees.fit(name, data, settings.pop("num_classes", 4), **settings)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Numbers of examples that were scored, call by call."""
+    calls, scores = [], trees.score
+
+    def count(probabilities, labels):
+        calls.append(len(labels))
+        return scores(probabilities, labels)
+
+    monkeypatch.setattr(trees, "score", count)
+    return calls
+
+
+def by_hand(probabilities, labels):
+    right, loss = 0, 0.0
+    for row, label in zip(probabilities.tolist(), labels):
+        right += row.index(max(row)) == label
+        loss -= np.log(max(row[label], 1e-7))
+    return right / len(labels), loss / len(labels)
+
+
+def test_the_record_names_what_fits_the_model(name, request):
+    library, version = trees.library(name)
+    assert library == request.node.callspec.params["name"][1]
+    assert version.split(".")[0].isdigit()
+
+
+def test_separable_classes_are_learned(name):
+    found = fit(name, splits())
+    for part in splits():
+        assert found.metrics[f"{part}_accuracy"][-1] == 1
+
+
+def test_metrics_are_those_of_the_predictions(name):
+    data = splits(noise=0.3)
+    found = fit(name, data)
+    assert {key.rpartition("_")[0] for key in found.metrics} == set(data)
+    for part, examples in data.items():
+        accuracy, loss = by_hand(found.predict(examples.inputs), examples.labels)
+        assert found.metrics[f"{part}_accuracy"][-1] == accuracy
+        np.testing.assert_allclose(found.metrics[f"{part}_loss"][-1], loss, rtol=1e-9)
+
+
+def test_probabilities_are_those_of_every_test_example(name):
+    data = splits(noise=0.3)
+    found = fit(name, data)
+    assert found.probabilities.dtype == np.float32
+    assert found.probabilities.shape == (101, 4)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
+    one_by_one = [found.predict(row[None])[0] for row in data["test"].inputs]
+    np.testing.assert_array_equal(found.probabilities, one_by_one)
+
+
+def test_training_metrics_are_of_the_first_examples(name):
+    data = splits(noise=0.3)
+    few = {**data, "train": Split(*(a[:7] for a in vars(data["train"]).values()))}
+    found = fit(name, data, train_evaluation_size=7)
+    wanted = by_hand(found.predict(few["train"].inputs), few["train"].labels)
+    assert found.metrics["train_accuracy"][-1] == wanted[0]
+    whole = by_hand(found.predict(data["train"].inputs), data["train"].labels)
+    assert whole[0] != wanted[0]  # all examples would have shown
+
+
+def test_the_number_with_the_lowest_validation_loss_is_kept(name):
+    found = fit(name, splits(noise=0.5), num_trees=60, depths=(4,))
+    losses = found.metrics["validation_loss"]
+    assert np.argmin(losses) == len(losses) - 1
+    kept = found.trees[-1]
+    assert found.trees.tolist() == [n for n in (1, 2, 5, 10, 20, 50) if n < kept] + [
+        kept
+    ]
+    # What is kept does not depend on how many more there might have been.
+    again = fit(name, splits(noise=0.5), num_trees=int(kept), depths=(4,))
+    assert again.trees[-1] == kept
+    np.testing.assert_allclose(again.probabilities, found.probabilities, atol=1e-6)
+
+
+def test_boosting_ends_when_validation_gets_no_better(name, scored):
+    if name == "random_forest":
+        pytest.skip("a forest grows whole")
+    found = fit(name, splits(noise=1.0), num_trees=2_000, depths=(3,))
+    assert found.trees[-1] + trees.PATIENCE <= len(scored) < 200
+
+
+def test_curves_begin_with_the_first_tree(name):
+    data = splits(noise=0.3)
+    first = fit(name, data, num_trees=1, depths=(3,))
+    assert first.trees.tolist() == [1]
+    found = fit(name, data, num_trees=30, depths=(3,))
+    assert len(found.trees) > 2
+    for key, values in found.metrics.items():
+        np.testing.assert_allclose(values[:1], first.metrics[key], rtol=1e-6)
+
+
+def test_validation_chooses_the_depth(name):
+    # Stumps add up functions of one feature each: they cannot tell XOR's classes.
+    found = fit(name, splits(xor), depths=(1, 9), num_classes=2, num_trees=40)
+    assert found.depth == 9
+    assert found.candidates[1] < 0.7
+    assert found.candidates[9] > 0.95
+    assert found.candidates[9] == found.metrics["validation_accuracy"][-1]
+    assert found.probabilities.shape == (101, 2)
+
+
+def test_of_equal_depths_the_smaller_is_chosen(name):
+    # One split tells the classes of a single feature; there is no further one.
+    line = {
+        part: Split(
+            examples.inputs[:, :1], (examples.inputs[:, 0] > 0).astype(np.int32)
+        )
+        for part, examples in splits().items()
+    }
+    found = fit(name, line, depths=(3, 1), num_classes=2)
+    assert found.candidates == {1: 1, 3: 1}
+    assert found.depth == 1
+
+
+def test_a_class_that_is_not_trained_is_never_the_answer(name):
+    data = splits()
+    kept = data["train"].labels != 1
+    data["train"] = Split(data["train"].inputs[kept], data["train"].labels[kept])
+    found = fit(name, data)
+    assert found.probabilities.shape == (101, 4)
+    assert 1 not in np.argmax(found.probabilities, axis=1)
+    others = np.mean(data["test"].labels != 1)
+    assert found.metrics["test_accuracy"][-1] == others
+    assert np.isfinite(found.metrics["test_loss"]).all()
+    if trees.library(name)[0] == "scikit-learn":
+        assert not found.probabilities[:, 1].any()
+        assert found.metrics["test_loss"][-1] > (1 - others) * -np.log(1e-7)
+
+
+def test_one_class_alone_is_always_the_answer(name):
+    data = splits()
+    data["train"] = split(50, lambda inputs: 2)
+    found = fit(name, data)
+    assert (np.argmax(found.probabilities, axis=1) == 2).all()
+
+
+def test_a_seed_gives_the_same_bytes_and_another_seed_other_trees(name):
+    data = splits(noise=0.3)
+    first, again, other = (fit(name, data, seed=seed) for seed in (5, 5, 6))
+    assert first.probabilities.tobytes() == again.probabilities.tobytes()
+    for key, values in first.metrics.items():
+        assert values.tobytes() == again.metrics[key].tobytes()
+    assert first.candidates == again.candidates
+    assert not np.array_equal(first.probabilities, other.probabilities)
+
+
+def test_little_data_gives_the_same_bytes_on_any_number_of_cores(name, monkeypatch):
+    data = splits(noise=0.3)
+    found = []
+    for cores in (1, 2):
+        monkeypatch.setattr(trees, "_cores", lambda cores=cores: cores)
+        found.append(fit(name, data).probabilities.tobytes())
+    assert found[0] == found[1]
+
+
+def test_images_are_rows_of_pixels(name):
+    rng = np.random.default_rng(0)
+    images = {}
+    for part in ("train", "validation", "test"):
+        pixels = rng.integers(0, 256, (97, 3, 2, 1), dtype=np.uint8)
+        images[part] = Split(pixels, (pixels[:, 2, 1, 0] > 99).astype(np.int32))
+    rows = {
+        part: Split(s.inputs.reshape(97, 6).astype(np.float32), s.labels)
+        for part, s in images.items()
+    }
+    found = fit(name, images, num_classes=2)
+    assert found.metrics["test_accuracy"][-1] > 0.9
+    wanted = fit(name, rows, num_classes=2)
+    np.testing.assert_array_equal(found.probabilities, wanted.probabilities)
+    np.testing.assert_array_equal(
+        found.predict(images["test"].inputs), found.probabilities
+    )
+
+
+def test_fitting_is_timed_without_the_evaluation(name, scored, monkeypatch):
+    monkeypatch.setattr(trees.time, "perf_counter", lambda: 9 + len(scored))
+    found = fit(name, splits())
+    # Validation was scored in choosing; the training set, 301 examples, comes after.
+    assert found.seconds == scored.index(301) > 0
+
+
+def test_the_first_of_equal_probabilities_is_the_answer():
+    even = np.full((3, 2), 0.5, np.float32)
+    got = trees.score(even, np.array([0, 1, 1], np.int32))
+    np.testing.assert_allclose(got, (1 / 3, np.log(2)))
+
+
+def test_many_features_have_fewer_bins_and_much_data_more_threads(monkeypatch):
+    monkeypatch.setattr(trees, "_cores", lambda: 3)
+
+    def problem(count, features):
+        train = Split(np.zeros((count, features), np.float32), np.zeros(count, int))
+        return trees._Problem(train, train, 2, 1, (1,), 0)
+
+    assert problem(40_000, 2).bins == 256
+    assert problem(40_000, 2).threads == 1
+    assert problem(10_000, 784).bins == 64
+    assert problem(10_000, 784).threads == 2
+    assert problem(40_000, 784).threads == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depths": ()}, "depths is empty"),
+        ({"depths": (3, 0)}, "is 0: it must be at least 1"),
+        ({"num_trees": 0}, "is 0: it must be at least 1"),
+    ],
+)
+def test_a_mistake_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        fit("random_forest", splits(), **changes)
+
+
+@pytest.mark.parametrize("call", [trees.library, lambda name: fit(name, splits())])
+def test_an_unknown_model_is_refused(call):
+    with pytest.raises(ValueError, match="did you mean 'boosted_trees'"):
+        call("boosted_tree")
+
+
+def test_importing_it_loads_no_library():
+    heavy = "{'jax', 'sklearn', 'xgboost'}"
+    code = (
+        f"import sys, nnlab.training.trees; sys.exit(bool({heavy} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event files hold what the tables hold, each point once, in few files."""
+
+import dataclasses
+import math
+import pathlib
+import struct
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from progressed import evaluation, progress
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from nnlab.runs import experiment
+from nnlab.study import Study
+from nnlab.watch import tensorboard
+
+
+def read(run: pathlib.Path) -> dict[str, dict[int, float]]:
+    """``{tag: {step: value}}`` of a run, as TensorBoard reads it.
+
+    A file holds records: length, its checksum, an event, its checksum. After an event
+    that says START, what was read of its step and later is void.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for file in sorted(run.iterdir()):
+        data = file.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            data = data[16 + length :]
+            if event.session_log.status == SessionLog.START:
+                found = {
+                    tag: {step: v for step, v in values.items() if step < event.step}
+                    for tag, values in found.items()
+                }
+            for value in event.summary.value:
+                points = found.setdefault(value.tag, {})
+                assert event.step not in points, f"{value.tag} is there twice"
+                points[event.step] = value.simple_value
+    return found
+
+
+def runs(folder: pathlib.Path) -> dict[str, dict[str, dict[int, float]]]:
+    return {run.name: read(run) for run in sorted(folder.iterdir())}
+
+
+STUDY = tiny.study(
+    [
+        {"optimizer.learning_rate": 0.1, "model.hidden": (8,)},
+        {"optimizer.learning_rate": 30.0, **tiny.DEEP},  # diverges
+        {"optimizer.learning_rate": 0.3, "model.hidden": (8,)},
+    ],
+    num_seeds=3,
+    num_epochs=4,
+)
+
+
+def run(folder, study: Study = STUDY, **options):
+    with tensorboard.EventFiles(folder / "events", len(study.trials())) as record:
+        options.setdefault("on_progress", record)
+        if around := options.pop("around", None):
+            options["on_progress"] = around(record)
+        return experiment.run(
+            study, folder / "run", dataset=tiny.dataset(), lane_width=2, **options
+        )
+
+
+def test_event_files_hold_what_the_curves_hold(tmp_path):
+    found = run(tmp_path)
+    written = runs(tmp_path / "events")
+    labels = [tensorboard.safe(trial.label) for trial in found.trials]
+    assert list(written) == [
+        *(f"{index:03d}_{label}" for index, label in enumerate(labels)),
+        "population_trial_0_and_1_more",
+        "population_trial_1",
+    ]
+    curves = found.curves.to_pandas()
+    names = [n for n in curves if n.startswith(("train_", "validation_"))]
+    assert len(names) == 4
+    trials = {f"{index:03d}_{label}": [index] for index, label in enumerate(labels)}
+    trials |= {
+        "population_trial_0_and_1_more": [0, 2],
+        "population_trial_1": [1],
+    }
+    for name, indexes in trials.items():
+        rows = curves[curves["trial"].isin(indexes)].groupby("step")
+        epochs = rows["epoch"].first()
+        assert set(epochs) <= {*range(5)}
+        for step, epoch in epochs.items():
+            assert written[name]["epoch"][step] == epoch
+        for metric in names:
+            wanted = {"mean": rows[metric].mean()}
+            if name.startswith("population"):
+                wanted |= {
+                    "quantile_10": rows[metric].quantile(0.1),
+                    "median": rows[metric].median(),
+                    "quantile_90": rows[metric].quantile(0.9),
+                }
+            for word, values in wanted.items():
+                points = written[name][f"{metric}/{word}"]
+                assert points == pytest.approx(values.to_dict(), rel=1e-6)
+    shares = written["population_trial_1"]["diverged_share"]
+    assert (shares[0], max(shares.values())) == (0, 1)
+    assert set(written["population_trial_0_and_1_more"]["diverged_share"].values()) == {
+        0.0
+    }
+
+
+def test_a_resumed_run_goes_on_in_the_same_runs(tmp_path):
+    class Interrupt:
+        def __init__(self, record):
+            self.record, self.left = record, 7
+
+        def __call__(self, progress):
+            self.record(progress)
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    (tmp_path / "whole").mkdir()
+    run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, around=Interrupt)
+    before = runs(tmp_path / "events")  # all that it had is on the disk
+    run(tmp_path, resume=True)
+    after, whole = runs(tmp_path / "events"), runs(tmp_path / "whole" / "events")
+    assert after == whole
+    assert before != whole
+    assert any(len(list(r.iterdir())) == 2 for r in (tmp_path / "events").iterdir())
+
+
+def test_more_seeds_are_runs_of_their_own(tmp_path):
+    small = dataclasses.replace(STUDY, sweep=STUDY.sweep[:1], num_seeds=2)
+    run(tmp_path, small)
+    run(tmp_path, dataclasses.replace(small, num_seeds=4), resume=True)
+    assert [name.partition("_seeds_")[2] for name in runs(tmp_path / "events")] == [
+        "",
+        "2-3",
+        "",
+        "2-3",
+    ]
+
+
+def points(folder):
+    """The validation accuracies of the population in a folder."""
+    (run,) = folder.glob("population_*")
+    return read(run)["validation_accuracy/mean"]
+
+
+def test_what_is_trained_again_is_there_once(tmp_path):
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        for step in (0, 10, 20):
+            record(progress(evaluation=evaluation(step, value=0.25)))
+        record(progress(evaluation=None))
+        # Out of memory: the program begins again, in narrower lanes.
+        for step in (0, 10):
+            record(progress(evaluation=evaluation(step, value=0.5)))
+        assert points(tmp_path) == {0: 0.5, 10: 0.5}  # flushed, not closed
+    # Killed, and resumed from a checkpoint that is older than the last evaluation.
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        for step in (10, 20):
+            record(progress(evaluation=evaluation(step, value=0.75)))
+    assert points(tmp_path) == {0: 0.5, 10: 0.75, 20: 0.75}
+
+
+def test_members_that_ended_have_no_say_and_none_leaves_a_gap(tmp_path):
+    first = evaluation(0, value=0.5)
+    first.metrics["validation_accuracy"][:, 0] = 0.75, math.nan
+    first.diverged[1, 0] = True
+    last = evaluation(10, value=math.nan)
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        for found in (first, last):
+            record(progress(evaluation=found))
+    (population,) = tmp_path.glob("population_*")
+    written = read(population)
+    accuracies = [0.75, 0.5, 0.5]
+    assert written["validation_accuracy/mean"] == {0: pytest.approx(1.75 / 3)}
+    wanted = np.quantile(accuracies, 0.9)
+    assert written["validation_accuracy/quantile_90"] == {0: pytest.approx(wanted)}
+    assert written["diverged_share"] == {0: 0.25, 10: 0.0}
+    (second,) = tmp_path.glob("001_*")
+    assert read(second)["validation_accuracy/mean"] == {0: 0.5}
+    assert read(second)["diverged_share"] == {0: 0.5, 10: 0.0}
+
+
+def test_of_many_trials_some_have_runs_and_few_files_are_open(tmp_path, caplog):
+    caplog.set_level("INFO", logger="nnlab")
+    folder = pathlib.Path("/proc/self/fd")
+    before = len(list(folder.iterdir())) if folder.exists() else 0
+    with tensorboard.EventFiles(tmp_path, 300) as record:
+        for first in (0, 100, 200):  # three programs
+            for step in (0, 10):
+                found = evaluation(step, trials=range(first, first + 100))
+                record(progress(evaluation=found))
+            if folder.exists():
+                assert len(list(folder.iterdir())) - before <= 35
+    names = sorted(run.name[:3] for run in tmp_path.iterdir())
+    assert names.count("pop") == 3
+    assert (len(names), names[0], names[63]) == (64 + 3, "000", "299")
+    assert [r.getMessage() for r in caplog.records] == [
+        "TensorBoard gets a run for each of 64 of the 300 trials, and their population"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted"),
+    [
+        ("learning_rate=0.1, hidden=(60, 60)", "learning_rate=0.1,hidden=60,60"),
+        ("hidden=(64,), batch_norm=True", "hidden=64,batch_norm=True"),
+        ("csv:/data/my table.csv", "csv__data_my_table.csv"),
+        ("../../etc/passwd", ".._.._etc_passwd"),
+        ("a\\b\x00c\nd <b>", "a_b_c_d__b_"),
+        ("größer, als", "größer,als"),
+        ("日" * 300, "日" * 60),
+    ],
+)
+def test_a_trials_run_has_a_readable_and_safe_name(tmp_path, label, wanted):
+    assert tensorboard.safe(label) == wanted
+    found = evaluation(0, label=label)
+    with tensorboard.EventFiles(tmp_path / "events", 2) as record:
+        record(progress(evaluation=found))
+    names = sorted(run.name for run in (tmp_path / "events").iterdir())
+    assert names[0] == f"000_{wanted}"
+    assert len(names) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["events"]
+
+
+def test_without_tensorboardx_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
+    with pytest.raises(ValueError, match=r'pip install -c .* -e "\.\[tensorboard\]"'):
+        tensorboard.EventFiles(tmp_path, 2)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run in a terminal: one bar, what is new, and a curve that fits and never lies."""
+
+import dataclasses
+import io
+import math
+import re
+
+import pytest
+from progressed import progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nnlab.watch import terminal
+
+NAN = math.nan
+
+
+def shown(console, *told):
+    """The last lines of a live display."""
+    with terminal.live(console) as show:
+        for one in told:
+            show(one)
+    text = console.export_text()
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bar_fits_the_terminal(width):
+    console = Console(force_terminal=True, width=width, record=True, highlight=False)
+    lines = shown(console, progress(done=400, diverged=16, stopped=4))
+    assert max(map(len, lines)) <= width
+    bar, news, curve = lines[-3:]
+    assert re.match(r"program 1/20 epoch 13.2/60 .* 40% 0:00:0\d left ", bar)
+    wanted = "2,000,000 examples/s | 4 stopped early | 16 diverged | best 97.3% (learn"
+    assert news.startswith(wanted)
+    assert curve == "validation accuracy of the best: 10% ▁▄█ 97%"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "no-such-codec"])
+def test_a_console_without_blocks_gets_no_curve(encoding):
+    class File(io.StringIO):
+        """Text that is encoded as a terminal's is."""
+
+        def write(self, text):
+            if encoding != "no-such-codec":
+                text.encode(encoding)
+            return super().write(text)
+
+    File.encoding = encoding
+    options = {"force_terminal": True, "width": 80, "record": True}
+    console = Console(file=File(), legacy_windows=False, **options)
+    lines = shown(console, progress(done=400, diverged=16, stopped=4))
+    assert lines[-1].startswith("2,000,000 examples/s | ")
+    assert "validation" not in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("curve", "wanted"),
+    [
+        ((), ""),
+        ((0.1,), ""),
+        ((NAN, 0.1, NAN), ""),
+        ((0.1, 0.9), "▁█"),
+        ((0.9, NAN, 0.1), "█▁"),
+        ((0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "▁▂▃▄▅▆▇█"),
+        ((0.1, 0.1, 0.1), "▁▁▁"),
+        ((0.500, 0.501, 0.500), "▁▂▁"),  # noise stays small
+    ],
+)
+def test_a_sparkline_is_the_curve(curve, wanted):
+    assert terminal.sparkline(curve) == wanted
+
+
+@pytest.mark.parametrize("count", [20, 21, 100, 5000])
+def test_a_long_curve_keeps_its_ends_and_its_direction(count):
+    line = terminal.sparkline([i / count for i in range(count)])
+    assert len(line) == terminal.WIDTH
+    assert (line[0], line[-1]) == ("▁", "█")
+    assert sorted(line) == list(line)
+
+
+@pytest.mark.parametrize(
+    ("curve", "wanted"),
+    [
+        ((), ""),
+        ((0.1, NAN), ""),
+        ((0.1, 0.973), "10% ▁█ 97%"),
+        ((0.9, 0.95, 0.904), "90.0% ▁█▂ 90.4%"),  # else both ends would read 90%
+        (tuple(i / 99 for i in range(100)), "0% ▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▇▇▇██ 100%"),
+    ],
+)
+def test_a_curve_says_where_it_begins_and_ends(curve, wanted):
+    text = terminal.curve(progress(best_curve=curve))
+    assert text.removeprefix("validation accuracy of the best: ") == wanted
+    assert len(text) <= 80
+
+
+def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
+    now = iter([0.0, 1.0, 2.0, 20.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(now))
+    console = Console(width=80, highlight=False)
+    with terminal.lines(console) as show:
+        show(progress(rate=NAN))
+        show(progress(done=100))
+        show(progress(cohort=1, done=500))
+        show(progress(cohort=1, done=600))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" | ")[0] for line in lines] == [
+        "program 1/20 compiling",
+        "program 2/20 epoch 13.2/60",
+        "program 2/20 epoch 13.2/60",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        ("growing", "program 1/20 trees 13.25/60"),
+        ("pretraining", "program 1/20 backbone, epoch 13.2/60"),
+        ("scoring", "program 1/20 compiling"),
+        ("compiling", "program 1/20 compiling"),
+    ],
+)
+def test_what_goes_on_before_there_is_a_speed(status, wanted):
+    assert terminal.where(progress(rate=NAN, status=status)) == wanted
+
+
+def test_a_terminal_shows_what_would_steer_it():
+    evil = "\x1b]0;x\a\x1b[2J\r\x9b\u202ea"
+    out = io.StringIO()
+    console = terminal.Terminal(width=300)
+    console.file = out
+    console.print(evil)
+    table = Table(evil)
+    table.add_row(Text(evil))
+    console.print(table)
+    with terminal.lines(console) as show:
+        show(dataclasses.replace(progress(), best_label=evil))
+    with terminal.live(console) as show:
+        show(dataclasses.replace(progress(), best_label=evil))
+    told = out.getvalue()
+    assert not {"\x1b", "\a", "\r", "\x9b", "\u202e"} & set(told)
+    assert told.count(r"\u202ea") == 3
