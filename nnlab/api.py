@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     import flax.linen as nn
     import pandas as pd
 
-    from nnlab.runs.recorder import Progress
+    from nnlab.runs.progress import Progress
     from nnlab.runs.saved_network import Network
     from nnlab.training.metrics import Metric
 

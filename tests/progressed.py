@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.runs.recorder import Evaluation, Progress
+from nnlab.runs.progress import Evaluation, Progress
 from nnlab.study import Hyperparameters, Trial
 
 

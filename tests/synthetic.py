@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab import results as tables
-from nnlab.study import Claim, Hyperparameters, Study, Trial, sweep
+from nnlab.study import Claim, Hyperparameters, Study, Trial
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11
@@ -236,7 +236,7 @@ def _plausible(
 def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
     """Groups the trials by their static hyperparameters."""
     cohorts = []
-    for cohort in sweep.cohorts(trials, max(trial.num_seeds for trial in trials)):
+    for cohort in cohorts(trials, max(trial.num_seeds for trial in trials)):
         setting = cohort.trials[0].hyperparameters
         common = {
             **cohort.to_dict(),

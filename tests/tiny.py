@@ -18,8 +18,9 @@ import optax
 from nnlab.data import Dataset
 from nnlab.study import Hyperparameters, Study
 from nnlab.training import member as train
+from nnlab.training.lanes import Lanes
 from nnlab.training.place import Order
-from nnlab.training.population import Lanes, Population
+from nnlab.training.population import Population
 from nnlab.training.prepare import prepare
 from nnlab.training.program import Prepared
 

@@ -19,7 +19,7 @@ from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.models import layers
 from nnlab.runs import experiment, provenance
-from nnlab.runs.recorder import Progress
+from nnlab.runs.progress import Progress
 from nnlab.study import Hyperparameters, Model, Optimizer, Study
 from nnlab.training import place, prepare
 from nnlab.words import errors

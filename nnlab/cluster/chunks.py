@@ -8,7 +8,7 @@ the study and on what is asked for only, so that any scheduler cuts it the same.
 import dataclasses
 
 from nnlab.study import digest_json
-from nnlab.study.sweep import Cohort
+from nnlab.study.cohorts import Cohort
 
 
 def cut(cohort: Cohort, most: int, row: int = 1, rows: int = 1) -> tuple[Cohort, ...]:

@@ -36,7 +36,7 @@ from nnlab.runs import experiment, resume
 from nnlab.runs.checkpoint import FOLDER, Checkpoints
 from nnlab.runs.loop import backbone_for, backbone_part, part_of, parts_of
 from nnlab.runs.recorder import Recorder
-from nnlab.study import Study, sweep
+from nnlab.study import Study, cohorts
 from nnlab.training.place import Kept
 from nnlab.training.prepare import prepare
 from nnlab.training.program import Baseline, Prepared
@@ -116,9 +116,9 @@ class Ray:
 
     def cut(
         self, items: Sequence[Prepared | Baseline], lane_width: int
-    ) -> tuple[sweep.Cohort, ...]:
+    ) -> tuple[cohorts.Cohort, ...]:
         """See `experiment.Executor`."""
-        found: list[sweep.Cohort] = []
+        found: list[cohorts.Cohort] = []
         for item in items:
             members = len(item.cohort.members())
             most = self._chunk_members or members
@@ -510,7 +510,7 @@ class _Process:
             self._study,
             data_dir=self._settings["data_dir"],
             lane_width=self._settings["lane_width"],
-            cohorts=[sweep.Cohort.from_dict(one, self._trials) for one in records],
+            cohorts=[cohorts.Cohort.from_dict(one, self._trials) for one in records],
             loaded=self._kept.loaded,
         )
 

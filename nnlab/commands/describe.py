@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nnlab.commands import config
-from nnlab.report.trials import value_text
 from nnlab.study import TRACED, MovedSets, Study
 from nnlab.watch import terminal
 from nnlab.words.numbers import count
+from nnlab.words.settings import value_text
 
 if TYPE_CHECKING:
     from nnlab.describe import gradients, scaling
@@ -83,15 +83,15 @@ def main() -> None:
     asked = _asked(study)
     config.start_jax()
     from nnlab.describe import gradients
-    from nnlab.runs import recorder  # import JAX
-    from nnlab.training import lane_width, place, prepare
+    from nnlab.machine.devices import peak_bytes
+    from nnlab.training import lane_width, prepare
     from nnlab.training.program import Baseline
 
     cohorts = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
     console = terminal.Terminal()
-    peak = recorder.peak_bytes()
+    peak = peak_bytes()
     programs: list[_Program] = []
     with console.status("") as status:  # in a terminal only
         for item in cohorts:
@@ -101,7 +101,7 @@ def main() -> None:
             known = lane_width.recall(item)
             if flags.FLAGS.measure:
                 status.update(f"measuring {_number_of(item, len(cohorts))}")
-                known |= place.measure(item, study)
+                known |= lane_width.measure(item, study)
             item = item.with_plan(lane_width.fastest(item.plans, known))
             programs.append(_described(item, known, peak))
     _summarize(console, study, programs)

@@ -8,13 +8,20 @@ not before: what readies it must come first.
 import contextlib
 import glob
 import os
+import pathlib
+import platform
+import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnlab.machine import files
 from nnlab.words import spelling
+
+if TYPE_CHECKING:
+    import jax
 
 ACCELERATORS = ("gpu", "tpu")
 PLATFORMS = ("cpu", *ACCELERATORS)
@@ -205,3 +212,36 @@ def _remedy(wanted: str) -> str:
     if wanted not in _REMEDIES:
         return "Unset JAX_PLATFORMS, or set it to cpu."
     return f"Install its support, {_REMEDIES[wanted]}, and restart the kernel."
+
+
+def device_memory(device: "jax.Device") -> int:
+    """Bytes of memory of a device; of the whole machine for a CPU; 0 if unknown."""
+    if device.platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int((device.memory_stats() or {}).get("bytes_limit", 0))
+
+
+def device_kind() -> str:
+    """The model of the device, or of the processor."""
+    jax = _jax()
+    if jax.default_backend() != "cpu":
+        return str(jax.local_devices()[0].device_kind)
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"model name\s*:\s*(.+)", text)
+    return found.group(1).strip() if found else platform.machine()
+
+
+def peak_bytes() -> int:
+    """Peak memory so far: of the devices, or of this process on CPU."""
+    jax = _jax()
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = [d.memory_stats() or {} for d in jax.local_devices()]
+        return sum(int(s.get("peak_bytes_in_use", 0)) for s in stats)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -4,5 +4,3 @@
 from nnlab.report.page import (
     write,
 )
-
-__all__ = ["write"]

@@ -3,17 +3,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nnlab.report.trials import sweep_of, trial_name
+from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results
 from nnlab.statistics import rate_range as rates_lib
 from nnlab.statistics import sequential as looks_lib
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import (
-    dropped_after,
+    dropped,
+    final,
     has_status,
     reduce_members,
     status_counts,
@@ -55,32 +56,6 @@ def sentences(results: Results) -> list[str]:
     if not found:
         return [*cut, *missing] or ["Nothing has run yet."]
     return [*cut, *found, *results.study.notes, *missing]
-
-
-def named(results: Results, trial: int) -> str:
-    """A trial's name where it is mentioned first: "learning rate 0.7"."""
-    name = trial_name(results, trial)
-    sweep = sweep_of(results)
-    if results.study.sweep[trial].get("label") or not sweep.name:
-        return f"trial {name}"
-    return name if sweep.groups[trial] else f"{sweep.name} {name}"
-
-
-def several(results: Results, trials: Collection[int], most: int = 3) -> str:
-    """Names a few trials; of more it gives the range, or some and how many others."""
-    sweep = sweep_of(results)
-    order = sorted(range(len(results.trials)), key=lambda t: sweep.values[t])
-    chosen = [t for t in order if t in trials]
-    names = [trial_name(results, t) for t in chosen]
-    if len(chosen) <= most:
-        return texts.joined([named(results, chosen[0]), *names[1:]])
-    if sweep.scale == "categories" or len(set(sweep.groups)) > 1:
-        return f"{texts.joined([*names[:2], f'{len(names) - 2} others'])}"
-    together = order.index(chosen[-1]) - order.index(chosen[0]) == len(chosen) - 1
-    low, high = named(results, chosen[0]), names[-1]
-    if together:
-        return f"the {len(chosen)} trials from {low} to {high}"
-    return f"{len(chosen)} of the trials between {low} and {high}"
 
 
 def _rates(results: Results) -> list[str]:
@@ -310,16 +285,6 @@ def _search(results: Results) -> list[str]:
     ]
 
 
-def dropped(results: Results) -> dict[float, list[int]]:
-    """The trials, by index, that halving dropped, by the epoch at which it did."""
-    found: dict[float, list[int]] = {}
-    for trial in range(len(results.trials)):
-        epochs = dropped_after(results, trial)
-        if epochs is not None:
-            found.setdefault(epochs, []).append(trial)
-    return dict(sorted(found.items()))
-
-
 def _halving(results: Results) -> list[str]:
     """How many trials halving dropped when, and what that has spared."""
     gone = dropped(results)
@@ -343,12 +308,6 @@ def _halving(results: Results) -> list[str]:
         f"{texts.joined(parts)}, and trained {share} of the examples that all of them "
         "to the end would have taken."
     ]
-
-
-def final(results: Results, trial: int, metric: str) -> np.ndarray:
-    """A metric of a trial's final networks, (S,); NaN for those that have none."""
-    quantity = Quantity(metric=metric, reduction="final")
-    return reduce_members(results, quantity, trial)
 
 
 def _untrained(results: Results) -> list[str]:

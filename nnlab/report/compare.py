@@ -31,6 +31,7 @@ from nnlab.statistics.ranking import best_trial, expected_accuracy
 from nnlab.statistics.summary import summarize
 from nnlab.study import PATHS, digest_json
 from nnlab.words import numbers as texts
+from nnlab.words import settings
 
 TRIALS, BESTS = "comparison.csv", "differences.csv"
 CURVES = ("validation_accuracy", "validation_loss")
@@ -58,7 +59,7 @@ class Run:
         """What the best trial is called: "learning rate 0.1"; "" for a single one."""
         assert self.best is not None
         single = len(self.results.trials) == 1
-        return "" if single else answer.named(self.results, self.best)
+        return "" if single else trials.named(self.results, self.best)
 
     @property
     def full(self) -> str:
@@ -214,7 +215,7 @@ def _curves(
     canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
-    what = f"{trials.words(metric)} of each run's best trial against epochs"
+    what = f"{settings.words(metric)} of each run's best trial against epochs"
     seeds = [f"{_num_alive(run)} of {run.name}" for run in runs]
     caption = (
         f"{texts.capital(where + what)}; best is by validation accuracy. "
@@ -520,14 +521,14 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
     """All that a run may differ in: ``{name: (value for JSON, text)}``."""
     study = found.study
     facts: dict[str, tuple[Any, str]] = {
-        name: (value := getattr(study, name), trials.value_text(value))
+        name: (value := getattr(study, name), settings.value_text(value))
         for name in ("question", "num_seeds", "root_seed", "eval_size", "target")
     }
     for name in ("claims", "notes"):
         values = found.config["study"].get(name, ())
         facts[name] = (values, texts.count(len(values), name.removesuffix("s")))
     for name, value in dataclasses.asdict(study.test_sets).items():
-        facts[f"test_sets.{name}"] = (value, trials.value_text(value))
+        facts[f"test_sets.{name}"] = (value, settings.value_text(value))
     facts["figures"] = (study.figures, ", ".join(study.figures))
     flats = [trial.hyperparameters.flat() for trial in found.trials]
     facts["trials"] = (sorted(t.id for t in found.trials), f"{len(flats)}")
@@ -557,11 +558,11 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
 def _values_text(values: Sequence[Any]) -> str:
     """The values of a hyperparameter in all trials, many of them as a range."""
     if len(values) <= FEW:
-        return ", ".join(trials.value_text(v) or "none" for v in values)
-    if all(trials.is_number(v) for v in values):
+        return ", ".join(settings.value_text(v) or "none" for v in values)
+    if all(settings.is_number(v) for v in values):
         ends = min(values), max(values)
-        return f"{len(values)} values, {' to '.join(map(trials.value_text, ends))}"
-    first = ", ".join(map(trials.value_text, values[:2]))
+        return f"{len(values)} values, {' to '.join(map(settings.value_text, ends))}"
+    first = ", ".join(map(settings.value_text, values[:2]))
     return f"{first} and {len(values) - 2} others"
 
 

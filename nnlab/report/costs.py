@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
 from nnlab.report.sections import Section, Table, number
-from nnlab.report.trials import sweep_of, trial_name, value_text, words
+from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import alive, seconds_per_epoch
+from nnlab.statistics.members import alive, final, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
 from nnlab.study import Own, digest_json
 from nnlab.words import numbers
+from nnlab.words.settings import value_text, words
 
 REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
@@ -59,9 +59,7 @@ def costs(results: Results) -> Section:
             *_speeds(results, cohort),
         ]
         for metric in metrics:
-            values = (
-                np.empty(0) if best is None else answer.final(results, best, metric)
-            )
+            values = np.empty(0) if best is None else final(results, best, metric)
             mean, _, high = (float(v) for v in mean_interval(values))
             cells.append(numbers.mean_text(mean, high))
         cells.append("0" if best is None else str(alive(results, best).sum()))
@@ -95,7 +93,7 @@ def _program(results: Results, trials: Sequence[int]) -> str:
     shared = groups.pop() if len(groups) == 1 else ""
     if shared:
         return f"{shared} ({len(trials)} trials)"
-    return answer.several(results, trials)
+    return several(results, trials)
 
 
 def _operations(count: int) -> str:

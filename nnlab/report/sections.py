@@ -13,7 +13,7 @@ from nnlab.report import answer
 from nnlab.report.figures import panels
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.trials import sweep_of, trial_name, value_text, words
+from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import (
     DIVERGED,
     DROPPED,
@@ -22,6 +22,7 @@ from nnlab.results import (
     UNFINISHED,
     Results,
 )
+from nnlab.statistics import members
 from nnlab.statistics import sequential as looks_lib
 from nnlab.statistics.members import alive, dropped_after
 from nnlab.statistics.ranking import num_families
@@ -30,6 +31,7 @@ from nnlab.statistics.targets import steps_to_target
 from nnlab.statistics.verdicts import Verdict, judge
 from nnlab.study import PARTS, Claim, Quantity, Study, Trial
 from nnlab.words import numbers
+from nnlab.words.settings import value_text, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +174,8 @@ def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -
     if isinstance(selector, Mapping):
         chosen = ", ".join(value_text(value) for value in selector.values())
         meant = sum(_is_meant(t, selector) for t in results.trials)
-        several = meant > 1 and verdict.claim.among == "mean"
-        mean = f" (mean of {meant} trials)" if several else ""
+        is_mean = meant > 1 and verdict.claim.among == "mean"
+        mean = f" (mean of {meant} trials)" if is_mean else ""
         return f"{chosen}{mean}: {text}"
     return f"{selector}: {text}" if isinstance(selector, str) else text
 
@@ -332,7 +334,7 @@ def comparison(results: Results) -> Section:
                 "Not tested: where more than a quarter of the pairs, or all but two, "
                 "have no value."
             )
-    if answer.dropped(results):
+    if members.dropped(results):
         race = results.study.halving
         notes.append(
             "Dropped seeds have no final values: at each rung, from epoch "
@@ -378,7 +380,7 @@ def looks(results: Results) -> Section:
         return Section("looks", "Seeds, look by look")
 
     def names(trials: Collection[int]) -> str:
-        return answer.several(results, trials) if trials else numbers.NONE
+        return several(results, trials) if trials else numbers.NONE
 
     rows = []
     for number, look in enumerate(taken, 1):
@@ -406,7 +408,7 @@ def looks(results: Results) -> Section:
     if taken[-1].untested:
         notes.append(
             f"Not compared, since fewer than half of their seeds survive: "
-            f"{answer.several(results, taken[-1].untested)}."
+            f"{several(results, taken[-1].untested)}."
         )
     table = Table(header, tuple(rows))
     title = "Seeds, look by look"
@@ -429,11 +431,11 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
     items = answer.interruption(results)
     for index, message in results.config.get("failures", {}).items():
         cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = answer.several(results, cohort["trials"], answer.FEW)
+        trials = several(results, cohort["trials"], answer.FEW)
         items.append(f"Failed: {trials}. The program said: {message}")
     for index, widths in results.config.get("out_of_memory", {}).items():
         cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = answer.several(results, cohort["trials"], answer.FEW)
+        trials = several(results, cohort["trials"], answer.FEW)
         tried = numbers.joined([str(width) for width in widths])
         items.append(
             f"Out of memory with {tried} networks at once, begun again with half as "
@@ -441,8 +443,8 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         )
     for difference in results.config.get("begun_otherwise", ()):
         items.append(f"The run was begun elsewhere and resumed: {difference}.")
-    for epochs, gone in answer.dropped(results).items():
-        who = answer.several(results, gone, answer.FEW)
+    for epochs, gone in members.dropped(results).items():
+        who = several(results, gone, answer.FEW)
         items.append(f"Dropped by halving at epoch {epochs:g}: {who}.")
     failed = answer.failed_trials(results)
     never = [
@@ -451,7 +453,7 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
         if t.index not in failed and not results.has_run(t.index)
     ]
     if never:
-        items.append(f"Not run: {answer.several(results, never, answer.FEW)}.")
+        items.append(f"Not run: {several(results, never, answer.FEW)}.")
     names = [
         c.removeprefix("last_grad_norm_")
         for c in results.members.column_names

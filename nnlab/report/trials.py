@@ -7,17 +7,15 @@ Figures, tables and sentences call a trial, a column and a value by the same wor
 import dataclasses
 import itertools
 import math
-import re
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from nnlab.results import Results
 from nnlab.statistics.members import networks
 from nnlab.study import PATHS
-from nnlab.words.numbers import NONE
+from nnlab.words import numbers as texts
+from nnlab.words.settings import is_log_like, is_number, value_text, words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,42 +43,6 @@ class Sweep:
     def places(self) -> list[float]:
         """Where trials lie on the axis, ascending."""
         return sorted({v for v in self.values if math.isfinite(v)})
-
-
-def words(name: str) -> str:
-    """A column or a hyperparameter's path in words: "learning rate", "model"."""
-    parent, _, leaf = name.rpartition(".")
-    if name == "batch_loss_std":
-        return "spread of batch losses"
-    if share := re.fullmatch(r"(\w+)_active_share", name):
-        return f"active share ({share[1]})"
-    if layer := re.fullmatch(r"grad_norm_(\w+)", name):
-        return f"gradient norm of {layer[1]}".replace("_", " ")
-    if count := re.fullmatch(r"num_(\w+)", leaf):
-        return f"number of {count[1]}".replace("_", " ")
-    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
-        return f"{further[1]} test {further[2]}".replace("_", " ")
-    return (parent if leaf == "name" and parent else leaf).replace("_", " ")
-
-
-def value_text(value: Any) -> str:
-    """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
-    if value is None:  # it is not read
-        return NONE
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        parts = [value_text(v) for v in value]
-        runs = [(text, len(list(run))) for text, run in itertools.groupby(parts)]
-        layers = any(isinstance(v, Mapping) for v in value)
-        if layers or (len(runs) == 1 and runs[0][1] > 2):
-            parts = []
-            for text, count in runs:
-                parts += [f"{count} x {text}"] if count > 2 else [text] * count
-        return (", " if layers else "-").join(parts) or "none"
-    if isinstance(value, Mapping):
-        return " ".join(value_text(v) for v in value.values())
-    return str(value)
 
 
 def trial_name(results: Results, trial: int) -> str:
@@ -273,15 +235,27 @@ def _all_differ(values: Collection[Any]) -> bool:
     return len(set(values)) == len(values)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a hyperparameter's value can lie on a numeric axis."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def named(results: Results, trial: int) -> str:
+    """A trial's name where it is mentioned first: "learning rate 0.7"."""
+    name = trial_name(results, trial)
+    sweep = sweep_of(results)
+    if results.study.sweep[trial].get("label") or not sweep.name:
+        return f"trial {name}"
+    return name if sweep.groups[trial] else f"{sweep.name} {name}"
 
 
-def is_log_like(values: Collection[float]) -> bool:
-    """Whether positive values are spaced more evenly in their logarithm."""
-    distinct = np.unique(np.asarray(values, float))
-    if distinct[0] <= 0 or distinct[-1] < 4 * distinct[0]:
-        return False
-    gaps, log_gaps = np.diff(distinct), np.diff(np.log(distinct))
-    return bool(np.std(log_gaps) / log_gaps.mean() <= np.std(gaps) / gaps.mean())
+def several(results: Results, trials: Collection[int], most: int = 3) -> str:
+    """Names a few trials; of more it gives the range, or some and how many others."""
+    sweep = sweep_of(results)
+    order = sorted(range(len(results.trials)), key=lambda t: sweep.values[t])
+    chosen = [t for t in order if t in trials]
+    names = [trial_name(results, t) for t in chosen]
+    if len(chosen) <= most:
+        return texts.joined([named(results, chosen[0]), *names[1:]])
+    if sweep.scale == "categories" or len(set(sweep.groups)) > 1:
+        return f"{texts.joined([*names[:2], f'{len(names) - 2} others'])}"
+    together = order.index(chosen[-1]) - order.index(chosen[0]) == len(chosen) - 1
+    low, high = named(results, chosen[0]), names[-1]
+    if together:
+        return f"the {len(chosen)} trials from {low} to {high}"
+    return f"{len(chosen)} of the trials between {low} and {high}"

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from nnlab import results
-from nnlab.study.sweep import Cohort
+from nnlab.study.cohorts import Cohort
 
 _STATUSES = np.array(results.STATUSES)
 FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))

@@ -35,7 +35,7 @@ from nnlab.machine.files import (
 )
 from nnlab.results import cells
 from nnlab.study import OF_TRIAL, Study, Trial, digest_json
-from nnlab.study.sweep import Cohort, lacking
+from nnlab.study.cohorts import Cohort, lacking
 from nnlab.words.spelling import nearest, nearest_file
 
 _log = logging.getLogger(__name__)

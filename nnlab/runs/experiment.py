@@ -24,6 +24,8 @@ import jax
 from nnlab.results import pictures
 from nnlab.machine import devices, processes
 from nnlab import results
+from nnlab.study import cohorts as programs
+from nnlab.study.cohorts import Cohort, numbered
 from nnlab.study import sweep
 from nnlab.training.backbone import Backbone
 from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
@@ -38,9 +40,11 @@ from nnlab.machine.files import (
 )
 from nnlab.training.metrics import Metric
 from nnlab.words.spelling import nearest_file
-from nnlab.training.place import Kept, choose_lanes, place, profile
+from nnlab.training.place import (Kept, place)
+from nnlab.training.lane_width import (choose_lanes, profile)
 from nnlab.training.prepare import load, own_of, prepare
-from nnlab.runs.recorder import Progress, Recorder
+from nnlab.runs.recorder import (Recorder)
+from nnlab.runs.progress import (Progress)
 from nnlab.runs.resume import (
     check_data,
     check_own,
@@ -84,7 +88,7 @@ class Executor(Protocol):
 
     def cut(
         self, items: Sequence[Prepared | Baseline], lane_width: int
-    ) -> Sequence[sweep.Cohort]:
+    ) -> Sequence[Cohort]:
         """Cuts cohorts that nobody has begun into those that are trained.
 
         Args:
@@ -212,10 +216,10 @@ def run(
                 study = dataclasses.replace(study, own=own)
         settle = functools.partial(prepare, study, lane_width=lane_width, **handed)
         if executor:
-            cohorts = cohorts or sweep.cohorts(study.trials(), study.num_seeds)
+            cohorts = cohorts or programs.cohorts(study.trials(), study.num_seeds)
             old, new = cohorts[:begun], cohorts[begun:]
             cut = executor.cut(settle(cohorts=new), lane_width)
-            cohorts = (*old, *sweep.numbered(cut, {cohort.index for cohort in old}))
+            cohorts = (*old, *numbered(cut, {cohort.index for cohort in old}))
         if cohorts:
             cohorts = tuple(sorted(cohorts, key=lambda cohort: cohort.index))
         prepared = settle(cohorts=cohorts)
@@ -436,7 +440,7 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
 
 def _continued(
     folder: pathlib.Path, study: Study, data: Mapping[str, Any]
-) -> tuple[Mapping[str, Any] | None, int, Study, tuple[sweep.Cohort, ...]]:
+) -> tuple[Mapping[str, Any] | None, int, Study, tuple[Cohort, ...]]:
     """With what a run goes on.
 
     Args:
@@ -477,7 +481,7 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
                 with saved.reading():
                     record = dict(saved.about["known"]["record"])
                 try:
-                    sweep.Cohort.from_dict(record, study.trials())
+                    Cohort.from_dict(record, study.trials())
                 except ValueError as error:  # of more trials or seeds, it may be
                     _log.warning("%s is left alone: %s", path, error)
                 else:

@@ -15,6 +15,7 @@ import optax
 
 import nnlab
 from nnlab.machine import devices
+from nnlab.machine import devices
 from nnlab.training import plan
 from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset, labels
@@ -80,7 +81,7 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
         "git_commit": _git_commit(),
         "devices": {
             "platform": jax.default_backend(),
-            "kind": plan.device_kind(),
+            "kind": devices.device_kind(),
             "count": jax.device_count(),
             "processes": jax.process_count(),
         },

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from nnlab.report import trials
+from nnlab.words import settings
 from nnlab.words import numbers
 from nnlab.statistics.rate_range import RATE
 from nnlab.study import (
@@ -75,7 +75,7 @@ def study_of(
     notes = []
     if others := [path for path in study.swept() if path != RATE]:
         flat = base.flat()
-        taken = (f"{trials.words(p)} {trials.value_text(flat[p])}" for p in others)
+        taken = (f"{settings.words(p)} {settings.value_text(flat[p])}" for p in others)
         notes.append(
             f"The study has {numbers.count(len(study.trials()), 'trial')}; the network "
             f"is that of the first: {numbers.joined([*taken])}."

@@ -40,7 +40,9 @@ from nnlab.results.rows import (
 from nnlab.statistics import ranking
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study, Trial
-from nnlab.study.sweep import Cohort
+from nnlab.study.cohorts import (Cohort)
+from nnlab.machine.devices import peak_bytes
+from nnlab.runs.progress import Evaluation, Progress
 
 _log = logging.getLogger(__name__)
 
@@ -52,71 +54,8 @@ MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What one evaluation of a cohort's networks found.
-
-    Attributes:
-      trials: the cohort's, T of them.
-      seeds: S of them.
-      step, epoch: where in training.
-      metrics: the columns of the curves that were measured, such as "train_loss" and
-        "validation_accuracy", float64 (T, S) each; NaN for members that had ended or
-        were found to have diverged.
-      diverged: which members have diverged by now, bool (T, S).
-    """
-
-    trials: tuple[Trial, ...]
-    seeds: tuple[int, ...]
-    step: int
-    epoch: float
-    metrics: Mapping[str, np.ndarray]
-    diverged: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Progress:
-    """How far a run is; handed to the callback after every visit of the host.
-
-    Attributes:
-      cohort, num_cohorts: the how manieth program runs, from 0.
-      epoch, num_epochs: of the cohort's training.
-      done, total: examples trained and to train, over all cohorts and members; what
-        members that ended will not need is not counted.
-      examples_per_second: of the last visit, all members that train together.
-      inferences_per_second: of the cohort's last evaluation, likewise; NaN before.
-      best_accuracy: mean validation accuracy by now of the trial that leads, a diverged
-        seed counting as chance, see `statistics.ranking.worth`; NaN before any.
-      best_label: that trial's label.
-      best_curve: its mean validation accuracy at its evaluations so far.
-      diverged, stopped, dropped: members so far.
-      evaluation: what was measured since the call before; None if nothing was.
-      predict: from examples as they are stored, (N, ...), to their class probabilities
-        by the cohort's members as they are, float32 (T, S, N, C); only to be called
-        before the callback returns. None where there are no networks at work.
-      status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
-        backbone, whose epochs then are counted), "growing" (trees; fits are counted
-        instead of epochs), or "elsewhere" (in other processes; `cohort` is how many
-        programs are done).
-    """
-
-    cohort: int
-    num_cohorts: int
-    epoch: float
-    num_epochs: float
-    done: int
-    total: int
-    examples_per_second: float
-    inferences_per_second: float
-    best_accuracy: float
-    best_label: str
-    best_curve: tuple[float, ...]
-    diverged: int
-    stopped: int
-    status: str
-    evaluation: Evaluation | None = None
-    predict: Callable[[np.ndarray], np.ndarray] | None = None
-    dropped: int = 0
 
 
 @dataclasses.dataclass
@@ -953,13 +892,3 @@ def plane_of(dataset: Dataset) -> pictures.Plane | None:
     return pictures.Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)
 
 
-def peak_bytes() -> int:
-    """Peak memory so far: of the devices, or of this process on CPU."""
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        stats = [d.memory_stats() or {} for d in jax.local_devices()]
-        return sum(int(s.get("peak_bytes_in_use", 0)) for s in stats)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -269,3 +269,19 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
     if h.model.is_network:
         examples = record["steps_per_epoch"] * h.batch_size
     return examples / rate
+
+
+def dropped(results: Results) -> dict[float, list[int]]:
+    """The trials, by index, that halving dropped, by the epoch at which it did."""
+    found: dict[float, list[int]] = {}
+    for trial in range(len(results.trials)):
+        epochs = dropped_after(results, trial)
+        if epochs is not None:
+            found.setdefault(epochs, []).append(trial)
+    return dict(sorted(found.items()))
+
+
+def final(results: Results, trial: int, metric: str) -> np.ndarray:
+    """A metric of a trial's final networks, (S,); NaN for those that have none."""
+    quantity = Quantity(metric=metric, reduction="final")
+    return reduce_members(results, quantity, trial)

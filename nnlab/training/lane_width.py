@@ -11,13 +11,20 @@ import hashlib
 import json
 import math
 import pathlib
+import time
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 
 import nnlab
 from nnlab.data import cache
-from nnlab.training.plan import Plan, device_kind
+from nnlab.machine import devices, processes
+from nnlab.machine.devices import device_kind
+from nnlab.study import Study
+from nnlab.training.place import Kept, Placed, place
+from nnlab.training.plan import Plan
+from nnlab.training.population import SAMPLE_EVERY
 from nnlab.training.program import Prepared
 
 TOLERANCE = 0.05
@@ -104,3 +111,169 @@ def _file(prepared: Prepared) -> pathlib.Path:
     )
     key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
     return _folder() / f"{key}.json"
+
+
+TUNING_SHARE = 0.02
+"""Of the predicted training time, what may be spent on measuring lane widths."""
+
+CORE_SPEED = 1e11
+"""Operations of `Prepared.work` in a second, about, on a CPU core that is fast."""
+
+LEAST_COMPILE_SECONDS = 0.5
+"""Of any program for training."""
+
+
+def choose_lanes(
+    prepared: Prepared, study: Study, kept: Kept | None = None
+) -> tuple[Placed, float]:
+    """Places a cohort with the lanes that train it the fastest, as far as is known.
+
+    What is not known is measured while that costs less than `TUNING_SHARE` of the
+    predicted training time.
+
+    Args:
+      prepared: the cohort.
+      study: whose cohort it is.
+      kept: of cohorts of the same study before; the lanes are those of one like it, if
+        they are among the plans.
+
+    Returns:
+      The cohort and the seconds that were spent on plans that were not taken.
+    """
+    if like := kept.like(prepared, study) if kept else None:
+        for plan in prepared.plans:
+            if plan.lanes.width == like.width:
+                return place(prepared.with_plan(plan), study, kept), 0.0
+    known = recall(prepared) if len(prepared.plans) > 1 else {}
+    plan = fastest(prepared.plans, known)
+    if processes.count() > 1:  # they must take the same, whatever each would measure
+        width = int(processes.agreed(plan.lanes.width))
+        return place(prepared.with_width(width), study), 0.0
+    placed = place(prepared.with_plan(plan), study)
+    unknown = [
+        plan
+        for plan in prepared.plans
+        if plan.lanes.width not in known and plan != placed.prepared.plan
+    ]
+    # For a short training even to time the first plan would be too much.
+    seconds = prepared.work / (CORE_SPEED * plan.lanes.devices)
+    is_short = plan.on_cpu and TUNING_SHARE * seconds < LEAST_COMPILE_SECONDS
+    if not unknown or is_short:
+        return placed, 0.0
+    start = time.perf_counter()
+    speed_of = _Stopwatch(placed).speed
+    rate = speed_of(0.1)
+    # Another program takes about as long to compile, and both are timed three times.
+    compiling = placed.population.compile_seconds
+    cost = compiling + 3 * (time.perf_counter() - start - compiling)
+    measured = {placed.width: Rates(rate)}
+    allowed, spent = TUNING_SHARE * prepared.num_examples / rate, 0.0
+    for plan in unknown:
+        if spent + cost > allowed:
+            break
+        start = time.perf_counter()
+        other = place(prepared.with_plan(plan), study)
+        speed_of_other = _Stopwatch(other).speed
+        turns = [[speed_of(0.1), speed_of_other(0.1)] for _ in range(3)]
+        speeds = np.median(turns, axis=0)
+        spent += time.perf_counter() - start
+        measured |= {
+            each.width: Rates(float(speed))
+            for each, speed in zip((placed, other), speeds)
+        }
+        if speeds[1] > speeds[0] * (1 + TOLERANCE):
+            placed, speed_of = other, speed_of_other
+        elif speeds[1] < 0.8 * speeds[0]:
+            break  # those further off will do no better
+    if spent:
+        remember(prepared, measured)
+    return placed, spent
+
+
+class _Stopwatch:
+    """Times training on states of zeros."""
+
+    def __init__(self, placed: Placed) -> None:
+        """Compiles the program if it is not yet."""
+        self._placed, population = placed, placed.population
+        self._order = population.put_order(
+            placed.order.take(0, placed.room, placed.room)
+        )
+        self._state = population.zeros()
+        self._steps, self._lanes = min(SAMPLE_EVERY, placed.room), 1
+        self._timed(0, self._steps)
+        self._idle = min(self._timed(0, self._steps) for _ in range(2))
+
+    def _timed(self, lanes: int, steps: int) -> float:
+        """Seconds in which each device trains so many of its lanes."""
+        population, start = self._placed.population, time.perf_counter()
+        self._state = population.train(
+            self._state, self._order, first_step=0, num_steps=steps, first_lanes=lanes
+        )
+        jax.block_until_ready(self._state)
+        return time.perf_counter() - start
+
+    def speed(self, seconds: float) -> float:
+        """Examples a second of all members together, from about so many seconds.
+
+        Where a stretch of all lanes takes longer, each device trains only its first
+        ones, and the others are reckoned to take as long.
+        """
+        placed = self._placed
+        lanes, room = placed.prepared.plan.lanes, placed.room
+        turns = lanes.count // lanes.devices
+        while True:
+            training = self._timed(self._lanes, self._steps) - self._idle
+            if training >= seconds or (self._lanes, self._steps) == (turns, room):
+                break
+            if self._lanes < turns:
+                self._lanes = min(2 * self._lanes, turns)
+            else:
+                self._steps = min(2 * self._steps, room)
+        step = training * turns / (self._lanes * self._steps) + self._idle / room
+        return placed.prepared.hyperparameters.batch_size * lanes.members / step
+
+
+def profile(placed: Placed, folder: pathlib.Path) -> None:
+    """Writes a trace of one stretch of steps and one evaluation, on states of zeros."""
+    population, steps = placed.population, min(SAMPLE_EVERY, placed.room)
+
+    def work() -> None:
+        state = placed.train(population.zeros(), 0, steps)
+        jax.block_until_ready(population.evaluate(state, placed.batches))
+
+    work()  # compiles
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        work()
+
+
+@devices.pinned()
+def measure(prepared: Prepared, study: Study, seconds: float = 2.0) -> dict[int, Rates]:
+    """Times every lane width of a cohort, and remembers what it found.
+
+    Args:
+      prepared: the cohort.
+      study: whose cohort it is.
+      seconds: how long to train with each width.
+
+    Returns:
+      ``{lane width: rates}``; the fastest width has those of evaluation too.
+    """
+    found: dict[int, Rates] = {}
+    for plan in prepared.plans:
+        placed = place(prepared.with_plan(plan), study)
+        found[placed.width] = Rates(_Stopwatch(placed).speed(seconds))
+    placed = place(prepared.with_plan(fastest(prepared.plans, found)), study)
+    population = placed.population
+    state = placed.train(population.init(), 0, 1)
+    state, _ = jax.block_until_ready(population.evaluate(state, placed.batches))
+    start = time.perf_counter()
+    jax.block_until_ready(population.evaluate(state, placed.batches))
+    evaluated = sum(placed.sizes.values()) * prepared.plan.lanes.members
+    found[placed.width] = dataclasses.replace(
+        found[placed.width],
+        inferences_per_second=evaluated / (time.perf_counter() - start),
+        compile_seconds=population.compile_seconds,
+    )
+    remember(prepared, found)
+    return found

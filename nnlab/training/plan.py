@@ -3,17 +3,14 @@
 
 import dataclasses
 import math
-import os
-import pathlib
-import platform
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
+from nnlab.machine.devices import device_memory
 from nnlab.models.layers import LayerRow
-from nnlab.training.population import Lanes
+from nnlab.training.lanes import Lanes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,25 +230,6 @@ def _evaluation_batch(activations: int, width: int, on_cpu: bool) -> int:
     budget = 2**24 if on_cpu else 2**30
     size = budget // max(1, activations * width)
     return min(4096, max(32, 1 << max(0, size.bit_length() - 1)))
-
-
-def device_memory(device: jax.Device) -> int:
-    """Bytes of memory of a device; of the whole machine for a CPU; 0 if unknown."""
-    if device.platform == "cpu":
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int((device.memory_stats() or {}).get("bytes_limit", 0))
-
-
-def device_kind() -> str:
-    """The model of the device, or of the processor."""
-    if jax.default_backend() != "cpu":
-        return str(jax.local_devices()[0].device_kind)
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    found = re.search(r"model name\s*:\s*(.+)", text)
-    return found.group(1).strip() if found else platform.machine()
 
 
 def _gib(size: int) -> str:

@@ -11,7 +11,6 @@ that have ended make room: the others move together, and empty lanes take no ste
 import copy
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,8 +21,8 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from nnlab.machine import processes
-from nnlab.machine.devices import LEAST_CPU_DEVICES
 from nnlab.training import member
+from nnlab.training.lanes import Batches, Lanes, Placement
 from nnlab.training.member import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
@@ -32,197 +31,6 @@ divergence: each reads all gradients or parameters once more."""
 
 _LANES = PartitionSpec("lanes")
 _SHARED = PartitionSpec()
-
-
-@dataclasses.dataclass(frozen=True)
-class Lanes:
-    """How many lanes a cohort has, and what fits into one.
-
-    A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
-    share its batches.
-
-    Attributes:
-      num_trials, num_seeds: T and S of the cohort.
-      trials, seeds: W and G of a lane.
-      devices: over how many devices the lanes are spread.
-      room: for how many trials and seeds there are lanes, where that is more than T or
-        S: cohorts of different sizes then have programs of the same shapes, which are
-        compiled once.
-    """
-
-    num_trials: int
-    num_seeds: int
-    trials: int
-    seeds: int
-    devices: int
-    room: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def of_width(
-        cls,
-        num_trials: int,
-        num_seeds: int,
-        width: int,
-        devices: int,
-        *,
-        shared: bool = True,
-        all_devices: bool = False,
-        room: tuple[int, int] = (0, 0),
-    ) -> "Lanes":
-        """Lanes of at most `width` members; the same on any number of devices.
-
-        Args:
-          num_trials, num_seeds: T and S.
-          width: at least 1.
-          devices: over how many devices to spread them, at most.
-          shared: whether a row holds as many trials of its seed as go, in rows of equal
-            length, since they share their batches; or only one, so that each member
-            that ends frees its place.
-          all_devices: whether devices for which no lane is left hold an empty one, so
-            that each process of several has a part. The second one of several does
-            in any case: a program for one device is compiled otherwise, see
-            `devices.LEAST_CPU_DEVICES`.
-          room: trials and seeds to have lanes for, at least.
-        """
-        trials, places = 1, max(num_trials, room[0])
-        if shared:
-            trials = math.ceil(places / math.ceil(places / width))
-        rows = max(num_seeds, room[1]) * math.ceil(places / trials)
-        seeds = min(width // trials, rows)
-        if not all_devices:
-            devices = _sharing(devices, math.ceil(rows / seeds))
-        return cls(num_trials, num_seeds, trials, seeds, devices, room)
-
-    def with_members(self, num_trials: int, num_seeds: int) -> "Lanes":
-        """Lanes of the same shape that hold other members; on no more devices.
-
-        Args:
-          num_trials, num_seeds: T and S.
-        """
-        lanes = dataclasses.replace(self, num_trials=num_trials, num_seeds=num_seeds)
-        return dataclasses.replace(lanes, devices=_sharing(self.devices, lanes.used))
-
-    @property
-    def width(self) -> int:
-        """Members that `vmap` batches."""
-        return self.trials * self.seeds
-
-    @property
-    def members(self) -> int:
-        """Members of the cohort."""
-        return self.num_trials * self.num_seeds
-
-    @property
-    def used(self) -> int:
-        """Lanes that hold members at first."""
-        return self._holding(self.num_trials, self.num_seeds)
-
-    def _holding(self, num_trials: int, num_seeds: int) -> int:
-        """Lanes that hold so many trials and seeds."""
-        rows = num_seeds * math.ceil(num_trials / self.trials)
-        return math.ceil(rows / self.seeds)
-
-    @property
-    def count(self) -> int:
-        """N, the number of lanes: a multiple of `devices`, some of them empty."""
-        most = self._holding(
-            max(self.num_trials, self.room[0]), max(self.num_seeds, self.room[1])
-        )
-        return math.ceil(most / self.devices) * self.devices
-
-    def place(self, training: np.ndarray) -> "Placement":
-        """Puts the members that still train into as few lanes as hold them.
-
-        Args:
-          training: bool (T, S). The others fill places that are left; they cost nothing
-            where a lane holds no other.
-        """
-        rows: list[tuple[int, list[int]]] = []
-        live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
-        for start in range(0, self.num_trials, self.trials):
-            for seed, trials in enumerate(live):
-                if start < len(trials):
-                    rows.append((seed, trials[start : start + self.trials].tolist()))
-        shape = (self.count, self.seeds, self.trials)
-        seed_of, trial_of = np.zeros(shape[:2], np.int32), np.zeros(shape, np.int32)
-        taken, busy = np.zeros(shape, bool), np.zeros(self.count, bool)
-        home = np.zeros((self.num_trials, self.num_seeds), np.int64)
-        for i, (seed, some) in enumerate(rows):
-            lane, row = divmod(i, self.seeds)
-            turn, device = divmod(lane, self.devices)
-            at = device * (self.count // self.devices) + turn, row
-            busy[at[0]] = True
-            seed_of[at] = seed
-            trial_of[at] = some[-1]  # what is left over repeats the last
-            trial_of[at][: len(some)] = some
-            taken[at][: len(some)] = True
-            first = np.ravel_multi_index((*at, 0), shape)
-            home[some, seed] = first + np.arange(len(some))
-        ended = np.argwhere(~training)
-        spare = np.flatnonzero(~taken)[: len(ended)]
-        home[ended[:, 0], ended[:, 1]] = spare
-        trial_of.reshape(-1)[spare] = ended[:, 0]
-        return Placement(seed_of, trial_of, home, busy)
-
-
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """Where each member is.
-
-    Attributes:
-      seed: of each row, int32 (N, G).
-      trial: of each place, int32 (N, G, W).
-      home: place of each member, counted through (N, G, W); int64 (T, S).
-      busy: lanes that hold members which still train, bool (N,).
-    """
-
-    seed: np.ndarray
-    trial: np.ndarray
-    home: np.ndarray
-    busy: np.ndarray
-
-    def gather(self, values: np.ndarray) -> np.ndarray:
-        """Brings what lanes hold, (N, G, W, ...), into (T, S, ...)."""
-        return values.reshape(-1, *values.shape[3:])[self.home]
-
-    def scatter(self, values: np.ndarray) -> np.ndarray:
-        """The reverse of `gather`; places that no member has hold one of the others."""
-        owner = np.zeros(self.trial.size, np.int64)
-        owner[self.home.reshape(-1)] = np.arange(self.home.size)
-        members = values.reshape(-1, *values.shape[2:])
-        return members[owner].reshape(*self.trial.shape, *values.shape[2:])
-
-
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """A split cut into equal batches, the last one padded and masked.
-
-    Attributes:
-      inputs: (batches, B, values of an example), as stored.
-      labels: int32 (batches, B).
-      mask: bool (batches, B), False for padding.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    mask: np.ndarray
-
-    @classmethod
-    def cut(cls, inputs: np.ndarray, labels: np.ndarray, size: int) -> "Batches":
-        """Cuts flat inputs (N, values) and labels (N,) into the fewest batches.
-
-        They hold at most `size` examples, and less if that saves padding: 288 examples
-        make one batch of 288, not of 4,096.
-        """
-        count = math.ceil(len(labels) / size)
-        size = math.ceil(len(labels) / count)
-        padding = count * size - len(labels)
-        mask = np.arange(count * size) < len(labels)
-        return cls(
-            np.pad(inputs, ((0, padding), (0, 0))).reshape(count, size, -1),
-            np.pad(labels, (0, padding)).reshape(count, size),
-            mask.reshape(count, size),
-        )
 
 
 class Population:
@@ -510,11 +318,6 @@ class Population:
     def _turns(self, busy: np.ndarray) -> int:
         """Lanes that the busiest device trains."""
         return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
-
-
-def _sharing(devices: int, lanes: int) -> int:
-    """Over how many of some devices so many lanes are spread."""
-    return min(devices, max(lanes, LEAST_CPU_DEVICES))
 
 
 def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:

@@ -31,8 +31,9 @@ from nnlab.study import (
     Optimizer,
     Own,
     Study,
-    sweep,
 )
+from nnlab.study import cohorts as programs
+from nnlab.study.cohorts import Cohort
 from nnlab.study.fields import INT_MAX
 from nnlab.training import member, metrics, optimizers, own
 from nnlab.training.backbone import (
@@ -69,7 +70,7 @@ def prepare(
     module: nn.Module | None = None,
     own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
-    cohorts: Sequence[sweep.Cohort] | None = None,
+    cohorts: Sequence[Cohort] | None = None,
     loaded: Loaded | None = None,
 ) -> list[Prepared | Baseline]:
     """Loads the data and settles every cohort; trains and compiles nothing.
@@ -89,7 +90,7 @@ def prepare(
     loaded = {} if loaded is None else loaded
     found: list[Prepared | Baseline] = []
     if cohorts is None:
-        cohorts = sweep.cohorts(study.trials(), study.num_seeds)
+        cohorts = programs.cohorts(study.trials(), study.num_seeds)
     for cohort in cohorts:
         h = cohort.trials[0].hyperparameters
         some, sets = load(h, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
@@ -281,7 +282,7 @@ def _source_training(
 
 
 def _prepare_cohort(
-    cohort: sweep.Cohort,
+    cohort: Cohort,
     dataset: Dataset,
     test_sets: FurtherSets,
     mine: own.Called | None,
@@ -417,7 +418,7 @@ def _prepare_cohort(
     )
 
 
-def _room(cohort: sweep.Cohort, study: Study) -> tuple[int, int]:
+def _room(cohort: Cohort, study: Study) -> tuple[int, int]:
     """Trials and seeds that another cohort of the same program may have.
 
     The batches of a search, and the looks of a study, then have equal shapes.
@@ -427,7 +428,9 @@ def _room(cohort: sweep.Cohort, study: Study) -> tuple[int, int]:
     if study.looks:
         added = [b - a for a, b in itertools.pairwise((0, *study.looks))]
         alike = next(
-            group for group in sweep.alike(study.trials()) if cohort.trials[0] in group
+            group
+            for group in programs.alike(study.trials())
+            if cohort.trials[0] in group
         )
         return len(alike), max(added)
     return 0, 0

@@ -14,7 +14,7 @@ import numpy as np
 from nnlab.data import Dataset, Split
 from nnlab.data.dataset import read_only
 from nnlab.models import layers
-from nnlab.study import Hyperparameters, sweep
+from nnlab.study import Hyperparameters, cohorts
 from nnlab.training import member as train
 from nnlab.training import trees
 from nnlab.training.plan import Plan
@@ -74,7 +74,7 @@ class Baseline:
       test_sets: beside the data's own.
     """
 
-    cohort: sweep.Cohort
+    cohort: cohorts.Cohort
     hyperparameters: Hyperparameters
     dataset: Dataset
     test_sets: FurtherSets
@@ -144,7 +144,7 @@ class Prepared:
       features: from stored inputs to what the members are fed; None for themselves.
     """
 
-    cohort: sweep.Cohort
+    cohort: cohorts.Cohort
     hyperparameters: Hyperparameters
     dataset: Dataset
     fed: Dataset

@@ -18,7 +18,7 @@ from nnlab.watch import terminal as progress_text
 from nnlab.words import numbers
 
 if TYPE_CHECKING:
-    from nnlab.runs.recorder import Progress
+    from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.25
 WIDTH, HEIGHT = 160, 32

@@ -21,7 +21,7 @@ from nnlab.machine.files import absolute
 from nnlab.words import numbers
 
 if TYPE_CHECKING:
-    from nnlab.runs.recorder import Evaluation, Progress
+    from nnlab.runs.progress import Evaluation, Progress
 
 _log = logging.getLogger(__name__)
 

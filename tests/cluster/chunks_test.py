@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlab.cluster import chunks
-from nnlab.study import sweep
-from nnlab.training.population import Lanes
+from nnlab.study import cohorts
+from nnlab.training.lanes import Lanes
 
 
 def cohort(trials, seeds, first_seed=0):
     rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
     of = tiny.study(rates, num_seeds=first_seed + seeds).trials()
-    return sweep.Cohort(3, of, first_seed, seeds)
+    return cohorts.Cohort(3, of, first_seed, seeds)
 
 
 def members(some):
@@ -65,7 +65,7 @@ def test_identities_are_of_what_is_trained():
     names = [chunks.identity(one) for one in first]
     assert names == [chunks.identity(one) for one in again]
     assert len(set(names)) == len(names) == math.ceil(4 / 2) * 3
-    numbered = sweep.numbered(first, {0, 1, 3})
+    numbered = cohorts.numbered(first, {0, 1, 3})
     assert [one.index for one in numbered] == [2, *range(4, 9)]
     assert [chunks.identity(one) for one in numbered] == names  # not of its place
 
@@ -73,4 +73,4 @@ def test_identities_are_of_what_is_trained():
 def test_a_record_gives_the_chunk_back():
     whole = cohort(4, 3, first_seed=2)
     for one in (whole, *chunks.cut(whole, 2)):
-        assert sweep.Cohort.from_dict(one.to_dict(), whole.trials) == one
+        assert cohorts.Cohort.from_dict(one.to_dict(), whole.trials) == one

@@ -25,7 +25,7 @@ from nnlab.cluster.connect import STORE_BYTES
 from nnlab.cluster.storage import Storage
 from nnlab.machine import files
 from nnlab.runs import checkpoint, experiment, loop
-from nnlab.study import Study, sweep
+from nnlab.study import Study, cohorts
 from nnlab.training import place
 from nnlab.training.prepare import prepare
 
@@ -652,7 +652,7 @@ def test_chunks_are_the_same_for_any_number_of_devices():
     (size,) = sizes
     per_member = items[0].work / (2 * 64)
     assert size * per_member <= executor.WORK < (size + 2) * per_member
-    assert isinstance(of[0], sweep.Cohort)
+    assert isinstance(of[0], cohorts.Cohort)
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab.report import answer
+from nnlab.report import answer, trials
 from nnlab.statistics import ranking
 from nnlab.study import Claim, Quantity
 
@@ -131,7 +131,7 @@ def test_the_best_so_far_is_named_with_its_seeds_and_epochs(end):
         diverged=lost,
     )
     said = answer.sentences(found)
-    name = answer.named(found, 1)
+    name = trials.named(found, 1)
     assert f"best so far is {name}, with a validation accuracy of 90.0 %" in said[0]
     assert re.search(rf"\(mean of 4 seeds after {end} of 6 epochs\)", said[0])
     assert not any("can be called best" in s for s in said)

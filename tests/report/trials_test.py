@@ -8,6 +8,7 @@ import synthetic
 from nnlab.report import trials
 from nnlab.report.figures.drawing import style
 from nnlab.study import Hyperparameters
+from nnlab.words import settings
 
 ABLATION = {
     "plain": {},
@@ -132,7 +133,7 @@ def test_trials_that_share_no_axis_are_categories_under_their_names(sweep, texts
     ],
 )
 def test_values_are_short_texts(value, text):
-    assert trials.value_text(value) == text
+    assert settings.value_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_values_are_short_texts(value, text):
     ],
 )
 def test_columns_have_names_in_words(name, text):
-    assert trials.words(name) == text
+    assert settings.words(name) == text
 
 
 def test_all_training_examples_take_their_number_as_place():

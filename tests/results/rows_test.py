@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nnlab import results
 from nnlab.results import rows
-from nnlab.study.sweep import Cohort
+from nnlab.study.cohorts import Cohort
 
 TRIALS = tiny.study(tiny.rates(*np.geomspace(0.1, 1.0, 7))).trials()
 NAMES = ("train_loss", "batch_loss", "grad_norm_b", "grad_norm_a", "active_share")

@@ -427,7 +427,7 @@ def test_a_measurement_times_every_width_and_is_remembered():
     of = tiny.study(tiny.rates(0.1, 0.2, 0.3))
     prepared = tiny.cohort(of)
     assert not lane_width.recall(prepared)
-    found = place.measure(prepared, of, seconds=0.01)
+    found = lane_width.measure(prepared, of, seconds=0.01)
     assert set(found) == {plan.lanes.width for plan in prepared.plans}
     assert len(found) > 1
     assert all(rates.examples_per_second > 0 for rates in found.values())
@@ -440,7 +440,7 @@ def test_a_measurement_times_every_width_and_is_remembered():
 def test_widths_are_measured_where_that_is_cheap_beside_training(
     share, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(place, "TUNING_SHARE", share)
+    monkeypatch.setattr(lane_width, "TUNING_SHARE", share)
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
     of = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
     prepared = tiny.cohort(of)

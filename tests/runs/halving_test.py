@@ -11,6 +11,7 @@ import tiny
 from drawn import solid
 
 from nnlab import report, results
+from nnlab.statistics import members
 from nnlab.report import answer
 from nnlab.report.figures import maps
 from nnlab.report.figures.drawing import captions, curves
@@ -173,7 +174,7 @@ def test_a_dropped_network_is_that_of_its_rung(tmp_path):
     """Though it stands in a lane beside others that go on."""
     found = run(STUDY, tmp_path, lane_width=4)
     data = tiny.dataset().test
-    gone = [t for some in answer.dropped(found).values() for t in some]
+    gone = [t for some in members.dropped(found).values() for t in some]
     assert len(gone) == 7
     for trial in gone:
         one = saved_network.of_member(found.workdir, trial, 1)

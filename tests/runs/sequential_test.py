@@ -21,7 +21,7 @@ from nnlab.statistics import ranking, verdicts
 from nnlab.statistics import sequential as planned
 from nnlab.statistics.members import reduce_members, status_counts
 from nnlab.study import Claim, Quantity, Study
-from nnlab.study.sweep import cohorts
+from nnlab.study.cohorts import (cohorts)
 from nnlab.training import place, plan
 from nnlab.training.prepare import prepare
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nnlab.study import TRACED, Study
-from nnlab.study.sweep import Cohort, cohorts, lacking, parse_axis, parse_value, product
+from nnlab.study.cohorts import Cohort, cohorts, lacking
+from nnlab.study.sweep import parse_axis, parse_value, product
 
 RATE = "optimizer.learning_rate"
 AXES = {

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import tiny
 
-from nnlab.training import place
+from nnlab.training import lane_width, place
 from nnlab.training.prepare import networks
 
 
@@ -90,14 +90,14 @@ def test_the_first_is_let_go_where_memory_is_small():
 
 
 def test_a_short_training_is_not_timed_beforehand(monkeypatch):
-    monkeypatch.setattr(place, "_Stopwatch", None)
+    monkeypatch.setattr(lane_width, "_Stopwatch", None)
     (item,) = networks(tiny.study(tiny.rates(0.1, 0.2), num_seeds=4))
     study = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
-    found, seconds = place.choose_lanes(item, study)
+    found, seconds = lane_width.choose_lanes(item, study)
     assert (found.prepared.plan, seconds) == (item.plan, 0.0)
-    monkeypatch.setattr(place, "CORE_SPEED", 1.0)
+    monkeypatch.setattr(lane_width, "CORE_SPEED", 1.0)
     with pytest.raises(TypeError):
-        place.choose_lanes(item, study)
+        lane_width.choose_lanes(item, study)
 
 
 def test_a_width_that_is_not_among_the_plans_is_not_taken():
@@ -105,7 +105,7 @@ def test_a_width_that_is_not_among_the_plans_is_not_taken():
     few = tiny.study(tiny.rates(0.1), num_seeds=3)
     (item,) = networks(few, dataset=tiny.dataset(), lane_width=3)
     assert kept.like(item, few)
-    found, _ = place.choose_lanes(item, few, kept)
+    found, _ = lane_width.choose_lanes(item, few, kept)
     assert found.width == 3
 
 

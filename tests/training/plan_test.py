@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlab.machine.devices import device_memory
 from nnlab.models import layers
 from nnlab.training import plan
-from nnlab.training.population import Lanes
+from nnlab.training.lanes import Lanes
 
 MLP = layers.check(layers.mlp((64,), 10), (28, 28, 1), 10)
 SMALL = layers.check(layers.mlp((32,), 10), (8, 8, 1), 10)
@@ -91,8 +92,8 @@ def test_memory_that_nobody_knows_limits_nothing(monkeypatch):
 
 
 def test_memory_of_this_machine_is_known():
-    assert plan.device_memory(CPU) > 2**28
-    assert plan.device_memory(GPU) == 2**30
+    assert device_memory(CPU) > 2**28
+    assert device_memory(GPU) == 2**30
 
 
 def test_devices_of_a_cpu_share_its_memory(monkeypatch):

@@ -13,8 +13,9 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlab.training.lanes import Batches, Lanes
 from nnlab.training.member import TrainState
-from nnlab.training.population import SAMPLE_EVERY, Batches, Lanes, Population
+from nnlab.training.population import SAMPLE_EVERY, Population
 
 ONE_LANE = Lanes(2, 2, 2, 1, 2)
 RATES = (0.1, 0.3)

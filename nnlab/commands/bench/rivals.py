@@ -213,7 +213,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
 
     from nnlab import data
     from nnlab.study import Hyperparameters, Study
-    from nnlab.training import place, prepare
+    from nnlab.training import lane_width, prepare
 
     inputs, labels = make_data(network)
     split, few = data.Split(inputs, labels), data.Split(inputs[:64], labels[:64])
@@ -234,7 +234,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         num_seeds=seeds,
     )
     prepared = prepare.networks(study, dataset=dataset, lane_width=width)
-    placed, _ = place.choose_lanes(prepared[0], study)
+    placed, _ = lane_width.choose_lanes(prepared[0], study)
     state, at = placed.population.init(), 0
 
     def run(steps: int) -> int:

@@ -10,11 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from nnlab.report import answer
 from nnlab.report.figures.drawing.levels import level_of
 from nnlab.report.figures.gradient_norms import Norms
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.trials import trial_name
+from nnlab.report.trials import named, trial_name
 from nnlab.results import Results
 from nnlab.results.pictures import Examples, Gallery, Mistakes
 from nnlab.statistics.members import is_accuracy, status_counts
@@ -51,7 +50,7 @@ def ends(results: Results, metric: str, trials: Collection[int] | None = None) -
     first, last = order[0], order[-1]
     shown = order if len(order) <= FEW else [first, last]
     names = {t: trial_name(results, t) for t in shown}
-    names[first] = answer.named(results, first)
+    names[first] = named(results, first)
     parts = [f"{_value(metric, means[t])} for {names[t]}" for t in shown]
     if len(order) <= FEW:
         return f"At the end: {', '.join(parts)}."
@@ -153,7 +152,7 @@ def divergence(results: Results) -> str:
     most = max(losing, key=lambda t: lost[t])
     return (
         f"Members of {len(losing)} of {len(lost)} trials diverge, most with "
-        f"{answer.named(results, most)}: {lost[most]} of "
+        f"{named(results, most)}: {lost[most]} of "
         f"{results.trials[most].num_seeds}."
     )
 

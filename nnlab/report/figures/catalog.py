@@ -31,13 +31,15 @@ from nnlab.report.figures import (
 from nnlab.report.figures.drawing import captions, labels, points
 from nnlab.report.figures.drawing.curves import gap_curves, learning_curves
 from nnlab.report.figures.drawing.levels import level_of
-from nnlab.report.trials import baselines, sweep_of, trial_name, words
+from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import STOPPED, Results
 from nnlab.results.pictures import Stored
+from nnlab.statistics import members
 from nnlab.statistics.members import alive, is_measured, networks, status_counts
 from nnlab.statistics.ranking import best_and_worst
 from nnlab.statistics.targets import target_of
 from nnlab.words import numbers
+from nnlab.words.settings import words
 
 CURVES = ("validation_accuracy", "validation_loss", "train_loss")
 FEATURES = ("feature 1", "feature 2")  # where the data do not name them
@@ -454,7 +456,7 @@ def _own_accuracy(results: Results, trial: int) -> str:
     if "test_accuracy" not in results.metrics or not living.any():
         return ""
     seed = int(np.flatnonzero(living)[0])
-    share = float(answer.final(results, trial, "test_accuracy")[seed])
+    share = float(members.final(results, trial, "test_accuracy")[seed])
     if math.isnan(share):
         return ""
     return f"test accuracy {numbers.percent(share)} (seed {seed})"

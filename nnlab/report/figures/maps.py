@@ -28,6 +28,7 @@ from nnlab.statistics.members import (
 )
 from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
+from nnlab.words import settings
 
 # Both are perceptually uniform.
 METRIC_COLORS = matplotlib.colormaps["viridis"]
@@ -102,13 +103,13 @@ def axes_of(results: Results) -> Grid | None:
 
 
 def _side(path: str, values: Sequence[Any]) -> Side:
-    numeric = all(swept.is_number(v) for v in values)
+    numeric = all(settings.is_number(v) for v in values)
     ordered = sorted(values) if numeric else values
     return Side(path, tuple(dict.fromkeys(_text(v) for v in ordered)), numeric)
 
 
 def _text(value: Any) -> str:
-    return swept.value_text(value)
+    return settings.value_text(value)
 
 
 def metric_map(ax: Axes, results: Results, metric: str) -> Axes:
@@ -305,8 +306,8 @@ def _draw_cells(
     if 5.4 * max(map(len, grid.x.texts)) > width:
         ax.tick_params(axis="x", labelrotation=90)
     ax.set_yticks(range(rows), [labels.wrapped(t, 20) for t in grid.y.texts])
-    ax.set_xlabel(labels.plain(swept.words(grid.x.path)))
-    ax.set_ylabel(labels.plain(swept.words(grid.y.path)))
+    ax.set_xlabel(labels.plain(settings.words(grid.x.path)))
+    ax.set_ylabel(labels.plain(settings.words(grid.y.path)))
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelcolor=style.INK)
 

@@ -10,7 +10,6 @@ import math
 import pathlib
 from collections.abc import Callable
 
-from nnlab.report import trials
 from nnlab.report.figures import gradient_norms, maps, sizes
 from nnlab.report.figures.catalog import SKETCHES, active_column, extreme_trials
 from nnlab.report.figures.drawing import style
@@ -21,6 +20,7 @@ from nnlab.statistics import rate_range
 from nnlab.statistics.members import is_measured, seconds_per_epoch
 from nnlab.statistics.targets import target_of
 from nnlab.study import PICTURES
+from nnlab.words import settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def lacking(results: Results, stored: Stored | None, part: str) -> str:
     }
     for column in columns.get(part, ()):
         if not is_measured(results, column):
-            return f"the curves have no {trials.words(column)}"
+            return f"the curves have no {settings.words(column)}"
     no_grid = "the trials are no grid of two hyperparameters"
     # Each part's condition is looked at only where the study asks for that part.
     needs: dict[str, tuple[Callable[[], object], str]] = {

@@ -26,6 +26,7 @@ from nnlab.report.figures.drawing.scales import Scale
 from nnlab.results import Results
 from nnlab.statistics.members import alive, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
+from nnlab.words import settings
 
 Along = Literal["depth", "width", "parameters", "seconds"]
 ALONG: tuple[Along, ...] = ("depth", "width", "parameters", "seconds")
@@ -101,7 +102,7 @@ def _size(results: Results, trial: int) -> Size | None:
     depth, width = _shape(results, trial) or (None, None)
     name = f"{depth} x {width}" if depth else trials.trial_name(results, trial)
     if not depth and model.name == "mlp" and model.units:
-        name = trials.value_text(model.units)
+        name = settings.value_text(model.units)
     return Size(
         trial=trial,
         name=name,
@@ -197,7 +198,9 @@ def _draw_lines(
     drawn = lines(sizes, along)
     values = sorted({float(getattr(s, along)) for line in drawn.values() for s in line})
     texts = tuple(f"{value:g}" for value in values)
-    spaced: Literal["log", "linear"] = "log" if trials.is_log_like(values) else "linear"
+    spaced: Literal["log", "linear"] = (
+        "log" if settings.is_log_like(values) else "linear"
+    )
     blank = ("",) * len(values)
     scales.set_sweep_axis(ax, trials.Sweep(along, tuple(values), texts, blank, spaced))
     best = best_trial(results)

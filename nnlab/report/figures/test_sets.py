@@ -21,11 +21,12 @@ from nnlab.report.figures.drawing.scales import (
     view_of,
 )
 from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, colors, dress
-from nnlab.report.trials import Sweep, sweep_of, trial_name, words
+from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import alive, is_measured, reduce_members
 from nnlab.study import Quantity
+from nnlab.words.settings import words
 
 SETS: tuple[Literal["moved", "rotated"], ...] = ("moved", "rotated")
 

@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing.labels import plain, wrapped
-from nnlab.report.trials import Sweep, words
+from nnlab.report.trials import Sweep
 from nnlab.results import Results
+from nnlab.words.settings import words
 
 ROW_WRAP = 36  # characters in a line of a label that has two, in a row of its own
 

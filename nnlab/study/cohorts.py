@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trials to programs: those that share all static hyperparameters train as one."""
+
+import dataclasses
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlab.study import TRACED, Trial, digest_json
+from nnlab.study.fields import coerced
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Trials that share all static hyperparameters, hence one compiled program.
+
+    Attributes:
+      index: position among the study's cohorts.
+      trials: its trials, in the order of the sweep.
+      first_seed: the first of its seeds; above 0 where a study got more seeds later.
+      num_seeds: how many it has.
+      whole: trials and seeds of the cohort that it is a chunk of, which decide about
+        the shape of its lanes; None for one that was not cut.
+    """
+
+    index: int
+    trials: tuple[Trial, ...]
+    first_seed: int
+    num_seeds: int
+    whole: tuple[int, int] | None = None
+
+    @property
+    def seeds(self) -> range:
+        """Its seeds."""
+        return range(self.first_seed, self.first_seed + self.num_seeds)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """T and S of what its lanes are cut from: itself, or what it is a chunk of."""
+        return self.whole or (len(self.trials), self.num_seeds)
+
+    def members(self) -> list[tuple[int, int]]:
+        """Its members: trial's index and seed."""
+        return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``; see `from_dict`."""
+        record = {
+            "index": self.index,
+            "trials": [trial.index for trial in self.trials],
+            "first_seed": self.first_seed,
+            "num_seeds": self.num_seeds,
+        }
+        return record | ({"whole": list(self.whole)} if self.whole else {})
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Cohort":
+        """A cohort from its record.
+
+        Args:
+          record: from `to_dict`; it may hold more.
+          trials: all of the study.
+
+        Raises:
+          ValueError: it is of no members of the study, or not of one program.
+        """
+        try:
+            index, first_seed, num_seeds = (
+                coerced(record[name], int, name)
+                for name in ("index", "first_seed", "num_seeds")
+            )
+            indices, whole = (
+                coerced(some, tuple[int, ...], "trials")
+                for some in (record["trials"], record.get("whole", ()))
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the record of a program lacks {error}") from None
+        name, known = f"program {index + 1}", {trial.index: trial for trial in trials}
+        if strange := [i for i in indices if i not in known]:
+            raise ValueError(f"{name} has trial {strange[0]}, which the study has not")
+        some = tuple(known[i] for i in indices)
+        found = cls(index, some, first_seed, num_seeds, whole or None)
+        if index < 0 or len(alike(some)) != 1 or len({*indices}) < len(indices):
+            raise ValueError(f"{name} has trials {indices}, which are not one program")
+        most = min(trial.num_seeds for trial in some)
+        if not 0 <= first_seed < first_seed + num_seeds <= most:
+            raise ValueError(
+                f"{name} has {num_seeds} seeds from {first_seed} on; its trials have "
+                f"{most}"
+            )
+        if whole and not (
+            len(whole) == 2
+            and len(indices) <= whole[0] <= len(trials)
+            and num_seeds <= whole[1] <= most
+        ):
+            raise ValueError(f"{name} is no chunk of {whole}")
+        return found
+
+    def traced(self) -> dict[str, np.ndarray]:
+        """``{name: float32 (T,)}`` for every traced hyperparameter, by leaf name."""
+        flats = [trial.hyperparameters.flat() for trial in self.trials]
+        return {
+            path.rpartition(".")[2]: np.array([f[path] for f in flats], np.float32)
+            for path in TRACED
+        }
+
+
+def cohorts(trials: Sequence[Trial], num_seeds: int) -> tuple[Cohort, ...]:
+    """Groups trials by their static hyperparameters, in the order of the sweep.
+
+    Where some have more seeds than others, those are a cohort of their own.
+
+    Args:
+      trials: the trials.
+      num_seeds: repetitions of each, at most.
+    """
+    found: list[Cohort] = []
+    for group in alike(trials):
+        first = 0
+        for end in sorted({min(t.num_seeds, num_seeds) for t in group}):
+            some = tuple(t for t in group if t.num_seeds >= end)
+            found.append(Cohort(len(found), some, first, end - first))
+            first = end
+    return tuple(found)
+
+
+def lacking(
+    trials: Sequence[Trial], cohorts: Iterable[Cohort]
+) -> dict[int, list[range]]:
+    """The seeds of each trial, by its index, that no cohort has: runs of them.
+
+    Raises:
+      ValueError: two cohorts share an index or a member.
+    """
+    taken: dict[int, list[range]] = {trial.index: [] for trial in trials}
+    indices = set()
+    for cohort in cohorts:
+        if cohort.index in indices:
+            raise ValueError(f"two programs are number {cohort.index + 1}")
+        indices.add(cohort.index)
+        for trial in cohort.trials:
+            taken[trial.index].append(cohort.seeds)
+    found: dict[int, list[range]] = {}
+    for trial in trials:
+        first, found[trial.index] = 0, []
+        end = range(trial.num_seeds, trial.num_seeds)
+        for seeds in (*sorted(taken[trial.index], key=lambda s: s.start), end):
+            if seeds.start < first:
+                raise ValueError(
+                    f"two programs have trial {trial.index} with seed {seeds.start}"
+                )
+            if seeds.start > first:
+                found[trial.index].append(range(first, seeds.start))
+            first = seeds.stop
+    return found
+
+
+def numbered(cohorts: Iterable[Cohort], taken: Collection[int]) -> tuple[Cohort, ...]:
+    """The cohorts with the first indices that are not taken."""
+    free = (index for index in itertools.count() if index not in taken)
+    return tuple(
+        dataclasses.replace(cohort, index=index) for index, cohort in zip(free, cohorts)
+    )
+
+
+def alike(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
+    """Trials in groups that share all static hyperparameters, in order."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        flat = trial.hyperparameters.flat()
+        static = {path: v for path, v in flat.items() if path not in TRACED}
+        groups.setdefault(digest_json(static), []).append(trial)
+    return [tuple(group) for group in groups.values()]

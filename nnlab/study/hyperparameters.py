@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a trial sets, as plain validated values; no JAX."""
+
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlab.models import layers as layer_stack
+from nnlab.models.resnet_layers import STEMS
+from nnlab.study.fields import Checked, FieldError, field, from_mapping, hints
+from nnlab.study.needs import OWN_MODULE, Need, one_of
+from nnlab.words.spelling import nearest_path
+
+TREES = ("boosted_trees", "random_forest")
+"""Models that are no networks: baselines, see `nnlab.training.trees`."""
+
+MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
+
+WEIGHTS = ".safetensors"
+"""How the name of a file of weights ends."""
+
+TRANSFERS = ("scratch", "probing", "tuning")
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+
+SCHEDULES = ("constant", "linear", "cosine", "step")
+
+DTYPES = ("float32", "bfloat16")
+
+WATCHED = ("validation_loss", "validation_accuracy")
+
+POOLS = ("max", "max_abs")
+
+MOST_LAYERS = 10_000
+"""Hidden dense layers of a network."""
+
+
+def _model(*names: str) -> tuple[Need, ...]:
+    """That the model is one of these, and no module of one's own is."""
+    return _BUILT_IN, one_of("model.name", *names)
+
+
+def _has_dropout(layers: Sequence[Any]) -> bool:
+    return any(layer["layer"] == "dropout" for layer in layer_stack.normalise(layers))
+
+
+_NETWORK = one_of("model.name", *(name for name in MODELS if name not in TREES))
+
+_BUILT_IN = Need(
+    "a model of nnlab's own, not a module of yours",
+    lambda s: not s[OWN_MODULE] or s["model.name"] in TREES,
+)
+
+_DENSE = _model("mlp", "cnn")
+
+_HIDDEN = Need(
+    "of at least one layer",
+    lambda s: bool(s["model.hidden"]) or s["model.name"] == "stack",
+    "model.hidden",
+)
+
+_ACTIVATED = Need(
+    "of at least one layer",
+    lambda s: bool(
+        s["model.hidden"] or (s["model.name"] == "cnn" and s["model.channels"])
+    ),
+    "model.hidden",
+)
+
+_CONVOLVES = Need(
+    "of at least one layer", lambda s: bool(s["model.channels"]), "model.channels"
+)
+
+_DROPS = Need(
+    "with a dropout layer",
+    lambda s: s["model.name"] != "stack" or _has_dropout(s["model.layers"]),
+    "model.layers",
+)
+
+_WHOLE = one_of("transfer.mode", "scratch", "tuning")
+
+_MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
+
+_TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
+
+_TRAINED_SOURCE = Need(
+    "that is a data set",
+    lambda s: not s["transfer.source"].endswith(WEIGHTS),
+    "transfer.source",
+)
+
+_PRETRAINING = (_TRANSFERRED, _TRAINED_SOURCE)
+
+_SCALED = Need(
+    "of images: a table always is, column by column",
+    lambda s: (
+        s["dataset"].removeprefix("real_or_generated:") != "map"
+        and not s["dataset"].startswith("csv:")
+    ),
+    "dataset",
+)
+
+_TABLE = Need("csv:PATH", lambda s: s["dataset"].startswith("csv:"), "dataset")
+
+_OWN_SCALE = Need(
+    f"that is no file of weights ({WEIGHTS}), which has a scale of its own",
+    lambda s: s["transfer.mode"] == "scratch" or _TRAINED_SOURCE.holds(s),
+    "transfer.source",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(Checked):
+    """The network. `hidden` holds units, `channels` the convolutions' channels.
+
+    Attributes:
+      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18", or of
+        the baselines "boosted_trees" and "random_forest".
+      hidden: units of each hidden dense layer (mlp, cnn).
+      depth: how often the layers of `hidden` are repeated: hidden=(64,) with depth=6 is
+        six layers of 64 (mlp, cnn).
+      channels: channels of each convolution, each followed by 2x2 pooling (cnn).
+      kernel: height and width of the convolutions' kernels, in pixels (cnn).
+      pool: what a pooling window keeps: "max" or "max_abs", the value that is largest
+        without its sign (cnn).
+      layers: layer dicts such as {"layer": "dense", "units": 64} (stack).
+      stem: how the network begins: "imagenet" with a 7x7 convolution and a pool that
+        leave a sixteenth of the pixels, "small" with a 3x3 convolution that leaves all
+        (resnet18).
+      num_trees: most trees for each class (boosted) or in all (forest); how many are
+        kept is chosen by validation (boosted_trees, random_forest).
+      tree_depths: largest depths of a tree to choose from by validation (likewise).
+      activation: name of the hidden layers' activation (mlp, cnn).
+      init: name of the kernels' initialiser.
+      init_scale: traced factor on every initial kernel.
+      bias: which layers have one: "all", "first" or "none" (mlp, cnn).
+      batch_norm: normalise before each hidden activation (mlp, cnn).
+      dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
+        cnn, stack).
+    """
+
+    name: str = field("mlp", choices=MODELS, needs=(_BUILT_IN,))
+    hidden: tuple[int, ...] = field((64,), minimum=1, needs=_DENSE)
+    depth: int = field(1, minimum=1, maximum=MOST_LAYERS, needs=(*_DENSE, _HIDDEN))
+    channels: tuple[int, ...] = field((32, 64), minimum=1, needs=_model("cnn"))
+    kernel: int = field(3, minimum=1, needs=(*_model("cnn"), _CONVOLVES))
+    pool: str = field("max", choices=POOLS, needs=(*_model("cnn"), _CONVOLVES))
+    layers: tuple[Any, ...] = field((), needs=_model("stack"))
+    stem: str = field("imagenet", choices=STEMS, needs=_model("resnet18"))
+    num_trees: int = field(200, minimum=1, maximum=10_000, needs=_model(*TREES))
+    tree_depths: tuple[int, ...] = field(
+        (3, 6, 9), minimum=1, maximum=50, needs=_model(*TREES)
+    )
+    activation: str = field(
+        "relu", choices=layer_stack.ACTIVATIONS, needs=(*_DENSE, _ACTIVATED)
+    )
+    init: str = field(
+        "lecun_normal", choices=layer_stack.INITIALIZERS, needs=(_BUILT_IN, _NETWORK)
+    )
+    init_scale: float = field(1.0, minimum=0.0, traced=True, needs=(_NETWORK,))
+    bias: str = field("all", choices=layer_stack.BIASES, needs=_DENSE)
+    batch_norm: bool = field(False, needs=(*_DENSE, _ACTIVATED))
+    dropout_rate: float = field(
+        0.0,
+        minimum=0.0,
+        below=1.0,
+        traced=True,
+        needs=(*_model("mlp", "cnn", "stack"), _HIDDEN, _DROPS, _WHOLE),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (count := len(self.hidden) * self.depth) > MOST_LAYERS:
+            raise FieldError(
+                "depth",
+                f"={self.depth} times the {len(self.hidden)} layers of hidden is "
+                f"{count:,} layers; at most {MOST_LAYERS:,} are allowed",
+            )
+        if not self.is_network and not self.tree_depths:
+            raise FieldError("tree_depths", " is empty: it needs at least one depth")
+        if self.name != "stack":
+            if self.layers:
+                raise FieldError(
+                    "layers", f" goes with name='stack', not {self.name!r}"
+                )
+            return
+        try:
+            layer_stack.normalise(self.layers)
+        except ValueError as error:
+            raise FieldError("layers", f": {error}") from None
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """Units of each hidden layer, repetitions included (mlp, cnn)."""
+        return self.hidden * self.depth
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network, and no baseline of trees."""
+        return self.name not in TREES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer(Checked):
+    """The update rule.
+
+    Attributes:
+      name: "sgd", "adam", "adamw" or "rmsprop".
+      learning_rate: traced peak rate; the schedule multiplies it by a factor in [0, 1].
+      momentum: traced momentum of sgd and rmsprop, in [0, 1).
+      nesterov: Nesterov's momentum (sgd, rmsprop).
+      weight_decay: traced; decoupled for adamw, added to the gradient otherwise.
+    """
+
+    name: str = field("sgd", choices=OPTIMIZERS)
+    learning_rate: float = field(0.1, minimum=0.0, traced=True)
+    momentum: float = field(
+        0.0, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
+    )
+    nesterov: bool = field(
+        False,
+        needs=(
+            _MOMENTUM,
+            Need(
+                "above 0", lambda s: s["optimizer.momentum"] > 0, "optimizer.momentum"
+            ),
+        ),
+    )
+    weight_decay: float = field(0.0, minimum=0.0, traced=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Schedule(Checked):
+    """The learning rate's shape over training, after a linear warm-up.
+
+    Attributes:
+      name: "constant", "linear" (to 0), "cosine" (to 0) or "step" (x 0.1 at 50 % and
+        at 75 % of the steps).
+      warmup_steps: updates over which the rate rises linearly to its peak.
+    """
+
+    name: str = field("constant", choices=SCHEDULES)
+    warmup_steps: int = field(0, minimum=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EarlyStopping(Checked):
+    """When a member ends before `num_epochs`.
+
+    Attributes:
+      patience: evaluations without a better metric after which a member stops and goes
+        back to its best parameters; 0 for never.
+      metric: "validation_loss" or "validation_accuracy".
+    """
+
+    patience: int = field(0, minimum=0)
+    metric: str = field(
+        "validation_loss",
+        choices=WATCHED,
+        needs=(
+            Need(
+                "above 0",
+                lambda s: s["early_stopping.patience"] > 0,
+                "early_stopping.patience",
+            ),
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.metric not in WATCHED and str(self.metric).startswith("validation_"):
+            raise FieldError(
+                "metric",
+                f"={self.metric!r} is not watched: early stopping knows "
+                f"{' and '.join(WATCHED)}, and no metric of one's own",
+            )
+        super().__post_init__()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transfer(Checked):
+    """Where the network's backbone, all but its last dense layer, begins.
+
+    Attributes:
+      mode: "scratch" (at its random initialisation), "probing" (trained on the source
+        before, and frozen: only a new last layer is trained, on the backbone's
+        outputs, which are computed once) or "tuning" (trained on the source before,
+        then all of it on the trial's data).
+      source: the data set on which the backbone is trained first, or a file of weights,
+        "PATH.safetensors", in the naming of torchvision's ResNet-18.
+      train_size: training examples of the source; 0 for all.
+      num_epochs: passes over them.
+      batch_size: examples in an update.
+      learning_rate: of Adam, constant.
+    """
+
+    mode: str = field("scratch", choices=TRANSFERS)
+    source: str = field("", needs=(_TRANSFERRED,))
+    train_size: int = field(0, minimum=0, needs=_PRETRAINING)
+    num_epochs: int = field(5, minimum=1, needs=_PRETRAINING)
+    batch_size: int = field(64, minimum=1, needs=_PRETRAINING)
+    learning_rate: float = field(0.001, minimum=0.0, needs=_PRETRAINING)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode != "scratch" and not self.source:
+            raise FieldError("mode", f"={self.mode!r} needs a source")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Csv(Checked):
+    """How a table is read; see `nnlab.data.tabular`.
+
+    Attributes:
+      missing: what becomes of rows that lack a value: "refuse"; "drop" leaves them out;
+        "mean" puts the column's mean over the training examples there.
+      ignore: names of columns that are left out.
+    """
+
+    missing: str = field("refuse", choices=("refuse", "drop", "mean"), later=True)
+    ignore: tuple[str, ...] = field((), later=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hyperparameters(Checked):
+    """Everything that a trial sets.
+
+    Attributes:
+      dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
+        "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
+      train_size: training examples used, after validation is set aside; 0 for all.
+      standardize: whether the network sees inputs less their mean over the training
+        examples, divided by their standard deviation: one number each, or of examples
+        (F,) one for each column. Tables always are.
+      augment_pixels: largest shift, in pixels, of each training image along both axes,
+        drawn anew for each batch; 0 for none.
+      model: the network.
+      optimizer: the update rule.
+      schedule: the learning rate's shape.
+      transfer: where the network's backbone begins.
+      batch_size: examples in an update. The short batch at the end of an epoch is
+        dropped; the order changes each epoch, so no example is left out for good.
+      num_epochs: passes over the training examples.
+      max_steps: updates after which training ends though epochs remain; 0 for no limit.
+      eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
+      early_stopping: for each member on its own.
+      dtype: of the activations and products; parameters are float32.
+      csv: how a table is read.
+    """
+
+    dataset: str = "digits"
+    train_size: int = field(0, minimum=0)
+    standardize: bool = field(False, needs=(_NETWORK, _SCALED, _OWN_SCALE))
+    augment_pixels: int = field(0, minimum=0, maximum=10_000, needs=(_NETWORK,))
+    model: Model = Model()
+    optimizer: Optimizer = field(Optimizer(), needs=(_NETWORK,))
+    schedule: Schedule = field(Schedule(), needs=(_NETWORK,))
+    transfer: Transfer = field(Transfer(), needs=(_NETWORK,))
+    batch_size: int = field(32, minimum=1, needs=(_NETWORK,))
+    num_epochs: int = field(10, minimum=1, needs=(_NETWORK,))
+    max_steps: int = field(0, minimum=0, needs=(_NETWORK,))
+    eval_every_epochs: float = field(1.0, above=0.0, needs=(_NETWORK,))
+    early_stopping: EarlyStopping = field(EarlyStopping(), needs=(_NETWORK,))
+    dtype: str = field("float32", choices=DTYPES, needs=(_BUILT_IN, _NETWORK))
+    csv: Csv = field(Csv(), needs=(_TABLE,))
+
+    def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
+        """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.
+
+        Raises:
+          ValueError: an unknown path, or a value of the wrong type or range.
+        """
+        values = dataclasses.asdict(self)
+        for path, value in overrides.items():
+            if path not in PATHS:
+                hint = nearest_path(path, PATHS)
+                raise ValueError(f"unknown field {path!r}{hint}")
+            *parents, leaf = path.split(".")
+            target = values
+            for parent in parents:
+                target = target[parent]
+            target[leaf] = value
+        return from_mapping(Hyperparameters, values, "")
+
+    @property
+    def data(self) -> str:
+        """What tells the data from others: `dataset`, and how a table is read."""
+        values = self.identity() if self.dataset.startswith("csv:") else {}
+        how = [
+            f"{path}={','.join(v) if isinstance(v, tuple) else v}"
+            for path, v in values.items()
+            if path.startswith("csv.")
+        ]
+        return f"{self.dataset} ({', '.join(how)})" if how else self.dataset
+
+    def identity(self) -> dict[str, Any]:
+        """Likewise `flat`, but for fields added later that have their default.
+
+        What is known by it, such as a trial by its id, stays so with a new field.
+        """
+        return {
+            path: value
+            for path, value in self.flat().items()
+            if "later" not in _FIELDS[path][1] or value != DEFAULTS[path]
+        }
+
+    def flat(self) -> dict[str, Any]:
+        """``{path: value}`` for every hyperparameter, in the order of `PATHS`."""
+        values = {}
+        for path in PATHS:
+            value: Any = self
+            for name in path.split("."):
+                value = getattr(value, name)
+            values[path] = value
+        return values
+
+
+def _paths(
+    cls: type, prefix: str = "", of_group: tuple[Need, ...] = ()
+) -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """``{path: (type, rules)}`` of all fields below a dataclass."""
+    found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    for one in dataclasses.fields(typing.cast(Any, cls)):
+        hint, path = hints(cls)[one.name], prefix + one.name
+        its = (*of_group, *one.metadata.get("needs", ()))
+        if dataclasses.is_dataclass(hint):
+            found |= _paths(typing.cast(type, hint), path + ".", its)
+        else:
+            found[path] = hint, {**one.metadata, "needs": its}
+    return found
+
+
+_FIELDS = _paths(Hyperparameters)
+
+PATHS = tuple(_FIELDS)
+
+NEEDS: Mapping[str, tuple[Need, ...]] = {
+    path: rules["needs"] for path, (_, rules) in _FIELDS.items()
+}
+"""What has to hold for each field to be read; see `nnlab.study.needs`."""
+
+TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
+
+TUPLES = (
+    *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
+    "figures",
+    "looks",
+)
+"""Fields that hold a tuple: those of `PATHS`, and the study's own."""
+
+DEFAULTS = Hyperparameters().flat()

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How settings and columns are called, and their values as text."""
+
+import itertools
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from nnlab.words.numbers import NONE
+
+
+def words(name: str) -> str:
+    """A column or a hyperparameter's path in words: "learning rate", "model"."""
+    parent, _, leaf = name.rpartition(".")
+    if name == "batch_loss_std":
+        return "spread of batch losses"
+    if share := re.fullmatch(r"(\w+)_active_share", name):
+        return f"active share ({share[1]})"
+    if layer := re.fullmatch(r"grad_norm_(\w+)", name):
+        return f"gradient norm of {layer[1]}".replace("_", " ")
+    if count := re.fullmatch(r"num_(\w+)", leaf):
+        return f"number of {count[1]}".replace("_", " ")
+    if further := re.fullmatch(r"test_(\w+)_(loss|accuracy)", name):
+        return f"{further[1]} test {further[2]}".replace("_", " ")
+    return (parent if leaf == "name" and parent else leaf).replace("_", " ")
+
+
+def value_text(value: Any) -> str:
+    """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
+    if value is None:  # it is not read
+        return NONE
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        parts = [value_text(v) for v in value]
+        runs = [(text, len(list(run))) for text, run in itertools.groupby(parts)]
+        layers = any(isinstance(v, Mapping) for v in value)
+        if layers or (len(runs) == 1 and runs[0][1] > 2):
+            parts = []
+            for text, count in runs:
+                parts += [f"{count} x {text}"] if count > 2 else [text] * count
+        return (", " if layers else "-").join(parts) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(value_text(v) for v in value.values())
+    return str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a hyperparameter's value can lie on a numeric axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_log_like(values: Collection[float]) -> bool:
+    """Whether positive values are spaced more evenly in their logarithm."""
+    distinct = np.unique(np.asarray(values, float))
+    if distinct[0] <= 0 or distinct[-1] < 4 * distinct[0]:
+        return False
+    gaps, log_gaps = np.diff(distinct), np.diff(np.log(distinct))
+    return bool(np.std(log_gaps) / log_gaps.mean() <= np.std(gaps) / gaps.mean())
