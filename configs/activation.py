@@ -18,92 +18,46 @@ The report that is tested here ran ReLU and the improved sigmoid once each, at r
 0.02, which was chosen for the improved sigmoid.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, product, sized
+from nnlab.study.claims import claimed, lower, slower
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
 ACTIVATIONS = ("lecun_tanh", "relu", "tanh", "sigmoid")
 RATES = (0.001, 0.004, 0.02, 0.1)
+RELU, IMPROVED = {"model.activation": "relu"}, {"model.activation": "lecun_tanh"}
+REPORTED = {"optimizer.learning_rate": 0.02}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "Is ReLU better than LeCun's improved sigmoid in a network with one hidden "
-        "layer?"
-    )
-    config.dataset = dataset
-    config.standardize = True
-    config.model.hidden = (32,) if dataset == "digits" else (64,)
-    config.model.init = "lecun_normal"
-    config.model.bias = "first"
+    config = default(__doc__)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=5)
+    config.update(train_size=20_000, num_epochs=30, eval_every_epochs=0.2)
+    config.model.update(hidden=(64,), init="lecun_normal", bias="first")
     config.optimizer.momentum = 0.9
-    config.batch_size = 32
-    config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 50 if dataset == "digits" else 30
-    config.eval_every_epochs = 0.2
     config.early_stopping.patience = 50
-    config.num_seeds = 5
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 50
-        config.num_seeds = 8
-    reach = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.83}[dataset]
-    slower = {
-        "metric": "validation_accuracy",
-        "reduction": "steps_to",
-        "target": reach,
-    }
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    relu, improved = {"model.activation": "relu"}, {"model.activation": "lecun_tanh"}
-    reported = {"optimizer.learning_rate": 0.02}
-    config.target = reach
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=50, model={"hidden": (32,)})
+    config.update(sized(size, full={"train_size": 0, "num_epochs": 50, "num_seeds": 8}))
+    goal = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.83}[dataset]
+    relu, improved = {**RELU, **REPORTED}, {**IMPROVED, **REPORTED}
+    config.target = goal
     config.figures = ("curves", "final", "target", "gap")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "ReLU is less accurate than the improved sigmoid, at the report's "
-            "rate",
-            "quantity": final,
-            "left": {**relu, **reported},
-            "right": {**improved, **reported},
-            "relation": "less",
-        },
-        {
-            "text": f"ReLU converges slower, to {reach:.0%}, at the report's rate",
-            "quantity": slower,
-            "left": {**relu, **reported},
-            "right": {**improved, **reported},
-            "relation": "greater",
-        },
-        {
-            "text": "ReLU is less accurate with each at its best rate, too",
-            "quantity": final,
-            "left": relu,
-            "right": improved,
-            "among": "best",
-            "relation": "less",
-        },
-        {
-            "text": f"ReLU converges slower, to {reach:.0%}, with each at its best "
-            "rate, too",
-            "quantity": slower,
-            "left": relu,
-            "right": improved,
-            "among": "best",
-            "relation": "greater",
-        },
+            "ReLU is less accurate than the improved sigmoid, at the report's "
+            "rate": lower("test_accuracy", relu, improved),
+            f"ReLU converges slower, to {goal:.0%}, at the report's rate": slower(
+                goal, relu, improved
+            ),
+            "ReLU is less accurate with each at its best rate, too": lower(
+                "test_accuracy", RELU, IMPROVED, among="best"
+            ),
+            f"ReLU converges slower, to {goal:.0%}, with each at its best rate, "
+            "too": slower(goal, RELU, IMPROVED, among="best"),
+        }
     )
     config.notes = (
         "Weights start with standard deviation 1/sqrt(fan-in) for all activations, as "
@@ -113,8 +67,7 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Each activation at each rate."""
-    for activation in ACTIVATIONS:
-        for rate in RATES:
-            yield {"model.activation": activation, "optimizer.learning_rate": rate}
+    axes = {"model.activation": ACTIVATIONS, "optimizer.learning_rate": RATES}
+    return product(axes)

@@ -14,103 +14,52 @@ without at 0.001. At 0.001 batch norm reaches 85 % validation accuracy after a m
 The report that is tested here ran each network once, at rate 0.001.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import Sweep, choose, product, sized
+from nnlab.study.claims import best_minus_final, claimed, faster, higher, lower
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-SIZES = ("full", "smoke")
-GROUPS = (SIZES,)
+GROUPS = (("full", "smoke"),)
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+NORM, PLAIN = {"model.batch_norm": True}, {"model.batch_norm": False}
+REPORTED = {"optimizer.learning_rate": 0.001}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
     (size,) = choose(arg, *GROUPS)
-    config = default()
-    config.question = "What does batch norm do for a network on map coordinates?"
-    config.dataset = "map"
-    config.model.hidden = (16,)
-    config.model.depth = 6
+    config = default(__doc__)
+    config.update(dataset="map", batch_size=256, num_epochs=50, num_seeds=8)
+    config.model.update(hidden=(16,), depth=6)
     config.optimizer.name = "adam"
-    config.batch_size = 256
-    config.num_epochs = 50
-    config.num_seeds = 8
-    if size == "smoke":
-        config.train_size = 2_000
-        config.num_epochs = 3
-        config.num_seeds = 2
-    reported = {"optimizer.learning_rate": 0.001}
-    norm, plain = {"model.batch_norm": True}, {"model.batch_norm": False}
-    loss = {"metric": "validation_loss", "reduction": "final"}
-    accuracy = {"metric": "test_accuracy", "reduction": "final"}
-    faster = {
-        "metric": "validation_accuracy",
-        "reduction": "steps_to",
-        "target": 0.85,
-    }
-    rise = {"metric": "validation_loss", "reduction": "best_minus_final"}
+    config.update(sized(size, smoke={"train_size": 2_000}))
+    norm, plain = {**NORM, **REPORTED}, {**PLAIN, **REPORTED}
     config.target = 0.85
     config.figures = ("curves", "gap", "final", "target", "map", "noise")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "With batch norm the validation loss ends lower, at rate 0.001",
-            "quantity": loss,
-            "left": {**norm, **reported},
-            "right": {**plain, **reported},
-            "relation": "less",
-        },
-        {
-            "text": "With batch norm 85 % validation accuracy comes much sooner, at "
-            "rate 0.001",
-            "quantity": faster,
-            "left": {**norm, **reported},
-            "right": {**plain, **reported},
-            "relation": "less",
-        },
-        {
-            "text": "With batch norm the test accuracy is higher, at rate 0.001",
-            "quantity": accuracy,
-            "left": {**norm, **reported},
-            "right": {**plain, **reported},
-            "relation": "greater",
-        },
-        {
-            "text": "Batch norm avoids overfitting: the validation loss ends less "
-            "above its lowest, at rate 0.001",
-            "quantity": rise,
-            "left": {**norm, **reported},
-            "right": {**plain, **reported},
-            "relation": "greater",
-        },
-        {
-            "text": "With batch norm the test accuracy is higher with each at its best "
-            "rate, too",
-            "quantity": accuracy,
-            "left": norm,
-            "right": plain,
-            "among": "best",
-            "relation": "greater",
-        },
-        {
-            "text": "With batch norm 85 % comes sooner with each at its best rate, too",
-            "quantity": faster,
-            "left": norm,
-            "right": plain,
-            "among": "best",
-            "relation": "less",
-        },
+            "With batch norm the validation loss ends lower, at rate 0.001": lower(
+                "validation_loss", norm, plain
+            ),
+            "With batch norm 85 % validation accuracy comes much sooner, at rate "
+            "0.001": faster(0.85, norm, plain),
+            "With batch norm the test accuracy is higher, at rate 0.001": higher(
+                "test_accuracy", norm, plain
+            ),
+            "Batch norm avoids overfitting: the validation loss ends less above its "
+            "lowest, at rate 0.001": higher(
+                best_minus_final("validation_loss"), norm, plain
+            ),
+            "With batch norm the test accuracy is higher with each at its best rate, "
+            "too": higher("test_accuracy", NORM, PLAIN, among="best"),
+            "With batch norm 85 % comes sooner with each at its best rate, too": faster(
+                0.85, NORM, PLAIN, among="best"
+            ),
+        }
     )
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """With and without batch norm, at each rate."""
-    for batch_norm in (True, False):
-        for rate in RATES:
-            yield {
-                "model.batch_norm": batch_norm,
-                "optimizer.learning_rate": rate,
-            }
+    axes = {"model.batch_norm": (True, False), "optimizer.learning_rate": RATES}
+    return product(axes)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which convolutional architecture, and how far ahead of a fully connected one is it?
+"""Which convolutional architecture learns best, and how far ahead of a fully
+connected network is it?
 
     python -m launch.train --config=configs/cnn_architectures.py:mnist \
         --data_dir=DIR --workdir=runs/cnn_architectures
@@ -23,56 +24,33 @@ on all images with light augmentation (shifts by up to 1 pixel), more channels, 
 norm, dropout and a cosine schedule.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study import claims as c
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
-SIZES = ("", "smoke", "full")
-GROUPS = (DATASETS, SIZES)
-THREE, ONE, DENSE = "3 convolutions", "1 convolution", "fully connected"
+GROUPS = ((*DATASETS, "cifar10"), SIZES)
+THREE, ONE = "3 convolutions", "1 convolution"
+DENSE = {"label": "fully connected"}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "fashion_mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "Which convolutional architecture learns best, and how far ahead of a fully "
-        "connected network is it?"
-    )
-    config.dataset = dataset
-    config.model.name = "cnn"
-    config.optimizer.learning_rate = 0.02
-    config.optimizer.momentum = 0.9
-    config.batch_size = 32
-    config.train_size = 0 if dataset == "digits" else 10_000
-    config.num_epochs = 20 if dataset == "digits" else 6
-    config.eval_every_epochs = 5.0 if dataset == "digits" else 2.0
-    config.num_seeds = 5
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.eval_every_epochs = 1.0
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
+    config = default(__doc__)
+    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=5)
+    config.update(num_epochs=6, eval_every_epochs=2.0, model={"name": "cnn"})
+    config.optimizer.update(learning_rate=0.02, momentum=0.9)
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=20, eval_every_epochs=5.0)
+    config.update(sized(size, smoke={"eval_every_epochs": 1.0}))
+    if size == "full":
+        config.update(train_size=0, eval_every_epochs=5.0, num_seeds=3, batch_size=64)
         config.num_epochs = 60 if dataset == "digits" else 10
-        config.eval_every_epochs = 5.0
-        config.num_seeds = 3
-        config.batch_size = 64
-        config.schedule.name = "cosine"
-        config.augment_pixels = 1
-        config.model.batch_norm = True
-        config.model.dropout_rate = 0.3
-    config.figures = (
-        *("curves", "gap", "final", "confusion", "gallery", "mistakes", "weights"),
-        "costs",
-    )
-    config.claims = _claims(dataset, size)
+        config.update(augment_pixels=1, schedule={"name": "cosine"})
+        config.model.update(batch_norm=True, dropout_rate=0.3)
+    config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
+    config.figures += ("weights", "costs")
+    config.claims = c.claimed(_claims(dataset, size))
     config.notes = (
         "The pool stands before the ReLU: a value that is largest without its sign, "
         "and negative, becomes 0.",
@@ -82,110 +60,52 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def _claims(dataset: str, size: str) -> c.Comparisons:
+    claims, three, one = {}, {"label": THREE}, {"label": ONE}
+    for name, net in ((THREE, three), (ONE, one)):
+        text = f"Convolution is far ahead: {name} against the fully connected network"
+        claims[text] = c.higher("test_accuracy", net, DENSE)
+        if dataset in ("digits", "mnist"):
+            text = f"{name}: near-perfect on the {{}} images, above 98 %"
+            claims[text.format("training")] = c.higher("train_accuracy", net, 0.98)
+            validation = c.higher("validation_accuracy", net, 0.98)
+            claims[text.format("validation")] = validation
+        else:
+            text = f"{name}: a visible gap between training and test, more than 1 point"
+            claims[text] = c.lower(c.drop("train_accuracy"), net, -0.01)
+    if dataset == "fashion_mnist":
+        claims |= {
+            "The fully connected network hardly passes 85 % even on the training "
+            "images: it ends within 2 points of "
+            "that": c.same_within(0.02, "train_accuracy", DENSE, 0.85)
+        }
+    for name in () if size == "full" else (THREE, ONE):
+        other = {"label": f"{name}, max |x|"}
+        claims |= {
+            f"{name}: pooling by the largest absolute value is as good as by the "
+            "largest (within half a point)": c.same_within(
+                0.005, "test_accuracy", other, {"label": name}
+            )
+        }
+    text = "Three convolutions are better than one with a larger kernel"
+    return {**claims, text: c.higher("test_accuracy", three, one)}
+
+
+def sweep(arg: str = "") -> Sweep:
     """Both architectures with both pools (one in full), and the dense network."""
     dataset, size = choose(arg, *GROUPS)
+    channels, single, hidden = (16, 32, 64), 32, 128
     if dataset == "digits":
         channels, single, hidden = (8, 16, 16), 16, 32
     elif size == "full":
-        channels, single, hidden = (32, 64, 64), 32, 128
-    else:
-        channels, single, hidden = (16, 32, 64), 32, 128
-    pools = {"max": "", "max_abs": ", max |x|"}
-    if size == "full":
-        del pools["max_abs"]
-    for pool, suffix in pools.items():
-        yield {
-            "label": THREE + suffix,
-            "model.channels": channels,
-            "model.hidden": (hidden,),
-            "model.pool": pool,
-        }
-        yield {
-            "label": ONE + suffix,
-            "model.channels": (single,),
-            "model.kernel": 5,
-            "model.hidden": (hidden, hidden // 2),
-            "model.pool": pool,
-        }
-    yield {
-        "label": DENSE,
-        "model.name": "mlp",
-        "model.hidden": (hidden, hidden),
-        "num_epochs": 3 if size == "smoke" else 100,
-        "eval_every_epochs": 1.0 if size == "smoke" else 5.0,
-    }
-
-
-def _claims(dataset: str, size: str) -> tuple[dict[str, Any], ...]:
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    train = {"metric": "train_accuracy", "reduction": "final"}
-    validation = {"metric": "validation_accuracy", "reduction": "final"}
-    gap = {"metric": "train_accuracy", "reduction": "drop_from_test"}
-    claims: list[dict[str, Any]] = []
-    for name in (THREE, ONE):
-        claims.append(
-            {
-                "text": f"Convolution is far ahead: {name} against the {DENSE} network",
-                "quantity": final,
-                "left": {"label": name},
-                "right": {"label": DENSE},
-                "relation": "greater",
-            }
-        )
-        if dataset in ("digits", "mnist"):
-            claims += [
-                {
-                    "text": f"{name}: near-perfect on the {split} images, above 98 %",
-                    "quantity": quantity,
-                    "left": {"label": name},
-                    "right": 0.98,
-                    "relation": "greater",
-                }
-                for split, quantity in (("training", train), ("validation", validation))
-            ]
-        else:
-            claims.append(
-                {
-                    "text": f"{name}: a visible gap between training and test, more "
-                    "than 1 point",
-                    "quantity": gap,
-                    "left": {"label": name},
-                    "right": -0.01,
-                    "relation": "less",
-                }
-            )
-    if dataset == "fashion_mnist":
-        claims.append(
-            {
-                "text": "The fully connected network hardly passes 85 % even on the "
-                "training images: it ends within 2 points of that",
-                "quantity": train,
-                "left": {"label": DENSE},
-                "right": 0.85,
-                "relation": "same",
-                "margin": 0.02,
-            }
-        )
-    claims += [
-        {
-            "text": f"{name}: pooling by the largest absolute value is as good as by "
-            "the largest (within half a point)",
-            "quantity": final,
-            "left": {"label": f"{name}, max |x|"},
-            "right": {"label": name},
-            "relation": "same",
-            "margin": 0.005,
-        }
-        for name in (() if size == "full" else (THREE, ONE))
-    ]
-    claims.append(
-        {
-            "text": "Three convolutions are better than one with a larger kernel",
-            "quantity": final,
-            "left": {"label": THREE},
-            "right": {"label": ONE},
-            "relation": "greater",
-        }
-    )
-    return tuple(claims)
+        channels = (32, 64, 64)
+    three = {"model.channels": channels, "model.hidden": (hidden,)}
+    one = {"model.channels": (single,), "model.kernel": 5}
+    one |= {"model.hidden": (hidden, hidden // 2)}
+    for pool in ("max",) if size == "full" else ("max", "max_abs"):
+        suffix = ", max |x|" if pool == "max_abs" else ""
+        yield {"label": THREE + suffix, **three, "model.pool": pool}
+        yield {"label": ONE + suffix, **one, "model.pool": pool}
+    epochs, every = (3, 1.0) if size == "smoke" else (100, 5.0)
+    dense = {"model.name": "mlp", "model.hidden": (hidden, hidden)}
+    yield {**DENSE, **dense, "num_epochs": epochs, "eval_every_epochs": every}

@@ -17,115 +17,54 @@ with ten; each at its best rate 96.3, 96.3 and 96.1 %.
 The report that is tested here ran each network once, at rate 0.02.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized, updates_an_epoch
+from nnlab.study.claims import claimed, higher, lower, same_within, steps_to
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
 RATES = (0.002, 0.006, 0.02)
-ONE, TWO, TEN = (64,), (60, 60), (64,) * 10
-NAMES = {ONE: "1 x 64", TWO: "2 x 60", TEN: "10 x 64"}
+NETWORKS = {"1 x 64": (64,), "2 x 60": (60, 60), "10 x 64": (64,) * 10}
+ONE, TWO, TEN = ({"model.hidden": hidden} for hidden in NETWORKS.values())
+REPORTED = {"optimizer.learning_rate": 0.02}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "Is a network with two hidden layers, or with ten, better than one with one?"
-    )
-    config.dataset = dataset
-    config.standardize = True
-    config.model.activation = "lecun_tanh"
-    config.model.init = "lecun_normal"
-    config.model.bias = "first"
+    config = default(__doc__)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=5)
+    config.update(train_size=20_000, num_epochs=30, eval_every_epochs=0.2)
+    config.model.update(activation="lecun_tanh", init="lecun_normal", bias="first")
     config.optimizer.momentum = 0.9
-    config.batch_size = 32
-    config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 50 if dataset == "digits" else 30
-    config.eval_every_epochs = 0.2
     config.early_stopping.patience = 50
-    config.num_seeds = 5
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 50
-        config.num_seeds = 8
-    reach = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.83}[dataset]
-    faster = {
-        "metric": "validation_accuracy",
-        "reduction": "steps_to",
-        "target": reach,
-    }
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    loss = {"metric": "test_loss", "reduction": "final"}
-    reported = {"optimizer.learning_rate": 0.02}
-    # Updates of an epoch of 20,000 images, or of all 1,198 digits.
-    epoch = 37 if dataset == "digits" else 625
-    config.target = reach
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=50)
+    epoch = updates_an_epoch(dataset, config.batch_size, config.train_size)
+    config.update(sized(size, full={"train_size": 0, "num_epochs": 50, "num_seeds": 8}))
+    goal = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.83}[dataset]
+    one, two, ten = ({**network, **REPORTED} for network in (ONE, TWO, TEN))
+    config.target = goal
     config.figures = ("curves", "final", "target", "gap", "costs")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "Two hidden layers with as many parameters are about as accurate "
-            "as one (within half a point), at the report's rate",
-            "quantity": final,
-            "left": {"model.hidden": TWO, **reported},
-            "right": {"model.hidden": ONE, **reported},
-            "relation": "same",
-            "margin": 0.005,
-        },
-        {
-            "text": "Two hidden layers with as many parameters are about as accurate "
-            "as one (within half a point), each at its best rate",
-            "quantity": final,
-            "left": {"model.hidden": TWO},
-            "right": {"model.hidden": ONE},
-            "among": "best",
-            "relation": "same",
-            "margin": 0.005,
-        },
-        {
-            "text": f"Ten hidden layers are as fast as one to {reach:.0%} (within "
-            f"{epoch} updates), at the report's rate",
-            "quantity": faster,
-            "left": {"model.hidden": TEN, **reported},
-            "right": {"model.hidden": ONE, **reported},
-            "relation": "same",
-            "margin": epoch,
-        },
-        {
-            "text": "Ten hidden layers end at a higher loss than one, at the report's "
-            "rate",
-            "quantity": loss,
-            "left": {"model.hidden": TEN, **reported},
-            "right": {"model.hidden": ONE, **reported},
-            "relation": "greater",
-        },
-        {
-            "text": "Ten hidden layers are less accurate than one, at the report's "
-            "rate",
-            "quantity": final,
-            "left": {"model.hidden": TEN, **reported},
-            "right": {"model.hidden": ONE, **reported},
-            "relation": "less",
-        },
-        {
-            "text": "Depth alone does not help: ten hidden layers are less accurate "
-            "than one with each at its best rate, too",
-            "quantity": final,
-            "left": {"model.hidden": TEN},
-            "right": {"model.hidden": ONE},
-            "among": "best",
-            "relation": "less",
-        },
+            "Two hidden layers with as many parameters are about as accurate as one "
+            "(within half a point), at the report's "
+            "rate": same_within(0.005, "test_accuracy", two, one),
+            "Two hidden layers with as many parameters are about as accurate as one "
+            "(within half a point), each at its best "
+            "rate": same_within(0.005, "test_accuracy", TWO, ONE, among="best"),
+            f"Ten hidden layers are as fast as one to {goal:.0%} (within {epoch} "
+            "updates), at the report's "
+            "rate": same_within(epoch, steps_to(goal), ten, one),
+            "Ten hidden layers end at a higher loss than one, at the report's "
+            "rate": higher("test_loss", ten, one),
+            "Ten hidden layers are less accurate than one, at the report's rate": lower(
+                "test_accuracy", ten, one
+            ),
+            "Depth alone does not help: ten hidden layers are less accurate than one "
+            "with each at its best rate, "
+            "too": lower("test_accuracy", TEN, ONE, among="best"),
+        }
     )
     config.notes = (
         "On 28x28 images one hidden layer of 64 has 785 x 64 + 64 x 10 = 50,880 "
@@ -137,12 +76,9 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Each network at each rate."""
-    for hidden, name in NAMES.items():
+    for name, hidden in NETWORKS.items():
         for rate in RATES:
-            yield {
-                "label": f"{name}, rate {rate:g}",
-                "model.hidden": hidden,
-                "optimizer.learning_rate": rate,
-            }
+            label = {"label": f"{name}, rate {rate:g}", "model.hidden": hidden}
+            yield {**label, "optimizer.learning_rate": rate}

@@ -17,102 +17,45 @@ The report that is tested here ran the network with batch norm once and drew lay
 30, 60, 90, 95 and 99.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import Sweep, choose, sized
+from nnlab.study.claims import Quantity, at_epoch, claimed, higher, lower, same_within
 
-from ml_collections import ConfigDict
+GROUPS = (("full", "smoke"),)
+NORM, PLAIN = {"model.batch_norm": True}, {"model.batch_norm": False}
 
-from nnlab.commands.config import choose, default
 
-SIZES = ("full", "smoke")
-GROUPS = (SIZES,)
-DEPTH = 100
-NAMES = {True: "batch norm", False: "no batch norm"}
+def gradient(layer: int, epoch: int) -> Quantity:
+    """The gradient norm of a dense layer after so many epochs."""
+    return at_epoch(epoch, f"grad_norm_dense_{layer}")
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
     (size,) = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "How large are the gradients of a very deep network, layer by layer?"
-    )
-    config.dataset = "map"
-    config.model.hidden = (4,)
-    config.model.depth = DEPTH
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 0.001
-    config.batch_size = 256
-    config.num_epochs = 30
-    config.num_seeds = 6
-    if size == "smoke":
-        config.train_size = 1_000
-        config.num_epochs = 2
-        config.num_seeds = 2
-    end = config.num_epochs
-    norm, plain = {"model.batch_norm": True}, {"model.batch_norm": False}
-
-    def gradient(layer: int, epoch: int) -> dict[str, Any]:
-        return {
-            "metric": f"grad_norm_dense_{layer}",
-            "reduction": "at_epoch",
-            "epoch": epoch,
-        }
-
+    config = default(__doc__)
+    config.update(dataset="map", batch_size=256, num_epochs=30, num_seeds=6)
+    config.model.update(hidden=(4,), depth=100)
+    config.optimizer.update(name="adam", learning_rate=0.001)
+    config.update(sized(size, smoke={"train_size": 1_000, "num_epochs": 2}))
+    first, last, end = gradient(0, 1), gradient(99, 1), gradient(99, config.num_epochs)
     config.figures = ("curves", "gradients", "final")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "With batch norm the last hidden layer has some gradient at first: "
-            "more than 0.0001 in epoch 1",
-            "quantity": gradient(99, 1),
-            "left": norm,
-            "right": 0.0001,
-            "relation": "greater",
-        },
-        {
-            "text": "With batch norm the last hidden layer's gradient is at first "
-            "about 0.00175 (within as much)",
-            "quantity": gradient(99, 1),
-            "left": norm,
-            "right": 0.00175,
-            "relation": "same",
-            "margin": 0.00175,
-        },
-        {
-            "text": "With batch norm the last hidden layer's gradient falls: it is "
-            "smaller at the end than in epoch 1",
-            "quantity": gradient(99, end),
-            "left": norm,
-            "right": norm,
-            "right_quantity": gradient(99, 1),
-            "relation": "less",
-        },
-        {
-            "text": "With batch norm the first layer's gradient is tiny: smaller than "
-            "the last hidden one's in epoch 1",
-            "quantity": gradient(0, 1),
-            "left": norm,
-            "right": norm,
-            "right_quantity": gradient(99, 1),
-            "relation": "less",
-        },
-        {
-            "text": "Without batch norm the first layer's gradient vanishes: below a "
-            "millionth in epoch 1",
-            "quantity": gradient(0, 1),
-            "left": plain,
-            "right": 1e-6,
-            "relation": "less",
-        },
-        {
-            "text": "So deep a network does not learn, with batch norm either: its "
-            "test accuracy is that of chance, within 5 points",
-            "quantity": {"metric": "test_accuracy", "reduction": "final"},
-            "left": norm,
-            "right": "chance",
-            "relation": "same",
-            "margin": 0.05,
-        },
+            "With batch norm the last hidden layer has some gradient at first: more "
+            "than 0.0001 in epoch 1": higher(last, NORM, 0.0001),
+            "With batch norm the last hidden layer's gradient is at first about "
+            "0.00175 (within as much)": same_within(0.00175, last, NORM, 0.00175),
+            "With batch norm the last hidden layer's gradient falls: it is smaller at "
+            "the end than in epoch 1": lower(end, NORM, NORM, right_quantity=last),
+            "With batch norm the first layer's gradient is tiny: smaller than the last "
+            "hidden one's in epoch 1": lower(first, NORM, NORM, right_quantity=last),
+            "Without batch norm the first layer's gradient vanishes: below a millionth "
+            "in epoch 1": lower(first, PLAIN, 1e-6),
+            "So deep a network does not learn, with batch norm either: its test "
+            "accuracy is that of chance, within 5 "
+            "points": same_within(0.05, "test_accuracy", NORM, "chance"),
+        }
     )
     config.notes = (
         "The report does not say which norm its peak of 0.00175 is; here it is the "
@@ -121,7 +64,6 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """With and without batch norm."""
-    for batch_norm, name in NAMES.items():
-        yield {"label": name, "model.batch_norm": batch_norm}
+    return {"label": "batch norm", **NORM}, {"label": "no batch norm", **PLAIN}

@@ -16,84 +16,37 @@ CPU, jax 0.10.2): test accuracies of 94.8 % with 32 units, 96.2 % with 64, 97.0 
 The report that is tested here ran 32, 64 and 128 units once each.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, product, sized
+from nnlab.study.claims import claimed, faster, lower, same_within, slower
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
 UNITS = (16, 32, 64, 128, 256)
+FEW, USUAL, MANY = ({"model.hidden": (units,)} for units in UNITS[1:4])
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = "What do fewer or more hidden units do to speed and accuracy?"
-    config.dataset = dataset
-    config.standardize = True
-    config.model.activation = "lecun_tanh"
-    config.model.init = "lecun_normal"
-    config.model.bias = "first"
-    config.optimizer.learning_rate = 0.02
-    config.optimizer.momentum = 0.9
-    config.batch_size = 32
+    config = default(__doc__)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=8)
+    config.update(num_epochs=50, eval_every_epochs=0.2)
     config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 50
-    config.eval_every_epochs = 0.2
+    config.model.update(activation="lecun_tanh", init="lecun_normal", bias="first")
+    config.optimizer.update(learning_rate=0.02, momentum=0.9)
     config.early_stopping.patience = 50
-    config.num_seeds = 8
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 100
-    reach = {"digits": 0.9, "mnist": 0.94, "fashion_mnist": 0.83}[dataset]
-    faster = {
-        "metric": "validation_accuracy",
-        "reduction": "steps_to",
-        "target": reach,
-    }
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    config.target = reach
+    config.update(sized(size, full={"train_size": 0, "num_epochs": 100}))
+    goal = {"digits": 0.9, "mnist": 0.94, "fashion_mnist": 0.83}[dataset]
+    config.target = goal
     config.figures = ("curves", "final", "target", "gap", "costs")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": f"32 units are slower than 64, to {reach:.0%}",
-            "quantity": faster,
-            "left": {"model.hidden": (32,)},
-            "right": {"model.hidden": (64,)},
-            "relation": "greater",
-        },
-        {
-            "text": "32 units are less accurate than 64",
-            "quantity": final,
-            "left": {"model.hidden": (32,)},
-            "right": {"model.hidden": (64,)},
-            "relation": "less",
-        },
-        {
-            "text": f"128 units are faster than 64, to {reach:.0%}",
-            "quantity": faster,
-            "left": {"model.hidden": (128,)},
-            "right": {"model.hidden": (64,)},
-            "relation": "less",
-        },
-        {
-            "text": "128 units are not significantly more accurate than 64: the same "
-            "within half a point",
-            "quantity": final,
-            "left": {"model.hidden": (128,)},
-            "right": {"model.hidden": (64,)},
-            "relation": "same",
-            "margin": 0.005,
-        },
+            f"32 units are slower than 64, to {goal:.0%}": slower(goal, FEW, USUAL),
+            "32 units are less accurate than 64": lower("test_accuracy", FEW, USUAL),
+            f"128 units are faster than 64, to {goal:.0%}": faster(goal, MANY, USUAL),
+            "128 units are not significantly more accurate than 64: the same within "
+            "half a point": same_within(0.005, "test_accuracy", MANY, USUAL),
+        }
     )
     config.notes = (
         "Faster means fewer updates. An update of a wider network takes longer; the "
@@ -104,7 +57,6 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """One trial for each width."""
-    for units in UNITS:
-        yield {"model.hidden": (units,)}
+    return product({"model.hidden": [(units,) for units in UNITS]})

@@ -17,86 +17,47 @@ The report that is tested here saw the accuracy plummet and the probabilities be
 NaN in a browser, with an unknown number of layers, and gave no reason.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study.claims import DIVERGED, claimed, higher, lower, same_within
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
-LAYERS = (1, 2, 3, 4, 6, 8)
+HIDDEN = {layers: (100,) * (layers - 1) for layers in (1, 2, 3, 4, 6, 8)}
 RATES = (0.01, 0.03, 0.1, 0.3, 0.7, 2.0)
+ONE, SIX, EIGHT = ({"model.hidden": HIDDEN[layers]} for layers in (1, 6, 8))
+DEMO, HIGH = {"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.7}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "What happens when several linear layers stand in a row, without activations?"
-    )
-    config.dataset = dataset
+    config = default(__doc__)
+    config.update(dataset=dataset, batch_size=64, num_seeds=8)
+    config.update(train_size=20_000, num_epochs=5)
     config.model.activation = "identity"
     config.optimizer.momentum = 0.1
-    config.batch_size = 64
-    config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 30 if dataset == "digits" else 5
-    config.num_seeds = 8
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 60 if dataset == "digits" else 20
-    diverged = {"reduction": "diverged_share"}
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    one, six, eight = ({"model.hidden": _hidden(layers)} for layers in (1, 6, 8))
-    demo, high = {"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.7}
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=30)
+    epochs = 60 if dataset == "digits" else 20
+    config.update(sized(size, full={"train_size": 0, "num_epochs": epochs}))
     config.figures = ("map", "divergence", "curves")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "Probabilities become NaN: at the demonstration's rate 0.1 some "
-            "networks of eight linear layers diverge",
-            "quantity": diverged,
-            "left": {**eight, **demo},
-            "right": 0.0,
-            "relation": "greater",
-        },
-        {
-            "text": "Accuracy plummets: at rate 0.1 six linear layers end below 50 %",
-            "quantity": final,
-            "left": {**six, **demo},
-            "right": 0.5,
-            "relation": "less",
-        },
-        {
-            "text": "Several layers are worse than one: at rate 0.1 six end below one",
-            "quantity": final,
-            "left": {**six, **demo},
-            "right": {**one, **demo},
-            "relation": "less",
-        },
-        {
-            "text": "At rate 0.7 six linear layers diverge more often than one",
-            "quantity": diverged,
-            "left": {**six, **high},
-            "right": {**one, **high},
-            "relation": "greater",
-        },
-        {
-            "text": "A stack of linear layers is only one linear layer: six, at their "
-            "best rate, end like one at its best (within 1 point)",
-            "quantity": final,
-            "left": six,
-            "right": one,
-            "among": "best",
-            "relation": "same",
-            "margin": 0.01,
-        },
+            "Probabilities become NaN: at the demonstration's rate 0.1 some networks "
+            "of eight linear layers diverge": higher(DIVERGED, {**EIGHT, **DEMO}, 0.0),
+            "Accuracy plummets: at rate 0.1 six linear layers end below 50 %": lower(
+                "test_accuracy", {**SIX, **DEMO}, 0.5
+            ),
+            "Several layers are worse than one: at rate 0.1 six end below one": lower(
+                "test_accuracy", {**SIX, **DEMO}, {**ONE, **DEMO}
+            ),
+            "At rate 0.7 six linear layers diverge more often than one": higher(
+                DIVERGED, {**SIX, **HIGH}, {**ONE, **HIGH}
+            ),
+            "A stack of linear layers is only one linear layer: six, at their best "
+            "rate, end like one at its best (within 1 "
+            "point)": same_within(0.01, "test_accuracy", SIX, ONE, among="best"),
+        }
     )
     config.notes = (
         "A stack of linear layers computes what one linear layer can, but its "
@@ -107,17 +68,10 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Each depth at each rate."""
-    for layers in LAYERS:
+    for layers, hidden in HIDDEN.items():
         for rate in RATES:
-            yield {
-                "label": f"{layers} layer{'s' * (layers > 1)}, rate {rate:g}",
-                "model.hidden": _hidden(layers),
-                "optimizer.learning_rate": rate,
-            }
-
-
-def _hidden(layers: int) -> tuple[int, ...]:
-    """Units below the last layer."""
-    return (100,) * (layers - 1)
+            label = f"{layers} layer{'s' * (layers > 1)}, rate {rate:g}"
+            setting = {"model.hidden": hidden, "optimizer.learning_rate": rate}
+            yield {"label": label, **setting}

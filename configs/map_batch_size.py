@@ -19,100 +19,28 @@ The report that is tested here trained batches of 1 for one epoch, of 16 for ten
 of updates. Here sizes are compared after equally many epochs and equally many updates.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import Sweep, choose, product, sized, updates_an_epoch
+from nnlab.study import claims as c
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-SIZES = ("full", "smoke")
-GROUPS = (SIZES,)
+GROUPS = (("full", "smoke"),)
 BATCHES = (1, 16, 128, 1024)
+B1, B1024 = {"batch_size": 1}, {"batch_size": 1024}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
     (size,) = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "Which batch size does a network on map coordinates need, and what does an "
-        "epoch cost?"
-    )
-    config.dataset = "map"
-    config.model.hidden = (16,)
-    config.model.depth = 6
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 0.001
-    config.num_epochs = 50
-    config.max_steps = 400_000
-    config.num_seeds = 8
-    # After epochs that all sizes train, and after updates that all do.
-    epoch, updates = 10, 50 * (40_000 // 1024)
-    if size == "smoke":
-        config.train_size = 2_048
-        config.num_epochs = 3
-        config.max_steps = 4_096
-        config.num_seeds = 2
-        epoch, updates = 2, 6
-    equal_epochs = {
-        "metric": "validation_accuracy",
-        "reduction": "at_epoch",
-        "epoch": epoch,
-    }
-    equal_updates = {
-        "metric": "validation_accuracy",
-        "reduction": "at_step",
-        "step": updates,
-    }
-    best_minus_final = {
-        "metric": "validation_accuracy",
-        "reduction": "best_minus_final",
-    }
+    config = default(__doc__)
+    config.update(dataset="map", num_epochs=50, max_steps=400_000, num_seeds=8)
+    config.model.update(hidden=(16,), depth=6)
+    config.optimizer.update(name="adam", learning_rate=0.001)
+    config.update(sized(size, smoke={"train_size": 2_048, "max_steps": 4_096}))
+    # Epochs that all sizes train, and updates that all make.
+    epoch = 2 if size == "smoke" else 10
+    updates = config.num_epochs * updates_an_epoch("map", 1024, config.train_size)
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
-    config.claims = (
-        *(
-            {
-                "text": f"Batches of {large} are better than batches of {small} after "
-                f"{epoch} epochs of each",
-                "quantity": equal_epochs,
-                "left": {"batch_size": large},
-                "right": {"batch_size": small},
-                "relation": "greater",
-            }
-            for large in (1024, 128)
-            for small in (1, 16)
-        ),
-        *(
-            {
-                "text": f"Batches of {large} are better than batches of 1 after "
-                f"{updates:,} updates of each",
-                "quantity": equal_updates,
-                "left": {"batch_size": large},
-                "right": {"batch_size": 1},
-                "relation": "greater",
-            }
-            for large in (1024, 128)
-        ),
-        *(
-            {
-                "text": f"Batches of {small} are unstable: their accuracy ends further "
-                "below its best than that of batches of 1024",
-                "quantity": best_minus_final,
-                "left": {"batch_size": small},
-                "right": {"batch_size": 1024},
-                "relation": "greater",
-            }
-            for small in (1, 16)
-        ),
-        {
-            "text": "Small batches take longer for an epoch: 1 against 1024",
-            "quantity": {"reduction": "seconds"},
-            "left": {"batch_size": 1},
-            "right": {"batch_size": 1024},
-            "relation": "greater",
-        },
-    )
+    config.claims = c.claimed(_claims(epoch, updates))
     config.notes = (
         "The report gave batches of 1, 16, 128 and 1024 one, ten, fifty and fifty "
         "epochs, so that batch size, epochs and updates changed together: with 40,000 "
@@ -123,7 +51,32 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def _claims(epoch: int, updates: int) -> c.Comparisons:
+    accuracy = "validation_accuracy"
+    claims = {
+        f"Batches of {large} are better than batches of {small} after {epoch} epochs "
+        "of each": c.higher(
+            c.at_epoch(epoch, accuracy), {"batch_size": large}, {"batch_size": small}
+        )
+        for large in (1024, 128)
+        for small in (1, 16)
+    }
+    claims |= {
+        f"Batches of {large} are better than batches of 1 after {updates:,} updates of "
+        "each": c.higher(c.at_step(updates, accuracy), {"batch_size": large}, B1)
+        for large in (1024, 128)
+    }
+    claims |= {
+        f"Batches of {small} are unstable: their accuracy ends further below its best "
+        "than that of batches of 1024": c.higher(
+            c.best_minus_final(accuracy), {"batch_size": small}, B1024
+        )
+        for small in (1, 16)
+    }
+    text = "Small batches take longer for an epoch: 1 against 1024"
+    return {**claims, text: c.higher(c.SECONDS, B1, B1024)}
+
+
+def sweep(arg: str = "") -> Sweep:
     """One trial for each batch size."""
-    for batch_size in BATCHES:
-        yield {"batch_size": batch_size}
+    return product({"batch_size": BATCHES})

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How do a fully connected and a convolutional network differ, in time and accuracy?
+"""How do a fully connected and a convolutional network differ in training time and in
+accuracy on normal, moved and rotated images?
 
     python -m launch.train --config=configs/mlp_vs_cnn.py:mnist --data_dir=DIR \
         --workdir=runs/mlp_vs_cnn
@@ -20,120 +21,75 @@ The report that is tested here compared one run of each network, without saying 
 large they are, and looked at the test sets one by one.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study.claims import SECONDS, claimed, drop, higher, lower, same_within
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
-RATES = (0.1, 0.3)
-FULL_RATES = (0.03,)
+RATES, FULL_RATES = (0.1, 0.3), (0.03,)
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    small, large = _units(dataset)
-    config = default()
-    config.question = (
-        "How do a fully connected and a convolutional network differ in training time "
-        "and in accuracy on normal, moved and rotated images?"
-    )
-    config.dataset = dataset
-    config.model.channels = (8, 16) if dataset == "digits" else (32, 64)
-    config.batch_size = 64
-    config.train_size = 0 if dataset == "digits" else 10_000
-    config.num_epochs = 30 if dataset == "digits" else 6
-    config.eval_every_epochs = 5.0 if dataset == "digits" else 2.0
-    config.num_seeds = 5
-    config.test_sets.moved_pixels = 1 if dataset == "digits" else 2
-    config.test_sets.rotated_degrees = 30.0
-    config.test_sets.severity = True
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.eval_every_epochs = 1.0
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 60 if dataset == "digits" else 10
-        config.num_seeds = 3
-        config.optimizer.momentum = 0.9
-        config.schedule.name = "cosine"
-        config.augment_pixels = 1
-    seconds = {"reduction": "seconds"}
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    moved = {"metric": "test_moved_accuracy", "reduction": "drop_from_test"}
-    rotated = {"metric": "test_rotated_accuracy", "reduction": "drop_from_test"}
-    against = {
-        f"{small} hidden units": {"model.hidden": (small,)},
-        f"{large} hidden units (as many parameters)": {"model.hidden": (large,)},
-    }
+    config = default(__doc__)
+    config.update(dataset=dataset, batch_size=64, train_size=10_000, num_seeds=5)
+    config.update(num_epochs=6, eval_every_epochs=2.0, model={"channels": (32, 64)})
+    config.test_sets.update(moved_pixels=2, rotated_degrees=30.0, severity=True)
+    full = {"train_size": 0, "num_epochs": 10, "num_seeds": 3, "augment_pixels": 1}
+    full |= {"optimizer": {"momentum": 0.9}, "schedule": {"name": "cosine"}}
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=30, eval_every_epochs=5.0)
+        config.update(model={"channels": (8, 16)}, test_sets={"moved_pixels": 1})
+        full["num_epochs"] = 60
+    config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
     config.figures = ("curves", "final", "test_sets", "severity", "costs", "seconds")
-    config.claims = tuple(
-        {
-            "text": f"{text}, against {name}",
-            "quantity": quantity,
-            "left": {"model.name": "cnn"},
-            "right": {"model.name": "mlp", **units},
-            "among": "mean" if quantity == seconds else "best",
-            **relation,
+    small, large = _units(dataset)
+    against = {small: "hidden units", large: "hidden units (as many parameters)"}
+    cnn, claims = {"model.name": "cnn"}, {}
+    for units, name in against.items():
+        sides = cnn, {"model.name": "mlp", "model.hidden": (units,)}
+        claims |= {
+            f"{text}, against {units} {name}": comparison
+            for text, comparison in {
+                "The convolutional network is slower: an epoch takes longer": higher(
+                    SECONDS, *sides
+                ),
+                "The convolutional network is more accurate": higher(
+                    "test_accuracy", *sides, among="best"
+                ),
+                "Convolution holds up much better on moved images: it loses "
+                "less": lower(drop("test_moved_accuracy"), *sides, among="best"),
+                "Both are alike on rotated images: they lose the same within 2 "
+                "points": same_within(
+                    0.02, drop("test_rotated_accuracy"), *sides, among="best"
+                ),
+            }.items()
         }
-        for name, units in against.items()
-        for text, quantity, relation in (
-            (
-                "The convolutional network is slower: an epoch takes longer",
-                seconds,
-                {"relation": "greater"},
-            ),
-            (
-                "The convolutional network is more accurate",
-                final,
-                {"relation": "greater"},
-            ),
-            (
-                "Convolution holds up much better on moved images: it loses less",
-                moved,
-                {"relation": "less"},
-            ),
-            (
-                "Both are alike on rotated images: they lose the same within 2 points",
-                rotated,
-                {"relation": "same", "margin": 0.02},
-            ),
-        )
-    )
+    config.claims = claimed(claims)
+    each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
-        "All networks see the same data for equally many epochs"
-        + ("" if size == "full" else f", each at the better of {len(RATES)} rates")
-        + ". A fully connected network could train many more epochs "
-        "in the time of a convolutional one.",
-        "Images come moved by up to "
-        f"{config.test_sets.moved_pixels} px along both axes or rotated by up to 30 "
-        "degrees to both sides; the report does not say how far its own are.",
+        f"All networks see the same data for equally many epochs{each}. A fully "
+        "connected network could train many more epochs in the time of a convolutional "
+        "one.",
+        f"Images come moved by up to {config.test_sets.moved_pixels} px along both "
+        "axes or rotated by up to 30 degrees to both sides; the report does not say "
+        "how far its own are.",
     )
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """The three networks with each rate; in full one rate, with dropout."""
     dataset, size = choose(arg, *GROUPS)
     small, large = _units(dataset)
-    dense = 32 if dataset == "digits" else 128
-    networks = (("mlp", small), ("mlp", large), ("cnn", dense))
-    for name, units in networks:
-        for rate in FULL_RATES if size == "full" else RATES:
-            yield {
-                "label": f"{name.upper()} {units}, rate {rate:g}",
-                "model.name": name,
-                "model.hidden": (units,),
-                "model.dropout_rate": 0.2 if size == "full" and units > small else 0.0,
-                "optimizer.learning_rate": rate,
-            }
+    dense, is_full = 32 if dataset == "digits" else 128, size == "full"
+    for name, units in (("mlp", small), ("mlp", large), ("cnn", dense)):
+        drops = {"model.dropout_rate": 0.2 if is_full and units > small else 0.0}
+        network = {"model.name": name, "model.hidden": (units,), **drops}
+        for rate in FULL_RATES if is_full else RATES:
+            label = {"label": f"{name.upper()} {units}, rate {rate:g}"}
+            yield {**label, **network, "optimizer.learning_rate": rate}
 
 
 def _units(dataset: str) -> tuple[int, int]:

@@ -22,90 +22,48 @@ inferences a second, 1,460 examples a second) are those of that browser.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
-from ml_collections import ConfigDict
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study.claims import at_epoch, claimed, higher, same_within
 
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
-SIZES = ("", "smoke", "full")
-GROUPS = (DATASETS, SIZES)
+GROUPS = ((*DATASETS, "cifar10"), SIZES)
 CLASSES = 10  # of each of the data sets
+ONE, TWO = {"label": "dense 10"}, {"label": "dense 100, dense 10"}
+UNTRAINED = at_epoch(0.0, "test_accuracy")
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "How good is an untrained network, and how good and how fast is it after "
-        "training?"
-    )
-    config.dataset = dataset
-    config.optimizer.learning_rate = 0.1
-    config.optimizer.momentum = 0.1
-    config.batch_size = 64
-    config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 20 if dataset == "digits" else 5
-    config.num_seeds = 16
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_epochs = 50 if dataset == "digits" else 20
-        config.num_seeds = 8
-    untrained = {"metric": "test_accuracy", "reduction": "at_epoch", "epoch": 0.0}
-    loss = {"metric": "test_loss", "reduction": "at_epoch", "epoch": 0.0}
-    final = {"metric": "test_accuracy", "reduction": "final"}
+    config = default(__doc__)
+    config.update(dataset=dataset, batch_size=64, num_seeds=16)
+    config.update(train_size=20_000, num_epochs=5)
+    config.optimizer.update(learning_rate=0.1, momentum=0.1)
+    full = {"train_size": 0, "num_epochs": 20, "num_seeds": 8}
+    if dataset == "digits":
+        config.update(train_size=0, num_epochs=20)
+        full["num_epochs"] = 50
+    config.update(sized(size, full=full))
     config.figures = (
         *("curves", "final", "costs", "probabilities", "confusion", "mistakes"),
     )
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "An untrained network is almost always wrong: right as often as "
-            "chance, 10 %, within 5 points",
-            "quantity": untrained,
-            "left": {"label": "dense 10"},
-            "right": "chance",
-            "relation": "same",
-            "margin": 0.05,
-        },
-        {
-            "text": "Because its layer has few units: with 100 more it is right more "
-            "often before training",
-            "quantity": untrained,
-            "left": {"label": "dense 100, dense 10"},
-            "right": {"label": "dense 10"},
-            "relation": "greater",
-        },
-        {
-            "text": "The few units are no reason: before training, 100 more change "
-            "the accuracy by less than 5 points",
-            "quantity": untrained,
-            "left": {"label": "dense 100, dense 10"},
-            "right": {"label": "dense 10"},
-            "relation": "same",
-            "margin": 0.05,
-        },
-        {
-            "text": "An untrained network's loss is above that of equal probabilities, "
-            f"ln {CLASSES} = {math.log(CLASSES):.3f}",
-            "quantity": loss,
-            "left": {"label": "dense 10"},
-            "right": math.log(CLASSES),
-            "relation": "greater",
-        },
-        {
-            "text": "After training the units do matter: 100 more are right more often",
-            "quantity": final,
-            "left": {"label": "dense 100, dense 10"},
-            "right": {"label": "dense 10"},
-            "relation": "greater",
-        },
+            "An untrained network is almost always wrong: right as often as chance, 10 "
+            "%, within 5 points": same_within(0.05, UNTRAINED, ONE, "chance"),
+            "Because its layer has few units: with 100 more it is right more often "
+            "before training": higher(UNTRAINED, TWO, ONE),
+            "The few units are no reason: before training, 100 more change the "
+            "accuracy by less than 5 points": same_within(0.05, UNTRAINED, TWO, ONE),
+            "An untrained network's loss is above that of equal probabilities, ln "
+            f"{CLASSES} = {math.log(CLASSES):.3f}": higher(
+                at_epoch(0.0, "test_loss"), ONE, math.log(CLASSES)
+            ),
+            "After training the units do matter: 100 more are right more often": higher(
+                "test_accuracy", TWO, ONE
+            ),
+        }
     )
     config.notes = (
         "The report counted 1,050 to 1,600 inferences and 1,460 examples a second in "
@@ -115,13 +73,9 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Three stacks, layer by layer."""
-    yield {"label": "dense 10", "model.hidden": ()}
-    yield {"label": "dense 100, dense 10", "model.hidden": (100,)}
-    yield {
-        "label": "conv 8, conv 16, dense 10",
-        "model.name": "cnn",
-        "model.channels": (8, 16),
-        "model.hidden": (),
-    }
+    yield {**ONE, "model.hidden": ()}
+    yield {**TWO, "model.hidden": (100,)}
+    cnn = {"model.name": "cnn", "model.channels": (8, 16), "model.hidden": ()}
+    yield {"label": "conv 8, conv 16, dense 10", **cnn}

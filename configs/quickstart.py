@@ -12,60 +12,42 @@ Expect (n = 16 seeds): best by validation 0.1, test accuracy 95.7 % +- 0.2; 0.3 
 16 seeds stay at chance, at a finite loss.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import Sweep, choose, product, sized
+from nnlab.study.claims import claimed, faster, lower, same_within
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-SIZES = ("", "smoke")
-GROUPS = (SIZES,)
+GROUPS = (("", "smoke"),)
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+SLOW, GOOD, QUICK, HIGH = (
+    {"optimizer.learning_rate": rate} for rate in (0.01, 0.1, 0.3, 10.0)
+)
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
     (size,) = choose(arg, *GROUPS)
-    config = default()
-    config.question = "Which learning rate should a small network get?"
+    config = default(__doc__)
     config.dataset = "digits"
     config.model.hidden = (32,)
     config.batch_size = 32
-    config.num_epochs = 3 if size == "smoke" else 40
-    config.num_seeds = 3 if size == "smoke" else 16
-    config.claims = (
+    config.num_epochs = 40
+    config.num_seeds = 16
+    config.update(sized(size, smoke={"train_size": 0, "num_seeds": 3}))
+    config.claims = claimed(
         {
-            "text": "A higher learning rate trains faster: 0.1 against 0.01",
-            "quantity": {
-                "metric": "validation_accuracy",
-                "reduction": "steps_to",
-                "target": 0.9,
-            },
-            "left": {"optimizer.learning_rate": 0.1},
-            "right": {"optimizer.learning_rate": 0.01},
-            "relation": "less",
-        },
-        {
-            "text": "A learning rate can be too high: 10 ends below 0.1",
-            "quantity": {"metric": "test_accuracy", "reduction": "final"},
-            "left": {"optimizer.learning_rate": 10.0},
-            "right": {"optimizer.learning_rate": 0.1},
-            "relation": "less",
-        },
-        {
-            "text": "Between 0.1 and 0.3 the rate matters little (1 point of accuracy)",
-            "quantity": {"metric": "test_accuracy", "reduction": "final"},
-            "left": {"optimizer.learning_rate": 0.1},
-            "right": {"optimizer.learning_rate": 0.3},
-            "relation": "same",
-            "margin": 0.01,
-        },
+            "A higher learning rate trains faster: 0.1 against 0.01": faster(
+                0.9, GOOD, SLOW
+            ),
+            "A learning rate can be too high: 10 ends below 0.1": lower(
+                "test_accuracy", HIGH, GOOD
+            ),
+            "Between 0.1 and 0.3 the rate matters little (1 point of "
+            "accuracy)": same_within(0.01, "test_accuracy", GOOD, QUICK),
+        }
     )
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """One trial for each rate."""
-    for rate in RATES:
-        yield {"optimizer.learning_rate": rate}
+    return product({"optimizer.learning_rate": RATES})

@@ -18,97 +18,46 @@ The report that is tested here trained each network once for two minutes in a br
 and guessed that few ReLU units are active without counting them.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study.claims import AT_CHANCE, claimed, higher, lower, same_within
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
-UNITS = (10, 100)
 ACTIVATIONS = {"relu": "ReLU", "identity": "linear"}
 RATES = (0.1, 0.3, 1.0, 3.0)
+TEN, HUNDRED = {"label": "10 ReLU, rate 0.1"}, {"label": "100 ReLU, rate 0.1"}
+LINEAR, HIGH = {"label": "10 linear, rate 0.1"}, {"label": "10 ReLU, rate 3"}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "How many hidden ReLU units does a network need, and how many of them are "
-        "active?"
-    )
-    config.dataset = dataset
-    config.optimizer.momentum = 0.1
-    config.batch_size = 64
-    config.num_epochs = 100 if dataset == "digits" else 4
-    config.eval_every_epochs = 10.0 if dataset == "digits" else 0.5
-    config.num_seeds = 8
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.eval_every_epochs = 1.0
-        config.num_seeds = 2
-    elif size == "full":
-        config.num_epochs = 300 if dataset == "digits" else 30
-        config.eval_every_epochs = 10.0 if dataset == "digits" else 1.0
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    active = {"metric": "validation_active_share", "reduction": "final"}
-    ten = {"label": "10 ReLU, rate 0.1"}
-    hundred = {"label": "100 ReLU, rate 0.1"}
+    config = default(__doc__)
+    config.update(dataset=dataset, batch_size=64, num_seeds=8)
+    config.update(num_epochs=4, eval_every_epochs=0.5, optimizer={"momentum": 0.1})
+    full = {"num_epochs": 30, "eval_every_epochs": 1.0}
+    if dataset == "digits":
+        config.update(num_epochs=100, eval_every_epochs=10.0)
+        full = {"num_epochs": 300, "eval_every_epochs": 10.0}
+    config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
     config.figures = ("curves", "active_units", "final")
-    config.claims = (
+    config.claims = claimed(
         {
-            "text": "10 ReLU units reach about 37 % (within 5 points)",
-            "quantity": final,
-            "left": ten,
-            "right": 0.37,
-            "relation": "same",
-            "margin": 0.05,
-        },
-        {
-            "text": "100 ReLU units reach over 98 %",
-            "quantity": final,
-            "left": hundred,
-            "right": 0.98,
-            "relation": "greater",
-        },
-        {
-            "text": "10 ReLU units are worse than 100",
-            "quantity": final,
-            "left": ten,
-            "right": hundred,
-            "relation": "less",
-        },
-        {
-            "text": "The ReLU is to blame: 10 units are worse with it than without",
-            "quantity": final,
-            "left": ten,
-            "right": {"label": "10 linear, rate 0.1"},
-            "relation": "less",
-        },
-        {
-            "text": "A high rate is to blame: more networks of 10 ReLU units end at "
-            "chance at rate 3.0 than at 0.1",
-            "quantity": {"reduction": "at_chance_share"},
-            "left": {"label": "10 ReLU, rate 3"},
-            "right": ten,
-            "relation": "greater",
-        },
-        *(
-            {
-                "text": f"Few of {units} ReLU units are active: less than half of "
-                "their outputs are above 0",
-                "quantity": active,
-                "left": trial,
-                "right": 0.5,
-                "relation": "less",
-            }
-            for units, trial in zip(UNITS, (ten, hundred))
-        ),
+            "10 ReLU units reach about 37 % (within 5 points)": same_within(
+                0.05, "test_accuracy", TEN, 0.37
+            ),
+            "100 ReLU units reach over 98 %": higher("test_accuracy", HUNDRED, 0.98),
+            "10 ReLU units are worse than 100": lower("test_accuracy", TEN, HUNDRED),
+            "The ReLU is to blame: 10 units are worse with it than without": lower(
+                "test_accuracy", TEN, LINEAR
+            ),
+            "A high rate is to blame: more networks of 10 ReLU units end at chance at "
+            "rate 3.0 than at 0.1": higher(AT_CHANCE, HIGH, TEN),
+            "Few of 10 ReLU units are active: less than half of their outputs are "
+            "above 0": lower("validation_active_share", TEN, 0.5),
+            "Few of 100 ReLU units are active: less than half of their outputs are "
+            "above 0": lower("validation_active_share", HUNDRED, 0.5),
+        }
     )
     config.notes = (
         "A unit is active for an example if its output is above 0; the share is over "
@@ -119,14 +68,11 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Both widths with and without ReLU, at each rate."""
     for activation, name in ACTIVATIONS.items():
-        for units in UNITS:
+        for units in (10, 100):
+            network = {"model.activation": activation, "model.hidden": (units,)}
             for rate in RATES:
-                yield {
-                    "label": f"{units} {name}, rate {rate:g}",
-                    "model.activation": activation,
-                    "model.hidden": (units,),
-                    "optimizer.learning_rate": rate,
-                }
+                label = {"label": f"{units} {name}, rate {rate:g}"}
+                yield {**label, **network, "optimizer.learning_rate": rate}

@@ -44,69 +44,67 @@ once, for one epoch, and warned that one epoch may mislead. Its test accuracies 
 0.635, 0.495; tuning 0.5, 0.563, 0.725, 0.73; boosted trees 0.73 (training 1.00).
 """
 
-from collections.abc import Iterator
-from typing import Any
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import Sweep, choose, sized
+from nnlab.study.claims import at_epoch, claimed, higher, same_within
 
-from ml_collections import ConfigDict
-
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "folder")
-SIZES = ("full", "smoke")
-GROUPS = (DATASETS, SIZES)
+GROUPS = (("digits", "mnist", "folder"), ("full", "smoke"))
 MODES = ("scratch", "probing", "tuning")
 RATES = (0.1, 0.01, 0.001, 0.0001)
-TREES = "boosted trees"
+ACCURACY, TREES = "test_accuracy", {"label": "boosted trees"}
+
+
+def trial(mode: str, rate: float) -> dict[str, str]:
+    """The trial of a mode and a rate, by its label."""
+    return {"label": f"{mode}, rate {rate:g}"}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "folder" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        "Does it pay to begin with a trained network, and at which learning rate?"
-    )
-    config.model.init = "he_normal"
+    config = default(__doc__)
+    config.update(optimizer={"name": "adam"}, batch_size=32, num_seeds=5)
+    config.model.update(name="resnet18", init="he_normal", num_trees=100)
     config.model.tree_depths = (3, 6)
-    config.model.num_trees = 100
-    config.optimizer.name = "adam"
-    config.batch_size = 32
-    config.num_seeds = 5
-    config.model.name = "resnet18"
     if dataset == "digits":
-        config.dataset = "real_or_generated:digits"
-        config.model.name = "cnn"
-        config.model.channels = (16, 32)
-        config.model.hidden = (64,)
-        config.transfer.source = "digits"
-        config.transfer.num_epochs = 20
-        config.num_epochs = 30
-        config.num_seeds = 8
+        config.update(dataset="real_or_generated:digits", num_epochs=30, num_seeds=8)
+        config.model.update(name="cnn", channels=(16, 32), hidden=(64,))
+        config.transfer.update(source="digits", num_epochs=20)
     elif dataset == "mnist":
-        config.dataset = "mnist"
-        config.transfer.source = "fashion_mnist"
-        config.transfer.train_size = 10_000
-        config.transfer.num_epochs = 3
-        config.train_size = 500
-        config.num_epochs = 8
+        config.update(dataset="mnist", num_epochs=8, train_size=500, eval_size=1_000)
+        config.transfer.update(source="fashion_mnist", train_size=10_000, num_epochs=3)
         config.batch_size = 50
-        config.eval_size = 1_000
     else:
-        config.dataset = "folder:PATH"
-        config.num_epochs = 5
+        config.update(dataset="folder:PATH", num_epochs=5)
+    config.update(sized(size, smoke={"train_size": 128, "num_epochs": 2}))
     if size == "smoke":  # a small network compiles in seconds
-        config.model.name = "cnn"
-        config.model.channels = (8, 16)
-        config.model.hidden = (32,)
+        config.model.update(name="cnn", channels=(8, 16), hidden=(32,), num_trees=5)
         config.transfer.num_epochs = 2
-        config.train_size = 128
-        config.num_epochs = 2
-        config.num_seeds = 2
-        config.model.num_trees = 5
-    config.figures = (
-        *("curves", "final", "extremes", "costs", "confusion", "gallery", "mistakes"),
-    )
-    config.claims = _claims(config.model.name)
+    config.figures = ("curves", "final", "extremes", "costs", "confusion", "gallery")
+    config.figures += ("mistakes",)
+    claims, first = {}, at_epoch(1.0, ACCURACY)
+    for quantity, when in ((first, "after one epoch"), (ACCURACY, "at the end")):
+        for mode, which, good, bad in (
+            ("scratch", "lower", 0.0001, 0.1),
+            ("probing", "higher", 0.1, 0.0001),
+            ("tuning", "lower", 0.0001, 0.1),
+        ):
+            text = f"{mode.capitalize()} wants the {which} rate: {good:g} is better "
+            sides = trial(mode, good), trial(mode, bad)
+            claims[f"{text}than {bad:g} {when}"] = higher(quantity, *sides)
+    best = {m: {"transfer.mode": m, "model.name": config.model.name} for m in MODES}
+    claims |= {
+        f"{one.capitalize()} is better than {other}, each at its best rate, at the "
+        "end": higher(ACCURACY, best[one], best[other], among="best")
+        for one, other in (MODES[::-2], MODES[1::-1], MODES[:0:-1])
+    }
+    claims |= {
+        "Boosted trees learn their training images by heart: accuracy above 99 "
+        "%": higher("train_accuracy", TREES, 0.99),
+        "The best tuned network is no better than boosted trees: the same within 2 "
+        "points": same_within(0.02, ACCURACY, best["tuning"], TREES, among="best"),
+    }
+    config.claims = claimed(claims)
     config.notes = (
         "All networks that are probed or tuned begin at one and the same backbone: the "
         "intervals hold the new last layer's initialisation and the data order, not "
@@ -115,80 +113,10 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def _claims(model: str) -> tuple[dict[str, Any], ...]:
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    first = {"metric": "test_accuracy", "reduction": "at_epoch", "epoch": 1.0}
-
-    def trial(mode: str, rate: float) -> dict[str, Any]:
-        return {"label": _label(mode, rate)}
-
-    claims: list[dict[str, Any]] = []
-    for quantity, when in ((first, "after one epoch"), (final, "at the end")):
-        for mode, low_is_better in (
-            ("scratch", True),
-            ("probing", False),
-            ("tuning", True),
-        ):
-            which = "lower" if low_is_better else "higher"
-            better, worse = (RATES[-1], RATES[0])[:: 1 if low_is_better else -1]
-            claims.append(
-                {
-                    "text": f"{mode.capitalize()} wants the {which} rate: {better:g} "
-                    f"is better than {worse:g} {when}",
-                    "quantity": quantity,
-                    "left": trial(mode, better),
-                    "right": trial(mode, worse),
-                    "relation": "greater",
-                }
-            )
-    pairs = (("tuning", "scratch"), ("probing", "scratch"), ("tuning", "probing"))
-    for one, other in pairs:
-        claims.append(
-            {
-                "text": f"{one.capitalize()} is better than {other}, each at its best "
-                "rate, at the end",
-                "quantity": final,
-                "left": {"transfer.mode": one, "model.name": model},
-                "right": {"transfer.mode": other, "model.name": model},
-                "among": "best",
-                "relation": "greater",
-            }
-        )
-    trees = {"label": TREES}
-    claims += [
-        {
-            "text": "Boosted trees learn their training images by heart: accuracy "
-            "above 99 %",
-            "quantity": {"metric": "train_accuracy", "reduction": "final"},
-            "left": trees,
-            "right": 0.99,
-            "relation": "greater",
-        },
-        {
-            "text": "The best tuned network is no better than boosted trees: the same "
-            "within 2 points",
-            "quantity": final,
-            "left": {"transfer.mode": "tuning", "model.name": model},
-            "right": trees,
-            "among": "best",
-            "relation": "same",
-            "margin": 0.02,
-        },
-    ]
-    return tuple(claims)
-
-
-def _label(mode: str, rate: float) -> str:
-    return f"{mode}, rate {rate:g}"
-
-
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """Each mode at each rate, and the trees."""
     for mode in MODES:
         for rate in RATES:
-            yield {
-                "label": _label(mode, rate),
-                "transfer.mode": mode,
-                "optimizer.learning_rate": rate,
-            }
-    yield {"label": TREES, "model.name": "boosted_trees"}
+            setting = {"transfer.mode": mode, "optimizer.learning_rate": rate}
+            yield {**trial(mode, rate), **setting}
+    yield {**TREES, "model.name": "boosted_trees"}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What does each trick of LeCun's "Efficient BackProp" add?
+"""What does each trick of LeCun's "Efficient BackProp" add to a network with one hidden
+layer?
 
     python -m launch.train --config=configs/tricks_of_the_trade.py:mnist \
         --data_dir=DIR --workdir=runs/tricks_of_the_trade
@@ -25,71 +26,52 @@ Efficient BackProp. In Neural Networks: Tricks of the Trade. Springer.
 """
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
 
-from ml_collections import ConfigDict
+from nnlab.commands.config import ConfigDict, default
+from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
+from nnlab.study.claims import (
+    STEPS,
+    Comparisons,
+    claimed,
+    drop,
+    faster,
+    higher,
+    lower,
+    same_within,
+)
 
-from nnlab.commands.config import choose, default
-
-DATASETS = ("digits", "mnist", "fashion_mnist")
-SIZES = ("", "smoke", "full")
 GROUPS = (DATASETS, SIZES)
 RATES = (0.1, 0.5, 2.0)
-
-INIT = {"model.init": "lecun_normal"}
-TANH = {"model.activation": "lecun_tanh"}
-MOMENTUM = {"optimizer.momentum": 0.9}
-PLAIN: dict[str, Any] = {
-    "model.init": "uniform",
-    "model.activation": "sigmoid",
-    "optimizer.momentum": 0.0,
-}
-ONE_CHANGE = {
-    "plain": PLAIN,
-    "init": {**PLAIN, **INIT},
-    "tanh": {**PLAIN, **TANH},
-    "momentum": {**PLAIN, **MOMENTUM},
+PLAIN = {"model.init": "uniform", "model.activation": "sigmoid"}
+PLAIN |= {"optimizer.momentum": 0.0}
+TRICKS = {
+    "init": {"model.init": "lecun_normal"},
+    "tanh": {"model.activation": "lecun_tanh"},
+    "momentum": {"optimizer.momentum": 0.9},
 }
 LADDER = {
-    "plain": "plain, rate 0.1",
-    "+ init": "init, rate 0.1",
-    "+ tanh": "init + tanh, rate 0.1",
-    "+ momentum": "init + tanh + momentum, rate 0.02",
+    "plain": {"label": "plain, rate 0.1"},
+    "+ init": {"label": "init, rate 0.1"},
+    "+ tanh": {"label": "init + tanh, rate 0.1"},
+    "+ momentum": {"label": "init + tanh + momentum, rate 0.02"},
 }
-NORMAL = "normal start, rate 0.1"
+NORMAL = {"label": "normal start, rate 0.1"}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
-    config = default()
-    config.question = (
-        'What does each trick of LeCun\'s "Efficient BackProp" add to a network with '
-        "one hidden layer?"
-    )
-    config.dataset = dataset
-    config.standardize = True
-    config.model.hidden = (32,) if dataset == "digits" else (64,)
-    config.model.activation = "sigmoid"
-    config.model.init = "uniform"
-    config.model.bias = "first"
-    config.batch_size = 32
+    config = default(__doc__)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=5)
+    config.update(num_epochs=50, eval_every_epochs=0.2)
     config.train_size = 0 if dataset == "digits" else 20_000
-    config.num_epochs = 50
-    config.eval_every_epochs = 0.2
+    config.model.update(activation="sigmoid", init="uniform", bias="first")
+    config.model.hidden = (32,) if dataset == "digits" else (64,)
     config.early_stopping.patience = 50
-    config.num_seeds = 5
-    if size == "smoke":
-        config.train_size = 512
-        config.num_epochs = 3
-        config.num_seeds = 2
-    elif size == "full":
-        config.train_size = 0
-        config.num_seeds = 8
+    config.update(sized(size, full={"train_size": 0, "num_seeds": 8}))
     config.target = {"digits": 0.85, "mnist": 0.9, "fashion_mnist": 0.8}[dataset]
     config.figures = ("curves", "target", "final", "gap")
-    config.claims = _claims(config.target)
+    config.claims = claimed(_claims(config.target))
     config.notes = (
         "The report's last step changes two things at once, momentum and the learning "
         "rate (0.1 to 0.02), and each of its steps stands on those before it: its "
@@ -102,77 +84,42 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def sweep(arg: str = "") -> Iterator[dict[str, Any]]:
+def sweep(arg: str = "") -> Sweep:
     """One change to the plain network at each rate, and the rest of the ladder."""
-    for name, change in ONE_CHANGE.items():
-        # Momentum 0.9 adds up to ten times a steady gradient.
-        rates = [r / 10 for r in RATES] if name == "momentum" else RATES
-        for rate in rates:
-            label = f"{name}, rate {rate:g}"
-            yield {"label": label, **change, "optimizer.learning_rate": rate}
-    both = {**PLAIN, **INIT, **TANH}
-    yield {"label": LADDER["+ tanh"], **both, "optimizer.learning_rate": 0.1}
-    all_three = {**both, **MOMENTUM}
-    yield {"label": LADDER["+ momentum"], **all_three, "optimizer.learning_rate": 0.02}
+    for name, change in {"plain": {}, **TRICKS}.items():
+        for rate in RATES:
+            # Momentum 0.9 adds up to ten times a steady gradient.
+            rate = rate / 10 if name == "momentum" else rate
+            label = {"label": f"{name}, rate {rate:g}"}
+            yield {**label, **PLAIN, **change, "optimizer.learning_rate": rate}
+    both = {**PLAIN, **TRICKS["init"], **TRICKS["tanh"]}
+    yield {**LADDER["+ tanh"], **both, "optimizer.learning_rate": 0.1}
+    three = {**both, **TRICKS["momentum"]}
+    yield {**LADDER["+ momentum"], **three, "optimizer.learning_rate": 0.02}
     normal = {**PLAIN, "model.init": "normal"}
-    yield {"label": NORMAL, **normal, "optimizer.learning_rate": 0.1}
+    yield {**NORMAL, **normal, "optimizer.learning_rate": 0.1}
 
 
-def _claims(target: float) -> tuple[dict[str, Any], ...]:
-    final = {"metric": "test_accuracy", "reduction": "final"}
-    sooner = {
-        "metric": "validation_accuracy",
-        "reduction": "steps_to",
-        "target": target,
-    }
-    gap = {"metric": "train_accuracy", "reduction": "drop_from_test"}
-    claims: list[dict[str, Any]] = []
+def _claims(goal: float) -> Comparisons:
+    claims, accuracy = {}, "test_accuracy"
     for before, after in itertools.pairwise(LADDER):
-        claims += [
-            {
-                "text": f"{text} (on top of {before!r})",
-                "quantity": quantity,
-                "left": {"label": LADDER[after]},
-                "right": {"label": LADDER[before]},
-                "relation": relation,
-            }
-            for text, quantity, relation in (
-                (f"{after!r} raises the accuracy", final, "greater"),
-                (f"{after!r} converges faster, to {target:.0%}", sooner, "less"),
-                (f"{after!r} stops early sooner", {"reduction": "steps"}, "less"),
-            )
-        ]
-    claims += [
-        {
-            "text": "Fewer steps make overfitting less likely: with all tricks the gap "
-            "between training and test accuracy is smaller than without",
-            "quantity": gap,
-            "left": {"label": LADDER["+ momentum"]},
-            "right": {"label": LADDER["plain"]},
-            "relation": "greater",
-        },
-        {
-            "text": "A plain normal start is as good as a uniform one (within 1 point)",
-            "quantity": final,
-            "left": {"label": NORMAL},
-            "right": {"label": LADDER["plain"]},
-            "relation": "same",
-            "margin": 0.01,
-        },
-    ]
-    for name in ("init", "tanh", "momentum"):
-        claims += [
-            {
-                "text": f"By itself, {name} {text}",
-                "quantity": quantity,
-                "left": ONE_CHANGE[name],
-                "right": PLAIN,
-                "among": "best",
-                "relation": relation,
-            }
-            for text, quantity, relation in (
-                ("raises the accuracy", final, "greater"),
-                (f"converges faster, to {target:.0%}", sooner, "less"),
-            )
-        ]
-    return tuple(claims)
+        sides, top = (LADDER[after], LADDER[before]), f"(on top of {before!r})"
+        sooner = f"{after!r} converges faster, to {goal:.0%} {top}"
+        claims[f"{after!r} raises the accuracy {top}"] = higher(accuracy, *sides)
+        claims[sooner] = faster(goal, *sides)
+        claims[f"{after!r} stops early sooner {top}"] = lower(STEPS, *sides)
+    plain, last = LADDER["plain"], LADDER["+ momentum"]
+    claims |= {
+        "Fewer steps make overfitting less likely: with all tricks the gap between "
+        "training and test accuracy is smaller than "
+        "without": higher(drop("train_accuracy"), last, plain),
+        "A plain normal start is as good as a uniform one (within 1 "
+        "point)": same_within(0.01, accuracy, NORMAL, plain),
+    }
+    for name, trick in TRICKS.items():
+        sides, alone = ({**PLAIN, **trick}, PLAIN), f"By itself, {name}"
+        sooner = f"{alone} converges faster, to {goal:.0%}"
+        best = {"among": "best"}
+        claims[f"{alone} raises the accuracy"] = higher(accuracy, *sides, **best)
+        claims[sooner] = faster(goal, *sides, **best)
+    return claims

@@ -20,7 +20,7 @@ import re
 import stat
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -48,40 +48,21 @@ class UsageError(ValueError):
     """A mistake on the command line; its message is the line that is printed."""
 
 
-def default() -> ConfigDict:
-    """Every field with its default value; a config file changes what it studies."""
-    values = study_lib.Study().to_dict()
-    del values["sweep"]
-    return ConfigDict(_tuples(values))
-
-
-def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
-    """Splits a config's argument, such as "mnist,smoke", into one choice a group.
+def default(doc: str | None = None) -> ConfigDict:
+    """Every field with its default value; a config file changes what it studies.
 
     Args:
-      arg: comma-separated choices in any order.
-      groups: the choices of each group; the first of a group is its default.
+      doc: a config's docstring, whose first paragraph is the study's question; None
+        for the question that `Study` has.
 
-    Returns:
-      One choice for each group.
-
-    Raises:
-      ValueError: an unknown choice, or two of one group.
+    >>> default("Does depth help?\\n\\nSix networks.").question
+    'Does depth help?'
     """
-    lists = [tuple(group) for group in groups]
-    chosen: dict[int, str] = {}
-    for word in filter(None, arg.split(",")):
-        group = next((i for i, some in enumerate(lists) if word in some), None)
-        if group is None:
-            allowed = filter(None, itertools.chain(*lists))
-            hint = spelling.nearest(word, allowed)
-            raise ValueError(f"unknown config argument {word!r}{hint}")
-        if group in chosen and chosen[group] != word:
-            raise ValueError(
-                f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
-            )
-        chosen[group] = word
-    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
+    values = study_lib.Study().fields()
+    del values["sweep"]
+    if doc:
+        values["question"] = " ".join(doc.partition("\n\n")[0].split())
+    return ConfigDict(values)
 
 
 def define_study_flags() -> None:
@@ -514,15 +495,6 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-def _tuples(value: Any) -> Any:
-    """Lists to tuples: a ConfigDict lets a tuple only be replaced by a tuple."""
-    if isinstance(value, dict):
-        return {k: _tuples(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return tuple(_tuples(v) for v in value)
-    return value
 
 
 def _bundled() -> list[str]:

@@ -2,6 +2,6 @@
 """Datasets as NumPy arrays in one canonical order, from any source."""
 
 from nnlab.data.dataset import Dataset, Split
-from nnlab.data.sources import load
+from nnlab.data.sources import load, num_training
 
-__all__ = ["Dataset", "Split", "load"]
+__all__ = ["Dataset", "Split", "load", "num_training"]

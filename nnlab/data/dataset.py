@@ -33,6 +33,11 @@ _MAX_VALIDATION = 10_000
 _TEST_SHARE = 5
 
 
+def validation_size(examples: int) -> int:
+    """How many of so many training examples become the validation set."""
+    return min(_MAX_VALIDATION, examples // _VALIDATION_SHARE)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
     """Examples that serve one purpose; both arrays are read-only.
@@ -213,7 +218,7 @@ class Dataset:
             x, codes = canonical(x, encoded.codes[: len(y)])
             test_x, test_codes = canonical(test_x, encoded.codes[len(y) :])
 
-        num_validation = min(_MAX_VALIDATION, len(x) // _VALIDATION_SHARE)
+        num_validation = validation_size(len(x))
         if num_validation == 0:
             raise ValueError(
                 f"{len(x)} training examples are too few: at least {_VALIDATION_SHARE} "

@@ -21,7 +21,7 @@ from nnlab.data import (
     tfds,
 )
 from nnlab.data import regions as region_map
-from nnlab.data.dataset import Dataset
+from nnlab.data.dataset import Dataset, validation_size
 from nnlab.data.published import Publication
 from nnlab.machine.files import absolute, shown
 from nnlab.words.spelling import nearest, nearest_file
@@ -188,6 +188,20 @@ def load(
     for note in dataset.notes:
         _log.warning("%s: %s", name, note)
     return dataset
+
+
+def num_training(name: str) -> int:
+    """How many training examples a data set has without the validation examples.
+
+    Of published data sets it is known before they are there; others are loaded.
+
+    >>> num_training("mnist")
+    50000
+    """
+    if name not in PUBLICATIONS:
+        return len(load(name).train.labels)
+    examples = PUBLICATIONS[name].num_train
+    return examples - validation_size(examples)
 
 
 def _digits(name: str, data_dir: Path | None) -> Dataset:

@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is asked: the study, its hyperparameters, sweep and claims; no JAX."""
 
+from nnlab.study.choices import (
+    DATASETS,
+    SIZES,
+    Sweep,
+    choose,
+    sized,
+    updates_an_epoch,
+)
 from nnlab.study.claims import COMPARABLE, REDUCTIONS, RELATIONS, Claim, Quantity
 from nnlab.study.hyperparameters import (
     DTYPES,
@@ -41,3 +49,4 @@ from nnlab.study.study import (
     check_read,
     digest_json,
 )
+from nnlab.study.sweep import product

@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is claimed about a study's results, as plain validated values; no JAX."""
+"""What is claimed about a study's results, as plain validated values; no JAX.
+
+A claim is a sentence and the comparison that decides it::
+
+    claimed({"Batch norm is faster to 85 %": faster(0.85, NORM, PLAIN)})
+
+The functions below make the quantities and the comparisons.
+"""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from nnlab.study.fields import Checked, FieldError, field
+from nnlab.study.fields import Checked, FieldError, field, from_mapping
 from nnlab.study.hyperparameters import PATHS
 from nnlab.words.spelling import nearest_path
 
@@ -115,3 +123,144 @@ class Claim(Checked):
                         f"unknown field {path!r} in the claim {self.text!r}"
                         f"{nearest_path(path, (*PATHS, 'label'))}"
                     )
+
+
+SECONDS = Quantity(reduction="seconds")
+"""A network's training time for an epoch."""
+STEPS = Quantity(reduction="steps")
+"""Updates until training ended."""
+AT_CHANCE = Quantity(reduction="at_chance_share")
+"""The share of networks that end no better than chance."""
+DIVERGED = Quantity(reduction="diverged_share")
+"""The share of networks that left the finite numbers."""
+
+Trials = Mapping[str, Any]
+"""Which trials are meant: ``{path: value}``, or ``{"label": ...}``."""
+
+Comparisons = dict[str, dict[str, Any]]
+"""What `claimed` takes: ``{text: comparison}``."""
+
+
+def final(metric: str = "test_accuracy") -> Quantity:
+    """A column of the curves at the end of training."""
+    return Quantity(metric=metric)
+
+
+def best(metric: str) -> Quantity:
+    """The best value that a column ever has."""
+    return Quantity(metric=metric, reduction="best")
+
+
+def at_epoch(epoch: float, metric: str) -> Quantity:
+    """A column after so many epochs."""
+    return Quantity(metric=metric, reduction="at_epoch", epoch=epoch)
+
+
+def at_step(step: float, metric: str) -> Quantity:
+    """A column after so many updates."""
+    return Quantity(metric=metric, reduction="at_step", step=step)
+
+
+def best_minus_final(metric: str) -> Quantity:
+    """How far a column ends below its best; negative for a loss that rises again."""
+    return Quantity(metric=metric, reduction="best_minus_final")
+
+
+def drop(metric: str) -> Quantity:
+    """How far a column ends below the test accuracy, such as on moved images."""
+    return Quantity(metric=metric, reduction="drop_from_test")
+
+
+def steps_to(target: float, metric: str = "validation_accuracy") -> Quantity:
+    """Updates until a column reaches a value.
+
+    >>> steps_to(0.95).target
+    0.95
+    """
+    return Quantity(metric=metric, reduction="steps_to", target=target)
+
+
+def higher(
+    quantity: Quantity | str, left: Trials, right: Trials | float | str, **more: Any
+) -> dict[str, Any]:
+    """The comparison that a quantity is greater on the left.
+
+    Args:
+      quantity: what is compared; a column of the curves, such as "test_accuracy", is
+        its `final` value.
+      left: the trials meant, such as ``{"batch_size": 6}``.
+      right: likewise, or a number, or "chance".
+      more: further fields of `Claim`: ``among="best"`` where each side's trial is
+        chosen by validation, or `right_quantity`.
+
+    Returns:
+      The fields of a `Claim`, all but its text; see `claimed`.
+
+    >>> higher("test_accuracy", {"batch_size": 45}, {"batch_size": 6})["relation"]
+    'greater'
+    """
+    what = final(quantity) if isinstance(quantity, str) else quantity
+    sides = {"quantity": what, "left": left, "right": right}
+    return {**sides, "relation": "greater", **more}
+
+
+def lower(
+    quantity: Quantity | str, left: Trials, right: Trials | float | str, **more: Any
+) -> dict[str, Any]:
+    """The comparison that a quantity is less on the left; see `higher`.
+
+    >>> lower("test_loss", {"batch_size": 45}, 0.5)["relation"]
+    'less'
+    """
+    return higher(quantity, left, right, **more) | {"relation": "less"}
+
+
+def same_within(
+    margin: float,
+    quantity: Quantity | str,
+    left: Trials,
+    right: Trials | float | str,
+    **more: Any,
+) -> dict[str, Any]:
+    """The comparison that a quantity differs by less than a margin; see `higher`.
+
+    >>> same_within(0.01, "test_accuracy", {"batch_size": 6}, 0.95)["margin"]
+    0.01
+    """
+    sides = higher(quantity, left, right, **more)
+    return sides | {"relation": "same", "margin": margin}
+
+
+def faster(target: float, left: Trials, right: Trials, **more: Any) -> dict[str, Any]:
+    """The comparison that the left has a validation accuracy in fewer updates.
+
+    >>> faster(0.95, {"batch_size": 6}, {"batch_size": 45})["quantity"].target
+    0.95
+    """
+    return lower(steps_to(target), left, right, **more)
+
+
+def slower(target: float, left: Trials, right: Trials, **more: Any) -> dict[str, Any]:
+    """Likewise, that the left needs more updates."""
+    return higher(steps_to(target), left, right, **more)
+
+
+def claimed(comparisons: Comparisons) -> tuple[Claim, ...]:
+    """The claims of a study, from sentences and what decides them.
+
+    Args:
+      comparisons: ``{text: comparison}``, such as of `higher`, `faster` or
+        `same_within`.
+
+    Raises:
+      ValueError: a bad comparison; says which, counted from 0.
+
+    >>> large, small = {"batch_size": 45}, {"batch_size": 6}
+    >>> (claim,) = claimed({"45 beats 6": higher("test_accuracy", large, small)})
+    >>> claim.text, claim.relation, claim.right
+    ('45 beats 6', 'greater', {'batch_size': 6})
+    """
+    return tuple(
+        from_mapping(Claim, {"text": text, **comparison}, f"claims[{index}]")
+        for index, (text, comparison) in enumerate(comparisons.items())
+    )

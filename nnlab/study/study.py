@@ -442,11 +442,15 @@ class Study(Checked):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: hyperparameters at the top level, `own` if any."""
+        return json.loads(json.dumps(self.fields()))
+
+    def fields(self) -> dict[str, Any]:
+        """Likewise in Python's values, tuples among them, as a config has them."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
         if self.own == Own():
             del values["own"]
-        return json.loads(json.dumps({**values, **base}))
+        return {**values, **base}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, recorded: bool = False) -> "Study":

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.study import MOST_TRIALS, PATHS, TUPLES
+from nnlab.study.hyperparameters import PATHS, TUPLES
+from nnlab.study.study import MOST_TRIALS
 from nnlab.words.spelling import near, nearest_path
 
 _SPANS = ("log", "uniform", "int")
@@ -28,6 +29,9 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     Raises:
       ValueError: no axis, an axis without values, or more than `MOST_TRIALS`
         combinations, which are counted before they are made.
+
+    >>> product({"batch_size": [16, 64], "num_epochs": [5]})
+    ({'batch_size': 16, 'num_epochs': 5}, {'batch_size': 64, 'num_epochs': 5})
     """
     for path, values in axes.items():
         if not len(values):

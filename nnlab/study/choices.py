@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a config's argument chooses: data, sizes and parts of a study; no JAX."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nnlab.data import num_training
+from nnlab.words.spelling import nearest
+
+DATASETS = ("digits", "mnist", "fashion_mnist")
+"""Data sets that most studies of images take; the first comes with nnlab."""
+SIZES = ("", "smoke", "full")
+"""The usual size, one of seconds to see that it runs, and all data."""
+SMOKE = {"train_size": 512, "num_epochs": 3, "num_seeds": 2}
+"""What "smoke" changes, if a study says nothing else."""
+
+Sweep = Iterable[dict[str, Any]]
+"""What a config's ``sweep(arg)`` gives: flat override dicts, one for each trial."""
+
+
+def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
+    """Splits a config's argument, such as "mnist,smoke", into one choice a group.
+
+    Args:
+      arg: comma-separated choices in any order.
+      groups: the choices of each group; the first of a group is its default.
+
+    Returns:
+      One choice for each group.
+
+    Raises:
+      ValueError: an unknown choice, or two of one group.
+
+    >>> choose("smoke", DATASETS, SIZES)
+    ('digits', 'smoke')
+    """
+    lists = [tuple(group) for group in groups]
+    chosen: dict[int, str] = {}
+    for word in filter(None, arg.split(",")):
+        group = next((i for i, some in enumerate(lists) if word in some), None)
+        if group is None:
+            allowed = filter(None, itertools.chain(*lists))
+            hint = nearest(word, allowed)
+            raise ValueError(f"unknown config argument {word!r}{hint}")
+        if group in chosen and chosen[group] != word:
+            raise ValueError(
+                f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
+            )
+        chosen[group] = word
+    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
+
+
+def sized(size: str, **sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a size changes in a config, for its method `update`.
+
+    Args:
+      size: the choice, one of `SIZES` or of a config's own.
+      sizes: for each size the fields that it sets; "smoke" begins with `SMOKE`.
+
+    >>> sized("smoke", full={"train_size": 0})
+    {'train_size': 512, 'num_epochs': 3, 'num_seeds': 2}
+    >>> sized("", full={"train_size": 0})
+    {}
+    """
+    return {**(SMOKE if size == "smoke" else {}), **sizes.get(size, {})}
+
+
+def updates_an_epoch(dataset: str, batch_size: int, train_size: int = 0) -> int:
+    """How many updates an epoch has.
+
+    Args:
+      dataset: the name of a data set whose size is known before it is there.
+      batch_size: examples in an update; the short batch at the end is dropped.
+      train_size: training examples used; 0 for all.
+
+    >>> updates_an_epoch("mnist", 64)
+    781
+    """
+    return (train_size or num_training(dataset)) // batch_size
