@@ -503,7 +503,11 @@ def _bundled() -> list[str]:
 
 
 def _bundled_files() -> list[pathlib.Path]:
-    return sorted((pathlib.Path(__file__).parents[2] / "configs").glob("[!_]*.py"))
+    """Those of a checkout, or those that an installed nnlab has inside."""
+    package = pathlib.Path(__file__).parents[1]
+    folders = (package / "configs", package.parent / "configs")
+    folder = next(filter(pathlib.Path.is_dir, folders), folders[0])
+    return sorted(folder.glob("[!_]*.py"))
 
 
 def _flags() -> list[flags.Flag]:
