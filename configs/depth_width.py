@@ -22,23 +22,14 @@ The report that is tested here ran each network once.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, product, sized
-from nnlab.study.claims import (
-    SECONDS,
-    Comparisons,
-    best_minus_final,
-    claimed,
-    drop,
-    higher,
-    lower,
-    same_within,
-)
+from nnlab.study import claims as c
 
 GROUPS = (("", "grid"), ("full", "smoke"))
 PAIRS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
 DEPTHS, WIDTHS = (1, 2, 4, 6, 10), (8, 16, 32, 64)
 NET = {(d, w): {"model.depth": d, "model.hidden": (w,)} for d in DEPTHS for w in WIDTHS}
 WORST, MIDDLE, DEEP, BEST = NET[1, 16], NET[6, 16], NET[10, 16], NET[6, 64]
-TREES, TEST, ACCURACY = "boosted_trees", "test_accuracy", "validation_accuracy"
+TREES, TEST, SCORE = "boosted_trees", "test_accuracy", "validation_accuracy"
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -58,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "network is the best: the two claims about 6 x 16 and 6 x 64 test both.",
         )
     config.figures += ("costs",)
-    config.claims = claimed(_grid_claims() if kind == "grid" else _claims())
+    config.claims = c.claimed(_grid_claims() if kind == "grid" else _claims())
     config.update(sized(size, smoke={"train_size": 2_000, "num_epochs": 2}))
     if size == "smoke":
         config.model.num_trees = 10
@@ -73,54 +64,55 @@ def sweep(arg: str = "") -> Sweep:
     return (*networks, {"label": "boosted trees", "model.name": TREES})
 
 
-def _grid_claims() -> Comparisons:
-    deeper = {w: higher(TEST, NET[10, w], NET[2, w]) for w in WIDTHS}
-    wider = {d: higher(TEST, NET[d, 64], NET[d, 16]) for d in DEPTHS}
+def _grid_claims() -> c.Comparisons:
+    deeper = {w: c.higher(TEST, NET[10, w], NET[2, w]) for w in WIDTHS}
+    wider = {d: c.higher(TEST, NET[d, 64], NET[d, 16]) for d in DEPTHS}
     return {
         **{f"At width {w} ten layers are better than two": deeper[w] for w in WIDTHS},
         **{f"At depth {d} 64 units are better than 16": wider[d] for d in DEPTHS},
     }
 
 
-def _claims() -> Comparisons:
-    gap, trees = drop(ACCURACY), {"model.name": TREES}
+def _claims() -> c.Comparisons:
+    gap, trees = c.drop(SCORE), {"model.name": TREES}
+    cost = c.higher(c.SECONDS, DEEP, WORST)
     return {
-        "6 x 64 is the best: better than 6 x 32, the next": higher(
-            ACCURACY, BEST, NET[6, 32]
+        "6 x 64 is the best: better than 6 x 32, the next": c.higher(
+            SCORE, BEST, NET[6, 32]
         ),
-        "1 x 16 is the worst: worse than 2 x 16, the next": lower(
-            ACCURACY, WORST, NET[2, 16]
+        "1 x 16 is the worst: worse than 2 x 16, the next": c.lower(
+            SCORE, WORST, NET[2, 16]
         ),
-        "6 x 64 has a validation accuracy of 96.2 %, within 1 point": same_within(
-            0.01, ACCURACY, BEST, 0.962
+        "6 x 64 has a validation accuracy of 96.2 %, within 1 point": c.same_within(
+            0.01, SCORE, BEST, 0.962
         ),
-        "1 x 16 has a validation accuracy of 90.0 %, within 1 point": same_within(
-            0.01, ACCURACY, WORST, 0.9
+        "1 x 16 has a validation accuracy of 90.0 %, within 1 point": c.same_within(
+            0.01, SCORE, WORST, 0.9
         ),
-        "Depth helps: 6 x 16 is better than 1 x 16": higher(ACCURACY, MIDDLE, WORST),
-        "Depth helps further: 10 x 16 is better than 6 x 16": higher(
-            ACCURACY, DEEP, MIDDLE
+        "Depth helps: 6 x 16 is better than 1 x 16": c.higher(SCORE, MIDDLE, WORST),
+        "Depth helps further: 10 x 16 is better than 6 x 16": c.higher(
+            SCORE, DEEP, MIDDLE
         ),
-        "Depth costs time: an epoch of 10 x 16 takes longer than one of 1 x 16": higher(
-            SECONDS, DEEP, WORST
+        "Depth costs time: an epoch of 10 x 16 takes longer than one of 1 x 16": cost,
+        "Width hurts accuracy: 6 x 64 is worse than 6 x 16": c.lower(
+            SCORE, BEST, MIDDLE
         ),
-        "Width hurts accuracy: 6 x 64 is worse than 6 x 16": lower(
-            ACCURACY, BEST, MIDDLE
-        ),
-        "Width helps accuracy: 6 x 64 is better than 6 x 16": higher(
-            ACCURACY, BEST, MIDDLE
+        "Width helps accuracy: 6 x 64 is better than 6 x 16": c.higher(
+            SCORE, BEST, MIDDLE
         ),
         "More width fluctuates more: the batch losses of 6 x 64 spread more than those "
-        "of 6 x 8": higher("batch_loss_std", BEST, NET[6, 8]),
+        "of 6 x 8": c.higher("batch_loss_std", BEST, NET[6, 8]),
         "More width risks overfitting: the validation loss of 6 x 64 ends further "
         "above its lowest than that of 6 x "
-        "8": lower(best_minus_final("validation_loss"), BEST, NET[6, 8]),
+        "8": c.lower(c.best_minus_final("validation_loss"), BEST, NET[6, 8]),
         "The best network generalises: its test and validation accuracies are the same "
-        "within half a point": same_within(0.005, gap, BEST, 0.0),
-        "The worst network generalises: likewise": same_within(0.005, gap, WORST, 0.0),
-        "Boosted trees have a very high accuracy: above 95 %": higher(
+        "within half a point": c.same_within(0.005, gap, BEST, 0.0),
+        "The worst network generalises: likewise": c.same_within(
+            0.005, gap, WORST, 0.0
+        ),
+        "Boosted trees have a very high accuracy: above 95 %": c.higher(
             TEST, trees, 0.95
         ),
         "A network is not worth its trade-offs: boosted trees are better than 6 x "
-        "64": higher(TEST, trees, BEST),
+        "64": c.higher(TEST, trees, BEST),
     }

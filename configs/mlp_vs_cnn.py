@@ -23,7 +23,7 @@ large they are, and looked at the test sets one by one.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import SECONDS, claimed, drop, higher, lower, same_within
+from nnlab.study import claims as c
 
 GROUPS = (DATASETS, SIZES)
 RATES, FULL_RATES = (0.1, 0.3), (0.03,)
@@ -36,37 +36,22 @@ def get_config(arg: str = "") -> ConfigDict:
     config.update(dataset=dataset, batch_size=64, train_size=10_000, num_seeds=5)
     config.update(num_epochs=6, eval_every_epochs=2.0, model={"channels": (32, 64)})
     config.test_sets.update(moved_pixels=2, rotated_degrees=30.0, severity=True)
-    full = {"train_size": 0, "num_epochs": 10, "num_seeds": 3, "augment_pixels": 1}
-    full |= {"optimizer": {"momentum": 0.9}, "schedule": {"name": "cosine"}}
     if dataset == "digits":
         config.update(train_size=0, num_epochs=30, eval_every_epochs=5.0)
         config.update(model={"channels": (8, 16)}, test_sets={"moved_pixels": 1})
-        full["num_epochs"] = 60
-    config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
+    config.update(sized(size, smoke={"eval_every_epochs": 1.0}))
+    if size == "full":
+        config.update(train_size=0, num_seeds=3, augment_pixels=1)
+        config.num_epochs = 60 if dataset == "digits" else 10
+        config.update(optimizer={"momentum": 0.9}, schedule={"name": "cosine"})
     config.figures = ("curves", "final", "test_sets", "severity", "costs", "seconds")
     small, large = _units(dataset)
     against = {small: "hidden units", large: "hidden units (as many parameters)"}
-    cnn, claims = {"model.name": "cnn"}, {}
+    claims: c.Comparisons = {}
     for units, name in against.items():
-        sides = cnn, {"model.name": "mlp", "model.hidden": (units,)}
-        claims |= {
-            f"{text}, against {units} {name}": comparison
-            for text, comparison in {
-                "The convolutional network is slower: an epoch takes longer": higher(
-                    SECONDS, *sides
-                ),
-                "The convolutional network is more accurate": higher(
-                    "test_accuracy", *sides, among="best"
-                ),
-                "Convolution holds up much better on moved images: it loses "
-                "less": lower(drop("test_moved_accuracy"), *sides, among="best"),
-                "Both are alike on rotated images: they lose the same within 2 "
-                "points": same_within(
-                    0.02, drop("test_rotated_accuracy"), *sides, among="best"
-                ),
-            }.items()
-        }
-    config.claims = claimed(claims)
+        against_it = _claims({"model.name": "mlp", "model.hidden": (units,)})
+        claims |= {f"{t}, against {units} {name}": one for t, one in against_it.items()}
+    config.claims = c.claimed(claims)
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. A fully "
@@ -77,6 +62,24 @@ def get_config(arg: str = "") -> ConfigDict:
         "how far its own are.",
     )
     return config
+
+
+def _claims(mlp: c.Trials) -> c.Comparisons:
+    cnn, best = {"model.name": "cnn"}, {"among": "best"}
+    moved, rotated = c.drop("test_moved_accuracy"), c.drop("test_rotated_accuracy")
+    return {
+        "The convolutional network is slower: an epoch takes longer": c.higher(
+            c.SECONDS, cnn, mlp
+        ),
+        "The convolutional network is more accurate": c.higher(
+            "test_accuracy", cnn, mlp, **best
+        ),
+        "Convolution holds up much better on moved images: it loses less": c.lower(
+            moved, cnn, mlp, **best
+        ),
+        "Both are alike on rotated images: they lose the same within 2 "
+        "points": c.same_within(0.02, rotated, cnn, mlp, **best),
+    }
 
 
 def sweep(arg: str = "") -> Sweep:

@@ -29,25 +29,19 @@ import itertools
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import (
-    STEPS,
-    Comparisons,
-    claimed,
-    drop,
-    faster,
-    higher,
-    lower,
-    same_within,
-)
+from nnlab.study import claims as c
 
 GROUPS = (DATASETS, SIZES)
 RATES = (0.1, 0.5, 2.0)
-PLAIN = {"model.init": "uniform", "model.activation": "sigmoid"}
-PLAIN |= {"optimizer.momentum": 0.0}
-TRICKS = {
-    "init": {"model.init": "lecun_normal"},
-    "tanh": {"model.activation": "lecun_tanh"},
-    "momentum": {"optimizer.momentum": 0.9},
+INIT, TANH = {"model.init": "lecun_normal"}, {"model.activation": "lecun_tanh"}
+MOMENTUM = {"optimizer.momentum": 0.9}
+SIGMOID = {"model.activation": "sigmoid", "optimizer.momentum": 0.0}
+PLAIN: c.Trials = {"model.init": "uniform", **SIGMOID}
+ONE_CHANGE: dict[str, c.Trials] = {
+    "plain": PLAIN,
+    "init": {**PLAIN, **INIT},
+    "tanh": {**PLAIN, **TANH},
+    "momentum": {**PLAIN, **MOMENTUM},
 }
 LADDER = {
     "plain": {"label": "plain, rate 0.1"},
@@ -71,7 +65,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.update(sized(size, full={"train_size": 0, "num_seeds": 8}))
     config.target = {"digits": 0.85, "mnist": 0.9, "fashion_mnist": 0.8}[dataset]
     config.figures = ("curves", "target", "final", "gap")
-    config.claims = claimed(_claims(config.target))
+    config.claims = c.claimed(_claims(config.target))
     config.notes = (
         "The report's last step changes two things at once, momentum and the learning "
         "rate (0.1 to 0.02), and each of its steps stands on those before it: its "
@@ -86,40 +80,43 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep(arg: str = "") -> Sweep:
     """One change to the plain network at each rate, and the rest of the ladder."""
-    for name, change in {"plain": {}, **TRICKS}.items():
-        for rate in RATES:
-            # Momentum 0.9 adds up to ten times a steady gradient.
-            rate = rate / 10 if name == "momentum" else rate
+    for name, change in ONE_CHANGE.items():
+        # Momentum 0.9 adds up to ten times a steady gradient.
+        for rate in [r / 10 for r in RATES] if name == "momentum" else RATES:
             label = {"label": f"{name}, rate {rate:g}"}
-            yield {**label, **PLAIN, **change, "optimizer.learning_rate": rate}
-    both = {**PLAIN, **TRICKS["init"], **TRICKS["tanh"]}
-    yield {**LADDER["+ tanh"], **both, "optimizer.learning_rate": 0.1}
-    three = {**both, **TRICKS["momentum"]}
-    yield {**LADDER["+ momentum"], **three, "optimizer.learning_rate": 0.02}
-    normal = {**PLAIN, "model.init": "normal"}
-    yield {**NORMAL, **normal, "optimizer.learning_rate": 0.1}
+            yield {**label, **change, "optimizer.learning_rate": rate}
+    slow, both = {"optimizer.learning_rate": 0.1}, {**PLAIN, **INIT, **TANH}
+    yield {**LADDER["+ tanh"], **both, **slow}
+    reported = {**MOMENTUM, "optimizer.learning_rate": 0.02}
+    yield {**LADDER["+ momentum"], **both, **reported}
+    yield {**NORMAL, **PLAIN, "model.init": "normal", **slow}
 
 
-def _claims(goal: float) -> Comparisons:
-    claims, accuracy = {}, "test_accuracy"
+def _claims(goal: float) -> c.Comparisons:
+    claims: c.Comparisons = {}
+    accuracy = "test_accuracy"
     for before, after in itertools.pairwise(LADDER):
         sides, top = (LADDER[after], LADDER[before]), f"(on top of {before!r})"
         sooner = f"{after!r} converges faster, to {goal:.0%} {top}"
-        claims[f"{after!r} raises the accuracy {top}"] = higher(accuracy, *sides)
-        claims[sooner] = faster(goal, *sides)
-        claims[f"{after!r} stops early sooner {top}"] = lower(STEPS, *sides)
+        claims[f"{after!r} raises the accuracy {top}"] = c.higher(accuracy, *sides)
+        claims[sooner] = c.faster(goal, *sides)
+        claims[f"{after!r} stops early sooner {top}"] = c.lower(c.STEPS, *sides)
     plain, last = LADDER["plain"], LADDER["+ momentum"]
     claims |= {
         "Fewer steps make overfitting less likely: with all tricks the gap between "
         "training and test accuracy is smaller than "
-        "without": higher(drop("train_accuracy"), last, plain),
+        "without": c.higher(c.drop("train_accuracy"), last, plain),
         "A plain normal start is as good as a uniform one (within 1 "
-        "point)": same_within(0.01, accuracy, NORMAL, plain),
+        "point)": c.same_within(0.01, accuracy, NORMAL, plain),
     }
-    for name, trick in TRICKS.items():
-        sides, alone = ({**PLAIN, **trick}, PLAIN), f"By itself, {name}"
-        sooner = f"{alone} converges faster, to {goal:.0%}"
-        best = {"among": "best"}
-        claims[f"{alone} raises the accuracy"] = higher(accuracy, *sides, **best)
-        claims[sooner] = faster(goal, *sides, **best)
+    for name in ("init", "tanh", "momentum"):
+        alone, change = f"By itself, {name}", ONE_CHANGE[name]
+        claims |= {
+            f"{alone} raises the accuracy": c.higher(
+                accuracy, change, PLAIN, among="best"
+            ),
+            f"{alone} converges faster, to {goal:.0%}": c.faster(
+                goal, change, PLAIN, among="best"
+            ),
+        }
     return claims
