@@ -8,6 +8,7 @@ import enum
 import fractions
 import functools
 import math
+import operator
 import os
 import struct
 import types
@@ -23,6 +24,12 @@ INT_MAX = 2**31 - 1
 """The largest whole number of a field: XLA counts in 32 bits."""
 DEEPEST = 20
 """Levels of lists and mappings in a field that takes any."""
+_BOUNDS = {
+    "minimum": (operator.ge, "at least"),
+    "maximum": (operator.le, "at most"),
+    "above": (operator.gt, "above"),
+    "below": (operator.lt, "below"),
+}
 
 
 class FieldError(ValueError):
@@ -73,37 +80,35 @@ class Checked:
 
 
 def coerced(value: Any, hint: Any, name: str) -> Any:
-    """Returns `value` as `hint` says, or raises FieldError naming the field."""
+    """Returns `value` as `hint` says, or raises FieldError naming the field.
+
+    >>> coerced([64, 32.0], tuple[int, ...], "hidden")
+    (64, 32)
+    """
     value = _pythons(value)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in args:
             with contextlib.suppress(ValueError):
                 return coerced(value, option, name)
-    elif dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint):
         if isinstance(value, typing.cast(type, hint)):
             return value
         if isinstance(value, Mapping):
             return from_mapping(typing.cast(type, hint), value, name)
-    elif origin is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(
-                coerced(v, args[0], f"{name}[{i}]") for i, v in enumerate(value)
-            )
-    elif origin is dict:
-        if isinstance(value, Mapping):
-            return _plain(value, name)
-    elif hint is Any:
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(coerced(v, args[0], f"{name}[{i}]") for i, v in enumerate(value))
+    if hint is Any or (origin is dict and isinstance(value, Mapping)):
         return _plain(value, name)
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _float(value, name)
-    elif hint is int and isinstance(value, float) and value.is_integer():
-        return _int(int(value), name)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        if hint is str:
-            return _text(value, name)
-        return _int(value, name) if hint is int else value
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    casts = {float: (int | float, _float), int: (int, _int), str: (str, _text)}
+    if hint in casts and not isinstance(value, bool):
+        kind, cast = casts[hint]
+        if isinstance(value, kind):
+            return cast(value, name)
+    if hint in (bool, types.NoneType) and isinstance(value, hint):
+        return value
     raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
 
 
@@ -171,24 +176,22 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
             hint = nearest(v, rules["among"])
             raise FieldError(name, f" holds {v!r}, which is not known{hint}")
     for v in values:
-        if not isinstance(v, int | float):
-            continue
-        if not math.isfinite(v):
-            raise FieldError(name, f"={value!r} is not finite")
-        if "traced" in rules and v > FLOAT32_MAX:
-            raise FieldError(name, f"={value!r} is too large for float32")
-        if "minimum" in rules and v < rules["minimum"]:
-            raise FieldError(name, f"={value!r} must be at least {rules['minimum']:g}")
-        if "maximum" in rules and v > rules["maximum"]:
-            raise FieldError(name, f"={value!r} must be at most {rules['maximum']:g}")
-        if "above" in rules and v <= rules["above"]:
-            raise FieldError(name, f"={value!r} must be above {rules['above']:g}")
-        if "below" in rules and v >= rules["below"]:
-            raise FieldError(name, f"={value!r} must be below {rules['below']:g}")
-        if "below" in rules and "traced" in rules and _float32(v) >= rules["below"]:
-            raise FieldError(
-                name, f"={value!r} must be below {rules['below']:g} in float32 too"
-            )
+        if isinstance(v, int | float) and (problem := _out_of_bounds(v, rules)):
+            raise FieldError(name, f"={value!r} {problem}")
+
+
+def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
+    """Which bound a number breaks, in words; "" for none."""
+    if not math.isfinite(value):
+        return "is not finite"
+    if "traced" in rules and value > FLOAT32_MAX:
+        return "is too large for float32"
+    for rule, (holds, words) in _BOUNDS.items():
+        if rule in rules and not holds(value, rules[rule]):
+            return f"must be {words} {rules[rule]:g}"
+    if "traced" in rules and "below" in rules and _float32(value) >= rules["below"]:
+        return f"must be below {rules['below']:g} in float32 too"
+    return ""
 
 
 def _float32(value: float) -> float:

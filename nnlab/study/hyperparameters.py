@@ -14,22 +14,14 @@ from nnlab.words.spelling import nearest_path
 
 TREES = ("boosted_trees", "random_forest")
 """Models that are no networks: baselines, see `nnlab.training.trees`."""
-
 MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
-
 WEIGHTS = ".safetensors"
 """How the name of a file of weights ends."""
-
 TRANSFERS = ("scratch", "probing", "tuning")
-
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-
 SCHEDULES = ("constant", "linear", "cosine", "step")
-
 DTYPES = ("float32", "bfloat16")
-
 WATCHED = ("validation_loss", "validation_accuracy")
-
 POOLS = ("max", "max_abs")
 
 MOST_LAYERS = 10_000
@@ -46,20 +38,16 @@ def _has_dropout(layers: Sequence[Any]) -> bool:
 
 
 _NETWORK = one_of("model.name", *(name for name in MODELS if name not in TREES))
-
 _BUILT_IN = Need(
     "a model of nnlab's own, not a module of yours",
     lambda s: not s[OWN_MODULE] or s["model.name"] in TREES,
 )
-
 _DENSE = _model("mlp", "cnn")
-
 _HIDDEN = Need(
     "of at least one layer",
     lambda s: bool(s["model.hidden"]) or s["model.name"] == "stack",
     "model.hidden",
 )
-
 _ACTIVATED = Need(
     "of at least one layer",
     lambda s: bool(
@@ -67,31 +55,23 @@ _ACTIVATED = Need(
     ),
     "model.hidden",
 )
-
 _CONVOLVES = Need(
     "of at least one layer", lambda s: bool(s["model.channels"]), "model.channels"
 )
-
 _DROPS = Need(
     "with a dropout layer",
     lambda s: s["model.name"] != "stack" or _has_dropout(s["model.layers"]),
     "model.layers",
 )
-
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
-
 _MOMENTUM = one_of("optimizer.name", "sgd", "rmsprop")
-
 _TRANSFERRED = one_of("transfer.mode", "probing", "tuning")
-
 _TRAINED_SOURCE = Need(
     "that is a data set",
     lambda s: not s["transfer.source"].endswith(WEIGHTS),
     "transfer.source",
 )
-
 _PRETRAINING = (_TRANSFERRED, _TRAINED_SOURCE)
-
 _SCALED = Need(
     "of images: a table always is, column by column",
     lambda s: (
@@ -100,9 +80,7 @@ _SCALED = Need(
     ),
     "dataset",
 )
-
 _TABLE = Need("csv:PATH", lambda s: s["dataset"].startswith("csv:"), "dataset")
-
 _OWN_SCALE = Need(
     f"that is no file of weights ({WEIGHTS}), which has a scale of its own",
     lambda s: s["transfer.mode"] == "scratch" or _TRAINED_SOURCE.holds(s),
@@ -369,6 +347,9 @@ class Hyperparameters(Checked):
 
         Raises:
           ValueError: an unknown path, or a value of the wrong type or range.
+
+        >>> Hyperparameters().replace({"model.hidden": [32]}).model.units
+        (32,)
         """
         values = dataclasses.asdict(self)
         for path, value in overrides.items():

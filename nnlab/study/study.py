@@ -187,6 +187,13 @@ class Own(Checked):
 class Study(Checked):
     """A question, the trials that answer it, and what is claimed about them.
 
+    >>> rates = [{"optimizer.learning_rate": rate} for rate in (0.01, 0.1)]
+    >>> study = Study(question="Which rate?", sweep=rates, num_seeds=4)
+    >>> study.size(), study.swept()
+    ('2 trials x 4 seeds = 8 networks', ('optimizer.learning_rate',))
+    >>> [trial.label for trial in study.trials()]
+    ['learning_rate=0.01', 'learning_rate=0.1']
+
     Attributes:
       question: in words; the report opens with it.
       claims: what people believe, tested on the results.
@@ -369,76 +376,65 @@ class Study(Checked):
         Args:
           recorded: whether it is the study of a run, whose trials are as they were.
         """
-        resolved, overrides, counts = [], [], []
-        for index, item in enumerate(self.sweep):
-            overrides.append({k: v for k, v in item.items() if k not in OF_TRIAL})
-            try:
-                coerced(item.get("label", ""), str, "label")
-                number = item.get("num_seeds", self.num_seeds)
-                number = coerced(number, int, "num_seeds")
-                if not 1 <= number <= self.num_seeds:
-                    raise FieldError(
-                        "num_seeds",
-                        f"={number} must be from 1 to the study's {self.num_seeds}",
-                    )
-                several = item.get("combinations", 1)
-                counts.append((number, coerced(several, int, "combinations")))
-                resolved.append(self.base.replace(overrides[-1]))
-            except ValueError as error:
-                raise ValueError(f"trial {index} of the sweep: {error}") from None
-        settings = [self.settings(hyperparameters) for hyperparameters in resolved]
+        asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
+        settings = [self.settings(trial.hyperparameters) for trial in asked]
         swept = _differing(settings)
         if not (recorded or self.search.space):  # which has its own check
             check_read(swept, settings)
-        first: dict[str, int] = {}
-        alike: dict[str, list[int]] = {}
-        ids, unread = [], []
-        for index, of in enumerate(settings):
-            ids.append(digest_json(resolved[index].identity())[:12])
-            if (same := first.setdefault(ids[index], index)) != index:
+        first: dict[str, Trial] = {}
+        alike: dict[str, list[Trial]] = {}
+        for trial, of in zip(asked, settings):
+            if (same := first.setdefault(trial.id, trial)) is not trial:
                 raise ValueError(
-                    f"trials {same} and {index} of the sweep are equal: "
-                    f"{overrides[index]}"
+                    f"trials {same.index} and {trial.index} of the sweep are equal: "
+                    f"{trial.overrides}"
                 )
-            unread.append(tuple(p for p in swept if needs.lacking(NEEDS[p], of)))
-            key = ids[index]
-            if unread[index] and not recorded:
-                key = digest_json({p: of[p] for p in swept if p not in unread[index]})
-            alike.setdefault(key, []).append(index)
-        kept = [group[0] for group in alike.values()]
-        swept = _differing([settings[i] for i in kept])
+            key, unread = trial.id, [p for p in swept if needs.lacking(NEEDS[p], of)]
+            if unread and not recorded:
+                key = digest_json({p: of[p] for p in swept if p not in unread})
+            one = dataclasses.replace(trial, unread=tuple(unread))
+            alike.setdefault(key, []).append(one)
+        groups = list(alike.values())
+        swept = _differing([settings[group[0].index] for group in groups])
         sweep, trials = [], []
-        for index, (place, group) in enumerate(zip(kept, alike.values())):
-            seeds = max(counts[i][0] for i in group)
-            several = sum(counts[i][1] for i in group)
-            item = {k: v for k, v in self.sweep[place].items() if k not in OF_TRIAL[1:]}
-            item |= {"num_seeds": seeds} if seeds < self.num_seeds else {}
+        for index, group in enumerate(groups):
+            trial = _merged(index, group, swept)
+            asked_item = self.sweep[group[0].index]
+            item = {k: v for k, v in asked_item.items() if k not in OF_TRIAL[1:]}
+            fewer = trial.num_seeds < self.num_seeds
+            item |= {"num_seeds": trial.num_seeds} if fewer else {}
+            several = trial.combinations
             item |= {"combinations": several} if several > 1 else {}
             sweep.append(item)
-            gone = tuple(p for p in swept if several > 1 and p in unread[place])
-            trials.append(
-                Trial(
-                    index=index,
-                    id=ids[place],
-                    label=item.get("label", ""),
-                    overrides=overrides[place],
-                    hyperparameters=resolved[place],
-                    num_seeds=seeds,
-                    combinations=several,
-                    unread=gone,
-                )
-            )
-        names = _labels([trial.settings() for trial in trials], swept)
-        labels: dict[str, int] = {}
-        for index, (trial, automatic) in enumerate(zip(trials, names)):
-            label = trial.label or automatic
-            if (same := labels.setdefault(label, index)) != index:
-                raise ValueError(
-                    f"trials {same} and {index} of the sweep share the label {label!r}"
-                )
-            trials[index] = dataclasses.replace(trial, label=label)
+            trials.append(trial)
         object.__setattr__(self, "sweep", tuple(sweep))
-        object.__setattr__(self, "_trials", tuple(trials))
+        object.__setattr__(self, "_trials", _labelled(trials, swept))
+
+    def _asked(self, index: int, item: Mapping[str, Any]) -> Trial:
+        """The trial that an item of the sweep asks for."""
+        overrides = {k: v for k, v in item.items() if k not in OF_TRIAL}
+        try:
+            label = coerced(item.get("label", ""), str, "label")
+            number = item.get("num_seeds", self.num_seeds)
+            number = coerced(number, int, "num_seeds")
+            if not 1 <= number <= self.num_seeds:
+                raise FieldError(
+                    "num_seeds",
+                    f"={number} must be from 1 to the study's {self.num_seeds}",
+                )
+            several = coerced(item.get("combinations", 1), int, "combinations")
+            hyperparameters = self.base.replace(overrides)
+        except ValueError as error:
+            raise ValueError(f"trial {index} of the sweep: {error}") from None
+        return Trial(
+            index=index,
+            id=digest_json(hyperparameters.identity())[:12],
+            label=label,
+            overrides=overrides,
+            hyperparameters=hyperparameters,
+            num_seeds=number,
+            combinations=several,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: hyperparameters at the top level, `own` if any."""
@@ -497,6 +493,35 @@ def check_read(
             raise ValueError(
                 f"the {what} over {path!r} changes nothing: it goes with {why}"
             )
+
+
+def _merged(index: int, group: Sequence[Trial], swept: Sequence[str]) -> Trial:
+    """What stands for trials that are equal in effect: the first of them."""
+    several = sum(trial.combinations for trial in group)
+    unread = (p for p in swept if several > 1 and p in group[0].unread)
+    return dataclasses.replace(
+        group[0],
+        index=index,
+        num_seeds=max(trial.num_seeds for trial in group),
+        combinations=several,
+        unread=tuple(unread),
+    )
+
+
+def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, ...]:
+    """The trials, each with a label of its own; see `_labels`."""
+    labels: dict[str, int] = {}
+    found = []
+    names = _labels([trial.settings() for trial in trials], swept)
+    for trial, automatic in zip(trials, names):
+        label = trial.label or automatic
+        if (same := labels.setdefault(label, trial.index)) != trial.index:
+            raise ValueError(
+                f"trials {same} and {trial.index} of the sweep share the label "
+                f"{label!r}"
+            )
+        found.append(dataclasses.replace(trial, label=label))
+    return tuple(found)
 
 
 def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:

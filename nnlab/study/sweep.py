@@ -61,6 +61,9 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
 
     Raises:
       ValueError: no such path, no values, or a malformed range.
+
+    >>> parse_axis("optimizer.learning_rate=logspace(0.01,1,3)")
+    ('optimizer.learning_rate', (0.01, 0.1, 1.0))
     """
     path, equals, values = (part.strip() for part in text.partition("="))
     if not equals:
@@ -118,6 +121,9 @@ def parse_space(text: str) -> tuple[str, Span]:
 
     Raises:
       ValueError: no such path, no values, or malformed bounds.
+
+    >>> parse_space("batch_size=int(8,64)")[1].ends
+    (8, 64)
     """
     path, _, values = (part.strip() for part in text.partition("="))
     call = re.match(r"([a-z_]+)\(", values)
@@ -155,6 +161,9 @@ def parse_value(path: str, text: str) -> Any:
       path: of its field; where that holds a tuple, ``64`` means ``(64,)``, and words
         are parted by commas: ``curves,map``.
       text: a number, true or false, a tuple in parentheses, or any other text.
+
+    >>> parse_value("model.hidden", "64"), parse_value("batch_size", "32")
+    ((64,), 32)
     """
     value: Any
     if text.lower() in ("true", "false"):
