@@ -127,7 +127,8 @@ def study() -> study_lib.Study:
     Raises:
       ValueError: a bad config file, field, value or axis.
     """
-    values, trials = _given()
+    values = _given()
+    trials = values.pop("sweep")
     for text in flags.FLAGS[_OVERRIDE].value or ():
         _override(values, *text.split("=", 1))
     if flags.FLAGS.seeds is not None:
@@ -154,36 +155,40 @@ def load(config: str) -> study_lib.Study:
     Raises:
       ValueError: a bad config file, field or value.
     """
-    path, _, arg = config.partition(":")
-    values, trials = _load(path, arg)
-    return study_lib.Study.from_dict({**values, "sweep": trials})
+    return study_lib.Study.from_dict(_load(config))
 
 
-def _given() -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """The fields and the trials of the config, Python or JSON, that the flags name."""
-    if flags.FLAGS.config and flags.FLAGS.config_json:
+def _given() -> dict[str, Any]:
+    """The fields of the config, Python or JSON, that the flags name, with its sweep."""
+    given = flags.FLAGS
+    if given.config and given.config_json:
         raise UsageError("--config and --config_json are both given; one is enough")
-    if flags.FLAGS.config_json:
-        return _load_json(files.absolute(flags.FLAGS.config_json, "--config_json"))
-    if flags.FLAGS.config:
-        path, _, arg = flags.FLAGS.config.partition(":")
-        return _load(path, arg)
-    if "resume" in flags.FLAGS and flags.FLAGS.resume and flags.FLAGS.workdir:
-        resumed = files.absolute(flags.FLAGS.workdir, "--workdir")
-        try:
-            return _fields(results.load_config(resumed)["study"])
-        except (results.LostError, FileNotFoundError) as error:
-            if not (resumed / results.CHECKPOINTS).is_dir():
-                raise
-            raise UsageError(
-                f"{error}; --resume with the run's --config goes on from its "
-                "checkpoints"
-            ) from None
-    raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
+    if given.config:
+        return _load(given.config)
+    if given.config_json:
+        fields = _load_json(files.absolute(given.config_json, "--config_json"))
+    elif "resume" in given and given.resume and given.workdir:
+        fields = _resumed(files.absolute(given.workdir, "--workdir"))
+    else:
+        raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")
+    return study_lib.Study.from_dict(fields).fields()  # a stored one may lack some
 
 
-def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """The fields and the trials of a study that is stored as data."""
+def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
+    """The study of the run in a workdir."""
+    try:
+        found: dict[str, Any] = results.load_config(workdir)["study"]
+        return found
+    except (results.LostError, FileNotFoundError) as error:
+        if not (workdir / results.CHECKPOINTS).is_dir():
+            raise
+        raise UsageError(
+            f"{error}; --resume with the run's --config goes on from its checkpoints"
+        ) from None
+
+
+def _load_json(path: pathlib.Path) -> dict[str, Any]:
+    """A study that is stored as data."""
     told = f"--config_json={files.shown(path)!r}"
     if not path.is_file():  # a pipe may never end
         hint = spelling.nearest_file(files.shown(path))
@@ -195,17 +200,9 @@ def _load_json(path: pathlib.Path) -> tuple[dict[str, Any], tuple[dict[str, Any]
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{told} is no JSON: {error}") from None
     try:
-        fields = results.study_fields(found)
+        return dict(results.study_fields(found))
     except ValueError as error:
         raise UsageError(f"{told} holds no study: {error}") from None
-    return _fields(fields)
-
-
-def _fields(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    """All fields of a stored study, and its trials."""
-    every = study_lib.Study.from_dict(values).to_dict()
-    trials = every.pop("sweep")
-    return every, tuple(trials)
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
@@ -401,29 +398,29 @@ def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
     return None
 
 
-def _load(path: str, arg: str) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
-    """The fields and the trials of a config file."""
+def _load(config: str) -> dict[str, Any]:
+    """The fields of a config file, with its sweep."""
+    path, _, arg = config.partition(":")
     file = _find(path)
+    told = f"config file {path!r}"
     try:
         module = _import(file)
-        config = module.get_config(arg)
+        made = module.get_config(arg)
         # One more than are allowed: a generator may have no end.
         trials = tuple(itertools.islice(module.sweep(arg), study_lib.MOST_TRIALS + 1))
     except (Exception, SystemExit) as error:  # whatever the user's file raises
-        raise UsageError(f"config file {path!r}{_blame(error, file)}") from None
-    if not isinstance(config, ConfigDict):
-        raise UsageError(
-            f"config file {path!r}: get_config() returns {config!r}, not a ConfigDict"
-        )
+        raise UsageError(f"{told}{_blame(error, file)}") from None
+    if not isinstance(made, ConfigDict):
+        raise UsageError(f"{told}: get_config() returns {made!r}, not a ConfigDict")
     for item in trials:
         if not isinstance(item, Mapping):
             raise UsageError(
-                f"config file {path!r}: sweep() yields {item!r}, not a dict such as "
+                f"{told}: sweep() yields {item!r}, not a dict such as "
                 "{'optimizer.learning_rate': 0.1}"
             )
     if not trials:
-        raise UsageError(f"config file {path!r}: sweep() is empty, it yields no trial")
-    return config.to_dict(), tuple(map(dict, trials))
+        raise UsageError(f"{told}: sweep() is empty, it yields no trial")
+    return {**made.to_dict(), "sweep": tuple(map(dict, trials))}
 
 
 def _find(path: str) -> pathlib.Path:
@@ -475,13 +472,10 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:
     """Sets one field of nested dicts."""
-    leaves = dict.fromkeys(_leaves(values))
-    known = [
-        *filter(leaves.__contains__, study_lib.PATHS),
-        *(p for p in leaves if p not in study_lib.PATHS),
-    ]
-    if path not in known:
-        hint = spelling.nearest_path(path, known)
+    leaves = list(_leaves(values))
+    if path not in leaves:
+        known = [p for p in study_lib.PATHS if p in leaves]
+        hint = spelling.nearest_path(path, dict.fromkeys([*known, *leaves]))
         raise UsageError(f"unknown field {path!r}{hint}")
     *parents, leaf = path.split(".")
     for parent in parents:

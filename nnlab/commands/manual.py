@@ -11,8 +11,7 @@ import inspect
 import pathlib
 import re
 import textwrap
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -23,97 +22,52 @@ from nnlab.study.fields import hints
 from nnlab.words import spelling
 
 WIDTH = 80
-_ONE = ("int", "float", "string")
-"""Types of flags that have one value; a number may be written as 1e6."""
 _COLUMN = 23
 """Where the meaning of a flag begins."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Group:
-    """Flags that belong together.
-
-    Attributes:
-      title: what they are about.
-      placeholders: for each flag what stands for its value.
-      rare: those that the first screen leaves out.
-    """
-
-    title: str
-    placeholders: Mapping[str, str]
-    rare: tuple[str, ...] = ()
-
-
-_GROUPS = (
-    _Group(
-        "What to run",
-        {
-            "config": "=FILE:ARG",
-            "config.PATH": "=VALUE",
-            "sweep": "=PATH=A,B,..",
-            "seeds": "=N",
-            "until_resolved": "",
-            "max_seeds": "=N",
-            "low": "=X",
-            "high": "=X",
-            "count": "=N",
-            "steps": "=N",
-            "halving": "=N",
-            "config_json": "=FILE",
-        },
-        rare=("until_resolved", "max_seeds", "count", "halving", "config_json"),
+_GROUPS = {
+    "What to run": (
+        *("config", "config.PATH", "sweep", "seeds", "until_resolved", "max_seeds"),
+        *("low", "high", "count", "steps", "halving", "config_json"),
     ),
-    _Group(
-        "Where",
-        {
-            "workdir": "=DIR",
-            "data_dir": "=DIR",
-            "tensorboard": "",
-            "compilation_cache": "=DIR",
-            "profile": "=DIR",
-        },
-        rare=("compilation_cache", "profile"),
+    "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache", "profile"),
+    "How it runs": (
+        *("lane_width", "checkpoint_seconds", "measure", "members", "devices"),
+        *("cost_per_device_hour", "check_gradients"),
     ),
-    _Group(
-        "How it runs",
-        {
-            "lane_width": "=N",
-            "checkpoint_seconds": "=X",
-            "measure": "",
-            "members": "=N",
-            "devices": "=N",
-            "cost_per_device_hour": "=X",
-            "check_gradients": "",
-        },
-        rare=("lane_width", "checkpoint_seconds", "cost_per_device_hour"),
+    "Search, in the place of a sweep": (
+        *("search", "search_space", "search_trials", "search_batch", "sampler"),
     ),
-    _Group(
-        "Search, in the place of a sweep",
-        {
-            "search": "=optuna",
-            "search_space": "=PATH=SPAN",
-            "search_trials": "=N",
-            "search_batch": "=N",
-            "sampler": "=NAME",
-        },
-        rare=("search", "search_space", "search_trials", "search_batch", "sampler"),
-    ),
-    _Group(
-        "As one of several processes",
-        {"coordinator": "=HOST:PORT", "processes": "=N", "process_index": "=N"},
-        rare=("coordinator", "processes", "process_index"),
-    ),
-    _Group(
-        "On many machines",
-        {"executor": "=ray:ADDR", "chunk_members": "=N", "storage": "=URL"},
-        rare=("executor", "chunk_members", "storage"),
-    ),
-    _Group(
-        "Afterwards",
-        {"resume": "", "resume_anyway": "", "rerun": "=TRIAL,SEED"},
-        rare=("resume_anyway",),
-    ),
-)
+    "As one of several processes": ("coordinator", "processes", "process_index"),
+    "On many machines": ("executor", "chunk_members", "storage"),
+    "Afterwards": ("resume", "resume_anyway", "rerun"),
+}
+"""Flags that belong together; others come last."""
+_RARE = {
+    *("until_resolved", "max_seeds", "count", "halving", "config_json", "lane_width"),
+    *("compilation_cache", "profile", "checkpoint_seconds", "cost_per_device_hour"),
+    *_GROUPS["Search, in the place of a sweep"],
+    *_GROUPS["As one of several processes"],
+    *_GROUPS["On many machines"],
+    "resume_anyway",
+}
+"""Those that the first screen leaves out."""
+_VALUES = {
+    "config": "=FILE:ARG",
+    "config.PATH": "=VALUE",
+    "sweep": "=PATH=A,B,..",
+    "config_json": "=FILE",
+    **dict.fromkeys(("workdir", "data_dir", "compilation_cache", "profile"), "=DIR"),
+    **dict.fromkeys(("members", "devices"), "=N"),  # may be written as 1e6
+    "search": "=optuna",
+    "search_space": "=PATH=SPAN",
+    "sampler": "=NAME",
+    "coordinator": "=HOST:PORT",
+    "executor": "=ray:ADDR",
+    "storage": "=URL",
+    "rerun": "=TRIAL,SEED",
+}
+"""What stands for a flag's value, where its type does not say enough."""
+_KINDS = {"bool": "", "int": "=N", "float": "=X", "string": "=VALUE"}
 _TOPICS = {
     "configs": "the bundled studies, with their questions and arguments",
     "fields": "what can be set and swept, with defaults and meaning",
@@ -207,23 +161,24 @@ def _grouped(
     defined: Sequence[flags.Flag], with_rare: bool
 ) -> Iterator[tuple[str, list[tuple[flags.Flag, str]]]]:
     """Titles with their flags and what stands for the flags' values."""
-    left = {flag.name: flag for flag in defined}
-    for group in _GROUPS:
-        some = []
-        for name, placeholder in group.placeholders.items():
-            flag = left.get(name)
-            # Of one name, a list is another flag: numbers to try, not a number.
-            if flag is None or (placeholder == "=N" and flag.flag_type() not in _ONE):
-                continue
-            del left[name]
-            if with_rare or name not in group.rare:
-                some.append((flag, placeholder))
+    left = {flag.name: flag for flag in defined if not _is_numbers(flag)}
+    for title, names in _GROUPS.items():
+        found = [left[name] for name in names if name in left]
+        some = [f for f in found if with_rare or f.name not in _RARE]
         if some:
-            yield group.title, some
-    if left:
-        kinds = {"bool": "", "int": "=N", "float": "=X", "string": "=VALUE"}
-        others = [(f, kinds.get(f.flag_type(), "=A,..")) for f in left.values()]
-        yield "Flags", others
+            yield title, [(f, _VALUES.get(f.name, _kind(f))) for f in some]
+    grouped = {name for names in _GROUPS.values() for name in names}
+    if others := [f for f in defined if f.name not in grouped or _is_numbers(f)]:
+        yield "Flags", [(flag, _kind(flag)) for flag in others]
+
+
+def _kind(flag: flags.Flag) -> str:
+    return _KINDS.get(flag.flag_type(), "=A,..")
+
+
+def _is_numbers(flag: flags.Flag) -> bool:
+    """Whether it lists numbers to try: of that name others have one number."""
+    return _VALUES.get(flag.name, "=N") == "=N" and flag.flag_type() not in _KINDS
 
 
 def _meaning(flag: flags.Flag) -> str:
@@ -265,41 +220,41 @@ def _fields() -> list[str]:
         "--sweep=PATH=A,B,.. tries several values. Each is shown with its default; a",
         "config has others. Fields with a * cost no compiling when they are swept.",
     ]
-    study = _described(study_lib.Study, skipped=("base", "sweep"))
-    trial = _described(study_lib.Hyperparameters)
-    for title, fields in (*trial.items(), *study.items()):
+    trial = _described("A trial", study_lib.Hyperparameters)
+    study = _described("The study", study_lib.Study, skipped=("base", "own", "sweep"))
+    for title, fields in (*trial, *study):
         lines += ["", title]
-        for field in fields:
-            lines += _hung(f"  {field.name}", field.text, column=32)
+        for name, text in fields:
+            lines += _hung(f"  {name}", text, column=32)
     return lines
 
 
-class _Field(typing.NamedTuple):
-    name: str
-    text: str
+def _described(
+    title: str, cls: Any, skipped: Sequence[str] = ()
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Titles with names and meanings of a dataclass's fields.
 
-
-def _described(cls: Any, skipped: Sequence[str] = ()) -> dict[str, list[_Field]]:
-    """``{title: fields}`` of a dataclass, a group for each dataclass in it."""
-    own = {study_lib.Study: "The study", study_lib.Hyperparameters: "A trial"}[cls]
-    found: dict[str, list[_Field]] = {own: []}
-    docs = _attributes(cls)
+    Each dataclass in it is a group of its own, after its plain fields.
+    """
+    docs, plain, groups = _attributes(cls), [], []
     for field in dataclasses.fields(cls):
-        hint = hints(cls)[field.name]
+        hint, text = hints(cls)[field.name], docs[field.name]
         if field.name in skipped:
             continue
         if not dataclasses.is_dataclass(hint):
-            found[own].append(_field(field, docs[field.name], ""))
+            plain.append(_field(field, text))
             continue
-        title = f"{field.name}: {docs[field.name]}".rstrip(".")
         inner = _attributes(hint)
-        found[title] = [
-            _field(f, inner[f.name], f"{field.name}.") for f in dataclasses.fields(hint)
-        ]
-    return found
+        fields = dataclasses.fields(hint)
+        some = [_field(f, inner[f.name], f"{field.name}.") for f in fields]
+        groups.append((f"{field.name}: {text}".rstrip("."), some))
+    yield title, plain
+    yield from groups
 
 
-def _field(field: "dataclasses.Field[Any]", text: str, prefix: str) -> _Field:
+def _field(
+    field: "dataclasses.Field[Any]", text: str, prefix: str = ""
+) -> tuple[str, str]:
     """One field: "optimizer.momentum=0*" and what it is."""
     text = re.sub(r"^traced;? |; see nnlab[\w.]+| \(see [\w.]+\)", "", text).rstrip(".")
     text = text.replace("some of PARTS", "see --help=parts")
@@ -307,7 +262,7 @@ def _field(field: "dataclasses.Field[Any]", text: str, prefix: str) -> _Field:
     if not all(f'"{name}"' in text for name in choices):
         text += f"; one of {', '.join(choices)}"
     star = "*" if "traced" in field.metadata else ""
-    return _Field(f"{prefix}{field.name}={_value(field.default)}{star}", text)
+    return f"{prefix}{field.name}={_value(field.default)}{star}", text
 
 
 def _value(default: Any) -> str:

@@ -2,7 +2,8 @@
 """What a study would take with more members on more devices; runs nothing.
 
 Every number is measured (here, before), modelled (computed from what is known of the
-network and the plan), assumed, or given.
+network and the plan), assumed, or given. What the host does with the results depends
+on the host, and is left out.
 """
 
 import dataclasses
@@ -11,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import jax
-import numpy as np
 
-from nnlab.runs.recorder import SECONDS_BETWEEN_WRITES, SHARE_OF_WRITES
 from nnlab.training import lane_width
 from nnlab.training.program import Prepared
 
@@ -27,12 +26,6 @@ ROW_BYTES = 1_000
 10 million rows of the quickstart's columns; half of it before."""
 COPIES = 3
 """Checkpoints of a program that are kept, at most: the last two and the best."""
-ROW_SECONDS, WRITE_SECONDS = 0.2e-6, 0.75e-6
-TRIAL_SECONDS, MEMBER_SECONDS = 1.2e-3, 18e-6
-"""Of one process: taking in a row of the curves; writing one with all tables; comparing
-a trial, and each of its members, when they are written. On a 2-core AMD EPYC, for
-16,000 to 256,000 networks with 41 evaluations; half as much or twice as much is
-possible."""
 
 Basis = Literal["given", "measured", "modelled", "assumed"]
 
@@ -70,8 +63,6 @@ class Program:
       rows: of the curves.
       curve_bytes: of those on disk.
       checkpoint_bytes: at most.
-      host_seconds: of one process that takes in the rows and writes the tables: twice
-        at the end, and now and then before.
     """
 
     members: int
@@ -84,7 +75,6 @@ class Program:
     rows: int
     curve_bytes: int
     checkpoint_bytes: int
-    host_seconds: float
 
 
 def program(
@@ -120,14 +110,6 @@ def program(
             evaluation = evaluated / (rates.inferences_per_second * scale)
         compiling = rates.compile_seconds or math.nan
     rows = members * len(item.boundaries)
-    busy = np.nansum([training, evaluation, rows * ROW_SECONDS])
-    trials = members / item.cohort.num_seeds
-    summing = trials * TRIAL_SECONDS + members * MEMBER_SECONDS
-    write = rows * WRITE_SECONDS + summing
-    # In between the tables are half full on the average.
-    between = min(len(item.boundaries), busy / SECONDS_BETWEEN_WRITES)
-    between *= rows / 2 * WRITE_SECONDS + summing
-    writing = 2 * write + min(between, SHARE_OF_WRITES * busy)
     further = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
     return Program(
         members=members,
@@ -140,7 +122,6 @@ def program(
         rows=rows,
         curve_bytes=round(rows * further * BYTES_A_VALUE),
         checkpoint_bytes=members * plan.member_bytes // 2 * COPIES,
-        host_seconds=rows * ROW_SECONDS + writing,
     )
 
 
@@ -177,8 +158,7 @@ def predict(
 
     chunks = int(total("chunks"))
     compiling = sum(p.compile_seconds * p.chunks for p in found)
-    host = total("host_seconds")
-    wall = total("train_seconds") + total("evaluation_seconds") + compiling + host
+    wall = total("train_seconds") + total("evaluation_seconds") + compiling
     rate = "this machine's rate, times devices"
     lines = [
         Line("networks", members, "", "given", "--members"),
@@ -200,10 +180,12 @@ def predict(
         Line("evaluation", total("evaluation_seconds"), "s", "modelled", rate),
         Line("compiling", compiling, "s", "measured", "here; once for each run"),
         Line(
-            *("host", host, "s", "modelled"),
-            "rows taken in and written by one process",
+            "all",
+            wall,
+            "s",
+            "modelled",
+            "one after the other; the host's work comes on top",
         ),
-        Line("all", wall, "s", "modelled", "one after the other"),
         Line(
             *("curves.parquet", total("curve_bytes"), "bytes", "modelled"),
             f"{BYTES_A_VALUE:g} bytes a value",

@@ -58,271 +58,185 @@ def command(*arguments, **environment):
     )
 
 
-MANY = ("--coordinator=localhost:1", "--processes=2", "--process_index=0")
-MISTAKES = {
-    "unknown config": (
-        ["--config=configs/quikstart.py"],
-        "'configs/quikstart.py'; did you mean 'configs/quickstart.py'? allowed: ",
-    ),
-    "no config": ([], "--config is missing; bundled: configs/activation.py, "),
-    "config argument": (
-        ["--config=configs/quickstart.py:smok"],
-        "config argument 'smok'; did you mean 'smoke'? allowed: smoke",
-    ),
-    "config arguments": (
-        ["--config=configs/learning_rate.py:mnist,digits"],
-        "has both 'mnist' and 'digits'",
-    ),
-    "storage without nodes": (
-        [QUICKSTART, "--storage=s3://bucket/x"],
-        "--storage needs --executor=ray",
-    ),
-    "no storage": (
-        [QUICKSTART, "--executor=ray", "--storage=runs/x"],
-        "storage 'runs/x' is no URL of a folder, such as s3://bucket/runs/x",
-    ),
-    "unknown storage": (
-        [QUICKSTART, "--executor=ray", "--storage=gold://x"],
-        "cannot use storage 'gold://x': Protocol not known: gold",
-    ),
-    "data set": (
-        [QUICKSTART, "--config.dataset=minst"],
-        "unknown dataset 'minst'; did you mean 'mnist'? allowed: digits, ",
-    ),
-    "field": (
-        [QUICKSTART, "--config.optimizer.learning_rte=1"],
-        "'optimizer.learning_rte'; did you mean 'optimizer.learning_rate'? allowed: ",
-    ),
-    "half a field": (
-        [QUICKSTART, "--config.optimizer=adam"],
-        "unknown field 'optimizer'; did you mean ",
-    ),
-    "halving": ([QUICKSTART, "--halving=1"], "halving.factor=1 drops no trial"),
-    "no search space": ([QUICKSTART, "--search=optuna"], "--search_space is missing"),
-    "search space alone": (
-        [QUICKSTART, "--search_space=batch_size=int(8,64)"],
-        "a search needs --search=optuna",
-    ),
-    "search and sweep": (
-        [
-            QUICKSTART,
-            "--search=optuna",
-            "--search_space=batch_size=8",
-            "--sweep=batch_size=1",
-        ],
-        "--search and --sweep are both given",
-    ),
-    "search of many": (
-        [QUICKSTART, "--search=optuna", "--search_space=batch_size=8,16", *MANY],
-        "a search runs in one process",
-    ),
-    "search space": (
-        [QUICKSTART, "--search=optuna", "--search_space=batchsize=int(8,64)"],
-        "unknown field 'batchsize' in the search space; did you mean 'batch_size'?",
-    ),
-    "sampler": (
-        [QUICKSTART, "--search=optuna", "--sampler=tpee"],
-        "sampler='tpee' is not known; did you mean 'tpe'? allowed: tpe, random",
-    ),
-    "swept field": (
-        [QUICKSTART, "--sweep=learning_rate=1"],
-        "'learning_rate' in the sweep; did you mean 'optimizer.learning_rate'? ",
-    ),
-    "wrong type": (
-        [QUICKSTART, "--config.optimizer.learning_rate=fast"],
-        "optimizer.learning_rate='fast' is not a number",
-    ),
-    "report part": (
-        [QUICKSTART, "--config.figures=curves,mpa"],
-        "figures holds 'mpa', which is not known; did you mean 'map'? allowed: ",
-    ),
-    "too far turned": (
-        [QUICKSTART, "--config.test_sets.rotated_degrees=200"],
-        "test_sets.rotated_degrees=200.0 must be at most 180",
-    ),
-    "wrong type swept": (
-        [QUICKSTART, "--sweep=optimizer.learning_rate=0.1,fast"],
-        "trial 1 of the sweep: optimizer.learning_rate='fast' is not a ",
-    ),
-    "no value": (
-        [QUICKSTART, "--config.batch_size"],
-        "--config.batch_size has no value; write --config.batch_size=VALUE",
-    ),
-    "empty value": ([QUICKSTART, "--data_dir="], "--data_dir= has no value"),
-    "empty sweep": (
-        [QUICKSTART, "--sweep=optimizer.learning_rate="],
-        "the sweep over 'optimizer.learning_rate' has no values",
-    ),
-    "swept twice": (
-        [QUICKSTART, "--sweep=batch_size=8", "--sweep=batch_size=9"],
-        "--sweep names 'batch_size' twice",
-    ),
-    "duplicates": (
-        [QUICKSTART, "--sweep=batch_size=8,8"],
-        "trials 0 and 1 of the sweep are equal: {'batch_size': 8}",
-    ),
-    "NaN": (
-        [QUICKSTART, "--config.optimizer.learning_rate=nan"],
-        "optimizer.learning_rate='nan' is not a number",
-    ),
-    "infinite": (
-        [QUICKSTART, "--config.optimizer.learning_rate=1e999"],
-        "optimizer.learning_rate=inf is not finite",
-    ),
-    "negative": (
-        [QUICKSTART, "--config.optimizer.learning_rate=-1"],
-        "optimizer.learning_rate=-1.0 must be at least 0",
-    ),
-    "activation": (
-        [QUICKSTART, "--config.model.activation=rleu"],
-        "model.activation='rleu' is not known; did you mean 'relu'?",
-    ),
-    "early stopping": (
-        [QUICKSTART, "--config.early_stopping.metric=test_loss"],
-        "early_stopping.metric='test_loss' is not known; allowed: validation_loss, ",
-    ),
-    "patience": (
-        [QUICKSTART, "--config.early_stopping.patience=-1"],
-        "early_stopping.patience=-1 must be at least 0",
-    ),
-    "cache in a file": (
-        [QUICKSTART, f"--compilation_cache={__file__}"],
-        "is a file, not a folder",
-    ),
-    "initialiser": (
-        [QUICKSTART, "--config.model.init=he"],
-        "model.init='he' is not known; did you mean 'he_normal'? allowed: ",
-    ),
-    "layer": (
-        [QUICKSTART, "--config.model.name=stack", '--config.model.layers=("dens",)'],
-        "unknown layer 'dens'; did you mean 'dense'?",
-    ),
-    "optimizer": (
-        [QUICKSTART, "--config.optimizer.name=sdg"],
-        "optimizer.name='sdg' is not known; did you mean 'sgd'?",
-    ),
-    "schedule": (
-        [QUICKSTART, "--config.schedule.name=cosin"],
-        "schedule.name='cosin' is not known; did you mean 'cosine'?",
-    ),
-    "no seeds": ([QUICKSTART, "--seeds=0"], "num_seeds=0 must be at least 1"),
-    "seeds": ([QUICKSTART, "--seeds=three"], "--seeds='three' is not an integer"),
-    "batch": (
-        [QUICKSTART, "--config.batch_size=5000"],
-        "batch_size=5000 is larger than the 1198 training examples",
-    ),
-    "lane width": (
-        [QUICKSTART, "--lane_width=999"],
-        "lane_width=999 must be from 1 to the cohort's 24 members",
-    ),
-    "missing data": (
-        [MNIST, "--data_dir=no/such/folder"],
-        "data_dir no/such/folder does not exist",
-    ),
-    "flag": (
-        [QUICKSTART, "--seed=3"],
-        "unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir, ",
-    ),
-    "field as a flag": (
-        [QUICKSTART, "--lr=0.1"],
-        "unknown flag '--lr'; did you mean '--config.optimizer.learning_rate=VALUE'?",
-    ),
-    "field as a flag, though a flag is near": (
-        [QUICKSTART, "--dataset=mnist"],
-        "unknown flag '--dataset'; did you mean '--config.dataset=VALUE'?",
-    ),
-    "folder of configs": (["--config=configs"], "config 'configs' is a folder; name a"),
-    "a config of one's own": (
-        ["--config=tests/tinny.py"],
-        "no config file 'tests/tinny.py'; did you mean 'tests/tiny.py'? allowed: ",
-    ),
-    "no name of a config": (
-        ["--config=:mnist"],
-        "no config file ''; allowed: configs/",
-    ),
-    "config by another name": (
-        ["--config=lr:mnist"],
-        "no config file 'lr'; did you mean 'configs/learning_rate.py'? allowed: ",
-    ),
-    "JSON": (
-        ["--config_json=tests/tiny.jsn"],
-        "no file --config_json='tests/tiny.jsn'",
-    ),
-    "range": (
-        [QUICKSTART, "--sweep=optimizer.learning_rate=logspce(0.1,1,3)"],
-        "a range is logspace(first,last,count) or linspace(first,last,count), and",
-    ),
-    "group of fields": (
-        [QUICKSTART, "--config.optimzer=adam"],
-        "unknown field 'optimzer'; did you mean 'optimizer.name'? allowed: ",
-    ),
-    "folder of data": (
-        [MNIST, "--data_dir=tets"],
-        "data_dir tets does not exist; did you mean 'tests'?",
-    ),
-    "table": (
-        [QUICKSTART, "--config.dataset=csv:READM.md"],
-        f"table {ROOT}/READM.md does not exist; did you mean '{ROOT}/README.md'?",
-    ),
-    "images": (
-        [QUICKSTART, "--config.dataset=folder:confgs"],
-        f"image folder {ROOT}/confgs does not exist; did you mean '{ROOT}/configs'?",
-    ),
-    "topic": (["--help=filds"], "'--help=filds'; did you mean 'fields'? allowed: conf"),
-    "argument": (
-        [QUICKSTART, "lr=3"],
-        "unexpected argument 'lr=3'; flags begin with --",
-    ),
+PROGRAMS = {
+    "train": train,
+    "describe": describe,
+    "report": report,
+    "bench": bench,
+    "find_rate": find_rate,
 }
+SHORT = {
+    "Q": QUICKSTART,
+    "M": MNIST,
+    "MANY": "--coordinator=localhost:1 --processes=2 --process_index=0",
+    "FILE": f"--compilation_cache={__file__}",
+}
+MISTAKES = r"""
+train --config=configs/quikstart.py
+    'configs/quikstart.py'; did you mean 'configs/quickstart.py'? allowed:
+train
+    --config is missing; bundled: configs/activation.py,
+train --config=configs/quickstart.py:smok
+    config argument 'smok'; did you mean 'smoke'? allowed: smoke
+train --config=configs/learning_rate.py:mnist,digits
+    has both 'mnist' and 'digits'
+train Q --storage=s3://bucket/x
+    --storage needs --executor=ray
+train Q --executor=ray --storage=runs/x
+    storage 'runs/x' is no URL of a folder, such as s3://bucket/runs/x
+train Q --executor=ray --storage=gold://x
+    cannot use storage 'gold://x': Protocol not known: gold
+train Q --config.dataset=minst
+    unknown dataset 'minst'; did you mean 'mnist'? allowed: digits,
+train Q --config.optimizer.learning_rte=1
+    'optimizer.learning_rte'; did you mean 'optimizer.learning_rate'? allowed:
+train Q --config.optimizer=adam
+    unknown field 'optimizer'; did you mean
+train Q --halving=1
+    halving.factor=1 drops no trial
+train Q --search=optuna
+    --search_space is missing
+train Q '--search_space=batch_size=int(8,64)'
+    a search needs --search=optuna
+train Q --search=optuna --search_space=batch_size=8 --sweep=batch_size=1
+    --search and --sweep are both given
+train Q --search=optuna --search_space=batch_size=8,16 MANY
+    a search runs in one process
+train Q --search=optuna '--search_space=batchsize=int(8,64)'
+    unknown field 'batchsize' in the search space; did you mean 'batch_size'?
+train Q --search=optuna --sampler=tpee
+    sampler='tpee' is not known; did you mean 'tpe'? allowed: tpe, random
+train Q --sweep=learning_rate=1
+    'learning_rate' in the sweep; did you mean 'optimizer.learning_rate'?
+train Q --config.optimizer.learning_rate=fast
+    optimizer.learning_rate='fast' is not a number
+train Q --config.figures=curves,mpa
+    figures holds 'mpa', which is not known; did you mean 'map'? allowed:
+train Q --config.test_sets.rotated_degrees=200
+    test_sets.rotated_degrees=200.0 must be at most 180
+train Q --sweep=optimizer.learning_rate=0.1,fast
+    trial 1 of the sweep: optimizer.learning_rate='fast' is not a
+train Q --config.batch_size
+    --config.batch_size has no value; write --config.batch_size=VALUE
+train Q --data_dir=
+    --data_dir= has no value
+train Q --sweep=optimizer.learning_rate=
+    the sweep over 'optimizer.learning_rate' has no values
+train Q --sweep=batch_size=8 --sweep=batch_size=9
+    --sweep names 'batch_size' twice
+train Q --sweep=batch_size=8,8
+    trials 0 and 1 of the sweep are equal: {'batch_size': 8}
+train Q --config.optimizer.learning_rate=nan
+    optimizer.learning_rate='nan' is not a number
+train Q --config.optimizer.learning_rate=1e999
+    optimizer.learning_rate=inf is not finite
+train Q --config.optimizer.learning_rate=-1
+    optimizer.learning_rate=-1.0 must be at least 0
+train Q --config.model.activation=rleu
+    model.activation='rleu' is not known; did you mean 'relu'?
+train Q --config.early_stopping.metric=test_loss
+    early_stopping.metric='test_loss' is not known; allowed: validation_loss,
+train Q --config.early_stopping.patience=-1
+    early_stopping.patience=-1 must be at least 0
+train Q FILE
+    is a file, not a folder
+train Q --config.model.init=he
+    model.init='he' is not known; did you mean 'he_normal'? allowed:
+train Q --config.model.name=stack '--config.model.layers=("dens",)'
+    unknown layer 'dens'; did you mean 'dense'?
+train Q --config.optimizer.name=sdg
+    optimizer.name='sdg' is not known; did you mean 'sgd'?
+train Q --config.schedule.name=cosin
+    schedule.name='cosin' is not known; did you mean 'cosine'?
+train Q --seeds=0
+    num_seeds=0 must be at least 1
+train Q --seeds=three
+    --seeds='three' is not an integer
+train Q --config.batch_size=5000
+    batch_size=5000 is larger than the 1198 training examples
+train Q --lane_width=999
+    lane_width=999 must be from 1 to the cohort's 24 members
+train M --data_dir=no/such/folder
+    data_dir no/such/folder does not exist
+train Q --seed=3
+    unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir,
+train Q --lr=0.1
+    unknown flag '--lr'; did you mean '--config.optimizer.learning_rate=VALUE'?
+train Q --dataset=mnist
+    unknown flag '--dataset'; did you mean '--config.dataset=VALUE'?
+train --config=configs
+    config 'configs' is a folder; name a
+train --config=tests/tinny.py
+    no config file 'tests/tinny.py'; did you mean 'tests/tiny.py'? allowed:
+train --config=:mnist
+    no config file ''; allowed: configs/
+train --config=lr:mnist
+    no config file 'lr'; did you mean 'configs/learning_rate.py'? allowed:
+train --config_json=tests/tiny.jsn
+    no file --config_json='tests/tiny.jsn'
+train Q '--sweep=optimizer.learning_rate=logspce(0.1,1,3)'
+    a range is logspace(first,last,count) or linspace(first,last,count), and
+train Q --config.optimzer=adam
+    unknown field 'optimzer'; did you mean 'optimizer.name'? allowed:
+train M --data_dir=tets
+    data_dir tets does not exist; did you mean 'tests'?
+train Q --config.dataset=csv:READM.md
+    table {root}/READM.md does not exist; did you mean '{root}/README.md'?
+train Q --config.dataset=folder:confgs
+    image folder {root}/confgs does not exist; did you mean '{root}/configs'?
+train --help=filds
+    '--help=filds'; did you mean 'fields'? allowed: conf
+train Q lr=3
+    unexpected argument 'lr=3'; flags begin with --
+find_rate Q --low=0
+    low=0 and high=100: the lowest rate must be above
+find_rate Q --count=1
+    count=1 must be from 3 to 10,000 rates
+find_rate Q --rates=9
+    unknown flag '--rates'
+find_rate --resume
+    --resume goes with the --config that the rates were found
+find_rate
+    --config is missing
+train Q --max_seeds=9
+    --max_seeds goes with --until_resolved
+train Q --until_resolved --seeds=2
+    2 seeds at the first look: a test needs
+train Q --until_resolved --max_seeds=4
+    at most 4 seeds are not more than
+describe Q --members=0
+    --members=0 must be a whole number from 1 to
+describe Q --members=2.5
+    --members=2.5 must be a whole number
+describe Q --members=inf
+    --members=inf must be a whole number
+describe Q --devices=0
+    --devices=0 must be a whole number from 1 to
+describe Q --cost_per_device_hour=1
+    goes with --devices or --members
+describe Q --devices=2 --sweep=model.name=random_forest
+    not of trees
+"""
+"""Commands, with the names of `SHORT`, and below each what must be said."""
+MISTAKES = MISTAKES.replace("{root}", str(ROOT)).strip().split("\n")
+MISTAKES = dict(zip(MISTAKES[::2], map(str.strip, MISTAKES[1::2])))
 
 
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line_and_status_2(launch, tmp_path, arguments, message):
+def arguments_of(line):
+    """A program's name and its arguments."""
+    name, *words = shlex.split(line)
+    return name, [arg for w in words for arg in SHORT.get(w, w).split()]
+
+
+@pytest.mark.parametrize("mistaken", MISTAKES)
+def test_a_mistake_is_one_line_and_status_2(launch, tmp_path, mistaken):
     workdir = tmp_path / "run"
-    status, out, err = launch(train, f"--workdir={workdir}", *arguments)
-    assert status == 2
-    assert out == ""
-    assert message in err
+    name, arguments = arguments_of(mistaken)
+    where = [] if name == "describe" else [f"--workdir={workdir}"]
+    status, out, err = launch(PROGRAMS[name], *where, *arguments)
+    assert (status, out) == (2, "")
+    assert MISTAKES[mistaken] in err
     assert re.fullmatch(r"error: [^\n]+\n", err)
-    assert not workdir.exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([QUICKSTART, "--low=0"], "low=0 and high=100: the lowest rate must be above"),
-        ([QUICKSTART, "--count=1"], "count=1 must be from 3 to 10,000 rates"),
-        ([QUICKSTART, "--rates=9"], "unknown flag '--rates'"),
-        (["--resume"], "--resume goes with the --config that the rates were found"),
-        ([], "--config is missing"),
-    ],
-)
-def test_a_mistake_about_rates_is_one_line_and_status_2(
-    launch, tmp_path, arguments, message
-):
-    workdir = tmp_path / "run"
-    status, out, err = launch(find_rate, f"--workdir={workdir}", *arguments)
-    assert (status, out) == (2, "")
-    assert err.startswith("error: ")
-    assert message in err
-    assert not workdir.exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--max_seeds=9"], "--max_seeds goes with --until_resolved"),
-        (["--until_resolved", "--seeds=2"], "2 seeds at the first look: a test needs"),
-        (["--until_resolved", "--max_seeds=4"], "at most 4 seeds are not more than"),
-    ],
-)
-def test_a_mistake_about_looks_is_one_line_and_status_2(
-    launch, tmp_path, arguments, message
-):
-    workdir = tmp_path / "run"
-    status, out, err = launch(train, f"--workdir={workdir}", QUICKSTART, *arguments)
-    assert (status, out) == (2, "")
-    assert message in err
     assert not workdir.exists()
 
 
@@ -369,53 +283,33 @@ def get_config(arg=""):
 def sweep(arg=""):
     yield {}
 """
-BAD_FILES = {
-    "syntax": ("def get_config(:", "SyntaxError: .*line 1"),
-    "raises": (
-        CONFIG.replace("default()", "1 / 0"),
-        ", line 4: ZeroDivisionError: div",
-    ),
-    "misspelt": (
-        CONFIG.replace("default()", "default().optimizr"),
-        "line 4: .*'optimizr' Did you mean",
-    ),
-    "new field": (
-        CONFIG.replace("return default()", "c = default(); c.batchsize = 3; return c"),
+BAD_FILES = [
+    ("CONFIG", "def get_config(:", "SyntaxError: .*line 1"),
+    ("default()", "1 / 0", ", line 4: ZeroDivisionError: div"),
+    ("default()", "default().optimizr", "line 4: .*'optimizr' Did you mean"),
+    (
+        *("return default()", "c = default(); c.batchsize = 3; return c"),
         "unknown field 'batchsize'; did you mean 'batch_size'",
     ),
-    "wrong type": (
-        CONFIG.replace(
-            "return default()", "c = default(); c.batch_size = 'x'; return c"
-        ),
+    (
+        *("return default()", "c = default(); c.batch_size = 'x'; return c"),
         "TypeError: .*batch_size",
     ),
-    "no arg": (CONFIG.replace('arg=""', ""), "TypeError: get_config"),
-    "no sweep": (CONFIG.replace("sweep", "sweeps"), r"defines no sweep\(arg=''\)"),
-    "no get_config": (
-        CONFIG.replace("get_config", "config"),
-        r"defines no get_config\(arg=''\)",
-    ),
-    "no ConfigDict": (
-        CONFIG.replace("default()", "{}"),
-        r"get_config\(\) returns {}, not a ConfigDict",
-    ),
-    "empty sweep": (CONFIG.replace("yield {}", "yield from ()"), r"sweep\(\) is empty"),
-    "no yield": (CONFIG.replace("yield {}", "pass"), "TypeError: .*not iterable"),
-    "no dict": (
-        CONFIG.replace("yield {}", "yield 0.1"),
-        r"sweep\(\) yields 0.1, not a dict",
-    ),
-    "bad trial": (
-        CONFIG.replace("{}", "{'lr': 1}"),
-        "trial 0 of the sweep: unknown field 'lr'",
-    ),
-}
+    ('arg=""', "", "TypeError: get_config"),
+    ("sweep", "sweeps", r"defines no sweep\(arg=''\)"),
+    ("get_config", "config", r"defines no get_config\(arg=''\)"),
+    ("default()", "{}", r"get_config\(\) returns {}, not a ConfigDict"),
+    ("yield {}", "yield from ()", r"sweep\(\) is empty"),
+    ("yield {}", "pass", "TypeError: .*not iterable"),
+    ("yield {}", "yield 0.1", r"sweep\(\) yields 0.1, not a dict"),
+    ("{}", "{'lr': 1}", "trial 0 of the sweep: unknown field 'lr'"),
+]
 
 
-@pytest.mark.parametrize(("text", "message"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_bad_config_file_is_one_line(launch, tmp_path, text, message):
+@pytest.mark.parametrize(("right", "wrong", "message"), BAD_FILES)
+def test_a_bad_config_file_is_one_line(launch, tmp_path, right, wrong, message):
     file = tmp_path / "mine.py"
-    file.write_text(text)
+    file.write_text(wrong if right == "CONFIG" else CONFIG.replace(right, wrong))
     status, _, err = launch(train, f"--config={file}", f"--workdir={tmp_path / 'run'}")
     assert status == 2
     assert re.search(message, err), err
@@ -451,12 +345,12 @@ def test_a_workdir_is_missing_taken_or_no_folder(launch, tmp_path):
 
 
 SIX = (
-    "unknown config",
-    "data set",
-    "field",
-    "wrong type",
-    "empty sweep",
-    "missing data",
+    "train --config=configs/quikstart.py",
+    "train Q --config.dataset=minst",
+    "train Q --config.optimizer.learning_rte=1",
+    "train Q --config.optimizer.learning_rate=fast",
+    "train Q --sweep=optimizer.learning_rate=",
+    "train M --data_dir=no/such/folder",
 )
 
 
@@ -490,14 +384,14 @@ def test_a_workdir_that_is_not_there_has_a_neighbour(launch, tmp_path, caplog):
     assert f"quikstart: starting{hint}" in caplog.text
 
 
-@pytest.mark.parametrize("kind", SIX)
-def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, kind):
-    arguments, message = MISTAKES[kind]
+@pytest.mark.parametrize("mistaken", SIX)
+def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, mistaken):
+    _, arguments = arguments_of(mistaken)
     start = time.monotonic()
     done = command("launch.train", f"--workdir={tmp_path / 'run'}", *arguments)
     assert time.monotonic() - start < 15
     assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
+    assert MISTAKES[mistaken] in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -508,15 +402,6 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
 
     with pytest.raises(ValueError, match="is not in the subpath"):
         config.run(broken, ["test"])
-
-
-PROGRAMS = {
-    "train": train,
-    "describe": describe,
-    "report": report,
-    "bench": bench,
-    "find_rate": find_rate,
-}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -583,8 +468,8 @@ def test_fields_are_shown_with_default_choices_and_meaning(launch):
         "test_sets.moved_pixels=0 largest shift along both axes",
     ):
         assert wanted in text
-    assert "traced" not in text
-    assert "nnlab." not in text
+    for unwanted in ("traced", "nnlab.", "object at"):
+        assert unwanted not in text
 
 
 def test_configs_are_shown_with_what_they_take(launch):
@@ -787,24 +672,6 @@ def test_describe_predicts_another_size(launch, rates):
     assert "networks 24 given" in text
     assert "training not known" in text
     assert "what is not known, --measure measures" in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--members=0"], "--members=0 must be a whole number from 1 to"),
-        (["--members=2.5"], "--members=2.5 must be a whole number"),
-        (["--members=inf"], "--members=inf must be a whole number"),
-        (["--devices=0"], "--devices=0 must be a whole number from 1 to"),
-        (["--cost_per_device_hour=1"], "goes with --devices or --members"),
-        (["--devices=2", "--sweep=model.name=random_forest"], "not of trees"),
-    ],
-)
-def test_a_mistake_about_sizes_is_one_line_and_status_2(launch, arguments, message):
-    status, _, err = launch(describe, QUICKSTART, *arguments)
-    assert status == 2
-    assert message in err
-    assert err.count("\n") == 1
 
 
 TRANSFER = "--config=configs/transfer.py:smoke"
