@@ -266,3 +266,17 @@ def test_flags_and_fields_are_known(launch):
         paths = {*set_or_swept.findall("\n".join(shown))}
         paths |= {*re.findall(r"`([a-z_]+\.[a-z_.]+)=", text)}
         assert paths <= fields, page
+
+
+def test_files_are_where_the_pages_say():
+    ours = re.compile(r"(nnlab|launch|configs|tests|notebooks)/[\w./]*")
+    named = {c for text in TEXTS.values() for c in codes(text) if ours.fullmatch(c)}
+    named -= {"configs/mine.py"}  # the reader's
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_the_table_of_rooms_is_complete():
+    table = TEXTS["docs/extending.md"].partition("\n## Add")[0]
+    told = set(re.findall(r"^\| `([\w.]+)/?` \|", table, re.MULTILINE))
+    found = {path.name for path in (ROOT / "nnlab").glob("[!_.]*")}
+    assert told == found - {"py.typed"}
