@@ -468,7 +468,7 @@ def test_fields_are_shown_with_default_choices_and_meaning(launch):
         "test_sets.moved_pixels=0 largest shift along both axes",
     ):
         assert wanted in text
-    for unwanted in ("traced", "nnlab.", "object at"):
+    for unwanted in ("traced", "nnlab.", "own."):
         assert unwanted not in text
 
 
