@@ -102,11 +102,13 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
         return _plain(value, name)
     if hint is int and isinstance(value, float) and value.is_integer():
         value = int(value)
-    casts = {float: (int | float, _float), int: (int, _int), str: (str, _text)}
-    if hint in casts and not isinstance(value, bool):
-        kind, cast = casts[hint]
-        if isinstance(value, kind):
-            return cast(value, name)
+    if not isinstance(value, bool):
+        if hint is float and isinstance(value, int | float):
+            return _float(value, name)
+        if hint is int and isinstance(value, int):
+            return _int(value, name)
+        if hint is str and isinstance(value, str):
+            return _text(value, name)
     if hint in (bool, types.NoneType) and isinstance(value, hint):
         return value
     raise FieldError(name, f"={value!r} is not {_type_name(hint)}")
