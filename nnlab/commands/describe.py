@@ -355,10 +355,8 @@ def _layers(console: Console, item: "Prepared", told: dict[Any, int]) -> None:
 
 def _cells(rows: "Sequence[LayerRow]") -> list[str]:
     """A row of the layer table, of a layer or of several together."""
-    parameters, biases = (
-        sum(row.parameters for row in rows),
-        sum(row.biases for row in rows),
-    )
+    parameters = sum(row.parameters for row in rows)
+    biases = sum(row.biases for row in rows)
     flops = sum(row.flops for row in rows)
     numbers = map(_number, (parameters, parameters - biases, biases, flops))
     return [rows[-1].name, _shape(rows[-1].output_shape), *numbers]
@@ -538,33 +536,29 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
     console.print("gradients: autodiff against central differences, in float64")
     console.print(table)
     agreeing, compared = sum(r.agreeing for r in rows), sum(r.compared for r in rows)
+    weights = count(compared, "weight")
+    text = f"gradients: {agreeing} of {weights} agree to a relative {tolerance:.0e}"
     orders = [s.order for r in rows for s in r.steps if not math.isnan(s.order)]
-    text = f"{agreeing} of {count(compared, 'weight')} agree to a relative "
-    text += f"{tolerance:.0e}"
     if orders:
         text += f", to order {statistics.median(orders):.2f} of eps"
     if kinked := sum(row.kinked for row in rows):
         text += f"; {kinked} have a kink nearby"
     if bad := [row.layer for row in rows if not row.agrees]:
         text += f"; too few agree in {', '.join(bad)}"
-    console.print(f"gradients: {text}")
+    console.print(text)
     if still := sum(row.checked for row in rows) - compared:
         console.print(f"without effect on the loss: {count(still, 'further weight')}")
 
 
 def _test_sets(asked: MovedSets) -> str:
     """The further test sets, in words."""
-    sets = []
-    if asked.moved_pixels:
-        sets.append(f"moved by up to {count(asked.moved_pixels, 'pixel')}")
-    if asked.rotated_degrees:
-        sets.append(f"rotated by up to {asked.rotated_degrees:g} degrees")
+    moved, turned = asked.moved_pixels, asked.rotated_degrees
+    sets = [f"moved by up to {count(moved, 'pixel')}"] if moved else []
+    sets += [f"rotated by up to {turned:g} degrees"] if turned else []
     parts = [", ".join(sets)] if sets else []
-    if sets and asked.along_curve:
-        parts.append("at every evaluation")
-    if asked.severity:
-        parts.append("more and less moved and rotated at the end")
-    return "; ".join(parts)
+    parts += ["at every evaluation"] if sets and asked.along_curve else []
+    more = "more and less moved and rotated at the end"
+    return "; ".join([*parts, *([more] if asked.severity else [])])
 
 
 def _number(number: int) -> str:
