@@ -12,7 +12,7 @@ from rich.console import Console
 
 from nnlab import data
 from nnlab.commands import config
-from nnlab.commands.bench import bench, rivals, searches
+from nnlab.commands.bench import bench, rivals, searches, tables
 from nnlab.commands.bench.rivals import Contender, Network
 from nnlab.machine import devices
 from nnlab.models import layers
@@ -157,8 +157,8 @@ def test_who_enters():
         return [c.name for c in rivals.contenders(network, **given)]
 
     assert names(rivals.mlp_784(64))[:4] == [
-        "nnlab, 1 member",
-        "nnlab, 8 members",
+        "nnlab, 1 network",
+        "nnlab, 8 networks",
         "nnlab, 8 in lanes of 4",
         "Flax, jitted scan",
     ]
@@ -169,7 +169,7 @@ def test_who_enters():
     assert "PyTorch, channels last" not in names(rivals.mlp_784(64))
     # The others have plain SGD.
     adam = names(rivals.SUITES["depth_width"][0], lane_widths=[])
-    assert adam == ["nnlab, 1 member", "nnlab, 8 members", "PyTorch loop"]
+    assert adam == ["nnlab, 1 network", "nnlab, 8 networks", "PyTorch loop"]
 
 
 ADAM = dataclasses.replace(TINY, optimizer="adam")
@@ -245,12 +245,12 @@ def entry(network, contender, rate, setup):
     steps = 1000
     seconds = steps * network.batch_size * contender.members / rate
     turns = [{"steps": steps, "seconds": seconds, "peak_bytes": 1}] * 3
-    return bench.Entry(network, contender, {"setup_seconds": setup}, turns)
+    return tables.Entry(network, contender, {"setup_seconds": setup}, turns)
 
 
 def shown(entries):
     console = Console(file=io.StringIO(), width=200)
-    bench.show_study(console, entries, epochs=10)
+    tables.show_study(console, entries, epochs=10)
     return console.file.getvalue().strip().splitlines()
 
 
@@ -259,9 +259,9 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
     wide = dataclasses.replace(TINY, name="wide")
     loop, ours = Contender("PyTorch loop", "torch"), Contender("nnlab, 8", "nnlab", 8)
     fixed = Contender("nnlab, 8 in lanes of 4", "nnlab", 8, {"width": 4})
-    few = Contender("nnlab, 1 member", "nnlab")
+    few = Contender("nnlab, 1 network", "nnlab")
     of_tiny = [
-        *(entry(TINY, bench.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
+        *(entry(TINY, tables.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
         *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, fixed, 2560.0, 1.0)),
         entry(TINY, loop, 128.0, 1.0),
     ]
@@ -278,24 +278,24 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
     ]
 
 
-@pytest.mark.parametrize("entries", [[], [entry(TINY, bench.CEILING, 1e9, 0.0)]])
+@pytest.mark.parametrize("entries", [[], [entry(TINY, tables.CEILING, 1e9, 0.0)]])
 def test_a_study_that_nobody_trained_has_no_time(entries):
     assert shown(entries) == []
 
 
 def test_the_slope_of_a_power_is_its_exponent():
     sizes = [1, 4, 16, 64]
-    assert bench.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
+    assert tables.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
 
 
 def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores
     found = rivals.contenders(rivals.mlp_784(64), [1, 8], [], 16, cores=[1])
     assert [c.name for c in found[:4]] == [
-        "nnlab, 1 member",
-        "nnlab, 1 member, 1 core",
-        "nnlab, 8 members",
-        "nnlab, 8 members, 1 core",
+        "nnlab, 1 network",
+        "nnlab, 1 network, 1 core",
+        "nnlab, 8 networks",
+        "nnlab, 8 networks, 1 core",
     ]
     worker = bench.Worker(TINY, Contender("", "nnlab", 2, cores=1), tmp_path)
     try:
@@ -306,13 +306,13 @@ def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
 
 def test_the_parallel_efficiency_is_said(monkeypatch):
     monkeypatch.setattr(devices, "num_cores", lambda: 4)
-    whole = entry(TINY, Contender("nnlab, 8 members", "nnlab", 8), 3000.0, 1.0)
-    few = Contender("nnlab, 8 members, 1 core", "nnlab", 8, cores=1)
+    whole = entry(TINY, Contender("nnlab, 8 networks", "nnlab", 8), 3000.0, 1.0)
+    few = Contender("nnlab, 8 networks, 1 core", "nnlab", 8, cores=1)
     console = Console(file=io.StringIO(), width=200)
-    bench.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
+    tables.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
     last = console.file.getvalue().strip().splitlines()[-1]
     assert last == (
-        "nnlab, 8 members: 3.00 x nnlab, 8 members, 1 core, a parallel efficiency of "
+        "nnlab, 8 networks: 3.00 x nnlab, 8 networks, 1 core, a parallel efficiency of "
         "75%"
     )
 
@@ -356,7 +356,7 @@ def test_searches_are_compared_turn_by_turn():
         for turn in (1, 2, 4)
         for race, seconds in zip(races, (10, 4))
     ]
-    bench.show_searches(console, found)
+    tables.show_searches(console, found)
     lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines[-2:]]
     assert cells == [
