@@ -113,7 +113,7 @@ class _Row:
 
 
 class ModelBuilder(widgets.VBox):
-    """The builder, a widget: a cell shows it whose last line it is.
+    """The builder, a widget; a cell that ends with it shows it.
 
     Attributes:
       results: of the last training that ended or was stopped; None before.
@@ -526,7 +526,7 @@ def _field(name: str, field: layers.Field, value: Any) -> Any:
 
 
 def _control(label: str, kind: type, value: Any, width: str, **more: Any) -> Any:
-    """A control for a value of a type, with its label before it; so wide together."""
+    """A control for a value of a type, with its label before it; `width` is of both."""
     makers = {bool: widgets.Checkbox, int: widgets.IntText, float: widgets.FloatText}
     make = widgets.Dropdown if "options" in more else makers.get(kind, widgets.Text)
     return make(

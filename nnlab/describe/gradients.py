@@ -198,7 +198,7 @@ def _moved(params: Any, rng: np.random.Generator) -> list[np.ndarray]:
 def _places(
     params: Any, layers: Sequence[str], num_weights: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each layer, where some weights are among all, and the array of each."""
+    """For each layer, the positions of some weights among all, and their arrays."""
     shuffled: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     starts = [0]
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):

@@ -87,6 +87,7 @@ def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
     start, drawn = time.monotonic(), -math.inf
 
     def html(ended: str = "") -> HTML:
+        console.file = io.StringIO()  # only the record is shown
         console.print(study.question, style="bold")
         console.print(study.size())
         console.print(board)

@@ -185,7 +185,7 @@ def _range_text(indexes: Sequence[int]) -> str:
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """At most so many of the first whole numbers, in even steps with both ends."""
+    """Up to `most` of the numbers below `count`, evenly spaced, with both ends."""
     if count <= most:
         return set(range(count))
     return {round(i * (count - 1) / (most - 1)) for i in range(most)}

@@ -248,9 +248,10 @@ def entry(network, contender, rate, setup):
     return tables.Entry(network, contender, {"setup_seconds": setup}, turns)
 
 
-def shown(entries):
+def printed(show, *given, **options):
+    """The lines that a function prints."""
     console = Console(file=io.StringIO(), width=200)
-    tables.show_study(console, entries, epochs=10)
+    show(console, *given, **options)
     return console.file.getvalue().strip().splitlines()
 
 
@@ -266,13 +267,13 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
         entry(TINY, loop, 128.0, 1.0),
     ]
     of_wide = [entry(wide, ours, 1280.0, 4.0), entry(wide, loop, 64.0, 1.0)]
-    assert shown(of_tiny + of_wide) == [
+    assert printed(tables.show_study, of_tiny + of_wide, epochs=10) == [
         "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
         "PyTorch loop 62 s",
         "nnlab, 8: 6.2 times as fast as one by one",
     ]
     # Where a contender left a network out, there is nothing to compare.
-    assert shown(of_tiny + of_wide[:1]) == [
+    assert printed(tables.show_study, of_tiny + of_wide[:1], epochs=10) == [
         "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
         "PyTorch loop 21 s",
     ]
@@ -280,7 +281,7 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
 
 @pytest.mark.parametrize("entries", [[], [entry(TINY, tables.CEILING, 1e9, 0.0)]])
 def test_a_study_that_nobody_trained_has_no_time(entries):
-    assert shown(entries) == []
+    assert printed(tables.show_study, entries) == []
 
 
 def test_the_slope_of_a_power_is_its_exponent():
@@ -308,10 +309,8 @@ def test_the_parallel_efficiency_is_said(monkeypatch):
     monkeypatch.setattr(devices, "num_cores", lambda: 4)
     whole = entry(TINY, Contender("nnlab, 8 networks", "nnlab", 8), 3000.0, 1.0)
     few = Contender("nnlab, 8 networks, 1 core", "nnlab", 8, cores=1)
-    console = Console(file=io.StringIO(), width=200)
-    tables.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
-    last = console.file.getvalue().strip().splitlines()[-1]
-    assert last == (
+    of_few = entry(TINY, few, 1000.0, 1.0)
+    assert printed(tables.show, TINY, [whole, of_few])[-1] == (
         "nnlab, 8 networks: 3.00 x nnlab, 8 networks, 1 core, a parallel efficiency of "
         "75%"
     )
@@ -341,7 +340,6 @@ def test_searches_train_equal_networks(race):
 
 
 def test_searches_are_compared_turn_by_turn():
-    console = Console(file=io.StringIO(), width=200)
     races = [
         searches.Race("loop", 0, "digits", None),
         searches.Race("ours", 8, "d", None),
@@ -356,9 +354,8 @@ def test_searches_are_compared_turn_by_turn():
         for turn in (1, 2, 4)
         for race, seconds in zip(races, (10, 4))
     ]
-    tables.show_searches(console, found)
-    lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines[-2:]]
+    lines = printed(tables.show_searches, found)[-2:]
+    cells = [[c.strip() for c in line.split("  ") if c.strip()] for line in lines]
     assert cells == [
         ["loop", "20.0", "10.0 to 40.0", "1.00", "52.33% ± 1.53", "50.00% ± 0.00"],
         ["ours", "8.0", "4.0 to 16.0", "0.40", "52.33% ± 1.53", "50.00% ± 0.00"],

@@ -65,7 +65,7 @@ SCALE_EXAMPLES = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
 
 
 class WorkerError(RuntimeError):
-    """A contender that cannot do a network, or no more."""
+    """A contender failed, at once or after some turns."""
 
 
 class Worker:
@@ -226,7 +226,7 @@ def _suites(
 
 
 def _scales(console: Console) -> Iterator[list[Entry]]:
-    """Measures ever more networks, then ever more examples."""
+    """Measures growing numbers of networks, then of examples."""
     network = Network("MLP 64-32-10", SCALE, (64,), 32)
     by_members = [(network, _population(count)) for count in SCALE_MEMBERS]
     by_examples = [
@@ -243,7 +243,7 @@ def _scales(console: Console) -> Iterator[list[Entry]]:
 
 
 def _wanted(name: str) -> bool:
-    """Whether a contender enters."""
+    """Whether the flag --only lets a contender take part."""
     only = flags.FLAGS.only
     return not only or any(some in name for some in only)
 
@@ -264,7 +264,7 @@ def _whole_numbers(flag: str) -> list[int]:
 
 
 def _cores() -> list[int]:
-    """The numbers of CPU cores to try, each below the number of all."""
+    """The numbers of CPU cores to try, each below the machine's."""
     asked, there = _whole_numbers("cores"), devices.num_cores()
     if any(some >= there for some in asked):
         raise config.UsageError(
@@ -342,7 +342,7 @@ def _calibrate(worker: Worker) -> int:
 
 
 def measure_searches(console: Console) -> list[dict[str, Any]]:
-    """Times searches in turns, each turn with seeds of its own, and prints a table."""
+    """Times searches in turns, each with its own root seed, and prints a table."""
     name, folder = flags.FLAGS.dataset, flags.FLAGS.data_dir
     if folder is not None:  # the races run elsewhere
         folder = str(files.absolute(folder, "--data_dir"))

@@ -35,7 +35,7 @@ Run = Callable[[int], int]
 """Trains for about so many steps and returns how many it did."""
 
 SetUp = tuple[Run, dict[str, Any]]
-"""A contender that is ready, and what to record of how it runs."""
+"""A contender that is ready, and its plan for the record."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def rate(self) -> float:
-        """Their median."""
+        """The median of `rates`."""
         return statistics.median(self.rates)
 
     @property
@@ -64,7 +64,7 @@ class Entry:
         return {**found, **self.ready, "turns": self.turns}
 
     def cells(self, *middle: str) -> list[str]:
-        """Rate and spread, some further cells, set-up and memory."""
+        """The cells of a table's row: rate, spread, further ones, set-up and memory."""
         spread = (max(self.rates) - min(self.rates)) / 2 / self.rate
         setup = f"{self.ready['setup_seconds']:.1f}"
         memory = f"{self.peak_bytes / 2**20:,.0f}"
@@ -74,7 +74,7 @@ class Entry:
 def _print(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """A table, all columns of which but that of contenders are numbers."""
+    """Prints a table; all columns but "contender" are numbers."""
     table = Table(box=None)
     for name in columns:
         is_name = name == "contender"
@@ -105,7 +105,7 @@ def show(console: Console, network: Network, entries: Sequence[Entry]) -> None:
 
 
 def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
-    """The largest population against each rival; planned against fixed lanes."""
+    """Compares the largest population with each rival, planned with fixed lanes."""
     ours = [e for e in by_name.values() if e.contender.kind == "nnlab"]
     planned = [e for e in ours if not (e.contender.options or e.contender.cores)]
     others = [entry for entry in by_name.values() if entry not in ours]
