@@ -27,7 +27,7 @@ BELOW = {
     "runs": ["statistics", "training"],
     "report": ["statistics"],
     "watch": ["runs"],
-    "describe": ["runs"],
+    "describe": ["training"],
     "builder": ["report", "runs"],
     "cluster": ["runs"],
     "api": ["report", "watch"],
