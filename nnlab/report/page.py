@@ -28,6 +28,7 @@ from nnlab.report.figures.drawing import captions
 from nnlab.report.sections import Section, claims, comparison, looks, missing
 from nnlab.report.trials import sweep_of
 from nnlab.results import Results, load
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import VERDICTS
 from nnlab.study import PICTURES
 from nnlab.words import numbers
@@ -57,11 +58,11 @@ class Content:
         return tuple(f for section in self.sections for f in section.figures)
 
 
-def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
+def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
     Args:
-      workdir: a folder that a run wrote.
+      workdir: a folder that a run wrote, or what was found in it.
 
     Returns:
       The path of report.html, which holds its figures and needs no other file.
@@ -70,10 +71,10 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
-    results = load(workdir)
-    figures = folder_of_figures(results.workdir)
-    drawn, absent = panels.draw(results, figures)
-    return lay_out(results.workdir, content(results, drawn, absent))
+    findings = workdir if isinstance(workdir, Findings) else Findings(load(workdir))
+    folder = findings.results.workdir
+    drawn, absent = panels.draw(findings.results, folder_of_figures(folder))
+    return lay_out(folder, content(findings, drawn, absent))
 
 
 def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
@@ -200,18 +201,19 @@ def _inline_svg(
 
 
 def content(
-    results: Results,
+    findings: Findings,
     drawn: Sequence[panels.Figure] = (),
     absent: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Content:
     """All that the report says.
 
     Args:
-      results: what the study found.
+      findings: of the run.
       drawn: the stored figures.
       absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
     """
     along = [p for p in ("updates", "seconds") if any(f.part == p for f in drawn)]
+    results = findings.results
     main = sweep_of(results).name or "the trials"
     titles = {
         "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
@@ -225,7 +227,7 @@ def content(
         ),
     }
     sections = (
-        claims(results),
+        claims(findings),
         *(
             Section(
                 anchor,
@@ -237,14 +239,14 @@ def content(
             )
             for anchor, (title, parts) in titles.items()
         ),
-        comparison(results),
-        looks(results),
-        costs(results),
-        how(results),
-        missing(results, absent),
+        comparison(findings),
+        looks(findings),
+        costs(findings),
+        how(findings),
+        missing(findings, absent),
     )
     shown = (s for s in sections if s.items or s.tables or s.figures)
-    said = tuple(answer.sentences(results))
+    said = tuple(answer.sentences(findings))
     return Content(results.study.question, _about(results), said, tuple(shown))
 
 

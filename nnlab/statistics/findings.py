@@ -97,7 +97,7 @@ class Findings:
         return self.best_of(range(len(self.results.trials)))
 
     def best_of(self, among: Iterable[int]) -> int | None:
-        """Likewise of some trials, see `ranking.best_trial`."""
+        """Likewise of some trials."""
         return self._best_of(tuple(sorted(set(among))))
 
     @_held
@@ -114,22 +114,27 @@ class Findings:
         """See `ranking.compare_to_best`; in final test accuracy."""
         if "test_accuracy" not in self.results.metrics:
             return ()
-        return ranking.compare_to_best(self.results)
+        trials = (t.index for t in self.results.trials)
+        values = np.array([self.final(t, "test_accuracy") for t in trials])
+        return ranking.compare_to_best(self.results, self.best, values)
 
     @functools.cached_property
     def verdicts(self) -> tuple[verdicts.Verdict, ...]:
         """See `verdicts.judge`."""
-        return verdicts.judge(self.results)
+        return verdicts.judge(self)
 
     @functools.cached_property
     def target(self) -> float:
-        """See `targets.target_of`."""
-        return targets.target_of(self.results)
+        """The one that the study names, else `targets.default_target`."""
+        if self.results.study.target:
+            return self.results.study.target
+        best = self.best_of(self.networks)
+        return targets.default_target(self.results, best)
 
     @functools.cached_property
     def summary(self) -> pa.Table:
         """See `summary.summarize`."""
-        return summary.summarize(self.results)
+        return summary.summarize(self)
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -161,6 +166,17 @@ class Findings:
     def seconds_per_epoch(self, cohort: int) -> np.ndarray:
         """See `members.seconds_per_epoch`."""
         return members.seconds_per_epoch(self.results, cohort)
+
+    @functools.cached_property
+    def _segments(self) -> dict[int, list[dict[str, Any]]]:
+        found: dict[int, list[dict[str, Any]]] = {}
+        for row in self.results.timings.to_pylist():
+            found.setdefault(row["cohort"], []).append(row)
+        return found
+
+    def timings(self, cohort: int) -> list[dict[str, Any]]:
+        """What a clock measured of a cohort: a row for each segment."""
+        return self._segments.get(cohort, [])
 
     # Of one trial.
 

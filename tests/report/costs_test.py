@@ -7,6 +7,7 @@ import numpy as np
 import synthetic
 
 from nnlab.report import costs, sections, trials
+from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
 RATE = "optimizer.learning_rate"
@@ -29,7 +30,7 @@ def test_costs_stand_side_by_side():
         seconds={0: (0.01,) * 3, 1: (0.5,) * 3},
         fields={"figures": ("costs",)},
     )
-    narrow, wide = rows_of(costs.costs(found))
+    narrow, wide = rows_of(costs.costs(Findings(found)))
     # 35 steps of 32 examples in 0.01 s and in 0.5 s, three epochs of them.
     assert narrow["training examples/s"] == "112,000"
     assert wide["training examples/s"] == "2,240"
@@ -58,24 +59,26 @@ def test_costs_say_over_how_many_seeds_an_accuracy_is():
         diverged=lost,
         fields={"figures": ("costs",)},
     )
-    assert [r["seeds"] for r in rows_of(costs.costs(found))] == ["0", "3"]
+    assert [r["seeds"] for r in rows_of(costs.costs(Findings(found)))] == ["0", "3"]
 
 
 def test_trees_have_no_parameters_no_lanes_and_no_updates_in_the_tables():
     sweep = [{}, {"model.hidden": (16,)}, {"model.name": "boosted_trees"}]
     fields = {"figures": ("costs",)}
     found = synthetic.results(sweep=sweep, fields=fields, target=0.5)
-    network, _, trees = rows_of(sections.comparison(found))
+    network, _, trees = rows_of(sections.comparison(Findings(found)))
     assert (network["parameters"], trees["parameters"]) == ("4,170", numbers.NONE)
     (time, reached) = (c for c in trees if c.startswith(("median epochs", "reached")))
     assert trees[time] == trees[reached] == numbers.NONE
     assert network[reached] == "8 of 8"
-    assert [r["parameters"] for r in rows_of(costs.costs(found))][2] == numbers.NONE
-    how = costs.how(found)
+    assert [r["parameters"] for r in rows_of(costs.costs(Findings(found)))][
+        2
+    ] == numbers.NONE
+    how = costs.how(Findings(found))
     cohort = dict(zip(how.tables[1].header, how.tables[1].rows[2]))
     assert (cohort["parameters"], cohort["lanes"]) == (numbers.NONE, "trees by xgboost")
     assert "Of trees an epoch is a round" in how.paragraphs[0]
-    alone = costs.how(synthetic.results(sweep=sweep[:2]))
+    alone = costs.how(synthetic.findings(sweep=sweep[:2]))
     assert "trees" not in alone.paragraphs[0]
 
 
@@ -92,7 +95,7 @@ def test_a_backbone_is_among_the_facts():
     }
     backbones = [about, {"key": "resnet18.safetensors", "digest": "0" * 64}]
     found = dataclasses.replace(found, config=found.config | {"backbones": backbones})
-    facts = costs.how(found).tables[0].rows
+    facts = costs.how(Findings(found)).tables[0].rows
     assert [value for name, value in facts if name == "backbone"] == [
         "trained on 12,000 examples of mnist, 1 epoch of Adam at rate 0.001, batch 64; "
         "there it has a test accuracy of 91.4 %. All seeds begin at it",

@@ -9,6 +9,7 @@ import synthetic
 
 from nnlab import study
 from nnlab.report import sections
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 
 RATE = "optimizer.learning_rate"
@@ -22,7 +23,7 @@ def rows_of(section):
 
 def test_missing_says_where_members_diverged():
     found = synthetic.results(diverged={(3, 0): 2, (3, 5): 4}, never_ran=[1])
-    section = sections.missing(found, {})
+    section = sections.missing(Findings(found), {})
     assert "Not run: learning rate 0.015." in section.items
     ((trial, lost, steps, layers, norms),) = section.tables[0].rows
     assert (trial, lost) == ("3.2", "2 of 8")
@@ -39,7 +40,7 @@ def test_comparison_shows_paired_drops_and_the_steps_used():
         base=study.Hyperparameters(early_stopping=study.EarlyStopping(patience=2)),
         fields={"test_sets": {"moved_pixels": 1}},
     )
-    rows = rows_of(sections.comparison(found))
+    rows = rows_of(sections.comparison(Findings(found)))
     assert [r["moved, %"] for r in rows] == ["55 ± 25", "45 ± 25"]
     assert [r["drop, moved, points"] for r in rows] == ["25.0 ± 0.0", "25.0 ± 0.0"]
     assert [r["median steps used"] for r in rows] == ["175", "350"]  # 5 and 10 x 35
@@ -51,16 +52,21 @@ def test_comparison_says_what_was_not_tested_and_over_how_many_pairs():
     lost = {(0, s): 2 for s in range(6)} | {(1, s): 2 for s in range(2)}
     lost |= {(2, s): 2 for s in range(7)}
     found = synthetic.results(diverged=lost)
-    section = sections.comparison(found)
+    section = sections.comparison(Findings(found))
     rows = rows_of(section)
     assert [r["pairs"] for r in rows] == ["2", "6", "1", ""]
-    assert [r["resolved"] == "not tested" for r in rows] == [True, False, True, False]
+    assert [r["significant"] == "not tested" for r in rows] == [
+        True,
+        False,
+        True,
+        False,
+    ]
     assert "±" not in rows[0]["test accuracy, %"] + rows[0]["test, points to best"]
     assert "±" in rows[1]["test accuracy, %"]
     said = " ".join(section.paragraphs)
     assert "Not tested: where more than a quarter of the pairs" in said
     assert "fewer than 3 such seeds has no interval" in said
-    whole = " ".join(sections.comparison(synthetic.results()).paragraphs)
+    whole = " ".join(sections.comparison(synthetic.findings()).paragraphs)
     assert "Not tested:" not in whole
     assert "fewer than 3" not in whole
     assert "All else is described, not tested" in whole
@@ -70,18 +76,18 @@ def test_notes_say_what_p_was_adjusted_over():
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
     )
-    alone = sections.comparison(synthetic.results(sweep=RATES)).paragraphs
+    alone = sections.comparison(synthetic.findings(sweep=RATES)).paragraphs
     both = synthetic.results(sweep=RATES, claims=[claim])
     single = synthetic.results(sweep=[{}], claims=[claim])
     said = {
-        "comparison": " ".join(sections.comparison(both).paragraphs),
-        "claims": " ".join(sections.claims(both).paragraphs),
+        "comparison": " ".join(sections.comparison(Findings(both)).paragraphs),
+        "claims": " ".join(sections.claims(Findings(both)).paragraphs),
     }
     for text in said.values():
         assert "Holm" in text
         assert "and doubled" in text
         assert "at most 2.5 % of reports" in text
-    for text in (" ".join(alone), *sections.claims(single).paragraphs):
+    for text in (" ".join(alone), *sections.claims(Findings(single)).paragraphs):
         assert "doubled" not in text
         assert "at most 5 % of reports" in text
 
@@ -114,11 +120,11 @@ def test_claims_say_in_words_what_is_compared(given, text):
         text="x", quantity=quantity, left={RATE: 0.7}, right={}, relation="less"
     )
     found = synthetic.results(sweep=RATES, claims=[claim])
-    (row,) = rows_of(sections.claims(found))
+    (row,) = rows_of(sections.claims(Findings(found)))
     assert row["compared"] == f"{text}: left is less"
     same = {"relation": "same", "margin": 0.01, "among": "best"}
     found = synthetic.results(sweep=RATES, claims=[dataclasses.replace(claim, **same)])
-    (row,) = rows_of(sections.claims(found))
+    (row,) = rows_of(sections.claims(Findings(found)))
     share = metric.endswith("accuracy") and reduction != "steps_to"
     margin = "1 point" if share or reduction.endswith("share") else "0.01"
     assert row["compared"] == (
@@ -136,7 +142,7 @@ def test_a_claim_of_two_quantities_names_both():
         right_quantity=Quantity(metric="train_accuracy"),
     )
     found = synthetic.results(sweep=RATES, claims=[claim])
-    (row,) = rows_of(sections.claims(found))
+    (row,) = rows_of(sections.claims(Findings(found)))
     assert row["compared"] == (
         "test accuracy at epoch 3 on the left, final train accuracy on the right: left "
         "is greater"
@@ -153,6 +159,6 @@ def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean():
     for among, start in (("mean", "digits (mean of 3 trials): "), ("best", "0.7: ")):
         claims = [dataclasses.replace(claim, among=among)]
         found = synthetic.results(sweep=RATES, claims=claims)
-        (row,) = rows_of(sections.claims(found))
+        (row,) = rows_of(sections.claims(Findings(found)))
         assert row["left"].startswith(start)
         assert row["right"].startswith("0.02: ")

@@ -35,9 +35,9 @@ from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import STOPPED, Results
 from nnlab.results.pictures import Stored
 from nnlab.statistics import members
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import alive, is_measured, networks, status_counts
 from nnlab.statistics.ranking import best_and_worst
-from nnlab.statistics.targets import target_of
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
@@ -232,7 +232,7 @@ def _final(results: Results, stored: _Stored) -> Iterator[Sketch]:
 
 def _to_target(results: Results, stored: _Stored) -> Iterator[Sketch]:
     canvas, ax = _canvas(results)
-    target = target_of(results)
+    target = Findings(results).target
     points.steps_to_target(ax, results, target)
     goal = f"{100 * target:g} % validation accuracy"
     caption = (
@@ -260,7 +260,7 @@ def _rates(results: Results, stored: _Stored) -> Iterator[Sketch]:
     if ax.get_ylim()[1] < rate_range.highest(results, found):
         parts.append("What lies above the axes is not shown.")
     parts.append(captions.caption(results, found.order))
-    seen = " ".join(answer.sentences(results)[:2])
+    seen = " ".join(answer.sentences(Findings(results))[:2])
     yield Sketch("rates", canvas, what, " ".join(parts), seen)
 
 

@@ -17,8 +17,8 @@ from nnlab.report.figures.test_sets import moved_sets
 from nnlab.results import Results
 from nnlab.results.pictures import Stored, load
 from nnlab.statistics import rate_range
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_measured, seconds_per_epoch
-from nnlab.statistics.targets import target_of
 from nnlab.study import PICTURES
 from nnlab.words import settings
 
@@ -97,7 +97,7 @@ def lacking(results: Results, stored: Stored | None, part: str) -> str:
             "there is no best trial with a worst one beside it",
         ),
         "target": (
-            lambda: not math.isnan(target_of(results)),
+            lambda: not math.isnan(Findings(results).target),
             "no trial is best, or it reaches no round accuracy",
         ),
         "rates": (

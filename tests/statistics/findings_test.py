@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each statistic of a run is computed once, however often it is asked for."""
+
+import collections
+import functools
+
+import numpy as np
+import pytest
+import synthetic
+
+from nnlab import report
+from nnlab.statistics import (
+    findings,
+    members,
+    ranking,
+    sequential,
+    summary,
+    targets,
+    verdicts,
+)
+from nnlab.study import Claim, Quantity
+
+RATE = "optimizer.learning_rate"
+STATISTICS = {
+    ranking: ("best_trial", "compare_to_best"),
+    verdicts: ("judge",),
+    summary: ("summarize",),
+    targets: ("steps_to_target", "default_target"),
+    members: ("dropped",),
+    sequential: ("history",),
+}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often each statistic is computed of which trials."""
+    counted = collections.Counter()
+
+    def counting(name, function):
+        @functools.wraps(function)
+        def counted_function(run, *args):
+            plain = [a for a in args if not isinstance(a, np.ndarray)]
+            counted[name, *map(str, plain)] += 1
+            return function(run, *args)
+
+        return counted_function
+
+    for module, names in STATISTICS.items():
+        for name in names:
+            function = counting(name, getattr(module, name))
+            monkeypatch.setattr(module, name, function)
+    return counted
+
+
+def test_a_report_computes_each_statistic_once(tmp_path, calls):
+    rate = Quantity(metric="test_accuracy")
+    claim = Claim(text="x", quantity=rate, left={RATE: 0.22}, right="chance")
+    found = synthetic.results(
+        claims=[claim], diverged={(3, 0): 2}, fields={"looks": (8,)}, workdir=tmp_path
+    )
+    calls.clear()
+    report.write(found.workdir)
+    assert {name for name, *_ in calls} == {
+        n for row in STATISTICS.values() for n in row
+    }
+    assert set(calls.values()) == {1}, calls
+
+
+def test_what_is_held_cannot_be_changed():
+    found = synthetic.findings()
+    values = found.final(0, "test_accuracy")
+    assert values is found.final(0, "test_accuracy")
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0.0
+
+
+def test_what_is_found_is_what_the_functions_say():
+    found = findings.Findings(synthetic.results(never_ran=[1], diverged={(0, 1): 2}))
+    results = found.results
+    assert found.ran == (0, 2, 3)
+    assert found.best == ranking.best_trial(results)
+    assert found.best_of([3, 0]) == ranking.best_trial(results, [0, 3])
+    assert found.target == targets.default_target(results, found.best)
+    time = found.steps_to_target(2, 0.5)
+    assert time == targets.steps_to_target(results, 2, 0.5)
+    assert found.rows == found.summary.to_pylist()
