@@ -7,14 +7,13 @@ import re
 import numpy as np
 import pytest
 import synthetic
+from shown import RATE, RATES, reaching
 
 from nnlab.report import answer, trials
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 
-RATE = "optimizer.learning_rate"
-RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 WIDTHS = [{"model.hidden": (h,)} for h in (8, 16, 32)]
 
 
@@ -27,15 +26,6 @@ def one_with(text, *args, **options):
     """The one sentence of an answer in which a text stands."""
     (found,) = (s for s in said(*args, **options) if text in s)
     return found
-
-
-def reaching(times, num_seeds=8, num_evaluations=10, low=0.5, high=0.96):
-    """Accuracies (T, S, E) that step from low to high at an evaluation (from 1)."""
-    values = np.full((len(times), num_seeds, num_evaluations), low)
-    for trial, time in enumerate(times):
-        values[trial, :, time - 1 :] = high
-    noise = np.random.default_rng(0).normal(0, 1e-3, (len(times), num_seeds, 1))
-    return values + noise
 
 
 # How soon, and which is best.
