@@ -18,7 +18,7 @@ from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.report import answer, trials
 from nnlab.report.costs import examples_per_second, own_facts, rate
-from nnlab.report.figures import panels, several_runs
+from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.levels import level_of
 from nnlab.report.page import Content, folder_of_figures, lay_out
@@ -26,6 +26,7 @@ from nnlab.report.sections import Section, Table, number
 from nnlab.results import Results, cells
 from nnlab.results.listing import RUNNING, status_of
 from nnlab.statistics.between_runs import Difference, compare_bests, test_data
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import alive, is_measured
 from nnlab.statistics.ranking import best_trial, expected_accuracy
 from nnlab.statistics.summary import summarize
@@ -76,7 +77,7 @@ class Run:
         """The best trial's final mean with its interval, in percent."""
         if self.best is None or metric not in self.results.metrics:
             return texts.NONE
-        level = level_of(self.results, self.best, metric)
+        level = level_of(Findings(self.results), self.best, metric)
         return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
 
 
@@ -192,7 +193,7 @@ def _data_name(group: Sequence[Run]) -> str:
 # Figures.
 
 
-def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]:
+def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...]:
     """Draws and stores the figures: of runs on the same test data together."""
     groups = _groups(runs)
     drawn = []
@@ -211,7 +212,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]
 
 def _curves(
     runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
-) -> panels.Figure:
+) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
@@ -225,10 +226,10 @@ def _curves(
     )
     seen = _ends(runs, metric)
     alt = f"{texts.capital(where + what)}. {seen}"
-    return panels.Figure("curves", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("curves", path.name, alt, " ".join(caption.split()))
 
 
-def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figure:
+def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
@@ -242,12 +243,12 @@ def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figur
     )
     seen = _ends(runs, "test_accuracy")
     alt = f"{what}. Of the best trials: {seen}"
-    return panels.Figure("final", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("final", path.name, alt, " ".join(caption.split()))
 
 
 def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
     return [
-        several_runs.Chosen(r.name, r.results, r.best)
+        several_runs.Chosen(r.name, Findings(r.results), r.best)
         for r in runs
         if r.best is not None
     ]
@@ -262,7 +263,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
     parts = []
     for run in runs:
         assert run.best is not None
-        level = level_of(run.results, run.best, metric)
+        level = level_of(Findings(run.results), run.best, metric)
         if level is not None:
             share = metric.endswith("accuracy")
             value = texts.percent(level.mean) if share else f"{level.mean:.3g}"
@@ -276,7 +277,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 def content(
     runs: Sequence[Run],
     differences: Sequence[Difference],
-    drawn: Sequence[panels.Figure] = (),
+    drawn: Sequence[catalog.Figure] = (),
 ) -> Content:
     """All that the report of a comparison says.
 

@@ -12,6 +12,7 @@ from nnlab.report.figures.test_sets import moved_sets
 from nnlab.report.sections import Section, Table, number
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import alive, final, seconds_per_epoch
 from nnlab.statistics.ranking import best_trial
@@ -33,7 +34,7 @@ def costs(results: Results) -> Section:
         return Section("costs", "Costs")
     metrics = [
         "test_accuracy",
-        *(f"test_{s}_accuracy" for s in moved_sets(results)),
+        *(f"test_{s}_accuracy" for s in moved_sets(Findings(results))),
     ]
     header = [
         "program",

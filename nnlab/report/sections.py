@@ -10,9 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.figures import panels
-from nnlab.report.figures.drawing import captions
-from nnlab.report.figures.test_sets import moved_sets
+from nnlab.report.figures import catalog
+from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import (
     DIVERGED,
@@ -24,12 +23,13 @@ from nnlab.results import (
 )
 from nnlab.statistics import members
 from nnlab.statistics import sequential as looks_lib
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import alive, dropped_after
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.summary import summarize
 from nnlab.statistics.targets import steps_to_target
 from nnlab.statistics.verdicts import Verdict, judge
-from nnlab.study import PARTS, Claim, Quantity, Study, Trial
+from nnlab.study import Claim, Quantity, Study, Trial
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -60,7 +60,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[panels.Figure, ...] = ()
+    figures: tuple[catalog.Figure, ...] = ()
     code: str = ""
 
 
@@ -237,7 +237,7 @@ def comparison(results: Results) -> Section:
     }
     fates = {h: s for h, s in fates.items() if any(row[f"n_{s}"] for row in ran)}
     sizes = len({row["parameters"] for row in ran}) > 1
-    sets = moved_sets(results)
+    sets = moved_sets(Findings(results))
     accuracies = [
         m
         for m in (
@@ -350,7 +350,7 @@ def comparison(results: Results) -> Section:
         notes.append(
             f"Under {numbers.joined(sets)} stands the accuracy on such images; a drop "
             "is that on the normal test set minus it, paired by seed. "
-            f"{captions.set_meaning(results)}"
+            f"{set_meaning(results)}"
         )
     if stops:
         notes.append(
@@ -494,7 +494,9 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
     if results.config["status"] == "complete":
         usual = Study().figures  # of these the report says nothing
         for part in (p for p in absent if p not in usual):
-            items.append(f"Not shown: {PARTS[part]}, since {absent[part]}.")
+            items.append(
+                f"Not shown: {catalog.PARTS[part].words}, since {absent[part]}."
+            )
     if not items:
         items = ["Nothing: every member finished."]
     return Section("missing", "What is missing", items=tuple(items), tables=tables)
