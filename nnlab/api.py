@@ -40,11 +40,11 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.machine.signals import Interrupt
 from nnlab.report import answer, sections
-from nnlab.report.figures import catalog as sketches
-from nnlab.report.figures import panels
+from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
+from nnlab.report.figures.drawing.captions import Lacking, Sketch
+from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
-from nnlab.results import pictures
 from nnlab.runs import rate_range, search, sequential
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -479,23 +479,22 @@ class Outcome:
         Raises:
           ValueError: there is nothing of that name, or the results do not allow it.
         """
-        found = self.results
-        if what in sketches.SKETCHES:
-            stored = pictures.load(found.workdir)
+        if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
                     f"{what!r} is drawn where the study asks for it: name it in "
                     "figures=, such as figures=('curves', 'confusion')"
                 )
-            if reason := panels.lacking(found, stored, what):
-                raise ValueError(f"{what!r} cannot be drawn: {reason}")
+            try:
+                drawn = part.sketches(self.findings)
+            except Lacking as reason:
+                raise ValueError(f"{what!r} cannot be drawn: {reason}") from None
+        elif what in self.results.metrics:
             with style.context():
-                drawn = tuple(sketches.SKETCHES[what](found, stored))
-        elif what in found.metrics:
-            with style.context():
-                drawn = (sketches.learning(found, what, what, x=x),)
+                drawn = (learning(self.findings, what, x=x),)
         else:
-            allowed = (*found.metrics, *sketches.SKETCHES)
+            parts = (name for name, part in catalog.PARTS.items() if part.section)
+            allowed = (*self.results.metrics, *parts)
             raise ValueError(
                 f"nothing to plot: {what!r}{spelling.nearest(what, allowed)}"
             )
@@ -557,7 +556,7 @@ class Plot:
       sketches: the figures, each with what it shows.
     """
 
-    sketches: tuple[sketches.Sketch, ...]
+    sketches: tuple[Sketch, ...]
 
     @property
     def figure(self) -> Figure:

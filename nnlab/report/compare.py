@@ -20,7 +20,7 @@ from nnlab.machine.files import absolute, write_atomic
 from nnlab.report import answer, trials
 from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
-from nnlab.report.figures import panels, several_runs
+from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.levels import level_of
 from nnlab.report.page import Content, folder_of_figures, lay_out
@@ -92,7 +92,7 @@ class Run:
         """The best trial's final mean with its interval, in percent."""
         if self.best is None or metric not in self.results.metrics:
             return texts.NONE
-        level = level_of(self.results, self.best, metric)
+        level = level_of(self.findings, self.best, metric)
         return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
 
 
@@ -216,7 +216,7 @@ def _data_name(group: Sequence[Run]) -> str:
 # Figures.
 
 
-def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]:
+def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...]:
     """Draws and stores the figures: of runs on the same test data together."""
     groups = _groups(runs)
     drawn = []
@@ -235,7 +235,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]
 
 def _curves(
     runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
-) -> panels.Figure:
+) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
@@ -249,10 +249,10 @@ def _curves(
     )
     seen = _ends(runs, metric)
     alt = f"{texts.capital(where + what)}. {seen}"
-    return panels.Figure("curves", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("curves", path.name, alt, " ".join(caption.split()))
 
 
-def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figure:
+def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
@@ -266,12 +266,12 @@ def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figur
     )
     seen = _ends(runs, "test_accuracy")
     alt = f"{what}. Of the best trials: {seen}"
-    return panels.Figure("final", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("final", path.name, alt, " ".join(caption.split()))
 
 
 def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
     return [
-        several_runs.Chosen(r.name, r.results, r.best)
+        several_runs.Chosen(r.name, r.findings, r.best)
         for r in runs
         if r.best is not None
     ]
@@ -286,7 +286,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
     parts = []
     for run in runs:
         assert run.best is not None
-        level = level_of(run.results, run.best, metric)
+        level = level_of(run.findings, run.best, metric)
         if level is not None:
             share = metric.endswith("accuracy")
             value = texts.percent(level.mean) if share else f"{level.mean:.3g}"
@@ -297,7 +297,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 # What is said.
 
 
-def content(runs: Runs, drawn: Sequence[panels.Figure] = ()) -> Content:
+def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     """All that the report of a comparison says.
 
     Args:

@@ -110,7 +110,7 @@ def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
         trial = best(cohort)
         return numbers.NONE if trial is None else trial_name(results, trial)
 
-    sets = (f"test_{name}_accuracy" for name in moved_sets(results))
+    sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
     return {
         **{f"{words(m)}, %": accuracy(m) for m in ("test_accuracy", *sets)},
         "seeds": seeds,

@@ -23,14 +23,13 @@ from markupsafe import Markup
 from nnlab.machine.files import refuse_links, write_atomic
 from nnlab.report import answer
 from nnlab.report.costs import costs, how
-from nnlab.report.figures import panels
+from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.sections import Section, claims, comparison, looks, missing
 from nnlab.report.trials import sweep_of
 from nnlab.results import Results, load
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import VERDICTS
-from nnlab.study import PICTURES
 from nnlab.words import numbers
 
 PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
@@ -53,7 +52,7 @@ class Content:
     sections: tuple[Section, ...]
 
     @property
-    def figures(self) -> tuple[panels.Figure, ...]:
+    def figures(self) -> tuple[catalog.Figure, ...]:
         """Those of all sections."""
         return tuple(f for section in self.sections for f in section.figures)
 
@@ -73,7 +72,7 @@ def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
     """
     findings = workdir if isinstance(workdir, Findings) else Findings(load(workdir))
     folder = findings.results.workdir
-    drawn, absent = panels.draw(findings.results, folder_of_figures(folder))
+    drawn, absent = catalog.draw(findings, folder_of_figures(folder))
     return lay_out(folder, content(findings, drawn, absent))
 
 
@@ -161,7 +160,7 @@ def _escape_start(match: re.Match[str]) -> str:
 
 
 def _inline_svg(
-    folder: pathlib.Path, figure: panels.Figure, styles: dict[str, str]
+    folder: pathlib.Path, figure: catalog.Figure, styles: dict[str, str]
 ) -> Markup:
     """The stored SVG as an element of a page, its ids made unique to the figure.
 
@@ -202,7 +201,7 @@ def _inline_svg(
 
 def content(
     findings: Findings,
-    drawn: Sequence[panels.Figure] = (),
+    drawn: Sequence[catalog.Figure] = (),
     absent: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Content:
     """All that the report says.
@@ -212,32 +211,21 @@ def content(
       drawn: the stored figures.
       absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
     """
-    along = [p for p in ("updates", "seconds") if any(f.part == p for f in drawn)]
+    along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
     main = sweep_of(results).name or "the trials"
-    titles = {
-        "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
-        "along": (f"Against {' and '.join(along)}", along),
-        "final": (f"Results against {main}", ("rates", "final", "target", "sizes")),
-        "moved": ("Moved and rotated images", ("test_sets", "severity")),
-        "maps": ("Maps", ("map", "divergence")),
-        "models": (
-            "Looking at the models",
-            ("gradients", "active_units", *PICTURES),
-        ),
-    }
     sections = (
         claims(findings),
         *(
             Section(
                 anchor,
-                title,
+                title.format(along=" and ".join(along), swept=main),
                 _time_notes(results)
                 if anchor == ("along" if along else "curves")
                 else (),
-                figures=tuple(f for f in drawn if f.part in parts),
+                figures=tuple(f for f in drawn if f.section == anchor),
             )
-            for anchor, (title, parts) in titles.items()
+            for anchor, title in catalog.SECTIONS.items()
         ),
         comparison(findings),
         looks(findings),

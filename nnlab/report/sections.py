@@ -10,16 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.figures import panels
-from nnlab.report.figures.drawing import captions
-from nnlab.report.figures.test_sets import moved_sets
+from nnlab.report.figures import catalog
+from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.sequential import Look
 from nnlab.statistics.verdicts import Verdict, matching
-from nnlab.study import PARTS, Claim, Quantity, Study
+from nnlab.study import Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -73,7 +72,7 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[panels.Figure, ...] = ()
+    figures: tuple[catalog.Figure, ...] = ()
     code: str = ""
 
 
@@ -249,7 +248,7 @@ def comparison(findings: Findings) -> Section:
     sizes = len({row["parameters"] for row in ran}) > 1
     columns: dict[str, Callable[[Any], str]] = {
         name: lambda row: trial_name(results, row["index"]),
-        **_metric_columns(results),
+        **_metric_columns(findings),
         **(_test_columns(findings) if _is_compared(findings) else {}),
         **({} if math.isnan(findings.target) else _target_columns(findings)),
         **(_stop_columns(findings) if _can_stop(results) else {}),
@@ -284,9 +283,10 @@ def _count(status: str) -> Callable[[Any], str]:
     return lambda row: str(row[f"n_{status}"])
 
 
-def _metric_columns(results: Results) -> Columns:
+def _metric_columns(findings: Findings) -> Columns:
     """Final accuracies, those on further test sets with their drops, own metrics."""
-    sets = {name: f"test_{name}_accuracy" for name in moved_sets(results)}
+    results = findings.results
+    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
     plain = [
         m for m in ("validation_accuracy", "test_accuracy") if m in results.metrics
     ]
@@ -380,11 +380,11 @@ def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
         "All else is described, not tested: times to a target, drops, costs, and what "
         "figures show. Each interval holds by itself, not all of them together."
     )
-    if sets := moved_sets(results):
+    if sets := moved_sets(findings):
         yield (
             f"Under {numbers.joined(sets)} stands the accuracy on such images; a drop "
             "is that on the normal test set minus it, paired by seed. "
-            f"{captions.set_meaning(results)}"
+            f"{set_meaning(results)}"
         )
     if _can_stop(results):
         yield (
@@ -492,7 +492,9 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
     if results.config["status"] == "complete":
         usual = Study().figures  # of these the report says nothing
         for part in (p for p in absent if p not in usual):
-            items.append(f"Not shown: {PARTS[part]}, since {absent[part]}.")
+            items.append(
+                f"Not shown: {catalog.PARTS[part].words}, since {absent[part]}."
+            )
     if not items:
         items = ["Nothing: every network finished."]
     return Section("missing", "What is missing", items=tuple(items), tables=tables)
