@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import drawn
 import numpy as np
 import pytest
 import synthetic
@@ -18,7 +19,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from nnlab import report, results, study
-from nnlab.report.figures.drawing import curves, points
+from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.ranking import best_trial, worst_trial
 from nnlab.statistics.summary import summarize
@@ -250,14 +251,14 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
     assert text.count(why[num_seeds]) == 2  # in the answer and beside the table
     assert f"n = {num_seeds}, and a test needs 3 pairs" in text
     for metric in ("validation_accuracy", "test_accuracy"):
-        ax = curves.learning_curves(Figure().add_subplot(), found, metric)
+        ax = drawn.learning(Figure().add_subplot(), found, metric)
         assert not any(isinstance(c, PolyCollection) for c in ax.collections)
-    ax = points.final_metric(Figure().add_subplot(), found, "test_accuracy")
+    ax = drawn.axes("final", found)[0]
     assert not any(isinstance(c, LineCollection) for c in ax.collections)
     three = synthetic.results(sweep=RATES, num_seeds=3)
-    ax = curves.learning_curves(Figure().add_subplot(), three, "test_accuracy")
+    ax = drawn.learning(Figure().add_subplot(), three, "test_accuracy")
     assert any(isinstance(c, PolyCollection) for c in ax.collections)
-    ax = points.final_metric(Figure().add_subplot(), three, "test_accuracy")
+    ax = drawn.axes("final", three)[0]
     assert any(isinstance(c, LineCollection) for c in ax.collections)
 
 
@@ -390,7 +391,7 @@ def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
     fields = {"figures": ("target", part)}
     found, _ = _write(tmp_path, fields=fields)
     said = (found.workdir / "report.md").read_text().partition("## What is missing")[2]
-    line = f"- Not shown: {study.PARTS[part]}, since {why}."
+    line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
     assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
     absent = {part: why}
     found = synthetic.results(fields=fields, never_ran=[1])  # more may come yet
