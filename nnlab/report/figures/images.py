@@ -510,7 +510,7 @@ def draw_weights(
 
     Args:
       kernels: by "best" and "worst".
-      which: some of these, whose weights lie on an image, and what each trial is called.
+      which: some of these, whose weights lie on images, and what each trial is called.
       input_shape: of an example, such as (28, 28, 1).
     """
     found = {name: tiles(kernels[name], input_shape) for name in which}
