@@ -47,8 +47,6 @@ from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.runs import rate_range, search, sequential
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.ranking import best_trial
-from nnlab.statistics.summary import summarize
 from nnlab.study import PATHS, PICTURES, Study, sweep
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
@@ -401,8 +399,9 @@ class Outcome:
     """What a study found; shows itself in a notebook.
 
     Attributes:
-      results: the tables as they are stored, for the functions of `nnlab.statistics`
-        and `nnlab.report.figures`.
+      results: the tables as they are stored.
+      findings: what was computed from them: best trial, comparisons, verdicts and more,
+        see `nnlab.statistics.findings`.
     """
 
     def __init__(
@@ -410,6 +409,7 @@ class Outcome:
     ) -> None:
         """Holds results, and the module that its networks need if it was one's own."""
         self.results = found
+        self.findings = Findings(found)
         self._module = module
 
     @property
@@ -425,12 +425,12 @@ class Outcome:
     @property
     def best(self) -> int | None:
         """Index of the best trial by validation accuracy; None if there is none."""
-        return best_trial(self.results)
+        return self.findings.best
 
     @functools.cached_property
     def answer(self) -> tuple[str, ...]:
         """The answer in sentences, as the report opens with it."""
-        return tuple(answer.sentences(self.results))
+        return tuple(answer.sentences(self.findings))
 
     def curves(self) -> "pd.DataFrame":
         """A row for each evaluation of each network: settings and metrics."""
@@ -455,7 +455,7 @@ class Outcome:
 
         The columns are those of ``summary.csv`` without what all trials share.
         """
-        table = summarize(self.results).to_pandas().set_index("index")
+        table = self.findings.summary.to_pandas().set_index("index")
         same = [p for p in table if p in PATHS and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
 
@@ -479,7 +479,6 @@ class Outcome:
         Raises:
           ValueError: there is nothing of that name, or the results do not allow it.
         """
-        findings = Findings(self.results)
         if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
@@ -487,12 +486,12 @@ class Outcome:
                     "figures=, such as figures=('curves', 'confusion')"
                 )
             try:
-                drawn = part.sketches(findings)
+                drawn = part.sketches(self.findings)
             except Lacking as reason:
                 raise ValueError(f"{what!r} cannot be drawn: {reason}") from None
         elif what in self.results.metrics:
             with style.context():
-                drawn = (learning(findings, what, x=x),)
+                drawn = (learning(self.findings, what, x=x),)
         else:
             parts = (name for name, part in catalog.PARTS.items() if part.section)
             allowed = (*self.results.metrics, *parts)
@@ -504,7 +503,7 @@ class Outcome:
     @_briefly
     def report(self) -> "Page":
         """Writes the report, with all figures that the study asks for."""
-        return Page(report.write(self.workdir))
+        return Page(report.write(self.findings))
 
     @_briefly
     def network(self, trial: int | None = None, seed: int = 0) -> "Network":
@@ -529,15 +528,14 @@ class Outcome:
         return "\n".join([self.study.question, *self.answer, last])
 
     def _repr_html_(self) -> str:
-        ran = any(self.results.has_run(t.index) for t in self.results.trials)
         measured = "validation_accuracy" in self.results.metrics
         what = "rates" if "rates" in self.study.figures else "validation_accuracy"
-        figures = [self.plot(what)] if ran and measured else []
+        figures = [self.plot(what)] if self.findings.ran and measured else []
         return _template("outcome").render(
             question=self.study.question,
             answer=self.answer,
             figures=[Markup(f._repr_html_()) for f in figures],
-            tables=sections.comparison(self.results).tables,
+            tables=sections.comparison(self.findings).tables,
             size=self.study.size(),
             workdir=str(self.workdir),
         )

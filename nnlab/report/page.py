@@ -57,11 +57,11 @@ class Content:
         return tuple(f for section in self.sections for f in section.figures)
 
 
-def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
+def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
     Args:
-      workdir: a folder that a run wrote.
+      workdir: a folder that a run wrote, or what was found in it.
 
     Returns:
       The path of report.html, which holds its figures and needs no other file.
@@ -70,10 +70,10 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
-    results = load(workdir)
-    figures = folder_of_figures(results.workdir)
-    drawn, absent = catalog.draw(Findings(results), figures)
-    return lay_out(results.workdir, content(results, drawn, absent))
+    findings = workdir if isinstance(workdir, Findings) else Findings(load(workdir))
+    folder = findings.results.workdir
+    drawn, absent = catalog.draw(findings, folder_of_figures(folder))
+    return lay_out(folder, content(findings, drawn, absent))
 
 
 def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
@@ -200,21 +200,22 @@ def _inline_svg(
 
 
 def content(
-    results: Results,
+    findings: Findings,
     drawn: Sequence[catalog.Figure] = (),
     absent: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Content:
     """All that the report says.
 
     Args:
-      results: what the study found.
+      findings: of the run.
       drawn: the stored figures.
       absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
     """
     along = [f.part for f in drawn if f.section == "along"]
+    results = findings.results
     main = sweep_of(results).name or "the trials"
     sections = (
-        claims(results),
+        claims(findings),
         *(
             Section(
                 anchor,
@@ -226,14 +227,14 @@ def content(
             )
             for anchor, title in catalog.SECTIONS.items()
         ),
-        comparison(results),
-        looks(results),
-        costs(results),
-        how(results),
-        missing(results, absent),
+        comparison(findings),
+        looks(findings),
+        costs(findings),
+        how(findings),
+        missing(findings, absent),
     )
     shown = (s for s in sections if s.items or s.tables or s.figures)
-    said = tuple(answer.sentences(results))
+    said = tuple(answer.sentences(findings))
     return Content(results.study.question, _about(results), said, tuple(shown))
 
 

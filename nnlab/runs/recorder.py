@@ -38,7 +38,7 @@ from nnlab.results.rows import (
     no_members,
 )
 from nnlab.statistics import ranking
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 from nnlab.study import Study, Trial
 from nnlab.study.cohorts import (Cohort)
 from nnlab.machine.devices import peak_bytes
@@ -860,7 +860,7 @@ class Recorder:
             "curves.parquet": found.curves,
             "members.csv": found.members,
             "timings.csv": found.timings,
-            "summary.csv": summarize(found),
+            "summary.csv": Findings(found).summary,
         }
         if self._severity:
             files["severity.csv"] = found.severity

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from nnlab import report, results, study
 from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import best_trial, worst_trial
-from nnlab.statistics.summary import summarize
 from nnlab.study import Claim, Quantity
 
 SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
@@ -176,7 +176,7 @@ def test_times_appear_only_under_costs_and_how_it_was_run():
         found = synthetic.results(
             num_trials=2, seconds={0: [seconds] * 3}, fields={"figures": ("costs",)}
         )
-        sections = report.content(found).sections
+        sections = report.content(Findings(found)).sections
         texts.append({s.anchor: s for s in sections})
     slow, fast = texts
     assert {a for a in slow if slow[a] != fast[a]} == {"costs", "how"}
@@ -193,7 +193,9 @@ def test_claims_come_with_verdict_effect_and_n(tmp_path):
     values = _values((10, 2), high=0.95)
     values[1] += 0.02
     found, _ = _write(tmp_path, values, sweep=RATES[:2], claims=claims)
-    (section,) = (s for s in report.content(found).sections if s.anchor == "claims")
+    (section,) = (
+        s for s in report.content(Findings(found)).sections if s.anchor == "claims"
+    )
     rows = [dict(zip(section.tables[0].header, r)) for r in section.tables[0].rows]
     assert [r["verdict"] for r in rows] == [
         "supported",
@@ -247,7 +249,7 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
     found, _ = _write(tmp_path, sweep=RATES, num_seeds=num_seeds, claims=[claim])
     text = (found.workdir / "report.md").read_text()
     assert "±" not in text
-    why = {1: "One seed shows no spread", 2: "Of two seeds a 95 % interval is 13"}
+    why = {1: "One seed shows no spread", 2: "With two seeds a 95 % interval"}
     assert text.count(why[num_seeds]) == 2  # in the answer and beside the table
     assert f"n = {num_seeds}, and a test needs 3 pairs" in text
     for metric in ("validation_accuracy", "test_accuracy"):
@@ -266,7 +268,7 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
 
 
 def _section(found, anchor, **options):
-    sections = report.content(found, **options).sections
+    sections = report.content(Findings(found), **options).sections
     return next(s for s in sections if s.anchor == anchor)
 
 
@@ -321,7 +323,7 @@ def _all_parts(tmp_path):
     files = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
-        "summary.csv": summarize(found),
+        "summary.csv": Findings(found).summary,
         "timings.csv": found.timings,
         "severity.csv": results.table(severity, results.SEVERITY),
         FILE: encode(pictures),
@@ -366,7 +368,7 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
         "How it was run",
         "What is missing",
     ]
-    assert markdown.rstrip().endswith("Nothing: every member finished.")
+    assert markdown.rstrip().endswith("Nothing: every network finished.")
     assert stored >= {"gap", "noise", "severity", "map", "divergence", "gallery"}
     assert "curves_test_rotated_accuracy" in stored
 
@@ -375,7 +377,9 @@ def test_only_the_parts_that_are_named_are_shown(tmp_path):
     found, _ = _write(tmp_path, fields={"figures": ("updates", "final")})
     stored = {p.stem for p in (found.workdir / "figures").iterdir()}
     assert stored == {"updates", "final_test_accuracy"}
-    assert not any(s.anchor == "costs" for s in report.content(found).sections)
+    assert not any(
+        s.anchor == "costs" for s in report.content(Findings(found)).sections
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import drawn
 import synthetic
 import tiny
 
+from nnlab.statistics.findings import Findings
 from nnlab import report, results
 from nnlab.statistics import members
 from nnlab.report import answer
@@ -313,7 +314,7 @@ def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(foun
     final = Quantity(metric="test_accuracy", reduction="final")
     assert np.isnan(members.reduce_members(found, final, 2)).all()
     assert np.isfinite(members.reduce_members(found, final, 0)).all()
-    row = summary.summarize(found).to_pylist()[2]
+    row = Findings(found).summary.to_pylist()[2]
     assert (row["n_dropped"], row["n_stopped"], row["n_finished"]) == (3, 1, 0)
     assert row["test_accuracy_mean"] is None
     share = Quantity(reduction="diverged_share")
@@ -321,9 +322,9 @@ def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(foun
 
 
 def test_it_is_compared_as_far_as_it_trained(found):
-    compared = ranking.compare_to_best(found)
+    compared = Findings(found).compared
     assert [math.isnan(c.p_holm) for c in compared] == [True, False, True, True]
-    final, early, late = verdicts.judge(found)
+    final, early, late = Findings(found).verdicts
     for verdict in (final, late):
         assert verdict.verdict == verdicts.NOT_TESTED
         assert verdict.reason == "2 was dropped at epoch 3"
@@ -342,7 +343,7 @@ def test_steps_to_a_target_that_some_seeds_reached_in_time_say_nothing(found):
 
 
 def test_the_answer_says_who_was_dropped_when_and_what_it_spared(found):
-    said = " ".join(answer.sentences(found))
+    said = " ".join(answer.sentences(Findings(found)))
     assert "Of the 2 trials that trained to the end, best by validation" in said
     assert "The other trial is resolved to be worse." in said
     # Of 160 epochs: 2 x 40, 3 x 3 and 2 of the one that stopped by itself, 4 x 1.

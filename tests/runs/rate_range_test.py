@@ -13,6 +13,7 @@ import tiny
 from scipy import stats
 
 import nnlab
+from nnlab.statistics.findings import Findings
 from nnlab.report import answer
 from nnlab.runs.rate_range import RATE, study_of
 from nnlab.statistics import rate_range as statistics
@@ -130,7 +131,7 @@ def test_two_seeds_give_no_interval_and_seeds_that_never_train_are_counted():
     results = found([[2.0, 1.0, 1.0]] * 3 + [[2.0] * 3])
     known = statistics.find(results)
     assert (known.edge.n, known.stable, known.fastest) == (2, None, None)
-    said = answer.sentences(results)
+    said = answer.sentences(Findings(results))
     assert said[0].startswith("Between 0.01 and 10 there is no learning rate at which")
     assert "1 of 3 seeds train at no rate" in said[1]
 
@@ -147,7 +148,7 @@ def test_unfinished_trials_are_left_out_and_other_sweeps_refused():
 def test_the_answer_says_range_edge_and_fastest():
     final = [[1.9] * 3, [1.5] * 3, [1.0, 0.9, 1.1], [2.0] * 3]
     results = found(final, at_chance=[(3, 0), (3, 1)], diverged={(3, 2): 1})
-    said = answer.sentences(results)
+    said = answer.sentences(Findings(results))
     assert said[0].startswith(
         "From learning rate 0.1 to 1, all 3 seeds lose 10 % or more of their training "
     )
@@ -157,7 +158,7 @@ def test_the_answer_says_range_edge_and_fastest():
     )
     assert said[2].startswith("The fastest is 1, with the lowest validation loss after")
     assert len(said) == 3
-    said = answer.sentences(found([[1.0] * 3] * 4))
+    said = answer.sentences(Findings(found([[1.0] * 3] * 4)))
     assert said[1] == "No seed has an edge up to 10: it is above."
 
 

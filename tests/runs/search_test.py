@@ -14,6 +14,7 @@ import synthetic
 import tiny
 
 import nnlab
+from nnlab.statistics.findings import Findings
 from nnlab import data, report, results
 from nnlab.machine import files
 from nnlab.report import answer
@@ -410,7 +411,7 @@ def test_the_storage_holds_plain_lines(tmp_path):
 
 def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):
     found = search.run(study(), tmp_path, Trainer(tmp_path))
-    said = " ".join(answer.sentences(found))
+    said = " ".join(answer.sentences(Findings(found)))
     assert (
         "Optuna (tpe) chose the 10 trials, 4 at a time, from optimizer.learning_rate="
         "log(1e-3,10) and optimizer.momentum=uniform(0,0.9)."

@@ -66,7 +66,7 @@ def rates(findings: Findings) -> Sketch:
     if np.any(losses > ax.get_ylim()[1]):
         parts.append("What lies above the axes is not shown.")
     parts.append(captions.caption(findings, order))
-    seen = " ".join(answer.sentences(findings.results)[:2])
+    seen = " ".join(answer.sentences(findings)[:2])
     return Sketch("rates", canvas, what, " ".join(parts), seen)
 
 
