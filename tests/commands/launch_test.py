@@ -22,6 +22,7 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
+from nnlab.report.figures import catalog
 from nnlab.runs import experiment
 from nnlab.training import lane_width, trees
 
@@ -561,7 +562,7 @@ def test_a_topic_of_the_help_tells_all_of_it(launch, topic):
     told = {
         "configs": [f"\n  {path.stem} " for path in (ROOT / "configs").glob("*.py")],
         "fields": [rf"\n  {re.escape(path)}=" for path in study.PATHS],
-        "parts": [f"\n  {name} +{text[:30]}" for name, text in study.PARTS.items()],
+        "parts": [f"\n  {p.name} +{p.words[:30]}" for p in catalog.PARTS.values()],
         "flags": [f"\n  --{name}\\b" for name in defined],
     }
     for name, patterns in told.items():

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import drawn
 import numpy as np
 import pytest
 import synthetic
@@ -19,8 +20,7 @@ from matplotlib.figure import Figure
 from shown import RATE, RATES, reaching, rows_of, section_of
 
 from nnlab import report, results, study
-from nnlab.report.figures import catalog, learning
-from nnlab.report.figures.drawing import points
+from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
@@ -237,13 +237,13 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
     if why:
         assert text.count(why) == 2  # in the answer and beside the table
         assert f"n = {num_seeds}, and a test needs 3 pairs" in text
-    findings = Findings(found)
-    for draw, metric, kind in (
-        (learning.learning_curves, "validation_accuracy", PolyCollection),
-        (learning.learning_curves, "test_accuracy", PolyCollection),
-        (points.final_metric, "test_accuracy", LineCollection),
+    for ax, kind in (
+        (
+            drawn.learning(Figure().add_subplot(), found, "test_accuracy"),
+            PolyCollection,
+        ),
+        (drawn.axes("final", found)[0], LineCollection),
     ):
-        ax = draw(Figure().add_subplot(), findings, metric)
         assert any(isinstance(c, kind) for c in ax.collections) == (not why)
 
 

@@ -6,18 +6,18 @@ import math
 
 import numpy as np
 import pytest
+import drawn
 import synthetic
 import tiny
-from drawn import solid
 
 from nnlab.statistics.findings import Findings
 from nnlab import report, results
 from nnlab.statistics import members
 from nnlab.report import answer
-from nnlab.report.figures import maps
-from nnlab.report.figures.drawing import captions, curves
+from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, halving, rerun, saved_network
 from nnlab.statistics import members, ranking, summary, targets, verdicts
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity, Study
 
 RATES = (1e-4, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.05, 100.0)
@@ -371,28 +371,28 @@ def synthetic_report(found, tmp_path) -> str:
 
 
 def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
-    curves.learning_curves(ax, found, "validation_accuracy")
-    ends = {(line.get_linestyle(), float(line.get_xdata()[-1])) for line in solid(ax)}
+    drawn.learning(ax, found, "validation_accuracy")
+    ends = {(line.get_linestyle(), float(line.get_xdata()[-1])) for line in drawn.solid(ax)}
     assert ends == {("-", 10.0), ("--", 3.0), ("--", 1.0)}
     assert ax.get_xscale() == "linear"  # though one ends ten times as early
     assert "2 (1 stopped, 3 dropped)" in " ".join(text.get_text() for text in ax.texts)
 
 
 def test_captions_count_them(found):
-    text = captions.caption(found)
+    text = captions.caption(Findings(found))
     assert "Of 16 members: 8 finished, 1 stopped" in text
     assert "7 dropped by halving (dashed as far as they go)" in text
     assert "did not run" not in text
 
 
-def test_a_map_says_so_in_its_cell(ax):
+def test_a_map_says_so_in_its_cell():
     sweep = [
         {"optimizer.learning_rate": r, "optimizer.momentum": m}
         for r in (0.1, 0.2)
         for m in (0.0, 0.5)
     ]
     found = synthetic.results(LEVELS, sweep=sweep, dropped={2: 3})
-    maps.metric_map(ax, found, "test_accuracy")
+    ax, _ = drawn.axes("map", found)
     shown = [text.get_text() for text in ax.texts]
     assert shown == ["90.0", "80.0", "dropped", "epoch 3", "70.0"]
 

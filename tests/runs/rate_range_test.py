@@ -4,6 +4,7 @@
 import dataclasses
 import math
 
+import drawn
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,9 +15,9 @@ from scipy import stats
 import nnlab
 from nnlab.statistics.findings import Findings
 from nnlab.report import answer
-from nnlab.report.figures import rate_range
 from nnlab.runs.rate_range import RATE, study_of
 from nnlab.statistics import rate_range as statistics
+from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 
 RATES = (0.01, 0.1, 1.0, 10.0)
@@ -161,22 +162,22 @@ def test_the_answer_says_range_edge_and_fastest():
     assert said[1] == "No seed has an edge up to 10: it is above."
 
 
-def test_the_figure_shows_range_edge_losses_and_statuses(ax):
+def test_the_figure_shows_range_edge_losses_and_statuses():
     lost = {(3, 0): 1, (3, 1): 1}
-    known = rate_range.draw(ax, found([[1.9] * 3, *[[1.0] * 3] * 2, [9.0] * 3]))
+    results = found([[1.9] * 3, *[[1.0] * 3] * 2, [9.0] * 3])
+    (ax,) = drawn.axes("rates", results)
     (span, band) = (p for p in ax.patches if p.get_height() == 1)
     assert (span.get_x(), span.get_width()) == pytest.approx((0.1, 0.9))
     assert (band.get_x(), band.get_width()) == pytest.approx((1.0, 9.0))
     (line,) = (x for x in ax.lines if x.get_linewidth() == 1.6)
     np.testing.assert_allclose(line.get_ydata(), [1.9, 1.0, 1.0, 9.0])
     (edge,) = (x for x in ax.lines if x.get_linewidth() == 1.4)
-    assert edge.get_xdata()[0] == known.edge.value
+    assert edge.get_xdata()[0] == Findings(results).rates.edge.value
     assert ax.get_ylim()[1] < 9 < START * 5  # 9 is more than three times the start
-    assert not ax.child_axes
-    fresh = ax.figure.add_subplot()
-    rate_range.draw(fresh, found([[1.0] * 3] * 4, diverged=lost, at_chance=[(0, 0)]))
+    lossy = found([[1.0] * 3] * 4, diverged=lost, at_chance=[(0, 0)])
+    (fresh,) = drawn.axes("rates", lossy)
     (strip,) = fresh.child_axes
-    heights = sorted(np.ptp(p.get_xy()[:, 1]) / 0.9 for p in strip.patches)
+    heights = sorted(bar.get_height() / 0.9 for bar in strip.patches)
     np.testing.assert_allclose(heights, [1 / 3, 2 / 3])
 
 

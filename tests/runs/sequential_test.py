@@ -20,6 +20,7 @@ from nnlab.runs import experiment, rerun, resume
 from nnlab.runs import sequential as looks
 from nnlab.statistics import ranking, verdicts
 from nnlab.statistics import sequential as planned
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import reduce_members, status_counts
 from nnlab.study import Claim, Quantity, Study
 from nnlab.study.cohorts import cohorts
@@ -130,7 +131,7 @@ def test_quantities_captions_and_counts_are_over_the_seeds_that_a_trial_has():
         before, after = (reduce_members(r, quantity, 2) for r in (whole, some))
         np.testing.assert_array_equal(after[:4], before[:4])
         assert np.isnan(after[4:]).all()
-    told = captions.caption(some)
+    told = captions.caption(Findings(some))
     assert told.startswith("Mean over 4 to 16 seeds with its 95 % Student-t interval")
     assert "Of 28 members: 27 finished, 1 diverged" in told
     said = " ".join(answer.sentences(Findings(planned.restricted(whole, [16, 8, 4]))))

@@ -482,16 +482,10 @@ def weights(findings: Findings) -> Sketch:
     kernels = stored_of(findings).kernels
     need(kernels, "the first layer has no weights to show")
     shape = findings.results.dataset(trials_of(findings)["best"])["input_shape"]
-    found = {name: tiles(kernel, shape) for name, kernel in kernels.items()}
-    which = {n: t for n, t in _named(findings).items() if found.get(n) is not None}
+    lying = {n for n, kernel in kernels.items() if tiles(kernel, shape) is not None}
+    which = {name: t for name, t in _named(findings).items() if name in lying}
     need(which, "no first layer's weights lie on an image's pixels")
-    drawn = draw_weights(
-        {
-            f"{name}: {plain(trial, 40)}\n{_about(kernels[name], shape)}": some
-            for name, trial in which.items()
-            if (some := found[name]) is not None
-        }
-    )
+    drawn = draw_weights(kernels, which, shape)
     what = f"First-layer weights of the {' and the '.join(which)} trial as images"
     rest = (
         ", of one seed each: a tile is a unit, a dot a weight. "
@@ -505,7 +499,9 @@ def weights(findings: Findings) -> Sketch:
     return Sketch("weights", drawn, what, said, f"{numbers.capital(seen)}.")
 
 
-def draw_weights(shown: Mapping[str, np.ndarray]) -> Figure:
+def draw_weights(
+    kernels: Mapping[str, Kernel], which: Mapping[str, str], input_shape: Sequence[int]
+) -> Figure:
     """Draws weights as images, a tile for each unit.
 
     Three channels are red, green and blue, mid-grey for 0. All tiles share a scale,
@@ -513,8 +509,16 @@ def draw_weights(shown: Mapping[str, np.ndarray]) -> Figure:
     the weights of two trials differ more than `SHARED_SCALE` times, each has its own.
 
     Args:
-      shown: ``{title: tiles (U, H, W, D)}``, D 1 or 3.
+      kernels: by "best" and "worst".
+      which: some of these, whose weights lie on images, and what each trial is called.
+      input_shape: of an example, such as (28, 28, 1).
     """
+    found = {name: tiles(kernels[name], input_shape) for name in which}
+    shown = {
+        f"{name}: {plain(which[name], 40)}\n{_about(kernels[name], input_shape)}": some
+        for name, some in found.items()
+        if some is not None
+    }
     limits = {t: float(np.quantile(np.abs(w), 0.995)) or 1.0 for t, w in shown.items()}
     if max(limits.values()) <= SHARED_SCALE * min(limits.values()):
         limits = dict.fromkeys(limits, max(limits.values()))

@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
 from nnlab.report.figures.drawing import captions, labels, scales, style
-from nnlab.report.figures.drawing.captions import Sketch
+from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level, draw_level, level_of, note_levels
 from nnlab.report.figures.drawing.points import draw_points
 from nnlab.report.figures.drawing.scales import Scale
@@ -66,6 +66,8 @@ class Size:
 def against_sizes(findings: Findings) -> Sketch:
     """A panel for each size along which there is something to compare."""
     compared = sizes_of(findings)
+    why = "fewer than two networks of a data set have a depth and one width"
+    need(len(shaped(compared)) > 1, why)
     along = panels(compared)
     rows = math.ceil(len(along) / 2)
     canvas = style.canvas(0.3 + 2.7 * rows)

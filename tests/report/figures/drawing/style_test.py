@@ -3,6 +3,7 @@
 
 import re
 
+import drawn
 import matplotlib
 import numpy as np
 import pytest
@@ -10,14 +11,15 @@ import synthetic
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from nnlab.report.figures.drawing import curves, style
+from nnlab.report.figures.drawing import style
+from nnlab.statistics.findings import Findings
 
 
 @pytest.mark.parametrize("rates", [(0.01, 0.1, 1.0), (1.0, 0.01, 0.1)])
 def test_colors_are_ordered_with_the_swept_value_and_legible(rates):
     results = synthetic.results(sweep=[{"optimizer.learning_rate": r} for r in rates])
     luminance = []
-    for _, color in sorted(zip(rates, style.colors(results))):
+    for _, color in sorted(zip(rates, style.colors(Findings(results)))):
         channels = np.array(to_rgb(color))
         linear = np.where(
             channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92
@@ -48,7 +50,7 @@ def test_equal_results_give_equal_bytes(tmp_path):
             with style.context():
                 figure = Figure(layout="constrained")
                 results = synthetic.results(diverged={(0, 1): 3})
-                curves.learning_curves(figure.add_subplot(), results, "train_loss")
+                drawn.learning(figure.add_subplot(), results, "train_loss")
             saved = style.save(figure, tmp_path / name)
         files.append([path.read_bytes() for path in saved])
     assert files[0] == files[1]
@@ -56,7 +58,7 @@ def test_equal_results_give_equal_bytes(tmp_path):
 
 def test_a_users_label_is_text_in_the_svg(ax, tmp_path):
     sweep = [{"label": "<script> $x^ & \u202e"}, {"label": "日本", "batch_size": 8}]
-    curves.learning_curves(ax, synthetic.results(sweep=sweep), "train_loss")
+    drawn.learning(ax, synthetic.results(sweep=sweep), "train_loss")
     ax.set_title("\x1b[2J\u202e")
     _, path = style.save(ax.figure, tmp_path / "figure")
     svg = path.read_text(encoding="utf-8")
