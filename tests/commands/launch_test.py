@@ -336,7 +336,7 @@ def test_seeds_are_added_until_resolved_and_resumed_without_a_word(launch, tmp_p
     )
     assert (status, err) == (0, "")
     assert "3 trials x 3 seeds = 9 networks" in out
-    assert "After 3 looks, at 3 to 8 seeds, 1 trial is not told" in out
+    assert "After 3 looks, at 3 to 8 seeds, 1 trial does not differ" in out
     for more in (["--until_resolved"], []):
         status, out, _ = launch(train, workdir, "--resume", *more)
         assert status == 0
