@@ -160,7 +160,8 @@ def color_bar(
       **options: of matplotlib's `Figure.colorbar`.
     """
     first = axes if isinstance(axes, Axes) else axes[0]
-    extend = ("min" * beyond[0] + "max" * beyond[1]).replace("minmax", "both")
+    below, above = map(bool, beyond)
+    extend = ("min" * below + "max" * above).replace("minmax", "both")
     places = {"aspect": 30, "pad": 0.02, "extend": extend or "neither", **options}
     bar = first.figure.colorbar(ScalarMappable(*shades), ax=axes, **places)
     bar.set_ticks(list(ticks), labels=list(ticks.values()))
