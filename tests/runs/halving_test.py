@@ -5,19 +5,17 @@ import dataclasses
 import math
 
 import numpy as np
-import pytest
 import drawn
+import pytest
 import synthetic
 import tiny
 
 from nnlab.statistics.findings import Findings
 from nnlab import report, results
-from nnlab.statistics import members
 from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, halving, rerun, saved_network
 from nnlab.statistics import members, ranking, summary, targets, verdicts
-from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity, Study
 
 RATES = (1e-4, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.05, 100.0)
