@@ -4,18 +4,18 @@
 import dataclasses
 import math
 
-import numpy as np
 import drawn
+import numpy as np
 import pytest
 import synthetic
 import tiny
 
-from nnlab.statistics.findings import Findings
 from nnlab import report, results
 from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, halving, rerun, saved_network
-from nnlab.statistics import members, ranking, summary, targets, verdicts
+from nnlab.statistics import members, ranking, targets, verdicts
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity, Study
 
 RATES = (1e-4, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.05, 100.0)
@@ -370,7 +370,8 @@ def synthetic_report(found, tmp_path) -> str:
 
 def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
     drawn.learning(ax, found, "validation_accuracy")
-    ends = {(line.get_linestyle(), float(line.get_xdata()[-1])) for line in drawn.solid(ax)}
+    lines = drawn.solid(ax)
+    ends = {(line.get_linestyle(), float(line.get_xdata()[-1])) for line in lines}
     assert ends == {("-", 10.0), ("--", 3.0), ("--", 1.0)}
     assert ax.get_xscale() == "linear"  # though one ends ten times as early
     assert "2 (1 stopped, 3 dropped)" in " ".join(text.get_text() for text in ax.texts)
