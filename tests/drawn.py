@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sweeps to draw, how they are drawn, and what of them is found on an Axes."""
 
+import numpy as np
+from matplotlib.colors import to_rgb
+
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import curves
 from nnlab.statistics.findings import Findings
@@ -27,6 +30,18 @@ def axes(part, results):
     (sketch,) = catalog.PARTS[part].sketches(Findings(results))
     sketch.canvas.draw_without_rendering()
     return sketch.canvas.axes
+
+
+def contrast(one, other):
+    """The contrast ratio of two colours, as WCAG 2.2 has it."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(color):
+    c = np.array(to_rgb(color))
+    linear = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def solid(ax):

@@ -12,13 +12,12 @@ import optax
 import pytest
 import tiny
 
-from nnlab.statistics.findings import Findings
 from nnlab import data, report, results
 from nnlab.results import pictures
 from nnlab.runs import experiment
 from nnlab.runs import loop as training
 from nnlab.runs.final import GRID
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 from nnlab.study import Own, Study
 from nnlab.training import lane_width, place, trees
 

@@ -4,19 +4,17 @@
 import dataclasses
 import math
 
+import drawn
 import numpy as np
 import pytest
-import drawn
 import synthetic
 import tiny
 
-from nnlab.statistics.findings import Findings
 from nnlab import report, results
-from nnlab.statistics import members
 from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, halving, rerun, saved_network
-from nnlab.statistics import members, ranking, summary, targets, verdicts
+from nnlab.statistics import members, ranking, targets, verdicts
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity, Study
 

@@ -13,7 +13,6 @@ import tiny
 from scipy import stats
 
 import nnlab
-from nnlab.statistics.findings import Findings
 from nnlab.report import answer
 from nnlab.runs.rate_range import RATE, study_of
 from nnlab.statistics import rate_range as statistics

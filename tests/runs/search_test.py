@@ -14,11 +14,11 @@ import synthetic
 import tiny
 
 import nnlab
-from nnlab.statistics.findings import Findings
 from nnlab import data, report, results
 from nnlab.machine import files
 from nnlab.report import answer
 from nnlab.runs import experiment, search
+from nnlab.statistics.findings import Findings
 from nnlab.study import SAMPLERS, Study
 from nnlab.study.sweep import Span, parse_space
 from nnlab.training import place

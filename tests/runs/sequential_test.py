@@ -12,13 +12,12 @@ from null import Null, draw, false_statements, most
 from scipy import stats
 
 import nnlab
-from nnlab.statistics.findings import Findings
 from nnlab import report, results
 from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, rerun, resume
 from nnlab.runs import sequential as looks
-from nnlab.statistics import ranking, verdicts
+from nnlab.statistics import ranking
 from nnlab.statistics import sequential as planned
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import reduce_members, status_counts

@@ -238,7 +238,7 @@ def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
         {tick: _text(tick) for tick in kept},
         f"gradient norm{zero}",
         location="bottom",
-        extend=style.EXTEND[beyond],
+        beyond=beyond,
     )
 
 

@@ -543,7 +543,8 @@ def draw_weights(
         ax.set_title(title, fontsize=8.5)
         place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
         ticks = {tick: f"{tick:.2g}" for tick in (-limit, 0.0, limit)}
-        bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, extend="both", **place)
+        both = True, True
+        bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, both, **place)
         bar.outline.set(visible=True, color=RULE, linewidth=0.5)
     return figure
 

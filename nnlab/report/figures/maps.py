@@ -127,8 +127,7 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
         names = [scale.text(tick).removesuffix(" %") for tick in ticks]
         named = dict(zip(map(float, scale.forward(ticks)), names))
         label = f"{scales.axis_words(metric, scale)}{', %' * scale.percent}"
-        extend = style.EXTEND[beyond]
-        style.color_bar(ax, (norm, METRIC_COLORS), named, label, extend=extend)
+        style.color_bar(ax, (norm, METRIC_COLORS), named, label, beyond=beyond)
     what = "Final test accuracy over the two hyperparameters that were swept"
     caption = (
         f"{what}. Each cell is a trial: the mean over its seeds. The frame marks the "

@@ -10,26 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from nnlab.report.figures.drawing import labels, style
-from nnlab.report.figures.drawing.curves import (
-    Drawn,
-    chances_of,
-    curve_of,
-    draw_curve,
-    set_time_scale,
-)
-from nnlab.report.figures.drawing.labels import End
-from nnlab.report.figures.drawing.levels import Level, draw_level, level_of
-from nnlab.report.figures.drawing.scales import (
-    Scale,
-    axis_words,
-    finite,
-    scale_of,
-    set_metric_axis,
-    set_rows,
-    set_scale,
-    view_of,
-)
+from nnlab.report.figures.drawing import curves as lines
+from nnlab.report.figures.drawing import labels, levels, scales, style
 from nnlab.statistics.findings import Findings
 
 
@@ -77,35 +59,41 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
     Raises:
       ValueError: a run has no such metric.
     """
-    found: list[Drawn | Level | None] = [
-        (curve_of if run.is_network else level_of)(run.findings, run.trial, metric)
+    found: list[lines.Drawn | levels.Level | None] = [
+        (lines.curve_of if run.is_network else levels.level_of)(
+            run.findings, run.trial, metric
+        )
         for run in runs
     ]
-    curves = {n: c for n, c in enumerate(found) if isinstance(c, Drawn)}
-    levels = {n: level for n, level in enumerate(found) if isinstance(level, Level)}
-    core = finite(d.mean for d in curves.values())
-    core = np.append(core, [level.mean for level in levels.values()])
-    ends = finite(a for c in curves.values() for a in (c.low, c.high))
+    curves = {n: c for n, c in enumerate(found) if isinstance(c, lines.Drawn)}
+    across = {
+        n: level for n, level in enumerate(found) if isinstance(level, levels.Level)
+    }
+    core = scales.finite(d.mean for d in curves.values())
+    core = np.append(core, [level.mean for level in across.values()])
+    ends = scales.finite(a for c in curves.values() for a in (c.low, c.high))
     scale = _scale_of(runs, metric, core)
-    of_runs = (chances_of(run.findings, [run.trial]) for run in runs)
+    of_runs = (lines.chances_of(run.findings, [run.trial]) for run in runs)
     chances = set().union(*of_runs) if metric.endswith("accuracy") else set()
-    set_metric_axis(ax, scale, metric, view_of(scale, core, ends), chances)
-    set_time_scale(ax, [c.x for c in curves.values()], "epochs")
+    scales.set_metric_axis(
+        ax, scale, metric, scales.view_of(scale, core, ends), chances
+    )
+    lines.set_time_scale(ax, [c.x for c in curves.values()], "epochs")
     tints = colors(len(runs))
     for place, curve in curves.items():
-        draw_curve(ax, curve, tints[place], scale, thin=len(runs) <= 4)
-    for place, level in levels.items():
-        draw_level(ax, level, tints[place], scale)
+        lines.draw_curve(ax, curve, tints[place], scale, thin=len(runs) <= 4)
+    for place, level in across.items():
+        levels.draw_level(ax, level, tints[place], scale)
     style.dress(ax)
     labelled = []
     for place, run in enumerate(runs):
         end, stopped = (np.nan, ax.get_ylim()[0]), 0
-        if place in levels:
-            end = ax.get_xlim()[1], levels[place].mean
+        if place in across:
+            end = ax.get_xlim()[1], across[place].mean
         elif place in curves:
             end, stopped = curves[place].end(end[1]), len(curves[place].stopped)
         fate = labels.fate_of(run.findings, run.trial, stopped)
-        labelled.append(End(tints[place], *end, run.name, fate))
+        labelled.append(labels.End(tints[place], *end, run.name, fate))
     labels.label_ends(ax, labelled)
     return ax
 
@@ -130,15 +118,15 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
         {
             t.index: level
             for t in run.findings.results.trials
-            if (level := level_of(run.findings, t.index, metric)) is not None
+            if (level := levels.level_of(run.findings, t.index, metric)) is not None
         }
         for run in runs
     ]
     best = [row[run.trial] for row, run in zip(found, runs)]
-    core = finite(level.mean for row in found for level in row.values())
+    core = scales.finite(level.mean for row in found for level in row.values())
     scale = _scale_of(runs, metric, core)
-    view = view_of(scale, core, finite(level[1:] for level in best))
-    set_scale(ax, "x", scale, view)
+    view = scales.view_of(scale, core, scales.finite(level[1:] for level in best))
+    scales.set_scale(ax, "x", scale, view)
     for place, (row, color) in enumerate(zip(found, colors(len(runs)))):
         means = np.minimum([level.mean for level in row.values()], scale.ceiling)
         y = np.full(len(means), float(place))
@@ -147,13 +135,13 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
         ax.hlines(place, low, high, color=color, linewidth=1.4, zorder=3)
         ax.plot(mean, place, "o", color=color, markersize=5, zorder=4)
         ax.plot(mean, place, **style.RING)
-    set_rows(ax, [run.name for run in runs], width=labels.WRAP)
+    scales.set_rows(ax, [run.name for run in runs], width=labels.WRAP)
     style.dress(ax, grid="x")
-    ax.set_xlabel(axis_words(metric, scale))
+    ax.set_xlabel(scales.axis_words(metric, scale))
     return ax
 
 
-def _scale_of(runs: Sequence[Chosen], metric: str, core: np.ndarray) -> Scale:
+def _scale_of(runs: Sequence[Chosen], metric: str, core: np.ndarray) -> scales.Scale:
     """The scale that suits all runs' test sets."""
-    fitting = [scale_of(run.findings.results, metric, core) for run in runs]
+    fitting = [scales.scale_of(run.findings.results, metric, core) for run in runs]
     return max(fitting, key=lambda scale: scale.ceiling)

@@ -236,7 +236,8 @@ def _draw_lines(
         middle = [min(size.accuracy.mean, scale.ceiling) for size in line]
         ax.plot(at, middle, color=color, linewidth=1.2)
         for x, size in zip(at, line):
-            _draw_point(ax, x, size, color, scale, findings.best)
+            point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+            draw_points(ax, x, point, color, best=size.trial == best)
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
     beside = baselines(findings.results)
     across = [size for size in sizes if size.trial in beside]
@@ -284,7 +285,8 @@ def _draw_costs(
             color, marker = style.colors(findings)[size.trial], "D"
         else:
             color, marker = tints.get(size.depth, style.MUTED), "o"
-        _draw_point(ax, x, size, color, scale, findings.best, marker)
+        point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+        draw_points(ax, x, point, color, best=size.trial == best, marker=marker)
     _name_points(ax, costs, drawn, scale)
 
 
@@ -293,19 +295,6 @@ def _tints(sizes: Sequence[Size], by: Along) -> dict[int | None, str]:
     values = sorted({getattr(size, by) for size in shaped(sizes)})
     shades = "plasma" if by == "depth" else "viridis"
     return dict(zip(values, style.ordered_colors(len(values), shades)))
-
-
-def _draw_point(
-    ax: Axes,
-    x: float,
-    size: Size,
-    color: str,
-    scale: Scale,
-    best: int | None,
-    marker: str = "o",
-) -> None:
-    values = np.minimum(np.array(size.accuracy), scale.ceiling)
-    draw_points(ax, x, values, color, best=size.trial == best, marker=marker)
 
 
 def _name_points(

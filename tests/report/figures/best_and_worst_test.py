@@ -10,18 +10,11 @@ import synthetic
 from matplotlib.figure import Figure
 
 from nnlab.report.figures import best_and_worst
-from nnlab.report.figures.drawing import style
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import alive, carried_forward
 
 SPLITS = ("train", "validation", "test")
 TREES = {"model.name": "boosted_trees"}
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
 
 
 def _axes(count=2):

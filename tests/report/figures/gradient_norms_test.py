@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from nnlab.report.figures import gradient_norms
-from nnlab.report.figures.drawing import style
 from nnlab.statistics.findings import Findings
 
 TREES = {"model.name": "boosted_trees"}
@@ -18,12 +17,6 @@ DEEP = tuple(f"dense_{i}" for i in range(101))
 MIXED = tuple(
     itertools.chain(*((f"dense_{i}", f"batch_norm_{i}") for i in range(3)), ["dense_3"])
 )
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
 
 
 def ax_of(width=3.6):

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 
 from nnlab.report.figures import maps
 from nnlab.report.figures.drawing import style
@@ -45,16 +45,6 @@ def _colors(ax):
         for p in cells
         if not p.get_hatch()
     }
-
-
-def _contrast(one, other):
-    def luminance(color):
-        c = np.array(to_rgb(color))
-        linear = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 def test_numbers_ascend_and_other_values_keep_their_order():
@@ -147,7 +137,7 @@ def test_trials_that_learnt_nothing_do_not_stretch_the_colors():
 
 @given(st.tuples(*[st.floats(0, 1)] * 3))
 def test_text_stands_out_on_every_color(color):
-    assert _contrast(color, style.ink_on(color)) >= 4.5
+    assert drawn.contrast(color, style.ink_on(color)) >= 4.5
 
 
 def test_where_members_diverged_is_told():

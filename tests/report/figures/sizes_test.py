@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from nnlab.report.figures import sizes
-from nnlab.report.figures.drawing import style
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import best_trial
 
@@ -20,12 +19,6 @@ TREES = {"model.name": "boosted_trees"}
 FOREST = {"model.name": "random_forest"}
 PAIRS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
 SWEEP = [{"model.depth": d, "model.hidden": (w,)} for d, w in PAIRS]
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
 
 
 def found(sweep, spread=0.001, low=0.9, **options):

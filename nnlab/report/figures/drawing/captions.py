@@ -31,6 +31,15 @@ from nnlab.words import numbers as texts
 
 _T = TypeVar("_T")
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
+ENDED = {
+    FINISHED: "finished",
+    STOPPED: "stopped (small ticks; carried on at their best)",
+    DIVERGED: "diverged (left out of means, crosses)",
+    DROPPED: "dropped by halving (dashed as far as they go)",
+    UNFINISHED: "unfinished (dashed if alone)",
+    "absent": "did not run",
+}
+"""How members ended, and how that is drawn."""
 FEW = 6  # up to here all trials are gone through
 
 
@@ -103,18 +112,8 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     else:
         first = "One seed, hence no interval"
     total = sum(seeds)
-    ended = {
-        FINISHED: (counts[FINISHED], FINISHED),
-        STOPPED: (
-            counts[STOPPED],
-            f"{STOPPED} (small ticks; carried on at their best)",
-        ),
-        DIVERGED: (counts[DIVERGED], "diverged (left out of means, crosses)"),
-        DROPPED: (counts[DROPPED], "dropped by halving (dashed as far as they go)"),
-        UNFINISHED: (counts[UNFINISHED], "unfinished (dashed if alone)"),
-        "": (total - sum(counts[s] for s in STATUSES), "did not run"),
-    }
-    listed = ", ".join(f"{count} {text}" for count, text in ended.values() if count)
+    counts["absent"] = total - sum(counts[s] for s in STATUSES)
+    listed = ", ".join(f"{counts[s]} {text}" for s, text in ENDED.items() if counts[s])
     said = f"{first}. Of {total} {'member' if total == 1 else 'members'}: {listed}"
     if counts["at_chance"]:
         said += f"; {counts['at_chance']} ended at chance and count in the means"

@@ -41,13 +41,6 @@ RING: dict[str, Any] = {
     "zorder": 4,
 }
 """Around the point of the best trial."""
-EXTEND: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
-    (False, False): "neither",
-    (True, False): "min",
-    (False, True): "max",
-    (True, True): "both",
-}
-"""How a colour bar ends where values lie below it, where some lie above."""
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -152,6 +145,7 @@ def color_bar(
     ticks: Mapping[float, str],
     label: str,
     size: float = 8,
+    beyond: tuple[bool, bool] = (False, False),
     **options: Any,
 ) -> Colorbar:
     """A bar beside axes that says what their colours mean: no box, no marks.
@@ -162,10 +156,13 @@ def color_bar(
       ticks: values that are named, and their texts.
       label: of what they are.
       size: of their letters.
+      beyond: whether values lie below it, and whether some lie above.
       **options: of matplotlib's `Figure.colorbar`.
     """
     first = axes if isinstance(axes, Axes) else axes[0]
-    places: dict[str, Any] = {"aspect": 30, "pad": 0.02, **options}
+    below, above = map(bool, beyond)
+    extend = ("min" * below + "max" * above).replace("minmax", "both")
+    places = {"aspect": 30, "pad": 0.02, "extend": extend or "neither", **options}
     bar = first.figure.colorbar(ScalarMappable(*shades), ax=axes, **places)
     bar.set_ticks(list(ticks), labels=list(ticks.values()))
     bar.ax.tick_params(length=0, labelsize=size)
