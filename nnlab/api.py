@@ -308,7 +308,7 @@ def find_rate(
 
     Returns:
       What it found: its `answer` says it, `plot` draws it, and
-      `statistics.rates.find(outcome.results)` has the numbers.
+      `outcome.findings.rates` has the numbers.
 
     Raises:
       ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before

@@ -120,7 +120,7 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
     p = max(two_sided(effect), floor) if not np.isnan(two_sided(effect)) else np.nan
     if not np.isnan(p):
         if floor and p == floor:
-            notes.append("so many end at chance that counts decide")
+            notes.append("so many stay at chance that their counts decide")
         # A network that is lucky on validation data is so on test data.
         searched = max(len(run.ran) for run in sides)
         p = min(searched * p, 1.0)

@@ -215,7 +215,7 @@ def _side(
         return side
     best = findings.best_of(t.index for t in ran)
     if best is None:
-        reason = f"no trial on the {name} kept half of its members to the end"
+        reason = f"no trial on the {name} kept half of its networks to the end"
         raise _UntestedError(reason)
     best_trial = (findings.results.trials[best],)
     return dataclasses.replace(side, trials=best_trial, searched=len(ran))
@@ -306,7 +306,7 @@ def _values(
             raise _UntestedError(f"{trial.label} was dropped at epoch {epochs:g}")
     diverged = any(findings.counts(t.index)[DIVERGED] for t in side.trials)
     if np.isnan(values).all() and not diverged:
-        raise _UntestedError(f"no member on the {side.name} has a value yet")
+        raise _UntestedError(f"no network on the {side.name} has a value yet")
     return values
 
 
@@ -336,7 +336,7 @@ def _compare_members(
     if least > p:
         p = least
         notes.append(
-            "so many end at chance, or short of the target, that counts decide"
+            "so many stay at chance, or short of the target, that their counts decide"
         )
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
