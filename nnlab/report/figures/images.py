@@ -7,6 +7,7 @@ and its worst trial; the one that it calls draws it from plain data.
 
 import math
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -370,18 +371,14 @@ def _foot(figure: Figure, text: str) -> None:
 
 def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
     """What the images are taken for, the most frequent first."""
-    pairs, counts = np.unique(
-        np.stack([found.labels, found.taken_for]), axis=1, return_counts=True
-    )
-    order = np.argsort(-counts, kind="stable")
+    pairs = Counter(zip(found.labels.tolist(), found.taken_for.tolist()))
     listed = [
-        f"{counts[n]} of {classes[pairs[0, n]]} taken for {classes[pairs[1, n]]}"
-        for n in order[:SOME]
+        f"{count} of {classes[true]} taken for {classes[taken]}"
+        for (true, taken), count in pairs.most_common(SOME)
     ]
-    more = counts[order[SOME:]].sum()
+    more = pairs.total() - sum(count for _, count in pairs.most_common(SOME))
     rest = f" and {more} more" if more else ""
-    total = numbers.count(int(counts.sum()), "image")
-    return f"{total}: {', '.join(listed)}{rest}."
+    return f"{numbers.count(pairs.total(), 'image')}: {', '.join(listed)}{rest}."
 
 
 # Probabilities.
