@@ -29,6 +29,7 @@ SHORT = {
     "find_rate": "api",
     "load": "api",
     "load_network": "api",
+    "notebook": "watch",
     "run": "api",
 }
 """What is at hand without its submodule's name, and where it is."""

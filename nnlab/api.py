@@ -40,14 +40,13 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.machine.signals import Interrupt
 from nnlab.report import answer, sections
-from nnlab.report.figures import catalog as sketches
-from nnlab.report.figures import panels
+from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
+from nnlab.report.figures.drawing.captions import Lacking, Sketch
+from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
-from nnlab.results import pictures
 from nnlab.runs import rate_range, search, sequential
-from nnlab.statistics.ranking import best_trial
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
@@ -309,7 +308,7 @@ def find_rate(
 
     Returns:
       What it found: its `answer` says it, `plot` draws it, and
-      `statistics.rates.find(outcome.results)` has the numbers.
+      `outcome.findings.rates` has the numbers.
 
     Raises:
       ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
@@ -400,8 +399,9 @@ class Outcome:
     """What a study found; shows itself in a notebook.
 
     Attributes:
-      results: the tables as they are stored, for the functions of `nnlab.statistics`
-        and `nnlab.report.figures`.
+      results: the tables as they are stored.
+      findings: what was computed from them: best trial, comparisons, verdicts and more,
+        see `nnlab.statistics.findings`.
     """
 
     def __init__(
@@ -409,6 +409,7 @@ class Outcome:
     ) -> None:
         """Holds results, and the module that its networks need if it was one's own."""
         self.results = found
+        self.findings = Findings(found)
         self._module = module
 
     @property
@@ -424,12 +425,12 @@ class Outcome:
     @property
     def best(self) -> int | None:
         """Index of the best trial by validation accuracy; None if there is none."""
-        return best_trial(self.results)
+        return self.findings.best
 
     @functools.cached_property
     def answer(self) -> tuple[str, ...]:
         """The answer in sentences, as the report opens with it."""
-        return tuple(answer.sentences(self.results))
+        return tuple(answer.sentences(self.findings))
 
     def curves(self) -> "pd.DataFrame":
         """A row for each evaluation of each network: settings and metrics."""
@@ -454,7 +455,7 @@ class Outcome:
 
         The columns are those of ``summary.csv`` without what all trials share.
         """
-        table = summarize(self.results).to_pandas().set_index("index")
+        table = self.findings.summary.to_pandas().set_index("index")
         same = [p for p in table if p in PATHS and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
 
@@ -478,23 +479,22 @@ class Outcome:
         Raises:
           ValueError: there is nothing of that name, or the results do not allow it.
         """
-        found = self.results
-        if what in sketches.SKETCHES:
-            stored = pictures.load(found.workdir)
+        if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
                 raise ValueError(
                     f"{what!r} is drawn where the study asks for it: name it in "
                     "figures=, such as figures=('curves', 'confusion')"
                 )
-            if reason := panels.lacking(found, stored, what):
-                raise ValueError(f"{what!r} cannot be drawn: {reason}")
+            try:
+                drawn = part.sketches(self.findings)
+            except Lacking as reason:
+                raise ValueError(f"{what!r} cannot be drawn: {reason}") from None
+        elif what in self.results.metrics:
             with style.context():
-                drawn = tuple(sketches.SKETCHES[what](found, stored))
-        elif what in found.metrics:
-            with style.context():
-                drawn = (sketches.learning(found, what, what, x=x),)
+                drawn = (learning(self.findings, what, x=x),)
         else:
-            allowed = (*found.metrics, *sketches.SKETCHES)
+            parts = (name for name, part in catalog.PARTS.items() if part.section)
+            allowed = (*self.results.metrics, *parts)
             raise ValueError(
                 f"nothing to plot: {what!r}{spelling.nearest(what, allowed)}"
             )
@@ -503,7 +503,7 @@ class Outcome:
     @_briefly
     def report(self) -> "Page":
         """Writes the report, with all figures that the study asks for."""
-        return Page(report.write(self.workdir))
+        return Page(report.write(self.findings))
 
     @_briefly
     def network(self, trial: int | None = None, seed: int = 0) -> "Network":
@@ -528,15 +528,14 @@ class Outcome:
         return "\n".join([self.study.question, *self.answer, last])
 
     def _repr_html_(self) -> str:
-        ran = any(self.results.has_run(t.index) for t in self.results.trials)
         measured = "validation_accuracy" in self.results.metrics
         what = "rates" if "rates" in self.study.figures else "validation_accuracy"
-        figures = [self.plot(what)] if ran and measured else []
+        figures = [self.plot(what)] if self.findings.ran and measured else []
         return _template("outcome").render(
             question=self.study.question,
             answer=self.answer,
             figures=[Markup(f._repr_html_()) for f in figures],
-            tables=sections.comparison(self.results).tables,
+            tables=sections.comparison(self.findings).tables,
             size=self.study.size(),
             workdir=str(self.workdir),
         )
@@ -557,7 +556,7 @@ class Plot:
       sketches: the figures, each with what it shows.
     """
 
-    sketches: tuple[sketches.Sketch, ...]
+    sketches: tuple[Sketch, ...]
 
     @property
     def figure(self) -> Figure:

@@ -14,7 +14,8 @@ import pytest
 
 from nnlab import report, results
 from nnlab.runs import experiment
-from nnlab.statistics.verdicts import NOT_TESTED, judge
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.verdicts import NOT_TESTED
 from nnlab.study import Study
 from nnlab.training.prepare import prepare
 
@@ -145,6 +146,6 @@ def test_a_smoke_study_runs_from_flags_to_report(tmp_path, study):
     assert found.study == expected
     assert len(found.members) == len(expected.trials()) * expected.num_seeds
     assert found.config["status"] == "complete"
-    for verdict in judge(found):
+    for verdict in Findings(found).verdicts:
         assert verdict.verdict != NOT_TESTED, verdict.claim.text
     assert {p.suffix for p in (tmp_path / "figures").iterdir()} == {".png", ".svg"}

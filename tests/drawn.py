@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweeps to draw, and what of them is found on an Axes."""
+"""Sweeps to draw, how they are drawn, and what of them is found on an Axes."""
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from nnlab.report.figures import catalog
+from nnlab.report.figures.drawing import curves
+from nnlab.statistics.findings import Findings
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "elu")
 TWO_PATHS = [
@@ -11,6 +18,30 @@ TREES = {"model.name": "boosted_trees"}
 FOREST = {"model.name": "random_forest", "label": "a forest"}
 BESIDE = [*({"optimizer.learning_rate": r} for r in (0.01, 0.1, 1.0)), TREES, FOREST]
 ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
+
+
+def learning(ax, results, metric, x="epoch", trials=None):
+    """Learning curves on an Axes."""
+    return curves.collect(Findings(results), metric, x).draw(ax, trials)
+
+
+def axes(part, results):
+    """The Axes of a part's only figure."""
+    (sketch,) = catalog.PARTS[part].sketches(Findings(results))
+    sketch.canvas.draw_without_rendering()
+    return sketch.canvas.axes
+
+
+def contrast(one, other):
+    """The contrast ratio of two colours, as WCAG 2.2 has it."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(color):
+    c = np.array(to_rgb(color))
+    linear = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def solid(ax):

@@ -7,8 +7,8 @@ import numpy as np
 import synthetic
 from scipy import stats
 
-from nnlab.statistics.ranking import compare_to_best
-from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, judge
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED
 from nnlab.study import Claim, Quantity
 
 FINAL = Quantity(metric="test_accuracy")
@@ -128,11 +128,11 @@ def false_statements(results):
     """What a report says that differs, though nothing does."""
     said = [
         f"claim {n}: {verdict.verdict}"
-        for n, verdict in enumerate(judge(results))
+        for n, verdict in enumerate(Findings(results).verdicts)
         if verdict.verdict in (SUPPORTED, CONTRADICTED)
         and (verdict.claim.relation, verdict.verdict) != ("same", SUPPORTED)
     ]
-    resolved = any(c.resolved for c in compare_to_best(results))
+    resolved = any(c.resolved for c in Findings(results).compared)
     return said + ["resolved"] * resolved
 
 

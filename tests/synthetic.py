@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab import results as tables
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Hyperparameters, Study, Trial
 from nnlab.study import cohorts as grouping
 
@@ -186,6 +187,11 @@ def results(
     return found if workdir is None else _written(found, workdir)
 
 
+def findings(*args: Any, **options: Any) -> Findings:
+    """What is found in made-up results, see `results`."""
+    return Findings(results(*args, **options))
+
+
 def labelled(n: int, **more: Any) -> list[dict[str, Any]]:
     """A sweep of `n` trials with the labels "0", "1", ..."""
     return [
@@ -352,12 +358,11 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
 
 
 def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
-    from nnlab.statistics.summary import summarize
 
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
-        "summary.csv": summarize(found),
+        "summary.csv": Findings(found).summary,
         "timings.csv": found.timings,
     }
     if found.severity.num_rows:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stack that is being edited: plain values and functions to another stack. No JAX.
+"""Edits of a stack: each function returns a new stack and leaves the old one; no JAX.
 
-A stack is a tuple of layer dicts; see `nnlab.models.layers`. It need not be valid, and
-no function here changes the one that it is given.
+A stack is a tuple of layer dicts; see `nnlab.models.layers`. It need not be valid.
 """
 
 import itertools
@@ -14,14 +13,14 @@ from nnlab.models.layers import FIELDS, Layer, choose, cnn, mlp
 Stack = tuple[dict[str, Any], ...]
 
 SUGGESTED: dict[str, Any] = {"units": 100, "channels": 16, "rate": 0.5}
-"""What a new layer gets in fields that have no value of their own."""
+"""The first values of a new layer's fields that have no default."""
 
 
 def stack_of(layers: Iterable[Layer]) -> Stack:
-    """Layers as they may be given, as dicts of their own.
+    """A stack of layers that are given by name or as dicts, which are copied.
 
     Raises:
-        ValueError: Something that is no layer, or one of an unknown kind.
+      ValueError: something that is no layer, or a layer of an unknown kind.
     """
     found = []
     for layer in layers:
@@ -35,7 +34,7 @@ def stack_of(layers: Iterable[Layer]) -> Stack:
 
 
 def fresh(kind: str) -> dict[str, Any]:
-    """A new layer of a kind, with every field that its kind has."""
+    """A new layer of a kind, with all fields of its kind."""
     fields = FIELDS[kind].items()
     return {"layer": kind} | {
         name: SUGGESTED.get(name, field.default) for name, field in fields
@@ -43,29 +42,30 @@ def fresh(kind: str) -> dict[str, Any]:
 
 
 def insert(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
-    """The stack with a layer before the one at a position, or at its end."""
+    """The stack with a new layer at a position, before the layer that is there."""
     return (*stack[:position], layer, *stack[position:])
 
 
 def edit(stack: Stack, position: int, field: str, value: Any) -> Stack:
     """The stack with one field of one layer changed."""
-    changed = {**stack[position], field: value}
-    return (*stack[:position], changed, *stack[position + 1 :])
+    return _with(stack, position, {**stack[position], field: value})
 
 
 def turn(stack: Stack, position: int, kind: str) -> Stack:
-    """The stack with one layer of another kind, which keeps the fields that both have.
+    """The stack with one layer turned into another kind; fields of both kinds stay.
 
-    A convolution's kernel goes, the bias of a dense layer stays.
+    A convolution that becomes a dense layer keeps its bias and loses its kernel.
     """
-    old = stack[position]
-    kept = {k: v for k, v in old.items() if k in FIELDS[kind]}
-    changed = {**fresh(kind), **kept}
-    return (*stack[:position], changed, *stack[position + 1 :])
+    kept = {k: v for k, v in stack[position].items() if k in FIELDS[kind]}
+    return _with(stack, position, {**fresh(kind), **kept})
+
+
+def _with(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
+    return (*stack[:position], layer, *stack[position + 1 :])
 
 
 def move(stack: Stack, position: int, by: int) -> Stack:
-    """The stack with one layer moved by so many places, up (-) or down, at most."""
+    """The stack with one layer moved up (-) or down (+), not beyond the ends."""
     rest = remove(stack, position)
     return insert(rest, max(0, min(position + by, len(rest))), stack[position])
 
@@ -98,4 +98,4 @@ PRESETS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "two convolutions": lambda count: cnn([8, 16], [], count),
     "dense on images (invalid)": lambda count: _without("flatten", cnn([8], [], count)),
 }
-"""What to begin with: name -> layers, given the number of classes."""
+"""Stacks to begin with: name -> function from the number of classes to layers."""

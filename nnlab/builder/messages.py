@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a watcher is told of a stack's training: its numbers, in words and HTML.
+"""What the builder says about a training, in words and as HTML; no widgets.
 
-Plain values in, text out: no widgets. All that comes from users or data is escaped.
+All names that come from users or data are escaped.
 """
 
 import base64
+import datetime
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from nnlab.statistics.members import status_counts
 from nnlab.words import numbers
 
 MOST_BARS = 10
-"""Classes of an example that have a bar."""
+"""Largest number of classes of an example that get a bar."""
 
 
 def share(values: np.ndarray) -> str:
@@ -32,28 +33,28 @@ def share(values: np.ndarray) -> str:
 
 
 def untrained(accuracy: np.ndarray, dataset: Dataset, chance: float) -> str:
-    """How good networks are before training.
+    """How good the networks are before training.
 
     Args:
-      accuracy: of each network, (S,); NaN for one that gives no finite numbers.
-      dataset: whose test examples they were asked.
-      chance: what a constant answer gets.
+      accuracy: of each network, (S,); NaN for one whose outputs are not finite.
+      dataset: its test examples were classified.
+      chance: the accuracy of an answer that is always the same.
     """
     finite = accuracy[np.isfinite(accuracy)]
     if not len(finite):
-        return "Untrained: no network gives finite numbers."
+        return "Untrained: no network has finite outputs."
     low, high = numbers.percent(finite.min()), numbers.percent(finite.max())
     many = f"{low} to {high} over {numbers.count(len(finite), 'network')}, "
     return (
-        f"Untrained: {numbers.percent(finite.mean())} of {_asked(dataset)} right "
+        f"Untrained: {numbers.percent(finite.mean())} of {_evaluated(dataset)} right "
         f"({many if len(finite) > 1 else ''}chance {numbers.percent(chance)})."
     )
 
 
-def _asked(dataset: Dataset) -> str:
-    asked, size = len(dataset.test.labels[:MOST_EVALUATED]), len(dataset.test.labels)
-    first = "the first " if asked < size else ""
-    return f"{first}{numbers.count(asked, 'test example')}"
+def _evaluated(dataset: Dataset) -> str:
+    size = len(dataset.test.labels)
+    first = "the first " if size > MOST_EVALUATED else ""
+    return f"{first}{numbers.count(min(size, MOST_EVALUATED), 'test example')}"
 
 
 def accuracies(training: Training) -> str:
@@ -65,7 +66,7 @@ def accuracies(training: Training) -> str:
     epoch = f"{when[training.outcome]} epoch {history.epochs[-1]:.4g}"
     test = history.last("test_accuracy")
     if not len(test):
-        return f"{epoch}: no network is left."
+        return f"{epoch}: all networks have diverged."
     text = (
         f"{epoch}: test accuracy {share(test)}, training accuracy "
         f"{share(history.last('train_accuracy'))}"
@@ -77,37 +78,51 @@ def accuracies(training: Training) -> str:
 
 
 def state(training: Training) -> str:
-    """What goes on, how fast and for how long; at the end, what the numbers are."""
-    told = training.progress
+    """What goes on, how fast and for how long; at the end, how to read the numbers."""
+    progress = training.progress
     if training.outcome:
         return (
-            f"{training.outcome.capitalize()} after {seconds(training.seconds)}. Means "
-            f"and 95 % intervals over the networks, on {_asked(training.dataset)}."
+            f"{training.outcome.capitalize()} after {clock(training.seconds)}. Means "
+            "and 95 % intervals over the networks, on "
+            f"{_evaluated(training.dataset)}."
         )
-    if told is None or told.status != "training":
-        return f"{told.status.capitalize() if told else 'Compiling'}."
-    parts = [f"epoch {told.epoch:,.1f} of {told.num_epochs:,g}"]
+    if progress is None or progress.status != "training":
+        return f"{progress.status.capitalize() if progress else 'Compiling'}."
+    parts = [f"epoch {progress.epoch:,.1f} of {progress.num_epochs:,g}"]
     if math.isfinite(left := training.seconds_left):
-        parts.append(f"{seconds(left)} left")
+        parts.append(f"{clock(left)} left")
     rates = {
-        "examples/s": told.examples_per_second,
-        "inferences/s": told.inferences_per_second,
+        "examples/s": progress.examples_per_second,
+        "inferences/s": progress.inferences_per_second,
     }
     parts += [f"{rate:,.0f} {unit}" for unit, rate in rates.items() if rate == rate]
     networks = numbers.count(training.study.num_seeds, "network")
     return f"{' | '.join(parts)} ({networks} together)"
 
 
-def bar(training: Training) -> str:
-    """An HTML bar of how much is done; "" at the end."""
-    known = training.progress
-    if known is None or training.outcome:
-        return ""
-    return f'<progress max="{known.total}" value="{known.done}"></progress>'
+def news(training: Training) -> str:
+    """How a training goes, or its result, as HTML."""
+    name = f"{editing.summary(training.stack)} ({training.dataset.name})"
+    title = f"<h3>Run {training.number}: {numbers.escaped(name)}</h3>"
+    if training.outcome == "failed":
+        return title + box("error", training.failure)
+    bar, progress = "", training.progress
+    if progress and not training.outcome:
+        bar = f'<progress max="{progress.total}" value="{progress.done}"></progress>'
+    history, said = training.history, told(training)
+    is_fine = not len(history) or history.living.any()
+    boxes = [box("note" if i or not is_fine else "fine", t) for i, t in enumerate(said)]
+    return f"{title}{bar}<div>{numbers.escaped(state(training))}</div>{''.join(boxes)}"
+
+
+def box(kind: str, text: str) -> str:
+    """A sentence in a box of a kind: "fine", "note" or "error"; HTML."""
+    role = "alert" if kind == "error" else "status"
+    return f'<div class="nnlab-{kind}" role="{role}">{numbers.escaped(text)}</div>'
 
 
 def told(training: Training) -> list[str]:
-    """Sentences on a training: how good, and what went wrong, if anything did."""
+    """Sentences on a training: how good it is, and what went wrong."""
     said = [accuracies(training)]
     if training.results is not None:
         said += ends(training.results, training.chance)
@@ -121,18 +136,18 @@ def told(training: Training) -> list[str]:
 def lost(
     diverged: int, networks: int, step: int, learning_rate: float, by: bool = False
 ) -> str:
-    """That networks diverged, and what to do about it.
+    """A sentence that says that networks diverged, and what to do about it.
 
     Args:
       diverged: how many did, at least one.
-      networks: of how many.
+      networks: how many there are.
       step: the update at which the first of them did.
-      learning_rate: theirs.
-      by: whether `step` is only known to be no earlier than that.
+      learning_rate: of all.
+      by: whether it happened at `step` or earlier.
     """
     first = "" if by or diverged == 1 else "the first "
     return (
-        f"{diverged} of {numbers.count(networks, 'network')} left the finite numbers, "
+        f"{diverged} of {numbers.count(networks, 'network')} diverged, "
         f"{first}{'by' if by else 'at'} update {step:,}: learning rate "
         f"{learning_rate:g} is too high for this stack; try a tenth, "
         f"{learning_rate / 10:g}."
@@ -140,7 +155,7 @@ def lost(
 
 
 def ends(results: Results, chance: float) -> list[str]:
-    """Sentences on networks of a run's only trial that diverged or learned nothing."""
+    """Sentences on the networks that diverged or learned nothing."""
     counts, said = status_counts(results, 0), []
     networks = results.study.num_seeds
     rate = results.trials[0].hyperparameters.optimizer.learning_rate
@@ -152,56 +167,37 @@ def ends(results: Results, chance: float) -> list[str]:
             f"{counts['at_chance']} of {numbers.count(networks, 'network')} "
             f"{'ends' if counts['at_chance'] == 1 else 'end'} at chance: right no more "
             f"often than an answer that is always the same "
-            f"({numbers.percent(chance)}). "
-            "Their loss is finite, but they have not learned; try another learning "
-            "rate, or more epochs."
+            f"({numbers.percent(chance)}). The loss is finite, but nothing was "
+            "learned; try another learning rate, or more epochs."
         )
     return said
 
 
-def seconds(left: float) -> str:
-    """A duration, such as "8 s", "2 min 5 s" or "3 h 2 min"."""
-    minutes, rest = divmod(round(left), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+def clock(seconds: float) -> str:
+    """A duration as hours, minutes and seconds, such as "0:02:05"."""
+    return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def png(image: np.ndarray) -> bytes | None:
-    """An image of values in [0, 1], (H, W, 1 or 3), as PNG; None for other arrays."""
+    """An image of values in [0, 1], (H, W, 1 or 3), as PNG; None for other shapes."""
     if image.ndim != 3 or image.shape[-1] not in (1, 3):
         return None
     values = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
     buffer = io.BytesIO()
-    shown = values[..., 0] if values.shape[-1] == 1 else values
-    Image.fromarray(shown).save(buffer, format="PNG")
+    Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values).save(
+        buffer, format="PNG"
+    )
     return buffer.getvalue()
 
 
-def notes(said: Iterable[str], is_fine: bool = True) -> str:
-    """Sentences as HTML: the first is the result, those behind it are warnings.
-
-    Args:
-      said: the sentences.
-      is_fine: whether the first is no warning, too.
-    """
-    kinds = ("nnlab-note", "nnlab-fine")
-    return "".join(
-        f'<div class="{kinds[is_fine and not i]}" role="status">{numbers.escaped(text)}'
-        "</div>"
-        for i, text in enumerate(said)
-    )
-
-
 def probabilities(training: Training) -> str:
-    """HTML of the first test examples with their class probabilities, then and now."""
+    """The first test examples with their class probabilities, before and now; HTML."""
     before, now, dataset = training.before, training.now, training.dataset
     title = "<h3>The first test examples</h3>"
     if before is None:
         return ""
     if now is None or not training.history.living.any():
-        return f"{title}<div>No network is left to ask.</div>"
+        return f"{title}<div>All networks have diverged.</div>"
     cards = []
     for i in range(len(now)):
         label = int(dataset.test.labels[i])
@@ -221,38 +217,43 @@ def probabilities(training: Training) -> str:
 
 def table(trainings: Iterable[Training]) -> str:
     """An HTML table of trainings that have ended, the last one first."""
-    rows = []
-    for each in sorted(trainings, key=lambda each: -each.number):
-        h, history = each.study.base, each.history
-        test = history.last("test_accuracy") if len(history) else np.empty(0)
-        how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"
-        if h.optimizer.momentum:
-            how += f", momentum {h.optimizer.momentum:g}"
-        epochs = history.epochs[-1] if len(history) else 0
-        gone = each.study.num_seeds - len(test) if len(history) else 0
-        remarks = [each.outcome] if each.outcome == "stopped" else []
-        if gone:
-            remarks.append(f"{gone} of {each.study.num_seeds} diverged")
-        cells = (
-            *(str(each.number), each.dataset.name, editing.summary(each.stack)),
-            f"{how}, batch {h.batch_size}, {epochs:.4g} epoch{'s' * (epochs != 1)}",
-            f"{share(test)} (n = {len(test)})" if len(test) else numbers.NONE,
-            ", ".join(remarks),
-        )
-        rows.append("".join(f"<td>{numbers.escaped(cell)}</td>" for cell in cells))
     columns = ("run", "data set", "layers", "training", "test accuracy", "")
+    rows = [_cells(each) for each in sorted(trainings, key=lambda each: -each.number)]
+    if not rows:
+        return ""
+    body = "".join(
+        f"<tr>{''.join(f'<td>{numbers.escaped(cell)}</td>' for cell in row)}</tr>"
+        for row in rows
+    )
     head = "".join(f"<th>{column}</th>" for column in columns)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
     return (
         f"<h3>Runs so far</h3><table><thead><tr>{head}</tr></thead><tbody>{body}"
         "</tbody></table>"
-        if rows
-        else ""
     )
 
 
+def _cells(training: Training) -> list[str]:
+    """A row of the table of trainings."""
+    h, history = training.study.base, training.history
+    test = history.last("test_accuracy")
+    how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"
+    if h.optimizer.momentum:
+        how += f", momentum {h.optimizer.momentum:g}"
+    epochs = history.epochs[-1] if len(history) else 0
+    remarks = [training.outcome] if training.outcome == "stopped" else []
+    if len(history) and (diverged := training.study.num_seeds - len(test)):
+        remarks.append(f"{diverged} of {training.study.num_seeds} diverged")
+    return [
+        *(str(training.number), training.dataset.name),
+        editing.summary(training.stack),
+        f"{how}, batch {h.batch_size}, {epochs:.4g} epoch{'s' * (epochs != 1)}",
+        f"{share(test)} (n = {len(test)})" if len(test) else numbers.NONE,
+        ", ".join(remarks),
+    ]
+
+
 def _shown(dataset: Dataset, index: int) -> str:
-    """A test example: its image, or its values where it has few and they have names."""
+    """A test example: its image, or the values of its features if they are few."""
     example = dataset.test.inputs[index]
     if encoded := png(example.astype(np.float32) * np.float32(dataset.scale)):
         data = base64.b64encode(encoded).decode()
@@ -267,9 +268,9 @@ def _shown(dataset: Dataset, index: int) -> str:
 def _bars(
     class_names: Sequence[str], label: int, before: np.ndarray, now: np.ndarray
 ) -> str:
-    """A bar for each class, of the true and the most probable ones where many."""
+    """A bar for each class; of many, for the true one and the most probable ones."""
     if not np.isfinite(now).all():
-        return "<div>its probabilities are no finite numbers</div>"
+        return "<div>its probabilities are not finite</div>"
     weight = now.copy()
     weight[label] = np.inf
     classes = np.sort(np.argsort(-weight, kind="stable")[:MOST_BARS])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one stack of layers in a thread, and keeps what was seen of it; no widgets."""
+"""Trains one stack of layers in a thread and keeps what was measured; no widgets."""
 
 import dataclasses
 import functools
@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from nnlab import results
 from nnlab.builder import editing
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.models import layers
+from nnlab.results import Results, load
 from nnlab.runs import experiment, provenance
 from nnlab.runs.progress import Progress
 from nnlab.study import Hyperparameters, Model, Optimizer, Study
@@ -25,15 +25,15 @@ from nnlab.training import place, prepare
 from nnlab.words import errors
 
 SECONDS_BETWEEN_WORDS = 0.25
-"""At least; of the pictures, too."""
+"""Least time between two updates of the words, and of the pictures."""
 SHOWING_COST = 0.03
-"""Of the time, what pictures may take, and what words may: training waits for them."""
+"""Largest share of the time for pictures, and for words: training waits for them."""
 MOST_EVALUATED = 2_000
-"""Validation and test examples, each, that are evaluated, so that it stays quick."""
+"""Largest number of validation examples and of test examples that are evaluated."""
 MOST_EVALUATIONS = 1_000
 WORK_BETWEEN_VISITS = 5e10
-"""Operations of training between two evaluations: half a second or so on two cores.
-Stop is heard, and curves are drawn, no sooner."""
+"""Operations of training between two evaluations: about half a second on two cores.
+Only there can a training stop and curves be drawn."""
 NUM_EXAMPLES = 6
 """Test examples whose class probabilities are shown."""
 
@@ -43,14 +43,14 @@ _LABEL = "stack"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a stack is trained; not checked here, but by the `Study` made of it.
+    """How a stack is trained; the `Study` that is made of it checks the values.
 
     Attributes:
       optimizer: one of `nnlab.study.OPTIMIZERS`.
-      learning_rate, momentum: its own; Adam has no momentum to set.
+      learning_rate, momentum: of the optimizer; Adam has no momentum to set.
       batch_size: examples in an update.
       num_epochs: passes over the training examples.
-      num_seeds: networks that are trained together, each with a start of its own.
+      num_seeds: networks that are trained together, each from its own random weights.
       train_size: training examples used; 0 for all.
     """
 
@@ -68,8 +68,8 @@ def study_of(
 ) -> Study:
     """The study that trains one stack.
 
-    It is evaluated at least once an epoch, or more often where an epoch is long, but
-    not more than `MOST_EVALUATIONS` times in all.
+    It evaluates at least once an epoch and more often where an epoch is long, but not
+    more than `MOST_EVALUATIONS` times in all.
 
     Args:
       stack: the layers.
@@ -116,10 +116,10 @@ def study_of(
 
 @devices.pinned()
 def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
-    """Test accuracy of a study's networks as they start, (S,); NaN where not finite.
+    """Test accuracy of a study's untrained networks, (S,); NaN where not finite.
 
     Raises:
-      ValueError: a study that cannot run on the data set, or in this memory.
+      ValueError: the study cannot run on the data set, or not in this memory.
     """
     (prepared,) = prepare.networks(study, dataset=dataset)
     placed = place.place(prepared, study)
@@ -131,7 +131,7 @@ def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
 
 
 def one_line(error: Exception) -> str:
-    """An error in a line: a user's mistake as it is put, any other with its name."""
+    """An error in a line; one that is not the user's mistake begins with its name."""
     line = errors.line_of(error)
     if isinstance(error, ValueError | OSError):
         return line.removeprefix(f"trial {_LABEL!r}: ")
@@ -140,14 +140,14 @@ def one_line(error: Exception) -> str:
 
 @functools.cache
 def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
-    """Lets this process compile a program once, unless its user chose otherwise.
+    """Keeps compiled programs, unless the user has set where JAX keeps them.
 
-    The networks that are looked at untrained are those that are trained, and a stack
-    that is trained at another learning rate is the same program: it begins after 0.6 s
-    instead of 5 (100 ReLU units on digits, a busy 2-core CPU).
+    The untrained networks and the trained ones are the same program, also at another
+    learning rate: its training begins after 0.6 s instead of 5 (100 ReLU units on
+    digits, a busy 2-core CPU).
 
     Returns:
-      The folder of the programs, which goes with the process.
+      The folder of the programs, which is removed when the process ends.
     """
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return None
@@ -160,110 +160,101 @@ def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
     return folder
 
 
+@dataclasses.dataclass
 class History:
-    """What was measured of the networks of one trial so far.
+    """What was measured so far.
 
     Attributes:
-      epochs, steps: of each of E evaluations.
+      epochs, steps: when, (E,) each.
+      metrics: ``{column: (S,)}`` of each evaluation; NaN for diverged networks.
     """
 
-    def __init__(self) -> None:
-        """Knows nothing yet."""
-        self.epochs: list[float] = []
-        self.steps: list[int] = []
-        self._metrics: list[Mapping[str, np.ndarray]] = []
+    epochs: list[float] = dataclasses.field(default_factory=list)
+    steps: list[int] = dataclasses.field(default_factory=list)
+    metrics: list[Mapping[str, np.ndarray]] = dataclasses.field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def add(self, step: int, epoch: float, metrics: Mapping[str, np.ndarray]) -> None:
-        """Takes in one evaluation, ``{column: (S,)}``; NaN for lost networks."""
+        """Adds one evaluation."""
         self.steps.append(step)
         self.epochs.append(epoch)
-        self._metrics.append(metrics)
+        self.metrics.append(metrics)
 
     def curve(self, metric: str) -> np.ndarray:
         """A column at all evaluations, (E, S)."""
-        return np.array([metrics[metric] for metrics in self._metrics])
+        return np.array([metrics[metric] for metrics in self.metrics])
 
     @property
     def living(self) -> np.ndarray:
-        """Which networks were not lost at the last evaluation, bool (S,)."""
-        return np.isfinite(self._metrics[-1]["test_loss"])
+        """Which networks have not diverged by the last evaluation, bool (S,)."""
+        return np.isfinite(self.metrics[-1]["test_loss"])
 
     def last(self, metric: str) -> np.ndarray:
-        """A column at the last evaluation, of the networks that were not lost, (n,).
+        """A column at the last evaluation, without diverged networks, (n,).
 
         Empty where it was not measured.
         """
-        values = self._metrics[-1].get(metric)
+        values = self.metrics[-1].get(metric) if self.metrics else None
         return np.empty(0) if values is None else values[self.living]
 
 
+@dataclasses.dataclass(eq=False)
 class Training:
     """The training of one stack.
 
     Attributes:
       number: of the training, from 1.
-      study, stack, dataset, folder: what it is of, and where its tables go.
-      chance: what a constant answer gets.
+      study, stack, dataset, folder: what is trained, and where its tables go.
+      show: called by the training's thread when there is news; with the training, and
+        whether its curves and examples are to be drawn too.
       history: what was measured so far.
-      before, now: class probabilities of the first test examples, means over the
-        networks that were not lost, (N, C), before training and at the last look; None
-        where there was no look, or no network.
-      progress: the last that was heard of it.
-      seconds: since its first update, without compiling.
+      before, now: class probabilities of the first test examples, before training and
+        now: means over the networks that have not diverged, (N, C). None before the
+        first evaluation, `now` also where all networks have diverged.
+      progress: the run's last report of its progress.
       outcome: "" while it goes on; "finished", "stopped" or "failed".
-      failure: what it failed of, in a line.
-      results: what it left behind; None before its end, or where it failed.
+      failure: the error of one that failed, in a line.
+      results: of the run; None before its end, or where it failed.
     """
 
-    def __init__(
-        self,
-        number: int,
-        study: Study,
-        stack: editing.Stack,
-        dataset: Dataset,
-        folder: pathlib.Path,
-        show: Callable[["Training", bool], None],
-    ) -> None:
-        """Does not begin yet.
+    number: int
+    study: Study
+    stack: editing.Stack
+    dataset: Dataset
+    folder: pathlib.Path
+    show: Callable[["Training", bool], None]
+    history: History = dataclasses.field(default_factory=History)
+    before: np.ndarray | None = None
+    now: np.ndarray | None = None
+    progress: Progress | None = None
+    outcome: str = ""
+    failure: str = ""
+    results: Results | None = None
 
-        Args:
-          number, study, stack, dataset, folder: see the attributes.
-          show: called by the training's thread with the training whenever there is
-            something to tell, and whether there are pictures to draw, too.
-        """
-        self.number = number
-        self.study = study
-        self.stack = stack
-        self.dataset = dataset
-        self.folder = folder
-        self.chance = provenance.chance_of(dataset)
-        self.history = History()
-        self.before: np.ndarray | None = None
-        self.now: np.ndarray | None = None
-        self.progress: Progress | None = None
-        self.outcome = ""
-        self.failure = ""
-        self.results: results.Results | None = None
-        self._show = show
+    def __post_init__(self) -> None:
         self._asked_to_stop = threading.Event()
-        # A daemon: an interpreter that ends does not wait for it.
+        # A daemon: the interpreter does not wait for it at its end.
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._began, self._done_before = 0.0, 0
         self._next_words = self._next_pictures = 0.0
 
+    @property
+    def chance(self) -> float:
+        """The accuracy of an answer that is always the same."""
+        return provenance.chance_of(self.dataset)
+
     def start(self) -> None:
-        """Begins to train."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks it to end after the updates at hand; what it found stays."""
+        """Ends the training at its next evaluation; its results are kept."""
         self._asked_to_stop.set()
 
     def wait(self) -> None:
-        """Waits for its end; Ctrl-C stops it."""
+        """Waits for the end; Ctrl-C stops the training."""
         try:
             self._thread.join()
         except KeyboardInterrupt:
@@ -272,24 +263,24 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Since the first update, without compiling before it."""
+        """Since the first update, without the time for compiling."""
         return time.monotonic() - self._began if self._began else 0.0
 
     @property
     def seconds_left(self) -> float:
-        """As far as can be told; NaN before the first update."""
-        told = self.progress
-        if told is None or not (done := told.done - self._done_before):
+        """An estimate; NaN before the first update."""
+        progress = self.progress
+        if progress is None or not (done := progress.done - self._done_before):
             return float("nan")
-        return self.seconds * (told.total - told.done) / done
+        return self.seconds * (progress.total - progress.done) / done
 
     def _train(self) -> None:
         try:
             self.outcome = self._run()
-        except Exception as error:  # of any kind: a thread has no cell to show it in
+        except Exception as error:  # any: a thread has no cell that would show it
             self.failure = one_line(error)
             self.outcome = "failed"
-        self._show(self, True)
+        self.show(self, True)
 
     def _run(self) -> str:
         """Trains to the end or until it is stopped, and returns which."""
@@ -298,15 +289,15 @@ class Training:
                 self.study,
                 self.folder,
                 dataset=self.dataset,
-                on_progress=self._hear,
+                on_progress=self._update,
             )
             return "finished"
         except KeyboardInterrupt:
-            self.results = results.load(self.folder)
+            self.results = load(self.folder)
             return "stopped"
 
-    def _hear(self, progress: Progress) -> None:
-        """Takes in what a visit of the host found, and lets some of it be shown."""
+    def _update(self, progress: Progress) -> None:
+        """Keeps what was measured, and shows it if enough time has passed."""
         if self._asked_to_stop.is_set():
             raise KeyboardInterrupt
         self.progress = progress
@@ -325,8 +316,8 @@ class Training:
             living = found[self.history.living]
             self.now = living.mean(axis=0) if len(living) else None
             self.before = self.now if self.before is None else self.before
-        start = time.monotonic()  # the first `predict` compiles, which is no measure
-        self._show(self, draws)
+        start = time.monotonic()  # after `predict`, which compiles at first
+        self.show(self, draws)
         end = time.monotonic()
         until = end + max(SECONDS_BETWEEN_WORDS, (end - start) / SHOWING_COST)
         if draws:

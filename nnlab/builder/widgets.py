@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model builder for notebooks: stack layers, see what they make, train and watch.
+"""A model builder for notebooks: stack layers, see their shapes, train and watch.
 
     from nnlab.builder import ModelBuilder
     ModelBuilder()
 
 Works with ipywidgets 7 (Colab) and 8 (JupyterLab, Voila), without an extension.
-Training runs in a thread of its own, so that all controls stay alive.
+Training runs in its own thread, so that all controls keep working.
 """
 
 import functools
@@ -47,7 +47,7 @@ from nnlab.study import OPTIMIZERS, Study
 from nnlab.words.numbers import escaped
 
 SECONDS_OF_QUIET = 0.4
-"""After an edit, before untrained networks are looked at."""
+"""After an edit, before untrained networks are evaluated."""
 
 _SETTINGS = {
     "optimizer": "optimizer",
@@ -59,55 +59,7 @@ _SETTINGS = {
     "train_size": "examples (0: all)",
 }
 _PLOTS = ("accuracy", "loss")
-
-
-class _Row:
-    """One layer's controls. `layer` is the dict in the stack that it stands for."""
-
-    def __init__(
-        self, layer: dict[str, Any], act: Callable[["_Row", str, Any], None]
-    ) -> None:
-        self.layer = layer
-        self.number = _html("nnlab-number")
-        self.cells = [_html(f"nnlab-{name}") for name in ("shape", "count", "cost")]
-        self.kind = widgets.Dropdown(
-            options=list(layers.FIELDS), value=layer["layer"], layout={"width": "auto"}
-        )
-        self.kind.add_class("nnlab-kind")
-        self.kind.observe(lambda change: act(self, "turn", change["new"]), "value")
-        self.fields = {}
-        for name, field in layers.FIELDS[layer["layer"]].items():
-            control = _control(name, field, layer.get(name, field.default))
-            edited = functools.partial(self._edited, act, name)
-            control.observe(edited, "value")
-            self.fields[name] = control
-        self.buttons = {
-            action: _button(text, tip, functools.partial(act, self, action))
-            for action, (text, tip) in _ACTIONS.items()
-        }
-        self.box = _box(
-            "nnlab-row",
-            self.number,
-            self.kind,
-            _box("nnlab-fields", *self.fields.values()),
-            *self.cells,
-            _box("nnlab-buttons", *self.buttons.values()),
-        )
-
-    def _edited(
-        self, act: Callable[["_Row", str, Any], None], name: str, change: Any
-    ) -> None:
-        act(self, "edit", (name, change["new"]))
-
-    def show(self, position: int, row: layers.LayerRow | None, is_bad: bool) -> None:
-        """Shows where the layer stands and what it makes; None for what is unknown."""
-        self.number.value = str(position)
-        made = ("", "", "")
-        if row:
-            made = str(row.output_shape), f"{row.parameters:,}", f"{row.flops:,}"
-        for cell, text, unit in zip(self.cells, made, ("", " parameters", " FLOPs")):
-            cell.value = text and f'{text}<span class="nnlab-unit">{unit}</span>'
-        (self.box.add_class if is_bad else self.box.remove_class)("nnlab-bad")
+_WIDTHS = {"channels": "114px"}
 
 
 _ACTIONS = {
@@ -118,12 +70,54 @@ _ACTIONS = {
 }
 
 
+class _Row:
+    """The controls of one layer; `layer` is its dict in the stack."""
+
+    def __init__(
+        self, layer: dict[str, Any], act: Callable[["_Row", str, Any], None]
+    ) -> None:
+        self.layer = layer
+        self.number = _html("nnlab-number")
+        self.cells = [_html(f"nnlab-{name}") for name in ("shape", "count", "cost")]
+        kind = widgets.Dropdown(
+            options=list(layers.FIELDS), value=layer["layer"], layout={"width": "auto"}
+        )
+        kind.add_class("nnlab-kind")
+        kind.observe(lambda change: act(self, "turn", change["new"]), "value")
+        fields = []
+        for name, field in layers.FIELDS[layer["layer"]].items():
+            control = _field(name, field, layer.get(name, field.default))
+            control.observe(
+                lambda change, name=name: act(self, "edit", (name, change["new"])),
+                "value",
+            )
+            fields.append(control)
+        buttons = (
+            _button(text, tip, functools.partial(act, self, action))
+            for action, (text, tip) in _ACTIONS.items()
+        )
+        self.box = _box(
+            *("nnlab-row", self.number, kind, _box("nnlab-fields", *fields)),
+            *(*self.cells, _box("nnlab-buttons", *buttons)),
+        )
+
+    def show(self, position: int, row: layers.LayerRow | None, is_bad: bool) -> None:
+        """Shows the layer's position and its output; None where that is unknown."""
+        self.number.value = str(position)
+        made = ("", "", "")
+        if row:
+            made = str(row.output_shape), f"{row.parameters:,}", f"{row.flops:,}"
+        for cell, text, unit in zip(self.cells, made, ("", " parameters", " FLOPs")):
+            cell.value = text and f'{text}<span class="nnlab-unit">{unit}</span>'
+        (self.box.add_class if is_bad else self.box.remove_class)("nnlab-bad")
+
+
 class ModelBuilder(widgets.VBox):
-    """The builder, a widget: the last line of a cell shows it.
+    """The builder, a widget; a cell that ends with it shows it.
 
     Attributes:
       results: of the last training that ended or was stopped; None before.
-      answer: what the last training came to, in words, or why there was none.
+      answer: the result of the last training in words, or why it did not train.
     """
 
     def __init__(
@@ -138,16 +132,16 @@ class ModelBuilder(widgets.VBox):
         """Begins with 100 ReLU units.
 
         Args:
-          dataset: the name of one to begin with, or a data set of one's own, which then
-            stands among the others.
-          stack: the layers to begin with.
-          settings: how to train at first.
-          data_dir: where image data lie; see `nnlab.data.load`.
+          dataset: the name of the first data set, or a data set of one's own, which is
+            then listed with the others.
+          stack: the first layers.
+          settings: the first settings of the training.
+          data_dir: the folder of the image data; see `nnlab.data.load`.
           workdir: each training gets a folder in it; None for a temporary one.
 
         Raises:
-          ValueError, FileNotFoundError, ConnectionError: layers that are none, a data
-            set that is not at hand.
+          ValueError: something that is no layer, or an unknown data set.
+          FileNotFoundError, ConnectionError: the data set cannot be had.
         """
         keep_programs()
         self._data_dir = None if data_dir is None else absolute(data_dir, "data_dir")
@@ -157,7 +151,7 @@ class ModelBuilder(widgets.VBox):
         self._trainings: list[Training] = []
         self._rows: list[_Row] = []
         self._edits = self._edits_trained = 0
-        self._is_settling = False
+        self._is_settling = self._is_training = False
         self._measuring = threading.Lock()
         self.results: results.Results | None = None
         self.answer = ""
@@ -167,14 +161,21 @@ class ModelBuilder(widgets.VBox):
         if stack is None:
             stack = editing.PRESETS[preset](self._dataset.num_classes)
         self._stack = editing.stack_of(stack)
-        self._make_widgets(name, preset, settings or Settings())
-        super().__init__(self._parts())
+        self._study: Study | None = None
+        self._mistake = ""
+        super().__init__(
+            [
+                *self._editor(name, preset),
+                *self._trainer(settings or Settings()),
+                *self._outputs(),
+            ]
+        )
         self.add_class("nnlab-builder")
         self._show_stack()
 
     @property
     def stack(self) -> editing.Stack:
-        """The layers; assigning shows others, which need not be valid."""
+        """The layers; others can be assigned, and need not be valid."""
         return self._stack
 
     @stack.setter
@@ -183,7 +184,7 @@ class ModelBuilder(widgets.VBox):
 
     @property
     def settings(self) -> Settings:
-        """How the next training goes; assigning sets the controls."""
+        """The settings of the next training; assigning sets the controls."""
         return Settings(**{name: w.value for name, w in self._settings.items()})
 
     @settings.setter
@@ -194,47 +195,44 @@ class ModelBuilder(widgets.VBox):
 
     @property
     def is_training(self) -> bool:
-        """Whether a training goes on."""
-        return bool(self._trainings) and not self._trainings[-1].outcome
+        """Whether a training is going on."""
+        return self._is_training
 
     def train(self, wait: bool = False) -> None:
-        """Begins to train the stack; does nothing while a training goes on.
+        """Trains the stack; does nothing while a training is going on.
 
         Args:
-          wait: whether to return only when it has ended; Ctrl-C then stops it.
+          wait: whether to return only at its end; Ctrl-C then stops the training.
         """
         if self.is_training:
             return
         if self._study is None:
-            self.answer = self._mistake  # which stands below the layers already
+            self.answer = self._mistake  # the line below the layers says it too
             return
-        self._edits += 1  # what untrained networks do is about to be seen anyway
+        self._edits += 1  # the training's first evaluation is of untrained networks
         self._edits_trained = self._edits
         training = Training(
             *(len(self._trainings) + 1, self._study, self._stack, self._dataset),
-            folder=self._folder(),
-            show=self._show,
+            *(self._folder(), self._show),
         )
         self._trainings.append(training)
+        self._is_training = True
         self._set_buttons()
-        words = f"Run {training.number}: {editing.summary(self._stack)}"
-        words += f" ({self._dataset.name})"
-        self._title.value = f"<h3>{escaped(words)}</h3>"
-        self._told.value = self._where.value = self._examples.value = ""
+        self._news.value = messages.news(training)
+        self._note.value = self._examples.value = ""
         self._plot_box.children = []
-        self._state.value = messages.state(training)
         training.start()
         if wait:
             training.wait()
 
     def stop(self) -> None:
-        """Ends the training after the updates at hand; what it found stays."""
+        """Ends the training at its next evaluation; its results are kept."""
         if self.is_training:
             self._trainings[-1].stop()
-            self._state.value = "Stopping."
+            self._note.value = _line("Stopping.")
 
     def close(self) -> None:
-        """Takes the widgets away, and ends a training."""
+        """Removes the widgets and ends a training."""
         self.stop()
         self._edits += 1
         for child in self.children:
@@ -242,57 +240,32 @@ class ModelBuilder(widgets.VBox):
         super().close()
 
     def write_report(self) -> pathlib.Path | None:
-        """Writes the report of the last training, and says where it is."""
+        """Writes the report of the last training and returns its path."""
         if self.results is None or self.is_training:
             return None
         try:
             path = report.write(self.results.workdir)
         except (ValueError, OSError) as error:
-            self._refuse(one_line(error))
+            self._note.value = messages.box("error", one_line(error))
             return None
-        self._where.value = _line(f"Report: {path}")
+        self._note.value = _line(f"Report: {path}")
         return path
 
     # The widgets.
 
-    def _make_widgets(self, name: str, preset: str, settings: Settings) -> None:
+    def _editor(self, name: str, preset: str) -> list[Any]:
+        """The table of layers, with what is above and below it."""
         names = list(dict.fromkeys([*self._own, *SOURCES, name]))
-        self._data = _labelled(
-            widgets.Dropdown, "data set", "220px", name, options=names
-        )
+        self._data = _control("data set", str, name, "220px", options=names)
         self._data.observe(self._choose_data, "value")
         presets = [("(a stack of your own)", ""), *((n, n) for n in editing.PRESETS)]
-        self._preset = _labelled(
-            widgets.Dropdown, "begin with", "290px", preset, options=presets
-        )
+        self._preset = _control("begin with", str, preset, "290px", options=presets)
         self._preset.observe(self._choose_preset, "value")
-        self._about_data = _html("nnlab-quiet")
-        self._table = _box("nnlab-rows")
         kinds = list(layers.FIELDS)
-        self._new_kind = _labelled(
-            widgets.Dropdown, "new layer", "220px", "dense", options=kinds
-        )
-        self._add = _button("Add at the end", "add a layer at the end", self._append)
+        self._new_kind = _control("new layer", str, "dense", "220px", options=kinds)
+        add = _button("Add at the end", "add a layer at the end", self._append)
+        self._about_data, self._table = _html("nnlab-quiet"), _box("nnlab-rows")
         self._verdict, self._untrained = _html(), _html()
-        self._settings = {
-            name: _setting(name, getattr(settings, name)) for name in _SETTINGS
-        }
-        for control in self._settings.values():
-            control.observe(self._refresh, "value")
-        self._train = _button("Train", "train these layers", lambda _: self.train())
-        self._train.button_style = "primary"
-        self._stop = _button("Stop", "stop the training", lambda _: self.stop())
-        self._report = _button("Write report", "write the report", self._write_report)
-        self._title, self._bar, self._state = _html(), _html(), _html()
-        self._told, self._where, self._examples = _html(), _html(), _html()
-        self._done = _html("nnlab-runs")
-        self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
-        # Empty as yet: an Image without bytes is shown as a broken one.
-        self._plot_box = _box("nnlab-plots")
-        self._study: Study | None = None
-        self._mistake = ""
-
-    def _parts(self) -> list[Any]:
         css = importlib.resources.files("nnlab.builder") / "builder.css"
         heads = {"kind": "layer", "shape": "output", "count": "parameters"}
         heads["cost"] = "FLOPs"
@@ -302,15 +275,43 @@ class ModelBuilder(widgets.VBox):
             self._about_data,
             _box("nnlab-head", *(_html(f"nnlab-{k}", v) for k, v in heads.items())),
             self._table,
-            _box("nnlab-line", self._new_kind, self._add),
-            self._verdict,
-            self._untrained,
+            _box("nnlab-line", self._new_kind, add),
+            *(self._verdict, self._untrained),
+        ]
+
+    def _trainer(self, settings: Settings) -> list[Any]:
+        """The settings and the buttons."""
+        options: dict[str, Any] = {"optimizer": {"options": list(OPTIMIZERS)}}
+        types = Settings.__annotations__
+        self._settings = {
+            name: _control(
+                *(label, types[name], getattr(settings, name), "auto"),
+                **options.get(name, {}),
+            )
+            for name, label in _SETTINGS.items()
+        }
+        for control in self._settings.values():
+            control.observe(self._refresh, "value")
+        self._train = _button("Train", "train these layers", lambda _: self.train())
+        self._train.button_style = "primary"
+        self._stop = _button("Stop", "stop the training", lambda _: self.stop())
+        self._report = _button(
+            "Write report", "write the report", lambda _: self.write_report()
+        )
+        return [
             _html(text="<h3>Training</h3>"),
             _box("nnlab-settings", *self._settings.values()),
             _box("nnlab-line", self._train, self._stop, self._report),
-            *(self._title, self._bar, self._state, self._told, self._where),
-            *(self._plot_box, self._examples, self._done),
         ]
+
+    def _outputs(self) -> list[Any]:
+        """What a training shows."""
+        self._news, self._note, self._examples = _html(), _html(), _html()
+        self._done = _html("nnlab-runs")
+        self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
+        # Empty at first: an Image without bytes is shown as a broken one.
+        self._plot_box = _box("nnlab-plots")
+        return [self._news, self._note, self._plot_box, self._examples, self._done]
 
     def _set_buttons(self) -> None:
         at_work = self.is_training
@@ -319,21 +320,14 @@ class ModelBuilder(widgets.VBox):
         self._report.disabled = at_work or self.results is None
 
     def _set_quietly(self, control: Any, value: Any) -> None:
-        """Sets a control as code does it, not a user: nobody listens."""
+        """Sets a control without calling its observers."""
         self._is_settling = True
         try:
             control.value = value
         finally:
             self._is_settling = False
 
-    def _write_report(self, _: Any) -> None:
-        self.write_report()
-
-    def _refuse(self, message: str) -> None:
-        self.answer = message
-        self._told.value = _error(message)
-
-    # What is edited.
+    # The user's edits.
 
     def _load(self, name: str) -> Dataset:
         if name not in self._loaded:
@@ -350,7 +344,7 @@ class ModelBuilder(widgets.VBox):
         except (ValueError, OSError) as error:
             self._set_quietly(self._data, change["old"])
             self._refresh()
-            self._verdict.value = _error(one_line(error))
+            self._verdict.value = messages.box("error", one_line(error))
             return
         self._choose_preset({"new": self._preset.value})
         self._show_stack()
@@ -366,13 +360,13 @@ class ModelBuilder(widgets.VBox):
         self._take(editing.insert(self._stack, len(self._stack), new))
 
     def _take(self, stack: editing.Stack) -> None:
-        """Takes a stack that is no longer what it began with."""
+        """Shows another stack, which is no preset."""
         self._stack = stack
         self._set_quietly(self._preset, "")
         self._show_stack()
 
     def _act(self, row: _Row, action: str, value: Any) -> None:
-        """Does what a row's control asks for."""
+        """Edits the stack as a row's control says."""
         stack, at = self._stack, self._rows.index(row)
         if action == "edit":
             name, given = value
@@ -389,7 +383,7 @@ class ModelBuilder(widgets.VBox):
         self._take(stack)
 
     def _show_stack(self) -> None:
-        """Gives each layer a row; layers that had one keep it."""
+        """Gives each layer a row; a layer that had one keeps it, and its focus."""
         known = {id(row.layer): row for row in self._rows}
         self._rows = [
             known.pop(id(layer)) if id(layer) in known else _Row(layer, self._act)
@@ -403,11 +397,14 @@ class ModelBuilder(widgets.VBox):
         self._refresh()
 
     def _refresh(self, _: Any = None) -> None:
-        """Shows what the stack makes of the data set, and whether it can be trained."""
+        """Shows shapes and sizes of the layers, and whether they can be trained."""
         if self._is_settling:
             return
         some = self._dataset
         found = layers.inspect(self._stack, some.input_shape, some.num_classes)
+        for position, row in enumerate(self._rows):
+            made = found.rows[position] if position < len(found.rows) else None
+            row.show(position, made, position == found.position)
         train, validation, test = (
             f"{len(split.labels):,}"
             for split in (some.train, some.validation, some.test)
@@ -416,9 +413,6 @@ class ModelBuilder(widgets.VBox):
             f"{train} training, {validation} validation and {test} test examples of "
             f"shape {some.input_shape}, {some.num_classes} classes"
         )
-        for position, row in enumerate(self._rows):
-            made = found.rows[position] if position < len(found.rows) else None
-            row.show(position, made, position == found.position)
         optimizer = self._settings["optimizer"].value
         self._settings["momentum"].disabled = optimizer in NO_MOMENTUM
         self._edits += 1
@@ -426,74 +420,79 @@ class ModelBuilder(widgets.VBox):
             self._study = study_of(self._stack, found, some, self.settings)
         except ValueError as error:
             self._study, self._mistake = None, str(error)
+            self._verdict.value, self._untrained.value = (
+                messages.box("error", self._mistake),
+                "",
+            )
         self._set_buttons()
         if self._study is None:
-            self._verdict.value = _error(self._mistake)
-            self._untrained.value = ""
             return
         parameters = sum(row.parameters for row in found.rows)
         operations = sum(row.flops for row in found.rows)
         text = f"Valid: {parameters:,} parameters, {operations:,} FLOPs an example."
-        self._verdict.value = messages.notes([text])
+        self._verdict.value = messages.box("fine", text)
         self._untrained.value = _line("Untrained: …")
         arguments = (self._edits, self._study, some)
-        timer = threading.Timer(SECONDS_OF_QUIET, self._look_at_untrained, arguments)
+        timer = threading.Timer(SECONDS_OF_QUIET, self._evaluate_untrained, arguments)
         timer.daemon = True
         timer.start()
 
-    def _look_at_untrained(self, edit: int, study: Study, dataset: Dataset) -> None:
-        """In the background: says how good the networks of an edit are at first."""
-        with self._measuring:  # one at a time; of those that wait only the last counts
+    def _evaluate_untrained(self, edit: int, study: Study, dataset: Dataset) -> None:
+        """Shows how good the untrained networks of an edit are; in a thread."""
+        with self._measuring:  # one at a time; of those that wait only the last runs
             if edit != self._edits:
                 return
             try:
                 accuracy = untrained_accuracy(study, dataset)
             except Exception as error:
-                text = _error(one_line(error))
+                text = messages.box("error", one_line(error))
             else:
                 text = _untrained(accuracy, dataset)
             if edit == self._edits:
                 self._untrained.value = text
 
-    # What goes on; called by the training's thread.
+    # The training, in its thread.
 
     def _show(self, training: Training, draws: bool) -> None:
-        """Tells how a training goes, or what it came to."""
+        """Shows how a training goes, or its result; then the buttons are free."""
         history = training.history
-        if len(history) == 1 and self._edits == self._edits_trained:
-            accuracy = history.curve("test_accuracy")[0]
-            self._untrained.value = _untrained(accuracy, training.dataset)
-        if draws and len(history):
-            for name, plot in self._plots.items():
-                plot.value = plots.picture(
-                    np.array(history.epochs),
-                    {
-                        "training": history.curve(f"train_{name}"),
-                        "validation": history.curve(f"validation_{name}"),
-                    },
-                    chance=training.chance if name == "accuracy" else None,
-                )
-            self._plot_box.children = list(self._plots.values())
-            self._examples.value = messages.probabilities(training)
-        if training.outcome == "failed":
-            self._bar.value = self._state.value = ""
-            self._refuse(training.failure)
-        else:
-            told = messages.told(training)
-            left = not len(history) or len(history.last("test_accuracy")) > 0
-            self._told.value = messages.notes(told, is_fine=left)
-            self._state.value = escaped(messages.state(training))
-            self._bar.value = messages.bar(training)
-        if training.outcome in ("finished", "stopped"):
-            self.results, self.answer = training.results, " ".join(told)
-            self._where.value = _line(f"Tables: {training.folder}")
-            ended = [each for each in self._trainings if each.results is not None]
-            self._done.value = messages.table(ended)
-        if training.outcome:
-            self._set_buttons()
+        try:
+            if len(history) == 1 and self._edits == self._edits_trained:
+                accuracy = history.curve("test_accuracy")[0]
+                self._untrained.value = _untrained(accuracy, training.dataset)
+            if draws and len(history):
+                self._draw(training)
+            self._news.value = messages.news(training)
+            if training.outcome:
+                self.answer = training.failure or " ".join(messages.told(training))
+                self._note.value = ""
+            if training.results is not None:
+                self.results = training.results
+                self._note.value = _line(f"Tables: {training.folder}")
+                ended = [each for each in self._trainings if each.results is not None]
+                self._done.value = messages.table(ended)
+        finally:
+            if training.outcome:
+                self._is_training = False
+                self._set_buttons()
+
+    def _draw(self, training: Training) -> None:
+        """Draws the curves and the first test examples."""
+        history = training.history
+        for name, plot in self._plots.items():
+            plot.value = plots.picture(
+                np.array(history.epochs),
+                {
+                    "training": history.curve(f"train_{name}"),
+                    "validation": history.curve(f"validation_{name}"),
+                },
+                chance=training.chance if name == "accuracy" else None,
+            )
+        self._plot_box.children = list(self._plots.values())
+        self._examples.value = messages.probabilities(training)
 
     def _folder(self) -> pathlib.Path:
-        """A folder for the next training that is not there yet."""
+        """A new folder for the next training."""
         if self._workdir is None:
             self._workdir = pathlib.Path(tempfile.mkdtemp(prefix="nnlab-builder-"))
         numbers = itertools.count(len(self._trainings) + 1)
@@ -502,7 +501,7 @@ class ModelBuilder(widgets.VBox):
 
 
 def _value(layer: dict[str, Any], name: str, value: Any) -> Any:
-    """What a control holds, as the layer's field: text as a number, where it is one."""
+    """A control's value as the layer's field holds it: a text becomes its number."""
     field = layers.FIELDS[layer["layer"]][name]
     if not (field.absent and isinstance(value, str)):
         return value
@@ -511,47 +510,36 @@ def _value(layer: dict[str, Any], name: str, value: Any) -> Any:
     try:
         return field.type(value)
     except ValueError:
-        return value  # which `layers.check` refuses in words
+        return value  # `layers.check` says what is wrong with it
 
 
-def _control(name: str, field: layers.Field, value: Any) -> Any:
-    """A control for a field of a layer; one that may be absent is a text."""
+def _field(name: str, field: layers.Field, value: Any) -> Any:
+    """A control for a field of a layer; an optional one is a text."""
     if field.choices:
-        choices = list(field.choices)
-        return _labelled(widgets.Dropdown, name, "130px", value, options=choices)
+        return _control(name, str, value, "130px", options=list(field.choices))
     if field.type is bool:
-        return _labelled(widgets.Checkbox, name, "62px", bool(value), indent=False)
+        return _control(name, bool, bool(value), "62px", indent=False)
     if field.absent:
         text = "" if value is None else str(value)
-        return _labelled(widgets.Text, name, "146px", text, placeholder=field.absent)
-    kind = widgets.IntText if field.type is int else widgets.FloatText
-    width = "114px" if name == "channels" else "94px"
-    return _labelled(kind, name, width, value or 0, continuous_update=True)
+        return _control(name, str, text, "146px", placeholder=field.absent)
+    return _control(name, field.type, value or 0, _WIDTHS.get(name, "94px"))
 
 
-def _setting(name: str, value: Any) -> Any:
-    """A control for one of the settings."""
-    label, width = _SETTINGS[name], "auto"
-    if name == "optimizer":
-        choices = list(OPTIMIZERS)
-        return _labelled(widgets.Dropdown, label, width, value, options=choices)
-    is_real = Settings.__annotations__[name] is float
-    kind = widgets.FloatText if is_real else widgets.IntText
-    return _labelled(kind, label, width, value, continuous_update=True)
-
-
-def _labelled(kind: Any, label: str, width: str, value: Any, **options: Any) -> Any:
-    """A control with its label before it, so wide together."""
-    return kind(
+def _control(label: str, kind: type, value: Any, width: str, **more: Any) -> Any:
+    """A control for a value of a type, with its label before it; `width` is of both."""
+    makers = {bool: widgets.Checkbox, int: widgets.IntText, float: widgets.FloatText}
+    make = widgets.Dropdown if "options" in more else makers.get(kind, widgets.Text)
+    return make(
         description=label,
         value=value,
         style={"description_width": "initial"},
         layout={"width": width},
-        **options,
+        **({"continuous_update": True} if kind in (int, float) else {}),
+        **more,
     )
 
 
-def _button(text: str, tip: str, do: Callable[[Any], None]) -> Any:
+def _button(text: str, tip: str, do: Callable[[Any], object]) -> Any:
     button = widgets.Button(description=text, tooltip=tip)
     button.on_click(do)
     return button
@@ -575,10 +563,6 @@ def _close(widget: Any) -> None:
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()
-
-
-def _error(message: str) -> str:
-    return f'<div class="nnlab-error" role="alert">{escaped(message)}</div>'
 
 
 def _line(text: str) -> str:

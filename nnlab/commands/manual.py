@@ -206,10 +206,12 @@ def _configs(
 
 def _parts() -> list[str]:
     """The parts of a report, in words."""
+    from nnlab.report.figures import catalog  # imports matplotlib
+
     shown = ",".join(study_lib.Study().figures)
     lines = [f"Parts of a report, --config.figures=PART,PART (default: {shown})"]
-    for name, text in study_lib.PARTS.items():
-        lines += _hung(f"  {name}", text)
+    for name, part in catalog.PARTS.items():
+        lines += _hung(f"  {name}", part.words)
     return lines
 
 

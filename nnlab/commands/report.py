@@ -49,10 +49,12 @@ def write(console: Console, workdir: pathlib.Path) -> None:
     # Here, since a list needs no matplotlib.
     from nnlab import report, results
     from nnlab.report import answer
+    from nnlab.statistics.findings import Findings
 
-    page = report.write(workdir)
+    findings = Findings(results.load(workdir))
+    page = report.write(findings)
     config.need_no_output()
-    _say(console, answer.sentences(results.load(workdir)), page)
+    _say(console, answer.sentences(findings), page)
 
 
 def write_comparison(
@@ -60,13 +62,11 @@ def write_comparison(
 ) -> None:
     """Writes the report of several runs, and prints what it says and where it is."""
     from nnlab.report import compare
-    from nnlab.statistics.between_runs import compare_bests
 
     runs = compare.load(workdirs)
     page = compare.write(runs, folder)
     config.need_no_output()
-    differences = compare_bests([run.results for run in runs])
-    _say(console, compare.sentences(runs, differences), page)
+    _say(console, compare.sentences(runs), page)
 
 
 def _say(console: Console, sentences: list[str], page: pathlib.Path) -> None:

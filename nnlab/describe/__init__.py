@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What would run: gradients by layer, and networks by the million."""
+"""What would run: a check of the gradients, and predictions for other sizes."""

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gradients of automatic differentiation against central differences, in float64.
 
-(L(w + eps) - L(w - eps)) / (2 eps) differs from L'(w) by eps^2 L'''(w) / 6 and higher
-powers of eps where L is smooth, so that a tenth of eps leaves a hundredth of the error.
-Where the interval crosses a kink, of a ReLU or of a max-pool that changes its choice,
-the error is a part of the kink's and follows no such law until eps is too small to
-reach it; a pool by absolute values even jumps there, from one sign to the other. Below
-about 2^-52 L / eps the loss's own rounding is all that is seen.
+Where L is smooth, (L(w + eps) - L(w - eps)) / (2 eps) differs from L'(w) by
+eps^2 L'''(w) / 6 and higher powers of eps: a tenth of eps leaves a hundredth of the
+error. Where the interval crosses a kink, of a ReLU or of a max-pool that changes its
+choice, the error does not follow this law until eps is too small to reach the kink; a
+pool by absolute values even jumps there, from one sign to the other. Errors below about
+2^-52 L / eps are the loss's own rounding.
 """
 
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -41,17 +41,17 @@ KINKED = {"relu", "leaky_relu", *POOLS.values()}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """How the weights of a layer do at one eps.
+    """The weights of a layer at one eps.
 
     Attributes:
       eps: half-width of the interval.
       largest: largest absolute difference of a weight's two derivatives.
       largest_relative: largest difference relative to the larger derivative, over the
         weights that are compared; NaN if none is.
-      median_relative: likewise the median.
+      median_relative: the median of these relative differences.
       order: power of eps by which the differences fell from the eps before, 2 where L
-        is smooth: the median of the weights whose differences stand clear of rounding
-        and are not irregular; NaN if there is none.
+        is smooth: the median over the weights whose differences are well above rounding
+        and not irregular; NaN if there is none.
       irregular: weights whose difference fell by a power of less than 1 or more than 4
         from the eps before: their intervals cross kinks.
     """
@@ -71,13 +71,13 @@ class Row:
     Attributes:
       layer: its name at the parameters' top level.
       checked: number of weights, biases among them.
-      compared: those that change the loss by a hundred times its rounding or more; the
-        others, as of pixels that are always 0, have nothing to compare.
-      agreeing: those compared that differ by at most `TOLERANCE` and rounding, at any
-        eps at which rounding is at most a hundredth of the derivative.
-      kinked: those compared that are irregular at any eps.
-      agrees: whether all that are compared agree or, in a network with kinks, more than
-        half of each array's.
+      compared: those that change the loss by at least a hundred times its rounding;
+        others, such as weights of pixels that are always 0, are not compared.
+      agreeing: of those compared, how many differ by at most `TOLERANCE` and rounding,
+        at any eps at which rounding is at most a hundredth of the derivative.
+      kinked: of those compared, how many are irregular at any eps.
+      agrees: whether all that are compared agree; in a network with kinks, whether more
+        than half of each array's agree.
       steps: from the largest eps to the smallest.
     """
 
@@ -100,10 +100,10 @@ def check(
 ) -> list[Row]:
     """Compares both derivatives of the mean cross-entropy of one batch in training.
 
-    The weights are a fresh network's, of the first trial, with noise of 0.1 on all but
-    kernels: at biases of 0 a black image stands exactly on a ReLU's kink. Dropout drops
-    the same units every time. Few examples have few kinks. Draws are fixed, and the
-    process's precision is left as it was.
+    The weights are those of an untrained network of the first trial, with noise of 0.1
+    on all but kernels: with biases of 0 a black image is exactly at a ReLU's kink.
+    Dropout drops the same units every time. Few examples have few kinks. All random
+    numbers are fixed, and JAX's precision is not changed for others.
 
     Args:
       prepared: the cohort; nothing of it is trained.
@@ -181,7 +181,7 @@ def _check(
         some, arrays = places[layer]
         exact = np.asarray(gradient)[some]
         found = np.stack([quotients(weights, some, eps) for eps in epsilons], axis=1)
-        rows.append(_row(layer, exact, found, epsilons, rounding, arrays, needed))
+        rows.append(row_of(layer, exact, found, epsilons, rounding, arrays, needed))
     return rows
 
 
@@ -198,7 +198,7 @@ def _moved(params: Any, rng: np.random.Generator) -> list[np.ndarray]:
 def _places(
     params: Any, layers: Sequence[str], num_weights: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each layer, where some weights are among all, and the array of each."""
+    """For each layer, the positions of some weights among all, and their arrays."""
     shuffled: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     starts = [0]
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -213,7 +213,7 @@ def _places(
     return places
 
 
-def _row(
+def row_of(
     layer: str,
     exact: np.ndarray,
     found: np.ndarray,
@@ -222,9 +222,15 @@ def _row(
     arrays: np.ndarray,
     needed: float,
 ) -> Row:
-    """A layer's row, from derivatives (weights,) and quotients (weights, epsilons).
+    """The row of a layer.
 
-    Of each of the `arrays` (weights,) all must agree or more than the share `needed`.
+    Args:
+      layer: its name.
+      exact: derivatives of W weights, (W,).
+      found: difference quotients at E eps, (W, E).
+      epsilons, rounding: the eps, and the loss's rounding divided by each, (E,).
+      arrays: the array of each weight, (W,).
+      needed: of each array all weights must agree, or more than this share.
     """
     errors = np.abs(found - exact[:, None])
     sizes = np.maximum(np.abs(found), np.abs(exact)[:, None])
@@ -234,36 +240,38 @@ def _row(
     shares = [good[arrays[compared] == a].mean() for a in np.unique(arrays[compared])]
     seen, floor = errors[compared], 10 * rounding
     relative = np.divide(seen, sizes[compared], out=0 * seen, where=seen > 0)
-    kinked = np.zeros(len(seen), bool)
-    steps = []
-    for i, eps in enumerate(epsilons):
-        orders, irregular = np.array([]), kinked & False
-        if i:
-            # Below the floor a difference is rounding: it fell at least so far.
-            old, new = seen[:, i - 1], np.maximum(seen[:, i], floor[i])
-            falls = np.log(np.maximum(old, floor[i - 1]) / new)
-            falls /= math.log(epsilons[i - 1] / eps)
-            clear = seen[:, i] > floor[i]
-            irregular = (old > floor[i - 1]) & ((clear & (falls < 1)) | (falls > 4))
-            orders = falls[clear & (old > floor[i - 1]) & ~irregular]
-        kinked |= irregular
-        some = relative[:, i] if len(relative) else np.array([math.nan])
-        steps.append(
-            Step(
-                eps=float(eps),
-                largest=float(errors[:, i].max()),
-                largest_relative=float(some.max()),
-                median_relative=float(np.median(some)),
-                order=float(np.median(orders)) if len(orders) else math.nan,
-                irregular=int(irregular.sum()),
-            )
+    # From each eps to the next. Below the floor a difference is rounding: it fell at
+    # least so far.
+    old, new = seen[:, :-1], seen[:, 1:]
+    falls = np.log(np.maximum(old, floor[:-1]) / np.maximum(new, floor[1:]))
+    falls /= np.log(epsilons[:-1] / epsilons[1:])
+    clear, known = new > floor[1:], old > floor[:-1]
+    irregular = known & ((clear & (falls < 1)) | (falls > 4))
+    regular = known & clear & ~irregular
+    falls, irregular, regular = (
+        np.pad(values, ((0, 0), (1, 0))) for values in (falls, irregular, regular)
+    )
+    steps = tuple(
+        Step(
+            eps=float(eps),
+            largest=float(errors[:, i].max()),
+            largest_relative=_or_nan(np.max, relative[:, i]),
+            median_relative=_or_nan(np.median, relative[:, i]),
+            order=_or_nan(np.median, falls[regular[:, i], i]),
+            irregular=int(irregular[:, i].sum()),
         )
+        for i, eps in enumerate(epsilons)
+    )
     return Row(
         layer=layer,
         checked=len(exact),
         compared=int(compared.sum()),
         agreeing=int(good.sum()),
-        kinked=int(kinked.sum()),
+        kinked=int(irregular.any(axis=1).sum()),
         agrees=all(share == 1.0 or share > needed for share in shares),
-        steps=tuple(steps),
+        steps=steps,
     )
+
+
+def _or_nan(reduce: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    return float(reduce(values)) if len(values) else math.nan

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would take with more members on more devices; runs nothing.
+"""What a study would take with more networks on more devices; runs nothing.
 
-Every number is measured (here, before), modelled (computed from what is known of the
-network and the plan), assumed, or given. What the host does with the results depends
-on the host, and is left out.
+Times come from what was measured on this machine before, sizes from the network and the
+plan. How long the host takes to write the tables was not measured and is left out.
 """
 
 import dataclasses
@@ -17,15 +16,15 @@ from nnlab.training import lane_width
 from nnlab.training.program import Prepared
 
 MOST_OF_MEMORY = 0.9
-"""Of a device's memory, what is used at most; see `plan.candidates`."""
+"""Largest share of a device's memory that is used; see `plan.candidates`."""
 BYTES_A_VALUE = 4.0
-"""Of a value in curves.parquet: of the quickstart's 15 columns, 60 bytes a row with 41
-evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
+"""Of a value in curves.parquet, compressed: of the quickstart's 15 columns, 60 bytes a
+row with 41 evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
 ROW_BYTES = 1_000
-"""Memory of the host for a row of the curves while the tables are made, at most: 940 of
-10 million rows of the quickstart's columns; half of it before."""
+"""Memory of the host for a row of the curves while the tables are made, at most: 940
+for 10 million rows of the quickstart's columns; half of it before."""
 COPIES = 3
-"""Checkpoints of a program that are kept, at most: the last two and the best."""
+"""Largest number of checkpoints of a program: the last two and the best."""
 
 Basis = Literal["given", "measured", "modelled", "assumed"]
 
@@ -54,18 +53,16 @@ class Program:
     """What one program of networks takes.
 
     Attributes:
-      members: of it.
       lanes: on the device that has the most of them.
-      chunks: how often it runs, one part of the members after the other, because the
-        devices hold no more.
-      device_bytes: of memory on a device.
+      chunks: how often the program runs, each time with a part of the networks, because
+        the devices' memory does not hold all.
+      device_bytes: memory on a device.
       train_seconds, evaluation_seconds, compile_seconds: NaN if never measured.
       rows: of the curves.
-      curve_bytes: of those on disk.
+      curve_bytes: of the curves on disk.
       checkpoint_bytes: at most.
     """
 
-    members: int
     lanes: int
     chunks: int
     device_bytes: int
@@ -80,13 +77,13 @@ class Program:
 def program(
     item: Prepared, known: Mapping[int, lane_width.Rates], members: int, devices: int
 ) -> Program:
-    """What a program would take with so many members on so many devices.
+    """What a program would take with so many networks on so many devices.
 
     Args:
       item: with the plan that it would run by.
       known: what was measured of its lane widths.
-      members: at least 1.
-      devices: like those at hand; each has its own lanes, and they never talk.
+      members: number of networks, at least 1.
+      devices: like the devices here; each has its own lanes; they never talk.
     """
     plan, h = item.plan, item.hyperparameters
     width = min(plan.lanes.width, members)
@@ -96,23 +93,20 @@ def program(
         memory = MOST_OF_MEMORY * plan.memory_bytes / jax.device_count()
         room = memory - plan.lane_bytes - plan.data_bytes
         most = max(1, min(lanes, int(room // (plan.member_bytes * plan.lanes.width))))
-    rates = known.get(plan.lanes.width)
-    here = plan.lanes.devices
     # Empty places of the last lanes take as long as others.
     places = lanes * width * devices
-    examples = item.num_steps * h.batch_size * places
-    evaluated = item.num_evaluated / plan.lanes.members * places
     evaluation = compiling = training = math.nan
-    if rates:
-        scale = devices / here
+    if rates := known.get(plan.lanes.width):
+        scale = devices / plan.lanes.devices
+        examples = item.num_steps * h.batch_size * places
         training = examples / (rates.examples_per_second * scale)
         if rates.inferences_per_second:
+            evaluated = item.num_evaluated / plan.lanes.members * places
             evaluation = evaluated / (rates.inferences_per_second * scale)
         compiling = rates.compile_seconds or math.nan
     rows = members * len(item.boundaries)
-    further = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
+    columns = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
     return Program(
-        members=members,
         lanes=lanes,
         chunks=math.ceil(lanes / most),
         device_bytes=plan.device_bytes(most),
@@ -120,7 +114,7 @@ def program(
         evaluation_seconds=evaluation,
         compile_seconds=compiling,
         rows=rows,
-        curve_bytes=round(rows * further * BYTES_A_VALUE),
+        curve_bytes=round(rows * columns * BYTES_A_VALUE),
         checkpoint_bytes=members * plan.member_bytes // 2 * COPIES,
     )
 
@@ -138,12 +132,12 @@ def predict(
     Args:
       items: its programs, each with the plan that it would run by.
       known: for each, what was measured of its lane widths.
-      members: of all programs, shared out as the study shares them.
-      devices: like those at hand.
+      members: number of networks; each program gets the share that it has in the study.
+      devices: like the devices here.
       price: of a device for an hour, in any currency; 0 for none.
 
     Raises:
-      ValueError: fewer members than programs, or no device.
+      ValueError: fewer networks than programs, or no device.
     """
     if devices < 1:
         raise ValueError(f"devices={devices} must be at least 1")
@@ -152,14 +146,11 @@ def predict(
     have = [item.plan.lanes.members for item in items]
     shares = [max(1, round(members * n / sum(have))) for n in have]
     found = [program(*some, devices) for some in zip(items, known, shares)]
-
-    def total(name: str) -> float:
-        return float(sum(getattr(p, name) for p in found))
-
-    chunks = int(total("chunks"))
+    rows = sum(p.rows for p in found)
+    training = sum(p.train_seconds for p in found)
+    evaluation = sum(p.evaluation_seconds for p in found)
     compiling = sum(p.compile_seconds * p.chunks for p in found)
-    wall = total("train_seconds") + total("evaluation_seconds") + compiling
-    rate = "this machine's rate, times devices"
+    wall = training + evaluation + compiling
     lines = [
         Line("networks", members, "", "given", "--members"),
         Line("devices", devices, "", "given", "--devices, like those here"),
@@ -167,32 +158,32 @@ def predict(
             *("lanes a device", max(p.lanes for p in found), "", "modelled"),
             f"{items[0].plan.lanes.width} networks at once in each",
         ),
-        Line("programs run", chunks, "", "modelled", "more where memory holds no more"),
+        Line(
+            *("programs run", sum(p.chunks for p in found), "", "modelled"),
+            "more where memory does not hold all networks",
+        ),
         Line(
             *("memory a device", max(p.device_bytes for p in found), "bytes"),
             *("modelled", "states, one lane at work, data"),
         ),
         Line(
-            *("memory of the host", total("rows") * ROW_BYTES, "bytes", "modelled"),
-            f"{total('rows'):,.0f} rows of the curves, until the end",
+            *("memory of the host", rows * ROW_BYTES, "bytes", "modelled"),
+            f"{rows:,.0f} rows of the curves, until the end",
         ),
-        Line("training", total("train_seconds"), "s", "modelled", rate),
-        Line("evaluation", total("evaluation_seconds"), "s", "modelled", rate),
+    ]
+    rate = "this machine's rate, times devices"
+    lines += [
+        Line("training", training, "s", "modelled", rate),
+        Line("evaluation", evaluation, "s", "modelled", rate),
         Line("compiling", compiling, "s", "measured", "here; once for each run"),
+        Line("all", wall, "s", "modelled", "the three; writing tables is not measured"),
         Line(
-            "all",
-            wall,
-            "s",
-            "modelled",
-            "one after the other; the host's work comes on top",
+            *("curves.parquet", sum(p.curve_bytes for p in found), "bytes"),
+            *("modelled", f"{BYTES_A_VALUE:g} bytes a value"),
         ),
         Line(
-            *("curves.parquet", total("curve_bytes"), "bytes", "modelled"),
-            f"{BYTES_A_VALUE:g} bytes a value",
-        ),
-        Line(
-            *("checkpoints", total("checkpoint_bytes"), "bytes", "modelled"),
-            f"{COPIES} states of each network, at most",
+            *("checkpoints", sum(p.checkpoint_bytes for p in found), "bytes"),
+            *("modelled", f"{COPIES} states of each network, at most"),
         ),
     ]
     if price:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What trains: readies JAX for all cores of a machine, and says which device it got.
+"""The devices of this machine: prepares JAX for all cores, says which device it got.
 
-All that nnlab has JAX do it does within `pinned`. JAX is imported where it is asked,
-not before: what readies it must come first.
+nnlab uses JAX only within `pinned`. JAX is imported inside the functions, because
+`use_all_cores` must run before it.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ PINNED: Mapping[str, Any] = {
     "debug_infs": False,
     "transfer_guard": "allow",
 }
-"""Settings of JAX that decide about numbers, or whether there are any."""
+"""Settings of JAX that change numbers, or stop a computation."""
 VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
-"""Of the environment, read by JAX's compilers: they may change numbers, too."""
+"""Environment variables that JAX's compilers read: they may change numbers too."""
 _CHANGE_NOTHING = ("--xla_force_host_platform_device_count", "--xla_dump")
 
 _REMEDIES = {
@@ -48,20 +48,19 @@ _REMEDIES = {
 
 
 LEAST_CPU_DEVICES = 2
-"""XLA compiles a program for one device by other passes than one for several, which
-simplify divisions in another order: Adam's steps and batch norm then end with other
-bits. So there are always several, on one core too."""
+"""XLA optimizes a program for one device differently from one for several: divisions
+are simplified in another order, so that Adam and batch norm give other bits. So there
+are always several devices, even on one core."""
 
 
 def use_all_cores(cores: int = 0) -> None:
     """Makes one JAX device for each CPU core; call it before JAX's first use.
 
-    JAX_NUM_CPU_DEVICES asks for more or fewer, but never for fewer than
-    `LEAST_CPU_DEVICES`. Once JAX has found its devices, nothing changes any more.
+    JAX_NUM_CPU_DEVICES sets another number, of at least `LEAST_CPU_DEVICES`. Once JAX
+    has found its devices, this changes nothing.
 
     Args:
-      cores: how many, where JAX_NUM_CPU_DEVICES does not say; 0 for all of this
-        process.
+      cores: how many, unless JAX_NUM_CPU_DEVICES is set; 0 for all of this process.
 
     Raises:
       ValueError: JAX_NUM_CPU_DEVICES is no number, or JAX refuses its environment.
@@ -90,10 +89,10 @@ def _jax() -> ModuleType:
 
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """Within it JAX works, with `PINNED` whatever environment and notebook say.
+    """Sets JAX to `PINNED` while the context lasts, whatever else was set.
 
     Raises:
-      ValueError: JAX has no device; names JAX_PLATFORMS.
+      ValueError: JAX has no device; the message names JAX_PLATFORMS.
     """
     _local_devices()
     jax = _jax()
@@ -104,7 +103,7 @@ def pinned() -> Iterator[None]:
 
 
 def settings() -> dict[str, Any]:
-    """What JAX's numbers depend on beside versions and devices, as it is set."""
+    """All settings that JAX's numbers depend on, beside versions and devices."""
     found = {f"jax_{name}": value for name, value in PINNED.items()}
     precision = "jax_default_matmul_precision"
     found[precision] = getattr(_jax().config, precision)
@@ -144,11 +143,11 @@ def num_cores() -> int:
 
 
 def expected(environment: Mapping[str, str] = os.environ) -> str:
-    """The platform that this machine seems to be meant for, without asking JAX.
+    """The platform that this machine seems to be meant for; does not start JAX.
 
     Args:
-      environment: variables; JAX_PLATFORMS decides, else those that hosted notebooks
-        set for their accelerators.
+      environment: variables: JAX_PLATFORMS if it is set, else those that hosted
+        notebooks set for their accelerators.
 
     Returns:
       One of `PLATFORMS`.
@@ -166,14 +165,14 @@ def expected(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def check(wanted: str | None = None) -> tuple[str, str]:
-    """Which device JAX got, and whether that is the one that was wanted.
+    """Which device JAX got, and whether that is the wanted one.
 
     Args:
-      wanted: one of `PLATFORMS`; what `expected` says if None.
+      wanted: one of `PLATFORMS`; None for what `expected` returns.
 
     Returns:
       The device in words, such as "8 TPU devices (TPU v5 lite)"; and what is wrong with
-      it and how it is mended, "" if nothing is.
+      it and how to mend it, or "".
 
     Raises:
       ValueError: an unknown platform.
@@ -202,13 +201,13 @@ def check(wanted: str | None = None) -> tuple[str, str]:
     if found == "cpu" and len(devices) < max(num_cores(), LEAST_CPU_DEVICES):
         return told, (
             f"JAX was in use before nnlab could give it all {num_cores()} cores: "
-            "restart the kernel, and begin with this."
+            "restart the kernel and run this cell first."
         )
     return told, ""
 
 
 def _remedy(wanted: str) -> str:
-    """How JAX gets its accelerator."""
+    """What to install for an accelerator."""
     if wanted not in _REMEDIES:
         return "Unset JAX_PLATFORMS, or set it to cpu."
     return f"Install its support, {_REMEDIES[wanted]}, and restart the kernel."
@@ -226,6 +225,11 @@ def device_kind() -> str:
     jax = _jax()
     if jax.default_backend() != "cpu":
         return str(jax.local_devices()[0].device_kind)
+    return processor()
+
+
+def processor() -> str:
+    """The model of the processor; does not start JAX."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -235,12 +239,16 @@ def device_kind() -> str:
 
 
 def peak_bytes() -> int:
-    """Peak memory so far: of the devices, or of this process on CPU."""
+    """Peak memory so far: of JAX's devices, or of this process on a CPU."""
     jax = _jax()
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
+    if jax.local_devices()[0].platform != "cpu":
         stats = [d.memory_stats() or {} for d in jax.local_devices()]
         return sum(int(s.get("peak_bytes_in_use", 0)) for s in stats)
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """Peak resident memory of this process; does not start JAX."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there, also after a power cut, and folders of one's own.
+"""Files that are whole or not there, even after a power cut, and locked folders.
 
-Every path that people write comes in by `absolute`.
-What a run writes is on the disk before anything is written that counts on it. A writer
-holds a lock on its temporary file, so that those of killed writers can be told and
+Every path that a user gives passes through `absolute`.
+A run's files are on the disk before anything is written that relies on them. A writer
+holds a lock on its temporary file, which marks the files of killed writers: they are
 removed. Nothing is written or deleted behind a link below a workdir.
 """
 
@@ -26,16 +26,16 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 def absolute(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes], name: str = "path"
 ) -> pathlib.Path:
-    """The path that people mean, whichever folder is the current one later.
+    """A user's path as an absolute one, which another current folder does not change.
 
     ``~`` and ``~user`` become home folders; links and ``..`` stay.
 
     Args:
       path: of a file or a folder, which need not exist.
-      name: what it is given as, for messages.
+      name: of the option that gave it, for messages.
 
     Raises:
-      ValueError: it is empty, or no path of this machine.
+      ValueError: the path is empty, or no path of this machine.
       FileNotFoundError: it is relative, and the current folder has been removed.
     """
 
@@ -66,7 +66,7 @@ def absolute(
 
 
 def shown(path: pathlib.Path) -> str:
-    """An absolute path for people: from the current folder on if it is below it."""
+    """An absolute path to show: relative to the current folder if it is below it."""
     with contextlib.suppress(ValueError, FileNotFoundError):
         return str(path.relative_to(pathlib.Path.cwd()))
     return str(path)
@@ -74,18 +74,18 @@ def shown(path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A stream whose content takes a file's place when the context ends, whole.
+    """A stream whose content replaces a file as a whole when the context ends.
 
-    Where it ends with an error the file stays what it was.
+    If the context ends with an error the file stays as it was.
 
     Args:
       path: the file; a link is replaced, not followed.
-      durable: whether it is on the disk when the context has ended.
+      durable: whether the content must be on the disk when the context has ended.
 
     Raises:
-      OSError: it names the file, on a full disk too.
+      OSError: with the file's name, also on a full disk.
     """
-    # Not tempfile's, which only the user could read, whatever their umask.
+    # Not tempfile's: its files can be read by their owner only, whatever the umask.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with _held(temporary) as stream:
@@ -127,19 +127,19 @@ def read_digest(path: pathlib.Path) -> str:
 
 
 def digest_of(path: pathlib.Path) -> pathlib.Path:
-    """Where the digest of a file is."""
+    """The path of a file's digest."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def _held(path: pathlib.Path) -> IO[bytes]:
-    """A new file with its lock, which says that its writer is alive."""
+    """A new file with a lock, which shows that its writer is alive."""
     while True:
         stream = path.open("xb")
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(stream, fcntl.LOCK_EX)
         if os.fstat(stream.fileno()).st_nlink:
             return stream
-        stream.close()  # taken for abandoned before it was locked
+        stream.close()  # another process removed it before it was locked
 
 
 def remove_abandoned(folder: pathlib.Path) -> None:
@@ -153,7 +153,7 @@ def remove_abandoned(folder: pathlib.Path) -> None:
 
 
 def make_folder(path: pathlib.Path) -> None:
-    """Makes a folder that is missing, and those above it, on the disk."""
+    """Makes a missing folder and those above it, on the disk."""
     if not path.exists():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def make_folder(path: pathlib.Path) -> None:
 
 
 def sync_tree(folder: pathlib.Path) -> None:
-    """Waits until all that is in a folder is on the disk."""
+    """Waits until a folder with all its content is on the disk."""
     for parent, _, names in os.walk(folder):
         for name in names:
             sync(pathlib.Path(parent, name))
@@ -169,7 +169,7 @@ def sync_tree(folder: pathlib.Path) -> None:
 
 
 def sync(path: pathlib.Path) -> None:
-    """Waits until a file or the names in a folder are on the disk."""
+    """Waits until a file, or a folder's list of names, is on the disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -177,21 +177,21 @@ def sync(path: pathlib.Path) -> None:
         finally:
             os.close(descriptor)
     except OSError:
-        if not path.is_dir():  # not all folders can be read, or synced
+        if not path.is_dir():  # some folders cannot be read or synced
             raise
 
 
 def refuse_links(*paths: pathlib.Path) -> None:
-    """Refuses links: what they lead to would be written over or deleted.
+    """Refuses links: their targets would be written over or deleted.
 
     Args:
-      *paths: files, or folders that are looked at with all that is in them.
+      *paths: files, or folders with all their content.
 
     Raises:
       ValueError: names the first link.
     """
     for path in paths:
-        # Folders of another run that is at work come and go: os.walk passes over them.
+        # Another run's folders may disappear meanwhile: os.walk passes over them.
         below = (
             os.path.join(folder, name)
             for folder, folders, names in os.walk(path)
@@ -207,11 +207,11 @@ def refuse_links(*paths: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
-    """Keeps others out of a folder; the lock ends with the process at the latest.
+    """Locks a folder against other runs; the lock ends with the process at the latest.
 
     Args:
-      path: a workdir, a folder within, or a file in it, which is made if missing.
-      waits: whether to wait for others.
+      path: a workdir, a folder within it, or a file in it, which is made if missing.
+      waits: whether to wait until the folder is free.
 
     Raises:
       BlockingIOError: another run is at work in it.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes as one program: members are spread over the devices of all of them.
+"""Several processes as one run: the networks are spread over all their devices.
 
-Each process runs the same command. They hold the same numbers on the host; the first
-one alone writes. With a single process every function here does nothing.
+Each process runs the same command and holds the same numbers on the host; only the
+first one writes. With a single process nothing here communicates.
 """
 
 import os
@@ -18,11 +18,11 @@ from jax.sharding import NamedSharding
 _T = TypeVar("_T")
 
 TIMEOUT_SECONDS = 120
-"""For all processes to be there."""
+"""How long the processes wait for each other at the start."""
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str:
-    """What started this process as one of several, in words; "" if nothing did."""
+    """The launcher that started this process as one of several; "" if none did."""
 
     def several(count: str, *others: str) -> bool:
         there = all(name in environment for name in others)
@@ -43,14 +43,14 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
     """Joins the other processes; call it before JAX's first use.
 
     Args:
-      coordinator: address and port of the first process, "host:port"; "" to have JAX
-        find out from the cluster (Slurm, Open MPI, TPU pods and others that it knows).
-      number: how many processes; with `coordinator`.
-      place: the how manieth this one is, from 0; with `coordinator`.
+      coordinator: "host:port" of the first process; "" to let JAX ask the cluster
+        (Slurm, Open MPI, TPU pods and others that it knows).
+      number: number of processes; with `coordinator`.
+      place: this process's index, from 0; with `coordinator`.
 
     Raises:
-      ValueError: numbers that make no sense, or no cluster that JAX knows.
-      RuntimeError: the others did not come.
+      ValueError: an impossible index, or no cluster that JAX knows.
+      RuntimeError: not all processes came in time.
     """
     if not coordinator:
         try:
@@ -68,22 +68,22 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
 
 
 def index() -> int:
-    """The how manieth process this is, from 0."""
+    """This process's index, from 0."""
     return jax.process_index()
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is the first process, which alone writes."""
     return index() == 0
 
 
 def count() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return jax.process_count()
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Places an array that all processes hold; each places what its devices take.
+    """Places an array that all processes hold; each places its own devices' part.
 
     Args:
       value: an array, or typed random keys.
@@ -101,39 +101,39 @@ def put(value: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def to_host(value: jax.Array) -> np.ndarray:
-    """The whole of an array, on every process; all of them must ask."""
+    """The whole of an array on every process; all processes must call it."""
     if value.is_fully_addressable:
         return np.asarray(value)
     return np.asarray(multihost_utils.process_allgather(value, tiled=True))
 
 
 def agreed(value: float) -> float:
-    """The first process's value, such as one that depends on its clock."""
+    """The first process's value on all processes, such as a time of its clock."""
     if count() == 1:
         return value
     return float(multihost_utils.broadcast_one_to_all(np.float64(value)))
 
 
 def any_of(value: bool) -> bool:
-    """Whether it is true in any process."""
+    """Whether a value is true in any process."""
     if count() == 1:
         return value
     return bool(np.any(multihost_utils.process_allgather(np.bool_(value))))
 
 
 class ElsewhereError(RuntimeError):
-    """The first process could not go on, and says why."""
+    """The first process failed; its own message says why."""
 
 
 def in_first(action: Callable[[], _T]) -> _T | None:
-    """Does something in the first process; if it fails there, all end.
+    """Calls a function in the first process only; if it fails, all processes fail.
 
     Returns:
-      What it returned; None in the others.
+      Its result; None in the other processes.
 
     Raises:
-      Exception: what it failed with, in the first process.
-      ElsewhereError: it failed, in the others.
+      Exception: the function's own, in the first process.
+      ElsewhereError: in the other processes, if the function failed.
     """
     found, failure = None, None
     if is_first():
@@ -150,6 +150,6 @@ def in_first(action: Callable[[], _T]) -> _T | None:
 
 
 def wait(name: str) -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes have called it."""
     if count() > 1:
         multihost_utils.sync_global_devices(name)

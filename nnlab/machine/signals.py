@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C, a notebook's stop button, SIGTERM and SIGHUP: they end a run with what it
-found.
-"""
+"""Ctrl-C, a notebook's stop button, SIGTERM and SIGHUP end a run; its results stay."""
 
 import contextlib
 import signal
@@ -12,15 +10,15 @@ from typing import Any
 
 
 class Interrupt:
-    """The first signal ends the run after its step, the next at once.
+    """The first signal ends the run after its step, the second at once.
 
-    Until the first `check` nothing is worth a wait, and the first ends at once too. Of
-    SIGHUP only the first counts: a terminal that closes sends it, and its shell again.
-    Under nohup, which has it ignored, it stays so.
+    Before the first `check` there is nothing to save: the first ends it at once too. A
+    second SIGHUP is ignored: a terminal that closes sends one, and its shell another.
+    Under nohup, SIGHUP stays ignored.
     """
 
     def __init__(self) -> None:
-        """Takes the signals; does nothing in another than the main thread."""
+        """Takes over the signals; in another than the main thread it does nothing."""
         self._asked = False
         self._training = False
         self._before: dict[int, Any] = {}
@@ -38,17 +36,17 @@ class Interrupt:
         if self._asked or not self._training:
             raise KeyboardInterrupt
         self._asked = True
-        # Of a stream that is gone, or in the midst of another print.
+        # The stream may be closed, or in the middle of another print.
         with contextlib.suppress(OSError, RuntimeError):
             print("stopping after this step; again to stop at once", file=sys.stderr)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came."""
+        """Raises KeyboardInterrupt if a signal has come."""
         self._training = True
         if self._asked:
             raise KeyboardInterrupt
 
     def restore(self) -> None:
-        """Gives the signals back."""
+        """Restores the handlers that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -3,33 +3,28 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results
-from nnlab.statistics import rate_range as rates_lib
-from nnlab.statistics import sequential as looks_lib
+from nnlab.statistics import rate_range
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import (
-    dropped,
-    final,
-    has_status,
-    reduce_members,
-    status_counts,
-)
-from nnlab.statistics.ranking import best_trial, compare_to_best, mean_accuracy
-from nnlab.statistics.targets import steps_to_target, target_of
-from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS, judge
+from nnlab.statistics.members import has_status
+from nnlab.statistics.ranking import best_trial, mean_accuracy
+from nnlab.statistics.targets import StepsToTarget
+from nnlab.statistics.verdicts import CONTRADICTED, VERDICTS
 from nnlab.study import Quantity
 from nnlab.words import numbers as texts
 
 FEW = 6  # up to here the answer goes through the trials one by one
+DIVERGE, STAY = ("diverges", "diverge"), ("stays at chance", "stay at chance")
 ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 
 
-def sentences(results: Results) -> list[str]:
+def sentences(findings: Findings) -> list[str]:
     """What the data say about the question, in sentences.
 
     Of an interrupted run, what is best so far. Then which trials reach the target how
@@ -42,71 +37,75 @@ def sentences(results: Results) -> list[str]:
     Returns:
       Plain sentences.
     """
-    rates = _rates(results)
-    found = [
-        *(rates or (*_speed(results), *_best(results), *_looks(results))),
-        *_search(results),
-        *_halving(results),
-        *_drops(results),
-        *_untrained(results),
-        *(() if rates else _failures(results)),
-        *_claims(results),
+    rates = _rates(findings)
+    said = [
+        *(rates or (*_speed(findings), *_best(findings), *_looks(findings))),
+        *_search(findings),
+        *_halving(findings),
+        *_drops(findings),
+        *_untrained(findings),
+        *(() if rates else _failures(findings)),
+        *_claims(findings),
     ]
-    cut, missing = interruption(results), crashes(results)
-    if not found:
+    cut, missing = interruption(findings), crashes(findings.results)
+    if not said:
         return [*cut, *missing] or ["Nothing has run yet."]
-    return [*cut, *found, *results.study.notes, *missing]
+    return [*cut, *said, *findings.results.study.notes, *missing]
 
 
-def _rates(results: Results) -> list[str]:
+def is_or_are(count: int) -> str:
+    """The verb for so many."""
+    return "is" if count == 1 else "are"
+
+
+# Which learning rates train.
+
+
+def _rates(findings: Findings) -> list[str]:
     """Which learning rates train, where the edge is, and which rate is the fastest.
 
     In the place of which trial is best, where the study asks for it: after so few
     updates that is the same as being the fastest.
     """
-    if "rates" not in results.study.figures or not rates_lib.is_range(results):
+    results, found = findings.results, findings.rates
+    if "rates" not in results.study.figures or found is None or not found.order:
         return []
-    found, seeds = rates_lib.find(results), results.study.num_seeds
-    if not found.order:
-        return []
+    seeds = results.study.num_seeds
     steps = max(results.cohort(t)["num_steps"] for t in found.order)
     updates = texts.count(steps, "update")
     lowest, highest = (f"{found.values[i]:g}" for i in (0, -1))
-    fall = f"{100 * rates_lib.MARGIN:g} %"
-    if found.stable is None or found.fastest is None:
-        said = [
-            f"Between {lowest} and {highest} there is no learning rate at which all "
-            f"seeds lose {fall} of their training loss within {updates}."
-        ]
-    else:
+    fall = f"{100 * rate_range.MARGIN:g} %"
+    said = [
+        f"At no learning rate between {lowest} and {highest} do all seeds lose {fall} "
+        f"of their training loss within {updates}."
+    ]
+    if found.stable is not None:
         low, high = (f"{rate:g}" for rate in found.stable)
         every = f"all {seeds} seeds lose" if seeds > 1 else "the seed loses"
         said = [
             f"From learning rate {low} to {high}, {every} {fall} or more of their "
-            f"training loss within {updates}; below, they are too slow."
+            f"training loss within {updates}; lower rates are too slow."
         ]
-    edge = found.edge
-    if edge.n:
-        said.append(_edge_text(edge, highest, seeds))
+    if found.edge.n:
+        said.append(_edge(found.edge, highest, seeds))
     if found.fastest is not None:
-        loss = final(results, found.fastest, "validation_loss")
+        loss = findings.final(found.fastest, "validation_loss")
         mean, _, top = (float(v) for v in mean_interval(loss))
-        value = texts.mean_text(mean, top, 1)
         spread = f"mean and 95 % interval, n = {seeds}" if seeds > 2 else f"n = {seeds}"
         rate = results.trials[found.fastest].hyperparameters.optimizer.learning_rate
         said.append(
-            f"The fastest is {rate:g}, with the lowest validation loss after {updates}"
-            f": {value} ({spread}). Begin there; longer training often ends better at "
-            "lower rates."
+            f"The fastest rate is {rate:g}, with the lowest validation loss after "
+            f"{updates}: {texts.mean_text(mean, top, 1)} ({spread}). Begin there; "
+            "longer training often ends better at lower rates."
         )
     return said
 
 
-def _edge_text(edge: "rates_lib.Edge", highest: str, seeds: int) -> str:
+def _edge(edge: rate_range.Edge, highest: str, seeds: int) -> str:
     """Where the edge is, how sure that is, and what is behind it."""
     if edge.beyond == edge.n:
-        return f"No seed has an edge up to {highest}: it is above."
-    middle = "the geometric mean" if not edge.beyond else "the median"
+        return f"No seed has an edge up to {highest}, the highest rate tried."
+    middle = "median" if edge.beyond else "geometric mean"
     value = f"above {highest}" if math.isinf(edge.value) else f"at {edge.value:.3g}"
     if math.isnan(edge.low):
         least = "6" if edge.beyond else "3"
@@ -115,161 +114,197 @@ def _edge_text(edge: "rates_lib.Edge", highest: str, seeds: int) -> str:
     else:
         top = f"above {highest}" if math.isinf(edge.high) else f"{edge.high:.3g}"
         sure = f"{middle} and 95 % interval, {edge.low:.3g} to {top}, n = {edge.n}"
-    fates = {
-        ("diverges", "diverge"): edge.diverged,
-        ("ends at chance", "end at chance"): edge.at_chance,
+    counts = {
+        DIVERGE: edge.diverged,
+        STAY: edge.at_chance,
         ("loses too little", "lose too little"): edge.stuck,
-        (f"trains up to {highest}", f"train up to {highest}"): edge.beyond,
+        (f"still trains at {highest}", f"still train at {highest}"): edge.beyond,
     }
-    parts = [f"{c} {verbs[c > 1]}" for verbs, c in fates.items() if c]
-    text = f"The edge is {value} ({sure}). Right above its own, of "
-    text += f"{texts.count(edge.n, 'seed')}, {texts.joined(parts)}."
+    text = (
+        f"The edge, above which networks no longer train, is {value} ({sure}). Just "
+        f"above its edge {_fates(counts, edge.n)}."
+    )
     if edge.n < seeds:
         text += f" {seeds - edge.n} of {seeds} seeds train at no rate."
     return text
 
 
-def _speed(results: Results) -> list[str]:
+# How soon, and which is best.
+
+
+def _speed(findings: Findings) -> list[str]:
     """How soon which trials reach the target."""
-    target = target_of(results)
-    if math.isnan(target):
-        return []
-    times = {t.index: steps_to_target(results, t.index, target) for t in results.trials}
-    times = {t: time for t, time in times.items() if time.n}
-    goal = f"{100 * target:g} % validation accuracy"
+    results, target = findings.results, findings.target
+    every = {t: findings.steps_to_target(t, target) for t in findings.ran}
+    times = {t: time for t, time in every.items() if time.n}
     if not times:
         return []
-    reached = {t: round(time.reached_share * time.n) for t, time in times.items()}
-    order = sorted(times, key=lambda t: (times[t].median_epochs, -reached[t], t))
+    goal = f"{100 * target:g} % validation accuracy"
+    order = sorted(times, key=lambda t: (times[t].median_epochs, -_reached(times[t])))
     first = order[0]
-    if not any(reached.values()):
+    if not any(map(_reached, times.values())):
         return [f"No trial reaches {goal}."]
-
-    def share(trial: int) -> str:
-        return f"{reached[trial]} of {times[trial].n}"
-
-    arrived = [t for t in order if math.isfinite(times[t].median_epochs)]
-    late = [t for t in order if t not in arrived]
-    if not arrived:
+    if not math.isfinite(times[first].median_epochs):
         return [
-            f"{texts.capital(named(results, first))} comes nearest to {goal}: in "
-            f"{share(first)} seeds. No trial reaches it in more than half of them."
+            f"No trial reaches {goal} in more than half of its seeds; "
+            f"{named(results, first)} comes nearest, in {_share(times[first])} seeds."
         ]
-    median = times[first].median_epochs
+    a_median = "a median of " if times[first].n > 1 else ""
+    soonest = texts.median_text(times[first].median_epochs)
+    after = f"after {a_median}{soonest} {'epoch' if soonest == '1' else 'epochs'}"
     seeds = "seed" if times[first].n == 1 else "seeds"
-    soonest = texts.median_text(median)
-    start = (
-        f"reaches {goal} after {'a median of ' if times[first].n > 1 else ''}"
-        f"{soonest} {'epoch' if soonest == '1' else 'epochs'}"
-    )
+    start = f"reaches {goal} {after} ({_share(times[first])} {seeds})"
+    who = texts.capital(named(results, first))
     if len(results.trials) == 1:
-        return [f"Training {start}, {share(first)} {seeds}."]
+        return [f"Training {start}."]
     if len(times) <= FEW:
-        who = texts.capital(named(results, first))
-        parts = [f"{who} {start}, {share(first)} {seeds}"]
-        for trial in arrived[1:]:
-            name = trial_name(results, trial)
-            after = texts.median_text(times[trial].median_epochs)
-            parts.append(f"{name} after {after}, {share(trial)}")
-        never = [trial_name(results, t) for t in late if not reached[t]]
-        for trial in (t for t in late if reached[t]):
-            parts.append(f"{trial_name(results, trial)} in {share(trial)}")
-        if never:
-            parts.append(f"{texts.joined(never)} never")
-        return [f"{'; '.join(parts)}."]
+        others = _one_by_one(results, {t: times[t] for t in order[1:]})
+        return [f"{'; '.join([f'{who} {start}', *others])}."]
+    arrived = [t for t in order if math.isfinite(times[t].median_epochs)]
+    median = times[first].median_epochs
     fastest = [t for t in arrived if times[t].median_epochs == median]
-    said = [f"{texts.capital(named(results, first))} {start}, {share(first)} {seeds}."]
+    said = f"{who} {start}."
     if len(fastest) > 1:
-        verb = start.replace("reaches", "reach", 1)
-        said = [f"{texts.capital(several(results, fastest))} {verb}, the soonest."]
+        those = texts.capital(several(results, fastest))
+        said = f"{those} reach {goal} first, {after}."
+    left = " that were not dropped before" * bool(findings.dropped)
+    rest = f"{len(arrived)} of {len(times)} trials{left} reach it in most of their "
+    rest += "seeds"
     slowest = arrived[-1]
-    left = " not dropped before" if dropped(results) else ""
-    rest = (
-        f"{len(arrived)} of {len(times)} trials{left} reach it in most of their seeds"
-    )
     if times[slowest].median_epochs > median:
-        name = trial_name(results, slowest)
-        after = texts.median_text(times[slowest].median_epochs)
-        rest += f", the slowest ({name}) after {after} epochs"
-    return [*said, f"{rest}."]
+        late = texts.median_text(times[slowest].median_epochs)
+        rest += f", the slowest ({trial_name(results, slowest)}) after {late} epochs"
+    return [said, f"{rest}."]
 
 
-def _best(results: Results) -> list[str]:
-    """Which trial is best, and which others cannot be told from it."""
-    best = best_trial(results)
-    gone = {t for some in dropped(results).values() for t in some}
-    gone |= {t.index for t in results.trials if _is_cut_off(results, t.index)}
-    ran = [
-        t.index
-        for t in results.trials
-        if results.has_run(t.index) and t.index not in gone
-    ]
+def _reached(time: StepsToTarget) -> int:
+    return round(time.reached_share * time.n)
+
+
+def _share(time: StepsToTarget) -> str:
+    return f"{_reached(time)} of {time.n}"
+
+
+def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[str]:
+    """How soon each trial reaches the target, the soonest first."""
+    parts, some, never = [], [], []
+    for trial, time in times.items():
+        name = trial_name(results, trial)
+        if math.isfinite(time.median_epochs):
+            after = texts.median_text(time.median_epochs)
+            parts.append(f"{name} after {after} ({_share(time)})")
+        elif _reached(time):
+            some.append(f"{name} only in {_share(time)} seeds")
+        else:
+            never.append(name)
+    return [*parts, *some, *([f"{texts.joined(never)} never"] if never else ())]
+
+
+def _best(findings: Findings) -> list[str]:
+    """Which trial is best, and which others differ from it."""
+    results, best = findings.results, findings.best
+    gone = {t for some in findings.dropped.values() for t in some}
+    if results.config["status"] == "interrupted":
+        gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
+    ran = [t for t in findings.ran if t not in gone]
     if best is None or "test_accuracy" not in results.metrics:
-        reason = "in each, members are unfinished or less than half of them survive"
+        reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
-    values = final(results, best, "test_accuracy")
+    values = findings.final(best, "test_accuracy")
     mean, _, high = (float(v) for v in mean_interval(values))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
-    number = texts.mean_text(mean, high).replace(" ±", " % ±")
-    number += "" if "%" in number else " %"
+    number = f"{percentage(texts.mean_text(mean, high))} ({spread})"
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
-        said = [f"Test accuracy is {number} ({spread})."]
+        said = [f"Test accuracy is {number}."]
     else:
         told = f"best by validation accuracy is {named(results, best)}"
         if gone:
             some = texts.count(len(ran), "trial")
             told = f"of the {some} that trained to the end, {told}"
-        said = [f"{texts.capital(told)}, with a test accuracy of {number} ({spread})."]
+        said = [f"{texts.capital(told)}, with a test accuracy of {number}."]
     if results.study.num_seeds < 3:
         return [*said, no_interval(results)]
-    compared = [c for c in compare_to_best(results) if c.trial in ran]
-    untold = [c.trial for c in compared if c.trial != best and math.isnan(c.p_holm)]
-    others = [c for c in compared if not math.isnan(c.p_holm)]
-    same = [c.trial for c in others if not c.resolved]
-    above = [c.trial for c in others if c.resolved and c.mean > 0]
-    below = [c.trial for c in others if c.resolved and c.mean < 0]
+    return [*said, *_others(findings, ran)]
+
+
+def percentage(mean: str) -> str:
+    """A mean with its interval as a percentage: "95.7 % ± 0.2"."""
+    return mean.replace(" ±", " % ±") if "±" in mean else f"{mean} %"
+
+
+def _others(findings: Findings, ran: Collection[int]) -> list[str]:
+    """Which trials differ from the best significantly over seeds, and which do not."""
+    results = findings.results
+    others = [c for c in findings.compared if c.trial in ran]
+    others = [c for c in others if c.trial != findings.best]
+    tested = [c for c in others if not math.isnan(c.p_holm)]
+    same = [c.trial for c in tested if not c.resolved]
+    above = [c.trial for c in tested if c.resolved and c.mean > 0]
+    below = len(tested) - len(same) - len(above)
+    parts = []
     if same:
-        said.append(f"Not resolved from it: {several(results, same, FEW - 1)}.")
+        verb = "does" if len(same) == 1 else "do"
+        some = several(results, same, FEW - 1)
+        parts.append(f"{some} {verb} not differ significantly from it")
     if above:
-        said.append(f"Better than it on the test set: {several(results, above)}.")
-    if below and (same or above):
-        verb = "other is" if len(below) == 1 else "others are"
-        said[-1] = f"{said[-1][:-1]}; {len(below)} {verb} resolved to be worse."
-    elif below:
-        all_of_them = "Both" if len(below) == 2 else f"All {len(below)}"
-        which = f"{all_of_them} others are" if len(below) > 1 else "The other trial is"
-        said.append(f"{which} resolved to be worse.")
-    if untold:
+        verb = "does" if len(above) == 1 else "do"
+        some = several(results, above)
+        parts.append(f"on the test set {some} {verb} significantly better")
+    if below:
+        of_all = {1: "the other trial", 2: "both others"}.get(below)
+        who = of_all or f"all {below} others"
+        if parts:
+            who = "the other one" if below == 1 else f"the other {below}"
+        parts.append(f"{who} {is_or_are(below)} significantly worse")
+    said = [f"{texts.capital('; '.join(parts))} over seeds."] if parts else []
+    if untold := [c.trial for c in others if math.isnan(c.p_holm)]:
         who = several(results, untold)
         said.append(f"Too few seeds survive to compare it with {who}.")
     return said
 
 
-def _looks(results: Results) -> list[str]:
-    """How many looks it took to resolve the order, or that they did not suffice."""
-    taken, planned = looks_lib.history(results), results.study.looks
+def no_interval(results: Results) -> str:
+    """Why results of one or two seeds come without interval."""
+    if results.study.num_seeds == 1:
+        return "One seed shows no spread: no interval is drawn and nothing is tested."
+    return (
+        "With two seeds a 95 % interval is 13 standard errors wide to each side and "
+        "says nothing: none is drawn and nothing is tested."
+    )
+
+
+# How it was searched.
+
+
+def _looks(findings: Findings) -> list[str]:
+    """How many looks it took to tell the trials apart, or that they did not suffice."""
+    taken, results = findings.looks, findings.results
     if not taken or taken[-1].best is None:
         return []
-    last = taken[-1]
+    last, planned = taken[-1], results.study.looks
     most = planned[-1] * len(results.trials)
     after = f"After {texts.count(len(taken), 'look')}, at {taken[0].seeds}"
     after += f" to {last.seeds} seeds," if len(taken) > 1 else " seeds,"
-    spent = f"with {last.networks:,} networks of at most {most:,}"
+    spent = f"{last.networks:,} of at most {most:,} networks were trained"
     if not last.unresolved:
         those = " that can be compared" * bool(last.untested)
-        return [f"{after} all others{those} are told from the best, {spent}."]
+        return [
+            f"{after} all others{those} differ significantly from the best; {spent}."
+        ]
     left = texts.count(len(last.unresolved), "trial")
-    verb = "is" if len(last.unresolved) == 1 else "are"
-    ended = ": the last look has been taken" * (len(taken) == len(planned))
-    return [f"{after} {left} {verb} not told from the best, {spent}{ended}."]
+    verb = "does" if len(last.unresolved) == 1 else "do"
+    ended = ", and that was the last look" * (len(taken) == len(planned))
+    return [
+        f"{after} {left} {verb} not differ significantly from the best; {spent}{ended}."
+    ]
 
 
-def _search(results: Results) -> list[str]:
+def _search(findings: Findings) -> list[str]:
     """What was searched how, and that the best of many is a lucky one."""
-    search = results.study.search
+    results, search = findings.results, findings.results.study.search
     if not search.space:
         return []
     count = texts.count(len(results.trials), "trial")
@@ -277,45 +312,98 @@ def _search(results: Results) -> list[str]:
         f"Optuna ({search.sampler}) chose the {count}, {search.batch} at a time, from "
         f"{texts.joined(search.space)}."
     )
-    if best_trial(results) is None:
-        return [said]
-    return [
-        f"{said} The best of {len(results.trials)} is in part a lucky one, on the test "
-        "set, too: trained again with another root_seed it gets an accuracy of its own."
-    ]
+    if findings.best is not None:
+        said += (
+            f" The best of {len(results.trials)} was partly lucky, on the test set as "
+            "well: trained again with another root_seed, its accuracy will differ."
+        )
+    return [said]
 
 
-def _halving(results: Results) -> list[str]:
+def _halving(findings: Findings) -> list[str]:
     """How many trials halving dropped when, and what that has spared."""
-    gone = dropped(results)
+    gone, results = findings.dropped, findings.results
     if not gone:
         return []
     parts = [f"{len(trials)} at epoch {epochs:g}" for epochs, trials in gone.items()]
     total = texts.count(len(results.trials), "trial")
     trained = spared = 0
-    for trial in (t for t in results.trials if results.has_run(t.index)):
-        h = trial.hyperparameters
+    for trial in findings.ran:
+        h = results.trials[trial].hyperparameters
         if not h.model.is_network:
             continue
-        steps = results.member(trial.index, "steps").astype(int) * h.batch_size
+        steps = results.member(trial, "steps").astype(int) * h.batch_size
         trained += int(steps.sum())
-        cut = has_status(results, trial.index, DROPPED)
-        whole = results.cohort(trial.index)["num_steps"] * h.batch_size
+        cut = has_status(results, trial, DROPPED)
+        whole = results.cohort(trial)["num_steps"] * h.batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
-        f"Successive halving dropped {sum(map(len, gone.values()))} of {total}, "
-        f"{texts.joined(parts)}, and trained {share} of the examples that all of them "
-        "to the end would have taken."
+        f"Successive halving dropped {sum(map(len, gone.values()))} of {total} "
+        f"({texts.joined(parts)}), and so trained on {share} of the examples that "
+        "training all to the end would have taken."
     ]
 
 
-def _untrained(results: Results) -> list[str]:
+# Moved and rotated images, and the start.
+
+
+def _drops(findings: Findings) -> list[str]:
+    """What the accuracy loses on moved and on rotated images."""
+    sets = findings.results.study.test_sets
+    changes = {
+        "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
+        "rotated": f"rotated by up to {sets.rotated_degrees:g} degrees",
+    }
+    said = (
+        _drop_on(findings, f"test_{name}_accuracy", change)
+        for name, change in changes.items()
+    )
+    return [text for text in said if text]
+
+
+def _drop_on(findings: Findings, metric: str, change: str) -> str:
+    """What the accuracy loses on one further test set; "" if that is not known."""
+    results, best = findings.results, findings.best
+    if best is None or metric not in results.metrics:
+        return ""
+    quantity = Quantity(metric=metric, reduction="drop_from_test")
+    every = {t.index: findings.reduced(t.index, quantity) for t in results.trials}
+    drops = {t: v for t, v in every.items() if np.isfinite(v).any()}
+    if best not in drops:
+        return ""
+    normal = {t: np.nanmean(findings.final(t, "test_accuracy")) for t in drops}
+    # A network that has learnt little has little to lose.
+    drops = {t: v for t, v in drops.items() if normal[t] >= normal[best] - ALIKE}
+    of_best = " of the best trial" if len(results.trials) > 1 else ""
+    text = f"On images {change} the accuracy{of_best} falls by "
+    text += _drop(findings, best, metric, drops[best])
+    least = min(drops, key=lambda t: (np.nanmean(drops[t]), t))
+    others = f"of the trials within {100 * ALIKE:g} points of it on the normal set"
+    others += " (means, not tested)"
+    if least != best:
+        text += f"; {others} it falls least with {named(results, least)}, by "
+        text += _drop(findings, least, metric, drops[least])
+    elif len(drops) > 1:
+        text += f", the least {others}"
+    return f"{text}."
+
+
+def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str:
+    """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 % (n = 8)"."""
+    mean, _, high = (float(v) for v in mean_interval(drops))
+    left = float(np.nanmean(findings.final(trial, metric)))
+    n = np.count_nonzero(np.isfinite(drops))
+    return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)} (n = {n})"
+
+
+def _untrained(findings: Findings) -> list[str]:
     """Accuracy and loss before training beside those of chance."""
+    results = findings.results
     if "probabilities" not in results.study.figures:
         return []
     groups: dict[tuple[float, int], list[int]] = {}
-    for trial in (t.index for t in results.trials if results.has_run(t.index)):
+    for trial in findings.ran:
         data = results.dataset(trial)
         key = float(data["chance"]), len(data["classes"])
         groups.setdefault(key, []).append(trial)
@@ -328,12 +416,11 @@ def _untrained(results: Results) -> list[str]:
             continue
         accuracy, loss = (_range(c) for c in columns)
         where = f" of {several(results, trials)}" if len(groups) > 1 else ""
-        seeds = results.study.seeds()
         means = "the trials' means" if len(trials) > 1 else "means"
         said.append(
             f"Before training the test accuracy{where} is {accuracy[0]} % (chance "
             f"{texts.percent(chance)}) and the loss {loss[1]} (ln {classes} = "
-            f"{math.log(classes):.2f}), {means} over {seeds}."
+            f"{math.log(classes):.2f}), {means} over {results.study.seeds()}."
         )
     return said
 
@@ -352,66 +439,22 @@ def _range(values: np.ndarray) -> tuple[str, str]:
     """From the least to the largest value, as percentages and as they are."""
     ends = (float(values.min()), float(values.max()))
     shares = dict.fromkeys(texts.fixed(100 * e, 1) for e in ends)
-    numbers = dict.fromkeys(texts.fixed(e, 2) for e in ends)
-    return " to ".join(shares), " to ".join(numbers)
+    plain = dict.fromkeys(texts.fixed(e, 2) for e in ends)
+    return " to ".join(shares), " to ".join(plain)
 
 
-def _drops(results: Results) -> list[str]:
-    """What the accuracy loses on moved and on rotated images."""
-    best = best_trial(results)
-    sets = results.study.test_sets
-    changes = {
-        "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
-        "rotated": f"rotated by up to {sets.rotated_degrees:g} degrees",
-    }
-    said = []
-    for name, change in changes.items():
-        metric = f"test_{name}_accuracy"
-        if best is None or metric not in results.metrics:
-            continue
-        quantity = Quantity(metric=metric, reduction="drop_from_test")
-        values = {
-            t.index: reduce_members(results, quantity, t.index) for t in results.trials
-        }
-        values = {t: v for t, v in values.items() if np.isfinite(v).any()}
-        if best not in values:
-            continue
-        normal = {t: np.nanmean(final(results, t, "test_accuracy")) for t in values}
-        # A network that has learnt little has little to lose.
-        drops = {t: v for t, v in values.items() if normal[t] >= normal[best] - ALIKE}
-        of_best = " of the best trial" if len(results.trials) > 1 else ""
-        text = f"On images {change} the accuracy{of_best} falls by "
-        text += _drop(results, best, metric, drops[best])
-        least = min(drops, key=lambda t: (np.nanmean(drops[t]), t))
-        others = f"of the trials within {100 * ALIKE:g} points of it on the normal set"
-        others += " (means, not tested)"
-        if least != best:
-            text += f"; {others} it falls least with {named(results, least)}, by "
-            text += _drop(results, least, metric, drops[least])
-        elif len(drops) > 1:
-            text += f", the least {others}"
-        said.append(f"{text}.")
-    return said
+# What became of the claims, and what failed.
 
 
-def _drop(results: Results, trial: int, metric: str, drops: np.ndarray) -> str:
-    """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 % (n = 8)"."""
-    mean, _, high = (float(v) for v in mean_interval(drops))
-    left = float(np.nanmean(final(results, trial, metric)))
-    n = np.count_nonzero(np.isfinite(drops))
-    return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)} (n = {n})"
-
-
-def _claims(results: Results) -> list[str]:
+def _claims(findings: Findings) -> list[str]:
     """How many of the study's claims hold, and in words those that do not."""
-    verdicts = judge(results)
+    verdicts = findings.verdicts
     if not verdicts:
         return []
     counts = Counter(v.verdict for v in verdicts)
     parts = []
     for verdict in (v for v in VERDICTS if counts[v]):
-        verb = "is" if counts[verdict] == 1 else "are"
-        part = f"{counts[verdict]} {verb} {verdict}"
+        part = f"{counts[verdict]} {is_or_are(counts[verdict])} {verdict}"
         if verdict == CONTRADICTED:
             wrong = [v.claim.text for v in verdicts if v.verdict == verdict]
             part += f" ({'; '.join(f'“{text}”' for text in wrong)})"
@@ -420,55 +463,54 @@ def _claims(results: Results) -> list[str]:
     return [f"Of {total}, {texts.joined(parts)}."]
 
 
-def no_interval(results: Results) -> str:
-    """Why results of one or two seeds come without interval."""
-    seeds = results.study.num_seeds
-    if seeds == 1:
-        return "One seed shows no spread: no interval is drawn and nothing is resolved."
-    return (
-        "Of two seeds a 95 % interval is 13 standard errors wide to each side and says "
-        "nothing: none is drawn and nothing is resolved."
-    )
-
-
-def _failures(results: Results) -> list[str]:
+def _failures(findings: Findings) -> list[str]:
     """Which trials diverge or stay at chance."""
-    kinds = (("diverged", "diverge"), ("at_chance", "end at chance"))
+    results = findings.results
     seeds = {t.index: t.num_seeds for t in results.trials}
-    counts = {t.index: status_counts(results, t.index) for t in results.trials}
-    failing = [t for t, c in counts.items() if c["diverged"] or c["at_chance"]]
+    fates = {
+        t: {DIVERGE: c["diverged"], STAY: c["at_chance"]}
+        for t, c in ((t, findings.counts(t)) for t in seeds)
+    }
+    failing = [t for t, counts in fates.items() if any(counts.values())]
     if not failing:
         return []
     if len(failing) > 4:
-        total: Counter[str] = Counter()
+        total: Counter[tuple[str, str]] = Counter()
         for trial in failing:
-            total.update(counts[trial])
-        lost = _fates(total, kinds, sum(seeds[t] for t in failing))
-        return [f"Of {several(results, failing)}, {lost}."]
+            total.update(fates[trial])
+        lost = _fates(total, sum(seeds[t] for t in failing))
+        return [f"In {several(results, failing)}, {lost}."]
     at = "with" if sweep_of(results).scale == "categories" else "at"
     alike: dict[str, list[int]] = {}
     for trial in failing:
-        alike.setdefault(_fates(counts[trial], kinds, seeds[trial]), []).append(trial)
+        alike.setdefault(_fates(fates[trial], seeds[trial]), []).append(trial)
     parts: list[str] = []
     for fate, trials in alike.items():
         names = [trial_name(results, t) for t in trials]
         names[0] = names[0] if parts else named(results, trials[0])
-        each = " each" if len(trials) > 1 else ""
-        where = f"{at} {texts.joined(names)}, " if len(results.trials) > 1 else ""
-        parts.append(where + fate + each)
+        each = {1: "", 2: "both "}.get(len(trials), "each of ")
+        where = f"{at} {each}{texts.joined(names)}, " * (len(results.trials) > 1)
+        parts.append(where + fate)
     return [f"{texts.capital('; '.join(parts))}."]
 
 
-def _fates(
-    counts: Mapping[str, int], kinds: Sequence[tuple[str, str]], total: int
-) -> str:
+def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
+    """How seeds end: "all 8 seeds stay at chance", "5 of 8 seeds diverge".
+
+    Args:
+      counts: ``{verb, for one and for several: seeds}``.
+      total: of how many seeds.
+    """
     said: list[str] = []
-    for key, verb in kinds:
-        if counts[key]:
-            singular = verb.replace("diverge", "diverges").replace("end ", "ends ")
-            of = "" if said else f" of {texts.count(total, 'seed')}"
-            said.append(f"{counts[key]}{of} {singular if counts[key] == 1 else verb}")
-    return " and ".join(said)
+    for verbs, count in counts.items():
+        if not count:
+            continue
+        if count == total:
+            who = {1: "the only seed", 2: "both seeds"}.get(total, f"all {total} seeds")
+        else:
+            who = f"{count}" if said else f"{count} of {texts.count(total, 'seed')}"
+        said.append(f"{who} {verbs[count > 1]}")
+    return texts.joined(said)
 
 
 def failed_trials(results: Results) -> list[int]:
@@ -488,33 +530,27 @@ def crashes(results: Results) -> list[str]:
     if not failed:
         return []
     total = texts.count(len(results.trials), "trial")
-    verb, whose = ("is", "its") if len(failed) == 1 else ("are", "their")
+    whose = "its" if len(failed) == 1 else "their"
     return [
-        f"{len(failed)} of {total} {verb} missing because {whose} program failed: "
-        f"{several(results, failed)}."
+        f"{len(failed)} of {total} {is_or_are(len(failed))} missing because {whose} "
+        f"program failed: {several(results, failed)}."
     ]
 
 
-def _is_cut_off(results: Results, trial: int) -> bool:
-    """Whether a trial of an interrupted run has begun and not ended."""
-    if results.config["status"] != "interrupted":
-        return False
-    return bool(status_counts(results, trial)[UNFINISHED])
-
-
-def interruption(results: Results) -> list[str]:
+def interruption(findings: Findings) -> list[str]:
     """What an interrupted run lacks, and which trial is best so far."""
+    results = findings.results
     if results.config["status"] != "interrupted":
         return []
     trials = {t.index for t in results.trials} - {*failed_trials(results)}
-    absent = [t for t in trials if not results.has_run(t)]
-    unfinished = sum(status_counts(results, t)[UNFINISHED] for t in trials)
+    absent = trials - {*findings.ran}
+    unfinished = sum(findings.counts(t)[UNFINISHED] for t in trials)
     parts = []
     if absent:
         verb = "has" if len(absent) == 1 else "have"
         parts.append(f"{len(absent)} of {len(results.trials)} trials {verb} not run")
     if unfinished:
-        parts.append(f"{texts.count(unfinished, 'member')} did not finish")
+        parts.append(f"{texts.count(unfinished, 'network')} did not finish")
     said = " and ".join(parts) or "what is missing cannot be told"
     return [f"The run was interrupted: {said}{_best_so_far(results)}."]
 
@@ -534,8 +570,7 @@ def _best_so_far(results: Results) -> str:
     of = f"mean of {texts.count(results.trials[best].num_seeds, 'seed')}"
     if results.trials[best].hyperparameters.model.is_network:
         record = results.cohort(best)
-        per = record["steps_per_epoch"]
-        whole = record["num_steps"] / per
+        whole = record["num_steps"] / record["steps_per_epoch"]
         epochs = "epoch" if whole == 1 else "epochs"
-        of += f" after {done / per:.4g} of {whole:.4g} {epochs}"
+        of += f" after {done / record['steps_per_epoch']:.4g} of {whole:.4g} {epochs}"
     return f"; {whose} validation accuracy of {accuracy} ({of})"

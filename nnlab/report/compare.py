@@ -6,9 +6,10 @@ The comparison has a folder of its own, with the report, its figures, and two ta
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,25 @@ from matplotlib.figure import Figure as Canvas
 from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.report import answer, trials
-from nnlab.report.costs import examples_per_second, own_facts, rate
-from nnlab.report.figures import panels, several_runs
+from nnlab.report.answer import percentage
+from nnlab.report.costs import examples_per_second, own_facts, peak, total
+from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.levels import level_of
 from nnlab.report.page import Content, folder_of_figures, lay_out
-from nnlab.report.sections import Section, Table, number
+from nnlab.report.sections import (
+    Columns,
+    Section,
+    Table,
+    number,
+    tabulated,
+    yes_or_no,
+)
 from nnlab.results import Results, cells
 from nnlab.results.listing import RUNNING, status_of
 from nnlab.statistics.between_runs import Difference, compare_bests, test_data
-from nnlab.statistics.members import alive, is_measured
-from nnlab.statistics.ranking import best_trial, expected_accuracy
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.ranking import expected_accuracy
 from nnlab.study import PATHS, digest_json
 from nnlab.words import numbers as texts
 from nnlab.words import settings
@@ -44,15 +52,23 @@ class Run:
 
     Attributes:
       name: distinct among them.
-      results: what it found.
+      findings: what it found.
       status: as `listing.status_of` has it.
-      best: index of its best trial by validation; None if it has none.
     """
 
     name: str
-    results: Results
+    findings: Findings
     status: str
-    best: int | None
+
+    @property
+    def results(self) -> Results:
+        """The stored results."""
+        return self.findings.results
+
+    @property
+    def best(self) -> int | None:
+        """Index of its best trial by validation; None if it has none."""
+        return self.findings.best
 
     @property
     def trial(self) -> str:
@@ -76,11 +92,20 @@ class Run:
         """The best trial's final mean with its interval, in percent."""
         if self.best is None or metric not in self.results.metrics:
             return texts.NONE
-        level = level_of(self.results, self.best, metric)
+        level = level_of(self.findings, self.best, metric)
         return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
 
 
-def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
+class Runs(tuple[Run, ...]):
+    """The runs that are compared, as `load` gives them."""
+
+    @functools.cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """The difference of each pair's best trials, computed once."""
+        return compare_bests([run.findings for run in self])
+
+
+def write(runs: Runs, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Compares runs, and writes the report, its figures and its tables.
 
     Args:
@@ -98,13 +123,12 @@ def write(runs: Sequence[Run], folder: str | os.PathLike[str]) -> pathlib.Path:
     target = absolute(folder, "workdir")
     _check_folder(target)
     figures = folder_of_figures(target)
-    differences = compare_bests([run.results for run in runs])
     target.mkdir(parents=True, exist_ok=True)
-    rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs, differences)}
+    rows = {TRIALS: _trial_rows(runs), BESTS: _best_rows(runs)}
     for name, some in rows.items():
         content_of = cells.encoded(results.table(some))
         write_atomic(target / name, content_of, durable=False)
-    return lay_out(target, content(runs, differences, draw(runs, figures)))
+    return lay_out(target, content(runs, draw(runs, figures)))
 
 
 def _check_folder(folder: pathlib.Path) -> None:
@@ -125,7 +149,7 @@ def _check_folder(folder: pathlib.Path) -> None:
         )
 
 
-def load(workdirs: Sequence[str | os.PathLike[str]]) -> tuple[Run, ...]:
+def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
     """Reads the runs, and gives them distinct names.
 
     Args:
@@ -149,8 +173,8 @@ def load(workdirs: Sequence[str | os.PathLike[str]]) -> tuple[Run, ...]:
     for folder, name in zip(folders, distinct_names(places)):
         found = results.load(folder)
         status = status_of(folder, found.config)
-        runs.append(Run(name, found, status, best_trial(found)))
-    return tuple(runs)
+        runs.append(Run(name, Findings(found), status))
+    return Runs(runs)
 
 
 def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
@@ -175,7 +199,7 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
     """Runs with a best trial and test accuracy, by what test data they are on."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
-        if run.best is not None and is_measured(run.results, "test_accuracy"):
+        if run.best is not None and run.findings.is_measured("test_accuracy"):
             groups.setdefault(run.data, []).append(run)
     return list(groups.values())
 
@@ -192,7 +216,7 @@ def _data_name(group: Sequence[Run]) -> str:
 # Figures.
 
 
-def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]:
+def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...]:
     """Draws and stores the figures: of runs on the same test data together."""
     groups = _groups(runs)
     drawn = []
@@ -201,7 +225,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]
             suffix = f"_{place + 1}" if len(groups) > 1 else ""
             where = f"On {_data_name(group)}: " if len(groups) > 1 else ""
             for metric in CURVES:
-                measured = [r for r in group if is_measured(r.results, metric)]
+                measured = [r for r in group if r.findings.is_measured(metric)]
                 if len(measured) > 1:  # a run alone has them in its own report
                     name = f"best_{metric}{suffix}"
                     drawn.append(_curves(measured, metric, folder / name, where))
@@ -211,7 +235,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[panels.Figure, ...]
 
 def _curves(
     runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
-) -> panels.Figure:
+) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
@@ -225,10 +249,10 @@ def _curves(
     )
     seen = _ends(runs, metric)
     alt = f"{texts.capital(where + what)}. {seen}"
-    return panels.Figure("curves", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("curves", path.name, alt, " ".join(caption.split()))
 
 
-def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figure:
+def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
@@ -242,19 +266,19 @@ def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> panels.Figur
     )
     seen = _ends(runs, "test_accuracy")
     alt = f"{what}. Of the best trials: {seen}"
-    return panels.Figure("final", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("final", path.name, alt, " ".join(caption.split()))
 
 
 def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
     return [
-        several_runs.Chosen(r.name, r.results, r.best)
+        several_runs.Chosen(r.name, r.findings, r.best)
         for r in runs
         if r.best is not None
     ]
 
 
 def _num_alive(run: Run) -> int:
-    return 0 if run.best is None else int(alive(run.results, run.best).sum())
+    return 0 if run.best is None else int(run.findings.alive(run.best).sum())
 
 
 def _ends(runs: Sequence[Run], metric: str) -> str:
@@ -262,7 +286,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
     parts = []
     for run in runs:
         assert run.best is not None
-        level = level_of(run.results, run.best, metric)
+        level = level_of(run.findings, run.best, metric)
         if level is not None:
             share = metric.endswith("accuracy")
             value = texts.percent(level.mean) if share else f"{level.mean:.3g}"
@@ -273,16 +297,11 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 # What is said.
 
 
-def content(
-    runs: Sequence[Run],
-    differences: Sequence[Difference],
-    drawn: Sequence[panels.Figure] = (),
-) -> Content:
+def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     """All that the report of a comparison says.
 
     Args:
       runs: as `load` gives them.
-      differences: of each pair of them.
       drawn: the stored figures.
     """
     names = [run.name for run in runs]
@@ -299,7 +318,7 @@ def content(
         for part, heading in parts.items()
     }
     sections = (
-        _bests(runs, differences),
+        _bests(runs),
         figures["curves"],
         figures["final"],
         _studies(runs),
@@ -307,22 +326,22 @@ def content(
         _costs(runs),
     )
     shown = tuple(s for s in sections if s.items or s.tables or s.figures)
-    return Content(title, about, tuple(sentences(runs, differences)), shown)
+    return Content(title, about, tuple(sentences(runs)), shown)
 
 
-def sentences(runs: Sequence[Run], differences: Sequence[Difference]) -> list[str]:
+def sentences(runs: Runs) -> list[str]:
     """What the comparison says, in sentences: best, how sure, how they differ, gaps."""
     said = []
     groups = _groups(runs)
     for group in groups:
         on = f"On {_data_name(group)}, " if len(groups) > 1 else ""
         if len(group) > 1:
-            said += _leader(runs, group, differences, on)
+            said += _leader(runs, group, on)
         else:
             run = group[0]
             said.append(
                 f"{on}{run.full} has a test accuracy of "
-                f"{_percent(run.accuracy())}{_spread(run)}."
+                f"{percentage(run.accuracy())}{_spread(run)}."
             )
     if len(groups) > 1:
         said.append("Accuracies on different test data are not compared.")
@@ -342,12 +361,7 @@ def sentences(runs: Sequence[Run], differences: Sequence[Difference]) -> list[st
     return said
 
 
-def _leader(
-    runs: Sequence[Run],
-    group: Sequence[Run],
-    differences: Sequence[Difference],
-    on: str,
-) -> list[str]:
+def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
     """The best run of those on the same data, and each other one against it."""
 
     def score(run: Run) -> float:
@@ -357,23 +371,21 @@ def _leader(
     lead = max(group, key=score)
     said = [
         f"{on}{'best' if on else 'Best'} by validation accuracy is {lead.full}, with a "
-        f"test accuracy of {_percent(lead.accuracy())}{_spread(lead)}."
+        f"test accuracy of {percentage(lead.accuracy())}{_spread(lead)}."
     ]
     others = [run for run in group if run is not lead]
     for run in others[:FEW]:
-        found, sign = _between(runs, lead, run, differences)
+        found, sign = _between(runs, lead, run)
         said.append(f"{_against(found, sign, run)}.")
     if len(others) > FEW:
         said.append(f"{len(others) - FEW} more stand in the table.")
     return said
 
 
-def _between(
-    runs: Sequence[Run], one: Run, other: Run, differences: Sequence[Difference]
-) -> tuple[Difference, int]:
+def _between(runs: Runs, one: Run, other: Run) -> tuple[Difference, int]:
     """The difference between two runs; 1, or -1 where it is that of `other` minus."""
     places = runs.index(one), runs.index(other)
-    for found in differences:
+    for found in runs.differences:
         if {found.left, found.right} == {*places}:
             return found, 1 if found.left == places[0] else -1
     raise AssertionError("every pair has a difference")
@@ -386,24 +398,19 @@ def _against(found: Difference, sign: int, other: Run) -> str:
     where = "above" if mean > 0 else "below"
     far = f"{points} points {where}" if mean else "equal to"
     text = (
-        f"That is {far} that of {other.full}, {_percent(other.accuracy())}"
+        f"That is {far} that of {other.full}, {percentage(other.accuracy())}"
         f"{_spread(other)}"
     )
     if np.isnan(found.p_holm):
         return f"{text}: not tested ({found.reason})"
     over = f"paired over {found.n} seeds" if found.method == "paired" else "unpaired"
-    verdict = "resolved" if found.resolved else "not resolved"
-    return f"{text}: {verdict} ({over}, p {_p(found.p_holm)})"
+    verdict = "" if found.resolved else "not "
+    return f"{text}: {verdict}significant over seeds ({over}, p {_p(found.p_holm)})"
 
 
 def _p(value: float) -> str:
     text = texts.p_text(value)
     return text if text.startswith("<") else f"= {text}"
-
-
-def _percent(accuracy: str) -> str:
-    """A mean with its interval as a percentage: "95.7 % ± 0.2"."""
-    return accuracy.replace(" ±", " % ±") if "±" in accuracy else f"{accuracy} %"
 
 
 def _spread(run: Run) -> str:
@@ -428,41 +435,26 @@ def _copies(runs: Sequence[Run]) -> list[str]:
 def _gaps(run: Run) -> list[str]:
     """What a run lacks."""
     if run.status == RUNNING:
-        return ["The run is at work; this is what it had found so far."]
-    return [*answer.crashes(run.results), *answer.interruption(run.results)]
+        return ["The run is still training; this is what it has found so far."]
+    return [*answer.crashes(run.results), *answer.interruption(run.findings)]
 
 
-def _bests(runs: Sequence[Run], differences: Sequence[Difference]) -> Section:
-    header = (
-        "left",
-        "right",
-        "left, %",
-        "right, %",
-        "left minus right, points",
-        "compared",
-        "n",
-        "p (adjusted)",
-        "resolved",
-        "remarks",
-    )
-    rows = []
-    for found in differences:
-        left, right = runs[found.left], runs[found.right]
-        untested = np.isnan(found.p_holm)
-        rows.append(
-            (
-                left.name if left.best is None else left.full,
-                right.name if right.best is None else right.full,
-                left.accuracy(),
-                right.accuracy(),
-                texts.mean_text(found.mean, found.high),
-                found.method or "no",
-                str(found.n) if found.method else "",
-                texts.p_text(found.p_holm),
-                "not tested" if untested else "yes" if found.resolved else "no",
-                found.reason,
-            )
-        )
+def _bests(runs: Runs) -> Section:
+    def name(run: Run) -> str:
+        return run.name if run.best is None else run.full
+
+    columns: Columns = {
+        "left": lambda d: name(runs[d.left]),
+        "right": lambda d: name(runs[d.right]),
+        "left, %": lambda d: runs[d.left].accuracy(),
+        "right, %": lambda d: runs[d.right].accuracy(),
+        "left minus right, points": lambda d: texts.mean_text(d.mean, d.high),
+        "compared": lambda d: d.method or "no",
+        "n": lambda d: str(d.n) if d.method else "",
+        "p (adjusted)": lambda d: texts.p_text(d.p_holm),
+        "significant": lambda d: yes_or_no(d.resolved, d.p_holm),
+        "remarks": lambda d: d.reason,
+    }
     notes = (
         "Final test accuracy of each run's best trial by validation accuracy, mean and "
         "half-width of the 95 % Student-t interval over the seeds that finished or "
@@ -473,10 +465,10 @@ def _bests(runs: Sequence[Run], differences: Sequence[Difference]) -> Section:
         "p is multiplied by the number of trials that the side with more of them chose "
         "its best from, and adjusted by Holm over all pairs of runs; where the seeds "
         "at chance differ by over a quarter, it is at least that of their counts. p up "
-        "to 0.05 resolves. The intervals are not adjusted.",
+        "to 0.05 is significant over seeds. The intervals are not adjusted.",
         "No adjustment knows of runs that were made and are not shown here.",
     )
-    table = Table(header, tuple(rows))
+    table = tabulated(runs.differences, columns)
     return Section("bests", "Best against best", notes, tables=(table,))
 
 
@@ -567,60 +559,51 @@ def _values_text(values: Sequence[Any]) -> str:
 
 
 def _runs(runs: Sequence[Run]) -> Section:
-    header = (
-        "run",
-        "question",
-        "status",
-        "trials",
-        "seeds",
-        "best trial",
-        "validation accuracy, %",
-        "test accuracy, %",
-        "n",
-        "parameters",
-    )
-    rows = []
-    for run in runs:
-        study = run.results.study
-        cells = [run.name, study.question, run.status, str(len(study.sweep))]
-        cells.append(study.seeds().partition(" seed")[0])
-        if run.best is None:
-            cells += [texts.NONE] * 5
-        else:
-            cells += [run.trial, run.accuracy("validation_accuracy"), run.accuracy()]
-            parameters = run.results.cohort(run.best)["parameters"]
-            cells += [str(_num_alive(run)), number(parameters)]
-        rows.append(tuple(cells))
+    def of_best(text: Callable[[Run], str]) -> Callable[[Run], str]:
+        return lambda run: texts.NONE if run.best is None else text(run)
+
+    def parameters(run: Run) -> str:
+        assert run.best is not None
+        return number(run.results.cohort(run.best)["parameters"])
+
+    columns: Columns = {
+        "run": lambda run: run.name,
+        "question": lambda run: run.results.study.question,
+        "status": lambda run: run.status,
+        "trials": lambda run: str(len(run.results.study.sweep)),
+        "seeds": lambda run: run.results.study.seeds().partition(" seed")[0],
+        "best trial": of_best(lambda run: run.trial),
+        "validation accuracy, %": of_best(lambda r: r.accuracy("validation_accuracy")),
+        "test accuracy, %": of_best(lambda run: run.accuracy()),
+        "n": of_best(lambda run: str(_num_alive(run))),
+        "parameters": of_best(parameters),
+    }
     note = "Each accuracy is that of the run's best trial by validation accuracy."
-    table = Table(header, tuple(rows))
-    return Section("runs", "The runs", (note,), tables=(table,))
+    return Section("runs", "The runs", (note,), tables=(tabulated(runs, columns),))
 
 
 def _costs(runs: Sequence[Run]) -> Section:
-    columns = {
-        "compiling, s": "compile_seconds",
-        "training, s": "train_seconds",
-        "evaluating, s": "evaluation_seconds",
+    timings = {run.name: run.results.timings.to_pylist() for run in runs}
+
+    def seconds(column: str) -> Callable[[Run], str]:
+        return lambda run: f"{total(timings[run.name], column):,.1f}"
+
+    columns: Columns = {
+        "run": lambda run: run.name,
+        "device": lambda run: captions.device(run.results),
+        "networks": lambda run: f"{run.results.members.num_rows:,}",
+        "compiling, s": seconds("compile_seconds"),
+        "training, s": seconds("train_seconds"),
+        "evaluating, s": seconds("evaluation_seconds"),
+        "training examples/s": lambda run: examples_per_second(timings[run.name]),
+        "peak, MB": lambda run: peak(timings[run.name]),
     }
-    header = ("run", "device", "networks", *columns, "training examples/s", "peak, MB")
-    rows = []
-    for run in runs:
-        timings = run.results.timings.to_pylist()
-        members = run.results.members.num_rows
-        cells = [run.name, captions.device(run.results), f"{members:,}"]
-        for column in columns.values():
-            seconds = sum(row.get(column) or 0.0 for row in timings)
-            cells.append(f"{seconds:,.1f}")
-        peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
-        cells.append(rate(examples_per_second(timings)))
-        cells.append(f"{peak / 1e6:,.0f}" if peak else texts.NONE)
-        rows.append(tuple(cells))
     note = (
         "Sums over all networks of a run, each timed once: they are described, not "
         "tested, and say little across devices. Examples a second are training "
         "examples of all networks together, without compilation and evaluation."
     )
-    return Section("costs", "Costs", (note,), tables=(Table(header, tuple(rows)),))
+    return Section("costs", "Costs", (note,), tables=(tabulated(runs, columns),))
 
 
 # The tables.
@@ -637,15 +620,13 @@ def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
             "root_seed": run.results.study.root_seed,
             "num_seeds": run.results.study.num_seeds,
         }
-        for row in summarize(run.results).to_pylist():
+        for row in run.findings.rows:
             digest = run.results.dataset(row["index"])["digest"]
             rows.append({**about, "data_digest": digest, **row})
     return rows
 
 
-def _best_rows(
-    runs: Sequence[Run], differences: Sequence[Difference]
-) -> list[Mapping[str, Any]]:
+def _best_rows(runs: Runs) -> list[Mapping[str, Any]]:
     """A row for each pair of runs."""
 
     def finite(value: float) -> float | None:
@@ -664,5 +645,5 @@ def _best_rows(
             "resolved": found.resolved,
             "reason": found.reason,
         }
-        for found in differences
+        for found in runs.differences
     ]

@@ -2,19 +2,18 @@
 """Sections of a report on its programs: what they cost, and how they were run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.sections import Section, Table, number
+from nnlab.report.sections import Columns, Section, Table, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import alive, final, seconds_per_epoch
-from nnlab.statistics.ranking import best_trial
 from nnlab.study import Own, digest_json
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
@@ -22,54 +21,24 @@ from nnlab.words.settings import value_text, words
 REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
 
-def costs(results: Results) -> Section:
+def costs(findings: Findings) -> Section:
     """What each program costs and what its best trial achieves."""
-    cohorts = [
-        c
-        for c in results.config["cohorts"]
-        if any(results.has_run(t) for t in c["trials"])
-    ]
+    results = findings.results
+    cohorts = [c for c in results.config["cohorts"] if {*c["trials"]} & {*findings.ran}]
     if "costs" not in results.study.figures or not cohorts:
         return Section("costs", "Costs")
-    metrics = [
-        "test_accuracy",
-        *(f"test_{s}_accuracy" for s in moved_sets(results)),
-    ]
-    header = [
-        "program",
-        "parameters",
-        "operations an example",
-        "training examples/s",
-        "training, s an epoch",
-        "training, s in all",
-        "inferences/s",
-        "inferences/s, batch 1",
-        *(f"{words(m)}, %" for m in metrics),
-        "seeds",
-    ]
     shares = any(len(c["trials"]) > 1 for c in cohorts)
-    header += ["accuracies of"] if shares else []
-    rows = []
-    for cohort in cohorts:
-        best = best_trial(results, cohort["trials"])
-        cells = [
-            _program(results, cohort["trials"]),
-            number(cohort["parameters"]),
-            _operations(cohort.get("flops", 0)),
-            *_speeds(results, cohort),
-        ]
-        for metric in metrics:
-            values = np.empty(0) if best is None else final(results, best, metric)
-            mean, _, high = (float(v) for v in mean_interval(values))
-            cells.append(numbers.mean_text(mean, high))
-        cells.append("0" if best is None else str(alive(results, best).sum()))
-        if shares:
-            cells.append(numbers.NONE if best is None else trial_name(results, best))
-        rows.append(tuple(cells))
+    columns: dict[str, Callable[[Any], str]] = {
+        "program": lambda c: _program(results, c["trials"]),
+        "parameters": lambda c: number(c["parameters"]),
+        "operations an example": lambda c: _operations(c.get("flops", 0)),
+        **_speed_columns(findings),
+        **_accuracy_columns(findings, shares),
+    }
+    batches = {c["plan"].get("evaluation_batch") for c in cohorts if c.get("plan")}
+    batches -= {None, 0}
+    sizes = numbers.joined([f"{b:,}" for b in sorted(batches)] or ["one size"])
     of_best = ", for the program's best trial by validation" if shares else ""
-    plans = [c["plan"] for c in cohorts if c.get("plan")]
-    batches = sorted({plan.get("evaluation_batch", 0) for plan in plans})
-    sizes = numbers.joined([f"{b:,}" for b in batches if b]) or "one size"
     notes = (
         "A program is compiled for the trials that share all settings but those that "
         "enter it as numbers, such as the learning rate. Operations are those of a "
@@ -82,7 +51,82 @@ def costs(results: Results) -> Section:
         "Accuracies are of the final networks, mean and half-width of the 95 % "
         f"interval over the seeds that finished or stopped{of_best}.",
     )
-    return Section("costs", "Costs", notes, tables=(Table(tuple(header), tuple(rows)),))
+    return Section("costs", "Costs", notes, tables=(tabulated(cohorts, columns),))
+
+
+def _speed_columns(findings: Findings) -> Columns:
+    """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
+    results = findings.results
+
+    def an_epoch(cohort: Mapping[str, Any]) -> str:
+        seconds = findings.seconds_per_epoch(cohort["index"])
+        return _seconds_text(float(seconds.mean()) if seconds.size else 0.0)
+
+    def in_all(cohort: Mapping[str, Any]) -> str:
+        seeds = cohort.get("num_seeds", results.study.num_seeds)
+        seconds = total(findings.timings(cohort["index"]), "train_seconds")
+        return _seconds_text(seconds / (len(cohort["trials"]) * seeds))
+
+    def median(column: str) -> Callable[[Any], str]:
+        def cell(cohort: Mapping[str, Any]) -> str:
+            rows = findings.timings(cohort["index"])
+            values = [row[column] for row in rows if row.get(column)]
+            return rate(float(np.median(values)) if values else 0.0)
+
+        return cell
+
+    return {
+        "training examples/s": lambda c: examples_per_second(
+            findings.timings(c["index"])
+        ),
+        "training, s an epoch": an_epoch,
+        "training, s in all": in_all,
+        "inferences/s": median("inferences_per_second"),
+        "inferences/s, batch 1": median("inferences_per_second_batch_1"),
+    }
+
+
+def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
+    """Final accuracies of a program's best trial, and over how many seeds."""
+    results = findings.results
+
+    def best(cohort: Mapping[str, Any]) -> int | None:
+        return findings.best_of(cohort["trials"])
+
+    def accuracy(metric: str) -> Callable[[Any], str]:
+        def cell(cohort: Mapping[str, Any]) -> str:
+            trial = best(cohort)
+            values = np.empty(0) if trial is None else findings.final(trial, metric)
+            mean, _, high = (float(v) for v in mean_interval(values))
+            return numbers.mean_text(mean, high)
+
+        return cell
+
+    def seeds(cohort: Mapping[str, Any]) -> str:
+        trial = best(cohort)
+        return "0" if trial is None else str(findings.alive(trial).sum())
+
+    def name(cohort: Mapping[str, Any]) -> str:
+        trial = best(cohort)
+        return numbers.NONE if trial is None else trial_name(results, trial)
+
+    sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
+    return {
+        **{f"{words(m)}, %": accuracy(m) for m in ("test_accuracy", *sets)},
+        "seeds": seeds,
+        **({"accuracies of": name} if shares else {}),
+    }
+
+
+def total(rows: Sequence[Mapping[str, Any]], *columns: str) -> float:
+    """The sum of columns; what was not timed counts 0."""
+    return sum(sum(row.get(column) or 0.0 for row in rows) for column in columns)
+
+
+def peak(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The most memory in MB; a dash where it is not known."""
+    most = max((row.get("peak_bytes") or 0 for row in rows), default=0)
+    return f"{most / 1e6:,.0f}" if most else numbers.NONE
 
 
 def _program(results: Results, trials: Sequence[int]) -> str:
@@ -106,35 +150,12 @@ def _operations(count: int) -> str:
     return f"{count}"
 
 
-def _speeds(results: Results, cohort: Mapping[str, Any]) -> list[str]:
-    """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
-    index = cohort["index"]
-    timings = [r for r in results.timings.to_pylist() if r["cohort"] == index]
-    members = len(cohort["trials"]) * cohort.get("num_seeds", results.study.num_seeds)
-    training = sum(row["train_seconds"] or 0.0 for row in timings)
-    an_epoch = seconds_per_epoch(results, index)
-
-    def median(column: str) -> float:
-        values = [row[column] for row in timings if row.get(column)]
-        return float(np.median(values)) if values else 0.0
-
-    return [
-        rate(examples_per_second(timings)),
-        _seconds_text(float(an_epoch.mean()) if an_epoch.size else 0.0),
-        _seconds_text(training / members),
-        rate(median("inferences_per_second")),
-        rate(median("inferences_per_second_batch_1")),
-    ]
-
-
-def examples_per_second(timings: Sequence[Mapping[str, Any]]) -> float:
-    """Mean rate over the time of training; 0 where nothing was timed."""
-    seconds = sum(row["train_seconds"] or 0.0 for row in timings)
-    examples = sum(
-        (row["examples_per_second"] or 0.0) * (row["train_seconds"] or 0.0)
-        for row in timings
-    )
-    return examples / seconds if seconds else 0.0
+def examples_per_second(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Mean rate over the time of training; a dash where nothing was timed."""
+    seconds = [row["train_seconds"] or 0.0 for row in rows]
+    rates = [row["examples_per_second"] or 0.0 for row in rows]
+    examples = sum(r * s for r, s in zip(rates, seconds))
+    return rate(examples / sum(seconds) if sum(seconds) else 0.0)
 
 
 def rate(value: float) -> str:
@@ -148,86 +169,73 @@ def _seconds_text(value: float) -> str:
     )
 
 
-def how(results: Results) -> Section:
+def how(findings: Findings) -> Section:
     """Device, versions, data, program and times."""
-    config = results.config
-    study = results.study
-    facts = [
-        ("device", captions.device(results)),
-        ("versions", captions.versions(config["versions"])),
-        (
-            "population",
-            f"{numbers.count(len(results.trials), 'trial')} x "
-            f"{study.seeds()}, root seed {study.root_seed}",
-        ),
-    ]
+    results = findings.results
+    facts = Table(("what", "value"), tuple(_facts(results)), caption="Device and data")
+    columns = _cohort_columns(findings)
+    caption = "Cohorts and their times"
+    times = tabulated(results.config["cohorts"], columns, caption=caption)
+    grown = any("library" in cohort for cohort in results.config["cohorts"])
+    trees = (
+        "Of trees an epoch is a round that grows one for each class (of a forest, one "
+        "tree); depth and number are chosen by validation, seed by seed, and training "
+        "is the time of all depths. "
+    ) * grown
+    own = results.study.own
+    handed = {
+        "module": own.module,
+        "own_metrics": own.metrics,
+        "dataset": own.datasets,
+    }
+    more = [f"{keyword}=..." for keyword, known in handed.items() if known]
+    needed = "settings and what is not in them:" if more else "settings alone:"
+    code = REPLAY
+    if more:
+        code = f'nnlab.run("config.json", workdir="again", {", ".join(more)})'
+    note = (
+        "A cohort is the trials that share one compiled program; a lane is the "
+        "networks that run at once on a device. Examples a second are training "
+        "examples of all its networks together, without compilation and evaluation. "
+        f"{trees}To run the same study again, from the stored {needed}"
+    )
+    return Section("how", "How it was run", (note,), tables=(facts, times), code=code)
+
+
+def _facts(results: Results) -> Iterator[tuple[str, str]]:
+    """What ran on what: names and texts."""
+    config, study = results.config, results.study
+    yield "device", captions.device(results)
+    yield "versions", captions.versions(config["versions"])
+    trials = numbers.count(len(results.trials), "trial")
+    yield "population", f"{trials} x {study.seeds()}, root seed {study.root_seed}"
     if (search := study.search).space:
         most = f"{numbers.count(search.trials, 'trial')}, {search.batch} at once"
         space = "; ".join(search.space)
-        facts.append(("search", f"Optuna, {search.sampler}, {most}; {space}"))
-    for name, data in config["datasets"].items():
+        yield "search", f"Optuna, {search.sampler}, {most}; {space}"
+    unread = {*study.swept(), *study.idle()}
+    for key, data in config["datasets"].items():
+        name = data.get("name", key)
         sizes = ", ".join(f"{data[p]:,} {p}" for p in ("validation", "test"))
         chance = f"chance {numbers.percent(data['chance'])}"
         digest = f"digest {str(data['digest'])[:12]}"
-        name = data.get("name", name)
         told = (sizes, chance, digest, *data.get("notes", ()))
-        facts.append((f"data set {name}", "; ".join(told)))
+        yield f"data set {name}", "; ".join(told)
+        unread |= {"dataset"} if name != key else set()
     for backbone in config.get("backbones", ()):
-        facts.append(("backbone", _backbone(backbone)))
-    unread = {*study.swept(), *study.idle()}
-    facts += own_facts(study.own)
-    if any(data.get("name", name) != name for name, data in config["datasets"].items()):
-        unread.add("dataset")
+        yield "backbone", _backbone(backbone)
+    yield from own_facts(study.own)
     fixed = [
         f"{path}={value_text(value)}"
         for path, value in study.base.flat().items()
         if path not in unread and value != ()
     ]
-    facts.append(("held fixed", ", ".join(fixed)))
-    facts += [("without effect", remark) for remark in study.remarks()]
-    facts.append(("study", f"digest {digest_json(config['study'])[:12]}"))
+    yield "held fixed", ", ".join(fixed)
+    for remark in study.remarks():
+        yield "without effect", remark
+    yield "study", f"digest {digest_json(config['study'])[:12]}"
     if config.get("git_commit"):
-        facts.append(("git commit", str(config["git_commit"])))
-    tables = [Table(("what", "value"), tuple(facts), caption="Device and data")]
-    cohorts = tuple(_cohort(results, cohort) for cohort in config["cohorts"])
-    header = (
-        "cohort",
-        "trials",
-        "training examples",
-        "parameters",
-        "lanes",
-        "steps an epoch",
-        "compiling, s",
-        "training, s",
-        "evaluating, s",
-        "examples/s",
-        "peak, MB",
-    )
-    tables.append(Table(header, cohorts, caption="Cohorts and their times"))
-    grown = any("library" in cohort for cohort in config["cohorts"])
-    trees = (
-        "Of trees an epoch is a round that grows one for each class (of a forest, one "
-        "tree); depth and number are chosen by validation, seed by seed, and training "
-        "is the time of all depths. "
-    )
-    note = (
-        "A cohort is the trials that share one compiled program; a lane is the members "
-        "that run at once on a device. Examples a second are "
-        "training examples of all its members together, without compilation and "
-        f"evaluation. {trees if grown else ''}The same study again, from the stored "
-    )
-    own = {
-        "module": study.own.module,
-        "own_metrics": study.own.metrics,
-        "dataset": study.own.datasets,
-    }
-    code = REPLAY
-    if handed := [f"{keyword}=..." for keyword, known in own.items() if known]:
-        note += "settings and what is not in them:"
-        code = f'nnlab.run("config.json", workdir="again", {", ".join(handed)})'
-    else:
-        note += "settings alone:"
-    return Section("how", "How it was run", (note,), tables=tuple(tables), code=code)
+        yield "git commit", str(config["git_commit"])
 
 
 def own_facts(own: Own) -> list[tuple[str, str]]:
@@ -259,32 +267,32 @@ def _backbone(about: Mapping[str, Any]) -> str:
     )
 
 
-def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
-    timings = [
-        row for row in results.timings.to_pylist() if row["cohort"] == cohort["index"]
-    ]
+def _cohort_columns(findings: Findings) -> Columns:
+    """What each cohort trained and how long that took."""
 
-    def total(column: str) -> float:
-        return sum(row.get(column) or 0.0 for row in timings)
+    def lanes(cohort: Mapping[str, Any]) -> str:
+        if not (plan := cohort.get("plan")):
+            return f"trees by {cohort['library']}"
+        trials = numbers.count(plan["lane_trials"], "trial")
+        seeds = numbers.count(plan["lane_seeds"], "seed")
+        return f"{plan['lanes']} of {trials} x {seeds}"
 
-    peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
-    if lanes := cohort.get("plan"):
-        plan = (
-            f"{lanes['lanes']} of {numbers.count(lanes['lane_trials'], 'trial')} x "
-            f"{numbers.count(lanes['lane_seeds'], 'seed')}"
-        )
-    else:
-        plan = f"trees by {cohort['library']}"
-    return (
-        str(cohort["index"]),
-        str(len(cohort["trials"])),
-        f"{cohort['train_examples']:,}",
-        number(cohort["parameters"]),
-        plan,
-        f"{cohort['steps_per_epoch']:,}",
-        f"{total('compile_seconds'):.1f}",
-        f"{total('train_seconds'):.1f}",
-        f"{total('evaluation_seconds') + total('scoring_seconds'):.1f}",
-        rate(examples_per_second(timings)),
-        f"{peak / 1e6:,.0f}" if peak else numbers.NONE,
-    )
+    def of_timings(text: Callable[[Any], str]) -> Callable[[Any], str]:
+        return lambda cohort: text(findings.timings(cohort["index"]))
+
+    def seconds(*columns: str) -> Callable[[Any], str]:
+        return of_timings(lambda rows: f"{total(rows, *columns):.1f}")
+
+    return {
+        "cohort": lambda c: str(c["index"]),
+        "trials": lambda c: str(len(c["trials"])),
+        "training examples": lambda c: f"{c['train_examples']:,}",
+        "parameters": lambda c: number(c["parameters"]),
+        "lanes": lanes,
+        "steps an epoch": lambda c: f"{c['steps_per_epoch']:,}",
+        "compiling, s": seconds("compile_seconds"),
+        "training, s": seconds("train_seconds"),
+        "evaluating, s": seconds("evaluation_seconds", "scoring_seconds"),
+        "examples/s": of_timings(examples_per_second),
+        "peak, MB": of_timings(peak),
+    }

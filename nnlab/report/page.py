@@ -23,13 +23,13 @@ from markupsafe import Markup
 from nnlab.machine.files import refuse_links, write_atomic
 from nnlab.report import answer
 from nnlab.report.costs import costs, how
-from nnlab.report.figures import panels
+from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.sections import Section, claims, comparison, looks, missing
 from nnlab.report.trials import sweep_of
 from nnlab.results import Results, load
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import VERDICTS
-from nnlab.study import PICTURES
 from nnlab.words import numbers
 
 PAGE_WIDTH = 7.2  # inches of a figure as wide as the page
@@ -52,16 +52,16 @@ class Content:
     sections: tuple[Section, ...]
 
     @property
-    def figures(self) -> tuple[panels.Figure, ...]:
+    def figures(self) -> tuple[catalog.Figure, ...]:
         """Those of all sections."""
         return tuple(f for section in self.sections for f in section.figures)
 
 
-def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
+def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
     Args:
-      workdir: a folder that a run wrote.
+      workdir: a folder that a run wrote, or what was found in it.
 
     Returns:
       The path of report.html, which holds its figures and needs no other file.
@@ -70,10 +70,10 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
-    results = load(workdir)
-    figures = folder_of_figures(results.workdir)
-    drawn, absent = panels.draw(results, figures)
-    return lay_out(results.workdir, content(results, drawn, absent))
+    findings = workdir if isinstance(workdir, Findings) else Findings(load(workdir))
+    folder = findings.results.workdir
+    drawn, absent = catalog.draw(findings, folder_of_figures(folder))
+    return lay_out(folder, content(findings, drawn, absent))
 
 
 def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
@@ -160,7 +160,7 @@ def _escape_start(match: re.Match[str]) -> str:
 
 
 def _inline_svg(
-    folder: pathlib.Path, figure: panels.Figure, styles: dict[str, str]
+    folder: pathlib.Path, figure: catalog.Figure, styles: dict[str, str]
 ) -> Markup:
     """The stored SVG as an element of a page, its ids made unique to the figure.
 
@@ -200,51 +200,41 @@ def _inline_svg(
 
 
 def content(
-    results: Results,
-    drawn: Sequence[panels.Figure] = (),
+    findings: Findings,
+    drawn: Sequence[catalog.Figure] = (),
     absent: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Content:
     """All that the report says.
 
     Args:
-      results: what the study found.
+      findings: of the run.
       drawn: the stored figures.
       absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
     """
-    along = [p for p in ("updates", "seconds") if any(f.part == p for f in drawn)]
+    along = [f.part for f in drawn if f.section == "along"]
+    results = findings.results
     main = sweep_of(results).name or "the trials"
-    titles = {
-        "curves": ("Learning curves", ("curves", "gap", "extremes", "noise")),
-        "along": (f"Against {' and '.join(along)}", along),
-        "final": (f"Results against {main}", ("rates", "final", "target", "sizes")),
-        "moved": ("Moved and rotated images", ("test_sets", "severity")),
-        "maps": ("Maps", ("map", "divergence")),
-        "models": (
-            "Looking at the models",
-            ("gradients", "active_units", *PICTURES),
-        ),
-    }
     sections = (
-        claims(results),
+        claims(findings),
         *(
             Section(
                 anchor,
-                title,
+                title.format(along=" and ".join(along), swept=main),
                 _time_notes(results)
                 if anchor == ("along" if along else "curves")
                 else (),
-                figures=tuple(f for f in drawn if f.part in parts),
+                figures=tuple(f for f in drawn if f.section == anchor),
             )
-            for anchor, (title, parts) in titles.items()
+            for anchor, title in catalog.SECTIONS.items()
         ),
-        comparison(results),
-        looks(results),
-        costs(results),
-        how(results),
-        missing(results, absent),
+        comparison(findings),
+        looks(findings),
+        costs(findings),
+        how(findings),
+        missing(findings, absent),
     )
     shown = (s for s in sections if s.items or s.tables or s.figures)
-    said = tuple(answer.sentences(results))
+    said = tuple(answer.sentences(findings))
     return Content(results.study.question, _about(results), said, tuple(shown))
 
 

@@ -4,34 +4,34 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.figures import panels
-from nnlab.report.figures.drawing import captions
-from nnlab.report.figures.test_sets import moved_sets
+from nnlab.report.figures import catalog
+from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
-from nnlab.results import (
-    DIVERGED,
-    DROPPED,
-    FINISHED,
-    STOPPED,
-    UNFINISHED,
-    Results,
-)
-from nnlab.statistics import members
-from nnlab.statistics import sequential as looks_lib
-from nnlab.statistics.members import alive, dropped_after
+from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import num_families
-from nnlab.statistics.summary import summarize
-from nnlab.statistics.targets import steps_to_target
-from nnlab.statistics.verdicts import Verdict, judge
-from nnlab.study import PARTS, Claim, Quantity, Study, Trial
+from nnlab.statistics.sequential import Look
+from nnlab.statistics.verdicts import Verdict, matching
+from nnlab.study import Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
+
+FATES = {
+    "finished": FINISHED,
+    "stopped early": STOPPED,
+    "diverged": DIVERGED,
+    "dropped": DROPPED,
+    "unfinished": UNFINISHED,
+    "at chance": "at_chance",
+}
+Columns = Mapping[str, Callable[[Any], str]]
+"""What stands in a table: ``{header: text of a row's cell}``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,18 @@ class Table:
     caption: str = ""
 
 
+def tabulated(rows: Iterable[Any], columns: Columns, **options: Any) -> Table:
+    """A table of anything that its columns can write, a row for each.
+
+    Args:
+      rows: what is shown.
+      columns: ``{header: text of a row's cell}``.
+      **options: of `Table`.
+    """
+    texts = tuple(tuple(cell(row) for cell in columns.values()) for row in rows)
+    return Table(tuple(columns), texts, **options)
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A part of the report; empty parts are not shown."""
@@ -60,49 +72,59 @@ class Section:
     paragraphs: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    figures: tuple[panels.Figure, ...] = ()
+    figures: tuple[catalog.Figure, ...] = ()
     code: str = ""
 
 
-def claims(results: Results) -> Section:
+def number(value: int | None) -> str:
+    """With thousands parted; trees have no parameters to count."""
+    return numbers.NONE if value is None else f"{value:,}"
+
+
+def yes_or_no(resolved: bool, p: float | None) -> str:
+    """Whether a difference is significant, where it was tested."""
+    if p is None or math.isnan(p):
+        return "not tested"
+    return "yes" if resolved else "no"
+
+
+# Claims.
+
+
+def claims(findings: Findings) -> Section:
     """The study's claims with their verdicts."""
-    rows = tuple(
-        (
-            verdict.claim.text,
-            verdict.verdict,
-            _compared(verdict.claim),
-            _side(results, verdict, "left"),
-            _side(results, verdict, "right"),
-            _effect(verdict),
-            str(verdict.n),
-            numbers.p_text(verdict.p_holm),
-            verdict.reason,
-        )
-        for verdict in judge(results)
-    )
-    if not rows:
+    results = findings.results
+    columns: Columns = {
+        "claim": lambda v: v.claim.text,
+        "verdict": lambda v: v.verdict,
+        "compared": lambda v: _compared(v.claim),
+        "left": lambda v: _side(results, v, "left"),
+        "right": lambda v: _side(results, v, "right"),
+        "difference (95 % interval)": _effect,
+        "n": lambda v: str(v.n),
+        "p (adjusted)": lambda v: numbers.p_text(v.p_holm),
+        "remarks": lambda v: v.reason,
+    }
+    if not findings.verdicts:
         return Section("claims", "Claims")
-    difference = "difference (95 % interval)"
-    header = ("claim", "verdict", "compared", "left", "right", difference, "n")
     shared = num_families(results) > 1
-    doubled = ", and doubled, because the comparison of trials tests, too" * shared
-    doubled += _times_looks(results)
+    doubled = ", and doubled, because trials are tested against the best too" * shared
     note = (
         "Differences are left minus right, paired by seed (paired t; exact tests for "
-        "shares and where many seeds end at chance or miss a target; against a number, "
-        "t corrected for skewness). p is adjusted by Holm over the claims that were "
-        f"tested{doubled}; p up to 0.05 decides. If all claims were about equals, at "
-        f"most {2.5 if shared else 5:g} % of reports would support or contradict one. "
-        "The intervals are not adjusted. Accuracies and shares are in percent, their "
-        "differences in points. Steps to a target are medians, with the share of seeds "
-        "that reach it. n counts the pairs, or the timed segments where seconds are "
-        "compared, which speak of this run on this device alone; fewer than 3 give "
-        "neither an interval nor a test. Where a side means several trials, their mean "
-        "stands for them, seed by seed; where best trials are compared, they are those "
-        "by validation accuracy, and p is multiplied by the number of trials on the "
-        "side that had more to choose from."
+        "shares and where many seeds stay at chance or miss a target; against a "
+        "number, t corrected for skewness). p is adjusted by Holm over the claims that "
+        f"were tested{doubled}{_times_looks(results)}; p up to 0.05 is significant. If "
+        f"all claims were about equals, at most {2.5 if shared else 5:g} % of reports "
+        "would support or contradict one. The intervals are not adjusted. Accuracies "
+        "and shares are in percent, their differences in points. Steps to a target are "
+        "medians, with the share of seeds that reach it. n counts the pairs or, where "
+        "seconds are compared, the timed segments, which speak of this run on this "
+        "device alone; fewer than 3 give neither an interval nor a test. Where a side "
+        "means several trials, their mean stands for them, seed by seed; where best "
+        "trials are compared, they are the best by validation accuracy, and p is "
+        "multiplied by the number of trials on the side that had more to choose from."
     )
-    table = Table((*header, "p (adjusted)", "remarks"), rows)
+    table = tabulated(findings.verdicts, columns)
     return Section("claims", "Claims", (note,), tables=(table,))
 
 
@@ -110,14 +132,14 @@ def _times_looks(results: Results) -> str:
     """That p-values are corrected for looking more than once, if they are."""
     if not results.study.looks:
         return ""
-    return f", and multiplied by {len(results.study.looks)}, for as many looks"
+    return f", and multiplied by {len(results.study.looks)}, the number of looks"
 
 
 def _compared(claim: Claim) -> str:
     """The quantity and the relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
     accuracy = quantity.metric.endswith("accuracy")
-    share = accuracy and quantity.reduction not in ("steps_to",)
+    share = accuracy and quantity.reduction != "steps_to"
     share = share or quantity.reduction.endswith("_share")
     points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
     margin = points if share else f"{claim.margin:g}"
@@ -149,7 +171,7 @@ def _quantity(quantity: Quantity) -> str:
         "best_minus_final": f"best {metric} minus the final one",
         "drop_from_test": f"test accuracy minus {metric}, both final",
         "diverged_share": "share of seeds that diverge",
-        "at_chance_share": "share of seeds that end at chance",
+        "at_chance_share": "share of seeds that stay at chance",
         "seconds": "seconds of training for an epoch",
     }[quantity.reduction]
 
@@ -173,20 +195,11 @@ def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -
         return f"{trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
         chosen = ", ".join(value_text(value) for value in selector.values())
-        meant = sum(_is_meant(t, selector) for t in results.trials)
+        meant = len(matching(results, selector))
         is_mean = meant > 1 and verdict.claim.among == "mean"
         mean = f" (mean of {meant} trials)" if is_mean else ""
         return f"{chosen}{mean}: {text}"
     return f"{selector}: {text}" if isinstance(selector, str) else text
-
-
-def _is_meant(trial: Trial, selector: Mapping[str, Any]) -> bool:
-    """Whether a claim's side means the trial, as far as texts tell its values."""
-    settings = {**trial.hyperparameters.flat(), "label": trial.label}
-    return all(
-        value_text(settings[path]) == value_text(value)
-        for path, value in selector.items()
-    )
 
 
 def _side_value(verdict: Verdict, value: float, reached: float) -> str:
@@ -219,282 +232,323 @@ def _effect(verdict: Verdict) -> str:
     return numbers.true_minus(f"{sign}{value} {unit}".strip() + f" ({low} to {high})")
 
 
-def comparison(results: Results) -> Section:
+# The comparison of trials; a row is one of `Findings.rows`.
+
+
+def comparison(findings: Findings) -> Section:
     """Each trial's accuracies, difference to the best, time to target and fates."""
-    summary = summarize(results).to_pylist()
-    ran = [row for row in summary if results.has_run(row["index"])]
+    results = findings.results
+    ran = [findings.rows[t] for t in findings.ran]
     if not ran:
         return Section("comparison", "Comparison")
-    best = next((row["index"] for row in ran if row["best"]), None)
-    target = ran[0]["target"]
-    fates = {
-        "finished": FINISHED,
-        "stopped early": STOPPED,
-        "diverged": DIVERGED,
-        "dropped": DROPPED,
-        "unfinished": UNFINISHED,
-        "at chance": "at_chance",
-    }
-    fates = {h: s for h, s in fates.items() if any(row[f"n_{s}"] for row in ran)}
-    sizes = len({row["parameters"] for row in ran}) > 1
-    sets = moved_sets(results)
-    accuracies = [
-        m
-        for m in (
-            "validation_accuracy",
-            "test_accuracy",
-            *(f"test_{name}_accuracy" for name in sets),
-        )
-        if m in results.metrics
-    ]
-    own = [
-        m
-        for name in results.study.own.metrics
-        for m in (f"test_{name}",)
-        if m in results.metrics
-    ]
-    stops = any(t.hyperparameters.early_stopping.patience for t in results.trials)
-    compared = best is not None and len(ran) > 1 and "test_accuracy" in results.metrics
+    grouped = any(sweep_of(results).groups)
     labelled = any("label" in item for item in results.study.sweep)
-    sweep = sweep_of(results)
-    grouped = any(sweep.groups)
-    header = ["trial" if labelled or grouped else sweep.name or "trial"]
-    header += [f"{words(m)}, %" for m in accuracies[: -len(sets) or None]]
-    header += [*(f"{s}, %" for s in sets), *(f"drop, {s}, points" for s in sets)]
-    header += [words(m) for m in own]
-    tested = ["test, points to best", "pairs", "p (adjusted)", "resolved"]
-    header += tested if compared else []
-    header += [f"median epochs to {100 * target:g} %", "reached by"] if target else []
-    header += ["median steps used", "median best step"] if stops else []
-    header += [*fates, *(["parameters"] if sizes else [])]
-    rows = []
-    for row in ran:
-        trial = row["index"]
-        cells = [trial_name(results, trial)]
-        cells += [
-            numbers.mean_text(row[f"{m}_mean"], row[f"{m}_high"]) for m in accuracies
-        ]
-        for drop in (f"test_{name}_accuracy_drop" for name in sets):
-            cells.append(numbers.mean_text(row[f"{drop}_mean"], row[f"{drop}_high"]))
-        for metric in own:
-            mean, high = row[f"{metric}_mean"], row[f"{metric}_high"]
-            cells.append(numbers.mean_text(mean, high, 1))
-        difference = "test_accuracy_difference_"
-        if compared and trial == best:
-            cells += ["best", "", "", ""]
-        elif compared:
-            mean, high = row[f"{difference}mean"], row[f"{difference}high"]
-            resolved = "yes" if row[f"{difference}resolved"] else "no"
-            adjusted = row[f"{difference}p_holm"]
-            resolved = "not tested" if adjusted is None else resolved
-            epochs = dropped_after(results, trial)
-            if epochs is not None:
-                resolved = f"dropped at epoch {epochs:g}"
-            pairs = str(row[f"{difference}n"])
-            cells += [numbers.mean_text(mean, high), pairs, numbers.p_text(adjusted)]
-            cells.append(resolved)
-        if target:
-            time = steps_to_target(results, trial, target)
-            median = row["median_epochs_to_target"]
-            if time.n:
-                never = median is None
-                cells.append("not reached" if never else numbers.median_text(median))
-                cells.append(f"{round(time.reached_share * time.n)} of {time.n}")
-            else:
-                cells += [numbers.NONE, numbers.NONE]
-        if stops:
-            cells += [_median_of(results, trial, c) for c in ("steps", "best_step")]
-        cells += [str(row[f"n_{status}"]) for status in fates.values()]
-        cells += [number(row["parameters"])] if sizes else []
-        rows.append(tuple(cells))
-    doubled = ", and doubled, because the claims are tests, too"
-    doubled *= num_families(results) > 1
-    doubled += _times_looks(results)
-    others = [row for row in ran if row["index"] != best]
-    notes = [
+    name = "trial" if labelled or grouped else sweep_of(results).name or "trial"
+    fates = {h: s for h, s in FATES.items() if any(row[f"n_{s}"] for row in ran)}
+    sizes = len({row["parameters"] for row in ran}) > 1
+    columns: dict[str, Callable[[Any], str]] = {
+        name: lambda row: trial_name(results, row["index"]),
+        **_metric_columns(findings),
+        **(_test_columns(findings) if _is_compared(findings) else {}),
+        **({} if math.isnan(findings.target) else _target_columns(findings)),
+        **(_stop_columns(findings) if _can_stop(results) else {}),
+        **{header: _count(status) for header, status in fates.items()},
+        **({"parameters": lambda row: number(row["parameters"])} if sizes else {}),
+    }
+    marked = next((i for i, row in enumerate(ran) if row["best"]), None)
+    table = tabulated(ran, columns, marked=marked)
+    notes = tuple(_notes(findings, ran))
+    return Section("comparison", "Comparison", notes, tables=(table,))
+
+
+def _is_compared(findings: Findings) -> bool:
+    """Whether trials are tested against the best."""
+    several_ran = findings.best is not None and len(findings.ran) > 1
+    return several_ran and "test_accuracy" in findings.results.metrics
+
+
+def _can_stop(results: Results) -> bool:
+    return any(t.hyperparameters.early_stopping.patience for t in results.trials)
+
+
+def _mean(column: str, factor: float = 100.0) -> Callable[[Any], str]:
+    """The cell with a mean and its interval."""
+    return lambda row: numbers.mean_text(
+        row[f"{column}_mean"], row[f"{column}_high"], factor
+    )
+
+
+def _count(status: str) -> Callable[[Any], str]:
+    """The cell with how many seeds ended so."""
+    return lambda row: str(row[f"n_{status}"])
+
+
+def _metric_columns(findings: Findings) -> Columns:
+    """Final accuracies, those on further test sets with their drops, own metrics."""
+    results = findings.results
+    sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
+    plain = [
+        m for m in ("validation_accuracy", "test_accuracy") if m in results.metrics
+    ]
+    own = [f"test_{name}" for name in results.study.own.metrics]
+    return {
+        **{f"{words(m)}, %": _mean(m) for m in plain},
+        **{f"{name}, %": _mean(m) for name, m in sets.items()},
+        **{f"drop, {name}, points": _mean(f"{m}_drop") for name, m in sets.items()},
+        **{words(m): _mean(m, 1) for m in own if m in results.metrics},
+    }
+
+
+def _test_columns(findings: Findings) -> Columns:
+    """Differences to the best trial, on the test set."""
+    start = "test_accuracy_difference"
+    mean = _mean(start)
+
+    def verdict(row: Any) -> str:
+        epochs = findings.dropped_after(row["index"])
+        if epochs is not None:
+            return f"dropped at epoch {epochs:g}"
+        return yes_or_no(row[f"{start}_resolved"], row[f"{start}_p_holm"])
+
+    def unless_best(cell: Callable[[Any], str]) -> Callable[[Any], str]:
+        return lambda row: "" if row["best"] else cell(row)
+
+    return {
+        "test, points to best": lambda row: "best" if row["best"] else mean(row),
+        "pairs": unless_best(lambda row: str(row[f"{start}_n"])),
+        "p (adjusted)": unless_best(lambda r: numbers.p_text(r[f"{start}_p_holm"])),
+        "significant": unless_best(verdict),
+    }
+
+
+def _target_columns(findings: Findings) -> Columns:
+    """How soon seeds reach the target, and how many."""
+
+    def median(row: Any) -> str:
+        if not findings.steps_to_target(row["index"], findings.target).n:
+            return numbers.NONE
+        epochs = row["median_epochs_to_target"]
+        return "not reached" if epochs is None else numbers.median_text(epochs)
+
+    def share(row: Any) -> str:
+        time = findings.steps_to_target(row["index"], findings.target)
+        reached = round(time.reached_share * time.n) if time.n else 0
+        return f"{reached} of {time.n}" if time.n else numbers.NONE
+
+    return {
+        f"median epochs to {100 * findings.target:g} %": median,
+        "reached by": share,
+    }
+
+
+def _stop_columns(findings: Findings) -> Columns:
+    """Medians over the finished and stopped networks of when training ended."""
+
+    def median(column: str) -> Callable[[Any], str]:
+        def cell(row: Any) -> str:
+            trial = row["index"]
+            values = findings.results.member(trial, column)[findings.alive(trial)]
+            middle = np.median(values.astype(float)) if values.size else 0.0
+            return f"{middle:,.0f}" if values.size else numbers.NONE
+
+        return cell
+
+    return {
+        "median steps used": median("steps"),
+        "median best step": median("best_step"),
+    }
+
+
+def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
+    """How to read the comparison."""
+    results = findings.results
+    yield (
         "Final values, mean and half-width of the 95 % Student-t interval over the "
         "seeds that finished or stopped early."
-    ]
-    if compared:
-        notes.append(
-            "The best trial is chosen by validation accuracy, a diverged seed counting "
-            "as chance. Differences to it are on the test set, over the pairs of seeds "
-            "that survive in both (paired t; where a trial has more seeds at chance "
-            "than the best, or fewer, by over a quarter of them, also a test of such "
-            "counts). p is adjusted by Holm over all pairs of trials, because "
-            f"the data chose the best{doubled}. Were no trial to differ in truth, at "
-            f"most {5 / num_families(results):g} % of reports would resolve a "
-            "difference."
-        )
-        if any(
-            row.get("test_accuracy_difference_p_holm") is None and not row["n_dropped"]
-            for row in others
-        ):
-            notes.append(
-                "Not tested: where more than a quarter of the pairs, or all but two, "
-                "have no value."
-            )
-    if members.dropped(results):
+    )
+    if _is_compared(findings):
+        yield from _test_notes(findings, ran)
+    if findings.dropped:
         race = results.study.halving
-        notes.append(
+        yield (
             "Dropped seeds have no final values: at each rung, from epoch "
             f"{race.min_epochs:g} on and at {race.factor} times as many each, only the "
             f"best of {race.factor} trials that share a program went on, by mean "
             "validation accuracy over the seeds, a diverged one counting as chance."
         )
-    notes.append(
+    yield (
         "All else is described, not tested: times to a target, drops, costs, and what "
         "figures show. Each interval holds by itself, not all of them together."
     )
-    if sets:
-        notes.append(
+    if sets := moved_sets(findings):
+        yield (
             f"Under {numbers.joined(sets)} stands the accuracy on such images; a drop "
             "is that on the normal test set minus it, paired by seed. "
-            f"{captions.set_meaning(results)}"
+            f"{set_meaning(results)}"
         )
-    if stops:
-        notes.append(
+    if _can_stop(results):
+        yield (
             "Steps used are the updates until a seed finished or stopped early; the "
             "best step is that of its best evaluation, to whose parameters a stopped "
             "seed goes back."
         )
-    if target:
-        notes.append(
-            f"Reached by: seeds that get to {100 * target:g} % validation accuracy; "
-            "the median counts the others as last."
+    if not math.isnan(findings.target):
+        yield (
+            f"Reached by: seeds that get to {100 * findings.target:g} % validation "
+            "accuracy; the median counts the others as last."
         )
-    survivors = [row["n_finished"] + row["n_stopped"] for row in ran]
     if results.study.num_seeds < 3:
-        notes.append(answer.no_interval(results))
-    elif any(count in (1, 2) for count in survivors):
-        notes.append("A trial with fewer than 3 such seeds has no interval.")
-    marked = next((i for i, row in enumerate(ran) if row["index"] == best), None)
-    table = Table(tuple(header), tuple(rows), marked)
-    return Section("comparison", "Comparison", tuple(notes), tables=(table,))
+        yield answer.no_interval(results)
+    elif any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran):
+        yield "A trial with fewer than 3 such seeds has no interval."
 
 
-def looks(results: Results) -> Section:
-    """How seeds were added until the trials were resolved, look by look."""
-    taken, planned = looks_lib.history(results), results.study.looks
+def _test_notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
+    """How trials are tested against the best."""
+    families = num_families(findings.results)
+    doubled = ", and doubled, because the claims are tested too" * (families > 1)
+    yield (
+        "The best trial is chosen by validation accuracy, a diverged seed counting "
+        "as chance. Differences to it are on the test set, over the pairs of seeds "
+        "that survive in both (paired t; where a trial has more seeds at chance "
+        "than the best, or fewer, by over a quarter of them, also a test of such "
+        "counts). p is adjusted by Holm over all pairs of trials, because the data "
+        f"chose the best{doubled}{_times_looks(findings.results)}; p up to 0.05 is "
+        "significant over seeds. If no trial differed in truth, at most "
+        f"{5 / families:g} % of reports would call a difference significant."
+    )
+    if any(
+        row["test_accuracy_difference_p_holm"] is None and not row["n_dropped"]
+        for row in ran
+        if not row["best"]
+    ):
+        yield (
+            "Not tested: where more than a quarter of the pairs, or all but two, "
+            "have no value."
+        )
+
+
+# Seeds, look by look.
+
+
+def looks(findings: Findings) -> Section:
+    """How seeds were added until the trials could be told apart, look by look."""
+    title, taken, results = "Seeds, look by look", findings.looks, findings.results
     if not taken:
-        return Section("looks", "Seeds, look by look")
+        return Section("looks", title)
 
     def names(trials: Collection[int]) -> str:
         return several(results, trials) if trials else numbers.NONE
 
-    rows = []
-    for number, look in enumerate(taken, 1):
-        best = numbers.NONE
-        if look.best is not None:
-            best = trial_name(results, look.best)
-        compared = sum(n == look.seeds for n in look.each)
-        found = names(look.resolved), names(look.unresolved)
-        counts = str(look.seeds), str(compared)
-        rows.append((str(number), *counts, best, *found, f"{look.networks:,}"))
-    header = (
-        *("look", "seeds", "trials that have them", "best by validation"),
-        *("told from it now", "not told from it", "networks so far"),
-    )
+    def best(look: Look) -> str:
+        return numbers.NONE if look.best is None else trial_name(results, look.best)
+
+    columns: Columns = {
+        "look": lambda look: str(taken.index(look) + 1),
+        "seeds": lambda look: str(look.seeds),
+        "trials that have them": lambda k: str(sum(n == k.seeds for n in k.each)),
+        "best by validation": best,
+        "now significantly different": lambda look: names(look.resolved),
+        "not significantly different": lambda look: names(look.unresolved),
+        "networks so far": lambda look: f"{look.networks:,}",
+    }
+    planned = results.study.looks
     notes = [
         f"Planned beforehand: {numbers.count(len(planned), 'look')} at most, at "
         f"{numbers.joined([str(n) for n in planned])} seeds. After each, the best "
-        "trial by validation accuracy and those that are not told from it on the test "
-        "set get the seeds of the next look; the others keep theirs. All p-values of "
-        f"this report are multiplied by {len(planned)}, the number of looks "
-        "(Bonferroni), so that all of them together resolve a difference where there "
-        f"is none in at most {5 / num_families(results):g} % of reports, whenever "
-        "they end."
+        "trial by validation accuracy and those that do not differ significantly from "
+        "it on the test set get the seeds of the next look; the others keep theirs. "
+        f"All p-values of this report are multiplied by {len(planned)}, the number of "
+        "looks (Bonferroni): if nothing differed, at most "
+        f"{5 / num_families(results):g} % of reports would call a difference "
+        "significant at any look, whenever they end."
     ]
     if taken[-1].untested:
         notes.append(
             f"Not compared, since fewer than half of their seeds survive: "
             f"{several(results, taken[-1].untested)}."
         )
-    table = Table(header, tuple(rows))
-    title = "Seeds, look by look"
-    return Section("looks", title, tuple(notes), tables=(table,))
+    return Section("looks", title, tuple(notes), tables=(tabulated(taken, columns),))
 
 
-def _median_of(results: Results, trial: int, column: str) -> str:
-    """The median of a column over a trial's finished and stopped members."""
-    values = results.member(trial, column)[alive(results, trial)]
-    return f"{np.median(values.astype(float)):,.0f}" if values.size else numbers.NONE
+# What is missing.
 
 
-def number(value: int | None) -> str:
-    """With thousands parted; trees have no parameters to count."""
-    return numbers.NONE if value is None else f"{value:,}"
-
-
-def missing(results: Results, absent: Mapping[str, str]) -> Section:
+def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
     """What failed, did not run, did not finish, diverged and where, or is not drawn."""
-    items = answer.interruption(results)
-    for index, message in results.config.get("failures", {}).items():
-        cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = several(results, cohort["trials"], answer.FEW)
-        items.append(f"Failed: {trials}. The program said: {message}")
-    for index, widths in results.config.get("out_of_memory", {}).items():
-        cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = several(results, cohort["trials"], answer.FEW)
-        tried = numbers.joined([str(width) for width in widths])
-        items.append(
-            f"Out of memory with {tried} networks at once, begun again with half as "
-            f"many: {trials}."
-        )
-    for difference in results.config.get("begun_otherwise", ()):
-        items.append(f"The run was begun elsewhere and resumed: {difference}.")
-    for epochs, gone in members.dropped(results).items():
-        who = several(results, gone, answer.FEW)
-        items.append(f"Dropped by halving at epoch {epochs:g}: {who}.")
-    failed = answer.failed_trials(results)
-    never = [
-        t.index
-        for t in results.trials
-        if t.index not in failed and not results.has_run(t.index)
-    ]
-    if never:
-        items.append(f"Not run: {several(results, never, answer.FEW)}.")
-    names = [
-        c.removeprefix("last_grad_norm_")
-        for c in results.members.column_names
-        if c.startswith("last_grad_norm_")
-    ]
-    rows = []
-    for trial in (t.index for t in results.trials if results.has_run(t.index)):
-        lost = results.member(trial, "status").astype(str) == DIVERGED
-        if not lost.any():
-            continue
-        steps = results.member(trial, "diverged_step")[lost].astype(float)
-        layers = Counter(results.member(trial, "diverged_layer")[lost].astype(str))
-        norms = []
-        for name in names:
-            values = results.member(trial, f"last_grad_norm_{name}")[lost].astype(float)
-            if np.isfinite(values).any():
-                norms.append(f"{name} {np.nanmedian(values):.2g}")
-        first, last = np.nanmin(steps), np.nanmax(steps)
-        rows.append(
-            (
-                trial_name(results, trial),
-                f"{lost.sum()} of {lost.size}",
-                f"{first:,.0f}" if first == last else f"{first:,.0f} to {last:,.0f}",
-                ", ".join(f"{layer} ({n})" for layer, n in layers.most_common()),
-                ", ".join(norms),
-            )
-        )
+    results = findings.results
+    items = [*answer.interruption(findings), *_troubles(findings)]
+    losses = [row for row in map(_losses(results), findings.ran) if row]
     tables: tuple[Table, ...] = ()
-    if rows:
+    if losses:
         items.append(
-            "Diverged members are frozen at their first non-finite loss or gradient "
+            "Diverged networks are frozen at their first non-finite loss or gradient "
             "and left out of all means."
         )
-        header = ("trial", "diverged", "at step", "first in layer (members)")
+        header = ("trial", "diverged", "at step", "first in layer (networks)")
         norm = "last finite gradient norm, median"
-        caption = "Where members diverged"
-        tables = (Table((*header, norm), tuple(rows), caption=caption),)
+        caption = "Where networks diverged"
+        tables = (Table((*header, norm), tuple(losses), caption=caption),)
     if results.config["status"] == "complete":
         usual = Study().figures  # of these the report says nothing
         for part in (p for p in absent if p not in usual):
-            items.append(f"Not shown: {PARTS[part]}, since {absent[part]}.")
+            items.append(
+                f"Not shown: {catalog.PARTS[part].words}, since {absent[part]}."
+            )
     if not items:
-        items = ["Nothing: every member finished."]
+        items = ["Nothing: every network finished."]
     return Section("missing", "What is missing", items=tuple(items), tables=tables)
+
+
+def _troubles(findings: Findings) -> Iterable[str]:
+    """Which programs failed, ran out of memory or never ran, and what was dropped."""
+    results = findings.results
+    cohorts = {str(c["index"]): c["trials"] for c in results.config["cohorts"]}
+
+    def named(trials: Collection[int]) -> str:
+        return several(results, trials, answer.FEW)
+
+    for index, message in results.config.get("failures", {}).items():
+        yield f"Failed: {named(cohorts[index])}. The program said: {message}"
+    for index, widths in results.config.get("out_of_memory", {}).items():
+        tried = numbers.joined([str(width) for width in widths])
+        yield (
+            f"Out of memory with {tried} networks at once, begun again with half as "
+            f"many: {named(cohorts[index])}."
+        )
+    for difference in results.config.get("begun_otherwise", ()):
+        yield f"The run was begun elsewhere and resumed: {difference}."
+    for epochs, gone in findings.dropped.items():
+        yield f"Dropped by halving at epoch {epochs:g}: {named(gone)}."
+    ran = {*findings.ran, *answer.failed_trials(results)}
+    if never := [t.index for t in results.trials if t.index not in ran]:
+        yield f"Not run: {named(never)}."
+
+
+def _losses(results: Results) -> Callable[[int], tuple[str, ...]]:
+    """How many networks of a trial diverged when and where; () for none."""
+    start = "last_grad_norm_"
+    columns = results.members.column_names
+    layers = [c.removeprefix(start) for c in columns if c.startswith(start)]
+
+    def row(trial: int) -> tuple[str, ...]:
+        lost = results.member(trial, "status").astype(str) == DIVERGED
+        if not lost.any():
+            return ()
+        steps = results.member(trial, "diverged_step")[lost].astype(float)
+        first, last = np.nanmin(steps), np.nanmax(steps)
+        where = Counter(results.member(trial, "diverged_layer")[lost].astype(str))
+        norms = []
+        for layer in layers:
+            values = results.member(trial, f"{start}{layer}")[lost].astype(float)
+            if np.isfinite(values).any():
+                norms.append(f"{layer} {np.nanmedian(values):.2g}")
+        return (
+            trial_name(results, trial),
+            f"{lost.sum()} of {lost.size}",
+            f"{first:,.0f}" if first == last else f"{first:,.0f} to {last:,.0f}",
+            ", ".join(f"{layer} ({n})" for layer, n in where.most_common()),
+            ", ".join(norms),
+        )
+
+    return row

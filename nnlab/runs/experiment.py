@@ -21,16 +21,9 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 
-from nnlab.results import pictures
-from nnlab.machine import devices, processes
 from nnlab import results
-from nnlab.study import cohorts as programs
-from nnlab.study.cohorts import Cohort, numbered
-from nnlab.study import sweep
-from nnlab.training.backbone import Backbone
-from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
-from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.machine import devices, processes
 from nnlab.machine.files import (
     absolute,
     alone_in,
@@ -38,13 +31,19 @@ from nnlab.machine.files import (
     refuse_links,
     remove_abandoned,
 )
-from nnlab.training.metrics import Metric
-from nnlab.words.spelling import nearest_file
-from nnlab.training.place import (Kept, place)
-from nnlab.training.lane_width import (choose_lanes, profile)
-from nnlab.training.prepare import load, own_of, prepare
-from nnlab.runs.recorder import (Recorder)
-from nnlab.runs.progress import (Progress)
+from nnlab.results import pictures
+from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
+from nnlab.runs.loop import (
+    Position,
+    backbone_for,
+    grow,
+    part_of,
+    parts_of,
+    train_cohort,
+    with_backbone,
+)
+from nnlab.runs.progress import Progress
+from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import (
     check_data,
     check_own,
@@ -55,15 +54,15 @@ from nnlab.runs.resume import (
     refusing,
 )
 from nnlab.study import Hyperparameters, Study
-from nnlab.runs.loop import (
-    Position,
-    backbone_for,
-    grow,
-    part_of,
-    parts_of,
-    train_cohort,
-    with_backbone,
-)
+from nnlab.study import cohorts as programs
+from nnlab.study.cohorts import Cohort, numbered
+from nnlab.training.backbone import Backbone
+from nnlab.training.lane_width import choose_lanes, profile
+from nnlab.training.metrics import Metric
+from nnlab.training.place import Kept, place
+from nnlab.training.prepare import load, own_of, prepare
+from nnlab.training.program import Baseline, Prepared
+from nnlab.words.spelling import nearest_file
 
 _log = logging.getLogger(__name__)
 

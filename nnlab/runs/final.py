@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab.training import trees, member
-from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen
 from nnlab.data import Dataset, numbers
-from nnlab.training.place import Placed, batches_of, flattened, sizes_of
+from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen
 from nnlab.runs.recorder import Recorder, plane_of
+from nnlab.training import member, trees
+from nnlab.training.place import Placed, batches_of, flattened, sizes_of
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are taken to the host at once."""

@@ -14,17 +14,17 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab.training import trees, lane_width
-from nnlab.runs import halving, final, saved_network
-from nnlab.machine import processes
-from nnlab.training.backbone import Backbone, features, layers_of
-from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
-from nnlab.training.program import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
-from nnlab.training.place import STEPS_PER_CALL, Placed, place, sizes_of
-from nnlab.training.population import SAMPLE_EVERY
+from nnlab.machine import processes
+from nnlab.runs import final, halving, saved_network
+from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.runs.recorder import Recorder
 from nnlab.study import PICTURES, Study
+from nnlab.training import lane_width, trees
+from nnlab.training.backbone import Backbone, features, layers_of
+from nnlab.training.place import STEPS_PER_CALL, Placed, place, sizes_of
+from nnlab.training.population import SAMPLE_EVERY
+from nnlab.training.program import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 
 SECONDS_OF_A_VISIT = 1.0
 """Between two visits of the host, about: so long a stop may have to wait."""

@@ -6,26 +6,19 @@ import dataclasses
 import logging
 import math
 import pathlib
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 import pyarrow as pa
 
-from nnlab.results import pictures
-from nnlab.training import trees, lane_width
-from nnlab.runs import halving, provenance, resume
 from nnlab import results
-from nnlab.words import numbers
-from nnlab.training.backbone import Backbone
-from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.machine.devices import peak_bytes
 from nnlab.machine.files import write_atomic
-from nnlab.training.population import Population
+from nnlab.results import pictures
 from nnlab.results.rows import (
     DIVERGED,
     DROPPED,
@@ -37,12 +30,17 @@ from nnlab.results.rows import (
     members_table,
     no_members,
 )
-from nnlab.statistics import ranking
-from nnlab.statistics.summary import summarize
-from nnlab.study import Study, Trial
-from nnlab.study.cohorts import (Cohort)
-from nnlab.machine.devices import peak_bytes
+from nnlab.runs import halving, provenance, resume
 from nnlab.runs.progress import Evaluation, Progress
+from nnlab.statistics import ranking
+from nnlab.statistics.findings import Findings
+from nnlab.study import Study, Trial
+from nnlab.study.cohorts import Cohort
+from nnlab.training import lane_width, trees
+from nnlab.training.backbone import Backbone
+from nnlab.training.population import Population
+from nnlab.training.program import Baseline, Prepared
+from nnlab.words import numbers
 
 _log = logging.getLogger(__name__)
 
@@ -860,7 +858,7 @@ class Recorder:
             "curves.parquet": found.curves,
             "members.csv": found.members,
             "timings.csv": found.timings,
-            "summary.csv": summarize(found),
+            "summary.csv": Findings(found).summary,
         }
         if self._severity:
             files["severity.csv"] = found.severity

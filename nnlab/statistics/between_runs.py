@@ -17,20 +17,18 @@ from nnlab.results import Results
 from nnlab.statistics.effects import (
     MAX_LEFT_OUT,
     Effect,
-    chance_of_parting,
     difference,
     holm,
     is_enough,
+    least_p,
     paired,
     two_sided,
     welch,
 )
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
-from nnlab.statistics.members import reduce_members
-from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
 
-FINAL = Quantity(metric="test_accuracy", reduction="final")
 AT_CHANCE = Quantity(reduction="at_chance_share")
 
 
@@ -67,7 +65,7 @@ class Difference:
         return self.p_holm <= 1 - LEVEL
 
 
-def compare_bests(runs: Sequence[Results]) -> tuple[Difference, ...]:
+def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     """Each pair of runs: the best trial by validation of one minus that of the other.
 
     As in claims among the best (`verdicts.judge`), p is multiplied by the number of
@@ -77,9 +75,8 @@ def compare_bests(runs: Sequence[Results]) -> tuple[Difference, ...]:
     both have, where they share random numbers; else Welch's test. Where more than a
     quarter of the seeds have no value nothing is tested.
 
-    Where no trial of any run differs, 0.0 to 4.3 % of comparisons resolve a difference
-    Where no trial of any run differs, at most 4.3 % of comparisons resolve a difference
-    (1,000 simulations for each of 8 shapes, see ``tests/across_test.py``).
+    Where no trial of any run differs, at most 4.3 % of comparisons call a difference
+    significant (1,000 simulations for each of 8 shapes, see ``between_runs_test.py``).
 
     Args:
       runs: two or more.
@@ -102,31 +99,30 @@ def test_data(results: Results, trial: int) -> tuple[str, int]:
     return str(data["digest"]), int(data["test"])
 
 
-def _compare(runs: Sequence[Results], left: int, right: int) -> Difference:
+def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
     sides = runs[left], runs[right]
     none = Difference(left, right)
-    bests = [best_trial(run) for run in sides]
-    first, second = bests
+    first, second = (run.best for run in sides)
     if first is None or second is None:
         return dataclasses.replace(none, reason="a run has no best trial")
-    if any("test_accuracy" not in run.metrics for run in sides):
+    if any("test_accuracy" not in run.results.metrics for run in sides):
         return dataclasses.replace(none, reason="a run has no test accuracy")
-    if test_data(sides[0], first) != test_data(sides[1], second):
+    left_data = test_data(sides[0].results, first)
+    if left_data != test_data(sides[1].results, second):
         return dataclasses.replace(none, reason="their test data are not the same")
-    values = [reduce_members(r, FINAL, t) for r, t in zip(sides, (first, second))]
-    lost = [
-        np.nan_to_num(reduce_members(r, AT_CHANCE, t))
-        for r, t in zip(sides, (first, second))
-    ]
-    shared = sides[0].study.root_seed == sides[1].study.root_seed
+    bests = tuple(zip(sides, (first, second)))
+    values = [run.final(trial, "test_accuracy") for run, trial in bests]
+    lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
+    roots = {run.results.study.root_seed for run in sides}
+    shared = len(roots) == 1
     effect, notes, floor = (_pairs if shared else _samples)(values, lost)
     facts: dict[str, Any] = {"mean": effect.mean, "low": effect.low, "n": effect.n}
     p = max(two_sided(effect), floor) if not np.isnan(two_sided(effect)) else np.nan
     if not np.isnan(p):
         if floor and p == floor:
-            notes.append("so many end at chance that counts decide")
+            notes.append("so many stay at chance that their counts decide")
         # A network that is lucky on validation data is so on test data.
-        searched = max(sum(r.has_run(t.index) for t in r.trials) for r in sides)
+        searched = max(len(run.ran) for run in sides)
         p = min(searched * p, 1.0)
         if searched > 1:
             notes.append(f"p times {searched}, since the best of {searched} was chosen")
@@ -150,7 +146,7 @@ def _pairs(
     if any(len(v) > common for v in values):
         notes.append(f"over the {common} seeds that both have")
     more = (lost[0][:common] - lost[1][:common])[~np.isnan(d)]
-    floor = _floor(float(more.sum()), len(more))
+    floor = least_p(float(more.sum()), len(more))
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
     elif not is_enough(effect, common):
@@ -174,7 +170,7 @@ def _samples(
     effect = welch(float(alive[0].mean() - alive[1].mean()), alive[:1], alive[1:])
     shares = [float(side[~np.isnan(v)].mean()) for side, v in zip(lost, values)]
     fewest = min(a.size for a in alive)
-    floor = _floor((shares[0] - shares[1]) * fewest, fewest)
+    floor = least_p((shares[0] - shares[1]) * fewest, fewest)
     if any(a.size < MIN_SEEDS for a in alive):
         notes.append(f"a test needs {MIN_SEEDS} seeds on both sides")
     elif any(len(v) - a.size > MAX_LEFT_OUT * len(v) for v, a in zip(values, alive)):
@@ -183,8 +179,3 @@ def _samples(
     elif np.isnan(two_sided(effect)):
         notes.append("no spread to test with")
     return effect, notes, floor
-
-
-def _floor(net: float, n: int) -> float:
-    """The least p where the losses to chance differ much; 0 where they do not."""
-    return chance_of_parting(net, n) if abs(net) > MAX_LEFT_OUT * n else 0.0

@@ -123,6 +123,18 @@ def chance_of_parting(net: float, n: int) -> float:
     return min(1.0, 2 * float(special.bdtrc(least - 1, 2 * n, 0.5)))
 
 
+def least_p(net: float, n: int) -> float:
+    """The least p that losses to chance allow: that of their counts, or 0.
+
+    Counts decide where one side lost more members by over a quarter of the pairs.
+
+    Args:
+      net: by how many members more one side lost than the other, in [-n, n].
+      n: pairs.
+    """
+    return chance_of_parting(net, n) if abs(net) > MAX_LEFT_OUT * n else 0.0
+
+
 def range_p(counts: np.ndarray, size: int) -> np.ndarray:
     """How likely the counts of some two trials differ by at least so much.
 

@@ -281,6 +281,11 @@ def dropped(results: Results) -> dict[float, list[int]]:
     return dict(sorted(found.items()))
 
 
+def finals(results: Results, metric: str) -> np.ndarray:
+    """A metric of all trials' final networks, (T, S); see `final`."""
+    return np.array([final(results, t.index, metric) for t in results.trials])
+
+
 def final(results: Results, trial: int, metric: str) -> np.ndarray:
     """A metric of a trial's final networks, (S,); NaN for those that have none."""
     quantity = Quantity(metric=metric, reduction="final")

@@ -3,7 +3,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -25,9 +24,7 @@ from nnlab.statistics.members import (
     final_values,
     has_status,
     networks,
-    reduce_members,
 )
-from nnlab.study import Quantity
 
 _MOST_VALUES = 2**22
 """Differences that are held at once: 1,000 trials of 1,000 seeds have 500 million."""
@@ -197,21 +194,24 @@ class Comparison:
       n: pairs.
       p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
       p_holm: adjusted for the search among all pairs of trials and for `correction`.
-      resolved: whether `p_holm` is at most 0.05.
     """
 
     trial: int
-    mean: float
-    low: float
-    high: float
-    n: int
-    p: float
-    p_holm: float
-    resolved: bool
+    mean: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    n: int = 0
+    p: float = np.nan
+    p_holm: float = np.nan
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the trial is significantly other than the best, over the seeds."""
+        return self.p_holm <= 1 - LEVEL
 
 
 def compare_to_best(
-    results: Results, metric: str = "test_accuracy"
+    results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
     """Each trial's final metric against the best trial's, seed by seed.
 
@@ -219,56 +219,49 @@ def compare_to_best(
     best: the data choose the best, so that any pair might have been compared. Where no
     trial differs and validation and test accuracy are one, adjusting for the T-1 errs
     in 11 % of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8
-    seeds), adjusting for all pairs in 3 %. Where the report judges claims, too, all are
-    doubled, see `num_families`. Trials with different numbers of seeds are compared
+    seeds), adjusting for all pairs in 3 %. Where the report judges claims as well, all
+    are doubled, see `num_families`. Trials with different numbers of seeds are compared
     over those that both have.
 
     Where the counts of members at chance differ by more than a quarter of the seeds, t
     is no test: the larger p counts, of t and of `range_p`.
 
+    Args:
+      results: what the study found.
+      best: the trial to compare with, as `best_trial` has it; None if there is none.
+      values: the metric of each trial's final networks, (T, S).
+
     Returns:
       One comparison for each trial, in order of index; NaN and not resolved for the
       best itself, for trials that did not run, and for all if there is no best.
-
-    Raises:
-      ValueError: no such column.
     """
-    best = best_trial(results)
-    final = Quantity(metric=metric, reduction="final")
-    nothing = {"mean": np.nan, "low": np.nan, "high": np.nan, "n": 0, "p": np.nan}
-    found: dict[int, dict[str, Any]] = {t.index: dict(nothing) for t in results.trials}
-    adjusted: dict[int, float] = {}
-    if best is not None:
-        values = np.array([reduce_members(results, final, t) for t in found])
-        a, b = np.triu_indices(len(values), 1)
-        seeds = np.array([t.num_seeds for t in results.trials])
-        common = np.minimum(seeds[a], seeds[b])
-        rows = max(1, _MOST_VALUES // values.shape[1])
-        p = np.concatenate(
-            [
-                paired_p(difference(values[a[some]], values[b[some]]), common[some])
-                for some in np.split(np.arange(len(a)), range(rows, len(a), rows))
-            ]
-        )
-        with_best = (a == best) | (b == best)
-        adjusted_p = _with_range(results, a, b, p, common)
-        corrected = np.minimum(correction(results) * adjusted_p, 1)
-        adjusted = dict(zip((a + b - best)[with_best], corrected[with_best].tolist()))
-        for trial in adjusted:
-            effect = paired(difference(values[trial], values[best]))
-            found[trial] = {"mean": effect.mean, "low": effect.low, "high": effect.high}
-            found[trial] |= {"n": effect.n}
-        for trial, raw in zip(adjusted, p[with_best].tolist()):
-            found[trial]["p"] = raw
-    return tuple(
-        Comparison(
-            trial=trial,
-            **values,
-            p_holm=adjusted.get(trial, np.nan),
-            resolved=adjusted.get(trial, np.nan) <= 1 - LEVEL,
-        )
-        for trial, values in found.items()
+    trials = [t.index for t in results.trials]
+    if best is None:
+        return tuple(Comparison(trial) for trial in trials)
+    a, b = np.triu_indices(len(trials), 1)
+    seeds = np.array([t.num_seeds for t in results.trials])
+    common = np.minimum(seeds[a], seeds[b])
+    rows = max(1, _MOST_VALUES // values.shape[1])
+    p = np.concatenate(
+        [
+            paired_p(difference(values[a[some]], values[b[some]]), common[some])
+            for some in np.split(np.arange(len(a)), range(rows, len(a), rows))
+        ]
     )
+    adjusted = _with_range(results, a, b, p, common)
+    adjusted = np.minimum(correction(results) * adjusted, 1)
+    with_best = (a == best) | (b == best)
+    others = (a + b - best)[with_best].tolist()
+    tested = dict(zip(others, zip(p[with_best].tolist(), adjusted[with_best].tolist())))
+    found = []
+    for trial in trials:
+        if trial == best:
+            found.append(Comparison(trial))
+            continue
+        effect = paired(difference(values[trial], values[best]))
+        interval = effect.mean, effect.low, effect.high, effect.n
+        found.append(Comparison(trial, *interval, *tested[trial]))
+    return tuple(found)
 
 
 def _with_range(

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from nnlab.results import UNFINISHED, Results
-from nnlab.statistics.members import alive, has_status
+from nnlab.statistics.members import alive, finals, has_status
 from nnlab.statistics.ranking import best_trial, compare_to_best
 from nnlab.study import Study
 
@@ -113,7 +113,8 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     open_: list[int] = []
     done: list[int] = []
     untested: list[int] = []
-    for comparison in compare_to_best(view) if best is not None else ():
+    values = finals(view, "test_accuracy")
+    for comparison in compare_to_best(view, best, values) if best is not None else ():
         trial = comparison.trial
         if trial == best or not view.has_run(trial):
             continue

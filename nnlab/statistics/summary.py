@@ -3,20 +3,21 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from nnlab.results import Results, table
+from nnlab.results import table
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import is_accuracy, reduce_members, status_counts
-from nnlab.statistics.ranking import Comparison, best_trial, compare_to_best
-from nnlab.statistics.targets import StepsToTarget, steps_to_target, target_of
+from nnlab.statistics.members import is_accuracy
 from nnlab.study import Quantity
 
+if TYPE_CHECKING:
+    from nnlab.statistics.findings import Findings
 
-def summarize(results: Results) -> pa.Table:
+
+def summarize(findings: "Findings") -> pa.Table:
     """The table of trials, ``summary.csv``: a row for each, run or not.
 
     Columns: index, id, label; every hyperparameter by its path (tuples as JSON text),
@@ -31,24 +32,13 @@ def summarize(results: Results) -> pa.Table:
     What is not defined is null, and so is a setting that was swept and that the trial
     does not read.
     """
-    best = best_trial(results)
-    target = target_of(results)
-    compared: tuple[Comparison, ...] = ()
-    if "test_accuracy" in results.metrics:
-        compared = compare_to_best(results)
-    parts = ("train_", "validation_", "test_")
-    metrics = [m for m in results.metrics if m.startswith(parts)]
-    quantities = {m: Quantity(metric=m, reduction="final") for m in metrics}
-    if "test_accuracy" in metrics:
-        quantities |= {
-            f"{m}_drop": Quantity(metric=m, reduction="drop_from_test")
-            for m in metrics
-            if m.startswith("test_") and is_accuracy(m) and m != "test_accuracy"
-        }
+    results = findings.results
+    quantities = dict(_quantities(results.metrics))
     shown = {path for t in results.trials for path in t.hyperparameters.identity()}
+    compared = {c.trial: c for c in findings.compared}
     rows = []
     for trial in results.trials:
-        counts = status_counts(results, trial.index)
+        counts = findings.counts(trial.index)
         row: dict[str, Any] = {
             "index": trial.index,
             "id": trial.id,
@@ -62,18 +52,16 @@ def summarize(results: Results) -> pa.Table:
             **{f"n_{status}": count for status, count in counts.items()},
         }
         for column, quantity in quantities.items():
-            values = reduce_members(results, quantity, trial.index)
+            values = findings.reduced(trial.index, quantity)
             for name, value in zip(("mean", "low", "high"), mean_interval(values)):
                 row[f"{column}_{name}"] = _or_null(float(value))
-        time = StepsToTarget(target, 0, np.nan, np.nan, np.nan)
-        if not math.isnan(target):
-            time = steps_to_target(results, trial.index, target)
-        row["target"] = _or_null(target)
+        time = findings.steps_to_target(trial.index, findings.target)
+        row["target"] = _or_null(findings.target)
         row["reached_share"] = _or_null(time.reached_share)
         row["median_steps_to_target"] = _or_null(time.median_steps)
         row["median_epochs_to_target"] = _or_null(time.median_epochs)
-        row["best"] = trial.index == best
-        for difference in (c for c in compared if c.trial == trial.index):
+        row["best"] = trial.index == findings.best
+        if difference := compared.get(trial.index):
             for name in ("mean", "low", "high", "p_holm"):
                 number = _or_null(getattr(difference, name))
                 row[f"test_accuracy_difference_{name}"] = number
@@ -81,6 +69,18 @@ def summarize(results: Results) -> pa.Table:
             row["test_accuracy_difference_resolved"] = difference.resolved
         rows.append(row)
     return table(rows)
+
+
+def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
+    """What is averaged, and the name of its columns."""
+    for metric in metrics:
+        if metric.startswith(("train_", "validation_", "test_")):
+            yield metric, Quantity(metric=metric)
+    for metric in metrics if "test_accuracy" in metrics else ():
+        drops = metric.startswith("test_") and is_accuracy(metric)
+        if drops and metric != "test_accuracy":
+            quantity = Quantity(metric=metric, reduction="drop_from_test")
+            yield f"{metric}_drop", quantity
 
 
 def _or_null(value: float) -> float | None:

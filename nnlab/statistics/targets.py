@@ -16,7 +16,6 @@ from nnlab.statistics.members import (
     reduce_members,
     steps_to,
 )
-from nnlab.statistics.ranking import best_trial
 from nnlab.study import Quantity
 
 TARGETS = (
@@ -62,7 +61,7 @@ def steps_to_target(
       ValueError: no such column.
     """
     is_network = results.trials[trial].hyperparameters.model.is_network
-    if not (results.has_run(trial) and is_network):
+    if not (results.has_run(trial) and is_network) or np.isnan(target):
         return StepsToTarget(target, 0, np.nan, np.nan, np.nan)
     quantity = Quantity(metric=metric, reduction="steps_to", target=target)
     steps = reduce_members(results, quantity, trial)
@@ -79,12 +78,7 @@ def censored_median(values: np.ndarray) -> float:
     return float(np.median(present)) if len(present) else np.nan
 
 
-def target_of(results: Results) -> float:
-    """The target that the study names, else `default_target`."""
-    return results.study.target or default_target(results)
-
-
-def default_target(results: Results) -> float:
+def default_target(results: Results, best: int | None) -> float:
     """A round validation accuracy that tells the trials apart.
 
     A target qualifies if it is one of the round values in `TARGETS`, above chance,
@@ -94,10 +88,13 @@ def default_target(results: Results) -> float:
     different median steps to it among the trials, "not reached" being one of them; of
     several such, the highest.
 
+    Args:
+      results: what the study found.
+      best: the best network, as `best_trial` has it among `networks`.
+
     Returns:
       An accuracy in (0, 1); NaN if there is no best trial, or it reaches none of them.
     """
-    best = best_trial(results, networks(results))
     if best is None:
         return np.nan
     metric = "validation_accuracy"

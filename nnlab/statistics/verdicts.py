@@ -4,19 +4,18 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.effects import (
-    MAX_LEFT_OUT,
     Effect,
     against_number,
-    chance_of_parting,
     difference,
     holm,
     is_enough,
+    least_p,
     paired,
     paired_shares,
     share_against,
@@ -24,21 +23,18 @@ from nnlab.statistics.effects import (
     welch,
 )
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
-from nnlab.statistics.members import (
-    dropped_after,
-    is_accuracy,
-    reduce_members,
-    seconds_per_epoch,
-    status_counts,
-)
-from nnlab.statistics.ranking import best_trial, correction
+from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.ranking import correction
 from nnlab.statistics.targets import censored_median
 from nnlab.study import Claim, Quantity, Trial
 
-SUPPORTED, CONTRADICTED, NOT_RESOLVED, NOT_TESTED = VERDICTS = (
+if TYPE_CHECKING:
+    from nnlab.statistics.findings import Findings
+
+SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTED = VERDICTS = (
     "supported",
     "contradicted",
-    "not resolved",
+    "not significant",
     "not tested in this run",
 )
 
@@ -88,7 +84,7 @@ class Verdict:
     right_trial: int | None = None
 
 
-def judge(results: Results) -> tuple[Verdict, ...]:
+def judge(findings: "Findings") -> tuple[Verdict, ...]:
     """Verdicts on the study's claims, in their order.
 
     The effect is paired by seed and tested with Student's t, exactly with a sign test
@@ -114,72 +110,26 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     Seconds are compared by cohort with Welch's test, its segments being the samples:
     they speak of this run on this device, not of other runs.
     """
-    drafts = [_examine(results, claim) for claim in results.study.claims]
-    adjusted = np.minimum(correction(results) * holm([d.p for d in drafts]), 1.0)
+    drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
+    factor = correction(findings.results)
+    adjusted = np.minimum(factor * holm([d.p for d in drafts]), 1.0)
     return tuple(_settle(d, float(p)) for d, p in zip(drafts, adjusted))
 
 
 def _settle(draft: Verdict, p_holm: float) -> Verdict:
     verdict = draft.verdict
     if verdict != NOT_TESTED and not p_holm <= 1 - LEVEL:
-        verdict = NOT_RESOLVED
+        verdict = NOT_SIGNIFICANT
     return dataclasses.replace(draft, verdict=verdict, p_holm=p_holm)
 
 
-def _examine(results: Results, claim: Claim) -> Verdict:
-    """A draft whose verdict is where the data lean; `_settle` asks whether enough."""
-    quantity = claim.quantity
-    sides = {"left": _matching(results, claim.left)}
-    if isinstance(claim.right, Mapping):
-        sides["right"] = _matching(results, claim.right)
-    notes = []
-    chosen: dict[str, Any] = {}
-    searched = 1
-    for name, trials in sides.items():
-        ran = [t for t in trials if results.has_run(t.index)]
-        if not ran:
-            count = "matching it has run" if trials else "matches it"
-            return Verdict(claim, NOT_TESTED, f"no trial on the {name} {count}")
-        if len(ran) < len(trials):
-            notes.append(f"{len(ran)} of the {name}'s {len(trials)} trials ran")
-        if claim.among == "best" and len(ran) > 1:
-            best = best_trial(results, [t.index for t in ran])
-            if best is None:
-                reason = f"no trial on the {name} kept half of its members to the end"
-                return Verdict(claim, NOT_TESTED, reason)
-            searched = max(searched, len(ran))
-            ran = [results.trials[best]]
-            chosen[f"{name}_trial"] = best
-        sides[name] = ran
-    other = claim.right_quantity or quantity
-    needed = [q.metric for q in (quantity, other) if q.metric]
-    needed += ["test_accuracy"] if quantity.reduction == "drop_from_test" else []
-    for column in needed:
-        if column not in results.metrics:
-            return Verdict(claim, NOT_TESTED, f"the curves have no column {column}")
-    against_chance = claim.right == "chance"
-    if against_chance and not (
-        is_accuracy(quantity.metric)
-        and quantity.reduction in ("final", "best", "at_epoch")
-    ):
-        return Verdict(claim, NOT_TESTED, "only an accuracy compares with chance")
-    constant = None
-    if against_chance:
-        chances = [results.dataset(t.index)["chance"] for t in sides["left"]]
-        constant = float(np.mean(chances))
-    elif not isinstance(claim.right, Mapping):
-        constant = float(claim.right)
-    compare = _compare_seconds if quantity.reduction == "seconds" else _compare_members
-    verdict = compare(results, claim, sides["left"], sides.get("right", []), constant)
-    if searched > 1 and not math.isnan(verdict.p):
-        notes.append(f"p times {searched}, since the best of {searched} was chosen")
-        chosen["p"] = float(np.minimum(searched * verdict.p, 1.0))
-    reason = "; ".join(filter(None, (*notes, verdict.reason)))
-    return dataclasses.replace(verdict, reason=reason, **chosen)
+def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
+    """The trials that a side of a claim means.
 
-
-def _matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
-    """The trials whose hyperparameters (and label) have the selector's values."""
+    Args:
+      results: what the study found.
+      selector: ``{path: value}`` that hyperparameters, or the label, are to have.
+    """
     return [
         trial
         for trial in results.trials
@@ -198,121 +148,239 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def _compare_members(
-    results: Results,
-    claim: Claim,
-    left_trials: Sequence[Trial],
-    right_trials: Sequence[Trial],
-    constant: float | None,
-) -> Verdict:
+class _UntestedError(Exception):
+    """Why a claim is not tested in this run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    """Who stands for a side of a claim.
+
+    Attributes:
+      name: "left" or "right".
+      trials: one, or several whose mean counts; none for a number.
+      number: NaN for trials.
+      searched: among how many trials the one is the best; 1 where none was chosen.
+      note: what the reader must know; may be "".
+    """
+
+    name: str
+    trials: tuple[Trial, ...] = ()
+    number: float = np.nan
+    searched: int = 1
+    note: str = ""
+
+
+def _examine(findings: "Findings", claim: Claim) -> Verdict:
+    """A draft whose verdict is where the data lean; `_settle` asks whether enough."""
+    try:
+        left = _side(findings, claim, "left", claim.left)
+        right = _Side("right")
+        if isinstance(claim.right, Mapping):
+            right = _side(findings, claim, "right", claim.right)
+        _check_columns(findings.results, claim)
+        if not right.trials:
+            number = _number(findings.results, claim, left)
+            right = dataclasses.replace(right, number=number)
+        seconds = claim.quantity.reduction == "seconds"
+        compare = _compare_seconds if seconds else _compare_members
+        verdict = compare(findings, claim, left, right)
+    except _UntestedError as error:
+        return Verdict(claim, NOT_TESTED, str(error))
+    notes = [left.note, right.note]
+    searched = max(left.searched, right.searched)
+    chosen: dict[str, Any] = {
+        f"{side.name}_trial": side.trials[0].index
+        for side in (left, right)
+        if side.searched > 1
+    }
+    if searched > 1 and not math.isnan(verdict.p):
+        notes.append(f"p times {searched}, since the best of {searched} was chosen")
+        chosen["p"] = float(np.minimum(searched * verdict.p, 1.0))
+    reason = "; ".join(filter(None, (*notes, verdict.reason)))
+    return dataclasses.replace(verdict, reason=reason, **chosen)
+
+
+def _side(
+    findings: "Findings", claim: Claim, name: str, selector: Mapping[str, Any]
+) -> _Side:
+    trials = matching(findings.results, selector)
+    ran = tuple(t for t in trials if findings.results.has_run(t.index))
+    if not ran:
+        count = "matching it has run" if trials else "matches it"
+        raise _UntestedError(f"no trial on the {name} {count}")
+    some = f"{len(ran)} of the {name}'s {len(trials)} trials ran"
+    side = _Side(name, ran, note=some if len(ran) < len(trials) else "")
+    if claim.among == "mean" or len(ran) == 1:
+        return side
+    best = findings.best_of(t.index for t in ran)
+    if best is None:
+        reason = f"no trial on the {name} kept half of its networks to the end"
+        raise _UntestedError(reason)
+    best_trial = (findings.results.trials[best],)
+    return dataclasses.replace(side, trials=best_trial, searched=len(ran))
+
+
+def _check_columns(results: Results, claim: Claim) -> None:
+    quantities = (claim.quantity, claim.right_quantity or claim.quantity)
+    needed = [q.metric for q in quantities if q.metric]
+    if claim.quantity.reduction == "drop_from_test":
+        needed.append("test_accuracy")
+    for column in needed:
+        if column not in results.metrics:
+            raise _UntestedError(f"the curves have no column {column}")
+
+
+def _number(results: Results, claim: Claim, left: _Side) -> float:
+    """What the left is compared with where no trials are on the right."""
+    if claim.right != "chance":
+        assert not isinstance(claim.right, Mapping)
+        return float(claim.right)
+    levels = ("final", "best", "at_epoch")
     quantity = claim.quantity
-    # (trials of the side, the seeds that all have); a side without trials is a number,
-    # repeated.
-    seeds = min(t.num_seeds for t in (*left_trials, *right_trials))
-    left = _members(results, quantity, left_trials)[:, :seeds]
-    right = _members(results, claim.right_quantity or quantity, right_trials)
-    right = right[:, :seeds]
-    if constant is not None:
-        right = np.full((1, seeds), constant)
-    for name, values in (("left", left), ("right", right)):
-        trials = left_trials if name == "left" else right_trials
-        for trial, of_trial in zip(trials, values):
-            epochs = dropped_after(results, trial.index)
-            if epochs is not None and np.isnan(of_trial).any():
-                reason = f"{trial.label} was dropped at epoch {epochs:g}"
-                return Verdict(claim, NOT_TESTED, reason)
-        diverged = any(status_counts(results, t.index)[DIVERGED] for t in trials)
-        if np.isnan(values).all() and not diverged:
-            return Verdict(
-                claim, NOT_TESTED, f"no member on the {name} has a value yet"
-            )
-    facts: dict[str, Any] = {"unit": _unit(quantity)}
-    notes = []
-    censored = False
-    lost = (
-        _at_chance(results, left_trials)[:, :seeds],
-        _at_chance(results, right_trials)[:, :seeds],
+    if not is_accuracy(quantity.metric) or quantity.reduction not in levels:
+        raise _UntestedError("only an accuracy compares with chance")
+    return float(np.mean([results.dataset(t.index)["chance"] for t in left.trials]))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The members of both sides.
+
+    Attributes:
+      left, right: their values, float (trials of the side, seeds that all trials have);
+        a number is repeated, (1, seeds). Steps count up to the shorter training.
+      lost: which members end at chance, or short of the target, for each side.
+      censored: whether any member is short of the target.
+      note: what the reader must know; may be "".
+      facts: fields of the verdict that are known by now.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    lost: tuple[np.ndarray, np.ndarray]
+    facts: Mapping[str, Any]
+    censored: bool = False
+    note: str = ""
+
+
+def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _Sample:
+    quantity = claim.quantity
+    seeds = min(t.num_seeds for t in (*left.trials, *right.trials))
+    values = (
+        _values(findings, quantity, left, seeds),
+        _values(findings, claim.right_quantity or quantity, right, seeds),
     )
-    if quantity.reduction == "steps_to":
-        facts |= {"left": censored_median(left), "right": censored_median(right)}
-        facts["left_reached"] = _share(np.isfinite(left), ~np.isnan(left))
-        if constant is None:
-            facts["right_reached"] = _share(np.isfinite(right), ~np.isnan(right))
-        # Beyond the shorter training nothing is known of one of the sides.
-        horizon = min(
-            results.cohort(t.index)["num_steps"] for t in (*left_trials, *right_trials)
+    facts: dict[str, Any] = {"unit": _unit(quantity)}
+    if quantity.reduction != "steps_to":
+        share = Quantity(reduction="at_chance_share")
+        of_left, of_right = (
+            np.nan_to_num(_members(findings, share, side)[:, :seeds])
+            for side in (left, right)
         )
-        censored = bool(np.any(left > horizon) or np.any(right > horizon))
-        lost = left > horizon, right > horizon
-        left, right = np.minimum(left, horizon), np.minimum(right, horizon)
-        if censored:
-            notes.append(
-                f"steps count up to {horizon}, so the effect is a lower bound in size"
-            )
-    left_mean, right_mean = left.mean(axis=0), right.mean(axis=0)
-    d = difference(left_mean, right_mean)
-    share = quantity.reduction.endswith("_share")
-    parting = 0.0
-    if constant is not None:
-        effect = share_against(left_mean, constant) if share else against_number(d)
-    elif share:
-        effect = paired_shares(d)
-    else:
-        effect = paired(d)
-        more = (lost[0].mean(axis=0) - lost[1].mean(axis=0))[~np.isnan(d)]
-        if abs(more.sum()) > MAX_LEFT_OUT * len(more):
-            parting = chance_of_parting(float(more.sum()), len(more))
-    both = ~np.isnan(left_mean + right_mean)
-    if both.any() and quantity.reduction != "steps_to":
-        facts["left"] = float(left_mean[both].mean())
-        facts["right"] = float(right_mean[both].mean())
-    left_out = len(both) - effect.n
+        return _Sample(*values, (of_left, of_right), facts)
+    facts |= {"left": censored_median(values[0]), "right": censored_median(values[1])}
+    facts["left_reached"] = _share(np.isfinite(values[0]), ~np.isnan(values[0]))
+    if right.trials:
+        facts["right_reached"] = _share(np.isfinite(values[1]), ~np.isnan(values[1]))
+    # Beyond the shorter training nothing is known of one of the sides.
+    cohorts = (findings.results.cohort(t.index) for t in (*left.trials, *right.trials))
+    horizon = min(cohort["num_steps"] for cohort in cohorts)
+    short = values[0] > horizon, values[1] > horizon
+    censored = any(bool(side.any()) for side in short)
+    note = f"steps count up to {horizon}, so the effect is a lower bound in size"
+    least = np.minimum(values[0], horizon), np.minimum(values[1], horizon)
+    return _Sample(*least, short, facts, censored, note if censored else "")
+
+
+def _values(
+    findings: "Findings", quantity: Quantity, side: _Side, seeds: int
+) -> np.ndarray:
+    """A side's values, see `_Sample`."""
+    if not side.trials:
+        return np.full((1, seeds), side.number)
+    values = _members(findings, quantity, side)[:, :seeds]
+    for trial, of_trial in zip(side.trials, values):
+        epochs = findings.dropped_after(trial.index)
+        if epochs is not None and np.isnan(of_trial).any():
+            raise _UntestedError(f"{trial.label} was dropped at epoch {epochs:g}")
+    diverged = any(findings.counts(t.index)[DIVERGED] for t in side.trials)
+    if np.isnan(values).all() and not diverged:
+        raise _UntestedError(f"no network on the {side.name} has a value yet")
+    return values
+
+
+def _members(findings: "Findings", quantity: Quantity, side: _Side) -> np.ndarray:
+    """The quantity of every member, (trials, S)."""
+    rows = [findings.reduced(t.index, quantity) for t in side.trials]
+    return np.array(rows).reshape(len(rows), findings.results.study.num_seeds)
+
+
+def _compare_members(
+    findings: "Findings", claim: Claim, left: _Side, right: _Side
+) -> Verdict:
+    sample = _sample(findings, claim, left, right)
+    means = sample.left.mean(axis=0), sample.right.mean(axis=0)
+    effect, least = _effect(claim.quantity, means, sample.lost, right)
+    facts = dict(sample.facts)
+    both = ~np.isnan(means[0] + means[1])
+    if both.any() and claim.quantity.reduction != "steps_to":
+        facts["left"], facts["right"] = (float(m[both].mean()) for m in means)
+    notes = [sample.note] if sample.note else []
+    left_out = facts["left_out"] = len(both) - effect.n
     if left_out:
         notes.append(
             f"{left_out} of {len(both)} pairs left out, diverged or unfinished"
         )
     p, lean = _lean(claim, effect)
-    if parting > p:
-        p = parting
+    if least > p:
+        p = least
         notes.append(
-            "so many end at chance, or short of the target, that counts decide"
+            "so many stay at chance, or short of the target, that their counts decide"
         )
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
     elif not is_enough(effect, len(both)):
         p = np.nan
         notes.append("too many of them for a test")
-    elif censored and claim.relation == "same" and lean == SUPPORTED:
+    elif sample.censored and claim.relation == "same" and lean == SUPPORTED:
         p = np.nan
         notes.append("a lower bound cannot show that they are the same")
     elif effect.exact:
         notes.append(effect.exact)
-    return Verdict(
-        claim=claim,
-        verdict=lean,
-        reason="; ".join(notes),
-        effect=effect.mean,
-        low=effect.low,
-        high=effect.high,
-        n=effect.n,
-        left_out=left_out,
-        p=p,
-        **facts,
-    )
+    return _verdict(claim, lean, "; ".join(notes), effect, p, **facts)
 
 
-def _members(
-    results: Results, quantity: Quantity, trials: Sequence[Trial]
-) -> np.ndarray:
-    """The quantity of every member, (trials, S)."""
-    rows = [reduce_members(results, quantity, t.index) for t in trials]
-    return np.array(rows).reshape(len(trials), results.study.num_seeds)
+def _effect(
+    quantity: Quantity,
+    means: Sequence[np.ndarray],
+    lost: Sequence[np.ndarray],
+    right: _Side,
+) -> tuple[Effect, float]:
+    """The effect, and the least p that the counts of lost members allow.
+
+    Args:
+      quantity: what is compared.
+      means: of each side, seed by seed, (S,).
+      lost: see `_Sample`.
+      right: the side on the right.
+    """
+    share = quantity.reduction.endswith("_share")
+    d = difference(*means)
+    if not right.trials:
+        against = share_against(means[0], right.number) if share else against_number(d)
+        return against, 0.0
+    if share:
+        return paired_shares(d), 0.0
+    more = (lost[0].mean(axis=0) - lost[1].mean(axis=0))[~np.isnan(d)]
+    return paired(d), least_p(float(more.sum()), len(more))
 
 
-def _at_chance(results: Results, trials: Sequence[Trial]) -> np.ndarray:
-    """Which members end at chance, float (trials, S)."""
-    share = Quantity(reduction="at_chance_share")
-    return np.nan_to_num(_members(results, share, trials))
+def _verdict(
+    claim: Claim, lean: str, reason: str, effect: Effect, p: float, **facts: Any
+) -> Verdict:
+    facts |= {"effect": effect.mean, "low": effect.low, "high": effect.high}
+    return Verdict(claim, lean, reason, n=effect.n, p=p, **facts)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:
@@ -326,41 +394,25 @@ def _unit(quantity: Quantity) -> str:
 
 
 def _compare_seconds(
-    results: Results,
-    claim: Claim,
-    left_trials: Sequence[Trial],
-    right_trials: Sequence[Trial],
-    constant: float | None,
+    findings: "Findings", claim: Claim, left: _Side, right: _Side
 ) -> Verdict:
-    left_cohorts = sorted({results.cohort(t.index)["index"] for t in left_trials})
-    right_cohorts = sorted({results.cohort(t.index)["index"] for t in right_trials})
-    if set(left_cohorts) & set(right_cohorts):
-        reason = "both sides train in one compiled program, at the same speed"
-        return Verdict(claim, NOT_RESOLVED, reason, unit="s/epoch")
-    left = [seconds_per_epoch(results, c) for c in left_cohorts]
-    right = [seconds_per_epoch(results, c) for c in right_cohorts]
-    if not all(len(s) for s in (*left, *right)):
-        return Verdict(claim, NOT_TESTED, "no segment was timed", unit="s/epoch")
-    left_mean = float(np.mean([s.mean() for s in left]))
-    if constant is None:
-        right_mean = float(np.mean([s.mean() for s in right]))
-    else:
-        right_mean = constant
-    effect = welch(left_mean - right_mean, left, right)
-    p, lean = _lean(claim, effect)
-    return Verdict(
-        claim=claim,
-        verdict=lean,
-        reason="" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread",
-        unit="s/epoch",
-        effect=effect.mean,
-        low=effect.low,
-        high=effect.high,
-        n=effect.n,
-        p=p,
-        left=left_mean,
-        right=right_mean,
+    unit = _unit(claim.quantity)
+    of_left, of_right = (
+        sorted({findings.results.cohort(t.index)["index"] for t in side.trials})
+        for side in (left, right)
     )
+    if set(of_left) & set(of_right):
+        reason = "both sides train in one compiled program, at the same speed"
+        return Verdict(claim, NOT_SIGNIFICANT, reason, unit=unit)
+    times = [[findings.seconds_per_epoch(c) for c in of] for of in (of_left, of_right)]
+    if not all(len(segments) for side in times for segments in side):
+        raise _UntestedError("no segment was timed")
+    means = [float(np.mean([s.mean() for s in side] or right.number)) for side in times]
+    effect = welch(means[0] - means[1], *times)
+    p, lean = _lean(claim, effect)
+    reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
+    sides = {"left": means[0], "right": means[1]}
+    return _verdict(claim, lean, reason, effect, p, unit=unit, **sides)
 
 
 def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:

@@ -1,28 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a notebook shows: which device trains, and how far a run is.
 
-It takes IPython alone: no widgets, no scripts, so that it shows alike in Colab,
-JupyterLab and a page made of the notebook.
+Rich makes the HTML and IPython shows it, without widgets or scripts: it looks the same
+in Colab, in JupyterLab and on a page that is made of the notebook.
 """
 
 import contextlib
+import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from nnlab.machine import devices
 from nnlab.study import Study
-from nnlab.watch import terminal as progress_text
+from nnlab.watch import terminal
 from nnlab.words import numbers
 
 if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.25
-WIDTH, HEIGHT = 160, 32
-"""Of the best trial's curve, in pixels."""
+WIDTH = 100
+"""Characters of a line."""
+PAGE = '<pre style="line-height: 1.2; overflow-x: auto">{code}</pre>'
 
 
 def is_notebook() -> bool:
@@ -35,11 +37,11 @@ def is_notebook() -> bool:
 
 
 def set_up(wanted: str | None = None) -> None:
-    """Readies JAX for all cores, and says which device trains; the first cell's work.
+    """Prepares JAX for all cores and says which device trains; for the first cell.
 
     Args:
-      wanted: "cpu", "gpu" or "tpu"; what the runtime is meant for if None. If it is not
-        what JAX got, that is said loudly.
+      wanted: "cpu", "gpu" or "tpu"; if None, what the runtime seems to be meant for. A
+        warning says if JAX got another device.
 
     Raises:
       ValueError: an unknown platform.
@@ -49,105 +51,62 @@ def set_up(wanted: str | None = None) -> None:
     if not wrong:
         print(line)
     elif is_notebook():
-        _show(
+        from IPython.display import HTML, display
+
+        box = (
             '<div style="border: 2px solid #c0341d; border-radius: 4px; padding: 0.6em '
             f'1em; margin: 0.4em 0"><b>{numbers.escaped(line)}.</b> '
             f"{numbers.escaped(wrong)}</div>"
         )
+        display(HTML(box))
     else:
         print(f"{line}. WARNING: {wrong}", file=sys.stderr)
 
 
-def _show(text: str) -> None:
-    from IPython.display import HTML, display
-
-    display(HTML(text))
-
-
 @contextlib.contextmanager
 def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
-    """A bar with epoch, time left, speed and the best trial's curve so far.
+    """The terminal's `board` as HTML below the cell, updated a few times a second.
 
     Args:
       study: what runs.
 
     Yields:
-      What is to be called with the progress after every visit of the host.
+      The function to call with the progress after every segment.
     """
     from IPython.display import HTML
     from IPython.display import display as show
 
-    start = time.monotonic()
-    handle = show(HTML(page(study, None, 0.0)), display_id=True)
-    last: Progress | None = None
-    drawn = -math.inf
+    console = terminal.Terminal(
+        WIDTH,
+        file=io.StringIO(),
+        record=True,
+        color_system="truecolor",
+        force_jupyter=False,
+    )
+    board, update_board = terminal.board(console)
+    start, drawn = time.monotonic(), -math.inf
+
+    def html(ended: str = "") -> HTML:
+        console.file = io.StringIO()  # only the record is shown
+        console.print(study.question, style="bold")
+        console.print(study.size())
+        console.print(board)
+        if ended:
+            console.print(f"{ended} {time.monotonic() - start:,.1f} s")
+        return HTML(console.export_html(inline_styles=True, code_format=PAGE))
 
     def update(progress: "Progress") -> None:
-        nonlocal last, drawn
-        last, now = progress, time.monotonic()
+        nonlocal drawn
+        update_board(progress)
+        now = time.monotonic()
         if now - drawn >= SECONDS_BETWEEN_UPDATES:
             drawn = now
-            handle.update(HTML(page(study, progress, now - start)))
+            handle.update(html())
 
+    handle = show(html(), display_id=True)
     try:
         yield update
     except BaseException:
-        handle.update(HTML(page(study, last, time.monotonic() - start, "ended after")))
+        handle.update(html("ended after"))
         raise
-    handle.update(HTML(page(study, last, time.monotonic() - start, "trained in")))
-
-
-def page(
-    study: Study, progress: "Progress | None", seconds: float, ended: str = ""
-) -> str:
-    """How far a run is, as HTML.
-
-    Args:
-      study: what runs.
-      progress: how far it is; None before anything is known.
-      seconds: since its start.
-      ended: what to write before the seconds, if it has ended.
-    """
-    told = [f"{ended} {seconds:,.1f} s"] if ended else []
-    share, bar, curve = "", "<progress></progress>", ""
-    if progress:
-        done = progress.done / max(progress.total, 1)
-        bar = f'<progress max="1" value="{done:.4f}"></progress>'
-        share = f"{done:.0%}"
-        if not ended:
-            told.append(progress_text.where(progress))
-            if 0 < done < 1:
-                told.append(f"{_clock(seconds * (1 - done) / done)} left")
-        told += filter(None, [progress_text.news(progress)])
-        curve = sparkline(progress.best_curve)
-    elif not ended:
-        told.append("loading")
-    return (
-        f"<div><b>{numbers.escaped(study.question)}</b><br>{study.size()}<br>{bar} "
-        f"{share} {numbers.escaped(' | '.join(told))}<br>{curve}</div>"
-    )
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """The best trial's validation accuracies as a small SVG; "" for fewer than two."""
-    known = [value for value in values if math.isfinite(value)]
-    if len(known) < 2:
-        return ""
-    low, high = min(known), max(known)
-    span = max(high - low, 0.01)
-    points = " ".join(
-        f"{2 + (WIDTH - 4) * i / (len(known) - 1):.1f},"
-        f"{HEIGHT - 3 - (HEIGHT - 6) * (value - low) / span:.1f}"
-        for i, value in enumerate(known)
-    )
-    told = f"validation accuracy of the best trial, {known[0]:.1%} to {known[-1]:.1%}"
-    return (
-        f'<svg role="img" aria-label="{told}" width="{WIDTH}" height="{HEIGHT}" '
-        f'style="vertical-align: middle"><polyline points="{points}" fill="none" '
-        f'stroke="#0a7bc2" stroke-width="2"/></svg> <small>{told}</small>'
-    )
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"
+    handle.update(html("trained in"))

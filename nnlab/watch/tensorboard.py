@@ -5,7 +5,7 @@
         experiment.run(study, "runs/mine", on_progress=record)
 
 ``tensorboard --logdir runs/mine/tensorboard`` shows a run for each trial and one for
-the population of each program. Trees, which have no updates, are in the report only.
+all networks of each program. Trees have no updates and are in the report only.
 """
 
 import logging
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MOST_TRIALS = 64
-"""Trials that get a run of their own: each is a file that is open while it trains."""
+"""Largest number of trials with their own run: each keeps a file open."""
 QUANTILES = {"quantile_10": 0.1, "median": 0.5, "quantile_90": 0.9}
-"""Of the population, over its members."""
+"""Over all networks of a program."""
 _MOST_NAME = 60
-"""Characters of a trial's label in the name of its run: 240 bytes, with 255 allowed."""
+"""Characters of a trial's label in the name of its run: at most 240 bytes of the 255
+that a name may have."""
 
 
 class EventFiles:
-    """A callback of `experiment.run` that writes what each evaluation found.
+    """A callback of `experiment.run` that writes each evaluation.
 
-    The x axis is updates; the scalar "epoch" tells the epoch. The run of a trial has
-    for each column of the curves its mean over the seeds that still train, such as
-    "validation_accuracy/mean", and the share of its members that diverged. The run of
-    the population has the mean over all its members that still train, their
-    `QUANTILES`, and the share that diverged.
+    The x axis is updates; the scalar "epoch" has the epoch. A trial's run has the mean
+    of each column of the curves over the seeds that still train, such as
+    "validation_accuracy/mean", and the share of its networks that diverged. A program's
+    run ("population") has the same over all its networks, and their `QUANTILES`.
 
-    A run that is resumed writes on in the same folder: its new files say from where on
-    those before them hold no more, and TensorBoard shows each point once.
+    A resumed run writes into the same folder: its new files say from which step on the
+    older files no longer count, and TensorBoard shows each point once.
     """
 
     def __init__(self, folder: str | os.PathLike[str], num_trials: int) -> None:
-        """Writes nothing yet.
+        """Opens no file yet.
 
         Args:
           folder: where to write; made if missing.
-          num_trials: of the study. Of more than `MOST_TRIALS`, so many have a run, in
-            even steps along the sweep; the population has all.
+          num_trials: of the study. If they are more than `MOST_TRIALS`, so many have a
+            run, in even steps along the sweep; the population has all.
 
         Raises:
           ValueError: tensorboardX is not installed.
@@ -89,23 +89,23 @@ class EventFiles:
         self._writers = {}
 
     def __call__(self, progress: "Progress") -> None:
-        """Writes the evaluation, if there was one since the call before."""
+        """Writes the evaluation if there was one since the last call."""
         found = progress.evaluation
         if found is None:
             return
         runs = dict(self._runs(found))
         if set(runs) != set(self._writers):  # another program
             self.close()
-        # From the start, from a checkpoint, or again in narrower lanes.
+        # At the start, from a checkpoint, or again in narrower lanes.
         begins = not self._writers or found.step <= self._step
         self._step = found.step
         for name, values in runs.items():
             self._write(name, found, values, begins)
 
     def _runs(self, found: "Evaluation") -> Iterator[tuple[str, dict[str, float]]]:
-        """For each run its name and scalars, those that are not finite left out."""
+        """The name and the finite scalars of each run."""
         seeds = ""
-        if found.seeds[0]:  # more of a study: these are new beside those there are
+        if found.seeds[0]:  # further seeds of a study that has some already
             seeds = f"_seeds_{found.seeds[0]}-{found.seeds[-1]}"
         indexes = [trial.index for trial in found.trials]
         yield (
@@ -123,7 +123,11 @@ class EventFiles:
     def _write(
         self, name: str, found: "Evaluation", values: Mapping[str, float], begins: bool
     ) -> None:
-        """Writes and flushes an event: an interrupted run leaves all that it had."""
+        """Writes and flushes an event, so that an interrupted run leaves all of them.
+
+        tensorboardX's `SummaryWriter` would need two threads for each trial, and its
+        flush does not wait for them.
+        """
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
         from tensorboardX.proto.summary_pb2 import Summary
@@ -131,11 +135,11 @@ class EventFiles:
         if name not in self._writers:
             folder = self._folder / name
             folder.mkdir(parents=True, exist_ok=True)
-            # Named by seconds alone, a file could take the place of the one before it.
+            # Names have seconds only: without it, a file could replace the last one.
             suffix = f".{time.time_ns()}"
             self._writers[name] = EventsWriter(str(folder / "events"), suffix)
         writer, now = self._writers[name], time.time()
-        if begins:  # points from here on in files before this are void
+        if begins:  # points from this step on in older files do not count
             start = SessionLog(status=SessionLog.START)
             writer.write_event(Event(wall_time=now, step=found.step, session_log=start))
         summary = Summary(
@@ -181,7 +185,7 @@ def _range_text(indexes: Sequence[int]) -> str:
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """At most so many of the first whole numbers, in even steps with both ends."""
+    """Up to `most` of the numbers below `count`, evenly spaced, with both ends."""
     if count <= most:
         return set(range(count))
     return {round(i * (count - 1) / (most - 1)) for i in range(most)}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far a run is, as text and in a terminal; each display is an ``on_progress``.
 
-    with display.live(display.Terminal()) as show:
+    with terminal.live(terminal.Terminal()) as show:
         experiment.run(study, workdir, on_progress=show)
 
-Everything here is a function of what `nnlab.runs.recorder.Progress` tells; no JAX.
+All that is shown comes from `nnlab.runs.progress.Progress`; nothing here imports JAX.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+import rich.progress
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.progress import (
     BarColumn,
-    Progress,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -29,41 +29,42 @@ from rich.text import Text
 from nnlab.words import numbers
 
 if TYPE_CHECKING:
-    from nnlab.runs import recorder
+    from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_LINES = 15.0
 BLOCKS = "▁▂▃▄▅▆▇█"
-"""What a sparkline is drawn with, low to high."""
+"""The characters of a sparkline, low to high."""
 WIDTH = 20
-"""Characters of a sparkline, at most."""
+"""Largest number of characters of a sparkline."""
 SMALLEST_RANGE = 0.01
-"""From a sparkline's lowest block to its highest: less would make noise look steep."""
+"""Least difference between a sparkline's lowest block and its highest: with less, noise
+would look steep."""
 
 
 class Terminal(Console):
-    """A console that shows what texts hold, and is steered by none of them."""
+    """A console that prints control characters as text, so that no text steers it."""
 
-    def __init__(self, width: int | None = None, file: Any = None) -> None:
-        super().__init__(highlight=False, markup=False, width=width, file=file)
+    def __init__(self, width: int | None = None, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, width=width, **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """As a console's, which everything goes through."""
+        """Renders as every console does, with control characters made visible."""
         for segment in super().render(renderable, options):
-            if not segment.control:  # of its own
+            if not segment.control:  # the console's own
                 segment = segment._replace(text=numbers.visible(segment.text))
             yield segment
 
 
 class Output:
-    """A stream that is silent once it cannot be written, as on a full disk.
+    """A stream that falls silent when it cannot be written, as on a full disk.
 
-    What is done meanwhile goes on: that nobody hears of it is no reason to end.
+    A run goes on without its output: its results are in the workdir.
 
     Attributes:
       error: why it cannot be written; None if it can.
-      is_needed: whether the error is raised, too, since what is printed is all.
+      is_needed: whether the error is raised, because the output is the result.
     """
 
     def __init__(self, stream: TextIO, is_needed: bool = False) -> None:
@@ -72,12 +73,12 @@ class Output:
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Writes, or does nothing."""
+        """Writes the text, or does nothing after an error."""
         self._unless_failed(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
-        """Flushes, or does nothing."""
+        """Flushes, or does nothing after an error."""
         self._unless_failed(self._stream.flush)
 
     def _unless_failed(self, act: Callable[..., object], *given: str) -> None:
@@ -94,18 +95,19 @@ class Output:
         return getattr(self._stream, name)
 
 
-@contextlib.contextmanager
-def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
+def board(
+    console: Console,
+) -> tuple[RenderableType, Callable[["Progress"], None]]:
     """A bar with epoch and time left; below it speed, best trial and its curve.
 
     Args:
-      console: a terminal.
+      console: where it will be shown: a terminal, or one that makes HTML.
 
-    Yields:
-      What is to be called with the progress after every visit of the host.
+    Returns:
+      What to show, and a function that updates it from the progress.
     """
-    bar = Progress(
-        TextColumn("{task.description}"),
+    bar = rich.progress.Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -114,12 +116,12 @@ def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
         console=console,
         expand=True,
     )
-    has_blocks = _takes(console, BLOCKS)
-    overflow = "ellipsis" if _takes(console, "…") else "crop"
+    has_blocks = _can_show(console, BLOCKS)
+    overflow = "ellipsis" if _can_show(console, "…") else "crop"
     below = Text(no_wrap=True, overflow=overflow)  # type: ignore[arg-type]
     task = bar.add_task("loading", total=None)
 
-    def show(progress: "recorder.Progress") -> None:
+    def update(progress: "Progress") -> None:
         bar.update(
             task,
             description=where(progress),
@@ -129,23 +131,34 @@ def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
         lines = [news(progress), curve(progress) if has_blocks else ""]
         below.plain = "\n".join(filter(None, lines))
 
-    with Live(Group(bar, below), console=console):
-        yield show
+    return Group(bar, below), update
 
 
 @contextlib.contextmanager
-def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
-    """A line whenever a program starts, and now and then, for logs.
+def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
+    """The `board` in a terminal, redrawn in place.
+
+    Yields:
+      The function to call with the progress after every segment.
+    """
+    shown, update = board(console)
+    with Live(shown, console=console):
+        yield update
+
+
+@contextlib.contextmanager
+def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
+    """A line when a program starts and every 15 seconds, for logs.
 
     Args:
       console: need not be a terminal.
 
     Yields:
-      What is to be called with the progress after every visit of the host.
+      The function to call with the progress after every segment.
     """
     last, cohort = -math.inf, -1
 
-    def show(progress: "recorder.Progress") -> None:
+    def show(progress: "Progress") -> None:
         nonlocal last, cohort
         now = time.monotonic()
         if now - last < SECONDS_BETWEEN_LINES and progress.cohort == cohort:
@@ -158,8 +171,8 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
     yield show
 
 
-def where(progress: "recorder.Progress") -> str:
-    """Where in the run it is, such as "program 2/7 epoch 13.2/60"."""
+def where(progress: "Progress") -> str:
+    """The run's position, such as "program 2/7 epoch 13.2/60"."""
     if progress.status == "elsewhere":
         return f"{progress.cohort}/{progress.num_cohorts} programs done"
     parts = []
@@ -178,24 +191,24 @@ def where(progress: "recorder.Progress") -> str:
     return " ".join(parts)
 
 
-def news(progress: "recorder.Progress") -> str:
-    """Speed, members that ended, and the best trial so far; "" before there is any."""
+def news(progress: "Progress") -> str:
+    """Speed, networks that ended, and the best trial so far; "" before there is any."""
     parts = []
     if not math.isnan(progress.examples_per_second):
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
-    if progress.stopped:
-        parts.append(f"{progress.stopped} stopped early")
-    if progress.dropped:
-        parts.append(f"{progress.dropped} dropped")
-    if progress.diverged:
-        parts.append(f"{progress.diverged} diverged")
+    ended = {
+        "stopped early": progress.stopped,
+        "dropped": progress.dropped,
+        "diverged": progress.diverged,
+    }
+    parts += [f"{count} {how}" for how, count in ended.items() if count]
     if not math.isnan(progress.best_accuracy):
         parts.append(f"best {progress.best_accuracy:.1%} ({progress.best_label})")
     return " | ".join(parts)
 
 
-def curve(progress: "recorder.Progress") -> str:
-    """How the best trial got there: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
+def curve(progress: "Progress") -> str:
+    """The best trial's curve: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
 
     Returns:
       One line of at most 80 characters; "" before two evaluations.
@@ -210,11 +223,12 @@ def curve(progress: "recorder.Progress") -> str:
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
-    """A curve as a row of blocks, its lowest value a low one, its highest a full one.
+    """A curve as a row of blocks: the lowest value is low, the highest full.
 
     Args:
-      values: shares; those that are not finite are left out.
-      width: characters at most; a longer curve is sampled evenly, with both its ends.
+      values: shares; values that are not finite are left out.
+      width: largest number of characters; a longer curve is sampled evenly, with both
+        its ends.
 
     Returns:
       "" for fewer than two values.
@@ -233,7 +247,7 @@ def _finite(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
-def _takes(console: Console, text: str) -> bool:
+def _can_show(console: Console, text: str) -> bool:
     """Whether a console can show a text."""
     try:
         text.encode(console.encoding)

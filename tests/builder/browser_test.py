@@ -202,8 +202,8 @@ def test_divergence_is_said_on_the_page(page, keep):
     page.get_by_label("learning rate").fill("0.7")
     page.get_by_text("Valid: 47,910 parameters").wait_for()
     page.get_by_role("button", name="Train").click()
-    page.get_by_text("8 of 8 networks left the finite numbers, the first").wait_for()
+    page.get_by_text("8 of 8 networks diverged, the first").wait_for()
     first, second = page.locator(".nnlab-note").all_inner_texts()
-    assert first.endswith("no network is left.")
+    assert first.endswith("all networks have diverged.")
     assert "learning rate 0.7 is too high for this stack; try a tenth, 0.07" in second
     keep("diverges")

@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from progressed import progress
 
 from nnlab import data
 from nnlab.builder import editing, messages
 from nnlab.builder.training import Training
+
+
+def of_dataset(dataset, folder):
+    stack = editing.stack_of(["flatten", {"layer": "dense", "units": 2}])
+    study = tiny.study(num_seeds=3)
+    return Training(1, study, stack, dataset, folder, show=lambda *_: None)
 
 
 @pytest.fixture
@@ -23,10 +30,7 @@ def training(tmp_path):
     dataset = data.Dataset.from_arrays(
         images, rng.integers(0, 2, 40), class_names=("<b>cat</b>", "dog")
     )
-    stack = editing.stack_of(["flatten", {"layer": "dense", "units": 2}])
-    made = Training(
-        *(1, tiny.study(num_seeds=3), stack, dataset, tmp_path), show=lambda *_: None
-    )
+    made = of_dataset(dataset, tmp_path)
     made.before = np.array([[0.5, 0.5], [0.4, 0.6]])
     made.now = np.array([[0.9, 0.1], [0.2, 0.8]])
     return made
@@ -55,16 +59,16 @@ def test_untrained_networks_are_set_beside_chance():
     one = messages.untrained(np.array([0.1]), tiny.dataset(), 0.4)
     assert one.endswith("right (chance 40.0 %).")
     none = messages.untrained(np.array([np.nan]), tiny.dataset(), 0.4)
-    assert none == "Untrained: no network gives finite numbers."
+    assert none == "Untrained: no network has finite outputs."
 
 
 def test_divergence_is_said_with_what_to_do():
     assert messages.lost(3, 8, 1200, 0.7) == (
-        "3 of 8 networks left the finite numbers, the first at update 1,200: learning "
+        "3 of 8 networks diverged, the first at update 1,200: learning "
         "rate 0.7 is too high for this stack; try a tenth, 0.07."
     )
-    assert "numbers, by update 12:" in messages.lost(3, 8, 12, 0.7, by=True)
-    assert "numbers, at update 12:" in messages.lost(1, 8, 12, 0.7)
+    assert "diverged, by update 12:" in messages.lost(3, 8, 12, 0.7, by=True)
+    assert "diverged, at update 12:" in messages.lost(1, 8, 12, 0.7)
 
 
 def test_a_training_that_goes_on_is_told_of_and_lost_networks_are_counted_out(training):
@@ -76,15 +80,19 @@ def test_a_training_that_goes_on_is_told_of_and_lost_networks_are_counted_out(tr
     ]
     measure(training, np.nan, np.nan, np.nan)
     training.outcome = "finished"
-    assert messages.told(training) == ["After epoch 2: no network is left."]
+    assert messages.told(training) == ["After epoch 2: all networks have diverged."]
 
 
-@pytest.mark.parametrize(
-    ("duration", "said"),
-    [(0.4, "0 s"), (59.6, "1 min 0 s"), (125, "2 min 5 s"), (3720, "1 h 2 min")],
-)
-def test_durations(duration, said):
-    assert messages.seconds(duration) == said
+def test_what_goes_on_is_said_with_the_time_left(training):
+    assert messages.state(training) == "Compiling."
+    training.progress = progress(done=500)
+    assert messages.state(training) == (
+        "epoch 13.2 of 60 | 0:00:00 left | 2,000,000 examples/s | "
+        "2,000,000 inferences/s (3 networks together)"
+    )
+    training.outcome = "stopped"
+    assert messages.state(training).startswith("Stopped after 0:00:00. Means and 95 %")
+    assert messages.clock(3725.4) == "1:02:05"
 
 
 def test_examples_are_shown_with_a_bar_for_each_class(training):
@@ -106,16 +114,22 @@ def test_examples_are_shown_with_a_bar_for_each_class(training):
         np.testing.assert_array_equal(pixels, example[..., 0])
 
 
-def test_of_many_classes_the_true_and_the_most_probable_have_bars():
-    names = [f"class {c}" for c in range(30)]
-    now = np.linspace(0.01, 0.3, 30)
-    bars = messages._bars(names, 0, now, now)
-    assert re.findall(r">(class \d+)<", bars) == [names[c] for c in (0, *range(21, 30))]
+def test_of_many_classes_the_true_and_the_most_probable_have_bars(tmp_path):
+    names = tuple(f"class {c}" for c in range(30))
+    dataset = data.Dataset.from_arrays(
+        np.zeros((300, 4)), np.arange(300) % 30, class_names=names
+    )
+    made = of_dataset(dataset, tmp_path)
+    measure(made, 0.5)
+    made.before = made.now = np.linspace(0.01, 0.3, 30)[None]
+    label = int(dataset.test.labels[0])
+    shown = re.findall(r">(class \d+)<", messages.probabilities(made))[1:]
+    assert shown == [names[c] for c in sorted({label, *range(30 - 9, 30)})][-10:]
 
 
 def test_a_network_that_is_lost_answers_nothing(training):
     measure(training, np.nan, np.nan, np.nan)
-    assert "No network is left to ask." in messages.probabilities(training)
+    assert "All networks have diverged." in messages.probabilities(training)
 
 
 def test_images_of_other_channels_have_no_png():

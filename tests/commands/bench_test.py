@@ -12,7 +12,7 @@ from rich.console import Console
 
 from nnlab import data
 from nnlab.commands import config
-from nnlab.commands.bench import bench, rivals, searches
+from nnlab.commands.bench import bench, rivals, searches, tables
 from nnlab.commands.bench.rivals import Contender, Network
 from nnlab.machine import devices
 from nnlab.models import layers
@@ -157,8 +157,8 @@ def test_who_enters():
         return [c.name for c in rivals.contenders(network, **given)]
 
     assert names(rivals.mlp_784(64))[:4] == [
-        "nnlab, 1 member",
-        "nnlab, 8 members",
+        "nnlab, 1 network",
+        "nnlab, 8 networks",
         "nnlab, 8 in lanes of 4",
         "Flax, jitted scan",
     ]
@@ -169,7 +169,7 @@ def test_who_enters():
     assert "PyTorch, channels last" not in names(rivals.mlp_784(64))
     # The others have plain SGD.
     adam = names(rivals.SUITES["depth_width"][0], lane_widths=[])
-    assert adam == ["nnlab, 1 member", "nnlab, 8 members", "PyTorch loop"]
+    assert adam == ["nnlab, 1 network", "nnlab, 8 networks", "PyTorch loop"]
 
 
 ADAM = dataclasses.replace(TINY, optimizer="adam")
@@ -245,12 +245,13 @@ def entry(network, contender, rate, setup):
     steps = 1000
     seconds = steps * network.batch_size * contender.members / rate
     turns = [{"steps": steps, "seconds": seconds, "peak_bytes": 1}] * 3
-    return bench.Entry(network, contender, {"setup_seconds": setup}, turns)
+    return tables.Entry(network, contender, {"setup_seconds": setup}, turns)
 
 
-def shown(entries):
+def printed(show, *given, **options):
+    """The lines that a function prints."""
     console = Console(file=io.StringIO(), width=200)
-    bench.show_study(console, entries, epochs=10)
+    show(console, *given, **options)
     return console.file.getvalue().strip().splitlines()
 
 
@@ -259,43 +260,43 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
     wide = dataclasses.replace(TINY, name="wide")
     loop, ours = Contender("PyTorch loop", "torch"), Contender("nnlab, 8", "nnlab", 8)
     fixed = Contender("nnlab, 8 in lanes of 4", "nnlab", 8, {"width": 4})
-    few = Contender("nnlab, 1 member", "nnlab")
+    few = Contender("nnlab, 1 network", "nnlab")
     of_tiny = [
-        *(entry(TINY, bench.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
+        *(entry(TINY, tables.CEILING, 1e9, 0.0), entry(TINY, few, 640.0, 1.0)),
         *(entry(TINY, ours, 2560.0, 3.0), entry(TINY, fixed, 2560.0, 1.0)),
         entry(TINY, loop, 128.0, 1.0),
     ]
     of_wide = [entry(wide, ours, 1280.0, 4.0), entry(wide, loop, 64.0, 1.0)]
-    assert shown(of_tiny + of_wide) == [
+    assert printed(tables.show_study, of_tiny + of_wide, epochs=10) == [
         "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
         "PyTorch loop 62 s",
         "nnlab, 8: 6.2 times as fast as one by one",
     ]
     # Where a contender left a network out, there is nothing to compare.
-    assert shown(of_tiny + of_wide[:1]) == [
+    assert printed(tables.show_study, of_tiny + of_wide[:1], epochs=10) == [
         "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
         "PyTorch loop 21 s",
     ]
 
 
-@pytest.mark.parametrize("entries", [[], [entry(TINY, bench.CEILING, 1e9, 0.0)]])
+@pytest.mark.parametrize("entries", [[], [entry(TINY, tables.CEILING, 1e9, 0.0)]])
 def test_a_study_that_nobody_trained_has_no_time(entries):
-    assert shown(entries) == []
+    assert printed(tables.show_study, entries) == []
 
 
 def test_the_slope_of_a_power_is_its_exponent():
     sizes = [1, 4, 16, 64]
-    assert bench.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
+    assert tables.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
 
 
 def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores
     found = rivals.contenders(rivals.mlp_784(64), [1, 8], [], 16, cores=[1])
     assert [c.name for c in found[:4]] == [
-        "nnlab, 1 member",
-        "nnlab, 1 member, 1 core",
-        "nnlab, 8 members",
-        "nnlab, 8 members, 1 core",
+        "nnlab, 1 network",
+        "nnlab, 1 network, 1 core",
+        "nnlab, 8 networks",
+        "nnlab, 8 networks, 1 core",
     ]
     worker = bench.Worker(TINY, Contender("", "nnlab", 2, cores=1), tmp_path)
     try:
@@ -306,13 +307,11 @@ def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
 
 def test_the_parallel_efficiency_is_said(monkeypatch):
     monkeypatch.setattr(devices, "num_cores", lambda: 4)
-    whole = entry(TINY, Contender("nnlab, 8 members", "nnlab", 8), 3000.0, 1.0)
-    few = Contender("nnlab, 8 members, 1 core", "nnlab", 8, cores=1)
-    console = Console(file=io.StringIO(), width=200)
-    bench.show(console, TINY, [whole, entry(TINY, few, 1000.0, 1.0)])
-    last = console.file.getvalue().strip().splitlines()[-1]
-    assert last == (
-        "nnlab, 8 members: 3.00 x nnlab, 8 members, 1 core, a parallel efficiency of "
+    whole = entry(TINY, Contender("nnlab, 8 networks", "nnlab", 8), 3000.0, 1.0)
+    few = Contender("nnlab, 8 networks, 1 core", "nnlab", 8, cores=1)
+    of_few = entry(TINY, few, 1000.0, 1.0)
+    assert printed(tables.show, TINY, [whole, of_few])[-1] == (
+        "nnlab, 8 networks: 3.00 x nnlab, 8 networks, 1 core, a parallel efficiency of "
         "75%"
     )
 
@@ -341,7 +340,6 @@ def test_searches_train_equal_networks(race):
 
 
 def test_searches_are_compared_turn_by_turn():
-    console = Console(file=io.StringIO(), width=200)
     races = [
         searches.Race("loop", 0, "digits", None),
         searches.Race("ours", 8, "d", None),
@@ -356,9 +354,8 @@ def test_searches_are_compared_turn_by_turn():
         for turn in (1, 2, 4)
         for race, seconds in zip(races, (10, 4))
     ]
-    bench.show_searches(console, found)
-    lines = [line.split("  ") for line in console.file.getvalue().splitlines()]
-    cells = [[cell.strip() for cell in line if cell.strip()] for line in lines[-2:]]
+    lines = printed(tables.show_searches, found)[-2:]
+    cells = [[c.strip() for c in line.split("  ") if c.strip()] for line in lines]
     assert cells == [
         ["loop", "20.0", "10.0 to 40.0", "1.00", "52.33% ± 1.53", "50.00% ± 0.00"],
         ["ours", "8.0", "4.0 to 16.0", "0.40", "52.33% ± 1.53", "50.00% ± 0.00"],

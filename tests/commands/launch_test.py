@@ -22,6 +22,7 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
+from nnlab.report.figures import catalog
 from nnlab.runs import experiment
 from nnlab.training import lane_width, trees
 
@@ -249,7 +250,7 @@ def test_seeds_are_added_until_resolved_and_resumed_without_a_word(launch, tmp_p
     )
     assert (status, err) == (0, "")
     assert "3 trials x 3 seeds = 9 networks" in out
-    assert "After 3 looks, at 3 to 8 seeds, 1 trial is not told" in out
+    assert "After 3 looks, at 3 to 8 seeds, 1 trial does not differ" in out
     for more in (["--until_resolved"], []):
         status, out, _ = launch(train, workdir, "--resume", *more)
         assert status == 0
@@ -446,7 +447,7 @@ def test_a_topic_of_the_help_tells_all_of_it(launch, topic):
     told = {
         "configs": [f"\n  {path.stem} " for path in (ROOT / "configs").glob("*.py")],
         "fields": [rf"\n  {re.escape(path)}=" for path in study.PATHS],
-        "parts": [f"\n  {name} +{text[:30]}" for name, text in study.PARTS.items()],
+        "parts": [f"\n  {p.name} +{p.words[:30]}" for p in catalog.PARTS.values()],
         "flags": [f"\n  --{name}\\b" for name in defined],
     }
     for name, patterns in told.items():

@@ -149,7 +149,7 @@ EPS = np.array([1e-2, 1e-3, 1e-4])
 def row(exact, found, needed=1.0, arrays=None):
     exact, found = np.asarray(exact, float), np.asarray(found, float)
     arrays = np.zeros(len(exact)) if arrays is None else np.asarray(arrays)
-    return gradients._row("layer", exact, found, EPS, 1e-16 / EPS, arrays, needed)
+    return gradients.row_of("layer", exact, found, EPS, 1e-16 / EPS, arrays, needed)
 
 
 def test_a_row_says_what_its_numbers_are():

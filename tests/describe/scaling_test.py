@@ -72,8 +72,8 @@ def test_what_was_never_measured_is_not_known(item):
     lines = by_name(predict([item], [{}], members=1000, devices=4, price=2.0))
     for name in ("training", "evaluation", "compiling", "all", "cost"):
         assert math.isnan(lines[name].value)
-    bytes_of = ("memory a device", "memory of the host", "curves.parquet")
-    for name in (*bytes_of, "checkpoints"):
+    sizes = ("memory a device", "memory of the host", "curves.parquet", "checkpoints")
+    for name in sizes:
         assert lines[name].value > 0
     bases = {line.basis for line in lines.values()}
     assert bases == {"given", "measured", "modelled", "assumed"}

@@ -62,9 +62,9 @@ def test_the_device_in_words_and_what_is_wrong_with_it(monkeypatch):
 )
 def test_there_are_two_devices_at_least(asked, before, count):
     """Also where JAX has been imported already, and has read its environment."""
-    code = f"{before}\nfrom nnlab import devices; devices.use_all_cores(); import jax\n"
+    code = f"{before}\nfrom nnlab.machine import devices; devices.use_all_cores()"
     done = subprocess.run(
-        [sys.executable, "-c", code + "print(jax.device_count())"],
+        [sys.executable, "-c", f"{code}; import jax; print(jax.device_count())"],
         env=os.environ | {"JAX_NUM_CPU_DEVICES": asked, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
@@ -80,7 +80,7 @@ def test_a_count_that_is_none_is_refused(monkeypatch):
 
 
 def test_a_platform_that_is_not_there_is_told_of():
-    code = "from nnlab import devices; print(*devices.check(), sep='|')"
+    code = "from nnlab.machine import devices; print(*devices.check(), sep='|')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"JAX_PLATFORMS": "nothing"},

@@ -15,8 +15,7 @@ import synthetic
 
 from nnlab import results
 from nnlab.report import compare
-from nnlab.statistics.between_runs import compare_bests
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 
 RATE = "optimizer.learning_rate"
 
@@ -30,14 +29,13 @@ def make(folder, level=0.9, digest=None, **options):
     if digest:
         found.config["datasets"]["digits"]["digest"] = digest
     tables = {"curves.parquet": found.curves, "members.csv": found.members}
-    tables |= {"summary.csv": summarize(found), "timings.csv": found.timings}
+    tables |= {"summary.csv": Findings(found).summary, "timings.csv": found.timings}
     results.write(folder, found.config, tables)
     return folder
 
 
 def said(*workdirs):
-    runs = compare.load(workdirs)
-    return " ".join(compare.sentences(runs, compare_bests([r.results for r in runs])))
+    return " ".join(compare.sentences(compare.load(workdirs)))
 
 
 def table_of(content, anchor):
@@ -47,28 +45,25 @@ def table_of(content, anchor):
 
 
 def content_of(*workdirs):
-    runs = compare.load(workdirs)
-    return compare.content(runs, compare_bests([r.results for r in runs]))
+    return compare.content(compare.load(workdirs))
 
 
-def test_it_says_which_best_is_better_by_how_much_and_whether_that_is_resolved(
-    tmp_path,
-):
+def test_it_says_which_best_is_better_by_how_much_and_how_sure(tmp_path):
     a, b = make(tmp_path / "a", 0.9), make(tmp_path / "b", 0.95)
-    (found,) = compare_bests([run.results for run in compare.load([a, b])])
+    (found,) = compare.load([a, b]).differences
     assert found.resolved
     points = f"{-100 * found.mean:.1f} ± {100 * (found.high - found.mean):.1f}"
     text = said(a, b)
     assert "Best by validation accuracy is b (learning rate 0.3), with a" in text
     assert f"That is {points} points above that of a (learning rate 0.3)" in text
     assert "(paired over 5 seeds, p < 0.001)" in text
-    assert "not resolved" not in text
+    assert ": significant over seeds (paired" in text
     # The same from the other side, and where nothing differs.
     assert said(b, a).replace(points, "") == text.replace(points, "")
     assert "That is equal to that of" in said(a, make(tmp_path / "copy", 0.9))
     (row,) = table_of(content_of(a, b), "bests")
     assert row["left minus right, points"] == f"\u2212{points}"
-    assert (row["n"], row["compared"], row["resolved"]) == ("5", "paired", "yes")
+    assert (row["n"], row["compared"], row["significant"]) == ("5", "paired", "yes")
 
 
 def test_the_best_by_validation_may_be_below_on_the_test_set(tmp_path):
@@ -151,7 +146,7 @@ def test_what_did_not_finish_is_told(tmp_path):
     assert "failed: 1 of 2 trials is missing because its program failed" in text
     assert "nothing has no best trial, and is not compared." in text
     with at_work(cut):
-        assert "cut: The run is at work" in said(a, cut)
+        assert "cut: The run is still training" in said(a, cut)
         rows = table_of(content_of(a, cut), "runs")
     assert [row["status"] for row in rows] == ["complete", "running"]
 
@@ -204,7 +199,7 @@ def test_the_comparison_is_written_with_its_tables(tmp_path):
     assert float(rows[3]["test_accuracy_mean"]) == pytest.approx(0.95, abs=0.003)
     with (page.parent / compare.BESTS).open() as lines:
         (row,) = csv.DictReader(lines)
-    (found,) = compare_bests([run.results for run in compare.load([a, b])])
+    (found,) = compare.load([a, b]).differences
     assert float(row["mean"]) == pytest.approx(found.mean)
     assert (row["resolved"], row["method"], row["n"]) == ("true", "paired", "5")
 

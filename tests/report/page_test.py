@@ -11,32 +11,22 @@ import re
 import subprocess
 import sys
 
+import drawn
 import numpy as np
 import pytest
 import synthetic
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from shown import RATE, RATES, reaching, rows_of, section_of
 
 from nnlab import report, results, study
-from nnlab.report.figures.drawing import curves, points
+from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
-from nnlab.statistics.ranking import best_trial, worst_trial
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 
 SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
-RATE = "optimizer.learning_rate"
-RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 EVIL = "<script>alert('x')</script> [a](http://evil.example) *b* `c` | $d$\n# e"
-
-
-def _values(times, num_seeds=8, num_evaluations=10, low=0.5, high=0.96):
-    """Accuracies (T, S, E) that step from low to high at an evaluation (from 1)."""
-    values = np.full((len(times), num_seeds, num_evaluations), low)
-    for trial, time in enumerate(times):
-        values[trial, :, time - 1 :] = high
-    noise = np.random.default_rng(0).normal(0, 1e-3, (len(times), num_seeds, 1))
-    return values + noise
 
 
 def _write(tmp_path, *args, **options):
@@ -175,13 +165,13 @@ def test_times_appear_only_under_costs_and_how_it_was_run():
         found = synthetic.results(
             num_trials=2, seconds={0: [seconds] * 3}, fields={"figures": ("costs",)}
         )
-        sections = report.content(found).sections
+        sections = report.content(Findings(found)).sections
         texts.append({s.anchor: s for s in sections})
     slow, fast = texts
     assert {a for a in slow if slow[a] != fast[a]} == {"costs", "how"}
 
 
-def test_claims_come_with_verdict_effect_and_n(tmp_path):
+def test_claims_come_with_verdict_effect_and_n():
     quantity = Quantity(metric="validation_accuracy")
     late = Quantity(metric="validation_accuracy", reduction="steps_to", target=0.9)
     claims = [
@@ -189,16 +179,12 @@ def test_claims_come_with_verdict_effect_and_n(tmp_path):
         Claim(text="sooner", quantity=late, left={RATE: 0.7}, right={RATE: 0.02}),
         Claim(text="absent", quantity=quantity, left={RATE: 9.0}, right="chance"),
     ]
-    values = _values((10, 2), high=0.95)
+    values = reaching((10, 2), high=0.95)
     values[1] += 0.02
-    found, _ = _write(tmp_path, values, sweep=RATES[:2], claims=claims)
-    (section,) = (s for s in report.content(found).sections if s.anchor == "claims")
-    rows = [dict(zip(section.tables[0].header, r)) for r in section.tables[0].rows]
-    assert [r["verdict"] for r in rows] == [
-        "supported",
-        "contradicted",
-        "not tested in this run",
-    ]
+    found = synthetic.findings(values, sweep=RATES[:2], claims=claims)
+    rows = rows_of(section_of(report.content(found), "claims"))
+    verdicts = ["supported", "contradicted", "not tested in this run"]
+    assert [r["verdict"] for r in rows] == verdicts
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
     assert rows[0]["difference (95 % interval)"].startswith(f"+{points:.2f} points (")
     assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
@@ -236,42 +222,32 @@ def test_a_damaged_run_is_refused(tmp_path):
         report.write(found.workdir)
 
 
-@pytest.mark.parametrize("num_seeds", [1, 2])
+@pytest.mark.parametrize(
+    ("num_seeds", "why"), [(1, "One seed shows"), (2, "With two seeds"), (3, "")]
+)
 def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
-    tmp_path, num_seeds
+    tmp_path, num_seeds, why
 ):
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={RATE: 3.0}, right={}
     )
     found, _ = _write(tmp_path, sweep=RATES, num_seeds=num_seeds, claims=[claim])
     text = (found.workdir / "report.md").read_text()
-    assert "±" not in text
-    why = {1: "One seed shows no spread", 2: "Of two seeds a 95 % interval is 13"}
-    assert text.count(why[num_seeds]) == 2  # in the answer and beside the table
-    assert f"n = {num_seeds}, and a test needs 3 pairs" in text
-    for metric in ("validation_accuracy", "test_accuracy"):
-        ax = curves.learning_curves(Figure().add_subplot(), found, metric)
-        assert not any(isinstance(c, PolyCollection) for c in ax.collections)
-    ax = points.final_metric(Figure().add_subplot(), found, "test_accuracy")
-    assert not any(isinstance(c, LineCollection) for c in ax.collections)
-    three = synthetic.results(sweep=RATES, num_seeds=3)
-    ax = curves.learning_curves(Figure().add_subplot(), three, "test_accuracy")
-    assert any(isinstance(c, PolyCollection) for c in ax.collections)
-    ax = points.final_metric(Figure().add_subplot(), three, "test_accuracy")
-    assert any(isinstance(c, LineCollection) for c in ax.collections)
+    assert ("±" in text) == (not why)
+    if why:
+        assert text.count(why) == 2  # in the answer and beside the table
+        assert f"n = {num_seeds}, and a test needs 3 pairs" in text
+    for ax, kind in (
+        (
+            drawn.learning(Figure().add_subplot(), found, "test_accuracy"),
+            PolyCollection,
+        ),
+        (drawn.axes("final", found)[0], LineCollection),
+    ):
+        assert any(isinstance(c, kind) for c in ax.collections) == (not why)
 
 
 # The parts that a study names.
-
-
-def _section(found, anchor, **options):
-    sections = report.content(found, **options).sections
-    return next(s for s in sections if s.anchor == anchor)
-
-
-def _rows(section):
-    (table,) = section.tables
-    return [dict(zip(table.header, row)) for row in table.rows]
 
 
 def _all_parts(tmp_path):
@@ -314,13 +290,13 @@ def _all_parts(tmp_path):
     )
     wrong = dataclasses.replace(right, prediction=(right.prediction + 1) % 10)
     images = rng.uniform(size=(40, 8, 8, 1)).astype(np.float32)
-    best, worst = best_trial(found), worst_trial(found)
+    best, worst = Findings(found).extremes
     seen = {t: right if t == best else wrong for t in range(4)}
     pictures = choose(seen, best, worst, images, labels, 10)
     files = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
-        "summary.csv": summarize(found),
+        "summary.csv": Findings(found).summary,
         "timings.csv": found.timings,
         "severity.csv": results.table(severity, results.SEVERITY),
         FILE: encode(pictures),
@@ -365,7 +341,7 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
         "How it was run",
         "What is missing",
     ]
-    assert markdown.rstrip().endswith("Nothing: every member finished.")
+    assert markdown.rstrip().endswith("Nothing: every network finished.")
     assert stored >= {"gap", "noise", "severity", "map", "divergence", "gallery"}
     assert "curves_test_rotated_accuracy" in stored
 
@@ -374,7 +350,7 @@ def test_only_the_parts_that_are_named_are_shown(tmp_path):
     found, _ = _write(tmp_path, fields={"figures": ("updates", "final")})
     stored = {p.stem for p in (found.workdir / "figures").iterdir()}
     assert stored == {"updates", "final_test_accuracy"}
-    assert not any(s.anchor == "costs" for s in report.content(found).sections)
+    assert section_of(report.content(Findings(found)), "costs") is None
 
 
 @pytest.mark.parametrize(
@@ -390,11 +366,11 @@ def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
     fields = {"figures": ("target", part)}
     found, _ = _write(tmp_path, fields=fields)
     said = (found.workdir / "report.md").read_text().partition("## What is missing")[2]
-    line = f"- Not shown: {study.PARTS[part]}, since {why}."
+    line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
     assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
     absent = {part: why}
-    found = synthetic.results(fields=fields, never_ran=[1])  # more may come yet
-    items = _section(found, "missing", absent=absent).items
+    found = synthetic.findings(fields=fields, never_ran=[1])  # more may come yet
+    items = section_of(report.content(found, absent=absent), "missing").items
     assert not any("Not shown" in item for item in items)
 
 
@@ -408,7 +384,7 @@ def test_a_usual_part_that_is_not_there_is_left_out_silently(tmp_path):
 def test_missing_says_what_failed_and_how(tmp_path):
     sweep = [{"model.hidden": (h,)} for h in (8, 16)]
     found, path = _write(tmp_path, sweep=sweep, never_ran=[1], failures={1: EVIL})
-    items = _section(found, "missing").items
+    items = section_of(report.content(Findings(found)), "missing").items
     assert items == (f"Failed: hidden 16. The program said: {EVIL}",)
     page = _Page(path.read_text())
     assert not page.tags & {"script", "img"}

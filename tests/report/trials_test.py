@@ -7,6 +7,7 @@ import synthetic
 
 from nnlab.report import trials
 from nnlab.report.figures.drawing import style
+from nnlab.statistics.findings import Findings
 from nnlab.study import Hyperparameters
 from nnlab.words import settings
 
@@ -173,6 +174,6 @@ def test_baselines_have_no_say_in_what_was_swept():
     assert (rows.scale, rows.name) == ("categories", "")
     assert rows.texts == ("relu", "boosted trees", "tanh")
     assert trials.paths(results) == ("model.activation",)
-    assert style.colors(results)[1] == style.INK
+    assert style.colors(Findings(results))[1] == style.INK
     alone = trials.sweep_of(synthetic.results(sweep=[{}, drawn.TREES], num_seeds=1))
     assert alone.texts == ("mlp", "boosted trees")

@@ -17,7 +17,7 @@ from nnlab.results import pictures
 from nnlab.runs import experiment
 from nnlab.runs import loop as training
 from nnlab.runs.final import GRID
-from nnlab.statistics.summary import summarize
+from nnlab.statistics.findings import Findings
 from nnlab.study import Own, Study
 from nnlab.training import lane_width, place, trees
 
@@ -651,7 +651,7 @@ def test_trees_have_rows_in_the_same_tables(mixed):
         assert member["best_step"] == fit.trees[-1]
         assert not member["at_chance"]
         assert of_seed[0]["batch_loss"] is None
-    final = summarize(mixed).to_pylist()[1]
+    final = Findings(mixed).summary.to_pylist()[1]
     ends = [rows(mixed, 1, seed)[-1]["test_accuracy"] for seed in range(2)]
     assert final["test_accuracy_mean"] == pytest.approx(np.mean(ends))
     assert final["parameters"] is None
@@ -796,7 +796,7 @@ def test_one_table_read_in_two_ways_is_two_data_sets(tmp_path):
     page = report.write(tmp_path / "run").with_suffix(".md").read_text()
     for note in (*drop["notes"], *mean["notes"]):
         assert note in page.replace("\\", "")
-    columns = [row["csv.missing"] for row in summarize(found).to_pylist()]
+    columns = [row["csv.missing"] for row in Findings(found).summary.to_pylist()]
     assert columns == ["drop", "mean"]
     again = experiment.run(found.study, tmp_path / "run", resume=True)
     assert again.curves == found.curves

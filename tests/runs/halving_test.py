@@ -4,19 +4,18 @@
 import dataclasses
 import math
 
+import drawn
 import numpy as np
 import pytest
 import synthetic
 import tiny
-from drawn import solid
 
 from nnlab import report, results
-from nnlab.statistics import members
 from nnlab.report import answer
-from nnlab.report.figures import maps
-from nnlab.report.figures.drawing import captions, curves
+from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, halving, rerun, saved_network
-from nnlab.statistics import members, ranking, summary, targets, verdicts
+from nnlab.statistics import members, ranking, targets, verdicts
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity, Study
 
 RATES = (1e-4, 0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.05, 100.0)
@@ -313,7 +312,7 @@ def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(foun
     final = Quantity(metric="test_accuracy", reduction="final")
     assert np.isnan(members.reduce_members(found, final, 2)).all()
     assert np.isfinite(members.reduce_members(found, final, 0)).all()
-    row = summary.summarize(found).to_pylist()[2]
+    row = Findings(found).summary.to_pylist()[2]
     assert (row["n_dropped"], row["n_stopped"], row["n_finished"]) == (3, 1, 0)
     assert row["test_accuracy_mean"] is None
     share = Quantity(reduction="diverged_share")
@@ -321,9 +320,9 @@ def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(foun
 
 
 def test_it_is_compared_as_far_as_it_trained(found):
-    compared = ranking.compare_to_best(found)
+    compared = Findings(found).compared
     assert [math.isnan(c.p_holm) for c in compared] == [True, False, True, True]
-    final, early, late = verdicts.judge(found)
+    final, early, late = Findings(found).verdicts
     for verdict in (final, late):
         assert verdict.verdict == verdicts.NOT_TESTED
         assert verdict.reason == "2 was dropped at epoch 3"
@@ -342,17 +341,15 @@ def test_steps_to_a_target_that_some_seeds_reached_in_time_say_nothing(found):
 
 
 def test_the_answer_says_who_was_dropped_when_and_what_it_spared(found):
-    said = " ".join(answer.sentences(found))
+    said = " ".join(answer.sentences(Findings(found)))
     assert "Of the 2 trials that trained to the end, best by validation" in said
-    assert "The other trial is resolved to be worse." in said
+    assert "The other trial is significantly worse over seeds." in said
     # Of 160 epochs: 2 x 40, 3 x 3 and 2 of the one that stopped by itself, 4 x 1.
     spared = 3 * 7 + 4 * 9
     trained = 80 + 9 + 2 + 4
     share = f"{100 * trained / (trained + spared):.0f} %"
-    assert (
-        "Successive halving dropped 2 of 4 trials, 1 at epoch 1 and 1 at epoch 3, "
-        f"and trained {share} of the examples that all of them to the end" in said
-    )
+    dropped = "Successive halving dropped 2 of 4 trials (1 at epoch 1 and 1 at epoch 3)"
+    assert f"{dropped}, and so trained on {share} of the examples" in said
     assert "Too few seeds" not in said
 
 
@@ -361,7 +358,7 @@ def test_table_and_gaps_say_at_which_epoch(found, tmp_path):
     rows = [line for line in page.splitlines() if line.startswith("| 2 ")]
     assert "dropped at epoch 3" in rows[0]
     assert "Dropped by halving at epoch 3: trial 2." in page
-    assert "every member finished" not in page
+    assert "every network finished" not in page
 
 
 def synthetic_report(found, tmp_path) -> str:
@@ -370,28 +367,30 @@ def synthetic_report(found, tmp_path) -> str:
 
 
 def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
-    curves.learning_curves(ax, found, "validation_accuracy")
-    ends = {(line.get_linestyle(), float(line.get_xdata()[-1])) for line in solid(ax)}
+    drawn.learning(ax, found, "validation_accuracy")
+    ends = {
+        (line.get_linestyle(), float(line.get_xdata()[-1])) for line in drawn.solid(ax)
+    }
     assert ends == {("-", 10.0), ("--", 3.0), ("--", 1.0)}
     assert ax.get_xscale() == "linear"  # though one ends ten times as early
     assert "2 (1 stopped, 3 dropped)" in " ".join(text.get_text() for text in ax.texts)
 
 
 def test_captions_count_them(found):
-    text = captions.caption(found)
+    text = captions.caption(Findings(found))
     assert "Of 16 members: 8 finished, 1 stopped" in text
     assert "7 dropped by halving (dashed as far as they go)" in text
     assert "did not run" not in text
 
 
-def test_a_map_says_so_in_its_cell(ax):
+def test_a_map_says_so_in_its_cell():
     sweep = [
         {"optimizer.learning_rate": r, "optimizer.momentum": m}
         for r in (0.1, 0.2)
         for m in (0.0, 0.5)
     ]
     found = synthetic.results(LEVELS, sweep=sweep, dropped={2: 3})
-    maps.metric_map(ax, found, "test_accuracy")
+    ax, _ = drawn.axes("map", found)
     shown = [text.get_text() for text in ax.texts]
     assert shown == ["90.0", "80.0", "dropped", "epoch 3", "70.0"]
 

@@ -4,6 +4,7 @@
 import dataclasses
 import math
 
+import drawn
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,9 +14,9 @@ from scipy import stats
 
 import nnlab
 from nnlab.report import answer
-from nnlab.report.figures import rate_range
 from nnlab.runs.rate_range import RATE, study_of
 from nnlab.statistics import rate_range as statistics
+from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 
 RATES = (0.01, 0.1, 1.0, 10.0)
@@ -129,8 +130,8 @@ def test_two_seeds_give_no_interval_and_seeds_that_never_train_are_counted():
     results = found([[2.0, 1.0, 1.0]] * 3 + [[2.0] * 3])
     known = statistics.find(results)
     assert (known.edge.n, known.stable, known.fastest) == (2, None, None)
-    said = answer.sentences(results)
-    assert said[0].startswith("Between 0.01 and 10 there is no learning rate at which")
+    said = answer.sentences(Findings(results))
+    assert said[0].startswith("At no learning rate between 0.01 and 10 do all")
     assert "1 of 3 seeds train at no rate" in said[1]
 
 
@@ -146,36 +147,34 @@ def test_unfinished_trials_are_left_out_and_other_sweeps_refused():
 def test_the_answer_says_range_edge_and_fastest():
     final = [[1.9] * 3, [1.5] * 3, [1.0, 0.9, 1.1], [2.0] * 3]
     results = found(final, at_chance=[(3, 0), (3, 1)], diverged={(3, 2): 1})
-    said = answer.sentences(results)
+    said = answer.sentences(Findings(results))
     assert said[0].startswith(
         "From learning rate 0.1 to 1, all 3 seeds lose 10 % or more of their training "
     )
-    assert said[1] == (
-        "The edge is at 3.16 (the geometric mean and 95 % interval, 1 to 10, n = 3). "
-        "Right above its own, of 3 seeds, 1 diverges and 2 end at chance."
-    )
-    assert said[2].startswith("The fastest is 1, with the lowest validation loss after")
+    assert "is at 3.16 (geometric mean and 95 % interval, 1 to 10, n = 3)" in said[1]
+    assert said[1].endswith("its edge 1 of 3 seeds diverges and 2 stay at chance.")
+    assert said[2].startswith("The fastest rate is 1, with the lowest validation loss")
     assert len(said) == 3
-    said = answer.sentences(found([[1.0] * 3] * 4))
-    assert said[1] == "No seed has an edge up to 10: it is above."
+    said = answer.sentences(Findings(found([[1.0] * 3] * 4)))
+    assert said[1].startswith("No seed has an edge up to 10")
 
 
-def test_the_figure_shows_range_edge_losses_and_statuses(ax):
+def test_the_figure_shows_range_edge_losses_and_statuses():
     lost = {(3, 0): 1, (3, 1): 1}
-    known = rate_range.draw(ax, found([[1.9] * 3, *[[1.0] * 3] * 2, [9.0] * 3]))
+    results = found([[1.9] * 3, *[[1.0] * 3] * 2, [9.0] * 3])
+    (ax,) = drawn.axes("rates", results)
     (span, band) = (p for p in ax.patches if p.get_height() == 1)
     assert (span.get_x(), span.get_width()) == pytest.approx((0.1, 0.9))
     assert (band.get_x(), band.get_width()) == pytest.approx((1.0, 9.0))
     (line,) = (x for x in ax.lines if x.get_linewidth() == 1.6)
     np.testing.assert_allclose(line.get_ydata(), [1.9, 1.0, 1.0, 9.0])
     (edge,) = (x for x in ax.lines if x.get_linewidth() == 1.4)
-    assert edge.get_xdata()[0] == known.edge.value
+    assert edge.get_xdata()[0] == Findings(results).rates.edge.value
     assert ax.get_ylim()[1] < 9 < START * 5  # 9 is more than three times the start
-    assert not ax.child_axes
-    fresh = ax.figure.add_subplot()
-    rate_range.draw(fresh, found([[1.0] * 3] * 4, diverged=lost, at_chance=[(0, 0)]))
+    lossy = found([[1.0] * 3] * 4, diverged=lost, at_chance=[(0, 0)])
+    (fresh,) = drawn.axes("rates", lossy)
     (strip,) = fresh.child_axes
-    heights = sorted(np.ptp(p.get_xy()[:, 1]) / 0.9 for p in strip.patches)
+    heights = sorted(bar.get_height() / 0.9 for bar in strip.patches)
     np.testing.assert_allclose(heights, [1 / 3, 2 / 3])
 
 
@@ -260,6 +259,6 @@ def test_a_deep_linear_stack_is_found_to_diverge_where_it_does(tmp_path):
     assert 0.1 < known.edge.low < 1.0 < known.edge.high * 2
     assert known.stable[0] < known.values[known.order.index(known.fastest)]
     page = outcome.report().path.read_text()
-    assert "The edge is at" in page
+    assert "The edge, above which networks no longer train, is" in page
     assert "all seeds train" in page
     assert outcome.plot("rates").figure.axes

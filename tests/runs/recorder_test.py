@@ -8,10 +8,10 @@ import pytest
 import tiny
 
 from nnlab import results
+from nnlab.machine.devices import peak_bytes
 from nnlab.runs import recorder as module
 from nnlab.runs.provenance import chance_of
-from nnlab.runs.recorder import (Recorder)
-from nnlab.machine.devices import (peak_bytes)
+from nnlab.runs.recorder import Recorder
 from nnlab.statistics import ranking
 
 SIZES = {"train": 100, "validation": 25, "test": 50}

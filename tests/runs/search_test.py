@@ -18,6 +18,7 @@ from nnlab import data, report, results
 from nnlab.machine import files
 from nnlab.report import answer
 from nnlab.runs import experiment, search
+from nnlab.statistics.findings import Findings
 from nnlab.study import SAMPLERS, Study
 from nnlab.study.sweep import Span, parse_space
 from nnlab.training import place
@@ -410,13 +411,13 @@ def test_the_storage_holds_plain_lines(tmp_path):
 
 def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):
     found = search.run(study(), tmp_path, Trainer(tmp_path))
-    said = " ".join(answer.sentences(found))
+    said = " ".join(answer.sentences(Findings(found)))
     assert (
         "Optuna (tpe) chose the 10 trials, 4 at a time, from optimizer.learning_rate="
         "log(1e-3,10) and optimizer.momentum=uniform(0,0.9)."
         in said.replace("; ", " and ")
     )
-    assert "The best of 10 is in part a lucky one" in said
+    assert "The best of 10 was partly lucky" in said
     page = report.write(tmp_path).with_suffix(".md").read_text()
     assert "Optuna, tpe, 10 trials, 4 at once" in page
 

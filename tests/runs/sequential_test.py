@@ -17,11 +17,12 @@ from nnlab.report import answer
 from nnlab.report.figures.drawing import captions
 from nnlab.runs import experiment, rerun, resume
 from nnlab.runs import sequential as looks
-from nnlab.statistics import ranking, verdicts
+from nnlab.statistics import ranking
 from nnlab.statistics import sequential as planned
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import reduce_members, status_counts
 from nnlab.study import Claim, Quantity, Study
-from nnlab.study.cohorts import (cohorts)
+from nnlab.study.cohorts import cohorts
 from nnlab.training import place, plan
 from nnlab.training.prepare import prepare
 
@@ -129,18 +130,18 @@ def test_quantities_captions_and_counts_are_over_the_seeds_that_a_trial_has():
         before, after = (reduce_members(r, quantity, 2) for r in (whole, some))
         np.testing.assert_array_equal(after[:4], before[:4])
         assert np.isnan(after[4:]).all()
-    told = captions.caption(some)
+    told = captions.caption(Findings(some))
     assert told.startswith("Mean over 4 to 16 seeds with its 95 % Student-t interval")
     assert "Of 28 members: 27 finished, 1 diverged" in told
-    said = " ".join(answer.sentences(planned.restricted(whole, [16, 8, 4])))
+    said = " ".join(answer.sentences(Findings(planned.restricted(whole, [16, 8, 4]))))
     assert "1 of 8 seeds diverges" in said
-    assert "1 of 4 seeds ends at chance" in said
+    assert "1 of 4 seeds stays at chance" in said
 
 
 def test_trials_are_compared_over_the_seeds_that_both_have():
     whole = found([0.9, 0.87, 0.86, 0.85], plan=())
     some = planned.restricted(whole, [16, 16, 8, 4])
-    compared = ranking.compare_to_best(some)
+    compared = Findings(some).compared
     values = [
         reduce_members(whole, Quantity(metric="test_accuracy"), t) for t in (0, 2)
     ]
@@ -149,7 +150,7 @@ def test_trials_are_compared_over_the_seeds_that_both_have():
     assert [c.n for c in compared] == [0, 16, 8, 4]
     # Of 4 pairs one may be lost, though 12 more are not to be had.
     cut = found([0.9, 0.87, 0.86, 0.85], plan=(), diverged={(3, 0): 1})
-    (*_, last) = ranking.compare_to_best(planned.restricted(cut, [16, 16, 8, 4]))
+    (*_, last) = Findings(planned.restricted(cut, [16, 16, 8, 4])).compared
     assert last.n == 3
     assert not math.isnan(last.p)
 
@@ -168,9 +169,11 @@ def test_p_values_are_multiplied_by_the_number_of_looks():
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={}, right=0.887
     )
-    once, thrice = (found([0.9, 0.89], plan=p, claims=[claim]) for p in ((), LOOKS))
-    for of in (ranking.compare_to_best, verdicts.judge):
-        (plain, *_), (looked, *_) = (of(r)[::-1] for r in (once, thrice))
+    once, thrice = (
+        Findings(found([0.9, 0.89], plan=p, claims=[claim])) for p in ((), LOOKS)
+    )
+    pairs = (once.compared[1], thrice.compared[1]), (*once.verdicts, *thrice.verdicts)
+    for plain, looked in pairs:
         assert 0 < plain.p_holm < 0.3
         assert looked.p_holm == pytest.approx(3 * plain.p_holm)
 
@@ -183,7 +186,7 @@ def test_claims_are_judged_over_the_seeds_that_all_their_trials_have():
         right={"label": "1"},
     )
     whole = found([0.9, 0.8, 0.7], claims=[claim])
-    (verdict,) = verdicts.judge(planned.restricted(whole, [16, 8, 4]))
+    (verdict,) = Findings(planned.restricted(whole, [16, 8, 4])).verdicts
     assert (verdict.n, verdict.left_out) == (8, 0)
 
 
@@ -251,12 +254,11 @@ def test_answer_and_report_say_how_it_went():
     whole = found([0.9, 0.5, 0.9])
     last = planned.history(whole)[-1]
     made = planned.restricted(whole, last.each)
-    said = answer.sentences(made)
-    assert (
-        "After 3 looks, at 4 to 16 seeds, 1 trial is not told from the best, with 36 "
-        "networks of at most 48: the last look has been taken." in said
-    )
-    sections = {s.anchor: s for s in report.content(made).sections}
+    said = answer.sentences(Findings(made))
+    (told,) = (s for s in said if s.startswith("After 3 looks, at 4 to 16 seeds, 1 "))
+    assert "36 of at most 48 networks" in told
+    assert told.endswith("the last look.")
+    sections = {s.anchor: s for s in report.content(Findings(made)).sections}
     (table,) = sections["looks"].tables
     assert [row[:3] for row in table.rows] == [
         ("1", "4", "3"),
@@ -266,13 +268,12 @@ def test_answer_and_report_say_how_it_went():
     assert table.rows[0][4] == "trial 1"
     assert "multiplied by 3" in sections["looks"].paragraphs[0]
     assert any("multiplied by 3" in p for p in sections["comparison"].paragraphs)
-    plain = report.content(found([0.9, 0.5, 0.9], plan=()))
+    plain = report.content(Findings(found([0.9, 0.5, 0.9], plan=())))
     assert "looks" not in {s.anchor for s in plain.sections}
     assert not any("multiplied" in p for s in plain.sections for p in s.paragraphs)
     one = planned.restricted(found([0.9, 0.5], noise=0.001), [4, 4])
-    assert "After 1 look, at 4 seeds, all others are told from the best" in " ".join(
-        answer.sentences(one)
-    )
+    said = " ".join(answer.sentences(Findings(one)))
+    assert "After 1 look, at 4 seeds, all others differ significantly" in said
 
 
 # Looking often does not make it err more often, and saves seeds.
@@ -327,7 +328,7 @@ def test_without_the_correction_looking_often_errs_too_often():
         plain = dataclasses.replace(whole.study, claims=(), looks=looks)
         whole = dataclasses.replace(whole, study=plain)
         views = (planned.restricted(whole, [n, n]) for n in plan)
-        return any(c.resolved for v in views for c in ranking.compare_to_best(v))
+        return any(c.resolved for v in views for c in Findings(v).compared)
 
     rng = np.random.default_rng(0)
     drawn = [draw(null, rng) for _ in range(150)]

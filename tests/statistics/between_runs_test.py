@@ -11,6 +11,7 @@ from scipy import stats
 
 from nnlab.statistics.between_runs import compare_bests
 from nnlab.statistics.effects import holm
+from nnlab.statistics.findings import Findings
 
 
 def run(values, root_seed=0, digest=None, **options):
@@ -23,7 +24,7 @@ def run(values, root_seed=0, digest=None, **options):
     )
     if digest:
         found.config["datasets"]["digits"]["digest"] = digest
-    return found
+    return Findings(found)
 
 
 def scattered(mean, num_seeds, seed, spread=0.004):
@@ -62,7 +63,9 @@ def test_on_other_test_data_nothing_is_compared():
     assert [np.isnan(f.mean) for f in found] == [True, False, True]
     assert found[0].reason == "their test data are not the same"
     fewer = run(same)
-    fewer.config["datasets"]["digits"]["test"] = 100  # the first ones of the same data
+    fewer.results.config["datasets"]["digits"]["test"] = (
+        100  # the first ones of the same data
+    )
     (found,) = compare_bests([run(same), fewer])
     assert not found.method
 
@@ -168,11 +171,15 @@ NULLS = (
 )
 
 
+def compared(runs):
+    return compare_bests([Findings(run) for run in runs])
+
+
 def count_false(null, trials, shared, comparisons):
     """How many comparisons of so many resolve anything."""
     rng = np.random.default_rng(5)
     return sum(
-        any(f.resolved for f in compare_bests(equal_runs(null, trials, shared, rng)))
+        any(f.resolved for f in compared(equal_runs(null, trials, shared, rng)))
         for _ in range(comparisons)
     )
 
@@ -206,6 +213,6 @@ def test_a_true_difference_is_found(shared, least):
         first = dataclasses.replace(
             synthetic.results(better, sweep=synthetic.labelled(4)), study=first.study
         )
-        (found,) = compare_bests([first, second])
+        (found,) = compared([first, second])
         count += found.resolved and found.mean > 0
     assert count >= least

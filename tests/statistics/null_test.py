@@ -7,8 +7,8 @@ from null import Null, count_false, draw, most
 from scipy import stats
 
 from nnlab import report
-from nnlab.statistics.ranking import compare_to_best
-from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED, judge
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED
 
 NULLS = (
     *(Null(2, 3), Null(2, 8), Null(8, 3), Null(8, 5), Null(8, 16), Null(30, 8)),
@@ -53,37 +53,37 @@ def test_the_report_says_what_is_counted_here():
     rng = np.random.default_rng(0)
     seen = set()
     for shift in ((), (), (3.0,), (-3.0,), (3.0, 3.0)):
-        results = draw(Null(4, 8), rng, shift)
-        content = report.content(results)
+        found = Findings(draw(Null(4, 8), rng, shift))
+        content = report.content(found)
         sections = {s.anchor: s for s in content.sections}
         (claims,), (trials,) = (sections[a].tables for a in ("claims", "comparison"))
-        assert [r[1] for r in claims.rows] == [v.verdict for v in judge(results)]
-        resolved = {c.resolved for c in compare_to_best(results)}
+        assert [r[1] for r in claims.rows] == [v.verdict for v in found.verdicts]
+        resolved = {c.resolved for c in found.compared}
         assert any(
-            row[trials.header.index("resolved")] == "yes" for row in trials.rows
+            row[trials.header.index("significant")] == "yes" for row in trials.rows
         ) == (True in resolved)
         said = " ".join(content.answer)
-        told = "resolved to be worse" in said or "Better than it" in said
+        told = "significantly worse" in said or "significantly better" in said
         assert told == (True in resolved)
-        contradicted = any(v.verdict == CONTRADICTED for v in judge(results))
+        contradicted = any(v.verdict == CONTRADICTED for v in found.verdicts)
         assert ("contradicted" in said) == contradicted
         seen.add(True in resolved)
     assert seen == {True, False}
 
 
-def found(null, shift, reports):
+def count_found(null, shift, reports):
     """In how many reports a better first trial is told from the last, and so claimed.
 
     Returns:
-      Counts of: all others resolved to be worse than it, and the first claim supported.
+      Counts of: all others significantly worse than it, and the first claim supported.
     """
     rng = np.random.default_rng(11)
     counts = np.zeros(2, int)
     for _ in range(reports):
-        results = draw(null, rng, (shift,))
-        others = compare_to_best(results)[1:]
+        drawn = Findings(draw(null, rng, (shift,)))
+        others = drawn.compared[1:]
         counts[0] += all(c.resolved and c.mean < 0 for c in others)
-        counts[1] += judge(results)[0].verdict == SUPPORTED
+        counts[1] += drawn.verdicts[0].verdict == SUPPORTED
     return counts
 
 
@@ -92,4 +92,4 @@ def found(null, shift, reports):
 )
 def test_a_true_difference_is_found(null, shift):
     """In units of the standard deviation over seeds, 0.5 points of accuracy."""
-    assert found(null, shift, 30).min() >= 24
+    assert count_found(null, shift, 30).min() >= 24

@@ -9,6 +9,7 @@ import synthetic
 from scipy import stats
 
 from nnlab.statistics import effects, members, ranking
+from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 
 
@@ -37,7 +38,7 @@ def test_test_accuracy_does_not_choose_the_best():
 def test_comparison_is_a_paired_t_adjusted_over_all_pairs():
     accuracy = 0.9 + 0.01 * np.random.default_rng(1).normal(size=(3, 8))
     accuracy[1] += 0.02
-    compared = ranking.compare_to_best(synthetic.results(accuracy))
+    compared = synthetic.findings(accuracy).compared
     raw = [
         stats.ttest_rel(accuracy[a], accuracy[b]).pvalue
         for a, b in ((0, 1), (0, 2), (1, 2))
@@ -59,8 +60,8 @@ def test_claims_take_half_of_what_may_err():
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
     )
-    alone = ranking.compare_to_best(synthetic.results(accuracy))
-    beside = ranking.compare_to_best(synthetic.results(accuracy, claims=[claim]))
+    alone = synthetic.findings(accuracy).compared
+    beside = synthetic.findings(accuracy, claims=[claim]).compared
     for one, other in zip(alone, beside):
         if one.trial != 1:
             assert other.p_holm == pytest.approx(min(1.0, 2 * one.p_holm))
@@ -80,22 +81,22 @@ def _at_chance(*counts, seeds):
 def test_members_at_chance_come_in_clusters_which_t_does_not_know():
     # Where each is lost with probability 1/2, 3 % of pairs of trials part like these.
     found = _at_chance(0, 3, seeds=3)
-    _, other = ranking.compare_to_best(found)
+    _, other = Findings(found).compared
     assert (other.p < 0.001, other.resolved) == (True, False)
     assert other.p_holm == pytest.approx(0.1, abs=0.01)  # Fisher's 1 in 10
-    (_, *others) = ranking.compare_to_best(_at_chance(0, 5, *[2, 3] * 5, seeds=5))
+    (_, *others) = Findings(_at_chance(0, 5, *[2, 3] * 5, seeds=5)).compared
     assert not others[0].resolved
 
 
 def test_a_trial_that_loses_all_where_others_lose_none_is_resolved():
-    compared = ranking.compare_to_best(_at_chance(0, 0, 0, 0, 0, 5, seeds=5))
+    compared = Findings(_at_chance(0, 0, 0, 0, 0, 5, seeds=5)).compared
     assert compared[5].resolved
     assert compared[5].p_holm < 0.002
 
 
 def test_two_seeds_resolve_nothing():
     accuracy = np.array([[0.9, 0.9], [0.1, 0.11]])
-    compared = ranking.compare_to_best(synthetic.results(accuracy))
+    compared = synthetic.findings(accuracy).compared
     assert [c.resolved for c in compared] == [False, False]
     assert compared[1].mean == pytest.approx(-0.795)
     assert math.isnan(compared[1].low)
@@ -105,7 +106,7 @@ def test_choosing_the_best_resolves_no_difference_by_chance():
     # Adjusted for 15 comparisons, not for all 120 pairs, 18 % of these err.
     rng = np.random.default_rng(2)
     false = sum(
-        any(c.resolved for c in ranking.compare_to_best(synthetic.results(values)))
+        any(c.resolved for c in synthetic.findings(values).compared)
         for values in 0.9 + 0.01 * rng.normal(size=(150, 16, 8, 1))
     )
     assert false <= stats.binom.ppf(0.9999, 150, 0.05)
@@ -132,7 +133,7 @@ def test_comparisons_leave_out_who_diverged_and_count_signs_without_spread():
     accuracy[0] += 0.03
     accuracy[1] = accuracy[0] - 0.02
     lost = {(2, seed): 2 for seed in range(2)} | {(3, seed): 2 for seed in range(3)}
-    compared = ranking.compare_to_best(synthetic.results(accuracy, diverged=lost))
+    compared = synthetic.findings(accuracy, diverged=lost).compared
     expected = stats.ttest_rel(accuracy[2, 2:], accuracy[0, 2:])
     assert compared[1].p == pytest.approx(2 * 0.5**8)
     assert (compared[2].n, compared[2].p) == (6, pytest.approx(expected.pvalue))

@@ -6,14 +6,14 @@ import pytest
 import synthetic
 from scipy import stats
 
-from nnlab.statistics import summary
+from nnlab.statistics.findings import Findings
 
 
 def test_summary_has_the_drop_on_each_further_test_set_paired_by_seed():
     rng = np.random.default_rng(13)
     test, moved = rng.uniform(0.5, 1.0, (2, 1, 5))
     found = synthetic.results({"test_accuracy": test, "test_moved_accuracy": moved})
-    (row,) = summary.summarize(found).to_pylist()
+    (row,) = Findings(found).summary.to_pylist()
     interval = stats.ttest_rel(test[0], moved[0]).confidence_interval()
     drop = "test_moved_accuracy_drop"
     assert row[f"{drop}_mean"] == pytest.approx((test - moved).mean())
@@ -26,7 +26,7 @@ def test_summary_means_are_over_survivors_and_the_rest_is_null(tmp_path):
     found = synthetic.results(
         accuracy, diverged={(0, 3): 2}, never_ran=[2], workdir=tmp_path
     )
-    rows = summary.summarize(found).to_pylist()
+    rows = Findings(found).summary.to_pylist()
     assert rows[0]["test_accuracy_mean"] == pytest.approx(0.8)
     assert rows[1]["test_accuracy_mean"] == pytest.approx(0.675)
     assert (rows[0]["n_finished"], rows[0]["n_diverged"]) == (3, 1)
@@ -40,27 +40,27 @@ def test_summary_of_stored_results_is_the_same(tmp_path):
     options = {"diverged": {(0, 0): 0}, "stopped": {(1, 1): 4}, "never_ran": [3]}
     stored = synthetic.results(**options, workdir=tmp_path)
     fresh = synthetic.results(**options)
-    assert summary.summarize(stored).equals(summary.summarize(fresh))
+    assert Findings(stored).summary.equals(Findings(fresh).summary)
 
 
 def test_summary_has_null_for_a_target_not_reached():
     found = synthetic.results(np.array([[0.9] * 3, [0.5] * 3]), target=0.8)
-    fast, slow = summary.summarize(found).to_pylist()
+    fast, slow = Findings(found).summary.to_pylist()
     assert (fast["reached_share"], fast["median_epochs_to_target"]) == (1.0, 1.0)
     assert (slow["reached_share"], slow["median_epochs_to_target"]) == (0.0, None)
 
 
 def test_summary_of_a_study_that_never_began():
     found = synthetic.results(never_ran=range(4))
-    rows = summary.summarize(found).to_pylist()
+    rows = Findings(found).summary.to_pylist()
     assert [row["n_finished"] for row in rows] == [0] * 4
     assert not any(row["best"] for row in rows)
 
 
 def test_summary_has_no_interval_below_three_values():
     lost = {(0, seed): 2 for seed in range(3)}
-    rows = summary.summarize(synthetic.results(num_seeds=5, diverged=lost)).to_pylist()
-    rows += summary.summarize(synthetic.results(num_seeds=2)).to_pylist()
+    rows = synthetic.findings(num_seeds=5, diverged=lost).summary.to_pylist()
+    rows += synthetic.findings(num_seeds=2).summary.to_pylist()
     few = [rows[0], *rows[4:]]
     for row in few:
         ends = [v for name, v in row.items() if name.endswith(("_low", "_high"))]

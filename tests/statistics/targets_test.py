@@ -7,6 +7,7 @@ import numpy as np
 import synthetic
 
 from nnlab.statistics import targets
+from nnlab.statistics.findings import Findings
 
 
 def test_a_target_is_reached_in_float32_too():
@@ -34,7 +35,7 @@ def test_default_target_tells_the_trials_apart():
     speeds = np.array([1.0, 0.3, 0.1, 0.03])[:, None, None]
     accuracy = np.broadcast_to(0.98 * (1 - np.exp(-speeds * time)), (4, 5, 30))
     found = synthetic.results(accuracy)
-    target = targets.default_target(found)
+    target = Findings(found).target
     medians = [
         targets.steps_to_target(found, t, target).median_steps for t in (0, 1, 2, 3)
     ]
@@ -45,9 +46,9 @@ def test_default_target_tells_the_trials_apart():
 def test_default_target_survives_a_dead_seed_and_perfect_accuracy():
     accuracy = np.full((1, 8), 1.0)
     accuracy[0, 0] = 0.1
-    assert targets.default_target(synthetic.results(accuracy)) == 0.999
+    assert synthetic.findings(accuracy).target == 0.999
     nothing = synthetic.results(unfinished={(t, 0): 1 for t in range(4)})
-    assert math.isnan(targets.default_target(nothing))
+    assert math.isnan(Findings(nothing).target)
 
 
 def test_default_target_is_near_what_the_best_reaches():
@@ -56,12 +57,12 @@ def test_default_target_is_near_what_the_best_reaches():
     speeds = np.array([1.0, 0.5, 0.4, 0.3, 0.2])[:, None, None]
     accuracy = levels * (1 - np.exp(-speeds * np.arange(1, 31)))
     found = synthetic.results(np.tile(accuracy, (1, 3, 1)))
-    assert targets.default_target(found) == 0.98
+    assert Findings(found).target == 0.98
 
 
 def test_trees_take_no_updates_to_a_target_and_choose_none():
     found = synthetic.beside_trees(0.85, trees=0.999)
-    assert targets.default_target(found) == 0.85
+    assert Findings(found).target == 0.85
     network, trees = (targets.steps_to_target(found, t, 0.8) for t in (0, 1))
     assert (network.n, network.reached_share) == (4, 1.0)
     assert trees.n == 0

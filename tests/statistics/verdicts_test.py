@@ -9,7 +9,6 @@ import pytest
 import synthetic
 from scipy import stats
 
-from nnlab.statistics.verdicts import judge
 from nnlab.study import Claim, Quantity
 
 FINAL = Quantity(metric="test_accuracy")
@@ -36,7 +35,7 @@ def _claim(quantity=FINAL, left="0", right="1", relation="greater", margin=0.0):
 def _verdicts(values, *claims, **options):
     n = len(next(iter(values.values())) if isinstance(values, dict) else values)
     options = {"sweep": synthetic.labelled(n), **options}
-    return judge(synthetic.results(values, claims=claims, **options))
+    return synthetic.findings(values, claims=claims, **options).verdicts
 
 
 def test_verdict_is_a_paired_t_test():
@@ -70,20 +69,20 @@ def test_equal_differences_need_the_sign_test():
     assert verdict.p == pytest.approx(2 * 0.5**8)
     assert math.isnan(verdict.low)
     (few,) = _verdicts(accuracy[:, :5], _claim())
-    assert (few.verdict, few.p) == ("not resolved", pytest.approx(2 * 0.5**5))
+    assert (few.verdict, few.p) == ("not significant", pytest.approx(2 * 0.5**5))
 
 
 @pytest.mark.parametrize("relation", ["greater", "same"])
 def test_two_seeds_are_not_tested(relation):
     claim = _claim(relation=relation, margin=0.5)
     (verdict,) = _verdicts(np.array([[0.9, 0.91], [0.5, 0.5]]), claim)
-    assert (verdict.verdict, verdict.n) == ("not resolved", 2)
+    assert (verdict.verdict, verdict.n) == ("not significant", 2)
     assert math.isnan(verdict.p)
 
 
 def test_identical_sides_are_not_resolved():
     (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim())
-    assert (verdict.verdict, verdict.effect, verdict.p) == ("not resolved", 0.0, 1.0)
+    assert (verdict.verdict, verdict.effect, verdict.p) == ("not significant", 0.0, 1.0)
 
 
 def test_shares_are_compared_by_mcnemar():
@@ -95,19 +94,19 @@ def test_shares_are_compared_by_mcnemar():
     assert 0.4 < all_lost.low < all_lost.high == 1.0
     lost = {(0, seed): 2 for seed in range(4)}
     (half,) = _verdicts(np.full((2, 8), 0.9), _claim(share), diverged=lost)
-    assert (half.verdict, half.p) == ("not resolved", pytest.approx(2 * 0.5**4))
+    assert (half.verdict, half.p) == ("not significant", pytest.approx(2 * 0.5**4))
 
 
 def test_eight_agreeing_pairs_do_not_prove_shares_the_same():
     share = Quantity(reduction="diverged_share")
     same = _claim(share, relation="same", margin=0.1)
     (verdict,) = _verdicts(np.full((2, 8), 0.9), same)
-    assert verdict.verdict == "not resolved"
+    assert verdict.verdict == "not significant"
 
 
 @pytest.mark.parametrize(
     ("count", "expected_verdict"),
-    [(0, "contradicted"), (7, "not resolved"), (8, "supported")],
+    [(0, "contradicted"), (7, "not significant"), (8, "supported")],
 )
 def test_a_share_against_a_number_is_a_binomial_test(count, expected_verdict):
     share = Quantity(reduction="at_chance_share")
@@ -132,7 +131,7 @@ def test_survivors_do_not_speak_for_a_diverging_trial():
     assert (verdict.verdict, verdict.n, verdict.left_out) == ("supported", 6, 2)
     assert "2 of 8 pairs left out" in verdict.reason
     (verdict,) = _verdicts(accuracy, _claim(), diverged=three)
-    assert (verdict.verdict, verdict.n) == ("not resolved", 5)
+    assert (verdict.verdict, verdict.n) == ("not significant", 5)
 
 
 def test_same_needs_the_interval_inside_the_margin():
@@ -142,7 +141,7 @@ def test_same_needs_the_interval_inside_the_margin():
     narrow = _claim(relation="same", margin=0.0001)
     assert [v.verdict for v in _verdicts(accuracy, wide, narrow)] == [
         "supported",
-        "not resolved",
+        "not significant",
     ]
     accuracy[0] += 0.05
     (verdict,) = _verdicts(accuracy, wide)
@@ -272,7 +271,7 @@ def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
 def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
     accuracy = 0.9 + 0.003 * np.random.default_rng(18).normal(size=(2, 8))
     lost = [(1, seed) for seed in range(8)]
-    for n, verdict in ((3, "not resolved"), (8, "supported")):
+    for n, verdict in ((3, "not significant"), (8, "supported")):
         (found,) = _verdicts(accuracy[:, :n], _claim(), at_chance=lost[:n])
         assert found.p == pytest.approx(2 * 0.25**n)
         assert found.verdict == verdict
@@ -286,7 +285,7 @@ def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
 def test_members_that_miss_a_target_are_counted_likewise():
     accuracy = _reaching([2, 3, 2], [99, 99, 99])
     (verdict,) = _verdicts(accuracy, _claim(TO_90, relation="less"))
-    assert (verdict.verdict, verdict.p) == ("not resolved", pytest.approx(2 / 4**3))
+    assert (verdict.verdict, verdict.p) == ("not significant", pytest.approx(2 / 4**3))
 
 
 def test_a_mean_against_a_number_allows_for_skewness():
@@ -319,7 +318,7 @@ def test_steps_are_not_compared_where_nobody_arrives():
     accuracy = _reaching([99] * 8, [99] * 8)
     same = _claim(TO_90, relation="same", margin=10.0)
     for verdict in _verdicts(accuracy, _claim(TO_90), same):
-        assert verdict.verdict == "not resolved"
+        assert verdict.verdict == "not significant"
 
 
 def test_diverged_members_never_arrive():
@@ -353,7 +352,7 @@ def test_seconds_are_compared_by_welch_between_cohorts():
 
 def test_one_program_has_one_speed():
     (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim(Quantity(reduction="seconds")))
-    assert verdict.verdict == "not resolved"
+    assert verdict.verdict == "not significant"
     assert "one compiled program" in verdict.reason
 
 
@@ -361,7 +360,7 @@ def test_no_difference_yields_no_verdict_in_95_of_100_studies():
     claims = [_claim(left=a, right=b) for a, b in ("01", "02", "13", "23")]
     rng = np.random.default_rng(10)
     false = sum(
-        any(v.verdict != "not resolved" for v in _verdicts(values, *claims))
+        any(v.verdict != "not significant" for v in _verdicts(values, *claims))
         for values in rng.normal(0.9, 0.01, (300, 4, 6, 1))
     )
     # Without Holm 15 % of these studies err: 46 of 300.

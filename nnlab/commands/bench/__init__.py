@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures training against the alternatives; see `launch.bench`."""
+"""Measures training against the alternatives; see `nnlab.commands.bench.bench`."""

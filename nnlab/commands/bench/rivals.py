@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contenders of `launch.bench`, and the worker process of each.
+"""The contenders of `launch.bench`, each in its own worker process.
 
 python -m nnlab.commands.bench.rivals '{"network": {...}, "contender": {...}}'
 
 The worker sets the contender up and answers with a line of JSON. Then it reads numbers
-of steps, one a line, trains so many and answers each with another line. What goes wrong
-is answered as `{"error": "..."}`. Libraries are imported by who needs them: PyTorch and
+of steps, one a line, trains for so many and answers each with another line. An error
+is answered as `{"error": "..."}`. Each contender imports its own libraries: PyTorch and
 JAX never share a process.
 
 All train in float32 on data in memory, on all cores, with plain SGD unless the network
@@ -27,14 +27,15 @@ import numpy as np
 
 from nnlab.machine import devices
 from nnlab.models.layers import LayerRow, check, cnn, mlp
+from nnlab.words import numbers
 
 RATE = 0.05
 
 Run = Callable[[int], int]
-"""Trains about so many steps and returns how many it did."""
+"""Trains for about so many steps and returns how many it did."""
 
 SetUp = tuple[Run, dict[str, Any]]
-"""A contender that is ready, and what to record of how it runs."""
+"""A contender that is ready, and its plan for the record."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Network:
         """Operations of the matrix products that training executes for an example.
 
         Forward, and twice as much backward, less the gradient for the inputs, which
-        nobody takes.
+        is not needed.
         """
         work = [row.flops for row in self.rows if row.flops]
         return 3 * sum(work) - work[0]
@@ -87,7 +88,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """Who trains it.
+    """What trains it.
 
     Attributes:
       name: for the table.
@@ -125,26 +126,21 @@ SUITES: dict[str, list[Network]] = {
         Network(
             "MLP 2-64x6-20, batch norm",
             mlp((64,) * 6, 20, batch_norm=True),
-            (2,),
-            256,
-            num_classes=20,
+            *((2,), 256, 20),
         )
     ],
     "depth_width": [of_depth_and_width(*pair) for pair in DEPTHS_AND_WIDTHS],
     "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), (28, 28, 1), 64)],
     "architectures": [
-        Network(
-            "three 3x3 convolutions 32-64-64, hidden 128",
-            cnn((32, 64, 64), (128,), 10),
-            (28, 28, 1),
-            64,
-        ),
-        Network(
-            "one 5x5 convolution 32, hidden 128-64",
-            cnn((32,), (128, 64), 10, kernel=5),
-            (28, 28, 1),
-            64,
-        ),
+        Network(name, layers, (28, 28, 1), 64)
+        for name, layers in {
+            "three 3x3 convolutions 32-64-64, hidden 128": cnn(
+                (32, 64, 64), (128,), 10
+            ),
+            "one 5x5 convolution 32, hidden 128-64": cnn(
+                (32,), (128, 64), 10, kernel=5
+            ),
+        }.items()
     ],
 }
 
@@ -156,26 +152,26 @@ def contenders(
     ensemble: int,
     cores: Sequence[int] = (),
 ) -> list[Contender]:
-    """Who enters for a network.
+    """The contenders for a network.
 
     Args:
       network: what is trained.
       members: sizes of nnlab's populations.
-      lane_widths: fixed widths that enter besides the plan's own choice.
+      lane_widths: fixed widths to try besides the plan's own choice.
       ensemble: networks that the rivals train at once, where they can.
-      cores: on how many CPU cores the populations enter besides on all.
+      cores: numbers of CPU cores to try for the populations besides all.
     """
     found = []
     for count in members:
-        name = f"nnlab, {count} member{'s' * (count != 1)}"
+        name = f"nnlab, {numbers.count(count, 'network')}"
         found.append(Contender(name, "nnlab", count))
         for some in cores:
-            of = f"{name}, {some} core{'s' * (some != 1)}"
+            of = f"{name}, {numbers.count(some, 'core')}"
             found.append(Contender(of, "nnlab", count, cores=some))
         for width in lane_widths:
             if width <= count and count > 1:
-                name, options = f"nnlab, {count} in lanes of {width}", {"width": width}
-                found.append(Contender(name, "nnlab", count, options))
+                of = f"nnlab, {count} in lanes of {width}"
+                found.append(Contender(of, "nnlab", count, {"width": width}))
     if network.optimizer != "sgd":
         return [*found, Contender("PyTorch loop", "torch")]
     found += [
@@ -202,11 +198,11 @@ def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
-    """`count` members of nnlab's engine, as `nnlab.runs.experiment.run` trains them.
+    """A population of nnlab, as `nnlab.runs.experiment.run` trains it.
 
     Args:
       network: what to train.
-      count: members: 4 seeds where it divides, the rest learning rates.
+      count: number of networks: 4 seeds if 4 divides it, times learning rates.
       width: of the lanes; 0 lets the engine choose, as in a run of 20 epochs.
     """
     import jax
@@ -254,50 +250,31 @@ def stock_flax(network: Network) -> Any:
     """The network in stock Flax, with XLA's own convolution."""
     import flax.linen as nn
 
-    found: list[Any] = []
-    for layer in (row.layer for row in network.rows):
-        match layer["layer"]:
-            case "flatten":
-                found.append(lambda x: x.reshape(x.shape[0], -1))
-            case "dense":
-                found.append(nn.Dense(layer["units"]))
-            case "conv":
-                found.append(nn.Conv(layer["channels"], (layer["kernel"],) * 2))
-            case "max_pool":
-                window = (layer["window"],) * 2
-                found.append(
-                    functools.partial(nn.max_pool, window_shape=window, strides=window)
-                )
-            case "batch_norm":
-                found.append(nn.BatchNorm(use_running_average=False))
-            case "relu":
-                found.append(nn.relu)
-    return nn.Sequential(found)
+    makers: dict[str, Callable[[Any], Any]] = {
+        "flatten": lambda layer: lambda x: x.reshape(x.shape[0], -1),
+        "dense": lambda layer: nn.Dense(layer["units"]),
+        "conv": lambda layer: nn.Conv(layer["channels"], (layer["kernel"],) * 2),
+        "max_pool": lambda layer: functools.partial(
+            nn.max_pool,
+            window_shape=(layer["window"],) * 2,
+            strides=(layer["window"],) * 2,
+        ),
+        "batch_norm": lambda layer: nn.BatchNorm(use_running_average=False),
+        "relu": lambda layer: nn.relu,
+    }
+    found = [row.layer for row in network.rows]
+    return nn.Sequential([makers[layer["layer"]](layer) for layer in found])
 
 
-def flax_loop(network: Network, count: int) -> SetUp:
-    """Stock Flax and optax in a jitted scan.
-
-    Args:
-      network: what to train.
-      count: 1, or so many under one naive `vmap`, each with its own data order.
-    """
+def flax_step(module: Any, optimizer: Any, images: Any, answers: Any) -> Any:
+    """A plain training step for `jax.lax.scan`, from (variables, optimizer's state)."""
     import jax
-    import jax.numpy as jnp
     import optax
-
-    inputs, labels = make_data(network)
-    module, optimizer = stock_flax(network), optax.sgd(RATE)
-    images, answers = jnp.asarray(inputs, jnp.float32) / 255, jnp.asarray(labels)
-
-    def init(key: jax.Array) -> Any:
-        variables = module.init(key, images[:1])
-        return variables, optimizer.init(variables["params"])
 
     def step(carry: Any, index: jax.Array) -> Any:
         variables, state = carry
 
-        def loss_fn(params: Any) -> Any:
+        def loss(params: Any) -> Any:
             logits, updated = module.apply(
                 {**variables, "params": params}, images[index], mutable=["batch_stats"]
             )
@@ -306,10 +283,33 @@ def flax_loop(network: Network, count: int) -> SetUp:
             )
             return losses.mean(), updated
 
-        gradients, updated = jax.grad(loss_fn, has_aux=True)(variables["params"])
+        gradients, updated = jax.grad(loss, has_aux=True)(variables["params"])
         updates, state = optimizer.update(gradients, state)
         params = optax.apply_updates(variables["params"], updates)
         return ({**variables, **updated, "params": params}, state), None
+
+    return step
+
+
+def flax_loop(network: Network, count: int) -> SetUp:
+    """Stock Flax and optax in a jitted scan.
+
+    Args:
+      network: what to train.
+      count: 1, or so many under a plain `vmap`, each with its own data order.
+    """
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    inputs, labels = make_data(network)
+    module, optimizer = stock_flax(network), optax.sgd(RATE)
+    images = jnp.asarray(inputs, jnp.float32) / 255
+    step = flax_step(module, optimizer, images, jnp.asarray(labels))
+
+    def init(key: jax.Array) -> Any:
+        variables = module.init(key, images[:1])
+        return variables, optimizer.init(variables["params"])
 
     def scan(carry: Any, order: jax.Array) -> Any:
         return jax.lax.scan(step, carry, order)[0]
@@ -323,11 +323,10 @@ def flax_loop(network: Network, count: int) -> SetUp:
     orders = np.stack([np.resize(lot, shape) for lot in lots], axis=1)
     keys = jax.random.split(jax.random.key(0), count)
     if count > 1:
-        carry = jax.jit(jax.vmap(init))(keys)
-        call = jax.jit(jax.vmap(scan), donate_argnums=0)
+        init, scan = jax.vmap(init), jax.vmap(scan)
     else:
-        carry, orders = jax.jit(init)(keys[0]), orders[:, 0]
-        call = jax.jit(scan, donate_argnums=0)
+        keys, orders = keys[0], orders[:, 0]
+    carry, call = jax.jit(init)(keys), jax.jit(scan, donate_argnums=0)
 
     def run(steps: int) -> int:
         nonlocal carry
@@ -344,26 +343,19 @@ def torch_module(network: Network) -> Any:
     """The network in PyTorch."""
     from torch import nn
 
-    found: list[Any] = []
-    for row in network.rows:
-        layer, channels = row.layer, row.input_shape[-1]
-        match layer["layer"]:
-            case "flatten":
-                found.append(nn.Flatten())
-            case "dense":
-                found.append(nn.Linear(channels, layer["units"]))
-            case "conv":
-                size = layer["kernel"]
-                found.append(
-                    nn.Conv2d(channels, layer["channels"], size, padding=size // 2)
-                )
-            case "max_pool":
-                found.append(nn.MaxPool2d(layer["window"]))
-            case "batch_norm":
-                found.append(nn.BatchNorm1d(channels))
-            case "relu":
-                found.append(nn.ReLU())
-    return nn.Sequential(*found)
+    makers: dict[str, Callable[[Any, int], Any]] = {
+        "flatten": lambda layer, channels: nn.Flatten(),
+        "dense": lambda layer, channels: nn.Linear(channels, layer["units"]),
+        "conv": lambda layer, channels: nn.Conv2d(
+            channels, layer["channels"], layer["kernel"], padding=layer["kernel"] // 2
+        ),
+        "max_pool": lambda layer, channels: nn.MaxPool2d(layer["window"]),
+        "batch_norm": lambda layer, channels: nn.BatchNorm1d(channels),
+        "relu": lambda layer, channels: nn.ReLU(),
+    }
+    return nn.Sequential(
+        *(makers[r.layer["layer"]](r.layer, r.input_shape[-1]) for r in network.rows)
+    )
 
 
 def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]:
@@ -381,9 +373,9 @@ def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]
         torch.set_float32_matmul_precision("high")  # TF32, as is XLA's default there
     inputs, labels = (torch.from_numpy(array) for array in make_data(network))
     if inputs.ndim == 4:
-        # Copied into a tensor of the wanted strides. A permuted tensor of one channel
-        # counts as contiguous, `contiguous` returns it as it is, and PyTorch trains it
-        # as channels last, at twice the speed of a plain loop.
+        # A permuted tensor of one channel counts as contiguous: `contiguous` would not
+        # copy it, and PyTorch would train it as channels last, at twice the speed of a
+        # plain loop. So it is copied into a tensor of the wanted strides.
         inputs = inputs.permute(0, 3, 1, 2)
     images = torch.empty(inputs.shape, dtype=torch.float32)
     if channels_last:
@@ -424,7 +416,7 @@ def torch_ensemble(network: Network, count: int) -> SetUp:
     images, answers = torch_data(network)
     models = [torch_module(network).to(images.device) for _ in range(count)]
     for model in models:
-        # As its manual says: vmap cannot update running statistics in place.
+        # PyTorch's manual asks for it: vmap cannot update running statistics in place.
         func.replace_all_batch_norm_modules_(model)
     stacked, buffers = func.stack_module_state(models)
     params = {name: value.detach() for name, value in stacked.items()}
@@ -530,7 +522,7 @@ def serve(
 
     Args:
       network: what it trains.
-      contender: who.
+      contender: what trains it.
       lines: numbers of steps.
 
     Yields:
@@ -574,22 +566,17 @@ def _device() -> str:
 
 
 def _peak_bytes() -> int:
-    """Peak memory: of the accelerators, or else resident memory of the process."""
-    import resource
-
-    if jax := sys.modules.get("jax"):
-        if jax.default_backend() != "cpu":
-            stats = [device.memory_stats() or {} for device in jax.local_devices()]
-            return sum(found.get("peak_bytes_in_use", 0) for found in stats)
-    elif (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    """Peak memory: of the accelerator if there is one, else of this process."""
+    if "jax" in sys.modules:
+        return devices.peak_bytes()
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return devices.peak_resident_bytes()
 
 
 def main() -> None:
     """Serves the job of the command line."""
-    # What libraries print goes to stderr; answers have the pipe to themselves.
+    # What libraries print goes to stderr; only answers go into the pipe.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     job = json.loads(sys.argv[1])

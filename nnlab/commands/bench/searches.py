@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from nnlab import data
+from nnlab.commands.bench import rivals
 from nnlab.machine import devices
+from nnlab.models.layers import mlp
 from nnlab.study import Hyperparameters, Search, Study
 
 WIDTHS = (16, 32, 64, 128)
@@ -33,18 +35,18 @@ MOST_MOMENTUM = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """A contender and what it searches.
+    """A contender and its search.
 
     Attributes:
       name: for the table.
       batch: trials that nnlab trains at once; 0 for a plain loop in Flax and optax.
       dataset, data_dir: see `nnlab.data.load`.
       trials: settings to try.
-      seeds: of each.
+      seeds: of each trial.
       epochs: of training.
       train_size: training examples; 0 for all.
       batch_size: examples in an update.
-      root_seed: of sampler and networks.
+      root_seed: of the sampler and of the networks.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Race:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
       seconds: of the whole search.
@@ -84,24 +86,20 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
     from nnlab.training import place
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    fields = {
+        "train_size": race.train_size,
+        "batch_size": race.batch_size,
+        "num_epochs": race.epochs,
+        "eval_every_epochs": float(race.epochs),
+    }
+    space = (
+        f"optimizer.learning_rate=log({RATES[0]:g},{RATES[1]:g})",
+        f"optimizer.momentum=uniform(0,{MOST_MOMENTUM:g})",
+        f"model.hidden={','.join(f'({width},)' for width in WIDTHS)}",
+    )
     study = Study(
-        base=Hyperparameters().replace(
-            {
-                "train_size": race.train_size,
-                "batch_size": race.batch_size,
-                "num_epochs": race.epochs,
-                "eval_every_epochs": float(race.epochs),
-            }
-        ),
-        search=Search(
-            space=(
-                f"optimizer.learning_rate=log({RATES[0]:g},{RATES[1]:g})",
-                f"optimizer.momentum=uniform(0,{MOST_MOMENTUM:g})",
-                f"model.hidden={','.join(f'({width},)' for width in WIDTHS)}",
-            ),
-            trials=race.trials,
-            batch=race.batch,
-        ),
+        base=Hyperparameters().replace(fields),
+        search=Search(space=space, trials=race.trials, batch=race.batch),
         num_seeds=race.seeds,
         root_seed=race.root_seed,
         figures=(),
@@ -128,70 +126,25 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
 
 
 def by_loop(race: Race, dataset: data.Dataset) -> Found:
-    """Optuna around a plain jitted loop, one network after another.
-
-    Learning rate and momentum are arguments, so that each width is compiled once.
-    """
-    import flax.linen as nn
+    """Optuna around a plain jitted loop, one network after another."""
     import jax
     import jax.numpy as jnp
-    import optax
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     begin = time.perf_counter()
     dataset = dataset.limit(race.train_size)
+    scale = np.float32(dataset.scale)
     splits = {
-        name: (jnp.asarray(split.inputs), jnp.asarray(split.labels))
+        name: (jnp.asarray(split.inputs) * scale, jnp.asarray(split.labels))
         for name in ("train", "validation", "test")
         for split in (getattr(dataset, name),)
     }
     count = len(dataset.train.labels)
     length = count // race.batch_size
-
-    def scaled(inputs: jax.Array) -> jax.Array:
-        flat = inputs.reshape(len(inputs), -1).astype(jnp.float32)
-        return flat * jnp.float32(dataset.scale)
-
-    @functools.cache
-    def programs(width: int) -> tuple[Any, Any, Any]:
-        layers: list[Any] = [nn.Dense(width), nn.relu, nn.Dense(dataset.num_classes)]
-        module = nn.Sequential(layers)
-        optimizer = optax.inject_hyperparams(optax.sgd)(0.0, 0.0)
-
-        @jax.jit
-        def init(key: jax.Array, rate: float, momentum: float) -> Any:
-            params = module.init(key, scaled(splits["train"][0][:1]))
-            state = optimizer.init(params)
-            values = {"learning_rate": rate, "momentum": momentum}
-            return params, state._replace(hyperparams=values)
-
-        @functools.partial(jax.jit, donate_argnums=0)
-        def epoch(carry: Any, order: jax.Array) -> Any:
-            inputs, labels = splits["train"]
-
-            def step(carry: Any, index: jax.Array) -> Any:
-                params, state = carry
-
-                def loss(params: Any) -> jax.Array:
-                    logits = module.apply(params, scaled(inputs[index]))
-                    return optax.softmax_cross_entropy_with_integer_labels(
-                        logits, labels[index]
-                    ).mean()
-
-                gradients = jax.grad(loss)(params)
-                updates, state = optimizer.update(gradients, state)
-                return (optax.apply_updates(params, updates), state), None
-
-            return jax.lax.scan(step, carry, order)[0]
-
-        @jax.jit
-        def accuracy(params: Any, inputs: jax.Array, labels: jax.Array) -> jax.Array:
-            logits: Any = module.apply(params, scaled(inputs))
-            return (logits.argmax(-1) == labels).mean()
-
-        return init, epoch, accuracy
-
+    programs = functools.cache(
+        lambda width: _programs(width, dataset.num_classes, *splits["train"])
+    )
     tests: dict[int, float] = {}
 
     def objective(trial: Any) -> float:
@@ -221,8 +174,37 @@ def by_loop(race: Race, dataset: data.Dataset) -> Found:
     return Found(seconds, dict(best.params), best.value, tests[best.number])
 
 
+def _programs(width: int, num_classes: int, inputs: Any, labels: Any) -> Any:
+    """Jitted functions of a network: its start, an epoch, and its accuracy.
+
+    Learning rate and momentum are arguments, so that each width is compiled once.
+    """
+    import jax
+    import optax
+
+    shape = inputs.shape[1:]
+    network = rivals.Network("", mlp((width,), num_classes), shape, 0, num_classes)
+    module = rivals.stock_flax(network)
+    optimizer = optax.inject_hyperparams(optax.sgd)(0.0, 0.0)
+    step = rivals.flax_step(module, optimizer, inputs, labels)
+
+    def init(key: jax.Array, rate: float, momentum: float) -> Any:
+        variables = module.init(key, inputs[:1])
+        state = optimizer.init(variables["params"])
+        values = {"learning_rate": rate, "momentum": momentum}
+        return variables, state._replace(hyperparams=values)
+
+    def epoch(carry: Any, order: jax.Array) -> Any:
+        return jax.lax.scan(step, carry, order)[0]
+
+    def accuracy(variables: Any, inputs: jax.Array, labels: jax.Array) -> Any:
+        return (module.apply(variables, inputs).argmax(-1) == labels).mean()
+
+    return jax.jit(init), jax.jit(epoch, donate_argnums=0), jax.jit(accuracy)
+
+
 def main() -> None:
-    """Runs the search of the command line and prints what it found as JSON."""
+    """Runs the search of the command line and prints its result as JSON."""
     race = Race(**json.loads(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w")  # what libraries print goes to stderr
     os.dup2(2, 1)

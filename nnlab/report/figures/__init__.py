@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a study's results; every function that draws takes an Axes and returns it.
+"""Figures of a run's results: `catalog` has each as a `Part`, by its name.
 
-No pyplot, hence no global state; and no JAX. `panels` makes the figures of a report.
+A function that makes a figure takes `Findings`, computes no statistic itself, and
+returns a `Sketch`: what is drawn, its caption, and its alternative text. It uses no
+pyplot, hence no global state; and no JAX.
 """

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradient norms of a network's layers along training, as a map and as lines.
 
-`draw_map` and `draw_lines` draw on an Axes and return it. Norms span decades, and those
-of a dead network are exactly 0: scales are logarithmic, and a 0 is told apart from what
-was not measured. No pyplot, hence no global state.
+Norms span decades, and those of a dead network are exactly 0: scales are logarithmic,
+and a 0 is told apart from what was not measured.
 """
 
 import dataclasses
@@ -14,22 +13,20 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from nnlab.report import trials
-from nnlab.report.figures.drawing import labels, scales, style
+from nnlab.report.figures.drawing import captions, labels, scales, style
+from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.curves import (
     Drawn,
     curve_of,
     draw_curve,
     set_time_axis,
 )
-from nnlab.results import STOPPED, Results
+from nnlab.report.trials import trial_name
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import status_counts
-from nnlab.statistics.ranking import best_trial, worst_trial
 
 COLORS = matplotlib.colormaps["viridis"]
 ZERO = "#c3c8ce"
@@ -71,15 +68,14 @@ class Norms:
         return np.array([curve.mean for curve in self.curves.values()])
 
     @property
-    def chosen(self) -> list[int]:
-        """Which layers have a line, by their place among the layers."""
+    def colors(self) -> dict[int, str]:
+        """The layers that have a line, by their place, and its colour, from dark on."""
         count = len(self.curves)
-        if count <= FEW_LAYERS:
-            return list(range(count))
         hidden = count - 1
-        return sorted(
-            {hidden * share // 100 for share in SHARES} | {hidden - 1, hidden}
-        )
+        chosen = {hidden * share // 100 for share in SHARES} | {hidden - 1}
+        some = range(hidden) if count <= FEW_LAYERS else sorted(chosen)
+        shades = style.ordered_colors(len(some))
+        return {**dict(zip(some, shades)), hidden: style.INK}
 
     def names(self) -> list[str]:
         """What the layers are called: "0", "1", ..., "output", or "conv 0", ..."""
@@ -89,28 +85,48 @@ class Norms:
         return [*named, "output"]
 
 
-def collect(results: Results) -> list[Norms]:
+def gradients(findings: Findings) -> Sketch:
+    """A row for each trial that is shown: its map, and beside it its lines."""
+    shown = need(collect(findings), "no gradient was measured")
+    canvas = style.canvas(0.8 + 2.5 * len(shown))
+    panels = canvas.subplots(len(shown), 2, squeeze=False)
+    for one, (left, right) in zip(shown, panels):
+        draw_map(left, findings, one, shown)
+        draw_lines(right, findings, one, shown)
+        if one is not shown[-1]:
+            left.set_xlabel("")
+            right.set_xlabel("")
+    draw_color_bar(panels[:, 0].tolist(), shown)
+    what = "Gradient norm of each layer by epoch, as a map and as lines"
+    dead = any(np.any(one.means[[*one.colors]] == 0) for one in shown)
+    caption = (
+        f"{what}: a row of the map is a layer, the first at the top; the lines are of "
+        "the layers that have a mark at its edge. Each value is the mean over the "
+        "batches since the last evaluation of the Euclidean norm of the layer's "
+        "gradient (weights and biases together); over the seeds it is the arithmetic "
+        f"mean. {'Triangles at the foot are means of exactly 0.' if dead else ''} "
+        f"{captions.caption(findings, [one.trial for one in shown])}"
+    )
+    return Sketch("gradients", canvas, what, caption, last_norms(shown))
+
+
+def collect(findings: Findings) -> list[Norms]:
     """The norms that are shown: of all trials that have any; of many, best and worst.
 
     Where there are more than `MOST_TRIALS` and none of them is best, the first ones.
     """
-    measured = [
-        t.index
-        for t in results.trials
-        if results.has_run(t.index) and _layers(results, t.index)
-    ]
+    measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:
-        best = best_trial(results, measured)
-        worst = worst_trial(results, measured)
-        extremes = {best: "best: ", worst: "worst: "}
-        named = {t: extremes[t] for t in (best, worst) if t in measured}
+        pair = zip(findings.extremes, ("best: ", "worst: "))
+        named = {t: name for t, name in pair if t is not None and t in measured}
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
-    return [_norms(results, trial, name) for trial, name in named.items()]
+    return [_norms(findings, trial, name) for trial, name in named.items()]
 
 
-def _layers(results: Results, trial: int) -> list[str]:
+def _layers(findings: Findings, trial: int) -> list[str]:
     """A trial's layers whose norms were measured, without batch norm."""
+    results = findings.results
     return [
         layer
         for layer in results.cohort(trial)["layers"]
@@ -120,19 +136,17 @@ def _layers(results: Results, trial: int) -> list[str]:
     ]
 
 
-def _norms(results: Results, trial: int, name: str) -> Norms:
+def _norms(findings: Findings, trial: int, name: str) -> Norms:
     curves = {}
-    for layer in _layers(results, trial):
-        curve = curve_of(results, trial, PREFIX + layer, "epoch")
+    for layer in _layers(findings, trial):
+        curve = curve_of(findings, trial, PREFIX + layer)
         assert curve is not None
         if not np.isfinite(curve.mean).any():
             mean, low, high = mean_interval(curve.lost)
             curve = curve._replace(mean=mean, low=low, high=high)
         curves[layer] = curve
-    stopped = status_counts(results, trial)[STOPPED]
-    fate = labels.fate_of(results, trial, stopped)
-    called = labels.plain(f"{name}{trials.trial_name(results, trial)}", 44)
-    return Norms(trial, f"{called} {fate}".strip(), curves)
+    called = labels.plain(f"{name}{trial_name(findings.results, trial)}", 44)
+    return Norms(trial, f"{called} {labels.fate_of(findings, trial)}".strip(), curves)
 
 
 def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
@@ -151,15 +165,16 @@ def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return values if values.size else np.ones(1)
 
 
-def _set_epochs(
-    ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]
-) -> None:
+def _set_epochs(ax: Axes, findings: Findings, beside: Sequence[Norms]) -> None:
     """An x axis as long as the longest training that is shown."""
-    longest = max((one.epochs for one in beside), key=lambda epochs: epochs[-1])
-    set_time_axis(ax, results, "epoch", {norms.trial: longest})
+    longest = max(beside, key=lambda one: one.epochs[-1])
+    curve = next(iter(longest.curves.values()))
+    set_time_axis(ax, findings, {longest.trial: curve})
 
 
-def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) -> Axes:
+def draw_map(
+    ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
+) -> Axes:
     """Draws the mean norm of each layer, a row, in each stretch between evaluations.
 
     The first layer is at the top. Grey is a norm of exactly 0; white was not measured.
@@ -167,7 +182,7 @@ def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) 
 
     Args:
       ax: where to draw.
-      results: what the study found.
+      findings: of the run.
       norms: of one trial.
       beside: of all trials that are shown, whose maps share their colours.
 
@@ -179,16 +194,11 @@ def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) 
     means = norms.means[:, trained]
     rows = np.arange(len(means) + 1) - 0.5
     low, high = _color_scale(beside)
-    # As images within the SVG: there may be ten thousand cells.
-    ax.pcolormesh(
-        edges,
-        rows,
-        np.ma.masked_where(~(means > 0), means),
-        cmap=COLORS,
-        norm=LogNorm(10.0**low, 10.0**high),
-        rasterized=True,
-    )
     zero = np.ma.masked_where(means != 0, means)
+    means = np.ma.masked_where(~(means > 0), means)
+    # As images within the SVG: there may be ten thousand cells.
+    norm = LogNorm(10.0**low, 10.0**high)
+    ax.pcolormesh(edges, rows, means, cmap=COLORS, norm=norm, rasterized=True)
     ax.pcolormesh(edges, rows, zero, cmap=ListedColormap([ZERO]), rasterized=True)
     names = norms.names()
     places = list(range(len(names)))
@@ -198,22 +208,15 @@ def draw_map(ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]) 
         places = [*(int(t) for t in ticks if 0 <= t <= 0.94 * last), last]
     ax.set_yticks(places, [labels.plain(names[place], 14) for place in places])
     ax.set_ylim(len(names) - 0.5, -0.5)
-    _set_epochs(ax, results, norms, beside)
+    _set_epochs(ax, findings, beside)
     ax.tick_params(color=style.MUTED, labelcolor=style.INK, length=3)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("layer")
     ax.set_title(norms.title, fontsize=9, loc="left")
     edge = ax.get_xlim()[1]
-    for place, color in _line_colors(norms).items():
+    for place, color in norms.colors.items():
         ax.plot(edge, place, marker="<", markersize=4, color=color, clip_on=False)
     return ax
-
-
-def _line_colors(norms: Norms) -> dict[int, str]:
-    """A colour for each chosen layer, from dark to light; the output's is ink."""
-    *hidden, output = norms.chosen
-    shades = style.ordered_colors(len(hidden))
-    return {**dict(zip(hidden, shades)), output: style.INK}
 
 
 def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
@@ -222,24 +225,21 @@ def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
     means = scales.finite([norms.means for norms in shown])
     logs = np.log10(means[means > 0])
     beyond = bool(np.any(logs < low)), bool(np.any(logs > high))
-    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}
-    bar = axes[0].figure.colorbar(
-        ScalarMappable(LogNorm(10.0**low, 10.0**high), COLORS),
-        ax=list(axes),
-        location="bottom",
-        aspect=30,
-        pad=0.02,
-        extend=extend.get(beyond, "neither"),
-    )
     ticks = scales.ticks(LOG, (low, high))
     powers = [tick for tick in ticks if math.log10(tick).is_integer()]
     kept: list[float] = []
     for tick in powers if len(powers) > 2 else ticks:
         if not kept or math.log10(tick / kept[-1]) > 0.18 * (high - low):
             kept.append(tick)  # a text as long as "0.0001" has room
-    bar.set_ticks(kept, labels=[_text(tick) for tick in kept])
     zero = "; grey: exactly 0" if np.any(means == 0) else ""
-    style.dress_bar(bar, f"gradient norm{zero}")
+    style.color_bar(
+        axes,
+        (LogNorm(10.0**low, 10.0**high), COLORS),
+        {tick: _text(tick) for tick in kept},
+        f"gradient norm{zero}",
+        location="bottom",
+        beyond=beyond,
+    )
 
 
 def _text(norm: float) -> str:
@@ -248,43 +248,53 @@ def _text(norm: float) -> str:
 
 
 def draw_lines(
-    ax: Axes, results: Results, norms: Norms, beside: Sequence[Norms]
+    ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
 ) -> Axes:
-    """Draws the norms of `Norms.chosen` layers against epochs, with their bands.
+    """Draws the norms of the layers of `Norms.colors` by epoch, with their bands.
 
     Means over the members and 95 % Student-t bands, which end at the foot of the axes
     where they reach 0; triangles at the foot where a mean is exactly 0.
 
     Args:
       ax: where to draw.
-      results: what the study found.
+      findings: of the run.
       norms: of one trial.
       beside: of all trials that are shown, whose lines share their limits.
 
     Returns:
       `ax`.
     """
-    means = [one.means[one.chosen] for one in beside]
+    means = [one.means[[*one.colors]] for one in beside]
     scales.set_scale(ax, "y", LOG, _positive(means))
     ax.yaxis.set_major_formatter(lambda norm, _: _text(norm))
-    _set_epochs(ax, results, norms, beside)
+    _set_epochs(ax, findings, beside)
     foot = ax.get_ylim()[0]
     names, curves = norms.names(), [*norms.curves.values()]
     ends = []
-    for place, color in _line_colors(norms).items():
+    for place, color in norms.colors.items():
         curve = curves[place]
         zero = curve.mean == 0
         for x in curve.x[zero]:
             ax.plot(x, foot, marker="v", markersize=3, color=color, clip_on=False)
         mean, low, high = (np.where(zero, np.nan, a) for a in curve[2:5])
         above = curve._replace(mean=mean, low=np.maximum(low, foot), high=high)
-        line = "--" if curve.running else "-"
-        draw_curve(ax, above, color, LOG, False, line)
+        draw_curve(ax, above, color, LOG, ends=False)
         known = np.flatnonzero(np.isfinite(mean))
         at = known[-1] if known.size else len(mean) - 1
-        ends.append((color, float(curve.x[at]), max(float(curve.mean[at]), foot)))
+        end = float(curve.x[at]), max(float(curve.mean[at]), foot)
+        ends.append(labels.End(color, *end, names[place]))
     style.dress(ax)
-    named = [(names[place], "") for place in norms.chosen]
-    labels.label_ends(ax, named, ends, "layer")
+    labels.label_ends(ax, ends, "layer")
     ax.set_ylabel("gradient norm")
     return ax
+
+
+def last_norms(shown: Sequence[Norms]) -> str:
+    """The last norms of the first and of the last layer, trial by trial."""
+    said = []
+    for one in shown:
+        last = (row[np.isfinite(row)][-1:] for row in one.means[[0, -1]])
+        first, output = (f"{v[0]:.2g}" if v.size else "none" for v in last)
+        of = f"{one.title}: " if len(shown) > 1 else ""
+        said.append(f"{of}{first} in the first layer, {output} in the output layer")
+    return f"At the end {'; '.join(said)}."

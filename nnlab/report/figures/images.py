@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures that look at models: what they confuse, what they see, where they are wrong.
 
-`confusion` draws on an Axes. The others fill a whole Figure, 7.2 inches wide say, and
-set its height by what there is to show. No pyplot, hence no global state.
+A function that takes findings makes the whole figure of what the run stored of its best
+and its worst trial; the one that it calls draws it from plain data.
 """
 
 import math
+import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import (
     LinearSegmentedColormap,
@@ -23,9 +23,15 @@ from matplotlib.colors import (
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from nnlab.report.figures.drawing.labels import plain
+from nnlab.report.figures.drawing import captions, style
+from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.labels import LEGEND, plain
 from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE
-from nnlab.results.pictures import Kernel, Stored
+from nnlab.report.trials import trial_name
+from nnlab.results import pictures
+from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+from nnlab.statistics.findings import Findings
+from nnlab.words import numbers
 
 BEST, WORST = CATEGORIES[:2]
 BEFORE = "#b4bbc3"
@@ -33,6 +39,9 @@ DIAGONAL = "#eef0f3"
 COLUMNS = 5  # of images
 MOST_BARS = 10  # classes of an example
 NAMED_CLASSES = 20  # more have no numbers in the cells, and names only for some
+SOME = 5  # kinds of mistakes that are gone through in words
+IMAGES = "it takes images and a best trial"
+FEATURES = ("feature 1", "feature 2")  # where the data do not name them
 # Two layers whose weights differ by less than this share a scale, so that the eye can
 # compare them; beyond it, the smaller would be blank.
 SHARED_SCALE = 4.0
@@ -46,10 +55,64 @@ FILLS = (
     *("#ffaac6", "#ff7b84", "#e3d084"),
 )
 MOST_STRETCHED = 2.0  # a plane that is longer than that is drawn as a square
+NOTHING = Stored(None, None, {}, None, None, None, {})
+_stored: weakref.WeakKeyDictionary[Findings, Stored] = weakref.WeakKeyDictionary()
 
 
-def confusion(ax: Axes, stored: Stored, trial: int, class_names: Sequence[str]) -> Axes:
-    """Draws which classes a trial takes for which, over all its living seeds.
+def stored_of(findings: Findings) -> Stored:
+    """What the run stored of its final members; `NOTHING` if it stored nothing."""
+    if findings not in _stored:
+        _stored[findings] = pictures.load(findings.results.workdir) or NOTHING
+    return _stored[findings]
+
+
+def trials_of(findings: Findings) -> dict[str, int]:
+    """The "best" and the "worst" trial of which something is stored, by index.
+
+    Raises:
+      Lacking: there is no best trial.
+    """
+    stored = stored_of(findings)
+    need(stored.best is not None, "there is no best trial")
+    pair = {"best": stored.best, "worst": stored.worst}
+    return {name: trial for name, trial in pair.items() if trial is not None}
+
+
+def classes_of(findings: Findings) -> list[str]:
+    """Names of the classes that the best trial tells apart."""
+    return list(findings.results.dataset(trials_of(findings)["best"])["classes"])
+
+
+def _named(findings: Findings) -> dict[str, str]:
+    trials = trials_of(findings)
+    return {name: trial_name(findings.results, t) for name, t in trials.items()}
+
+
+def _caption(findings: Findings, what: str, rest: str) -> str:
+    return f"{what}{rest} {captions.source(findings.results)}"
+
+
+# The confusion matrix.
+
+
+def confusion(findings: Findings) -> Sketch:
+    """Which classes the best trial takes for which."""
+    best, classes = trials_of(findings)["best"], classes_of(findings)
+    counts = stored_of(findings).confusion[best]
+    need(counts.any(), "no member of the best trial finished")
+    drawn = style.canvas(5.4)
+    draw_confusion(drawn.add_subplot(), counts, classes)
+    what = "Which classes the best trial takes for which"
+    rest = (
+        f" ({trial_name(findings.results, best)}). A row is a true class and "
+        "adds up to 100 %; the diagonal is right, the colours show the errors."
+    )
+    said = _caption(findings, what, rest)
+    return Sketch("confusion", drawn, what, said, confused(counts, classes))
+
+
+def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> Axes:
+    """Draws which classes are taken for which, over all living seeds.
 
     Rows are true classes and sum to 100 %. Only errors are coloured, by the square root
     of their share, since the right answers would drown them; those stand as numbers on
@@ -58,26 +121,13 @@ def confusion(ax: Axes, stored: Stored, trial: int, class_names: Sequence[str]) 
 
     Args:
       ax: where to draw; 7.2 by 5.4 inches suit ten to twenty classes.
-      stored: what the run stored.
-      trial: which trial.
+      seeds: examples by [seed, true class, predicted class], (S, C, C), some above 0.
       class_names: of the C classes.
 
     Returns:
       `ax`; the colour bar is an axes of its figure.
-
-    Raises:
-      ValueError: nothing was stored of that trial.
     """
-    if trial not in stored.confusion:
-        raise ValueError(
-            f"no confusion of trial {trial}; there is one of {sorted(stored.confusion)}"
-        )
-    seeds = stored.confusion[trial]
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
-    if not living:
-        ax.set_axis_off()
-        ax.text(0.5, 0.5, "no member finished", transform=ax.transAxes, ha="center")
-        return ax
     counts = seeds.sum(axis=0)
     size = len(counts)
     of_class = counts.sum(axis=1, keepdims=True)
@@ -104,19 +154,12 @@ def confusion(ax: Axes, stored: Stored, trial: int, class_names: Sequence[str]) 
     )
     ax.set_ylabel("true class")
     if worst:
-        _error_bar(ax, ScalarMappable(norm, tints), worst)
+        marks = [digit * 10.0**power for power in range(-7, 1) for digit in (1, 3)]
+        round_ones = [0.0, *(m for m in marks if 0.01 * worst <= m <= worst)]
+        ticks = {mark: f"{100 * mark:g} %" for mark in round_ones}
+        label = "errors, in % of the true class"
+        style.color_bar(ax, (norm, tints), ticks, label, 7.5, shrink=0.8)
     return ax
-
-
-def _error_bar(ax: Axes, mapped: ScalarMappable, worst: float) -> None:
-    bar = ax.figure.colorbar(mapped, ax=ax, aspect=30, pad=0.02, shrink=0.8)
-    marks = [digit * 10.0**power for power in range(-7, 1) for digit in (1, 3)]
-    ticks = [0.0, *(mark for mark in marks if 0.01 * worst <= mark <= worst)]
-    bar.set_ticks(ticks, labels=[f"{100 * tick:g} %" for tick in ticks])
-    bar.ax.tick_params(length=0, labelsize=7.5)
-    bar.ax.minorticks_off()
-    bar.outline.set_visible(False)
-    bar.set_label("errors, in % of the true class", fontsize=8, color=MUTED)
 
 
 def _write_shares(
@@ -148,8 +191,7 @@ def _write_shares(
 
 
 def _name_classes(ax: Axes, class_names: Sequence[str], size: int) -> None:
-    step = math.ceil(size / NAMED_CLASSES)
-    places = list(range(0, size, step))
+    places = list(range(0, size, math.ceil(size / NAMED_CLASSES)))
     names = [plain(class_names[c], 16) for c in places]
     fontsize = 8.5 if len(places) <= 12 else 7
     ax.set_yticks(places, names, fontsize=fontsize)
@@ -164,78 +206,90 @@ def _name_classes(ax: Axes, class_names: Sequence[str], size: int) -> None:
     )
 
 
+def confused(counts: np.ndarray, classes: Sequence[str]) -> str:
+    """The share that is right, and the pair of classes that is confused most.
+
+    Args:
+      counts: examples by [seed, true class, predicted class], (S, C, C).
+      classes: their names.
+    """
+    matrix = counts.sum(axis=0).astype(float)
+    right = numbers.percent(float(np.trace(matrix) / matrix.sum()))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0.0)
+    true, taken = np.unravel_index(shares.argmax(), shares.shape)
+    if not shares[true, taken]:
+        return "All examples are taken for what they are."
+    share = numbers.percent(float(shares[true, taken]))
+    return (
+        f"{right} of the examples are right; most often {classes[true]} is taken for "
+        f"{classes[taken]}, in {share} of its examples."
+    )
+
+
 # Images.
 
 
-def gallery(
-    figure: Figure,
-    stored: Stored,
-    class_names: Sequence[str],
-    best_name: str,
-    worst_name: str,
+def gallery(findings: Findings) -> Sketch:
+    """Test images that the best trial gets right and the worst gets wrong."""
+    stored = stored_of(findings).gallery
+    shown = need(stored, "it takes images, and two trials to compare")
+    need(int(shown.worst_seeds), "no member of the worst trial finished")
+    need(
+        len(shown.images),
+        "no test image is got right by the best trial and wrong by the worst",
+    )
+    classes = classes_of(findings)
+    drawn = draw_gallery(shown, classes, _named(findings))
+    what = "Test images that the best trial gets right and the worst wrong"
+    rest = (
+        ", in more than half of their seeds; first those with the widest gap. "
+        f"{captions.by_validation(findings)}"
+    )
+    said = _caption(findings, what, rest)
+    return Sketch("gallery", drawn, what, said, taken_for(shown, classes))
+
+
+def draw_gallery(
+    shown: Gallery, class_names: Sequence[str], trials: Mapping[str, str]
 ) -> Figure:
-    """Shows test images that the best trial gets right and the worst gets wrong.
-
-    Args:
-      figure: what to fill; its layout and height are set.
-      stored: what the run stored.
-      class_names: of the C classes.
-      best_name: what the best trial is called.
-      worst_name: what the worst trial is called.
-
-    Returns:
-      `figure`.
-    """
-    shown = stored.gallery
-    if shown is None:
-        return _say(figure, "No gallery: it needs images and two trials to compare.")
-    if not shown.worst_seeds:
-        return _say(figure, "No gallery: no member of the worst trial finished.")
-    if not len(shown.images):
-        return _say(
-            figure,
-            "No test image is got right by most seeds of the best trial and wrong by "
-            "most of the worst.",
-        )
-    of_best, of_worst = int(shown.best_seeds), int(shown.worst_seeds)
-    captions = [
+    """Draws images with what both trials say; `trials` are the names of both."""
+    names = [_class(name) for name in class_names]
+    said = [
         (
-            (f"true: {_class(class_names, label)}", INK),
-            (f"best: {_class(class_names, label)} ({right}/{of_best})", BEST),
-            (f"worst: {_class(class_names, taken)} ({wrong}/{of_worst})", WORST),
+            (f"true: {names[label]}", INK),
+            (f"best: {names[label]} ({right}/{int(shown.best_seeds)})", BEST),
+            (f"worst: {names[taken]} ({wrong}/{int(shown.worst_seeds)})", WORST),
         )
         for label, taken, right, wrong in zip(
             shown.labels, shown.taken_for, shown.best_right, shown.worst_right
         )
     ]
-    key = {f"best: {plain(best_name, 80)}": BEST}
-    key[f"worst: {plain(worst_name, 80)}"] = WORST
+    key = {f"{n}: {plain(t, 80)}": c for (n, t), c in zip(trials.items(), CATEGORIES)}
     foot = "What most seeds say; in brackets, how many of the seeds are right."
-    return _show(figure, shown.images, captions, key, foot)
+    return _show(shown.images, said, key, foot)
 
 
-def mistakes(figure: Figure, stored: Stored, class_names: Sequence[str]) -> Figure:
-    """Shows the best trial's most confident mistakes.
+def mistakes(findings: Findings) -> Sketch:
+    """The best trial's most confident mistakes."""
+    shown = need(stored_of(findings).mistakes, IMAGES)
+    need(int(shown.seeds), "no member of the best trial finished")
+    need(len(shown.images), "most seeds of the best trial are right on every image")
+    classes = classes_of(findings)
+    drawn = draw_mistakes(shown, classes)
+    what = "The best trial's most confident mistakes"
+    rest = ": test images that more than half of its seeds get wrong."
+    said = _caption(findings, what, rest)
+    return Sketch("mistakes", drawn, what, said, taken_for(shown, classes))
 
-    Args:
-      figure: what to fill; its layout and height are set.
-      stored: what the run stored.
-      class_names: of the C classes.
 
-    Returns:
-      `figure`.
-    """
-    shown = stored.mistakes
-    if shown is None:
-        return _say(figure, "No mistakes to show: they need images and a best trial.")
-    if not shown.seeds:
-        return _say(figure, "No mistakes to show: no member of the trial finished.")
-    if not len(shown.images):
-        return _say(figure, "Most seeds of the best trial are right on every image.")
-    captions = [
+def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
+    """Draws images with what they are taken for, and how sure that is."""
+    names = [_class(name) for name in class_names]
+    said = [
         (
-            (f"true: {_class(class_names, label)}", INK),
-            (f"taken for: {_class(class_names, taken)}", WORST),
+            (f"true: {names[label]}", INK),
+            (f"taken for: {names[taken]}", WORST),
             (f"{100 * sure:.1f} % sure; wrong: {wrong}/{int(shown.seeds)}", MUTED),
         )
         for label, taken, sure, wrong in zip(
@@ -246,13 +300,12 @@ def mistakes(figure: Figure, stored: Stored, class_names: Sequence[str]) -> Figu
         "Sure: mean over the seeds of the probability with which they say that class. "
         "Wrong: how many of the seeds are."
     )
-    return _show(figure, shown.images, captions, {}, foot)
+    return _show(shown.images, said, {}, foot)
 
 
 def _show(
-    figure: Figure,
     images: np.ndarray,
-    captions: Sequence[Sequence[tuple[str, str]]],
+    said: Sequence[Sequence[tuple[str, str]]],
     key: Mapping[str, str],
     foot: str,
 ) -> Figure:
@@ -262,14 +315,13 @@ def _show(
     their captions had room beside each other.
     """
     rows = math.ceil(len(images) / COLUMNS)
-    width, gap, text = figure.get_figwidth(), 0.1, 0.5
+    width, gap, text = 7.2, 0.1, 0.5
     side = (width - gap) / COLUMNS - gap
     tall = side * images.shape[1] / images.shape[2]
     top = 0.1 + 0.19 * len(key)
     height = top + rows * (tall + text + gap) + 0.15
-    figure.set_layout_engine("none")
-    figure.set_figheight(height)
-    for number, (image, lines) in enumerate(zip(images, captions)):
+    figure = Figure(figsize=(width, height))
+    for number, (image, lines) in enumerate(zip(images, said)):
         row, column = divmod(number, COLUMNS)
         left = gap + column * (side + gap)
         bottom = height - top - row * (tall + text + gap) - tall
@@ -303,94 +355,107 @@ def _image(ax: Axes, image: np.ndarray) -> None:
     ax.spines[:].set(color=RULE, linewidth=0.8)
 
 
-def _class(class_names: Sequence[str], number: int, most: int = 11) -> str:
-    return plain(class_names[number], most)
+def _class(name: str) -> str:
+    return plain(name, 11)
+
+
+def _key(figure: Figure, colors: Mapping[str, str], columns: int) -> None:
+    handles = [Patch(color=color, label=text) for text, color in colors.items()]
+    look = {**LEGEND, "handlelength": 0.9, "handleheight": 0.9, "borderaxespad": 0.2}
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, **look)
+
+
+def _foot(figure: Figure, text: str) -> None:
+    figure.supxlabel(text, fontsize=7.5, color=MUTED, x=0.01, ha="left")
+
+
+def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
+    """What the images are taken for, the most frequent first."""
+    pairs = Counter(zip(found.labels.tolist(), found.taken_for.tolist()))
+    listed = [
+        f"{count} of {classes[true]} taken for {classes[taken]}"
+        for (true, taken), count in pairs.most_common(SOME)
+    ]
+    more = pairs.total() - sum(count for _, count in pairs.most_common(SOME))
+    rest = f" and {more} more" if more else ""
+    return f"{numbers.count(pairs.total(), 'image')}: {', '.join(listed)}{rest}."
 
 
 # Probabilities.
 
 
-def probabilities(figure: Figure, stored: Stored, class_names: Sequence[str]) -> Figure:
-    """Shows the class probabilities of a few test images, before and after training.
+def probabilities(findings: Findings) -> Sketch:
+    """Class probabilities of a few test images, before and after training."""
+    shown = need(stored_of(findings).examples, IMAGES)
+    need(len(shown.images), IMAGES)
+    drawn = draw_probabilities(shown, classes_of(findings))
+    what = "Class probabilities of a few test images, before and after training"
+    rest = ", from the best trial; the images are the first of the test set."
+    places = np.arange(len(shown.labels))
+    before, after = (
+        numbers.percent(float(p[:, places, shown.labels].mean()))
+        for p in (shown.before, shown.after)
+    )
+    seen = (
+        f"The true class of {numbers.count(len(places), 'image')} has a mean "
+        f"probability of {before} before and {after} after training."
+    )
+    return Sketch("probabilities", drawn, what, _caption(findings, what, rest), seen)
+
+
+def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
+    """Draws images, and beside each the probabilities of its classes as bars.
 
     Bars are means over the seeds of the best trial, with a line from the lowest to the
     highest seed. Of more than `MOST_BARS` classes, the true one and the most probable
     ones after training are shown.
-
-    Args:
-      figure: what to fill; its layout and height are set.
-      stored: what the run stored.
-      class_names: of the C classes.
-
-    Returns:
-      `figure`.
     """
-    shown = stored.examples
-    if shown is None or not len(shown.images):
-        return _say(
-            figure, "No probabilities to show: they need images and a trained network."
-        )
     count, bars = len(shown.images), min(shown.after.shape[2], MOST_BARS)
     rows = math.ceil(count / 2)
-    _prepare(figure, rows * (0.55 + 0.145 * bars) + 0.6)
+    figure = _canvas(rows * (0.55 + 0.145 * bars) + 0.6)
     grid = figure.add_gridspec(rows, 4, width_ratios=(0.85, 1.2) * 2)
+    names = [_class(name) for name in class_names]
     for number in range(count):
         row, column = divmod(number, 2)
         label = int(shown.labels[number])
         picture = figure.add_subplot(grid[row, 2 * column])
         _image(picture, shown.images[number])
-        picture.set_title(
-            _class(class_names, label), fontsize=8, fontweight="bold", color=BEST
-        )
+        picture.set_title(names[label], fontsize=8, fontweight="bold", color=BEST)
         ax = figure.add_subplot(grid[row, 2 * column + 1])
-        _bars(ax, shown.before[:, number], shown.after[:, number], label, class_names)
+        _bars(ax, shown.before[:, number], shown.after[:, number], label, names)
         if number + 2 < count:
             ax.set_xticklabels([])
-    _key(
-        figure,
-        {
-            "before training": BEFORE,
-            "after: true class": BEST,
-            "after: other class": WORST,
-        },
-        3,
-    )
+    key = {"before training": BEFORE, "after: true class": BEST}
+    _key(figure, {**key, "after: other class": WORST}, 3)
     seeds = len(shown.after)
     what = f"means over {seeds} seeds; lines go from the lowest to the highest seed"
-    _foot(
-        figure,
-        f"Probabilities of the best trial: {'one seed' if seeds == 1 else what}.",
-    )
+    over = "one seed" if seeds == 1 else what
+    _foot(figure, f"Probabilities of the best trial: {over}.")
     return figure
 
 
 def _bars(
-    ax: Axes,
-    before: np.ndarray,
-    after: np.ndarray,
-    label: int,
-    class_names: Sequence[str],
+    ax: Axes, before: np.ndarray, after: np.ndarray, label: int, names: Sequence[str]
 ) -> None:
     """Two bars for each class; `before` and `after` are (L, C)."""
     weight = after.mean(axis=0)
     weight[label] = np.inf
     classes = np.sort(np.argsort(-weight, kind="stable")[:MOST_BARS])
     places = np.arange(len(classes))
-    true = classes == label
-    colors = np.where(true, BEST, WORST)
+    colors = [BEST if c == label else WORST for c in classes]
     for values, offset, tints, height in (
-        (before[:, classes], -0.3, np.full(len(classes), BEFORE), 0.22),
+        (before[:, classes], -0.3, BEFORE, 0.22),
         (after[:, classes], 0.08, colors, 0.5),
     ):
         mean = values.mean(axis=0)
-        ax.barh(places + offset, mean, height, color=list(tints), linewidth=0)
+        ax.barh(places + offset, mean, height, color=tints, linewidth=0)
         if len(values) > 1:
             low, high = values.min(axis=0), values.max(axis=0)
             ax.hlines(places + offset, low, high, color=INK, linewidth=0.7)
-    ax.set_yticks(places, [_class(class_names, c) for c in classes], fontsize=7)
-    for tick, is_true in zip(ax.get_yticklabels(), true):
-        tick.set(color=BEST if is_true else INK)
-        tick.set_fontweight("bold" if is_true else "normal")
+    ax.set_yticks(places, [names[c] for c in classes], fontsize=7)
+    for tick, number in zip(ax.get_yticklabels(), classes):
+        bold = {"color": BEST, "fontweight": "bold"}
+        tick.set(**(bold if number == label else {"color": INK}))
     ax.set_ylim(len(classes) - 0.4, -0.6)
     ax.set_xlim(0.0, 1.01)
     ax.set_xticks((0.0, 0.5, 1.0), ("0", "50", "100 %"), fontsize=7)
@@ -400,58 +465,70 @@ def _bars(
     ax.spines[:].set_visible(False)
 
 
+def _canvas(height: float) -> Figure:
+    figure = style.canvas(height)
+    figure.set_layout_engine("constrained", wspace=0.04)
+    return figure
+
+
 # First-layer weights.
 
 
-def weights(
-    figure: Figure,
-    stored: Stored,
-    which: Mapping[str, str],
-    input_shape: Sequence[int],
-) -> Figure:
-    """Shows first-layer weights as images, a tile for each unit.
+def weights(findings: Findings) -> Sketch:
+    """First-layer weights of the best and of the worst trial as images."""
+    kernels = stored_of(findings).kernels
+    need(kernels, "the first layer has no weights to show")
+    shape = findings.results.dataset(trials_of(findings)["best"])["input_shape"]
+    lying = {n for n, kernel in kernels.items() if tiles(kernel, shape) is not None}
+    which = {name: t for name, t in _named(findings).items() if name in lying}
+    need(which, "no first layer's weights lie on an image's pixels")
+    drawn = draw_weights(kernels, which, shape)
+    what = f"First-layer weights of the {' and the '.join(which)} trial as images"
+    rest = (
+        ", of one seed each: a tile is a unit, a dot a weight. "
+        f"{captions.by_validation(findings)}"
+    )
+    seen = ", ".join(
+        f"{name}: {trial}, {numbers.count(kernels[name].units, 'unit')}"
+        for name, trial in which.items()
+    )
+    said = _caption(findings, what, rest)
+    return Sketch("weights", drawn, what, said, f"{numbers.capital(seen)}.")
 
-    A dense layer's weights lie on the pixels that they multiply, a convolution's are
-    its kernel. Three channels are red, green and blue, mid-grey for 0; other numbers of
-    channels are averaged. All tiles share a scale, symmetric around 0, which leaves the
-    outermost 0.5 % of the weights saturated; if the weights of the two trials differ
-    more than `SHARED_SCALE` times, each has its own.
+
+def draw_weights(
+    kernels: Mapping[str, Kernel], which: Mapping[str, str], input_shape: Sequence[int]
+) -> Figure:
+    """Draws weights as images, a tile for each unit.
+
+    Three channels are red, green and blue, mid-grey for 0. All tiles share a scale,
+    symmetric around 0, which leaves the outermost 0.5 % of the weights saturated; if
+    the weights of two trials differ more than `SHARED_SCALE` times, each has its own.
 
     Args:
-      figure: what to fill; its layout and height are set.
-      stored: what the run stored.
-      which: what to show, some of "best" and "worst", and what each trial is called.
+      kernels: by "best" and "worst".
+      which: some of these, whose weights lie on images, and what each trial is called.
       input_shape: of an example, such as (28, 28, 1).
-
-    Returns:
-      `figure`.
     """
-    tiles = {
-        name: found
-        for name in which
-        if name in stored.kernels
-        and (found := _tiles(stored.kernels[name], tuple(input_shape))) is not None
+    found = {name: tiles(kernels[name], input_shape) for name in which}
+    shown = {
+        f"{name}: {plain(which[name], 40)}\n{_about(kernels[name], input_shape)}": some
+        for name, some in found.items()
+        if some is not None
     }
-    if not tiles:
-        return _say(figure, "No weights to show: none lie on an image's pixels.")
-    limits = {
-        name: float(np.quantile(np.abs(found), 0.995)) or 1.0
-        for name, found in tiles.items()
-    }
+    limits = {t: float(np.quantile(np.abs(w), 0.995)) or 1.0 for t, w in shown.items()}
     if max(limits.values()) <= SHARED_SCALE * min(limits.values()):
         limits = dict.fromkeys(limits, max(limits.values()))
-    mosaics = {name: _mosaic(found, 16 // len(tiles)) for name, found in tiles.items()}
+    mosaics = {title: _mosaic(w, 16 // len(shown)) for title, w in shown.items()}
     ratio = max(m.shape[0] / m.shape[1] for m in mosaics.values())
-    for name, mosaic in mosaics.items():  # equally high, so that both begin at the top
+    figure = _canvas(ratio * (7.2 / len(shown) - 0.15) + 0.85)
+    for number, (title, mosaic) in enumerate(mosaics.items()):
+        ax = figure.add_subplot(1, len(mosaics), number + 1)
+        # Equally high, so that both begin at the top.
         room = round(ratio * mosaic.shape[1]) - len(mosaic)
         empty = ((0, room), (0, 0), (0, 0))
-        mosaics[name] = np.pad(mosaic, empty, constant_values=np.nan)
-    wide = figure.get_figwidth() / len(tiles) - 0.15
-    high = ratio * wide
-    _prepare(figure, high + 0.85)
-    for number, (name, mosaic) in enumerate(mosaics.items()):
-        ax = figure.add_subplot(1, len(mosaics), number + 1)
-        limit = limits[name]
+        mosaic = np.pad(mosaic, empty, constant_values=np.nan)
+        limit = limits[title]
         norm, tints = Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"]
         if mosaic.shape[-1] == 3:
             colors = np.clip(0.5 + mosaic / (2 * limit), 0.0, 1.0)
@@ -460,24 +537,12 @@ def weights(
         else:
             ax.imshow(mosaic[..., 0], cmap=tints, norm=norm, interpolation="nearest")
         ax.set_axis_off()
-        title = f"{name}: {plain(which[name], 40)}"
-        about = _about(stored.kernels[name], input_shape)
-        ax.set_title(f"{title}\n{about}", fontsize=8.5)
-        bar = figure.colorbar(
-            ScalarMappable(norm, tints),
-            ax=ax,
-            location="bottom",
-            aspect=80 // len(mosaics),
-            pad=0.02,
-            shrink=0.7,
-            extend="both",
-        )
-        bar.set_ticks(
-            (-limit, 0.0, limit),
-            labels=[f"{tick:.2g}" for tick in (-limit, 0.0, limit)],
-        )
-        bar.ax.tick_params(length=0, labelsize=7.5)
-        bar.outline.set(color=RULE, linewidth=0.5)
+        ax.set_title(title, fontsize=8.5)
+        place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
+        ticks = {tick: f"{tick:.2g}" for tick in (-limit, 0.0, limit)}
+        both = True, True
+        bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, both, **place)
+        bar.outline.set(visible=True, color=RULE, linewidth=0.5)
     return figure
 
 
@@ -492,8 +557,12 @@ def _about(kernel: Kernel, input_shape: Sequence[int]) -> str:
     return f"{some} {units}{how.get(channels, mean)}"
 
 
-def _tiles(kernel: Kernel, input_shape: tuple[int, ...]) -> np.ndarray | None:
-    """(U, H, W, D), D 1 or 3; None if the weights lie on no image."""
+def tiles(kernel: Kernel, input_shape: Sequence[int]) -> np.ndarray | None:
+    """Weights as images, (U, H, W, D), D 1 or 3; None if they lie on no image.
+
+    A dense layer's weights lie on the pixels that they multiply, a convolution's are
+    its kernel. Other numbers of channels than three are averaged.
+    """
     values = kernel.values
     if values.ndim == 2:
         if len(input_shape) != 3 or len(values) != math.prod(input_shape):
@@ -509,65 +578,80 @@ def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
 
     Rows are about equally full; few tiles stay at most twice as large as many.
     """
-    count, height, width, channels = tiles.shape
+    count, height, width, _ = tiles.shape
     rows = math.ceil(count / most)
     columns = max(math.ceil(count / rows), most // 2)
-    zoom = max(1, round(TILE / max(height, width)))
+    zoom, gap = max(1, round(TILE / max(height, width))), 2
     tiles = tiles.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    height, width, gap = zoom * height, zoom * width, 2
-    shape = rows * (height + gap) - gap, columns * (width + gap) - gap, channels
-    mosaic = np.full(shape, np.nan, np.float32)
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        top, left = row * (height + gap), column * (width + gap)
-        mosaic[top : top + height, left : left + width] = tile
-    return mosaic
+    room = ((0, rows * columns - count), (0, gap), (0, gap), (0, 0))
+    tiles = np.pad(tiles, room, constant_values=np.nan)
+    grid = tiles.reshape(rows, columns, *tiles.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(rows * tiles.shape[1], -1, tiles.shape[3])[:-gap, :-gap]
 
 
 # Regions.
 
 
-def regions(
-    figure: Figure,
-    stored: Stored,
-    which: Mapping[str, str],
-    features: Sequence[str],
+def regions(findings: Findings) -> Sketch:
+    """The plane coloured by the best and the worst trial's predictions."""
+    why = "it takes data with two features and a best trial"
+    shown, trials = need(stored_of(findings).regions, why), trials_of(findings)
+    which = {
+        name: f"{called}\n{_own_accuracy(findings, trials[name])}"
+        for name, called in _named(findings).items()
+        if getattr(shown, name) is not None
+    }
+    features = findings.results.dataset(trials["best"]).get("features") or FEATURES
+    drawn = draw_regions(shown, which, features)
+    what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
+    rest = (
+        ", of one seed each: colours are classes, lines are where the predicted class "
+        f"changes. {captions.by_validation(findings)}"
+    )
+    seen = "; ".join(f"{name}: {text}" for name, text in which.items())
+    seen = numbers.capital(seen.replace("\n", ", ")) + "."
+    return Sketch("regions", drawn, what, _caption(findings, what, rest), seen)
+
+
+def _own_accuracy(findings: Findings, trial: int) -> str:
+    """The test accuracy of the seed that is shown, the first living one."""
+    living = np.flatnonzero(findings.alive(trial))
+    if "test_accuracy" not in findings.results.metrics or not living.size:
+        return ""
+    share = float(findings.final(trial, "test_accuracy")[living[0]])
+    if math.isnan(share):
+        return ""
+    return f"test accuracy {numbers.percent(share)} (seed {living[0]})"
+
+
+def draw_regions(
+    shown: Regions, which: Mapping[str, str], features: Sequence[str]
 ) -> Figure:
-    """Shows a plane of two features: its data, and how the trials divide it.
+    """Draws a plane of two features: its data, and how the trials divide it.
 
     Colours are classes, `FILLS` over and over; dark lines are where the prediction
     changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
     as far as the other.
 
     Args:
-      figure: what to fill; its layout and height are set.
-      stored: what the run stored.
+      shown: what was stored of the plane.
       which: what to show, some of "best" and "worst", and what each trial is called; a
         second line is small.
       features: names of the first, which runs to the right, and of the second.
-
-    Returns:
-      `figure`.
     """
-    shown = stored.regions
-    if shown is None:
-        return _say(figure, "No regions to show: they need data with two features.")
-    grids = {name: getattr(shown, name) for name in which}
-    grids = {name: grid for name, grid in grids.items() if grid is not None}
     left, right, bottom, top = extent = tuple(float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)
     ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
-    panels = 1 + len(grids)
-    wide = (figure.get_figwidth() - 0.7) / panels - 0.1
-    _prepare(figure, ratio * wide + 0.85)
+    wide = (7.2 - 0.7) / (1 + len(which)) - 0.1
+    figure = _canvas(ratio * wide + 0.85)
     titles = {"data": f"the data\n{len(shown.points):,} examples"}
-    titles |= {name: f"{name}: {which[name]}" for name in grids}
+    titles |= {name: f"{name}: {text}" for name, text in which.items()}
     for number, (name, title) in enumerate(titles.items()):
-        ax = figure.add_subplot(1, panels, number + 1)
+        ax = figure.add_subplot(1, len(titles), number + 1)
         if name == "data":
             _scatter(ax, shown.points, shown.labels)
         else:
-            _divide(ax, grids[name], extent)
+            _divide(ax, getattr(shown, name), extent)
         ax.set(xlim=(left, right), ylim=(bottom, top), box_aspect=ratio)
         first, _, second = title.partition("\n")
         ax.set_title(f"{plain(first, 34)}\n{plain(second, 40)}", fontsize=8.5)
@@ -587,7 +671,8 @@ def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     size = float(np.clip(12_000 / max(len(points), 1), 1.0, 12.0))
     colors = [FILLS[label % len(FILLS)] for label in labels]
     # As an image within the SVG: there may be twenty thousand.
-    ax.scatter(points[:, 0], points[:, 1], size, colors, linewidth=0, rasterized=True)
+    x, y = points.T
+    ax.scatter(x, y, size, colors, linewidth=0, rasterized=True)
 
 
 def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
@@ -605,43 +690,11 @@ def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
     )
     rows, columns = classes.shape
     x, y = np.linspace(left, right, columns + 1), np.linspace(bottom, top, rows + 1)
-    segments = []
-    for row, column in np.argwhere(classes[:, 1:] != classes[:, :-1]):
-        segments.append([(x[column + 1], y[row]), (x[column + 1], y[row + 1])])
-    for row, column in np.argwhere(classes[1:] != classes[:-1]):
-        segments.append([(x[column], y[row + 1]), (x[column + 1], y[row + 1])])
+    across = np.argwhere(classes[:, 1:] != classes[:, :-1])
+    along = np.argwhere(classes[1:] != classes[:-1])
+    segments = [
+        *([(x[c + 1], y[r]), (x[c + 1], y[r + 1])] for r, c in across),
+        *([(x[c], y[r + 1]), (x[c + 1], y[r + 1])] for r, c in along),
+    ]
     lines = LineCollection(segments, colors=INK, linewidths=0.5, rasterized=True)
     ax.add_collection(lines, autolim=False)
-
-
-# The frame.
-
-
-def _prepare(figure: Figure, height: float) -> None:
-    figure.set_layout_engine("constrained", wspace=0.04)
-    figure.set_figheight(height)
-
-
-def _say(figure: Figure, text: str) -> Figure:
-    """Says why there is nothing to see, on a figure as low as the text."""
-    _prepare(figure, 0.6)
-    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color=MUTED)
-    return figure
-
-
-def _key(figure: Figure, colors: Mapping[str, str], columns: int) -> None:
-    handles: list[Any] = [Patch(color=c, label=text) for text, c in colors.items()]
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        fontsize=8,
-        borderaxespad=0.2,
-        handlelength=0.9,
-        handleheight=0.9,
-    )
-
-
-def _foot(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, fontsize=7.5, color=MUTED, x=0.01, ha="left")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy against the size of networks: depth, width, parameters and training time.
 
-`draw` draws on an Axes and returns it; the accuracy's axis is alike in all panels. No
-pyplot, hence no global state.
+The accuracy's axis is alike in all panels.
 """
 
 import dataclasses
@@ -11,26 +10,24 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
-from nnlab.report import trials
-from nnlab.report.figures.drawing import labels, scales, style
+from nnlab.report.figures.drawing import captions, labels, scales, style
+from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.levels import Level, draw_level, level_of, note_levels
 from nnlab.report.figures.drawing.points import draw_points
 from nnlab.report.figures.drawing.scales import Scale
-from nnlab.results import Results
-from nnlab.statistics.members import alive, seconds_per_epoch
-from nnlab.statistics.ranking import best_trial
-from nnlab.words import settings
+from nnlab.report.figures.learning import SECONDS
+from nnlab.report.trials import Sweep, baselines, trial_name
+from nnlab.statistics.findings import Findings
+from nnlab.words import numbers, settings
 
 Along = Literal["depth", "width", "parameters", "seconds"]
 ALONG: tuple[Along, ...] = ("depth", "width", "parameters", "seconds")
-VIRIDIS_END = 0.75  # up to here it keeps a contrast of 2 to white
+OTHER: dict[Along, Along] = {"depth": "width", "width": "depth"}
 LABEL_SIZE = 7.0  # points
 LETTER = 0.62 * LABEL_SIZE  # width of a letter, points
 MARKER = 5.0  # half a marker with its ring, points
@@ -66,66 +63,99 @@ class Size:
     accuracy: Level
 
 
-def sizes_of(results: Results) -> tuple[Size, ...]:
+def against_sizes(findings: Findings) -> Sketch:
+    """A panel for each size along which there is something to compare."""
+    compared = sizes_of(findings)
+    why = "fewer than two networks of a data set have a depth and one width"
+    need(len(shaped(compared)) > 1, why)
+    along = panels(compared)
+    rows = math.ceil(len(along) / 2)
+    canvas = style.canvas(0.3 + 2.7 * rows)
+    notes = [SECONDS] if "seconds" in along else []
+    for number, name in enumerate(along):
+        ax = canvas.add_subplot(rows, 2, number + 1)
+        draw(ax, findings, compared, name)
+        if name not in OTHER and len(ax.texts) < len(costing(compared, name)):
+            notes.append("Names without room are left out.")
+        if number % 2:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+    what = f"Final test accuracy against {numbers.joined(along)}"
+    every = range(len(findings.results.trials))
+    known = [t for t in every if level_of(findings, t, "test_accuracy") is not None]
+    if len(known) > len(compared):
+        notes.append(
+            "Of trials with networks of one size, the best by validation is shown."
+        )
+    if dead := sum(not findings.alive(t).any() for t in findings.ran):
+        count, verb = numbers.count(dead, "trial"), "is" if dead == 1 else "are"
+        notes.append(f"{count} {verb} not shown, since no member reached the end.")
+    notes.append(captions.beside(findings, "test_accuracy"))
+    notes.append(captions.error_scale(canvas))
+    shown = [size.trial for size in compared]
+    caption = (
+        f"{what}: a point is a trial, its line the 95 % interval, the ring marks the "
+        f"best by validation. {' '.join(dict.fromkeys(notes))} "
+        f"{captions.caption(findings, shown)}"
+    )
+    seen = captions.ends(findings, "test_accuracy", shown)
+    return Sketch("sizes", canvas, what, caption, seen)
+
+
+def sizes_of(findings: Findings) -> tuple[Size, ...]:
     """The sizes that are compared, in the order of the sweep.
 
     Of several trials with networks of one depth and width, which differ in something
     else, the best by validation stands for all. None are compared across data sets.
     """
-    if len({t.hyperparameters.data for t in results.trials}) > 1:
+    trials = findings.results.trials
+    if len({t.hyperparameters.data for t in trials}) > 1:
         return ()
     groups: dict[object, list[int]] = {}
-    for trial in (t.index for t in results.trials):
-        groups.setdefault(_shape(results, trial) or trial, []).append(trial)
-    found = []
-    for same in groups.values():
-        best = same[0] if len(same) == 1 else best_trial(results, same)
-        if best is not None and (size := _size(results, best)) is not None:
-            found.append(size)
-    return tuple(sorted(found, key=lambda size: size.trial))
+    for trial in range(len(trials)):
+        groups.setdefault(_shape(findings, trial) or trial, []).append(trial)
+    best = (t[0] if len(t) == 1 else findings.best_of(t) for t in groups.values())
+    found = (_size(findings, trial) for trial in best if trial is not None)
+    return tuple(sorted((s for s in found if s is not None), key=lambda s: s.trial))
 
 
-def _shape(results: Results, trial: int) -> tuple[int, int] | None:
+def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
     """Depth and width of a fully connected network whose layers are equally wide."""
-    model = results.trials[trial].hyperparameters.model
+    model = findings.results.trials[trial].hyperparameters.model
     if model.name != "mlp" or len(set(model.units)) != 1:
         return None
     return len(model.units), model.units[0]
 
 
-def _size(results: Results, trial: int) -> Size | None:
+def _size(findings: Findings, trial: int) -> Size | None:
     """A trial's size; None if none of its members finished or stopped."""
-    accuracy = level_of(results, trial, "test_accuracy")
+    results = findings.results
+    accuracy = level_of(findings, trial, "test_accuracy")
     if accuracy is None:
         return None
     model = results.trials[trial].hyperparameters.model
-    depth, width = _shape(results, trial) or (None, None)
-    name = f"{depth} x {width}" if depth else trials.trial_name(results, trial)
+    depth, width = _shape(findings, trial) or (None, None)
+    name = f"{depth} x {width}" if depth else trial_name(results, trial)
     if not depth and model.name == "mlp" and model.units:
         name = settings.value_text(model.units)
-    return Size(
-        trial=trial,
-        name=name,
-        depth=depth,
-        width=width,
-        parameters=results.cohort(trial)["parameters"],
-        seconds=_seconds(results, trial),
-        accuracy=accuracy,
-    )
+    parameters = results.cohort(trial)["parameters"]
+    seconds = _seconds(findings, trial)
+    return Size(trial, name, depth, width, parameters, seconds, accuracy)
 
 
-def _seconds(results: Results, trial: int) -> float:
+def _seconds(findings: Findings, trial: int) -> float:
     """Seconds of training one network, or one baseline, of a trial; NaN if not timed.
 
     A network's epochs take equally long, and those that stopped early have fewer.
     """
+    results = findings.results
     cohort = results.cohort(trial)
     if not results.trials[trial].hyperparameters.model.is_network:
         rows = results.timings.to_pylist()  # of trees, one for each fit
         spent = [r["train_seconds"] for r in rows if r["cohort"] == cohort["index"]]
         return float(np.mean(spent)) if spent else math.nan
-    seconds = seconds_per_epoch(results, cohort["index"])
-    steps = results.member(trial, "steps")[alive(results, trial)]
+    seconds = findings.seconds_per_epoch(cohort["index"])
+    steps = results.member(trial, "steps")[findings.alive(trial)]
     epochs = steps.astype(float).mean() / cohort["steps_per_epoch"]
     return float(seconds.mean() * epochs) if seconds.size else math.nan
 
@@ -141,10 +171,9 @@ def lines(sizes: Sequence[Size], along: Along) -> dict[int, list[Size]]:
     Returns:
       ``{value of the other: sizes, ascending}``, ascending.
     """
-    other = "width" if along == "depth" else "depth"
 
     def key(size: Size) -> tuple[int, int]:
-        return getattr(size, other), getattr(size, along)
+        return getattr(size, OTHER[along]), getattr(size, along)
 
     groups = itertools.groupby(sorted(shaped(sizes), key=key), lambda s: key(s)[0])
     found = {value: list(of_line) for value, of_line in groups}
@@ -158,14 +187,10 @@ def costing(sizes: Sequence[Size], along: Along) -> list[Size]:
 
 def panels(sizes: Sequence[Size]) -> list[Along]:
     """What there is to draw along."""
-    return [
-        along
-        for along in ALONG
-        if (lines if along in ("depth", "width") else costing)(sizes, along)
-    ]
+    return [a for a in ALONG if (lines if a in OTHER else costing)(sizes, a)]
 
 
-def draw(ax: Axes, results: Results, sizes: Sequence[Size], along: Along) -> Axes:
+def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> Axes:
     """Draws the final test accuracy, mean and 95 % interval, against a size.
 
     A ring marks the best trial by validation. Along depth there is a line for each
@@ -176,68 +201,60 @@ def draw(ax: Axes, results: Results, sizes: Sequence[Size], along: Along) -> Axe
 
     Args:
       ax: where to draw; names are placed for its present size.
-      results: what the study found.
+      findings: of the run.
       sizes: all that are compared.
       along: what runs along the x axis, one of `panels`.
 
     Returns:
       `ax`.
     """
-    scale = _set_accuracy_axis(ax, results, sizes)
-    if along in ("depth", "width"):
-        _draw_lines(ax, results, sizes, along, scale)
-    else:
-        _draw_costs(ax, results, sizes, along, scale)
+    core = np.array([size.accuracy.mean for size in sizes])
+    scale = scales.scale_of(findings.results, "test_accuracy", core)
+    ends = scales.finite(size.accuracy[1:] for size in sizes)
+    view = scales.view_of(scale, core, ends)
+    scales.set_metric_axis(ax, scale, "test_accuracy", view)
+    (_draw_lines if along in OTHER else _draw_costs)(ax, findings, sizes, along, scale)
     style.dress(ax)
     return ax
 
 
 def _draw_lines(
-    ax: Axes, results: Results, sizes: Sequence[Size], along: Along, scale: Scale
+    ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
     drawn = lines(sizes, along)
     values = sorted({float(getattr(s, along)) for line in drawn.values() for s in line})
     texts = tuple(f"{value:g}" for value in values)
-    spaced: Literal["log", "linear"] = (
-        "log" if settings.is_log_like(values) else "linear"
-    )
-    blank = ("",) * len(values)
-    scales.set_sweep_axis(ax, trials.Sweep(along, tuple(values), texts, blank, spaced))
-    best = best_trial(results)
-    other = "width" if along == "depth" else "depth"
-    tints = _tints(sizes, other)
-    ax.plot([], [], linestyle="", label=other)
+    spaced: Literal["log", "linear"]
+    spaced = "log" if settings.is_log_like(values) else "linear"
+    sweep = Sweep(along, tuple(values), texts, ("",) * len(values), spaced)
+    scales.set_sweep_axis(ax, sweep)
+    tints = _tints(sizes, OTHER[along])
+    ax.plot([], [], linestyle="", label=OTHER[along])
     for value, line in drawn.items():
         color = tints[value]
         at = [getattr(size, along) for size in line]
         middle = [min(size.accuracy.mean, scale.ceiling) for size in line]
-        ax.plot(at, middle, color=color, linewidth=1.2, zorder=2)
+        ax.plot(at, middle, color=color, linewidth=1.2)
         for x, size in zip(at, line):
-            _draw_point(ax, x, size, color, scale, best)
+            point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+            draw_points(ax, x, point, color, best=size.trial == best)
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
-    across = [size for size in sizes if size.trial in trials.baselines(results)]
+    beside = baselines(findings.results)
+    across = [size for size in sizes if size.trial in beside]
     for size in across:
-        color = style.colors(results)[size.trial]
+        color = style.colors(findings)[size.trial]
         draw_level(ax, size.accuracy, color, scale)
     if across:
-        named = {size.name: size.accuracy for size in across}
         points = [size for line in drawn.values() for size in line]
         first, last = (
             _distance([s for s in points if getattr(s, along) == x], across, scale)
             for x in (values[0], values[-1])
         )
+        named = {size.name: size.accuracy for size in across}
         note_levels(ax, named, right=last >= first)
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=7,
-        borderaxespad=0.2,
-        frameon=False,
-        fontsize=8,
-        handlelength=1.0,
-        handletextpad=0.4,
-        columnspacing=0.9,
-    )
+    look = {**labels.LEGEND, "handlelength": 1.0, "borderaxespad": 0.2}
+    look |= {"handletextpad": 0.4, "columnspacing": 0.9, "ncols": 7}
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), **look)
 
 
 def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> float:
@@ -250,7 +267,7 @@ def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> flo
 
 
 def _draw_costs(
-    ax: Axes, results: Results, sizes: Sequence[Size], along: Along, scale: Scale
+    ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
     drawn = costing(sizes, along)
     costs = np.array([float(getattr(size, along)) for size in drawn])
@@ -261,48 +278,23 @@ def _draw_costs(
     if along == "parameters":
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.set_xlabel("seconds of training" if along == "seconds" else along)
-    best = best_trial(results)
     tints = _tints(sizes, "depth")
-    beside = trials.baselines(results)
+    beside = baselines(findings.results)
     for x, size in zip(costs, drawn):
-        color = tints.get(size.depth, style.MUTED)
         if size.trial in beside:
-            color = style.colors(results)[size.trial]
-        marker = "D" if size.trial in beside else "o"
-        _draw_point(ax, x, size, color, scale, best, marker)
+            color, marker = style.colors(findings)[size.trial], "D"
+        else:
+            color, marker = tints.get(size.depth, style.MUTED), "o"
+        point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+        draw_points(ax, x, point, color, best=size.trial == best, marker=marker)
     _name_points(ax, costs, drawn, scale)
 
 
-def _set_accuracy_axis(ax: Axes, results: Results, sizes: Sequence[Size]) -> Scale:
-    """The y axis, the same in all panels."""
-    core = np.array([size.accuracy.mean for size in sizes])
-    scale = scales.scale_of(results, "test_accuracy", core)
-    ends = scales.finite(np.array(size.accuracy[1:]) for size in sizes)
-    scales.set_scale(ax, "y", scale, scales.view_of(scale, core, ends))
-    ax.set_ylabel(scales.axis_words("test_accuracy", scale))
-    return scale
-
-
-def _tints(sizes: Sequence[Size], by: str) -> dict[int | None, str]:
+def _tints(sizes: Sequence[Size], by: Along) -> dict[int | None, str]:
     """A colour for each depth or width, dark for small ones."""
     values = sorted({getattr(size, by) for size in shaped(sizes)})
-    if by == "depth":
-        return dict(zip(values, style.ordered_colors(len(values))))
-    places = np.linspace(0, VIRIDIS_END, max(len(values), 2))
-    return dict(zip(values, map(to_hex, matplotlib.colormaps["viridis"](places))))
-
-
-def _draw_point(
-    ax: Axes,
-    x: float,
-    size: Size,
-    color: str,
-    scale: Scale,
-    best: int | None,
-    marker: str = "o",
-) -> None:
-    values = np.minimum(np.array(size.accuracy), scale.ceiling)
-    draw_points(ax, x, values, color, False, size.trial == best, marker)
+    shades = "plasma" if by == "depth" else "viridis"
+    return dict(zip(values, style.ordered_colors(len(values), shades)))
 
 
 def _name_points(
@@ -330,31 +322,40 @@ def _name_points(
     taken = [_box(x, middle, 2 * MARKER, 2 * MARKER) for (x, middle), _, _ in places]
     for number in np.argsort(costs, kind="stable"):
         text = labels.plain(sizes[number].name, 24)
-        width, height = LETTER * len(text), 1.2 * LABEL_SIZE
-        (left, middle), (_, low), (_, high) = places[number]
-        rooms = []
-        for right, up in PLACES:
-            end = middle if abs(up) < 1 else high if up > 0 else low
-            x = left + right * (MARKER + 1.0 + width / 2)
-            y = end + up * (MARKER + 1.0 + height / 2)
-            room = _box(x, y, width, height)
-            if all(inside.contains(*corner) for corner in room.corners()):
-                rooms.append(room)
+        rooms = [r for r in _rooms(text, places[number]) if _holds(inside, r)]
         free = [room for room in rooms if not room.count_overlaps(taken)]
         best = min(free, key=lambda room: room.count_overlaps(bars), default=None)
         if best is None:
             continue
         taken.append(best)
+        middle = (best.p0 + best.p1) / 2
         ax.annotate(
             text,
             (costs[number], min(sizes[number].accuracy.mean, scale.ceiling)),
-            xytext=((best.x0 + best.x1) / 2 - left, (best.y0 + best.y1) / 2 - middle),
+            xytext=tuple(middle - places[number][0]),
             textcoords="offset points",
             ha="center",
             va="center",
             fontsize=LABEL_SIZE,
             color=style.INK,
         )
+
+
+def _rooms(text: str, place: np.ndarray) -> list[Bbox]:
+    """Where a name may stand, the best places first."""
+    (left, middle), (_, low), (_, high) = place
+    width, height = LETTER * len(text), 1.2 * LABEL_SIZE
+    rooms = []
+    for right, up in PLACES:
+        end = middle if abs(up) < 1 else high if up > 0 else low
+        x = left + right * (MARKER + 1.0 + width / 2)
+        y = end + up * (MARKER + 1.0 + height / 2)
+        rooms.append(_box(x, y, width, height))
+    return rooms
+
+
+def _holds(inside: Bbox, box: Bbox) -> bool:
+    return all(inside.contains(*corner) for corner in box.corners())
 
 
 def _box(x: float, y: float, width: float, height: float) -> Bbox:

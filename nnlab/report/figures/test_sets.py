@@ -2,161 +2,180 @@
 """What networks make of moved and of rotated test images."""
 
 import re
-from typing import Literal
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from nnlab.report.figures.drawing.curves import Drawn, draw_curve, name_lines
-from nnlab.report.figures.drawing.labels import legend_above
-from nnlab.report.figures.drawing.levels import draw_chance
-from nnlab.report.figures.drawing.points import draw_points
-from nnlab.report.figures.drawing.scales import (
-    axis_words,
-    finite,
-    scale_of,
-    set_rows,
-    set_scale,
-    set_sweep_axis,
-    view_of,
-)
-from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, colors, dress
+from nnlab.report.figures.drawing import captions, curves, labels, points, scales, style
+from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.final import height_of
+from nnlab.report.figures.learning import learning
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import alive, is_measured, reduce_members
-from nnlab.study import Quantity
+from nnlab.words import numbers
 from nnlab.words.settings import words
 
-SETS: tuple[Literal["moved", "rotated"], ...] = ("moved", "rotated")
+SETS = ("moved", "rotated")
+UNITS = {"moved": "pixels", "rotated": "degrees"}
 
 
-def moved_sets(results: Results) -> list[str]:
+def moved_sets(findings: Findings) -> list[str]:
     """Which of `SETS` were measured."""
-    return [s for s in SETS if is_measured(results, f"test_{s}_accuracy")]
+    return [s for s in SETS if findings.is_measured(f"test_{s}_accuracy")]
 
 
-def test_sets(ax: Axes, results: Results) -> Axes:
+def final_on_sets(findings: Findings) -> Iterator[Sketch]:
+    """The final accuracies on each test set, and curves where the study asks for them.
+
+    Yields:
+      A figure of the finals, and one of curves for each further set.
+    """
+    sets = need(moved_sets(findings), "no image was moved or rotated")
+    results = findings.results
+    canvas = style.canvas(height_of(results, row=0.42))
+    _draw_sets(canvas.add_subplot(), findings)
+    named = numbers.joined(["normal", *(f"the {s}" for s in sets)])
+    what = f"Final accuracy on the {named} test set, for each trial"
+    caption = (
+        f"{what}. Small dots are seeds. {set_meaning(results)} "
+        f"{captions.error_scale(canvas)} {captions.caption(findings)}"
+    )
+    further = {name: f"test_{name}_accuracy" for name in sets}
+    measured = {"normal": "test_accuracy", **further}
+    seen = captions.ends_of_each(findings, {"best": findings.best}, measured)
+    yield Sketch("test_sets", canvas, what, caption, seen)
+    for metric in further.values() if results.study.test_sets.along_curve else ():
+        yield learning(findings, metric, f"curves_{metric}")
+
+
+def set_meaning(results: Results) -> str:
+    """How the images of the further test sets were made."""
+    sets = results.study.test_sets
+    made = []
+    if sets.moved_pixels:
+        pixels = numbers.count(sets.moved_pixels, "pixel")
+        made.append(f"moved by up to {pixels} along both axes")
+    if sets.rotated_degrees:
+        made.append(f"rotated by up to {sets.rotated_degrees:g} degrees to both sides")
+    return (
+        "The further sets hold the images of the normal one, "
+        f"{' or '.join(made)}, each by an amount drawn once for all networks."
+    )
+
+
+def _draw_sets(ax: Axes, findings: Findings) -> None:
     """Draws each trial's final accuracy on the normal, the moved, the rotated test set.
 
     Mean and 95 % Student-t interval over the members that finished or stopped, and a
     small dot for each of them. A numeric sweep runs along x with a line for each set;
     else each trial is a row.
-
-    Args:
-      ax: where to draw.
-      results: what the study found.
-
-    Returns:
-      `ax`.
     """
+    results = findings.results
     sets = [m for m in results.metrics if re.fullmatch(r"test_(\w+_)?accuracy", m)]
-    ran = [t.index for t in results.trials if alive(results, t.index).any()]
-    quantities = {m: Quantity(metric=m, reduction="final") for m in sets}
-    points = {
-        (t, m): values[~np.isnan(values)]
-        for t in ran
-        for m in sets
-        for values in [reduce_members(results, quantities[m], t)]
-    }
-    points = {key: p for key, p in points.items() if p.size}
-    centers = {key: mean_interval(p) for key, p in points.items()}
+    ran = [t for t in findings.ran if findings.alive(t).any()]
+    finals = {(t, m): findings.final(t, m) for m in sets for t in ran}
+    finals = {key: p[~np.isnan(p)] for key, p in finals.items()}
+    finals = {key: p for key, p in finals.items() if p.size}
+    centers = {key: mean_interval(p) for key, p in finals.items()}
     sweep = sweep_of(results)
-    rows = sweep.scale == "categories" or any(sweep.groups)
-    if rows:
+    if rows := sweep.scale == "categories" or any(sweep.groups):
         names = tuple(trial_name(results, t) for t in range(len(results.trials)))
-        places = tuple(float(t) for t in range(len(names)))
+        places = tuple(map(float, range(len(names))))
         sweep = Sweep("", places, names, ("",) * len(names), "categories")
-    core = finite([*points.values()])
-    scale = scale_of(results, "test_accuracy", core)
-    view = view_of(scale, core, finite(np.array(c[1:]) for c in centers.values()))
-    chances = {float(results.dataset(t)["chance"]) for t in ran}
+    core = scales.finite(finals.values())
+    scale = scales.scale_of(results, "test_accuracy", core)
+    ends = scales.finite(c[1:] for c in centers.values())
+    view = scales.view_of(scale, core, ends)
+    chances = curves.chances_of(findings, ran)
     view = np.append(view, [c for c in chances if view.size])
-    set_scale(ax, "x" if rows else "y", scale, view)
+    scales.set_scale(ax, "x" if rows else "y", scale, view)
     for chance in chances:
-        draw = ax.axvline if rows else ax.axhline
-        draw(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label="chance")
+        line = (ax.axvline if rows else ax.axhline)(chance, linewidth=1, zorder=1)
+        line.set(color=style.MUTED, linestyle=":", label="chance")
     for number, metric in enumerate(sets):
-        color, marker = CATEGORIES[number % len(CATEGORIES)], "osD^v"[number % 5]
+        color = style.CATEGORIES[number % len(style.CATEGORIES)]
+        marker = "osD^v"[number % 5]
         shift = 0.22 * (number - (len(sets) - 1) / 2) if rows else 0.0
-        of_set = [t for t in ran if (t, metric) in points]
-        of_set.sort(key=lambda t: sweep.values[t])
+        of_set = sorted(
+            (t for t, m in finals if m == metric), key=sweep.values.__getitem__
+        )
         if not rows:
             middle = [min(float(centers[t, metric][0]), scale.ceiling) for t in of_set]
             at = [sweep.values[t] for t in of_set]
-            ax.plot(at, middle, color=color, linewidth=1.2, zorder=2)
+            ax.plot(at, middle, color=color, linewidth=1.2)
         for trial in of_set:
-            values = np.append(points[trial, metric], centers[trial, metric])
+            values = np.append(finals[trial, metric], centers[trial, metric])
             values = np.minimum(values, scale.ceiling)
             place = sweep.values[trial] + shift
-            draw_points(ax, place, values, color, rows, False, marker)
+            points.draw_points(ax, place, values, color, rows=rows, marker=marker)
         name = words(metric).removesuffix("test accuracy").strip() or "normal"
         ax.plot([], [], color=color, marker=marker, markersize=5.5, label=name)
-    label = axis_words("test_accuracy", scale)
-    if rows:
-        set_rows(ax, sweep)
-        ax.set_xlabel(label)
-    else:
-        set_sweep_axis(ax, sweep)
-        ax.set_ylabel(label)
-    dress(ax, "x" if rows else "y")
-    legend_above(ax)
-    return ax
+    scales.name_axes(ax, sweep, scales.axis_words("test_accuracy", scale))
+    labels.legend_above(ax)
 
 
-def severity(
-    ax: Axes, results: Results, transform: Literal["moved", "rotated"]
-) -> Axes:
-    """Draws the test accuracy against how far the images are moved or rotated.
+def severity(findings: Findings) -> Sketch:
+    """The test accuracy against how far the images are moved or rotated.
 
-    A line for each trial: mean over its final members and 95 % Student-t band (none
-    below three).
-
-    Args:
-      ax: where to draw.
-      results: what the study found.
-      transform: which of the two.
-
-    Returns:
-      `ax`.
-
-    Raises:
-      ValueError: the study did not measure it.
+    A panel for each; a line for each trial: mean over its final members and 95 %
+    Student-t band (none below three).
     """
-    columns = {
-        name: results.severity[name].to_numpy(zero_copy_only=False)
-        for name in ("trial", "seed", "transform", "amount", "accuracy")
-    }
-    chosen = columns["transform"] == transform
-    if not chosen.any():
-        kinds = ", ".join(sorted(set(columns["transform"]))) or "nothing"
-        raise ValueError(f"no severity of {transform!r} was measured, but {kinds}")
-    amounts = np.unique(columns["amount"][chosen])
-    drawn: dict[int, Drawn] = {}
-    for trial in sorted({int(t) for t in columns["trial"][chosen]}):
-        rows = np.flatnonzero(chosen & (columns["trial"] == trial))
-        values = np.full((results.study.num_seeds, len(amounts)), np.nan)
-        at = np.searchsorted(amounts, columns["amount"][rows])
-        values[columns["seed"][rows], at] = columns["accuracy"][rows]
-        values = values[~np.isnan(values).all(axis=1)]
-        summary = mean_interval(values)
-        none = np.empty((0, len(amounts)))
-        drawn[trial] = Drawn(
-            amounts, values, *summary, none, np.empty(0, np.int64), False
-        )
-    core = finite(d.mean for d in drawn.values())
-    scale = scale_of(results, "test_accuracy", core)
-    ends = finite(a for d in drawn.values() for a in (d.low, d.high))
-    view = draw_chance(ax, results, scale, view_of(scale, core, ends), drawn)
-    set_scale(ax, "y", scale, view)
+    results = findings.results
+    kinds = results.severity["transform"].to_pylist()
+    shown = [s for s in SETS if s in kinds]
+    need(shown, "no image was moved or rotated by more")
+    canvas = style.canvas(3.3 * len(shown))
+    for ax, name in zip(canvas.subplots(len(shown), squeeze=False)[:, 0], shown):
+        _draw_severity(ax, findings, name)
+    what = f"Test accuracy against how far the images are {' and '.join(shown)}"
+    caption = (
+        f"{what}, for the final networks of each trial. {captions.error_scale(canvas)} "
+        f"{captions.thin_lines(results, len(results.trials))} "
+        f"{captions.caption(findings)}"
+    )
+    return Sketch("severity", canvas, what, caption, falls(findings))
+
+
+def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
+    results, metric = findings.results, "test_accuracy"
+    table = results.severity.to_pandas()
+    table = table[table["transform"] == kind]
+    amounts = np.unique(table["amount"])
+    drawn = {}
+    for trial, rows in table.groupby("trial"):  # a row for each seed, (S, A)
+        values = rows.pivot(index="seed", columns="amount", values="accuracy")
+        values = values.reindex(columns=amounts).to_numpy()
+        drawn[int(trial)] = curves.Drawn.of(amounts, values)
+    core = scales.finite(d.mean for d in drawn.values())
+    scale = scales.scale_of(results, metric, core)
+    ends = scales.finite(a for d in drawn.values() for a in (d.low, d.high))
+    view = scales.view_of(scale, core, ends)
+    chances = curves.chances_of(findings, drawn)
+    scales.set_metric_axis(ax, scale, metric, view, chances)
     ax.set_xlim(0, amounts[-1] or 1.0)
-    unit = {"moved": "largest shift, pixels", "rotated": "largest rotation, degrees"}
-    ax.set(xlabel=unit[transform], ylabel=axis_words("test_accuracy", scale))
-    tints = colors(results)
-    if len(set(sweep_of(results).groups)) > 1 and len(tints) <= len(CATEGORIES):
-        tints = CATEGORIES[: len(tints)]  # all groups share the panel
+    largest = {"moved": "largest shift", "rotated": "largest rotation"}[kind]
+    ax.set_xlabel(f"{largest}, {UNITS[kind]}")
+    tints = style.colors(findings)
+    if len(set(sweep_of(results).groups)) > 1 and len(tints) <= len(style.CATEGORIES):
+        tints = style.CATEGORIES[: len(tints)]  # all groups share the panel
+    thin = len(drawn) <= curves.FEW_LINES
     for trial, curve in drawn.items():
-        draw_curve(ax, curve, tints[trial], scale, len(drawn) <= 8, "-")
-    dress(ax)
-    name_lines(ax, results, drawn, {}, tints)
-    return ax
+        curves.draw_curve(ax, curve, tints[trial], scale, thin=thin)
+    style.dress(ax)
+    curves.name_lines(ax, findings, drawn, tints, {})
+
+
+def falls(findings: Findings) -> str:
+    """How far the best trial falls on images that are moved or rotated most."""
+    table = findings.results.severity.to_pandas()
+    table = table[table["trial"] == findings.best]
+    said = []
+    for kind, rows in table.groupby("transform", sort=False):
+        means = rows.groupby("amount")["accuracy"].mean()
+        start, end = (numbers.percent(float(means.iloc[n])) for n in (0, -1))
+        most = f"{means.index[-1]:g} {UNITS[kind]}"
+        said.append(f"{kind} by {most} from {start} to {end}")
+    return f"The best trial falls when {' and when '.join(said)}." if said else ""

@@ -10,17 +10,11 @@ import synthetic
 from matplotlib.figure import Figure
 
 from nnlab.report.figures import best_and_worst
-from nnlab.report.figures.drawing import style
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import alive, carried_forward
 
 SPLITS = ("train", "validation", "test")
 TREES = {"model.name": "boosted_trees"}
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
 
 
 def _axes(count=2):
@@ -38,7 +32,7 @@ def test_curves_are_means_of_each_split_on_equal_axes(kind):
     results = synthetic.results(num_trials=3, diverged={(2, 1): 4}, stopped={(0, 2): 5})
     axes = _axes()
     for ax, trial in zip(axes, (0, 2)):
-        assert best_and_worst.draw(ax, results, kind, trial, (0, 2)) is ax
+        assert best_and_worst.draw(ax, Findings(results), kind, trial, (0, 2)) is ax
         for split, line in zip(SPLITS, _curves(ax)):
             curve = carried_forward(results, trial, f"{split}_{kind}")
             kept = curve.values[alive(results, trial)]
@@ -55,7 +49,7 @@ def test_only_the_metrics_axis_is_shared_with_trees():
     results = synthetic.results(sweep=[{}, TREES])
     axes = _axes()
     for trial, ax in enumerate(axes):
-        best_and_worst.draw(ax, results, "accuracy", trial, (0, 1))
+        best_and_worst.draw(ax, Findings(results), "accuracy", trial, (0, 1))
     assert axes[0].get_ylim() == axes[1].get_ylim()
     assert [ax.get_xlim()[1] for ax in axes] == [10, synthetic.TREES[-1]]
     assert [ax.get_xlabel() for ax in axes] == ["epochs", "trees"]
@@ -68,7 +62,7 @@ def test_seeds_of_trees_stay_with_the_trees_that_they_keep():
     kept = (trial == 0) | (seed > 0) | (step == 1) | (step == 50)
     fewer = dataclasses.replace(results, curves=results.curves.filter(pa.array(kept)))
     (ax,) = _axes(1)
-    best_and_worst.draw(ax, fewer, "loss", 1, (0, 1))
+    best_and_worst.draw(ax, Findings(fewer), "loss", 1, (0, 1))
     values = results.curve(1, "train_loss").values
     share = (10 - 1) / (50 - 1)
     values[0, 1] = (1 - share) * values[0, 0] + share * values[0, 2]
@@ -79,4 +73,4 @@ def test_seeds_of_trees_stay_with_the_trees_that_they_keep():
 def test_a_metric_that_is_not_there_is_refused():
     (ax,) = _axes(1)
     with pytest.raises(ValueError, match="the curves have no error"):
-        best_and_worst.draw(ax, synthetic.results(), "error", 0, (0, 1))
+        best_and_worst.draw(ax, Findings(synthetic.results()), "error", 0, (0, 1))

@@ -1,36 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is shown of the models is what was stored, with its numbers, and legible."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+import synthetic
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from nnlab.report.figures import images as pictures
+from nnlab.report.figures import catalog, images
 from nnlab.report.figures.drawing import style
-from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+from nnlab.report.figures.drawing.captions import Lacking
+from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions
+from nnlab.statistics.findings import Findings
 
 NAMES = ("T-shirt/top", "$x^2$", "Ankle boot")
 IMAGES = np.linspace(0, 1, 7 * 4 * 4, dtype=np.float32).reshape(7, 4, 4, 1)
 
 
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
-
-
 @pytest.fixture
 def figure():
     return Figure(figsize=(7.2, 3.0))
-
-
-def stored(**parts):
-    """What a run stored that stored only these parts."""
-    fields = ("best", "worst", "confusion", "gallery", "mistakes", "examples")
-    return Stored(**{**dict.fromkeys(fields), "kernels": {}, **parts})
 
 
 def gallery(count=7, images=IMAGES, seeds=(5, 4)):
@@ -80,7 +72,7 @@ COUNTS = np.array(
 def test_a_confusion_has_shares_of_the_true_class_over_all_seeds(figure):
     ax = figure.add_subplot()
     dead = np.concatenate([COUNTS, 0 * COUNTS[:1]])
-    assert pictures.confusion(ax, stored(confusion={3: dead}), 3, NAMES) is ax
+    assert images.draw_confusion(ax, dead, NAMES) is ax
     cells = {t.get_position(): t.get_text() for t in ax.texts}
     assert cells == {
         (0, 0): "70.0",
@@ -95,7 +87,7 @@ def test_a_confusion_has_shares_of_the_true_class_over_all_seeds(figure):
 
 def test_only_errors_are_coloured(figure):
     ax = figure.add_subplot()
-    pictures.confusion(ax, stored(confusion={0: COUNTS}), 0, NAMES)
+    images.draw_confusion(ax, COUNTS, NAMES)
     (image,) = ax.images
     shades = image.get_array()
     assert np.ma.getmaskarray(shades).diagonal().all()
@@ -104,21 +96,13 @@ def test_only_errors_are_coloured(figure):
     assert image.norm(0.25 / 4) == pytest.approx(0.5)  # the square root
 
 
-def test_the_bar_of_the_errors_has_round_ticks_within(figure):
-    ax = figure.add_subplot()
-    pictures.confusion(ax, stored(confusion={0: COUNTS}), 0, NAMES)
-    (bar,) = (a for a in figure.axes if a is not ax)
-    shown = [t.get_text() for t in bar.get_yticklabels()]
-    assert shown == ["0 %", "0.3 %", "1 %", "3 %", "10 %"]
-
-
 @pytest.mark.parametrize("size", [2, 10, 20, 21, 100])
 def test_class_names_do_not_overlap(size):
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     ax = figure.add_subplot()
     counts = np.full((2, size, size), 1000) + 10**6 * np.eye(size, dtype=int)
     names = [f"a class of name {n}" for n in range(size)]
-    pictures.confusion(ax, stored(confusion={0: counts}), 0, names)
+    images.draw_confusion(ax, counts, names)
     figure.draw_without_rendering()
     rows = sorted(
         (t.get_window_extent() for t in ax.get_yticklabels()), key=lambda b: b.y0
@@ -129,7 +113,7 @@ def test_class_names_do_not_overlap(size):
     height = ax.get_xticklabels()[0].get_fontsize() * figure.dpi / 72
     assert np.all(step * np.sqrt(0.5) > 0.95 * height)
     assert {t.get_rotation() for t in ax.get_xticklabels()} == {45}
-    assert bool(ax.texts) == (size <= pictures.NAMED_CLASSES)
+    assert bool(ax.texts) == (size <= images.NAMED_CLASSES)
 
 
 @pytest.mark.parametrize("size", [5, 12, 13, 20])
@@ -138,7 +122,7 @@ def test_numbers_stay_in_their_cells(size):
     ax = figure.add_subplot()
     counts = (10 + 700 * np.eye(size, dtype=int))[None]
     counts[0, 0, 1:] = 0  # three digits
-    pictures.confusion(ax, stored(confusion={0: counts}), 0, ["a long name"] * size)
+    images.draw_confusion(ax, counts, ["a long name"] * size)
     figure.draw_without_rendering()
     cell = ax.get_window_extent().width / size
     assert len(ax.texts) == size**2 - (size - 1)
@@ -149,31 +133,19 @@ def test_numbers_stay_in_their_cells(size):
 def test_a_class_without_examples_says_so_and_no_errors_have_no_bar(figure):
     ax = figure.add_subplot()
     counts = np.diag([4, 0, 2])[None]
-    pictures.confusion(ax, stored(confusion={0: counts}), 0, NAMES)
+    images.draw_confusion(ax, counts, NAMES)
     assert [t.get_text() for t in ax.texts] == ["100", "none", "100"]
     assert figure.axes == [ax]
-
-
-def test_a_trial_without_living_members_says_so(figure):
-    ax = figure.add_subplot()
-    pictures.confusion(ax, stored(confusion={0: 0 * COUNTS}), 0, NAMES)
-    assert texts(figure) == ["no member finished"]
-
-
-def test_a_trial_that_was_not_stored_is_refused(figure):
-    with pytest.raises(ValueError, match=r"no confusion of trial 1; .* \[0\]"):
-        pictures.confusion(
-            figure.add_subplot(), stored(confusion={0: COUNTS}), 1, NAMES
-        )
 
 
 # Images.
 
 
-def test_a_gallery_tells_what_both_trials_say(figure):
-    assert (
-        pictures.gallery(figure, stored(gallery=gallery()), NAMES, "A", "$B") is figure
-    )
+BOTH = {"best": "A", "worst": "$B"}
+
+
+def test_a_gallery_tells_what_both_trials_say():
+    figure = images.draw_gallery(gallery(), NAMES, BOTH)
     assert len(figure.axes) == 7
     first, second = ([t.get_text() for t in ax.texts] for ax in figure.axes[:2])
     assert first == [
@@ -188,8 +160,8 @@ def test_a_gallery_tells_what_both_trials_say(figure):
     )
 
 
-def test_mistakes_tell_how_sure_and_how_many(figure):
-    pictures.mistakes(figure, stored(mistakes=mistakes()), NAMES)
+def test_mistakes_tell_how_sure_and_how_many():
+    figure = images.draw_mistakes(mistakes(), NAMES)
     first = [t.get_text() for t in figure.axes[0].texts]
     assert first == [
         "true: T-shirt/top",
@@ -198,8 +170,8 @@ def test_mistakes_tell_how_sure_and_how_many(figure):
     ]
 
 
-def test_images_are_large_and_their_texts_apart(figure):
-    pictures.gallery(figure, stored(gallery=gallery()), NAMES, "A", "B")
+def test_images_are_large_and_their_texts_apart():
+    figure = images.draw_gallery(gallery(), NAMES, BOTH)
     figure.draw_without_rendering()
     boxes = [ax.get_window_extent() for ax in figure.axes]
     assert all(b.width == pytest.approx(b.height) for b in boxes)
@@ -217,11 +189,11 @@ def test_images_are_large_and_their_texts_apart(figure):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_images_are_grey_or_in_colour(figure, channels):
-    images = np.random.default_rng(0).random((2, 4, 6, channels), np.float32)
-    pictures.gallery(figure, stored(gallery=gallery(2, images)), NAMES, "A", "B")
+def test_images_are_grey_or_in_colour(channels):
+    some = np.random.default_rng(0).random((2, 4, 6, channels), np.float32)
+    figure = images.draw_gallery(gallery(2, some), NAMES, BOTH)
     (shown,) = figure.axes[0].images
-    expected = images[0] if channels == 3 else images[0].mean(axis=-1)
+    expected = some[0] if channels == 3 else some[0].mean(axis=-1)
     np.testing.assert_allclose(shown.get_array(), expected)
     assert (shown.norm.vmin, shown.norm.vmax) == (0, 1)
     assert shown.get_interpolation() == "nearest"
@@ -232,37 +204,35 @@ def test_images_are_grey_or_in_colour(figure, channels):
 
 
 @pytest.mark.parametrize(
-    ("draw", "parts", "text"),
+    ("part", "parts", "text"),
     [
+        ("confusion", {"best": None}, "no best trial"),
+        ("confusion", {"confusion": {0: 0 * COUNTS}}, "no member of the best"),
         ("gallery", {}, "two trials"),
-        ("gallery", {"gallery": gallery(0)}, "No test image"),
+        ("gallery", {"gallery": gallery(0)}, "no test image"),
         ("gallery", {"gallery": gallery(0, seeds=(5, 0))}, "no member of the worst"),
-        ("mistakes", {}, "need images"),
+        ("mistakes", {}, "takes images"),
         ("mistakes", {"mistakes": mistakes(0)}, "right on every image"),
         ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no member"),
-        ("probabilities", {}, "need images"),
-        ("weights", {}, "none lie on an image's pixels"),
+        ("probabilities", {}, "takes images"),
+        ("weights", {}, "no weights to show"),
+        ("weights", {"kernels": {"best": Kernel(IMAGES[0, ..., 0], 4)}}, "pixels"),
         ("regions", {}, "two features"),
     ],
 )
-def test_where_there_is_nothing_it_says_why(figure, draw, parts, text):
-    more = {"gallery": (NAMES, "A", "B"), "weights": ({"best": "A"}, (4, 4, 1))}
-    more["regions"] = ({"best": "A"}, ("x", "y"))
-    call = getattr(pictures, draw)
-    assert call(figure, stored(**parts), *more.get(draw, (NAMES,))) is figure
-    figure.draw_without_rendering()
-    (shown,) = texts(figure)
-    assert text in shown
-    assert figure.get_figheight() < 1
-    assert figure.bbox.containsx(figure.texts[0].get_window_extent().x1)
+def test_where_there_is_nothing_to_show_it_says_why(monkeypatch, part, parts, text):
+    stored = dataclasses.replace(images.NOTHING, **{"best": 0, **parts})
+    monkeypatch.setattr(images.pictures, "load", lambda workdir: stored)
+    with pytest.raises(Lacking, match=text):
+        catalog.PARTS[part].sketches(Findings(synthetic.results(num_seeds=1)))
 
 
 # Probabilities.
 
 
-def test_bars_are_means_with_the_range_of_the_seeds(figure):
+def test_bars_are_means_with_the_range_of_the_seeds():
     shown = examples()
-    pictures.probabilities(figure, stored(examples=shown), NAMES)
+    figure = images.draw_probabilities(shown, NAMES)
     image, ax = figure.axes[2:4]
     assert image.get_title() == r"\$x^2\$"
     widths = [bar.get_width() for bar in ax.patches]
@@ -272,30 +242,30 @@ def test_bars_are_means_with_the_range_of_the_seeds(figure):
     both = np.concatenate([shown.before[:, 1], shown.after[:, 1]], axis=1)
     np.testing.assert_allclose(ranges, np.stack([both.min(0), both.max(0)], axis=1))
     colors = [to_hex(bar.get_facecolor()) for bar in ax.patches]
-    assert colors[:3] == [pictures.BEFORE] * 3
-    assert colors[3:] == [pictures.WORST, pictures.BEST, pictures.WORST]
+    assert colors[:3] == [images.BEFORE] * 3
+    assert colors[3:] == [images.WORST, images.BEST, images.WORST]
     bold = [t.get_fontweight() for t in ax.get_yticklabels()]
     assert bold == ["normal", "bold", "normal"]
 
 
-def test_one_seed_has_no_range(figure):
-    pictures.probabilities(figure, stored(examples=examples(seeds=1)), NAMES)
+def test_one_seed_has_no_range():
+    figure = images.draw_probabilities(examples(seeds=1), NAMES)
     assert not any(ax.collections for ax in figure.axes)
     assert "one seed" in texts(figure)[0]
 
 
-def test_of_many_classes_the_true_one_and_the_likeliest_are_shown(figure):
+def test_of_many_classes_the_true_one_and_the_likeliest_are_shown():
     shown = examples(count=1, classes=30)
     shown.after[..., 0] = 0.0
-    pictures.probabilities(figure, stored(examples=shown), [f"c{n}" for n in range(30)])
+    figure = images.draw_probabilities(shown, [f"c{n}" for n in range(30)])
     names = [int(t.get_text()[1:]) for t in figure.axes[1].get_yticklabels()]
-    likeliest = np.argsort(-shown.after[:, 0].mean(0))[: pictures.MOST_BARS - 1]
+    likeliest = np.argsort(-shown.after[:, 0].mean(0))[: images.MOST_BARS - 1]
     assert names == sorted([0, *likeliest])
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
-def test_every_example_has_its_image_and_bars(figure, count):
-    pictures.probabilities(figure, stored(examples=examples(count)), NAMES)
+def test_every_example_has_its_image_and_bars(count):
+    figure = images.draw_probabilities(examples(count), NAMES)
     assert len(figure.axes) == 2 * count
     figure.draw_without_rendering()
     assert figure.axes[-1].get_xticklabels()[-1].get_text() == "100 %"
@@ -312,15 +282,17 @@ def kernel(*shape, scale=1.0, units=0):
 WHICH = {"best": "rate 0.1", "worst": "rate 9"}
 
 
-def drawn(figure, kernels, input_shape=(4, 6, 1), which=WHICH):
-    pictures.weights(figure, stored(kernels=kernels), which, input_shape)
+def weights(kernels, input_shape=(4, 6, 1)):
+    """The figure of weights, and the axes that hold them."""
+    which = {name: WHICH[name] for name in kernels}
+    figure = images.draw_weights(kernels, which, input_shape)
     figure.draw_without_rendering()
-    return [ax for ax in figure.axes if ax.images]
+    return figure, [ax for ax in figure.axes if ax.images]
 
 
-def test_a_dense_layers_weights_lie_on_their_pixels(figure):
+def test_a_dense_layers_weights_lie_on_their_pixels():
     best = kernel(24, 20, units=99)
-    (ax,) = drawn(figure, {"best": best})
+    _, (ax,) = weights({"best": best})
     assert ax.get_title() == "best: rate 0.1\nfirst 20 of 99 units"
     mosaic = ax.images[0].get_array()
     zoom = 4  # 6 pixels are then `TILE` dots wide
@@ -334,9 +306,9 @@ def test_a_dense_layers_weights_lie_on_their_pixels(figure):
 
 
 @pytest.mark.parametrize(("channels", "text"), [(1, ""), (2, "mean over 2 channels")])
-def test_a_convolutions_kernels_are_averaged_over_channels(figure, channels, text):
+def test_a_convolutions_kernels_are_averaged_over_channels(channels, text):
     best = kernel(3, 3, channels, 8)
-    (ax,) = drawn(figure, {"best": best}, (4, 6, 9))
+    _, (ax,) = weights({"best": best}, (4, 6, 9))
     mosaic = ax.images[0].get_array()
     np.testing.assert_allclose(
         mosaic[:24:8, :24:8], best.values[..., 0].mean(axis=2), rtol=1e-6
@@ -345,12 +317,12 @@ def test_a_convolutions_kernels_are_averaged_over_channels(figure, channels, tex
 
 
 @pytest.mark.parametrize("dense", [True, False])
-def test_three_channels_are_colours_around_grey(figure, dense):
+def test_three_channels_are_colours_around_grey(dense):
     values = np.zeros((2, 2, 3, 4), np.float32)
     values[0, 0, :2] = np.array([[1.0], [0.5]])
     values[0, 1, 2] = -1.0
     given = Kernel(values.reshape(12, 4) if dense else values, 4)
-    (ax,) = drawn(figure, {"best": given}, (2, 2, 3))
+    _, (ax,) = weights({"best": given}, (2, 2, 3))
     mosaic = ax.images[0].get_array()
     assert mosaic[0, 0].tolist() == [1.0, 0.75, 0.5]
     assert mosaic[0, 12].tolist() == [0.5, 0.5, 0.0]
@@ -361,7 +333,8 @@ def test_three_channels_are_colours_around_grey(figure, dense):
 @pytest.mark.parametrize(("scale", "shared"), [(0.3, True), (3.0, True), (30.0, False)])
 def test_scales_are_symmetric_and_shared_unless_far_apart(figure, scale, shared):
     kernels = {"best": kernel(24, 64), "worst": kernel(24, 64, scale=scale)}
-    limits = [ax.images[0].norm for ax in drawn(figure, kernels)]
+    figure, axes = weights(kernels)
+    limits = [ax.images[0].norm for ax in axes]
     assert all(norm.vmin == -norm.vmax for norm in limits)
     assert (limits[0].vmax == limits[1].vmax) == shared
     bars = [ax for ax in figure.axes if not ax.images]
@@ -375,7 +348,7 @@ def test_scales_are_symmetric_and_shared_unless_far_apart(figure, scale, shared)
 @pytest.mark.parametrize("trials", [1, 2])
 def test_weights_fill_the_figure_and_stay_within(figure, units, trials):
     kernels = dict.fromkeys(list(WHICH)[:trials], kernel(24, units))
-    axes = drawn(figure, kernels)
+    figure, axes = weights(kernels)
     assert len(axes) == trials
     for ax in figure.axes:
         box = ax.get_tightbbox()
@@ -387,22 +360,19 @@ def test_weights_fill_the_figure_and_stay_within(figure, units, trials):
 
 
 @pytest.mark.parametrize("input_shape", [(24,), (5, 5, 1), (4, 6, 2)])
-def test_weights_on_no_image_are_left_out(figure, input_shape):
-    pictures.weights(
-        figure, stored(kernels={"best": kernel(24, 4)}), WHICH, input_shape
-    )
-    assert texts(figure) == ["No weights to show: none lie on an image's pixels."]
+def test_weights_lie_on_no_image_of_another_size(input_shape):
+    assert images.tiles(kernel(24, 4), input_shape) is None
 
 
-def test_weights_that_are_all_zero_can_be_drawn(figure):
-    (ax,) = drawn(figure, {"worst": kernel(24, 4, scale=0.0)})
+def test_weights_that_are_all_zero_can_be_drawn():
+    _, (ax,) = weights({"worst": kernel(24, 4, scale=0.0)})
     assert ax.images[0].norm.vmax == 1.0
 
 
 # Regions.
 
 
-def divided(figure, classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
+def divided(classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
     """Figure's axes, on which a plane is drawn that has all classes."""
     points = np.random.default_rng(0).uniform(extent[::2], extent[1::2], (50, 2))
     best = np.arange(36).reshape(6, 6) % classes
@@ -414,14 +384,15 @@ def divided(figure, classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
         worst=best[::-1] if worst else None,
     )
     names = {"best": "6 x 64\n96.2 %", "worst": "$1$"}
-    given = stored(regions=shown)
-    assert pictures.regions(figure, given, names, ("east", "$north$")) is figure
+    names = {"best": names["best"], **({"worst": names["worst"]} if worst else {})}
+    figure = images.draw_regions(shown, names, ("east", "$north$"))
     figure.draw_without_rendering()
-    return shown, figure.axes
+    return shown, figure
 
 
-def test_data_best_and_worst_are_alike_in_colours_place_and_size(figure):
-    shown, axes = divided(figure, classes=24)
+def test_data_best_and_worst_are_alike_in_colours_place_and_size():
+    shown, figure = divided(classes=24)
+    axes = figure.axes
     titles = [ax.get_title() for ax in axes]
     assert titles[0] == "the data\n50 examples"
     assert titles[1:] == ["best: 6 x 64\n96.2 %", "worst: \\$1\\$\n"]
@@ -435,20 +406,20 @@ def test_data_best_and_worst_are_alike_in_colours_place_and_size(figure):
     (cloud,) = axes[0].collections
     np.testing.assert_allclose(cloud.get_offsets(), shown.points)
     dots = [to_hex(color) for color in cloud.get_facecolors()]
-    assert dots == [pictures.FILLS[label] for label in shown.labels]
+    assert dots == [images.FILLS[label] for label in shown.labels]
     for ax, grid in zip(axes[1:], (shown.best, shown.worst)):
         (image,) = ax.images
         assert (image.origin, tuple(image.get_extent())) == ("lower", (0, 6, 10, 14))
         tints = image.cmap(image.norm(image.get_array()))
         cells = [to_hex(color) for color in tints.reshape(-1, 4)]
-        assert cells == [pictures.FILLS[label] for label in grid.ravel()]
+        assert cells == [images.FILLS[label] for label in grid.ravel()]
 
 
-def test_a_line_is_wherever_the_class_changes(figure):
+def test_a_line_is_wherever_the_class_changes():
     extent = np.array([0.0, 2.0, 0.0, 2.0])
     points, labels = np.ones((1, 2), np.float32), np.zeros(1, int)
     shown = Regions(extent, points, labels, np.array([[0, 0], [0, 1]]))
-    pictures.regions(figure, stored(regions=shown), {"best": "A"}, ("x", "y"))
+    figure = images.draw_regions(shown, {"best": "A"}, ("x", "y"))
     (lines,) = figure.axes[1].collections
     segments = sorted(np.sort(s, axis=0).tolist() for s in lines.get_segments())
     assert segments == [[[1, 1], [1, 2]], [[1, 1], [2, 1]]]
@@ -457,21 +428,21 @@ def test_a_line_is_wherever_the_class_changes(figure):
 @pytest.mark.parametrize(
     ("extent", "ratio"), [((0, 1, 0, 2), 2.0), ((0, 1, 0, 3), 1.0), ((0, 5, 0, 1), 1.0)]
 )
-def test_features_share_a_scale_unless_they_are_far_apart(figure, extent, ratio):
-    _, axes = divided(figure, extent=extent)
-    box = axes[-1].get_window_extent()
+def test_features_share_a_scale_unless_they_are_far_apart(extent, ratio):
+    _, figure = divided(extent=extent)
+    box = figure.axes[-1].get_window_extent()
     assert box.height / box.width == pytest.approx(ratio, rel=1e-3)
     assert all(figure.bbox.padded(1).containsy(y) for y in (box.y0, box.y1))
 
 
 @pytest.mark.parametrize("classes", [2, 24, 30])
-def test_a_plane_can_have_many_classes_and_no_worst_trial(figure, classes):
-    _, axes = divided(figure, classes, worst=False)
-    assert len(axes) == 2
+def test_a_plane_can_have_many_classes_and_no_worst_trial(classes):
+    _, figure = divided(classes, worst=False)
+    assert len(figure.axes) == 2
 
 
 def test_classes_have_colours_that_tell_neighbours_apart():
-    colors = np.array([to_rgb(fill) for fill in pictures.FILLS])
+    colors = np.array([to_rgb(fill) for fill in images.FILLS])
     assert len(colors) >= 20
     apart = np.linalg.norm(colors[1:] - colors[:-1], axis=1)
     assert apart.min() > 0.2
@@ -481,8 +452,7 @@ def test_classes_have_colours_that_tell_neighbours_apart():
 def test_equal_pictures_give_equal_bytes(tmp_path):
     files = []
     for name in ("a", "b"):
-        figure = Figure(figsize=(7.2, 3.0))
-        pictures.probabilities(figure, stored(examples=examples()), NAMES)
+        figure = images.draw_probabilities(examples(), NAMES)
         files.append([p.read_bytes() for p in style.save(figure, tmp_path / name)])
     assert files[0] == files[1]
     assert b"$x^2$" in files[0][1]

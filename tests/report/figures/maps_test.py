@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cell of a map says what its trial found, legibly, at the place of its settings."""
 
+import contextlib
+
+import drawn
 import numpy as np
 import pytest
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
+from matplotlib.colors import to_hex
 
 from nnlab.report.figures import maps
 from nnlab.report.figures.drawing import style
+from nnlab.report.figures.drawing.captions import Lacking
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import best_trial
 
 RATE = "optimizer.learning_rate"
@@ -21,10 +25,8 @@ TREES = {"model.name": "boosted_trees"}
 DEPTHS = [{"model.hidden": (64,) * d, RATE: r} for d in (10, 1) for r in RATES]
 
 
-@pytest.fixture
-def ax():
-    with style.context():
-        yield Figure(figsize=(7.2, 3.9), layout="constrained").add_subplot()
+def grid_of(results):
+    return maps.grid_of(Findings(results))
 
 
 def _cells(ax):
@@ -45,24 +47,14 @@ def _colors(ax):
     }
 
 
-def _contrast(one, other):
-    def luminance(color):
-        c = np.array(to_rgb(color))
-        linear = np.where(c > 0.04045, ((c + 0.055) / 1.055) ** 2.4, c / 12.92)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 def test_numbers_ascend_and_other_values_keep_their_order():
-    grid = maps.axes_of(synthetic.results(sweep=DEPTHS, num_evaluations=1))
-    assert (grid.x.path, grid.x.texts) == (RATE, ("0.02", "0.1", "0.7"))
-    assert (grid.y.path, grid.y.texts) == ("model.hidden", ("10 x 64", "64"))
+    grid = grid_of(synthetic.results(sweep=DEPTHS, num_evaluations=1))
+    assert (grid.x, grid.columns) == (RATE, ("0.02", "0.1", "0.7"))
+    assert (grid.y, grid.rows) == ("model.hidden", ("10 x 64", "64"))
     assert grid.cells[1, 0] == 1
     assert grid.cells[1, 1] == 4
-    grid = maps.axes_of(synthetic.results(sweep=PRODUCT, num_evaluations=1))
-    assert {grid.x.texts, grid.y.texts} == {("0.02", "0.1", "0.7"), ("6", "70", "140")}
+    grid = grid_of(synthetic.results(sweep=PRODUCT, num_evaluations=1))
+    assert {grid.columns, grid.rows} == {("0.02", "0.1", "0.7"), ("6", "70", "140")}
 
 
 @pytest.mark.parametrize(
@@ -78,23 +70,22 @@ def test_numbers_ascend_and_other_values_keep_their_order():
 )
 def test_a_map_needs_two_hyperparameters_that_fill_half_a_product(sweep, has_one):
     results = synthetic.results(sweep=sweep, num_evaluations=1)
-    assert (maps.axes_of(results) is not None) == has_one
-    if not has_one:
-        with pytest.raises(ValueError, match="a map needs two hyperparameters"):
-            maps.metric_map(Figure().add_subplot(), results, "test_accuracy")
+    lacking = contextlib.nullcontext() if has_one else pytest.raises(Lacking)
+    with lacking:
+        grid_of(results)
 
 
-def test_baselines_have_no_place_on_a_map(ax):
+def test_baselines_have_no_place_on_a_map():
     results = synthetic.results(sweep=[TREES, *PRODUCT], num_seeds=3)
-    cells = maps.axes_of(results).cells
+    cells = grid_of(results).cells
     assert sorted(cells.values()) == list(range(1, 10))
     rates = {p[0]: results.trials[t].overrides[RATE] for p, t in cells.items()}
     assert rates == dict(enumerate(RATES))
-    maps.metric_map(ax, results, "test_accuracy")
+    ax, *_ = drawn.axes("map", results)
     assert len(_cells(ax)) == 9
 
 
-def test_cells_hold_the_final_mean_and_the_fates(ax):
+def test_cells_hold_the_final_mean_and_the_fates():
     results = synthetic.results(
         sweep=PRODUCT,
         num_seeds=5,
@@ -102,8 +93,8 @@ def test_cells_hold_the_final_mean_and_the_fates(ax):
         at_chance=[(8, 0), (8, 1), (8, 2)],
         never_ran=[0],
     )
-    maps.metric_map(ax, results, "test_accuracy")
-    grid, cells = maps.axes_of(results), _cells(ax)
+    ax, *_ = drawn.axes("map", results)
+    grid, cells = grid_of(results), _cells(ax)
     for place, trial in grid.cells.items():
         if trial == 0:
             assert place not in cells
@@ -118,12 +109,12 @@ def test_cells_hold_the_final_mean_and_the_fates(ax):
     assert sum(bool(p.get_hatch()) for p in ax.patches) == 1
 
 
-def test_the_best_trial_is_framed_and_the_brightest(ax):
+def test_the_best_trial_is_framed_and_the_brightest():
     accuracy = np.linspace(0.9, 0.95, 9)[:, None] + np.zeros(3)
     accuracy[[4, 8]] = accuracy[[8, 4]]
     results = synthetic.results(accuracy, sweep=PRODUCT)
-    maps.metric_map(ax, results, "test_accuracy")
-    (place,) = (p for p, t in maps.axes_of(results).cells.items() if t == 4)
+    ax, *_ = drawn.axes("map", results)
+    (place,) = (p for p, t in grid_of(results).cells.items() if t == 4)
     assert best_trial(results) == 4
     for frame in (p for p in ax.patches if p.get_width() == 0.92):
         center = frame.get_x() + 0.46, frame.get_y() + 0.46
@@ -133,12 +124,12 @@ def test_the_best_trial_is_framed_and_the_brightest(ax):
     assert len(set(colors.values())) == 9
 
 
-def test_trials_that_learnt_nothing_do_not_stretch_the_colors(ax):
+def test_trials_that_learnt_nothing_do_not_stretch_the_colors():
     accuracy = np.linspace(0.9, 0.95, 9)[:, None] + np.zeros(3)
     lost = [(0, s) for s in range(3)]
     results = synthetic.results(accuracy, sweep=PRODUCT, at_chance=lost)
-    maps.metric_map(ax, results, "test_accuracy")
-    cells, colors = maps.axes_of(results).cells, _colors(ax)
+    ax, *_ = drawn.axes("map", results)
+    cells, colors = grid_of(results).cells, _colors(ax)
     lowest = to_hex(maps.METRIC_COLORS(0.0))
     dark = {cells[place] for place, color in colors.items() if color == lowest}
     assert dark == {0, 1}
@@ -146,14 +137,14 @@ def test_trials_that_learnt_nothing_do_not_stretch_the_colors(ax):
 
 @given(st.tuples(*[st.floats(0, 1)] * 3))
 def test_text_stands_out_on_every_color(color):
-    assert _contrast(color, maps.ink_on(color)) >= 4.5
+    assert drawn.contrast(color, style.ink_on(color)) >= 4.5
 
 
-def test_where_members_diverged_is_told(ax):
+def test_where_members_diverged_is_told():
     results = synthetic.results(
         sweep=DEPTHS, num_seeds=4, diverged={(2, 0): 2, (2, 1): 4, (2, 2): 5}
     )
-    maps.divergence_map(ax, results)
+    ax, _ = drawn.axes("divergence", results)
     cells, colors = _cells(ax), _colors(ax)
     steps = results.member(2, "diverged_step")[:3]
     assert cells[2, 0] == [
@@ -166,25 +157,15 @@ def test_where_members_diverged_is_told(ax):
     assert set(colors.values()) - {colors[2, 0]} == {to_hex(maps.SHARE_COLORS(0.0))}
 
 
-@pytest.mark.parametrize("draw", ["metric", "divergence"])
-@pytest.mark.parametrize(
-    ("sweep", "size", "smallest"),
-    [(PRODUCT, None, 7), (WIDE, None, 5), (WIDE, (7.2, 2.4), 4)],
-    ids=["product", "wide", "narrow"],
-)
-def test_texts_stay_in_their_cells(sweep, size, smallest, draw):
+@pytest.mark.parametrize("part", ["map", "divergence"])
+@pytest.mark.parametrize(("sweep", "smallest"), [(PRODUCT, 7), (WIDE, 5)])
+def test_texts_stay_in_their_cells(sweep, smallest, part):
     lost = {(t, s): 2 for t in (0, 2, 4) for s in range(3)}
     results = synthetic.results(
         sweep=sweep, num_seeds=10, diverged=lost, at_chance=[(4, 4), (1, 2)]
     )
     with style.context():
-        size = size or maps.axes_of(results).size()
-        ax = Figure(figsize=size, layout="constrained").add_subplot()
-        if draw == "metric":
-            maps.metric_map(ax, results, "test_loss")
-        else:
-            maps.divergence_map(ax, results)
-        ax.figure.draw_without_rendering()
+        ax, *_ = drawn.axes(part, results)
         for text in ax.texts:
             column, row = text.xy
             corners = [(column - 0.5, row - 0.5), (column + 0.5, row + 0.5)]
@@ -195,9 +176,9 @@ def test_texts_stay_in_their_cells(sweep, size, smallest, draw):
             assert text.get_fontsize() >= smallest
 
 
-def test_a_study_that_never_began_has_hatched_cells(ax):
+def test_a_study_that_never_began_has_hatched_cells():
     results = synthetic.results(sweep=PRODUCT, never_ran=range(9))
-    maps.metric_map(ax, results, "test_accuracy")
-    assert all(p.get_hatch() for p in ax.patches)
-    maps.divergence_map(ax.figure.add_subplot(), results)
-    ax.figure.draw_without_rendering()
+    for draw in (maps.metric_map, maps.divergence_map):
+        canvas = draw(Findings(results)).canvas
+        assert all(p.get_hatch() for p in canvas.axes[0].patches)
+        canvas.draw_without_rendering()

@@ -6,13 +6,14 @@ import synthetic
 from matplotlib.collections import PolyCollection
 
 from nnlab.report.figures import several_runs
+from nnlab.statistics.findings import Findings
 
 
 def chosen(name, level, num_seeds=4, **options):
     values = np.linspace(0.3, level, 5) + np.zeros((1, num_seeds, 1))
     values = values + np.random.default_rng(0).normal(0, 0.003, (1, num_seeds, 1))
     found = synthetic.results(values, sweep=[{}], **options)
-    return several_runs.Chosen(name, found, 0)
+    return several_runs.Chosen(name, Findings(found), 0)
 
 
 def texts_of(ax):
@@ -33,7 +34,7 @@ def test_each_run_has_its_mean_its_band_and_its_name(ax):
 def test_fates_are_told_and_trees_lie_across(ax):
     lost = chosen("lost", 0.8, diverged={(0, 1): 2})
     trees = synthetic.beside_trees(0.7, trees=0.9)
-    runs = [lost, several_runs.Chosen("trees", trees, 1)]
+    runs = [lost, several_runs.Chosen("trees", Findings(trees), 1)]
     several_runs.best_curves(ax, runs, "validation_accuracy")
     assert "lost\n(1 diverged)" in texts_of(ax) or "lost (1 diverged)" in texts_of(ax)
     across = [line for line in ax.lines if line.get_xdata()[0] == 0.0]
@@ -42,12 +43,12 @@ def test_fates_are_told_and_trees_lie_across(ax):
 
 def test_all_trials_are_drawn_and_the_best_is_ringed(ax):
     many = synthetic.results(num_trials=5)
-    runs = [several_runs.Chosen("many", many, 3), chosen("one", 0.8)]
+    runs = [several_runs.Chosen("many", Findings(many), 3), chosen("one", 0.8)]
     several_runs.all_finals(ax, runs, "test_accuracy")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["many", "one"]
     points = [len(line.get_xdata()) for line in ax.lines]
     assert points.count(5) == 1
-    rings = [line for line in ax.lines if line.get_fillstyle() == "none"]
+    rings = [line for line in ax.lines if line.get_markersize() == 11]
     assert [line.get_ydata()[0] for line in rings] == [0, 1]
 
 

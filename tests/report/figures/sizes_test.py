@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from nnlab.report.figures import sizes
-from nnlab.report.figures.drawing import style
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.ranking import best_trial
 
 RATE = "optimizer.learning_rate"
@@ -21,29 +21,27 @@ PAIRS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
 SWEEP = [{"model.depth": d, "model.hidden": (w,)} for d, w in PAIRS]
 
 
-@pytest.fixture(autouse=True)
-def _style():
-    with style.context():
-        yield
-
-
 def found(sweep, spread=0.001, low=0.9, **options):
     values = np.linspace(low, 0.95, len(sweep))[:, None] + [-spread, 0.0, spread]
     given = {f"{part}_accuracy": values for part in ("validation", "test")}
     return synthetic.results(given, sweep=sweep, num_evaluations=3, **options)
 
 
+def sizes_of(results):
+    return sizes.sizes_of(Findings(results))
+
+
 def draw(results, along):
     figure = Figure(figsize=(3.6, 2.7), layout="constrained")
     ax = figure.add_subplot()
-    assert sizes.draw(ax, results, sizes.sizes_of(results), along) is ax
+    assert sizes.draw(ax, Findings(results), sizes_of(results), along) is ax
     figure.draw_without_rendering()
     return ax
 
 
 def test_sizes_are_depth_width_parameters_and_final_means():
     results = found([*SWEEP, {"model.hidden": (4, 6), "model.depth": 2}, TREES])
-    every = sizes.sizes_of(results)
+    every = sizes_of(results)
     shapes = [(size.depth, size.width) for size in every]
     assert shapes == [*PAIRS, (None, None), (None, None)]
     assert [size.name for size in every[-3:]] == ["6 x 64", "4-6-4-6", "boosted trees"]
@@ -60,36 +58,36 @@ def test_seconds_are_of_all_epochs_that_a_network_trained():
     stopped = {(1, s): 1 for s in range(3)}
     times = {0: (0.2, 0.4), 1: (0.1,), 2: (2.0, 3.0)}
     results = found([{}, {"model.depth": 2}, TREES], seconds=times, stopped=stopped)
-    seconds = [size.seconds for size in sizes.sizes_of(results)]
+    seconds = [size.seconds for size in sizes_of(results)]
     assert seconds == pytest.approx([3 * 0.3, 1 * 0.1, 2.5])  # trees: a fit
-    never = sizes.sizes_of(found([{}, {"model.depth": 2}], seconds={0: ()}))
+    never = sizes_of(found([{}, {"model.depth": 2}], seconds={0: ()}))
     assert np.isnan(never[0].seconds)
     assert [size.trial for size in sizes.costing(never, "seconds")] == [1]
 
 
 def test_of_equal_sizes_the_best_by_validation_is_shown():
     sweep = [{"model.hidden": h, RATE: r} for h in ((8,), (8, 8)) for r in (0.1, 0.2)]
-    every = sizes.sizes_of(found(sweep))
+    every = sizes_of(found(sweep))
     assert [(size.trial, size.name) for size in every] == [(1, "1 x 8"), (3, "2 x 8")]
 
 
 def test_lines_have_two_points_at_least():
-    every = sizes.sizes_of(found([*SWEEP, TREES]))
+    every = sizes_of(found([*SWEEP, TREES]))
     along = {w: [s.depth for s in v] for w, v in sizes.lines(every, "depth").items()}
     assert along == {16: [1, 2, 6, 10]}
     along = {d: [s.width for s in v] for d, v in sizes.lines(every, "width").items()}
     assert along == {6: [8, 16, 32, 64]}
     assert sizes.panels(every) == ["depth", "width", "parameters", "seconds"]
-    wide = sizes.sizes_of(found(SWEEP[:1] + SWEEP[-1:]))
+    wide = sizes_of(found(SWEEP[:1] + SWEEP[-1:]))
     assert sizes.panels(wide) == ["parameters", "seconds"]
 
 
 def test_what_did_not_end_or_is_of_other_data_is_not_compared():
     running = {(0, s): 1 for s in range(3)}
-    every = sizes.sizes_of(found(SWEEP[:3], unfinished=running, never_ran=(2,)))
+    every = sizes_of(found(SWEEP[:3], unfinished=running, never_ran=(2,)))
     assert [size.trial for size in every] == [1]
     other = found([{"dataset": "mnist"}, {"dataset": "digits"}])
-    assert sizes.sizes_of(other) == ()
+    assert sizes_of(other) == ()
 
 
 @pytest.mark.parametrize("along", ["depth", "width"])
@@ -97,11 +95,11 @@ def test_a_line_joins_the_means_and_baselines_lie_across(along):
     results = found([*SWEEP, TREES, FOREST])
     ax = draw(results, along)
     (line,) = (n for n in ax.lines if n.get_linewidth() == 1.2 and n.get_ls() == "-")
-    ((_, of_line),) = sizes.lines(sizes.sizes_of(results), along).items()
+    ((_, of_line),) = sizes.lines(sizes_of(results), along).items()
     np.testing.assert_allclose(line.get_xdata(), [getattr(s, along) for s in of_line])
     np.testing.assert_allclose(line.get_ydata(), [s.accuracy.mean for s in of_line])
     across = [n for n in ax.lines if n.get_ls() == "--"]
-    levels = [s.accuracy.mean for s in sizes.sizes_of(results)[-2:]]
+    levels = [s.accuracy.mean for s in sizes_of(results)[-2:]]
     assert [n.get_ydata()[0] for n in across] == pytest.approx(levels)
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == (["width", "16"] if along == "depth" else ["depth", "6"])
@@ -152,7 +150,7 @@ def test_names_cover_no_point_and_no_other_name(along, faster, low, spread, leas
     boxes = [text.get_window_extent() for text in ax.texts]
     assert len(boxes) >= least
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
-    for size in sizes.costing(sizes.sizes_of(results), along):
+    for size in sizes.costing(sizes_of(results), along):
         dot = ax.transData.transform((getattr(size, along), size.accuracy.mean))
         assert not any(b.contains(*dot) for b in boxes)
     assert ax.get_xscale() == "log"

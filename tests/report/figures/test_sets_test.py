@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab.report.figures import test_sets
-
 MOVED = {
     "test_accuracy": [[[0.2, 0.9]] * 3, [[0.1, 0.8]] * 3],
     "test_moved_accuracy": [[[np.nan, 0.4]] * 3, [[np.nan, 0.3]] * 3],
@@ -22,8 +20,10 @@ MOVED = {
         ([{"model.activation": "relu"}, {"model.activation": "tanh"}], True),
     ],
 )
-def test_test_sets_draw_the_final_mean_of_each_set(ax, sweep, rows):
-    test_sets.test_sets(ax, synthetic.results(MOVED, sweep=sweep))
+def test_test_sets_draw_the_final_mean_of_each_set(sweep, rows):
+    fields = {"test_sets": {"moved_pixels": 2, "rotated_degrees": 30}}
+    results = synthetic.results(MOVED, sweep=sweep, fields=fields)
+    (ax,) = drawn.axes("test_sets", results)
     means = [
         float((line.get_xdata() if rows else line.get_ydata())[0])
         for line in ax.lines
@@ -34,11 +34,11 @@ def test_test_sets_draw_the_final_mean_of_each_set(ax, sweep, rows):
     assert texts == ["chance", "normal", "moved", "rotated"]
 
 
-def test_severity_draws_the_members_that_are_left(ax):
+def test_severity_draws_the_members_that_are_left():
     results = synthetic.results(
         num_trials=2, num_seeds=4, severity=("moved",), diverged={(1, 3): 2}
     )
-    test_sets.severity(ax, results, "moved")
+    (ax,) = drawn.axes("severity", results)
     for trial, line in enumerate(drawn.solid(ax)):
         rows = [r for r in results.severity.to_pylist() if r["trial"] == trial]
         accuracies = np.reshape([r["accuracy"] for r in rows], ((4, 3)[trial], 7))
@@ -46,5 +46,3 @@ def test_severity_draws_the_members_that_are_left(ax):
         np.testing.assert_allclose(line.get_ydata(), accuracies.mean(axis=0))
     assert len(ax.collections) == 2  # the bands
     assert "pixels" in ax.get_xlabel()
-    with pytest.raises(ValueError, match="'rotated' was measured, but moved"):
-        test_sets.severity(ax, results, "rotated")

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions: what the reader must know to read a figure."""
+"""A figure with its words: its caption, and what can be seen in it.
 
+A caption is what the reader must know to read a figure. What can be seen is for those
+who cannot see it: where lines end, which trial is highest.
+"""
+
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from nnlab.report.figures.drawing.curves import FEW_SEEDS
+from nnlab.report.figures.drawing.curves import FEW_LINES, FEW_SEEDS
 from nnlab.report.figures.drawing.levels import level_of
-from nnlab.report.trials import baselines
+from nnlab.report.trials import baselines, named, trial_name
 from nnlab.results import (
     DIVERGED,
     DROPPED,
@@ -19,58 +25,99 @@ from nnlab.results import (
     UNFINISHED,
     Results,
 )
-from nnlab.statistics.members import alive, networks, status_counts
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.members import is_accuracy
 from nnlab.words import numbers as texts
 
+_T = TypeVar("_T")
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
+ENDED = {
+    FINISHED: "finished",
+    STOPPED: "stopped (small ticks; carried on at their best)",
+    DIVERGED: "diverged (left out of means, crosses)",
+    DROPPED: "dropped by halving (dashed as far as they go)",
+    UNFINISHED: "unfinished (dashed if alone)",
+    "absent": "did not run",
+}
+"""How members ended, and how that is drawn."""
+FEW = 6  # up to here all trials are gone through
 
 
-def caption(results: Results, trials: Collection[int] | None = None) -> str:
+@dataclasses.dataclass(frozen=True)
+class Sketch:
+    """A figure that is not stored yet.
+
+    Attributes:
+      name: of its files, without suffix.
+      canvas: what is drawn.
+      what: what it is of, in a few words.
+      caption: what the reader must know to read it.
+      seen: what can be seen in it, in a sentence; may be "".
+    """
+
+    name: str
+    canvas: Canvas
+    what: str
+    caption: str
+    seen: str = ""
+
+    @property
+    def alt(self) -> str:
+        """What the figure shows, in words, for those who cannot see it."""
+        return f"{self.what}. {self.seen}".strip()
+
+
+class Lacking(Exception):
+    """Something without which a figure cannot be drawn is not there; says what."""
+
+
+def need(value: _T | None, why: str) -> _T:
+    """The value, without which a figure cannot be drawn.
+
+    Raises:
+      Lacking: it is None, False, 0 or empty; the message is `why`.
+    """
+    if not value:
+        raise Lacking(why)
+    return value
+
+
+# Captions.
+
+
+def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     """Says what a figure's lines are over: seeds, statuses, band, device, versions.
 
     Args:
-      results: what the study found.
+      findings: of the run.
       trials: indices of the trials drawn; all when None.
 
     Returns:
       Plain text, a few sentences.
     """
+    results = findings.results
     shown = range(len(results.trials)) if trials is None else trials
     counts: Counter[str] = Counter()
     for trial in shown:
-        counts.update(status_counts(results, trial))
-    numbers = sorted({results.trials[t].num_seeds for t in shown})
-    total = sum(results.trials[t].num_seeds for t in shown)
-    seeds = numbers[-1] if numbers else results.study.num_seeds
-    if seeds >= 3:
-        least = f"{numbers[0]} to " if len(numbers) > 1 else ""
-        first = f"Mean over {least}{seeds} seeds with its 95 % Student-t interval"
-        survivors = [np.count_nonzero(alive(results, t)) for t in shown]
-        if any(count in (1, 2) for count in survivors):
+        counts.update(findings.counts(trial))
+    seeds = [results.trials[t].num_seeds for t in shown]
+    least, most = (f(seeds, default=results.study.num_seeds) for f in (min, max))
+    if most >= 3:
+        span = f"{least} to {most}" if least < most else f"{most}"
+        first = f"Mean over {span} seeds with its 95 % Student-t interval"
+        if any(np.count_nonzero(findings.alive(t)) in (1, 2) for t in shown):
             first += "; no interval where fewer than 3 survive"
-    elif seeds == 2:
+    elif most == 2:
         first = "Mean over 2 seeds; fewer than 3 give no interval"
     else:
         first = "One seed, hence no interval"
-    ended = [f"{counts[FINISHED]} {FINISHED}"] if counts[FINISHED] else []
-    if counts[STOPPED]:
-        ended.append(
-            f"{counts[STOPPED]} {STOPPED} (small ticks; carried on at their best)"
-        )
-    if counts[DIVERGED]:
-        ended.append(f"{counts[DIVERGED]} diverged (left out of means, crosses)")
-    if counts[DROPPED]:
-        ended.append(f"{counts[DROPPED]} dropped by halving (dashed as far as they go)")
-    if counts[UNFINISHED]:
-        ended.append(f"{counts[UNFINISHED]} unfinished (dashed if alone)")
-    absent = total - sum(counts[s] for s in STATUSES)
-    if absent:
-        ended.append(f"{absent} did not run")
-    members = "member" if total == 1 else "members"
-    text = f"{first}. Of {total} {members}: {', '.join(ended)}"
+    total = sum(seeds)
+    counts["absent"] = total - sum(counts[s] for s in STATUSES)
+    listed = ", ".join(f"{counts[s]} {text}" for s, text in ENDED.items() if counts[s])
+    said = f"{first}. Of {total} {'member' if total == 1 else 'members'}: {listed}"
     if counts["at_chance"]:
-        text += f"; {counts['at_chance']} ended at chance and count in the means"
-    return f"{text}. {_made_with(results)}"
+        said += f"; {counts['at_chance']} ended at chance and count in the means"
+    return f"{said}. {_made_with(results)}"
 
 
 def _made_with(results: Results) -> str:
@@ -93,25 +140,23 @@ def versions(packages: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages.items())
 
 
-def beside(results: Results, metric: str) -> str:
+def beside(findings: Findings, metric: str) -> str:
     """What long dashes are, if there are any."""
-    levels = (level_of(results, t, metric) for t in baselines(results))
-    if not any(levels):
-        return ""
-    return "Long dashes are the final values of baselines."
+    levels = (level_of(findings, t, metric) for t in baselines(findings.results))
+    return "Long dashes are the final values of baselines." if any(levels) else ""
 
 
 def error_scale(canvas: Canvas) -> str:
     """What the error's log scale is, if an axis has it."""
-    labels = (ax.get_xlabel() + ax.get_ylabel() for ax in canvas.axes)
-    if any("error on log scale" in text for text in labels):
+    names = (ax.get_xlabel() + ax.get_ylabel() for ax in canvas.axes)
+    if any("error on log scale" in text for text in names):
         return "On the error's log scale equal distances are equal ratios of the error."
     return ""
 
 
 def thin_lines(results: Results, lines: int) -> str:
     """What thin lines are, if so many lines leave room for them."""
-    few = 1 < results.study.num_seeds <= FEW_SEEDS and lines <= 8
+    few = 1 < results.study.num_seeds <= FEW_SEEDS and lines <= FEW_LINES
     return "Thin lines are single seeds." if few else ""
 
 
@@ -120,23 +165,79 @@ def source(results: Results) -> str:
     return f"{results.study.seeds()} a trial. {_made_with(results)}"
 
 
-def by_validation(results: Results) -> str:
+def by_validation(findings: Findings) -> str:
     """How the best and the worst trial were chosen, see `ranking.best_and_worst`."""
-    left_out = len(networks(results)) in range(2, len(results.trials))
+    left_out = len(findings.networks) in range(2, len(findings.results.trials))
     among = ", among the networks" if left_out else ""
     return f"Best and worst are by validation accuracy{among}."
 
 
-def set_meaning(results: Results) -> str:
-    """How the images of the further test sets were made."""
-    sets = results.study.test_sets
-    made = []
-    if sets.moved_pixels:
-        pixels = texts.count(sets.moved_pixels, "pixel")
-        made.append(f"moved by up to {pixels} along both axes")
-    if sets.rotated_degrees:
-        made.append(f"rotated by up to {sets.rotated_degrees:g} degrees to both sides")
+# What can be seen.
+
+
+def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:
+    """The final means from the largest on; of many trials the extremes and the median.
+
+    Args:
+      findings: of the run.
+      metric: a column of the curves.
+      trials: indices; all when None.
+
+    Returns:
+      A sentence; "" where no trial has a value.
+
+    Raises:
+      ValueError: no such column.
+    """
+    results = findings.results
+    among = range(len(results.trials)) if trials is None else trials
+    levels = {t: level_of(findings, t, metric) for t in among}
+    means = {t: level.mean for t, level in levels.items() if level is not None}
+    order = sorted(means, key=lambda t: (-means[t], t))
+    if not order:
+        return ""
+    if len(results.trials) == 1:
+        return f"At the end: {value_text(metric, means[order[0]])}."
+    few = len(order) <= FEW
+    names = [named(results, order[0]), *(trial_name(results, t) for t in order[1:])]
+    parts = [f"{value_text(metric, means[t])} for {n}" for t, n in zip(order, names)]
+    if few:
+        return f"At the end: {', '.join(parts)}."
+    middle = value_text(metric, float(np.median(list(means.values()))))
     return (
-        "The further sets hold the images of the normal one, "
-        f"{' or '.join(made)}, each by an amount drawn once for all networks."
+        f"At the end from {parts[0]} down to {parts[-1]}; the median of {len(order)} "
+        f"trials is {middle}."
     )
+
+
+def value_text(metric: str, value: float) -> str:
+    """A metric's value as text."""
+    if is_accuracy(metric) or metric.endswith("share"):
+        return texts.percent(value)
+    return texts.true_minus(f"{value:.3g}")
+
+
+def ends_of_each(
+    findings: Findings, trials: Mapping[str, int | None], metrics: Mapping[str, str]
+) -> str:
+    """Final means of several metrics, trial by trial.
+
+    Args:
+      findings: of the run.
+      trials: ``{what it is: index}``, such as of the best; None for one that is none.
+      metrics: ``{what a column is called: column}``.
+    """
+    said = []
+    for which, trial in trials.items():
+        if trial is None:
+            continue
+        levels = {n: level_of(findings, trial, m) for n, m in metrics.items()}
+        values = [
+            f"{name} {value_text(metrics[name], level.mean)}"
+            for name, level in levels.items()
+            if level is not None
+        ]
+        if values:
+            name = trial_name(findings.results, trial)
+            said.append(f"{which}, {name}: {', '.join(values)}")
+    return f"At the end of the {'; of the '.join(said)}." if said else ""

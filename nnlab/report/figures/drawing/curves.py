@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves: a line for each trial, its mean over the seeds and their band.
+"""Curves along training: a line for each trial, its mean over the seeds and their band.
 
 Labels stand at the ends of the lines.
 """
@@ -8,47 +8,39 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import matplotlib
-import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.ticker import MaxNLocator
 
-from nnlab.report.figures.drawing.labels import fate_of, label_ends, plain
+from nnlab.report.figures.drawing.labels import End, fate_of, label_ends, plain
 from nnlab.report.figures.drawing.levels import (
     Level,
-    draw_chance,
     draw_level,
     level_of,
     note_levels,
 )
 from nnlab.report.figures.drawing.scales import (
     Scale,
-    axis_words,
     finite,
     scale_of,
+    set_metric_axis,
     set_scale,
     view_of,
 )
-from nnlab.report.figures.drawing.style import colors, darker, dress, dress_bar
+from nnlab.report.figures.drawing.style import color_bar, colors, darker, dress
 from nnlab.report.trials import baselines, sweep_of, trial_name
-from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED, Results
+from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import (
-    alive,
-    at_chance,
-    carried_forward,
-    dropped_after,
-    networks,
-    seconds_per_epoch,
-)
+from nnlab.statistics.members import at_chance, carried_forward
 
 MOST_LABELS = 12  # above it, a colour bar
 MOST_LOSS = 10.0  # times the loss at the start: what is above leaves the axes
 FEW_SEEDS = 5  # up to here each seed has its thin line
+FEW_LINES = 8  # likewise
 FAR_APART = 5.0  # ends of training whose ratio is above it need a log axis
 
 
@@ -71,50 +63,61 @@ class Drawn(NamedTuple):
     high: np.ndarray
     lost: np.ndarray
     stopped: np.ndarray
-    running: bool
+    running: bool = False
+
+    @classmethod
+    def of(cls, x: np.ndarray, values: np.ndarray) -> "Drawn":
+        """The curve of members (n, E) none of which was lost or stopped."""
+        none = np.empty((0, len(x)))
+        return cls(x, values, *mean_interval(values), none, np.empty(0, np.int64))
+
+    def end(self, foot: float) -> tuple[float, float]:
+        """Where its line ends; x is NaN and y the foot of the axes if nowhere."""
+        ends = [_last(self.x, v) for v in (self.mean, *self.lost)]
+        place = ends[0]
+        if np.isnan(place[0]):  # all have diverged: the one that lasted longest
+            place = max((e for e in ends if not np.isnan(e[0])), default=place)
+        return (np.nan, foot) if np.isnan(place[1]) else place
 
 
-Along = Literal["epoch", "step", "examples", "seconds"]
-ALONG: dict[Along, str] = {
-    "epoch": "epochs",
-    "step": "steps",
-    "examples": "examples",
-    "seconds": "seconds of training",
-}
+Along = Literal["epoch", "step", "seconds"]
+ALONG = {"epoch": "epochs", "step": "steps", "seconds": "seconds of training"}
 
 
-def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | None:
+def curve_of(
+    findings: Findings, trial: int, metric: str, x: Along = "epoch"
+) -> Drawn | None:
     """A trial's curve over its finished and stopped members.
 
     Where it has none, over those unfinished or dropped; None where it has not run, or
     was not timed for an axis of seconds.
+
+    Raises:
+      ValueError: no such metric.
     """
+    results = findings.results
     if not results.has_run(trial):
         return None
     curve = carried_forward(results, trial, metric)
+    values = curve.values
     if not results.trials[trial].hyperparameters.model.is_network:
         # Each seed has its own number of trees, and stays with those.
-        values = [_filled(curve.steps, seed) for seed in curve.values]
-        curve = dataclasses.replace(curve, values=np.array(values))
-    along = {"epoch": curve.epochs, "step": curve.steps, "examples": curve.examples}
+        values = np.array([_filled(curve.steps, seed) for seed in values])
+    along = {"epoch": curve.epochs, "step": curve.steps}
     if x == "seconds":
-        cohort = results.cohort(trial)["index"]
-        seconds = seconds_per_epoch(results, cohort)
+        seconds = findings.seconds_per_epoch(results.cohort(trial)["index"])
         if not seconds.size:
             return None
         along["seconds"] = curve.epochs * seconds.mean()
-    status = results.member(trial, "status")
-    ended = alive(results, trial)
-    cut = np.isin(status.astype(str), (UNFINISHED, DROPPED))
+    status = results.member(trial, "status").astype(str)
+    ended = findings.alive(trial)
+    cut = np.isin(status, (UNFINISHED, DROPPED))
     running = not ended.any() and bool(cut.any())
-    kept = curve.values[cut if running else ended]
-    lost = np.where(np.isfinite(curve.values), curve.values, np.nan)
-    lost = lost[status == DIVERGED]
-    mean, low, high = mean_interval(kept)
     last = results.member(trial, "steps")[status == STOPPED]
+    lost = np.where(np.isfinite(values), values, np.nan)[status == DIVERGED]
+    drawn = Drawn.of(np.asarray(along[x], float), values[cut if running else ended])
     stopped = np.searchsorted(curve.steps, last)
-    places = np.asarray(along[x], float)
-    return Drawn(places, kept, mean, low, high, lost, stopped, running)
+    return drawn._replace(lost=lost, stopped=stopped, running=running)
 
 
 def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -123,177 +126,153 @@ def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.interp(steps, steps[known], values[known]) if known.any() else values
 
 
-def learning_curves(
-    ax: Axes,
-    results: Results,
-    metric: str,
-    *,
-    x: Along = "epoch",
-    trials: Collection[int] | None = None,
-) -> Axes:
-    """Draws each trial's mean over its seeds, with the 95 % Student-t band.
+@dataclasses.dataclass(frozen=True)
+class Curves:
+    """The curves of all trials; panels that show some of them share limits and colours.
 
-    The mean is over the members that finished or stopped; over those that are
-    unfinished or were dropped, dashed, where a trial has no others. No band below three
-    seeds; a thin line for each seed where there are at most five; a tick where members
-    stopped early, taller where several did at once, from where on they count with their
-    best; a cross where a member diverged, at its last finite value (at the foot of the
-    axes if it had none).
+    Lines are means over the members that finished or stopped, with the 95 % Student-t
+    band; over those that are unfinished or were dropped, dashed, where a trial has no
+    others. No band below three seeds; a thin line for each seed where there are at most
+    five; a tick where members stopped early, taller where several did at once, from
+    where on they count with their best; a cross where a member diverged, at its last
+    finite value (at the foot of the axes if it had none).
+
     Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
     over. The x axis is logarithmic where some trials end far before others. Baselines
     beside networks have no epochs: they lie across the axes in long dashes, at their
     final value.
 
-    Args:
-      ax: where to draw.
-      results: what the study found.
+    Attributes:
+      findings: of the run.
       metric: a column of the curves.
       x: what runs along the x axis. "seconds" is a network's share of the time that its
         program trained: epochs times the mean of `members.seconds_per_epoch`.
-      trials: indices of the trials to draw; all when None. Colours and limits do not
-        depend on it, so that panels compare.
+      solid: curve of the metric, by trial.
+      dashed: curve of a second metric, by trial; may be empty.
+      levels: final values of the baselines, by trial.
+    """
 
-    Returns:
-      `ax`.
+    findings: Findings
+    metric: str
+    x: Along
+    solid: Mapping[int, Drawn]
+    dashed: Mapping[int, Drawn]
+    levels: Mapping[int, Level]
+
+    def draw(self, ax: Axes, trials: Collection[int] | None = None) -> Axes:
+        """Draws some trials, by index; all when None."""
+        findings = self.findings
+        every = [*self.solid.items(), *self.dashed.items()]
+        scale = set_curves_axis(ax, findings, self.metric, every, self.levels)
+        whole = {t: d for t, d in every if findings.dropped_after(t) is None}
+        set_time_axis(ax, findings, whole or dict(every), self.x)
+        among = range(len(findings.results.trials)) if trials is None else trials
+        shown = {t: d for t, d in self.solid.items() if t in among}
+        levels = {t: level for t, level in self.levels.items() if t in among}
+        tints = colors(findings)
+        if self.dashed:
+            error = "\n(error on log scale)" if scale.name == "error" else ""
+            ax.set_ylabel(f"accuracy: test solid, training dashed{error}")
+        for trial in shown if self.dashed else ():
+            draw_curve(ax, self.dashed[trial], tints[trial], scale, "--", ends=False)
+        thin = len(shown) <= FEW_LINES and not self.dashed
+        for trial, curve in shown.items():
+            draw_curve(ax, curve, tints[trial], scale, thin=thin)
+        for trial, level in levels.items():
+            draw_level(ax, level, tints[trial], scale)
+        dress(ax)
+        name_lines(ax, findings, shown, tints, levels)
+        return ax
+
+
+def collect(
+    findings: Findings, metric: str, x: Along = "epoch", dashed: str = ""
+) -> Curves:
+    """The curves of a metric, and of a second one that is drawn dashed, if any.
+
+    Trials with no member trained to its end have none where there are two.
 
     Raises:
       ValueError: no such metric.
     """
-    scale = _draw_curves(ax, results, (metric,), x, trials)
-    ax.set_ylabel(axis_words(metric, scale))
-    return ax
-
-
-def gap_curves(
-    ax: Axes, results: Results, *, trials: Collection[int] | None = None
-) -> Axes:
-    """Draws each trial's test accuracy, solid, and its training accuracy, dashed.
-
-    As `learning_curves`, over the members that finished or stopped; a trial that has
-    none is left out. Of baselines only the test accuracy is drawn.
-
-    Args:
-      ax: where to draw.
-      results: what the study found.
-      trials: indices of the trials to draw; all when None.
-
-    Returns:
-      `ax`.
-    """
-    scale = _draw_curves(
-        ax, results, ("test_accuracy", "train_accuracy"), "epoch", trials
+    solid, second = (
+        {
+            trial: curve
+            for trial in (findings.networks if name else ())
+            if (curve := curve_of(findings, trial, name, x)) is not None
+            and not (dashed and curve.running)
+        }
+        for name in (metric, dashed)
     )
-    note = "accuracy: test solid, training dashed"
-    ax.set_ylabel(note + ("\n(error on log scale)" if scale.name == "error" else ""))
-    return ax
+    beside = {t: level_of(findings, t, metric) for t in baselines(findings.results)}
+    levels = {t: level for t, level in beside.items() if level is not None}
+    return Curves(findings, metric, x, solid, second, levels)
 
 
-def _draw_curves(
+def set_curves_axis(
     ax: Axes,
-    results: Results,
-    metrics: Sequence[str],
-    x: Along,
-    trials: Collection[int] | None,
-) -> Scale:
-    """Draws the first metric with all its marks, a second one dashed below it."""
-    found = {
-        (t, m): curve_of(results, t, m, x) for m in metrics for t in networks(results)
-    }
-    ran = {key: d for key, d in found.items() if d is not None}
-    if len(metrics) > 1:
-        ran = {key: d for key, d in ran.items() if not d.running}
-    levels = {t: level_of(results, t, metrics[0]) for t in baselines(results)}
-    across = {t: level for t, level in levels.items() if level is not None}
-    shown = {t for t in range(len(results.trials)) if trials is None or t in trials}
-    drawn = {t: d for (t, m), d in ran.items() if m == metrics[0] and t in shown}
-    tints = colors(results)
-    scale = set_metric_axis(ax, results, metrics[0], ran, across)
-    places = {t: d.x for (t, _), d in ran.items()}
-    whole = {t: p for t, p in places.items() if dropped_after(results, t) is None}
-    set_time_axis(ax, results, x, whole or places)
-    for metric in reversed(metrics):
-        main = metric == metrics[0]
-        for trial in drawn:
-            curve = ran[trial, metric]
-            thin = main and len(drawn) <= 8 and len(metrics) == 1
-            line = "--" if curve.running or not main else "-"
-            draw_curve(ax, curve, tints[trial], scale, thin, line)
-            if main:
-                draw_ends(ax, curve, tints[trial], scale)
-    across = {t: level for t, level in across.items() if t in shown}
-    for trial, level in across.items():
-        draw_level(ax, level, tints[trial], scale)
-    dress(ax)
-    name_lines(ax, results, drawn, across, tints)
-    return scale
-
-
-def set_metric_axis(
-    ax: Axes,
-    results: Results,
+    findings: Findings,
     metric: str,
-    curves: Mapping[tuple[int, str], Drawn],
+    curves: Sequence[tuple[int, Drawn]],
     levels: Mapping[int, Level],
 ) -> Scale:
     """Sets limits and scale of y so that curves of one kind of metric are in view.
 
     Args:
       ax: where to draw; gets the level of chance where accuracies are near it.
-      results: what the study found.
+      findings: of the run.
       metric: one of the kind.
-      curves: by trial and metric.
+      curves: each with its trial.
       levels: of baselines, by trial.
 
     Returns:
       The scale.
     """
     # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
-    learnt = [d.mean for (t, _), d in curves.items() if _learns(results, t)]
     bounded = metric.endswith(("accuracy", "_share"))
-    core = finite([] if bounded else learnt)
-    core = core if core.size else finite(d.mean for d in curves.values())
-    core = core if core.size else finite(d.lost for d in curves.values())
+    learnt = [d.mean for t, d in curves if not bounded and _learns(findings, t)]
+    choices = (learnt, [d.mean for _, d in curves], [d.lost for _, d in curves])
+    core = next((c for c in map(finite, choices) if c.size), np.empty(0))
     core = np.append(core, [level.mean for level in levels.values()])
-    scale = scale_of(results, metric, core)
-    ends = finite(a for d in curves.values() for a in (d.low, d.high))
-    ends = np.append(ends, finite(np.array(level) for level in levels.values()))
+    scale = scale_of(findings.results, metric, core)
+    ends = finite([a for _, d in curves for a in (d.low, d.high)])
+    ends = np.append(ends, finite([*levels.values()]))
     view = view_of(scale, core, ends)
     if metric.endswith("loss") and view.size:
         # So would one that grew in a few seeds of a trial that learns in others.
-        start = finite(d.mean[:1] for d in curves.values())
+        start = finite([d.mean[:1] for _, d in curves])
         view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
-    if metric.endswith("accuracy") and view.size:
-        trials = {*levels, *(t for t, _ in curves)}
-        view = draw_chance(ax, results, scale, view, trials)
-    set_scale(ax, "y", scale, view)
+    trials = {*levels, *(t for t, _ in curves)} if metric.endswith("accuracy") else ()
+    set_metric_axis(ax, scale, metric, view, chances_of(findings, trials))
     return scale
 
 
-def _learns(results: Results, trial: int) -> bool:
-    return bool((alive(results, trial) & ~at_chance(results, trial)).any())
+def chances_of(findings: Findings, trials: Collection[int]) -> set[float]:
+    """Accuracies of constant answers on the trials' data."""
+    return {float(findings.results.dataset(t)["chance"]) for t in trials}
+
+
+def _learns(findings: Findings, trial: int) -> bool:
+    return bool((findings.alive(trial) & ~at_chance(findings.results, trial)).any())
 
 
 def set_time_axis(
-    ax: Axes, results: Results, x: Along, places: Mapping[int, np.ndarray]
+    ax: Axes, findings: Findings, curves: Mapping[int, Drawn], x: Along = "epoch"
 ) -> None:
-    """Limits and ticks for trials' curves; logarithmic if their ends are far apart.
+    """Limits and ticks of x for curves by trial; those of trees run along their number.
 
-    Args:
-      ax: where to draw.
-      results: what the study found.
-      x: what runs along the axis; curves of trees alone run along their number.
-      places: of the evaluations, (E,), by trial.
+    See `set_time_scale`.
     """
-    models = [results.trials[t].hyperparameters.model for t in places]
-    trees = bool(models) and not any(m.is_network for m in models)
-    along = "trees" if trees and x != "seconds" else ALONG[x]
-    set_time_scale(ax, list(places.values()), along, whole=x != "seconds")
+    trials = (findings.results.trials[t] for t in curves)
+    networks = {trial.hyperparameters.model.is_network for trial in trials}
+    along = "trees" if networks == {False} and x != "seconds" else ALONG[x]
+    set_time_scale(ax, [d.x for d in curves.values()], along, whole=x != "seconds")
 
 
 def set_time_scale(
     ax: Axes, places: Sequence[np.ndarray], along: str, whole: bool = True
 ) -> None:
-    """Likewise for curves of any origin.
+    """Limits and ticks of x for curves; logarithmic if their ends are far apart.
 
     Args:
       ax: where to draw.
@@ -309,22 +288,37 @@ def set_time_scale(
         ax.set_xlabel(f"{along}, log scale")
         return
     ax.set_xlim(0, last or 1.0)
-    ax.xaxis.set_major_locator(
-        matplotlib.ticker.MaxNLocator(
-            6, integer=last >= 3 and whole, steps=[1, 2, 5, 10]
-        )
-    )
+    steps = [1, 2, 5, 10]
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=last >= 3 and whole, steps=steps))
     ax.set_xlabel(along)
 
 
 def draw_curve(
-    ax: Axes, curve: Drawn, color: str, scale: Scale, thin: bool, line: str
+    ax: Axes,
+    curve: Drawn,
+    color: str,
+    scale: Scale,
+    line: str = "-",
+    *,
+    thin: bool = False,
+    ends: bool = True,
 ) -> None:
-    """Draws mean, band and, if few, the single seeds of one trial."""
-    mean, low, high = (
-        np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high)
-    )
-    x = _places(ax, curve)
+    """Draws a trial's mean and band.
+
+    Args:
+      ax: where to draw, with its limits set.
+      curve: of the trial; its mean is dashed if it is of members not trained to the
+        end.
+      color: of all its marks.
+      scale: of y.
+      line: style of the mean.
+      thin: whether the single seeds have lines of their own where they are few.
+      ends: whether marks say where members stopped and where they diverged.
+    """
+    # The start of training has no place on a log axis.
+    x = np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
+    shown = (np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high))
+    mean, low, high = shown
     if thin and 1 < len(curve.values) <= FEW_SEEDS:
         for seed in np.minimum(curve.values, scale.ceiling):
             ax.plot(x, seed, color=color, linewidth=0.6, alpha=0.5)
@@ -336,37 +330,29 @@ def draw_curve(
         x,
         mean,
         color=color,
-        linewidth=1.7 if line == "-" or curve.running else 1.2,
-        linestyle=line,
+        linewidth=1.7 if line == "-" else 1.2,
+        linestyle="--" if curve.running else line,
         marker="o" if x.size <= 2 else "",
         markersize=4,
         clip_on=x.size > 2,
         zorder=3,
     )
-
-
-def _places(ax: Axes, curve: Drawn) -> np.ndarray:
-    """The curve's x, without the start of training where the axis cannot show it."""
-    return np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
+    if ends:
+        _draw_ends(ax, curve, x, mean, color)
 
 
 def _is_log(ax: Axes) -> bool:
     return ax.get_xscale() == "log"
 
 
-def draw_ends(ax: Axes, curve: Drawn, color: str, scale: Scale) -> None:
+def _draw_ends(
+    ax: Axes, curve: Drawn, x: np.ndarray, mean: np.ndarray, color: str
+) -> None:
     """Ticks on the mean where members stopped, crosses where they diverged."""
-    x = _places(ax, curve)
     for at, count in Counter(curve.stopped.tolist()).items():
-        ax.plot(
-            x[at],
-            min(float(curve.mean[at]), scale.ceiling),
-            marker="|",
-            markersize=5.0 + 2.0 * min(count, 8),
-            markeredgewidth=1.3,
-            color=darker(color),
-            zorder=4,
-        )
+        tick: dict[str, Any] = {"marker": "|", "markeredgewidth": 1.3, "zorder": 4}
+        size = 5.0 + 2.0 * min(count, 8)
+        ax.plot(x[at], mean[at], **tick, markersize=size, color=darker(color))
     bottom, top = ax.get_ylim()
     for values in curve.lost:
         ax.plot(x, values, color=color, linewidth=0.6, alpha=0.5)
@@ -385,73 +371,58 @@ def draw_ends(ax: Axes, curve: Drawn, color: str, scale: Scale) -> None:
 
 def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """The last finite point of a curve, NaN if there is none."""
-    finite = np.flatnonzero(np.isfinite(values))
-    if not finite.size:
+    known = np.flatnonzero(np.isfinite(values))
+    if not known.size:
         return np.nan, np.nan
-    return float(x[finite[-1]]), float(values[finite[-1]])
+    return float(x[known[-1]]), float(values[known[-1]])
 
 
 def name_lines(
     ax: Axes,
-    results: Results,
+    findings: Findings,
     drawn: Mapping[int, Drawn],
-    across: Mapping[int, Level],
     tints: Sequence[str],
-) -> None:
-    """Labels at the ends of the lines, or a colour bar where there are too many."""
-    if len(drawn) + len(across) <= MOST_LABELS:
-        _label_trials(ax, results, drawn, across, tints)
-        return
-    note_levels(ax, {trial_name(results, t): level for t, level in across.items()})
-    _color_bar(ax, results, tints)
-
-
-def _label_trials(
-    ax: Axes,
-    results: Results,
-    drawn: Mapping[int, Drawn],
     across: Mapping[int, Level],
-    tints: Sequence[str],
 ) -> None:
-    """Writes each trial's name at the end of its line, and how its members ended."""
+    """Names trials at the ends of their lines, or in a colour bar if there are many.
+
+    Args:
+      ax: where they are drawn.
+      findings: of the run.
+      drawn: curves, by trial.
+      tints: colour of each trial.
+      across: levels of baselines, by trial.
+    """
+    results = findings.results
     sweep = sweep_of(results)
-    grouped = any(sweep.groups[t] for t in networks(results))
+    if len(drawn) + len(across) > MOST_LABELS:
+        note_levels(ax, {trial_name(results, t): lv for t, lv in across.items()})
+        _color_bar(ax, findings, tints)
+        return
+    grouped = any(sweep.groups[t] for t in findings.networks)
     one_panel = len({sweep.groups[t] for t in drawn}) == 1
-    names: list[tuple[str, str]] = []
-    ends: list[tuple[str, float, float]] = []
+    ends = []
     for trial, curve in drawn.items():
-        at = _last(curve.x, curve.mean)
-        if np.isnan(at[0]):  # all have diverged: the one that lasted longest
-            at = max(
-                (_last(curve.x, v) for v in curve.lost if np.isfinite(v).any()),
-                default=at,
-            )
-        if np.isnan(at[1]):
-            at = np.nan, ax.get_ylim()[0]
         given = results.study.sweep[trial].get("label")
         name = str(sweep.texts[trial] if grouped else given or sweep.texts[trial])
         name = name if one_panel else trial_name(results, trial)
         name = name if len(results.trials) > 1 else ""
-        names.append((name, fate_of(results, trial, len(curve.stopped))))
-        ends.append((tints[trial], *at))
+        remark = fate_of(findings, trial, len(curve.stopped))
+        ends.append(End(tints[trial], *curve.end(ax.get_ylim()[0]), name, remark))
+    right = ax.get_xlim()[1]
     for trial, level in across.items():
-        names.append((sweep.texts[trial], ""))
-        ends.append((tints[trial], ax.get_xlim()[1], level.mean))
-    label_ends(ax, names, ends, sweep.name if one_panel else "")
+        ends.append(End(tints[trial], right, level.mean, sweep.texts[trial]))
+    label_ends(ax, ends, sweep.name if one_panel else "")
 
 
-def _color_bar(ax: Axes, results: Results, tints: Sequence[str]) -> None:
+def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
     """A bar of the trials' colours in order, with the swept values as its ticks."""
-    sweep = sweep_of(results)
-    by_value = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in networks(results)}
-    by_value = dict(sorted(by_value.items()))
-    shades, texts = zip(*by_value.values())
-    mapped = ScalarMappable(
-        BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades)),
-        ListedColormap(list(shades)),
-    )
+    sweep = sweep_of(findings.results)
+    named = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in findings.networks}
+    shades, texts = zip(*(named[value] for value in sorted(named)))
     step = 1 if sweep.scale == "categories" else math.ceil(len(shades) / 10)
-    ticks = range(0, len(shades), step)
-    bar = ax.figure.colorbar(mapped, ax=ax, ticks=list(ticks), aspect=30, pad=0.02)
-    bar.ax.set_yticklabels([plain(texts[t]) for t in ticks])
-    dress_bar(bar, plain(sweep.name), 6 if step == 1 and len(shades) > 16 else 8)
+    norm = BoundaryNorm(np.arange(len(shades) + 1) - 0.5, len(shades))
+    ticks = {float(n): plain(texts[n]) for n in range(0, len(shades), step)}
+    size = 6 if step == 1 and len(shades) > 16 else 8
+    bar = norm, ListedColormap(list(shades))
+    color_bar(ax, bar, ticks, plain(sweep.name), size)

@@ -4,16 +4,45 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing.style import MUTED, legible
-from nnlab.results import Results
-from nnlab.statistics.members import status_counts
+from nnlab.statistics.findings import Findings
 from nnlab.words import numbers as texts
 
 WRAP = 26  # characters in a line of a label that has two
+SIZE = 8.0  # points, of labels and legends
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": SIZE, "handlelength": 1.2}
+
+
+class End(NamedTuple):
+    """The end of a line, and what is written there.
+
+    Attributes:
+      color: of the line.
+      x, y: where it ends; x is NaN for one that has no end.
+      name: of the line; may be "".
+      remark: on the line; may be "".
+    """
+
+    color: str
+    x: float
+    y: float
+    name: str
+    remark: str = ""
+
+    def text(self, one_line: bool = False) -> str:
+        """Name and remark, in few lines."""
+        name, remark = self.name, self.remark
+        if one_line:
+            return f"{plain(name, max(WRAP - len(remark), 12))} {remark}".strip()
+        lines = [line for line in (*wrapped(name).split("\n"), remark) if line]
+        if remark and len(lines) > 1 and len(lines[-2]) + len(remark) < WRAP:
+            lines[-2:] = [" ".join(lines[-2:])]
+        return "\n".join(lines)
 
 
 def plain(value: str, most: int = 30) -> str:
@@ -30,11 +59,17 @@ def wrapped(value: str, width: int = WRAP) -> str:
     return "\n".join(plain(line, width) for line in lines)
 
 
-def fate_of(results: Results, trial: int, stopped: int) -> str:
-    """How a trial's members ended, in brackets; "" where all finished."""
-    counts = status_counts(results, trial)
+def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
+    """How a trial's members ended, in brackets; "" where all finished.
+
+    Args:
+      findings: of the run.
+      trial: index.
+      stopped: how many have a tick; all that stopped when None.
+    """
+    counts = findings.counts(trial)
     parts = {
-        "stopped": stopped,
+        "stopped": counts["stopped"] if stopped is None else stopped,
         "diverged": counts["diverged"],
         "dropped": counts["dropped"],
         "at chance": counts["at_chance"],
@@ -94,49 +129,37 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.n
     return moved
 
 
-def label_ends(
-    ax: Axes,
-    names: Sequence[tuple[str, str]],
-    ends: Sequence[tuple[str, float, float]],
-    title: str,
-) -> None:
+def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     """Writes names right of the axes, with leaders to the ends of their lines.
 
     Args:
       ax: with its limits set; it needs room to its right.
-      names: of each line, and a remark on it or "".
-      ends: colour, x and y of the end of each line; x is NaN for one that has none.
+      ends: of the lines.
       title: above the names, where there are several; "" for none.
     """
     if not ends:
         return
     y = ax.transAxes.inverted().transform(
-        ax.transData.transform([(ax.get_xlim()[1], e[2]) for e in ends])
+        ax.transData.transform([(ax.get_xlim()[1], end.y) for end in ends])
     )[:, 1]
     # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
-    size = 8.0
-    gap = 1.2 * size / 72 / inches
-    texts = [_end_text(*pair) for pair in names]
-    lines = max((text.count("\n") + 1 for text in texts), default=1)
+    gap = 1.2 * SIZE / 72 / inches
+    shown = [end.text() for end in ends]
+    lines = max(text.count("\n") + 1 for text in shown)
     if lines * gap * (len(ends) - 1) > 1:
-        texts, lines = [_end_text(*pair, one_line=True) for pair in names], 1
+        shown, lines = [end.text(one_line=True) for end in ends], 1
     places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
-    for text, (color, x, value), place in zip(texts, ends, places):
-        if text and np.isfinite(x):
+    leader = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.7}
+    leader |= {"shrinkA": 0, "shrinkB": 0}
+    for text, end, place in zip(shown, ends, places):
+        if text and np.isfinite(end.x):
             ax.annotate(
                 "",
-                (x, np.clip(value, *ax.get_ylim())),
+                (end.x, np.clip(end.y, *ax.get_ylim())),
                 xytext=(1.025, place),
                 textcoords="axes fraction",
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": color,
-                    "linewidth": 0.6,
-                    "alpha": 0.7,
-                    "shrinkA": 0,
-                    "shrinkB": 0,
-                },
+                arrowprops={**leader, "color": end.color},
                 annotation_clip=False,
             )
         ax.text(
@@ -144,8 +167,8 @@ def label_ends(
             place,
             text,
             transform=ax.transAxes,
-            color=legible(color),
-            fontsize=size,
+            color=legible(end.color),
+            fontsize=SIZE,
             va="center" if "\n" in text else "center_baseline",
             linespacing=1.0,
         )
@@ -154,29 +177,19 @@ def label_ends(
             plain(title),
             (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
             xycoords="axes fraction",
-            xytext=(0, 0.9 * size),
+            xytext=(0, 0.9 * SIZE),
             textcoords="offset points",
             color=MUTED,
-            fontsize=size,
+            fontsize=SIZE,
         )
-
-
-def _end_text(name: str, fate: str, one_line: bool = False) -> str:
-    """A trial's name and how its members ended, in few lines."""
-    if one_line:
-        return f"{plain(name, max(WRAP - len(fate), 12))} {fate}".strip()
-    lines = [line for line in (*wrapped(name).split("\n"), fate) if line]
-    if fate and len(lines) > 1 and len(lines[-2]) + len(fate) < WRAP:
-        lines[-2:] = [" ".join(lines[-2:])]
-    return "\n".join(lines)
 
 
 def legend_above(ax: Axes) -> None:
     """A legend above the axes, in as many columns as there is room for."""
-    handles, texts = ax.get_legend_handles_labels()
-    if not texts:
+    handles, names = ax.get_legend_handles_labels()
+    if not names:
         return
-    named = dict(zip(texts, handles))
+    named = dict(zip(names, handles))
     fitting = max(1, min(4, 90 // (max(map(len, named)) + 6)))
     ax.legend(
         list(named.values()),
@@ -185,7 +198,5 @@ def legend_above(ax: Axes) -> None:
         bbox_to_anchor=(0.0, 1.0),
         ncols=math.ceil(len(named) / math.ceil(len(named) / fitting)),
         borderaxespad=0.2,
-        frameon=False,
-        fontsize=8,
-        handlelength=1.2,
+        **LEGEND,
     )

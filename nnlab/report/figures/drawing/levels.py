@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Levels across the axes: final values of baselines, and chance."""
+"""Final values with their intervals; those of baselines lie across the axes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,8 @@ from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing.labels import note, plain
 from nnlab.report.figures.drawing.scales import Scale
-from nnlab.report.figures.drawing.style import MUTED
-from nnlab.results import Results
+from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
-from nnlab.statistics.members import reduce_members
-from nnlab.study import Quantity
 
 LONG_DASHES = (0, (7.0, 3.0))  # of baselines; training curves have short ones
 
@@ -26,18 +23,15 @@ class Level(NamedTuple):
     high: float
 
 
-def level_of(results: Results, trial: int, metric: str) -> Level | None:
+def level_of(findings: Findings, trial: int, metric: str) -> Level | None:
     """A trial's final mean; None where no member has a finite value.
 
     Raises:
       ValueError: no such metric.
     """
-    final = Quantity(metric=metric, reduction="final")
-    values = reduce_members(results, final, trial)
+    values = findings.final(trial, metric)
     values = values[np.isfinite(values)]
-    if not values.size:
-        return None
-    return Level(*map(float, mean_interval(values)))
+    return Level(*map(float, mean_interval(values))) if values.size else None
 
 
 def draw_level(ax: Axes, level: Level, color: str, scale: Scale) -> None:
@@ -53,16 +47,3 @@ def note_levels(ax: Axes, levels: Mapping[str, Level], right: bool = True) -> No
     ordered = sorted(levels.items(), key=lambda item: -item[1].mean)
     for number, (name, level) in enumerate(ordered):
         note(ax, level.mean, plain(name), number == 0, right)
-
-
-def draw_chance(
-    ax: Axes, results: Results, scale: Scale, view: np.ndarray, trials: Iterable[int]
-) -> np.ndarray:
-    """Draws the level of chance unless it would squeeze the curves; the new view."""
-    low, high = scale.forward([view.min(), view.max()])
-    for chance in {float(results.dataset(t)["chance"]) for t in trials}:
-        if low - scale.forward(chance) < high - low:
-            ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
-            note(ax, chance, "chance")
-            view = np.append(view, chance)
-    return view

@@ -2,15 +2,16 @@
 """Scales, limits and ticks of axes, decided by the data."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import matplotlib
-import matplotlib.ticker
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from nnlab.report.figures.drawing.labels import plain, wrapped
+from nnlab.report.figures.drawing.labels import note, plain, wrapped
+from nnlab.report.figures.drawing.style import MUTED, dress
 from nnlab.report.trials import Sweep
 from nnlab.results import Results
 from nnlab.words.settings import words
@@ -62,10 +63,9 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     if metric.endswith("accuracy"):
         part = metric.split("_")[0]
         counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
-        ceiling = 1 - 0.5 / max(counts)
         # From 95 % to 99 % a linear axis shows nothing: draw the error's logarithm.
         error = shown.size > 0 and shown.max() >= 0.9
-        return Scale("error" if error else "linear", True, ceiling)
+        return Scale("error" if error else "linear", True, 1 - 0.5 / max(counts))
     wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
     return Scale("log" if wide else "linear", False, math.inf)
 
@@ -85,6 +85,34 @@ def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     )
     view = np.append(core, scale.inverse(near))
     return np.clip(view, 0, 1) if scale.percent else view
+
+
+def set_metric_axis(
+    ax: Axes,
+    scale: Scale,
+    metric: str,
+    view: np.ndarray,
+    chances: Iterable[float] = (),
+) -> None:
+    """Makes y the axis of a metric: its scale, limits, ticks and name.
+
+    Args:
+      ax: where to draw.
+      scale: of the metric.
+      metric: what the axis is called.
+      view: what must be in view.
+      chances: accuracies of constant answers: lines, unless they would squeeze what is
+        in view.
+    """
+    if view.size:
+        low, high = scale.forward([view.min(), view.max()])
+        for chance in set(chances):
+            if low - scale.forward(chance) < high - low:
+                ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
+                note(ax, chance, "chance")
+                view = np.append(view, chance)
+    set_scale(ax, "y", scale, view)
+    ax.set_ylabel(axis_words(metric, scale))
 
 
 def set_scale(
@@ -112,8 +140,8 @@ def set_scale(
     limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
     ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(matplotlib.ticker.FixedLocator(ticks(scale, ends)))
-    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axis.set_major_locator(FixedLocator(ticks(scale, ends)))
+    axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: scale.text(value))
 
 
@@ -145,7 +173,7 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
         ):
             chosen[value] = place
     if len(chosen) < 3:  # a linear axis, or a range too narrow to see its bend
-        locator = matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+        locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
         start, end = (float(v) for v in scale.inverse(ends))
         return [v for v in locator.tick_values(start, end) if start <= v <= end]
     return sorted(chosen)
@@ -162,7 +190,7 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     else:
         pad = 0.06 * (values[-1] - values[0]) or 0.5
         ax.set_xlim(values[0] - pad, values[-1] + pad)
-    ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    ax.xaxis.set_minor_locator(NullLocator())
     places = np.log(values) if sweep.scale == "log" else np.asarray(values)
     texts = dict(zip(sweep.values, sweep.texts))
     width = 0.016 * max(len(t) for t in texts.values()) * (places[-1] - places[0])
@@ -173,12 +201,26 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     ax.set_xticks([values[i] for i in kept], [plain(texts[values[i]]) for i in kept])
 
 
-def set_rows(ax: Axes, sweep: Sweep) -> None:
-    """A row for each trial that has a place, the first at the top."""
-    rows = {v: wrapped(t, ROW_WRAP) for v, t in zip(sweep.values, sweep.texts)}
-    ax.set_yticks(sweep.places, [rows[place] for place in sweep.places])
-    ax.set_ylim(len(sweep.places) - 0.5, -0.5)
-    ax.set_ylabel(plain(sweep.name))
+def set_rows(
+    ax: Axes, names: Sequence[str], title: str = "", width: int = ROW_WRAP
+) -> None:
+    """A row for each name, from the top down, in lines of so many characters."""
+    ax.set_yticks(range(len(names)), [wrapped(name, width) for name in names])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylabel(plain(title))
+
+
+def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
+    """Trials along x as numbers, or as rows; the other axis is called `label`."""
+    rows = sweep.scale == "categories"
+    if rows:
+        names = dict(zip(sweep.values, sweep.texts))
+        set_rows(ax, [names[place] for place in sweep.places], sweep.name)
+        ax.set_xlabel(label)
+    else:
+        set_sweep_axis(ax, sweep)
+        ax.set_ylabel(label)
+    dress(ax, "x" if rows else "y")
 
 
 def axis_words(metric: str, scale: Scale) -> str:
@@ -186,7 +228,7 @@ def axis_words(metric: str, scale: Scale) -> str:
     return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
 
 
-def finite(arrays: Iterable[np.ndarray]) -> np.ndarray:
+def finite(arrays: Iterable[npt.ArrayLike]) -> np.ndarray:
     """All values that are finite, (N,)."""
     joined = np.concatenate([np.ravel(a) for a in arrays] or [np.empty(0)])
     return joined[np.isfinite(joined)]

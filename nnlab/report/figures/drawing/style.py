@@ -9,22 +9,21 @@ import io
 import itertools
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
-import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import Colormap, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from nnlab.machine.files import write_atomic
 from nnlab.report.trials import sweep_of
-from nnlab.results import Results
-from nnlab.statistics.members import networks
+from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
@@ -32,8 +31,16 @@ INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 # Plasma up to here keeps a contrast of 2 to white; viridis gets there only to 0.75 and
 # has fewer hues on the way.
-PLASMA_END = 0.8
+PLASMA_END, VIRIDIS_END = 0.8, 0.75
 MIN_CONTRAST = 4.5  # of letters
+RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "markeredgecolor": INK,
+    "zorder": 4,
+}
+"""Around the point of the best trial."""
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -53,13 +60,23 @@ def context() -> Iterator[None]:
         yield
 
 
-def colors(results: Results) -> tuple[str, ...]:
+def canvas(height: float, width: float = 7.2) -> Figure:
+    """An empty figure; the layout makes room for what stands beside its axes.
+
+    Args:
+      height: in inches.
+      width: likewise; a page has 7.2.
+    """
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colors(findings: Findings) -> tuple[str, ...]:
     """One colour for each trial: ordered with a numeric sweep, distinct otherwise.
 
     Baselines are dark and grey.
     """
-    sweep = sweep_of(results)
-    values = {t: sweep.values[t] for t in networks(results)}
+    sweep = sweep_of(findings.results)
+    values = {t: sweep.values[t] for t in findings.networks}
     distinct = sorted(set(values.values()))
     few = sweep.scale == "categories" and len(values) <= len(CATEGORIES)
     shades = CATEGORIES if few else ordered_colors(len(distinct))
@@ -70,9 +87,15 @@ def colors(results: Results) -> tuple[str, ...]:
     )
 
 
-def ordered_colors(count: int) -> list[str]:
-    """So many colours from dark to light, all legible on white."""
-    shades = matplotlib.colormaps["plasma"](np.linspace(0, PLASMA_END, max(count, 2)))
+def ordered_colors(count: int, of: str = "plasma") -> list[str]:
+    """So many colours from dark to light, all legible on white.
+
+    Args:
+      count: how many.
+      of: "plasma" or "viridis".
+    """
+    end = {"plasma": PLASMA_END, "viridis": VIRIDIS_END}[of]
+    shades = matplotlib.colormaps[of](np.linspace(0, end, max(count, 2)))
     return [to_hex(s) for s in shades[:count]]
 
 
@@ -82,21 +105,29 @@ def darker(color: str, factor: float = 0.75) -> str:
     return to_hex((factor * red, factor * green, factor * blue))
 
 
-def legible(color: str) -> str:
-    """The color, dark enough for letters on white: a contrast of 4.5 at least.
+def luminance(color: Any) -> float:
+    """How bright a colour is, from 0 to 1.
 
-    Source: WCAG 2.1, relative luminance and contrast ratio.
+    Source: WCAG 2.2, relative luminance.
     """
+    channels = np.array(to_rgb(color))
+    linear = np.where(
+        channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92
+    )
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def legible(color: str) -> str:
+    """The color, dark enough for letters on white: a contrast of 4.5 at least."""
     factor = 0.75
-    while True:
-        shade = darker(color, factor)
-        channels = np.array(to_rgb(shade))
-        linear = np.where(
-            channels <= 0.03928, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
-        )
-        if 1.05 / (linear @ (0.2126, 0.7152, 0.0722) + 0.05) >= MIN_CONTRAST:
-            return shade
+    while 1.05 / (luminance(darker(color, factor)) + 0.05) < MIN_CONTRAST:
         factor *= 0.95
+    return darker(color, factor)
+
+
+def ink_on(color: Any) -> str:
+    """Black or white, whichever stands out more on the colour (4.6 to 1 at least)."""
+    return "black" if (luminance(color) + 0.05) ** 2 > 0.05 * 1.05 else "white"
 
 
 def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
@@ -108,12 +139,37 @@ def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
     ax.set_axisbelow(True)
 
 
-def dress_bar(bar: Colorbar, label: str, size: float = 8) -> None:
-    """The common look of a colour bar: no box, no marks; `size` is of its numbers."""
+def color_bar(
+    axes: Axes | Sequence[Axes],
+    shades: tuple[Normalize, Colormap],
+    ticks: Mapping[float, str],
+    label: str,
+    size: float = 8,
+    beyond: tuple[bool, bool] = (False, False),
+    **options: Any,
+) -> Colorbar:
+    """A bar beside axes that says what their colours mean: no box, no marks.
+
+    Args:
+      axes: from which its room is taken.
+      shades: how values become colours.
+      ticks: values that are named, and their texts.
+      label: of what they are.
+      size: of their letters.
+      beyond: whether values lie below it, and whether some lie above.
+      **options: of matplotlib's `Figure.colorbar`.
+    """
+    first = axes if isinstance(axes, Axes) else axes[0]
+    below, above = map(bool, beyond)
+    extend = ("min" * below + "max" * above).replace("minmax", "both")
+    places = {"aspect": 30, "pad": 0.02, "extend": extend or "neither", **options}
+    bar = first.figure.colorbar(ScalarMappable(*shades), ax=axes, **places)
+    bar.set_ticks(list(ticks), labels=list(ticks.values()))
     bar.ax.tick_params(length=0, labelsize=size)
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
     bar.set_label(label, fontsize=8, color=MUTED)
+    return bar
 
 
 def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
@@ -128,12 +184,10 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
     """
     stem = pathlib.Path(path)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    written = []
-    suffixes: tuple[Literal[".png", ".svg"], ...] = (".png", ".svg")
-    for suffix in suffixes:
-        written.append(stem.with_name(stem.name + suffix))
-        write_atomic(written[-1], encoded(figure, suffix), durable=False)
-    return written[0], written[1]
+    png, svg = (stem.with_name(stem.name + suffix) for suffix in (".png", ".svg"))
+    write_atomic(png, encoded(figure, ".png"), durable=False)
+    write_atomic(svg, encoded(figure, ".svg"), durable=False)
+    return png, svg
 
 
 def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:

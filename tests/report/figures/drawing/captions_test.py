@@ -4,16 +4,19 @@
 import synthetic
 
 from nnlab.report.figures.drawing import captions
+from nnlab.statistics.findings import Findings
 
 
 def test_caption_counts_members_by_status():
     text = captions.caption(
-        synthetic.results(
-            diverged={(0, 0): 2},
-            stopped={(1, 0): 3},
-            unfinished={(2, 0): 3},
-            never_ran=[3],
-            at_chance=[(2, 1)],
+        Findings(
+            synthetic.results(
+                diverged={(0, 0): 2},
+                stopped={(1, 0): 3},
+                unfinished={(2, 0): 3},
+                never_ran=[3],
+                at_chance=[(2, 1)],
+            )
         )
     )
     for part in (
@@ -28,6 +31,6 @@ def test_caption_counts_members_by_status():
         assert part in text
     assert "no interval" not in text
     lost = {(0, s): 2 for s in range(6)}
-    some = captions.caption(synthetic.results(diverged=lost))
+    some = captions.caption(Findings(synthetic.results(diverged=lost)))
     assert "no interval where fewer than 3 survive" in some
-    assert "no interval" in captions.caption(synthetic.results(num_seeds=2))
+    assert "no interval" in captions.caption(Findings(synthetic.results(num_seeds=2)))

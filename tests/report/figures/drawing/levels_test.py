@@ -7,12 +7,13 @@ import pytest
 import synthetic
 
 from nnlab.report.figures.drawing import curves
+from nnlab.statistics.findings import Findings
 
 
 @pytest.mark.parametrize(("x", "last"), [("epoch", 10), ("step", 350), ("seconds", 1)])
 def test_baselines_lie_across_curves_at_their_final_value(ax, x, last):
     results = synthetic.results(sweep=drawn.BESIDE, seconds={0: (0.1,) * 3})
-    curves.learning_curves(ax, results, "validation_accuracy", x=x)
+    drawn.learning(ax, results, "validation_accuracy", x=x)
     finals = [results.curve(t, "validation_accuracy").values[:, -1] for t in (3, 4)]
     np.testing.assert_allclose(drawn.dashed(ax), np.mean(finals, axis=1))
     assert len(drawn.solid(ax)) == 3
@@ -22,7 +23,8 @@ def test_baselines_lie_across_curves_at_their_final_value(ax, x, last):
 
 def test_of_a_baseline_the_gap_shows_the_test_accuracy(ax):
     results = synthetic.results(sweep=drawn.BESIDE[:4])
-    curves.gap_curves(ax, results)
+    both = curves.collect(Findings(results), "test_accuracy", dashed="train_accuracy")
+    both.draw(ax)
     (level,) = drawn.dashed(ax)
     final = results.curve(3, "test_accuracy").values[:, -1]
     assert level == pytest.approx(final.mean())
@@ -30,11 +32,11 @@ def test_of_a_baseline_the_gap_shows_the_test_accuracy(ax):
 
 def test_a_baseline_without_a_value_is_left_out(ax):
     results = synthetic.results(sweep=drawn.BESIDE)
-    curves.learning_curves(ax, results, "grad_norm_dense_0")
+    drawn.learning(ax, results, "grad_norm_dense_0")
     assert not drawn.dashed(ax)
     never = synthetic.results(sweep=drawn.BESIDE, never_ran=(3,))
     other = ax.figure.add_subplot()
-    curves.learning_curves(other, never, "test_accuracy")
+    drawn.learning(other, never, "test_accuracy")
     assert len(drawn.dashed(other)) == 1
 
 
@@ -43,7 +45,7 @@ def test_baselines_are_named_beside_labels_and_beside_a_color_bar(ax, count):
     rates = np.geomspace(0.01, 1, count)
     sweep = [{"optimizer.learning_rate": float(r)} for r in rates]
     results = synthetic.results(sweep=[*sweep, drawn.TREES, drawn.FOREST], num_seeds=3)
-    curves.learning_curves(ax, results, "test_accuracy")
+    drawn.learning(ax, results, "test_accuracy")
     ax.figure.draw_without_rendering()
     names = [t for t in ax.texts if t.get_text() in ("boosted trees", "a forest")]
     assert not names[0].get_window_extent().overlaps(names[1].get_window_extent())

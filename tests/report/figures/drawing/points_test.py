@@ -6,29 +6,25 @@ import numpy as np
 import pytest
 import synthetic
 from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
 
-from nnlab.report.figures.drawing import curves, points
 from nnlab.statistics.members import networks
 
 
-def test_final_metric_shows_the_model_that_is_kept(ax):
+def test_the_final_value_is_of_the_model_that_is_kept():
     accuracy = np.full((1, 3, 5), 0.9)
     accuracy[:, :, 3:] = 0.5
     stopped = {(0, s): 5 for s in range(3)}
-    points.final_metric(ax, synthetic.results(accuracy, stopped=stopped), "test_loss")
-    results = synthetic.results(accuracy, stopped=stopped)
-    other = ax.figure.add_subplot()
-    points.final_metric(other, results, "test_accuracy")
-    (mean,) = (line for line in other.lines if line.get_markersize() == 5.5)
+    (ax,) = drawn.axes("final", synthetic.results(accuracy, stopped=stopped))
+    (mean,) = (line for line in ax.lines if line.get_markersize() == 5.5)
     assert 0.9 in mean.get_xydata()[0]
 
 
-def test_final_metric_draws_means_seeds_and_shares(ax):
+def test_means_seeds_and_shares_are_drawn():
     results = synthetic.results(
         diverged={(3, s): 1 for s in range(2)}, at_chance=[(3, 4), (2, 0)]
     )
-    points.final_metric(ax, results, "test_accuracy")
+    (ax,) = drawn.axes("final", results)
+    (strip,) = ax.child_axes
     means = [line.get_xydata()[0] for line in ax.lines if line.get_markersize() == 5.5]
     for trial, (rate, mean) in enumerate(means):
         values = results.curve(trial, "test_accuracy").values[:, -1]
@@ -36,21 +32,19 @@ def test_final_metric_draws_means_seeds_and_shares(ax):
         assert mean == pytest.approx(np.nanmean(values))
     clouds = [c for c in ax.collections if isinstance(c, PathCollection)]
     assert [len(cloud.get_offsets()) for cloud in clouds] == [8, 8, 8, 6]
-    (strip,) = ax.child_axes
-    heights = [np.ptp(p.get_xy()[:, 1]) / 0.9 for p in strip.patches]
+    heights = [bar.get_height() / 0.9 for bar in strip.patches]
     np.testing.assert_allclose(sorted(heights), [1 / 8, 1 / 8, 2 / 8])
 
 
-def test_steps_to_target_has_no_median_where_most_seeds_miss_it(ax):
+def test_there_is_no_median_where_most_seeds_miss_the_target():
     values = np.full((2, 4, 5), 0.5)
     values[0, :, 2:] = values[1, 0, 3:] = 0.95
-    results = synthetic.results(values)
-    points.steps_to_target(ax, results, 0.9)
+    (ax,) = drawn.axes("target", synthetic.results(values, target=0.9))
+    (strip,) = ax.child_axes
     medians = [line.get_ydata()[0] for line in ax.lines if line.get_markersize() == 5.5]
     assert medians == [3.0]
-    (strip,) = ax.child_axes
     (bar,) = strip.patches
-    assert np.ptp(bar.get_xy()[:, 1]) / 0.9 == pytest.approx(3 / 4)
+    assert bar.get_height() / 0.9 == pytest.approx(3 / 4)
 
 
 @pytest.mark.parametrize(
@@ -65,35 +59,31 @@ def test_steps_to_target_has_no_median_where_most_seeds_miss_it(ax):
     ],
 )
 def test_every_shape_of_study_can_be_drawn(ax, options):
-    results = synthetic.results(**options)
-    assert curves.learning_curves(ax, results, "validation_accuracy") is ax
-    for draw in (points.final_metric, points.steps_to_target):
-        panel = Figure(layout="constrained").add_subplot()
-        what = "test_accuracy" if draw is points.final_metric else 0.5
-        assert draw(panel, results, what) is panel
-        panel.figure.draw_without_rendering()
+    results = synthetic.results(**options, target=0.5)
+    drawn.learning(ax, results, "validation_accuracy")
     ax.figure.draw_without_rendering()
+    for part in ("final", "target"):
+        assert drawn.axes(part, results)
 
 
-def test_final_metric_shows_baselines_across_or_as_rows(ax):
+def test_baselines_lie_across_or_are_rows():
     results = synthetic.results(sweep=drawn.BESIDE)
-    points.final_metric(ax, results, "test_accuracy")
+    (ax,) = drawn.axes("final", results)
     finals = [results.curve(t, "test_accuracy").values[:, -1] for t in (3, 4)]
     np.testing.assert_allclose(drawn.dashed(ax), np.mean(finals, axis=1))
     assert ax.get_xticks().tolist() == [0.01, 0.1, 1.0]
-    other = ax.figure.add_subplot()
-    points.final_metric(other, synthetic.results(sweep=drawn.ROWS), "test_accuracy")
+    (other,) = drawn.axes("final", synthetic.results(sweep=drawn.ROWS))
     rows = [t.get_text() for t in other.get_yticklabels()]
     assert rows == ["relu", "boosted trees", "tanh"]
 
 
 @pytest.mark.parametrize("sweep", [drawn.BESIDE, drawn.ROWS])
-def test_baselines_have_no_epochs_to_a_target(ax, sweep):
+def test_baselines_have_no_epochs_to_a_target(sweep):
     values = np.full((len(sweep), 3, 4), 0.9)
     for trial in (t for t, s in enumerate(sweep) if "model.name" in s):
         values[trial, :, :3] = 0.1  # with 200 trees
-    results = synthetic.results(values, sweep=sweep)
-    points.steps_to_target(ax, results, 0.8)
+    results = synthetic.results(values, sweep=sweep, target=0.8)
+    (ax,) = drawn.axes("target", results)
     assert (ax.get_xlim() if sweep is drawn.ROWS else ax.get_ylim())[1] < 2
     medians = [line for line in ax.lines if line.get_markersize() == 5.5]
     assert len(medians) == len(networks(results))

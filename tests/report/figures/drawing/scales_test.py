@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab.report.figures.drawing import curves, points
-
 
 @pytest.mark.parametrize(("spread", "scale"), [(1.1, "linear"), (100.0, "log")])
 def test_loss_is_on_a_log_axis_where_that_helps(ax, spread, scale):
     values = np.geomspace(spread, 1.0, 5) * np.ones((2, 3, 1))
     results = synthetic.results({"train_loss": values})
-    curves.learning_curves(ax, results, "train_loss")
+    drawn.learning(ax, results, "train_loss")
     assert ax.get_yscale() == scale
 
 
 def test_an_accuracy_of_one_is_in_view_on_the_error_scale(ax):
     results = synthetic.results(np.full((2, 4, 3), 1.0))
-    curves.learning_curves(ax, results, "validation_accuracy")
+    drawn.learning(ax, results, "validation_accuracy")
     bottom, top = ax.get_ylim()
     assert all(bottom < y < top for y in drawn.solid(ax)[0].get_ydata())
     ax.figure.draw_without_rendering()
@@ -29,13 +27,13 @@ def test_an_accuracy_of_one_is_in_view_on_the_error_scale(ax):
 def test_a_share_is_drawn_in_percent(ax):
     values = np.full((2, 3, 4), 0.93) * [[[1.0, 0.5, 0.2, 0.1]]]
     results = synthetic.results({"test_active_share": values})
-    curves.learning_curves(ax, results, "test_active_share")
+    drawn.learning(ax, results, "test_active_share")
     ax.figure.draw_without_rendering()
     assert ax.get_yscale() == "linear"
     assert {"20 %", "80 %"} <= {t.get_text() for t in ax.get_yticklabels()}
 
 
-def test_of_crowded_values_those_with_room_are_ticks(ax):
+def test_of_crowded_values_those_with_room_are_ticks():
     sweep = [{"batch_size": b} for b in (6, 9, 10, 45, 140)]
-    points.final_metric(ax, synthetic.results(sweep=sweep), "test_accuracy")
+    (ax,) = drawn.axes("final", synthetic.results(sweep=sweep))
     assert ax.get_xticks().tolist() == [6, 9, 45, 140]

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from nnlab.report.figures import panels
+from nnlab import study
+from nnlab.report.figures import catalog
 from nnlab.results import pictures
+from nnlab.statistics.findings import Findings
 
 RATE = "optimizer.learning_rate"
 ACTIVATIONS = ("relu", "tanh", "identity", "sigmoid")
@@ -22,7 +24,7 @@ def drawn(tmp_path, values, activations, **fields):
     found = synthetic.results(
         values, sweep=sweep, fields=fields, workdir=tmp_path / "run"
     )
-    made, absent = panels.draw(found, tmp_path / "figures")
+    made, absent = catalog.draw(Findings(found), tmp_path / "figures")
     texts = {
         figure.name: (tmp_path / "figures" / f"{figure.name}.svg").read_text()
         for figure in made
@@ -36,7 +38,7 @@ def made(tmp_path, sweep, parts, values=None, **options):
     found = synthetic.results(
         values, sweep=sweep, fields=fields, workdir=tmp_path / "run", **options
     )
-    drawn, absent = panels.draw(found, tmp_path / "figures")
+    drawn, absent = catalog.draw(Findings(found), tmp_path / "figures")
     return {figure.name: figure for figure in drawn}, absent
 
 
@@ -44,6 +46,13 @@ def shown(tmp_path, name):
     """All texts of a stored figure."""
     svg = (tmp_path / "figures" / f"{name}.svg").read_text()
     return re.findall(r">([^<>]+)</text>", svg)
+
+
+def test_a_study_can_ask_for_every_part_by_its_name():
+    assert tuple(catalog.PARTS) == study.PARTS
+    sections = {part.section for part in catalog.PARTS.values()}
+    assert sections == {*catalog.SECTIONS, ""}  # costs are a table
+    assert {*study.PICTURES} <= {*catalog.PARTS}
 
 
 def titles(svg):

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmark prints: its tables, and the ratios that follow from them."""
+
+import collections
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from nnlab.commands.bench.rivals import Contender, Network
+from nnlab.machine import devices
+
+CEILING = Contender("matrix product", "matrix product")
+LOOP = "PyTorch loop"
+
+
+@dataclasses.dataclass
+class Entry:
+    """What was measured of a contender on a network.
+
+    Attributes:
+      network, contender: what was trained by whom.
+      ready: the worker's first answer.
+      turns: its answers to the turns.
+    """
+
+    network: Network
+    contender: Contender
+    ready: dict[str, Any]
+    turns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Examples a second of each turn; operations a second of the ceiling."""
+        batch = self.network.batch_size * self.contender.members
+        work = 1 if self.contender is CEILING else batch
+        return [turn["steps"] * work / turn["seconds"] for turn in self.turns]
+
+    @property
+    def rate(self) -> float:
+        """The median of `rates`."""
+        return statistics.median(self.rates)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak memory up to the last turn."""
+        return int(max(turn["peak_bytes"] for turn in self.turns))
+
+    def against(self, other: "Entry") -> float:
+        """Median over the turns of the ratio to another's rate."""
+        return statistics.median(a / b for a, b in zip(self.rates, other.rates))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for the JSON file."""
+        contender = dataclasses.asdict(self.contender)
+        network = dataclasses.asdict(self.network)
+        network["operations_per_example"] = self.network.operations
+        found = {"contender": contender, "network": network, "rates": self.rates}
+        return {**found, **self.ready, "turns": self.turns}
+
+    def cells(self, *middle: str) -> list[str]:
+        """The cells of a table's row: rate, spread, further ones, set-up and memory."""
+        spread = (max(self.rates) - min(self.rates)) / 2 / self.rate
+        setup = f"{self.ready['setup_seconds']:.1f}"
+        memory = f"{self.peak_bytes / 2**20:,.0f}"
+        return [f"{self.rate:,.0f}", f"±{spread:.0%}", *middle, setup, memory]
+
+
+def _print(
+    console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Prints a table; all columns but "contender" are numbers."""
+    table = Table(box=None)
+    for name in columns:
+        is_name = name == "contender"
+        table.add_column(name, justify="left" if is_name else "right", no_wrap=is_name)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def show(console: Console, network: Network, entries: Sequence[Entry]) -> None:
+    """Prints the table of a network, and what follows from it."""
+    by_name = {entry.contender.name: entry for entry in entries}
+    top, base = by_name.pop(CEILING.name, None), by_name.get(LOOP)
+    title = f"\n{network.name}, batch {network.batch_size}"
+    if top:
+        title += (
+            f"; matrix product: {top.rate / 1e9:,.0f} GFLOP/s on {top.ready['device']}"
+        )
+    console.print(title)
+    rows = []
+    for name, entry in by_name.items():
+        of_loop = f"{entry.against(base):.2f}" if base else ""
+        of_top = f"{entry.against(top) * network.operations:.0%}" if top else ""
+        rows.append([name, *entry.cells(of_loop, of_top)])
+    columns = ("examples/s", "spread", "x PyTorch", "of ceiling")
+    _print(console, ("contender", *columns, "set-up, s", "peak MiB"), rows)
+    _conclude(console, by_name)
+
+
+def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
+    """Compares the largest population with each rival, planned with fixed lanes."""
+    ours = [e for e in by_name.values() if e.contender.kind == "nnlab"]
+    planned = [e for e in ours if not (e.contender.options or e.contender.cores)]
+    others = [entry for entry in by_name.values() if entry not in ours]
+    if planned and others:
+        largest = max(planned, key=lambda entry: entry.contender.members)
+        ratios = [f"{largest.against(r):.2f} x {r.contender.name}" for r in others]
+        console.print(f"{largest.contender.name}: {'; '.join(ratios)}")
+    for entry in planned:
+        name, members = entry.contender.name, entry.contender.members
+        same = [e for e in ours if e.contender.members == members and e is not entry]
+        # A single network cannot be spread over cores.
+        for few in (e for e in same if e.contender.cores and members > 1):
+            ratio, some = entry.against(few), few.contender.cores
+            console.print(
+                f"{name}: {ratio:.2f} x {few.contender.name}, a parallel efficiency "
+                f"of {ratio * some / devices.num_cores():.0%}"
+            )
+        if fixed := [e for e in same if e.contender.options]:
+            best = max(fixed, key=lambda e: e.rate)
+            console.print(
+                f"{name}: {best.against(entry):.2f} x the time of the best fixed lane "
+                f"width, {best.contender.options['width']}"
+            )
+
+
+def show_study(console: Console, entries: Sequence[Entry], epochs: int = 100) -> None:
+    """Prints how long a study of all networks takes, set-up included."""
+    seconds: dict[str, list[float]] = collections.defaultdict(list)
+    members = max((e.contender.members for e in entries), default=0)
+    for entry in entries:
+        contender, network = entry.contender, entry.network
+        if contender.name != LOOP and contender.members != members:
+            continue
+        if contender is not CEILING and not contender.options:
+            examples = epochs * network.steps_per_epoch * network.batch_size * members
+            training = examples / entry.rate
+            seconds[contender.name].append(entry.ready["setup_seconds"] + training)
+    if not seconds:
+        return  # all were left out
+    whole = {name: sum(some) for name, some in seconds.items()}
+    networks = max(map(len, seconds.values()))
+    console.print(
+        f"\n{networks} networks x {members} seeds x {epochs} epochs, training with "
+        f"set-up: {'; '.join(f'{name} {s:,.0f} s' for name, s in whole.items())}"
+    )
+    base = whole.pop(LOOP, None)
+    for name, found in whole.items():
+        if base and len(seconds[name]) == len(seconds[LOOP]):
+            console.print(f"{name}: {base / found:.1f} times as fast as one by one")
+
+
+def show_scale(
+    console: Console, what: str, sizes: Sequence[int], entries: Sequence[Entry]
+) -> None:
+    """Prints how an epoch's time and the memory grow with networks or examples."""
+    if len(entries) < 3:
+        return  # the others were left out
+    title = f"\n{entries[0].network.name}, batch {entries[0].network.batch_size}"
+    if what == "examples":
+        title += f", {entries[0].contender.members} networks"
+    console.print(title)
+    seconds = [
+        e.network.steps_per_epoch * e.network.batch_size * e.contender.members / e.rate
+        for e in entries
+    ]
+    columns = (what, "examples/s", "spread", "epoch, s", "set-up, s", "peak MiB")
+    rows = zip(sizes, entries, seconds)
+    _print(console, columns, ([f"{n:,}", *e.cells(f"{s:.3g}")] for n, e, s in rows))
+    half, memory = len(sizes) // 2, [entry.peak_bytes for entry in entries]
+    each = (memory[-1] - memory[0]) / (sizes[-1] - sizes[0]) / 1024
+    console.print(
+        f"{sizes[half]:,} to {sizes[-1]:,} {what}: log-log slope of time "
+        f"{slope(sizes[half:], seconds[half:]):.2f}, of peak memory "
+        f"{slope(sizes[half:], memory[half:]):.2f} (linear: 1, wanted: at most 1.05); "
+        f"{each:.1f} KiB for each of the {what}"
+    )
+
+
+def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Slope of the least-squares line through the logarithms."""
+    logs = [list(map(math.log, some)) for some in (sizes, values)]
+    return statistics.linear_regression(*logs).slope
+
+
+def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what each search took, and how good the trial that it chose is."""
+    if not found:
+        return
+    race = found[0]["race"]
+    console.print(
+        f"\nsearch of {race['dataset']}: {race['trials']} trials x {race['seeds']} "
+        f"seeds, {race['epochs']} epochs of {race['train_size']:,} examples, TPE"
+    )
+    all_of = pd.json_normalize(list(found)).set_index("race.root_seed")
+    loops = all_of["seconds"][all_of["race.batch"] == 0]
+    all_of["share"] = all_of["seconds"] / loops.reindex(all_of.index)
+    rows = []
+    for name, some in all_of.groupby("race.name", sort=False):
+        seconds, share = some["seconds"], some["share"].median()
+        cells = [
+            f"{seconds.median():.1f}",
+            f"{seconds.min():.1f} to {seconds.max():.1f}",
+        ]
+        cells.append("" if math.isnan(share) else f"{share:.2f}")
+        for values in (some["validation"], some["test"]):
+            spread = f" ± {100 * values.std():.2f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.2%}{spread}")
+        rows.append([str(name), *cells])
+    columns = ("s", "range", "of the loop", "validation", "test of the best")
+    _print(console, ("contender", *columns), rows)

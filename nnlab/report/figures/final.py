@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What trials end at, and how soon they reach a target, against what was swept."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nnlab.report.figures.drawing import captions, curves, points, scales, style
+from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.levels import Level
+from nnlab.report.trials import Sweep, sweep_of, trial_name
+from nnlab.results import Results
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.intervals import mean_interval
+from nnlab.study import Quantity
+from nnlab.words import numbers
+
+
+def final(findings: Findings) -> Sketch:
+    """The test accuracy at the end of training against the swept value.
+
+    Mean and 95 % Student-t interval over the members that finished or stopped (no
+    interval below three), a dot for each of them, a ring around the best trial by
+    validation, and a strip with the shares of members that diverged or ended at chance,
+    where there are any. Categories are rows; other settings are lines of their own.
+    Baselines beside a numeric sweep lie across the axes in long dashes.
+    """
+    results, metric = findings.results, "test_accuracy"
+    canvas = style.canvas(height_of(results))
+    ax = canvas.add_subplot()
+    finals = {}
+    for trial in findings.ran:
+        curve = curves.curve_of(findings, trial, metric)
+        if curve is not None and curve.x.size and not curve.running:
+            values = findings.final(trial, metric)
+            finals[trial] = values[~np.isnan(values)]
+    every = scales.finite(finals.values())
+    scale = scales.scale_of(results, metric, every)
+    centers = {t: mean_interval(values) for t, values in finals.items() if values.size}
+    levels = {t: Level(*map(float, center)) for t, center in centers.items()}
+    shares = points.shares_lost(findings, findings.ran)
+    shown = points.Against(sweep_of(results), finals, levels, shares)
+    shown.draw(ax, findings, scales.axis_words(metric, scale), scale)
+    low, high = ax.get_xlim() if shown.rows else ax.get_ylim()
+    for chance in curves.chances_of(findings, finals if every.size else ()):
+        if low <= chance <= high:
+            line = ax.axvline if shown.rows else ax.axhline
+            line(chance, color=style.MUTED, linestyle=":", linewidth=1, zorder=1)
+    scheme = "Points are seeds; the ring marks the best trial by validation."
+    if not shown.rows:
+        scheme += f" {captions.beside(findings, metric)}"
+    said = f"{scheme} {captions.error_scale(canvas)} {captions.caption(findings)}"
+    what = f"Final test accuracy against {sweep_of(results).name or 'trial'}"
+    seen = captions.ends(findings, metric)
+    return Sketch("final_test_accuracy", canvas, what, said, seen)
+
+
+def height_of(results: Results, row: float = 0.0) -> float:
+    """Inches of a figure as high as its rows, if trials have rows.
+
+    Args:
+      results: of the run.
+      row: inches of a row where other settings are rows, too; 0 where they are lines.
+    """
+    sweep = sweep_of(results)
+    rows = sweep.scale == "categories" or (row > 0 and any(sweep.groups))
+    height = 1.2 + (row or 0.32) * len(results.trials) if rows else 3.6
+    return min(height, 12.0 if row else 9.0)
+
+
+def target(findings: Findings) -> Sketch:
+    """The epochs until a validation accuracy is reached, and who does not get it.
+
+    The median counts the members that never reach the target as later than all others,
+    so a trial in which most never do has none; a dot for each seed that reaches it, a
+    strip with the share that does not. Baselines have no epochs and are left out.
+    """
+    results, target = findings.results, findings.target
+    need(target > 0, "no trial is best, or it reaches no round accuracy")
+    metric = "validation_accuracy"
+    quantity = Quantity(metric=metric, reduction="steps_to", target=target)
+    epochs, medians, missed = {}, {}, {}
+    for trial in (t for t in findings.networks if t in findings.ran):
+        time = findings.steps_to_target(trial, target)
+        steps = findings.reduced(trial, quantity)
+        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        epochs[trial] = steps[np.isfinite(steps)] / per_epoch
+        missed[trial] = 1 - time.reached_share if time.n else 0.0
+        if np.isfinite(time.median_epochs):
+            medians[trial] = Level(time.median_epochs, math.nan, math.nan)
+    scale = scales.scale_of(results, "epochs", scales.finite(epochs.values()))
+    goal = f"{100 * target:g} % validation accuracy"
+    sweep, shares = _without_baselines(findings), {"not reached": missed}
+    canvas = style.canvas(height_of(results))
+    shown = points.Against(sweep, epochs, medians, shares)
+    shown.draw(canvas.add_subplot(), findings, f"epochs to {goal}", scale)
+    what = f"Epochs to {goal} against {sweep.name or 'trial'}"
+    said = (
+        "Large points are medians over all seeds, those that never reach it counted as "
+        "last; none where most do not. Small points are seeds. "
+        f"{captions.source(results)}"
+    )
+    return Sketch("epochs_to_target", canvas, what, said, medians_text(findings))
+
+
+def _without_baselines(findings: Findings) -> Sweep:
+    """The sweep in which baselines have no place, not even a row."""
+    sweep = sweep_of(findings.results)
+    values = [math.inf] * len(sweep.values)
+    for place, trial in enumerate(findings.networks):
+        rows = sweep.scale == "categories"
+        values[trial] = float(place) if rows else sweep.values[trial]
+    return dataclasses.replace(sweep, values=tuple(values))
+
+
+def medians_text(findings: Findings) -> str:
+    """Median epochs of each trial to the target; of many, the soonest and slowest."""
+    results, goal = findings.results, findings.target
+    times = {t.index: findings.steps_to_target(t.index, goal) for t in results.trials}
+    known = {t: time.median_epochs for t, time in times.items() if time.n}
+    arrived = sorted((m, t) for t, m in known.items() if np.isfinite(m))
+    if not arrived:
+        return "No trial reaches it in most of its seeds."
+    parts = [
+        f"{numbers.median_text(m)} for {trial_name(results, t)}" for m, t in arrived
+    ]
+    if len(arrived) > captions.FEW:
+        parts = [f"from {parts[0]} up to {parts[-1]}"]
+    late = len(known) - len(arrived)
+    rest = f"; {numbers.count(late, 'trial')} not in most seeds" if late else ""
+    return f"Medians: {', '.join(parts)}{rest}."

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Learning curves of all trials, with a panel for each setting of what else was swept.
+
+`learning` and `gap` make whole figures.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from nnlab.report.figures.drawing import captions, labels, style
+from nnlab.report.figures.drawing.captions import Sketch, need
+from nnlab.report.figures.drawing.curves import Along, Curves, collect
+from nnlab.report.trials import baselines, sweep_of
+from nnlab.statistics.findings import Findings
+from nnlab.words import numbers
+from nnlab.words.settings import words
+
+USUAL = ("validation_accuracy", "validation_loss", "train_loss")
+SECONDS = (
+    "Seconds are a network's share of the time that its program took to train all its "
+    "networks, without compilation and evaluation."
+)
+_ALONG = {"epoch": "epochs", "step": "updates", "seconds": "seconds"}
+_MEANINGS = {
+    "batch_loss_std": (
+        "Standard deviation of the losses of the batches since the evaluation before; "
+        "where the loss falls quickly, its fall is part of it."
+    ),
+    "active_share": "Share of the activation layers' outputs that are above 0.",
+}
+
+
+def learning(
+    findings: Findings, metric: str, name: str = "", x: Along = "epoch"
+) -> Sketch:
+    """The curves of a metric, see `curves.Curves`.
+
+    Args:
+      findings: of the run.
+      metric: a column of the curves.
+      name: of the figure's files; that of the metric if "".
+      x: what runs along the x axis: "epoch", "step" or "seconds".
+    """
+    results = findings.results
+    canvas = _panels(collect(findings, metric, x))
+    what = f"{numbers.capital(words(metric))} against {_ALONG[x]}"
+    groups = sweep_of(results).groups
+    lines = Counter(groups[t] for t in findings.networks)
+    parts = (
+        f"{what}, a line for each trial.",
+        captions.beside(findings, metric),
+        next((t for m, t in _MEANINGS.items() if metric.endswith(m)), ""),
+        SECONDS if x == "seconds" else "",
+        captions.error_scale(canvas),
+        captions.thin_lines(results, max(lines.values())),
+        captions.caption(findings),
+    )
+    seen = captions.ends(findings, metric)
+    each = f"{what}, a line for each trial"
+    return Sketch(name or metric, canvas, each, " ".join(parts), seen)
+
+
+def usual(findings: Findings) -> Iterator[Sketch]:
+    """The usual metrics, and the study's own, those that were measured."""
+    own = (f"validation_{name}" for name in findings.results.study.own.metrics)
+    for metric in filter(findings.is_measured, (*USUAL, *own)):
+        yield learning(findings, metric, f"curves_{metric}")
+
+
+def seconds(findings: Findings) -> Sketch:
+    """The validation accuracy against a network's share of the time."""
+    programs = (program["index"] for program in findings.results.config["cohorts"])
+    timed = any(findings.seconds_per_epoch(index).size for index in programs)
+    need(timed, "no segment was timed")
+    return learning(findings, "validation_accuracy", "seconds", "seconds")
+
+
+def active_units(findings: Findings) -> Sketch:
+    """The share of active units, on the first split on which it was measured."""
+    columns = (f"{s}_active_share" for s in ("validation", "test", "train"))
+    column = next(filter(findings.is_measured, columns), "")
+    need(column, "no activation was watched")
+    return learning(findings, column, "active_units")
+
+
+def gap(findings: Findings) -> Sketch:
+    """The training accuracy, dashed, and the test accuracy, solid, by epoch.
+
+    As `learning`, over the members that finished or stopped; a trial that has none is
+    left out. Of baselines only the test accuracy is drawn.
+    """
+    canvas = _panels(collect(findings, "test_accuracy", dashed="train_accuracy"))
+    what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
+    beside = captions.beside(findings, "test_accuracy")
+    caption = (
+        f"{what}. {beside} {captions.error_scale(canvas)} {captions.caption(findings)}"
+    )
+    both = {"training": "train_accuracy", "test": "test_accuracy"}
+    seen = captions.ends_of_each(findings, {"best": findings.best}, both)
+    return Sketch("gap", canvas, what, caption, seen)
+
+
+def _panels(curves: Curves) -> Canvas:
+    """A panel for each setting of what was swept besides the main axis.
+
+    Settings without any value of the metric have none; baselines are in all panels.
+    """
+    findings = curves.findings
+    results = findings.results
+    groups = sweep_of(results).groups
+    beside = baselines(results)
+    shown = [
+        groups[t]
+        for t in findings.networks
+        if results.has_run(t)
+        and np.isfinite(results.curve(t, curves.metric).values).any()
+    ]
+    settings = list(dict.fromkeys(shown)) or [""]
+    columns = 2 if len(settings) == 4 else min(len(settings), 3)
+    rows = math.ceil(len(settings) / columns)
+    single = columns == 1
+    canvas = style.canvas(*(3.9,) if single else (2.8 * rows, 3.5 * columns))
+    for number, setting in enumerate(settings):
+        ax = canvas.add_subplot(rows, columns, number + 1)
+        curves.draw(
+            ax, [t for t, g in enumerate(groups) if g == setting or t in beside]
+        )
+        ax.set_title(labels.plain(setting), fontsize=9, loc="left")
+        if number % columns:
+            ax.set_ylabel("")
+        if number < len(settings) - columns:
+            ax.set_xlabel("")
+    return canvas

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that is computed about a run's results, each statistic once.
+
+A report asks the same question in many places: each figure rings the best trial, the
+answer names it, the tables mark it. `Findings` computes a statistic when it is first
+asked for and holds it from then on::
+
+    findings = Findings(results)
+    findings.best  # index of the best trial by validation
+    findings.final(findings.best, "test_accuracy")  # of its networks, (S,)
+
+The other modules say how a statistic is computed; those that build on several others
+take the findings. What is held is shared: arrays are read-only.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from functools import cached_property as once
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from nnlab.results import Results
+from nnlab.statistics import (
+    members,
+    ranking,
+    rate_range,
+    sequential,
+    summary,
+    targets,
+    verdicts,
+)
+from nnlab.study import Quantity
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _held(
+    function: Callable[Concatenate[Results, _P], _T],
+) -> "Callable[Concatenate[Findings, _P], _T]":
+    """A method that computes a function of the results once for each argument."""
+
+    @functools.wraps(function)
+    def held(self: "Findings", *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        key = (function.__name__, *args, *sorted(kwargs.items()))
+        if key not in self._values:
+            value = self._values[key] = function(self.results, *args, **kwargs)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        found: _T = self._values[key]
+        return found
+
+    return held
+
+
+class Findings:
+    """What the results of one run say, computed when first asked for and then held.
+
+    Trials are indices. Statistics of single trials are methods, all others attributes.
+
+    Attributes:
+      results: what the run left.
+    """
+
+    def __init__(self, results: Results) -> None:
+        """Holds the results; computes nothing yet."""
+        self.results = results
+        self._values: dict[Any, Any] = {}
+
+    @once
+    def ran(self) -> tuple[int, ...]:
+        """The trials that have members, finished or not."""
+        trials = (t.index for t in self.results.trials)
+        return tuple(t for t in trials if self.results.has_run(t))
+
+    @once
+    def networks(self) -> tuple[int, ...]:
+        """The trials that are networks; all trials where none is."""
+        return members.networks(self.results)
+
+    @property
+    def best(self) -> int | None:
+        """The trial with the highest expected validation accuracy; None for none."""
+        return self.best_of(range(len(self.results.trials)))
+
+    @once
+    def extremes(self) -> tuple[int | None, int | None]:
+        """The best and the worst network to look at, see `ranking.best_and_worst`."""
+        return ranking.best_and_worst(self.results)
+
+    @once
+    def compared(self) -> tuple[ranking.Comparison, ...]:
+        """Each trial's difference to the best in final test accuracy, if measured."""
+        if "test_accuracy" not in self.results.metrics:
+            return ()
+        trials = (t.index for t in self.results.trials)
+        values = np.array([self.final(t, "test_accuracy") for t in trials])
+        return ranking.compare_to_best(self.results, self.best, values)
+
+    @once
+    def verdicts(self) -> tuple[verdicts.Verdict, ...]:
+        """What the data say about the study's claims."""
+        return verdicts.judge(self)
+
+    @once
+    def target(self) -> float:
+        """The validation accuracy that trials are to reach; NaN for none."""
+        if self.results.study.target:
+            return self.results.study.target
+        best = self.best_of(self.networks)
+        return targets.default_target(self.results, best)
+
+    @once
+    def summary(self) -> pa.Table:
+        """The table of trials, ``summary.csv``."""
+        return summary.summarize(self)
+
+    @once
+    def rows(self) -> list[dict[str, Any]]:
+        """The summary's rows as mappings, one for each trial."""
+        return self.summary.to_pylist()
+
+    @once
+    def looks(self) -> tuple[sequential.Look, ...]:
+        """The looks that have been taken, see `sequential`."""
+        return sequential.history(self.results)
+
+    @once
+    def rates(self) -> rate_range.Rates | None:
+        """Which learning rates train; None if the trials differ in more."""
+        is_range = rate_range.is_range(self.results)
+        return rate_range.find(self.results) if is_range else None
+
+    @once
+    def dropped(self) -> dict[float, list[int]]:
+        """The trials that halving dropped, by the epoch at which it did."""
+        return members.dropped(self.results)
+
+    @once
+    def _segments(self) -> dict[int, list[dict[str, Any]]]:
+        found: dict[int, list[dict[str, Any]]] = {}
+        for row in self.results.timings.to_pylist():
+            found.setdefault(row["cohort"], []).append(row)
+        return found
+
+    def best_of(self, among: Iterable[int]) -> int | None:
+        """The best of some trials, see `ranking.best_trial`."""
+        return self._best_of(tuple(sorted(set(among))))
+
+    def timings(self, cohort: int) -> list[dict[str, Any]]:
+        """What a clock measured of a cohort: a row for each segment."""
+        return self._segments.get(cohort, [])
+
+    def reduced(self, trial: int, quantity: Quantity) -> np.ndarray:
+        """A quantity of each member, (S,); see `members.reduce_members`."""
+        return self._reduced(quantity, trial)
+
+    def final(self, trial: int, metric: str) -> np.ndarray:
+        """A metric of the final networks, (S,); NaN for those that have none."""
+        return self.reduced(trial, Quantity(metric=metric))
+
+    _best_of = _held(ranking.best_trial)
+    _reduced = _held(members.reduce_members)
+    counts = _held(members.status_counts)
+    alive = _held(members.alive)
+    dropped_after = _held(members.dropped_after)
+    is_measured = _held(members.is_measured)
+    seconds_per_epoch = _held(members.seconds_per_epoch)
+    steps_to_target = _held(targets.steps_to_target)
