@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host loop: from a `Study` to results on disk.
 
-Each cohort trains as one population. The host visits it between segments: it hands in
+Each program trains as one population. The host visits it between segments: it hands in
 the coming steps' examples, takes the metrics out, writes the tables, and tells a
 callback how far it is.
 """
@@ -21,16 +21,9 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 
-from nnlab.results import pictures
-from nnlab.machine import devices, processes
 from nnlab import results
-from nnlab.study import cohorts as programs
-from nnlab.study.cohorts import Cohort, numbered
-from nnlab.study import sweep
-from nnlab.training.backbone import Backbone
-from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
-from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.machine import devices, processes
 from nnlab.machine.files import (
     absolute,
     alone_in,
@@ -38,13 +31,19 @@ from nnlab.machine.files import (
     refuse_links,
     remove_abandoned,
 )
-from nnlab.training.metrics import Metric
-from nnlab.words.spelling import nearest_file
-from nnlab.training.place import (Kept, place)
-from nnlab.training.lane_width import (choose_lanes, profile)
-from nnlab.training.prepare import load, own_of, prepare
-from nnlab.runs.recorder import (Recorder)
-from nnlab.runs.progress import (Progress)
+from nnlab.results import pictures
+from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
+from nnlab.runs.loop import (
+    Position,
+    backbone_for,
+    grow,
+    part_of,
+    parts_of,
+    train_program,
+    with_backbone,
+)
+from nnlab.runs.progress import Progress
+from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import (
     check_data,
     check_own,
@@ -55,21 +54,20 @@ from nnlab.runs.resume import (
     refusing,
 )
 from nnlab.study import Hyperparameters, Study
-from nnlab.runs.loop import (
-    Position,
-    backbone_for,
-    grow,
-    part_of,
-    parts_of,
-    train_cohort,
-    with_backbone,
-)
+from nnlab.study.members import Members, by_program, numbered
+from nnlab.training.backbone import Backbone
+from nnlab.training.lane_width import choose_lanes, profile
+from nnlab.training.metrics import Metric
+from nnlab.training.place import Kept, place
+from nnlab.training.prepare import load, own_of, prepare
+from nnlab.training.program import NetworkProgram, Program, TreeProgram
+from nnlab.words.spelling import nearest_file
 
 _log = logging.getLogger(__name__)
 
 
 CHECKPOINT_SECONDS = 10.0
-"""Between two checkpoints of a cohort, at least."""
+"""Between two checkpoints of a program, at least."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,37 +82,35 @@ class Job:
 
 
 class Executor(Protocol):
-    """Who trains cohorts in other processes."""
+    """Who trains programs in other processes."""
 
-    def cut(
-        self, items: Sequence[Prepared | Baseline], lane_width: int
-    ) -> Sequence[Cohort]:
-        """Cuts cohorts that nobody has begun into those that are trained.
+    def cut(self, programs: Sequence[Program], lane_width: int) -> Sequence[Members]:
+        """Cuts programs that nobody has begun into those that are trained.
 
         Args:
-          items: the cohorts.
+          programs: the programs.
           lane_width: members that run at once; 0 lets the plan choose.
 
         Returns:
-          Cohorts with the same members; what they are numbered is of no account.
+          Programs with the same members; what they are numbered is of no account.
         """
 
     def train(
         self,
         job: Job,
-        items: Sequence[Prepared | Baseline],
+        programs: Sequence[Program],
         recorder: Recorder,
-        collect: Callable[[Prepared | Baseline], bool],
-        fail: Callable[[Prepared | Baseline, Exception], None],
+        collect: Callable[[Program], bool],
+        fail: Callable[[Program, Exception], None],
     ) -> None:
-        """Has all cohorts trained.
+        """Has all programs trained.
 
         Args:
           job: what they are of.
-          items: the cohorts.
+          programs: the programs.
           recorder: of the run; it is told where they are trained, and tells the
             callback.
-          collect: takes up a cohort that is done; returns whether it is.
+          collect: takes up a program that is done; returns whether it is.
           fail: notes that one failed for good.
         """
 
@@ -150,15 +146,16 @@ def run(
         (B, C) and labels (B,) to a value for each example, (B,). Their means are the
         columns train_<name>, validation_<name> and test_<name>; trees have none.
       lane_width: members that run at once; 0 lets the plan choose.
-      resume: whether to go on with the run in the workdir, if there is one: what it has
-        trained stays. The study must be the run's, or more of it (see `nnlab.runs.resume`).
+      resume: whether to go on with the run in the workdir, if there is one: what it
+        has trained stays. The study must be the run's, or more of it (see
+        `nnlab.runs.resume`).
       resume_anyway: whether also under other versions or on another device, which
         change the numbers, or with a module or metrics of which it cannot be told
         whether they are the run's.
       executor: who trains, such as `nnlab.cluster.ray.Ray`; None for this process.
       kept: of runs of the same study before, with fewer trials or seeds; all else
         that is given must be the same.
-      checkpoint_seconds: between two checkpoints of a cohort, at least.
+      checkpoint_seconds: between two checkpoints of a program, at least.
       profile_dir: a folder for a trace of each cohort's first steps and evaluation,
         which Perfetto and TensorBoard open.
       on_progress: called after every visit of the host. A KeyboardInterrupt from it
@@ -176,7 +173,7 @@ def run(
       SaveError, OSError: a checkpoint or results could not be written; those before are
         there.
       KeyboardInterrupt: after the results so far have been written.
-      Exception: what the first cohort failed with, if all of them did. If only some
+      Exception: what the first program failed with, if all of them did. If only some
         did, the others' results are returned, and `Results.config` has the "failures".
     """
     folder = absolute(workdir, "workdir")
@@ -190,7 +187,7 @@ def run(
                 "a data set, a module or metrics of one's own stay in the process "
                 "that made them: train in it (executor=None)"
             )
-        past, begun, cohorts = None, 0, None
+        past, begun, groups = None, 0, None
         doubts: list[str] = []
         loaded = kept.loaded if kept else {}
         data: dict[str, Any] = {
@@ -204,7 +201,7 @@ def run(
             processes.in_first(lambda: stack.enter_context(alone_in(folder)))
             with refusing(folder):
                 check_links(folder)
-            past, begun, study, cohorts = _continued(folder, study, data)
+            past, begun, study, groups = _continued(folder, study, data)
         else:
             processes.in_first(lambda: check_workdir(folder))
         if not (past and kept and loaded):  # else it is as before
@@ -216,13 +213,13 @@ def run(
                 study = dataclasses.replace(study, own=own)
         settle = functools.partial(prepare, study, lane_width=lane_width, **handed)
         if executor:
-            cohorts = cohorts or programs.cohorts(study.trials(), study.num_seeds)
-            old, new = cohorts[:begun], cohorts[begun:]
-            cut = executor.cut(settle(cohorts=new), lane_width)
-            cohorts = (*old, *numbered(cut, {cohort.index for cohort in old}))
-        if cohorts:
-            cohorts = tuple(sorted(cohorts, key=lambda cohort: cohort.index))
-        prepared = settle(cohorts=cohorts)
+            groups = groups or by_program(study.trials(), study.num_seeds)
+            old, new = groups[:begun], groups[begun:]
+            cut = executor.cut(settle(members=new), lane_width)
+            groups = (*old, *numbered(cut, {members.index for members in old}))
+        if groups:
+            groups = tuple(sorted(groups, key=lambda members: members.index))
+        programs = settle(members=groups)
         if not goes_on:
             hint = "" if folder.exists() else nearest_file(folder)
             processes.in_first(lambda: stack.enter_context(_begun(folder)))
@@ -231,14 +228,14 @@ def run(
         writes = processes.is_first()
         checkpoints = Checkpoints(folder, checkpoint_seconds, read_only=not writes)
         stack.callback(checkpoints.close)
-        recorder = Recorder(study, folder if writes else None, prepared, on_progress)
+        recorder = Recorder(study, folder if writes else None, programs, on_progress)
         saved: dict[int, Saved] = {}
         if goes_on:
             with refusing(folder):
                 saved = _saved(
                     past,
                     study,
-                    prepared,
+                    programs,
                     recorder,
                     checkpoints,
                     doubts,
@@ -253,21 +250,21 @@ def run(
         if executor:
             job = Job(study, folder, data_dir, lane_width, checkpoint_seconds)
             train = functools.partial(_train_elsewhere, executor, job)
-        return _run(study, folder, prepared, recorder, checkpoints, saved, train)
+        return _run(study, folder, programs, recorder, checkpoints, saved, train)
 
 
 def _run(
     study: Study,
     folder: pathlib.Path,
-    prepared: Sequence[Prepared | Baseline],
+    programs: Sequence[Program],
     recorder: Recorder,
     checkpoints: Checkpoints,
     saved: Mapping[int, Saved],
     train: Callable[..., list[Exception]],
 ) -> results.Results:
-    """Trains the cohorts that are not done; see `run`."""
+    """Trains the programs that are not done; see `run`."""
     try:
-        failures = train(study, prepared, recorder, checkpoints, saved)
+        failures = train(study, programs, recorder, checkpoints, saved)
     except BaseException:  # Ctrl-C: keep what is there
         for keep in (
             checkpoints.wait,
@@ -277,7 +274,7 @@ def _run(
                 keep()
         raise
     recorder.write("failed" if failures else "complete")
-    if len(failures) == len(prepared):
+    if len(failures) == len(programs):
         raise failures[0]
     if not processes.is_first():
         return recorder.results("failed" if failures else "complete")
@@ -286,7 +283,7 @@ def _run(
 
 def _train_here(
     study: Study,
-    prepared: Sequence[Prepared | Baseline],
+    programs: Sequence[Program],
     recorder: Recorder,
     checkpoints: Checkpoints,
     saved: Mapping[int, Saved],
@@ -294,21 +291,28 @@ def _train_here(
     profile_dir: str | os.PathLike[str] | None,
     kept: Kept | None,
 ) -> list[Exception]:
-    """Trains one cohort after another; returns what some of them failed with."""
+    """Trains one program after another; returns what some of them failed with."""
     failures: list[Exception] = []
     backbones: dict[str, Backbone] = {}
     # What takes longest comes last: if it is cut off, the others are done.
-    for item in sorted(prepared, key=lambda item: item.work):
-        known = saved.get(item.cohort.index)
+    for program in sorted(programs, key=lambda program: program.work):
+        known = saved.get(program.index)
         try:
-            run_cohort(
-                item, study, recorder, checkpoints, known, backbones, profile_dir, kept
+            run_program(
+                program,
+                study,
+                recorder,
+                checkpoints,
+                known,
+                backbones,
+                profile_dir,
+                kept,
             )
         except OSError:  # a full disk: nothing more can be kept
             raise
         except Exception as error:  # the others go on
             failures.append(error)
-            recorder.fail(item, error)
+            recorder.fail(program, error)
             traceback.clear_frames(error.__traceback__)  # they hold its arrays
     return failures
 
@@ -317,44 +321,46 @@ def _train_elsewhere(
     executor: Executor,
     job: Job,
     study: Study,
-    prepared: Sequence[Prepared | Baseline],
+    programs: Sequence[Program],
     recorder: Recorder,
     checkpoints: Checkpoints,
     saved: Mapping[int, Saved],
 ) -> list[Exception]:
-    """Lets an executor train the cohorts; returns what some of them failed with."""
+    """Lets an executor train the programs; returns what some of them failed with."""
     failures: list[Exception] = []
     backbones: dict[str, Backbone] = {}
 
-    def collect(item: Prepared | Baseline) -> bool:
-        found = checkpoints.latest(part_of(item), recorder.identity(item.cohort.index))
+    def collect(program: Program) -> bool:
+        found = checkpoints.latest(part_of(program), recorder.identity(program.index))
         if not found:
             return False
         with found.reading():
-            if not is_done(item, found):
+            if not is_done(program, found):
                 return False
             arrays = found.arrays("rows"), found.arrays("seen")
-            recorder.collect(item, found.about["known"], *arrays)
-        run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
+            recorder.collect(program, found.about["known"], *arrays)
+        run_program(
+            program, study, recorder, checkpoints, found, backbones
+        )  # for its note
         return True
 
-    def fail(item: Prepared | Baseline, error: Exception) -> None:
+    def fail(program: Program, error: Exception) -> None:
         failures.append(error)
-        recorder.fail(item, error)
+        recorder.fail(program, error)
 
     waiting = []
-    for item in prepared:
-        known = saved.get(item.cohort.index)
-        if known and is_done(item, known):
-            run_cohort(item, study, recorder, checkpoints, known, backbones)
+    for program in programs:
+        known = saved.get(program.index)
+        if known and is_done(program, known):
+            run_program(program, study, recorder, checkpoints, known, backbones)
         else:
-            waiting.append(item)
+            waiting.append(program)
     executor.train(job, waiting, recorder, collect, fail)
     return failures
 
 
-def run_cohort(
-    item: Prepared | Baseline,
+def run_program(
+    program: Program,
     study: Study,
     recorder: Recorder,
     checkpoints: Checkpoints,
@@ -363,51 +369,52 @@ def run_cohort(
     profile_dir: str | os.PathLike[str] | None = None,
     kept: Kept | None = None,
 ) -> None:
-    """Trains a cohort from where it is; in narrower lanes if memory is too small.
+    """Trains a program from where it is; in narrower lanes if memory is too small.
 
     Args:
-      item: the cohort.
-      study: whose cohort it is.
+      program: the program.
+      study: whose program it is.
       recorder: takes in what is measured.
       checkpoints: where to save.
-      saved: where the cohort is; if that is its end, only its backbone is noted.
+      saved: where the program is; if that is its end, only its backbone is noted.
       backbones: by their source's key; its own is added.
       profile_dir: for a trace of its first steps; None for no trace.
-      kept: of cohorts of the same study before; this one is added.
+      kept: of programs of the same study before; this one is added.
     """
-    if isinstance(item, Baseline):
+    if isinstance(program, TreeProgram):
         if not saved:
-            grow(item, study, recorder, checkpoints)
+            grow(program, study, recorder, checkpoints)
         return
+    assert isinstance(program, NetworkProgram)
     backbone = None
-    if item.source:
+    if program.source:
         backbone = backbone_for(
-            item, item.source, backbones, recorder, checkpoints, study
+            program, program.source, backbones, recorder, checkpoints, study
         )
-    if saved and is_done(item, saved):
+    if saved and is_done(program, saved):
         return
     if backbone:
-        item = with_backbone(item, backbone)
+        program = with_backbone(program, backbone)
     if saved:
-        item = item.with_width(saved.about["lane_width"])
+        program = program.with_width(saved.about["lane_width"])
     while True:
         placed = None
         try:
             placed, tuning_seconds = (
-                (place(item, study, kept), 0.0)
+                (place(program, study, kept), 0.0)
                 if saved
-                else choose_lanes(item, study, kept)
+                else choose_lanes(program, study, kept)
             )
             if kept:
                 kept.keep(placed, study)
             if profile_dir is not None:
                 profile(placed, pathlib.Path(profile_dir))
-            train_cohort(
+            train_program(
                 placed, study, recorder, checkpoints, tuning_seconds, backbone, saved
             )
             return
         except Exception as error:
-            width = placed.width if placed else item.plan.lanes.width
+            width = placed.width if placed else program.plan.lanes.width
             alone = processes.count() == 1  # others may have had memory enough
             if not (_is_out_of_memory(error) and width > 1 and alone):
                 raise
@@ -416,8 +423,8 @@ def run_cohort(
         placed = None
         if kept:
             kept.clear()
-        recorder.out_of_memory(item, width)
-        item, saved = item.with_width(width // 2), None
+        recorder.out_of_memory(program, width)
+        program, saved = program.with_width(width // 2), None
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -440,7 +447,7 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
 
 def _continued(
     folder: pathlib.Path, study: Study, data: Mapping[str, Any]
-) -> tuple[Mapping[str, Any] | None, int, Study, tuple[Cohort, ...]]:
+) -> tuple[Mapping[str, Any] | None, int, Study, tuple[Members, ...]]:
     """With what a run goes on.
 
     Args:
@@ -449,8 +456,8 @@ def _continued(
       data: what `load` takes beside.
 
     Returns:
-      Its ``config.json``; None if that is lost. Then how many of the cohorts it has
-      begun, the study, and the cohorts, those begun first.
+      Its ``config.json``; None if that is lost. Then how many of the programs it has
+      begun, the study, and the programs, those begun first.
     """
 
     def digest_of(h: Hyperparameters) -> str:
@@ -473,7 +480,7 @@ def _continued(
 
 
 def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
-    """The records of a study's cohorts that a workdir has checkpoints of."""
+    """The records of a study's programs that a workdir has checkpoints of."""
     found = []
     with contextlib.closing(Checkpoints(folder, math.inf, read_only=True)) as store:
         for path in sorted((folder / FOLDER).glob("program_*")):
@@ -481,7 +488,7 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
                 with saved.reading():
                     record = dict(saved.about["known"]["record"])
                 try:
-                    Cohort.from_dict(record, study.trials())
+                    Members.from_dict(record, study.trials())
                 except ValueError as error:  # of more trials or seeds, it may be
                     _log.warning("%s is left alone: %s", path, error)
                 else:
@@ -492,7 +499,7 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
 def _saved(
     past: Mapping[str, Any] | None,
     study: Study,
-    prepared: Sequence[Prepared | Baseline],
+    programs: Sequence[Program],
     recorder: Recorder,
     checkpoints: Checkpoints,
     doubts: Sequence[str],
@@ -505,8 +512,8 @@ def _saved(
         changes += differences(past, recorder.config)
         check_data(past["datasets"], recorder.config["datasets"])
     found: dict[str, Saved | None] = {}
-    for item in prepared:
-        for part, of in parts_of(item, study, recorder).items():
+    for program in programs:
+        for part, of in parts_of(program, study, recorder).items():
             if part not in found:
                 found[part] = checkpoints.latest(part, of)
     for one in filter(None, found.values()):
@@ -519,8 +526,8 @@ def _saved(
             "resume_anyway=True, does, with other numbers)"
         )
     taken: dict[int, Saved] = {}
-    for item in prepared:
-        index, saved = item.cohort.index, found[part_of(item)]
+    for program in programs:
+        index, saved = program.index, found[part_of(program)]
         if saved is None:
             if past and index in past["finished"]:
                 _log.warning(
@@ -530,45 +537,45 @@ def _saved(
                 )
             continue
         taken[index] = saved
-        if isinstance(item, Prepared):
+        if isinstance(program, NetworkProgram):
             with saved.reading():
                 before, at = int(saved.about["num_steps"]), saved.about["position"]
                 ended = saved.about["finished"] or int(at["step"]) == before
-            _check_end(item, before, ended)
+            _check_end(program, before, ended)
             with saved.reading():
-                Position(**at).check(item.boundaries)
+                Position(**at).check(program.boundaries)
     recorder.note_beginning([*noted, *changes])
     # What a run that is killed leaves behind: not less than what it found.
-    for item in prepared:
-        if known := taken.get(item.cohort.index):
+    for program in programs:
+        if known := taken.get(program.index):
             with known.reading():
                 arrays = known.arrays("rows"), known.arrays("seen")
                 recorder.take_up(
-                    item, known.about["known"], *arrays, is_done(item, known)
+                    program, known.about["known"], *arrays, is_done(program, known)
                 )
     for part, saved in found.items():
         checkpoints.drop_unsound(part, saved)
     return taken
 
 
-def _check_end(item: Prepared, before: int, ended: bool) -> None:
+def _check_end(program: NetworkProgram, before: int, ended: bool) -> None:
     """Refuses a training so far of which this one is not more.
 
     Args:
-      item: the cohort.
+      program: the program.
       before: updates that it was to have.
       ended: whether it has them, or ended before.
 
     Raises:
       ValueError: says what does not fit.
     """
-    number = item.cohort.index + 1
-    if before > item.num_steps:
+    number = program.index + 1
+    if before > program.num_steps:
         raise ValueError(
             f"program {number} was trained for {before} updates, and has "
-            f"{item.num_steps} now: num_epochs may only grow"
+            f"{program.num_steps} now: num_epochs may only grow"
         )
-    if ended and before not in item.boundaries:
+    if ended and before not in program.boundaries:
         raise ValueError(
             f"program {number} was evaluated at its end after {before} updates, which "
             "is no evaluation of the longer training: choose num_epochs a multiple of "
@@ -576,12 +583,15 @@ def _check_end(item: Prepared, before: int, ended: bool) -> None:
         )
 
 
-def is_done(item: Prepared | Baseline, saved: Saved) -> bool:
-    """Whether nothing is left to train of a cohort."""
+def is_done(program: Program, saved: Saved) -> bool:
+    """Whether nothing is left to train of a program."""
     about = saved.about
     return bool(
         about["finished"]
-        and (isinstance(item, Baseline) or about["num_steps"] == item.num_steps)
+        and (
+            not isinstance(program, NetworkProgram)
+            or about["num_steps"] == program.num_steps
+        )
     )
 
 

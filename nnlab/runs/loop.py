@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one cohort from where it is to its end: networks, backbones, trees."""
+"""Trains one program from where it is to its end: networks, backbones, trees."""
 
 import concurrent.futures
 import dataclasses
@@ -14,17 +14,23 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab.training import trees, lane_width
-from nnlab.runs import halving, final, saved_network
-from nnlab.machine import processes
-from nnlab.training.backbone import Backbone, features, layers_of
-from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
-from nnlab.training.program import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
 from nnlab.data import Split
-from nnlab.training.place import STEPS_PER_CALL, Placed, place, sizes_of
-from nnlab.training.population import SAMPLE_EVERY
+from nnlab.machine import processes
+from nnlab.runs import final, halving, saved_network
+from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.runs.recorder import Recorder
 from nnlab.study import PICTURES, Study
+from nnlab.training import lane_width, trees
+from nnlab.training.backbone import Backbone, features, layers_of
+from nnlab.training.place import STEPS_PER_CALL, PlacedProgram, place, sizes_of
+from nnlab.training.population import SAMPLE_EVERY
+from nnlab.training.program import (
+    TRAIN_EVALUATION_SIZE,
+    NetworkProgram,
+    Program,
+    Source,
+    TreeProgram,
+)
 
 SECONDS_OF_A_VISIT = 1.0
 """Between two visits of the host, about: so long a stop may have to wait."""
@@ -32,7 +38,7 @@ SECONDS_OF_A_VISIT = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where the training of a cohort is.
+    """Where the training of a program is.
 
     Attributes:
       evaluation: the next of its evaluations.
@@ -55,8 +61,8 @@ class Position:
             raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
 
 
-def train_cohort(
-    placed: Placed,
+def train_program(
+    program: PlacedProgram,
     study: Study,
     recorder: Recorder,
     checkpoints: Checkpoints | None = None,
@@ -64,24 +70,24 @@ def train_cohort(
     backbone: Backbone | None = None,
     saved: Saved | None = None,
 ) -> None:
-    """Trains one cohort to its last step, and looks at what came out.
+    """Trains one program to its last step, and looks at what came out.
 
     Args:
-      placed: the cohort.
-      study: whose cohort it is.
+      program: the program.
+      study: whose program it is.
       recorder: takes in what is measured.
       checkpoints: where to save; None for nowhere.
       tuning_seconds: spent on choosing its lanes.
       backbone: with which all members begin, or by which they are fed.
       saved: where to begin; None for the first step.
     """
-    population, prepared = placed.population, placed.prepared
-    recorder.start(prepared, population, placed.sizes, tuning_seconds)
+    population = program.population
+    recorder.start(program, population, program.sizes, tuning_seconds)
     looks = bool(set(PICTURES) & set(study.figures))
     at, before = Position(), None
     if saved:
         with saved.reading():
-            recorder.restore(prepared, saved.about["known"], saved.arrays("rows"), {})
+            recorder.restore(program, saved.about["known"], saved.arrays("rows"), {})
             at = Position(**saved.about["position"])
         if saved.about["finished"]:
             recorder.extend()
@@ -93,12 +99,12 @@ def train_cohort(
         state = population.spread(members, recorder.still_training)
     else:
         state = population.init()
-        if backbone and not prepared.features:
+        if backbone and not program.features:
             state = population.begin_at(state, backbone.params, backbone.batch_stats)
         if looks:
-            before = final.probabilities(placed, state)
+            before = final.probabilities(program, state)
 
-    origin = _origin(recorder, recorder.identity(prepared.cohort.index))
+    origin = _origin(recorder, recorder.identity(program.index))
 
     def save(finished: bool = False) -> None:
         if checkpoints is None:
@@ -111,19 +117,19 @@ def train_cohort(
             items["before"] = {"probabilities": before}
         if finished:
             items["seen"] = recorder.seen_arrays()
-            items |= saved_network.items_of(prepared, backbone)
+            items |= saved_network.items_of(program, backbone)
         about = {
             "finished": finished,
-            "num_steps": prepared.num_steps,
-            "lane_width": placed.width,
+            "num_steps": program.num_steps,
+            "lane_width": program.width,
             "position": dataclasses.asdict(at),
             "known": recorder.snapshot(),
             **origin,
         }
-        checkpoints.save(part_of(prepared), items, about, recorder.best_accuracy())
+        checkpoints.save(part_of(program), items, about, recorder.best_accuracy())
 
     def visit() -> None:
-        predict = functools.partial(final.predicted, placed, state)
+        predict = functools.partial(final.predicted, program, state)
         alone = processes.count() == 1  # else all would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
@@ -133,25 +139,25 @@ def train_cohort(
         if processes.any_of(interrupted is not None):
             save()
             raise interrupted or KeyboardInterrupt
-        due = checkpoints is not None and checkpoints.is_due(part_of(prepared))
+        due = checkpoints is not None and checkpoints.is_due(part_of(program))
         if processes.agreed(due):
             save()
 
-    boundaries = prepared.boundaries
+    boundaries = program.boundaries
     paced = SAMPLE_EVERY  # until it is known how long a step takes
     race = study.halving
     rungs = halving.rungs(
-        boundaries, prepared.steps_per_epoch, race.min_epochs, race.factor
+        boundaries, program.steps_per_epoch, race.min_epochs, race.factor
     )
     for evaluation in range(at.evaluation, len(boundaries)):
         if not recorder.still_training.any():
             break
         boundary = boundaries[evaluation]
         while at.step < boundary:
-            count = min(placed.room, paced, boundary - at.step)
+            count = min(program.room, paced, boundary - at.step)
             with recorder.training(at.step + count, count):
-                state = jax.block_until_ready(placed.train(state, at.step, count))
-            every = 1 if prepared.recipe.every_norm else SAMPLE_EVERY
+                state = jax.block_until_ready(program.train(state, at.step, count))
+            every = 1 if program.recipe.every_norm else SAMPLE_EVERY
             samples = at.samples + math.ceil(count / every)
             at = Position(evaluation, at.step + count, samples)
             paced = _paced(recorder.steps_in(SECONDS_OF_A_VISIT))
@@ -159,7 +165,7 @@ def train_cohort(
                 visit()
         with recorder.evaluating():
             state, measured = jax.block_until_ready(
-                population.evaluate(state, placed.batches)
+                population.evaluate(state, program.batches)
             )
         steps = boundary - (boundaries[evaluation - 1] if evaluation else 0)
         recorder.add(evaluation, population.gather(measured), steps, at.samples)
@@ -170,13 +176,13 @@ def train_cohort(
         state = population.compact(state, recorder.still_training)
         visit()
     if at.step and not saved and processes.is_first():
-        lane_width.remember(prepared, {placed.width: recorder.rates()})
+        lane_width.remember(program, {program.width: recorder.rates()})
     with recorder.scoring():
-        final.score(placed, state, recorder)
+        final.score(program, state, recorder)
         if "costs" in study.figures:
-            recorder.add_solo_speed(final.solo_inferences_per_second(placed))
+            recorder.add_solo_speed(final.solo_inferences_per_second(program))
         if before is not None:
-            final.look(placed, state, recorder, before)
+            final.look(program, state, recorder, before)
     save(finished=True)
     if checkpoints:
         checkpoints.wait()
@@ -189,20 +195,20 @@ def _paced(steps: float) -> int:
     return max(1, int(steps) // SAMPLE_EVERY) * SAMPLE_EVERY
 
 
-def part_of(item: Prepared | Baseline) -> str:
+def part_of(program: Program) -> str:
     """The name of a cohort's checkpoints."""
-    return f"program_{item.cohort.index}"
+    return f"program_{program.index}"
 
 
 def parts_of(
-    item: Prepared | Baseline, study: Study, recorder: Recorder
+    program: Program, study: Study, recorder: Recorder
 ) -> dict[str, dict[str, Any]]:
-    """The names of all checkpoints that a cohort needs, and what they are of.
+    """The names of all checkpoints that a program needs, and what they are of.
 
     Its own come first; then its backbone's, if that is trained.
     """
-    found = {part_of(item): recorder.identity(item.cohort.index)}
-    source = item.source if isinstance(item, Prepared) else None
+    found = {part_of(program): recorder.identity(program.index)}
+    source = program.source if isinstance(program, NetworkProgram) else None
     if source and source.training:
         found[backbone_part(source)] = _backbone_identity(source, study)
     return found
@@ -226,22 +232,22 @@ def _origin(recorder: Recorder, of: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def backbone_for(
-    item: Prepared,
+    program: NetworkProgram,
     source: Source,
     known: dict[str, Backbone],
     recorder: Recorder,
     checkpoints: Checkpoints,
     study: Study,
 ) -> Backbone:
-    """The trained backbone of a cohort; cohorts of one source share it.
+    """The trained backbone of a program; programs of one source share it.
 
     Args:
-      item: the cohort.
+      program: the program.
       source: its backbone's.
       known: backbones by their source's key; this one is added.
       recorder: notes it.
       checkpoints: where it may be, and is saved.
-      study: whose cohort it is.
+      study: whose program it is.
     """
     if source.key in known:
         return known[source.key]
@@ -259,7 +265,9 @@ def backbone_for(
                 about=dict(saved.about["backbone"]),
             )
     else:
-        backbone = _pretrain(item, source, source.training, recorder, study.root_seed)
+        backbone = _pretrain(
+            program, source, source.training, recorder, study.root_seed
+        )
         arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
         items = {"variables": named(arrays)}
         about = {"backbone": dict(backbone.about), **_origin(recorder, of)}
@@ -269,13 +277,13 @@ def backbone_for(
     return backbone
 
 
-def with_backbone(item: Prepared, backbone: Backbone) -> Prepared:
-    """The cohort; fed with the backbone's features if that is frozen."""
-    assert item.source
-    if not item.source.frozen:
-        return item
-    of = functools.partial(features, item.source.whole, backbone)
-    return item.with_features(of)
+def with_backbone(program: NetworkProgram, backbone: Backbone) -> NetworkProgram:
+    """The program; fed with the backbone's features if that is frozen."""
+    assert program.source
+    if not program.source.frozen:
+        return program
+    of = functools.partial(features, program.source.whole, backbone)
+    return program.with_features(of)
 
 
 def backbone_part(source: Source) -> str:
@@ -284,23 +292,23 @@ def backbone_part(source: Source) -> str:
 
 
 def _pretrain(
-    item: Prepared,
+    program: NetworkProgram,
     source: Source,
-    training: Prepared,
+    training: NetworkProgram,
     recorder: Recorder,
     root_seed: int,
 ) -> Backbone:
-    """Trains the backbone of a cohort on its source."""
+    """Trains the backbone of a program on its source."""
     h = training.hyperparameters
     begin = time.perf_counter()
     study = Study(base=h, num_seeds=1, root_seed=root_seed, figures=())
-    placed = place(training, study)
-    population, state = placed.population, placed.population.init()
-    for start in range(0, training.num_steps, placed.room):
-        count = min(placed.room, training.num_steps - start)
-        recorder.pretraining(item, training, start)
-        state = jax.block_until_ready(placed.train(state, start, count))
-    state, measured = population.evaluate(state, placed.batches)
+    pretrained = place(training, study)
+    population, state = pretrained.population, pretrained.population.init()
+    for start in range(0, training.num_steps, pretrained.room):
+        count = min(pretrained.room, training.num_steps - start)
+        recorder.pretraining(program, training, start)
+        state = jax.block_until_ready(pretrained.train(state, start, count))
+    state, measured = population.evaluate(state, pretrained.batches)
     measured = population.gather(measured)
     losses = [sums["loss"] for sums in measured["sums"].values()]
     if not (measured["alive"].all() and np.isfinite(losses).all()):
@@ -310,7 +318,7 @@ def _pretrain(
         )
     accuracy = {
         name: float(measured["sums"][name]["accuracy"][0, 0]) / size
-        for name, size in placed.sizes.items()
+        for name, size in pretrained.sizes.items()
     }
     kept = {
         name: {
@@ -336,17 +344,21 @@ def _pretrain(
 
 
 def grow(
-    item: Baseline, study: Study, recorder: Recorder, checkpoints: Checkpoints
+    program: TreeProgram, study: Study, recorder: Recorder, checkpoints: Checkpoints
 ) -> None:
-    """Fits the trees of a cohort, seed after seed, and looks at what came out."""
-    splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
-    recorder.start_baseline(item, sizes_of(splits))
+    """Fits the trees of a program, seed after seed, and looks at what came out."""
+    splits, model, test = (
+        program.splits(),
+        program.hyperparameters.model,
+        program.dataset.test,
+    )
+    recorder.start_baseline(program, sizes_of(splits))
 
     def grow(seed: int) -> trees.Fit:
         return trees.fit(
             model.name,
             splits,
-            item.dataset.num_classes,
+            program.dataset.num_classes,
             num_trees=model.num_trees,
             depths=model.tree_depths,
             seed=study.root_seed + seed,
@@ -354,11 +366,11 @@ def grow(
         )
 
     fits: list[list[trees.Fit]] = []
-    for trial in item.cohort.trials:
+    for trial in program.trials:
         fits.append([])
-        at_once = trees.at_once(model.name, item.dataset.train)
+        at_once = trees.at_once(model.name, program.dataset.train)
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            seeds = item.cohort.seeds
+            seeds = program.seeds
             for seed, fit in zip(seeds, pool.map(grow, seeds), strict=True):
                 start = time.perf_counter()
                 fit.predict(test.inputs)
@@ -368,9 +380,9 @@ def grow(
                 fits[-1].append(fit)
         if set(PICTURES) & set(study.figures):
             recorder.add_seen(
-                trial.index, final.seen_of_trees(item.dataset, fits[-1])
+                trial.index, final.seen_of_trees(program.dataset, fits[-1])
             )
-    for (transform, amount), split in item.test_sets.severities.items():
+    for (transform, amount), split in program.test_sets.severities.items():
         sums = [[_sums(fit, split) for fit in some] for some in fits]
         names = {name: [[s[name] for s in some] for some in sums] for name in SUMS}
         recorder.add_severity(
@@ -379,9 +391,9 @@ def grow(
             {name: np.array(values) for name, values in names.items()},
             len(split.labels),
         )
-    origin = _origin(recorder, recorder.identity(item.cohort.index))
+    origin = _origin(recorder, recorder.identity(program.index))
     checkpoints.save(
-        part_of(item),
+        part_of(program),
         {"rows": recorder.row_arrays(), "seen": recorder.seen_arrays()},
         {"finished": True, "known": recorder.snapshot(), **origin},
     )

@@ -11,17 +11,17 @@ from typing import Any
 
 import flax.linen as nn
 
-from nnlab.machine import devices
 from nnlab import results
-from nnlab.runs.checkpoint import Checkpoints
-from nnlab.training.program import Prepared
 from nnlab.data import Dataset
+from nnlab.machine import devices
+from nnlab.runs.checkpoint import Checkpoints
+from nnlab.runs.loop import backbone_for, train_program, with_backbone
+from nnlab.runs.recorder import Recorder
+from nnlab.runs.resume import check_data, check_own, continued, differences
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
 from nnlab.training.prepare import own_of, prepare
-from nnlab.runs.recorder import Recorder
-from nnlab.runs.resume import check_data, check_own, continued, differences
-from nnlab.runs.loop import backbone_for, train_cohort, with_backbone
+from nnlab.training.program import NetworkProgram
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +73,12 @@ def rerun(
     """
     found = results.load(workdir)
     study = found.study
-    cohorts = [
-        dataclasses.replace(cohort, index=0)
-        for cohort in continued(study, found.config["cohorts"])
-        if (trial, seed) in cohort.members()
+    groups = [
+        dataclasses.replace(members, index=0)
+        for members in continued(study, found.config["cohorts"])
+        if (trial, seed) in members.pairs()
     ]
-    if not cohorts or not found.has_run(trial):
+    if not groups or not found.has_run(trial):
         raise ValueError(
             f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
             f"{len(study.sweep) - 1}, seeds 0 to {study.num_seeds - 1}"
@@ -91,27 +91,29 @@ def rerun(
         "loaded": {},
     }
     doubts = check_own(study.own, own_of(study, **handed))
-    prepared = prepare(study, cohorts=cohorts, **handed)
-    (item,) = prepared
-    if not isinstance(item, Prepared):
+    programs = prepare(study, members=groups, **handed)
+    (program,) = programs
+    if not isinstance(program, NetworkProgram):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
-    recorder = Recorder(study, None, prepared)
+    recorder = Recorder(study, None, programs)
     check_data(found.config["datasets"], recorder.config["datasets"])
-    record = found.cohort_of(trial, seed)
-    item = item.with_width(record["plan"]["lane_width"])
+    record = found.program_of(trial, seed)
+    program = program.with_width(record["plan"]["lane_width"])
     backbone = None
-    if item.source:
+    if program.source:
         with contextlib.closing(
             Checkpoints(found.workdir, math.inf, read_only=True)
         ) as checkpoints:
-            backbone = backbone_for(item, item.source, {}, recorder, checkpoints, study)
-        item = with_backbone(item, backbone)
-    item = item.alone(trial, seed)
+            backbone = backbone_for(
+                program, program.source, {}, recorder, checkpoints, study
+            )
+        program = with_backbone(program, backbone)
+    program = program.alone(trial, seed)
     if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on
         last = int(found.member(trial, "steps")[seed])
-        boundaries = tuple(step for step in item.boundaries if step <= last)
-        item = dataclasses.replace(item, boundaries=boundaries)
-    train_cohort(place(item, study), study, recorder, backbone=backbone)
+        boundaries = tuple(step for step in program.boundaries if step <= last)
+        program = dataclasses.replace(program, boundaries=boundaries)
+    train_program(place(program, study), study, recorder, backbone=backbone)
     again = recorder.results("complete").curves.to_pylist()
     names = found.curves.column_names
     columns = {name: found.curves[name].to_pylist() for name in names}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a cohort will run: lanes, memory, evaluation batches."""
+"""How a program will run: lanes, memory, evaluation batches."""
 
 import dataclasses
 import math
@@ -15,12 +15,12 @@ from nnlab.training.lanes import Lanes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The lane plan of a cohort on its devices.
+    """The lane plan of a program on its devices.
 
     Attributes:
       lanes: how the members are cut.
       evaluation_batch: examples that a member evaluates at once.
-      total_bytes: estimate for the whole cohort on all devices, data included.
+      total_bytes: estimate for the whole program on all devices, data included.
       memory_bytes: what the devices have together; 0 if unknown.
       on_cpu: whether the devices are CPU cores.
       lane_bytes: of that, what a device needs for the lane that it trains.
@@ -76,7 +76,7 @@ def candidates(
       rows: the layer table; empty for a module that is not a stack.
       parameters: trained values of a member.
       state_bytes: what a member keeps between steps.
-      num_trials, num_seeds: T and S of the cohort.
+      num_trials, num_seeds: T and S of the program.
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
       devices: those at hand.
@@ -84,20 +84,20 @@ def candidates(
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.
       lane_width: members at once; the only candidate then. 0 for a choice.
-      room: trials and seeds to have lanes for, at least, so that cohorts have equal
+      room: trials and seeds to have lanes for, at least, so that programs have equal
         shapes.
-      whole: T and S of the cohort of which this one is a chunk: lanes of a width have
+      whole: T and S of the program of which this one is a chunk: lanes of a width have
         the same shape in both, so that a member's numbers are the same bits.
 
     Raises:
-      ValueError: a lane width out of range, or a cohort that memory cannot hold.
+      ValueError: a lane width out of range, or a program that memory cannot hold.
     """
     members = num_trials * num_seeds
     of_trials, of_seeds = whole or (num_trials, num_seeds)
     most = max(of_trials, room[0]) * max(of_seeds, room[1])
     if not 0 <= lane_width <= most:
         raise ValueError(
-            f"lane_width={lane_width} must be from 1 to the cohort's {most} members "
+            f"lane_width={lane_width} must be from 1 to the program's {most} members "
             "(0 chooses)"
         )
     on_cpu = devices[0].platform == "cpu"

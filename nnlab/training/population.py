@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifts one member to a population: the only file that knows vmap and meshes.
 
-The members of a cohort, (trial, seed), are placed into *lanes* that `vmap` batches: G
+The members of a program, (trial, seed), are placed into *lanes* that `vmap` batches: G
 rows of W trials of one seed, which share each batch, so that their first layer is one
 large matrix product. A device's lanes run one after another inside one compiled
 program, and lanes are sharded over the devices, which never talk to each other. Members
@@ -34,7 +34,7 @@ _SHARED = PartitionSpec()
 
 
 class Population:
-    """The compiled programs of a cohort and where its members live.
+    """The compiled programs of a program and where its members live.
 
     Args:
       recipe: the static part of every member.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a `Study` to cohorts that are ready to train; trains and compiles nothing."""
+"""From a `Study` to programs that are ready to train; trains and compiles nothing."""
 
 import dataclasses
 import functools
@@ -32,9 +32,8 @@ from nnlab.study import (
     Own,
     Study,
 )
-from nnlab.study import cohorts as programs
-from nnlab.study.cohorts import Cohort
 from nnlab.study.fields import INT_MAX
+from nnlab.study.members import Members, alike, by_program
 from nnlab.training import member, metrics, optimizers, own
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
@@ -44,7 +43,13 @@ from nnlab.training.backbone import (
     layers_of,
 )
 from nnlab.training.plan import Plan, candidates
-from nnlab.training.program import Baseline, FurtherSets, Prepared, Source
+from nnlab.training.program import (
+    FurtherSets,
+    NetworkProgram,
+    Program,
+    Source,
+    TreeProgram,
+)
 
 TAKEN = ("loss", "accuracy", "active_share")
 """Metrics that have a meaning, which tables and figures know by these endings."""
@@ -70,15 +75,15 @@ def prepare(
     module: nn.Module | None = None,
     own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
-    cohorts: Sequence[Cohort] | None = None,
+    members: Sequence[Members] | None = None,
     loaded: Loaded | None = None,
-) -> list[Prepared | Baseline]:
-    """Loads the data and settles every cohort; trains and compiles nothing.
+) -> list[Program]:
+    """Loads the data and settles every program; trains and compiles nothing.
 
     Args:
       study: what to run.
       data_dir, dataset, module, own_metrics, lane_width: as for `experiment.run`.
-      cohorts: some of the study's members as cohorts; None for all.
+      members: some of the study's, program by program; None for all.
       loaded: the study's data sets that have been loaded before; others are added.
 
     Raises:
@@ -88,24 +93,25 @@ def prepare(
     _check_handed(study, dataset, module, own_metrics)
     mine = own.called(module)
     loaded = {} if loaded is None else loaded
-    found: list[Prepared | Baseline] = []
-    if cohorts is None:
-        cohorts = programs.cohorts(study.trials(), study.num_seeds)
-    for cohort in cohorts:
-        h = cohort.trials[0].hyperparameters
+    found: list[Program] = []
+    if members is None:
+        members = by_program(study.trials(), study.num_seeds)
+    for of in members:
+        h = of.trials[0].hyperparameters
         some, sets = load(h, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
         try:
             some = some.limit(h.train_size)
             if h.model.is_network:
                 training = _source_training(h, study, data_dir)
-                item = _prepare_cohort(
-                    cohort, some, sets, mine, own_metrics, study, lane_width, training
+                found.append(
+                    _prepare_network(
+                        of, some, sets, mine, own_metrics, study, lane_width, training
+                    )
                 )
-                found.append(item)
             else:
-                found.append(Baseline(cohort, h, some, sets))
+                found.append(TreeProgram(of, h, some, sets))
         except ValueError as error:
-            raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
+            raise ValueError(f"trial {of.trials[0].label!r}: {error}") from None
     return found
 
 
@@ -216,12 +222,12 @@ def networks(
     dataset: Dataset | None = None,
     module: nn.Module | None = None,
     lane_width: int = 0,
-) -> list[Prepared]:
-    """The cohorts of `prepare` that are networks."""
+) -> list[NetworkProgram]:
+    """The programs of `prepare` that are networks."""
     found = prepare(
         study, data_dir=data_dir, dataset=dataset, module=module, lane_width=lane_width
     )
-    return [item for item in found if isinstance(item, Prepared)]
+    return [program for program in found if isinstance(program, NetworkProgram)]
 
 
 def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
@@ -250,7 +256,7 @@ def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
 
 def _source_training(
     h: Hyperparameters, study: Study, data_dir: str | os.PathLike[str] | None
-) -> Prepared | None:
+) -> NetworkProgram | None:
     """What trains a trial's backbone; None where nothing does."""
     asked = h.transfer
     if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
@@ -281,17 +287,17 @@ def _source_training(
     return training
 
 
-def _prepare_cohort(
-    cohort: Cohort,
+def _prepare_network(
+    members: Members,
     dataset: Dataset,
     test_sets: FurtherSets,
     mine: own.Called | None,
     own_metrics: Mapping[str, metrics.Metric],
     study: Study,
     lane_width: int,
-    training: Prepared | None,
-) -> Prepared:
-    h = cohort.trials[0].hyperparameters
+    training: NetworkProgram | None,
+) -> NetworkProgram:
+    h = members.trials[0].hyperparameters
     train_size = len(dataset.train.labels)
     steps_per_epoch = train_size // h.batch_size
     if not steps_per_epoch:
@@ -311,7 +317,7 @@ def _prepare_cohort(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
             f"{INT_MAX:,} are allowed (max_steps ends training before)"
         )
-    traced = cohort.traced()
+    traced = members.traced()
     rows: tuple[layers.LayerRow, ...] = ()
     activity = mine is None and "active_units" in study.figures
     module: nn.Module | own.Called
@@ -371,16 +377,16 @@ def _prepare_cohort(
         or len(study.looks) > 1  # later ones have fewer trials
     )
 
-    room = _room(cohort, study)
-    most = math.prod(map(max, cohort.shape, room))
+    room = _room(members, study)
+    most = math.prod(map(max, members.shape, room))
 
     def plans_of(width: int) -> Sequence[Plan]:
         planned = functools.partial(
             candidates,
             rows,
             parameters=parameters,
-            num_trials=len(cohort.trials),
-            num_seeds=cohort.num_seeds,
+            num_trials=len(members.trials),
+            num_seeds=members.num_seeds,
             batch_size=h.batch_size,
             state_bytes=4 * _size(shapes),
             data_bytes=sum(
@@ -390,15 +396,15 @@ def _prepare_cohort(
             devices=jax.devices(),
             stops_early=stops_early,
             lane_width=width,
-            whole=cohort.whole,
+            whole=members.whole,
         )
         try:
             return planned(room=room)
         except ValueError:  # it may be the room that memory cannot hold
             return planned()
 
-    return Prepared(
-        cohort=cohort,
+    return NetworkProgram(
+        members=members,
         hyperparameters=h,
         dataset=dataset,
         fed=fed,
@@ -409,7 +415,7 @@ def _prepare_cohort(
         recipe=recipe,
         # What a run adds later may have fewer members than its lanes are wide.
         plans=tuple(
-            plans_of(min(lane_width, most) if cohort.first_seed else lane_width)
+            plans_of(min(lane_width, most) if members.first_seed else lane_width)
         ),
         plans_of=plans_of,
         stops_early=stops_early,
@@ -418,8 +424,8 @@ def _prepare_cohort(
     )
 
 
-def _room(cohort: Cohort, study: Study) -> tuple[int, int]:
-    """Trials and seeds that another cohort of the same program may have.
+def _room(members: Members, study: Study) -> tuple[int, int]:
+    """Trials and seeds that another program of the same functions may have.
 
     The batches of a search, and the looks of a study, then have equal shapes.
     """
@@ -427,12 +433,10 @@ def _room(cohort: Cohort, study: Study) -> tuple[int, int]:
         return study.search.batch, 0
     if study.looks:
         added = [b - a for a, b in itertools.pairwise((0, *study.looks))]
-        alike = next(
-            group
-            for group in programs.alike(study.trials())
-            if cohort.trials[0] in group
+        same = next(
+            group for group in alike(study.trials()) if members.trials[0] in group
         )
-        return len(alike), max(added)
+        return len(same), max(added)
     return 0, 0
 
 
@@ -445,7 +449,7 @@ def network_of(
       h: the trial's.
       shape: of an example.
       num_classes: of the data set.
-      dropout: whether the trial's dropout rate is above 0 in any trial of its cohort.
+      dropout: whether the trial's dropout rate is above 0 in any trial of its program.
 
     Raises:
       ValueError: a network that cannot be.
@@ -472,7 +476,10 @@ def _shapes(recipe: member.Recipe, traced: Mapping[str, np.ndarray]) -> Any:
 
 
 def _source(
-    h: Hyperparameters, recipe: member.Recipe, shapes: Any, training: Prepared | None
+    h: Hyperparameters,
+    recipe: member.Recipe,
+    shapes: Any,
+    training: NetworkProgram | None,
 ) -> Source:
     """How the backbone of a network comes about, which must fit the network."""
     frozen = h.transfer.mode == "probing"
@@ -492,7 +499,7 @@ def _source(
         )
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return Source(h.transfer.source, digest, None, variables, recipe, frozen)
-    begun = _shapes(training.recipe, training.cohort.traced()).params
+    begun = _shapes(training.recipe, training.members.traced()).params
     for layer in layers_of(recipe)["params"]:
         wanted, found = (
             jax.tree.map(_shape, of.get(layer)) for of in (shapes.params, begun)
@@ -503,7 +510,7 @@ def _source(
                 f"{training.dataset.input_shape}, the trial's data of "
                 f"{recipe.input_shape}: {layer} does not fit both"
             )
-    key = training.cohort.trials[0].id
+    key = training.trials[0].id
     return Source(key, training.dataset.digest, training, None, recipe, frozen)
 
 

@@ -11,7 +11,6 @@ import tiny
 from drawn import solid
 
 from nnlab import report, results
-from nnlab.statistics import members
 from nnlab.report import answer
 from nnlab.report.figures import maps
 from nnlab.report.figures.drawing import captions, curves

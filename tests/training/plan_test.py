@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a cohort will run: lanes that fit into memory and keep the devices busy."""
+"""How a program will run: lanes that fit into memory and keep the devices busy."""
 
 import contextlib
 import math
@@ -79,7 +79,7 @@ def test_lanes_grow_narrower_until_they_fit_into_memory(device, monkeypatch):
     assert widths[0] > 1 or device is CPU
 
 
-def test_a_cohort_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
+def test_a_program_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(plan, "device_memory", lambda _: 2**25)
     with pytest.raises(ValueError, match="64 members of 50,890 parameters") as caught:
         choose(batch_size=8192)
@@ -137,7 +137,9 @@ def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, widt
 
 @pytest.mark.parametrize("width", [-1, 65])
 def test_a_lane_width_out_of_range_is_refused(width):
-    with pytest.raises(ValueError, match=rf"lane_width={width} .* cohort's 64 members"):
+    with pytest.raises(
+        ValueError, match=rf"lane_width={width} .* program's 64 members"
+    ):
         choose(lane_width=width)
 
 
