@@ -32,15 +32,14 @@ from nnlab import results
 from nnlab.cluster import chunks, connect
 from nnlab.cluster.storage import Pushed, Storage
 from nnlab.machine import devices, files
-from nnlab.runs import experiment, resume
+from nnlab.runs import experiment, loop, resume
 from nnlab.runs.checkpoint import FOLDER, Checkpoints
-from nnlab.runs.loop import backbone_for, backbone_part, part_of, parts_of
 from nnlab.runs.recorder import Recorder
 from nnlab.study import Study
 from nnlab.study.members import Members
 from nnlab.training.place import Kept
 from nnlab.training.prepare import prepare
-from nnlab.training.program import NetworkProgram, Program
+from nnlab.training.program import Program
 
 RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
@@ -124,12 +123,11 @@ class Ray:
             if not self._chunk_members and program.work:
                 most = max(1, math.floor(WORK / (program.work / count)))
             lane = (1, 1)
-            if lane_width and isinstance(program, NetworkProgram):
-                lanes = program.plan.lanes
-                if program.recipe.patience:  # any members share a lane
-                    most = max(most, lanes.width)
+            if lane_width and program.lanes:
+                if program.hyperparameters.early_stopping.patience:
+                    most = max(most, program.lanes.width)  # any members share a lane
                 else:
-                    lane = lanes.trials, lanes.seeds
+                    lane = program.lanes.trials, program.lanes.seeds
             found += chunks.cut(program.members, most, *lane)
         return tuple(found)
 
@@ -334,7 +332,6 @@ class _Round:
             self._hand_out(node)  # before this process reads what was done
             if program:
                 for width in told["out_of_memory"]:
-                    assert isinstance(program, NetworkProgram)
                     self._recorder.out_of_memory(program, width)
                 if not self._take_up(program):
                     self._again(program, "its checkpoint is not to be seen", None)
@@ -343,7 +340,7 @@ class _Round:
         """Collects a chunk from its checkpoints; whether it is done."""
         if not self._storage:
             return self._collect(program)
-        own = part_of(program)
+        own = program.part
         for part, of in self._parts(program).items():
             if part == own or not (self._workdir / FOLDER / part).exists():
                 self._storage.pull(part, self._workdir, of)
@@ -353,7 +350,7 @@ class _Round:
         return True
 
     def _parts(self, program: Program) -> dict[str, dict[str, Any]]:
-        return parts_of(program, self._study, self._recorder)
+        return loop.parts_of(program, self._study, self._recorder)
 
     def _give_up(self, program: Program, error: Exception) -> None:
         self._all_done = False
@@ -458,10 +455,10 @@ class _Process:
         (program,) = self._prepare([record])
         recorder = Recorder(self._study, None, [program])
         seconds = self._settings["checkpoint_seconds"]
-        own, parts = part_of(program), parts_of(program, self._study, recorder)
+        own, parts = program.part, loop.parts_of(program, self._study, recorder)
         with contextlib.ExitStack() as stack:
             stack.enter_context(devices.pinned())
-            source = program.source if isinstance(program, NetworkProgram) else None
+            source = program.source
             folder = self._settings["workdir"] or stack.enter_context(
                 tempfile.TemporaryDirectory(prefix=_PRIVATE)
             )
@@ -483,24 +480,20 @@ class _Process:
             stack.callback(checkpoints.close)
             saved = checkpoints.latest(own, parts[own])
             checkpoints.drop_unsound(own, saved)
-            if isinstance(program, NetworkProgram) and source:
-                # Whoever comes first trains it; the others wait, and read it. Without
-                # a folder that all see, several may: what comes out is equal.
-                with _alone_with(workdir, backbone_part(source)):
-                    backbone_for(
-                        *(program, source, self._backbones, recorder, checkpoints),
-                        self._study,
-                    )
-                    checkpoints.wait()
-            experiment.run_program(
-                program,
+            run = loop.Run(
                 self._study,
                 recorder,
                 checkpoints,
-                saved,
-                self._backbones,
                 kept=self._kept,
+                backbones=self._backbones,
             )
+            if source:
+                # Whoever comes first trains it; the others wait, and read it. Without
+                # a folder that all see, several may: what comes out is equal.
+                with _alone_with(workdir, loop.backbone_part(source)):
+                    loop.backbone_for(program, run)
+                    checkpoints.wait()
+            loop.train(program, run, saved)
         narrowed = recorder.config["out_of_memory"]
         return {"out_of_memory": narrowed.get(str(program.index), [])}
 

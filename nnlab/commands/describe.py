@@ -348,7 +348,8 @@ def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -
         table.add_row(*cells)
     biases = sum(row.biases for row in program.rows)
     forward = sum(row.flops for row in program.rows)
-    numbers = (program.parameters, program.parameters - biases, biases, forward)
+    parameters = program.demand.parameters
+    numbers = (parameters, parameters - biases, biases, forward)
     table.add_row("all", "", *map(_number, numbers))
     console.print(table)
 

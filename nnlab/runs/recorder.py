@@ -117,7 +117,7 @@ class Recorder:
         return resume.identity(self._study, self._records[index], self._config)
 
     def best_accuracy(self) -> float:
-        """Of the current cohort's trials, mean over seeds; -1 if none has one."""
+        """Of the current program's trials, mean over seeds; -1 if none has one."""
         means = self._accuracy.mean(axis=1)
         return float(np.nanmax(means, initial=-1.0))
 
@@ -184,11 +184,11 @@ class Recorder:
 
     @property
     def _own(self) -> Rows:
-        """What is known of the current cohort's members."""
+        """What is known of the current program's members."""
         return self._rows[self._current.index]
 
     def _severity_of(self, own: bool) -> list[dict[str, Any]]:
-        """The rows of the current cohort's members, or all others."""
+        """The rows of the current program's members, or all others."""
         members = self._current.members
         trials, seeds = {trial.index for trial in members.trials}, members.seeds
         return [
@@ -316,7 +316,7 @@ class Recorder:
         self._tell("elsewhere", 0, 0, len(self._finished))
 
     def _account(self, program: Program) -> None:
-        """Counts what the current cohort's members were trained before."""
+        """Counts what the current program's members were trained before."""
         index = program.index
         if not isinstance(program, NetworkProgram):
             fitted = self.still_training.size - int(self.still_training.sum())
@@ -331,7 +331,7 @@ class Recorder:
         )
 
     def extend(self) -> None:
-        """Lets the current cohort's members that finished go on, for more epochs.
+        """Lets the current program's members that finished go on, for more epochs.
 
         What was measured on the final members only is theirs no more.
         """
@@ -344,9 +344,9 @@ class Recorder:
         self._severity = self._severity_of(own=False)
 
     def pretraining(
-        self, program: NetworkProgram, training: NetworkProgram, step: int
+        self, program: Program, training: NetworkProgram, step: int
     ) -> None:
-        """Tells how far the training of a cohort's backbone is."""
+        """Tells how far the training of a program's backbone is."""
         self._current, self._rate, self._inference_rate = program, math.nan, math.nan
         epoch = step / training.steps_per_epoch
         number = self._started + 1  # of the program that waits for it
@@ -525,7 +525,7 @@ class Recorder:
         self._write_if_due()
 
     def drop_worst(self, factor: int) -> None:
-        """Ends all but the best 1/factor of the current cohort's trials; see `halving`.
+        """Ends all but the best 1/factor of the current program's trials; see `halving`.
 
         It is a rung: the evaluation just taken in decides.
         """
@@ -563,7 +563,7 @@ class Recorder:
             rows.more.put(name, values, moved)
 
     def _note_worths(self) -> None:
-        """Notes what the current cohort's trials are worth by now."""
+        """Notes what the current program's trials are worth by now."""
         rows, chance = self._own, provenance.chance_of(self._current.dataset)
         lost, dropped = rows.has_status(DIVERGED), rows.has_status(DROPPED)
         for i, trial in enumerate(self._current.trials):
@@ -637,7 +637,7 @@ class Recorder:
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
     ) -> None:
-        """Takes in what was measured on the current cohort's final members only.
+        """Takes in what was measured on the current program's final members only.
 
         It goes into the row of the model that is kept: a stopped member's best one.
 
@@ -719,8 +719,8 @@ class Recorder:
         """Notes under what other versions, or where, the run was begun, in words."""
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
 
-    def out_of_memory(self, program: NetworkProgram, width: int) -> None:
-        """Notes that a cohort's lanes of that width were too much for the memory."""
+    def out_of_memory(self, program: Program, width: int) -> None:
+        """Notes that a program's lanes of that width were too much for the memory."""
         index = program.index
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(

@@ -15,13 +15,14 @@ from nnlab import results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.runs.checkpoint import Checkpoints
-from nnlab.runs.loop import backbone_for, train_program, with_backbone
+from nnlab.runs.loop import Run, backbone_for, train_program, with_backbone
 from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import check_data, check_own, continued, differences
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
-from nnlab.training.prepare import own_of, prepare
-from nnlab.training.program import NetworkProgram
+from nnlab.training.handed import Handed
+from nnlab.training.prepare import prepare
+from nnlab.training.program import networks_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,30 +91,25 @@ def rerun(
         "own_metrics": own_metrics,
         "loaded": {},
     }
-    doubts = check_own(study.own, own_of(study, **handed))
+    doubts = check_own(study.own, Handed(**handed).own(study))
     programs = prepare(study, members=groups, **handed)
-    (program,) = programs
-    if not isinstance(program, NetworkProgram):
+    if not (networks := networks_of(programs)):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
     recorder = Recorder(study, None, programs)
     check_data(found.config["datasets"], recorder.config["datasets"])
     record = found.program_of(trial, seed)
-    program = program.with_width(record["plan"]["lane_width"])
-    backbone = None
-    if program.source:
-        with contextlib.closing(
-            Checkpoints(found.workdir, math.inf, read_only=True)
-        ) as checkpoints:
-            backbone = backbone_for(
-                program, program.source, {}, recorder, checkpoints, study
-            )
-        program = with_backbone(program, backbone)
-    program = program.alone(trial, seed)
-    if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on
-        last = int(found.member(trial, "steps")[seed])
-        boundaries = tuple(step for step in program.boundaries if step <= last)
-        program = dataclasses.replace(program, boundaries=boundaries)
-    train_program(place(program, study), study, recorder, backbone=backbone)
+    program = networks[0].with_width(record["plan"]["lane_width"])
+    checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
+    with contextlib.closing(checkpoints):
+        run = Run(study, recorder, checkpoints)
+        if backbone := backbone_for(program, run):
+            program = with_backbone(program, backbone)
+        program = program.alone(trial, seed)
+        if found.member(trial, "status")[seed] == results.DROPPED:  # it would go on
+            last = int(found.member(trial, "steps")[seed])
+            boundaries = tuple(step for step in program.boundaries if step <= last)
+            program = dataclasses.replace(program, boundaries=boundaries)
+        train_program(place(program, study), run, backbone)
     again = recorder.results("complete").curves.to_pylist()
     names = found.curves.column_names
     columns = {name: found.curves[name].to_pylist() for name in names}

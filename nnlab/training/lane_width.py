@@ -103,7 +103,7 @@ def _file(program: NetworkProgram) -> pathlib.Path:
     depends_on = (
         program.jaxpr,
         settings,
-        program.stops_early,
+        program.demand.stops_early,
         program.fed.train.inputs.shape,
         (lanes.num_trials, lanes.num_seeds, lanes.room),
         (jax.default_backend(), device_kind(), jax.device_count()),

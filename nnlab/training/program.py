@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,8 @@ from nnlab.study import Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
 from nnlab.training import trees
-from nnlab.training.plan import Plan
+from nnlab.training.lanes import Lanes
+from nnlab.training.plan import Demand, Plan
 
 TRAIN_EVALUATION_SIZE = 5_000
 """Training examples, at most, on which the training metrics are evaluated."""
@@ -65,6 +66,31 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Position:
+    """Where the training of a program of networks is.
+
+    Attributes:
+      evaluation: the next of its evaluations.
+      step: updates done.
+      samples: samples of the gradient norms since the last evaluation.
+    """
+
+    evaluation: int = 0
+    step: int = 0
+    samples: int = 0
+
+    def check(self, boundaries: Sequence[int]) -> None:
+        """Refuses what is not where training can be.
+
+        Raises:
+          ValueError, IndexError, TypeError: it is not between two of the evaluations.
+        """
+        edges = (0, *boundaries, boundaries[-1])
+        if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
+            raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Program:
     """Trials and seeds that run together, ready to run; networks or trees.
 
@@ -73,12 +99,19 @@ class Program:
       hyperparameters: those of the first trial; the static ones are all trials'.
       dataset: the data, limited to `train_size`.
       test_sets: beside the data's own, as the members are fed them.
+      source: how the members' backbone comes about; None without one.
     """
 
     members: Members
     hyperparameters: Hyperparameters
     dataset: Dataset
     test_sets: FurtherSets
+    source: Source | None = None
+
+    @property
+    def part(self) -> str:
+        """The name of its checkpoints."""
+        return f"program_{self.index}"
 
     @property
     def index(self) -> int:
@@ -106,6 +139,11 @@ class Program:
         return self.members.num_seeds
 
     @property
+    def lanes(self) -> Lanes | None:
+        """How its members are cut; None for trees."""
+        return None
+
+    @property
     def num_examples(self) -> int:
         """Training examples that all its members see, each as often as they do."""
         raise NotImplementedError
@@ -119,8 +157,28 @@ class Program:
         """The record in ``config.json``."""
         raise NotImplementedError
 
+    def is_done(self, about: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to train.
 
-@dataclasses.dataclass(frozen=True)
+        Args:
+          about: what its last checkpoint says.
+        """
+        return bool(about["finished"])
+
+    def lacks(self, about: Mapping[str, Any]) -> str:
+        """Why it cannot go on from a checkpoint, in words; "" if it can.
+
+        Args:
+          about: what the checkpoint says.
+
+        Raises:
+          ValueError, LookupError, TypeError: the checkpoint is none of such a program.
+        """
+        del about
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TreeProgram(Program):
     """Boosted trees or forests, ready to be fitted."""
 
@@ -131,7 +189,7 @@ class TreeProgram(Program):
 
     @property
     def work(self) -> float:
-        """As for networks; it is not known before, and seldom the most."""
+        """It is not known before, and seldom the most."""
         return 0.0
 
     def splits(self) -> dict[str, Split]:
@@ -160,34 +218,27 @@ _UNTOLD = re.compile(r"\b0x[0-9a-f]+|(?<![\w.])-?\d[\w.+-]*(?=:\w+\[\])")
 """Addresses and numbers of a program, on which no speed depends."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkProgram(Program):
     """Networks ready to train: what `describe` shows and `run` runs.
 
     Attributes:
       fed: what the members are fed: the data, or a frozen backbone's features, which
         are 0 until `with_features`.
-      source: how the members' backbone comes about; None at a random initialisation.
       rows: the layer table; empty for a user's own module.
-      parameters: trained values of a member.
       recipe: the static part of a member.
+      demand: what it asks of the devices.
       plans: lane plans to choose from, first the one that is likely the fastest.
-      plans_of: the same for a lane width; raises ValueError for one that does not fit.
-      stops_early: whether members may end before the others and leave their lanes, or
-        later looks have fewer.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: from stored inputs to what the members are fed; None for themselves.
     """
 
     fed: Dataset
-    source: Source | None
     rows: tuple[layers.LayerRow, ...]
-    parameters: int
     recipe: train.Recipe
+    demand: Demand
     plans: tuple[Plan, ...]
-    plans_of: Callable[[int], Sequence[Plan]]
-    stops_early: bool
     steps_per_epoch: int
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
@@ -202,6 +253,11 @@ class NetworkProgram(Program):
         """The plan that was chosen, or else the first."""
         return self.plans[0]
 
+    @property
+    def lanes(self) -> Lanes:
+        """Those of the plan."""
+        return self.plan.lanes
+
     def with_plan(self, chosen: Plan) -> "NetworkProgram":
         """The same program with one of its plans."""
         return dataclasses.replace(self, plans=(chosen,))
@@ -212,7 +268,7 @@ class NetworkProgram(Program):
         Raises:
           ValueError: it does not fit.
         """
-        return self.with_plan(self.plans_of(lane_width)[0])
+        return self.with_plan(self.demand.plans(jax.devices(), lane_width)[0])
 
     def alone(self, trial: int, seed: int) -> "NetworkProgram":
         """One of its members (trial's index, seed), in lanes of the same shape."""
@@ -307,6 +363,28 @@ class NetworkProgram(Program):
         last = sum(len(split.labels) for split in once)
         return (len(self.boundaries) * size + last) * self.plan.lanes.members
 
+    def is_done(self, about: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to train; it may have to train for longer now."""
+        return bool(about["finished"] and about["num_steps"] == self.num_steps)
+
+    def lacks(self, about: Mapping[str, Any]) -> str:
+        """Why it cannot go on from a checkpoint; see `Program.lacks`."""
+        before, at = int(about["num_steps"]), about["position"]
+        if before > self.num_steps:
+            return (
+                f"program {self.index + 1} was trained for {before} updates, and has "
+                f"{self.num_steps} now: num_epochs may only grow"
+            )
+        ended = about["finished"] or int(at["step"]) == before
+        if ended and before not in self.boundaries:
+            return (
+                f"program {self.index + 1} was evaluated at its end after {before} "
+                "updates, which is no evaluation of the longer training: choose "
+                "num_epochs a multiple of eval_every_epochs"
+            )
+        Position(**at).check(self.boundaries)
+        return ""
+
     def evaluated(self) -> dict[str, Split]:
         """The splits that are evaluated along training, by name."""
         train = self.fed.train
@@ -327,7 +405,7 @@ class NetworkProgram(Program):
         return {
             **self.members.to_dict(),
             "train_examples": len(self.dataset.train.labels),
-            "parameters": self.parameters,
+            "parameters": self.demand.parameters,
             "flops": sum(row.flops for row in self.rows),
             "layers": list(self.recipe.layers),
             "steps_per_epoch": self.steps_per_epoch,
@@ -335,3 +413,8 @@ class NetworkProgram(Program):
             "plan": self.plan.to_dict(),
             **({"source": self.source.digest} if self.source else {}),
         }
+
+
+def networks_of(programs: Iterable[Program]) -> list[NetworkProgram]:
+    """Those of some programs that are of networks."""
+    return [one for one in programs if isinstance(one, NetworkProgram)]

@@ -7,13 +7,14 @@ import types
 
 import jax
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlab.machine.devices import device_memory
 from nnlab.models import layers
+from nnlab.study.members import Members
 from nnlab.training import plan
-from nnlab.training.lanes import Lanes
 
 MLP = layers.check(layers.mlp((64,), 10), (28, 28, 1), 10)
 SMALL = layers.check(layers.mlp((32,), 10), (8, 8, 1), 10)
@@ -33,19 +34,18 @@ def choose(
     stops_early=False,
 ):
     parameters = sum(row.parameters for row in rows)
-    (first, *_) = plan.candidates(
-        rows,
+    rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
+    of = tiny.study(rates, num_seeds=seeds).trials()
+    demand = plan.Demand(
+        members=Members(0, of, 0, seeds),
+        rows=rows,
         parameters=parameters,
         state_bytes=4 * parameters,
-        num_trials=trials,
-        num_seeds=seeds,
         batch_size=batch_size,
         data_bytes=10_000_000,
-        devices=devices,
         stops_early=stops_early,
-        lane_width=lane_width,
     )
-    return first
+    return demand.plans(devices, lane_width)[0]
 
 
 def test_an_accelerator_takes_as_many_members_at_once_as_it_holds():
@@ -106,17 +106,19 @@ SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 
 
 @settings(max_examples=200, deadline=None)
-@given(SIZES, st.integers(1, 4), st.integers(1, 8), st.booleans())
-def test_lanes_obey_the_width_and_keep_devices_equally_busy(
-    sizes, devices, width, shared
-):
+@given(SIZES, st.integers(1, 4), st.booleans())
+def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
     trials, seeds = sizes
-    width = min(width, trials * seeds)
-    width = min(width, math.ceil(trials * seeds / devices))
-    balanced = plan._balanced(trials, seeds, width, devices, shared)
-    lanes = Lanes.of_width(trials, seeds, balanced, devices, shared=shared)
+    lanes = choose(
+        SMALL,
+        trials=trials,
+        seeds=seeds,
+        devices=[CPU] * devices,
+        batch_size=32,
+        stops_early=not shared,
+    ).lanes
     assert shared or lanes.trials == 1
-    assert lanes.width <= width
+    assert lanes.width <= 16
     turns = lanes.count // lanes.devices
     least = math.ceil(trials * seeds / devices)
     assert least <= turns * lanes.width <= 1.34 * least

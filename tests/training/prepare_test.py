@@ -180,14 +180,14 @@ def test_a_resnet_has_the_rows_of_its_table():
     assert program.rows == resnet_layers.table((8, 8, 1), 3, "small")
     assert program.recipe.layers[0] == "conv1"
     assert program.recipe.layers[-1] == "fc"
-    assert program.parameters == sum(row.parameters for row in program.rows)
+    assert program.demand.parameters == sum(row.parameters for row in program.rows)
 
 
 def test_an_mlp_has_its_layers_in_order():
     program = prepared(**{"model.hidden": (8, 4), "model.batch_norm": True})
     wanted = ("dense_0", "batch_norm_0", "dense_1", "batch_norm_1", "dense_2")
     assert program.recipe.layers == wanted
-    assert program.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
+    assert program.demand.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
 
 
 def test_a_cnn_and_a_stack_are_prepared_on_images():
@@ -197,7 +197,7 @@ def test_a_cnn_and_a_stack_are_prepared_on_images():
     layers = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
     stack = {"model.name": "stack", "model.layers": layers}
     (program,) = prepare(tiny.study(**stack), dataset=images())
-    assert program.parameters == 65 * 3
+    assert program.demand.parameters == 65 * 3
 
 
 @pytest.mark.parametrize(
@@ -247,14 +247,14 @@ def test_a_module_of_ones_own_stands_in():
     program = tiny.program(tiny.study(), module=Own())
     assert program.recipe.layers == ("Dense_0", "dense_2", "dense_10", "gain")
     assert program.rows == ()
-    assert program.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
+    assert program.demand.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
 
 
 def test_the_stack_and_the_same_module_have_the_same_layers():
     plain = tiny.program(tiny.study(), module=tiny.Plain(batch_norm=True))
     stack = prepared(**{"model.batch_norm": True})
     assert sorted(plain.recipe.layers) == sorted(stack.recipe.layers)
-    assert plain.parameters == stack.parameters
+    assert plain.demand.parameters == stack.demand.parameters
 
 
 @pytest.mark.parametrize(
