@@ -23,7 +23,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -131,29 +131,17 @@ class Ray:
             found += chunks.cut(program.members, most, *lane)
         return tuple(found)
 
-    def train(
-        self,
-        job: experiment.Job,
-        programs: Sequence[Program],
-        recorder: Recorder,
-        collect: Callable[[Program], bool],
-        fail: Callable[[Program, Exception], None],
-    ) -> None:
+    def train(self, work: experiment.Work) -> None:
         """See `experiment.Executor`.
 
         Raises:
           ValueError: no node can train.
           OSError: the storage failed a node.
         """
-        storage = self._storage.of_run(job.workdir) if self._storage else None
-        done = True
-        if programs:
-            hand_out = _Round(
-                self._ray, job, storage, programs, recorder, collect, fail
-            )
-            done = hand_out.run()
+        storage = self._storage.of_run(work.workdir) if self._storage else None
+        done = not work.programs or _Round(self._ray, work, storage).run()
         if storage and done:
-            storage.end(job.workdir)
+            storage.end(work.workdir)
 
 
 @dataclasses.dataclass
@@ -176,41 +164,28 @@ class _Node:
 class _Round:
     """Hands out all chunks of a run until they are done."""
 
-    def __init__(
-        self,
-        ray: Any,
-        job: experiment.Job,
-        storage: Storage | None,
-        programs: Sequence[Program],
-        recorder: Recorder,
-        collect: Callable[[Program], bool],
-        fail: Callable[[Program, Exception], None],
-    ) -> None:
-        self._ray, self._recorder, self._study = ray, recorder, job.study
-        self._collect, self._fail = collect, fail
-        self._storage, self._workdir = storage, job.workdir
-        self._all_done = True
+    def __init__(self, ray: Any, work: experiment.Work, storage: Storage | None):
+        self._ray, self._work, self._storage = ray, work, storage
+        self._recorder = work.run.recorder
         # The longest first: the last ones to end then are short.
-        longest = sorted(programs, key=lambda program: -program.work)
+        longest = sorted(work.programs, key=lambda program: -program.work)
         self._queue = collections.deque(longest)
         self._lost: collections.Counter[int] = collections.Counter()
         self._nodes: dict[str, _Node] = {}
         self._left_out: dict[str, str] = {}
         self._unbegun: collections.Counter[str] = collections.Counter()
         self._devices: dict[str, Mapping[str, Any]] = {}
-        first_of = {
-            program.hyperparameters.data: program for program in reversed(programs)
-        }
+        first_of = {one.hyperparameters.data: one for one in reversed(work.programs)}
         self._settings = {
-            "study": job.study.to_dict(),
-            "workdir": None if storage else str(job.workdir),
+            "study": work.run.study.to_dict(),
+            "workdir": None if storage else str(work.workdir),
             "storage": storage.url if storage else None,
-            "data_dir": str(job.data_dir) if job.data_dir else None,
-            "lane_width": job.lane_width,
-            "checkpoint_seconds": job.checkpoint_seconds,
+            "data_dir": str(work.data_dir) if work.data_dir else None,
+            "lane_width": work.lane_width,
+            "checkpoint_seconds": work.checkpoint_seconds,
             "cache": {name: getattr(jax.config, name) for name in _CACHE},
             "expected": {
-                name: recorder.config[name]
+                name: self._recorder.config[name]
                 for name in ("versions", "settings", "datasets")
             },
             "first": [program.members.to_dict() for program in first_of.values()],
@@ -247,14 +222,14 @@ class _Round:
         finally:
             for node in self._nodes.values():
                 self._ray.kill(node.process)
-        return self._all_done
+        return not self._work.failures
 
     def _share(self, storage: Storage) -> None:
         """Puts into storage what the workdir has of the chunks, for the nodes."""
-        storage.begin(self._workdir)
+        storage.begin(self._work.workdir)
         parts = {part for program in self._queue for part in self._parts(program)}
         for part in parts:
-            storage.push(part, self._workdir, secrets.token_hex(6), set())
+            storage.push(part, self._work.workdir, secrets.token_hex(6), set())
 
     def _take_nodes(self) -> None:
         """Starts a process on each node that has none; nodes may have joined."""
@@ -311,7 +286,7 @@ class _Round:
             if isinstance(cause, OSError):  # a full disk: nothing more can be kept
                 raise cause from None
             self._hand_out(node)
-            self._give_up(program, cause)
+            self._work.fail(program, cause)
         except exceptions.RayError as error:  # the process died, or its node
             del self._nodes[key]
             self._ray.kill(node.process)
@@ -339,22 +314,18 @@ class _Round:
     def _take_up(self, program: Program) -> bool:
         """Collects a chunk from its checkpoints; whether it is done."""
         if not self._storage:
-            return self._collect(program)
+            return self._work.collect(program)
         own = program.part
         for part, of in self._parts(program).items():
-            if part == own or not (self._workdir / FOLDER / part).exists():
-                self._storage.pull(part, self._workdir, of)
-        if not self._collect(program):
+            if part == own or not (self._work.workdir / FOLDER / part).exists():
+                self._storage.pull(part, self._work.workdir, of)
+        if not self._work.collect(program):
             return False
         self._storage.remove(f"{FOLDER}/{own}")
         return True
 
     def _parts(self, program: Program) -> dict[str, dict[str, Any]]:
-        return loop.parts_of(program, self._study, self._recorder)
-
-    def _give_up(self, program: Program, error: Exception) -> None:
-        self._all_done = False
-        self._fail(program, error)
+        return loop.parts_of(program, self._work.run.study, self._recorder)
 
     def _leave_out(self, key: str, problem: str) -> None:
         node = self._nodes.pop(key)
@@ -370,7 +341,7 @@ class _Round:
             line = f"given up after {RETRIES + 1} attempts: {why}"
             if error:
                 line += f": {_line(error)}"
-            self._give_up(program, RuntimeError(line))
+            self._work.fail(program, RuntimeError(line))
             return
         _log.warning("program %d: %s; training it again", index + 1, why)
         self._queue.appendleft(program)

@@ -60,15 +60,46 @@ CHECKPOINT_SECONDS = 10.0
 """Between two checkpoints of a program, at least."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What an executor is given to train; see `run`."""
+@dataclasses.dataclass(eq=False)
+class Work:
+    """What an executor has to have trained.
 
-    study: Study
+    Attributes:
+      programs: each to be collected or failed.
+      run: what they are part of; its recorder is told where they are trained, and tells
+        the callback.
+      workdir: of the run.
+      data_dir, lane_width, checkpoint_seconds: as for `run`.
+      failures: what programs failed with.
+    """
+
+    programs: list[Program]
+    run: loop.Run
     workdir: pathlib.Path
     data_dir: str | os.PathLike[str] | None
     lane_width: int
     checkpoint_seconds: float
+    failures: list[Exception] = dataclasses.field(default_factory=list)
+
+    def collect(self, program: Program) -> bool:
+        """Takes up a program that is done; returns whether it is."""
+        recorder = self.run.recorder
+        of = recorder.identity(program.index)
+        found = self.run.checkpoints.latest(program.part, of)
+        if not found:
+            return False
+        with found.reading():
+            if not program.is_done(found.about):
+                return False
+            arrays = found.arrays("rows"), found.arrays("seen")
+            recorder.collect(program, found.about["known"], *arrays)
+        loop.train(program, self.run, found)  # notes its backbone
+        return True
+
+    def fail(self, program: Program, error: Exception) -> None:
+        """Notes that a program failed for good."""
+        self.failures.append(error)
+        self.run.recorder.fail(program, error)
 
 
 class Executor(Protocol):
@@ -85,24 +116,8 @@ class Executor(Protocol):
           Programs with the same members; what they are numbered is of no account.
         """
 
-    def train(
-        self,
-        job: Job,
-        programs: Sequence[Program],
-        recorder: Recorder,
-        collect: Callable[[Program], bool],
-        fail: Callable[[Program, Exception], None],
-    ) -> None:
-        """Has all programs trained.
-
-        Args:
-          job: what they are of.
-          programs: the programs.
-          recorder: of the run; it is told where they are trained, and tells the
-            callback.
-          collect: takes up a program that is done; returns whether it is.
-          fail: notes that one failed for good.
-        """
+    def train(self, work: Work) -> None:
+        """Has all programs trained."""
 
 
 @devices.pinned()
@@ -278,8 +293,7 @@ def _run(
     recorder.write("interrupted")
     train = _train_here
     if options.executor:
-        job = Job(study, folder, handed.data_dir, options.lane_width, seconds)
-        train = functools.partial(_train_elsewhere, options.executor, job)
+        train = functools.partial(_train_elsewhere, options, handed)
     try:
         failures = train(programs, this, saved)
     except BaseException:  # Ctrl-C: keep what is there
@@ -389,33 +403,13 @@ def _train_here(
 
 
 def _train_elsewhere(
-    executor: Executor,
-    job: Job,
+    options: _Options,
+    handed: Handed,
     programs: Sequence[Program],
     run: loop.Run,
     saved: Mapping[int, Saved],
 ) -> list[Exception]:
     """Lets an executor train the programs; returns what some of them failed with."""
-    failures: list[Exception] = []
-    recorder = run.recorder
-
-    def collect(program: Program) -> bool:
-        of = recorder.identity(program.index)
-        found = run.checkpoints.latest(program.part, of)
-        if not found:
-            return False
-        with found.reading():
-            if not program.is_done(found.about):
-                return False
-            arrays = found.arrays("rows"), found.arrays("seen")
-            recorder.collect(program, found.about["known"], *arrays)
-        loop.train(program, run, found)  # notes its backbone
-        return True
-
-    def fail(program: Program, error: Exception) -> None:
-        failures.append(error)
-        recorder.fail(program, error)
-
     waiting = []
     for program in programs:
         known = saved.get(program.index)
@@ -423,8 +417,17 @@ def _train_elsewhere(
             loop.train(program, run, known)  # notes its backbone
         else:
             waiting.append(program)
-    executor.train(job, waiting, recorder, collect, fail)
-    return failures
+    work = Work(
+        waiting,
+        run,
+        options.workdir,
+        handed.data_dir,
+        options.lane_width,
+        options.checkpoint_seconds,
+    )
+    assert options.executor
+    options.executor.train(work)
+    return work.failures
 
 
 def _saved(

@@ -353,38 +353,28 @@ def _train_lanes(
     keys: jax.Array,
     seeds: jax.Array,
     num_steps: jax.Array,
-    order: jax.Array,
-    first_step: jax.Array,
-    inputs: jax.Array,
-    labels: jax.Array,
+    *shared: jax.Array,
 ) -> TrainState:
     lanes = (states, traced, keys, seeds, num_steps)
-    train_lane = functools.partial(
-        _train_lane, recipe, order, first_step, inputs, labels
-    )
-    return jax.lax.map(lambda lane: train_lane(*lane), lanes)
+    return jax.lax.map(lambda lane: _train_lane(recipe, lane, shared), lanes)
 
 
-def _train_lane(
-    recipe: Recipe,
-    order: jax.Array,
-    first_step: jax.Array,
-    inputs: jax.Array,
-    labels: jax.Array,
-    state: TrainState,
-    traced: Traced,
-    keys: jax.Array,
-    seeds: jax.Array,
-    num_steps: jax.Array,
-) -> TrainState:
-    """Trains one lane, leaves (G, W, ...), for `num_steps` steps.
+def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
+    """Trains one lane, leaves (G, W, ...), for some steps.
 
     Steps go in stretches of `SAMPLE_EVERY`. Checking every step for divergence would
     cost a tenth to a fifth of the time, so a stretch runs unchecked, and if anything
     is not finite after it, the lane goes back to its start and runs it once more with
     each step checked. It is the same compiled step, so a healthy member's numbers are
     the same bits in both passes.
+
+    Args:
+      recipe: the static part of every member.
+      lane: state, traced hyperparameters, keys, seeds and number of steps.
+      shared: examples of the coming steps, the first step, inputs and labels.
     """
+    state, traced, keys, seeds, num_steps = lane
+    order, first_step, inputs, labels = shared
 
     def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
         # Bound here, not passed: vmap would batch them and make the branch a select.

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.data import Split
+from nnlab.machine.devices import num_cores
 from nnlab.study import TREES
 from nnlab.words.spelling import nearest
 
@@ -217,12 +217,12 @@ def at_once(name: str, train: Split) -> int:
       name: "boosted_trees" or "random_forest", whose fits take all cores by themselves.
       train: the training examples.
     """
-    return max(1, _cores() // _threads(train)) if name == "boosted_trees" else 1
+    return max(1, num_cores() // _threads(train)) if name == "boosted_trees" else 1
 
 
 def _threads(train: Split) -> int:
     """Threads that boost."""
-    return min(_cores(), 1 + train.inputs.size // THREAD_VALUES)
+    return min(num_cores(), 1 + train.inputs.size // THREAD_VALUES)
 
 
 def _predict(candidate: _Candidate, inputs: np.ndarray) -> np.ndarray:
@@ -345,7 +345,7 @@ def _forests(problem: _Problem) -> Iterator[_Candidate]:
         forest = RandomForestClassifier(
             problem.num_trees,
             max_depth=depth,
-            n_jobs=_cores(),
+            n_jobs=num_cores(),
             random_state=problem.seed,
         )
         forest.fit(problem.train.inputs, problem.train.labels)
@@ -422,10 +422,3 @@ def _flat(split: Split) -> Split:
 def _rows(inputs: np.ndarray) -> np.ndarray:
     """Inputs (B, ...) as float32 (B, F)."""
     return np.ascontiguousarray(inputs.reshape(len(inputs), -1), np.float32)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
