@@ -437,18 +437,23 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     assert "hunter2" not in text
 
 
+def work_of(of, workdir, programs, tables=None):
+    """What an executor would be given to train."""
+    recorder = experiment.Recorder(of, tables, programs)
+    store = checkpoint.Checkpoints(workdir, 10.0, read_only=True)
+    run = loop.Run(of, recorder, store)
+    return experiment.Work(programs, run, workdir, None, 2, 0.05)
+
+
 @pytest.mark.long
 def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     """Here, in a process of nobody else's, where its steps can be seen."""
     (program,) = prepare(LONGER, lane_width=2)
-    job = experiment.Job(LONGER, tmp_path, None, 2, 0.05)
-    recorder = experiment.Recorder(LONGER, tmp_path, [program])
-    recorder.write("interrupted")
+    work = work_of(LONGER, tmp_path, [program], tmp_path)
+    work.run.recorder.write("interrupted")
     store = Storage(f"file://{tmp_path}/storage").of_run(tmp_path)
     store.begin(tmp_path)
-    settings = executor._Round(
-        None, job, store, [program], recorder, None, None
-    )._settings
+    settings = executor._Round(None, work, store)._settings
     assert settings["workdir"] is None
     starts, wholly = [], place.PlacedProgram.train
     temporary = tmp_path / "tmp"
@@ -479,7 +484,7 @@ def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     assert list(temporary.iterdir()) == [held]
     assert store.pull("program_0", tmp_path)
     saved = checkpoint.Checkpoints(tmp_path, 0.0, read_only=True).latest("program_0")
-    assert experiment.is_done(program, saved)
+    assert program.is_done(saved.about)
 
 
 @pytest.mark.long
@@ -539,11 +544,10 @@ def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
 @pytest.mark.long
 def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
     (program,) = prepare(study(tiny.rates(0.1)))
-    job = experiment.Job(study(tiny.rates(0.1)), tmp_path / "away", None, 0, 10.0)
-    recorder = experiment.Recorder(job.study, None, [program])
+    work = work_of(study(tiny.rates(0.1)), tmp_path / "away", [program])
     told = r"node .* does not see '.*away': the workdir must be on storage that all"
     with executor.Ray(cluster) as nodes, pytest.raises(ValueError, match=told):
-        nodes.train(job, [program], recorder, lambda _: True, lambda *_: None)
+        nodes.train(work)
 
 
 def living(pids):
