@@ -585,6 +585,7 @@ def test_fields_are_shown_with_default_choices_and_meaning(launch):
         assert wanted in text
     assert "traced" not in text
     assert "nnlab." not in text
+    assert "own." not in text  # which no flag can set
 
 
 def test_configs_are_shown_with_what_they_take(launch):
