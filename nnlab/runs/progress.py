@@ -1,46 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an observer of a run is told while it trains."""
 
-import contextlib
 import dataclasses
-import logging
-import math
-import pathlib
-import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-import jax
-import numpy as np
-import pyarrow as pa
-from nnlab.results import pictures
-from nnlab.training import trees, lane_width
-from nnlab.runs import halving, provenance, resume
-from nnlab import results
-from nnlab.words import numbers
-from nnlab.training.backbone import Backbone
-from nnlab.training.program import Baseline, Prepared
-from nnlab.data import Dataset
-from nnlab.machine.files import write_atomic
-from nnlab.training.population import Population
-from nnlab.results.rows import (
-    DIVERGED,
-    DROPPED,
-    FINISHED,
-    STOPPED,
-    UNFINISHED,
-    Rows,
-    curves_table,
-    members_table,
-    no_members,
-)
-from nnlab.statistics import ranking
-from nnlab.statistics.summary import summarize
-from nnlab.study import Study, Trial
-from nnlab.study.programs import Cohort
-from nnlab.machine.devices import peak_bytes
+from collections.abc import Callable, Mapping
 
+import numpy as np
+
+from nnlab.study import Trial
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

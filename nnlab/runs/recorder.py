@@ -525,7 +525,7 @@ class Recorder:
         self._write_if_due()
 
     def drop_worst(self, factor: int) -> None:
-        """Ends all but the best 1/factor of the current program's trials; see `halving`.
+        """Ends all but the best 1/factor of the current program's trials: `halving`.
 
         It is a rung: the evaluation just taken in decides.
         """

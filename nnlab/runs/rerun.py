@@ -18,9 +18,9 @@ from nnlab.runs.checkpoint import Checkpoints
 from nnlab.runs.loop import Run, backbone_for, train_program, with_backbone
 from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import check_data, check_own, continued, differences
+from nnlab.training.handed import Handed
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
-from nnlab.training.handed import Handed
 from nnlab.training.prepare import prepare
 from nnlab.training.program import networks_of
 
