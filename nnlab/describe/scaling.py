@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 
 from nnlab.training import lane_width
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 MOST_OF_MEMORY = 0.9
 """Largest share of a device's memory that is used; see `plan.candidates`."""
@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class Cost:
     """What one program of networks takes.
 
     Attributes:
@@ -74,18 +74,21 @@ class Program:
     checkpoint_bytes: int
 
 
-def program(
-    item: Prepared, known: Mapping[int, lane_width.Rates], members: int, devices: int
-) -> Program:
-    """What a program would take with so many networks on so many devices.
+def cost_of(
+    program: NetworkProgram,
+    known: Mapping[int, lane_width.Rates],
+    members: int,
+    devices: int,
+) -> Cost:
+    """What a program would take with so many members on so many devices.
 
     Args:
-      item: with the plan that it would run by.
+      program: with the plan that it would run by.
       known: what was measured of its lane widths.
       members: number of networks, at least 1.
       devices: like the devices here; each has its own lanes; they never talk.
     """
-    plan, h = item.plan, item.hyperparameters
+    plan, h = program.plan, program.hyperparameters
     width = min(plan.lanes.width, members)
     lanes = math.ceil(members / width / devices)
     most = lanes
@@ -98,15 +101,15 @@ def program(
     evaluation = compiling = training = math.nan
     if rates := known.get(plan.lanes.width):
         scale = devices / plan.lanes.devices
-        examples = item.num_steps * h.batch_size * places
+        examples = program.num_steps * h.batch_size * places
         training = examples / (rates.examples_per_second * scale)
         if rates.inferences_per_second:
-            evaluated = item.num_evaluated / plan.lanes.members * places
+            evaluated = program.num_evaluated / plan.lanes.members * places
             evaluation = evaluated / (rates.inferences_per_second * scale)
         compiling = rates.compile_seconds or math.nan
-    rows = members * len(item.boundaries)
-    columns = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
-    return Program(
+    rows = members * len(program.boundaries)
+    columns = len(program.recipe.layers) + 2 * len(program.evaluated()) + 7
+    return Cost(
         lanes=lanes,
         chunks=math.ceil(lanes / most),
         device_bytes=plan.device_bytes(most),
@@ -120,7 +123,7 @@ def program(
 
 
 def predict(
-    items: Sequence[Prepared],
+    programs: Sequence[NetworkProgram],
     known: Sequence[Mapping[int, lane_width.Rates]],
     *,
     members: int,
@@ -130,7 +133,7 @@ def predict(
     """What a study's networks would take, as lines of a table.
 
     Args:
-      items: its programs, each with the plan that it would run by.
+      programs: its programs, each with the plan that it would run by.
       known: for each, what was measured of its lane widths.
       members: number of networks; each program gets the share that it has in the study.
       devices: like the devices here.
@@ -141,11 +144,11 @@ def predict(
     """
     if devices < 1:
         raise ValueError(f"devices={devices} must be at least 1")
-    if members < len(items):
+    if members < len(programs):
         raise ValueError(f"members={members} must be at least 1 for each program")
-    have = [item.plan.lanes.members for item in items]
+    have = [program.plan.lanes.members for program in programs]
     shares = [max(1, round(members * n / sum(have))) for n in have]
-    found = [program(*some, devices) for some in zip(items, known, shares)]
+    found = [cost_of(*some, devices) for some in zip(programs, known, shares)]
     rows = sum(p.rows for p in found)
     training = sum(p.train_seconds for p in found)
     evaluation = sum(p.evaluation_seconds for p in found)
@@ -156,7 +159,7 @@ def predict(
         Line("devices", devices, "", "given", "--devices, like those here"),
         Line(
             *("lanes a device", max(p.lanes for p in found), "", "modelled"),
-            f"{items[0].plan.lanes.width} networks at once in each",
+            f"{programs[0].plan.lanes.width} networks at once in each",
         ),
         Line(
             *("programs run", sum(p.chunks for p in found), "", "modelled"),

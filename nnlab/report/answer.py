@@ -71,7 +71,7 @@ def _rates(findings: Findings) -> list[str]:
     if "rates" not in results.study.figures or found is None or not found.order:
         return []
     seeds = results.study.num_seeds
-    steps = max(results.cohort(t)["num_steps"] for t in found.order)
+    steps = max(results.program(t)["num_steps"] for t in found.order)
     updates = texts.count(steps, "update")
     lowest, highest = (f"{found.values[i]:g}" for i in (0, -1))
     fall = f"{100 * rate_range.MARGIN:g} %"
@@ -335,7 +335,7 @@ def _halving(findings: Findings) -> list[str]:
         steps = results.member(trial, "steps").astype(int) * h.batch_size
         trained += int(steps.sum())
         cut = has_status(results, trial, DROPPED)
-        whole = results.cohort(trial)["num_steps"] * h.batch_size
+        whole = results.program(trial)["num_steps"] * h.batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
@@ -518,9 +518,9 @@ def failed_trials(results: Results) -> list[int]:
     failed = results.config.get("failures", {})
     return [
         trial
-        for cohort in results.config["cohorts"]
-        if str(cohort["index"]) in failed
-        for trial in cohort["trials"]
+        for program in results.config["cohorts"]
+        if str(program["index"]) in failed
+        for trial in program["trials"]
     ]
 
 
@@ -569,7 +569,7 @@ def _best_so_far(results: Results) -> str:
         whose = "so far it has a"
     of = f"mean of {texts.count(results.trials[best].num_seeds, 'seed')}"
     if results.trials[best].hyperparameters.model.is_network:
-        record = results.cohort(best)
+        record = results.program(best)
         whole = record["num_steps"] / record["steps_per_epoch"]
         epochs = "epoch" if whole == 1 else "epochs"
         of += f" after {done / record['steps_per_epoch']:.4g} of {whole:.4g} {epochs}"

@@ -564,7 +564,7 @@ def _runs(runs: Sequence[Run]) -> Section:
 
     def parameters(run: Run) -> str:
         assert run.best is not None
-        return number(run.results.cohort(run.best)["parameters"])
+        return number(run.results.program(run.best)["parameters"])
 
     columns: Columns = {
         "run": lambda run: run.name,

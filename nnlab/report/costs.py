@@ -24,10 +24,12 @@ REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 def costs(findings: Findings) -> Section:
     """What each program costs and what its best trial achieves."""
     results = findings.results
-    cohorts = [c for c in results.config["cohorts"] if {*c["trials"]} & {*findings.ran}]
-    if "costs" not in results.study.figures or not cohorts:
+    programs = [
+        c for c in results.config["cohorts"] if {*c["trials"]} & {*findings.ran}
+    ]
+    if "costs" not in results.study.figures or not programs:
         return Section("costs", "Costs")
-    shares = any(len(c["trials"]) > 1 for c in cohorts)
+    shares = any(len(c["trials"]) > 1 for c in programs)
     columns: dict[str, Callable[[Any], str]] = {
         "program": lambda c: _program(results, c["trials"]),
         "parameters": lambda c: number(c["parameters"]),
@@ -35,7 +37,7 @@ def costs(findings: Findings) -> Section:
         **_speed_columns(findings),
         **_accuracy_columns(findings, shares),
     }
-    batches = {c["plan"].get("evaluation_batch") for c in cohorts if c.get("plan")}
+    batches = {c["plan"].get("evaluation_batch") for c in programs if c.get("plan")}
     batches -= {None, 0}
     sizes = numbers.joined([f"{b:,}" for b in sorted(batches)] or ["one size"])
     of_best = ", for the program's best trial by validation" if shares else ""
@@ -51,25 +53,25 @@ def costs(findings: Findings) -> Section:
         "Accuracies are of the final networks, mean and half-width of the 95 % "
         f"interval over the seeds that finished or stopped{of_best}.",
     )
-    return Section("costs", "Costs", notes, tables=(tabulated(cohorts, columns),))
+    return Section("costs", "Costs", notes, tables=(tabulated(programs, columns),))
 
 
 def _speed_columns(findings: Findings) -> Columns:
     """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
     results = findings.results
 
-    def an_epoch(cohort: Mapping[str, Any]) -> str:
-        seconds = findings.seconds_per_epoch(cohort["index"])
+    def an_epoch(program: Mapping[str, Any]) -> str:
+        seconds = findings.seconds_per_epoch(program["index"])
         return _seconds_text(float(seconds.mean()) if seconds.size else 0.0)
 
-    def in_all(cohort: Mapping[str, Any]) -> str:
-        seeds = cohort.get("num_seeds", results.study.num_seeds)
-        seconds = total(findings.timings(cohort["index"]), "train_seconds")
-        return _seconds_text(seconds / (len(cohort["trials"]) * seeds))
+    def in_all(program: Mapping[str, Any]) -> str:
+        seeds = program.get("num_seeds", results.study.num_seeds)
+        seconds = total(findings.timings(program["index"]), "train_seconds")
+        return _seconds_text(seconds / (len(program["trials"]) * seeds))
 
     def median(column: str) -> Callable[[Any], str]:
-        def cell(cohort: Mapping[str, Any]) -> str:
-            rows = findings.timings(cohort["index"])
+        def cell(program: Mapping[str, Any]) -> str:
+            rows = findings.timings(program["index"])
             values = [row[column] for row in rows if row.get(column)]
             return rate(float(np.median(values)) if values else 0.0)
 
@@ -90,24 +92,24 @@ def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
     """Final accuracies of a program's best trial, and over how many seeds."""
     results = findings.results
 
-    def best(cohort: Mapping[str, Any]) -> int | None:
-        return findings.best_of(cohort["trials"])
+    def best(program: Mapping[str, Any]) -> int | None:
+        return findings.best_of(program["trials"])
 
     def accuracy(metric: str) -> Callable[[Any], str]:
-        def cell(cohort: Mapping[str, Any]) -> str:
-            trial = best(cohort)
+        def cell(program: Mapping[str, Any]) -> str:
+            trial = best(program)
             values = np.empty(0) if trial is None else findings.final(trial, metric)
             mean, _, high = (float(v) for v in mean_interval(values))
             return numbers.mean_text(mean, high)
 
         return cell
 
-    def seeds(cohort: Mapping[str, Any]) -> str:
-        trial = best(cohort)
+    def seeds(program: Mapping[str, Any]) -> str:
+        trial = best(program)
         return "0" if trial is None else str(findings.alive(trial).sum())
 
-    def name(cohort: Mapping[str, Any]) -> str:
-        trial = best(cohort)
+    def name(program: Mapping[str, Any]) -> str:
+        trial = best(program)
         return numbers.NONE if trial is None else trial_name(results, trial)
 
     sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
@@ -174,9 +176,9 @@ def how(findings: Findings) -> Section:
     results = findings.results
     facts = Table(("what", "value"), tuple(_facts(results)), caption="Device and data")
     columns = _cohort_columns(findings)
-    caption = "Cohorts and their times"
+    caption = "Programs and their times"
     times = tabulated(results.config["cohorts"], columns, caption=caption)
-    grown = any("library" in cohort for cohort in results.config["cohorts"])
+    grown = any("library" in program for program in results.config["cohorts"])
     trees = (
         "Of trees an epoch is a round that grows one for each class (of a forest, one "
         "tree); depth and number are chosen by validation, seed by seed, and training "
@@ -194,7 +196,7 @@ def how(findings: Findings) -> Section:
     if more:
         code = f'nnlab.run("config.json", workdir="again", {", ".join(more)})'
     note = (
-        "A cohort is the trials that share one compiled program; a lane is the "
+        "A program is the trials that share one compiled program; a lane is the "
         "networks that run at once on a device. Examples a second are training "
         "examples of all its networks together, without compilation and evaluation. "
         f"{trees}To run the same study again, from the stored {needed}"
@@ -268,17 +270,17 @@ def _backbone(about: Mapping[str, Any]) -> str:
 
 
 def _cohort_columns(findings: Findings) -> Columns:
-    """What each cohort trained and how long that took."""
+    """What each program trained and how long that took."""
 
-    def lanes(cohort: Mapping[str, Any]) -> str:
-        if not (plan := cohort.get("plan")):
-            return f"trees by {cohort['library']}"
+    def lanes(program: Mapping[str, Any]) -> str:
+        if not (plan := program.get("plan")):
+            return f"trees by {program['library']}"
         trials = numbers.count(plan["lane_trials"], "trial")
         seeds = numbers.count(plan["lane_seeds"], "seed")
         return f"{plan['lanes']} of {trials} x {seeds}"
 
     def of_timings(text: Callable[[Any], str]) -> Callable[[Any], str]:
-        return lambda cohort: text(findings.timings(cohort["index"]))
+        return lambda program: text(findings.timings(program["index"]))
 
     def seconds(*columns: str) -> Callable[[Any], str]:
         return of_timings(lambda rows: f"{total(rows, *columns):.1f}")

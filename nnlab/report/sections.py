@@ -503,18 +503,18 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
 def _troubles(findings: Findings) -> Iterable[str]:
     """Which programs failed, ran out of memory or never ran, and what was dropped."""
     results = findings.results
-    cohorts = {str(c["index"]): c["trials"] for c in results.config["cohorts"]}
+    programs = {str(c["index"]): c["trials"] for c in results.config["cohorts"]}
 
     def named(trials: Collection[int]) -> str:
         return several(results, trials, answer.FEW)
 
     for index, message in results.config.get("failures", {}).items():
-        yield f"Failed: {named(cohorts[index])}. The program said: {message}"
+        yield f"Failed: {named(programs[index])}. The program said: {message}"
     for index, widths in results.config.get("out_of_memory", {}).items():
         tried = numbers.joined([str(width) for width in widths])
         yield (
             f"Out of memory with {tried} networks at once, begun again with half as "
-            f"many: {named(cohorts[index])}."
+            f"many: {named(programs[index])}."
         )
     for difference in results.config.get("begun_otherwise", ()):
         yield f"The run was begun elsewhere and resumed: {difference}."

@@ -11,10 +11,10 @@ from nnlab.study import Trial
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one evaluation of a cohort's networks found.
+    """What one evaluation of a program's networks found.
 
     Attributes:
-      trials: the cohort's, T of them.
+      trials: the program's, T of them.
       seeds: S of them.
       step, epoch: where in training.
       metrics: the columns of the curves that were measured, such as "train_loss" and
@@ -36,12 +36,12 @@ class Progress:
     """How far a run is; handed to the callback after every visit of the host.
 
     Attributes:
-      cohort, num_cohorts: the how manieth program runs, from 0.
-      epoch, num_epochs: of the cohort's training.
-      done, total: examples trained and to train, over all cohorts and members; what
+      program, num_programs: index of the program that runs, and how many there are.
+      epoch, num_epochs: of the program's training.
+      done, total: examples trained and to train, over all programs and members; what
         members that ended will not need is not counted.
       examples_per_second: of the last visit, all members that train together.
-      inferences_per_second: of the cohort's last evaluation, likewise; NaN before.
+      inferences_per_second: of the program's last evaluation, likewise; NaN before.
       best_accuracy: mean validation accuracy by now of the trial that leads, a diverged
         seed counting as chance, see `statistics.ranking.worth`; NaN before any.
       best_label: that trial's label.
@@ -49,16 +49,16 @@ class Progress:
       diverged, stopped, dropped: members so far.
       evaluation: what was measured since the call before; None if nothing was.
       predict: from examples as they are stored, (N, ...), to their class probabilities
-        by the cohort's members as they are, float32 (T, S, N, C); only to be called
+        by the program's members as they are, float32 (T, S, N, C); only to be called
         before the callback returns. None where there are no networks at work.
       status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
         backbone, whose epochs then are counted), "growing" (trees; fits are counted
-        instead of epochs), or "elsewhere" (in other processes; `cohort` is how many
+        instead of epochs), or "elsewhere" (in other processes; `program` is how many
         programs are done).
     """
 
-    cohort: int
-    num_cohorts: int
+    program: int
+    num_programs: int
     epoch: float
     num_epochs: float
     done: int

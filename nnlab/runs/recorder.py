@@ -35,11 +35,11 @@ from nnlab.runs.progress import Evaluation, Progress
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study, Trial
-from nnlab.study.cohorts import Cohort
+from nnlab.study.members import Members
 from nnlab.training import lane_width, trees
 from nnlab.training.backbone import Backbone
 from nnlab.training.population import Population
-from nnlab.training.program import Baseline, Prepared
+from nnlab.training.program import NetworkProgram, Program, TreeProgram
 from nnlab.words import numbers
 
 _log = logging.getLogger(__name__)
@@ -52,10 +52,6 @@ MAX_FAILURE = 300
 """Characters of a failure's message that are kept."""
 
 
-
-
-
-
 @dataclasses.dataclass
 class _Timed:
     seconds: float = 0.0
@@ -65,7 +61,7 @@ class Recorder:
     """The rows of a run so far, and who hears of them.
 
     Attributes:
-      still_training: members of the current cohort that have neither diverged nor
+      still_training: members of the current program that have neither diverged nor
         stopped early nor been dropped, bool (T, S).
     """
 
@@ -75,7 +71,7 @@ class Recorder:
         self,
         study: Study,
         workdir: pathlib.Path | None,
-        prepared: Sequence[Prepared | Baseline],
+        programs: Sequence[Program],
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Knows nothing yet.
@@ -83,22 +79,22 @@ class Recorder:
         Args:
           study: what runs.
           workdir: where the tables are written; None for nowhere.
-          prepared: its cohorts.
+          programs: its programs.
           on_progress: told how far the run is.
         """
         self._study = study
         self._workdir = workdir
-        self._prepared = prepared
+        self._programs = programs
         self._on_progress = on_progress
-        self._config = provenance.record(study, prepared)
-        self._cohorts = {record["index"]: record for record in self._config["cohorts"]}
+        self._config = provenance.record(study, programs)
+        self._records = {record["index"]: record for record in self._config["cohorts"]}
         self._started = -1
         self._rows: dict[int, Rows] = {}
         self._severity: list[dict[str, Any]] = []
         self._pictures: bytes | None = None
         self._seen: dict[tuple[int, int], pictures.Seen] = {}
         self._timings: list[dict[str, Any]] = []
-        self._planned = {item.cohort.index: item.num_examples for item in prepared}
+        self._planned = {program.index: program.num_examples for program in programs}
         self._done: dict[int, int] = {}
         self._pretraining_seconds = 0.0
         self._worths: dict[int, float] = {}
@@ -112,72 +108,72 @@ class Recorder:
     @property
     def config(self) -> Mapping[str, Any]:
         """The record of the run so far, all but its status."""
-        cohorts = [self._cohorts[index] for index in sorted(self._cohorts)]
+        records = [self._records[index] for index in sorted(self._records)]
         finished = sorted(self._finished)
-        return {**self._config, "cohorts": cohorts, "finished": finished}
+        return {**self._config, "cohorts": records, "finished": finished}
 
     def identity(self, index: int) -> dict[str, Any]:
-        """What the checkpoints of a cohort, by its index, are of."""
-        return resume.identity(self._study, self._cohorts[index], self._config)
+        """What the checkpoints of a program, by its index, are of."""
+        return resume.identity(self._study, self._records[index], self._config)
 
     def best_accuracy(self) -> float:
-        """Of the current cohort's trials, mean over seeds; -1 if none has one."""
+        """Of the current program's trials, mean over seeds; -1 if none has one."""
         means = self._accuracy.mean(axis=1)
         return float(np.nanmax(means, initial=-1.0))
 
     def start(
         self,
-        prepared: Prepared,
+        program: NetworkProgram,
         population: Population,
         sizes: Mapping[str, int],
         tuning_seconds: float = 0.0,
     ) -> None:
-        """Begins a cohort.
+        """Begins a program.
 
         Args:
-          prepared: the cohort, with the plan that it runs by.
+          program: the program, with the plan that it runs by.
           population: its programs.
           sizes: examples of each split that is evaluated.
           tuning_seconds: spent on measuring lane widths that were not taken.
         """
-        self._cohorts[prepared.cohort.index] = prepared.to_dict()
+        self._records[program.index] = program.to_dict()
         self._tuning_seconds = tuning_seconds
         self._population = population
-        self._begin(prepared, sizes)
-        self._network = prepared
+        self._begin(program, sizes)
+        self._network = program
         self._compiled_seconds = 0.0
         self._train_seconds = self._evaluation_seconds = 0.0
         self._trained = 0
         self._step = 0
 
-    def start_baseline(self, item: Baseline, sizes: Mapping[str, int]) -> None:
-        """Begins a cohort of trees; see `start`."""
-        self._begin(item, sizes)
-        self._tell("growing", 0, item.num_fits)
+    def start_baseline(self, program: TreeProgram, sizes: Mapping[str, int]) -> None:
+        """Begins a program of trees; see `start`."""
+        self._begin(program, sizes)
+        self._tell("growing", 0, self.still_training.size)
 
-    def _begin(self, item: Prepared | Baseline, sizes: Mapping[str, int]) -> None:
+    def _begin(self, program: Program, sizes: Mapping[str, int]) -> None:
         self._started += 1
         self._sizes = sizes
         self._rate = self._inference_rate = math.nan
-        self._forget(item)
+        self._forget(program)
 
-    def _forget(self, item: Prepared | Baseline) -> None:
-        """Makes a cohort the current one, with nothing known of it."""
-        self._current = item
-        shape = (len(item.cohort.trials), item.cohort.num_seeds)
+    def _forget(self, program: Program) -> None:
+        """Makes a program the current one, with nothing known of it."""
+        self._current = program
+        shape = (len(program.trials), program.num_seeds)
         self.still_training = np.ones(shape, bool)
         self._accuracy = np.full(shape, math.nan)
-        self._means: list[list[float]] = [[] for _ in item.cohort.trials]
-        index = item.cohort.index
-        self._planned[index], self._done[index] = item.num_examples, 0
+        self._means: list[list[float]] = [[] for _ in program.trials]
+        index = program.index
+        self._planned[index], self._done[index] = program.num_examples, 0
         self._finished.discard(index)
-        self._rows[index] = Rows(item.cohort)
+        self._rows[index] = Rows(program.members)
         self._severity = self._severity_of(own=False)
         self._timings = [row for row in self._timings if row["cohort"] != index]
 
     def add_seen(self, trial: int, seen: pictures.Seen) -> None:
         """Takes in what pictures need of the final members of a trial (by index)."""
-        self._seen[trial, self._current.cohort.first_seed] = seen
+        self._seen[trial, self._current.first_seed] = seen
 
     def _all_seen(self) -> dict[int, pictures.Seen]:
         """For each trial, what pictures need of all its members so far."""
@@ -188,13 +184,13 @@ class Recorder:
 
     @property
     def _own(self) -> Rows:
-        """What is known of the current cohort's members."""
-        return self._rows[self._current.cohort.index]
+        """What is known of the current program's members."""
+        return self._rows[self._current.index]
 
     def _severity_of(self, own: bool) -> list[dict[str, Any]]:
-        """The rows of the current cohort's members, or all others."""
-        cohort = self._current.cohort
-        trials, seeds = {trial.index for trial in cohort.trials}, cohort.seeds
+        """The rows of the current program's members, or all others."""
+        members = self._current.members
+        trials, seeds = {trial.index for trial in members.trials}, members.seeds
         return [
             row
             for row in self._severity
@@ -202,14 +198,14 @@ class Recorder:
         ]
 
     def snapshot(self) -> dict[str, Any]:
-        """What is known of the current cohort beside its rows, as plain values.
+        """What is known of the current program beside its rows, as plain values.
 
         A copy: it changes while it is saved.
         """
-        cohort = self._current.cohort
-        index = cohort.index
+        members = self._current.members
+        index = members.index
         return {
-            "record": dict(self._cohorts[index]),
+            "record": dict(self._records[index]),
             "severity": [dict(row) for row in self._severity_of(own=True)],
             "timings": [dict(row) for row in self._timings if row["cohort"] == index],
             "still_training": self.still_training.tolist(),
@@ -218,100 +214,100 @@ class Recorder:
         }
 
     def row_arrays(self) -> dict[str, np.ndarray]:
-        """The rows of the current cohort as named arrays."""
+        """The rows of the current program as named arrays."""
         return self._own.to_arrays()
 
     def seen_arrays(self) -> dict[str, np.ndarray]:
-        """What pictures need of the current cohort, as named arrays."""
-        cohort = self._current.cohort
+        """What pictures need of the current program, as named arrays."""
+        members = self._current.members
         found: dict[str, np.ndarray] = {}
-        for trial in cohort.trials:
-            if seen := self._seen.get((trial.index, cohort.first_seed)):
+        for trial in members.trials:
+            if seen := self._seen.get((trial.index, members.first_seed)):
                 fields = vars(seen).items()
                 found |= {f"{trial.index}/{n}": v for n, v in fields if v is not None}
         return found
 
     def restore(
         self,
-        item: Prepared | Baseline,
+        program: Program,
         known: Mapping[str, Any],
         rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
     ) -> None:
-        """Takes up what is known of a cohort, as the current one.
+        """Takes up what is known of a program, as the current one.
 
         Args:
-          item: the cohort.
+          program: the program.
           known: from `snapshot`.
           rows: from `row_arrays`.
           seen: from `seen_arrays`.
         """
-        self._forget(item)
+        self._forget(program)
         fields: dict[str, dict[str, Any]] = {}
         for name, value in seen.items():
             trial, _, field = name.partition("/")
             fields.setdefault(trial, {"kernel": None})[field] = value
         for trial, values in fields.items():
             self.add_seen(int(trial), pictures.Seen(**values))
-        self._rows[item.cohort.index] = Rows.from_arrays(item.cohort, rows)
+        self._rows[program.index] = Rows.from_arrays(program.members, rows)
         self._severity += _rows(known["severity"], results.SEVERITY, "trial", "seed")
         self._timings += _rows(known["timings"], results.TIMINGS, "cohort", "segment")
-        shape = len(item.cohort.trials), item.cohort.num_seeds
+        shape = len(program.trials), program.num_seeds
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
         self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
         self._note_worths()
-        self._account(item)
+        self._account(program)
 
     def take_up(
         self,
-        item: Prepared | Baseline,
+        program: Program,
         known: Mapping[str, Any],
         rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
         is_done: bool,
     ) -> None:
-        """Takes up a cohort of a run that is resumed; see `restore`.
+        """Takes up a program of a run that is resumed; see `restore`.
 
         Args:
-          item: the cohort.
+          program: the program.
           known: from `snapshot`.
           rows: from `row_arrays`.
           seen: from `seen_arrays`.
           is_done: whether nothing is left to train of it.
 
         Raises:
-          ValueError, LookupError, TypeError: they are not of this cohort.
+          ValueError, LookupError, TypeError: they are not of this program.
         """
-        if Cohort.from_dict(known["record"], self._study.trials()) != item.cohort:
+        if Members.from_dict(known["record"], self._study.trials()) != program.members:
             raise ValueError("its record is of another program")
-        self.restore(item, known, rows, seen)
-        self._cohorts[item.cohort.index] = dict(known["record"])
+        self.restore(program, known, rows, seen)
+        self._records[program.index] = dict(known["record"])
         if is_done:
             self._started += 1
-            self._finished.add(item.cohort.index)
+            self._finished.add(program.index)
 
     def collect(
         self,
-        item: Prepared | Baseline,
+        program: Program,
         known: Mapping[str, Any],
         rows: Mapping[str, np.ndarray],
         seen: Mapping[str, np.ndarray],
     ) -> None:
-        """Takes up a cohort that another process has trained to its end.
+        """Takes up a program that another process has trained to its end.
 
         Args:
-          item: the cohort.
+          program: the program.
           known, rows, seen: from that process; see `restore`.
         """
-        self.take_up(item, known, rows, seen, is_done=True)
+        self.take_up(program, known, rows, seen, is_done=True)
         self._pictures = None  # there may be a better trial now, or a worse one
         if self._workdir:  # of an attempt before
-            self._failure_file(item.cohort.index).unlink(missing_ok=True)
+            self._failure_file(program.index).unlink(missing_ok=True)
         self._write_if_due()
 
     def tell_elsewhere(self) -> None:
-        """Tells the callback how far a run is whose cohorts other processes train."""
+        """Tells the callback how far a run is whose programs other processes train."""
         now, done = time.monotonic(), sum(self._done.values())
         self._first_told = self._first_told or (now, done)
         begun, before = self._first_told
@@ -319,35 +315,39 @@ class Recorder:
             self._rate = (done - before) / (now - begun)
         self._tell("elsewhere", 0, 0, len(self._finished))
 
-    def _account(self, item: Prepared | Baseline) -> None:
-        """Counts what the current cohort's members were trained before."""
-        index = item.cohort.index
-        if isinstance(item, Baseline):
+    def _account(self, program: Program) -> None:
+        """Counts what the current program's members were trained before."""
+        index = program.index
+        if not isinstance(program, NetworkProgram):
             fitted = self.still_training.size - int(self.still_training.sum())
-            self._done[index] = fitted * len(item.dataset.train.labels)
+            self._done[index] = fitted * len(program.dataset.train.labels)
             return
-        batch_size = item.hyperparameters.batch_size
+        batch_size = program.hyperparameters.batch_size
         steps, ended = self._own.steps, self._own.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
         self._done[index] = int(steps.sum()) * batch_size
-        self._planned[index] -= int((item.num_steps - steps[ended]).sum()) * batch_size
+        self._planned[index] -= (
+            int((program.num_steps - steps[ended]).sum()) * batch_size
+        )
 
     def extend(self) -> None:
-        """Lets the current cohort's members that finished go on, for more epochs.
+        """Lets the current program's members that finished go on, for more epochs.
 
         What was measured on the final members only is theirs no more.
         """
-        cohort, rows = self._network, self._own
+        program, rows = self._network, self._own
         finished = rows.has_status(FINISHED)
         rows.status[finished] = UNFINISHED
         rows.at_chance[finished] = False
-        scored = tuple(f"{split}_" for split in cohort.scored())
+        scored = tuple(f"{split}_" for split in program.scored())
         rows.forget_at(rows.steps, lambda name: name.startswith(scored), finished)
         self._severity = self._severity_of(own=False)
 
-    def pretraining(self, item: Prepared, training: Prepared, step: int) -> None:
-        """Tells how far the training of a cohort's backbone is."""
-        self._current, self._rate, self._inference_rate = item, math.nan, math.nan
+    def pretraining(
+        self, program: Program, training: NetworkProgram, step: int
+    ) -> None:
+        """Tells how far the training of a program's backbone is."""
+        self._current, self._rate, self._inference_rate = program, math.nan, math.nan
         epoch = step / training.steps_per_epoch
         number = self._started + 1  # of the program that waits for it
         self._tell("pretraining", epoch, training.num_epochs, number)
@@ -365,9 +365,9 @@ class Recorder:
         inferences_per_second: float,
     ) -> None:
         """Takes in the trees of one seed: a row for some numbers of trees."""
-        item = self._current
-        examples = len(item.dataset.train.labels)
-        at = item.cohort.trials.index(trial), seed - item.cohort.first_seed
+        program = self._current
+        examples = len(program.dataset.train.labels)
+        at = program.trials.index(trial), seed - program.first_seed
         rows, here = self._own, np.zeros(self.still_training.shape, bool)
         here[at] = True
         for i, count in enumerate(fit.trees.tolist()):
@@ -383,7 +383,7 @@ class Recorder:
         done = self.still_training.size - int(self.still_training.sum())
         self._timings.append(
             {
-                "cohort": item.cohort.index,
+                "cohort": program.index,
                 "segment": done - 1,
                 "step": kept,
                 "members": 1,
@@ -393,7 +393,7 @@ class Recorder:
                 "peak_bytes": peak_bytes(),
             }
         )
-        self._done[item.cohort.index] += examples
+        self._done[program.index] += examples
         self._note_worths()
 
     @contextlib.contextmanager
@@ -405,7 +405,7 @@ class Recorder:
         self._train_seconds += timed.seconds
         self._trained += examples
         self._rate = examples / timed.seconds
-        self._done[self._current.cohort.index] += examples
+        self._done[self._current.index] += examples
         self._step = step
 
     def steps_in(self, seconds: float) -> float:
@@ -417,11 +417,11 @@ class Recorder:
         status: str,
         predict: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        """Tells the callback how far the current cohort is; see `Progress`."""
+        """Tells the callback how far the current program is; see `Progress`."""
         current = self._current
-        if isinstance(current, Baseline):
-            left = int(self.still_training.sum())
-            self._tell(status, current.num_fits - left, current.num_fits)
+        if not isinstance(current, NetworkProgram):
+            fits, left = self.still_training.size, int(self.still_training.sum())
+            self._tell(status, fits - left, fits)
         else:
             epoch = self._step / current.steps_per_epoch
             self._tell(status, epoch, current.num_epochs, predict=predict)
@@ -467,21 +467,21 @@ class Recorder:
         samples: int,
     ) -> None:
         """Takes in one evaluation of all members, leaves (T, S, ...)."""
-        cohort = self._network
-        step = cohort.boundaries[evaluation]
+        program = self._network
+        step = program.boundaries[evaluation]
         metrics = {
             f"{split}_{metric}": sums.astype(np.float64) / self._sizes[split]
             for split, values in measured["sums"].items()
             for metric, sums in values.items()
         }
-        alive, last = measured["alive"], step == cohort.num_steps
+        alive, last = measured["alive"], step == program.num_steps
         if last:  # no step follows that would find the last update to be the ruin
             alive = alive & np.all(
                 [np.isfinite(metrics[f"{split}_loss"]) for split in self._sizes], axis=0
             )
         self._add_timing(evaluation, step)
         seen = alive & self.still_training
-        planned = self._examples(cohort.num_steps - step)
+        planned = self._examples(program.num_steps - step)
         rows, lost = self._own, self.still_training & ~alive
         values = dict(metrics)
         if num_steps:
@@ -490,11 +490,11 @@ class Recorder:
             values["batch_loss"] = mean
             values["batch_loss_std"] = np.sqrt(np.maximum(square - mean**2, 0.0))
             values |= self._by_layer("grad_norm_", measured["norm_sum"] / samples)
-        epoch = step / cohort.steps_per_epoch
-        rows.add(step, epoch, step * cohort.hyperparameters.batch_size, values, seen)
+        epoch = step / program.steps_per_epoch
+        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
         rows.steps[seen] = step
         accuracy = metrics["validation_accuracy"]
-        if cohort.recipe.patience:
+        if program.recipe.patience:
             best = seen & (measured["best_step"] == step)
         else:
             best = seen & (accuracy > rows.best_accuracy)
@@ -510,34 +510,34 @@ class Recorder:
         self._note_divergence(measured, lost)
         self.still_training &= ~(lost | stopped)
         self._evaluation = Evaluation(
-            cohort.cohort.trials,
-            tuple(cohort.cohort.seeds),
+            program.trials,
+            tuple(program.seeds),
             step,
             epoch,
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
             self._own.has_status(DIVERGED),
         )
-        spared = planned - self._examples(cohort.num_steps - step)
-        self._planned[cohort.cohort.index] -= spared
+        spared = planned - self._examples(program.num_steps - step)
+        self._planned[program.index] -= spared
         for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
             curve.append(float(mean))
         self._note_worths()
         self._write_if_due()
 
     def drop_worst(self, factor: int) -> None:
-        """Ends all but the best 1/factor of the current cohort's trials; see `halving`.
+        """Ends all but the best 1/factor of the current program's trials: `halving`.
 
         It is a rung: the evaluation just taken in decides.
         """
-        cohort = self._network
-        chance = provenance.chance_of(cohort.dataset)
+        program = self._network
+        chance = provenance.chance_of(program.dataset)
         leaving = halving.worst(self._accuracy, self.still_training, chance, factor)
-        left = cohort.num_steps - self._step
+        left = program.num_steps - self._step
         before = self._examples(left)
         dropped = self.still_training & leaving[:, None]
         self._own.status[dropped] = DROPPED
         self.still_training &= ~dropped
-        self._planned[cohort.cohort.index] -= before - self._examples(left)
+        self._planned[program.index] -= before - self._examples(left)
 
     def _by_layer(self, prefix: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """Columns of (T, S, layers)."""
@@ -563,10 +563,10 @@ class Recorder:
             rows.more.put(name, values, moved)
 
     def _note_worths(self) -> None:
-        """Notes what the current cohort's trials are worth by now."""
+        """Notes what the current program's trials are worth by now."""
         rows, chance = self._own, provenance.chance_of(self._current.dataset)
         lost, dropped = rows.has_status(DIVERGED), rows.has_status(DROPPED)
-        for i, trial in enumerate(self._current.cohort.trials):
+        for i, trial in enumerate(self._current.trials):
             self._worths.pop(trial.index, None)
             value = ranking.worth(self._accuracy[i], lost[i], chance)
             if value is not None and not dropped[i].any():
@@ -588,7 +588,7 @@ class Recorder:
         self._inference_rate = evaluated / self._evaluation_seconds
         self._timings.append(
             {
-                "cohort": self._current.cohort.index,
+                "cohort": self._current.index,
                 "segment": evaluation,
                 "step": step,
                 "members": members,
@@ -610,8 +610,8 @@ class Recorder:
         self._trained = 0
 
     def rates(self) -> lane_width.Rates:
-        """How fast the cohort ran so far."""
-        index = self._current.cohort.index
+        """How fast the program ran so far."""
+        index = self._current.index
         rows = [row for row in self._timings if row["cohort"] == index]
         # As long as all trained: those that ended leave places idle.
         most = max(row["members"] for row in rows)
@@ -629,15 +629,15 @@ class Recorder:
         )
 
     def living(self, trial: int) -> np.ndarray:
-        """Which members of a trial of the current cohort were not lost, bool (S,)."""
-        indices = [t.index for t in self._current.cohort.trials]
+        """Which members of a trial of the current program were not lost, bool (S,)."""
+        indices = [t.index for t in self._current.trials]
         kept: np.ndarray = self._own.has_status(FINISHED, STOPPED)[indices.index(trial)]
         return kept
 
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
     ) -> None:
-        """Takes in what was measured on the current cohort's final members only.
+        """Takes in what was measured on the current program's final members only.
 
         It goes into the row of the model that is kept: a stopped member's best one.
 
@@ -670,9 +670,9 @@ class Recorder:
           sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
           size: examples.
         """
-        cohort = self._current.cohort
+        members = self._current.members
         for t, s in np.argwhere(self._own.has_status(FINISHED, STOPPED)).tolist():
-            trial, seed = cohort.trials[t].index, cohort.first_seed + s
+            trial, seed = members.trials[t].index, members.first_seed + s
             self._severity.append(
                 {
                     "trial": trial,
@@ -685,17 +685,17 @@ class Recorder:
             )
 
     def add_solo_speed(self, inferences_per_second: float) -> None:
-        """Takes in how fast one network of the cohort answers, one by one."""
+        """Takes in how fast one network of the program answers, one by one."""
         self._timings[-1]["inferences_per_second_batch_1"] = inferences_per_second
 
-    def fail(self, prepared: Prepared | Baseline, error: Exception) -> None:
-        """Notes that a cohort failed, and keeps the traceback in a file beside it."""
-        index = prepared.cohort.index
+    def fail(self, program: Program, error: Exception) -> None:
+        """Notes that a program failed, and keeps the traceback in a file beside it."""
+        index = program.index
         text = f"{type(error).__name__}: {error}"
         line = " ".join(text.split())
         line = line if len(line) <= MAX_FAILURE else f"{line[:MAX_FAILURE]}..."
         self._config["failures"][str(index)] = line
-        _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
+        _log.error("program %d of %d failed: %s", index + 1, len(self._programs), line)
         lines = traceback.format_exception(error)
         if self._workdir:
             text = numbers.visible("".join(lines))
@@ -719,19 +719,19 @@ class Recorder:
         """Notes under what other versions, or where, the run was begun, in words."""
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
 
-    def out_of_memory(self, item: Prepared, width: int) -> None:
-        """Notes that a cohort's lanes of that width were too much for the memory."""
-        index = item.cohort.index
+    def out_of_memory(self, program: Program, width: int) -> None:
+        """Notes that a program's lanes of that width were too much for the memory."""
+        index = program.index
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(
             "program %d of %d: out of memory with %d networks at once; beginning it "
             "again with %d",
-            *(index + 1, len(self._prepared), width, width // 2),
+            *(index + 1, len(self._programs), width, width // 2),
         )
 
     def finish(self) -> None:
-        """Ends a cohort."""
-        index = self._current.cohort.index
+        """Ends a program."""
+        index = self._current.index
         self._finished.add(index)
         self._pictures = None  # there may be a better trial now, or a worse one
         self.write("interrupted")
@@ -750,7 +750,9 @@ class Recorder:
             return None
         name = found.trials[best].hyperparameters.data
         dataset = next(
-            item.dataset for item in self._prepared if item.hyperparameters.data == name
+            program.dataset
+            for program in self._programs
+            if program.hyperparameters.data == name
         )
         alike = {
             trial: seen
@@ -788,8 +790,8 @@ class Recorder:
         counts = sum((rows.counts() for rows in self._rows.values()), no_members())
         self._on_progress(
             Progress(
-                cohort=max(self._started, 0) if number is None else number,
-                num_cohorts=len(self._prepared),
+                program=max(self._started, 0) if number is None else number,
+                num_programs=len(self._programs),
                 epoch=epoch,
                 num_epochs=num_epochs,
                 done=sum(self._done.values()),
@@ -814,13 +816,13 @@ class Recorder:
         Args:
           status: of the run: "interrupted", "failed" or "complete".
         """
-        # A trial that has begun has all its seeds; some may be of a later cohort.
+        # A trial that has begun has all its seeds; some may be of a later program.
         trials = self._study.trials()
         parts = [self._rows[index] for index in sorted(self._rows)]
         seeds: dict[int, list[range]] = {}
         for rows in parts:
-            for trial in rows.cohort.trials:
-                seeds.setdefault(trial.index, []).append(rows.cohort.seeds)
+            for trial in rows.members.trials:
+                seeds.setdefault(trial.index, []).append(rows.members.seeds)
         missing = [
             (index, seed)
             for index, some in seeds.items()
@@ -888,5 +890,3 @@ def plane_of(dataset: Dataset) -> pictures.Plane | None:
     labels = np.concatenate([split.labels for split in splits])
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return pictures.Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)
-
-

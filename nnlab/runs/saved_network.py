@@ -38,7 +38,7 @@ from nnlab.training import backbone as transfer
 from nnlab.training import member as train
 from nnlab.training import own
 from nnlab.training.prepare import network_of
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 _log = logging.getLogger(__name__)
 
@@ -247,18 +247,18 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
 
 
 def items_of(
-    prepared: Prepared, backbone: transfer.Backbone | None
+    program: NetworkProgram, backbone: transfer.Backbone | None
 ) -> dict[str, dict[str, np.ndarray]]:
     """What a checkpoint holds beside the members' state, for `of_member`.
 
     Args:
-      prepared: the cohort.
+      program: the program.
       backbone: by which its members are fed, or with which they began.
     """
-    recipe = prepared.whole
+    recipe = program.whole
     inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
     items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
-    if prepared.features and backbone:
+    if program.features and backbone:
         variables = {"params": backbone.params, "batch_stats": backbone.batch_stats}
         items["backbone"] = jax.tree.map(np.asarray, named(variables))
     return items
@@ -297,7 +297,7 @@ def of_member(
             f"{num_trials - 1}, seeds 0 to {num_seeds - 1}"
         )
     about = found.trials[trial]
-    record = found.cohort_of(trial, seed)
+    record = found.program_of(trial, seed)
     if not about.hyperparameters.model.is_network:
         raise ValueError(f"trial {trial} ({about.label}) is of trees, not a network")
     saved = _saved(found, record)
@@ -347,7 +347,7 @@ def of_member(
 
 
 def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
-    """The last checkpoint of a cohort."""
+    """The last checkpoint of a program."""
     checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
     of = resume.identity(found.study, record, found.config)
     try:

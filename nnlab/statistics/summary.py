@@ -48,7 +48,7 @@ def summarize(findings: "Findings") -> pa.Table:
                 for p, v in trial.settings().items()
                 if p in shown
             },
-            "parameters": results.cohort(trial.index)["parameters"],
+            "parameters": results.program(trial.index)["parameters"],
             **{f"n_{status}": count for status, count in counts.items()},
         }
         for column, quantity in quantities.items():

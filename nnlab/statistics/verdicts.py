@@ -107,7 +107,7 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     steps to a target, short of it) than the other, p is at least
     `effects.chance_of_parting`. Against a number, t is corrected for skewness.
 
-    Seconds are compared by cohort with Welch's test, its segments being the samples:
+    Seconds are compared by program with Welch's test, its segments being the samples:
     they speak of this run on this device, not of other runs.
     """
     drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
@@ -284,8 +284,10 @@ def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _S
     if right.trials:
         facts["right_reached"] = _share(np.isfinite(values[1]), ~np.isnan(values[1]))
     # Beyond the shorter training nothing is known of one of the sides.
-    cohorts = (findings.results.cohort(t.index) for t in (*left.trials, *right.trials))
-    horizon = min(cohort["num_steps"] for cohort in cohorts)
+    programs = (
+        findings.results.program(t.index) for t in (*left.trials, *right.trials)
+    )
+    horizon = min(program["num_steps"] for program in programs)
     short = values[0] > horizon, values[1] > horizon
     censored = any(bool(side.any()) for side in short)
     note = f"steps count up to {horizon}, so the effect is a lower bound in size"
@@ -398,7 +400,7 @@ def _compare_seconds(
 ) -> Verdict:
     unit = _unit(claim.quantity)
     of_left, of_right = (
-        sorted({findings.results.cohort(t.index)["index"] for t in side.trials})
+        sorted({findings.results.program(t.index)["index"] for t in side.trials})
         for side in (left, right)
     )
     if set(of_left) & set(of_right):

@@ -156,7 +156,7 @@ train Q --seeds=three
 train Q --config.batch_size=5000
     batch_size=5000 is larger than the 1198 training examples
 train Q --lane_width=999
-    lane_width=999 must be from 1 to the cohort's 24 members
+    lane_width=999 must be from 1 to the program's 24 members
 train M --data_dir=no/such/folder
     data_dir no/such/folder does not exist
 train Q --seed=3
@@ -684,9 +684,9 @@ def rates(monkeypatch):
     seconds = {}
 
     def recall(item):
-        if item.cohort.index not in seconds:
+        if item.index not in seconds:
             return {}
-        rate = item.num_examples / seconds[item.cohort.index]
+        rate = item.num_examples / seconds[item.index]
         return {item.plan.lanes.width: lane_width.Rates(rate, 0.0, 2.0)}
 
     monkeypatch.setattr(lane_width, "recall", recall)
@@ -1089,7 +1089,7 @@ def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatc
     train_cohort = experiment.train_cohort
 
     def fails(placed, *arguments):
-        if placed.prepared.cohort.index:
+        if placed.prepared.index:
             raise MemoryError("out of memory")
         train_cohort(placed, *arguments)
 

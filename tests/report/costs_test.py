@@ -65,8 +65,11 @@ def test_trees_have_no_parameters_no_lanes_and_no_updates_in_the_tables():
         2
     ] == numbers.NONE
     how = costs.how(Findings(found))
-    cohort = dict(zip(how.tables[1].header, how.tables[1].rows[2]))
-    assert (cohort["parameters"], cohort["lanes"]) == (numbers.NONE, "trees by xgboost")
+    program = dict(zip(how.tables[1].header, how.tables[1].rows[2]))
+    assert (program["parameters"], program["lanes"]) == (
+        numbers.NONE,
+        "trees by xgboost",
+    )
     assert "Of trees an epoch is a round" in how.paragraphs[0]
     alone = costs.how(synthetic.findings(sweep=sweep[:2]))
     assert "trees" not in alone.paragraphs[0]

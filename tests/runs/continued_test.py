@@ -37,7 +37,7 @@ STUDY = dataclasses.replace(
     ),
     figures=("curves", "confusion"),
 )
-"""Three cohorts: two of networks, one of trees."""
+"""Three programs: two of networks, one of trees."""
 
 FILES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
 
@@ -289,7 +289,7 @@ def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
 
 
 def interrupted(workdir: pathlib.Path, whole) -> pathlib.Path:
-    """A run that was cut off in its last cohort, some evaluations in."""
+    """A run that was cut off in its last program, some evaluations in."""
     with pytest.raises(KeyboardInterrupt):
         run(workdir, on_progress=Interrupt(len(whole[1]) - 2))
     return workdir
@@ -461,7 +461,7 @@ def test_without_its_config_more_seeds_stay_and_what_is_missing_is_trained(copy)
     shutil.rmtree(copy / "checkpoints" / "program_1")
     seen = []
     run(copy, study, resume=True, on_progress=seen.append)
-    assert {progress.cohort for progress in seen} == {5}
+    assert {progress.program for progress in seen} == {5}
     assert content(copy) == before
 
 
@@ -544,15 +544,15 @@ def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
 def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
     """Makes lanes wider than `fits` fail as a device does; returns the widths tried."""
     tried: list[int] = []
-    train = place.Placed.train
+    train = place.PlacedProgram.train
 
-    def failing(placed, state, start, count):
-        tried.append(placed.width)
-        if placed.width > fits and len(tried) <= times:
+    def failing(program, state, start, count):
+        tried.append(program.width)
+        if program.width > fits and len(tried) <= times:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return train(placed, state, start, count)
+        return train(program, state, start, count)
 
-    monkeypatch.setattr(place.Placed, "train", failing)
+    monkeypatch.setattr(place.PlacedProgram, "train", failing)
     return tried
 
 

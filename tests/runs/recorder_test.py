@@ -28,10 +28,10 @@ def told():
 def recorder(tmp_path, told):
     """Of two trials and two seeds that train for 24 steps, evaluated every 8."""
     of = tiny.study(tiny.rates(0.1, 0.3))
-    prepared = tiny.cohort(of)
-    recorder = Recorder(of, tmp_path, [prepared], told.append)
+    program = tiny.program(of)
+    recorder = Recorder(of, tmp_path, [program], told.append)
     population = types.SimpleNamespace(compile_seconds=0.0)
-    recorder.start(prepared, population, SIZES)
+    recorder.start(program, population, SIZES)
     return recorder
 
 
@@ -113,8 +113,8 @@ def test_a_member_that_diverged_has_no_more_rows(recorder, tmp_path):
 def patient(tmp_path):
     """Of a study whose members may stop early."""
     of = tiny.study(tiny.rates(0.1, 0.3), **{"early_stopping.patience": 1})
-    recorder = Recorder(of, tmp_path, [tiny.cohort(of)], None)
-    recorder.start(tiny.cohort(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
+    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
+    recorder.start(tiny.program(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
     return recorder
 
 
@@ -218,8 +218,8 @@ def test_progress_counts_the_examples_of_all_members(recorder, told):
 
 def test_a_listener_is_not_needed(tmp_path):
     of = tiny.study()
-    recorder = Recorder(of, tmp_path, [tiny.cohort(of)], None)
-    recorder.start(tiny.cohort(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
+    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
+    recorder.start(tiny.program(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
     assert recorder.still_training.all()
 
 
@@ -227,8 +227,8 @@ def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
     """Of 10 seconds of training 8 compile, of 3 seconds of evaluation 2."""
     of, clock = tiny.study(tiny.rates(0.1, 0.3)), types.SimpleNamespace(now=0.0)
     population = types.SimpleNamespace(compile_seconds=0.0)
-    recorder = Recorder(of, tmp_path, [tiny.cohort(of)], None)
-    recorder.start(tiny.cohort(of), population, SIZES)
+    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
+    recorder.start(tiny.program(of), population, SIZES)
     fake = types.SimpleNamespace(
         perf_counter=lambda: clock.now, monotonic=lambda: clock.now
     )

@@ -84,7 +84,7 @@ def target(findings: Findings) -> Sketch:
     for trial in (t for t in findings.networks if t in findings.ran):
         time = findings.steps_to_target(trial, target)
         steps = findings.reduced(trial, quantity)
-        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        per_epoch = results.program(trial)["steps_per_epoch"]
         epochs[trial] = steps[np.isfinite(steps)] / per_epoch
         missed[trial] = 1 - time.reached_share if time.n else 0.0
         if np.isfinite(time.median_epochs):

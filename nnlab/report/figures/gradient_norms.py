@@ -129,7 +129,7 @@ def _layers(findings: Findings, trial: int) -> list[str]:
     results = findings.results
     return [
         layer
-        for layer in results.cohort(trial)["layers"]
+        for layer in results.program(trial)["layers"]
         if not layer.startswith("batch_norm")
         and PREFIX + layer in results.metrics
         and np.isfinite(results.curve(trial, PREFIX + layer).values).any()

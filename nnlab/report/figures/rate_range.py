@@ -55,7 +55,7 @@ def rates(findings: Findings) -> Sketch:
     if failing:
         points.draw_strip(ax, sweep, ("",), failing, 0.1)
     what = "Training loss at the end against the learning rate"
-    updates = findings.results.cohort(order[0])["num_steps"]
+    updates = findings.results.program(order[0])["num_steps"]
     parts = [f"{what}, after {numbers.count(updates, 'update')}. Points are seeds."]
     if found.stable:
         parts.append("The green range is that in which all seeds make progress.")

@@ -138,7 +138,7 @@ def _size(findings: Findings, trial: int) -> Size | None:
     name = f"{depth} x {width}" if depth else trial_name(results, trial)
     if not depth and model.name == "mlp" and model.units:
         name = settings.value_text(model.units)
-    parameters = results.cohort(trial)["parameters"]
+    parameters = results.program(trial)["parameters"]
     seconds = _seconds(findings, trial)
     return Size(trial, name, depth, width, parameters, seconds, accuracy)
 
@@ -149,14 +149,14 @@ def _seconds(findings: Findings, trial: int) -> float:
     A network's epochs take equally long, and those that stopped early have fewer.
     """
     results = findings.results
-    cohort = results.cohort(trial)
+    program = results.program(trial)
     if not results.trials[trial].hyperparameters.model.is_network:
         rows = results.timings.to_pylist()  # of trees, one for each fit
-        spent = [r["train_seconds"] for r in rows if r["cohort"] == cohort["index"]]
+        spent = [r["train_seconds"] for r in rows if r["cohort"] == program["index"]]
         return float(np.mean(spent)) if spent else math.nan
-    seconds = findings.seconds_per_epoch(cohort["index"])
+    seconds = findings.seconds_per_epoch(program["index"])
     steps = results.member(trial, "steps")[findings.alive(trial)]
-    epochs = steps.astype(float).mean() / cohort["steps_per_epoch"]
+    epochs = steps.astype(float).mean() / program["steps_per_epoch"]
     return float(seconds.mean() * epochs) if seconds.size else math.nan
 
 

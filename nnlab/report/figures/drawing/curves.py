@@ -105,7 +105,7 @@ def curve_of(
         values = np.array([_filled(curve.steps, seed) for seed in values])
     along = {"epoch": curve.epochs, "step": curve.steps}
     if x == "seconds":
-        seconds = findings.seconds_per_epoch(results.cohort(trial)["index"])
+        seconds = findings.seconds_per_epoch(results.program(trial)["index"])
         if not seconds.size:
             return None
         along["seconds"] = curve.epochs * seconds.mean()
