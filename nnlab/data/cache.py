@@ -51,12 +51,12 @@ def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Pat
     """Names the cache entry of a dataset that is read from certain files.
 
     Args:
-        name: The dataset's name, as a file may be named.
-        files: The files that it is read from; they must exist.
-        settings: What else decides about its arrays; values that JSON can hold.
+      name: the dataset's name, as a file may be named.
+      files: the files that it is read from; they must exist.
+      settings: what else decides about its arrays; values that JSON can hold.
 
     Returns:
-        The path of the entry, which need not exist.
+      The path of the entry, which need not exist.
     """
     states = []
     for file in files:
@@ -78,13 +78,13 @@ def read(
     """Reads an entry.
 
     Args:
-        path: The entry.
-        name: The dataset's name.
-        class_names: Its C class names; None for those that the entry was written with.
-        digest: Likewise: the digest that its arrays must have.
+      path: the entry.
+      name: the dataset's name.
+      class_names: its C class names; None for those that the entry was written with.
+      digest: likewise: the digest that its arrays must have.
 
     Returns:
-        The dataset, or None if the entry is absent or damaged.
+      The dataset, or None if the entry is absent or damaged.
     """
     try:
         # Opened here: np.load leaves a file open that is not a whole archive.
@@ -125,8 +125,8 @@ def write(path: Path, dataset: Dataset) -> None:
     A folder that cannot be written is no error.
 
     Args:
-        path: The entry.
-        dataset: What to keep in it.
+      path: the entry.
+      dataset: what to keep in it.
     """
     about = {name: getattr(dataset, name) for name in _ABOUT}
     arrays: dict[str, Any] = {
@@ -149,8 +149,8 @@ def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     A folder that cannot be written is no error.
 
     Args:
-        path: The file; its folder is made if missing.
-        fill: Writes the content to a binary stream.
+      path: the file; its folder is made if missing.
+      fill: writes the content to a binary stream.
     """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

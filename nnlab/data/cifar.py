@@ -36,10 +36,10 @@ def find(folder: Path) -> dict[str, Path]:
     """Looks for the six files and, if they are not all there, for the archive.
 
     Args:
-        folder: Where to look; need not exist.
+      folder: where to look; need not exist.
 
     Returns:
-        Path by name of the files (of FILES) that are there, or of the archive alone.
+      Path by name of the files (of FILES) that are there, or of the archive alone.
     """
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     archive = folder / ARCHIVE
@@ -57,15 +57,15 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
     """Reads and checks the six files or the archive, in the order of publication.
 
     Args:
-        paths: Path by name: all of FILES, or ARCHIVE.
-        publication: What they must hold; its `sha256` has that of ARCHIVE.
+      paths: path by name: all of FILES, or ARCHIVE.
+      publication: what they must hold; its `sha256` has that of ARCHIVE.
 
     Returns:
-        The arrays; images are (N, 32, 32, 3).
+      The arrays; images are (N, 32, 32, 3).
 
     Raises:
-        FileNotFoundError: A file cannot be opened.
-        ValueError: A file is damaged or not what was published.
+      FileNotFoundError: a file cannot be opened.
+      ValueError: a file is damaged or not what was published.
     """
     if ARCHIVE in paths:
         origin = paths[ARCHIVE]

@@ -38,8 +38,8 @@ class Split:
     """Examples that serve one purpose; both arrays are read-only.
 
     Attributes:
-        inputs: (N, *input_shape), uint8 or float32, C-contiguous.
-        labels: (N,), int32 in [0, C).
+      inputs: (N, *input_shape), uint8 or float32, C-contiguous.
+      labels: (N,), int32 in [0, C).
     """
 
     inputs: np.ndarray
@@ -51,22 +51,21 @@ class Dataset:
     """Train, validation and test examples, and what a network must know of them.
 
     Attributes:
-        name: What tables and captions call it.
-        train: The examples to learn from, in canonical order.
-        validation: The examples to choose by, carved from the training examples.
-        test: The examples to report on.
-        class_names: C names; label i means class_names[i].
-        scale: The network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
-            digits, 1.0 for data that is float already.
-        digest: sha256 (hex) of all arrays of the whole dataset, their shapes and
-            dtypes; `limit` leaves it as it is.
-        feature_names: Of a table, the names of its F columns; empty for everything
-            else.
-        class_values: (C,), what the user's own labels are, which a network predicts:
-            label i means class_values[i]. None where they are 0..C-1.
-        origin: What was taken from the user's inputs, as float32 could not have told
-            them apart: float64, (F,) of a table's columns, else (). None for nothing.
-        notes: What was done to the data when they were read, as a user must know it.
+      name: what tables and captions call it.
+      train: the examples to learn from, in canonical order.
+      validation: the examples to choose by, carved from the training examples.
+      test: the examples to report on.
+      class_names: C names; label i means class_names[i].
+      scale: the network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
+        digits, 1.0 for data that is float already.
+      digest: sha256 (hex) of all arrays of the whole dataset, their shapes and dtypes;
+        `limit` leaves it as it is.
+      feature_names: of a table, the names of its F columns; empty for everything else.
+      class_values: (C,), what the user's own labels are, which a network predicts:
+        label i means class_values[i]. None where they are 0..C-1.
+      origin: what was taken from the user's inputs, as float32 could not have told them
+        apart: float64, (F,) of a table's columns, else (). None for nothing.
+      notes: what was done to the data when they were read, as a user must know it.
     """
 
     name: str
@@ -109,13 +108,13 @@ class Dataset:
         """Keeps the first training examples; validation and test stay whole.
 
         Args:
-            train_size: How many training examples to keep; 0 keeps all.
+          train_size: how many training examples to keep; 0 keeps all.
 
         Returns:
-            A dataset that shares its memory with this one.
+          A dataset that shares its memory with this one.
 
         Raises:
-            ValueError: train_size is negative or larger than the training split.
+          ValueError: train_size is negative or larger than the training split.
         """
         available = len(self.train.labels)
         if not 0 <= train_size <= available:
@@ -150,34 +149,33 @@ class Dataset:
         training examples become the validation set.
 
         Args:
-            inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
-                that become float32, less an `origin` where that needs it. (N, H, W)
-                becomes (N, H, W, 1). A table of pandas or the like gives the names of
-                the features.
-            labels: (N,), integers, booleans, whole-numbered floats or strings. They
-                become 0..C-1, strings in the order of `labels.in_order`; class names
-                and class values keep what they were.
-            test_inputs: (M, ...), with the dtype and example shape of inputs. The
-                columns of two tables are matched by name.
-            test_labels: (M,), as labels.
-            name: What tables and captions call the dataset.
-            class_names: The names of classes 0..C-1, where the labels are already
-                integers in [0, C); a class may then be absent from the data.
-            scale: Factor from inputs to what the network sees; by default 1/255 for
-                uint8 and 1.0 for floats.
-            feature_names: F names for the columns of inputs of shape (N, F).
-            class_values: (C,), with class_names: what the classes are to the user, if
-                they are not integers.
-            copy: Whether float32 inputs without a test set stay as they are; otherwise
-                the dataset is made in their memory, and they are lost.
+          inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
+            that become float32, less an `origin` where that needs it. (N, H, W) becomes
+            (N, H, W, 1). A table of pandas or the like gives the names of the features.
+          labels: (N,), integers, booleans, whole-numbered floats or strings. They
+            become 0..C-1, strings in the order of `labels.in_order`; class names and
+            class values keep what they were.
+          test_inputs: (M, ...), with the dtype and example shape of inputs. The columns
+            of two tables are matched by name.
+          test_labels: (M,), as labels.
+          name: what tables and captions call the dataset.
+          class_names: the names of classes 0..C-1, where the labels are already
+            integers in [0, C); a class may then be absent from the data.
+          scale: factor from inputs to what the network sees; by default 1/255 for uint8
+            and 1.0 for floats.
+          feature_names: F names for the columns of inputs of shape (N, F).
+          class_values: (C,), with class_names: what the classes are to the user, if
+            they are not integers.
+          copy: whether float32 inputs without a test set stay as they are; otherwise
+            the dataset is made in their memory, and they are lost.
 
         Returns:
-            The dataset; it shares no memory with arguments that are copied.
+          The dataset; it shares no memory with arguments that are copied.
 
         Raises:
-            ValueError: The arrays are empty, of a wrong dtype, not finite, of lengths
-                or shapes that do not fit together, or hold fewer than two classes; a
-                column is beyond float32; or names do not fit the inputs.
+          ValueError: the arrays are empty, of a wrong dtype, not finite, of lengths or
+            shapes that do not fit together, or hold fewer than two classes; a column is
+            beyond float32; or names do not fit the inputs.
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
@@ -248,14 +246,14 @@ def digest_of(
     """Digests all arrays of a dataset.
 
     Args:
-        train: Training examples.
-        validation: Validation examples.
-        test: Test examples.
-        origin: What was taken from the inputs.
+      train: training examples.
+      validation: validation examples.
+      test: test examples.
+      origin: what was taken from the inputs.
 
     Returns:
-        sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
-        origin if there is one.
+      sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
+      origin if there is one.
     """
     digest = hashlib.sha256()
     splits = {"train": train, "validation": validation, "test": test}
@@ -276,10 +274,10 @@ def read_only(array: np.ndarray) -> np.ndarray:
     """Marks an array read-only: its digest must stay true.
 
     Args:
-        array: Any array; changed in place.
+      array: any array; changed in place.
 
     Returns:
-        The same array.
+      The same array.
     """
     array.flags.writeable = False
     return array
@@ -291,12 +289,12 @@ def canonical(
     """Sorts examples by the sha256 of their bytes and label.
 
     Args:
-        inputs: (N, ...), uint8 or float32.
-        labels: (N,), integers.
-        copy: Whether the inputs stay as they are.
+      inputs: (N, ...), uint8 or float32.
+      labels: (N,), integers.
+      copy: whether the inputs stay as they are.
 
     Returns:
-        Sorted copies of both, read-only; or the inputs themselves, sorted.
+      Sorted copies of both, read-only; or the inputs themselves, sorted.
     """
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")

@@ -43,10 +43,10 @@ class _Class(NamedTuple):
     """What imitations of a class are made of, from M images of D values.
 
     Attributes:
-        mean: (D,), float32.
-        axes: Principal components times standard deviation, (K, D), float32.
-        shares: How much of each image is in each axis, orthonormal, (M, K), float32.
-        steps: The least values that are rounded to levels 1, 2, ..., float32.
+      mean: (D,), float32.
+      axes: principal components times standard deviation, (K, D), float32.
+      shares: how much of each image is in each axis, orthonormal, (M, K), float32.
+      steps: the least values that are rounded to levels 1, 2, ..., float32.
     """
 
     mean: np.ndarray
@@ -63,16 +63,16 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
     last digit from machine to machine, which can change a pixel by a level.
 
     Args:
-        source: Images, uint8 (N, H, W, C).
-        name: What tables and captions call the result.
+      source: images, uint8 (N, H, W, C).
+      name: what tables and captions call the result.
 
     Returns:
-        The dataset, with the example shape and the scale of the source. Label 0 is
-        "real", 1 is "generated".
+      The dataset, with the example shape and the scale of the source. Label 0 is
+      "real", 1 is "generated".
 
     Raises:
-        ValueError: The source holds no 8-bit images, or a class has fewer than two
-            training images.
+      ValueError: the source holds no 8-bit images, or a class has fewer than two
+        training images.
     """
     from threadpoolctl import threadpool_limits
 

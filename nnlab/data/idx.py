@@ -32,10 +32,10 @@ def find(folder: Path) -> dict[str, Path]:
     """Looks for the four files, plain or gzipped, under their customary names.
 
     Args:
-        folder: Where to look; need not exist.
+      folder: where to look; need not exist.
 
     Returns:
-        Path by name (of FILES) of those that are there.
+      Path by name (of FILES) of those that are there.
     """
     found: dict[str, Path] = {}
     for file in FILES:
@@ -56,16 +56,16 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
     """Reads and checks the four files, in the order of publication.
 
     Args:
-        paths: Path by name (of FILES).
-        publication: What they must hold; its `sha256` has that of the decompressed
-            content of each file.
+      paths: path by name (of FILES).
+      publication: what they must hold; its `sha256` has that of the decompressed
+        content of each file.
 
     Returns:
-        The arrays; images are (N, H, W).
+      The arrays; images are (N, H, W).
 
     Raises:
-        FileNotFoundError: A file cannot be opened.
-        ValueError: A file is damaged or not what was published.
+      FileNotFoundError: a file cannot be opened.
+      ValueError: a file is damaged or not what was published.
     """
     return Arrays(*(_read_file(paths[file], file, publication) for file in FILES))
 

@@ -64,20 +64,20 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
     as in `Dataset.from_arrays`.
 
     Args:
-        folder: The folder.
-        name: What tables and captions call the dataset.
-        size: Height and width in pixels, from SMALLEST to LARGEST.
+      folder: the folder.
+      name: what tables and captions call the dataset.
+      size: height and width in pixels, from SMALLEST to LARGEST.
 
     Returns:
-        The dataset; inputs are uint8 (N, size, size, 1 or 3), and the classes those of
-        the folders, in natural order. Its notes name what is not read, and images that
-        are transparent, of one colour, or one of several in a file.
+      The dataset; inputs are uint8 (N, size, size, 1 or 3), and the classes those of
+      the folders, in natural order. Its notes name what is not read, and images that
+      are transparent, of one colour, or one of several in a file.
 
     Raises:
-        FileNotFoundError: There is no such folder, or something in it cannot be opened.
-        ValueError: The folder is laid out otherwise; test and training classes differ;
-            an image is damaged or claims too many pixels; a link leads out of the
-            folder; all images together are too large.
+      FileNotFoundError: there is no such folder, or something in it cannot be opened.
+      ValueError: the folder is laid out otherwise; test and training classes differ; an
+        image is damaged or claims too many pixels; a link leads out of the folder; all
+        images together are too large.
     """
     if not SMALLEST <= size <= LARGEST:
         raise ValueError(
@@ -185,8 +185,8 @@ def _is_image(path: Path) -> bool:
     """Whether a file is named as an image, or is one by its content.
 
     Raises:
-        ValueError: It is an image of a format that is not read, or a pipe or a device
-            with the name of an image.
+      ValueError: it is an image of a format that is not read, or a pipe or a device
+        with the name of an image.
     """
     from PIL import Image
 

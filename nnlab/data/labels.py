@@ -30,9 +30,9 @@ class Encoded:
     """Labels as codes.
 
     Attributes:
-        codes: (N,), int32 in [0, C).
-        names: Of the C classes, in NFC.
-        values: (C,), the user's own labels.
+      codes: (N,), int32 in [0, C).
+      names: of the C classes, in NFC.
+      values: (C,), the user's own labels.
     """
 
     codes: np.ndarray
@@ -44,10 +44,10 @@ def in_order(texts: Iterable[str]) -> list[str]:
     """Sorts names as people do: numbers by size, "img2" before "img10".
 
     Args:
-        texts: Names of classes, folders or layers.
+      texts: names of classes, folders or layers.
 
     Returns:
-        All of them, sorted; by size only if all are numbers.
+      All of them, sorted; by size only if all are numbers.
     """
     given = list(texts)
     numbers = {text: _number(text) for text in given}
@@ -60,11 +60,11 @@ def missing(labels: npt.ArrayLike) -> np.ndarray:
     """Tells which labels are missing.
 
     Args:
-        labels: (N,), of any type.
+      labels: (N,), of any type.
 
     Returns:
-        bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of
-        `MISSING`; a "-" beside a "+" is none.
+      bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of `MISSING`;
+      a "-" beside a "+" is none.
     """
     array = np.asanyarray(labels)
     gone = np.ma.getmaskarray(array)
@@ -84,15 +84,15 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
     """Checks labels.
 
     Args:
-        labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that
-            are whole numbers; also as objects.
-        what: What a message calls them.
+      labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that are
+        whole numbers; also as objects.
+      what: what a message calls them.
 
     Returns:
-        (N,), of bool, int64, uint64 (where int64 does not do) or text.
+      (N,), of bool, int64, uint64 (where int64 does not do) or text.
 
     Raises:
-        ValueError: They are of another type or shape, or some are missing.
+      ValueError: they are of another type or shape, or some are missing.
     """
     try:
         # NumPy would make floats of a list of large numbers, and texts of a mixed one.
@@ -173,14 +173,14 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Puts the labels of two arrays behind each other.
 
     Args:
-        first: (N,), as `check` returns them.
-        second: (M,), likewise.
+      first: (N,), as `check` returns them.
+      second: (M,), likewise.
 
     Returns:
-        (N + M,), as `check` returns them.
+      (N + M,), as `check` returns them.
 
     Raises:
-        ValueError: They are not of one kind.
+      ValueError: they are not of one kind.
     """
     if {first.dtype.kind, second.dtype.kind} == {"i", "u"}:
         return check([*first.tolist(), *second.tolist()])  # whole numbers stay exact
@@ -196,12 +196,12 @@ def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
     """Turns the labels of arrays into codes.
 
     Args:
-        labels: (N,), as `check` returns them.
-        dtype: That of the user's own numbers, if they have another.
+      labels: (N,), as `check` returns them.
+      dtype: that of the user's own numbers, if they have another.
 
     Returns:
-        Their codes, numbers in their order and texts in that of `in_order`. Two ways
-        to encode one text in Unicode are one class.
+      Their codes, numbers in their order and texts in that of `in_order`. Two ways to
+      encode one text in Unicode are one class.
     """
     if labels.dtype.kind == "U":
         return _grouped(labels.tolist(), _normal)
@@ -216,17 +216,17 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
     """Turns the labels of a text file into codes.
 
     Args:
-        texts: N labels.
-        what: What a message calls them.
+      texts: N labels.
+      what: what a message calls them.
 
     Returns:
-        Their codes, in the order of `in_order`. If all are numbers, those of one
-        number, such as 1 and 1.0, are one class, named by the shortest, and the values
-        are numbers where 64 bits hold them. Texts such as 0012 are names: 12 is another
-        class.
+      Their codes, in the order of `in_order`. If all are numbers, those of one number,
+      such as 1 and 1.0, are one class, named by the shortest, and the values are
+      numbers where 64 bits hold them. Texts such as 0012 are names: 12 is another
+      class.
 
     Raises:
-        ValueError: Some are missing.
+      ValueError: some are missing.
     """
     check(np.array(texts, object), what)
     numbers = {text: _number(text) for text in dict.fromkeys(texts)}
@@ -256,7 +256,7 @@ def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
     """Values of classes (C,) from JSON, as `to_plain` returned them.
 
     Raises:
-        ValueError, KeyError, TypeError: They are damaged.
+      ValueError, KeyError, TypeError: they are damaged.
     """
     dtype = np.dtype(str(plain["dtype"]))
     try:

@@ -24,7 +24,7 @@ def columns_of(inputs: Any) -> tuple[str, ...]:
     """Names the columns of a table of pandas or the like; none of anything else.
 
     Raises:
-        ValueError: Several have one name.
+      ValueError: several have one name.
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
@@ -43,18 +43,18 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
     """Turns inputs into finite numbers.
 
     Args:
-        inputs: Numbers in anything that NumPy can make an array of, a table of pandas
-            or the like, or a sparse matrix.
-        what: What a message calls them.
-        names: The features that are wanted of a table, in their order; none for its
-            columns. "colour=red" is 1 where a column "colour" holds the text "red".
+      inputs: numbers in anything that NumPy can make an array of, a table of pandas or
+        the like, or a sparse matrix.
+      what: what a message calls them.
+      names: the features that are wanted of a table, in their order; none for its
+        columns. "colour=red" is 1 where a column "colour" holds the text "red".
 
     Returns:
-        An array of booleans, integers or floats.
+      An array of booleans, integers or floats.
 
     Raises:
-        ValueError: A value is missing, infinite, or no number; or a table lacks a
-            column, or has others.
+      ValueError: a value is missing, infinite, or no number; or a table lacks a column,
+        or has others.
     """
     if columns_of(inputs):
         return _of_table(inputs, names, what)
@@ -154,16 +154,16 @@ def origin_of(
     """What to take from numbers so that float32 tells them apart.
 
     Args:
-        numbers: (N, ...), as `check` returns them.
-        names: Of the F columns of a table, for messages.
-        what: What a message calls the numbers.
+      numbers: (N, ...), as `check` returns them.
+      names: of the F columns of a table, for messages.
+      what: what a message calls the numbers.
 
     Returns:
-        float64 (F,) of numbers (N, F), 0 where nothing is to be taken; of others ();
-        None if nothing is to be taken at all.
+      float64 (F,) of numbers (N, F), 0 where nothing is to be taken; of others (); None
+      if nothing is to be taken at all.
 
     Raises:
-        ValueError: Whatever is taken, float32 cannot hold a column.
+      ValueError: whatever is taken, float32 cannot hold a column.
     """
     axis = 0 if numbers.ndim == 2 else None
     ends = numbers.min(axis), numbers.max(axis)
@@ -193,12 +193,12 @@ def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndar
     """Numbers less their origin, as float32.
 
     Args:
-        numbers: (N, ...), as `check` returns them.
-        origin: As `origin_of` returns it, for these or others.
-        what: What a message calls the numbers.
+      numbers: (N, ...), as `check` returns them.
+      origin: as `origin_of` returns it, for these or others.
+      what: what a message calls the numbers.
 
     Raises:
-        ValueError: Some are too large.
+      ValueError: some are too large.
     """
     if numbers.dtype == np.float32 and origin is None:
         return numbers

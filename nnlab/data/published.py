@@ -15,10 +15,10 @@ class Arrays(NamedTuple):
     """The arrays of a published dataset, in the order of publication.
 
     Attributes:
-        train_images: (N, H, W) or (N, H, W, C), uint8.
-        train_labels: (N,), integers.
-        test_images: (M, H, W) or (M, H, W, C), uint8.
-        test_labels: (M,), integers.
+      train_images: (N, H, W) or (N, H, W, C), uint8.
+      train_labels: (N,), integers.
+      test_images: (M, H, W) or (M, H, W, C), uint8.
+      test_labels: (M,), integers.
     """
 
     train_images: np.ndarray
@@ -31,9 +31,9 @@ class Reader(Protocol):
     """A module that reads the files of one format, such as `nnlab.data.idx`.
 
     Attributes:
-        WANTED: The files that make up a dataset, as messages list them.
-        DOWNLOADS: What a publisher serves instead: name below the URL by the key that
-            `read_arrays` knows it by.
+      WANTED: the files that make up a dataset, as messages list them.
+      DOWNLOADS: what a publisher serves instead: name below the URL by the key that
+        `read_arrays` knows it by.
     """
 
     WANTED: str
@@ -56,20 +56,20 @@ class Publication:
     """A published dataset.
 
     Attributes:
-        name: The dataset's name, the same as in TFDS.
-        reader: The module that reads the format it is published in.
-        url: The folder that its publisher serves it from, ends in "/".
-        folders: Where its files are looked for below a data folder, best first.
-        tfds_version: The version of the TFDS dataset with the same content.
-        image_shape: Height and width; with channels if there is more than one.
-        num_train: Number of training examples, validation included.
-        num_test: Number of test examples.
-        class_names: C names in the order of the labels.
-        sha256: Digest of the content of files, by key; which ones the reader says.
-        digest: `Dataset.digest` of the whole dataset, whichever source it came from;
-            None where it is not known.
-        balanced: Whether all classes have equally many training examples, and equally
-            many test examples.
+      name: the dataset's name, the same as in TFDS.
+      reader: the module that reads the format it is published in.
+      url: the folder that its publisher serves it from, ends in "/".
+      folders: where its files are looked for below a data folder, best first.
+      tfds_version: the version of the TFDS dataset with the same content.
+      image_shape: height and width; with channels if there is more than one.
+      num_train: number of training examples, validation included.
+      num_test: number of test examples.
+      class_names: C names in the order of the labels.
+      sha256: digest of the content of files, by key; which ones the reader says.
+      digest: `Dataset.digest` of the whole dataset, whichever source it came from; None
+        where it is not known.
+      balanced: whether all classes have equally many training examples, and equally
+        many test examples.
     """
 
     name: str
@@ -90,13 +90,13 @@ def check(arrays: Arrays, publication: Publication, origin: Path) -> None:
     """Checks arrays against what is known of a dataset, digest aside.
 
     Args:
-        arrays: What was read.
-        publication: What they must be.
-        origin: Where they were read from, for the message.
+      arrays: what was read.
+      publication: what they must be.
+      origin: where they were read from, for the message.
 
     Raises:
-        ValueError: Shape or number of the examples, a label or the number of examples
-            of a class is wrong.
+      ValueError: shape or number of the examples, a label or the number of examples of
+        a class is wrong.
     """
     name, num_classes = publication.name, len(publication.class_names)
     for split, count, images, labels in (
@@ -133,15 +133,15 @@ def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
     """Makes the dataset of checked arrays.
 
     Args:
-        arrays: What was read.
-        publication: What they must be.
-        origin: Where they were read from, for the message.
+      arrays: what was read.
+      publication: what they must be.
+      origin: where they were read from, for the message.
 
     Returns:
-        The dataset in canonical order.
+      The dataset in canonical order.
 
     Raises:
-        ValueError: The digest is known and differs.
+      ValueError: the digest is known and differs.
     """
     made = Dataset.from_arrays(
         arrays.train_images,

@@ -41,11 +41,11 @@ class _Sites(NamedTuple):
     """The regions, the largest first.
 
     Attributes:
-        places: Longitude and latitude, degrees, (R, 2).
-        starts: What a site is nearer for nothing, square degrees, (R,).
-        angles: Directions of the waves, radians, (octaves, 2, waves): those that move
-            points along the longitude and those along the latitude.
-        phases: Radians, (octaves, 2, waves).
+      places: longitude and latitude, degrees, (R, 2).
+      starts: what a site is nearer for nothing, square degrees, (R,).
+      angles: directions of the waves, radians, (octaves, 2, waves): those that move
+        points along the longitude and those along the latitude.
+      phases: radians, (octaves, 2, waves).
     """
 
     places: np.ndarray
@@ -58,11 +58,11 @@ def load(name: str) -> Dataset:
     """Returns the map: points uniform over its extent, with the region of each.
 
     Args:
-        name: What tables and captions call it.
+      name: what tables and captions call it.
 
     Returns:
-        A table of longitude and latitude in degrees, float32. Made by one fixed key,
-        it is the same on every machine.
+      A table of longitude and latitude in degrees, float32. Made by one fixed key, it
+      is the same on every machine.
     """
     low, high = np.reshape(EXTENT, (2, 2))
     draws = np.random.default_rng(_POINTS_KEY).random((NUM_POINTS, 2))
@@ -81,14 +81,14 @@ def regions(points: npt.ArrayLike) -> np.ndarray:
     """Tells the region of points.
 
     Args:
-        points: Longitude and latitude in degrees, (N, 2). Those outside the extent
-            belong to a region, too.
+      points: longitude and latitude in degrees, (N, 2). Those outside the extent belong
+        to a region, too.
 
     Returns:
-        The label of each, int32 (N,), in [0, NUM_REGIONS); 0 is the largest region.
+      The label of each, int32 (N,), in [0, NUM_REGIONS); 0 is the largest region.
 
     Raises:
-        ValueError: The points have another shape or are not finite.
+      ValueError: the points have another shape or are not finite.
     """
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():

@@ -153,20 +153,20 @@ def load(
     of them (`generated.real_or_generated`).
 
     Args:
-        name: One of SOURCES, or one of WITH_ARGUMENT, a colon and what it needs.
-        data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
-            written there. With neither, data is kept in the user's cache folder, and
-            only then is it downloaded.
-        csv: Of a table, how it is read: `missing` and `ignore`, see `tabular.read`.
+      name: one of SOURCES, or one of WITH_ARGUMENT, a colon and what it needs.
+      data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
+        written there. With neither, data is kept in the user's cache folder, and only
+        then is it downloaded.
+      csv: of a table, how it is read: `missing` and `ignore`, see `tabular.read`.
 
     Returns:
-        The dataset in canonical order.
+      The dataset in canonical order.
 
     Raises:
-        ValueError: The name is unknown or lacks its argument; or the data is damaged
-            or not the real one, or the user's own cannot be learnt from.
-        FileNotFoundError: The folder does not exist, or does not hold the dataset.
-        ConnectionError: A download was needed and failed.
+      ValueError: the name is unknown or lacks its argument; or the data is damaged or
+        not the real one, or the user's own cannot be learnt from.
+      FileNotFoundError: the folder does not exist, or does not hold the dataset.
+      ConnectionError: a download was needed and failed.
     """
     kind, colon, argument = name.partition(":")
     if kind in WITH_ARGUMENT:

@@ -61,13 +61,13 @@ class _Layout:
     """How a file is laid out.
 
     Attributes:
-        path: The file.
-        delimiter: Between two cells of a line.
-        columns: The columns' names; "" for those without.
-        line: Where the header begins.
-        skipped: Lines up to, and with, the header's last.
-        label: The place of the label column.
-        left_out: Places of columns that are no features.
+      path: the file.
+      delimiter: between two cells of a line.
+      columns: the columns' names; "" for those without.
+      line: where the header begins.
+      skipped: lines up to, and with, the header's last.
+      label: the place of the label column.
+      left_out: places of columns that are no features.
     """
 
     path: Path
@@ -107,21 +107,21 @@ def read(
     `Dataset.notes` say what else was done.
 
     Args:
-        path: The file.
-        name: What tables and captions call the dataset.
-        label: The name of the label column.
-        missing: What becomes of rows with missing cells (`labels.MISSING`): "refuse";
-            "drop" leaves them out; "mean" puts there the column's mean over the
-            training examples, but never in the place of a label.
-        ignore: Names of columns that are left out.
+      path: the file.
+      name: what tables and captions call the dataset.
+      label: the name of the label column.
+      missing: what becomes of rows with missing cells (`labels.MISSING`): "refuse";
+        "drop" leaves them out; "mean" puts there the column's mean over the training
+        examples, but never in the place of a label.
+      ignore: names of columns that are left out.
 
     Returns:
-        The dataset; inputs are (N, F) in the units of the file.
+      The dataset; inputs are (N, F) in the units of the file.
 
     Raises:
-        FileNotFoundError: There is no such file, or it cannot be opened.
-        ValueError: The table is malformed (the message names the line), or is not one
-            that classes can be learnt from.
+      FileNotFoundError: there is no such file, or it cannot be opened.
+      ValueError: the table is malformed (the message names the line), or is not one
+        that classes can be learnt from.
     """
     if missing not in MISSING:
         raise ValueError(
@@ -217,10 +217,10 @@ def _rows(
     """Yields the rows that are not blank, each with its first and its last line.
 
     Args:
-        lines: Of the file.
-        path: The file.
-        delimiter: Between two cells.
-        before: How many lines of the file come before these.
+      lines: of the file.
+      path: the file.
+      delimiter: between two cells.
+      before: how many lines of the file come before these.
     """
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = before + 1
@@ -287,13 +287,13 @@ class _Cells:
     """What was read of N rows.
 
     Attributes:
-        numbers: (N, F), float32 if that holds every value exactly, else float64; NaN
-            for a missing cell, and everywhere in a column of texts.
-        texts: Of a column of texts, by its index in F: codes (N,), -1 for a missing
-            cell, and the values by code.
-        marks: Likewise: those of its texts that stand for a missing cell.
-        labels: (N,), texts.
-        wrong: Whether there is a cell that cannot be used at all.
+      numbers: (N, F), float32 if that holds every value exactly, else float64; NaN for
+        a missing cell, and everywhere in a column of texts.
+      texts: of a column of texts, by its index in F: codes (N,), -1 for a missing cell,
+        and the values by code.
+      marks: likewise: those of its texts that stand for a missing cell.
+      labels: (N,), texts.
+      wrong: whether there is a cell that cannot be used at all.
     """
 
     numbers: np.ndarray
@@ -383,7 +383,7 @@ def _count(layout: _Layout) -> tuple[int, bool]:
     """Counts the rows, each of which must have as many cells as the header.
 
     Returns:
-        How many there are, and whether some hold quotes.
+      How many there are, and whether some hold quotes.
     """
     wanted, count = len(layout.columns), 0
     with _opened(layout.path) as stream:

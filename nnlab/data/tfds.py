@@ -42,13 +42,13 @@ def file_format(path: Path) -> str | None:
     """Tells how a prepared directory stores its examples.
 
     Args:
-        path: The directory of one version, for instance DATA_DIR/mnist/3.0.1.
+      path: the directory of one version, for instance DATA_DIR/mnist/3.0.1.
 
     Returns:
-        "array_record", "tfrecord", ...; None if nothing is prepared there.
+      "array_record", "tfrecord", ...; None if nothing is prepared there.
 
     Raises:
-        ValueError: The directory's description is damaged.
+      ValueError: the directory's description is damaged.
     """
     file = path / "dataset_info.json"
     try:
@@ -68,14 +68,14 @@ def read(path: Path, publication: Publication) -> Dataset:
     """Reads a prepared directory in array_record format.
 
     Args:
-        path: The directory of one version.
-        publication: What it must hold.
+      path: the directory of one version.
+      publication: what it must hold.
 
     Returns:
-        The dataset in canonical order.
+      The dataset in canonical order.
 
     Raises:
-        ValueError: The directory is damaged or not what was published.
+      ValueError: the directory is damaged or not what was published.
     """
     # array_record, protobuf and Pillow each raise errors of their own on damaged files;
     # the user needs one line that names the directory.
@@ -127,14 +127,14 @@ def download(root: Path, publication: Publication) -> None:
     """Downloads a dataset with TFDS and prepares it in array_record format.
 
     Args:
-        root: The data folder; it is made if it is not there.
-        publication: What to download.
+      root: the data folder; it is made if it is not there.
+      publication: what to download.
 
     Raises:
-        FileNotFoundError: The data folder cannot be made.
-        ConnectionError: The network or the server cannot be reached.
-        ValueError: What arrived is not what was published, or there is a link where
-            it would be deleted.
+      FileNotFoundError: the data folder cannot be made.
+      ConnectionError: the network or the server cannot be reached.
+      ValueError: what arrived is not what was published, or there is a link where it
+        would be deleted.
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())

@@ -28,14 +28,14 @@ def moved(images: np.ndarray, pixels: int) -> np.ndarray:
     axes; positive ones move it down and to the right.
 
     Args:
-        images: (N, H, W, C), uint8 or float32.
-        pixels: The largest offset; 0 or more.
+      images: (N, H, W, C), uint8 or float32.
+      pixels: the largest offset; 0 or more.
 
     Returns:
-        New images of the same shape and dtype.
+      New images of the same shape and dtype.
 
     Raises:
-        ValueError: These are not images, or pixels is negative or not whole.
+      ValueError: these are not images, or pixels is negative or not whole.
     """
     _check_images(images)
     if not (pixels >= 0 and pixels % 1 == 0):
@@ -53,14 +53,14 @@ def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
     rounded to the nearest level in 8-bit images.
 
     Args:
-        images: (N, H, W, C), uint8 or float32.
-        degrees: The largest angle; 0 or more.
+      images: (N, H, W, C), uint8 or float32.
+      degrees: the largest angle; 0 or more.
 
     Returns:
-        New images of the same shape and dtype.
+      New images of the same shape and dtype.
 
     Raises:
-        ValueError: These are not images, or degrees is negative or not finite.
+      ValueError: these are not images, or degrees is negative or not finite.
     """
     _check_images(images)
     if not (degrees >= 0 and math.isfinite(degrees)):

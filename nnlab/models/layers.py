@@ -114,7 +114,7 @@ class LayerError(ValueError):
     """A layer that cannot be, or that cannot stand where it stands.
 
     Attributes:
-        position: Of the layer in the stack, from 0.
+      position: of the layer in the stack, from 0.
     """
 
     def __init__(self, position: int, message: str) -> None:
@@ -127,14 +127,14 @@ class LayerRow:
     """One layer of a checked stack.
 
     Attributes:
-        name: Its name in the model, in columns of results and in messages: the given
-            name, or its kind and a running index of that kind, such as "dense_0".
-        layer: The layer with its name and all defaults filled in.
-        input_shape: Shape of one example that enters, without the batch axis.
-        output_shape: Shape of one example that leaves.
-        parameters: Number of trained values.
-        flops: Operations of the matrix products of one example's forward pass, a
-            multiply-add counted as 2; biases and elementwise layers count 0.
+      name: its name in the model, in columns of results and in messages: the given
+        name, or its kind and a running index of that kind, such as "dense_0".
+      layer: the layer with its name and all defaults filled in.
+      input_shape: shape of one example that enters, without the batch axis.
+      output_shape: shape of one example that leaves.
+      parameters: number of trained values.
+      flops: operations of the matrix products of one example's forward pass, a
+        multiply-add counted as 2; biases and elementwise layers count 0.
     """
 
     name: str
@@ -164,18 +164,18 @@ def mlp(
     """A fully connected network: flatten, hidden layers, one logit for each class.
 
     Args:
-        hidden: Units of each hidden layer; empty for a linear classifier.
-        num_classes: Number of classes.
-        activation: One of `ACTIVATIONS`, after every hidden layer.
-        batch_norm: Whether to normalise before each activation.
-        dropout: Whether to drop after each activation, at the trial's dropout rate.
-        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+      hidden: units of each hidden layer; empty for a linear classifier.
+      num_classes: number of classes.
+      activation: one of `ACTIVATIONS`, after every hidden layer.
+      batch_norm: whether to normalise before each activation.
+      dropout: whether to drop after each activation, at the trial's dropout rate.
+      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
 
     Returns:
-        The layers, for `check` and for `stack.Stack`.
+      The layers, for `check` and for `stack.Stack`.
 
     Raises:
-        ValueError: An unknown activation or bias.
+      ValueError: an unknown activation or bias.
     """
     choose("activation", activation, ACTIVATIONS)
     layers: list[dict[str, Any]] = [{"layer": "flatten"}]
@@ -207,24 +207,24 @@ def cnn(
     is negative, the two pools would be the same.
 
     Args:
-        channels: Channels of each convolution (stride 1, padding "same").
-        hidden: Units of each hidden dense layer after the convolutions.
-        num_classes: Number of classes.
-        activation: One of `ACTIVATIONS`, after every convolution and hidden layer.
-        kernel: Height and width of the kernels, in pixels.
-        pool: What a window keeps: "max", its largest value, or "max_abs", the one that
-            is largest without its sign.
-        window: Window and stride of the pools, in pixels; 1 leaves them out.
-        batch_norm: Whether to normalise after each convolution and hidden layer.
-        dropout: Whether to drop after each hidden dense layer's activation, at the
-            trial's dropout rate.
-        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+      channels: channels of each convolution (stride 1, padding "same").
+      hidden: units of each hidden dense layer after the convolutions.
+      num_classes: number of classes.
+      activation: one of `ACTIVATIONS`, after every convolution and hidden layer.
+      kernel: height and width of the kernels, in pixels.
+      pool: what a window keeps: "max", its largest value, or "max_abs", the one that is
+        largest without its sign.
+      window: window and stride of the pools, in pixels; 1 leaves them out.
+      batch_norm: whether to normalise after each convolution and hidden layer.
+      dropout: whether to drop after each hidden dense layer's activation, at the
+        trial's dropout rate.
+      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
 
     Returns:
-        The layers, for `check` and for `stack.Stack`.
+      The layers, for `check` and for `stack.Stack`.
 
     Raises:
-        ValueError: An unknown activation, pool or bias.
+      ValueError: an unknown activation, pool or bias.
     """
     choose("activation", activation, ACTIVATIONS)
     choose("pool", pool, POOLS)
@@ -270,17 +270,17 @@ def check(
     """Check a stack before anything is compiled, and infer its shapes and costs.
 
     Args:
-        layers: The layers, first to last.
-        input_shape: Shape of one example, such as (28, 28, 1).
-        num_classes: Number of classes of the data set.
+      layers: the layers, first to last.
+      input_shape: shape of one example, such as (28, 28, 1).
+      num_classes: number of classes of the data set.
 
     Returns:
-        A row for each layer.
+      A row for each layer.
 
     Raises:
-        LayerError: A layer that cannot stand where it stands. The one line names it
-            (its position counts from 0), the shape it got and what it needs.
-        ValueError: No layer at all, or an input shape that is none.
+      LayerError: a layer that cannot stand where it stands. The one line names it (its
+        position counts from 0), the shape it got and what it needs.
+      ValueError: no layer at all, or an input shape that is none.
     """
     rows: list[LayerRow] = []
     _check(rows, normalise(layers), input_shape, num_classes)
@@ -292,9 +292,9 @@ class Inspection:
     """What `inspect` found of a stack, valid or not.
 
     Attributes:
-        rows: Those of `check`; of a stack with an invalid layer, the rows before it.
-        message: What `check` says of the stack; "" where it is valid.
-        position: The layer that it names, from 0; None where there is none to name.
+      rows: those of `check`; of a stack with an invalid layer, the rows before it.
+      message: what `check` says of the stack; "" where it is valid.
+      position: the layer that it names, from 0; None where there is none to name.
     """
 
     rows: tuple[LayerRow, ...]
@@ -308,7 +308,7 @@ def inspect(
     """Looks at a stack as `check` does, and says what is wrong instead of raising.
 
     Args:
-        layers, input_shape, num_classes: As for `check`.
+      layers, input_shape, num_classes: as for `check`.
     """
     rows: list[LayerRow] = []
     try:
@@ -351,14 +351,14 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     """Fill in names and defaults, and check each layer by itself.
 
     Args:
-        layers: Layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
+      layers: layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
 
     Returns:
-        The layers as dicts, each with its kind, its name and all its fields.
+      The layers as dicts, each with its kind, its name and all its fields.
 
     Raises:
-        LayerError: An unknown layer or field, a value out of range, a name used twice.
-        ValueError: No layer at all.
+      LayerError: an unknown layer or field, a value out of range, a name used twice.
+      ValueError: no layer at all.
     """
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
@@ -408,7 +408,7 @@ def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
     """Refuse a value that is not one of the allowed names.
 
     Raises:
-        ValueError: Names the value, the nearest allowed name, and all of them.
+      ValueError: names the value, the nearest allowed name, and all of them.
     """
     if value not in (allowed := tuple(allowed)):
         raise ValueError(f"unknown {what} {value!r}{nearest(value, allowed)}")

@@ -22,11 +22,11 @@ class ResNet18(nn.Module):
     `stack.Stack`.
 
     Attributes:
-        num_classes: Number of classes; 0 for no head: the features come out.
-        stem: One of `resnet_layers.STEMS`.
-        initializer: Of the kernels, one of `INITIALIZERS`; the head's bias starts at 0.
-        dtype: Type of the arithmetic.
-        param_dtype: Type of the parameters.
+      num_classes: number of classes; 0 for no head: the features come out.
+      stem: one of `resnet_layers.STEMS`.
+      initializer: of the kernels, one of `INITIALIZERS`; the head's bias starts at 0.
+      dtype: type of the arithmetic.
+      param_dtype: type of the parameters.
     """
 
     num_classes: int
@@ -46,12 +46,12 @@ class ResNet18(nn.Module):
         """Compute the logits.
 
         Args:
-            x: Scaled images, float, (B, height, width, channels).
-            train: Whether to normalise by this batch's own statistics.
+          x: scaled images, float, (B, height, width, channels).
+          train: whether to normalise by this batch's own statistics.
 
         Returns:
-            Logits, (B, C), float32, or float64 if that is the arithmetic's type; the
-            features, (B, 512), without a head.
+          Logits, (B, C), float32, or float64 if that is the arithmetic's type; the
+          features, (B, 512), without a head.
         """
         small = self.stem == "small"
         x = self._conv("conv1", x, STEM_CHANNELS, 3 if small else 7, 1 if small else 2)

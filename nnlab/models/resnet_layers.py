@@ -28,10 +28,10 @@ class Block(NamedTuple):
     """A residual block: two 3x3 convolutions, whose output is added to its input.
 
     Attributes:
-        name: How the names of its layers begin.
-        channels: Of both convolutions.
-        stride: Of the first convolution, and of the 1x1 convolution through which the
-            input then goes before it is added; at stride 1 it is added as it is.
+      name: how the names of its layers begin.
+      channels: of both convolutions.
+      stride: of the first convolution, and of the 1x1 convolution through which the
+        input then goes before it is added; at stride 1 it is added as it is.
     """
 
     name: str
@@ -54,18 +54,18 @@ def table(
     An image of a single pixel still passes: halving it leaves one.
 
     Args:
-        input_shape: Shape of one example, (height, width, channels).
-        num_classes: Number of classes; 0 for the backbone without its head.
-        stem: One of `STEMS`.
+      input_shape: shape of one example, (height, width, channels).
+      num_classes: number of classes; 0 for the backbone without its head.
+      stem: one of `STEMS`.
 
     Returns:
-        A row for each layer, in the order of the network. The last "relu" of a block
-        follows the addition, and "avgpool" is the mean over all pixels; additions and
-        that mean count no operations.
+      A row for each layer, in the order of the network. The last "relu" of a block
+      follows the addition, and "avgpool" is the mean over all pixels; additions and
+      that mean count no operations.
 
     Raises:
-        ValueError: Examples that are no images, a negative number of classes or an
-            unknown stem.
+      ValueError: examples that are no images, a negative number of classes or an
+        unknown stem.
     """
     choose("stem", stem, STEMS)
     if num_classes < 0:

@@ -51,11 +51,11 @@ class Stack(nn.Module):
     that are above 0, float32 (B,), and the number of its "units"; see `active_share`.
 
     Attributes:
-        layers: The layers; kept in the hashable form of `layers.freeze`.
-        initializer: Of the kernels, one of `INITIALIZERS`; biases start at 0.
-        dtype: Type of the arithmetic.
-        param_dtype: Type of the parameters.
-        rolled: Whether equal layers are a loop; else each has parameters of its own.
+      layers: the layers; kept in the hashable form of `layers.freeze`.
+      initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
+      dtype: type of the arithmetic.
+      param_dtype: type of the parameters.
+      rolled: whether equal layers are a loop; else each has parameters of its own.
     """
 
     layers: Sequence[layer_stack.Layer]
@@ -75,8 +75,8 @@ class Stack(nn.Module):
         """Where the stacked parameters are.
 
         Returns:
-            ``{run: {kind: names}}``: ``params[run][kind]`` holds those of the layers so
-            named along their leading axis, for each kind that has parameters.
+          ``{run: {kind: names}}``: ``params[run][kind]`` holds those of the layers so
+          named along their leading axis, for each kind that has parameters.
         """
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
@@ -93,11 +93,11 @@ class Stack(nn.Module):
         """Compute the logits.
 
         Args:
-            x: Scaled examples, float, (B, *input_shape).
-            train: Whether to drop and to normalise by this batch's own statistics.
+          x: scaled examples, float, (B, *input_shape).
+          train: whether to drop and to normalise by this batch's own statistics.
 
         Returns:
-            Logits, (B, C), float32, or float64 if that is the arithmetic's type.
+          Logits, (B, C), float32, or float64 if that is the arithmetic's type.
         """
         rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
         # `init` makes every collection; this one is of the data and no part of a model.
@@ -273,10 +273,10 @@ def active_share(collection: Mapping[str, Any]) -> jax.Array:
     by its units.
 
     Args:
-        collection: "activity", as `Stack` returns it.
+      collection: "activity", as `Stack` returns it.
 
     Returns:
-        Shares, float32 (B,); NaN, (), without any activation.
+      Shares, float32 (B,); NaN, (), without any activation.
     """
     if not collection:
         return jnp.float32(jnp.nan)
@@ -312,12 +312,12 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
     Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
 
     Args:
-        key: Random key.
-        x: Values of any shape.
-        rate: Probability that a value is dropped, in [0, 1); may be traced.
+      key: random key.
+      x: values of any shape.
+      rate: probability that a value is dropped, in [0, 1); may be traced.
 
     Returns:
-        The values kept, divided by `1 - rate`; shape and type of `x`.
+      The values kept, divided by `1 - rate`; shape and type of `x`.
     """
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)
@@ -332,13 +332,13 @@ def init_variables(
     """Initialise a module, and scale its kernels.
 
     Args:
-        module: A `Stack`, or whatever has its `init`.
-        key: The member's key for its initialisation.
-        sample_input: Array of the shape and type of a batch, (B, *input_shape).
-        init_scale: Factor on every parameter that is named "kernel"; may be traced.
+      module: a `Stack`, or whatever has its `init`.
+      key: the member's key for its initialisation.
+      sample_input: array of the shape and type of a batch, (B, *input_shape).
+      init_scale: factor on every parameter that is named "kernel"; may be traced.
 
     Returns:
-        The module's variables: "params" and, with batch norm, "batch_stats".
+      The module's variables: "params" and, with batch norm, "batch_stats".
     """
     variables = dict(module.init({"params": key}, sample_input, train=False))
 

@@ -42,18 +42,18 @@ def conv_general_dilated(
     device, dilation, groups, other layouts) goes to `lax.conv_general_dilated`.
 
     Args:
-        lhs: Images, (B, height, width, channels).
-        rhs: Kernel, (height, width, channels, output channels).
-        window_strides: Vertical and horizontal stride, in pixels.
-        padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
-        lhs_dilation: As in `lax.conv_general_dilated`, as are those that follow.
-        rhs_dilation: Ditto.
-        dimension_numbers: Ditto.
-        feature_group_count: Ditto.
-        precision: Ditto.
+      lhs: images, (B, height, width, channels).
+      rhs: kernel, (height, width, channels, output channels).
+      window_strides: vertical and horizontal stride, in pixels.
+      padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
+      lhs_dilation: as in `lax.conv_general_dilated`, as are those that follow.
+      rhs_dilation: ditto.
+      dimension_numbers: ditto.
+      feature_group_count: ditto.
+      precision: ditto.
 
     Returns:
-        Images, (B, height, width, output channels).
+      Images, (B, height, width, output channels).
     """
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilated = {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}
@@ -278,14 +278,14 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     training step on a CPU: 4 to 12 times as slow as this where windows overlap.
 
     Args:
-        x: Images, (B, height, width, channels), at least as large as the window.
-        window: Height and width of a window, in pixels.
-        stride: Step from a window to the next, in pixels.
-        padding: Pixels of minus infinity on each side, fewer than the window has.
+      x: images, (B, height, width, channels), at least as large as the window.
+      window: height and width of a window, in pixels.
+      stride: step from a window to the next, in pixels.
+      padding: pixels of minus infinity on each side, fewer than the window has.
 
     Returns:
-        Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
-        channels).
+      Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
+      channels).
     """
     if stride != window or padding:
         # Columns first, so that of equal values the first row by row is taken.
@@ -320,12 +320,12 @@ def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     largest.
 
     Args:
-        x: Images, (B, height, width, channels), at least as large as the window.
-        window: Height and width of a window, in pixels.
-        stride: Step from a window to the next, in pixels.
+      x: images, (B, height, width, channels), at least as large as the window.
+      window: height and width of a window, in pixels.
+      stride: step from a window to the next, in pixels.
 
     Returns:
-        Images, (B, (height - window) // stride + 1, likewise width, channels).
+      Images, (B, (height - window) // stride + 1, likewise width, channels).
     """
     highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
     return jnp.where(highest >= -lowest, highest, lowest)

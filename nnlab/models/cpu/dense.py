@@ -28,14 +28,14 @@ def dot_general(
     inputs with more axes, a precision) goes to `lax.dot_general`.
 
     Args:
-        lhs: Inputs, (B, inputs).
-        rhs: Kernel, (inputs, units).
-        dimension_numbers: As in `lax.dot_general`, as are those that follow.
-        precision: Ditto.
-        preferred_element_type: Ditto.
+      lhs: inputs, (B, inputs).
+      rhs: kernel, (inputs, units).
+      dimension_numbers: as in `lax.dot_general`, as are those that follow.
+      precision: ditto.
+      preferred_element_type: ditto.
 
     Returns:
-        Outputs, (B, units).
+      Outputs, (B, units).
     """
     if (
         jax.default_backend() == "cpu"
