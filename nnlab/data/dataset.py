@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dataset in memory: three splits in an order that only the content decides.
 
-Sources deliver the same examples in different orders (the published MNIST files in
-one, a prepared TFDS directory in another, a user's table in a third). If that order
-reached training, "the same seed" would mean something else for each source. So every
-dataset is sorted by a hash of its examples before it is split: equal content gives
-equal arrays, and the order is as good as a random one.
+Sources deliver the same examples in different orders: the published MNIST files, a
+prepared TFDS directory and a user's table each have their own. With that order, the
+same seed would train differently on each source. So every dataset is sorted by a hash
+of its examples before it is split: equal content gives equal arrays, and the order is
+as good as a random one.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ IMAGE_SCALE = 1 / 255
 # Values of an example that are put into order at a time.
 _SORTED_AT_ONCE = 64
 
-# The one rule for validation. A sixth of the training examples is MNIST's customary
-# 10,000 of 60,000; more than that would only make evaluation slower.
+# Validation takes a sixth of the training examples, as MNIST's customary 10,000 of
+# 60,000; more than 10,000 would only make evaluation slower.
 _VALIDATION_SHARE = 6
 _MAX_VALIDATION = 10_000
 # Without a test set of its own, a dataset gives up a fifth (rounded up).
@@ -61,11 +61,11 @@ class Dataset:
       digest: sha256 (hex) of all arrays of the whole dataset, their shapes and dtypes;
         `limit` leaves it as it is.
       feature_names: of a table, the names of its F columns; empty for everything else.
-      class_values: (C,), what the user's own labels are, which a network predicts:
-        label i means class_values[i]. None where they are 0..C-1.
-      origin: what was taken from the user's inputs, as float32 could not have told them
-        apart: float64, (F,) of a table's columns, else (). None for nothing.
-      notes: what was done to the data when they were read, as a user must know it.
+      class_values: (C,), the user's own labels, which a network predicts: label i
+        means class_values[i]. None where they are 0..C-1.
+      origin: what was subtracted from the user's inputs because float32 could not have
+        told them apart: float64, (F,) of a table's columns, else (). None for nothing.
+      notes: what a user must know of how the data were read.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Dataset:
         class_values: npt.ArrayLike | None = None,
         copy: bool = True,
     ) -> "Dataset":
-        """Makes a dataset of a user's own arrays.
+        """Makes a dataset of your own arrays.
 
         The examples are put into canonical order. Without test arrays the last fifth
         becomes the test set; then the last min(10,000, a sixth) of the remaining
@@ -166,8 +166,8 @@ class Dataset:
           feature_names: F names for the columns of inputs of shape (N, F).
           class_values: (C,), with class_names: what the classes are to the user, if
             they are not integers.
-          copy: whether float32 inputs without a test set stay as they are; otherwise
-            the dataset is made in their memory, and they are lost.
+          copy: False lets the dataset reuse the memory of float32 inputs, whose content
+            is then lost; only without a test set.
 
         Returns:
           The dataset; it shares no memory with arguments that are copied.
@@ -176,66 +176,46 @@ class Dataset:
           ValueError: the arrays are empty, of a wrong dtype, not finite, of lengths or
             shapes that do not fit together, or hold fewer than two classes; a column is
             beyond float32; or names do not fit the inputs.
+
+        Example:
+          >>> flowers = Dataset.from_arrays([[5.1, 3], [6.2, 2]] * 6, ["a", "b"] * 6)
+          >>> flowers.class_names, flowers.train.inputs.shape, flowers.test.labels.shape
+          (('a', 'b'), (8, 2), (3,))
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
-        x, y = _as_inputs(inputs, "inputs"), classes.check(labels)
-        _check_lengths(x, y, "inputs", "labels")
+        x, y = _checked(inputs, labels, "")
         if feature_names and x.shape[1:] != (len(feature_names),):
             raise ValueError(
                 f"{len(feature_names)} feature_names do not fit examples of shape "
                 f"{x.shape[1:]}: a table has shape (N, {len(feature_names)})"
             )
-        image = x.dtype == np.uint8
-        origin = None if image else numbers.origin_of(x, feature_names, "inputs")
-        x = x if image else numbers.stored(x, origin, "inputs")
+        x, origin = _stored(x, feature_names)
         if test_inputs is None or test_labels is None:
-            num_test = -(-len(x) // _TEST_SHARE)
             encoded = _encode(y, labels, class_names)
-            x, codes = canonical(x, encoded.codes, copy)
-            x, test_x = x[:-num_test], x[-num_test:]
-            codes, test_codes = codes[:-num_test], codes[-num_test:]
+            whole = Split(*canonical(x, encoded.codes, copy))
+            learnt, test = _cut(whole, -(-len(y) // _TEST_SHARE))
         else:
-            test_x = _as_inputs(test_inputs, "test_inputs", x.dtype, feature_names)
-            if test_x.dtype != np.uint8:
-                test_x = numbers.stored(test_x, origin, "test_inputs")
-            test_y = classes.check(test_labels, "test_labels")
-            _check_lengths(test_x, test_y, "test_inputs", "test_labels")
-            if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
-                raise ValueError(
-                    f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
-                    f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
-                )
-            encoded = _encode(classes.joined(y, test_y), labels, class_names)
-            x, codes = canonical(x, encoded.codes[: len(y)])
-            test_x, test_codes = canonical(test_x, encoded.codes[len(y) :])
-
-        num_validation = min(_MAX_VALIDATION, len(x) // _VALIDATION_SHARE)
-        if num_validation == 0:
-            raise ValueError(
-                f"{len(x)} training examples are too few: at least {_VALIDATION_SHARE} "
-                "are needed to set one aside for validation"
+            test_x, test_y = _checked(
+                test_inputs, test_labels, "test_", feature_names, x.dtype
             )
-        if scale is None:
-            scale = IMAGE_SCALE if image else 1.0
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale {scale} is not a positive finite number")
-        train = Split(x[:-num_validation], codes[:-num_validation])
-        validation = Split(x[-num_validation:], codes[-num_validation:])
-        test = Split(test_x, test_codes)
+            test_x = _like(test_x, x, origin)
+            encoded = _encode(classes.joined(y, test_y), labels, class_names)
+            learnt = Split(*canonical(x, encoded.codes[: len(y)]))
+            test = Split(*canonical(test_x, encoded.codes[len(y) :]))
+        train, validation = _cut(learnt, _num_validation(len(learnt.labels)))
+        values = encoded.values if class_values is None else np.array(class_values)
         return cls(
             name=name,
             train=train,
             validation=validation,
             test=test,
             class_names=encoded.names,
-            scale=float(scale),
+            scale=_scale(scale, x.dtype),
             digest=digest_of(train, validation, test, origin),
             feature_names=feature_names,
-            class_values=read_only(
-                encoded.values if class_values is None else np.array(class_values)
-            ),
+            class_values=read_only(values),
             origin=origin,
         )
 
@@ -246,39 +226,29 @@ def digest_of(
     """Digests all arrays of a dataset.
 
     Args:
-      train: training examples.
-      validation: validation examples.
-      test: test examples.
+      train, validation, test: the examples.
       origin: what was taken from the inputs.
 
     Returns:
       sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
       origin if there is one.
     """
-    digest = hashlib.sha256()
-    splits = {"train": train, "validation": validation, "test": test}
     arrays: dict[str, np.ndarray] = {}
+    splits = {"train": train, "validation": validation, "test": test}
     for name, split in splits.items():
         arrays |= {f"{name}.inputs": split.inputs, f"{name}.labels": split.labels}
     if origin is not None:
         arrays["origin"] = origin
+    digest = hashlib.sha256()
     for name, array in arrays.items():
         little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        head = f"{name} {little_endian.dtype.str} {array.shape}\n"
-        digest.update(head.encode())
+        digest.update(f"{name} {little_endian.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(little_endian).data)
     return digest.hexdigest()
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Marks an array read-only: its digest must stay true.
-
-    Args:
-      array: any array; changed in place.
-
-    Returns:
-      The same array.
-    """
+    """Marks an array read-only, in place, and returns it: its digest must stay true."""
     array.flags.writeable = False
     return array
 
@@ -313,6 +283,72 @@ def canonical(
     return read_only(inputs), read_only(labels[order])
 
 
+def _cut(examples: Split, count: int) -> tuple[Split, Split]:
+    """Cuts the last examples off."""
+    x, y = examples.inputs, examples.labels
+    return Split(x[:-count], y[:-count]), Split(x[-count:], y[-count:])
+
+
+def _num_validation(available: int) -> int:
+    """How many of the training examples become the validation set."""
+    count = min(_MAX_VALIDATION, available // _VALIDATION_SHARE)
+    if count == 0:
+        raise ValueError(
+            f"{available} training examples are too few: at least {_VALIDATION_SHARE} "
+            "are needed to set one aside for validation"
+        )
+    return count
+
+
+def _scale(given: float | None, dtype: np.dtype) -> float:
+    """The factor from inputs to what the network sees."""
+    if given is None:
+        return IMAGE_SCALE if dtype == np.uint8 else 1.0
+    if not (math.isfinite(given) and given > 0):
+        raise ValueError(f"scale {given} is not a positive finite number")
+    return float(given)
+
+
+def _checked(
+    inputs: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    part: str,
+    names: Sequence[str] = (),
+    like: np.dtype | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks inputs and labels; `part` is "test_" or "". See `_as_inputs`."""
+    x = _as_inputs(inputs, f"{part}inputs", like, names)
+    y = classes.check(labels, f"{part}labels")
+    if len(x) != len(y):
+        raise ValueError(
+            f"{len(x)} {part}inputs but {len(y)} {part}labels: there must be one label "
+            "for each example"
+        )
+    return x, y
+
+
+def _stored(
+    x: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as they are, other inputs as float32 less the origin that is returned."""
+    if x.dtype == np.uint8:
+        return x, None
+    origin = numbers.origin_of(x, names, "inputs")
+    return numbers.stored(x, origin, "inputs"), origin
+
+
+def _like(test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+    """Test inputs as the training inputs are stored."""
+    if test_x.dtype != np.uint8:
+        test_x = numbers.stored(test_x, origin, "test_inputs")
+    if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
+        raise ValueError(
+            f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
+            f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
+        )
+    return test_x
+
+
 def _as_inputs(
     inputs: npt.ArrayLike,
     what: str,
@@ -321,8 +357,8 @@ def _as_inputs(
 ) -> np.ndarray:
     """Checks inputs: (N, ...) of uint8 or other numbers, images with a channel axis.
 
-    Whole numbers may be pixels or not, which are scaled. Where neither `like`, the type
-    of the training inputs, nor their range tells, the user must.
+    Whole numbers are pixels, which are scaled, or not. `like`, the dtype of the
+    training inputs, or their range tells which; otherwise the user has to say it.
     """
     array = numbers.check(inputs, what, names)
     if array.size == 0 or array.ndim < 2:
@@ -343,16 +379,6 @@ def _as_inputs(
                 "type, .astype(float), for other numbers"
             )
     return array[..., np.newaxis] if array.ndim == 3 else array
-
-
-def _check_lengths(
-    inputs: np.ndarray, labels: np.ndarray, inputs_name: str, labels_name: str
-) -> None:
-    if len(inputs) != len(labels):
-        raise ValueError(
-            f"{len(inputs)} {inputs_name} but {len(labels)} {labels_name}: "
-            "there must be one label for each example"
-        )
 
 
 def _encode(

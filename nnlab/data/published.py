@@ -2,7 +2,7 @@
 """Published datasets: what each must hold, whichever source it comes from."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -32,18 +32,18 @@ class Reader(Protocol):
 
     Attributes:
       WANTED: the files that make up a dataset, as messages list them.
-      DOWNLOADS: what a publisher serves instead: name below the URL by the key that
-        `read_arrays` knows it by.
+      DOWNLOADS: the files that the publisher serves, by the key that `read_arrays`
+        knows each by.
     """
 
     WANTED: str
     DOWNLOADS: dict[str, str]
 
     def find(self, folder: Path) -> dict[str, Path]:
-        """Returns paths, by key, of the files that a folder (if it exists) holds."""
+        """Returns the files that are in a folder, by key; the folder may be missing."""
 
     def missing(self, found: Mapping[str, Path]) -> list[str]:
-        """Returns the names of the files without which those found are not enough."""
+        """Returns the names of the files that are needed beside those found."""
 
     def read_arrays(
         self, paths: Mapping[str, Path], publication: "Publication"
@@ -51,7 +51,7 @@ class Reader(Protocol):
         """Reads and checks files; ValueError or FileNotFoundError in one line."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication:
     """A published dataset.
 
@@ -65,8 +65,8 @@ class Publication:
       num_train: number of training examples, validation included.
       num_test: number of test examples.
       class_names: C names in the order of the labels.
-      sha256: digest of the content of files, by key; which ones the reader says.
-      digest: `Dataset.digest` of the whole dataset, whichever source it came from; None
+      sha256: digests by key; the reader says of what.
+      digest: `Dataset.digest` of the whole dataset, the same from every source; None
         where it is not known.
       balanced: whether all classes have equally many training examples, and equally
         many test examples.
@@ -86,79 +86,87 @@ class Publication:
     balanced: bool = False
 
 
-def check(arrays: Arrays, publication: Publication, origin: Path) -> None:
-    """Checks arrays against what is known of a dataset, digest aside.
+def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Refuses (ValueError) the first label that is not in [0, num_classes)."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise ValueError(
+            f"{where} holds label {labels[wrong[0]]} at position {wrong[0]}: allowed "
+            f"are 0 to {num_classes - 1}"
+        )
 
-    Args:
-      arrays: what was read.
-      publication: what they must be.
-      origin: where they were read from, for the message.
 
-    Raises:
-      ValueError: shape or number of the examples, a label or the number of examples of
-        a class is wrong.
-    """
-    name, num_classes = publication.name, len(publication.class_names)
-    for split, count, images, labels in (
-        ("train", publication.num_train, arrays.train_images, arrays.train_labels),
-        ("test", publication.num_test, arrays.test_images, arrays.test_labels),
-    ):
-        if len(labels) != count:
-            raise ValueError(
-                f"{origin} holds {len(labels):,} {split} examples, {name} has {count:,}"
-            )
-        if images.shape[1:] != publication.image_shape:
-            raise ValueError(
-                f"{origin} holds {split} images of {times(images.shape[1:])} pixels, "
-                f"{name} has {times(publication.image_shape)}"
-            )
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-        if len(wrong):
-            raise ValueError(
-                f"{origin} holds label {labels[wrong[0]]} in its {split} examples: "
-                f"allowed are 0 to {num_classes - 1}"
-            )
-        counts = np.bincount(labels, minlength=num_classes)
-        each = count // num_classes
-        if publication.balanced and (counts != each).any():
-            odd = int(np.argmax(counts != each))
-            raise ValueError(
-                f"{origin} is damaged or not the real {name}: {counts[odd]:,} {split} "
-                f"examples are of class {publication.class_names[odd]}, expected "
-                f"{each:,}"
-            )
+def check_digest(
+    digest: str, expected: str | None, where: Path, name: str, what: str
+) -> None:
+    """Refuses (ValueError) content of another digest, where one is known."""
+    if expected not in (None, digest):
+        raise ValueError(
+            f"{where} is damaged or not the real {name}: {what} is {digest}, expected "
+            f"{expected}"
+        )
 
 
 def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
-    """Makes the dataset of checked arrays.
+    """Checks arrays against what is known of a dataset, and makes it.
 
     Args:
       arrays: what was read.
       publication: what they must be.
-      origin: where they were read from, for the message.
+      origin: where they were read from, for messages.
 
     Returns:
       The dataset in canonical order.
 
     Raises:
-      ValueError: the digest is known and differs.
+      ValueError: the shape or number of the examples, a label, the number of examples
+        of a class or the digest is wrong.
     """
+    known = publication
+    _check(arrays.train_images, arrays.train_labels, "train", known, origin)
+    _check(arrays.test_images, arrays.test_labels, "test", known, origin)
     made = Dataset.from_arrays(
         arrays.train_images,
         arrays.train_labels,
         test_inputs=arrays.test_images,
         test_labels=arrays.test_labels,
-        name=publication.name,
-        class_names=publication.class_names,
+        name=known.name,
+        class_names=known.class_names,
     )
-    if publication.digest not in (None, made.digest):
-        raise ValueError(
-            f"{origin} is damaged or not the real {publication.name}: sha256 of its "
-            f"arrays is {made.digest}, expected {publication.digest}"
-        )
+    what = "sha256 of its arrays"
+    check_digest(made.digest, known.digest, origin, known.name, what)
     return made
 
 
-def times(shape: tuple[int, ...] | list[int]) -> str:
+def _check(
+    images: np.ndarray,
+    labels: np.ndarray,
+    split: str,
+    publication: Publication,
+    origin: Path,
+) -> None:
+    """Refuses the examples of a split that are not those of the publication."""
+    name, classes = publication.name, publication.class_names
+    count = publication.num_train if split == "train" else publication.num_test
+    if len(labels) != count:
+        raise ValueError(
+            f"{origin} holds {len(labels):,} {split} examples, {name} has {count:,}"
+        )
+    if images.shape[1:] != publication.image_shape:
+        raise ValueError(
+            f"{origin} holds {split} images of {times(images.shape[1:])} pixels, "
+            f"{name} has {times(publication.image_shape)}"
+        )
+    check_labels(labels, len(classes), f"{origin} ({split} examples)")
+    counts, each = np.bincount(labels, minlength=len(classes)), count // len(classes)
+    if publication.balanced and (counts != each).any():
+        odd = int(np.argmax(counts != each))
+        raise ValueError(
+            f"{origin} is damaged or not the real {name}: {counts[odd]:,} {split} "
+            f"examples are of class {classes[odd]}, expected {each:,}"
+        )
+
+
+def times(shape: Sequence[int]) -> str:
     """Words a shape: "60,000 x 28 x 28"."""
     return " x ".join(f"{length:,}" for length in shape)
