@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of every source become codes here: by one order, and without loss.
+"""Labels of every source become codes here, in one order and without loss.
 
-A class keeps three things: its code, which decides the order of examples and columns;
-its name, which tables and figures show; and the user's own value, which a network
-predicts.
+A class has a code, which decides the order of examples and columns; a name, which
+tables and figures show; and a value, the user's own label, which a network predicts.
 """
 
 import dataclasses
@@ -18,10 +17,10 @@ import numpy.typing as npt
 
 MISSING = {"", "?", "-", "None", "null", "NULL"}
 MISSING |= {"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT"}
-"""Texts that stand for a label that nobody knows."""
+"""Texts that mean that the label is not known."""
 
 _LARGEST = np.iinfo(np.int64).max
-# A number as a text. What begins with a needless 0, such as 0012, is a name.
+# A number as a text. With a needless 0 in front, as in 0012, it is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
@@ -31,7 +30,7 @@ class Encoded:
 
     Attributes:
       codes: (N,), int32 in [0, C).
-      names: of the C classes, in NFC.
+      names: C names, in NFC.
       values: (C,), the user's own labels.
     """
 
@@ -48,6 +47,10 @@ def in_order(texts: Iterable[str]) -> list[str]:
 
     Returns:
       All of them, sorted; by size only if all are numbers.
+
+    Example:
+      >>> in_order(["img10", "img2", "img1"])
+      ['img1', 'img2', 'img10']
     """
     given = list(texts)
     numbers = {text: _number(text) for text in given}
@@ -122,7 +125,7 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
 
 
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
-    """Labels that are Python's objects, all of one kind, in an array of that kind."""
+    """Turns labels that are Python objects of one kind into an array of that kind."""
     listed = any(isinstance(label, list | tuple) for label in array)
     kinds = {"O"} if listed else {np.asarray(label).dtype.kind for label in array}
     if kinds <= {"i", "u", "O"} and all(isinstance(n, int | np.integer) for n in array):
@@ -197,7 +200,7 @@ def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
 
     Args:
       labels: (N,), as `check` returns them.
-      dtype: that of the user's own numbers, if they have another.
+      dtype: the dtype of the user's own numbers, which their values keep.
 
     Returns:
       Their codes, numbers in their order and texts in that of `in_order`. Two ways to
@@ -220,10 +223,9 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
       what: what a message calls them.
 
     Returns:
-      Their codes, in the order of `in_order`. If all are numbers, those of one number,
-      such as 1 and 1.0, are one class, named by the shortest, and the values are
-      numbers where 64 bits hold them. Texts such as 0012 are names: 12 is another
-      class.
+      Their codes, in the order of `in_order`. If all are numbers, equal ones such as 1
+      and 1.0 are one class, named by the shortest text, and the values are numbers
+      where 64 bits hold them. A text such as 0012 is a name, another class than 12.
 
     Raises:
       ValueError: some are missing.
@@ -269,7 +271,7 @@ def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
 
 
 def _grouped(texts: Sequence[str], identity: Callable[[str], Hashable]) -> Encoded:
-    """Makes classes of texts of one identity, each named by its shortest text.
+    """Makes a class of all texts of one identity, named by the shortest of them.
 
     The value of a class is that text as the user wrote it.
     """
@@ -297,7 +299,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _pieces(text: str) -> list[Any]:
-    """A text cut into words and whole numbers, which take turns, for sorting."""
+    """Cuts a text into words and whole numbers by turns, for sorting."""
     pieces: list[Any] = re.split(r"(\d+)", text)
     for place in range(1, len(pieces), 2):
         digits = pieces[place].lstrip("0")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of every kind become numbers here: none is missing, and none loses its value.
+"""Inputs of every kind become numbers here; missing ones are refused.
 
 Networks and trees compute in float32. Where that cannot tell the values of a column
-apart, as with seconds since 1970, an origin is taken from them first, in float64.
+apart, as with seconds since 1970, an origin is subtracted first, in float64.
 """
 
 import unicodedata
@@ -28,14 +28,15 @@ def columns_of(inputs: Any) -> tuple[str, ...]:
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
-    names = tuple(map(_one_line, inputs.columns))
+    names = tuple(map(one_line, inputs.columns))
     if len(set(names)) < len(names):
         name, times = Counter(names).most_common(1)[0]
         raise ValueError(f"{times} columns are named {name!r}")
     return names
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """A name or a cell without line ends and doubled spaces, in NFC."""
     return unicodedata.normalize("NFC", " ".join(str(text).split()))
 
 
@@ -43,11 +44,11 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
     """Turns inputs into finite numbers.
 
     Args:
-      inputs: numbers in anything that NumPy can make an array of, a table of pandas or
-        the like, or a sparse matrix.
+      inputs: whatever NumPy can make an array of numbers of, a table of pandas or the
+        like, or a sparse matrix.
       what: what a message calls them.
-      names: the features that are wanted of a table, in their order; none for its
-        columns. "colour=red" is 1 where a column "colour" holds the text "red".
+      names: the features that a table must give, in order; empty for all its columns.
+        "colour=red" is 1 where a column "colour" holds the text "red".
 
     Returns:
       An array of booleans, integers or floats.
@@ -107,11 +108,11 @@ def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
         if name == column:
             whose = f"column {column!r} of {what}"
             columns.append(check(table[own[column]], whose))
-            if not names:  # beside floats, whole numbers will be some, too
+            if not names:  # before whole numbers become floats beside other columns
                 origin_of(columns[-1], (), whose)
             continue
         if column not in texts:
-            cells = [f"{column}={_one_line(cell)}" for cell in table[own[column]]]
+            cells = [f"{column}={one_line(cell)}" for cell in table[own[column]]]
             if unknown := sorted(set(cells) - set(sources)):
                 raise ValueError(
                     f"{what} hold {', '.join(map(repr, unknown[:9]))}, which the "
@@ -151,27 +152,27 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
 def origin_of(
     numbers: np.ndarray, names: Sequence[str], what: str
 ) -> np.ndarray | None:
-    """What to take from numbers so that float32 tells them apart.
+    """What to subtract from numbers so that float32 can tell them apart.
 
     Args:
       numbers: (N, ...), as `check` returns them.
-      names: of the F columns of a table, for messages.
+      names: the F columns of a table, for messages.
       what: what a message calls the numbers.
 
     Returns:
-      float64 (F,) of numbers (N, F), 0 where nothing is to be taken; of others (); None
-      if nothing is to be taken at all.
+      float64, (F,) for numbers (N, F), else (); 0 where nothing is to be subtracted,
+      None if that is so everywhere.
 
     Raises:
-      ValueError: whatever is taken, float32 cannot hold a column.
+      ValueError: float32 cannot hold a column, whatever is subtracted.
     """
     axis = 0 if numbers.ndim == 2 else None
     ends = numbers.min(axis), numbers.max(axis)
     low, high = (np.asarray(end, np.float64) for end in ends)
-    half = high / 2 - low / 2  # of the spread: the whole might overflow
+    half = high / 2 - low / 2  # half the spread: the whole might overflow
     largest = np.maximum(abs(low), abs(high))
     lost = ((half > 0) & (half < _SMALLEST)) | (half > _LARGEST / 2)
-    if numbers.dtype.kind in "iu":  # which float64 rounds, too
+    if numbers.dtype.kind in "iu":  # float64 rounds large ones
         least, most = (np.asarray(end).astype(np.uint64) for end in ends)
         half = (most - least) / 2.0  # exact, as differences wrap around
         apart = np.maximum(2.0**53, 2 * half * _MOST_SPREADS * 2.0**29)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A map of twenty regions that do not exist: where does a point lie?
 
-A point belongs to the nearest of twenty sites, after smooth noise of several octaves
-has moved it: large waves bend the regions, smaller ones make their borders irregular
-at every scale. Each site has a head start of its own, so areas differ.
+A point is moved by smooth noise of several octaves and then belongs to the nearest of
+twenty sites. Large waves bend the regions, smaller ones make their borders irregular at
+every scale. Each site has its own head start, so areas differ.
 
 The constants were chosen for a network that sees standardised points and trains with
 batch norm, ReLU and Adam (rate 0.001, batch 256, 100 epochs): one hidden layer of 16
 units reaches a validation accuracy of 0.901, six layers of 64 reach 0.957 (means of 3
-seeds; from 0.893 to 0.906 and from 0.953 to 0.959). No label is wrong: what is left is
-the fine structure of the borders.
+seeds; from 0.893 to 0.906 and from 0.953 to 0.959). No label is wrong: what networks
+miss is the fine structure of the borders.
 """
 
 import functools
@@ -29,11 +29,11 @@ NUM_POINTS = 60_000
 _REGIONS_KEY, _POINTS_KEY = 66, 7
 _OCTAVES = 8  # down to a wavelength of 0.1 degrees; there are 60 points on a square one
 _WAVES = 6
-_WAVELENGTH = 12.0  # degrees, of the first octave; each other has half of the last
+_WAVELENGTH = 12.0  # degrees, of the first octave; it halves with each further one
 _AMPLITUDE = 1.05  # degrees, root mean square, of the first octave
-_ROUGHNESS = 0.43  # amplitude of an octave by that of the last
+_ROUGHNESS = 0.43  # amplitude of an octave divided by that of the one before
 _HEAD_START = 12.0  # square degrees, the largest
-# Points worked on at a time: the temporary arrays fit into a CPU's cache.
+# Points worked on at a time, so that the temporary arrays fit into a CPU's cache.
 _CHUNK = 1 << 13
 
 
@@ -42,7 +42,7 @@ class _Sites(NamedTuple):
 
     Attributes:
       places: longitude and latitude, degrees, (R, 2).
-      starts: what a site is nearer for nothing, square degrees, (R,).
+      starts: head starts, subtracted from squared distances, square degrees, (R,).
       angles: directions of the waves, radians, (octaves, 2, waves): those that move
         points along the longitude and those along the latitude.
       phases: radians, (octaves, 2, waves).
@@ -120,7 +120,7 @@ def _nearest(points: np.ndarray, sites: _Sites) -> np.ndarray:
     """Finds the nearest site of points (N, 2): int32 (N,).
 
     Sines differ in their last digit from machine to machine, which moves borders by
-    1e-15 degrees: the chance that one of the 60,000 points is that near is 1e-10.
+    1e-15 degrees. The chance that one of the 60,000 points lies that close is 1e-10.
     """
     found = np.empty(len(points), np.int32)
     for start in range(0, len(points), _CHUNK):
