@@ -98,7 +98,7 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
 def _find(
     folder: Path, passed: list[Path]
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
-    """Finds the training and the test images of each class; there may be no test images.
+    """Finds the training and the test images of each class; the latter may be none.
 
     Classes are in natural order, the images of each are sorted by name. What is not
     read is added to `passed`.
@@ -365,8 +365,8 @@ def _resized(
     # In an MPO, a JPEG of several pictures, the others are previews or distances.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("of several pictures the first is read")
-    # A JPEG can be decoded at half, a quarter or an eighth of its size. From 4000 x 3000
-    # pixels to 64 x 64 takes 24 ms, not 153; the result differs by a few levels at most.
+    # A JPEG can be decoded at half, a quarter or an eighth of its size: 4000 x 3000
+    # pixels become 64 x 64 in 24, not 153 ms, and differ by a few levels at most.
     image.draft(None, (2 * size, 2 * size))
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:

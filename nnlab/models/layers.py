@@ -19,38 +19,22 @@ from typing import Any
 from nnlab.words.spelling import nearest
 
 ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "softplus",
-    "sigmoid",
-    "tanh",
-    "lecun_tanh",
-    "identity",
+    *("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh"),
+    *("lecun_tanh", "identity"),
 )
 
 INITIALIZERS = (
-    "lecun_normal",
-    "lecun_uniform",
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "orthogonal",
-    "normal",
-    "uniform",
-    "zeros",
+    *("lecun_normal", "lecun_uniform", "he_normal", "he_uniform"),
+    *("glorot_normal", "glorot_uniform", "orthogonal", "normal", "uniform", "zeros"),
 )
 
 BIASES = ("all", "first", "none")
 
 POOLS = {"max": "max_pool", "max_abs": "max_abs_pool"}
-"""What a pooling window of `cnn` keeps -> the layer that does it."""
+"""What `cnn` keeps of a pooling window -> the layer that does it."""
 
 INT_MAX = 2**31 - 1
-"""The largest size: XLA counts in 32 bits."""
+"""The largest whole number of a setting: XLA counts in 32 bits."""
 
 Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
 Shape = tuple[int, ...]
@@ -67,7 +51,7 @@ class Field:
     below: float | None = None
     choices: tuple[str, ...] = ()
     absent: str = ""
-    """What a field without a value means, where None is its default."""
+    """What None, the default, stands for."""
 
     @property
     def allowed(self) -> str:
@@ -107,14 +91,14 @@ FIELDS: dict[str, dict[str, Field]] = {
         "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
     },
 } | {name: {} for name in ACTIVATIONS}
-"""Layer -> field -> type, default and range: all that a stack may hold."""
+"""Kind of layer -> field -> type, default and range: all that a stack may hold."""
 
 
 class LayerError(ValueError):
-    """A layer that cannot be, or that cannot stand where it stands.
+    """A layer that is wrong in itself, or in its place.
 
     Attributes:
-      position: of the layer in the stack, from 0.
+      position: the layer's position in the stack, from 0.
     """
 
     def __init__(self, position: int, message: str) -> None:
@@ -176,12 +160,14 @@ def mlp(
 
     Raises:
       ValueError: an unknown activation or bias.
+
+    Example:
+      >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
+      >>> [row.name for row in rows], sum(row.parameters for row in rows)
+      (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
-    choose("activation", activation, ACTIVATIONS)
-    layers: list[dict[str, Any]] = [{"layer": "flatten"}]
-    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
-    layers.append({"layer": "dense", "units": num_classes})
-    return _with_bias(layers, bias)
+    norm = {"batch_norm": batch_norm, "dropout": dropout}
+    return cnn((), hidden, num_classes, activation=activation, bias=bias, **norm)
 
 
 def cnn(
@@ -199,12 +185,11 @@ def cnn(
 ) -> list[dict[str, Any]]:
     """A convolutional network: convolutions and pools, then a fully connected one.
 
-    The pool stands before the activation. For the largest value and a monotone
-    activation (all but gelu and silu) that gives the same numbers as after it, and the
-    activation then works on `window**2` times fewer values. For the largest absolute
-    value it does not: a ReLU turns a window to 0 whose largest value without its sign
-    is negative, though there are positive ones beside it. After a ReLU, where nothing
-    is negative, the two pools would be the same.
+    The pool stands before the activation, which then works on `window**2` times fewer
+    values. For a max-pool and a monotone activation (all but gelu and silu) the numbers
+    are the same as with the pool after it. For the largest absolute value they are not:
+    where that value is negative, a ReLU after the pool gives 0 even if there are
+    positive values in the window. (After a ReLU the two kinds of pools agree.)
 
     Args:
       channels: channels of each convolution (stride 1, padding "same").
@@ -228,46 +213,30 @@ def cnn(
     """
     choose("activation", activation, ACTIVATIONS)
     choose("pool", pool, POOLS)
-    layers: list[dict[str, Any]] = []
-    for count in channels:
-        layers.append({"layer": "conv", "channels": count, "kernel": kernel})
-        if batch_norm:
-            layers.append({"layer": "batch_norm"})
-        if window != 1:
-            layers.append({"layer": POOLS[pool], "window": window})
-        layers.append({"layer": activation})
-    layers.append({"layer": "flatten"})
-    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
-    layers.append({"layer": "dense", "units": num_classes})
-    return _with_bias(layers, bias)
-
-
-def _hidden_dense(
-    hidden: Sequence[int], activation: str, batch_norm: bool, dropout: bool
-) -> list[dict[str, Any]]:
-    layers: list[dict[str, Any]] = []
-    for units in hidden:
-        layers.append({"layer": "dense", "units": units})
-        if batch_norm:
-            layers.append({"layer": "batch_norm"})
-        layers.append({"layer": activation})
-        if dropout:
-            layers.append({"layer": "dropout"})
-    return layers
-
-
-def _with_bias(layers: list[dict[str, Any]], bias: str) -> list[dict[str, Any]]:
     choose("bias", bias, BIASES)
-    biased = [layer for layer in layers if "bias" in FIELDS[layer["layer"]]]
+    norm = [{"layer": "batch_norm"}] * batch_norm
+    drop = [{"layer": "dropout"}] * dropout
+    pools = [{"layer": POOLS[pool], "window": window}] * (window != 1)
+    chosen: list[dict[str, Any]] = []
+    for count in channels:
+        conv = {"layer": "conv", "channels": count, "kernel": kernel}
+        chosen += [conv, *norm, *pools, {"layer": activation}]
+    chosen.append({"layer": "flatten"})
+    for units in hidden:
+        chosen += [{"layer": "dense", "units": units}, *norm, {"layer": activation}]
+        chosen += drop
+    chosen.append({"layer": "dense", "units": num_classes})
+    chosen = [dict(layer) for layer in chosen]  # each its own
+    biased = [layer for layer in chosen if "bias" in FIELDS[layer["layer"]]]
     for index, layer in enumerate(biased):
         layer["bias"] = bias == "all" or (bias == "first" and index == 0)
-    return layers
+    return chosen
 
 
 def check(
     layers: Iterable[Layer], input_shape: Sequence[int], num_classes: int
 ) -> tuple[LayerRow, ...]:
-    """Check a stack before anything is compiled, and infer its shapes and costs.
+    """Checks a stack before anything is compiled, and infers its shapes and costs.
 
     Args:
       layers: the layers, first to last.
@@ -278,9 +247,9 @@ def check(
       A row for each layer.
 
     Raises:
-      LayerError: a layer that cannot stand where it stands. The one line names it (its
-        position counts from 0), the shape it got and what it needs.
-      ValueError: no layer at all, or an input shape that is none.
+      LayerError: a layer is wrong. The one line names it (its position counts from 0),
+        the shape it got and what it needs.
+      ValueError: there is no layer, or the input shape is none.
     """
     rows: list[LayerRow] = []
     _check(rows, normalise(layers), input_shape, num_classes)
@@ -289,12 +258,12 @@ def check(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found of a stack, valid or not.
+    """What `inspect` found out about a stack.
 
     Attributes:
-      rows: those of `check`; of a stack with an invalid layer, the rows before it.
-      message: what `check` says of the stack; "" where it is valid.
-      position: the layer that it names, from 0; None where there is none to name.
+      rows: those of `check`, up to a layer that is wrong.
+      message: what is wrong, as `check` says it; "" if nothing is.
+      position: position of the layer that is wrong, from 0; None if it is none.
     """
 
     rows: tuple[LayerRow, ...]
@@ -305,7 +274,7 @@ class Inspection:
 def inspect(
     layers: Sequence[Layer], input_shape: Sequence[int], num_classes: int
 ) -> Inspection:
-    """Looks at a stack as `check` does, and says what is wrong instead of raising.
+    """Checks a stack as `check` does, but returns what is wrong instead of raising.
 
     Args:
       layers, input_shape, num_classes: as for `check`.
@@ -314,7 +283,7 @@ def inspect(
     try:
         _check(rows, normalise(layers), input_shape, num_classes)
     except LayerError as error:
-        if not rows and error.position:  # it cannot be; those before it may
+        if not rows and error.position:  # wrong in itself: look at those before it
             before = normalise(layers[: error.position])
             with contextlib.suppress(ValueError):
                 _check(rows, before, input_shape, num_classes)
@@ -330,7 +299,7 @@ def _check(
     input_shape: Sequence[int],
     num_classes: int,
 ) -> None:
-    """Appends a row for each of normalised layers, up to one that cannot stand."""
+    """Appends a row for each of normalised layers, up to one that is wrong."""
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"input shape {shape} needs sizes of at least 1")
@@ -348,7 +317,7 @@ def _check(
 
 
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """Fill in names and defaults, and check each layer by itself.
+    """Fills in names and defaults, and checks each layer by itself.
 
     Args:
       layers: layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
@@ -358,7 +327,7 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 
     Raises:
       LayerError: an unknown layer or field, a value out of range, a name used twice.
-      ValueError: no layer at all.
+      ValueError: there is no layer.
     """
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
@@ -378,7 +347,7 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 def _normal(
     position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
 ) -> dict[str, Any]:
-    """One layer of `normalise`; counts its kind, and notes where its name stands."""
+    """One layer of `normalise`; updates the counts of kinds and positions of names."""
     fields = _as_dict(position, layer)
     kind = fields["layer"]
     index = counts.get(kind, 0)
@@ -405,7 +374,7 @@ def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
 
 
 def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
-    """Refuse a value that is not one of the allowed names.
+    """Refuses a value that is not one of the allowed names.
 
     Raises:
       ValueError: names the value, the nearest allowed name, and all of them.

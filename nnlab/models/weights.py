@@ -17,7 +17,7 @@ from nnlab.words.spelling import nearest_file
 Variables = dict[str, dict[str, dict[str, np.ndarray]]]
 """Collection -> layer -> name of an array -> the array, as `resnet.ResNet18` has it."""
 
-# ml_dtypes, on which JAX stands as well, makes bfloat16 known to NumPy.
+# ml_dtypes, which JAX needs too, makes bfloat16 known to NumPy.
 _TYPES = {
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
@@ -47,17 +47,17 @@ def load_resnet18(
     channels: int = 3,
     stem: str = "imagenet",
 ) -> Variables:
-    """Read the variables of a `resnet.ResNet18`; every name and shape is checked.
+    """Reads the variables of a `resnet.ResNet18`; every name and shape is checked.
 
-    The counters of batch norm, "num_batches_tracked", are passed over.
+    The counters of batch norm, "num_batches_tracked", are ignored.
 
     Args:
       path: a safetensors file of float16, bfloat16, float32 or float64.
       num_classes: classes of the head; 0 for the backbone alone, whether the file has a
         head or not; None for the head of the file, if it has one.
-      channels: of the images. If it is 1 and the first kernel of the file has 3, that
-        kernel is summed over them: the network makes of a grey image what the file's
-        makes of the same image as red, green and blue.
+      channels: channels of the images. If it is 1 and the file's first kernel has 3,
+        the kernel is summed over them, so that a grey image counts as one that is
+        equally red, green and blue.
       stem: one of `resnet_layers.STEMS`.
 
     Returns:
@@ -101,7 +101,7 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _read(
     file: Any, path: Path, num_classes: int | None, channels: int, stem: str
 ) -> Variables:
-    # The header alone at first: a large file of something else is refused unread.
+    # At first only the header is read: a large file of another kind is refused unread.
     names = file.keys()
     tensors = {
         name: file.get_slice(name)

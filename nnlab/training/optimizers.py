@@ -42,9 +42,9 @@ def optimizer(
         rmsprop; adam and adamw do not read it. May be traced.
       weight_decay: at least 0; may be traced.
       nesterov: whether sgd and rmsprop look ahead by one step of momentum.
-      uses_momentum: false leaves the velocity out of the state; for a population whose
+      uses_momentum: False leaves the velocity out of the state; for a population whose
         members all have momentum 0. The steps are the same but for rounding.
-      uses_weight_decay: false leaves the decay out; for weight decays all 0.
+      uses_weight_decay: False leaves the decay out; for weight decays all 0.
 
     Returns:
       The transformation. Its state does not depend on the traced values, so an

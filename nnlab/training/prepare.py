@@ -34,7 +34,6 @@ from nnlab.study import (
 )
 from nnlab.study import cohorts as programs
 from nnlab.study.cohorts import Cohort
-from nnlab.study.fields import INT_MAX
 from nnlab.training import member, metrics, optimizers, own
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
@@ -306,10 +305,10 @@ def _prepare_cohort(
         )
     num_steps = steps_per_epoch * h.num_epochs
     num_steps = min(num_steps, h.max_steps or num_steps)
-    if num_steps > INT_MAX:
+    if num_steps > layers.INT_MAX:
         raise ValueError(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
-            f"{INT_MAX:,} are allowed (max_steps ends training before)"
+            f"{layers.INT_MAX:,} are allowed (max_steps ends training before)"
         )
     traced = cohort.traced()
     rows: tuple[layers.LayerRow, ...] = ()
