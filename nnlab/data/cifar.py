@@ -34,14 +34,9 @@ FOLDER = "cifar-10-batches-bin"
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Looks for the six files and, if they are not all there, for the archive.
+    """Returns those of the six files that are in a folder, by name (of FILES).
 
-    Args:
-      folder: where to look; need not exist.
-
-    Returns:
-      The paths of the files that are there, by name (of FILES); or of the archive
-      alone.
+    If they are not all there, the archive is taken alone. The folder may be missing.
     """
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     archive = folder / ARCHIVE

@@ -261,10 +261,10 @@ def canonical(
     Args:
       inputs: (N, ...), uint8 or float32.
       labels: (N,), integers.
-      copy: whether the inputs stay as they are.
+      copy: False sorts the inputs in place.
 
     Returns:
-      Sorted copies of both, read-only; or the inputs themselves, sorted.
+      Both, sorted and read-only.
     """
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")

@@ -36,13 +36,9 @@ _MAGIC = {3: 0x00000803, 1: 0x00000801}
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Looks for the four files, plain or gzipped, under their customary names.
+    """Returns those of the four files that are in a folder, by name (of FILES).
 
-    Args:
-      folder: where to look; need not exist.
-
-    Returns:
-      The paths of those that are there, by name (of FILES).
+    They may be gzipped; the folder may be missing.
     """
     found: dict[str, Path] = {}
     for file in FILES:

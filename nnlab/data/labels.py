@@ -60,14 +60,10 @@ def in_order(texts: Iterable[str]) -> list[str]:
 
 
 def missing(labels: npt.ArrayLike) -> np.ndarray:
-    """Tells which labels are missing.
+    """Tells which of labels (N,) of any type are missing: bool (N,).
 
-    Args:
-      labels: (N,), of any type.
-
-    Returns:
-      bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of `MISSING`;
-      a "-" beside a "+" is none.
+    Those are masked, NaN, None, pandas.NA, or texts of `MISSING`; "-" is not missing
+    where there is a "+".
     """
     array = np.asanyarray(labels)
     gone = np.ma.getmaskarray(array)
@@ -173,14 +169,7 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Puts the labels of two arrays behind each other.
-
-    Args:
-      first: (N,), as `check` returns them.
-      second: (M,), likewise.
-
-    Returns:
-      (N + M,), as `check` returns them.
+    """Concatenates labels (N,) and (M,), all as `check` returns them.
 
     Raises:
       ValueError: they are not of one kind.

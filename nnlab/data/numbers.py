@@ -191,15 +191,10 @@ def origin_of(
 
 
 def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndarray:
-    """Numbers less their origin, as float32.
-
-    Args:
-      numbers: (N, ...), as `check` returns them.
-      origin: as `origin_of` returns it, for these or others.
-      what: what a message calls the numbers.
+    """Numbers (N, ...), as `check` returns them, less an `origin_of`, as float32.
 
     Raises:
-      ValueError: some are too large.
+      ValueError: some are too large; the message calls the numbers `what`.
     """
     if numbers.dtype == np.float32 and origin is None:
         return numbers

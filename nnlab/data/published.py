@@ -32,8 +32,7 @@ class Reader(Protocol):
 
     Attributes:
       WANTED: the files that make up a dataset, as messages list them.
-      DOWNLOADS: the files that the publisher serves, by the key that `read_arrays`
-        knows each by.
+      DOWNLOADS: the files that the publisher serves, by their key in `read_arrays`.
     """
 
     WANTED: str

@@ -33,6 +33,11 @@ _log = logging.getLogger(__name__)
 _ENVIRONMENT = "NNLAB_DATA_DIR"
 _DIGITS = tuple("0123456789")
 
+
+def _by_file(*digests: str) -> dict[str, str]:
+    return dict(zip(idx.FILES, digests, strict=True))
+
+
 _IDX = functools.partial(
     Publication,
     reader=idx,
@@ -46,20 +51,12 @@ _MNIST = _IDX(
     url="https://storage.googleapis.com/cvdf-datasets/mnist/",
     folders=("mnist", "."),
     class_names=_DIGITS,
-    sha256={
-        idx.TRAIN_IMAGES: (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-        ),
-        idx.TRAIN_LABELS: (
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-        ),
-        idx.TEST_IMAGES: (
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-        ),
-        idx.TEST_LABELS: (
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-        ),
-    },
+    sha256=_by_file(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
     digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
 )
 _FASHION_MNIST = _IDX(
@@ -70,20 +67,12 @@ _FASHION_MNIST = _IDX(
         *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
-    sha256={
-        idx.TRAIN_IMAGES: (
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
-        ),
-        idx.TRAIN_LABELS: (
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
-        ),
-        idx.TEST_IMAGES: (
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
-        ),
-        idx.TEST_LABELS: (
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
-        ),
-    },
+    sha256=_by_file(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
     digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
 )
 _CIFAR10 = Publication(

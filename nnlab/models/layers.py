@@ -166,8 +166,15 @@ def mlp(
       >>> [row.name for row in rows], sum(row.parameters for row in rows)
       (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
-    norm = {"batch_norm": batch_norm, "dropout": dropout}
-    return cnn((), hidden, num_classes, activation=activation, bias=bias, **norm)
+    return cnn(
+        (),
+        hidden,
+        num_classes,
+        activation=activation,
+        batch_norm=batch_norm,
+        dropout=dropout,
+        bias=bias,
+    )
 
 
 def cnn(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of the cache: it serves what the source holds; a damaged entry counts as none."""
+"""Laws of the cache: it serves what the source holds; damaged entries count as none."""
 
 import os
 from pathlib import Path
