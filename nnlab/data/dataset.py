@@ -164,10 +164,8 @@ class Dataset:
           scale: factor from inputs to what the network sees; by default 1/255 for uint8
             and 1.0 for floats.
           feature_names: F names for the columns of inputs of shape (N, F).
-          class_values: (C,), with class_names: what the classes are to the user, if
-            they are not integers.
-          copy: False lets the dataset reuse the memory of float32 inputs, whose content
-            is then lost; only without a test set.
+          class_values: (C,), the user's labels of class_names, if not integers.
+          copy: False, for float32 without a test set, sorts the inputs in place.
 
         Returns:
           The dataset; it shares no memory with arguments that are copied.
@@ -186,24 +184,17 @@ class Dataset:
             raise ValueError("test_inputs and test_labels must be given together")
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
         x, y = _checked(inputs, labels, "")
-        if feature_names and x.shape[1:] != (len(feature_names),):
-            raise ValueError(
-                f"{len(feature_names)} feature_names do not fit examples of shape "
-                f"{x.shape[1:]}: a table has shape (N, {len(feature_names)})"
-            )
         x, origin = _stored(x, feature_names)
         if test_inputs is None or test_labels is None:
             encoded = _encode(y, labels, class_names)
             whole = Split(*canonical(x, encoded.codes, copy))
             learnt, test = _cut(whole, -(-len(y) // _TEST_SHARE))
         else:
-            test_x, test_y = _checked(
-                test_inputs, test_labels, "test_", feature_names, x.dtype
-            )
-            test_x = _like(test_x, x, origin)
+            names = feature_names
+            test_x, test_y = _checked(test_inputs, test_labels, "test_", names, x.dtype)
             encoded = _encode(classes.joined(y, test_y), labels, class_names)
             learnt = Split(*canonical(x, encoded.codes[: len(y)]))
-            test = Split(*canonical(test_x, encoded.codes[len(y) :]))
+            test = Split(*canonical(_like(test_x, x, origin), encoded.codes[len(y) :]))
         train, validation = _cut(learnt, _num_validation(len(learnt.labels)))
         values = encoded.values if class_values is None else np.array(class_values)
         return cls(
@@ -330,7 +321,12 @@ def _checked(
 def _stored(
     x: np.ndarray, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images as they are, other inputs as float32 less the origin that is returned."""
+    """Images as they are; other inputs as float32 less an origin, which is returned."""
+    if names and x.shape[1:] != (len(names),):
+        raise ValueError(
+            f"{len(names)} feature_names do not fit examples of shape {x.shape[1:]}: a "
+            f"table has shape (N, {len(names)})"
+        )
     if x.dtype == np.uint8:
         return x, None
     origin = numbers.origin_of(x, names, "inputs")

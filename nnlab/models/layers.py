@@ -257,6 +257,11 @@ def check(
       LayerError: a layer is wrong. The one line names it (its position counts from 0),
         the shape it got and what it needs.
       ValueError: there is no layer, or the input shape is none.
+
+    Example:
+      >>> dense = {"layer": "dense", "units": 10}
+      >>> [row.output_shape for row in check(["flatten", dense], (28, 28, 1), 10)]
+      [(784,), (10,)]
     """
     rows: list[LayerRow] = []
     _check(rows, normalise(layers), input_shape, num_classes)
