@@ -12,12 +12,13 @@ transparent, and resized as a whole: one that is not square is distorted, not cr
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -126,8 +127,8 @@ def _find(
     if "test" not in parts:
         return train, {}
     test = _classes(parts["test"], root, passed)
-    for label in [*train, *test]:
-        for part, classes in (("train", train), ("test", test)):
+    for part, classes, other in (("test", test, train), ("train", train, test)):
+        for label in other:
             if label not in classes:
                 raise ValueError(f"{parts[part]} lacks the class {label!r}")
     return train, test
@@ -192,10 +193,8 @@ def _is_image(path: Path) -> bool:
     if is_named:
         return True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_told_by_content()):
-                return True
+        with _opened(path):
+            return True
     except Image.DecompressionBombError:
         return True  # is refused when it is read
     except Exception as error:  # of any kind, as in `_open`
@@ -379,22 +378,30 @@ def _resized(
     return np.asarray(square), notes
 
 
+@contextlib.contextmanager
+def _opened(file: Path) -> "Iterator[Image.Image]":
+    """Opens an image of a format that its content or else its name tells."""
+    from PIL import Image
+
+    formats = _told_by_content()
+    if (named := _format(file)) in _formats():
+        formats = (*formats, named)
+    with warnings.catch_warnings():
+        # About odd metadata, and too many pixels, which `_open` refuses.
+        warnings.simplefilter("ignore")
+        with Image.open(file, formats=formats) as image:
+            yield image
+
+
 def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
     """Opens an image, checks what its header claims, and uses it."""
     from PIL import Image
 
-    # Formats that cannot be told by how the file begins count only if its name says so.
-    formats = _told_by_content()
-    if (named := _format(file)) in _formats():
-        formats = (*formats, named)
     try:
-        with warnings.catch_warnings():
-            # About odd metadata, and too many pixels, which are refused below.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=formats) as image:
-                if image.width * image.height > _MOST_PIXELS:
-                    raise Image.DecompressionBombError
-                return use(image)
+        with _opened(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise Image.DecompressionBombError
+            return use(image)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{file} claims more than {_MOST_PIXELS:,} pixels, which is refused"

@@ -4,7 +4,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,36 +28,15 @@ class Arrays(NamedTuple):
     test_labels: np.ndarray
 
 
-class Reader(Protocol):
-    """A module that reads the files of one format, such as `nnlab.data.idx`.
-
-    Attributes:
-      WANTED: the files that make up a dataset, as messages list them.
-      DOWNLOADS: the files that the publisher serves, by their key in `read_arrays`.
-    """
-
-    WANTED: str
-    DOWNLOADS: dict[str, str]
-
-    def find(self, folder: Path) -> dict[str, Path]:
-        """Returns the files that are in a folder, by key; the folder may be missing."""
-
-    def missing(self, found: Mapping[str, Path]) -> list[str]:
-        """Returns the names of the files that are needed beside those found."""
-
-    def read_arrays(
-        self, paths: Mapping[str, Path], publication: "Publication"
-    ) -> Arrays:
-        """Reads and checks files; ValueError or FileNotFoundError in one line."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication:
     """A published dataset.
 
     Attributes:
       name: the dataset's name, the same as in TFDS.
-      reader: the module that reads the format it is published in.
+      reader: the module that reads the format it is published in; it has the public
+        names of `nnlab.data.idx`. (`WANTED` is how messages list the files, `DOWNLOADS`
+        the names of what the publisher serves, by the keys of `read_arrays`.)
       url: the folder that its publisher serves it from, ends in "/".
       folders: where its files are looked for below a data folder, best first.
       tfds_version: the version of the TFDS dataset with the same content.
@@ -72,7 +52,7 @@ class Publication:
     """
 
     name: str
-    reader: Reader
+    reader: ModuleType
     url: str
     folders: tuple[str, ...]
     tfds_version: str
