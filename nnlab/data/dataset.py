@@ -391,7 +391,7 @@ def _encode(
         if 2 * len(values) > len(labels):
             raise ValueError(
                 f"{len(values):,} different labels of {len(labels):,} examples: a "
-                "class needs two on average, and there is no regression here"
+                "class needs two on average, and nnlab does no regression"
             )
         return encoded
     names = tuple(class_names)

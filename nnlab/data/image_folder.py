@@ -413,5 +413,5 @@ def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
             raise
         raise ValueError(
             f"{file} is damaged, or no image that Pillow can read "
-            f"({type(error).__name__}): convert it to PNG or JPEG, or take it away"
+            f"({type(error).__name__}): convert it to PNG or JPEG, or remove it"
         ) from error

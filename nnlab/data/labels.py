@@ -111,8 +111,8 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
         marks = sorted({repr(str(label)) for label in array[gone]})
         raise ValueError(
             f"{gone.sum():,} of {len(array):,} {what} are missing "
-            f"({', '.join(marks[:5])}): leave these examples out, or give a class that "
-            "is really called so another name"
+            f"({', '.join(marks[:5])}): leave these examples out, or rename the class "
+            "if it really has this name"
         )
     plain = np.asarray(array)
     if plain.dtype.kind in "OT":
@@ -153,8 +153,8 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
         if (fractions := array[array % 1 != 0]).size:
             raise ValueError(
                 f"{what} of {dtype} have fractions, such as {fractions[0]:g}, and "
-                "there is no regression here: make classes of them, by np.digitize, or "
-                "by .astype(str) if each value is a class"
+                "nnlab does no regression: make classes of them by np.digitize, or by "
+                ".astype(str) if each value is a class"
             )
         return array.astype(np.int64)
     if array.dtype.kind in "iu":

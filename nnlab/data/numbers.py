@@ -75,7 +75,7 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
             array = array.astype(np.float64)
     elif array.dtype.kind not in "biuf":
         raise ValueError(
-            f"dtype {array.dtype} of {what} is none of numbers: convert with .astype"
+            f"{what} have dtype {array.dtype}, not numbers: convert with .astype"
         )
     finite = np.isfinite(array)
     if mask.any() or not finite.all():
@@ -184,8 +184,8 @@ def origin_of(
         column = f"column {names[place]!r}" if names else f"column {place}"
         raise ValueError(
             f"{column if axis == 0 else 'the values'} of {what}: {low.flat[place]:g} "
-            f"to {high.flat[place]:g} is a range that float32 cannot hold: give it in "
-            "another unit, count it from elsewhere, or leave it out"
+            f"to {high.flat[place]:g} is a range that float32 cannot hold: use another "
+            "unit, subtract an offset, or leave it out"
         )
     return origin if origin.any() else None
 

@@ -296,7 +296,7 @@ def _find(
     raise FileNotFoundError(
         f"no {name} in {root}: looked for {name}/{publication.tfds_version}/ (TFDS, "
         f"array_record) and, there and in {below}, for {reader.WANTED}; to download "
-        f"it, leave --data_dir and {_ENVIRONMENT} away"
+        f"it, leave out --data_dir and unset {_ENVIRONMENT}"
     )
 
 

@@ -590,8 +590,8 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
         kind in "iu" and number > _MOST_WHOLE and count < _FEW * number
     ):
         raise ValueError(
-            f"{found}, all numbers: that is regression, and here classes are learnt; "
-            "put the numbers into a few bins (pandas.cut) and give each a name"
+            f"{found}, all numbers: that would be regression, but nnlab learns "
+            "classes; put the numbers into a few bins (pandas.cut) and give each a name"
         )
     if 2 * number > count:
         raise ValueError(f"{found}: a class needs two examples on average")
@@ -610,7 +610,7 @@ def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
             continue
         if _ID.fullmatch(name) or (low[i] in (0, 1) and high[i] - low[i] == count - 1):
             notes.append(
-                f"column {name!r} numbers the rows, it seems, and is learnt from: "
+                f"column {name!r} seems to number the rows and is used as a feature: "
                 f"csv.ignore={name} leaves it out"
             )
     return notes

@@ -136,7 +136,7 @@ def download(root: Path, publication: Publication) -> None:
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
     advice = (
-        f"to go without a network, put {files} into a folder and pass "
+        f"to work without a network, put {files} into a folder and pass "
         "--data_dir=FOLDER (in Python: data_dir=)"
     )
     failed = f"{publication.name} is not on this machine and its download from {host}"

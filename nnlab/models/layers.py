@@ -479,8 +479,8 @@ def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     kernel, channels = layer["kernel"], layer["channels"]
     if kernel > (most := 2 * max(shape[:2]) - 1):
         raise ValueError(
-            f"got shape {shape}, on which a kernel of {kernel}x{kernel} sees no more "
-            f"than one of {most}x{most}; use at most that"
+            f"got shape {shape}, on which a kernel of {kernel}x{kernel} covers no more "
+            f"than one of {most}x{most}; use at most that size"
         )
     if layer["padding"] == "valid" and kernel > min(shape[:2]):
         raise ValueError(
