@@ -37,7 +37,7 @@ def fast_and_xla(x, kernel, strides, padding):
 
 
 def program(x, kernel, strides, padding):
-    """The text of the compiled fast convolution."""
+    """The traced program of the fast convolution, as text."""
     function = functools.partial(
         convolution.conv_general_dilated,
         window_strides=strides,
