@@ -75,16 +75,13 @@ def read(
     class_names: tuple[str, ...] | None = None,
     digest: str | None = None,
 ) -> Dataset | None:
-    """Reads an entry.
+    """Reads an entry; None if it is absent or damaged.
 
     Args:
       path: the entry.
       name: the dataset's name.
       class_names: its C class names; None for those in the entry.
       digest: the digest that its arrays must have; None for that in the entry.
-
-    Returns:
-      The dataset, or None if the entry is absent or damaged.
     """
     try:
         # Opened here: np.load leaves a file open that is not a whole archive.

@@ -49,18 +49,12 @@ def missing(found: Mapping[str, Path]) -> list[str]:
 
 
 def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
-    """Reads and checks the six files or the archive, in the order of publication.
-
-    Args:
-      paths: path by name: all of FILES, or ARCHIVE.
-      publication: what they must hold; its `sha256` has that of ARCHIVE.
-
-    Returns:
-      The arrays; images are (N, 32, 32, 3).
+    """Reads and checks all of FILES, or ARCHIVE, by name; images are (N, 32, 32, 3).
 
     Raises:
       FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published.
+      ValueError: a file is damaged or not what was published. `publication.sha256` has
+        the digest of ARCHIVE.
     """
     batch = publication.num_train // len(TRAIN)
     counts = {file: batch for file in TRAIN} | {TEST: publication.num_test}

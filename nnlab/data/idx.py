@@ -56,19 +56,12 @@ def missing(found: Mapping[str, Path]) -> list[str]:
 
 
 def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
-    """Reads and checks the four files, in the order of publication.
-
-    Args:
-      paths: path by name (of FILES).
-      publication: what they must hold; its `sha256` has that of the decompressed
-        content of each file.
-
-    Returns:
-      The arrays; images are (N, H, W).
+    """Reads and checks the four files, by name (of FILES); images are (N, H, W).
 
     Raises:
       FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published.
+      ValueError: a file is damaged or not what was published. `publication.sha256` has
+        the digest of the decompressed content of each file.
     """
     return Arrays(*(_read_file(paths[file], file, publication) for file in FILES))
 

@@ -87,19 +87,11 @@ def check_digest(
 
 
 def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
-    """Checks arrays against what is known of a dataset, and makes it.
-
-    Args:
-      arrays: what was read.
-      publication: what they must be.
-      origin: where they were read from, for messages.
-
-    Returns:
-      The dataset in canonical order.
+    """Checks arrays against a publication, and makes a dataset in canonical order.
 
     Raises:
       ValueError: the shape or number of the examples, a label, the number of examples
-        of a class or the digest is wrong.
+        of a class or the digest is wrong; the message begins with `origin`.
     """
     known = publication
     _check(arrays.train_images, arrays.train_labels, "train", known, origin)

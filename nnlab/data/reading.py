@@ -35,12 +35,9 @@ def reading(path: Path, tool: str = "") -> Iterator[None]:
 
 
 def absent(path: Path, what: str, kind: str) -> FileNotFoundError:
-    """The refusal of a path that is not there, or is something else.
+    """The refusal of a path that is not there, or is no "file" or "folder" (`kind`).
 
-    Args:
-      path: what the user gave.
-      what: how the message begins, such as "table".
-      kind: "file" or "folder".
+    `what` begins the message, such as "table".
     """
     near = "" if path.exists() else nearest_file(path)
     state = f"is not a {kind}" if path.exists() else f"does not exist{near}"

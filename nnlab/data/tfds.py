@@ -39,10 +39,7 @@ def folder(root: Path, publication: Publication) -> Path:
 
 
 def file_format(path: Path) -> str | None:
-    """Tells how a prepared directory stores its examples.
-
-    Args:
-      path: the directory of one version, such as DATA_DIR/mnist/3.0.1.
+    """Tells how the directory of a version, such as DATA_DIR/mnist/3.0.1, is stored.
 
     Returns:
       "array_record", "tfrecord", ...; None if nothing is prepared there.
@@ -65,14 +62,7 @@ def file_format(path: Path) -> str | None:
 
 
 def read(path: Path, publication: Publication) -> Dataset:
-    """Reads a prepared directory in array_record format.
-
-    Args:
-      path: the directory of one version.
-      publication: what it must hold.
-
-    Returns:
-      The dataset in canonical order.
+    """Reads the directory of a version, in array_record format, in canonical order.
 
     Raises:
       ValueError: the directory is damaged or not what was published.
@@ -123,9 +113,7 @@ def _read_split(
 def download(root: Path, publication: Publication) -> None:
     """Downloads a dataset with TFDS and prepares it in array_record format.
 
-    Args:
-      root: the data folder; it is made if it is not there.
-      publication: what to download.
+    The data folder `root` is made if it is not there.
 
     Raises:
       FileNotFoundError: the data folder cannot be made.

@@ -123,13 +123,6 @@ def test_complete_files_are_preferred_and_the_archive_completes(tmp_path, cifar1
     assert_equal(load("cifar10", data_dir=root), first)
 
 
-def test_archive_is_read_without_unpacking(tmp_path, cifar10):
-    root = write_files(tmp_path / "data", {cifar.ARCHIVE: archive(cifar10)})
-    load("cifar10", data_dir=root)
-    assert [p.name for p in root.iterdir()] == [cifar.ARCHIVE]
-    assert len(entries(tmp_path)) == 1
-
-
 def test_download_prepares_what_the_files_hold(tmp_path, cifar10, monkeypatch, capfd):
     from_files = load("cifar10", data_dir=write_files(tmp_path / "data", cifar10))
     served = write_files(tmp_path / "served", {cifar.ARCHIVE: archive(cifar10)})
