@@ -569,7 +569,8 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
     try:
         classes = labels.parse(texts, f"labels in column {label!r}")
     except ValueError as error:
-        raise ValueError(f"{path}: {error} (csv.missing=drop does)") from error
+        hint = "csv.missing=drop leaves them out"
+        raise ValueError(f"{path}: {error} ({hint})") from error
     names = [layout.columns[i] for i in layout.features]
     if label in classes.names and all(map(_like_number, names)):
         raise ValueError(
