@@ -4,10 +4,12 @@
 import contextlib
 import dataclasses
 import functools
+import gzip
 import http.server
 import io
 import json
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnlab.data import Dataset, sources
+from nnlab.data import Dataset, Split, sources
 
 
 @contextlib.contextmanager
@@ -33,14 +35,19 @@ def refused(kind: type[Exception], *words: object) -> Iterator[None]:
 
 def assert_equal(a: Dataset, b: Dataset) -> None:
     """Expects equal datasets, read-only and contiguous."""
-    for split in ("train", "validation", "test"):
+    for one, other in zip(splits(a), splits(b), strict=True):
         for field in ("inputs", "labels"):
-            x, y = getattr(getattr(a, split), field), getattr(getattr(b, split), field)
+            x, y = getattr(one, field), getattr(other, field)
             np.testing.assert_array_equal(x, y)
             assert x.dtype == y.dtype
             assert x.flags.c_contiguous
             assert not x.flags.writeable
     assert (a.digest, a.scale, a.class_names) == (b.digest, b.scale, b.class_names)
+
+
+def splits(data: Dataset) -> tuple[Split, Split, Split]:
+    """The training, the validation and the test examples."""
+    return data.train, data.validation, data.test
 
 
 def change(monkeypatch: pytest.MonkeyPatch, name: str, **changes: object) -> None:
@@ -52,6 +59,30 @@ def change(monkeypatch: pytest.MonkeyPatch, name: str, **changes: object) -> Non
 def publish_at(monkeypatch: pytest.MonkeyPatch, name: str, port: int) -> None:
     """Lets a published dataset be downloaded from a port of this machine."""
     change(monkeypatch, name, url=f"http://127.0.0.1:{port}/")
+
+
+def write_files(root: Path, contents: Mapping[str, bytes]) -> Path:
+    """Writes files by name into a folder, which is made; returns it."""
+    root.mkdir(parents=True, exist_ok=True)
+    for file, content in contents.items():
+        (root / file).write_bytes(content)
+    return root
+
+
+def gzipped(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Files by name, each an archive of its own."""
+    return {f"{f}.gz": gzip.compress(c, mtime=0) for f, c in contents.items()}
+
+
+@contextlib.contextmanager
+def little_memory(most: int) -> Iterator[None]:
+    """Expects that no more than so many bytes are held at once."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

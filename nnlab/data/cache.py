@@ -2,8 +2,8 @@
 """A cache of canonical arrays, so that a dataset is decoded and sorted only once.
 
 The key is made of the source's files (path, size, time of change) or of a digest of
-their content, so an entry never outlives a change of its source. The cache can be
-deleted at any time; a damaged entry counts as none.
+their content, so a changed source has another entry. The cache can be deleted at any
+time; a damaged entry counts as none.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from nnlab.machine.files import absolute, remove_abandoned, replacing
 
 # Raise it when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 3
-# Of a dataset: what becomes JSON, and what is an array or absent.
+# Fields of a dataset: those that become JSON, those that are arrays or None.
 _ABOUT = ("class_names", "scale", "feature_names", "notes")
 _ARRAYS = ("class_values", "origin")
 _SPLITS = ("train", "validation", "test")
@@ -37,7 +37,7 @@ def root() -> Path:
     if own := os.environ.get("NNLAB_CACHE_DIR"):
         return absolute(own, "NNLAB_CACHE_DIR")
     caches = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    if not os.path.isabs(caches):  # there is no home: it goes with the process
+    if not os.path.isabs(caches):  # there is no home: deleted when the process ends
         caches = _temporary().name
     return Path(caches) / "nnlab"
 
@@ -51,12 +51,12 @@ def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Pat
     """Names the cache entry of a dataset that is read from certain files.
 
     Args:
-        name: The dataset's name, as a file may be named.
-        files: The files that it is read from; they must exist.
-        settings: What else decides about its arrays; values that JSON can hold.
+      name: the dataset's name, which becomes part of the file's.
+      files: the files that it is read from; they must exist.
+      settings: whatever else its arrays depend on; values that JSON can hold.
 
     Returns:
-        The path of the entry, which need not exist.
+      The path of the entry, which need not exist.
     """
     states = []
     for file in files:
@@ -75,16 +75,13 @@ def read(
     class_names: tuple[str, ...] | None = None,
     digest: str | None = None,
 ) -> Dataset | None:
-    """Reads an entry.
+    """Reads an entry; None if it is absent or damaged.
 
     Args:
-        path: The entry.
-        name: The dataset's name.
-        class_names: Its C class names; None for those that the entry was written with.
-        digest: Likewise: the digest that its arrays must have.
-
-    Returns:
-        The dataset, or None if the entry is absent or damaged.
+      path: the entry.
+      name: the dataset's name.
+      class_names: its C class names; None for those in the entry.
+      digest: the digest that its arrays must have; None for that in the entry.
     """
     try:
         # Opened here: np.load leaves a file open that is not a whole archive.
@@ -114,20 +111,13 @@ def read(
             **arrays,
         )
     # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
-    # compression, a header that asks for terabytes); each means: read the source again.
+    # compression, a header that asks for terabytes). Then the source is read again.
     except Exception:
         return None
 
 
 def write(path: Path, dataset: Dataset) -> None:
-    """Writes an entry, whole or not at all.
-
-    A folder that cannot be written is no error.
-
-    Args:
-        path: The entry.
-        dataset: What to keep in it.
-    """
+    """Writes the entry of a dataset; see `write_whole`."""
     about = {name: getattr(dataset, name) for name in _ABOUT}
     arrays: dict[str, Any] = {
         "about": np.array(json.dumps(about)),
@@ -146,11 +136,11 @@ def write(path: Path, dataset: Dataset) -> None:
 def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Writes a file of the cache, whole or not at all.
 
-    A folder that cannot be written is no error.
+    It is no error if the folder cannot be written.
 
     Args:
-        path: The file; its folder is made if missing.
-        fill: Writes the content to a binary stream.
+      path: the file; its folder is made if missing.
+      fill: writes the content to a binary stream.
     """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,16 +10,17 @@ The digests of the six files alone were not published. What can be checked is: s
 labels, and that every class has equally many examples.
 """
 
-import gzip
 import hashlib
+import math
 import tarfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from nnlab.data.published import Arrays, Publication, check
+from nnlab.data.published import Arrays, Publication, check_digest, check_labels
+from nnlab.data.reading import reading
 
 ARCHIVE = "cifar-10-binary.tar.gz"
 TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -33,19 +34,13 @@ FOLDER = "cifar-10-batches-bin"
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Looks for the six files and, if they are not all there, for the archive.
+    """Returns those of the six files that are in a folder, by name (of FILES).
 
-    Args:
-        folder: Where to look; need not exist.
-
-    Returns:
-        Path by name of the files (of FILES) that are there, or of the archive alone.
+    If they are not all there, the archive is taken alone. The folder may be missing.
     """
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     archive = folder / ARCHIVE
-    if missing(found) and archive.is_file():
-        return {ARCHIVE: archive}
-    return found
+    return {ARCHIVE: archive} if missing(found) and archive.is_file() else found
 
 
 def missing(found: Mapping[str, Path]) -> list[str]:
@@ -54,121 +49,74 @@ def missing(found: Mapping[str, Path]) -> list[str]:
 
 
 def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
-    """Reads and checks the six files or the archive, in the order of publication.
-
-    Args:
-        paths: Path by name: all of FILES, or ARCHIVE.
-        publication: What they must hold; its `sha256` has that of ARCHIVE.
-
-    Returns:
-        The arrays; images are (N, 32, 32, 3).
+    """Reads and checks all of FILES, or ARCHIVE, by name; images are (N, 32, 32, 3).
 
     Raises:
-        FileNotFoundError: A file cannot be opened.
-        ValueError: A file is damaged or not what was published.
+      FileNotFoundError: a file cannot be opened.
+      ValueError: a file is damaged or not what was published. `publication.sha256` has
+        the digest of ARCHIVE.
     """
-    if ARCHIVE in paths:
-        origin = paths[ARCHIVE]
-        contents = _read_archive(origin, publication)
-        names = {file: f"{FOLDER}/{file} in {origin}" for file in FILES}
+    batch = publication.num_train // len(TRAIN)
+    counts = {file: batch for file in TRAIN} | {TEST: publication.num_test}
+    record = 1 + math.prod(publication.image_shape)
+    sizes = {file: count * record for file, count in counts.items()}
+    archive = paths.get(ARCHIVE)
+    if archive:
+        contents = _read_archive(archive, sizes, publication)
     else:
-        origin = paths[TEST].parent
-        contents = {f: _read_file(paths[f], _size(f, publication) + 1) for f in FILES}
-        names = {file: str(paths[file]) for file in FILES}
-    train_images, train_labels = _decode(TRAIN, contents, names, publication)
-    test_images, test_labels = _decode((TEST,), contents, names, publication)
-    arrays = Arrays(train_images, train_labels, test_images, test_labels)
-    check(arrays, publication, origin)
-    return arrays
+        contents = {file: _read_file(paths[file], sizes[file]) for file in FILES}
+    records: dict[str, np.ndarray] = {}
+    for file, size in sizes.items():
+        where = f"{FOLDER}/{file} in {archive}" if archive else str(paths[file])
+        if len(contents[file]) != size:
+            state = "cut short" if len(contents[file]) < size else "too long"
+            raise ValueError(f"{where} is {state}: {size:,} bytes expected")
+        records[file] = np.frombuffer(contents[file], np.uint8).reshape(-1, record)
+        check_labels(records[file][:, 0], len(publication.class_names), where)
+    train = np.concatenate([records[file] for file in TRAIN])
+    shape = publication.image_shape
+    return Arrays(*_decoded(train, shape), *_decoded(records[TEST], shape))
 
 
-def _records(file: str, publication: Publication) -> int:
-    """Returns how many records a file holds."""
-    if file == TEST:
-        return publication.num_test
-    return publication.num_train // len(TRAIN)
+def _decoded(
+    records: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, C) and labels (N,) of records (N, 1 + C * H * W)."""
+    height, width, channels = shape
+    planes = records[:, 1:].reshape(-1, channels, height, width)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0]
 
 
-def _size(file: str, publication: Publication) -> int:
-    """Returns the size of a file in bytes."""
-    return _records(file, publication) * (1 + int(np.prod(publication.image_shape)))
+def _read_file(path: Path, size: int) -> bytes:
+    with reading(path), path.open("rb") as stream:
+        return stream.read(size + 1)  # of a longer file no more
 
 
-def _read_file(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(limit)
-    except OSError as error:
-        raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _read_archive(path: Path, publication: Publication) -> dict[str, bytes]:
-    """Reads the six files in the archive; whatever else it holds is passed over."""
-    expected = publication.sha256[ARCHIVE]
-    sizes = {f"{FOLDER}/{file}": _size(file, publication) for file in FILES}
-    contents: dict[str, bytes] = {}
-    try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if digest != expected:
-                raise ValueError(
-                    f"{path} is damaged or not the real {publication.name}: its sha256 "
-                    f"is {digest}, expected {expected}"
-                )
-            stream.seek(0)
-            with tarfile.open(fileobj=stream, mode="r:gz") as archive:
-                for member in archive:
-                    # Links are passed over too: they can point anywhere.
-                    size = sizes.get(member.name)
-                    if size is None or not member.isreg():
-                        continue
-                    content = archive.extractfile(member)
-                    assert content is not None  # only for what is no file
-                    contents[member.name.removeprefix(f"{FOLDER}/")] = content.read(
-                        size + 1
-                    )
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{path} is damaged, get it again: tar says {str(error).lower()!r}"
-        ) from error
-    except OSError as error:
-        raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
-    absent = [file for file in FILES if file not in contents]
-    if absent:
-        raise ValueError(
-            f"{path} lacks files of {publication.name}: {', '.join(absent)}"
-        )
+def _read_archive(
+    path: Path, sizes: Mapping[str, int], publication: Publication
+) -> dict[str, bytes]:
+    """Reads the files in the archive, by name, once its digest is the published one."""
+    name = publication.name
+    with reading(path, "tar"), path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        check_digest(digest, publication.sha256[ARCHIVE], path, name, "its sha256")
+        stream.seek(0)
+        contents = dict(_members(stream, sizes))
+    if lacking := missing({file: path for file in contents}):
+        raise ValueError(f"{path} lacks files of {name}: {', '.join(lacking)}")
     return contents
 
 
-def _decode(
-    files: tuple[str, ...],
-    contents: Mapping[str, bytes],
-    names: Mapping[str, str],
-    publication: Publication,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Turns the contents of files into images (N, H, W, C) and labels (N,)."""
-    height, width, channels = publication.image_shape
-    num_classes = len(publication.class_names)
-    counts = [_records(file, publication) for file in files]
-    images = np.empty((sum(counts), height, width, channels), np.uint8)
-    labels = np.empty(sum(counts), np.uint8)
-    start = 0
-    for file, count in zip(files, counts, strict=True):
-        content, size = contents[file], _size(file, publication)
-        if len(content) != size:
-            state = "cut short" if len(content) < size else "too long"
-            raise ValueError(f"{names[file]} is {state}: {size:,} bytes expected")
-        records = np.frombuffer(content, np.uint8).reshape(count, -1)
-        wrong = np.flatnonzero(records[:, 0] >= num_classes)
-        if len(wrong):
-            raise ValueError(
-                f"{names[file]} holds label {records[wrong[0], 0]} at position "
-                f"{wrong[0]}: allowed are 0 to {num_classes - 1}"
-            )
-        part = slice(start, start + count)
-        planes = records[:, 1:].reshape(count, channels, height, width)
-        images[part] = planes.transpose(0, 2, 3, 1)
-        labels[part] = records[:, 0]
-        start += count
-    return images, labels
+def _members(
+    stream: IO[bytes], sizes: Mapping[str, int]
+) -> Iterator[tuple[str, bytes]]:
+    """Yields the files of an archive that are wanted; whatever else is passed over."""
+    names = {f"{FOLDER}/{file}": file for file in sizes}
+    with tarfile.open(fileobj=stream, mode="r:gz") as archive:
+        for member in archive:
+            # Links are passed over too: they can point anywhere.
+            if member.name in names and member.isreg():
+                file = names[member.name]
+                content = archive.extractfile(member)
+                assert content is not None  # only for what is no file
+                yield file, content.read(sizes[file] + 1)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A dataset in memory: three splits in an order that only the content decides.
 
-Sources deliver the same examples in different orders (the published MNIST files in
-one, a prepared TFDS directory in another, a user's table in a third). If that order
-reached training, "the same seed" would mean something else for each source. So every
-dataset is sorted by a hash of its examples before it is split: equal content gives
-equal arrays, and the order is as good as a random one.
+Sources deliver the same examples in different orders: the published MNIST files, a
+prepared TFDS directory and a user's table each have their own. With that order, the
+same seed would train differently on each source. So every dataset is sorted by a hash
+of its examples before it is split: equal content gives equal arrays, and the order is
+as good as a random one.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ IMAGE_SCALE = 1 / 255
 # Values of an example that are put into order at a time.
 _SORTED_AT_ONCE = 64
 
-# The one rule for validation. A sixth of the training examples is MNIST's customary
-# 10,000 of 60,000; more than that would only make evaluation slower.
+# Validation takes a sixth of the training examples, as MNIST's customary 10,000 of
+# 60,000; more than 10,000 would only make evaluation slower.
 _VALIDATION_SHARE = 6
 _MAX_VALIDATION = 10_000
 # Without a test set of its own, a dataset gives up a fifth (rounded up).
@@ -34,8 +34,18 @@ _TEST_SHARE = 5
 
 
 def validation_size(examples: int) -> int:
-    """How many of so many training examples become the validation set."""
-    return min(_MAX_VALIDATION, examples // _VALIDATION_SHARE)
+    """How many of so many training examples become the validation set.
+
+    Raises:
+      ValueError: too few to set one aside.
+    """
+    count = min(_MAX_VALIDATION, examples // _VALIDATION_SHARE)
+    if count == 0:
+        raise ValueError(
+            f"{examples} training examples are too few: at least {_VALIDATION_SHARE} "
+            "are needed to set one aside for validation"
+        )
+    return count
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,8 +53,8 @@ class Split:
     """Examples that serve one purpose; both arrays are read-only.
 
     Attributes:
-        inputs: (N, *input_shape), uint8 or float32, C-contiguous.
-        labels: (N,), int32 in [0, C).
+      inputs: (N, *input_shape), uint8 or float32, C-contiguous.
+      labels: (N,), int32 in [0, C).
     """
 
     inputs: np.ndarray
@@ -56,22 +66,21 @@ class Dataset:
     """Train, validation and test examples, and what a network must know of them.
 
     Attributes:
-        name: What tables and captions call it.
-        train: The examples to learn from, in canonical order.
-        validation: The examples to choose by, carved from the training examples.
-        test: The examples to report on.
-        class_names: C names; label i means class_names[i].
-        scale: The network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
-            digits, 1.0 for data that is float already.
-        digest: sha256 (hex) of all arrays of the whole dataset, their shapes and
-            dtypes; `limit` leaves it as it is.
-        feature_names: Of a table, the names of its F columns; empty for everything
-            else.
-        class_values: (C,), what the user's own labels are, which a network predicts:
-            label i means class_values[i]. None where they are 0..C-1.
-        origin: What was taken from the user's inputs, as float32 could not have told
-            them apart: float64, (F,) of a table's columns, else (). None for nothing.
-        notes: What was done to the data when they were read, as a user must know it.
+      name: what tables and captions call it.
+      train: the examples to learn from, in canonical order.
+      validation: the examples to choose by, carved from the training examples.
+      test: the examples to report on.
+      class_names: C names; label i means class_names[i].
+      scale: the network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
+        digits, 1.0 for data that is float already.
+      digest: sha256 (hex) of all arrays of the whole dataset, their shapes and dtypes;
+        `limit` leaves it as it is.
+      feature_names: of a table, the names of its F columns; empty for everything else.
+      class_values: (C,), the user's own labels, which a network predicts: label i
+        means class_values[i]. None where they are 0..C-1.
+      origin: what was subtracted from the user's inputs because float32 could not have
+        told them apart: float64, (F,) of a table's columns, else (). None for nothing.
+      notes: what a user must know of how the data were read.
     """
 
     name: str
@@ -114,13 +123,13 @@ class Dataset:
         """Keeps the first training examples; validation and test stay whole.
 
         Args:
-            train_size: How many training examples to keep; 0 keeps all.
+          train_size: how many training examples to keep; 0 keeps all.
 
         Returns:
-            A dataset that shares its memory with this one.
+          A dataset that shares its memory with this one.
 
         Raises:
-            ValueError: train_size is negative or larger than the training split.
+          ValueError: train_size is negative or larger than the training split.
         """
         available = len(self.train.labels)
         if not 0 <= train_size <= available:
@@ -148,101 +157,71 @@ class Dataset:
         class_values: npt.ArrayLike | None = None,
         copy: bool = True,
     ) -> "Dataset":
-        """Makes a dataset of a user's own arrays.
+        """Makes a dataset of your own arrays.
 
         The examples are put into canonical order. Without test arrays the last fifth
         becomes the test set; then the last min(10,000, a sixth) of the remaining
         training examples become the validation set.
 
         Args:
-            inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
-                that become float32, less an `origin` where that needs it. (N, H, W)
-                becomes (N, H, W, 1). A table of pandas or the like gives the names of
-                the features.
-            labels: (N,), integers, booleans, whole-numbered floats or strings. They
-                become 0..C-1, strings in the order of `labels.in_order`; class names
-                and class values keep what they were.
-            test_inputs: (M, ...), with the dtype and example shape of inputs. The
-                columns of two tables are matched by name.
-            test_labels: (M,), as labels.
-            name: What tables and captions call the dataset.
-            class_names: The names of classes 0..C-1, where the labels are already
-                integers in [0, C); a class may then be absent from the data.
-            scale: Factor from inputs to what the network sees; by default 1/255 for
-                uint8 and 1.0 for floats.
-            feature_names: F names for the columns of inputs of shape (N, F).
-            class_values: (C,), with class_names: what the classes are to the user, if
-                they are not integers.
-            copy: Whether float32 inputs without a test set stay as they are; otherwise
-                the dataset is made in their memory, and they are lost.
+          inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
+            that become float32, less an `origin` where that needs it. (N, H, W) becomes
+            (N, H, W, 1). A table of pandas or the like gives the names of the features.
+          labels: (N,), integers, booleans, whole-numbered floats or strings. They
+            become 0..C-1, strings in the order of `labels.in_order`; class names and
+            class values keep what they were.
+          test_inputs: (M, ...), with the dtype and example shape of inputs. The columns
+            of two tables are matched by name.
+          test_labels: (M,), as labels.
+          name: what tables and captions call the dataset.
+          class_names: the names of classes 0..C-1, where the labels are already
+            integers in [0, C); a class may then be absent from the data.
+          scale: factor from inputs to what the network sees; by default 1/255 for uint8
+            and 1.0 for floats.
+          feature_names: F names for the columns of inputs of shape (N, F).
+          class_values: (C,), the user's labels of class_names, if not integers.
+          copy: False, for float32 without a test set, sorts the inputs in place.
 
         Returns:
-            The dataset; it shares no memory with arguments that are copied.
+          The dataset; it shares no memory with arguments that are copied.
 
         Raises:
-            ValueError: The arrays are empty, of a wrong dtype, not finite, of lengths
-                or shapes that do not fit together, or hold fewer than two classes; a
-                column is beyond float32; or names do not fit the inputs.
+          ValueError: the arrays are empty, of a wrong dtype, not finite, of lengths or
+            shapes that do not fit together, or hold fewer than two classes; a column is
+            beyond float32; or names do not fit the inputs.
+
+        Example:
+          >>> flowers = Dataset.from_arrays([[5.1, 3], [6.2, 2]] * 6, ["a", "b"] * 6)
+          >>> flowers.class_names, flowers.train.inputs.shape, flowers.test.labels.shape
+          (('a', 'b'), (8, 2), (3,))
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
         feature_names = tuple(feature_names) or numbers.columns_of(inputs)
-        x, y = _as_inputs(inputs, "inputs"), classes.check(labels)
-        _check_lengths(x, y, "inputs", "labels")
-        if feature_names and x.shape[1:] != (len(feature_names),):
-            raise ValueError(
-                f"{len(feature_names)} feature_names do not fit examples of shape "
-                f"{x.shape[1:]}: a table has shape (N, {len(feature_names)})"
-            )
-        image = x.dtype == np.uint8
-        origin = None if image else numbers.origin_of(x, feature_names, "inputs")
-        x = x if image else numbers.stored(x, origin, "inputs")
+        x, y = _checked(inputs, labels, "")
+        x, origin = _stored(x, feature_names)
         if test_inputs is None or test_labels is None:
-            num_test = -(-len(x) // _TEST_SHARE)
             encoded = _encode(y, labels, class_names)
-            x, codes = canonical(x, encoded.codes, copy)
-            x, test_x = x[:-num_test], x[-num_test:]
-            codes, test_codes = codes[:-num_test], codes[-num_test:]
+            whole = Split(*canonical(x, encoded.codes, copy))
+            learnt, test = _cut(whole, -(-len(y) // _TEST_SHARE))
         else:
-            test_x = _as_inputs(test_inputs, "test_inputs", x.dtype, feature_names)
-            if test_x.dtype != np.uint8:
-                test_x = numbers.stored(test_x, origin, "test_inputs")
-            test_y = classes.check(test_labels, "test_labels")
-            _check_lengths(test_x, test_y, "test_inputs", "test_labels")
-            if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
-                raise ValueError(
-                    f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
-                    f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
-                )
+            names = feature_names
+            test_x, test_y = _checked(test_inputs, test_labels, "test_", names, x.dtype)
             encoded = _encode(classes.joined(y, test_y), labels, class_names)
-            x, codes = canonical(x, encoded.codes[: len(y)])
-            test_x, test_codes = canonical(test_x, encoded.codes[len(y) :])
-
-        num_validation = validation_size(len(x))
-        if num_validation == 0:
-            raise ValueError(
-                f"{len(x)} training examples are too few: at least {_VALIDATION_SHARE} "
-                "are needed to set one aside for validation"
-            )
-        if scale is None:
-            scale = IMAGE_SCALE if image else 1.0
-        if not (math.isfinite(scale) and scale > 0):
-            raise ValueError(f"scale {scale} is not a positive finite number")
-        train = Split(x[:-num_validation], codes[:-num_validation])
-        validation = Split(x[-num_validation:], codes[-num_validation:])
-        test = Split(test_x, test_codes)
+            learnt = Split(*canonical(x, encoded.codes[: len(y)]))
+            test = Split(*canonical(_like(test_x, x, origin), encoded.codes[len(y) :]))
+        train, validation = _cut(learnt, validation_size(len(learnt.labels)))
+        values = encoded.values if class_values is None else np.array(class_values)
         return cls(
             name=name,
             train=train,
             validation=validation,
             test=test,
             class_names=encoded.names,
-            scale=float(scale),
+            scale=_scale(scale, x.dtype),
             digest=digest_of(train, validation, test, origin),
             feature_names=feature_names,
-            class_values=read_only(
-                encoded.values if class_values is None else np.array(class_values)
-            ),
+            class_values=read_only(values),
             origin=origin,
         )
 
@@ -253,39 +232,29 @@ def digest_of(
     """Digests all arrays of a dataset.
 
     Args:
-        train: Training examples.
-        validation: Validation examples.
-        test: Test examples.
-        origin: What was taken from the inputs.
+      train, validation, test: the examples.
+      origin: what was taken from the inputs.
 
     Returns:
-        sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
-        origin if there is one.
+      sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
+      origin if there is one.
     """
-    digest = hashlib.sha256()
-    splits = {"train": train, "validation": validation, "test": test}
     arrays: dict[str, np.ndarray] = {}
+    splits = {"train": train, "validation": validation, "test": test}
     for name, split in splits.items():
         arrays |= {f"{name}.inputs": split.inputs, f"{name}.labels": split.labels}
     if origin is not None:
         arrays["origin"] = origin
+    digest = hashlib.sha256()
     for name, array in arrays.items():
         little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        head = f"{name} {little_endian.dtype.str} {array.shape}\n"
-        digest.update(head.encode())
+        digest.update(f"{name} {little_endian.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(little_endian).data)
     return digest.hexdigest()
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Marks an array read-only: its digest must stay true.
-
-    Args:
-        array: Any array; changed in place.
-
-    Returns:
-        The same array.
-    """
+    """Marks an array read-only, in place, and returns it: its digest must stay true."""
     array.flags.writeable = False
     return array
 
@@ -296,12 +265,12 @@ def canonical(
     """Sorts examples by the sha256 of their bytes and label.
 
     Args:
-        inputs: (N, ...), uint8 or float32.
-        labels: (N,), integers.
-        copy: Whether the inputs stay as they are.
+      inputs: (N, ...), uint8 or float32.
+      labels: (N,), integers.
+      copy: False sorts the inputs in place.
 
     Returns:
-        Sorted copies of both, read-only; or the inputs themselves, sorted.
+      Both, sorted and read-only.
     """
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")
@@ -320,6 +289,66 @@ def canonical(
     return read_only(inputs), read_only(labels[order])
 
 
+def _cut(examples: Split, count: int) -> tuple[Split, Split]:
+    """Cuts the last examples off."""
+    x, y = examples.inputs, examples.labels
+    return Split(x[:-count], y[:-count]), Split(x[-count:], y[-count:])
+
+
+def _scale(given: float | None, dtype: np.dtype) -> float:
+    """The factor from inputs to what the network sees."""
+    if given is None:
+        return IMAGE_SCALE if dtype == np.uint8 else 1.0
+    if not (math.isfinite(given) and given > 0):
+        raise ValueError(f"scale {given} is not a positive finite number")
+    return float(given)
+
+
+def _checked(
+    inputs: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    part: str,
+    names: Sequence[str] = (),
+    like: np.dtype | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks inputs and labels; `part` is "test_" or "". See `_as_inputs`."""
+    x = _as_inputs(inputs, f"{part}inputs", like, names)
+    y = classes.check(labels, f"{part}labels")
+    if len(x) != len(y):
+        raise ValueError(
+            f"{len(x)} {part}inputs but {len(y)} {part}labels: there must be one label "
+            "for each example"
+        )
+    return x, y
+
+
+def _stored(
+    x: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images as they are; other inputs as float32 less an origin, which is returned."""
+    if names and x.shape[1:] != (len(names),):
+        raise ValueError(
+            f"{len(names)} feature_names do not fit examples of shape {x.shape[1:]}: a "
+            f"table has shape (N, {len(names)})"
+        )
+    if x.dtype == np.uint8:
+        return x, None
+    origin = numbers.origin_of(x, names, "inputs")
+    return numbers.stored(x, origin, "inputs"), origin
+
+
+def _like(test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+    """Test inputs as the training inputs are stored."""
+    if test_x.dtype != np.uint8:
+        test_x = numbers.stored(test_x, origin, "test_inputs")
+    if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
+        raise ValueError(
+            f"test_inputs hold examples of {test_x.dtype} {test_x.shape[1:]}, "
+            f"inputs of {x.dtype} {x.shape[1:]}: they must agree"
+        )
+    return test_x
+
+
 def _as_inputs(
     inputs: npt.ArrayLike,
     what: str,
@@ -328,8 +357,8 @@ def _as_inputs(
 ) -> np.ndarray:
     """Checks inputs: (N, ...) of uint8 or other numbers, images with a channel axis.
 
-    Whole numbers may be pixels or not, which are scaled. Where neither `like`, the type
-    of the training inputs, nor their range tells, the user must.
+    Whole numbers are pixels, which are scaled, or not. `like`, the dtype of the
+    training inputs, or their range tells which; otherwise the user has to say it.
     """
     array = numbers.check(inputs, what, names)
     if array.size == 0 or array.ndim < 2:
@@ -352,16 +381,6 @@ def _as_inputs(
     return array[..., np.newaxis] if array.ndim == 3 else array
 
 
-def _check_lengths(
-    inputs: np.ndarray, labels: np.ndarray, inputs_name: str, labels_name: str
-) -> None:
-    if len(inputs) != len(labels):
-        raise ValueError(
-            f"{len(inputs)} {inputs_name} but {len(labels)} {labels_name}: "
-            "there must be one label for each example"
-        )
-
-
 def _encode(
     labels: np.ndarray, given: npt.ArrayLike, class_names: Sequence[str] | None
 ) -> classes.Encoded:
@@ -376,7 +395,7 @@ def _encode(
         if 2 * len(values) > len(labels):
             raise ValueError(
                 f"{len(values):,} different labels of {len(labels):,} examples: a "
-                "class needs two on average, and there is no regression here"
+                "class needs two on average, and nnlab does no regression"
             )
         return encoded
     names = tuple(class_names)

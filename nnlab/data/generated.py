@@ -2,16 +2,15 @@
 """Real images and imitations of them: can a network tell which is which?
 
 Imitations are drawn for each class from a Gaussian in the space of the principal
-components of its training images. What is drawn is rounded to the levels of the real
-pixels in such a way that each level is as frequent as it is there: a background of
-zeros stays one. So they agree with the real ones in mean, correlations and histogram,
-and in nothing beyond.
+components of its training images. They are then rounded to the levels of the real
+pixels so that each level is as frequent as in the real images; a background of zeros
+stays one. Imitations agree with real images in mean, correlations and histogram only.
 
-To clip them and to round to whole numbers would not do: of MNIST's pixels 81 % are 0,
-of such imitations 56 %, by which a random forest tells all of them. As they are, 8,000
-images of MNIST teach logistic regression an accuracy of 62 %, a network of 64 units
-78 % and a random forest 89 %; the 2,396 of the built-in digits 60, 71 and 81 % (one run
-each, scikit-learn's defaults).
+Clipping and rounding to whole numbers would not do: 81 % of MNIST's pixels are 0, but
+only 56 % of such imitations' pixels, and a random forest finds all of them by that. As
+they are, 8,000 images of MNIST teach logistic regression an accuracy of 62 %, a network
+of 64 units 78 % and a random forest 89 %; the 2,396 of the built-in digits 60, 71 and
+81 % (one run each, scikit-learn's defaults).
 """
 
 import math
@@ -24,11 +23,11 @@ from nnlab.data.dataset import Dataset, Split, canonical, digest_of
 
 CLASS_NAMES = ("real", "generated")
 
-# A class's components are the first that explain this share of its variance, or else
-# the first so many.
+# As many principal components of a class as explain this share of its variance, but no
+# more than so many.
 _SHARE = 0.95
 _MOST_COMPONENTS = 100
-# Images of a class, and values of all of them, that a Gaussian is fitted to.
+# A Gaussian is fitted to so many images of a class, and so many pixel values, at most.
 _MOST_FITTED = 1_000
 _MOST_VALUES = 1 << 26
 # Values worked on at a time.
@@ -40,13 +39,13 @@ _ROUNDING, _TRAIN, _VALIDATION, _TEST = range(4)
 
 
 class _Class(NamedTuple):
-    """What imitations of a class are made of, from M images of D values.
+    """The model of a class, from M images of D values.
 
     Attributes:
-        mean: (D,), float32.
-        axes: Principal components times standard deviation, (K, D), float32.
-        shares: How much of each image is in each axis, orthonormal, (M, K), float32.
-        steps: The least values that are rounded to levels 1, 2, ..., float32.
+      mean: (D,), float32.
+      axes: principal components times standard deviation, (K, D), float32.
+      shares: the weight of each image in each axis, orthonormal, (M, K), float32.
+      steps: the smallest values that are rounded to levels 1, 2, ..., float32.
     """
 
     mean: np.ndarray
@@ -58,21 +57,22 @@ class _Class(NamedTuple):
 def real_or_generated(source: Dataset, *, name: str) -> Dataset:
     """Makes a dataset of two classes, the images of another one and imitations of them.
 
-    Each split has an imitation for each of its images, of the same class. Only training
-    images serve as models. Keys are fixed; the principal components may differ in their
-    last digit from machine to machine, which can change a pixel by a level.
+    Each split has an imitation for each of its images, of the same class. All are
+    modelled on training images alone. Keys are fixed; the principal components may
+    differ in their last digit from machine to machine, which can change a pixel by a
+    level.
 
     Args:
-        source: Images, uint8 (N, H, W, C).
-        name: What tables and captions call the result.
+      source: images, uint8 (N, H, W, C).
+      name: what tables and captions call the result.
 
     Returns:
-        The dataset, with the example shape and the scale of the source. Label 0 is
-        "real", 1 is "generated".
+      The dataset, with the example shape and the scale of the source. Label 0 is
+      "real", 1 is "generated".
 
     Raises:
-        ValueError: The source holds no 8-bit images, or a class has fewer than two
-            training images.
+      ValueError: the source holds no 8-bit images, or a class has fewer than two
+        training images.
     """
     from threadpoolctl import threadpool_limits
 
@@ -99,8 +99,8 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
                 f"{name}: {source.name} has {count} training images of class "
                 f"{class_name!r}; it takes 2 to imitate them"
             )
-        # One thread: the number of cores must not decide about a pixel, and on a busy
-        # machine many threads take ten times as long.
+        # One thread: the number of cores must not change a pixel, and on a busy machine
+        # many threads take ten times as long.
         with threadpool_limits(1, user_api="blas"):
             model = _fit(inputs[places[_TRAIN][:_MOST_FITTED]], label)
             for stream, where in places.items():
@@ -138,8 +138,8 @@ def _fit(images: np.ndarray, label: int) -> _Class:
     mean, axes, shares = (x.astype(np.float32) for x in (mean, axes, shares))
     model = _Class(mean, axes, shares, steps=np.empty(0, np.float32))
 
-    # Drawn are as many values as there are pixels: below steps[i] are as many of them
-    # as there are pixels of level i or less.
+    # As many values are drawn as there are pixels. steps[i] is chosen so that as many
+    # of them lie below it as there are pixels of level i or less.
     coefficients = _coefficients(model, _ROUNDING, label, count)
     drawn = np.sort(coefficients @ model.axes + model.mean, axis=None)
     return model._replace(steps=drawn[np.cumsum(np.bincount(pixels.ravel()))[:-1]])
@@ -160,8 +160,8 @@ def _draw(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
 def _coefficients(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
     """Draws how much of each axis is in each imitation: (count, K), standard normal.
 
-    What is drawn is the part of each image, and an axis gets the sum of its shares: so
-    the sign of an axis, which is any, changes nothing.
+    A weight is drawn for each image and summed by its shares in an axis, so that the
+    sign of an axis, which is arbitrary, changes nothing.
     """
     rng = np.random.default_rng([_KEY, stream, label])
     parts = rng.standard_normal((count, len(model.shares)), np.float32)

@@ -3,21 +3,22 @@
 
 Either FOLDER/train/CLASS/* (and, optionally, FOLDER/test/CLASS/*) or FOLDER/CLASS/*. A
 file is an image if its content is one, whatever its name; one that is named as an image
-must be one. Nothing that somebody may have counted on is passed over in silence: an
-image beside the folders of the classes or a folder in one of them is an error, and the
-notes of the dataset name and count what else is not read.
+must be one. What somebody may have counted on is an error if it cannot be used: an
+image beside the folders of the classes, or a folder in one of them. The notes of the
+dataset name and count whatever else is not read.
 
-Each image is turned upright as its camera noted, put on black where it is transparent,
-and resized as a whole: one that is not square is distorted, not cropped.
+Each image is turned upright as its camera noted, laid over black where it is
+transparent, and resized as a whole: one that is not square is distorted, not cropped.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,8 +26,8 @@ import numpy as np
 
 from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset
+from nnlab.data.reading import absent, reading
 from nnlab.words.numbers import count, joined
-from nnlab.words.spelling import nearest_file
 
 if TYPE_CHECKING:  # takes a tenth of a second
     from PIL import Image
@@ -36,10 +37,10 @@ _T = TypeVar("_T")
 SIZE = 64
 SMALLEST, LARGEST = 8, 512
 
-# Of what Pillow opens: EPS would run another program, IPTC may hold a file of any
-# format, and of MPEG it knows the size only.
+# Pillow opens them, but EPS would run another program, IPTC may hold a file of any
+# format, and of MPEG it reads the size only.
 _NOT_READ = ("EPS", "IPTC", "MPEG")
-# How images are named that are not read, unless their content is of another format.
+# Names of images that are not read, unless their content is of another format.
 _OTHER_IMAGES = (
     *(".arw", ".cr2", ".cr3", ".dng", ".eps", ".heic", ".heif", ".jxl", ".nef"),
     *(".orf", ".ps", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf"),
@@ -51,33 +52,34 @@ _LAYOUT = "images lie in FOLDER/CLASS, or in FOLDER/train/CLASS and FOLDER/test/
 _MOST_NAMED = 3
 _GREY = {"1", "L", "LA"}
 _MODES = {1: "L", 3: "RGB"}
-# Of one image; Pillow's own limit, but a file of some kilobytes can claim that many.
+# Of one image: Pillow's own limit. A file of some kilobytes can claim more.
 _MOST_PIXELS = 89_478_485
+# Of all images together.
 _MOST_BYTES = 8 << 30
 
 
 def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
     """Reads a folder of images, from the cache if its files are unchanged.
 
-    Images become RGB, or one channel if all of them are grey, and size x size pixels by
+    Images become RGB (one channel if all of them are grey) and size x size pixels, by
     Pillow's bilinear filter. Without a test folder the last fifth becomes the test set,
     as in `Dataset.from_arrays`.
 
     Args:
-        folder: The folder.
-        name: What tables and captions call the dataset.
-        size: Height and width in pixels, from SMALLEST to LARGEST.
+      folder: the folder.
+      name: what tables and captions call the dataset.
+      size: height and width in pixels, from SMALLEST to LARGEST.
 
     Returns:
-        The dataset; inputs are uint8 (N, size, size, 1 or 3), and the classes those of
-        the folders, in natural order. Its notes name what is not read, and images that
-        are transparent, of one colour, or one of several in a file.
+      The dataset; inputs are uint8 (N, size, size, 1 or 3), the classes are the folders
+      in natural order. Its notes name what is not read, and images that are
+      transparent, of one colour, or the first of several in a file.
 
     Raises:
-        FileNotFoundError: There is no such folder, or something in it cannot be opened.
-        ValueError: The folder is laid out otherwise; test and training classes differ;
-            an image is damaged or claims too many pixels; a link leads out of the
-            folder; all images together are too large.
+      FileNotFoundError: there is no such folder, or something in it cannot be opened.
+      ValueError: the folder is laid out otherwise; test and training classes differ; an
+        image is damaged or claims too many pixels; a link leads out of the folder; all
+        images together are too large.
     """
     if not SMALLEST <= size <= LARGEST:
         raise ValueError(
@@ -85,30 +87,22 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
             "pixels"
         )
     if not folder.is_dir():
-        state = (
-            "is not a folder"
-            if folder.exists()
-            else f"does not exist{nearest_file(folder)}"
-        )
-        raise FileNotFoundError(f"image folder {folder} {state}")
+        raise absent(folder, "image folder", "folder")
     passed: list[Path] = []
-    try:
+    with reading(folder):
         train, test = _find(folder, passed)
         dataset = _read(folder, train, test, name, size)
         left = [f"not read: {_listed(folder, passed)}"] if passed else []
-    except OSError as error:
-        file = error.filename or folder
-        raise FileNotFoundError(f"cannot read {file}: {error.strerror}") from error
     return dataclasses.replace(dataset, notes=(*left, *dataset.notes))
 
 
 def _find(
     folder: Path, passed: list[Path]
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
-    """Finds the training and the test images of each class; of the latter maybe none.
+    """Finds the training and the test images of each class; the latter may be none.
 
-    Classes are in natural order, the images of each sorted by name. What is passed
-    over is added to `passed`.
+    Classes are in natural order, the images of each are sorted by name. What is not
+    read is added to `passed`.
     """
     root = Path(os.path.realpath(folder))
     hidden: list[Path] = []
@@ -133,8 +127,8 @@ def _find(
     if "test" not in parts:
         return train, {}
     test = _classes(parts["test"], root, passed)
-    for label in [*train, *test]:
-        for part, classes in (("train", train), ("test", test)):
+    for part, classes, other in (("test", test, train), ("train", train, test)):
+        for label in other:
             if label not in classes:
                 raise ValueError(f"{parts[part]} lacks the class {label!r}")
     return train, test
@@ -182,11 +176,11 @@ def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file is named as an image, or is one by its content.
+    """Whether a file has the name or the content of an image.
 
     Raises:
-        ValueError: It is an image of a format that is not read, or a pipe or a device
-            with the name of an image.
+      ValueError: it is an image of a format that is not read, or a pipe or a device
+        with the name of an image.
     """
     from PIL import Image
 
@@ -199,10 +193,8 @@ def _is_image(path: Path) -> bool:
     if is_named:
         return True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_told_by_content()):
-                return True
+        with _opened(path):
+            return True
     except Image.DecompressionBombError:
         return True  # is refused when it is read
     except Exception as error:  # of any kind, as in `_open`
@@ -231,7 +223,7 @@ def _formats() -> tuple[str, ...]:
 
 @functools.cache
 def _told_by_content() -> tuple[str, ...]:
-    """Those of `_formats` that files begin in a way of their own."""
+    """Those of `_formats` that can be told by how a file begins."""
     from PIL import Image
 
     return tuple(name for name in _formats() if Image.OPEN[name][1] is not None)
@@ -246,9 +238,9 @@ def _format(path: Path) -> str:
 
 
 def _visible(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
-    """Lists what a folder holds but for hidden files and leftovers, sorted by name.
+    """Lists what a folder holds except hidden files and leftovers, sorted by name.
 
-    Links must stay below the root: whoever packed the folder could otherwise have any
+    Links must stay below the root. Otherwise whoever packed the folder could have any
     file of this machine read.
     """
     paths = []
@@ -294,7 +286,7 @@ def _read(
     train_files = [path for images in train.values() for path in images]
     test_files = [path for images in test.values() for path in images]
     files = [*train_files, *test_files]
-    # Where each file stands tells its class, and a link can stand anywhere.
+    # A file's place tells its class; a link's target does not tell its place.
     places = [(str(f.relative_to(folder)), os.path.realpath(f)) for f in files]
     # Filters may change with Pillow's version.
     entry = cache.entry("folder", files, (places, size, PIL.__version__))
@@ -369,11 +361,11 @@ def _resized(
     from PIL import Image, ImageOps
 
     notes = []
-    # Of a JPEG of several pictures the others are previews or distances.
+    # In an MPO, a JPEG of several pictures, the others are previews or distances.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("of several pictures the first is read")
-    # JPEG alone can be decoded at half, a quarter or an eighth of its size: 4000 x 3000
-    # pixels to 64 x 64 in 24 ms, not 153; the result differs by a few levels at most.
+    # A JPEG can be decoded at half, a quarter or an eighth of its size: 4000 x 3000
+    # pixels become 64 x 64 in 24, not 153 ms, and differ by a few levels at most.
     image.draft(None, (2 * size, 2 * size))
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
@@ -386,22 +378,30 @@ def _resized(
     return np.asarray(square), notes
 
 
+@contextlib.contextmanager
+def _opened(file: Path) -> "Iterator[Image.Image]":
+    """Opens an image of a format that its content or else its name tells."""
+    from PIL import Image
+
+    formats = _told_by_content()
+    if (named := _format(file)) in _formats():
+        formats = (*formats, named)
+    with warnings.catch_warnings():
+        # About odd metadata, and too many pixels, which `_open` refuses.
+        warnings.simplefilter("ignore")
+        with Image.open(file, formats=formats) as image:
+            yield image
+
+
 def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
     """Opens an image, checks what its header claims, and uses it."""
     from PIL import Image
 
-    # What has no beginning of its own could be anything: its name has to say it.
-    formats = _told_by_content()
-    if (named := _format(file)) in _formats():
-        formats = (*formats, named)
     try:
-        with warnings.catch_warnings():
-            # Of odd metadata, and of too many pixels, which are refused below.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=formats) as image:
-                if image.width * image.height > _MOST_PIXELS:
-                    raise Image.DecompressionBombError
-                return use(image)
+        with _opened(file) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise Image.DecompressionBombError
+            return use(image)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{file} claims more than {_MOST_PIXELS:,} pixels, which is refused"
@@ -413,5 +413,5 @@ def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
             raise
         raise ValueError(
             f"{file} is damaged, or no image that Pillow can read "
-            f"({type(error).__name__}): convert it to PNG or JPEG, or take it away"
+            f"({type(error).__name__}): convert it to PNG or JPEG, or remove it"
         ) from error

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of every source become codes here: by one order, and without loss.
+"""Labels of every source become codes here, in one order and without loss.
 
-A class keeps three things: its code, which decides the order of examples and columns;
-its name, which tables and figures show; and the user's own value, which a network
-predicts.
+A class has a code, which decides the order of examples and columns; a name, which
+tables and figures show; and a value, the user's own label, which a network predicts.
 """
 
 import dataclasses
@@ -18,10 +17,10 @@ import numpy.typing as npt
 
 MISSING = {"", "?", "-", "None", "null", "NULL"}
 MISSING |= {"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT"}
-"""Texts that stand for a label that nobody knows."""
+"""Texts that mean that the label is not known."""
 
 _LARGEST = np.iinfo(np.int64).max
-# A number as a text. What begins with a needless 0, such as 0012, is a name.
+# A number as a text. With a needless 0 in front, as in 0012, it is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
@@ -30,9 +29,9 @@ class Encoded:
     """Labels as codes.
 
     Attributes:
-        codes: (N,), int32 in [0, C).
-        names: Of the C classes, in NFC.
-        values: (C,), the user's own labels.
+      codes: (N,), int32 in [0, C).
+      names: C names, in NFC.
+      values: (C,), the user's own labels.
     """
 
     codes: np.ndarray
@@ -44,10 +43,14 @@ def in_order(texts: Iterable[str]) -> list[str]:
     """Sorts names as people do: numbers by size, "img2" before "img10".
 
     Args:
-        texts: Names of classes, folders or layers.
+      texts: names of classes, folders or layers.
 
     Returns:
-        All of them, sorted; by size only if all are numbers.
+      All of them, sorted; by size only if all are numbers.
+
+    Example:
+      >>> in_order(["img10", "img2", "img1"])
+      ['img1', 'img2', 'img10']
     """
     given = list(texts)
     numbers = {text: _number(text) for text in given}
@@ -57,14 +60,10 @@ def in_order(texts: Iterable[str]) -> list[str]:
 
 
 def missing(labels: npt.ArrayLike) -> np.ndarray:
-    """Tells which labels are missing.
+    """Tells which of labels (N,) of any type are missing: bool (N,).
 
-    Args:
-        labels: (N,), of any type.
-
-    Returns:
-        bool (N,): where a label is masked, NaN, None, pandas.NA, or a text of
-        `MISSING`; a "-" beside a "+" is none.
+    Those are masked, NaN, None, pandas.NA, or texts of `MISSING`; "-" is not missing
+    where there is a "+".
     """
     array = np.asanyarray(labels)
     gone = np.ma.getmaskarray(array)
@@ -84,15 +83,15 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
     """Checks labels.
 
     Args:
-        labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that
-            are whole numbers; also as objects.
-        what: What a message calls them.
+      labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that are
+        whole numbers; also as objects.
+      what: what a message calls them.
 
     Returns:
-        (N,), of bool, int64, uint64 (where int64 does not do) or text.
+      (N,), of bool, int64, uint64 (where int64 does not do) or text.
 
     Raises:
-        ValueError: They are of another type or shape, or some are missing.
+      ValueError: they are of another type or shape, or some are missing.
     """
     try:
         # NumPy would make floats of a list of large numbers, and texts of a mixed one.
@@ -112,8 +111,8 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
         marks = sorted({repr(str(label)) for label in array[gone]})
         raise ValueError(
             f"{gone.sum():,} of {len(array):,} {what} are missing "
-            f"({', '.join(marks[:5])}): leave these examples out, or give a class that "
-            "is really called so another name"
+            f"({', '.join(marks[:5])}): leave these examples out, or rename the class "
+            "if it really has this name"
         )
     plain = np.asarray(array)
     if plain.dtype.kind in "OT":
@@ -122,7 +121,7 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
 
 
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
-    """Labels that are Python's objects, all of one kind, in an array of that kind."""
+    """Turns labels that are Python objects of one kind into an array of that kind."""
     listed = any(isinstance(label, list | tuple) for label in array)
     kinds = {"O"} if listed else {np.asarray(label).dtype.kind for label in array}
     if kinds <= {"i", "u", "O"} and all(isinstance(n, int | np.integer) for n in array):
@@ -154,8 +153,8 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
         if (fractions := array[array % 1 != 0]).size:
             raise ValueError(
                 f"{what} of {dtype} have fractions, such as {fractions[0]:g}, and "
-                "there is no regression here: make classes of them, by np.digitize, or "
-                "by .astype(str) if each value is a class"
+                "nnlab does no regression: make classes of them by np.digitize, or by "
+                ".astype(str) if each value is a class"
             )
         return array.astype(np.int64)
     if array.dtype.kind in "iu":
@@ -170,17 +169,10 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Puts the labels of two arrays behind each other.
-
-    Args:
-        first: (N,), as `check` returns them.
-        second: (M,), likewise.
-
-    Returns:
-        (N + M,), as `check` returns them.
+    """Concatenates labels (N,) and (M,), all as `check` returns them.
 
     Raises:
-        ValueError: They are not of one kind.
+      ValueError: they are not of one kind.
     """
     if {first.dtype.kind, second.dtype.kind} == {"i", "u"}:
         return check([*first.tolist(), *second.tolist()])  # whole numbers stay exact
@@ -196,12 +188,12 @@ def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
     """Turns the labels of arrays into codes.
 
     Args:
-        labels: (N,), as `check` returns them.
-        dtype: That of the user's own numbers, if they have another.
+      labels: (N,), as `check` returns them.
+      dtype: the dtype of the user's own numbers, which their values keep.
 
     Returns:
-        Their codes, numbers in their order and texts in that of `in_order`. Two ways
-        to encode one text in Unicode are one class.
+      Their codes, numbers in their order and texts in that of `in_order`. Two ways to
+      encode one text in Unicode are one class.
     """
     if labels.dtype.kind == "U":
         return _grouped(labels.tolist(), _normal)
@@ -216,17 +208,16 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
     """Turns the labels of a text file into codes.
 
     Args:
-        texts: N labels.
-        what: What a message calls them.
+      texts: N labels.
+      what: what a message calls them.
 
     Returns:
-        Their codes, in the order of `in_order`. If all are numbers, those of one
-        number, such as 1 and 1.0, are one class, named by the shortest, and the values
-        are numbers where 64 bits hold them. Texts such as 0012 are names: 12 is another
-        class.
+      Their codes, in the order of `in_order`. If all are numbers, equal ones such as 1
+      and 1.0 are one class, named by the shortest text, and the values are numbers
+      where 64 bits hold them. A text such as 0012 is a name, another class than 12.
 
     Raises:
-        ValueError: Some are missing.
+      ValueError: some are missing.
     """
     check(np.array(texts, object), what)
     numbers = {text: _number(text) for text in dict.fromkeys(texts)}
@@ -256,7 +247,7 @@ def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
     """Values of classes (C,) from JSON, as `to_plain` returned them.
 
     Raises:
-        ValueError, KeyError, TypeError: They are damaged.
+      ValueError, KeyError, TypeError: they are damaged.
     """
     dtype = np.dtype(str(plain["dtype"]))
     try:
@@ -269,7 +260,7 @@ def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
 
 
 def _grouped(texts: Sequence[str], identity: Callable[[str], Hashable]) -> Encoded:
-    """Makes classes of texts of one identity, each named by its shortest text.
+    """Makes a class of all texts of one identity, named by the shortest of them.
 
     The value of a class is that text as the user wrote it.
     """
@@ -297,7 +288,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _pieces(text: str) -> list[Any]:
-    """A text cut into words and whole numbers, which take turns, for sorting."""
+    """Cuts a text into words and whole numbers by turns, for sorting."""
     pieces: list[Any] = re.split(r"(\d+)", text)
     for place in range(1, len(pieces), 2):
         digits = pieces[place].lstrip("0")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of every kind become numbers here: none is missing, and none loses its value.
+"""Inputs of every kind become numbers here; missing ones are refused.
 
 Networks and trees compute in float32. Where that cannot tell the values of a column
-apart, as with seconds since 1970, an origin is taken from them first, in float64.
+apart, as with seconds since 1970, an origin is subtracted first, in float64.
 """
 
 import unicodedata
@@ -24,18 +24,19 @@ def columns_of(inputs: Any) -> tuple[str, ...]:
     """Names the columns of a table of pandas or the like; none of anything else.
 
     Raises:
-        ValueError: Several have one name.
+      ValueError: several have one name.
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
-    names = tuple(map(_one_line, inputs.columns))
+    names = tuple(map(one_line, inputs.columns))
     if len(set(names)) < len(names):
         name, times = Counter(names).most_common(1)[0]
         raise ValueError(f"{times} columns are named {name!r}")
     return names
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """A name or a cell without line ends and doubled spaces, in NFC."""
     return unicodedata.normalize("NFC", " ".join(str(text).split()))
 
 
@@ -43,18 +44,18 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
     """Turns inputs into finite numbers.
 
     Args:
-        inputs: Numbers in anything that NumPy can make an array of, a table of pandas
-            or the like, or a sparse matrix.
-        what: What a message calls them.
-        names: The features that are wanted of a table, in their order; none for its
-            columns. "colour=red" is 1 where a column "colour" holds the text "red".
+      inputs: whatever NumPy can make an array of numbers of, a table of pandas or the
+        like, or a sparse matrix.
+      what: what a message calls them.
+      names: the features that a table must give, in order; empty for all its columns.
+        "colour=red" is 1 where a column "colour" holds the text "red".
 
     Returns:
-        An array of booleans, integers or floats.
+      An array of booleans, integers or floats.
 
     Raises:
-        ValueError: A value is missing, infinite, or no number; or a table lacks a
-            column, or has others.
+      ValueError: a value is missing, infinite, or no number; or a table lacks a column,
+        or has others.
     """
     if columns_of(inputs):
         return _of_table(inputs, names, what)
@@ -74,7 +75,7 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
             array = array.astype(np.float64)
     elif array.dtype.kind not in "biuf":
         raise ValueError(
-            f"dtype {array.dtype} of {what} is none of numbers: convert with .astype"
+            f"{what} have dtype {array.dtype}, not numbers: convert with .astype"
         )
     finite = np.isfinite(array)
     if mask.any() or not finite.all():
@@ -107,11 +108,11 @@ def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
         if name == column:
             whose = f"column {column!r} of {what}"
             columns.append(check(table[own[column]], whose))
-            if not names:  # beside floats, whole numbers will be some, too
+            if not names:  # before whole numbers become floats beside other columns
                 origin_of(columns[-1], (), whose)
             continue
         if column not in texts:
-            cells = [f"{column}={_one_line(cell)}" for cell in table[own[column]]]
+            cells = [f"{column}={one_line(cell)}" for cell in table[own[column]]]
             if unknown := sorted(set(cells) - set(sources)):
                 raise ValueError(
                     f"{what} hold {', '.join(map(repr, unknown[:9]))}, which the "
@@ -151,27 +152,27 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
 def origin_of(
     numbers: np.ndarray, names: Sequence[str], what: str
 ) -> np.ndarray | None:
-    """What to take from numbers so that float32 tells them apart.
+    """What to subtract from numbers so that float32 can tell them apart.
 
     Args:
-        numbers: (N, ...), as `check` returns them.
-        names: Of the F columns of a table, for messages.
-        what: What a message calls the numbers.
+      numbers: (N, ...), as `check` returns them.
+      names: the F columns of a table, for messages.
+      what: what a message calls the numbers.
 
     Returns:
-        float64 (F,) of numbers (N, F), 0 where nothing is to be taken; of others ();
-        None if nothing is to be taken at all.
+      float64, (F,) for numbers (N, F), else (); 0 where nothing is to be subtracted,
+      None if that is so everywhere.
 
     Raises:
-        ValueError: Whatever is taken, float32 cannot hold a column.
+      ValueError: float32 cannot hold a column, whatever is subtracted.
     """
     axis = 0 if numbers.ndim == 2 else None
     ends = numbers.min(axis), numbers.max(axis)
     low, high = (np.asarray(end, np.float64) for end in ends)
-    half = high / 2 - low / 2  # of the spread: the whole might overflow
+    half = high / 2 - low / 2  # half the spread: the whole might overflow
     largest = np.maximum(abs(low), abs(high))
     lost = ((half > 0) & (half < _SMALLEST)) | (half > _LARGEST / 2)
-    if numbers.dtype.kind in "iu":  # which float64 rounds, too
+    if numbers.dtype.kind in "iu":  # float64 rounds large ones
         least, most = (np.asarray(end).astype(np.uint64) for end in ends)
         half = (most - least) / 2.0  # exact, as differences wrap around
         apart = np.maximum(2.0**53, 2 * half * _MOST_SPREADS * 2.0**29)
@@ -183,22 +184,17 @@ def origin_of(
         column = f"column {names[place]!r}" if names else f"column {place}"
         raise ValueError(
             f"{column if axis == 0 else 'the values'} of {what}: {low.flat[place]:g} "
-            f"to {high.flat[place]:g} is a range that float32 cannot hold: give it in "
-            "another unit, count it from elsewhere, or leave it out"
+            f"to {high.flat[place]:g} is a range that float32 cannot hold: use another "
+            "unit, subtract an offset, or leave it out"
         )
     return origin if origin.any() else None
 
 
 def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndarray:
-    """Numbers less their origin, as float32.
-
-    Args:
-        numbers: (N, ...), as `check` returns them.
-        origin: As `origin_of` returns it, for these or others.
-        what: What a message calls the numbers.
+    """Numbers (N, ...), as `check` returns them, less an `origin_of`, as float32.
 
     Raises:
-        ValueError: Some are too large.
+      ValueError: some are too large; the message calls the numbers `what`.
     """
     if numbers.dtype == np.float32 and origin is None:
         return numbers

@@ -2,9 +2,10 @@
 """Published datasets: what each must hold, whichever source it comes from."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +16,10 @@ class Arrays(NamedTuple):
     """The arrays of a published dataset, in the order of publication.
 
     Attributes:
-        train_images: (N, H, W) or (N, H, W, C), uint8.
-        train_labels: (N,), integers.
-        test_images: (M, H, W) or (M, H, W, C), uint8.
-        test_labels: (M,), integers.
+      train_images: (N, H, W) or (N, H, W, C), uint8.
+      train_labels: (N,), integers.
+      test_images: (M, H, W) or (M, H, W, C), uint8.
+      test_labels: (M,), integers.
     """
 
     train_images: np.ndarray
@@ -27,53 +28,31 @@ class Arrays(NamedTuple):
     test_labels: np.ndarray
 
 
-class Reader(Protocol):
-    """A module that reads the files of one format, such as `nnlab.data.idx`.
-
-    Attributes:
-        WANTED: The files that make up a dataset, as messages list them.
-        DOWNLOADS: What a publisher serves instead: name below the URL by the key that
-            `read_arrays` knows it by.
-    """
-
-    WANTED: str
-    DOWNLOADS: dict[str, str]
-
-    def find(self, folder: Path) -> dict[str, Path]:
-        """Returns paths, by key, of the files that a folder (if it exists) holds."""
-
-    def missing(self, found: Mapping[str, Path]) -> list[str]:
-        """Returns the names of the files without which those found are not enough."""
-
-    def read_arrays(
-        self, paths: Mapping[str, Path], publication: "Publication"
-    ) -> Arrays:
-        """Reads and checks files; ValueError or FileNotFoundError in one line."""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Publication:
     """A published dataset.
 
     Attributes:
-        name: The dataset's name, the same as in TFDS.
-        reader: The module that reads the format it is published in.
-        url: The folder that its publisher serves it from, ends in "/".
-        folders: Where its files are looked for below a data folder, best first.
-        tfds_version: The version of the TFDS dataset with the same content.
-        image_shape: Height and width; with channels if there is more than one.
-        num_train: Number of training examples, validation included.
-        num_test: Number of test examples.
-        class_names: C names in the order of the labels.
-        sha256: Digest of the content of files, by key; which ones the reader says.
-        digest: `Dataset.digest` of the whole dataset, whichever source it came from;
-            None where it is not known.
-        balanced: Whether all classes have equally many training examples, and equally
-            many test examples.
+      name: the dataset's name, the same as in TFDS.
+      reader: the module that reads the format it is published in; it has the public
+        names of `nnlab.data.idx`. (`WANTED` is how messages list the files, `DOWNLOADS`
+        the names of what the publisher serves, by the keys of `read_arrays`.)
+      url: the folder that its publisher serves it from, ends in "/".
+      folders: where its files are looked for below a data folder, best first.
+      tfds_version: the version of the TFDS dataset with the same content.
+      image_shape: height and width; with channels if there is more than one.
+      num_train: number of training examples, validation included.
+      num_test: number of test examples.
+      class_names: C names in the order of the labels.
+      sha256: digests by key; the reader says of what.
+      digest: `Dataset.digest` of the whole dataset, the same from every source; None
+        where it is not known.
+      balanced: whether all classes have equally many training examples, and equally
+        many test examples.
     """
 
     name: str
-    reader: Reader
+    reader: ModuleType
     url: str
     folders: tuple[str, ...]
     tfds_version: str
@@ -86,79 +65,79 @@ class Publication:
     balanced: bool = False
 
 
-def check(arrays: Arrays, publication: Publication, origin: Path) -> None:
-    """Checks arrays against what is known of a dataset, digest aside.
+def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Refuses (ValueError) the first label that is not in [0, num_classes)."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise ValueError(
+            f"{where} holds label {labels[wrong[0]]} at position {wrong[0]}: allowed "
+            f"are 0 to {num_classes - 1}"
+        )
 
-    Args:
-        arrays: What was read.
-        publication: What they must be.
-        origin: Where they were read from, for the message.
 
-    Raises:
-        ValueError: Shape or number of the examples, a label or the number of examples
-            of a class is wrong.
-    """
-    name, num_classes = publication.name, len(publication.class_names)
-    for split, count, images, labels in (
-        ("train", publication.num_train, arrays.train_images, arrays.train_labels),
-        ("test", publication.num_test, arrays.test_images, arrays.test_labels),
-    ):
-        if len(labels) != count:
-            raise ValueError(
-                f"{origin} holds {len(labels):,} {split} examples, {name} has {count:,}"
-            )
-        if images.shape[1:] != publication.image_shape:
-            raise ValueError(
-                f"{origin} holds {split} images of {times(images.shape[1:])} pixels, "
-                f"{name} has {times(publication.image_shape)}"
-            )
-        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-        if len(wrong):
-            raise ValueError(
-                f"{origin} holds label {labels[wrong[0]]} in its {split} examples: "
-                f"allowed are 0 to {num_classes - 1}"
-            )
-        counts = np.bincount(labels, minlength=num_classes)
-        each = count // num_classes
-        if publication.balanced and (counts != each).any():
-            odd = int(np.argmax(counts != each))
-            raise ValueError(
-                f"{origin} is damaged or not the real {name}: {counts[odd]:,} {split} "
-                f"examples are of class {publication.class_names[odd]}, expected "
-                f"{each:,}"
-            )
+def check_digest(
+    digest: str, expected: str | None, where: Path, name: str, what: str
+) -> None:
+    """Refuses (ValueError) content of another digest, where one is known."""
+    if expected not in (None, digest):
+        raise ValueError(
+            f"{where} is damaged or not the real {name}: {what} is {digest}, expected "
+            f"{expected}"
+        )
 
 
 def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
-    """Makes the dataset of checked arrays.
-
-    Args:
-        arrays: What was read.
-        publication: What they must be.
-        origin: Where they were read from, for the message.
-
-    Returns:
-        The dataset in canonical order.
+    """Checks arrays against a publication, and makes a dataset in canonical order.
 
     Raises:
-        ValueError: The digest is known and differs.
+      ValueError: the shape or number of the examples, a label, the number of examples
+        of a class or the digest is wrong; the message begins with `origin`.
     """
+    known = publication
+    _check(arrays.train_images, arrays.train_labels, "train", known, origin)
+    _check(arrays.test_images, arrays.test_labels, "test", known, origin)
     made = Dataset.from_arrays(
         arrays.train_images,
         arrays.train_labels,
         test_inputs=arrays.test_images,
         test_labels=arrays.test_labels,
-        name=publication.name,
-        class_names=publication.class_names,
+        name=known.name,
+        class_names=known.class_names,
     )
-    if publication.digest not in (None, made.digest):
-        raise ValueError(
-            f"{origin} is damaged or not the real {publication.name}: sha256 of its "
-            f"arrays is {made.digest}, expected {publication.digest}"
-        )
+    what = "sha256 of its arrays"
+    check_digest(made.digest, known.digest, origin, known.name, what)
     return made
 
 
-def times(shape: tuple[int, ...] | list[int]) -> str:
+def _check(
+    images: np.ndarray,
+    labels: np.ndarray,
+    split: str,
+    publication: Publication,
+    origin: Path,
+) -> None:
+    """Refuses the examples of a split that are not those of the publication."""
+    name, classes = publication.name, publication.class_names
+    count = publication.num_train if split == "train" else publication.num_test
+    if len(labels) != count:
+        raise ValueError(
+            f"{origin} holds {len(labels):,} {split} examples, {name} has {count:,}"
+        )
+    if images.shape[1:] != publication.image_shape:
+        raise ValueError(
+            f"{origin} holds {split} images of {times(images.shape[1:])} pixels, "
+            f"{name} has {times(publication.image_shape)}"
+        )
+    check_labels(labels, len(classes), f"{origin} ({split} examples)")
+    counts, each = np.bincount(labels, minlength=len(classes)), count // len(classes)
+    if publication.balanced and (counts != each).any():
+        odd = int(np.argmax(counts != each))
+        raise ValueError(
+            f"{origin} is damaged or not the real {name}: {counts[odd]:,} {split} "
+            f"examples are of class {classes[odd]}, expected {each:,}"
+        )
+
+
+def times(shape: Sequence[int]) -> str:
     """Words a shape: "60,000 x 28 x 28"."""
     return " x ".join(f"{length:,}" for length in shape)

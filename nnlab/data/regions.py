@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A map of twenty regions that do not exist: where does a point lie?
 
-A point belongs to the nearest of twenty sites, after smooth noise of several octaves
-has moved it: large waves bend the regions, smaller ones make their borders irregular
-at every scale. Each site has a head start of its own, so areas differ.
+A point is moved by smooth noise of several octaves and then belongs to the nearest of
+twenty sites. Large waves bend the regions, smaller ones make their borders irregular at
+every scale. Each site has its own head start, so areas differ.
 
 The constants were chosen for a network that sees standardised points and trains with
 batch norm, ReLU and Adam (rate 0.001, batch 256, 100 epochs): one hidden layer of 16
 units reaches a validation accuracy of 0.901, six layers of 64 reach 0.957 (means of 3
-seeds; from 0.893 to 0.906 and from 0.953 to 0.959). No label is wrong: what is left is
-the fine structure of the borders.
+seeds; from 0.893 to 0.906 and from 0.953 to 0.959). No label is wrong: what networks
+miss is the fine structure of the borders.
 """
 
 import functools
@@ -29,11 +29,11 @@ NUM_POINTS = 60_000
 _REGIONS_KEY, _POINTS_KEY = 66, 7
 _OCTAVES = 8  # down to a wavelength of 0.1 degrees; there are 60 points on a square one
 _WAVES = 6
-_WAVELENGTH = 12.0  # degrees, of the first octave; each other has half of the last
+_WAVELENGTH = 12.0  # degrees, of the first octave; it halves with each further one
 _AMPLITUDE = 1.05  # degrees, root mean square, of the first octave
-_ROUGHNESS = 0.43  # amplitude of an octave by that of the last
+_ROUGHNESS = 0.43  # amplitude of an octave divided by that of the one before
 _HEAD_START = 12.0  # square degrees, the largest
-# Points worked on at a time: the temporary arrays fit into a CPU's cache.
+# Points worked on at a time, so that the temporary arrays fit into a CPU's cache.
 _CHUNK = 1 << 13
 
 
@@ -41,11 +41,11 @@ class _Sites(NamedTuple):
     """The regions, the largest first.
 
     Attributes:
-        places: Longitude and latitude, degrees, (R, 2).
-        starts: What a site is nearer for nothing, square degrees, (R,).
-        angles: Directions of the waves, radians, (octaves, 2, waves): those that move
-            points along the longitude and those along the latitude.
-        phases: Radians, (octaves, 2, waves).
+      places: longitude and latitude, degrees, (R, 2).
+      starts: head starts, subtracted from squared distances, square degrees, (R,).
+      angles: directions of the waves, radians, (octaves, 2, waves): those that move
+        points along the longitude and those along the latitude.
+      phases: radians, (octaves, 2, waves).
     """
 
     places: np.ndarray
@@ -58,11 +58,11 @@ def load(name: str) -> Dataset:
     """Returns the map: points uniform over its extent, with the region of each.
 
     Args:
-        name: What tables and captions call it.
+      name: what tables and captions call it.
 
     Returns:
-        A table of longitude and latitude in degrees, float32. Made by one fixed key,
-        it is the same on every machine.
+      A table of longitude and latitude in degrees, float32. Made by one fixed key, it
+      is the same on every machine.
     """
     low, high = np.reshape(EXTENT, (2, 2))
     draws = np.random.default_rng(_POINTS_KEY).random((NUM_POINTS, 2))
@@ -81,14 +81,14 @@ def regions(points: npt.ArrayLike) -> np.ndarray:
     """Tells the region of points.
 
     Args:
-        points: Longitude and latitude in degrees, (N, 2). Those outside the extent
-            belong to a region, too.
+      points: longitude and latitude in degrees, (N, 2). Those outside the extent belong
+        to a region, too.
 
     Returns:
-        The label of each, int32 (N,), in [0, NUM_REGIONS); 0 is the largest region.
+      The label of each, int32 (N,), in [0, NUM_REGIONS); 0 is the largest region.
 
     Raises:
-        ValueError: The points have another shape or are not finite.
+      ValueError: the points have another shape or are not finite.
     """
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
@@ -120,7 +120,7 @@ def _nearest(points: np.ndarray, sites: _Sites) -> np.ndarray:
     """Finds the nearest site of points (N, 2): int32 (N,).
 
     Sines differ in their last digit from machine to machine, which moves borders by
-    1e-15 degrees: the chance that one of the 60,000 points is that near is 1e-10.
+    1e-15 degrees. The chance that one of the 60,000 points lies that close is 1e-10.
     """
     found = np.empty(len(points), np.int32)
     for start in range(0, len(points), _CHUNK):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds a dataset by its name and reads it from the first source that has it."""
 
+import functools
 import logging
 import os
 import types
@@ -23,110 +24,81 @@ from nnlab.data import (
 from nnlab.data import regions as region_map
 from nnlab.data.dataset import Dataset, validation_size
 from nnlab.data.published import Publication
+from nnlab.data.reading import absent
 from nnlab.machine.files import absolute, shown
-from nnlab.words.spelling import nearest, nearest_file
+from nnlab.words.spelling import nearest
 
 _log = logging.getLogger(__name__)
 
 _ENVIRONMENT = "NNLAB_DATA_DIR"
 _DIGITS = tuple("0123456789")
 
-# `digest` was computed from the published files and is what every other source of the
-# same data must arrive at. That of CIFAR-10 has yet to be computed.
-PUBLICATIONS = {
-    "mnist": Publication(
-        name="mnist",
-        reader=idx,
-        url="https://storage.googleapis.com/cvdf-datasets/mnist/",
-        folders=("mnist", "."),
-        tfds_version="3.0.1",
-        image_shape=(28, 28),
-        num_train=60_000,
-        num_test=10_000,
-        class_names=_DIGITS,
-        sha256={
-            idx.TRAIN_IMAGES: (
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-            ),
-            idx.TRAIN_LABELS: (
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-            ),
-            idx.TEST_IMAGES: (
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-            ),
-            idx.TEST_LABELS: (
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-            ),
-        },
-        digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
+
+def _by_file(*digests: str) -> dict[str, str]:
+    return dict(zip(idx.FILES, digests, strict=True))
+
+
+_IDX = functools.partial(
+    Publication,
+    reader=idx,
+    tfds_version="3.0.1",
+    image_shape=(28, 28),
+    num_train=60_000,
+    num_test=10_000,
+)
+_MNIST = _IDX(
+    name="mnist",
+    url="https://storage.googleapis.com/cvdf-datasets/mnist/",
+    folders=("mnist", "."),
+    class_names=_DIGITS,
+    sha256=_by_file(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
-    "fashion_mnist": Publication(
-        name="fashion_mnist",
-        reader=idx,
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        folders=("fashion_mnist", "."),
-        tfds_version="3.0.1",
-        image_shape=(28, 28),
-        num_train=60_000,
-        num_test=10_000,
-        class_names=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
+    digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
+)
+_FASHION_MNIST = _IDX(
+    name="fashion_mnist",
+    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    folders=("fashion_mnist", "."),
+    class_names=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    sha256=_by_file(
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+    digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
+)
+_CIFAR10 = Publication(
+    name="cifar10",
+    reader=cifar,
+    url="https://www.cs.toronto.edu/~kriz/",
+    folders=(f"cifar10/{cifar.FOLDER}", cifar.FOLDER, "cifar10", "."),
+    tfds_version="3.0.2",
+    image_shape=(32, 32, 3),
+    num_train=50_000,
+    num_test=10_000,
+    class_names=(
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
+    # As in the checksums that TFDS comes with.
+    sha256={
+        cifar.ARCHIVE: (
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
         ),
-        sha256={
-            idx.TRAIN_IMAGES: (
-                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
-            ),
-            idx.TRAIN_LABELS: (
-                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
-            ),
-            idx.TEST_IMAGES: (
-                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
-            ),
-            idx.TEST_LABELS: (
-                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"
-            ),
-        },
-        digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
-    ),
-    "cifar10": Publication(
-        name="cifar10",
-        reader=cifar,
-        url="https://www.cs.toronto.edu/~kriz/",
-        folders=(f"cifar10/{cifar.FOLDER}", cifar.FOLDER, "cifar10", "."),
-        tfds_version="3.0.2",
-        image_shape=(32, 32, 3),
-        num_train=50_000,
-        num_test=10_000,
-        class_names=(
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
-        # As in the checksums that TFDS comes with.
-        sha256={
-            cifar.ARCHIVE: (
-                "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-            ),
-        },
-        balanced=True,
-    ),
-}
+    },
+    balanced=True,
+)
+# `digest` was computed from the published files: every other source of the same data
+# must give it. That of CIFAR-10 is not known yet.
+PUBLICATIONS = {known.name: known for known in (_MNIST, _FASHION_MNIST, _CIFAR10)}
 
 
 def load(
@@ -135,38 +107,44 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     csv: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Dataset:
-    """Loads a dataset by name; equal arrays whichever source has it.
+    """Loads a dataset by name; the arrays are equal whichever source has it.
 
-    "digits" and "map" are built in. "mnist", "fashion_mnist" and "cifar10" come from a
-    prepared TFDS directory (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format),
-    else from the published files, else from a download with TFDS. For "mnist" and
-    "fashion_mnist" the files are four in IDX format (gzipped or not, in DIR/mnist or in
-    DIR); for "cifar10" the six of the binary version (in DIR/cifar10, in DIR or in
-    cifar-10-batches-bin in one of them) or cifar-10-binary.tar.gz as it is (in the same
-    places).
+    "digits" and "map" are built in.
 
-    "csv:PATH" is a table of a user's own, whose column "label" is the class;
+    "mnist", "fashion_mnist" and "cifar10" come from the first of these that is there: a
+    prepared TFDS directory (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format);
+    the published files; a download with TFDS. For "mnist" and "fashion_mnist" the files
+    are four in IDX format (gzipped or not, in DIR/mnist or in DIR). For "cifar10" they
+    are the six of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin
+    in one of them) or cifar-10-binary.tar.gz as it is (in the same places).
+
+    "csv:PATH" is a table of your own, whose column "label" is the class;
     "csv:PATH:COLUMN" names another (see `tabular.read`). "folder:PATH" is a folder of
     images, resized to 64 x 64 pixels; "folder:PATH:SIZE" to another size
-    (`image_folder.read`). PATH is relative to the current folder, whatever DIR is.
-    "real_or_generated:NAME" has two classes, the images of dataset NAME and imitations
+    (`image_folder.read`). PATH is relative to the current folder, not to DIR.
+    "real_or_generated:NAME" has two classes: the images of dataset NAME, and imitations
     of them (`generated.real_or_generated`).
 
     Args:
-        name: One of SOURCES, or one of WITH_ARGUMENT, a colon and what it needs.
-        data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
-            written there. With neither, data is kept in the user's cache folder, and
-            only then is it downloaded.
-        csv: Of a table, how it is read: `missing` and `ignore`, see `tabular.read`.
+      name: one of SOURCES; or one of WITH_ARGUMENT, a colon and what it needs.
+      data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
+        written there. Without either, data is kept in the user's cache folder, and only
+        then is it downloaded.
+      csv: how a table is read: `missing` and `ignore`, see `tabular.read`.
 
     Returns:
-        The dataset in canonical order.
+      The dataset in canonical order.
 
     Raises:
-        ValueError: The name is unknown or lacks its argument; or the data is damaged
-            or not the real one, or the user's own cannot be learnt from.
-        FileNotFoundError: The folder does not exist, or does not hold the dataset.
-        ConnectionError: A download was needed and failed.
+      ValueError: the name is unknown or lacks its argument; the data is damaged or not
+        the real one; or classes cannot be learnt from the user's own.
+      FileNotFoundError: the folder does not exist, or does not hold the dataset.
+      ConnectionError: a download was needed and failed.
+
+    Example:
+      >>> digits = load("digits")
+      >>> digits.train.inputs.shape, digits.test.inputs.shape
+      ((1198, 8, 8, 1), (360, 8, 8, 1))
     """
     kind, colon, argument = name.partition(":")
     if kind in WITH_ARGUMENT:
@@ -204,37 +182,25 @@ def num_training(name: str) -> int:
     return examples - validation_size(examples)
 
 
-def _digits(name: str, data_dir: Path | None) -> Dataset:
+def _digits(name: str, _: Path | None) -> Dataset:
     """Returns scikit-learn's 1,797 8x8 digits, grey levels 0 to 16."""
-    del data_dir  # comes with scikit-learn
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    images = digits.images.astype(np.uint8)
     return Dataset.from_arrays(
-        digits.images.astype(np.uint8),
-        digits.target,
-        name=name,
-        class_names=_DIGITS,
-        scale=1 / 16,
+        images, digits.target, name=name, class_names=_DIGITS, scale=1 / 16
     )
 
 
-def _map(name: str, data_dir: Path | None) -> Dataset:
-    """Returns 60,000 points of a map of twenty regions."""
-    del data_dir  # is drawn
-    return region_map.load(name)
-
-
-def _table(name: str, argument: str, data_dir: Path | None, **how: Any) -> Dataset:
+def _table(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
     """Returns a table: "PATH" or "PATH:COLUMN"."""
-    del data_dir  # the user's own path
     path, column = _path_and_option(argument)
     return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
 
 
-def _image_folder(name: str, argument: str, data_dir: Path | None) -> Dataset:
+def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
     """Returns a folder of images: "PATH" or "PATH:SIZE"."""
-    del data_dir  # the user's own path
     path, size = _path_and_option(argument)
     if not size:
         return image_folder.read(path, name=name)
@@ -280,32 +246,34 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     publication = PUBLICATIONS[name]
     if data_dir is None and (variable := os.environ.get(_ENVIRONMENT)):
         data_dir = _existing(variable, _ENVIRONMENT)
-    if data_dir is not None:
-        return _read(publication, *_find(data_dir, publication))
-    root = cache.root() / "data"
+    root = data_dir or cache.root() / "data"
     try:
-        found = _find(root, publication)
+        files, read = _find(root, publication)
     except FileNotFoundError:
-        if tfds.file_format(tfds.folder(root, publication)) is not None:
-            raise  # TFDS would neither read what is there nor write over it
-        found = None
-    if found is None:
+        # TFDS would neither read what it finds in another format nor write over it.
+        if data_dir or tfds.file_format(tfds.folder(root, publication)) is not None:
+            raise
         _log.info("downloading %s to %s", name, root)
         tfds.download(root, publication)
-        found = _find(root, publication)
-    return _read(publication, *found)
+        files, read = _find(root, publication)
+    entry = cache.entry(name, files)
+    dataset = cache.read(
+        entry,
+        name=name,
+        class_names=publication.class_names,
+        digest=publication.digest,
+    )
+    if dataset is None:
+        dataset = read()
+        cache.write(entry, dataset)
+    return dataset
 
 
 def _existing(given: str | os.PathLike[str], origin: str) -> Path:
     """Returns the folder; it must exist, or a misspelling would start a download."""
     path = absolute(given, origin)
     if not os.path.isdir(path):
-        state = (
-            "is not a folder"
-            if os.path.exists(path)
-            else f"does not exist{nearest_file(shown(path))}"
-        )
-        raise FileNotFoundError(f"{origin} {shown(path)} {state}")
+        raise absent(Path(shown(path)), origin, "folder")
     return path
 
 
@@ -313,14 +281,13 @@ def _find(
     root: Path, publication: Publication
 ) -> tuple[list[Path], Callable[[], Dataset]]:
     """Finds a dataset in a data folder: its files and how to read them."""
-    name = publication.name
+    name, reader = publication.name, publication.reader
     folder = tfds.folder(root, publication)
     file_format = tfds.file_format(folder)
     if file_format == "array_record":
         files = sorted(path for path in folder.iterdir() if path.is_file())
         return files, lambda: tfds.read(folder, publication)
 
-    reader = publication.reader
     found = [(p, reader.find(p)) for p in (root / f for f in publication.folders)]
     # The first that lacks fewest: with some missing, the one that was meant.
     place, paths = min(found, key=lambda item: len(reader.missing(item[1])))
@@ -343,37 +310,20 @@ def _find(
     raise FileNotFoundError(
         f"no {name} in {root}: looked for {name}/{publication.tfds_version}/ (TFDS, "
         f"array_record) and, there and in {below}, for {reader.WANTED}; to download "
-        f"it, leave --data_dir and {_ENVIRONMENT} away"
+        f"it, leave out --data_dir and unset {_ENVIRONMENT}"
     )
 
 
-def _read(
-    publication: Publication, files: list[Path], read: Callable[[], Dataset]
-) -> Dataset:
-    """Reads a dataset from the cache, or from its files and then caches it."""
-    entry = cache.entry(publication.name, files)
-    dataset = cache.read(
-        entry,
-        name=publication.name,
-        class_names=publication.class_names,
-        digest=publication.digest,
-    )
-    if dataset is None:
-        dataset = read()
-        cache.write(entry, dataset)
-    return dataset
-
-
-# By name: what loads it, given the name and the data_dir (which exists) or None.
+# By name: the function that loads it, given the name and the data_dir (or None).
 SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
     "digits": _digits,
     "mnist": _published,
     "fashion_mnist": _published,
     "cifar10": _published,
-    "map": _map,
+    "map": lambda name, _: region_map.load(name),
 }
 
-# Likewise of names that go on with a colon and an argument, which comes second.
+# Likewise of names that have a colon and an argument, which comes second.
 WITH_ARGUMENT: dict[str, Callable[..., Dataset]] = {
     "csv": _table,
     "folder": _image_folder,

@@ -2,7 +2,7 @@
 """A user's own table: a text file with a header row, a label column and features.
 
 pandas reads the cells. Where something is wrong, the csv module reads the file once
-more: it knows the line that each row begins on, even where a quoted cell spans several.
+more to name the line: it knows where each row begins, even if quoted cells span lines.
 """
 
 import csv
@@ -10,7 +10,6 @@ import hashlib
 import math
 import re
 import reprlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,33 +20,35 @@ import numpy as np
 
 from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
-from nnlab.words.spelling import nearest, nearest_file
+from nnlab.data.numbers import one_line
+from nnlab.data.reading import absent, reading
+from nnlab.words.spelling import nearest
 
 LABEL = "label"
 MISSING = ("refuse", "drop", "mean")
 
 _LARGEST = float(np.finfo(np.float32).max)
 _EXACT = 1 << 24  # up to it, float32 holds every whole number
-# Characters of a line: a file without line ends is no table.
+# Characters of a line; a longer one is no line of a table.
 _LONGEST_LINE = 1 << 24
-# Of a table with hundreds of columns, a message lists the ends.
+# Of more columns, a message lists the first and the last.
 _MOST_LISTED = 30
 _DELIMITERS = ",;\t|"
 _BLANK = " \t\r\n"
-# Lines by which the delimiter is chosen; all lines are held to it.
+# The first lines, by which the delimiter is chosen; it must then fit all lines.
 _SAMPLE = 100
-# Excel's own line, which it does not show.
+# "sep=;": a first line that Excel writes and does not show.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"])\1*"?\s*', re.IGNORECASE)
 # Cells that are read at a time.
 _CHUNK = 1 << 21
 # Columns that a text column may become.
 _MOST_VALUES = 1_000
-# Labels that are numbers are a quantity if more of them differ, those with fractions
-# or, with few examples of each, whole ones.
+# Labels with fractions are a quantity if more than so many differ; whole numbers, if
+# more than so many differ and there are fewer than so many examples of each.
 _MOST_FRACTIONS, _MOST_WHOLE, _FEW = 20, 100, 10
 _ID = re.compile(r"(?i:(.*[^a-z])?(id|index|key|no|nr|unnamed: \d+))|.*[a-z]I[dD]")
 _WRITTEN_OTHERWISE = str.maketrans("", "", ",_' %$€£\u00a0\u202f")
-# How files begin that people take for tables.
+# How other files begin that people take for tables.
 _OTHER_FILES = {
     b"\xff\xfe": " but UTF-16",
     b"\xfe\xff": " but UTF-16",
@@ -61,13 +62,13 @@ class _Layout:
     """How a file is laid out.
 
     Attributes:
-        path: The file.
-        delimiter: Between two cells of a line.
-        columns: The columns' names; "" for those without.
-        line: Where the header begins.
-        skipped: Lines up to, and with, the header's last.
-        label: The place of the label column.
-        left_out: Places of columns that are no features.
+      path: the file.
+      delimiter: between two cells of a line.
+      columns: the columns' names; "" for those without.
+      line: where the header begins.
+      skipped: lines up to, and with, the header's last.
+      label: the place of the label column.
+      left_out: places of columns that are no features.
     """
 
     path: Path
@@ -96,55 +97,50 @@ def read(
     """Reads a table, from the cache if it has been read before.
 
     The file is UTF-8, with or without a byte order mark. Its first line names the
-    columns. Cells are separated by commas, semicolons, tabs or vertical bars,
-    whichever fits the lines, or as a first line such as "sep=;" says; they may be
-    quoted. Blank lines are passed over, and so is a first column without a name.
-    Labels may be any text, see `labels.parse`.
+    columns. Cells are separated by commas, semicolons, tabs or vertical bars: whichever
+    fits the lines best, or what a first line such as "sep=;" says. They may be quoted.
+    Blank lines are passed over, and so is a first column without a name. Labels may be
+    any text, see `labels.parse`.
 
     A column of numbers is a feature. A column of texts becomes a feature for each of
-    its values, such as "colour=red", 1 where a row has the value and 0 elsewhere, as
-    from `pandas.get_dummies(table, prefix_sep="=")`.
-    `Dataset.notes` say what else was done.
+    its values, such as "colour=red": 1 where a row has the value, else 0, as from
+    `pandas.get_dummies(table, prefix_sep="=")`. `Dataset.notes` say what else was done.
 
     Args:
-        path: The file.
-        name: What tables and captions call the dataset.
-        label: The name of the label column.
-        missing: What becomes of rows with missing cells (`labels.MISSING`): "refuse";
-            "drop" leaves them out; "mean" puts there the column's mean over the
-            training examples, but never in the place of a label.
-        ignore: Names of columns that are left out.
+      path: the file.
+      name: what tables and captions call the dataset.
+      label: the name of the label column.
+      missing: what becomes of rows with missing cells (`labels.MISSING`): "refuse";
+        "drop" leaves the rows out; "mean" fills the cells with their column's mean over
+        the training examples (a missing label is still refused).
+      ignore: names of columns that are left out.
 
     Returns:
-        The dataset; inputs are (N, F) in the units of the file.
+      The dataset; inputs are (N, F) in the units of the file.
 
     Raises:
-        FileNotFoundError: There is no such file, or it cannot be opened.
-        ValueError: The table is malformed (the message names the line), or is not one
-            that classes can be learnt from.
+      FileNotFoundError: there is no such file, or it cannot be opened.
+      ValueError: the table is malformed (the message names the line), or its labels are
+        no classes.
     """
     if missing not in MISSING:
         raise ValueError(
             f"csv.missing={missing!r} is not known{nearest(missing, MISSING)}"
         )
     if not path.is_file():
-        state = (
-            "is not a file" if path.exists() else f"does not exist{nearest_file(path)}"
-        )
-        raise FileNotFoundError(f"table {path} {state}")
+        raise absent(path, "table", "file")
     try:
-        layout = _layout(path, _one_line(label), [_one_line(one) for one in ignore])
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        entry = cache.entry("csv", [], (content, label, missing, *ignore))
-        dataset = cache.read(entry, name=name)
-        if dataset is None:
-            dataset = _read(layout, name, missing)
-            cache.write(entry, dataset)
+        with reading(path):
+            layout = _layout(path, one_line(label), [one_line(one) for one in ignore])
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            entry = cache.entry("csv", [], (content, label, missing, *ignore))
+            dataset = cache.read(entry, name=name)
+            if dataset is None:
+                dataset = _read(layout, name, missing)
+                cache.write(entry, dataset)
     except UnicodeDecodeError as error:
         raise ValueError(_undecodable(path)) from error
-    except OSError as error:
-        raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
     return dataset
 
 
@@ -164,7 +160,7 @@ def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
         lines = _lines(stream, path, skipped=before)
         rows = _rows(lines, path, delimiter, before)
         line, header, skipped = next(rows, (before + 1, [], before))
-    columns = tuple(map(_one_line, header))
+    columns = tuple(map(one_line, header))
     where = f"{path}, line {line}"
     left_out = {i for i, name in enumerate(columns) if name in ignore}
     for one in ignore:
@@ -180,12 +176,12 @@ def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
 
 
 def _opened(path: Path) -> TextIO:
-    # newline="": line ends inside quoted cells are the csv module's to judge.
+    # newline="": the csv module itself tells line ends inside quoted cells.
     return path.open(encoding="utf-8-sig", newline="")
 
 
 def _lines(stream: TextIO, path: Path, skipped: int = 0) -> Iterator[str]:
-    """Yields the lines of a file, which must have an end, but for the first ones."""
+    """Yields the lines of a file after the first `skipped`; none may be endless."""
     number = 0
     while line := stream.readline(_LONGEST_LINE):
         number += 1
@@ -207,7 +203,7 @@ def _fit(sample: Sequence[str], delimiter: str, label: str) -> tuple[float, ...]
     except (csv.Error, ValueError):
         return (0.0,)
     alike = sum(len(row) == len(header) for row in rows) / max(len(rows), 1)
-    named = label in map(_one_line, header)
+    named = label in map(one_line, header)
     return (float(len(header) > 1), float(named), alike, float(len(header)))
 
 
@@ -216,11 +212,7 @@ def _rows(
 ) -> Iterator[tuple[int, list[str], int]]:
     """Yields the rows that are not blank, each with its first and its last line.
 
-    Args:
-        lines: Of the file.
-        path: The file.
-        delimiter: Between two cells.
-        before: How many lines of the file come before these.
+    `before` is how many lines of the file come before these.
     """
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = before + 1
@@ -287,13 +279,13 @@ class _Cells:
     """What was read of N rows.
 
     Attributes:
-        numbers: (N, F), float32 if that holds every value exactly, else float64; NaN
-            for a missing cell, and everywhere in a column of texts.
-        texts: Of a column of texts, by its index in F: codes (N,), -1 for a missing
-            cell, and the values by code.
-        marks: Likewise: those of its texts that stand for a missing cell.
-        labels: (N,), texts.
-        wrong: Whether there is a cell that cannot be used at all.
+      numbers: (N, F), float32 if that holds every value exactly, else float64; NaN for
+        a missing cell, and everywhere in a column of texts.
+      texts: for each column of texts, by its index in F: codes (N,), -1 for a missing
+        cell, and the values by code.
+      marks: likewise, the texts of the column that stand for a missing cell.
+      labels: (N,), texts.
+      wrong: whether there is a cell that cannot be used at all.
     """
 
     numbers: np.ndarray
@@ -310,13 +302,13 @@ class _Cells:
         return gone
 
     def put(self, rows: slice, columns: list[int], values: np.ndarray) -> None:
-        """Puts numbers (rows, columns), NaN for missing ones, where they belong."""
+        """Stores numbers (rows, columns) in their place; NaN for missing ones."""
         low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
         self.wrong |= bool(low < -_LARGEST or high > _LARGEST)
         if self.numbers.dtype == np.float32:
             with np.errstate(over="ignore"):
                 narrow = values.astype(np.float32)
-            # Small whole numbers are exact. NaN differs, and from itself.
+            # Small whole numbers are exact; NaN never equals itself.
             small = values.dtype.kind == "i" and low >= -_EXACT and high <= _EXACT
             differ = np.zeros(0) if small else (narrow != values) & (values == values)
             if differ.any():
@@ -349,7 +341,7 @@ def _read(layout: _Layout, name: str, missing: str) -> Dataset:
         or (missing == "refuse" and rows.any())
         or (missing != "drop" and "" in cells.labels)
     ):
-        raise _first_wrong(layout, cells, missing, int(rows.sum()))
+        raise _first_wrong(layout, cells, missing)
     notes = []
     if 0 in layout.left_out and not layout.columns[0]:
         notes.append("the first column, which has no name, is left out as an index")
@@ -383,7 +375,7 @@ def _count(layout: _Layout) -> tuple[int, bool]:
     """Counts the rows, each of which must have as many cells as the header.
 
     Returns:
-        How many there are, and whether some hold quotes.
+      How many there are, and whether some hold quotes.
     """
     wanted, count = len(layout.columns), 0
     with _opened(layout.path) as stream:
@@ -491,7 +483,7 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
         converters={layout.label: str},  # a dtype for one slows down all
     ):
         rows = slice(len(found), len(found) + len(frame))
-        found += map(_one_line, frame.pop(layout.label))
+        found += map(one_line, frame.pop(layout.label))
         kinds = [dtype.kind for dtype in frame.dtypes]
         numeric = [i for i, kind in enumerate(kinds) if kind in "iuf"]
         textual.update(set(range(len(places))).difference(numeric))
@@ -508,7 +500,7 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
     frame = pd.concat(frames, ignore_index=True)
     for i in sorted(textual):
         codes, values = pd.factorize(frame[places[i]])
-        _put_texts(cells, i, codes, [_one_line(value) for value in values])
+        _put_texts(cells, i, codes, [one_line(value) for value in values])
     return cells
 
 
@@ -529,49 +521,56 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     cells.numbers[:, i] = np.nan  # of rows that held numbers
 
 
-def _first_wrong(
-    layout: _Layout, cells: _Cells, missing: str, incomplete: int
-) -> ValueError:
+def _first_wrong(layout: _Layout, cells: _Cells, missing: str) -> ValueError:
     """The refusal of the first cell that cannot be used."""
     label = layout.columns[layout.label]
     for line, row in _body_rows(layout):
         where = f"{layout.path}, line {line}"
-        text = _one_line(row[layout.label])
+        text = one_line(row[layout.label])
         if not text and missing != "drop":
             return ValueError(f"{where}: column {label!r} is empty")
         if not text.isprintable():
             return ValueError(f"{where}: {text!a} in column {label!r} cannot be shown")
         for i, place in enumerate(layout.features):
-            text, name = _one_line(row[place]), layout.columns[place]
-            what = f"{where}: {reprlib.repr(text)} in column {name!r}"
-            number = "is no value" if i in cells.texts else "is no finite number"
-            if text in cells.marks.get(i, labels.MISSING):
-                if missing == "refuse":
-                    return ValueError(
-                        f"{what} {number}; {incomplete:,} of {len(cells.labels):,} "
-                        "rows lack one: csv.missing=drop leaves them out, "
-                        "csv.missing=mean puts the column's mean there, "
-                        f"csv.ignore={name} leaves the column out"
-                    )
-            elif i in cells.texts:
-                if not text.isprintable():
-                    return ValueError(f"{what} cannot be shown")
-            elif math.isnan(_number(text)):
-                hint = "are written such as 1234.5" * _like_number(text)
-                return ValueError(
-                    f"{what} {number}; numbers {hint or 'are most of the column'}: "
-                    f"mend it, or leave the column out by csv.ignore={name}"
-                )
+            name = layout.columns[place]
+            if fault := _fault(cells, i, one_line(row[place]), name, missing):
+                return ValueError(f"{where}: {fault}")
     return ValueError(f"{layout.path} has cells that cannot be used")
 
 
+def _fault(cells: _Cells, i: int, text: str, name: str, missing: str) -> str:
+    """What is wrong with a cell of the i-th feature, and what helps; "" for nothing."""
+    is_text = i in cells.texts
+    what = f"{reprlib.repr(text)} in column {name!r}"
+    what_not = "is no value" if is_text else "is no finite number"
+    if text in cells.marks.get(i, labels.MISSING):
+        if missing != "refuse":
+            return ""
+        incomplete = int(cells.missing().any(axis=1).sum())
+        return (
+            f"{what} {what_not}; {incomplete:,} of {len(cells.labels):,} rows lack "
+            "one: csv.missing=drop leaves them out, csv.missing=mean puts the column's "
+            f"mean there, csv.ignore={name} leaves the column out"
+        )
+    if is_text:
+        return "" if text.isprintable() else f"{what} cannot be shown"
+    if math.isfinite(_number(text)):
+        return ""
+    hint = "are written such as 1234.5" * _like_number(text)
+    return (
+        f"{what} {what_not}; numbers {hint or 'are most of the column'}: mend it, or "
+        f"leave the column out by csv.ignore={name}"
+    )
+
+
 def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
-    """Makes classes of the labels, if they are such."""
+    """Makes classes of the labels, and refuses a quantity."""
     path, label, count = layout.path, layout.columns[layout.label], len(texts)
     try:
         classes = labels.parse(texts, f"labels in column {label!r}")
     except ValueError as error:
-        raise ValueError(f"{path}: {error} (csv.missing=drop does)") from error
+        hint = "csv.missing=drop leaves them out"
+        raise ValueError(f"{path}: {error} ({hint})") from error
     names = [layout.columns[i] for i in layout.features]
     if label in classes.names and all(map(_like_number, names)):
         raise ValueError(
@@ -592,8 +591,8 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
         kind in "iu" and number > _MOST_WHOLE and count < _FEW * number
     ):
         raise ValueError(
-            f"{found}, all numbers: that is regression, and here classes are learnt; "
-            "put the numbers into a few bins (pandas.cut) and give each a name"
+            f"{found}, all numbers: that would be regression, but nnlab learns "
+            "classes; put the numbers into a few bins (pandas.cut) and give each a name"
         )
     if 2 * number > count:
         raise ValueError(f"{found}: a class needs two examples on average")
@@ -601,18 +600,18 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
 
 
 def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
-    """Points out columns that seem to name the rows."""
+    """Returns a note for each column that seems to number the rows."""
     notes, count = [], len(cells.numbers)
     low = np.fmin.reduce(cells.numbers, axis=0)
     high = np.fmax.reduce(cells.numbers, axis=0)
-    # Few can have that many different whole numbers: only they are looked at closely.
+    # Only these can hold as many different whole numbers as there are rows.
     for i in np.flatnonzero(high - low >= count - 1):
         name, column = layout.columns[layout.features[i]], cells.numbers[:, i]
         if (column % 1).any() or len(np.unique(column)) < count:
             continue
         if _ID.fullmatch(name) or (low[i] in (0, 1) and high[i] - low[i] == count - 1):
             notes.append(
-                f"column {name!r} numbers the rows, it seems, and is learnt from: "
+                f"column {name!r} seems to number the rows and is used as a feature: "
                 f"csv.ignore={name} leaves it out"
             )
     return notes
@@ -663,9 +662,9 @@ def _dataset(
 ) -> Dataset:
     """Makes a dataset of features (N, F), in which NaN stands for a column's mean.
 
-    Which mean that is depends on the training examples, and which these are on all
-    examples: where values are missing is part of the examples while they are split.
-    A value of the column holds the place, so that none of the others is farther away.
+    The mean is that of the training examples, and these are known only after the split.
+    Until then the least value of the column stands in each gap (so the column's range
+    stays what it is), and further columns of 0 and 1 say where the gaps are.
     """
     low = np.fmin.reduce(inputs)
     if np.isnan(low).any():
@@ -700,8 +699,8 @@ def _dataset(
         values[:, filled] = np.where(missing, means, values[:, filled])
         return Split(read_only(values), split.labels)
 
-    splits = map(whole, (dataset.train, dataset.validation, dataset.test))
-    train, validation, test = splits
+    splits = (dataset.train, dataset.validation, dataset.test)
+    train, validation, test = map(whole, splits)
     return replace(
         dataset,
         train=train,
@@ -721,22 +720,18 @@ def _empty(column: str) -> ValueError:
     )
 
 
-def _one_line(cell: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(cell.split()))
-
-
 def _number(cell: str) -> float:
-    """Returns the number that a cell holds, NaN for none that is finite in float32."""
+    """Returns the number that a cell holds; NaN if it holds none that float32 can."""
     try:
         value = float(cell)
     except ValueError:
         return math.nan
-    # Python reads 12_34 as a number; it is rather the name of something.
+    # Python reads 12_34 as a number; in a table it is rather a name.
     return value if abs(value) <= _LARGEST and "_" not in cell else math.nan
 
 
 def _like_number(text: str) -> bool:
-    """Whether a text is a number to people, such as 1,234.5 or 1e400 or 12%."""
+    """Whether people would read a text as a number, such as 1,234.5, 1e400 or 12%."""
     try:
         float(text.translate(_WRITTEN_OTHERWISE))
     except ValueError:

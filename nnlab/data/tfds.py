@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prepared TFDS directories, read and made without TensorFlow.
 
-They are read without TFDS's builders, too: those import the classes that a directory's
-features.json names, and whoever made the directory chose them. What the examples of a
-published dataset consist of is known.
+They are read without TFDS's builders, which would import whatever classes the
+directory's features.json names. What an example of a published dataset consists of is
+known anyway.
 
 Importing TFDS takes most of a second, so only the functions that need it do.
 """
@@ -27,9 +27,9 @@ from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
 from nnlab.machine.files import refuse_links
 
-# A connection attempt without an answer may otherwise hang for minutes.
+# After it a server counts as unreachable; waiting could take minutes.
 _PROBE_SECONDS = 3.0
-# Of a description; one that TFDS writes for these datasets has two thousand.
+# Of a dataset_info.json; TFDS writes about 2,000 for these datasets.
 _MOST_BYTES = 1 << 20
 
 
@@ -39,16 +39,13 @@ def folder(root: Path, publication: Publication) -> Path:
 
 
 def file_format(path: Path) -> str | None:
-    """Tells how a prepared directory stores its examples.
-
-    Args:
-        path: The directory of one version, for instance DATA_DIR/mnist/3.0.1.
+    """Tells how the directory of a version, such as DATA_DIR/mnist/3.0.1, is stored.
 
     Returns:
-        "array_record", "tfrecord", ...; None if nothing is prepared there.
+      "array_record", "tfrecord", ...; None if nothing is prepared there.
 
     Raises:
-        ValueError: The directory's description is damaged.
+      ValueError: the directory's description is damaged.
     """
     file = path / "dataset_info.json"
     try:
@@ -65,20 +62,12 @@ def file_format(path: Path) -> str | None:
 
 
 def read(path: Path, publication: Publication) -> Dataset:
-    """Reads a prepared directory in array_record format.
-
-    Args:
-        path: The directory of one version.
-        publication: What it must hold.
-
-    Returns:
-        The dataset in canonical order.
+    """Reads the directory of a version, in array_record format, in canonical order.
 
     Raises:
-        ValueError: The directory is damaged or not what was published.
+      ValueError: the directory is damaged or not what was published.
     """
-    # array_record, protobuf and Pillow each raise errors of their own on damaged files;
-    # the user needs one line that names the directory.
+    # On damaged files array_record, protobuf and Pillow each raise errors of their own.
     try:
         train = _read_split(path, publication, "train")
         test = _read_split(path, publication, "test")
@@ -89,9 +78,7 @@ def read(path: Path, publication: Publication) -> Dataset:
             f"{path} is damaged: its array_record files cannot be read "
             f"({type(error).__name__}); delete it or prepare it again"
         ) from error
-    arrays = published.Arrays(*train, *test)
-    published.check(arrays, publication, path)
-    return published.dataset(arrays, publication, path)
+    return published.dataset(published.Arrays(*train, *test), publication, path)
 
 
 def _read_split(
@@ -99,7 +86,7 @@ def _read_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads images (N, H, W) or (N, H, W, C) and labels (N,) of one split.
 
-    TFDS names its files; what the directory's description says of them is not needed.
+    The files are found by the names that TFDS gives them, not by the description.
     """
     from array_record.python.array_record_module import ArrayRecordReader
     from PIL import Image
@@ -115,7 +102,7 @@ def _read_split(
             (png,) = feature["image"].bytes_list.value
             (label,) = feature["label"].int64_list.value
             image = Image.open(io.BytesIO(png), formats=("PNG",))
-            # Before a few bytes become many pixels.
+            # Checked before it is decoded: a few bytes can claim many pixels.
             if image.size != (width, height) or image.mode not in ("L", "RGB"):
                 raise ValueError
             images.append(np.asarray(image))
@@ -126,20 +113,18 @@ def _read_split(
 def download(root: Path, publication: Publication) -> None:
     """Downloads a dataset with TFDS and prepares it in array_record format.
 
-    Args:
-        root: The data folder; it is made if it is not there.
-        publication: What to download.
+    The data folder `root` is made if it is not there.
 
     Raises:
-        FileNotFoundError: The data folder cannot be made.
-        ConnectionError: The network or the server cannot be reached.
-        ValueError: What arrived is not what was published, or there is a link where
-            it would be deleted.
+      FileNotFoundError: the data folder cannot be made.
+      ConnectionError: the network or the server cannot be reached.
+      ValueError: what arrived is not what was published, or there is a link where it
+        would be deleted.
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
     advice = (
-        f"to go without a network, put {files} into a folder and pass "
+        f"to work without a network, put {files} into a folder and pass "
         "--data_dir=FOLDER (in Python: data_dir=)"
     )
     failed = f"{publication.name} is not on this machine and its download from {host}"
@@ -155,11 +140,11 @@ def download(root: Path, publication: Publication) -> None:
         refuse_links(root / "downloads")  # it is deleted below
     except OSError as error:
         raise FileNotFoundError(f"cannot make {root}: {error.strerror}") from error
+    options = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         with _calm():
             _builder(root, publication).download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                file_format="array_record", download_config=options
             )
     except download_manager.NonMatchingChecksumError as error:
         raise ValueError(f"{failed} brought other files than published") from error
@@ -175,10 +160,10 @@ def download(root: Path, publication: Publication) -> None:
 
 
 def _unreachable(url: str) -> str | None:
-    """Returns why a URL cannot be reached, or None if somebody answers.
+    """Returns why a URL cannot be reached, or None if a server answers.
 
-    In a thread, because neither looking up a name nor trying each of its addresses in
-    turn has a time limit of its own.
+    Looking up a name and trying its addresses have no time limit of their own, so both
+    happen in a thread that is not waited for.
     """
     import requests
 
@@ -236,7 +221,7 @@ def _examples(
 
 @contextlib.contextmanager
 def _calm() -> Iterator[None]:
-    """Keeps TFDS from drawing bars, and from 204 s of retries without a network."""
+    """Keeps TFDS from drawing progress bars, and from retrying for 204 s."""
     from tensorflow_datasets.core.download import downloader
 
     logger = logging.getLogger("urllib3")

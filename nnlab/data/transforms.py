@@ -5,9 +5,9 @@ Rotated digits are a test set of Larochelle et al. (2007), "An empirical evaluat
 deep architectures on problems with many factors of variation"; moved ones are in
 MNIST-C (Mu and Gilmer, 2019).
 
-Each image has its own draw, made once from a fixed key: the same whatever the study,
-the seed, the amount and the number of images. A larger amount therefore moves the same
-image further in the same direction, and accuracies at two amounts can be compared.
+The draw of an image depends on its place alone, not on the study, the seed, the amount
+or the number of images. A larger amount moves the same image further in the same
+direction, so that accuracies at two amounts can be compared.
 """
 
 import math
@@ -17,25 +17,25 @@ from typing import Any
 
 import numpy as np
 
-# Pixel values worked on at a time: the temporary arrays fit into a CPU's cache.
+# Pixel values worked on at a time, so that the temporary arrays fit into a CPU's cache.
 _CHUNK_VALUES = 1 << 17
 
 
 def moved(images: np.ndarray, pixels: int) -> np.ndarray:
-    """Moves each image by whole pixels along both axes; what comes in is 0.
+    """Moves each image by whole pixels along both axes; vacated pixels become 0.
 
     The offsets of an image are uniform in -pixels..pixels, independent for the two
     axes; positive ones move it down and to the right.
 
     Args:
-        images: (N, H, W, C), uint8 or float32.
-        pixels: The largest offset; 0 or more.
+      images: (N, H, W, C), uint8 or float32.
+      pixels: the largest offset; 0 or more.
 
     Returns:
-        New images of the same shape and dtype.
+      New images of the same shape and dtype.
 
     Raises:
-        ValueError: These are not images, or pixels is negative or not whole.
+      ValueError: these are not images, or pixels is negative or not whole.
     """
     _check_images(images)
     if not (pixels >= 0 and pixels % 1 == 0):
@@ -46,21 +46,21 @@ def moved(images: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotates each image about its centre; what comes in is 0.
+    """Rotates each image about its centre; vacated pixels become 0.
 
     The angle of an image is uniform in [-degrees, degrees]; positive angles turn it
     counterclockwise, as numpy.rot90 does. Pixels are interpolated bilinearly, and
     rounded to the nearest level in 8-bit images.
 
     Args:
-        images: (N, H, W, C), uint8 or float32.
-        degrees: The largest angle; 0 or more.
+      images: (N, H, W, C), uint8 or float32.
+      degrees: the largest angle; 0 or more.
 
     Returns:
-        New images of the same shape and dtype.
+      New images of the same shape and dtype.
 
     Raises:
-        ValueError: These are not images, or degrees is negative or not finite.
+      ValueError: these are not images, or degrees is negative or not finite.
     """
     _check_images(images)
     if not (degrees >= 0 and math.isfinite(degrees)):
@@ -69,12 +69,12 @@ def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
     return _in_chunks(_rotate, images, (2 * share - 1) * degrees)
 
 
-# By name: what makes a test set of images and an amount (pixels or degrees).
+# Name -> the function of images and an amount (pixels or degrees).
 TRANSFORMS: Mapping[str, Callable[[np.ndarray, Any], np.ndarray]] = {
     "moved": moved,
     "rotated": rotated,
 }
-# The amounts of a severity curve, and how many test examples, at most, it is made of.
+# The amounts of a severity curve, and the most test examples that it is made of.
 SEVERITIES: Mapping[str, tuple[int, ...]] = {
     "moved": (0, 1, 2, 3, 4, 5, 6),
     "rotated": (0, 10, 20, 30, 40, 50, 60),

@@ -2,6 +2,6 @@
 """Models: lists of layers, and the Flax Linen modules that they become.
 
 `layers` describes and checks a stack without JAX, `resnet_layers` a ResNet-18. The
-other modules need JAX and are imported by name, so that a laptop that only reads a
-study or draws its report never loads it.
+other modules need JAX and are imported by name: reading a study or drawing a report
+does not load it.
 """

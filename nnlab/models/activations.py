@@ -16,7 +16,7 @@ def lecun_tanh(x: jax.Array) -> jax.Array:
 
 
 def identity(x: jax.Array) -> jax.Array:
-    """The input itself: a stack of nothing but linear layers is a deep linear one."""
+    """The input itself, for deep linear networks."""
     return x
 
 
@@ -35,4 +35,4 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 """Name -> function; the names are those of `layers.ACTIVATIONS`, which needs no JAX."""
 
 MONOTONE = frozenset(ACTIVATIONS) - {"gelu", "silu"}
-"""Those that never fall: the largest input gives the largest output."""
+"""Activations that never fall: the largest input gives the largest output."""

@@ -19,38 +19,22 @@ from typing import Any
 from nnlab.words.spelling import nearest
 
 ACTIVATIONS = (
-    "relu",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "softplus",
-    "sigmoid",
-    "tanh",
-    "lecun_tanh",
-    "identity",
+    *("relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh"),
+    *("lecun_tanh", "identity"),
 )
 
 INITIALIZERS = (
-    "lecun_normal",
-    "lecun_uniform",
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "orthogonal",
-    "normal",
-    "uniform",
-    "zeros",
+    *("lecun_normal", "lecun_uniform", "he_normal", "he_uniform"),
+    *("glorot_normal", "glorot_uniform", "orthogonal", "normal", "uniform", "zeros"),
 )
 
 BIASES = ("all", "first", "none")
 
 POOLS = {"max": "max_pool", "max_abs": "max_abs_pool"}
-"""What a pooling window of `cnn` keeps -> the layer that does it."""
+"""What `cnn` keeps of a pooling window -> the layer that does it."""
 
 INT_MAX = 2**31 - 1
-"""The largest size: XLA counts in 32 bits."""
+"""The largest whole number of a setting: XLA counts in 32 bits."""
 
 Layer = Mapping[str, Any] | str | Sequence[tuple[str, Any]]
 Shape = tuple[int, ...]
@@ -67,7 +51,7 @@ class Field:
     below: float | None = None
     choices: tuple[str, ...] = ()
     absent: str = ""
-    """What a field without a value means, where None is its default."""
+    """What None, the default, stands for."""
 
     @property
     def allowed(self) -> str:
@@ -107,14 +91,14 @@ FIELDS: dict[str, dict[str, Field]] = {
         "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
     },
 } | {name: {} for name in ACTIVATIONS}
-"""Layer -> field -> type, default and range: all that a stack may hold."""
+"""Kind of layer -> field -> type, default and range: all that a stack may hold."""
 
 
 class LayerError(ValueError):
-    """A layer that cannot be, or that cannot stand where it stands.
+    """A layer that is wrong in itself, or in its place.
 
     Attributes:
-        position: Of the layer in the stack, from 0.
+      position: the layer's position in the stack, from 0.
     """
 
     def __init__(self, position: int, message: str) -> None:
@@ -127,14 +111,14 @@ class LayerRow:
     """One layer of a checked stack.
 
     Attributes:
-        name: Its name in the model, in columns of results and in messages: the given
-            name, or its kind and a running index of that kind, such as "dense_0".
-        layer: The layer with its name and all defaults filled in.
-        input_shape: Shape of one example that enters, without the batch axis.
-        output_shape: Shape of one example that leaves.
-        parameters: Number of trained values.
-        flops: Operations of the matrix products of one example's forward pass, a
-            multiply-add counted as 2; biases and elementwise layers count 0.
+      name: its name in the model, in columns of results and in messages: the given
+        name, or its kind and a running index of that kind, such as "dense_0".
+      layer: the layer with its name and all defaults filled in.
+      input_shape: shape of one example that enters, without the batch axis.
+      output_shape: shape of one example that leaves.
+      parameters: number of trained values.
+      flops: operations of the matrix products of one example's forward pass, a
+        multiply-add counted as 2; biases and elementwise layers count 0.
     """
 
     name: str
@@ -164,24 +148,33 @@ def mlp(
     """A fully connected network: flatten, hidden layers, one logit for each class.
 
     Args:
-        hidden: Units of each hidden layer; empty for a linear classifier.
-        num_classes: Number of classes.
-        activation: One of `ACTIVATIONS`, after every hidden layer.
-        batch_norm: Whether to normalise before each activation.
-        dropout: Whether to drop after each activation, at the trial's dropout rate.
-        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+      hidden: units of each hidden layer; empty for a linear classifier.
+      num_classes: number of classes.
+      activation: one of `ACTIVATIONS`, after every hidden layer.
+      batch_norm: whether to normalise before each activation.
+      dropout: whether to drop after each activation, at the trial's dropout rate.
+      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
 
     Returns:
-        The layers, for `check` and for `stack.Stack`.
+      The layers, for `check` and for `stack.Stack`.
 
     Raises:
-        ValueError: An unknown activation or bias.
+      ValueError: an unknown activation or bias.
+
+    Example:
+      >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
+      >>> [row.name for row in rows], sum(row.parameters for row in rows)
+      (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
-    choose("activation", activation, ACTIVATIONS)
-    layers: list[dict[str, Any]] = [{"layer": "flatten"}]
-    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
-    layers.append({"layer": "dense", "units": num_classes})
-    return _with_bias(layers, bias)
+    return cnn(
+        (),
+        hidden,
+        num_classes,
+        activation=activation,
+        batch_norm=batch_norm,
+        dropout=dropout,
+        bias=bias,
+    )
 
 
 def cnn(
@@ -199,88 +192,76 @@ def cnn(
 ) -> list[dict[str, Any]]:
     """A convolutional network: convolutions and pools, then a fully connected one.
 
-    The pool stands before the activation. For the largest value and a monotone
-    activation (all but gelu and silu) that gives the same numbers as after it, and the
-    activation then works on `window**2` times fewer values. For the largest absolute
-    value it does not: a ReLU turns a window to 0 whose largest value without its sign
-    is negative, though there are positive ones beside it. After a ReLU, where nothing
-    is negative, the two pools would be the same.
+    The pool stands before the activation, which then works on `window**2` times fewer
+    values. For a max-pool and a monotone activation (all but gelu and silu) the numbers
+    are the same as with the pool after it. For the largest absolute value they are not:
+    where that value is negative, a ReLU after the pool gives 0 even if there are
+    positive values in the window. (After a ReLU the two kinds of pools agree.)
 
     Args:
-        channels: Channels of each convolution (stride 1, padding "same").
-        hidden: Units of each hidden dense layer after the convolutions.
-        num_classes: Number of classes.
-        activation: One of `ACTIVATIONS`, after every convolution and hidden layer.
-        kernel: Height and width of the kernels, in pixels.
-        pool: What a window keeps: "max", its largest value, or "max_abs", the one that
-            is largest without its sign.
-        window: Window and stride of the pools, in pixels; 1 leaves them out.
-        batch_norm: Whether to normalise after each convolution and hidden layer.
-        dropout: Whether to drop after each hidden dense layer's activation, at the
-            trial's dropout rate.
-        bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+      channels: channels of each convolution (stride 1, padding "same").
+      hidden: units of each hidden dense layer after the convolutions.
+      num_classes: number of classes.
+      activation: one of `ACTIVATIONS`, after every convolution and hidden layer.
+      kernel: height and width of the kernels, in pixels.
+      pool: what a window keeps: "max", its largest value, or "max_abs", the one that is
+        largest without its sign.
+      window: window and stride of the pools, in pixels; 1 leaves them out.
+      batch_norm: whether to normalise after each convolution and hidden layer.
+      dropout: whether to drop after each hidden dense layer's activation, at the
+        trial's dropout rate.
+      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
 
     Returns:
-        The layers, for `check` and for `stack.Stack`.
+      The layers, for `check` and for `stack.Stack`.
 
     Raises:
-        ValueError: An unknown activation, pool or bias.
+      ValueError: an unknown activation, pool or bias.
     """
     choose("activation", activation, ACTIVATIONS)
     choose("pool", pool, POOLS)
-    layers: list[dict[str, Any]] = []
-    for count in channels:
-        layers.append({"layer": "conv", "channels": count, "kernel": kernel})
-        if batch_norm:
-            layers.append({"layer": "batch_norm"})
-        if window != 1:
-            layers.append({"layer": POOLS[pool], "window": window})
-        layers.append({"layer": activation})
-    layers.append({"layer": "flatten"})
-    layers += _hidden_dense(hidden, activation, batch_norm, dropout)
-    layers.append({"layer": "dense", "units": num_classes})
-    return _with_bias(layers, bias)
-
-
-def _hidden_dense(
-    hidden: Sequence[int], activation: str, batch_norm: bool, dropout: bool
-) -> list[dict[str, Any]]:
-    layers: list[dict[str, Any]] = []
-    for units in hidden:
-        layers.append({"layer": "dense", "units": units})
-        if batch_norm:
-            layers.append({"layer": "batch_norm"})
-        layers.append({"layer": activation})
-        if dropout:
-            layers.append({"layer": "dropout"})
-    return layers
-
-
-def _with_bias(layers: list[dict[str, Any]], bias: str) -> list[dict[str, Any]]:
     choose("bias", bias, BIASES)
-    biased = [layer for layer in layers if "bias" in FIELDS[layer["layer"]]]
+    norm = [{"layer": "batch_norm"}] * batch_norm
+    drop = [{"layer": "dropout"}] * dropout
+    pools = [{"layer": POOLS[pool], "window": window}] * (window != 1)
+    chosen: list[dict[str, Any]] = []
+    for count in channels:
+        conv = {"layer": "conv", "channels": count, "kernel": kernel}
+        chosen += [conv, *norm, *pools, {"layer": activation}]
+    chosen.append({"layer": "flatten"})
+    for units in hidden:
+        chosen += [{"layer": "dense", "units": units}, *norm, {"layer": activation}]
+        chosen += drop
+    chosen.append({"layer": "dense", "units": num_classes})
+    chosen = [dict(layer) for layer in chosen]  # each its own
+    biased = [layer for layer in chosen if "bias" in FIELDS[layer["layer"]]]
     for index, layer in enumerate(biased):
         layer["bias"] = bias == "all" or (bias == "first" and index == 0)
-    return layers
+    return chosen
 
 
 def check(
     layers: Iterable[Layer], input_shape: Sequence[int], num_classes: int
 ) -> tuple[LayerRow, ...]:
-    """Check a stack before anything is compiled, and infer its shapes and costs.
+    """Checks a stack before anything is compiled, and infers its shapes and costs.
 
     Args:
-        layers: The layers, first to last.
-        input_shape: Shape of one example, such as (28, 28, 1).
-        num_classes: Number of classes of the data set.
+      layers: the layers, first to last.
+      input_shape: shape of one example, such as (28, 28, 1).
+      num_classes: number of classes of the data set.
 
     Returns:
-        A row for each layer.
+      A row for each layer.
 
     Raises:
-        LayerError: A layer that cannot stand where it stands. The one line names it
-            (its position counts from 0), the shape it got and what it needs.
-        ValueError: No layer at all, or an input shape that is none.
+      LayerError: a layer is wrong. The one line names it (its position counts from 0),
+        the shape it got and what it needs.
+      ValueError: there is no layer, or the input shape is none.
+
+    Example:
+      >>> dense = {"layer": "dense", "units": 10}
+      >>> [row.output_shape for row in check(["flatten", dense], (28, 28, 1), 10)]
+      [(784,), (10,)]
     """
     rows: list[LayerRow] = []
     _check(rows, normalise(layers), input_shape, num_classes)
@@ -289,12 +270,12 @@ def check(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found of a stack, valid or not.
+    """What `inspect` found out about a stack.
 
     Attributes:
-        rows: Those of `check`; of a stack with an invalid layer, the rows before it.
-        message: What `check` says of the stack; "" where it is valid.
-        position: The layer that it names, from 0; None where there is none to name.
+      rows: those of `check`, up to a layer that is wrong.
+      message: what is wrong, as `check` says it; "" if nothing is.
+      position: position of the layer that is wrong, from 0; None if it is none.
     """
 
     rows: tuple[LayerRow, ...]
@@ -305,16 +286,16 @@ class Inspection:
 def inspect(
     layers: Sequence[Layer], input_shape: Sequence[int], num_classes: int
 ) -> Inspection:
-    """Looks at a stack as `check` does, and says what is wrong instead of raising.
+    """Checks a stack as `check` does, but returns what is wrong instead of raising.
 
     Args:
-        layers, input_shape, num_classes: As for `check`.
+      layers, input_shape, num_classes: as for `check`.
     """
     rows: list[LayerRow] = []
     try:
         _check(rows, normalise(layers), input_shape, num_classes)
     except LayerError as error:
-        if not rows and error.position:  # it cannot be; those before it may
+        if not rows and error.position:  # wrong in itself: look at those before it
             before = normalise(layers[: error.position])
             with contextlib.suppress(ValueError):
                 _check(rows, before, input_shape, num_classes)
@@ -330,7 +311,7 @@ def _check(
     input_shape: Sequence[int],
     num_classes: int,
 ) -> None:
-    """Appends a row for each of normalised layers, up to one that cannot stand."""
+    """Appends a row for each of normalised layers, up to one that is wrong."""
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"input shape {shape} needs sizes of at least 1")
@@ -348,17 +329,17 @@ def _check(
 
 
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """Fill in names and defaults, and check each layer by itself.
+    """Fills in names and defaults, and checks each layer by itself.
 
     Args:
-        layers: Layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
+      layers: layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
 
     Returns:
-        The layers as dicts, each with its kind, its name and all its fields.
+      The layers as dicts, each with its kind, its name and all its fields.
 
     Raises:
-        LayerError: An unknown layer or field, a value out of range, a name used twice.
-        ValueError: No layer at all.
+      LayerError: an unknown layer or field, a value out of range, a name used twice.
+      ValueError: there is no layer.
     """
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
@@ -378,7 +359,7 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 def _normal(
     position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
 ) -> dict[str, Any]:
-    """One layer of `normalise`; counts its kind, and notes where its name stands."""
+    """One layer of `normalise`; updates the counts of kinds and positions of names."""
     fields = _as_dict(position, layer)
     kind = fields["layer"]
     index = counts.get(kind, 0)
@@ -405,10 +386,10 @@ def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
 
 
 def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
-    """Refuse a value that is not one of the allowed names.
+    """Refuses a value that is not one of the allowed names.
 
     Raises:
-        ValueError: Names the value, the nearest allowed name, and all of them.
+      ValueError: names the value, the nearest allowed name, and all of them.
     """
     if value not in (allowed := tuple(allowed)):
         raise ValueError(f"unknown {what} {value!r}{nearest(value, allowed)}")
@@ -498,8 +479,8 @@ def _conv(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     kernel, channels = layer["kernel"], layer["channels"]
     if kernel > (most := 2 * max(shape[:2]) - 1):
         raise ValueError(
-            f"got shape {shape}, on which a kernel of {kernel}x{kernel} sees no more "
-            f"than one of {most}x{most}; use at most that"
+            f"got shape {shape}, on which a kernel of {kernel}x{kernel} covers no more "
+            f"than one of {most}x{most}; use at most that size"
         )
     if layer["padding"] == "valid" and kernel > min(shape[:2]):
         raise ValueError(

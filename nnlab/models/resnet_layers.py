@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResNet-18 as plain values: its blocks, and the table of its layers. No JAX.
 
-Layers have torchvision's names with "_" for ".". They pad by pixels, the same on all
-sides, so that in their rows "padding" is a number: at stride 2 "same" would pad more
-below and to the right.
+Layers have torchvision's names with "_" for ".". They pad all sides by the same number
+of pixels, which their rows have as "padding"; at stride 2 "same" would pad more below
+and to the right.
 
 Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (2016),
 table 1, with projections (option B) where a block changes the shape.
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from nnlab.models.layers import LayerRow, Shape, choose
 
 STEMS = ("imagenet", "small")
-"""How the network begins: with a 7x7 convolution and a max-pool, each at stride 2, or
-with a 3x3 convolution at stride 1, which leaves small images their pixels."""
+"""How the network begins: with a 7x7 convolution and a max-pool, each at stride 2; or,
+for small images, with a 3x3 convolution at stride 1."""
 
 STEM_CHANNELS = 64
 
@@ -28,10 +28,10 @@ class Block(NamedTuple):
     """A residual block: two 3x3 convolutions, whose output is added to its input.
 
     Attributes:
-        name: How the names of its layers begin.
-        channels: Of both convolutions.
-        stride: Of the first convolution, and of the 1x1 convolution through which the
-            input then goes before it is added; at stride 1 it is added as it is.
+      name: how the names of its layers begin.
+      channels: of both convolutions.
+      stride: of the first convolution. If it is not 1, the input goes through a 1x1
+        convolution of the same stride before it is added.
     """
 
     name: str
@@ -49,23 +49,23 @@ BLOCKS = tuple(
 def table(
     input_shape: Sequence[int], num_classes: int, stem: str = "imagenet"
 ) -> tuple[LayerRow, ...]:
-    """Infer the shapes and costs of all layers.
+    """Infers the shapes and costs of all layers.
 
-    An image of a single pixel still passes: halving it leaves one.
+    A single pixel is enough: half of it, rounded up, is one.
 
     Args:
-        input_shape: Shape of one example, (height, width, channels).
-        num_classes: Number of classes; 0 for the backbone without its head.
-        stem: One of `STEMS`.
+      input_shape: shape of one example, (height, width, channels).
+      num_classes: number of classes; 0 for the backbone without its head.
+      stem: one of `STEMS`.
 
     Returns:
-        A row for each layer, in the order of the network. The last "relu" of a block
-        follows the addition, and "avgpool" is the mean over all pixels; additions and
-        that mean count no operations.
+      A row for each layer, in the order of the network. The last "relu" of a block
+      follows the addition, and "avgpool" is the mean over all pixels; additions and
+      that mean count no operations.
 
     Raises:
-        ValueError: Examples that are no images, a negative number of classes or an
-            unknown stem.
+      ValueError: examples that are no images, a negative number of classes or an
+        unknown stem.
     """
     choose("stem", stem, STEMS)
     if num_classes < 0:
@@ -150,5 +150,5 @@ def _max_pool(name: str, shape: Shape) -> LayerRow:
 
 
 def _strided(shape: Shape, stride: int) -> Shape:
-    """Height and width after an odd window that pads by its half: one in `stride`."""
+    """Height and width after an odd window, padded by half of it, at a stride."""
     return tuple(-(-size // stride) for size in shape[:2])

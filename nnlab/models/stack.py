@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer stack as a Flax Linen module, and the initialisation of any module.
 
-A user's own Linen module stands in for `Stack` if it has the same
-`__call__(self, x, train)`. It may read the trial's dropout rate as `Stack` does, from
+A user's own Linen module can stand in for `Stack` if it has the same
+`__call__(self, x, train)`. It may read the trial's dropout rate as `Stack` does: from
 the variable `dropout_rate` of the read-only collection `hyperparameters`, which the
 caller of `apply` passes beside the parameters:
 `module.apply({**variables, "hyperparameters": {"dropout_rate": rate}}, x, train=True,
 rngs={"dropout": key}, mutable=["batch_stats"])`.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,14 +18,14 @@ import jax.numpy as jnp
 
 from nnlab.models import layers as layer_stack
 from nnlab.models.activations import ACTIVATIONS, MONOTONE
-from nnlab.models.cpu import convolution, dense
+from nnlab.models.apply import Options, apply, counts
 from nnlab.models.initializers import INITIALIZERS
 
 LEAST_RUN = 16
-"""Equal layers one after another from which on they run as a loop over one of them.
+"""As many equal layers one after another, or more, run as a loop over one layer.
 
-Such a loop trains networks of six and of ten layers of 64 units a fifth slower (batch
-256, batch norm), of ten layers of 16 a twentieth; it saves no time in compiling them.
+With fewer a loop is slower: networks of six and of ten layers of 64 units train a fifth
+slower (batch 256, batch norm), of ten layers of 16 a twentieth, and compile no faster.
 """
 
 
@@ -35,10 +34,10 @@ class Stack(nn.Module):
 
     Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
     For evaluation it keeps running means and variances in "batch_stats", moved by a
-    tenth of the way (momentum 0.9) at each step; they belong to one member alone.
-    Beside a loop its variance takes a second pass over the values: the mean of the
-    squares less the square of the mean is rounding's noise where a unit hardly changes,
-    and of six networks of 100 layers of 4 units three left the finite numbers by it.
+    tenth of the way (momentum 0.9) at each step. In a network with a loop the variance
+    takes a second pass over the values. One pass subtracts the square of the mean from
+    the mean of the squares, which leaves only rounding errors where a unit hardly
+    varies: three of six networks of 100 layers of 4 units diverged to infinity by it.
     Networks of six layers, none of which did, are a fifth faster with one pass.
 
     Equal hidden layers one after another, at least `LEAST_RUN` of them, are a loop over
@@ -51,11 +50,11 @@ class Stack(nn.Module):
     that are above 0, float32 (B,), and the number of its "units"; see `active_share`.
 
     Attributes:
-        layers: The layers; kept in the hashable form of `layers.freeze`.
-        initializer: Of the kernels, one of `INITIALIZERS`; biases start at 0.
-        dtype: Type of the arithmetic.
-        param_dtype: Type of the parameters.
-        rolled: Whether equal layers are a loop; else each has parameters of its own.
+      layers: the layers; kept in the hashable form of `layers.freeze`.
+      initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
+      dtype: type of the arithmetic.
+      param_dtype: type of the parameters.
+      rolled: whether equal layers are a loop; else each has parameters of its own.
     """
 
     layers: Sequence[layer_stack.Layer]
@@ -65,7 +64,7 @@ class Stack(nn.Module):
     rolled: bool = True
 
     def __post_init__(self) -> None:
-        """Check and freeze the fields; Flax clones modules, so twice is as once."""
+        """Checks and freezes the fields; also those of a clone of Flax's."""
         layer_stack.choose("initializer", self.initializer, INITIALIZERS)
         self.layers = layer_stack.freeze(self.layers)
         super().__post_init__()
@@ -75,8 +74,8 @@ class Stack(nn.Module):
         """Where the stacked parameters are.
 
         Returns:
-            ``{run: {kind: names}}``: ``params[run][kind]`` holds those of the layers so
-            named along their leading axis, for each kind that has parameters.
+          ``{run: {kind: names}}``: along its leading axis ``params[run][kind]`` holds
+          the parameters of the layers with these names.
         """
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
@@ -90,33 +89,32 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Compute the logits.
+        """Computes the logits.
 
         Args:
-            x: Scaled examples, float, (B, *input_shape).
-            train: Whether to drop and to normalise by this batch's own statistics.
+          x: scaled examples, float, (B, *input_shape).
+          train: whether to drop and to normalise by this batch's own statistics.
 
         Returns:
-            Logits, (B, C), float32, or float64 if that is the arithmetic's type.
+          Logits, (B, C), float32, or float64 if that is the arithmetic's type.
         """
         rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
-        # `init` makes every collection; this one is of the data and no part of a model.
-        counts = self.is_mutable_collection("activity") and not self.is_initializing()
         ordered = layer_stack.normalise(self.layers)
-        if not counts:  # whoever counts active units means those of the layers as given
+        if not counts(self):  # active units are those of the layers in their own order
             ordered = _pools_first(ordered)
         runs = _runs(ordered, self.rolled)
-        looped = any(len(blocks) > 1 for blocks in runs)
+        options = Options(
+            self.initializer,
+            self.dtype,
+            self.param_dtype,
+            train,
+            counts(self),
+            fast_variance=all(len(blocks) == 1 for blocks in runs),
+        )
         for blocks in runs:
-            fields = {
-                "initializer": self.initializer,
-                "dtype": self.dtype,
-                "param_dtype": self.param_dtype,
-                "train": train,
-                "counts": counts,
-            }
             if len(blocks) == 1:
-                x = _apply(self, blocks[0], x, rate, **fields, looped=looped)
+                for layer in blocks[0]:
+                    x = apply(self, layer, x, options, rate)
                 continue
             loop = nn.scan(
                 _Block,
@@ -127,7 +125,7 @@ class Stack(nn.Module):
             )
             inner = zip(blocks[0], _inner_names(blocks[0]))
             same = layer_stack.freeze({**layer, "name": name} for layer, name in inner)
-            x, _ = loop(layers=same, **fields, name=_run_name(blocks))(x, rate)
+            x, _ = loop(same, options, name=_run_name(blocks))(x, rate)
         return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -135,90 +133,13 @@ class _Block(nn.Module):
     """One turn of a loop over equal layers."""
 
     layers: Sequence[layer_stack.Layer]
-    initializer: str
-    dtype: Any
-    param_dtype: Any
-    train: bool
-    counts: bool
+    options: Options
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array | float) -> tuple[jax.Array, None]:
-        y = _apply(
-            self,
-            layer_stack.normalise(self.layers),
-            x,
-            rate,
-            initializer=self.initializer,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            train=self.train,
-            counts=self.counts,
-            looped=True,
-        )
-        return y, None
-
-
-def _apply(
-    module: nn.Module,
-    ordered: Sequence[Mapping[str, Any]],
-    x: jax.Array,
-    trial_rate: jax.Array | float,
-    *,
-    initializer: str,
-    dtype: Any,
-    param_dtype: Any,
-    train: bool,
-    counts: bool,
-    looped: bool = False,
-) -> jax.Array:
-    """Layers one after another, as submodules of the module that is being called."""
-    typed: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype}
-    for layer in ordered:
-        kind, name = layer["layer"], layer["name"]
-        fields = {**typed, "kernel_init": INITIALIZERS[initializer], "name": name}
-        if kind == "flatten":
-            x = x.reshape(x.shape[0], -1)
-        elif kind == "dense":
-            x = nn.Dense(
-                layer["units"],
-                use_bias=layer["bias"],
-                dot_general=dense.dot_general,
-                **fields,
-            )(x)
-        elif kind == "conv":
-            x = nn.Conv(
-                layer["channels"],
-                (layer["kernel"], layer["kernel"]),
-                strides=layer["stride"],
-                padding=layer["padding"].upper(),
-                use_bias=layer["bias"],
-                conv_general_dilated=convolution.conv_general_dilated,
-                **fields,
-            )(x)
-        elif kind == "max_pool":
-            x = convolution.max_pool(x, layer["window"], layer["stride"])
-        elif kind == "max_abs_pool":
-            x = convolution.max_abs_pool(x, layer["window"], layer["stride"])
-        elif kind == "batch_norm":
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                use_fast_variance=not looped,
-                name=name,
-                **typed,
-            )(x)
-        elif kind == "dropout":
-            if train:
-                rate = trial_rate if layer["rate"] is None else layer["rate"]
-                x = dropout(module.make_rng("dropout"), x, rate)
-        else:
-            x = ACTIVATIONS[kind](x)
-            if counts and kind != "identity":
-                share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
-                units = jnp.float32(math.prod(x.shape[1:]))
-                seen = {"share": share, "units": units}
-                module.sow("activity", name, seen, lambda _, new: new, lambda: None)
-    return x
+        for layer in layer_stack.normalise(self.layers):
+            x = apply(self, layer, x, self.options, rate)
+        return x, None
 
 
 Blocks = list[list[dict[str, Any]]]
@@ -226,10 +147,10 @@ Blocks = list[list[dict[str, Any]]]
 
 
 def _runs(ordered: Sequence[dict[str, Any]], rolled: bool) -> list[Blocks]:
-    """Cuts a stack into single lists of layers and into runs of equal blocks.
+    """Cuts a stack into single blocks and runs of equal blocks.
 
-    A block is a dense layer with what follows it up to the next. Those of a run keep
-    the number of units.
+    A block is a dense layer and all layers up to the next one. The blocks of a run have
+    as many units as the block before them.
     """
     blocks: Blocks = []
     for layer in ordered:
@@ -261,7 +182,7 @@ def _run_name(blocks: Blocks) -> str:
 
 
 def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A block's layers by kind and by place among those of the kind."""
+    """Names the layers of a block by their kind and place among those of the kind."""
     kinds = [layer["layer"] for layer in block]
     return [f"{kind}_{kinds[:i].count(kind)}" for i, kind in enumerate(kinds)]
 
@@ -269,21 +190,20 @@ def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
 def active_share(collection: Mapping[str, Any]) -> jax.Array:
     """The share of active units of each example, over all activation layers.
 
-    A unit is an output of an activation, and active if it is above 0. A layer counts
-    by its units.
+    A unit is an output of an activation layer; it is active if it is above 0.
 
     Args:
-        collection: "activity", as `Stack` returns it.
+      collection: "activity", as `Stack` returns it.
 
     Returns:
-        Shares, float32 (B,); NaN, (), without any activation.
+      Shares, float32 (B,); NaN, (), without any activation.
     """
     if not collection:
         return jnp.float32(jnp.nan)
     active, units = jnp.float32(0.0), jnp.float32(0.0)
     is_layer: Callable[[Any], bool] = lambda tree: "share" in tree  # noqa: E731
     for seen in jax.tree.leaves(dict(collection), is_leaf=is_layer):
-        # Of a loop over equal layers both have a leading axis, along these.
+        # From a loop over equal layers both have a leading axis, one entry a layer.
         share = seen["share"].reshape(seen["units"].size, -1)
         active += jnp.sum(share * seen["units"].reshape(-1, 1), axis=0)
         units += jnp.sum(seen["units"])
@@ -291,10 +211,10 @@ def active_share(collection: Mapping[str, Any]) -> jax.Array:
 
 
 def _pools_first(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Move max-pools before monotone activations, which then see fewer values.
+    """Moves max-pools before monotone activations, which then see fewer values.
 
-    The numbers stay the same: the maximum of f(x) is f of the maximum. That of a pool
-    by absolute values would not.
+    The numbers stay the same: the maximum of f(x) is f of the maximum. This does not
+    hold for pools by absolute values.
     """
     ordered: list[dict[str, Any]] = []
     for layer in layers:
@@ -306,39 +226,22 @@ def _pools_first(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return ordered
 
 
-def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
-    """Set a random share of the values to 0 and scale up the others.
-
-    Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
-
-    Args:
-        key: Random key.
-        x: Values of any shape.
-        rate: Probability that a value is dropped, in [0, 1); may be traced.
-
-    Returns:
-        The values kept, divided by `1 - rate`; shape and type of `x`.
-    """
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
-    return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)
-
-
 def init_variables(
     module: Any,
     key: jax.Array,
     sample_input: jax.Array,
     init_scale: jax.Array | float,
 ) -> dict[str, Any]:
-    """Initialise a module, and scale its kernels.
+    """Initialises a module and scales its kernels.
 
     Args:
-        module: A `Stack`, or whatever has its `init`.
-        key: The member's key for its initialisation.
-        sample_input: Array of the shape and type of a batch, (B, *input_shape).
-        init_scale: Factor on every parameter that is named "kernel"; may be traced.
+      module: a `Stack`, or any module with such an `init`.
+      key: the member's key for its initialisation.
+      sample_input: array of the shape and type of a batch, (B, *input_shape).
+      init_scale: factor on every parameter that is named "kernel"; may be traced.
 
     Returns:
-        The module's variables: "params" and, with batch norm, "batch_stats".
+      The module's variables: "params" and, with batch norm, "batch_stats".
     """
     variables = dict(module.init({"params": key}, sample_input, train=False))
 

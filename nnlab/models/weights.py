@@ -17,7 +17,7 @@ from nnlab.words.spelling import nearest_file
 Variables = dict[str, dict[str, dict[str, np.ndarray]]]
 """Collection -> layer -> name of an array -> the array, as `resnet.ResNet18` has it."""
 
-# ml_dtypes, on which JAX stands as well, makes bfloat16 known to NumPy.
+# ml_dtypes, which JAX needs too, makes bfloat16 known to NumPy.
 _TYPES = {
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
@@ -47,26 +47,26 @@ def load_resnet18(
     channels: int = 3,
     stem: str = "imagenet",
 ) -> Variables:
-    """Read the variables of a `resnet.ResNet18`; every name and shape is checked.
+    """Reads the variables of a `resnet.ResNet18`; every name and shape is checked.
 
-    The counters of batch norm, "num_batches_tracked", are passed over.
+    The counters of batch norm, "num_batches_tracked", are ignored.
 
     Args:
-        path: A safetensors file of float16, bfloat16, float32 or float64.
-        num_classes: Classes of the head; 0 for the backbone alone, whether the file has
-            a head or not; None for the head of the file, if it has one.
-        channels: Of the images. If it is 1 and the first kernel of the file has 3, that
-            kernel is summed over them: the network makes of a grey image what the
-            file's makes of the same image as red, green and blue.
-        stem: One of `resnet_layers.STEMS`.
+      path: a safetensors file of float16, bfloat16, float32 or float64.
+      num_classes: classes of the head; 0 for the backbone alone, whether the file has a
+        head or not; None for the head of the file, if it has one.
+      channels: channels of the images. If it is 1 and the file's first kernel has 3,
+        the kernel is summed over them, so that a grey image counts as one that is
+        equally red, green and blue.
+      stem: one of `resnet_layers.STEMS`.
 
     Returns:
-        "params" and "batch_stats", float32.
+      "params" and "batch_stats", float32.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is damaged or no safetensors file, lacks tensors, has
-            others, or has one of another shape or type.
+      FileNotFoundError: there is no such file.
+      ValueError: the file is damaged or no safetensors file, lacks tensors, has others,
+        or has one of another shape or type.
     """
     path = Path(path)
     if not path.is_file():
@@ -82,11 +82,11 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The variables of a `resnet.ResNet18` under torchvision's names, in its layouts.
 
     Args:
-        variables: "params" and "batch_stats".
+      variables: "params" and "batch_stats".
 
     Returns:
-        The tensors, ready for `safetensors.numpy.save_file`; without the counters of
-        batch norm, "num_batches_tracked".
+      The tensors, ready for `safetensors.numpy.save_file`; without the counters of
+      batch norm, "num_batches_tracked".
     """
     return {
         _name(layer, array): np.ascontiguousarray(
@@ -101,7 +101,7 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _read(
     file: Any, path: Path, num_classes: int | None, channels: int, stem: str
 ) -> Variables:
-    # The header alone at first: a large file of something else is refused unread.
+    # At first only the header is read: a large file of another kind is refused unread.
     names = file.keys()
     tensors = {
         name: file.get_slice(name)

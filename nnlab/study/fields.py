@@ -17,11 +17,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nnlab.models.layers import INT_MAX
 from nnlab.words.spelling import nearest
 
 FLOAT32_MAX = 3.4028234e38
-INT_MAX = 2**31 - 1
-"""The largest whole number of a field: XLA counts in 32 bits."""
 DEEPEST = 20
 """Levels of lists and mappings in a field that takes any."""
 _BOUNDS = {

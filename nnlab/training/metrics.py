@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 Metric = Callable[[jax.Array, jax.Array], jax.Array]
-"""A metric of a user's own: logits (B, C), float32, and labels (B,), int32, to a value
-for each example, (B,), of which the mean over a split is reported."""
+"""A user's own metric: a function of logits (B, C), float32, and labels (B,), int32, to
+a value for each example, (B,). Its mean over a split is reported."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -31,7 +31,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def classification_sums(
     logits: jax.Array, labels: jax.Array, mask: jax.Array
 ) -> dict[str, jax.Array]:
-    """Sums of loss and of right answers over the examples that count.
+    """Sums of the loss and of right answers over the examples that are no padding.
 
     Args:
       logits: float32 (B, C).
@@ -39,8 +39,8 @@ def classification_sums(
       mask: bool (B,), False for padding.
 
     Returns:
-      ``{"loss": (), "accuracy": ()}``, float32: to be divided by the number of
-      examples. The largest logit is the answer; the first one among equals.
+      ``{"loss": (), "accuracy": ()}``, float32, to be divided by the number of
+      examples. The answer is the largest logit, the first of equal ones.
     """
     right = jnp.argmax(logits, axis=1) == labels
     return {

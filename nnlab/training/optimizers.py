@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizers and learning-rate schedules that take traced hyperparameters.
 
-An optimizer is built *inside* the traced training step from the step's own learning
-rate, `peak * schedule(step)`, so one compiled program serves every rate, momentum and
-weight decay, and Optax's own update rules stay as they are.
+An optimizer is built *inside* the traced training step from the learning rate of that
+step, `peak * schedule(step)`. So one compiled program serves all rates, momenta and
+weight decays, with Optax's own update rules.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def optimizer(
 ) -> optax.GradientTransformation:
     """An Optax optimizer from traced hyperparameters.
 
-    Weight decay is coupled for sgd, adam and rmsprop: the gradient of an L2 penalty
-    `weight_decay / 2 * |params|**2`, added to the gradient. For adamw it is decoupled:
-    each step takes `learning_rate * weight_decay * params` off the parameters. It acts
-    on every parameter, biases too. Adam and AdamW keep b1 = 0.9, b2 = 0.999.
+    For sgd, adam and rmsprop weight decay is coupled: the gradient of an L2 penalty
+    `weight_decay / 2 * |params|**2` is added to the gradient. For adamw it is not: each
+    step subtracts `learning_rate * weight_decay * params` from the parameters. It acts
+    on every parameter, biases too. Adam and AdamW use b1 = 0.9, b2 = 0.999.
 
     Args:
       name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
@@ -42,13 +42,13 @@ def optimizer(
         rmsprop; adam and adamw do not read it. May be traced.
       weight_decay: at least 0; may be traced.
       nesterov: whether sgd and rmsprop look ahead by one step of momentum.
-      uses_momentum: False leaves the velocity out of the state; for a population whose
-        members all have momentum 0. The steps are the same but for rounding.
-      uses_weight_decay: False leaves the decay out; for weight decays all 0.
+      uses_momentum: False, for a population whose momenta are all 0, leaves the
+        velocity out of the state. The steps are the same except for rounding.
+      uses_weight_decay: False, for weight decays that are all 0, leaves the decay out.
 
     Returns:
-      The transformation. Its state does not depend on the traced values, so an
-      optimizer of another rate may take over at every step.
+      The transformation. Its state does not depend on the traced values, so that an
+      optimizer of another rate can go on with it at every step.
 
     Raises:
       ValueError: an unknown name.
@@ -82,9 +82,9 @@ def schedule(
 ) -> Callable[[Scalar], jax.Array]:
     """The shape of a learning-rate schedule, to be multiplied by the peak rate.
 
-    In the first `warmup_steps` steps the factor climbs linearly, 1/warmup_steps in the
-    first step (a factor of 0 would waste it) to 1 in the last. After them it is, where
-    p runs from 0 to 1 over the steps that remain:
+    In the first `warmup_steps` steps the factor rises linearly, from 1/warmup_steps in
+    the first step (a factor of 0 would waste it) to 1 in the last. After them, with p
+    from 0 to 1 over the steps that remain, it is:
 
     - constant: 1
     - cosine: (1 + cos(pi p)) / 2
@@ -98,8 +98,7 @@ def schedule(
 
     Returns:
       A function from the number of steps already taken, an integer scalar (may be
-      traced), to the factor in [0, 1], float32. It ends at `total_steps` and keeps its
-      last value beyond.
+      traced), to the factor in [0, 1], float32. From `total_steps` on it is constant.
 
     Raises:
       ValueError: an unknown name, or numbers of steps out of range.
@@ -132,4 +131,4 @@ _SHAPES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "linear": lambda after, _: 1 - after,
     "step": lambda _, whole: 0.1 ** ((whole >= 0.5) * 1.0 + (whole >= 0.75)),
 }
-"""Factor as a function of the shares done: of the steps after the warm-up, of all."""
+"""Factor as a function of two shares done: of the steps after the warm-up, of all."""

@@ -25,7 +25,6 @@ from nnlab.study import (
     Optimizer,
     Study,
 )
-from nnlab.study.fields import INT_MAX
 from nnlab.study.members import Members, alike, by_program
 from nnlab.training import member, optimizers, own
 from nnlab.training.backbone import (
@@ -155,10 +154,10 @@ def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
         )
     num_steps = steps_per_epoch * h.num_epochs
     num_steps = min(num_steps, h.max_steps or num_steps)
-    if num_steps > INT_MAX:
+    if num_steps > layers.INT_MAX:
         raise ValueError(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
-            f"{INT_MAX:,} are allowed (max_steps ends training before)"
+            f"{layers.INT_MAX:,} are allowed (max_steps ends training before)"
         )
     return steps_per_epoch, num_steps
 

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from folders import assert_equal, refused
+from folders import assert_equal, refused, splits
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,10 +22,6 @@ def data():
 @pytest.fixture(scope="module")
 def digits():
     return load("digits")
-
-
-def splits(dataset):
-    return dataset.train, dataset.validation, dataset.test
 
 
 def rows(images):

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from folders import refused
+from folders import refused, splits
 
 from nnlab.data import load
 from nnlab.data import regions as region_map
@@ -13,8 +13,7 @@ WEST, SOUTH, EAST, NORTH = region_map.EXTENT
 
 def test_the_map_is_pinned():
     data = load("map")
-    splits = (data.train, data.validation, data.test)
-    assert [len(split.labels) for split in splits] == [40_000, 8_000, 12_000]
+    assert [len(split.labels) for split in splits(data)] == [40_000, 8_000, 12_000]
     assert data.feature_names == ("longitude", "latitude")
     assert data.is_table
     assert data.scale == 1.0
@@ -33,7 +32,7 @@ def test_points_are_uniform_over_the_extent():
 
 def test_every_label_is_the_region_of_its_point():
     data = load("map")
-    for split in (data.train, data.validation, data.test):
+    for split in splits(data):
         np.testing.assert_array_equal(region_map.regions(split.inputs), split.labels)
 
 

@@ -5,6 +5,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from networks import distance
 from published_resnet import logits, random_weights, shapes
 from safetensors.numpy import save_file
 
@@ -27,11 +28,6 @@ def evaluate(module, variables, images):
     """Logits of images (B, channels, height, width)."""
     apply = jax.jit(module.apply, static_argnames="train")
     return np.asarray(apply(variables, images.transpose(0, 2, 3, 1), train=False))
-
-
-def distance(a, b):
-    """Norm of the difference, relative to the norm of `b`."""
-    return np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b)
 
 
 @pytest.mark.parametrize(

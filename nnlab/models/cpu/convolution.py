@@ -3,8 +3,8 @@
 
 XLA's own CPU convolution is slow, above all its gradient. Here a convolution is one
 matrix product of the image's patches with the kernel, or sixteen smaller ones
-(Winograd's), which run at the speed of the CPU's matrix products; on GPUs and TPUs it
-is XLA's own. The gradients are JAX's own, of formulas written so that they are fast.
+(Winograd's), at the speed of the CPU's matrix products. On GPUs and TPUs it is XLA's.
+The formulas are written so that the gradients that JAX derives from them are fast too.
 """
 
 import functools
@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Patches that are made at a time, so that they stay in the cache: the training step of
-# a 32-64-channel network at batch 64 is 30 % faster than with all 14 MB of them at
-# once; from 0.5 to 4 MiB it is equal within the noise of 5 %.
+# Bytes of patches made at a time, so that they stay in the cache: the training step of
+# a 32-64-channel network at batch 64 is 30 % faster than with all 14 MB at once; from
+# 0.5 to 4 MiB it is equal within the noise of 5 %.
 _PATCH_BYTES = 2 * 2**20
 
-# Winograd's products want no chunks: with 8 MiB at a time the same step takes a third
-# longer. This only bounds the memory of large batches.
+# Winograd's products are faster without chunks: with 8 MiB at a time the same step is a
+# third slower. This only bounds the memory of large batches.
 _TILE_BYTES = 128 * 2**20
 
 
@@ -38,22 +38,19 @@ def conv_general_dilated(
 ) -> jax.Array:
     """Drop-in for `lax.conv_general_dilated`: `nn.Conv(conv_general_dilated=...)`.
 
-    Plain 2-D channel-last convolutions on a CPU take the fast way; all else (another
-    device, dilation, groups, other layouts) goes to `lax.conv_general_dilated`.
+    It is fast for plain 2-D channel-last convolutions on a CPU. All others (another
+    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`.
 
     Args:
-        lhs: Images, (B, height, width, channels).
-        rhs: Kernel, (height, width, channels, output channels).
-        window_strides: Vertical and horizontal stride, in pixels.
-        padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
-        lhs_dilation: As in `lax.conv_general_dilated`, as are those that follow.
-        rhs_dilation: Ditto.
-        dimension_numbers: Ditto.
-        feature_group_count: Ditto.
-        precision: Ditto.
+      lhs: images, (B, height, width, channels).
+      rhs: kernel, (height, width, channels, output channels).
+      window_strides: vertical and horizontal stride, in pixels.
+      padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
+      lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, precision: as
+        in `lax.conv_general_dilated`.
 
     Returns:
-        Images, (B, height, width, output channels).
+      Images, (B, height, width, output channels).
     """
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilated = {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}
@@ -93,8 +90,9 @@ def _used(
 ) -> tuple[slice, tuple[int, int]]:
     """The part of a kernel's axis that ever meets a pixel, and the padding it needs.
 
-    At padding 1 a 3x3 kernel meets the pixel of a 1x1 image with its middle alone: with
-    512 channels it takes 0.7 instead of 2.1 ms, forward and backward, at batch 32.
+    For instance only the middle of a 3x3 kernel meets the pixel of a 1x1 image padded
+    by 1: with 512 channels that takes 0.7 instead of 2.1 ms, forward and backward, at
+    batch 32.
     """
     before, after = padding
     outputs = (size + before + after - window) // stride + 1
@@ -115,7 +113,7 @@ def _used(
 def _convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precision: Any
 ) -> jax.Array:
-    """Convolve padded images, as many at a time as the method's memory holds."""
+    """Convolves padded images, as many at a time as the method's budget allows."""
     batch, channels = x.shape[0], kernel.shape[2:]
     height, width = (
         (size - window) // stride + 1
@@ -124,8 +122,8 @@ def _convolve(
         )
     )
     # From 16 channels on, Winograd is faster forward and backward: 1.9 times at 128
-    # channels of 8x8 and at 32 to 64 of 14x14, 1.2 at 16 to 32 of 14x14, as fast at
-    # 4x4. With 8 it is no faster. Its sums would lose accuracy in bfloat16.
+    # channels of 8x8 and at 32 to 64 of 14x14, 1.2 times at 16 to 32 of 14x14, equally
+    # fast at 4x4. With 8 channels it is no faster. It would lose accuracy in bfloat16.
     if (
         kernel.shape[:2] == (3, 3)
         and strides == (1, 1)
@@ -139,7 +137,7 @@ def _convolve(
     whole = functools.partial(
         method, strides=strides, output_size=(height, width), precision=precision
     )
-    # Making patches or tiles anew backward costs no time and saves storing them all.
+    # The backward pass makes patches or tiles again: no slower than storing them all.
     convolve = jax.checkpoint(whole, prevent_cse=False)
     fitting = max(1, budget // (height * width * values * x.dtype.itemsize))
     chunk = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
@@ -157,15 +155,15 @@ def _im2col(
     output_size: tuple[int, int],
     precision: Any,
 ) -> jax.Array:
-    """Convolve as one product of all patches with the kernel."""
+    """Convolves by one product of all patches with the kernel."""
     patches = _patches(x, kernel.shape[:2], strides, output_size)
     weights = kernel.reshape(-1, kernel.shape[-1])
     return _product(patches, weights, precision)
 
 
 def _product(x: jax.Array, weights: jax.Array, precision: Any) -> jax.Array:
-    # Two-dimensional: with leading axes XLA copies the gradient into another layout,
-    # which makes the whole training step more than twice as slow.
+    # Two-dimensional: with more axes XLA copies the gradient into another layout, and
+    # the whole training step takes more than twice as long.
     y = jnp.matmul(x.reshape(-1, x.shape[-1]), weights, precision=precision)
     return y.reshape(*x.shape[:-1], -1)
 
@@ -178,8 +176,8 @@ def _patches(
 ) -> jax.Array:
     """The patch under each output pixel, (B, height, width, window and channels).
 
-    They are shifted views of the images side by side, one for each place in the window:
-    quick to copy, and the gradient is a sum of views.
+    For each place in the window there is a shifted view of the images: quick to copy,
+    and the gradient is a sum of views.
     """
     (down, right), (height, width) = strides, output_size
     views = [
@@ -191,7 +189,7 @@ def _patches(
 
 
 Grid = Sequence[Sequence[jax.Array]]
-"""The values at each place of a small square, as arrays that are equally large."""
+"""For each place of a small square, an array; all have one shape."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -208,12 +206,12 @@ def _winograd(
     output_size: tuple[int, int],
     precision: Any,
 ) -> jax.Array:
-    """Convolve with a 3x3 kernel at stride 1, with 4/9 of the multiplications.
+    """Convolves with a 3x3 kernel at stride 1, with 4/9 of the multiplications.
 
-    A tile of 2x2 output pixels takes 16 products, one for each place of the transformed
-    4x4 input under it, instead of 4 times 9. Each place is an array of its own, of
-    shape (B, rows of tiles, columns of tiles, channels): stacking them into one would
-    take longer than the transforms. Odd output sizes are filled up with zeros.
+    A tile of 2x2 output pixels takes 16 products instead of 4 times 9: one for each
+    place of the transformed 4x4 input under it. Each place is an array of its own, (B,
+    rows of tiles, columns of tiles, channels), as stacking them would take longer than
+    the transforms. Odd output sizes are filled up with zeros.
 
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016),
     section 4.1, F(2x2, 3x3).
@@ -222,8 +220,8 @@ def _winograd(
     rows_odd, columns_odd = (size % 2 for size in output_size)
     odd = ((0, 0, 0), (0, rows_odd, 0), (0, columns_odd, 0), (0, 0, 0))
     x = lax.pad(x, jnp.zeros((), x.dtype), odd)
-    # One axis after the other: all 16 places at once make the gradient's sum over the
-    # overlapping tiles five times slower, and without the barrier XLA fuses them again.
+    # First one axis, then the other: with all 16 places at once the gradient's sum over
+    # overlapping tiles is five times slower. The barrier keeps the axes apart in XLA.
     rows = lax.optimization_barrier(_combine(_INPUT, _places(x, 1, 4, 2)))
     tiles = [_combine(_INPUT, _places(row, 2, 4, 2)) for row in rows]
     weights = _transform(_KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)])
@@ -241,8 +239,8 @@ def _winograd(
 def _places(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
     """The values at each place of the windows along an axis.
 
-    Its size is a multiple of the stride. Strided views would be the same, but slower: a
-    3x3 pool at stride 2 of 32 images of 32x32x64 then takes 7.2 instead of 3.4 ms.
+    The size of the axis is a multiple of the stride. Strided views are slower: with
+    them a 3x3 pool at stride 2 of 32 images of 32x32x64 takes 7.2 instead of 3.4 ms.
     """
     groups = x.shape[axis] // stride
     split = x.reshape(*x.shape[:axis], groups, stride, *x.shape[axis + 1 :])
@@ -257,7 +255,7 @@ def _places(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array
 
 
 def _combine(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The matrix times a vector of arrays; factors of 0 take no work."""
+    """The matrix times a vector of arrays; terms of factor 0 are left out."""
     terms = (
         [c * array for c, array in zip(row, arrays, strict=True) if c] for row in matrix
     )
@@ -274,18 +272,18 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     """Maximum over square windows.
 
     Where several values of a window are its maximum, the first (row by row) gets the
-    gradient, as in `nn.max_pool`, whose gradient is the slowest part of a CNN's
-    training step on a CPU: 4 to 12 times as slow as this where windows overlap.
+    gradient, as in `nn.max_pool`. The gradient of that is the slowest part of a CNN's
+    training step on a CPU, 4 to 12 times as slow as this where windows overlap.
 
     Args:
-        x: Images, (B, height, width, channels), at least as large as the window.
-        window: Height and width of a window, in pixels.
-        stride: Step from a window to the next, in pixels.
-        padding: Pixels of minus infinity on each side, fewer than the window has.
+      x: images, (B, height, width, channels), at least as large as the window.
+      window: height and width of a window, in pixels.
+      stride: step from a window to the next, in pixels.
+      padding: pixels of minus infinity on each side, fewer than the window has.
 
     Returns:
-        Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
-        channels).
+      Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
+      channels).
     """
     if stride != window or padding:
         # Columns first, so that of equal values the first row by row is taken.
@@ -312,20 +310,20 @@ def _pool_along(
 
 
 def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """The value that is largest without its sign, over square windows, no padding.
+    """The value of largest magnitude, with its sign, over square windows, no padding.
 
-    The sign is kept; of values that are equal but for it the positive one is taken. The
+    Of a positive and a negative value of equal magnitude the positive one is taken. The
     gradient goes to the value that is taken, as in `max_pool`. The output is not
     continuous: it jumps where a positive and a negative value change places as the
     largest.
 
     Args:
-        x: Images, (B, height, width, channels), at least as large as the window.
-        window: Height and width of a window, in pixels.
-        stride: Step from a window to the next, in pixels.
+      x: images, (B, height, width, channels), at least as large as the window.
+      window: height and width of a window, in pixels.
+      stride: step from a window to the next, in pixels.
 
     Returns:
-        Images, (B, (height - window) // stride + 1, likewise width, channels).
+      Images, (B, (height - window) // stride + 1, likewise width, channels).
     """
     highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
     return jnp.where(highest >= -lowest, highest, lowest)
