@@ -175,6 +175,52 @@ class Rows:
         for step in np.unique(steps[rows]).tolist():
             self._evaluations[step].values.forget(names, rows & (steps == step))
 
+    def end(self, members: np.ndarray, stopped: np.ndarray, chance: np.ndarray) -> None:
+        """Notes that members, bool (T, S), ended with their training.
+
+        Args:
+          members: which.
+          stopped: which of them did so early, bool (T, S).
+          chance: whether they are at chance, bool (T, S).
+        """
+        self.status[members] = np.where(stopped, STOPPED, FINISHED)[members]
+        self.at_chance[members] = chance[members]
+
+    def diverge(
+        self,
+        lost: np.ndarray,
+        steps: np.ndarray,
+        norms: np.ndarray,
+        layers: Sequence[str],
+    ) -> None:
+        """Notes where members left the finite numbers.
+
+        A NaN spreads to every layer at once, so the layer named is the one whose last
+        finite gradient was the largest.
+
+        Args:
+          lost: which members, bool (T, S).
+          steps: where, (T, S).
+          norms: of their last finite gradients, (T, S, layers); below 0 for a member
+            that never took a step.
+          layers: their names.
+        """
+        self.status[lost] = DIVERGED
+        self.at_chance[lost] = False
+        self.steps[lost] = steps[lost]
+        self.more.put("diverged_step", steps.astype(np.int64), lost)
+        moved = lost & (norms.min(axis=-1) >= 0)
+        self.more.put("diverged_layer", np.array(layers)[norms.argmax(axis=-1)], moved)
+        for name, values in by_layer("last_grad_norm_", norms, layers).items():
+            self.more.put(name, values, moved)
+
+    def reopen(self) -> np.ndarray:
+        """Lets those that finished go on; returns which, bool (T, S)."""
+        finished = self.has_status(FINISHED)
+        self.status[finished] = UNFINISHED
+        self.at_chance[finished] = False
+        return finished
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as named arrays, uint8 (N,) each, for `from_arrays`: copies."""
         members = self._members()
@@ -259,6 +305,44 @@ class Rows:
         }
         columns |= self.more.taken(np.ones(self._shape, bool))
         return _Part({"trial": self._trials[t], "seed": self._seeds[s]}, columns)
+
+
+def means(
+    sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Columns such as "test_loss", float64 (T, S), of sums over a split's examples.
+
+    Args:
+      sums: ``{split: {metric: (T, S)}}``.
+      sizes: examples of each split.
+    """
+    return {
+        f"{split}_{metric}": values.astype(np.float64) / sizes[split]
+        for split, metrics in sums.items()
+        for metric, values in metrics.items()
+    }
+
+
+def by_layer(
+    prefix: str, values: np.ndarray, layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Columns of the layers, float64 (T, S), of values (T, S, layers)."""
+    wide = values.astype(np.float64)
+    return {f"{prefix}{name}": wide[..., i] for i, name in enumerate(layers)}
+
+
+def plain_rows(
+    values: Any, columns: Mapping[str, pa.DataType], *keys: str
+) -> list[dict[str, Any]]:
+    """Rows of a table from plain values, which must be some.
+
+    Raises:
+      ValueError: one lacks one of the keys, or has a value of another type.
+    """
+    rows = [dict(row) for row in values]
+    if any(results.table(rows, columns)[key].null_count for key in keys):
+        raise ValueError(f"a row lacks {' or '.join(keys)}")
+    return rows
 
 
 @dataclasses.dataclass

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from nnlab.words import errors
 from nnlab import results
 from nnlab.machine.files import alone_in, make_folder, sync_tree, write_atomic
+from nnlab.words import errors
 
 if TYPE_CHECKING:
     import orbax.checkpoint

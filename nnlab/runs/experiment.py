@@ -333,8 +333,7 @@ def _train_elsewhere(
         with found.reading():
             if not is_done(item, found):
                 return False
-            arrays = found.arrays("rows"), found.arrays("seen")
-            recorder.collect(item, found.about["known"], *arrays)
+            recorder.collect(item, found)
         run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
         return True
 
@@ -542,10 +541,7 @@ def _saved(
     for item in prepared:
         if known := taken.get(item.cohort.index):
             with known.reading():
-                arrays = known.arrays("rows"), known.arrays("seen")
-                recorder.take_up(
-                    item, known.about["known"], *arrays, is_done(item, known)
-                )
+                recorder.take_up(item, known, is_done(item, known))
     for part, saved in found.items():
         checkpoints.drop_unsound(part, saved)
     return taken

@@ -76,21 +76,21 @@ def train_cohort(
       saved: where to begin; None for the first step.
     """
     population, prepared = placed.population, placed.prepared
-    recorder.start(prepared, population, placed.sizes, tuning_seconds)
+    record = recorder.start(prepared, placed.sizes, population, tuning_seconds)
     looks = bool(set(PICTURES) & set(study.figures))
     at, before = Position(), None
     if saved:
         with saved.reading():
-            recorder.restore(prepared, saved.about["known"], saved.arrays("rows"), {})
+            record.restore(saved)
             at = Position(**saved.about["position"])
         if saved.about["finished"]:
-            recorder.extend()
-    recorder.tell("compiling")  # only now is it known how far it is
+            record.extend()
+    record.tell("compiling")  # only now is it known how far it is
     if saved:
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
             before = saved.arrays("before").get("probabilities")
-        state = population.spread(members, recorder.still_training)
+        state = population.spread(members, record.still_training)
     else:
         state = population.init()
         if backbone and not prepared.features:
@@ -105,29 +105,29 @@ def train_cohort(
             return
         items = {
             "state": named(population.gather(state)),
-            "rows": recorder.row_arrays(),
+            "rows": record.rows.to_arrays(),
         }
         if before is not None:
             items["before"] = {"probabilities": before}
         if finished:
-            items["seen"] = recorder.seen_arrays()
+            items["seen"] = record.seen_arrays()
             items |= saved_network.items_of(prepared, backbone)
         about = {
             "finished": finished,
             "num_steps": prepared.num_steps,
             "lane_width": placed.width,
             "position": dataclasses.asdict(at),
-            "known": recorder.snapshot(),
+            "known": record.snapshot(),
             **origin,
         }
-        checkpoints.save(part_of(prepared), items, about, recorder.best_accuracy())
+        checkpoints.save(part_of(prepared), items, about, record.best_accuracy())
 
     def visit() -> None:
         predict = functools.partial(final.predicted, placed, state)
         alone = processes.count() == 1  # else all would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
-            recorder.tell("training", predict if alone else None)
+            record.tell("training", predict if alone else None)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
         if processes.any_of(interrupted is not None):
@@ -144,43 +144,44 @@ def train_cohort(
         boundaries, prepared.steps_per_epoch, race.min_epochs, race.factor
     )
     for evaluation in range(at.evaluation, len(boundaries)):
-        if not recorder.still_training.any():
+        if not record.still_training.any():
             break
         boundary = boundaries[evaluation]
         while at.step < boundary:
             count = min(placed.room, paced, boundary - at.step)
-            with recorder.training(at.step + count, count):
+            with record.training(at.step + count, count):
                 state = jax.block_until_ready(placed.train(state, at.step, count))
             every = 1 if prepared.recipe.every_norm else SAMPLE_EVERY
             samples = at.samples + math.ceil(count / every)
             at = Position(evaluation, at.step + count, samples)
-            paced = _paced(recorder.steps_in(SECONDS_OF_A_VISIT))
+            paced = _paced(record.steps_in(SECONDS_OF_A_VISIT))
             if at.step < boundary:
                 visit()
-        with recorder.evaluating():
+        with record.clock.evaluating():
             state, measured = jax.block_until_ready(
                 population.evaluate(state, placed.batches)
             )
         steps = boundary - (boundaries[evaluation - 1] if evaluation else 0)
-        recorder.add(evaluation, population.gather(measured), steps, at.samples)
+        record.add(evaluation, population.gather(measured), steps, at.samples)
+        recorder.write_if_due()
         at = Position(evaluation + 1, at.step)
         if evaluation in rungs:
-            recorder.drop_worst(race.factor)
-            state = population.end(state, recorder.still_training)
-        state = population.compact(state, recorder.still_training)
+            record.drop_worst(race.factor)
+            state = population.end(state, record.still_training)
+        state = population.compact(state, record.still_training)
         visit()
     if at.step and not saved and processes.is_first():
-        lane_width.remember(prepared, {placed.width: recorder.rates()})
-    with recorder.scoring():
-        final.score(placed, state, recorder)
+        lane_width.remember(prepared, {placed.width: record.clock.rates()})
+    with record.scoring():
+        final.score(placed, state, record)
         if "costs" in study.figures:
-            recorder.add_solo_speed(final.solo_inferences_per_second(placed))
+            record.clock.add_solo_speed(final.solo_inferences_per_second(placed))
         if before is not None:
-            final.look(placed, state, recorder, before)
+            final.look(placed, state, record, before)
     save(finished=True)
     if checkpoints:
         checkpoints.wait()
-    recorder.finish()
+    recorder.finish(record)
 
 
 def _paced(steps: float) -> int:
@@ -298,7 +299,7 @@ def _pretrain(
     population, state = placed.population, placed.population.init()
     for start in range(0, training.num_steps, placed.room):
         count = min(placed.room, training.num_steps - start)
-        recorder.pretraining(item, training, start)
+        recorder.pretraining(training, start)
         state = jax.block_until_ready(placed.train(state, start, count))
     state, measured = population.evaluate(state, placed.batches)
     measured = population.gather(measured)
@@ -340,7 +341,8 @@ def grow(
 ) -> None:
     """Fits the trees of a cohort, seed after seed, and looks at what came out."""
     splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
-    recorder.start_baseline(item, sizes_of(splits))
+    record = recorder.start(item, sizes_of(splits))
+    record.tell("growing")
 
     def grow(seed: int) -> trees.Fit:
         return trees.fit(
@@ -363,17 +365,15 @@ def grow(
                 start = time.perf_counter()
                 fit.predict(test.inputs)
                 inferences = len(test.labels) / (time.perf_counter() - start)
-                recorder.add_trees(trial, seed, fit, inferences)
-                recorder.tell("growing")
+                record.add_trees(trial, seed, fit, inferences)
+                record.tell("growing")
                 fits[-1].append(fit)
         if set(PICTURES) & set(study.figures):
-            recorder.add_seen(
-                trial.index, final.seen_of_trees(item.dataset, fits[-1])
-            )
+            record.seen[trial.index] = final.seen_of_trees(item.dataset, fits[-1])
     for (transform, amount), split in item.test_sets.severities.items():
         sums = [[_sums(fit, split) for fit in some] for some in fits]
         names = {name: [[s[name] for s in some] for some in sums] for name in SUMS}
-        recorder.add_severity(
+        record.add_severity(
             transform,
             amount,
             {name: np.array(values) for name, values in names.items()},
@@ -382,11 +382,11 @@ def grow(
     origin = _origin(recorder, recorder.identity(item.cohort.index))
     checkpoints.save(
         part_of(item),
-        {"rows": recorder.row_arrays(), "seen": recorder.seen_arrays()},
-        {"finished": True, "known": recorder.snapshot(), **origin},
+        {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()},
+        {"finished": True, "known": record.snapshot(), **origin},
     )
     checkpoints.wait()
-    recorder.finish()
+    recorder.finish(record)
 
 
 SUMS = ("accuracy", "loss")

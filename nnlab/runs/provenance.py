@@ -14,12 +14,10 @@ import numpy as np
 import optax
 
 import nnlab
-from nnlab.machine import devices
-from nnlab.machine import devices
-from nnlab.training import plan
-from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset, labels
+from nnlab.machine import devices
 from nnlab.study import Study
+from nnlab.training.program import Baseline, Prepared
 
 
 def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, Any]:

@@ -10,8 +10,6 @@ import dataclasses
 
 import numpy as np
 
-from nnlab.words import settings
-from nnlab.words import numbers
 from nnlab.statistics.rate_range import RATE
 from nnlab.study import (
     MOST_TRIALS,
@@ -22,6 +20,7 @@ from nnlab.study import (
     Search,
     Study,
 )
+from nnlab.words import numbers, settings
 
 LOW, HIGH, COUNT, SEEDS, STEPS = 1e-4, 100.0, 49, 8, 100
 """Eight rates a decade; after 100 updates the edge is where it is after 300."""

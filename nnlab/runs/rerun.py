@@ -11,17 +11,17 @@ from typing import Any
 
 import flax.linen as nn
 
-from nnlab.machine import devices
 from nnlab import results
-from nnlab.runs.checkpoint import Checkpoints
-from nnlab.training.program import Prepared
 from nnlab.data import Dataset
+from nnlab.machine import devices
+from nnlab.runs.checkpoint import Checkpoints
+from nnlab.runs.loop import backbone_for, train_cohort, with_backbone
+from nnlab.runs.recorder import Recorder
+from nnlab.runs.resume import check_data, check_own, continued, differences
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
 from nnlab.training.prepare import own_of, prepare
-from nnlab.runs.recorder import Recorder
-from nnlab.runs.resume import check_data, check_own, continued, differences
-from nnlab.runs.loop import backbone_for, train_cohort, with_backbone
+from nnlab.training.program import Prepared
 
 
 @dataclasses.dataclass(frozen=True)

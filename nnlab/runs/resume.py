@@ -26,7 +26,7 @@ from nnlab.study import (
     Trial,
     digest_json,
 )
-from nnlab.study.cohorts import (Cohort, alike, lacking, numbered)
+from nnlab.study.cohorts import Cohort, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""

@@ -26,17 +26,19 @@ import safetensors.numpy
 from flax import traverse_util
 
 import nnlab
-from nnlab.machine import devices
-from nnlab.training import own, member as train, backbone as transfer
 from nnlab import results
-from nnlab.runs import resume
-from nnlab.study.fields import from_mapping
-from nnlab.runs.checkpoint import Checkpoints, Saved, named, read_export, write_export
-from nnlab.training.program import Prepared
 from nnlab.data import labels, numbers
+from nnlab.machine import devices
 from nnlab.machine.files import absolute, write_atomic
-from nnlab.training.prepare import network_of
+from nnlab.runs import resume
+from nnlab.runs.checkpoint import Checkpoints, Saved, named, read_export, write_export
 from nnlab.study import WEIGHTS, Hyperparameters, Own
+from nnlab.study.fields import from_mapping
+from nnlab.training import backbone as transfer
+from nnlab.training import member as train
+from nnlab.training import own
+from nnlab.training.prepare import network_of
+from nnlab.training.program import Prepared
 
 _log = logging.getLogger(__name__)
 

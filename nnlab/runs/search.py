@@ -25,10 +25,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnlab.machine import files
 from nnlab import results
-from nnlab.runs import resume
+from nnlab.machine import files
 from nnlab.results import UNFINISHED, Results
+from nnlab.runs import resume
 from nnlab.statistics.members import dropped_after, has_status
 from nnlab.statistics.ranking import mean_accuracy
 from nnlab.study import SAMPLERS, Study, check_read, digest_json

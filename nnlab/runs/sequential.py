@@ -4,10 +4,10 @@
 import logging
 from collections.abc import Callable
 
-from nnlab.words import numbers
 from nnlab.results import Results
 from nnlab.statistics import sequential
 from nnlab.study import Study
+from nnlab.words import numbers
 
 _log = logging.getLogger(__name__)
 
