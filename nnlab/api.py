@@ -38,14 +38,13 @@ from nnlab import report, results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
-from nnlab.machine.signals import Interrupt
 from nnlab.report import answer, sections
 from nnlab.report.figures import catalog as sketches
 from nnlab.report.figures import panels
 from nnlab.report.figures.drawing import style
 from nnlab.report.page import visible
 from nnlab.results import pictures
-from nnlab.runs import rate_range, search, sequential
+from nnlab.runs import rate_range
 from nnlab.statistics.ranking import best_trial
 from nnlab.statistics.summary import summarize
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -215,7 +214,7 @@ def run(
         changes the numbers, or where it cannot be told whether the code of module and
         metrics is the run's.
       show: whether to show how far the run is.
-      on_progress: called with a `recorder.Progress` after every visit of the host.
+      on_progress: called with a `progress.Progress` after every visit of the host.
       **fields: of the study; see `define`.
 
     Returns:
@@ -233,53 +232,36 @@ def run(
         fields["dataset"] = dataset
     asked = define(study, **fields)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
-    resumes = resume or resume_anyway
     devices.use_all_cores()
-    from nnlab.runs import experiment
-    from nnlab.training.place import Kept  # import JAX
+    from nnlab.runs import run as runner  # imports JAX
 
-    kept = Kept() if asked.search.space or asked.looks else None
-    interrupt = Interrupt()
-    try:
-        with _display(asked) if show else contextlib.nullcontext() as draw:
-
-            def tell(progress: "Progress") -> None:
-                for callback in filter(None, (draw, on_progress)):
-                    callback(progress)
-                interrupt.check()
-
-            def trained(study: Study, resume: bool) -> results.Results:
-                return experiment.run(
-                    study,
-                    folder,
-                    data_dir=data_dir,
-                    dataset=own,
-                    module=module,
-                    own_metrics=own_metrics,
-                    lane_width=lane_width,
-                    resume=resume,
-                    resume_anyway=resume_anyway,
-                    kept=kept,
-                    on_progress=tell,
-                )
-
-            if asked.search.space:
-                found = search.run(asked, folder, trained, resumes=resumes)
-            else:
-                found = sequential.run(asked, trained, resumes)
-    except KeyboardInterrupt:
-        if not (folder / results.CONFIG).exists():
-            raise KeyboardInterrupt("nothing has been written") from None
+    def so_far() -> str:
         where = repr(str(folder))
-        raise KeyboardInterrupt(
+        return (
             f"nnlab.load({where}) has the results so far; the same call with "
             f"workdir={where}, resume=True goes on"
-        ) from None
+        )
+
+    try:
+        found = runner.run(
+            asked,
+            folder,
+            resumes=resume or resume_anyway,
+            observers=[
+                _display(asked) if show else contextlib.nullcontext(),
+                contextlib.nullcontext(on_progress),
+            ],
+            so_far=so_far,
+            data_dir=data_dir,
+            dataset=own,
+            module=module,
+            own_metrics=own_metrics,
+            lane_width=lane_width,
+            resume_anyway=resume_anyway,
+        )
     except FileExistsError as error:
         text = str(error).replace("(--resume)", "(resume=True)")
         raise FileExistsError(text) from None
-    finally:
-        interrupt.restore()
     return Outcome(found, module)
 
 

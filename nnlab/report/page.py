@@ -57,11 +57,11 @@ class Content:
         return tuple(f for section in self.sections for f in section.figures)
 
 
-def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
+def write(found: Results | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
     Args:
-      workdir: a folder that a run wrote.
+      found: what a run found, as `results.load` reads it, or the folder that it wrote.
 
     Returns:
       The path of report.html, which holds its figures and needs no other file.
@@ -70,7 +70,7 @@ def write(workdir: str | os.PathLike[str]) -> pathlib.Path:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
-    results = load(workdir)
+    results = found if isinstance(found, Results) else load(found)
     figures = folder_of_figures(results.workdir)
     drawn, absent = panels.draw(results, figures)
     return lay_out(results.workdir, content(results, drawn, absent))
