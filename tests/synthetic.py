@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnlab import results as tables
 from nnlab.study import Claim, Hyperparameters, Study, Trial
+from nnlab.study import cohorts as grouping
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11
@@ -236,7 +237,7 @@ def _plausible(
 def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
     """Groups the trials by their static hyperparameters."""
     cohorts = []
-    for cohort in cohorts(trials, max(trial.num_seeds for trial in trials)):
+    for cohort in grouping.cohorts(trials, max(trial.num_seeds for trial in trials)):
         setting = cohort.trials[0].hyperparameters
         common = {
             **cohort.to_dict(),

@@ -17,6 +17,7 @@ import tiny
 
 from nnlab import results
 from nnlab.machine import files
+from nnlab.results import tables
 from nnlab.runs import experiment, rerun, saved_network
 from nnlab.runs.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
@@ -591,14 +592,14 @@ def test_what_failed_is_tried_again_when_resumed(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_ends_the_run_and_leaves_what_was_there(tmp_path, monkeypatch):
-    write, seen = results.write_atomic, []
+    write, seen = tables.write_atomic, []
 
     def full(path, some):
         if len(seen) > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         write(path, some)
 
-    monkeypatch.setattr(results, "write_atomic", full)
+    monkeypatch.setattr(tables, "write_atomic", full)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "run", on_progress=seen.append)
     monkeypatch.undo()
@@ -652,14 +653,14 @@ def test_a_member_that_is_not_the_recorded_one_is_told(whole, tmp_path):
     rows = found.curves.to_pylist()
     changed = next(row for row in rows if (row["trial"], row["seed"]) == (1, 1))
     changed["train_loss"] = np.nextafter(changed["train_loss"], 9.0)
-    tables = {
+    content = {
         "curves.parquet": results.table(rows, results.CURVES),
         "members.csv": found.members,
         "summary.csv": (workdir / "summary.csv").read_bytes(),
         "timings.csv": found.timings,
     }
     del config["manifest"]
-    results.write(workdir, config, tables)
+    results.write(workdir, config, content)
     again = rerun.rerun(workdir, 1, 1, dataset=tiny.dataset())
     assert not again.is_equal
     assert "first at step 0: train_loss was" in again.difference
