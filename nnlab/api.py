@@ -201,18 +201,16 @@ def run(
       dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
         labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
         `Dataset.from_arrays` takes them; of a data frame the columns keep their names.
-      module: a Linen module of one's own, in the place of the study's model; its
+      module: a Linen module of one's own in place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
-      own_metrics: further metrics of one's own: ``{name: function}``, each from logits
-        (B, C) and labels (B,) to a value for each example, (B,); they become columns
-        such as test_<name>.
+      own_metrics: further metrics, ``{name: function}``, each from logits (B, C) and
+        labels (B,) to a value per example, (B,): columns such as test_<name>.
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else a download.
-      lane_width: members that run at once; 0 lets the plan choose.
+      lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to go on with the run in the workdir, or train what is new of a
         study that has got more trials, seeds or epochs.
-      resume_anyway: likewise, also under other versions or on another device, which
-        changes the numbers, or where it cannot be told whether the code of module and
-        metrics is the run's.
+      resume_anyway: likewise, though versions, the device or perhaps the code of module
+        and metrics are others, which changes the numbers.
       show: whether to show how far the run is.
       on_progress: called with a `progress.Progress` after every visit of the host.
       **fields: of the study; see `define`.
@@ -235,13 +233,6 @@ def run(
     devices.use_all_cores()
     from nnlab.runs import run as runner  # imports JAX
 
-    def so_far() -> str:
-        where = repr(str(folder))
-        return (
-            f"nnlab.load({where}) has the results so far; the same call with "
-            f"workdir={where}, resume=True goes on"
-        )
-
     try:
         found = runner.run(
             asked,
@@ -251,7 +242,7 @@ def run(
                 _display(asked) if show else contextlib.nullcontext(),
                 contextlib.nullcontext(on_progress),
             ],
-            so_far=so_far,
+            so_far=functools.partial(_so_far, folder),
             data_dir=data_dir,
             dataset=own,
             module=module,
@@ -308,6 +299,15 @@ def find_rate(
         module=module,
         data_dir=data_dir,
         show=show,
+    )
+
+
+def _so_far(folder: pathlib.Path) -> str:
+    """Where an interrupted run's results are, and how to go on."""
+    where = repr(str(folder))
+    return (
+        f"nnlab.load({where}) has the results so far; the same call with "
+        f"workdir={where}, resume=True goes on"
     )
 
 
