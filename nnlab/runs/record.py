@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from nnlab import results
-from nnlab.results import pictures, rows
-from nnlab.results.rows import DIVERGED, DROPPED, FINISHED, STOPPED, Rows
+from nnlab.results import pictures
+from nnlab.results.rows import (
+    DIVERGED,
+    DROPPED,
+    FINISHED,
+    STOPPED,
+    Rows,
+    by_layer,
+    means,
+    plain_rows,
+)
 from nnlab.runs import halving, provenance
 from nnlab.runs.checkpoint import Saved
 from nnlab.runs.clock import Clock
@@ -111,10 +120,8 @@ class Record:
             fields.setdefault(trial, {"kernel": None})[field] = value
         self.seen = {int(t): pictures.Seen(**some) for t, some in fields.items()}
         self.rows = Rows.from_arrays(cohort, arrays)
-        self.severity = rows.plain_rows(
-            known["severity"], results.SEVERITY, "trial", "seed"
-        )
-        self.clock.rows = rows.plain_rows(
+        self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
+        self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
         )
         shape = self.still_training.shape
@@ -205,9 +212,9 @@ class Record:
           num_steps: updates since the evaluation before.
           samples: of the gradient norms among them.
         """
-        item, rows_ = self._network, self.rows
+        item, rows = self._network, self.rows
         step = item.boundaries[evaluation]
-        metrics = rows.means(measured["sums"], self._sizes)
+        metrics = means(measured["sums"], self._sizes)
         alive, last = measured["alive"], step == item.num_steps
         if last:  # no step follows that would find the last update to be the ruin
             losses = [metrics[f"{split}_loss"] for split in self._sizes]
@@ -217,15 +224,13 @@ class Record:
         seen, lost = alive & self.still_training, self.still_training & ~alive
         values = metrics | self._along(measured, num_steps, samples)
         epoch = step / item.steps_per_epoch
-        rows_.add(step, epoch, step * item.hyperparameters.batch_size, values, seen)
-        rows_.steps[seen] = step
+        rows.add(step, epoch, step * item.hyperparameters.batch_size, values, seen)
+        rows.steps[seen] = step
         stopped = seen & measured["stopped"]
         self._note_accuracy(step, measured, metrics["validation_accuracy"], seen)
         self._accuracy[lost] = math.nan
-        rows_.end(seen if last else stopped, stopped, self._at_chance(self._accuracy))
-        rows_.diverge(
-            lost, measured["step"], measured["last_norms"], item.recipe.layers
-        )
+        rows.end(seen if last else stopped, stopped, self._at_chance(self._accuracy))
+        rows.diverge(lost, measured["step"], measured["last_norms"], item.recipe.layers)
         with self._ending_some(step):
             self.still_training &= ~(lost | stopped)
         self._teller.evaluation = Evaluation(
@@ -234,7 +239,7 @@ class Record:
             step,
             epoch,
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
-            rows_.has_status(DIVERGED),
+            rows.has_status(DIVERGED),
         )
         for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
             curve.append(float(mean))
@@ -252,7 +257,7 @@ class Record:
         return {
             "batch_loss": mean,
             "batch_loss_std": np.sqrt(np.maximum(square - mean**2, 0.0)),
-            **rows.by_layer("grad_norm_", norms, layers),
+            **by_layer("grad_norm_", norms, layers),
         }
 
     def _note_accuracy(
@@ -323,7 +328,7 @@ class Record:
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
         kept = self.rows.has_status(FINISHED, STOPPED)
-        self.rows.add_at(steps, rows.means(sums, sizes), kept)
+        self.rows.add_at(steps, means(sums, sizes), kept)
 
     def add_severity(
         self,

@@ -5,7 +5,7 @@ import pytest
 
 from nnlab.runs import resume
 from nnlab.study import Own, OwnModule, Study
-from nnlab.study.cohorts import (cohorts)
+from nnlab.study.cohorts import cohorts
 
 RATE = "optimizer.learning_rate"
 
