@@ -86,8 +86,8 @@ def test_smoke_alone_uses_the_built_in_data(name):
 )
 def test_every_network_fits_the_built_in_images(study):
     name, _, arg = study.partition(":")
-    cohorts = prepare(study_of(name, arg))
-    trials = [t for cohort in cohorts for t in cohort.cohort.trials]
+    programs = prepare(study_of(name, arg))
+    trials = [t for program in programs for t in program.trials]
     assert len(trials) == len(study_of(name, arg).trials())
 
 

@@ -14,8 +14,8 @@ from nnlab.study import Hyperparameters, Trial
 def progress(rate: float = 2e6, **changes: Any) -> Progress:
     """A run of 20 programs in the middle of one of them."""
     values: dict[str, Any] = {
-        "cohort": 0,
-        "num_cohorts": 20,
+        "program": 0,
+        "num_programs": 20,
         "epoch": 13.25,
         "num_epochs": 60,
         "done": 0,

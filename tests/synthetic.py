@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnlab import results as tables
 from nnlab.study import Claim, Hyperparameters, Study, Trial
-from nnlab.study import cohorts as grouping
+from nnlab.study.members import by_program
 
 EXAMPLES = {"train": 1149, "validation": 288, "test": 360}
 CHANCE = 0.11
@@ -68,12 +68,12 @@ def results(
       never_ran: trials with no rows at all; the study is then "interrupted".
       claims: of the study.
       target: of the study.
-      seconds: ``{cohort: (a member's training seconds an epoch, one a segment)}``.
+      seconds: ``{program: (a member's training seconds an epoch, one a segment)}``.
       severity: transforms, "moved" or "rotated", that the final members were put to.
       base: the hyperparameters that the trials start from; `num_epochs` is set to E.
       question: of the study.
       fields: further fields of the study, such as "figures" or "notes".
-      failures: ``{cohort: message}`` of those that failed; the study is then "failed".
+      failures: ``{program: message}`` of those that failed; the study is then "failed".
       layers: of all networks, in their order.
       features: names of the data set's two features; its examples are images if empty.
       workdir: written there with `nnlab.results.write` and loaded again, if given.
@@ -120,12 +120,12 @@ def results(
             for seed in range(num_seeds)
         },
     }
-    cohorts = _cohorts(trials, layers)
+    programs = _programs(trials, layers)
     curve_rows, member_rows = [], []
     for trial, seed in itertools.product(range(len(trials)), range(num_seeds)):
         if trial in never_ran:
             continue
-        cohort = next(c for c in cohorts if trial in c["trials"])
+        program = next(c for c in programs if trial in c["trials"])
         status = next((s for s in ends if (trial, seed) in ends[s]), tables.FINISHED)
         count = ends.get(status, {}).get((trial, seed), num_evaluations)
         epochs = np.arange(1, num_evaluations + 1)
@@ -134,7 +134,7 @@ def results(
             epochs = np.array(TREES)
             count = min(count, len(epochs))
             own = dict.fromkeys(c for c in columns if c.startswith(("grad", "batch")))
-        step = epochs * cohort["steps_per_epoch"]
+        step = epochs * program["steps_per_epoch"]
         batch = _examples_a_step(trials[trial])
         for e in range(count):
             where = {"trial": trial, "seed": seed, "step": int(step[e])}
@@ -166,9 +166,9 @@ def results(
             "study_digest": study.digest(),
             "status": "failed" if failures else status,
             "failures": {str(c): text for c, text in (failures or {}).items()},
-            "trials": [_trial_record(t, cohorts) for t in trials],
-            "cohorts": cohorts,
-            "finished": [cohort["index"] for cohort in cohorts] if complete else [],
+            "trials": [_trial_record(t, programs) for t in trials],
+            "cohorts": programs,
+            "finished": [program["index"] for program in programs] if complete else [],
             "begun_otherwise": [],
             "datasets": {name: _dataset_record(features) for name in _datasets(trials)},
             "versions": {"nnlab": "0.1.0", "jax": "0.10.2"},
@@ -179,7 +179,7 @@ def results(
         curves=tables.table(curve_rows, tables.CURVES),
         members=tables.table(member_rows, tables.MEMBERS),
         timings=tables.table(
-            _timing_rows(trials, num_seeds, cohorts, seconds or {}), tables.TIMINGS
+            _timing_rows(trials, num_seeds, programs, seconds or {}), tables.TIMINGS
         ),
         severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
@@ -234,23 +234,23 @@ def _plausible(
     return columns
 
 
-def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
+def _programs(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, Any]]:
     """Groups the trials by their static hyperparameters."""
-    cohorts = []
-    for cohort in grouping.cohorts(trials, max(trial.num_seeds for trial in trials)):
-        setting = cohort.trials[0].hyperparameters
+    programs = []
+    for members in by_program(trials, max(trial.num_seeds for trial in trials)):
+        setting = members.trials[0].hyperparameters
         common = {
-            **cohort.to_dict(),
+            **members.to_dict(),
             "train_examples": setting.train_size or EXAMPLES["train"],
         }
         if not setting.model.is_network:
             trees = {"steps_per_epoch": 1, "num_steps": TREES[-1], "library": "xgboost"}
             nothing = {"parameters": None, "flops": 0, "layers": []}
-            cohorts.append({**common, **nothing, **trees})
+            programs.append({**common, **nothing, **trees})
             continue
         units = sum(setting.model.units)
         steps = EXAMPLES["train"] // setting.batch_size
-        cohorts.append(
+        programs.append(
             {
                 **common,
                 "parameters": 65 * units + 10,
@@ -267,7 +267,7 @@ def _cohorts(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, A
                 "num_steps": steps * setting.num_epochs,
             }
         )
-    return cohorts
+    return programs
 
 
 def _severity_rows(
@@ -291,7 +291,7 @@ def _severity_rows(
 def _timing_rows(
     trials: Sequence[Trial],
     num_seeds: int,
-    cohorts: Sequence[Mapping[str, Any]],
+    programs: Sequence[Mapping[str, Any]],
     seconds: Mapping[int, Sequence[float]],
 ) -> list[dict[str, Any]]:
     """A segment an epoch; `seconds` are a member's training seconds in each.
@@ -299,17 +299,17 @@ def _timing_rows(
     Of trees, a segment is a fit.
     """
     rows = []
-    for cohort in cohorts:
-        first = trials[cohort["trials"][0]]
+    for program in programs:
+        first = trials[program["trials"][0]]
         network = first.hyperparameters.model.is_network
-        members = len(cohort["trials"]) * num_seeds if network else 1
-        examples = cohort["steps_per_epoch"] * _examples_a_step(first)
-        for segment, each in enumerate(seconds.get(cohort["index"], (0.01,) * 3)):
+        members = len(program["trials"]) * num_seeds if network else 1
+        examples = program["steps_per_epoch"] * _examples_a_step(first)
+        for segment, each in enumerate(seconds.get(program["index"], (0.01,) * 3)):
             rows.append(
                 {
-                    "cohort": cohort["index"],
+                    "cohort": program["index"],
                     "segment": segment,
-                    "step": (segment + 1) * cohort["steps_per_epoch"],
+                    "step": (segment + 1) * program["steps_per_epoch"],
                     "members": members,
                     "compile_seconds": 1.5 if segment == 0 else 0.0,
                     "train_seconds": each * members,
@@ -329,13 +329,15 @@ def _examples_a_step(trial: Trial) -> int:
     return trial.hyperparameters.batch_size if network else EXAMPLES["train"]
 
 
-def _trial_record(trial: Trial, cohorts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _trial_record(
+    trial: Trial, programs: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     return {
         "index": trial.index,
         "id": trial.id,
         "label": trial.label,
         "overrides": dict(trial.overrides),
-        "cohort": next(c["index"] for c in cohorts if trial.index in c["trials"]),
+        "cohort": next(c["index"] for c in programs if trial.index in c["trials"]),
     }
 
 

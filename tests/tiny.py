@@ -22,7 +22,7 @@ from nnlab.training.lanes import Lanes
 from nnlab.training.place import Order
 from nnlab.training.population import Population
 from nnlab.training.prepare import prepare
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 RATE = "optimizer.learning_rate"
 NUM_STEPS = 20
@@ -68,20 +68,20 @@ def rates(*values: float) -> tuple[dict[str, float], ...]:
     return tuple({RATE: value} for value in values)
 
 
-def cohort(of: Study, module: nn.Module | None = None) -> Prepared:
-    """A study's only cohort."""
+def program(of: Study, module: nn.Module | None = None) -> NetworkProgram:
+    """A study's only program."""
     (prepared,) = prepare(of, dataset=dataset(), module=module)
     return prepared
 
 
 def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Population:
-    """The members of a study's only cohort; `changes` go to its recipe."""
-    prepared = cohort(of)
+    """The members of a study's only program; `changes` go to its recipe."""
+    prepared = program(of)
     lanes = lanes or prepared.plan.lanes
     return Population(
         dataclasses.replace(prepared.recipe, **changes),
         lanes,
-        traced=prepared.cohort.traced(),
+        traced=prepared.members.traced(),
         root_seed=of.root_seed,
         devices=jax.local_devices()[: lanes.devices],
         inputs=prepared.dataset.train.inputs,

@@ -1,52 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts cohorts into chunks of members, which may be trained apart; no JAX.
+"""Cuts programs into chunks of members, which may be trained apart; no JAX.
 
-A chunk is a cohort: some of the trials with some of the seeds. How it is cut depends on
-the study and on what is asked for only, so that any scheduler cuts it the same.
+A chunk is a program: some of the trials with some of the seeds. How it is cut depends
+on the study and on what is asked for only, so that any scheduler cuts it the same.
 """
 
 import dataclasses
 
 from nnlab.study import digest_json
-from nnlab.study.cohorts import Cohort
+from nnlab.study.members import Members
 
 
-def cut(cohort: Cohort, most: int, row: int = 1, rows: int = 1) -> tuple[Cohort, ...]:
-    """Cuts a cohort by seeds, and by trials where one seed has too many.
+def cut(
+    members: Members, most: int, row: int = 1, rows: int = 1
+) -> tuple[Members, ...]:
+    """Cuts a program by seeds, and by trials where one seed has too many.
 
     Only whole lanes are cut off: one that two chunks shared would be trained twice.
 
     Args:
-      cohort: of T trials and S seeds.
+      members: of T trials and S seeds.
       most: members of a chunk; a chunk has no less than a lane.
       row: trials in a row of a lane.
       rows: rows of a lane, which are of different seeds.
 
     Returns:
-      Chunks, all under the cohort's index: seeds vary fastest. Only the cohort itself
+      Chunks, all under the program's index: seeds vary fastest. Only the program itself
       if it is small enough.
     """
-    trials = len(cohort.trials)
+    trials = len(members.trials)
     if trials > most:
         trials = min(trials, max(row, most // row * row))
     seeds = max(rows, most // trials // rows * rows)
-    if trials == len(cohort.trials) and seeds >= cohort.num_seeds:
-        return (cohort,)
-    end = cohort.first_seed + cohort.num_seeds
+    if trials == len(members.trials) and seeds >= members.num_seeds:
+        return (members,)
+    end = members.first_seed + members.num_seeds
     return tuple(
         dataclasses.replace(
-            cohort,
-            trials=cohort.trials[first : first + trials],
+            members,
+            trials=members.trials[first : first + trials],
             first_seed=seed,
             num_seeds=min(seeds, end - seed),
-            whole=cohort.shape,
+            whole=members.shape,
         )
-        for first in range(0, len(cohort.trials), trials)
-        for seed in range(cohort.first_seed, end, seeds)
+        for first in range(0, len(members.trials), trials)
+        for seed in range(members.first_seed, end, seeds)
     )
 
 
-def identity(cohort: Cohort) -> str:
+def identity(members: Members) -> str:
     """A name that says what is trained: a digest of its trials' settings and seeds."""
-    trials = [trial.id for trial in cohort.trials]
-    return digest_json([trials, list(cohort.seeds)])[:12]
+    trials = [trial.id for trial in members.trials]
+    return digest_json([trials, list(members.seeds)])[:12]

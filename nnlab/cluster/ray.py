@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains cohorts, cut into chunks, on the nodes of a Ray cluster.
+"""Trains programs, cut into chunks, on the nodes of a Ray cluster.
 
 Each node has one process that holds all its devices and trains one chunk at a time, as
-`experiment.run` trains a cohort: its checkpoints go into the workdir, which all nodes
+`experiment.run` trains a program: its checkpoints go into the workdir, which all nodes
 share, or into storage, from which they come into the workdir when the chunk is done.
 This process hands out chunks, the longest first, and takes up those that are done from
 their last checkpoint, as a run that is resumed does. A chunk whose process or node dies
@@ -23,7 +23,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,14 +32,14 @@ from nnlab import results
 from nnlab.cluster import chunks, connect
 from nnlab.cluster.storage import Pushed, Storage
 from nnlab.machine import devices, files
-from nnlab.runs import experiment, resume
+from nnlab.runs import experiment, loop, resume
 from nnlab.runs.checkpoint import FOLDER, Checkpoints
-from nnlab.runs.loop import backbone_for, backbone_part, part_of, parts_of
 from nnlab.runs.recorder import Recorder
-from nnlab.study import Study, cohorts
+from nnlab.study import Study
+from nnlab.study.members import Members
 from nnlab.training.place import Kept
 from nnlab.training.prepare import prepare
-from nnlab.training.program import Baseline, Prepared
+from nnlab.training.program import Program
 
 RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
@@ -114,47 +114,34 @@ class Ray:
     def __exit__(self, *_: object) -> None:
         self._leave()
 
-    def cut(
-        self, items: Sequence[Prepared | Baseline], lane_width: int
-    ) -> tuple[cohorts.Cohort, ...]:
+    def cut(self, programs: Sequence[Program], lane_width: int) -> tuple[Members, ...]:
         """See `experiment.Executor`."""
-        found: list[cohorts.Cohort] = []
-        for item in items:
-            members = len(item.cohort.members())
-            most = self._chunk_members or members
-            if not self._chunk_members and item.work:
-                most = max(1, math.floor(WORK / (item.work / members)))
+        found: list[Members] = []
+        for program in programs:
+            count = len(program.members.pairs())
+            most = self._chunk_members or count
+            if not self._chunk_members and program.work:
+                most = max(1, math.floor(WORK / (program.work / count)))
             lane = (1, 1)
-            if lane_width and isinstance(item, Prepared):
-                lanes = item.plan.lanes
-                if item.recipe.patience:  # any members share a lane
-                    most = max(most, lanes.width)
+            if lane_width and program.lanes:
+                if program.hyperparameters.early_stopping.patience:
+                    most = max(most, program.lanes.width)  # any members share a lane
                 else:
-                    lane = lanes.trials, lanes.seeds
-            found += chunks.cut(item.cohort, most, *lane)
+                    lane = program.lanes.trials, program.lanes.seeds
+            found += chunks.cut(program.members, most, *lane)
         return tuple(found)
 
-    def train(
-        self,
-        job: experiment.Job,
-        items: Sequence[Prepared | Baseline],
-        recorder: Recorder,
-        collect: Callable[[Prepared | Baseline], bool],
-        fail: Callable[[Prepared | Baseline, Exception], None],
-    ) -> None:
+    def train(self, work: experiment.Work) -> None:
         """See `experiment.Executor`.
 
         Raises:
           ValueError: no node can train.
           OSError: the storage failed a node.
         """
-        storage = self._storage.of_run(job.workdir) if self._storage else None
-        done = True
-        if items:
-            hand_out = _Round(self._ray, job, storage, items, recorder, collect, fail)
-            done = hand_out.run()
+        storage = self._storage.of_run(work.workdir) if self._storage else None
+        done = not work.programs or _Round(self._ray, work, storage).run()
         if storage and done:
-            storage.end(job.workdir)
+            storage.end(work.workdir)
 
 
 @dataclasses.dataclass
@@ -165,54 +152,43 @@ class _Node:
       name: for people.
       process: the actor on it.
       task: what it does; None if nothing is left to do.
-      item: the chunk that it trains; None while it begins.
+      program: the chunk that it trains; None while it begins.
     """
 
     name: str
     process: Any
     task: Any
-    item: Prepared | Baseline | None = None
+    program: Program | None = None
 
 
 class _Round:
     """Hands out all chunks of a run until they are done."""
 
-    def __init__(
-        self,
-        ray: Any,
-        job: experiment.Job,
-        storage: Storage | None,
-        items: Sequence[Prepared | Baseline],
-        recorder: Recorder,
-        collect: Callable[[Prepared | Baseline], bool],
-        fail: Callable[[Prepared | Baseline, Exception], None],
-    ) -> None:
-        self._ray, self._recorder, self._study = ray, recorder, job.study
-        self._collect, self._fail = collect, fail
-        self._storage, self._workdir = storage, job.workdir
-        self._all_done = True
+    def __init__(self, ray: Any, work: experiment.Work, storage: Storage | None):
+        self._ray, self._work, self._storage = ray, work, storage
+        self._recorder = work.run.recorder
         # The longest first: the last ones to end then are short.
-        longest = sorted(items, key=lambda item: -item.work)
+        longest = sorted(work.programs, key=lambda program: -program.work)
         self._queue = collections.deque(longest)
         self._lost: collections.Counter[int] = collections.Counter()
         self._nodes: dict[str, _Node] = {}
         self._left_out: dict[str, str] = {}
         self._unbegun: collections.Counter[str] = collections.Counter()
         self._devices: dict[str, Mapping[str, Any]] = {}
-        first_of = {item.hyperparameters.data: item for item in reversed(items)}
+        first_of = {one.hyperparameters.data: one for one in reversed(work.programs)}
         self._settings = {
-            "study": job.study.to_dict(),
-            "workdir": None if storage else str(job.workdir),
+            "study": work.run.study.to_dict(),
+            "workdir": None if storage else str(work.workdir),
             "storage": storage.url if storage else None,
-            "data_dir": str(job.data_dir) if job.data_dir else None,
-            "lane_width": job.lane_width,
-            "checkpoint_seconds": job.checkpoint_seconds,
+            "data_dir": str(work.data_dir) if work.data_dir else None,
+            "lane_width": work.lane_width,
+            "checkpoint_seconds": work.checkpoint_seconds,
             "cache": {name: getattr(jax.config, name) for name in _CACHE},
             "expected": {
-                name: recorder.config[name]
+                name: self._recorder.config[name]
                 for name in ("versions", "settings", "datasets")
             },
-            "first": [item.cohort.to_dict() for item in first_of.values()],
+            "first": [program.members.to_dict() for program in first_of.values()],
         }
 
     def run(self) -> bool:
@@ -221,7 +197,7 @@ class _Round:
             self._share(self._storage)
         looked, busy = -math.inf, time.monotonic()
         try:
-            while self._queue or any(node.item for node in self._nodes.values()):
+            while self._queue or any(node.program for node in self._nodes.values()):
                 now = time.monotonic()
                 if now - looked > _NODES_SECONDS:
                     self._take_nodes()
@@ -229,7 +205,7 @@ class _Round:
                 for node in self._nodes.values():
                     if node.task is None:
                         self._hand_out(node)
-                if any(node.item for node in self._nodes.values()):
+                if any(node.program for node in self._nodes.values()):
                     busy = now
                 elif now - busy > _PATIENCE_SECONDS:
                     _log.info("waiting for a node all of whose processors are free")
@@ -246,14 +222,14 @@ class _Round:
         finally:
             for node in self._nodes.values():
                 self._ray.kill(node.process)
-        return self._all_done
+        return not self._work.failures
 
     def _share(self, storage: Storage) -> None:
         """Puts into storage what the workdir has of the chunks, for the nodes."""
-        storage.begin(self._workdir)
-        parts = {part for item in self._queue for part in self._parts(item)}
+        storage.begin(self._work.workdir)
+        parts = {part for program in self._queue for part in self._parts(program)}
         for part in parts:
-            storage.push(part, self._workdir, secrets.token_hex(6), set())
+            storage.push(part, self._work.workdir, secrets.token_hex(6), set())
 
     def _take_nodes(self) -> None:
         """Starts a process on each node that has none; nodes may have joined."""
@@ -286,75 +262,70 @@ class _Round:
 
     def _hand_out(self, node: _Node) -> None:
         """Gives a node the next chunk, if there is one."""
-        node.item = self._queue.popleft() if self._queue else None
+        node.program = self._queue.popleft() if self._queue else None
         node.task = None
-        if node.item:
-            cohort = node.item.cohort
-            options = {"name": f"chunk {cohort.index} {chunks.identity(cohort)}"}
+        if node.program:
+            members = node.program.members
+            options = {"name": f"chunk {members.index} {chunks.identity(members)}"}
             train = node.process.train.options(**options)
-            node.task = train.remote(cohort.to_dict())
+            node.task = train.remote(members.to_dict())
 
     def _settle(self, key: str) -> None:
         """Takes in what a node's task came to."""
         from ray import exceptions
 
         node = self._nodes[key]
-        item = node.item
+        program = node.program
         try:
             told = self._ray.get(node.task)
         except exceptions.RayTaskError as error:
             cause = _cause(error)
-            if item is None:
+            if program is None:
                 self._leave_out(key, f"{type(cause).__name__}: {cause}")
                 return
             if isinstance(cause, OSError):  # a full disk: nothing more can be kept
                 raise cause from None
             self._hand_out(node)
-            self._give_up(item, cause)
+            self._work.fail(program, cause)
         except exceptions.RayError as error:  # the process died, or its node
             del self._nodes[key]
             self._ray.kill(node.process)
-            if item:
-                self._again(item, f"{node.name} or its process died", error)
+            if program:
+                self._again(program, f"{node.name} or its process died", error)
             elif (begun := self._unbegun[key]) >= RETRIES:
                 self._left_out[key] = f"{node.name} cannot start: {_line(error)}"
                 _log.warning("%s", self._left_out[key])
             else:
                 self._unbegun[key] = begun + 1
         else:
-            if item is None:
+            if program is None:
                 if told["problem"]:
                     self._leave_out(key, told["problem"])
                     return
                 self._devices[key] = told["devices"]
                 self._recorder.note_devices(list(self._devices.values()))
             self._hand_out(node)  # before this process reads what was done
-            if item:
+            if program:
                 for width in told["out_of_memory"]:
-                    assert isinstance(item, Prepared)
-                    self._recorder.out_of_memory(item, width)
-                if not self._take_up(item):
-                    self._again(item, "its checkpoint is not to be seen", None)
+                    self._recorder.out_of_memory(program, width)
+                if not self._take_up(program):
+                    self._again(program, "its checkpoint is not to be seen", None)
 
-    def _take_up(self, item: Prepared | Baseline) -> bool:
+    def _take_up(self, program: Program) -> bool:
         """Collects a chunk from its checkpoints; whether it is done."""
         if not self._storage:
-            return self._collect(item)
-        own = part_of(item)
-        for part, of in self._parts(item).items():
-            if part == own or not (self._workdir / FOLDER / part).exists():
-                self._storage.pull(part, self._workdir, of)
-        if not self._collect(item):
+            return self._work.collect(program)
+        own = program.part
+        for part, of in self._parts(program).items():
+            if part == own or not (self._work.workdir / FOLDER / part).exists():
+                self._storage.pull(part, self._work.workdir, of)
+        if not self._work.collect(program):
             return False
         self._storage.remove(f"{FOLDER}/{own}")
         return True
 
-    def _parts(self, item: Prepared | Baseline) -> dict[str, dict[str, Any]]:
-        return parts_of(item, self._study, self._recorder)
-
-    def _give_up(self, item: Prepared | Baseline, error: Exception) -> None:
-        self._all_done = False
-        self._fail(item, error)
+    def _parts(self, program: Program) -> dict[str, dict[str, Any]]:
+        return loop.parts_of(program, self._work.run.study, self._recorder)
 
     def _leave_out(self, key: str, problem: str) -> None:
         node = self._nodes.pop(key)
@@ -362,20 +333,18 @@ class _Round:
         self._left_out[key] = f"{node.name}: {problem}"
         _log.warning("%s; going on without it", self._left_out[key])
 
-    def _again(
-        self, item: Prepared | Baseline, why: str, error: Exception | None
-    ) -> None:
+    def _again(self, program: Program, why: str, error: Exception | None) -> None:
         """Puts a chunk back to be handed out next; not for ever."""
-        index = item.cohort.index
+        index = program.index
         self._lost[index] += 1
         if self._lost[index] > RETRIES:
             line = f"given up after {RETRIES + 1} attempts: {why}"
             if error:
                 line += f": {_line(error)}"
-            self._give_up(item, RuntimeError(line))
+            self._work.fail(program, RuntimeError(line))
             return
         _log.warning("program %d: %s; training it again", index + 1, why)
-        self._queue.appendleft(item)
+        self._queue.appendleft(program)
 
 
 def _cause(error: Any) -> Exception:
@@ -452,15 +421,15 @@ class _Process:
         """Trains a chunk from where it is to its end.
 
         Args:
-          record: of the cohort.
+          record: of the program.
         """
-        (item,) = self._prepare([record])
-        recorder = Recorder(self._study, None, [item])
+        (program,) = self._prepare([record])
+        recorder = Recorder(self._study, None, [program])
         seconds = self._settings["checkpoint_seconds"]
-        own, parts = part_of(item), parts_of(item, self._study, recorder)
+        own, parts = program.part, loop.parts_of(program, self._study, recorder)
         with contextlib.ExitStack() as stack:
             stack.enter_context(devices.pinned())
-            source = item.source if isinstance(item, Prepared) else None
+            source = program.source
             folder = self._settings["workdir"] or stack.enter_context(
                 tempfile.TemporaryDirectory(prefix=_PRIVATE)
             )
@@ -482,35 +451,29 @@ class _Process:
             stack.callback(checkpoints.close)
             saved = checkpoints.latest(own, parts[own])
             checkpoints.drop_unsound(own, saved)
-            if isinstance(item, Prepared) and source:
-                # Whoever comes first trains it; the others wait, and read it. Without
-                # a folder that all see, several may: what comes out is equal.
-                with _alone_with(workdir, backbone_part(source)):
-                    backbone_for(
-                        *(item, source, self._backbones, recorder, checkpoints),
-                        self._study,
-                    )
-                    checkpoints.wait()
-            experiment.run_cohort(
-                item,
+            run = loop.Run(
                 self._study,
                 recorder,
                 checkpoints,
-                saved,
-                self._backbones,
                 kept=self._kept,
+                backbones=self._backbones,
             )
+            if source:
+                # Whoever comes first trains it; the others wait, and read it. Without
+                # a folder that all see, several may: what comes out is equal.
+                with _alone_with(workdir, loop.backbone_part(source)):
+                    loop.backbone_for(program, run)
+                    checkpoints.wait()
+            loop.train(program, run, saved)
         narrowed = recorder.config["out_of_memory"]
-        return {"out_of_memory": narrowed.get(str(item.cohort.index), [])}
+        return {"out_of_memory": narrowed.get(str(program.index), [])}
 
-    def _prepare(
-        self, records: Sequence[Mapping[str, Any]]
-    ) -> list[Prepared | Baseline]:
+    def _prepare(self, records: Sequence[Mapping[str, Any]]) -> list[Program]:
         return prepare(
             self._study,
             data_dir=self._settings["data_dir"],
             lane_width=self._settings["lane_width"],
-            cohorts=[cohorts.Cohort.from_dict(one, self._trials) for one in records],
+            members=[Members.from_dict(one, self._trials) for one in records],
             loaded=self._kept.loaded,
         )
 

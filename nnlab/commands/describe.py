@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from nnlab.describe import gradients, scaling
     from nnlab.models.layers import LayerRow
     from nnlab.training.lane_width import Rates
-    from nnlab.training.program import Baseline, Prepared, Source
+    from nnlab.training.program import NetworkProgram, Program, Source
 
 COMPILER_BYTES = 150 * 2**20
-"""Peak memory of compiling a cohort's programs on CPU, measured on small networks."""
+"""Peak memory of compiling a program on CPU, measured on small networks."""
 
 _LEGEND = (
     "Of the differences between the two derivatives: the largest, the largest relative "
@@ -48,30 +48,30 @@ _MOST_PERIOD = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class _Program:
-    """What is told of a cohort, of trees if it is no `_Network`.
+class _Told:
+    """What is told of a program, of trees if it is no `_ToldNetwork`.
 
     Attributes:
-      item: the cohort.
+      program: the program.
       facts: one line each.
     """
 
-    item: "Prepared | Baseline"
+    program: "Program"
     facts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Network(_Program):
-    """What is told of a cohort of networks.
+class _ToldNetwork(_Told):
+    """What is told of a program of networks.
 
     Attributes:
-      item: the cohort, with the plan that it would run by.
+      program: the program, with the plan that it would run by.
       seconds: training, evaluation and compilation; NaN if it is not known.
       peak_bytes: of memory.
       known: what was measured of its lane widths.
     """
 
-    item: "Prepared"
+    program: "NetworkProgram"
     seconds: float
     peak_bytes: int
     known: "Mapping[int, Rates]"
@@ -85,29 +85,29 @@ def main() -> None:
     from nnlab.describe import gradients
     from nnlab.machine.devices import peak_bytes
     from nnlab.training import lane_width, prepare
-    from nnlab.training.program import Baseline
+    from nnlab.training.program import NetworkProgram
 
-    cohorts = prepare.prepare(
+    ready = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
     console = terminal.Terminal()
     peak = peak_bytes()
-    programs: list[_Program] = []
+    programs: list[_Told] = []
     with console.status("") as status:  # in a terminal only
-        for item in cohorts:
-            if isinstance(item, Baseline):
-                programs.append(_Program(item, (_trees(item), *_data(item))))
+        for program in ready:
+            if not isinstance(program, NetworkProgram):
+                programs.append(_Told(program, (_trees(program), *_data(program))))
                 continue
-            known = lane_width.recall(item)
+            known = lane_width.recall(program)
             if flags.FLAGS.measure:
-                status.update(f"measuring {_number_of(item, len(cohorts))}")
-                known |= lane_width.measure(item, study)
-            item = item.with_plan(lane_width.fastest(item.plans, known))
-            programs.append(_described(item, known, peak))
+                status.update(f"measuring {_number_of(program, len(ready))}")
+                known |= lane_width.measure(program, study)
+            program = program.with_plan(lane_width.fastest(program.plans, known))
+            programs.append(_described(program, known, peak))
     _summarize(console, study, programs)
     if asked:
         _scale(console, programs, *asked)
-    networks = [p for p in programs if isinstance(p, _Network)]
+    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     common = _common(networks)
     if common:
         console.print()
@@ -116,20 +116,20 @@ def main() -> None:
         _say(console, common)
     tables: dict[Any, int] = {}
     wrong: list[str] = []
-    for program in programs:
-        item, number = program.item, _number_of(program.item, len(cohorts))
+    for one in programs:
+        program, number = one.program, _number_of(one.program, len(programs))
         console.print()
-        console.rule(f"{number}: {count(len(item.cohort.trials), 'trial')}")
-        if setting := _setting(study, item):
+        console.rule(f"{number}: {count(len(program.trials), 'trial')}")
+        if setting := _setting(study, program):
             _say(console, [setting])
-        if not isinstance(item, Baseline):
-            _layers(console, item, tables)
-        told = common if program in networks else ()
-        _say(console, [fact for fact in program.facts if fact not in told])
-        if flags.FLAGS.check_gradients and not isinstance(item, Baseline):
-            if item.source and item.source.frozen:
+        if isinstance(program, NetworkProgram):
+            _layers(console, program, tables)
+        told = common if one in networks else ()
+        _say(console, [fact for fact in one.facts if fact not in told])
+        if flags.FLAGS.check_gradients and isinstance(program, NetworkProgram):
+            if program.source and program.source.frozen:
                 continue
-            found = gradients.check(item)
+            found = gradients.check(program)
             _compare(console, found, gradients.TOLERANCE)
             wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
     if flags.FLAGS.check_gradients:
@@ -142,14 +142,14 @@ def main() -> None:
         )
 
 
-def _number_of(item: "Prepared | Baseline", programs: int) -> str:
-    return f"program {item.cohort.index + 1} of {programs}"
+def _number_of(program: "Program", programs: int) -> str:
+    return f"program {program.index + 1} of {programs}"
 
 
-def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> None:
+def _summarize(console: Console, study: Study, programs: Sequence[_Told]) -> None:
     """The first screen: what would run, how long, in how much memory."""
     trials = study.trials()
-    networks = [p for p in programs if isinstance(p, _Network)]
+    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     console.print(study.question, style="bold")
     size = f"{study.size()} in {count(len(programs), 'program')}"
     _say(console, [size, *([_needs(networks)] if networks else [])])
@@ -174,13 +174,13 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Program]) -> 
         _order(console, networks)
 
 
-def _needs(networks: Sequence[_Network]) -> str:
+def _needs(networks: Sequence[_ToldNetwork]) -> str:
     """The time and the memory of all, in a line."""
-    largest = max(networks, key=lambda program: program.peak_bytes)
+    largest = max(networks, key=lambda one: one.peak_bytes)
     memory = f"{_size(largest.peak_bytes)} of memory"
-    if there := largest.item.plan.memory_bytes:
+    if there := largest.program.plan.memory_bytes:
         memory += f" (of {_size(there)})"
-    seconds = sum(program.seconds for program in networks)
+    seconds = sum(one.seconds for one in networks)
     if math.isnan(seconds):
         return f"takes about {memory}; how long, --measure tells"
     return f"takes about {seconds:,.0f} s and {memory}"
@@ -211,7 +211,7 @@ def _asked(study: Study) -> tuple[int, int, float] | None:
 
 def _scale(
     console: Console,
-    programs: Sequence[_Program],
+    programs: Sequence[_Told],
     members: int,
     devices: int,
     price: float,
@@ -221,9 +221,9 @@ def _scale(
 
     from nnlab.describe import scaling
 
-    networks = [p for p in programs if isinstance(p, _Network)]
+    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     lines = scaling.predict(
-        [p.item for p in networks],
+        [p.program for p in networks],
         [p.known for p in networks],
         members=members,
         devices=devices or jax.device_count(),
@@ -265,15 +265,15 @@ def _few(values: Sequence[str]) -> str:
     return f"{', '.join(shown)} ({len(values)} values)"
 
 
-def _setting(study: Study, item: "Prepared | Baseline") -> str:
+def _setting(study: Study, program: "Program") -> str:
     """What was swept and is the same in all trials of a program."""
-    settings = item.cohort.trials[0].settings()
+    settings = program.trials[0].settings()
     paths = (path for path in study.swept() if path not in TRACED)
     parts = (f"{path}={value_text(settings[path])}" for path in paths)
     return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
 
 
-def _common(networks: Sequence[_Network]) -> list[str]:
+def _common(networks: Sequence[_ToldNetwork]) -> list[str]:
     """What is to be told of all of several programs alike."""
     if len(networks) < 2:
         return []
@@ -293,29 +293,29 @@ def _say(console: Console, lines: Iterable[str]) -> None:
         console.print("\n".join(parts), soft_wrap=True)
 
 
-def _order(console: Console, networks: Sequence[_Network]) -> None:
+def _order(console: Console, networks: Sequence[_ToldNetwork]) -> None:
     """What each network program takes of all: one may take more than the others."""
-    networks = sorted(networks, key=lambda program: program.item.work)
-    measured = not any(math.isnan(program.seconds) for program in networks)
-    costs = [p.seconds if measured else p.item.work for p in networks]
+    networks = sorted(networks, key=lambda one: one.program.work)
+    measured = not any(math.isnan(one.seconds) for one in networks)
+    costs = [p.seconds if measured else p.program.work for p in networks]
     columns = ["trials", "batch", "updates", "epochs", "share of the time"]
     table = Table("program", *columns, *["seconds"][: int(measured)], box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     table.columns[0].overflow = "ellipsis"
     table.columns[0].no_wrap = True
-    for program, cost in zip(networks, costs):
-        item = program.item
-        trials = item.cohort.trials
+    for one, cost in zip(networks, costs):
+        program = one.program
+        trials = program.trials
         cells = [
-            f"{item.cohort.index + 1}: {trials[0].label}",
+            f"{program.index + 1}: {trials[0].label}",
             str(len(trials)),
-            str(item.hyperparameters.batch_size),
-            f"{item.num_steps:,}",
-            f"{item.num_epochs:.3g}",
+            str(program.hyperparameters.batch_size),
+            f"{program.num_steps:,}",
+            f"{program.num_epochs:.3g}",
             f"{cost / sum(costs):.0%}",
         ]
-        table.add_row(*cells, *([f"{program.seconds:,.0f}"] if measured else []))
+        table.add_row(*cells, *([f"{one.seconds:,.0f}"] if measured else []))
     console.print()
     console.rule("programs, in the order in which they train")
     console.print(table)
@@ -325,17 +325,17 @@ def _order(console: Console, networks: Sequence[_Network]) -> None:
         )
 
 
-def _layers(console: Console, item: "Prepared", told: dict[Any, int]) -> None:
+def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -> None:
     """The layer table, unless one that is equal was shown before.
 
     Args:
       console: where to print.
-      item: the program.
+      program: the program.
       told: which program had a table first; is added to.
     """
-    shape = _shape(item.dataset.input_shape)
-    rows = [_cells([row]) for row in item.rows]
-    number = item.cohort.index + 1
+    shape = _shape(program.dataset.input_shape)
+    rows = [_cells([row]) for row in program.rows]
+    number = program.index + 1
     if (first := told.setdefault((shape, *map(tuple, rows)), number)) != number:
         console.print(f"layers: as in program {first}")
         return
@@ -344,11 +344,12 @@ def _layers(console: Console, item: "Prepared", told: dict[Any, int]) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     table.add_row("input", shape)
-    for cells in _folded(item.rows):
+    for cells in _folded(program.rows):
         table.add_row(*cells)
-    biases = sum(row.biases for row in item.rows)
-    forward = sum(row.flops for row in item.rows)
-    numbers = (item.parameters, item.parameters - biases, biases, forward)
+    biases = sum(row.biases for row in program.rows)
+    forward = sum(row.flops for row in program.rows)
+    parameters = program.demand.parameters
+    numbers = (parameters, parameters - biases, biases, forward)
     table.add_row("all", "", *map(_number, numbers))
     console.print(table)
 
@@ -395,31 +396,31 @@ def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
     return found
 
 
-def _trees(item: "Baseline") -> str:
+def _trees(program: "Program") -> str:
     """What trees are grown."""
-    model, record = item.hyperparameters.model, item.to_dict()
+    model, record = program.hyperparameters.model, program.to_dict()
     depths = " or ".join(map(str, model.tree_depths))
     return (
         f"{model.name.replace('_', ' ')} by {record['library']}: up to "
         f"{count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
-        f"for each of {count(item.cohort.num_seeds, 'seed')}"
+        f"for each of {count(program.num_seeds, 'seed')}"
     )
 
 
 def _described(
-    item: "Prepared", known: Mapping[int, "Rates"], process_bytes: int
-) -> _Network:
+    program: "NetworkProgram", known: Mapping[int, "Rates"], process_bytes: int
+) -> _ToldNetwork:
     """One program of networks: data, training, lanes, memory, time.
 
     Args:
-      item: with the plan that it would run by.
+      program: with the plan that it would run by.
       known: what was measured of its lane widths.
       process_bytes: peak memory of this process, with the data.
     """
-    h, data, plan = item.hyperparameters, item.dataset, item.plan
-    facts = _data(item)
-    if item.source:
-        facts += _source(item.source)
+    h, data, plan = program.hyperparameters, program.dataset, program.plan
+    facts = _data(program)
+    if program.source:
+        facts += _source(program.source)
     changes = []
     if h.standardize or data.is_table:
         by_column = ", column by column" if data.is_table else ""
@@ -430,13 +431,13 @@ def _described(
     if changes:
         facts.append(f"inputs: {'; '.join(changes)}")
     limit = ""
-    if item.num_epochs < h.num_epochs:
+    if program.num_epochs < h.num_epochs:
         limit = f" (of {h.num_epochs}: max_steps={h.max_steps:,})"
     facts.append(
-        f"training: {item.num_epochs:.3g} epochs{limit} of "
-        f"{count(item.steps_per_epoch, 'update')} at batch {h.batch_size}, "
-        f"{count(item.num_steps, 'update')} in all, "
-        f"{len(item.boundaries)} evaluations"
+        f"training: {program.num_epochs:.3g} epochs{limit} of "
+        f"{count(program.steps_per_epoch, 'update')} at batch {h.batch_size}, "
+        f"{count(program.num_steps, 'update')} in all, "
+        f"{len(program.boundaries)} evaluations"
     )
     if left := len(data.train.labels) % h.batch_size:
         facts.append(
@@ -451,17 +452,17 @@ def _described(
     peak = plan.total_bytes + plan.on_cpu * (process_bytes + COMPILER_BYTES)
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
     facts.append(f"memory: about {_size(peak)}{memory}")
-    if forward := sum(row.flops for row in item.rows):
+    if forward := sum(row.flops for row in program.rows):
         # Backward costs twice the forward pass, less the first layer's input gradient.
-        work = 3 * forward * item.num_examples
+        work = 3 * forward * program.num_examples
         facts.append(f"work: about {work:.1e} floating-point operations in training")
-    times, seconds = _predicted(item, known)
-    return _Network(item, (*facts, *times), seconds, peak, known)
+    times, seconds = _predicted(program, known)
+    return _ToldNetwork(program, (*facts, *times), seconds, peak, known)
 
 
-def _data(item: "Prepared | Baseline") -> list[str]:
+def _data(program: "Program") -> list[str]:
     """The data set, the sizes of its splits, and what was done when it was read."""
-    data = item.dataset
+    data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
     return [
         f"data: {data.name}, {data.num_classes} classes; {sizes[0]:,} training, "
@@ -492,14 +493,14 @@ def _source(source: "Source") -> list[str]:
 
 
 def _predicted(
-    item: "Prepared", known: Mapping[int, "Rates"]
+    program: "NetworkProgram", known: Mapping[int, "Rates"]
 ) -> tuple[list[str], float]:
     """Time by what earlier runs, or `--measure`, found on this machine.
 
     Returns:
       Lines that tell of it; seconds in all, NaN if nothing was found.
     """
-    width, lines = item.plan.lanes.width, []
+    width, lines = program.plan.lanes.width, []
     if len(known) > 1:
         speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
         lines.append(f"examples/s by lane width: {', '.join(speeds)}")
@@ -507,10 +508,10 @@ def _predicted(
         lines.append("time: not measured on this machine yet; --measure does")
         return lines, math.nan
     rates = known[width]
-    seconds = item.num_examples / rates.examples_per_second
+    seconds = program.num_examples / rates.examples_per_second
     text = f"{rates.examples_per_second:,.0f} examples/s"
     if rates.inferences_per_second:
-        evaluation = item.num_evaluated / rates.inferences_per_second
+        evaluation = program.num_evaluated / rates.inferences_per_second
         seconds += evaluation
         text += f", {evaluation / seconds:.0%} for evaluations"
     if rates.compile_seconds:

@@ -265,7 +265,7 @@ def _fields() -> list[str]:
         "--sweep=PATH=A,B,.. tries several values. Each is shown with its default; a",
         "config has others. Fields with a * cost no compiling when they are swept.",
     ]
-    study = _described(study_lib.Study, skipped=("base", "sweep"))
+    study = _described(study_lib.Study, skipped=("base", "own", "sweep"))
     trial = _described(study_lib.Hyperparameters)
     for title, fields in (*trial.items(), *study.items()):
         lines += ["", title]

@@ -25,7 +25,7 @@ from nnlab.models.layers import POOLS
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack, init_variables
 from nnlab.training import member, metrics, own
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 EPSILONS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Half-widths of the intervals. Of 20 weights of a pooled 5x5 convolution on MNIST,
@@ -92,7 +92,7 @@ class Row:
 
 @devices.pinned()
 def check(
-    prepared: Prepared,
+    program: NetworkProgram,
     *,
     num_weights: int = 20,
     num_examples: int = 8,
@@ -106,7 +106,7 @@ def check(
     process's precision is left as it was.
 
     Args:
-      prepared: the cohort; nothing of it is trained.
+      program: the program; nothing of it is trained.
       num_weights: weights of each layer, shared evenly by its arrays.
       num_examples: size of the batch, the first of the training examples.
       epsilons: half-widths of the intervals, falling.
@@ -119,13 +119,13 @@ def check(
         finite at the start.
     """
     with jax.enable_x64(True):
-        return _check(prepared, num_weights, num_examples, np.asarray(epsilons))
+        return _check(program, num_weights, num_examples, np.asarray(epsilons))
 
 
 def _check(
-    prepared: Prepared, num_weights: int, num_examples: int, epsilons: np.ndarray
+    program: NetworkProgram, num_weights: int, num_examples: int, epsilons: np.ndarray
 ) -> list[Row]:
-    recipe, split = prepared.recipe, prepared.fed.train
+    recipe, split = program.recipe, program.fed.train
     labels = jnp.asarray(split.labels[:num_examples])
     scaled = split.inputs[:num_examples] * np.float64(recipe.input_scale)
     x = (scaled - recipe.input_shift).reshape(len(labels), *recipe.input_shape)
@@ -135,7 +135,7 @@ def _check(
         module = module.clone(**exact, rolled=False)
     elif isinstance(module, ResNet18):
         module = module.clone(**exact)
-    traced = {name: float(v[0]) for name, v in prepared.cohort.traced().items()}
+    traced = {name: float(v[0]) for name, v in program.members.traced().items()}
     init = jax.jit(init_variables, static_argnums=0)
     variables = init(module, member.key(0), x, traced["init_scale"])
     params = variables.pop("params")
@@ -172,8 +172,8 @@ def _check(
     if not math.isfinite(value):
         raise ValueError(f"the loss of the untrained network is {value}, not finite")
     rounding = np.finfo(np.float64).eps * max(1.0, float(value)) / epsilons
-    smooth = prepared.rows and not any(
-        row.layer["layer"] in KINKED for row in prepared.rows
+    smooth = program.rows and not any(
+        row.layer["layer"] in KINKED for row in program.rows
     )
     needed = 1.0 if smooth else 0.5
     rows = []

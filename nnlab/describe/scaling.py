@@ -15,7 +15,7 @@ import numpy as np
 
 from nnlab.runs.recorder import SECONDS_BETWEEN_WRITES, SHARE_OF_WRITES
 from nnlab.training import lane_width
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 MOST_OF_MEMORY = 0.9
 """Of a device's memory, what is used at most; see `plan.candidates`."""
@@ -57,7 +57,7 @@ class Line:
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class Cost:
     """What one program of networks takes.
 
     Attributes:
@@ -87,18 +87,21 @@ class Program:
     host_seconds: float
 
 
-def program(
-    item: Prepared, known: Mapping[int, lane_width.Rates], members: int, devices: int
-) -> Program:
+def cost_of(
+    program: NetworkProgram,
+    known: Mapping[int, lane_width.Rates],
+    members: int,
+    devices: int,
+) -> Cost:
     """What a program would take with so many members on so many devices.
 
     Args:
-      item: with the plan that it would run by.
+      program: with the plan that it would run by.
       known: what was measured of its lane widths.
       members: at least 1.
       devices: like those at hand; each has its own lanes, and they never talk.
     """
-    plan, h = item.plan, item.hyperparameters
+    plan, h = program.plan, program.hyperparameters
     width = min(plan.lanes.width, members)
     lanes = math.ceil(members / width / devices)
     most = lanes
@@ -110,8 +113,8 @@ def program(
     here = plan.lanes.devices
     # Empty places of the last lanes take as long as others.
     places = lanes * width * devices
-    examples = item.num_steps * h.batch_size * places
-    evaluated = item.num_evaluated / plan.lanes.members * places
+    examples = program.num_steps * h.batch_size * places
+    evaluated = program.num_evaluated / plan.lanes.members * places
     evaluation = compiling = training = math.nan
     if rates:
         scale = devices / here
@@ -119,17 +122,17 @@ def program(
         if rates.inferences_per_second:
             evaluation = evaluated / (rates.inferences_per_second * scale)
         compiling = rates.compile_seconds or math.nan
-    rows = members * len(item.boundaries)
+    rows = members * len(program.boundaries)
     busy = np.nansum([training, evaluation, rows * ROW_SECONDS])
-    trials = members / item.cohort.num_seeds
+    trials = members / program.num_seeds
     summing = trials * TRIAL_SECONDS + members * MEMBER_SECONDS
     write = rows * WRITE_SECONDS + summing
     # In between the tables are half full on the average.
-    between = min(len(item.boundaries), busy / SECONDS_BETWEEN_WRITES)
+    between = min(len(program.boundaries), busy / SECONDS_BETWEEN_WRITES)
     between *= rows / 2 * WRITE_SECONDS + summing
     writing = 2 * write + min(between, SHARE_OF_WRITES * busy)
-    further = len(item.recipe.layers) + 2 * len(item.evaluated()) + 7
-    return Program(
+    further = len(program.recipe.layers) + 2 * len(program.evaluated()) + 7
+    return Cost(
         members=members,
         lanes=lanes,
         chunks=math.ceil(lanes / most),
@@ -145,7 +148,7 @@ def program(
 
 
 def predict(
-    items: Sequence[Prepared],
+    programs: Sequence[NetworkProgram],
     known: Sequence[Mapping[int, lane_width.Rates]],
     *,
     members: int,
@@ -155,7 +158,7 @@ def predict(
     """What a study's networks would take, as lines of a table.
 
     Args:
-      items: its programs, each with the plan that it would run by.
+      programs: its programs, each with the plan that it would run by.
       known: for each, what was measured of its lane widths.
       members: of all programs, shared out as the study shares them.
       devices: like those at hand.
@@ -166,11 +169,11 @@ def predict(
     """
     if devices < 1:
         raise ValueError(f"devices={devices} must be at least 1")
-    if members < len(items):
+    if members < len(programs):
         raise ValueError(f"members={members} must be at least 1 for each program")
-    have = [item.plan.lanes.members for item in items]
+    have = [program.plan.lanes.members for program in programs]
     shares = [max(1, round(members * n / sum(have))) for n in have]
-    found = [program(*some, devices) for some in zip(items, known, shares)]
+    found = [cost_of(*some, devices) for some in zip(programs, known, shares)]
 
     def total(name: str) -> float:
         return float(sum(getattr(p, name) for p in found))
@@ -185,7 +188,7 @@ def predict(
         Line("devices", devices, "", "given", "--devices, like those here"),
         Line(
             *("lanes a device", max(p.lanes for p in found), "", "modelled"),
-            f"{items[0].plan.lanes.width} networks at once in each",
+            f"{programs[0].plan.lanes.width} networks at once in each",
         ),
         Line("programs run", chunks, "", "modelled", "more where memory holds no more"),
         Line(

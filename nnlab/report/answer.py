@@ -69,7 +69,7 @@ def _rates(results: Results) -> list[str]:
     found, seeds = rates_lib.find(results), results.study.num_seeds
     if not found.order:
         return []
-    steps = max(results.cohort(t)["num_steps"] for t in found.order)
+    steps = max(results.program(t)["num_steps"] for t in found.order)
     updates = texts.count(steps, "update")
     lowest, highest = (f"{found.values[i]:g}" for i in (0, -1))
     fall = f"{100 * rates_lib.MARGIN:g} %"
@@ -300,7 +300,7 @@ def _halving(results: Results) -> list[str]:
         steps = results.member(trial.index, "steps").astype(int) * h.batch_size
         trained += int(steps.sum())
         cut = has_status(results, trial.index, DROPPED)
-        whole = results.cohort(trial.index)["num_steps"] * h.batch_size
+        whole = results.program(trial.index)["num_steps"] * h.batch_size
         spared += int((whole - steps[cut]).sum())
     share = texts.percent(trained / (trained + spared), 0)
     return [
@@ -476,9 +476,9 @@ def failed_trials(results: Results) -> list[int]:
     failed = results.config.get("failures", {})
     return [
         trial
-        for cohort in results.config["cohorts"]
-        if str(cohort["index"]) in failed
-        for trial in cohort["trials"]
+        for program in results.config["cohorts"]
+        if str(program["index"]) in failed
+        for trial in program["trials"]
     ]
 
 
@@ -533,7 +533,7 @@ def _best_so_far(results: Results) -> str:
         whose = "so far it has a"
     of = f"mean of {texts.count(results.trials[best].num_seeds, 'seed')}"
     if results.trials[best].hyperparameters.model.is_network:
-        record = results.cohort(best)
+        record = results.program(best)
         per = record["steps_per_epoch"]
         whole = record["num_steps"] / per
         epochs = "epoch" if whole == 1 else "epochs"

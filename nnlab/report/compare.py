@@ -588,7 +588,7 @@ def _runs(runs: Sequence[Run]) -> Section:
             cells += [texts.NONE] * 5
         else:
             cells += [run.trial, run.accuracy("validation_accuracy"), run.accuracy()]
-            parameters = run.results.cohort(run.best)["parameters"]
+            parameters = run.results.program(run.best)["parameters"]
             cells += [str(_num_alive(run)), number(parameters)]
         rows.append(tuple(cells))
     note = "Each accuracy is that of the run's best trial by validation accuracy."

@@ -24,12 +24,12 @@ REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
 def costs(results: Results) -> Section:
     """What each program costs and what its best trial achieves."""
-    cohorts = [
+    programs = [
         c
         for c in results.config["cohorts"]
         if any(results.has_run(t) for t in c["trials"])
     ]
-    if "costs" not in results.study.figures or not cohorts:
+    if "costs" not in results.study.figures or not programs:
         return Section("costs", "Costs")
     metrics = [
         "test_accuracy",
@@ -47,16 +47,16 @@ def costs(results: Results) -> Section:
         *(f"{words(m)}, %" for m in metrics),
         "seeds",
     ]
-    shares = any(len(c["trials"]) > 1 for c in cohorts)
+    shares = any(len(c["trials"]) > 1 for c in programs)
     header += ["accuracies of"] if shares else []
     rows = []
-    for cohort in cohorts:
-        best = best_trial(results, cohort["trials"])
+    for program in programs:
+        best = best_trial(results, program["trials"])
         cells = [
-            _program(results, cohort["trials"]),
-            number(cohort["parameters"]),
-            _operations(cohort.get("flops", 0)),
-            *_speeds(results, cohort),
+            _program(results, program["trials"]),
+            number(program["parameters"]),
+            _operations(program.get("flops", 0)),
+            *_speeds(results, program),
         ]
         for metric in metrics:
             values = np.empty(0) if best is None else final(results, best, metric)
@@ -67,7 +67,7 @@ def costs(results: Results) -> Section:
             cells.append(numbers.NONE if best is None else trial_name(results, best))
         rows.append(tuple(cells))
     of_best = ", for the program's best trial by validation" if shares else ""
-    plans = [c["plan"] for c in cohorts if c.get("plan")]
+    plans = [c["plan"] for c in programs if c.get("plan")]
     batches = sorted({plan.get("evaluation_batch", 0) for plan in plans})
     sizes = numbers.joined([f"{b:,}" for b in batches if b]) or "one size"
     notes = (
@@ -106,11 +106,11 @@ def _operations(count: int) -> str:
     return f"{count}"
 
 
-def _speeds(results: Results, cohort: Mapping[str, Any]) -> list[str]:
+def _speeds(results: Results, program: Mapping[str, Any]) -> list[str]:
     """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
-    index = cohort["index"]
+    index = program["index"]
     timings = [r for r in results.timings.to_pylist() if r["cohort"] == index]
-    members = len(cohort["trials"]) * cohort.get("num_seeds", results.study.num_seeds)
+    members = len(program["trials"]) * program.get("num_seeds", results.study.num_seeds)
     training = sum(row["train_seconds"] or 0.0 for row in timings)
     an_epoch = seconds_per_epoch(results, index)
 
@@ -189,9 +189,9 @@ def how(results: Results) -> Section:
     if config.get("git_commit"):
         facts.append(("git commit", str(config["git_commit"])))
     tables = [Table(("what", "value"), tuple(facts), caption="Device and data")]
-    cohorts = tuple(_cohort(results, cohort) for cohort in config["cohorts"])
+    programs = tuple(_program_row(results, program) for program in config["cohorts"])
     header = (
-        "cohort",
+        "program",
         "trials",
         "training examples",
         "parameters",
@@ -203,17 +203,17 @@ def how(results: Results) -> Section:
         "examples/s",
         "peak, MB",
     )
-    tables.append(Table(header, cohorts, caption="Cohorts and their times"))
-    grown = any("library" in cohort for cohort in config["cohorts"])
+    tables.append(Table(header, programs, caption="Programs and their times"))
+    grown = any("library" in program for program in config["cohorts"])
     trees = (
         "Of trees an epoch is a round that grows one for each class (of a forest, one "
         "tree); depth and number are chosen by validation, seed by seed, and training "
         "is the time of all depths. "
     )
     note = (
-        "A cohort is the trials that share one compiled program; a lane is the members "
-        "that run at once on a device. Examples a second are "
-        "training examples of all its members together, without compilation and "
+        "A program is trials that are compiled together; a lane is the members that "
+        "run at once on a device. Examples a second are training examples of all its "
+        "members together, without compilation and "
         f"evaluation. {trees if grown else ''}The same study again, from the stored "
     )
     own = {
@@ -259,29 +259,29 @@ def _backbone(about: Mapping[str, Any]) -> str:
     )
 
 
-def _cohort(results: Results, cohort: Mapping[str, Any]) -> tuple[str, ...]:
+def _program_row(results: Results, program: Mapping[str, Any]) -> tuple[str, ...]:
     timings = [
-        row for row in results.timings.to_pylist() if row["cohort"] == cohort["index"]
+        row for row in results.timings.to_pylist() if row["cohort"] == program["index"]
     ]
 
     def total(column: str) -> float:
         return sum(row.get(column) or 0.0 for row in timings)
 
     peak = max((row.get("peak_bytes") or 0 for row in timings), default=0)
-    if lanes := cohort.get("plan"):
+    if lanes := program.get("plan"):
         plan = (
             f"{lanes['lanes']} of {numbers.count(lanes['lane_trials'], 'trial')} x "
             f"{numbers.count(lanes['lane_seeds'], 'seed')}"
         )
     else:
-        plan = f"trees by {cohort['library']}"
+        plan = f"trees by {program['library']}"
     return (
-        str(cohort["index"]),
-        str(len(cohort["trials"])),
-        f"{cohort['train_examples']:,}",
-        number(cohort["parameters"]),
+        str(program["index"]),
+        str(len(program["trials"])),
+        f"{program['train_examples']:,}",
+        number(program["parameters"]),
         plan,
-        f"{cohort['steps_per_epoch']:,}",
+        f"{program['steps_per_epoch']:,}",
         f"{total('compile_seconds'):.1f}",
         f"{total('train_seconds'):.1f}",
         f"{total('evaluation_seconds') + total('scoring_seconds'):.1f}",

@@ -430,12 +430,12 @@ def missing(results: Results, absent: Mapping[str, str]) -> Section:
     """What failed, did not run, did not finish, diverged and where, or is not drawn."""
     items = answer.interruption(results)
     for index, message in results.config.get("failures", {}).items():
-        cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = several(results, cohort["trials"], answer.FEW)
+        program = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
+        trials = several(results, program["trials"], answer.FEW)
         items.append(f"Failed: {trials}. The program said: {message}")
     for index, widths in results.config.get("out_of_memory", {}).items():
-        cohort = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
-        trials = several(results, cohort["trials"], answer.FEW)
+        program = next(c for c in results.config["cohorts"] if str(c["index"]) == index)
+        trials = several(results, program["trials"], answer.FEW)
         tried = numbers.joined([str(width) for width in widths])
         items.append(
             f"Out of memory with {tried} networks at once, begun again with half as "

@@ -61,7 +61,7 @@ def value_of(results: Results, trial: int, path: str) -> Any:
     """
     value = results.trials[trial].settings()[path]
     if path == "train_size" and value == 0:  # all of them
-        return int(results.cohort(trial)["train_examples"])
+        return int(results.program(trial)["train_examples"])
     if isinstance(value, tuple) and len(value) == 1:
         return value[0]
     return value

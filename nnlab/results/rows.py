@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the members of cohorts, as arrays, and the tables of it; no JAX.
+"""What is known of the members of programs, as arrays, and the tables of it; no JAX.
 
 A population has a row of the curves for each member and evaluation: a million of them
 are soon there. They are kept as arrays over trials and seeds, never as objects.
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from nnlab import results
-from nnlab.study.cohorts import Cohort
+from nnlab.study.members import Members
 
 _STATUSES = np.array(results.STATUSES)
 FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = range(len(results.STATUSES))
@@ -30,7 +30,7 @@ def no_members() -> np.ndarray:
 
 
 class Grid:
-    """Named values of the members of a cohort; those that are not known are masked."""
+    """Named values of the members of a program; those that are not known are masked."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         """Without a column; `shape` is (T, S)."""
@@ -84,10 +84,10 @@ class _Evaluation:
 
 
 class Rows:
-    """The curves and the members of a cohort.
+    """The curves and the members of a program.
 
     Attributes:
-      cohort: whose.
+      members: whose.
       status: of each member, a code such as `FINISHED`, int8 (T, S).
       steps: at its last evaluation, or where it diverged, int64 (T, S).
       at_chance: whether it ended at chance, bool (T, S).
@@ -95,11 +95,11 @@ class Rows:
       more: columns of the members table that not all have.
     """
 
-    def __init__(self, cohort: Cohort) -> None:
+    def __init__(self, members: Members) -> None:
         """Of members that have not been trained yet."""
-        self.cohort = cohort
-        self._trials = np.array([trial.index for trial in cohort.trials])
-        self._seeds = np.array(cohort.seeds)
+        self.members = members
+        self._trials = np.array([trial.index for trial in members.trials])
+        self._seeds = np.array(members.seeds)
         self._shape = shape = len(self._trials), len(self._seeds)
         self.status = np.full(shape, UNFINISHED, np.int8)
         self.steps = np.zeros(shape, np.int64)
@@ -222,17 +222,17 @@ class Rows:
         return {**arrays, "names": np.frombuffer(names, np.uint8)}
 
     @classmethod
-    def from_arrays(cls, cohort: Cohort, arrays: Mapping[str, np.ndarray]) -> "Rows":
+    def from_arrays(cls, members: Members, arrays: Mapping[str, np.ndarray]) -> "Rows":
         """Rows from arrays.
 
         Args:
-          cohort: whose they are.
-          arrays: what `to_arrays` returned of a cohort with the same members.
+          members: whose they are.
+          arrays: what `to_arrays` returned of a program with the same members.
 
         Raises:
           KeyError: an array is missing, or is of other members.
         """
-        found = cls(cohort)
+        found = cls(members)
         codes = {name: code for code, name in enumerate(results.STATUSES)}
         for name, column in _columns(arrays["members"]).items():
             values = column.reshape(found._shape)
@@ -249,7 +249,7 @@ class Rows:
         at_trial = np.array([place[int(t)] for t in trial], int)
         for step in np.unique(steps).tolist():
             some = np.flatnonzero(steps == step)
-            at = at_trial[some], seed[some] - cohort.first_seed
+            at = at_trial[some], seed[some] - members.first_seed
             rows = np.zeros(found._shape, bool)
             rows[at] = True
             found.add(step, float(epochs[some[0]]), int(examples[some[0]]), {}, rows)
@@ -353,17 +353,17 @@ class _Part:
 
 
 def curves_table(parts: Iterable[Rows]) -> pa.Table:
-    """The curves of several cohorts, sorted by trial, seed and step."""
+    """The curves of several programs, sorted by trial, seed and step."""
     return _assembled([part._curves() for part in parts], results.CURVES)
 
 
 def members_table(
     parts: Iterable[Rows], missing: Sequence[tuple[int, int]] = ()
 ) -> pa.Table:
-    """The members of several cohorts, sorted by trial and seed.
+    """The members of several programs, sorted by trial and seed.
 
     Args:
-      parts: the cohorts.
+      parts: the programs'.
       missing: further members (trial's index, seed), which are unfinished.
     """
     found = [part._members() for part in parts]

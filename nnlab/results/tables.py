@@ -35,7 +35,7 @@ from nnlab.machine.files import (
 )
 from nnlab.results import cells
 from nnlab.study import OF_TRIAL, Study, Trial, digest_json
-from nnlab.study.cohorts import Cohort, lacking
+from nnlab.study.members import Members, lacking
 from nnlab.words.spelling import nearest, nearest_file
 
 _log = logging.getLogger(__name__)
@@ -149,8 +149,8 @@ class Results:
 
     Attributes:
       workdir: the folder that holds it.
-      config: the contents of ``config.json``: study, trials, cohorts, datasets,
-        versions, devices, status.
+      config: the contents of ``config.json``: study, trials, programs
+        ("cohorts"), datasets, versions, devices, status.
       study: the study that ran.
       curves, members, timings: the tables.
       severity: accuracy of the final members on images that were moved or rotated ever
@@ -256,11 +256,11 @@ class Results:
         """Whether the members table has rows of this trial."""
         return trial in self._member_rows
 
-    def cohort(self, trial: int) -> Mapping[str, Any]:
-        """The record of the trial's cohort in ``config.json``."""
+    def program(self, trial: int) -> Mapping[str, Any]:
+        """The record of the trial's program in ``config.json``."""
         return next(c for c in self.config["cohorts"] if trial in c["trials"])
 
-    def cohort_of(self, trial: int, seed: int) -> Mapping[str, Any]:
+    def program_of(self, trial: int, seed: int) -> Mapping[str, Any]:
         """Likewise of a member's, where a trial has got more seeds later."""
         return next(
             c
@@ -448,8 +448,8 @@ def load(workdir: str | os.PathLike[str]) -> Results:
     try:
         study = Study.from_dict(config["study"], recorded=True)
         trials = study.trials()
-        cohorts = (Cohort.from_dict(record, trials) for record in config["cohorts"])
-        for trial, seeds in lacking(trials, cohorts).items():
+        programs = (Members.from_dict(record, trials) for record in config["cohorts"])
+        for trial, seeds in lacking(trials, programs).items():
             if seeds:
                 raise ValueError(f"no program has trial {trial}, seed {seeds[0].start}")
         manifest = dict(config["manifest"])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host loop: from a `Study` to results on disk.
 
-Each cohort trains as one population. The host visits it between segments: it hands in
-the coming steps' examples, takes the metrics out, writes the tables, and tells a
-callback how far it is.
+Each program of networks trains as one population. The host visits it between segments:
+it hands in the coming steps' examples, takes the metrics out, writes the tables, and
+tells a callback how far it is.
 """
 
 import contextlib
@@ -19,18 +19,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import flax.linen as nn
-import jax
 
-from nnlab.results import pictures
-from nnlab.machine import devices, processes
 from nnlab import results
-from nnlab.study import cohorts as programs
-from nnlab.study.cohorts import Cohort, numbered
-from nnlab.study import sweep
-from nnlab.training.backbone import Backbone
-from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
-from nnlab.training.program import Baseline, Prepared
 from nnlab.data import Dataset
+from nnlab.machine import devices, processes
 from nnlab.machine.files import (
     absolute,
     alone_in,
@@ -38,13 +30,11 @@ from nnlab.machine.files import (
     refuse_links,
     remove_abandoned,
 )
-from nnlab.training.metrics import Metric
-from nnlab.words.spelling import nearest_file
-from nnlab.training.place import (Kept, place)
-from nnlab.training.lane_width import (choose_lanes, profile)
-from nnlab.training.prepare import load, own_of, prepare
-from nnlab.runs.recorder import (Recorder)
-from nnlab.runs.progress import (Progress)
+from nnlab.results import pictures
+from nnlab.runs import loop
+from nnlab.runs.checkpoint import FOLDER, Checkpoints, Saved
+from nnlab.runs.progress import Progress
+from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import (
     check_data,
     check_own,
@@ -55,68 +45,78 @@ from nnlab.runs.resume import (
     refusing,
 )
 from nnlab.study import Hyperparameters, Study
-from nnlab.runs.loop import (
-    Position,
-    backbone_for,
-    grow,
-    part_of,
-    parts_of,
-    train_cohort,
-    with_backbone,
-)
+from nnlab.study.members import Members, by_program, numbered
+from nnlab.training.handed import Handed
+from nnlab.training.metrics import Metric
+from nnlab.training.place import Kept
+from nnlab.training.prepare import prepare
+from nnlab.training.program import Program
+from nnlab.words.spelling import nearest_file
 
 _log = logging.getLogger(__name__)
 
 
 CHECKPOINT_SECONDS = 10.0
-"""Between two checkpoints of a cohort, at least."""
+"""Between two checkpoints of a program, at least."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What an executor is given to train; see `run`."""
+@dataclasses.dataclass(eq=False)
+class Work:
+    """What an executor has to have trained.
 
-    study: Study
+    Attributes:
+      programs: each to be collected or failed.
+      run: what they are part of; its recorder is told where they are trained, and tells
+        the callback.
+      workdir: of the run.
+      data_dir, lane_width, checkpoint_seconds: as for `run`.
+      failures: what programs failed with.
+    """
+
+    programs: list[Program]
+    run: loop.Run
     workdir: pathlib.Path
     data_dir: str | os.PathLike[str] | None
     lane_width: int
     checkpoint_seconds: float
+    failures: list[Exception] = dataclasses.field(default_factory=list)
+
+    def collect(self, program: Program) -> bool:
+        """Takes up a program that is done; returns whether it is."""
+        recorder = self.run.recorder
+        of = recorder.identity(program.index)
+        found = self.run.checkpoints.latest(program.part, of)
+        if not found:
+            return False
+        with found.reading():
+            if not program.is_done(found.about):
+                return False
+            recorder.collect(program, found)
+        loop.train(program, self.run, found)  # notes its backbone
+        return True
+
+    def fail(self, program: Program, error: Exception) -> None:
+        """Notes that a program failed for good."""
+        self.failures.append(error)
+        self.run.recorder.fail(program, error)
 
 
 class Executor(Protocol):
-    """Who trains cohorts in other processes."""
+    """Who trains programs in other processes."""
 
-    def cut(
-        self, items: Sequence[Prepared | Baseline], lane_width: int
-    ) -> Sequence[Cohort]:
-        """Cuts cohorts that nobody has begun into those that are trained.
+    def cut(self, programs: Sequence[Program], lane_width: int) -> Sequence[Members]:
+        """Cuts programs that nobody has begun into those that are trained.
 
         Args:
-          items: the cohorts.
+          programs: the programs.
           lane_width: members that run at once; 0 lets the plan choose.
 
         Returns:
-          Cohorts with the same members; what they are numbered is of no account.
+          Programs with the same members; what they are numbered is of no account.
         """
 
-    def train(
-        self,
-        job: Job,
-        items: Sequence[Prepared | Baseline],
-        recorder: Recorder,
-        collect: Callable[[Prepared | Baseline], bool],
-        fail: Callable[[Prepared | Baseline, Exception], None],
-    ) -> None:
-        """Has all cohorts trained.
-
-        Args:
-          job: what they are of.
-          items: the cohorts.
-          recorder: of the run; it is told where they are trained, and tells the
-            callback.
-          collect: takes up a cohort that is done; returns whether it is.
-          fail: notes that one failed for good.
-        """
+    def train(self, work: Work) -> None:
+        """Has all programs trained."""
 
 
 @devices.pinned()
@@ -150,16 +150,16 @@ def run(
         (B, C) and labels (B,) to a value for each example, (B,). Their means are the
         columns train_<name>, validation_<name> and test_<name>; trees have none.
       lane_width: members that run at once; 0 lets the plan choose.
-      resume: whether to go on with the run in the workdir, if there is one: what it has
-        trained stays. The study must be the run's, or more of it (see `nnlab.runs.resume`).
+      resume: whether to go on with the run in the workdir, if there is one. The study
+        must be the run's, or more of it, see `nnlab.runs.resume`.
       resume_anyway: whether also under other versions or on another device, which
         change the numbers, or with a module or metrics of which it cannot be told
         whether they are the run's.
       executor: who trains, such as `nnlab.cluster.ray.Ray`; None for this process.
       kept: of runs of the same study before, with fewer trials or seeds; all else
         that is given must be the same.
-      checkpoint_seconds: between two checkpoints of a cohort, at least.
-      profile_dir: a folder for a trace of each cohort's first steps and evaluation,
+      checkpoint_seconds: between two checkpoints of a program, at least.
+      profile_dir: a folder for a trace of each program's first steps and evaluation,
         which Perfetto and TensorBoard open.
       on_progress: called after every visit of the host. A KeyboardInterrupt from it
         ends the run with a checkpoint of where it is.
@@ -168,264 +168,143 @@ def run(
       The results, as `results.load` reads them.
 
     Raises:
-      ValueError: a setting that cannot run or be resumed, a link in the workdir, a
-        checkpoint that is damaged with none before it; nothing has been written then.
-      FileExistsError: the workdir holds results.
-      FileNotFoundError, ConnectionError: data that are not there.
-      BlockingIOError: another run is at work in the workdir.
+      ValueError, FileNotFoundError, ConnectionError: what cannot run or be resumed, a
+        link in the workdir, data that are not there; nothing has been written then.
+      FileExistsError, BlockingIOError: the workdir holds results, or another run.
       SaveError, OSError: a checkpoint or results could not be written; those before are
         there.
       KeyboardInterrupt: after the results so far have been written.
-      Exception: what the first cohort failed with, if all of them did. If only some
+      Exception: what the first program failed with, if all of them did. If only some
         did, the others' results are returned, and `Results.config` has the "failures".
     """
-    folder = absolute(workdir, "workdir")
-    if data_dir is not None:
-        data_dir = absolute(data_dir, "data_dir")
-    if profile_dir is not None:
-        profile_dir = absolute(profile_dir, "profile_dir")
+    handed = Handed(
+        data_dir=_absolute(data_dir, "data_dir"),
+        dataset=dataset,
+        module=module,
+        own_metrics=own_metrics,
+        loaded=kept.loaded if kept else {},
+    )
+    options = _Options(
+        workdir=absolute(workdir, "workdir"),
+        lane_width=lane_width,
+        resume_anyway=resume_anyway,
+        executor=executor,
+        kept=kept,
+        checkpoint_seconds=checkpoint_seconds,
+        profile_dir=_absolute(profile_dir, "profile_dir"),
+        on_progress=on_progress,
+    )
     with contextlib.ExitStack() as stack:
-        if executor and (dataset or module or own_metrics):
-            raise ValueError(
-                "a data set, a module or metrics of one's own stay in the process "
-                "that made them: train in it (executor=None)"
-            )
-        past, begun, cohorts = None, 0, None
-        doubts: list[str] = []
-        loaded = kept.loaded if kept else {}
-        data: dict[str, Any] = {
-            "data_dir": data_dir,
-            "dataset": dataset,
-            "loaded": loaded,
-        }
-        handed: dict[str, Any] = {**data, "module": module, "own_metrics": own_metrics}
-        left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
-        if goes_on := processes.agreed(resume and left):
-            processes.in_first(lambda: stack.enter_context(alone_in(folder)))
-            with refusing(folder):
-                check_links(folder)
-            past, begun, study, cohorts = _continued(folder, study, data)
-        else:
-            processes.in_first(lambda: check_workdir(folder))
-        if not (past and kept and loaded):  # else it is as before
-            own = own_of(study, **handed)
-            if past:
-                with refusing(folder):
-                    doubts = check_own(study.own, own)
-            else:
-                study = dataclasses.replace(study, own=own)
-        settle = functools.partial(prepare, study, lane_width=lane_width, **handed)
-        if executor:
-            cohorts = cohorts or programs.cohorts(study.trials(), study.num_seeds)
-            old, new = cohorts[:begun], cohorts[begun:]
-            cut = executor.cut(settle(cohorts=new), lane_width)
-            cohorts = (*old, *numbered(cut, {cohort.index for cohort in old}))
-        if cohorts:
-            cohorts = tuple(sorted(cohorts, key=lambda cohort: cohort.index))
-        prepared = settle(cohorts=cohorts)
-        if not goes_on:
-            hint = "" if folder.exists() else nearest_file(folder)
-            processes.in_first(lambda: stack.enter_context(_begun(folder)))
-            if resume:
-                _log.info("nothing to resume in %s: starting%s", folder, hint)
-        writes = processes.is_first()
-        checkpoints = Checkpoints(folder, checkpoint_seconds, read_only=not writes)
-        stack.callback(checkpoints.close)
-        recorder = Recorder(study, folder if writes else None, prepared, on_progress)
-        saved: dict[int, Saved] = {}
-        if goes_on:
-            with refusing(folder):
-                saved = _saved(
-                    past,
-                    study,
-                    prepared,
-                    recorder,
-                    checkpoints,
-                    doubts,
-                    resume_anyway,
-                )
-        if writes:
-            checkpoints.remove_abandoned()
-            remove_abandoned(folder)
-        processes.wait("all have read")
-        recorder.write("interrupted")
-        train = functools.partial(_train_here, profile_dir=profile_dir, kept=kept)
-        if executor:
-            job = Job(study, folder, data_dir, lane_width, checkpoint_seconds)
-            train = functools.partial(_train_elsewhere, executor, job)
-        return _run(study, folder, prepared, recorder, checkpoints, saved, train)
+        return _run(study, handed, options, resume, stack)
+
+
+def _absolute(path: str | os.PathLike[str] | None, name: str) -> pathlib.Path | None:
+    return None if path is None else absolute(path, name)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Options:
+    """How a study is to be run; see `run`."""
+
+    workdir: pathlib.Path
+    lane_width: int
+    resume_anyway: bool
+    executor: Executor | None
+    kept: Kept | None
+    checkpoint_seconds: float
+    profile_dir: pathlib.Path | None
+    on_progress: Callable[[Progress], None] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Past:
+    """What a run begins with; of one that goes on, what it has.
+
+    Attributes:
+      study: as which it runs.
+      config: its ``config.json``; None if it is new, or that is lost.
+      groups: trials and seeds of each program, those begun first; None if it is new.
+      num_begun: how many of the programs it has begun.
+      doubts: why what is the user's own may not be the run's, in words.
+    """
+
+    study: Study
+    config: Mapping[str, Any] | None = None
+    groups: tuple[Members, ...] | None = None
+    num_begun: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def _run(
     study: Study,
-    folder: pathlib.Path,
-    prepared: Sequence[Prepared | Baseline],
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    saved: Mapping[int, Saved],
-    train: Callable[..., list[Exception]],
+    handed: Handed,
+    options: _Options,
+    resume: bool,
+    stack: contextlib.ExitStack,
 ) -> results.Results:
-    """Trains the cohorts that are not done; see `run`."""
+    """Refuses what cannot run before anything is written, then runs; see `run`.
+
+    Args:
+      study: what to run.
+      handed: what is handed in beside it.
+      options: how it is to be run.
+      resume: whether to go on with what is in the workdir.
+      stack: holds the workdir until the end.
+    """
+    if options.executor and (handed.dataset or handed.module or handed.own_metrics):
+        raise ValueError(
+            "a data set, a module or metrics of one's own stay in the process that "
+            "made them: train in it (executor=None)"
+        )
+    folder = options.workdir
+    left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
+    past = _Past(study)
+    if goes_on := processes.agreed(resume and left):
+        processes.in_first(lambda: stack.enter_context(alone_in(folder)))
+        with refusing(folder):
+            check_links(folder)
+            past = _past(folder, study, handed)
+    else:
+        processes.in_first(lambda: check_workdir(folder))
+    past = _with_own(past, handed, options)
+    study = past.study
+    programs = _settle(past, handed, options)
+    if not goes_on:
+        hint = "" if folder.exists() else nearest_file(folder)
+        processes.in_first(lambda: stack.enter_context(_begun(folder)))
+        if resume:
+            _log.info("nothing to resume in %s: starting%s", folder, hint)
+    writes = processes.is_first()
+    seconds = options.checkpoint_seconds
+    checkpoints = Checkpoints(folder, seconds, read_only=not writes)
+    stack.callback(checkpoints.close)
+    to = folder if writes else None
+    recorder = Recorder(study, to, programs, options.on_progress)
+    this = loop.Run(study, recorder, checkpoints, options.kept, options.profile_dir)
+    saved: dict[int, Saved] = {}
+    if goes_on:
+        with refusing(folder):
+            saved = _saved(past, programs, this, options.resume_anyway)
+    if writes:
+        checkpoints.remove_abandoned()
+        remove_abandoned(folder)
+    processes.wait("all have read")
+    recorder.write("interrupted")
+    train = _train_here
+    if options.executor:
+        train = functools.partial(_train_elsewhere, options, handed)
     try:
-        failures = train(study, prepared, recorder, checkpoints, saved)
+        failures = train(programs, this, saved)
     except BaseException:  # Ctrl-C: keep what is there
-        for keep in (
-            checkpoints.wait,
-            functools.partial(recorder.write, "interrupted"),
-        ):
+        for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
             with contextlib.suppress(OSError):
                 keep()
         raise
-    recorder.write("failed" if failures else "complete")
-    if len(failures) == len(prepared):
+    status = "failed" if failures else "complete"
+    recorder.write(status)
+    if len(failures) == len(programs):
         raise failures[0]
-    if not processes.is_first():
-        return recorder.results("failed" if failures else "complete")
-    return results.load(folder)
-
-
-def _train_here(
-    study: Study,
-    prepared: Sequence[Prepared | Baseline],
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    saved: Mapping[int, Saved],
-    *,
-    profile_dir: str | os.PathLike[str] | None,
-    kept: Kept | None,
-) -> list[Exception]:
-    """Trains one cohort after another; returns what some of them failed with."""
-    failures: list[Exception] = []
-    backbones: dict[str, Backbone] = {}
-    # What takes longest comes last: if it is cut off, the others are done.
-    for item in sorted(prepared, key=lambda item: item.work):
-        known = saved.get(item.cohort.index)
-        try:
-            run_cohort(
-                item, study, recorder, checkpoints, known, backbones, profile_dir, kept
-            )
-        except OSError:  # a full disk: nothing more can be kept
-            raise
-        except Exception as error:  # the others go on
-            failures.append(error)
-            recorder.fail(item, error)
-            traceback.clear_frames(error.__traceback__)  # they hold its arrays
-    return failures
-
-
-def _train_elsewhere(
-    executor: Executor,
-    job: Job,
-    study: Study,
-    prepared: Sequence[Prepared | Baseline],
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    saved: Mapping[int, Saved],
-) -> list[Exception]:
-    """Lets an executor train the cohorts; returns what some of them failed with."""
-    failures: list[Exception] = []
-    backbones: dict[str, Backbone] = {}
-
-    def collect(item: Prepared | Baseline) -> bool:
-        found = checkpoints.latest(part_of(item), recorder.identity(item.cohort.index))
-        if not found:
-            return False
-        with found.reading():
-            if not is_done(item, found):
-                return False
-            recorder.collect(item, found)
-        run_cohort(item, study, recorder, checkpoints, found, backbones)  # for its note
-        return True
-
-    def fail(item: Prepared | Baseline, error: Exception) -> None:
-        failures.append(error)
-        recorder.fail(item, error)
-
-    waiting = []
-    for item in prepared:
-        known = saved.get(item.cohort.index)
-        if known and is_done(item, known):
-            run_cohort(item, study, recorder, checkpoints, known, backbones)
-        else:
-            waiting.append(item)
-    executor.train(job, waiting, recorder, collect, fail)
-    return failures
-
-
-def run_cohort(
-    item: Prepared | Baseline,
-    study: Study,
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    saved: Saved | None,
-    backbones: dict[str, Backbone],
-    profile_dir: str | os.PathLike[str] | None = None,
-    kept: Kept | None = None,
-) -> None:
-    """Trains a cohort from where it is; in narrower lanes if memory is too small.
-
-    Args:
-      item: the cohort.
-      study: whose cohort it is.
-      recorder: takes in what is measured.
-      checkpoints: where to save.
-      saved: where the cohort is; if that is its end, only its backbone is noted.
-      backbones: by their source's key; its own is added.
-      profile_dir: for a trace of its first steps; None for no trace.
-      kept: of cohorts of the same study before; this one is added.
-    """
-    if isinstance(item, Baseline):
-        if not saved:
-            grow(item, study, recorder, checkpoints)
-        return
-    backbone = None
-    if item.source:
-        backbone = backbone_for(
-            item, item.source, backbones, recorder, checkpoints, study
-        )
-    if saved and is_done(item, saved):
-        return
-    if backbone:
-        item = with_backbone(item, backbone)
-    if saved:
-        item = item.with_width(saved.about["lane_width"])
-    while True:
-        placed = None
-        try:
-            placed, tuning_seconds = (
-                (place(item, study, kept), 0.0)
-                if saved
-                else choose_lanes(item, study, kept)
-            )
-            if kept:
-                kept.keep(placed, study)
-            if profile_dir is not None:
-                profile(placed, pathlib.Path(profile_dir))
-            train_cohort(
-                placed, study, recorder, checkpoints, tuning_seconds, backbone, saved
-            )
-            return
-        except Exception as error:
-            width = placed.width if placed else item.plan.lanes.width
-            alone = processes.count() == 1  # others may have had memory enough
-            if not (_is_out_of_memory(error) and width > 1 and alone):
-                raise
-            traceback.clear_frames(error.__traceback__)
-        # Behind the handler: both would keep the arrays alive.
-        placed = None
-        if kept:
-            kept.clear()
-        recorder.out_of_memory(item, width)
-        item, saved = item.with_width(width // 2), None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the host had too little memory."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, jax.errors.JaxRuntimeError) and (
-        "RESOURCE_EXHAUSTED" in str(error)
-    )
+    return results.load(folder) if writes else recorder.results(status)
 
 
 @contextlib.contextmanager
@@ -437,42 +316,29 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _continued(
-    folder: pathlib.Path, study: Study, data: Mapping[str, Any]
-) -> tuple[Mapping[str, Any] | None, int, Study, tuple[Cohort, ...]]:
-    """With what a run goes on.
-
-    Args:
-      folder: its workdir.
-      study: as which.
-      data: what `load` takes beside.
-
-    Returns:
-      Its ``config.json``; None if that is lost. Then how many of the cohorts it has
-      begun, the study, and the cohorts, those begun first.
-    """
+def _past(folder: pathlib.Path, study: Study, handed: Handed) -> _Past:
+    """With what the run in a workdir goes on as a study."""
 
     def digest_of(h: Hyperparameters) -> str:
-        if data["dataset"] is None and ":" not in h.dataset:
+        if handed.dataset is None and ":" not in h.dataset:
             return ""  # a source's own: nothing else is called so
-        return load(h, study, **data)[0].digest
+        return handed.data(h, study)[0].digest
 
-    with refusing(folder):
-        try:
-            past = results.load_config(folder)
-        except (results.LostError, FileNotFoundError) as error:
-            if not (records := _records(folder, study)):
-                raise
-            _log.warning("%s; going on from its checkpoints", error)
-            return None, len(records), study, continued(study, records)
-        old = Study.from_dict(past["study"], recorded=True)
-        merged = merge(moved(old, study, past["datasets"], digest_of), study)
-        records = past["cohorts"]
-        return past, len(records), merged, continued(merged, records)
+    try:
+        config = results.load_config(folder)
+    except (results.LostError, FileNotFoundError) as error:
+        if not (records := _records(folder, study)):
+            raise
+        _log.warning("%s; going on from its checkpoints", error)
+        return _Past(study, None, continued(study, records), len(records))
+    old = Study.from_dict(config["study"], recorded=True)
+    merged = merge(moved(old, study, config["datasets"], digest_of), study)
+    records = config["cohorts"]
+    return _Past(merged, config, continued(merged, records), len(records))
 
 
 def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
-    """The records of a study's cohorts that a workdir has checkpoints of."""
+    """The records of a study's programs that a workdir has checkpoints of."""
     found = []
     with contextlib.closing(Checkpoints(folder, math.inf, read_only=True)) as store:
         for path in sorted((folder / FOLDER).glob("program_*")):
@@ -480,7 +346,7 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
                 with saved.reading():
                     record = dict(saved.about["known"]["record"])
                 try:
-                    Cohort.from_dict(record, study.trials())
+                    Members.from_dict(record, study.trials())
                 except ValueError as error:  # of more trials or seeds, it may be
                     _log.warning("%s is left alone: %s", path, error)
                 else:
@@ -488,27 +354,128 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
     return found
 
 
+def _with_own(past: _Past, handed: Handed, options: _Options) -> _Past:
+    """The same, once it is known what is the user's own."""
+    if past.config and options.kept and options.kept.loaded:  # all is as before
+        return past
+    own = handed.own(past.study)
+    if past.config:
+        with refusing(options.workdir):
+            return dataclasses.replace(
+                past, doubts=tuple(check_own(past.study.own, own))
+            )
+    return dataclasses.replace(past, study=dataclasses.replace(past.study, own=own))
+
+
+def _settle(past: _Past, handed: Handed, options: _Options) -> list[Program]:
+    """The programs of a run, by their indices."""
+    study, groups, executor = past.study, past.groups, options.executor
+    settle = functools.partial(
+        prepare, study, lane_width=options.lane_width, **vars(handed)
+    )
+    if executor:
+        groups = groups or by_program(study.trials(), study.num_seeds)
+        old, new = groups[: past.num_begun], groups[past.num_begun :]
+        cut = executor.cut(settle(members=new), options.lane_width)
+        groups = (*old, *numbered(cut, {members.index for members in old}))
+    if groups:
+        groups = tuple(sorted(groups, key=lambda members: members.index))
+    return settle(members=groups)
+
+
+def _train_here(
+    programs: Sequence[Program], run: loop.Run, saved: Mapping[int, Saved]
+) -> list[Exception]:
+    """Trains one program after another; returns what some of them failed with."""
+    failures: list[Exception] = []
+    # What takes longest comes last: if it is cut off, the others are done.
+    for program in sorted(programs, key=lambda program: program.work):
+        try:
+            loop.train(program, run, saved.get(program.index))
+        except OSError:  # a full disk: nothing more can be kept
+            raise
+        except Exception as error:  # the others go on
+            failures.append(error)
+            run.recorder.fail(program, error)
+            traceback.clear_frames(error.__traceback__)  # they hold its arrays
+    return failures
+
+
+def _train_elsewhere(
+    options: _Options,
+    handed: Handed,
+    programs: Sequence[Program],
+    run: loop.Run,
+    saved: Mapping[int, Saved],
+) -> list[Exception]:
+    """Lets an executor train the programs; returns what some of them failed with."""
+    waiting = []
+    for program in programs:
+        known = saved.get(program.index)
+        if known and program.is_done(known.about):
+            loop.train(program, run, known)  # notes its backbone
+        else:
+            waiting.append(program)
+    work = Work(
+        waiting,
+        run,
+        options.workdir,
+        handed.data_dir,
+        options.lane_width,
+        options.checkpoint_seconds,
+    )
+    assert options.executor
+    options.executor.train(work)
+    return work.failures
+
+
 def _saved(
-    past: Mapping[str, Any] | None,
-    study: Study,
-    prepared: Sequence[Prepared | Baseline],
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    doubts: Sequence[str],
-    anyway: bool,
+    past: _Past, programs: Sequence[Program], run: loop.Run, anyway: bool
 ) -> dict[int, Saved]:
     """Takes up the checkpoints of a run so far, all of them looked at first."""
-    noted = past["begun_otherwise"] if past else []
-    changes = [*doubts]
-    if past:
-        changes += differences(past, recorder.config)
-        check_data(past["datasets"], recorder.config["datasets"])
+    recorder, checkpoints = run.recorder, run.checkpoints
     found: dict[str, Saved | None] = {}
-    for item in prepared:
-        for part, of in parts_of(item, study, recorder).items():
+    for program in programs:
+        for part, of in loop.parts_of(program, run.study, recorder).items():
             if part not in found:
                 found[part] = checkpoints.latest(part, of)
-    for one in filter(None, found.values()):
+    _note_changes(past, recorder, [one for one in found.values() if one], anyway)
+    taken: dict[int, Saved] = {}
+    for program in programs:
+        saved = found[program.part]
+        if saved is None:
+            if past.config and program.index in past.config["finished"]:
+                _log.warning(
+                    "program %d was finished, but it has no sound checkpoint; training "
+                    "it again",
+                    program.index + 1,
+                )
+            continue
+        taken[program.index] = saved
+        with saved.reading():
+            lacking = program.lacks(saved.about)
+        if lacking:
+            raise ValueError(lacking)
+    # What a run that is killed leaves behind: not less than what it found.
+    for program in programs:
+        if known := taken.get(program.index):
+            with known.reading():
+                recorder.take_up(program, known, program.is_done(known.about))
+    for part, saved in found.items():
+        checkpoints.drop_unsound(part, saved)
+    return taken
+
+
+def _note_changes(
+    past: _Past, recorder: Recorder, found: Sequence[Saved], anyway: bool
+) -> None:
+    """Refuses to go on where the numbers would be others, unless asked to anyway."""
+    noted, changes = [], [*past.doubts]
+    if past.config:
+        noted = past.config["begun_otherwise"]
+        changes += differences(past.config, recorder.config)
+        check_data(past.config["datasets"], recorder.config["datasets"])
+    for one in found:
         with one.reading():
             told = differences(one.about, recorder.config)
         changes += [change for change in told if change not in noted]
@@ -517,68 +484,7 @@ def _saved(
             f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway, in Python "
             "resume_anyway=True, does, with other numbers)"
         )
-    taken: dict[int, Saved] = {}
-    for item in prepared:
-        index, saved = item.cohort.index, found[part_of(item)]
-        if saved is None:
-            if past and index in past["finished"]:
-                _log.warning(
-                    "program %d was finished, but it has no sound checkpoint; training "
-                    "it again",
-                    index + 1,
-                )
-            continue
-        taken[index] = saved
-        if isinstance(item, Prepared):
-            with saved.reading():
-                before, at = int(saved.about["num_steps"]), saved.about["position"]
-                ended = saved.about["finished"] or int(at["step"]) == before
-            _check_end(item, before, ended)
-            with saved.reading():
-                Position(**at).check(item.boundaries)
     recorder.note_beginning([*noted, *changes])
-    # What a run that is killed leaves behind: not less than what it found.
-    for item in prepared:
-        if known := taken.get(item.cohort.index):
-            with known.reading():
-                recorder.take_up(item, known, is_done(item, known))
-    for part, saved in found.items():
-        checkpoints.drop_unsound(part, saved)
-    return taken
-
-
-def _check_end(item: Prepared, before: int, ended: bool) -> None:
-    """Refuses a training so far of which this one is not more.
-
-    Args:
-      item: the cohort.
-      before: updates that it was to have.
-      ended: whether it has them, or ended before.
-
-    Raises:
-      ValueError: says what does not fit.
-    """
-    number = item.cohort.index + 1
-    if before > item.num_steps:
-        raise ValueError(
-            f"program {number} was trained for {before} updates, and has "
-            f"{item.num_steps} now: num_epochs may only grow"
-        )
-    if ended and before not in item.boundaries:
-        raise ValueError(
-            f"program {number} was evaluated at its end after {before} updates, which "
-            "is no evaluation of the longer training: choose num_epochs a multiple of "
-            "eval_every_epochs"
-        )
-
-
-def is_done(item: Prepared | Baseline, saved: Saved) -> bool:
-    """Whether nothing is left to train of a cohort."""
-    about = saved.about
-    return bool(
-        about["finished"]
-        and (isinstance(item, Baseline) or about["num_steps"] == item.num_steps)
-    )
 
 
 def check_links(folder: pathlib.Path) -> None:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab.training import trees, member
-from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
 from nnlab.data import Dataset, numbers
-from nnlab.training.place import Placed, batches_of, flattened, sizes_of
+from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
 from nnlab.runs.record import Record
+from nnlab.training import member, trees
+from nnlab.training.place import PlacedProgram, batches_of, flattened, sizes_of
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are taken to the host at once."""
@@ -24,50 +24,50 @@ SOLO_INFERENCES = 256
 """Examples over which the speed at batch 1 is measured."""
 
 
-def score(placed: Placed, state: member.TrainState, record: Record) -> None:
+def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
     """Evaluates the final members on the test sets that are not along the curve."""
-    population, prepared = placed.population, placed.prepared
-    if splits := prepared.scored():
-        batches = population.put(batches_of(prepared, splits))
+    population = program.population
+    if splits := program.scored():
+        batches = population.put(batches_of(program, splits))
         sums = population.gather(population.score(state, batches))
         record.add_final(sums, sizes_of(splits))
-    for (transform, amount), split in prepared.test_sets.severities.items():
+    for (transform, amount), split in program.test_sets.severities.items():
         # One name for all of them, hence one compilation.
-        batches = population.put(batches_of(prepared, {"severity": split}))
+        batches = population.put(batches_of(program, {"severity": split}))
         sums = population.gather(population.score(state, batches))["severity"]
         record.add_severity(transform, amount, sums, len(split.labels))
 
 
-def probabilities(placed: Placed, state: member.TrainState) -> np.ndarray:
+def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:
     """Class probabilities of the first test examples, float32 (T, S, E, C)."""
-    inputs = flattened(placed.prepared.fed.test.inputs[:NUM_EXAMPLES])
-    return placed.population.gather(placed.population.predict(state, inputs))
+    inputs = flattened(program.fed.test.inputs[:NUM_EXAMPLES])
+    return program.population.gather(program.population.predict(state, inputs))
 
 
 def look(
-    placed: Placed,
+    program: PlacedProgram,
     state: member.TrainState,
     record: Record,
     before: np.ndarray,
 ) -> None:
     """Takes out what pictures of the final members need: predictions, first layers."""
-    population, prepared = placed.population, placed.prepared
+    population = program.population
     found = [
         (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
-        for chunk in _predicted(placed, state, prepared.fed.test.inputs)
+        for chunk in _predicted(program, state, program.fed.test.inputs)
     ]
     prediction, confidence = (np.concatenate(part, axis=2) for part in zip(*found))
-    first = state.params.get(prepared.recipe.layers[0], {})
+    first = state.params.get(program.recipe.layers[0], {})
     kernels = population.gather(first["kernel"]) if "kernel" in first else None
-    after = probabilities(placed, state)
-    plane = plane_of(prepared.dataset)
+    after = probabilities(program, state)
+    plane = plane_of(program.dataset)
     regions = None
     if plane:
-        cells = _cells_of(prepared.dataset, plane)
-        fed = prepared.features(cells) if prepared.features else cells
-        grid = _predicted(placed, state, fed)
+        cells = _cells_of(program.dataset, plane)
+        fed = program.features(cells) if program.features else cells
+        grid = _predicted(program, state, fed)
         regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
-    for t, trial in enumerate(prepared.cohort.trials):
+    for t, trial in enumerate(program.trials):
         living = record.living(trial.index)
         chosen = np.flatnonzero(living)[:1]  # of one seed, if any is left
         seen = Seen(
@@ -86,26 +86,26 @@ def look(
 
 
 def predicted(
-    placed: Placed, state: member.TrainState, inputs: np.ndarray
+    program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> np.ndarray:
     """Class probabilities of examples of the data set, float32 (T, S, N, C).
 
     Args:
-      placed: the cohort.
+      program: the program.
       state: its members.
       inputs: examples as the data set stores them, (N, ...), a few of them.
     """
-    features = placed.prepared.features
+    features = program.features
     fed = features(inputs) if features else inputs
-    return placed.population.gather(placed.population.predict(state, flattened(fed)))
+    return program.population.gather(program.population.predict(state, flattened(fed)))
 
 
 def _predicted(
-    placed: Placed, state: member.TrainState, inputs: np.ndarray
+    program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Class probabilities of stored inputs, a few at a time, float32 (T, S, N, C)."""
-    population, flat = placed.population, flattened(inputs)
-    size = min(PREDICTED_AT_ONCE, len(placed.prepared.fed.test.labels))
+    population, flat = program.population, flattened(inputs)
+    size = min(PREDICTED_AT_ONCE, len(program.fed.test.labels))
     for start in range(0, len(flat), size):
         chunk = flat[start : start + size]
         padded = np.resize(chunk, (size, chunk.shape[1]))
@@ -148,16 +148,16 @@ def _as_map(classes: np.ndarray) -> np.ndarray:
     return classes.reshape(GRID, GRID).astype(np.int32)
 
 
-def solo_inferences_per_second(placed: Placed) -> float:
+def solo_inferences_per_second(program: PlacedProgram) -> float:
     """How many examples one network answers a second, one at a time.
 
     They follow each other inside one compiled program on one device, so the number
     leaves out what a call from Python would add.
     """
-    recipe, (device, *_) = placed.prepared.recipe, jax.local_devices()
-    traced = {k: jnp.float32(v[0]) for k, v in placed.prepared.cohort.traced().items()}
+    recipe, (device, *_) = program.recipe, jax.local_devices()
+    traced = {k: jnp.float32(v[0]) for k, v in program.members.traced().items()}
     state = member.init_state(recipe, traced, member.key(0))
-    inputs = flattened(placed.prepared.fed.test.inputs)
+    inputs = flattened(program.fed.test.inputs)
     inputs = np.resize(inputs, (SOLO_INFERENCES, inputs.shape[1]))
 
     @jax.jit

@@ -1,187 +1,359 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one cohort from where it is to its end: networks, backbones, trees."""
+"""Trains one program from where it is to its end: networks, backbones, trees."""
 
 import concurrent.futures
 import dataclasses
 import functools
 import hashlib
 import math
+import pathlib
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from flax import traverse_util
 
-from nnlab.training import trees, lane_width
-from nnlab.runs import halving, final, saved_network
 from nnlab.machine import processes
-from nnlab.training.backbone import Backbone, features, layers_of
+from nnlab.runs import final, halving, saved_network
 from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
-from nnlab.training.program import TRAIN_EVALUATION_SIZE, Baseline, Prepared, Source
-from nnlab.data import Split
-from nnlab.training.place import STEPS_PER_CALL, Placed, place, sizes_of
-from nnlab.training.population import SAMPLE_EVERY
+from nnlab.runs.record import Record
 from nnlab.runs.recorder import Recorder
 from nnlab.study import PICTURES, Study
+from nnlab.training import lane_width, trees
+from nnlab.training.backbone import Backbone, features, layers_of
+from nnlab.training.place import (
+    STEPS_PER_CALL,
+    Kept,
+    PlacedProgram,
+    place,
+    sizes_of,
+)
+from nnlab.training.population import SAMPLE_EVERY
+from nnlab.training.program import (
+    TRAIN_EVALUATION_SIZE,
+    NetworkProgram,
+    Position,
+    Program,
+    Source,
+    TreeProgram,
+)
 
 SECONDS_OF_A_VISIT = 1.0
 """Between two visits of the host, about: so long a stop may have to wait."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Position:
-    """Where the training of a cohort is.
+class Run:
+    """What all programs of a run share.
 
     Attributes:
-      evaluation: the next of its evaluations.
-      step: updates done.
-      samples: samples of the gradient norms since the last evaluation.
+      study: what runs.
+      recorder: takes in what is measured.
+      checkpoints: where to save.
+      kept: programs of the same study before; None to keep none.
+      profile_dir: a folder for a trace of each program's first steps; None for no
+        trace.
+      backbones: those that are at hand, by their source's key.
     """
 
-    evaluation: int = 0
-    step: int = 0
-    samples: int = 0
+    study: Study
+    recorder: Recorder
+    checkpoints: Checkpoints
+    kept: Kept | None = None
+    profile_dir: pathlib.Path | None = None
+    backbones: dict[str, Backbone] = dataclasses.field(default_factory=dict)
 
-    def check(self, boundaries: Sequence[int]) -> None:
-        """Refuses what is not where a cohort's training can be.
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the final members are looked at for pictures."""
+        return bool(set(PICTURES) & set(self.study.figures))
 
-        Raises:
-          ValueError, IndexError, TypeError: it is not between two of its evaluations.
-        """
-        edges = (0, *boundaries, boundaries[-1])
-        if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
-            raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
+    def origin(self, of: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint says of where it comes from."""
+        under = ("versions", "devices", "settings")
+        return {"of": of, **{name: self.recorder.config[name] for name in under}}
 
 
-def train_cohort(
-    placed: Placed,
-    study: Study,
-    recorder: Recorder,
-    checkpoints: Checkpoints | None = None,
-    tuning_seconds: float = 0.0,
-    backbone: Backbone | None = None,
-    saved: Saved | None = None,
-) -> None:
-    """Trains one cohort to its last step, and looks at what came out.
+def parts_of(
+    program: Program, study: Study, recorder: Recorder
+) -> dict[str, dict[str, Any]]:
+    """The names of all checkpoints that a program needs, and what they are of.
+
+    Its own come first; then its backbone's, if that is trained.
+    """
+    found = {program.part: recorder.identity(program.index)}
+    if program.source and program.source.training:
+        found[backbone_part(program.source)] = {
+            "the digest of its settings": program.source.key,
+            "the digest of its data": program.source.digest[:12],
+            "root_seed": study.root_seed,
+            "eval_size": study.eval_size,
+        }
+    return found
+
+
+@functools.singledispatch
+def train(program: Program, run: Run, saved: Saved | None = None) -> None:
+    """Trains a program from where it is to its end.
+
+    Networks go on in narrower lanes where memory is too small.
 
     Args:
-      placed: the cohort.
-      study: whose cohort it is.
-      recorder: takes in what is measured.
-      checkpoints: where to save; None for nowhere.
-      tuning_seconds: spent on choosing its lanes.
+      program: the program.
+      run: what it is part of.
+      saved: where the program is; if that is its end, only its backbone is noted.
+    """
+    raise NotImplementedError(type(program))
+
+
+@train.register(NetworkProgram)
+def _(program: NetworkProgram, run: Run, saved: Saved | None = None) -> None:
+    backbone = backbone_for(program, run)
+    if saved and program.is_done(saved.about):
+        return
+    if backbone:
+        program = with_backbone(program, backbone)
+    if saved:
+        program = program.with_width(saved.about["lane_width"])
+    while width := _too_wide(program, run, backbone, saved):
+        if run.kept:
+            run.kept.clear()
+        run.recorder.out_of_memory(program, width)
+        program, saved = program.with_width(width // 2), None
+
+
+def _too_wide(
+    program: NetworkProgram, run: Run, backbone: Backbone | None, saved: Saved | None
+) -> int:
+    """Trains a program; returns the lane width that memory could not hold, or 0.
+
+    Its arrays are gone when it returns.
+    """
+    placed = None
+    try:
+        if saved:
+            placed, seconds = place(program, run.study, run.kept), 0.0
+        else:
+            placed, seconds = lane_width.choose_lanes(program, run.study, run.kept)
+        if run.kept:
+            run.kept.keep(placed, run.study)
+        if run.profile_dir:
+            lane_width.profile(placed, run.profile_dir)
+        train_program(placed, run, backbone, saved, seconds)
+    except Exception as error:
+        width = (placed or program).plan.lanes.width
+        alone = processes.count() == 1  # others may have had memory enough
+        if not (_is_out_of_memory(error) and width > 1 and alone):
+            raise
+        traceback.clear_frames(error.__traceback__)
+        return width
+    return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether a device or the host had too little memory."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, jax.errors.JaxRuntimeError) and (
+        "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+def train_program(
+    program: PlacedProgram,
+    run: Run,
+    backbone: Backbone | None = None,
+    saved: Saved | None = None,
+    tuning_seconds: float = 0.0,
+) -> None:
+    """Trains networks to their last step, and looks at what came out.
+
+    Args:
+      program: the program.
+      run: what it is part of.
       backbone: with which all members begin, or by which they are fed.
       saved: where to begin; None for the first step.
+      tuning_seconds: spent on choosing its lanes.
     """
-    population, prepared = placed.population, placed.prepared
-    record = recorder.start(prepared, placed.sizes, population, tuning_seconds)
-    looks = bool(set(PICTURES) & set(study.figures))
-    at, before = Position(), None
-    if saved:
+    recorder, race = run.recorder, run.study.halving
+    population, sizes = program.population, program.sizes
+    record = recorder.start(program, sizes, population, tuning_seconds)
+    training = _Training(program, run, record, backbone, saved)
+    rungs = halving.rungs(
+        program.boundaries, program.steps_per_epoch, race.min_epochs, race.factor
+    )
+    for evaluation in range(training.at.evaluation, len(program.boundaries)):
+        if not record.still_training.any():
+            break
+        training.reach(evaluation)
+        training.evaluate(evaluation)
+        if evaluation in rungs:
+            training.drop_worst(race.factor)
+        training.compact()
+        training.visit()
+    if training.at.step and not saved and processes.is_first():
+        lane_width.remember(program, {program.width: record.clock.rates()})
+    training.look()
+    training.save(finished=True)
+    run.checkpoints.wait()
+    recorder.finish(record)
+
+
+class _Training:
+    """A program of networks on its way to its last step.
+
+    Attributes:
+      state: its members.
+      at: where it is.
+    """
+
+    state: Any
+
+    def __init__(
+        self,
+        program: PlacedProgram,
+        run: Run,
+        record: Record,
+        backbone: Backbone | None,
+        saved: Saved | None,
+    ) -> None:
+        """Begins at the first step, or where a checkpoint says."""
+        self._program, self._run, self._backbone = program, run, backbone
+        self._record = record
+        self._paced = SAMPLE_EVERY  # until it is known how long a step takes
+        self._before: np.ndarray | None = None
+        self.at = Position()
+        if saved:
+            self._restore(saved)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        program, population = self._program, self._program.population
+        self._record.tell("compiling")
+        self.state = population.init()
+        if self._backbone and not program.features:
+            self.state = population.begin_at(
+                self.state, self._backbone.params, self._backbone.batch_stats
+            )
+        if self._run.has_pictures:
+            self._before = final.probabilities(program, self.state)
+
+    def _restore(self, saved: Saved) -> None:
+        record = self._record
         with saved.reading():
             record.restore(saved)
-            at = Position(**saved.about["position"])
+            self.at = Position(**saved.about["position"])
         if saved.about["finished"]:
             record.extend()
-    record.tell("compiling")  # only now is it known how far it is
-    if saved:
+        record.tell("compiling")  # only now is it known how far it is
+        population = self._program.population
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
-            before = saved.arrays("before").get("probabilities")
-        state = population.spread(members, record.still_training)
-    else:
-        state = population.init()
-        if backbone and not prepared.features:
-            state = population.begin_at(state, backbone.params, backbone.batch_stats)
-        if looks:
-            before = final.probabilities(placed, state)
+            self._before = saved.arrays("before").get("probabilities")
+        self.state = population.spread(members, record.still_training)
 
-    origin = _origin(recorder, recorder.identity(prepared.cohort.index))
+    def reach(self, evaluation: int) -> None:
+        """Trains up to the step of an evaluation."""
+        program, record = self._program, self._record
+        boundary = program.boundaries[evaluation]
+        every = 1 if program.recipe.every_norm else SAMPLE_EVERY
+        while self.at.step < boundary:
+            step = self.at.step
+            count = min(program.room, self._paced, boundary - step)
+            with record.training(step + count, count):
+                self.state = jax.block_until_ready(
+                    program.train(self.state, step, count)
+                )
+            samples = self.at.samples + math.ceil(count / every)
+            self.at = Position(evaluation, step + count, samples)
+            self._paced = _paced(record.steps_in(SECONDS_OF_A_VISIT))
+            if self.at.step < boundary:
+                self.visit()
 
-    def save(finished: bool = False) -> None:
-        if checkpoints is None:
-            return
-        items = {
-            "state": named(population.gather(state)),
-            "rows": record.rows.to_arrays(),
-        }
-        if before is not None:
-            items["before"] = {"probabilities": before}
-        if finished:
-            items["seen"] = record.seen_arrays()
-            items |= saved_network.items_of(prepared, backbone)
-        about = {
-            "finished": finished,
-            "num_steps": prepared.num_steps,
-            "lane_width": placed.width,
-            "position": dataclasses.asdict(at),
-            "known": record.snapshot(),
-            **origin,
-        }
-        checkpoints.save(part_of(prepared), items, about, record.best_accuracy())
+    def evaluate(self, evaluation: int) -> None:
+        """Measures the members at the step of an evaluation."""
+        program, record = self._program, self._record
+        with record.clock.evaluating():
+            self.state, measured = jax.block_until_ready(
+                program.population.evaluate(self.state, program.batches)
+            )
+        edges = (0, *program.boundaries)
+        record.add(
+            evaluation,
+            program.population.gather(measured),
+            edges[evaluation + 1] - edges[evaluation],
+            self.at.samples,
+        )
+        self._run.recorder.write_if_due()
+        self.at = Position(evaluation + 1, self.at.step)
 
-    def visit() -> None:
-        predict = functools.partial(final.predicted, placed, state)
+    def drop_worst(self, factor: int) -> None:
+        """Ends all but the best 1/factor of the trials."""
+        self._record.drop_worst(factor)
+        population = self._program.population
+        self.state = population.end(self.state, self._record.still_training)
+
+    def compact(self) -> None:
+        """Moves the members that still train together."""
+        population = self._program.population
+        training = self._record.still_training
+        self.state = population.compact(self.state, training)
+
+    def visit(self) -> None:
+        """Tells how far it is, and saves where that is due.
+
+        Raises:
+          KeyboardInterrupt: somebody asked for it; a checkpoint is saved before.
+        """
+        predict = functools.partial(final.predicted, self._program, self.state)
         alone = processes.count() == 1  # else all would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
-            record.tell("training", predict if alone else None)
+            self._record.tell("training", predict if alone else None)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
         if processes.any_of(interrupted is not None):
-            save()
+            self.save()
             raise interrupted or KeyboardInterrupt
-        due = checkpoints is not None and checkpoints.is_due(part_of(prepared))
-        if processes.agreed(due):
-            save()
+        if processes.agreed(self._run.checkpoints.is_due(self._program.part)):
+            self.save()
 
-    boundaries = prepared.boundaries
-    paced = SAMPLE_EVERY  # until it is known how long a step takes
-    race = study.halving
-    rungs = halving.rungs(
-        boundaries, prepared.steps_per_epoch, race.min_epochs, race.factor
-    )
-    for evaluation in range(at.evaluation, len(boundaries)):
-        if not record.still_training.any():
-            break
-        boundary = boundaries[evaluation]
-        while at.step < boundary:
-            count = min(placed.room, paced, boundary - at.step)
-            with record.training(at.step + count, count):
-                state = jax.block_until_ready(placed.train(state, at.step, count))
-            every = 1 if prepared.recipe.every_norm else SAMPLE_EVERY
-            samples = at.samples + math.ceil(count / every)
-            at = Position(evaluation, at.step + count, samples)
-            paced = _paced(record.steps_in(SECONDS_OF_A_VISIT))
-            if at.step < boundary:
-                visit()
-        with record.clock.evaluating():
-            state, measured = jax.block_until_ready(
-                population.evaluate(state, placed.batches)
-            )
-        steps = boundary - (boundaries[evaluation - 1] if evaluation else 0)
-        record.add(evaluation, population.gather(measured), steps, at.samples)
-        recorder.write_if_due()
-        at = Position(evaluation + 1, at.step)
-        if evaluation in rungs:
-            record.drop_worst(race.factor)
-            state = population.end(state, record.still_training)
-        state = population.compact(state, record.still_training)
-        visit()
-    if at.step and not saved and processes.is_first():
-        lane_width.remember(prepared, {placed.width: record.clock.rates()})
-    with record.scoring():
-        final.score(placed, state, record)
-        if "costs" in study.figures:
-            record.clock.add_solo_speed(final.solo_inferences_per_second(placed))
-        if before is not None:
-            final.look(placed, state, record, before)
-    save(finished=True)
-    if checkpoints:
-        checkpoints.wait()
-    recorder.finish(record)
+    def look(self) -> None:
+        """Measures what is measured on the final members only."""
+        program, record = self._program, self._record
+        with record.scoring():
+            final.score(program, self.state, record)
+            if "costs" in self._run.study.figures:
+                speed = final.solo_inferences_per_second(program)
+                record.clock.add_solo_speed(speed)
+            if self._before is not None:
+                final.look(program, self.state, record, self._before)
+
+    def save(self, finished: bool = False) -> None:
+        """Saves a checkpoint of where it is."""
+        program, run, record = self._program, self._run, self._record
+        items = {
+            "state": named(program.population.gather(self.state)),
+            "rows": record.rows.to_arrays(),
+        }
+        if self._before is not None:
+            items["before"] = {"probabilities": self._before}
+        if finished:
+            items["seen"] = record.seen_arrays()
+            items |= saved_network.items_of(program, self._backbone)
+        about = {
+            "finished": finished,
+            "num_steps": program.num_steps,
+            "lane_width": program.width,
+            "position": dataclasses.asdict(self.at),
+            "known": record.snapshot(),
+            **run.origin(run.recorder.identity(program.index)),
+        }
+        run.checkpoints.save(program.part, items, about, record.best_accuracy())
 
 
 def _paced(steps: float) -> int:
@@ -190,93 +362,57 @@ def _paced(steps: float) -> int:
     return max(1, int(steps) // SAMPLE_EVERY) * SAMPLE_EVERY
 
 
-def part_of(item: Prepared | Baseline) -> str:
-    """The name of a cohort's checkpoints."""
-    return f"program_{item.cohort.index}"
-
-
-def parts_of(
-    item: Prepared | Baseline, study: Study, recorder: Recorder
-) -> dict[str, dict[str, Any]]:
-    """The names of all checkpoints that a cohort needs, and what they are of.
-
-    Its own come first; then its backbone's, if that is trained.
-    """
-    found = {part_of(item): recorder.identity(item.cohort.index)}
-    source = item.source if isinstance(item, Prepared) else None
-    if source and source.training:
-        found[backbone_part(source)] = _backbone_identity(source, study)
-    return found
-
-
-def _backbone_identity(source: Source, study: Study) -> dict[str, Any]:
-    """What a backbone's checkpoint is of; see `resume.identity`."""
-    return {
-        "the digest of its settings": source.key,
-        "the digest of its data": source.digest[:12],
-        "root_seed": study.root_seed,
-        "eval_size": study.eval_size,
-    }
-
-
-def _origin(recorder: Recorder, of: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of where it comes from."""
-    config = recorder.config
-    under = ("versions", "devices", "settings")
-    return {"of": of, **{name: config[name] for name in under}}
-
-
-def backbone_for(
-    item: Prepared,
-    source: Source,
-    known: dict[str, Backbone],
-    recorder: Recorder,
-    checkpoints: Checkpoints,
-    study: Study,
-) -> Backbone:
-    """The trained backbone of a cohort; cohorts of one source share it.
+def backbone_for(program: Program, run: Run) -> Backbone | None:
+    """The trained backbone of a program; programs of one source share it.
 
     Args:
-      item: the cohort.
-      source: its backbone's.
-      known: backbones by their source's key; this one is added.
-      recorder: notes it.
-      checkpoints: where it may be, and is saved.
-      study: whose cohort it is.
+      program: the program.
+      run: where the backbone may be at hand or saved, and is noted.
+
+    Returns:
+      The backbone; None where training starts at random values.
     """
-    if source.key in known:
-        return known[source.key]
-    part, of = backbone_part(source), _backbone_identity(source, study)
+    source = program.source
+    if not source:
+        return None
+    if source.key in run.backbones:
+        return run.backbones[source.key]
+    own = {"key": source.key, "digest": source.digest}
     if source.training is None:
         assert source.variables is not None
-        own = {"key": source.key, "digest": source.digest}
         backbone = Backbone(**source.variables, about=own)
-    elif saved := checkpoints.latest(part, of):
-        with saved.reading():
-            arrays = traverse_util.unflatten_dict(saved.arrays("variables"), sep="/")
-            backbone = Backbone(
-                params=arrays["params"],
-                batch_stats=arrays.get("batch_stats", {}),
-                about=dict(saved.about["backbone"]),
-            )
     else:
-        backbone = _pretrain(item, source, source.training, recorder, study.root_seed)
-        arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
-        items = {"variables": named(arrays)}
-        about = {"backbone": dict(backbone.about), **_origin(recorder, of)}
-        checkpoints.save(part, items, about)
-    known[source.key] = backbone
-    recorder.add_backbone(backbone)
+        part = backbone_part(source)
+        of = parts_of(program, run.study, run.recorder)[part]
+        if saved := run.checkpoints.latest(part, of):
+            backbone = _saved_backbone(saved)
+        else:
+            backbone = _pretrain(program, source.training, own, run)
+            arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
+            about = {"backbone": dict(backbone.about), **run.origin(of)}
+            run.checkpoints.save(part, {"variables": named(arrays)}, about)
+    run.backbones[source.key] = backbone
+    run.recorder.add_backbone(backbone)
     return backbone
 
 
-def with_backbone(item: Prepared, backbone: Backbone) -> Prepared:
-    """The cohort; fed with the backbone's features if that is frozen."""
-    assert item.source
-    if not item.source.frozen:
-        return item
-    of = functools.partial(features, item.source.whole, backbone)
-    return item.with_features(of)
+def _saved_backbone(saved: Saved) -> Backbone:
+    with saved.reading():
+        arrays = traverse_util.unflatten_dict(saved.arrays("variables"), sep="/")
+        return Backbone(
+            params=arrays["params"],
+            batch_stats=arrays.get("batch_stats", {}),
+            about=dict(saved.about["backbone"]),
+        )
+
+
+def with_backbone(program: NetworkProgram, backbone: Backbone) -> NetworkProgram:
+    """The program; fed with the backbone's features if that is frozen."""
+    assert program.source
+    if not program.source.frozen:
+        return program
+    of = functools.partial(features, program.source.whole, backbone)
+    return program.with_features(of)
 
 
 def backbone_part(source: Source) -> str:
@@ -285,21 +421,24 @@ def backbone_part(source: Source) -> str:
 
 
 def _pretrain(
-    item: Prepared,
-    source: Source,
-    training: Prepared,
-    recorder: Recorder,
-    root_seed: int,
+    program: Program, training: NetworkProgram, own: Mapping[str, str], run: Run
 ) -> Backbone:
-    """Trains the backbone of a cohort on its source."""
+    """Trains the backbone of a program on its source.
+
+    Args:
+      program: whose backbone it is.
+      training: what trains it.
+      own: what is to be noted of its source.
+      run: of the program.
+    """
     h = training.hyperparameters
     begin = time.perf_counter()
-    study = Study(base=h, num_seeds=1, root_seed=root_seed, figures=())
+    study = Study(base=h, num_seeds=1, root_seed=run.study.root_seed, figures=())
     placed = place(training, study)
     population, state = placed.population, placed.population.init()
     for start in range(0, training.num_steps, placed.room):
         count = min(placed.room, training.num_steps - start)
-        recorder.pretraining(training, start)
+        run.recorder.pretraining(training, start)
         state = jax.block_until_ready(placed.train(state, start, count))
     state, measured = population.evaluate(state, placed.batches)
     measured = population.gather(measured)
@@ -309,10 +448,10 @@ def _pretrain(
             f"the backbone diverged on {h.data} at transfer.learning_rate="
             f"{h.optimizer.learning_rate:g}"
         )
-    accuracy = {
-        name: float(measured["sums"][name]["accuracy"][0, 0]) / size
-        for name, size in placed.sizes.items()
-    }
+
+    def accuracy(split: str) -> float:
+        return float(measured["sums"][split]["accuracy"][0, 0]) / placed.sizes[split]
+
     kept = {
         name: {
             layer: jax.tree.map(lambda leaf: leaf[0, 0], population.gather(tree[layer]))
@@ -322,78 +461,68 @@ def _pretrain(
         for tree in (getattr(state, name),)
     }
     about = {
-        "key": source.key,
-        "digest": source.digest,
+        **own,
         "dataset": h.data,
         "train_examples": len(training.dataset.train.labels),
         "num_epochs": h.num_epochs,
         "batch_size": h.batch_size,
         "learning_rate": h.optimizer.learning_rate,
-        "validation_accuracy": accuracy["validation"],
-        "test_accuracy": accuracy["test"],
+        "validation_accuracy": accuracy("validation"),
+        "test_accuracy": accuracy("test"),
         "lane_plan": training.plan.to_dict(),
     }
     return Backbone(**kept, about=about, seconds=time.perf_counter() - begin)
 
 
-def grow(
-    item: Baseline, study: Study, recorder: Recorder, checkpoints: Checkpoints
-) -> None:
-    """Fits the trees of a cohort, seed after seed, and looks at what came out."""
-    splits, model, test = item.splits(), item.hyperparameters.model, item.dataset.test
-    record = recorder.start(item, sizes_of(splits))
+@train.register(TreeProgram)
+def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
+    """Fits trees, seed after seed, and looks at what came out; see `train`."""
+    if saved:
+        return
+    splits, model = program.splits(), program.hyperparameters.model
+    recorder, test = run.recorder, program.dataset.test
+    record = recorder.start(program, sizes_of(splits))
     record.tell("growing")
 
-    def grow(seed: int) -> trees.Fit:
+    def fit_of(seed: int) -> trees.Fit:
         return trees.fit(
             model.name,
             splits,
-            item.dataset.num_classes,
+            program.dataset.num_classes,
             num_trees=model.num_trees,
             depths=model.tree_depths,
-            seed=study.root_seed + seed,
+            seed=run.study.root_seed + seed,
             train_evaluation_size=TRAIN_EVALUATION_SIZE,
         )
 
     fits: list[list[trees.Fit]] = []
-    for trial in item.cohort.trials:
+    for trial in program.trials:
         fits.append([])
-        at_once = trees.at_once(model.name, item.dataset.train)
+        at_once = trees.at_once(model.name, program.dataset.train)
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            seeds = item.cohort.seeds
-            for seed, fit in zip(seeds, pool.map(grow, seeds), strict=True):
+            for seed, fit in zip(program.seeds, pool.map(fit_of, program.seeds)):
                 start = time.perf_counter()
                 fit.predict(test.inputs)
                 inferences = len(test.labels) / (time.perf_counter() - start)
                 record.add_trees(trial, seed, fit, inferences)
                 record.tell("growing")
                 fits[-1].append(fit)
-        if set(PICTURES) & set(study.figures):
-            record.seen[trial.index] = final.seen_of_trees(item.dataset, fits[-1])
-    for (transform, amount), split in item.test_sets.severities.items():
-        sums = [[_sums(fit, split) for fit in some] for some in fits]
-        names = {name: [[s[name] for s in some] for some in sums] for name in SUMS}
-        record.add_severity(
-            transform,
-            amount,
-            {name: np.array(values) for name, values in names.items()},
-            len(split.labels),
+        if run.has_pictures:
+            record.seen[trial.index] = final.seen_of_trees(program.dataset, fits[-1])
+    for (transform, amount), split in program.test_sets.severities.items():
+        inputs, size = split.inputs, len(split.labels)
+        scores = np.array(
+            [
+                [trees.score(fit.predict(inputs), split.labels) for fit in some]
+                for some in fits
+            ]
         )
-    origin = _origin(recorder, recorder.identity(item.cohort.index))
-    checkpoints.save(
-        part_of(item),
-        {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()},
-        {"finished": True, "known": record.snapshot(), **origin},
-    )
-    checkpoints.wait()
+        accuracy, loss = np.moveaxis(scores * size, -1, 0)
+        sums = {"accuracy": accuracy, "loss": loss}
+        record.add_severity(transform, amount, sums, size)
+    items = {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()}
+    origin = run.origin(recorder.identity(program.index))
+    about = {"finished": True, "known": record.snapshot(), **origin}
+    run.checkpoints.save(program.part, items, about)
+    run.checkpoints.wait()
     recorder.finish(record)
-
-
-SUMS = ("accuracy", "loss")
-
-
-def _sums(fit: trees.Fit, split: Split) -> dict[str, float]:
-    """Right answers and summed losses of trees."""
-    accuracy, loss = trees.score(fit.predict(split.inputs), split.labels)
-    count = len(split.labels)
-    return {"accuracy": accuracy * count, "loss": loss * count}

@@ -16,10 +16,10 @@ from nnlab.study import Study, Trial
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one evaluation of a cohort's networks found.
+    """What one evaluation of a program's networks found.
 
     Attributes:
-      trials: the cohort's, T of them.
+      trials: the program's, T of them.
       seeds: S of them.
       step, epoch: where in training.
       metrics: the columns of the curves that were measured, such as "train_loss" and
@@ -41,13 +41,13 @@ class Progress:
     """How far a run is; handed to the callback after every visit of the host.
 
     Attributes:
-      cohort, num_cohorts: how many programs ran before this one, and how many there
+      program, num_programs: how many programs ran before this one, and how many there
         are.
-      epoch, num_epochs: of the cohort's training.
-      done, total: examples trained and to train, over all cohorts and members; what
+      epoch, num_epochs: of the program's training.
+      done, total: examples trained and to train, over all programs and members; what
         members that ended will not need is not counted.
       examples_per_second: of the last visit, all members that train together.
-      inferences_per_second: of the cohort's last evaluation, likewise; NaN before.
+      inferences_per_second: of the program's last evaluation, likewise; NaN before.
       best_accuracy: mean validation accuracy by now of the trial that leads, a diverged
         seed counting as chance, see `statistics.ranking.worth`; NaN before any.
       best_label: that trial's label.
@@ -55,16 +55,16 @@ class Progress:
       diverged, stopped, dropped: members so far.
       evaluation: what was measured since the call before; None if nothing was.
       predict: from examples as they are stored, (N, ...), to their class probabilities
-        by the cohort's members as they are, float32 (T, S, N, C); only to be called
+        by the program's members as they are, float32 (T, S, N, C); only to be called
         before the callback returns. None where there are no networks at work.
       status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
         backbone, whose epochs then are counted), "growing" (trees; fits are counted
-        instead of epochs), or "elsewhere" (in other processes; `cohort` is how many
+        instead of epochs), or "elsewhere" (in other processes; `program` is how many
         programs are done).
     """
 
-    cohort: int
-    num_cohorts: int
+    program: int
+    num_programs: int
     epoch: float
     num_epochs: float
     done: int
@@ -131,7 +131,7 @@ class Teller:
           curves: for each trial, its mean accuracy at the evaluations so far.
         """
         lost, dropped = rows.has_status(DIVERGED), rows.has_status(DROPPED)
-        for i, trial in enumerate(rows.cohort.trials):
+        for i, trial in enumerate(rows.members.trials):
             self._worths.pop(trial.index, None)
             value = ranking.worth(accuracy[i], lost[i], chance)
             if value is not None and not dropped[i].any():
@@ -164,8 +164,8 @@ class Teller:
         counts = sum((rows.counts() for rows in self.rows.values()), no_members())
         self._on_progress(
             Progress(
-                cohort=max(len(self.begun) - 1, 0) if number is None else number,
-                num_cohorts=len(self.planned),
+                program=max(len(self.begun) - 1, 0) if number is None else number,
+                num_programs=len(self.planned),
                 epoch=epoch,
                 num_epochs=num_epochs,
                 done=sum(self.done.values()),

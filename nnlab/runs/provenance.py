@@ -17,18 +17,18 @@ import nnlab
 from nnlab.data import Dataset, labels
 from nnlab.machine import devices
 from nnlab.study import Study
-from nnlab.training.program import Baseline, Prepared
+from nnlab.training.program import Program
 
 
-def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, Any]:
+def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
     """Everything resolved; nothing of the clock."""
-    cohort_of = {
-        trial.index: item.cohort.index
-        for item in reversed(prepared)  # of several, the first
-        for trial in item.cohort.trials
+    number_of = {
+        trial.index: program.index
+        for program in reversed(programs)  # of several, the first
+        for trial in program.trials
     }
-    by_size = sorted(prepared, key=lambda item: len(item.dataset.train.labels))
-    largest = {item.hyperparameters.data: item.dataset for item in by_size}
+    by_size = sorted(programs, key=lambda program: len(program.dataset.train.labels))
+    largest = {program.hyperparameters.data: program.dataset for program in by_size}
     return {
         "study": study.to_dict(),
         "study_digest": study.digest(),
@@ -38,11 +38,11 @@ def record(study: Study, prepared: Sequence[Prepared | Baseline]) -> dict[str, A
                 "id": trial.id,
                 "label": trial.label,
                 "overrides": dict(trial.overrides),
-                "cohort": cohort_of.get(trial.index),
+                "cohort": number_of.get(trial.index),
             }
             for trial in study.trials()
         ],
-        "cohorts": [item.to_dict() for item in prepared],
+        "cohorts": [program.to_dict() for program in programs],
         "module": study.own.module and study.own.module.name,
         "metrics": list(study.own.metrics),
         "backbones": [],

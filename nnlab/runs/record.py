@@ -26,14 +26,14 @@ from nnlab.runs.clock import Clock
 from nnlab.runs.progress import Evaluation, Teller
 from nnlab.study import Trial
 from nnlab.training import trees
-from nnlab.training.program import Baseline, Prepared
+from nnlab.training.program import NetworkProgram, Program
 
 
 class Record:
     """What is known of one program.
 
     Attributes:
-      item: the program, with the plan that it runs by.
+      program: the program, with the plan that it runs by.
       about: its record in ``config.json``.
       rows: the curves and the members.
       clock: what its time went into.
@@ -45,7 +45,7 @@ class Record:
 
     def __init__(
         self,
-        item: Prepared | Baseline,
+        program: Program,
         teller: Teller,
         clock: Clock,
         sizes: Mapping[str, int] | None = None,
@@ -53,32 +53,32 @@ class Record:
         """Of a program that has not been trained.
 
         Args:
-          item: the program.
+          program: the program.
           teller: tells what is taken in.
           clock: its own.
           sizes: examples of each split that is evaluated, if it is to train.
         """
-        index = item.cohort.index
-        shape = len(item.cohort.trials), item.cohort.num_seeds
-        self.item, self.clock = item, clock
-        self.about = item.to_dict()
-        self.rows = Rows(item.cohort)
+        index = program.index
+        shape = len(program.trials), program.num_seeds
+        self.program, self.clock = program, clock
+        self.about = program.to_dict()
+        self.rows = Rows(program.members)
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
         self.still_training = np.ones(shape, bool)
         self._index, self._teller, self._sizes = index, teller, dict(sizes or {})
-        self._chance = provenance.chance_of(item.dataset)
+        self._chance = provenance.chance_of(program.dataset)
         self._accuracy = np.full(shape, math.nan)
-        self._means: list[list[float]] = [[] for _ in item.cohort.trials]
+        self._means: list[list[float]] = [[] for _ in program.trials]
         self._step = 0
         teller.rows[index] = self.rows
-        teller.done[index], teller.planned[index] = 0, item.num_examples
+        teller.done[index], teller.planned[index] = 0, program.num_examples
 
     @property
-    def _network(self) -> Prepared:
+    def _network(self) -> NetworkProgram:
         """The program, which is of networks."""
-        assert isinstance(self.item, Prepared)
-        return self.item
+        assert isinstance(self.program, NetworkProgram)
+        return self.program
 
     def best_accuracy(self) -> float:
         """Of the trials, mean over seeds; -1 if none has one."""
@@ -112,14 +112,14 @@ class Record:
         Raises:
           ValueError, LookupError, TypeError: it is not of this program.
         """
-        known, cohort = saved.about["known"], self.item.cohort
+        known, members = saved.about["known"], self.program.members
         arrays, seen = saved.arrays("rows"), saved.arrays("seen")
         fields: dict[str, dict[str, Any]] = {}
         for name, value in seen.items():
             trial, _, field = name.partition("/")
             fields.setdefault(trial, {"kernel": None})[field] = value
         self.seen = {int(t): pictures.Seen(**some) for t, some in fields.items()}
-        self.rows = Rows.from_arrays(cohort, arrays)
+        self.rows = Rows.from_arrays(members, arrays)
         self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
         self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
@@ -134,15 +134,17 @@ class Record:
 
     def _account(self) -> None:
         """Counts what the members were trained before."""
-        item, teller = self.item, self._teller
-        if isinstance(item, Baseline):
-            teller.done[self._index] = self._num_grown * len(item.dataset.train.labels)
+        program, teller = self.program, self._teller
+        if not isinstance(program, NetworkProgram):
+            teller.done[self._index] = self._num_grown * len(
+                program.dataset.train.labels
+            )
             return
-        batch_size, steps = item.hyperparameters.batch_size, self.rows.steps
+        batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
         ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
         teller.done[self._index] = int(steps.sum()) * batch_size
-        spared = int((item.num_steps - steps[ended]).sum()) * batch_size
+        spared = int((program.num_steps - steps[ended]).sum()) * batch_size
         teller.planned[self._index] -= spared
 
     def extend(self) -> None:
@@ -165,10 +167,13 @@ class Record:
         predict: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         """Tells the observer how far the program is; see `Progress`."""
-        if isinstance(self.item, Baseline):
-            done, total = float(self._num_grown), float(self.item.num_fits)
+        if not isinstance(self.program, NetworkProgram):
+            done, total = float(self._num_grown), float(self.still_training.size)
         else:
-            done, total = self._step / self.item.steps_per_epoch, self.item.num_epochs
+            done, total = (
+                self._step / self.program.steps_per_epoch,
+                self.program.num_epochs,
+            )
         self._teller.tell(status, done, total, clock=self.clock, predict=predict)
 
     @contextlib.contextmanager
@@ -186,7 +191,7 @@ class Record:
 
     def _examples(self, num_steps: int) -> int:
         """Examples of so many steps, all members that train together."""
-        batch_size = self.item.hyperparameters.batch_size
+        batch_size = self.program.hyperparameters.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
@@ -212,10 +217,10 @@ class Record:
           num_steps: updates since the evaluation before.
           samples: of the gradient norms among them.
         """
-        item, rows = self._network, self.rows
-        step = item.boundaries[evaluation]
+        program, rows = self._network, self.rows
+        step = program.boundaries[evaluation]
         metrics = means(measured["sums"], self._sizes)
-        alive, last = measured["alive"], step == item.num_steps
+        alive, last = measured["alive"], step == program.num_steps
         if last:  # no step follows that would find the last update to be the ruin
             losses = [metrics[f"{split}_loss"] for split in self._sizes]
             alive = alive & np.isfinite(losses).all(axis=0)
@@ -223,19 +228,21 @@ class Record:
         self.clock.end_segment(evaluation, step, members, examples)
         seen, lost = alive & self.still_training, self.still_training & ~alive
         values = metrics | self._along(measured, num_steps, samples)
-        epoch = step / item.steps_per_epoch
-        rows.add(step, epoch, step * item.hyperparameters.batch_size, values, seen)
+        epoch = step / program.steps_per_epoch
+        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
         rows.steps[seen] = step
         stopped = seen & measured["stopped"]
         self._note_accuracy(step, measured, metrics["validation_accuracy"], seen)
         self._accuracy[lost] = math.nan
         rows.end(seen if last else stopped, stopped, self._at_chance(self._accuracy))
-        rows.diverge(lost, measured["step"], measured["last_norms"], item.recipe.layers)
+        rows.diverge(
+            lost, measured["step"], measured["last_norms"], program.recipe.layers
+        )
         with self._ending_some(step):
             self.still_training &= ~(lost | stopped)
         self._teller.evaluation = Evaluation(
-            item.cohort.trials,
-            tuple(item.cohort.seeds),
+            program.trials,
+            tuple(program.seeds),
             step,
             epoch,
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
@@ -310,7 +317,7 @@ class Record:
 
     def living(self, trial: int) -> np.ndarray:
         """Which members of a trial (by index) were not lost, bool (S,)."""
-        indices = [t.index for t in self.item.cohort.trials]
+        indices = [t.index for t in self.program.trials]
         kept: np.ndarray = self.rows.has_status(FINISHED, STOPPED)
         return kept[indices.index(trial)]
 
@@ -345,12 +352,12 @@ class Record:
           sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
           size: examples.
         """
-        cohort = self.item.cohort
+        program = self.program
         for t, s in np.argwhere(self.rows.has_status(FINISHED, STOPPED)).tolist():
             self.severity.append(
                 {
-                    "trial": cohort.trials[t].index,
-                    "seed": cohort.first_seed + s,
+                    "trial": program.trials[t].index,
+                    "seed": program.first_seed + s,
                     "transform": transform,
                     "amount": amount,
                     "accuracy": float(sums["accuracy"][t, s]) / size,
@@ -369,8 +376,8 @@ class Record:
         self, trial: Trial, seed: int, fit: trees.Fit, inferences_per_second: float
     ) -> None:
         """Takes in the trees of one seed: a row for some numbers of trees."""
-        cohort, examples = self.item.cohort, len(self.item.dataset.train.labels)
-        at = cohort.trials.index(trial), seed - cohort.first_seed
+        program, examples = self.program, len(self.program.dataset.train.labels)
+        at = program.trials.index(trial), seed - program.first_seed
         here = np.zeros(self.still_training.shape, bool)
         here[at] = True
         for i, count in enumerate(fit.trees.tolist()):

@@ -24,10 +24,10 @@ from nnlab.runs.record import Record
 from nnlab.statistics import ranking
 from nnlab.statistics.summary import summarize
 from nnlab.study import Study
-from nnlab.study.cohorts import Cohort, lacking
+from nnlab.study.members import Members, lacking
 from nnlab.training.backbone import Backbone
 from nnlab.training.population import Population
-from nnlab.training.program import Baseline, Prepared
+from nnlab.training.program import NetworkProgram, Program
 from nnlab.words import numbers
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Recorder:
         self,
         study: Study,
         workdir: pathlib.Path | None,
-        prepared: Sequence[Prepared | Baseline],
+        programs: Sequence[Program],
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         """Of a run of which nothing has been trained.
@@ -55,12 +55,12 @@ class Recorder:
         Args:
           study: what runs.
           workdir: where the tables are written; None for nowhere.
-          prepared: its programs.
+          programs: its programs.
           on_progress: told how far the run is.
         """
-        self._study, self._workdir, self._prepared = study, workdir, prepared
-        self._config = provenance.record(study, prepared)
-        examples = {item.cohort.index: item.num_examples for item in prepared}
+        self._study, self._workdir, self._programs = study, workdir, programs
+        self._config = provenance.record(study, programs)
+        examples = {program.index: program.num_examples for program in programs}
         self._teller = Teller(study, examples, on_progress)
         self._records: dict[int, Record] = {}
         self._finished: set[int] = set()
@@ -89,7 +89,7 @@ class Recorder:
 
     def start(
         self,
-        item: Prepared | Baseline,
+        program: Program,
         sizes: Mapping[str, int],
         population: Population | None = None,
         tuning_seconds: float = 0.0,
@@ -97,7 +97,7 @@ class Recorder:
         """Begins a program; what was known of it is forgotten.
 
         Args:
-          item: the program, with the plan that it runs by.
+          program: the program, with the plan that it runs by.
           sizes: examples of each split that is evaluated.
           population: its compiled programs; None of trees.
           tuning_seconds: spent on measuring lane widths that were not taken.
@@ -105,30 +105,30 @@ class Recorder:
         Returns:
           What takes in its measurements.
         """
-        index = item.cohort.index
+        index = program.index
         compiled = (lambda: population.compile_seconds) if population else lambda: 0.0
         tuning = Seconds(tuning_seconds)
         clock = Clock(index, compiled, tuning, self._pretraining)
         self._finished.discard(index)
         self._teller.begun.add(index)
-        self._records[index] = Record(item, self._teller, clock, sizes)
+        self._records[index] = Record(program, self._teller, clock, sizes)
         return self._records[index]
 
-    def take_up(self, item: Prepared | Baseline, saved: Saved, is_done: bool) -> None:
+    def take_up(self, program: Program, saved: Saved, is_done: bool) -> None:
         """Takes up a program of a run that is resumed, from its checkpoint.
 
         Args:
-          item: the program.
+          program: the program.
           saved: the checkpoint.
           is_done: whether nothing is left to train of it.
 
         Raises:
           ValueError, LookupError, TypeError: it is not of this program.
         """
-        index, about = item.cohort.index, saved.about["known"]["record"]
-        if Cohort.from_dict(about, self._study.trials()) != item.cohort:
+        index, about = program.index, saved.about["known"]["record"]
+        if Members.from_dict(about, self._study.trials()) != program.members:
             raise ValueError("its record is of another program")
-        record = Record(item, self._teller, Clock(index))
+        record = Record(program, self._teller, Clock(index))
         self._finished.discard(index)
         self._records[index] = record
         record.restore(saved)
@@ -137,15 +137,15 @@ class Recorder:
             self._teller.begun.add(index)
             self._finished.add(index)
 
-    def collect(self, item: Prepared | Baseline, saved: Saved) -> None:
+    def collect(self, program: Program, saved: Saved) -> None:
         """Takes up a program that another process has trained to its end."""
-        self.take_up(item, saved, is_done=True)
-        self._end(item.cohort.index)
+        self.take_up(program, saved, is_done=True)
+        self._end(program.index)
         self.write_if_due()
 
     def finish(self, record: Record) -> None:
         """Ends a program."""
-        index = record.item.cohort.index
+        index = record.program.index
         self._finished.add(index)
         self._end(index)
         self.write("interrupted")
@@ -157,7 +157,7 @@ class Recorder:
 
     # What happens beside training.
 
-    def pretraining(self, training: Prepared, step: int) -> None:
+    def pretraining(self, training: NetworkProgram, step: int) -> None:
         """Tells how far the training of a backbone is."""
         epoch, number = step / training.steps_per_epoch, len(self._teller.begun)
         self._teller.tell("pretraining", epoch, training.num_epochs, number=number)
@@ -171,14 +171,14 @@ class Recorder:
         """Tells how far a run is whose programs other processes train."""
         self._teller.tell_elsewhere(len(self._finished))
 
-    def fail(self, prepared: Prepared | Baseline, error: Exception) -> None:
+    def fail(self, program: Program, error: Exception) -> None:
         """Notes that a program failed, and keeps the traceback in a file beside it."""
-        index = prepared.cohort.index
+        index = program.index
         text = f"{type(error).__name__}: {error}"
         line = " ".join(text.split())
         line = line if len(line) <= MAX_FAILURE else f"{line[:MAX_FAILURE]}..."
         self._config["failures"][str(index)] = line
-        _log.error("program %d of %d failed: %s", index + 1, len(self._prepared), line)
+        _log.error("program %d of %d failed: %s", index + 1, len(self._programs), line)
         lines = traceback.format_exception(error)
         if self._workdir:
             text = numbers.visible("".join(lines))
@@ -189,14 +189,14 @@ class Recorder:
         assert self._workdir
         return self._workdir / f"failure_{index}.txt"
 
-    def out_of_memory(self, item: Prepared, width: int) -> None:
+    def out_of_memory(self, program: Program, width: int) -> None:
         """Notes that a program's lanes of that width were too much for the memory."""
-        index = item.cohort.index
+        index = program.index
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(
             "program %d of %d: out of memory with %d networks at once; beginning it "
             "again with %d",
-            *(index + 1, len(self._prepared), width, width // 2),
+            *(index + 1, len(self._programs), width, width // 2),
         )
 
     def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:
@@ -225,8 +225,8 @@ class Recorder:
         records = [self._records[index] for index in sorted(self._records)]
         parts = [record.rows for record in records]
         # A trial that has begun has all its seeds; some may be of a later program.
-        begun = {trial.index for rows in parts for trial in rows.cohort.trials}
-        left = lacking(self._study.trials(), (rows.cohort for rows in parts))
+        begun = {trial.index for rows in parts for trial in rows.members.trials}
+        left = lacking(self._study.trials(), (rows.members for rows in parts))
         missing = [
             (trial, seed)
             for trial in sorted(begun)
@@ -283,7 +283,7 @@ class Recorder:
         """What pictures show, of the best and the worst trial so far."""
         best, worst = ranking.best_and_worst(found)
         records = sorted(
-            self._records.values(), key=lambda record: record.item.cohort.first_seed
+            self._records.values(), key=lambda record: record.program.first_seed
         )
         parts: dict[int, list[pictures.Seen]] = {}
         for record in records:
@@ -294,7 +294,9 @@ class Recorder:
             return None
         name = found.trials[best].hyperparameters.data
         dataset = next(
-            item.dataset for item in self._prepared if item.hyperparameters.data == name
+            program.dataset
+            for program in self._programs
+            if program.hyperparameters.data == name
         )
         alike = {
             trial: seen

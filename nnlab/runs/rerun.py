@@ -16,13 +16,14 @@ from nnlab import results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.runs.checkpoint import Checkpoints
-from nnlab.runs.loop import backbone_for, train_cohort, with_backbone
+from nnlab.runs.loop import Run, backbone_for, train_program, with_backbone
 from nnlab.runs.recorder import Recorder
 from nnlab.runs.resume import check_data, check_own, continued, differences
+from nnlab.training.handed import Handed
 from nnlab.training.metrics import Metric
 from nnlab.training.place import place
-from nnlab.training.prepare import own_of, prepare
-from nnlab.training.program import Prepared
+from nnlab.training.prepare import prepare
+from nnlab.training.program import networks_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +76,10 @@ def rerun(
     found = results.load(workdir)
     found.check_member(trial, seed)
     study = found.study
-    cohorts = [
-        dataclasses.replace(cohort, index=0)
-        for cohort in continued(study, found.config["cohorts"])
-        if (trial, seed) in cohort.members()
+    groups = [
+        dataclasses.replace(members, index=0)
+        for members in continued(study, found.config["cohorts"])
+        if (trial, seed) in members.pairs()
     ]
     handed: dict[str, Any] = {
         "data_dir": data_dir,
@@ -87,27 +88,25 @@ def rerun(
         "own_metrics": own_metrics,
         "loaded": {},
     }
-    doubts = check_own(study.own, own_of(study, **handed))
-    prepared = prepare(study, cohorts=cohorts, **handed)
-    (item,) = prepared
-    if not isinstance(item, Prepared):
+    doubts = check_own(study.own, Handed(**handed).own(study))
+    programs = prepare(study, members=groups, **handed)
+    if not (networks := networks_of(programs)):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
-    recorder = Recorder(study, None, prepared)
+    recorder = Recorder(study, None, programs)
     check_data(found.config["datasets"], recorder.config["datasets"])
-    item = item.with_width(found.cohort_of(trial, seed)["plan"]["lane_width"])
-    backbone = None
-    if item.source:
-        with contextlib.closing(
-            Checkpoints(found.workdir, math.inf, read_only=True)
-        ) as checkpoints:
-            backbone = backbone_for(item, item.source, {}, recorder, checkpoints, study)
-        item = with_backbone(item, backbone)
-    item = item.alone(trial, seed)
-    if found.member(trial, "status")[seed] == results.DROPPED:  # alone it would go on
-        last = int(found.member(trial, "steps")[seed])
-        boundaries = tuple(step for step in item.boundaries if step <= last)
-        item = dataclasses.replace(item, boundaries=boundaries)
-    train_cohort(place(item, study), study, recorder, backbone=backbone)
+    record = found.program_of(trial, seed)
+    program = networks[0].with_width(record["plan"]["lane_width"])
+    checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
+    with contextlib.closing(checkpoints):
+        run = Run(study, recorder, checkpoints)
+        if backbone := backbone_for(program, run):
+            program = with_backbone(program, backbone)
+        program = program.alone(trial, seed)
+        if found.member(trial, "status")[seed] == results.DROPPED:  # it would go on
+            last = int(found.member(trial, "steps")[seed])
+            boundaries = tuple(step for step in program.boundaries if step <= last)
+            program = dataclasses.replace(program, boundaries=boundaries)
+        train_program(place(program, study), run, backbone)
     is_this = pc.and_(
         pc.equal(found.curves["trial"], trial), pc.equal(found.curves["seed"], seed)
     )

@@ -27,7 +27,7 @@ from nnlab.study import (
     Trial,
     digest_json,
 )
-from nnlab.study.cohorts import Cohort, alike, lacking, numbered
+from nnlab.study.members import Members, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that change nothing in training."""
@@ -204,19 +204,21 @@ def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
     }
 
 
-def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohort, ...]:
-    """The cohorts of a study that has been run in part.
+def continued(
+    study: Study, records: Sequence[Mapping[str, Any]]
+) -> tuple[Members, ...]:
+    """The programs of a study that has been run in part.
 
     Args:
       study: from `merge`.
-      records: of the cohorts of the run so far, from ``config.json``.
+      records: of the programs of the run so far, from ``config.json``.
 
     Returns:
       Those of the run, under their indices, and behind them those of the members that
-      no cohort has yet.
+      no program has yet.
     """
     trials = study.trials()
-    found = tuple(Cohort.from_dict(record, trials) for record in records)
+    found = tuple(Members.from_dict(record, trials) for record in records)
     left, more = lacking(trials, found), []
     for group in alike(trials):
         runs: dict[int, list[tuple[Trial, int]]] = {}
@@ -226,9 +228,9 @@ def continued(study: Study, records: Sequence[Mapping[str, Any]]) -> tuple[Cohor
         for first, some in sorted(runs.items()):
             for end in sorted({end for _, end in some}):
                 of = tuple(trial for trial, last in some if last >= end)
-                more.append(Cohort(0, of, first, end - first))
+                more.append(Members(0, of, first, end - first))
                 first = end
-    return (*found, *numbered(more, {cohort.index for cohort in found}))
+    return (*found, *numbered(more, {members.index for members in found}))
 
 
 def identity(

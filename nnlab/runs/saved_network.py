@@ -38,7 +38,7 @@ from nnlab.training import backbone as transfer
 from nnlab.training import member as train
 from nnlab.training import own
 from nnlab.training.prepare import network_of
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 _log = logging.getLogger(__name__)
 
@@ -247,18 +247,18 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
 
 
 def items_of(
-    prepared: Prepared, backbone: transfer.Backbone | None
+    program: NetworkProgram, backbone: transfer.Backbone | None
 ) -> dict[str, dict[str, np.ndarray]]:
     """What a checkpoint holds beside the members' state, for `of_member`.
 
     Args:
-      prepared: the cohort.
+      program: the program.
       backbone: by which its members are fed, or with which they began.
     """
-    recipe = prepared.whole
+    recipe = program.whole
     inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
     items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
-    if prepared.features and backbone:
+    if program.features and backbone:
         variables = {"params": backbone.params, "batch_stats": backbone.batch_stats}
         items["backbone"] = jax.tree.map(np.asarray, named(variables))
     return items
@@ -292,7 +292,7 @@ def of_member(
     label = f"trial {trial} ({found.trials[trial].label})"
     if not found.trials[trial].hyperparameters.model.is_network:
         raise ValueError(f"{label} is of trees, not a network")
-    record = found.cohort_of(trial, seed)
+    record = found.program_of(trial, seed)
     saved = _saved(found, record)
     if saved is None or not saved.about.get("finished"):
         raise ValueError(
@@ -317,7 +317,7 @@ def of_member(
 def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
     """What a network of a run has beside its arrays, but for "frozen"."""
     of, dataset = found.trials[trial], found.dataset(trial)
-    together = found.cohort_of(trial, seed)["trials"]
+    together = found.program_of(trial, seed)["trials"]
     models = [found.trials[index].hyperparameters.model for index in together]
     hyperparameters = dataclasses.asdict(of.hyperparameters)
     return {
@@ -339,7 +339,7 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
 
 
 def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
-    """The last checkpoint of a cohort."""
+    """The last checkpoint of a program."""
     checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
     of = resume.identity(found.study, record, found.config)
     try:

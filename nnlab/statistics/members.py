@@ -71,7 +71,7 @@ def dropped_after(results: Results, trial: int) -> float | None:
     if not dropped.any():
         return None
     (steps,) = set(results.member(trial, "steps")[dropped].tolist())
-    return float(steps / results.cohort(trial)["steps_per_epoch"])
+    return float(steps / results.program(trial)["steps_per_epoch"])
 
 
 def asked(results: Results, trial: int) -> np.ndarray:
@@ -152,7 +152,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     if not results.has_run(trial):
         return missing
     if reduction == "seconds":
-        seconds = seconds_per_epoch(results, results.cohort(trial)["index"])
+        seconds = seconds_per_epoch(results, results.program(trial)["index"])
         return missing if not len(seconds) else np.full_like(missing, seconds.mean())
     if reduction in ("diverged_share", "at_chance_share"):
         counted = has_status(results, trial, DIVERGED)
@@ -182,7 +182,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         near = int(distance.argmin())
         if distance[near] <= every / 2:
             return curve.values[:, near]
-        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        per_epoch = results.program(trial)["steps_per_epoch"]
         return _after_all(results, trial, curve, quantity.epoch * per_epoch)
     if reduction == "at_step":
         assert quantity.step is not None
@@ -204,7 +204,7 @@ def _after_all(results: Results, trial: int, curve: Curve, step: float) -> np.nd
     trial was not to train and for those before its first evaluation.
     """
     stopped = has_status(results, trial, STOPPED)
-    stopped &= curve.steps[-1] < step <= results.cohort(trial)["num_steps"]
+    stopped &= curve.steps[-1] < step <= results.program(trial)["num_steps"]
     return np.where(stopped, final_values(results, trial, curve), np.nan)
 
 
@@ -243,10 +243,10 @@ def is_measured(results: Results, column: str) -> bool:
     return bool(np.isfinite(values).any())
 
 
-def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
-    """Training seconds that one member of a cohort takes for an epoch, by segment.
+def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
+    """Training seconds that one member of a program takes for an epoch, by segment.
 
-    Compilation and evaluation are left out, and the cohort's rate is shared by all its
+    Compilation and evaluation are left out, and the program's rate is shared by all its
     members, which train at the same time. Those that stopped or diverged leave lanes
     idle, which is not the network's doing: only the segments count in which the most
     members trained, three of them at least.
@@ -254,12 +254,12 @@ def seconds_per_epoch(results: Results, cohort: int) -> np.ndarray:
     Returns:
       float (segments,).
     """
-    record = next(c for c in results.config["cohorts"] if c["index"] == cohort)
+    record = next(c for c in results.config["cohorts"] if c["index"] == program)
     if "cohort" not in results.timings.column_names:
         return np.empty(0)
-    of_cohort = results.timings["cohort"].to_numpy() == cohort
-    rate = results.timings["examples_per_second"].to_numpy()[of_cohort].astype(float)
-    members = results.timings["members"].to_numpy()[of_cohort]
+    of_program = results.timings["cohort"].to_numpy() == program
+    rate = results.timings["examples_per_second"].to_numpy()[of_program].astype(float)
+    members = results.timings["members"].to_numpy()[of_program]
     timed = np.isfinite(rate) & (rate > 0)
     rate, members = rate[timed], members[timed]
     if rate.size:

@@ -58,7 +58,7 @@ def summarize(results: Results) -> pa.Table:
                 for p, v in trial.settings().items()
                 if p in shown
             },
-            "parameters": results.cohort(trial.index)["parameters"],
+            "parameters": results.program(trial.index)["parameters"],
             **{f"n_{status}": count for status, count in counts.items()},
         }
         for column, quantity in quantities.items():

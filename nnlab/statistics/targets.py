@@ -68,7 +68,7 @@ def steps_to_target(
     steps = reduce_members(results, quantity, trial)
     steps = steps[~np.isnan(steps)]
     share = float(np.isfinite(steps).mean()) if len(steps) else np.nan
-    per_epoch = results.cohort(trial)["steps_per_epoch"]
+    per_epoch = results.program(trial)["steps_per_epoch"]
     median = censored_median(steps)
     return StepsToTarget(target, len(steps), share, median, median / per_epoch)
 

@@ -111,7 +111,7 @@ def judge(results: Results) -> tuple[Verdict, ...]:
     steps to a target, short of it) than the other, p is at least
     `effects.chance_of_parting`. Against a number, t is corrected for skewness.
 
-    Seconds are compared by cohort with Welch's test, its segments being the samples:
+    Seconds are compared by program with Welch's test, its segments being the samples:
     they speak of this run on this device, not of other runs.
     """
     drafts = [_examine(results, claim) for claim in results.study.claims]
@@ -240,7 +240,7 @@ def _compare_members(
             facts["right_reached"] = _share(np.isfinite(right), ~np.isnan(right))
         # Beyond the shorter training nothing is known of one of the sides.
         horizon = min(
-            results.cohort(t.index)["num_steps"] for t in (*left_trials, *right_trials)
+            results.program(t.index)["num_steps"] for t in (*left_trials, *right_trials)
         )
         censored = bool(np.any(left > horizon) or np.any(right > horizon))
         lost = left > horizon, right > horizon
@@ -332,13 +332,13 @@ def _compare_seconds(
     right_trials: Sequence[Trial],
     constant: float | None,
 ) -> Verdict:
-    left_cohorts = sorted({results.cohort(t.index)["index"] for t in left_trials})
-    right_cohorts = sorted({results.cohort(t.index)["index"] for t in right_trials})
-    if set(left_cohorts) & set(right_cohorts):
+    left_programs = sorted({results.program(t.index)["index"] for t in left_trials})
+    right_programs = sorted({results.program(t.index)["index"] for t in right_trials})
+    if set(left_programs) & set(right_programs):
         reason = "both sides train in one compiled program, at the same speed"
         return Verdict(claim, NOT_RESOLVED, reason, unit="s/epoch")
-    left = [seconds_per_epoch(results, c) for c in left_cohorts]
-    right = [seconds_per_epoch(results, c) for c in right_cohorts]
+    left = [seconds_per_epoch(results, c) for c in left_programs]
+    right = [seconds_per_epoch(results, c) for c in right_programs]
     if not all(len(s) for s in (*left, *right)):
         return Verdict(claim, NOT_TESTED, "no segment was timed", unit="s/epoch")
     left_mean = float(np.mean([s.mean() for s in left]))

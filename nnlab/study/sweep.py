@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweeps: axes to override dicts, and trials to cohorts (the traced/static split)."""
+"""Sweeps: axes to override dicts, and trials to programs (the traced/static split)."""
 
 import ast
 import dataclasses

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backbones: networks without their last layer, trained before and used again.
 
-A backbone begins on another data set or in a file of weights. All members of a cohort
+A backbone begins on another data set or in a file of weights. All members of a program
 begin at the same one: seeds differ in the new last layer, the data order and the noise.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lane widths were measured to do on this machine, remembered between runs.
 
-A cohort's program runs at a speed that depends on its lanes, the network, the batch and
-the machine. Each such combination has a small JSON file in the user's cache folder; it
+A program runs at a speed that depends on its lanes, the network, the batch and the
+machine. Each such combination has a small JSON file in the user's cache folder; it
 can be deleted at any time, and a damaged one counts as none.
 """
 
@@ -22,10 +22,10 @@ from nnlab.data import cache
 from nnlab.machine import devices, processes
 from nnlab.machine.devices import device_kind
 from nnlab.study import Study
-from nnlab.training.place import Kept, Placed, place
+from nnlab.training.place import Kept, PlacedProgram, place
 from nnlab.training.plan import Plan
 from nnlab.training.population import SAMPLE_EVERY
-from nnlab.training.program import Prepared
+from nnlab.training.program import NetworkProgram
 
 TOLERANCE = 0.05
 """How much faster another plan must be to be preferred to the first."""
@@ -33,7 +33,7 @@ TOLERANCE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """How fast a cohort ran.
+    """How fast a program ran.
 
     Attributes:
       examples_per_second: training examples of all members together.
@@ -46,12 +46,12 @@ class Rates:
     compile_seconds: float = 0.0
 
 
-def recall(prepared: Prepared) -> dict[int, Rates]:
-    """What is known of a cohort: ``{lane width: rates}``."""
+def recall(program: NetworkProgram) -> dict[int, Rates]:
+    """What is known of a program: ``{lane width: rates}``."""
     if not _folder().is_dir():  # spares a new machine the name of the file
         return {}
     try:
-        found = json.loads(_file(prepared).read_text())
+        found = json.loads(_file(program).read_text())
         rates = {
             int(width): Rates(**{name: float(value) for name, value in values.items()})
             for width, values in found.items()
@@ -62,9 +62,9 @@ def recall(prepared: Prepared) -> dict[int, Rates]:
     return rates if sound else {}
 
 
-def remember(prepared: Prepared, rates: Mapping[int, Rates]) -> None:
-    """Adds to what is known of a cohort; does without where nothing can be written."""
-    known = recall(prepared)
+def remember(program: NetworkProgram, rates: Mapping[int, Rates]) -> None:
+    """Adds to what is known of a program; does without where nothing can be written."""
+    known = recall(program)
     for width, found in rates.items():
         if not found.compile_seconds and width in known:  # compiled before
             seconds = known[width].compile_seconds
@@ -72,7 +72,7 @@ def remember(prepared: Prepared, rates: Mapping[int, Rates]) -> None:
         known[width] = found
     values = {w: dataclasses.asdict(rates) for w, rates in sorted(known.items())}
     text = json.dumps(values) + "\n"
-    cache.write_whole(_file(prepared), lambda stream: stream.write(text.encode()))
+    cache.write_whole(_file(program), lambda stream: stream.write(text.encode()))
 
 
 def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:
@@ -92,19 +92,19 @@ def _folder() -> pathlib.Path:
     return cache.root() / "rates"
 
 
-def _file(prepared: Prepared) -> pathlib.Path:
-    """Where a cohort's rates are: named by all that they depend on."""
-    recipe, lanes = prepared.recipe, prepared.plan.lanes
+def _file(program: NetworkProgram) -> pathlib.Path:
+    """Where a program's rates are: named by all that they depend on."""
+    recipe, lanes = program.recipe, program.plan.lanes
     settings = {
         name: value
         for name, value in vars(recipe).items()
         if isinstance(value, bool | int | str | tuple)
     }
     depends_on = (
-        prepared.program,
+        program.jaxpr,
         settings,
-        prepared.stops_early,
-        prepared.fed.train.inputs.shape,
+        program.demand.stops_early,
+        program.fed.train.inputs.shape,
         (lanes.num_trials, lanes.num_seeds, lanes.room),
         (jax.default_backend(), device_kind(), jax.device_count()),
         (jax.__version__, nnlab.__version__),
@@ -117,46 +117,46 @@ TUNING_SHARE = 0.02
 """Of the predicted training time, what may be spent on measuring lane widths."""
 
 CORE_SPEED = 1e11
-"""Operations of `Prepared.work` in a second, about, on a CPU core that is fast."""
+"""Operations of `Program.work` in a second, about, on a CPU core that is fast."""
 
 LEAST_COMPILE_SECONDS = 0.5
 """Of any program for training."""
 
 
 def choose_lanes(
-    prepared: Prepared, study: Study, kept: Kept | None = None
-) -> tuple[Placed, float]:
-    """Places a cohort with the lanes that train it the fastest, as far as is known.
+    program: NetworkProgram, study: Study, kept: Kept | None = None
+) -> tuple[PlacedProgram, float]:
+    """Places a program with the lanes that train it the fastest, as far as is known.
 
     What is not known is measured while that costs less than `TUNING_SHARE` of the
     predicted training time.
 
     Args:
-      prepared: the cohort.
-      study: whose cohort it is.
-      kept: of cohorts of the same study before; the lanes are those of one like it, if
+      program: the program.
+      study: whose program it is.
+      kept: of programs of the same study before; the lanes are those of one like it, if
         they are among the plans.
 
     Returns:
-      The cohort and the seconds that were spent on plans that were not taken.
+      The program and the seconds that were spent on plans that were not taken.
     """
-    if like := kept.like(prepared, study) if kept else None:
-        for plan in prepared.plans:
+    if like := kept.like(program, study) if kept else None:
+        for plan in program.plans:
             if plan.lanes.width == like.width:
-                return place(prepared.with_plan(plan), study, kept), 0.0
-    known = recall(prepared) if len(prepared.plans) > 1 else {}
-    plan = fastest(prepared.plans, known)
+                return place(program.with_plan(plan), study, kept), 0.0
+    known = recall(program) if len(program.plans) > 1 else {}
+    plan = fastest(program.plans, known)
     if processes.count() > 1:  # they must take the same, whatever each would measure
         width = int(processes.agreed(plan.lanes.width))
-        return place(prepared.with_width(width), study), 0.0
-    placed = place(prepared.with_plan(plan), study)
+        return place(program.with_width(width), study), 0.0
+    placed = place(program.with_plan(plan), study)
     unknown = [
         plan
-        for plan in prepared.plans
-        if plan.lanes.width not in known and plan != placed.prepared.plan
+        for plan in program.plans
+        if plan.lanes.width not in known and plan != placed.plan
     ]
     # For a short training even to time the first plan would be too much.
-    seconds = prepared.work / (CORE_SPEED * plan.lanes.devices)
+    seconds = program.work / (CORE_SPEED * plan.lanes.devices)
     is_short = plan.on_cpu and TUNING_SHARE * seconds < LEAST_COMPILE_SECONDS
     if not unknown or is_short:
         return placed, 0.0
@@ -167,12 +167,12 @@ def choose_lanes(
     compiling = placed.population.compile_seconds
     cost = compiling + 3 * (time.perf_counter() - start - compiling)
     measured = {placed.width: Rates(rate)}
-    allowed, spent = TUNING_SHARE * prepared.num_examples / rate, 0.0
+    allowed, spent = TUNING_SHARE * program.num_examples / rate, 0.0
     for plan in unknown:
         if spent + cost > allowed:
             break
         start = time.perf_counter()
-        other = place(prepared.with_plan(plan), study)
+        other = place(program.with_plan(plan), study)
         speed_of_other = _Stopwatch(other).speed
         turns = [[speed_of(0.1), speed_of_other(0.1)] for _ in range(3)]
         speeds = np.median(turns, axis=0)
@@ -186,14 +186,14 @@ def choose_lanes(
         elif speeds[1] < 0.8 * speeds[0]:
             break  # those further off will do no better
     if spent:
-        remember(prepared, measured)
+        remember(program, measured)
     return placed, spent
 
 
 class _Stopwatch:
     """Times training on states of zeros."""
 
-    def __init__(self, placed: Placed) -> None:
+    def __init__(self, placed: PlacedProgram) -> None:
         """Compiles the program if it is not yet."""
         self._placed, population = placed, placed.population
         self._order = population.put_order(
@@ -220,7 +220,7 @@ class _Stopwatch:
         ones, and the others are reckoned to take as long.
         """
         placed = self._placed
-        lanes, room = placed.prepared.plan.lanes, placed.room
+        lanes, room = placed.plan.lanes, placed.room
         turns = lanes.count // lanes.devices
         while True:
             training = self._timed(self._lanes, self._steps) - self._idle
@@ -231,10 +231,10 @@ class _Stopwatch:
             else:
                 self._steps = min(2 * self._steps, room)
         step = training * turns / (self._lanes * self._steps) + self._idle / room
-        return placed.prepared.hyperparameters.batch_size * lanes.members / step
+        return placed.hyperparameters.batch_size * lanes.members / step
 
 
-def profile(placed: Placed, folder: pathlib.Path) -> None:
+def profile(placed: PlacedProgram, folder: pathlib.Path) -> None:
     """Writes a trace of one stretch of steps and one evaluation, on states of zeros."""
     population, steps = placed.population, min(SAMPLE_EVERY, placed.room)
 
@@ -248,32 +248,34 @@ def profile(placed: Placed, folder: pathlib.Path) -> None:
 
 
 @devices.pinned()
-def measure(prepared: Prepared, study: Study, seconds: float = 2.0) -> dict[int, Rates]:
-    """Times every lane width of a cohort, and remembers what it found.
+def measure(
+    program: NetworkProgram, study: Study, seconds: float = 2.0
+) -> dict[int, Rates]:
+    """Times every lane width of a program, and remembers what it found.
 
     Args:
-      prepared: the cohort.
-      study: whose cohort it is.
+      program: the program.
+      study: whose program it is.
       seconds: how long to train with each width.
 
     Returns:
       ``{lane width: rates}``; the fastest width has those of evaluation too.
     """
     found: dict[int, Rates] = {}
-    for plan in prepared.plans:
-        placed = place(prepared.with_plan(plan), study)
+    for plan in program.plans:
+        placed = place(program.with_plan(plan), study)
         found[placed.width] = Rates(_Stopwatch(placed).speed(seconds))
-    placed = place(prepared.with_plan(fastest(prepared.plans, found)), study)
+    placed = place(program.with_plan(fastest(program.plans, found)), study)
     population = placed.population
     state = placed.train(population.init(), 0, 1)
     state, _ = jax.block_until_ready(population.evaluate(state, placed.batches))
     start = time.perf_counter()
     jax.block_until_ready(population.evaluate(state, placed.batches))
-    evaluated = sum(placed.sizes.values()) * prepared.plan.lanes.members
+    evaluated = sum(placed.sizes.values()) * program.plan.lanes.members
     found[placed.width] = dataclasses.replace(
         found[placed.width],
         inferences_per_second=evaluated / (time.perf_counter() - start),
         compile_seconds=population.compile_seconds,
     )
-    remember(prepared, found)
+    remember(program, found)
     return found

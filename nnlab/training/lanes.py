@@ -11,17 +11,17 @@ from nnlab.machine.devices import LEAST_CPU_DEVICES
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How many lanes a cohort has, and what fits into one.
+    """How many lanes a program has, and what fits into one.
 
     A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
     share its batches.
 
     Attributes:
-      num_trials, num_seeds: T and S of the cohort.
+      num_trials, num_seeds: T and S of the program.
       trials, seeds: W and G of a lane.
       devices: over how many devices the lanes are spread.
       room: for how many trials and seeds there are lanes, where that is more than T or
-        S: cohorts of different sizes then have programs of the same shapes, which are
+        S: programs of different sizes then have programs of the same shapes, which are
         compiled once.
     """
 
@@ -84,7 +84,7 @@ class Lanes:
 
     @property
     def members(self) -> int:
-        """Members of the cohort."""
+        """Members of the program."""
         return self.num_trials * self.num_seeds
 
     @property

@@ -203,32 +203,17 @@ def train_step(
     Returns:
       The state after the update, or as it was if the member is or becomes frozen.
     """
+    inputs = _augmented(recipe, key, inputs)
 
-    if recipe.augment_pixels:
-        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
-        shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-        inputs = shifted(shift_key, images, recipe.augment_pixels)
+    def loss_of(params: Any) -> tuple[jax.Array, Any]:
+        logits, batch_stats = _forward(recipe, params, state, traced, key, inputs)
+        return jnp.mean(metrics.cross_entropy(logits, labels)), batch_stats
 
-    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-        logits, updated = recipe.module.apply(
-            {
-                "params": params,
-                "batch_stats": state.batch_stats,
-                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
-            },
-            scaled(recipe, inputs),
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
-        loss = jnp.mean(metrics.cross_entropy(logits, labels))
-        return loss, updated.get("batch_stats", {})
-
-    (loss, batch_stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+    (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
     )
 
-    def update() -> TrainState:
+    def updated() -> TrainState:
         updates, opt_state = _optimizer(recipe, traced, state.step).update(
             gradients, state.opt_state, state.params
         )
@@ -253,17 +238,56 @@ def train_step(
         lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),
         lambda: jnp.zeros((len(recipe.layers),), jnp.float32),
     )
-    finite = jax.lax.cond(check, lambda: all_finite(update()), lambda: jnp.bool_(True))
-    measured = dataclasses.replace(
-        update(),
+    finite = jax.lax.cond(check, lambda: all_finite(updated()), lambda: jnp.bool_(True))
+    new = dataclasses.replace(
+        updated(),
         norm_sum=jnp.where(sample, state.norm_sum + norms, state.norm_sum),
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
     alive = state.alive & (finite | ~check | state.stopped)
+    return _chosen(alive & ~state.stopped, new, state, alive)
+
+
+def _augmented(recipe: Recipe, key: jax.Array, inputs: jax.Array) -> jax.Array:
+    """Stored inputs (B, values), as images that are moved if the recipe asks for it."""
+    if not recipe.augment_pixels:
+        return inputs
+    images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
+    shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
+    return shifted(shift_key, images, recipe.augment_pixels)
+
+
+def _forward(
+    recipe: Recipe,
+    params: Any,
+    state: TrainState,
+    traced: Traced,
+    key: jax.Array,
+    inputs: jax.Array,
+) -> tuple[jax.Array, Any]:
+    """Logits (B, C) in training, and the running statistics after them."""
+    logits, updated = recipe.module.apply(
+        {
+            "params": params,
+            "batch_stats": state.batch_stats,
+            "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+        },
+        scaled(recipe, inputs),
+        train=True,
+        rngs={"dropout": key},
+        mutable=["batch_stats"],
+    )
+    return logits, updated.get("batch_stats", {})
+
+
+def _chosen(
+    trains: jax.Array, new: TrainState, old: TrainState, alive: jax.Array
+) -> TrainState:
+    """The new state where the member trains, else the old one; alive or not."""
     return jax.tree.map(
-        lambda new, old: jnp.where(alive & ~state.stopped, new, old),
-        dataclasses.replace(measured, alive=alive),
-        dataclasses.replace(state, alive=alive),
+        lambda new, old: jnp.where(trains, new, old),
+        dataclasses.replace(new, alive=alive),
+        dataclasses.replace(old, alive=alive),
     )
 
 

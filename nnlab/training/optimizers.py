@@ -36,22 +36,22 @@ def optimizer(
     on every parameter, biases too. Adam and AdamW keep b1 = 0.9, b2 = 0.999.
 
     Args:
-        name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
-        learning_rate: Rate of this step, at least 0; may be traced.
-        momentum: Share of the last step's velocity that is kept, in [0, 1), of sgd and
-            rmsprop; adam and adamw do not read it. May be traced.
-        weight_decay: At least 0; may be traced.
-        nesterov: Whether sgd and rmsprop look ahead by one step of momentum.
-        uses_momentum: False leaves the velocity out of the state; for a population
-            whose members all have momentum 0. The steps are the same but for rounding.
-        uses_weight_decay: False leaves the decay out; for weight decays all 0.
+      name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
+      learning_rate: rate of this step, at least 0; may be traced.
+      momentum: share of the last step's velocity that is kept, in [0, 1), of sgd and
+        rmsprop; adam and adamw do not read it. May be traced.
+      weight_decay: at least 0; may be traced.
+      nesterov: whether sgd and rmsprop look ahead by one step of momentum.
+      uses_momentum: False leaves the velocity out of the state; for a population whose
+        members all have momentum 0. The steps are the same but for rounding.
+      uses_weight_decay: False leaves the decay out; for weight decays all 0.
 
     Returns:
-        The transformation. Its state does not depend on the traced values, so an
-        optimizer of another rate may take over at every step.
+      The transformation. Its state does not depend on the traced values, so an
+      optimizer of another rate may take over at every step.
 
     Raises:
-        ValueError: An unknown name.
+      ValueError: an unknown name.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep
     learning" (2013); Kingma and Ba, "Adam" (2015); Loshchilov and Hutter, "Decoupled
@@ -92,17 +92,17 @@ def schedule(
     - step: 1, from half of `total_steps` 0.1, from three quarters 0.01
 
     Args:
-        name: "constant", "cosine", "linear" or "step".
-        warmup_steps: Number of steps of warm-up, from 0 to below `total_steps`.
-        total_steps: Number of steps of the whole training, at least 1.
+      name: "constant", "cosine", "linear" or "step".
+      warmup_steps: number of steps of warm-up, from 0 to below `total_steps`.
+      total_steps: number of steps of the whole training, at least 1.
 
     Returns:
-        A function from the number of steps already taken, an integer scalar (may be
-        traced), to the factor in [0, 1], float32. It ends at `total_steps` and keeps
-        its last value beyond.
+      A function from the number of steps already taken, an integer scalar (may be
+      traced), to the factor in [0, 1], float32. It ends at `total_steps` and keeps its
+      last value beyond.
 
     Raises:
-        ValueError: An unknown name, or numbers of steps out of range.
+      ValueError: an unknown name, or numbers of steps out of range.
 
     Source: Loshchilov and Hutter, "SGDR" (2017), for the cosine; He et al., "Deep
     residual learning" (2016), for the step; Goyal et al., "Accurate, large minibatch

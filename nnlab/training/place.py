@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a cohort on the devices, in lanes whose width is measured where it pays."""
+"""Puts a program on the devices, in lanes whose width is measured where it pays."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from nnlab.training import member as train
 from nnlab.training.lanes import Batches
 from nnlab.training.plan import Plan
 from nnlab.training.population import SAMPLE_EVERY, Population
-from nnlab.training.program import FurtherSets, Prepared
+from nnlab.training.program import FurtherSets, NetworkProgram
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Steps between two visits of the host, at most; slow ones are visited sooner."""
 
 
 KEPT_SHARE = 0.1
-"""Of a device's memory, what the data of cohorts that are done may take in all."""
+"""Of a device's memory, what the data of programs that are done may take in all."""
 
 MOST_KEPT = 64
-"""Cohorts whose programs are kept."""
+"""Programs that are kept."""
 
 
 class Order:
@@ -83,20 +83,18 @@ class Order:
         return self._current
 
 
-@dataclasses.dataclass(frozen=True)
-class Placed:
-    """A cohort with its data on the devices.
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PlacedProgram(NetworkProgram):
+    """A program of networks that has been put on the devices.
 
     Attributes:
-      prepared: the cohort.
-      population: its programs and members.
+      population: its compiled functions and members.
       batches: the evaluation splits, on the devices.
       sizes: examples of each split.
       order: hands out the examples of the coming steps.
       room: steps of a call, at most.
     """
 
-    prepared: Prepared
     population: Population
     batches: dict[str, Any]
     sizes: dict[str, int]
@@ -106,7 +104,7 @@ class Placed:
     @property
     def width(self) -> int:
         """The lane width."""
-        return self.prepared.plan.lanes.width
+        return self.plan.lanes.width
 
     def train(self, state: train.TrainState, start: int, count: int) -> Any:
         """Trains steps start..start+count-1; donates `state`."""
@@ -130,22 +128,22 @@ class Kept:
     def __init__(self) -> None:
         """Nothing is kept yet."""
         self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
-        self._placed: dict[str, Placed] = {}
+        self._placed: dict[str, PlacedProgram] = {}
 
-    def like(self, prepared: Prepared, study: Study) -> Placed | None:
-        """A cohort all of whose functions and data are the same, if one is kept."""
-        return self._placed.get(_functions_key(prepared, study))
+    def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:
+        """A program all of whose functions and data are the same, if one is kept."""
+        return self._placed.get(_functions_key(program, study))
 
-    def keep(self, placed: Placed, study: Study) -> None:
-        """Keeps a cohort, and lets go those that take too much memory beside it."""
-        key = _functions_key(placed.prepared, study)
+    def keep(self, placed: PlacedProgram, study: Study) -> None:
+        """Keeps a program, and lets go those that take too much memory beside it."""
+        key = _functions_key(placed, study)
         self._placed.pop(key, None)
         self._placed[key] = placed
-        plan = placed.prepared.plan
+        plan = placed.plan
         allowed = KEPT_SHARE * plan.memory_bytes / plan.lanes.devices
         while len(self._placed) > MOST_KEPT or (
             len(self._placed) > 1
-            and allowed < sum(p.prepared.plan.data_bytes for p in self._placed.values())
+            and allowed < sum(p.plan.data_bytes for p in self._placed.values())
         ):
             del self._placed[next(iter(self._placed))]
 
@@ -158,53 +156,58 @@ _OF_MEMBERS = ("sweep", "num_seeds", "looks", "search", "claims")
 """Fields of a study that change who is trained, and no function."""
 
 
-def _functions_key(prepared: Prepared, study: Study) -> str:
-    """What the functions and the data of a study's cohorts depend on."""
+def _functions_key(program: NetworkProgram, study: Study) -> str:
+    """What the functions and the data of a study's programs depend on."""
     of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
-    flat = prepared.hyperparameters.flat()
+    flat = program.hyperparameters.flat()
     static = {path: value for path, value in flat.items() if path not in TRACED}
-    used = {n: bool(v.any()) for n, v in prepared.cohort.traced().items()}
+    used = {n: bool(v.any()) for n, v in program.members.traced().items()}
     return repr((of, static, used))
 
 
-def place(prepared: Prepared, study: Study, kept: Kept | None = None) -> Placed:
-    """Puts a cohort and its data on the devices, by its plan.
+def place(
+    program: NetworkProgram, study: Study, kept: Kept | None = None
+) -> PlacedProgram:
+    """Puts a program and its data on the devices, by its plan.
 
     Args:
-      prepared: the cohort.
-      study: whose cohort it is.
-      kept: of cohorts of the same study before.
+      program: the program.
+      study: whose program it is.
+      kept: of programs of the same study before.
     """
-    h, dataset, plan = prepared.hyperparameters, prepared.fed, prepared.plan
-    lanes, cohort = plan.lanes, prepared.cohort
-    splits = prepared.evaluated()
-    like = kept.like(prepared, study) if kept else None
-    if like and _share(like.prepared.plan, plan):
+    h, dataset, plan = program.hyperparameters, program.fed, program.plan
+    lanes, members = plan.lanes, program.members
+    splits = program.evaluated()
+    like = kept.like(program, study) if kept else None
+    if like and _share(like.plan, plan):
         population = like.population.of_others(
-            lanes, cohort.traced(), cohort.first_seed
+            lanes, members.traced(), members.first_seed
         )
         batches = like.batches
     else:
         population = Population(
-            prepared.recipe,
+            program.recipe,
             lanes,
-            traced=cohort.traced(),
+            traced=members.traced(),
             root_seed=study.root_seed,
-            first_seed=cohort.first_seed,
+            first_seed=members.first_seed,
             devices=jax.devices()[: lanes.devices],
             inputs=flattened(dataset.train.inputs),
             labels=dataset.train.labels,
         )
-        batches = population.put(batches_of(prepared, splits))
-    longest = int(np.diff(prepared.boundaries).max())
-    return Placed(
-        prepared=prepared,
+        batches = population.put(batches_of(program, splits))
+    longest = int(np.diff(program.boundaries).max())
+    fields = {
+        f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
+    }
+    return PlacedProgram(
+        **fields,
         population=population,
         batches=batches,
         sizes=sizes_of(splits),
         order=Order(
             study.root_seed,
-            cohort.seeds,
+            members.seeds,
             len(dataset.train.labels),
             h.batch_size,
             lanes.room[1],
@@ -221,9 +224,11 @@ def _share(one: Plan, other: Plan) -> bool:
     )
 
 
-def batches_of(prepared: Prepared, splits: Mapping[str, Split]) -> dict[str, Batches]:
-    """Splits in the batches in which a cohort evaluates them."""
-    size = prepared.plan.evaluation_batch
+def batches_of(
+    program: NetworkProgram, splits: Mapping[str, Split]
+) -> dict[str, Batches]:
+    """Splits in the batches in which a program evaluates them."""
+    size = program.plan.evaluation_batch
     return {
         name: Batches.cut(flattened(split.inputs), split.labels, size)
         for name, split in splits.items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a cohort will run: lanes, memory, evaluation batches."""
+"""How a program will run: lanes, memory, evaluation batches."""
 
 import dataclasses
 import math
@@ -10,17 +10,18 @@ import jax
 
 from nnlab.machine.devices import device_memory
 from nnlab.models.layers import LayerRow
+from nnlab.study.members import Members
 from nnlab.training.lanes import Lanes
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The lane plan of a cohort on its devices.
+    """The lane plan of a program on its devices.
 
     Attributes:
       lanes: how the members are cut.
       evaluation_batch: examples that a member evaluates at once.
-      total_bytes: estimate for the whole cohort on all devices, data included.
+      total_bytes: estimate for the whole program on all devices, data included.
       memory_bytes: what the devices have together; 0 if unknown.
       on_cpu: whether the devices are CPU cores.
       lane_bytes: of that, what a device needs for the lane that it trains.
@@ -55,151 +56,157 @@ class Plan:
         }
 
 
-def candidates(
-    rows: Sequence[LayerRow],
-    *,
-    parameters: int,
-    state_bytes: int,
-    num_trials: int,
-    num_seeds: int,
-    batch_size: int,
-    data_bytes: int,
-    devices: Sequence[jax.Device],
-    stops_early: bool = False,
-    lane_width: int = 0,
-    room: tuple[int, int] = (0, 0),
-    whole: tuple[int, int] | None = None,
-) -> list[Plan]:
-    """Lane plans that fit into memory, first the one that is likely the fastest.
+@dataclasses.dataclass(frozen=True)
+class Demand:
+    """What a program asks of the devices.
 
-    Args:
+    Attributes:
+      members: which trials and seeds, T and S of them. Lanes of a chunk have the shape
+        of the whole program's, so that a member's numbers are the same bits.
       rows: the layer table; empty for a module that is not a stack.
       parameters: trained values of a member.
       state_bytes: what a member keeps between steps.
-      num_trials, num_seeds: T and S of the cohort.
       batch_size: examples in an update.
       data_bytes: of the data set as placed on each device.
-      devices: those at hand.
       stops_early: whether members may end before the others and leave their lanes. A
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.
-      lane_width: members at once; the only candidate then. 0 for a choice.
-      room: trials and seeds to have lanes for, at least, so that cohorts have equal
+      room: trials and seeds to have lanes for, at least, so that programs have equal
         shapes.
-      whole: T and S of the cohort of which this one is a chunk: lanes of a width have
-        the same shape in both, so that a member's numbers are the same bits.
-
-    Raises:
-      ValueError: a lane width out of range, or a cohort that memory cannot hold.
     """
-    members = num_trials * num_seeds
-    of_trials, of_seeds = whole or (num_trials, num_seeds)
-    most = max(of_trials, room[0]) * max(of_seeds, room[1])
-    if not 0 <= lane_width <= most:
-        raise ValueError(
-            f"lane_width={lane_width} must be from 1 to the cohort's {most} members "
-            "(0 chooses)"
-        )
-    on_cpu = devices[0].platform == "cpu"
-    # Inputs, outputs and gradients of each layer; im2col copies a conv's input.
-    activations = 4 * sum(_activation_values(row, on_cpu) for row in rows)
-    # Gradients, updates and the copy from which a lane goes back, while it trains.
-    training = 2 * state_bytes + 8 * parameters + batch_size * activations
-    memory = device_memory(devices[0]) // (len(devices) if on_cpu else 1)
-    total = memory * len(devices)
 
-    def too_much(need: int) -> ValueError:
-        return ValueError(
-            f"{members:,} members of {parameters:,} parameters at batch_size="
-            f"{batch_size} need about {_gib(need)}, the device has {_gib(total)}: use "
-            "fewer trials or seeds, a smaller network or a smaller batch"
-        )
+    members: Members
+    rows: Sequence[LayerRow]
+    parameters: int
+    state_bytes: int
+    batch_size: int
+    data_bytes: int
+    stops_early: bool = False
+    room: tuple[int, int] = (0, 0)
 
-    kept = 2 * state_bytes * members
-    if memory and kept > total:  # said before lanes are cut for a billion seeds
-        raise too_much(kept)
-    shared = not stops_early
-    if lane_width:
-        widths = [lane_width]
-    else:
-        convolves = any(_is_conv(row) for row in rows)
-        work = batch_size * sum(row.flops for row in rows)
-        widths = [
-            _balanced(
-                max(num_trials, room[0]),
-                max(num_seeds, room[1]),
-                width,
-                len(devices),
-                shared,
+    @property
+    def most(self) -> int:
+        """Members that there are lanes for."""
+        return math.prod(map(max, self.members.shape, self.room))
+
+    @property
+    def work(self) -> int:
+        """Operations of a member's forward pass over a batch."""
+        return self.batch_size * sum(row.flops for row in self.rows)
+
+    def plans(self, devices: Sequence[jax.Device], lane_width: int = 0) -> list[Plan]:
+        """Lane plans that fit into memory, first the one that is likely the fastest.
+
+        Args:
+          devices: those at hand.
+          lane_width: members at once; the only plan then. 0 for a choice.
+
+        Raises:
+          ValueError: a lane width out of range, or more than memory can hold.
+        """
+        try:
+            return self._plans(devices, lane_width)
+        except ValueError:  # it may be the room that memory cannot hold
+            if self.room == (0, 0):
+                raise
+            return dataclasses.replace(self, room=(0, 0)).plans(devices, lane_width)
+
+    def _plans(self, devices: Sequence[jax.Device], lane_width: int) -> list[Plan]:
+        if not 0 <= lane_width <= self.most:
+            raise ValueError(
+                f"lane_width={lane_width} must be from 1 to the program's {self.most} "
+                "members (0 chooses)"
             )
-            for width in _widths(work, math.ceil(most / len(devices)), on_cpu)
-            if width <= 4 or not (on_cpu and convolves)
+        on_cpu = devices[0].platform == "cpu"
+        memory = device_memory(devices[0]) // (len(devices) if on_cpu else 1)
+        total = memory * len(devices)
+        kept = 2 * self.state_bytes * len(self.members.trials) * self.members.num_seeds
+        if memory and kept > total:  # said before lanes are cut for a billion seeds
+            raise self._too_much(kept, total)
+        widths = [lane_width] if lane_width else self._widths(len(devices), on_cpu)
+        lanes = dict.fromkeys(self._lanes(width, len(devices)) for width in widths)
+        plans = [self._plan(some, on_cpu, total) for some in lanes]
+        fitting = [
+            plan
+            for plan in plans
+            if not memory or plan.total_bytes <= 0.9 * plan.memory_bytes
         ]
-    plans = {}
-    for width in widths:
+        if not fitting:
+            raise self._too_much(min(plan.total_bytes for plan in plans), total)
+        return fitting
+
+    def _lanes(self, width: int, devices: int) -> Lanes:
+        """Lanes of a width."""
         lanes = Lanes.of_width(
-            of_trials,
-            of_seeds,
+            *self.members.shape,
             width,
-            len(devices),
-            shared=shared,
+            devices,
+            shared=not self.stops_early,
             all_devices=jax.process_count() > 1,
-            room=room,
+            room=self.room,
         )
-        if whole:
-            lanes = lanes.with_members(num_trials, num_seeds)
+        if self.members.whole:
+            lanes = lanes.with_members(len(self.members.trials), self.members.num_seeds)
+        return lanes
+
+    def _plan(self, lanes: Lanes, on_cpu: bool, memory_bytes: int) -> Plan:
+        """The plan of some lanes, and what it needs."""
+        # Inputs, outputs and gradients of each layer; im2col copies a conv's input.
+        activations = 4 * sum(_activation_values(row, on_cpu) for row in self.rows)
+        # Gradients, updates and the copy from which a lane goes back, while it trains.
+        changes = 2 * self.state_bytes + 8 * self.parameters
+        training = changes + self.batch_size * activations
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
-        made = Plan(
+        plan = Plan(
             lanes=lanes,
             evaluation_batch=evaluation,
             total_bytes=0,
-            memory_bytes=total,
+            memory_bytes=memory_bytes,
             on_cpu=on_cpu,
             lane_bytes=lanes.width * max(training, evaluation * activations),
-            member_bytes=2 * state_bytes,
-            data_bytes=data_bytes,
+            member_bytes=2 * self.state_bytes,
+            data_bytes=self.data_bytes,
         )
-        need = made.device_bytes(lanes.count // lanes.devices) * lanes.devices
-        plans[lanes] = dataclasses.replace(made, total_bytes=need)
-    fitting = [
-        plan
-        for plan in plans.values()
-        if not memory or plan.total_bytes <= 0.9 * plan.memory_bytes
-    ]
-    if not fitting:
-        raise too_much(min(plan.total_bytes for plan in plans.values()))
-    return fitting
+        need = plan.device_bytes(lanes.count // lanes.devices) * lanes.devices
+        return dataclasses.replace(plan, total_bytes=need)
 
+    def _widths(self, devices: int, on_cpu: bool) -> list[int]:
+        """Lane widths to consider, first the one that is likely the fastest."""
+        largest = math.ceil(self.most / devices)
+        if not on_cpu:  # the more the better, as far as memory goes
+            widths = [max(1, largest >> k) for k in range(largest.bit_length())]
+        else:
+            fills_a_core = self.work >= _WORK_OF_ITS_OWN
+            some = (1, 4, 16, 64) if fills_a_core else (16, 64, 4, 1)
+            convolves = any(_is_conv(row) for row in self.rows)
+            widths = list(dict.fromkeys(min(width, largest) for width in some))
+            widths = [width for width in widths if width <= 4 or not convolves]
+        return [self._balanced(width, devices) for width in widths]
 
-def _widths(work: int, largest: int, on_cpu: bool) -> list[int]:
-    """Lane widths to consider, first the one that is likely the fastest.
+    def _balanced(self, width: int, devices: int) -> int:
+        """The width up to `width` that keeps devices equally busy.
 
-    Args:
-      work: operations of a member's forward pass over a batch.
-      largest: members of a device.
-      on_cpu: whether the device is a CPU.
-    """
-    if not on_cpu:  # the more the better, as far as memory goes
-        return [max(1, largest >> k) for k in range(largest.bit_length())]
-    widths = (1, 4, 16, 64) if work >= _WORK_OF_ITS_OWN else (16, 64, 4, 1)
-    return list(dict.fromkeys(min(width, largest) for width in widths))
+        The busiest device has the fewest places to train, counting half a place for the
+        fixed cost of each lane's step.
+        """
+        sizes = len(self.members.trials), self.members.num_seeds
+        trials, seeds = map(max, sizes, self.room)
 
+        def busiest(width: int) -> float:
+            shared = not self.stops_early
+            lanes = Lanes.of_width(trials, seeds, width, devices, shared=shared)
+            return lanes.count // lanes.devices * (lanes.width + 0.5)
 
-def _balanced(
-    num_trials: int, num_seeds: int, width: int, devices: int, shared: bool
-) -> int:
-    """The width up to `width` that keeps devices equally busy.
+        # At most 64 are tried: an accelerator may hold a million members.
+        return min(range(width, max(0, width - 64), -1), key=busiest)
 
-    The busiest device has the fewest places to train, counting half a place for the
-    fixed cost of each lane's step.
-    """
-
-    def busiest(width: int) -> float:
-        lanes = Lanes.of_width(num_trials, num_seeds, width, devices, shared=shared)
-        return lanes.count // lanes.devices * (lanes.width + 0.5)
-
-    # At most 64 are tried: an accelerator may hold a million members.
-    return min(range(width, max(0, width - 64), -1), key=busiest)
+    def _too_much(self, need: int, there: int) -> ValueError:
+        count = len(self.members.trials) * self.members.num_seeds
+        return ValueError(
+            f"{count:,} members of {self.parameters:,} parameters at batch_size="
+            f"{self.batch_size} need about {_gib(need)}, the device has {_gib(there)}: "
+            "use fewer trials or seeds, a smaller network or a smaller batch"
+        )
 
 
 _WORK_OF_ITS_OWN = 1_500_000

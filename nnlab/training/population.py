@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifts one member to a population: the only file that knows vmap and meshes.
 
-The members of a cohort, (trial, seed), are placed into *lanes* that `vmap` batches: G
+The members of a program, (trial, seed), are placed into *lanes* that `vmap` batches: G
 rows of W trials of one seed, which share each batch, so that their first layer is one
 large matrix product. A device's lanes run one after another inside one compiled
 program, and lanes are sharded over the devices, which never talk to each other. Members
@@ -34,7 +34,7 @@ _SHARED = PartitionSpec()
 
 
 class Population:
-    """The compiled programs of a cohort and where its members live.
+    """The compiled programs of a program and where its members live.
 
     Args:
       recipe: the static part of every member.
@@ -353,38 +353,28 @@ def _train_lanes(
     keys: jax.Array,
     seeds: jax.Array,
     num_steps: jax.Array,
-    order: jax.Array,
-    first_step: jax.Array,
-    inputs: jax.Array,
-    labels: jax.Array,
+    *shared: jax.Array,
 ) -> TrainState:
     lanes = (states, traced, keys, seeds, num_steps)
-    train_lane = functools.partial(
-        _train_lane, recipe, order, first_step, inputs, labels
-    )
-    return jax.lax.map(lambda lane: train_lane(*lane), lanes)
+    return jax.lax.map(lambda lane: _train_lane(recipe, lane, shared), lanes)
 
 
-def _train_lane(
-    recipe: Recipe,
-    order: jax.Array,
-    first_step: jax.Array,
-    inputs: jax.Array,
-    labels: jax.Array,
-    state: TrainState,
-    traced: Traced,
-    keys: jax.Array,
-    seeds: jax.Array,
-    num_steps: jax.Array,
-) -> TrainState:
-    """Trains one lane, leaves (G, W, ...), for `num_steps` steps.
+def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
+    """Trains one lane, leaves (G, W, ...), for some steps.
 
     Steps go in stretches of `SAMPLE_EVERY`. Checking every step for divergence would
     cost a tenth to a fifth of the time, so a stretch runs unchecked, and if anything
     is not finite after it, the lane goes back to its start and runs it once more with
     each step checked. It is the same compiled step, so a healthy member's numbers are
     the same bits in both passes.
+
+    Args:
+      recipe: the static part of every member.
+      lane: state, traced hyperparameters, keys, seeds and number of steps.
+      shared: examples of the coming steps, the first step, inputs and labels.
     """
+    state, traced, keys, seeds, num_steps = lane
+    order, first_step, inputs, labels = shared
 
     def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
         # Bound here, not passed: vmap would batch them and make the branch a select.

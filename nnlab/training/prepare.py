@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a `Study` to cohorts that are ready to train; trains and compiles nothing."""
+"""From a `Study` to programs that are ready to train; trains and compiles nothing."""
 
 import dataclasses
 import functools
 import hashlib
 import itertools
-import logging
 import math
-import os
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,9 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab import data
-from nnlab.data import Dataset, Split, labels, transforms
-from nnlab.data.dataset import read_only
+from nnlab.data import Dataset, Split, labels
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
@@ -27,15 +22,12 @@ from nnlab.models.stack import Stack
 from nnlab.study import (
     WEIGHTS,
     Hyperparameters,
-    MovedSets,
     Optimizer,
-    Own,
     Study,
 )
-from nnlab.study import cohorts as programs
-from nnlab.study.cohorts import Cohort
 from nnlab.study.fields import INT_MAX
-from nnlab.training import member, metrics, optimizers, own
+from nnlab.study.members import Members, alike, by_program
+from nnlab.training import member, optimizers, own
 from nnlab.training.backbone import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -43,266 +35,123 @@ from nnlab.training.backbone import (
     head,
     layers_of,
 )
-from nnlab.training.plan import Plan, candidates
-from nnlab.training.program import Baseline, FurtherSets, Prepared, Source
-
-TAKEN = ("loss", "accuracy", "active_share")
-"""Metrics that have a meaning, which tables and figures know by these endings."""
+from nnlab.training.handed import Handed
+from nnlab.training.plan import Demand
+from nnlab.training.program import (
+    NetworkProgram,
+    Program,
+    Source,
+    TreeProgram,
+    networks_of,
+)
 
 MOST_EVALUATIONS = 1_000_000
 """Of a network along its training: each is a row of the curves."""
-
-LARGE = 30.0
-"""Inputs that a network is better not fed with as they are."""
-Loaded = dict[str, tuple[Dataset, FurtherSets]]
-"""Data sets of a study that have been loaded, by their names in it."""
-
-
-_log = logging.getLogger(__name__)
 
 
 @devices.pinned()
 def prepare(
     study: Study,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
-    dataset: Dataset | None = None,
-    module: nn.Module | None = None,
-    own_metrics: Mapping[str, metrics.Metric] = types.MappingProxyType({}),
     lane_width: int = 0,
-    cohorts: Sequence[Cohort] | None = None,
-    loaded: Loaded | None = None,
-) -> list[Prepared | Baseline]:
-    """Loads the data and settles every cohort; trains and compiles nothing.
+    members: Sequence[Members] | None = None,
+    **handed: Any,
+) -> list[Program]:
+    """Loads the data and settles every program; trains and compiles nothing.
 
     Args:
       study: what to run.
-      data_dir, dataset, module, own_metrics, lane_width: as for `experiment.run`.
-      cohorts: some of the study's members as cohorts; None for all.
-      loaded: the study's data sets that have been loaded before; others are added.
+      lane_width: members that run at once; 0 lets the plan choose.
+      members: some of the study's, program by program; None for all.
+      **handed: the fields of `Handed`.
 
     Raises:
       ValueError, FileNotFoundError, ConnectionError: as `experiment.run`.
     """
-    _check_metrics(own_metrics)
-    _check_handed(study, dataset, module, own_metrics)
-    mine = own.called(module)
-    loaded = {} if loaded is None else loaded
-    found: list[Prepared | Baseline] = []
-    if cohorts is None:
-        cohorts = programs.cohorts(study.trials(), study.num_seeds)
-    for cohort in cohorts:
-        h = cohort.trials[0].hyperparameters
-        some, sets = load(h, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
+    given = Handed(**handed)
+    given.check(study)
+    if members is None:
+        members = by_program(study.trials(), study.num_seeds)
+    found: list[Program] = []
+    for some in members:
+        h = some.trials[0].hyperparameters
+        dataset, test_sets = given.data(h, study)
         try:
-            some = some.limit(h.train_size)
+            program = Program(
+                members=some,
+                hyperparameters=h,
+                dataset=dataset.limit(h.train_size),
+                test_sets=test_sets,
+            )
             if h.model.is_network:
-                training = _source_training(h, study, data_dir)
-                item = _prepare_cohort(
-                    cohort, some, sets, mine, own_metrics, study, lane_width, training
-                )
-                found.append(item)
+                program = _networks(program, study, given, lane_width)
             else:
-                found.append(Baseline(cohort, h, some, sets))
+                program = TreeProgram(**vars(program))
         except ValueError as error:
-            raise ValueError(f"trial {cohort.trials[0].label!r}: {error}") from None
+            raise ValueError(f"trial {some.trials[0].label!r}: {error}") from None
+        found.append(program)
     return found
 
 
-def _point_out_large(dataset: Dataset) -> None:
-    """Points out inputs that should be scaled, such as pixels of 0 to 255 as floats."""
-    inputs = dataset.train.inputs
-    low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
-    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
-        _log.warning(
-            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
-            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
-            "standardize=True",
-            *(dataset.name, low, high),
-        )
+def networks(study: Study, **options: Any) -> list[NetworkProgram]:
+    """The programs of `prepare` that are networks; it takes the same arguments."""
+    return networks_of(prepare(study, **options))
 
 
-def own_of(
-    study: Study,
-    *,
-    data_dir: str | os.PathLike[str] | None,
-    dataset: Dataset | None,
-    module: nn.Module | None,
-    own_metrics: Mapping[str, metrics.Metric],
-    loaded: Loaded,
-) -> Own:
-    """What is handed in for a study, by what it is; see `prepare` for the arguments.
-
-    Module and metrics are traced on the data of the study's first trial.
-    """
-    _check_metrics(own_metrics)
-    _check_handed(study, dataset, module, own_metrics)
-    mine = own.called(module)
-    if not (dataset or mine or own_metrics):
-        return Own()
-    first = study.trials()[0].hyperparameters
-    some, _ = load(first, study, data_dir=data_dir, dataset=dataset, loaded=loaded)
-    found = own.record(mine, own_metrics, some.input_shape, some.num_classes)
-    datasets = dict.fromkeys(study.datasets(), some.digest) if dataset else {}
-    return dataclasses.replace(found, datasets=datasets)
-
-
-def _check_handed(
-    study: Study,
-    dataset: Dataset | None,
-    module: nn.Module | None,
-    own_metrics: Mapping[str, metrics.Metric],
-) -> None:
-    """Refuses to do without what a study was run with, and that only Python has."""
-    lacking = {}
-    if study.own.module and module is None:
-        lacking["module"] = f"module of its own, {study.own.module.name!r}"
-    if names := [name for name in study.own.metrics if name not in own_metrics]:
-        lacking["own_metrics"] = f"metric of its own, {', '.join(map(repr, names))}"
-    needed = [name for name in study.datasets() if name in study.own.datasets]
-    if needed and dataset is None:
-        lacking["dataset"] = f"data set of its own, {', '.join(map(repr, needed))}"
-    if lacking:
-        raise ValueError(
-            f"the study has a {', and a '.join(lacking.values())}: hand in the same, "
-            f"nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) in Python"
-        )
-
-
-def load(
-    h: Hyperparameters,
-    study: Study,
-    *,
-    data_dir: str | os.PathLike[str] | None,
-    dataset: Dataset | None,
-    loaded: Loaded,
-) -> tuple[Dataset, FurtherSets]:
-    """The data set of some trials of a study; see `prepare` for the arguments."""
-    if h.data not in loaded:
-        some = dataset or _load(h, data_dir)
-        some = _fewer(some, study.eval_size)
-        all_h = [trial.hyperparameters for trial in study.trials()]
-        if any(one.model.is_network and not one.standardize for one in all_h):
-            _point_out_large(some)
-        loaded[h.data] = some, _test_sets(some, study.test_sets)
-    return loaded[h.data]
-
-
-def _load(h: Hyperparameters, data_dir: str | os.PathLike[str] | None) -> Dataset:
-    """A trial's data, by a name that tells how a table is read."""
-    if h.data == h.dataset:
-        return data.load(h.dataset, data_dir=data_dir)
-    found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
-    return dataclasses.replace(found, name=h.data)
-
-
-def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
-    """The first validation and test examples only; 0 keeps all."""
-    if not eval_size:
-        return dataset
-
-    def first(split: Split) -> Split:
-        return Split(split.inputs[:eval_size], split.labels[:eval_size])
-
-    return dataclasses.replace(
-        dataset, validation=first(dataset.validation), test=first(dataset.test)
+def _networks(
+    program: Program, study: Study, handed: Handed, lane_width: int
+) -> NetworkProgram:
+    """What a program of networks has beside what all have."""
+    h, dataset, members = program.hyperparameters, program.dataset, program.members
+    training = _source_training(h, study, handed)
+    steps_per_epoch, num_steps = _steps(h, dataset)
+    recipe, rows = _recipe(program, study, handed, num_steps)
+    shapes = _shapes(recipe, members)
+    _check_logits(recipe, shapes, dataset)
+    fed, source = dataset, None
+    if h.transfer.mode != "scratch":
+        source = _source(h, recipe, shapes, training)
+    if source and source.frozen:
+        fed, recipe, rows = _probe(source, dataset)
+        shapes = _shapes(recipe, members)
+    demand = Demand(
+        members=members,
+        rows=rows,
+        parameters=_size(shapes.params),
+        state_bytes=4 * _size(shapes),
+        batch_size=h.batch_size,
+        data_bytes=sum(
+            split.inputs.nbytes + split.labels.nbytes
+            for split in (fed.train, fed.validation, fed.test)
+        ),
+        stops_early=(
+            h.early_stopping.patience > 0
+            or study.halving.factor > 0
+            or len(study.looks) > 1  # later ones have fewer trials
+        ),
+        room=_room(members, study),
+    )
+    if members.first_seed:  # what a run adds may have fewer members than lanes are wide
+        lane_width = min(lane_width, demand.most)
+    return NetworkProgram(
+        **{**vars(program), "source": source},
+        fed=fed,
+        rows=rows,
+        recipe=recipe,
+        demand=demand,
+        plans=tuple(demand.plans(jax.devices(), lane_width)),
+        steps_per_epoch=steps_per_epoch,
+        boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
     )
 
 
-def networks(
-    study: Study,
-    *,
-    data_dir: str | os.PathLike[str] | None = None,
-    dataset: Dataset | None = None,
-    module: nn.Module | None = None,
-    lane_width: int = 0,
-) -> list[Prepared]:
-    """The cohorts of `prepare` that are networks."""
-    found = prepare(
-        study, data_dir=data_dir, dataset=dataset, module=module, lane_width=lane_width
-    )
-    return [item for item in found if isinstance(item, Prepared)]
-
-
-def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
-    """Moves and rotates the test images as a study asks."""
-    test = dataset.test
-    amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
-    wanted = {name: amount for name, amount in amounts.items() if amount}
-    if (wanted or asked.severity) and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"test_sets need images (height, width, channels); examples of "
-            f"{dataset.name} have shape {dataset.input_shape}"
-        )
-
-    def changed(name: str, amount: float, count: int | None = None) -> Split:
-        inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
-        return Split(read_only(inputs), test.labels[:count])
-
-    splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
-    severities = {
-        (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
-        for name, amounts in transforms.SEVERITIES.items()
-        for amount in (amounts if asked.severity else ())
-    }
-    return FurtherSets(splits, asked.along_curve, severities)
-
-
-def _source_training(
-    h: Hyperparameters, study: Study, data_dir: str | os.PathLike[str] | None
-) -> Prepared | None:
-    """What trains a trial's backbone; None where nothing does."""
-    asked = h.transfer
-    if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
-        return None
-    base = Hyperparameters(
-        dataset=asked.source,
-        csv=h.csv,
-        train_size=asked.train_size,
-        standardize=h.standardize,
-        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
-        optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
-        batch_size=asked.batch_size,
-        num_epochs=asked.num_epochs,
-        eval_every_epochs=asked.num_epochs,
-        dtype=h.dtype,
-    )
-    first = Study(
-        base=base,
-        num_seeds=1,
-        eval_size=study.eval_size,
-        root_seed=study.root_seed,
-        figures=(),
-    )
-    try:
-        (training,) = networks(first, data_dir=data_dir)
-    except ValueError as error:
-        raise ValueError(f"transfer.source={asked.source!r}: {error}") from None
-    return training
-
-
-def _prepare_cohort(
-    cohort: Cohort,
-    dataset: Dataset,
-    test_sets: FurtherSets,
-    mine: own.Called | None,
-    own_metrics: Mapping[str, metrics.Metric],
-    study: Study,
-    lane_width: int,
-    training: Prepared | None,
-) -> Prepared:
-    h = cohort.trials[0].hyperparameters
-    train_size = len(dataset.train.labels)
-    steps_per_epoch = train_size // h.batch_size
+def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
+    """Updates in an epoch, and in all."""
+    size = len(dataset.train.labels)
+    steps_per_epoch = size // h.batch_size
     if not steps_per_epoch:
         raise ValueError(
-            f"batch_size={h.batch_size} is larger than the {train_size} training "
-            "examples"
-        )
-    if h.augment_pixels and len(dataset.input_shape) != 3:
-        raise ValueError(
-            f"augment_pixels={h.augment_pixels} needs images (height, width, "
-            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
+            f"batch_size={h.batch_size} is larger than the {size} training examples"
         )
     num_steps = steps_per_epoch * h.num_epochs
     num_steps = min(num_steps, h.max_steps or num_steps)
@@ -311,13 +160,24 @@ def _prepare_cohort(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
             f"{INT_MAX:,} are allowed (max_steps ends training before)"
         )
-    traced = cohort.traced()
+    return steps_per_epoch, num_steps
+
+
+def _recipe(
+    program: Program, study: Study, handed: Handed, num_steps: int
+) -> tuple[member.Recipe, tuple[layers.LayerRow, ...]]:
+    """The static part of a program's members, and the layer table."""
+    h, dataset = program.hyperparameters, program.dataset
+    traced = program.members.traced()
+    if h.augment_pixels and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"augment_pixels={h.augment_pixels} needs images (height, width, "
+            f"channels); examples of {dataset.name} have shape {dataset.input_shape}"
+        )
+    module: nn.Module | own.Called | None = own.called(handed.module)
     rows: tuple[layers.LayerRow, ...] = ()
-    activity = mine is None and "active_units" in study.figures
-    module: nn.Module | own.Called
-    if mine:
-        module = mine
-    else:
+    activity = module is None and "active_units" in study.figures
+    if module is None:
         module, rows = network_of(
             h,
             dataset.input_shape,
@@ -346,80 +206,16 @@ def _prepare_cohort(
         input_shift=shift,
         augment_pixels=h.augment_pixels,
         activity=activity,
-        own_metrics=dict(own_metrics),
+        own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,
         watched=h.early_stopping.metric.removeprefix("validation_"),
     )
-    shapes = _shapes(recipe, traced)
-    _check_logits(recipe, shapes, dataset)
-    fed, source = dataset, None
-    if h.transfer.mode != "scratch":
-        source = _source(h, recipe, shapes, training)
-    if source and source.frozen:
-        if h.augment_pixels:
-            raise ValueError(
-                f"augment_pixels={h.augment_pixels} does not go with transfer.mode="
-                "'probing', whose features are computed once"
-            )
-        fed, recipe, rows = _probe(source, dataset)
-        shapes = _shapes(recipe, traced)
-    parameters = _size(shapes.params)
-    stops_early = (
-        h.early_stopping.patience > 0
-        or study.halving.factor > 0
-        or len(study.looks) > 1  # later ones have fewer trials
-    )
-
-    room = _room(cohort, study)
-    most = math.prod(map(max, cohort.shape, room))
-
-    def plans_of(width: int) -> Sequence[Plan]:
-        planned = functools.partial(
-            candidates,
-            rows,
-            parameters=parameters,
-            num_trials=len(cohort.trials),
-            num_seeds=cohort.num_seeds,
-            batch_size=h.batch_size,
-            state_bytes=4 * _size(shapes),
-            data_bytes=sum(
-                split.inputs.nbytes + split.labels.nbytes
-                for split in (fed.train, fed.validation, fed.test)
-            ),
-            devices=jax.devices(),
-            stops_early=stops_early,
-            lane_width=width,
-            whole=cohort.whole,
-        )
-        try:
-            return planned(room=room)
-        except ValueError:  # it may be the room that memory cannot hold
-            return planned()
-
-    return Prepared(
-        cohort=cohort,
-        hyperparameters=h,
-        dataset=dataset,
-        fed=fed,
-        test_sets=test_sets,
-        source=source,
-        rows=rows,
-        parameters=parameters,
-        recipe=recipe,
-        # What a run adds later may have fewer members than its lanes are wide.
-        plans=tuple(
-            plans_of(min(lane_width, most) if cohort.first_seed else lane_width)
-        ),
-        plans_of=plans_of,
-        stops_early=stops_early,
-        steps_per_epoch=steps_per_epoch,
-        boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
-    )
+    return recipe, rows
 
 
-def _room(cohort: Cohort, study: Study) -> tuple[int, int]:
-    """Trials and seeds that another cohort of the same program may have.
+def _room(members: Members, study: Study) -> tuple[int, int]:
+    """Trials and seeds that another program of the same functions may have.
 
     The batches of a search, and the looks of a study, then have equal shapes.
     """
@@ -427,13 +223,43 @@ def _room(cohort: Cohort, study: Study) -> tuple[int, int]:
         return study.search.batch, 0
     if study.looks:
         added = [b - a for a, b in itertools.pairwise((0, *study.looks))]
-        alike = next(
-            group
-            for group in programs.alike(study.trials())
-            if cohort.trials[0] in group
-        )
-        return len(alike), max(added)
+        groups = alike(study.trials())
+        same = next(group for group in groups if members.trials[0] in group)
+        return len(same), max(added)
     return 0, 0
+
+
+def _source_training(
+    h: Hyperparameters, study: Study, handed: Handed
+) -> NetworkProgram | None:
+    """What trains a trial's backbone; None where nothing does."""
+    asked = h.transfer
+    if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
+        return None
+    base = Hyperparameters(
+        dataset=asked.source,
+        csv=h.csv,
+        train_size=asked.train_size,
+        standardize=h.standardize,
+        model=dataclasses.replace(h.model, dropout_rate=0.0, init_scale=1.0),
+        optimizer=Optimizer(name="adam", learning_rate=asked.learning_rate),
+        batch_size=asked.batch_size,
+        num_epochs=asked.num_epochs,
+        eval_every_epochs=asked.num_epochs,
+        dtype=h.dtype,
+    )
+    first = Study(
+        base=base,
+        num_seeds=1,
+        eval_size=study.eval_size,
+        root_seed=study.root_seed,
+        figures=(),
+    )
+    try:
+        (training,) = networks(first, data_dir=handed.data_dir)
+    except ValueError as error:
+        raise ValueError(f"transfer.source={asked.source!r}: {error}") from None
+    return training
 
 
 def network_of(
@@ -445,7 +271,7 @@ def network_of(
       h: the trial's.
       shape: of an example.
       num_classes: of the data set.
-      dropout: whether the trial's dropout rate is above 0 in any trial of its cohort.
+      dropout: whether the trial's dropout rate is above 0 in any trial of its program.
 
     Raises:
       ValueError: a network that cannot be.
@@ -462,17 +288,20 @@ def network_of(
     return Stack(tuple(stack), initializer=model.init, dtype=h.dtype), rows
 
 
-def _shapes(recipe: member.Recipe, traced: Mapping[str, np.ndarray]) -> Any:
+def _shapes(recipe: member.Recipe, members: Members) -> Any:
     """Shapes of a member's state."""
     return jax.eval_shape(
         functools.partial(member.init_state, recipe),
-        {name: jax.ShapeDtypeStruct((), np.float32) for name in traced},
+        {name: jax.ShapeDtypeStruct((), np.float32) for name in members.traced()},
         jax.eval_shape(lambda: member.key(0)),
     )
 
 
 def _source(
-    h: Hyperparameters, recipe: member.Recipe, shapes: Any, training: Prepared | None
+    h: Hyperparameters,
+    recipe: member.Recipe,
+    shapes: Any,
+    training: NetworkProgram | None,
 ) -> Source:
     """How the backbone of a network comes about, which must fit the network."""
     frozen = h.transfer.mode == "probing"
@@ -492,7 +321,7 @@ def _source(
         )
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return Source(h.transfer.source, digest, None, variables, recipe, frozen)
-    begun = _shapes(training.recipe, training.cohort.traced()).params
+    begun = _shapes(training.recipe, training.members).params
     for layer in layers_of(recipe)["params"]:
         wanted, found = (
             jax.tree.map(_shape, of.get(layer)) for of in (shapes.params, begun)
@@ -503,7 +332,7 @@ def _source(
                 f"{training.dataset.input_shape}, the trial's data of "
                 f"{recipe.input_shape}: {layer} does not fit both"
             )
-    key = training.cohort.trials[0].id
+    key = training.trials[0].id
     return Source(key, training.dataset.digest, training, None, recipe, frozen)
 
 
@@ -516,6 +345,11 @@ def _probe(
 ) -> tuple[Dataset, member.Recipe, tuple[layers.LayerRow, ...]]:
     """A last layer on features: its data, still 0, its recipe and its layer table."""
     whole = source.whole
+    if whole.augment_pixels:
+        raise ValueError(
+            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
+            "'probing', whose features are computed once"
+        )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
     found, _ = jax.eval_shape(
@@ -644,29 +478,6 @@ def _layer_names(
     if not names:
         raise ValueError("the model has no parameters to train")
     return tuple(names)
-
-
-def _check_metrics(own_metrics: Mapping[str, metrics.Metric]) -> None:
-    """Refuses names that are no column's, and what cannot be called."""
-    if not isinstance(own_metrics, Mapping):
-        raise ValueError(
-            f"own_metrics={own_metrics!r} is no mapping such as {{'margin': margin}}, "
-            "from names to functions of logits and labels"
-        )
-    for name, metric in own_metrics.items():
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise ValueError(
-                f"metric {name!r} needs a name of letters, digits and underscores"
-            )
-        if ending := next(filter(name.endswith, TAKEN), ""):
-            raise ValueError(
-                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
-                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
-            )
-        if not callable(metric):
-            raise ValueError(
-                f"metric {name!r} is {metric!r}, not a function of logits and labels"
-            )
 
 
 def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cohort ready to run, of networks or of trees: its data, its sizes, its record."""
+"""A program ready to run, of networks or of trees: its data, its sizes, its record."""
 
 import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,10 +14,12 @@ import numpy as np
 from nnlab.data import Dataset, Split
 from nnlab.data.dataset import read_only
 from nnlab.models import layers
-from nnlab.study import Hyperparameters, cohorts
+from nnlab.study import Hyperparameters, Trial
+from nnlab.study.members import Members
 from nnlab.training import member as train
 from nnlab.training import trees
-from nnlab.training.plan import Plan
+from nnlab.training.lanes import Lanes
+from nnlab.training.plan import Demand, Plan
 
 TRAIN_EVALUATION_SIZE = 5_000
 """Training examples, at most, on which the training metrics are evaluated."""
@@ -43,55 +45,151 @@ class FurtherSets:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """How the backbone of a cohort comes about.
+    """How the backbone of a program comes about.
 
     Attributes:
       key: sources with equal keys make equal backbones.
       digest: SHA-256 of the data that train it, or of the file.
       training: what trains it, a population of one member; None for a file.
       variables: what the file holds, "params" and "batch_stats"; None without a file.
-      whole: recipe of the cohort's whole network, on the cohort's own data.
+      whole: recipe of the program's whole network, on the program's own data.
       frozen: whether the backbone stays as it is; the members then are a last layer
         that is fed its features.
     """
 
     key: str
     digest: str
-    training: "Prepared | None"
+    training: "NetworkProgram | None"
     variables: Mapping[str, Any] | None
     whole: train.Recipe
     frozen: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class Baseline:
-    """A cohort of trees, ready to be fitted.
+class Position:
+    """Where the training of a program of networks is.
 
     Attributes:
-      cohort: the trials.
-      hyperparameters: those of the first trial.
-      dataset: the data, limited to `train_size`.
-      test_sets: beside the data's own.
+      evaluation: the next of its evaluations.
+      step: updates done.
+      samples: samples of the gradient norms since the last evaluation.
     """
 
-    cohort: cohorts.Cohort
+    evaluation: int = 0
+    step: int = 0
+    samples: int = 0
+
+    def check(self, boundaries: Sequence[int]) -> None:
+        """Refuses what is not where training can be.
+
+        Raises:
+          ValueError, IndexError, TypeError: it is not between two of the evaluations.
+        """
+        edges = (0, *boundaries, boundaries[-1])
+        if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
+            raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Program:
+    """Trials and seeds that run together, ready to run; networks or trees.
+
+    Attributes:
+      members: which trials and seeds.
+      hyperparameters: those of the first trial; the static ones are all trials'.
+      dataset: the data, limited to `train_size`.
+      test_sets: beside the data's own, as the members are fed them.
+      source: how the members' backbone comes about; None without one.
+    """
+
+    members: Members
     hyperparameters: Hyperparameters
     dataset: Dataset
     test_sets: FurtherSets
+    source: Source | None = None
 
     @property
-    def num_fits(self) -> int:
-        """Trials times seeds."""
-        return len(self.cohort.members())
+    def part(self) -> str:
+        """The name of its checkpoints."""
+        return f"program_{self.index}"
+
+    @property
+    def index(self) -> int:
+        """Position among the study's programs."""
+        return self.members.index
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Its trials, in the order of the sweep."""
+        return self.members.trials
+
+    @property
+    def seeds(self) -> range:
+        """Its seeds."""
+        return self.members.seeds
+
+    @property
+    def first_seed(self) -> int:
+        """The first of them."""
+        return self.members.first_seed
+
+    @property
+    def num_seeds(self) -> int:
+        """How many they are."""
+        return self.members.num_seeds
+
+    @property
+    def lanes(self) -> Lanes | None:
+        """How its members are cut; None for trees."""
+        return None
+
+    @property
+    def num_examples(self) -> int:
+        """Training examples that all its members see, each as often as they do."""
+        raise NotImplementedError
+
+    @property
+    def work(self) -> float:
+        """About how long it takes, in floating-point operations; 0 if unknown."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``config.json``."""
+        raise NotImplementedError
+
+    def is_done(self, about: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to train.
+
+        Args:
+          about: what its last checkpoint says.
+        """
+        return bool(about["finished"])
+
+    def lacks(self, about: Mapping[str, Any]) -> str:
+        """Why it cannot go on from a checkpoint, in words; "" if it can.
+
+        Args:
+          about: what the checkpoint says.
+
+        Raises:
+          ValueError, LookupError, TypeError: the checkpoint is none of such a program.
+        """
+        del about
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TreeProgram(Program):
+    """Boosted trees or forests, ready to be fitted."""
 
     @property
     def num_examples(self) -> int:
         """Training examples of all fits, once each."""
-        return len(self.dataset.train.labels) * self.num_fits
+        return len(self.dataset.train.labels) * len(self.members.pairs())
 
     @property
     def work(self) -> float:
-        """As `Prepared.work`; it is not known before, and seldom the most."""
+        """It is not known before, and seldom the most."""
         return 0.0
 
     def splits(self) -> dict[str, Split]:
@@ -105,7 +203,7 @@ class Baseline:
         name = self.hyperparameters.model.name
         library, version = trees.library(name)
         return {
-            **self.cohort.to_dict(),
+            **self.members.to_dict(),
             "train_examples": len(self.dataset.train.labels),
             "parameters": None,
             "flops": 0,
@@ -120,42 +218,27 @@ _UNTOLD = re.compile(r"\b0x[0-9a-f]+|(?<![\w.])-?\d[\w.+-]*(?=:\w+\[\])")
 """Addresses and numbers of a program, on which no speed depends."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A cohort ready to train: what `describe` shows and `run` runs.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkProgram(Program):
+    """Networks ready to train: what `describe` shows and `run` runs.
 
     Attributes:
-      cohort: the trials.
-      hyperparameters: those of the first trial; the static ones are all trials'.
-      dataset: the data, limited to `train_size`.
       fed: what the members are fed: the data, or a frozen backbone's features, which
         are 0 until `with_features`.
-      test_sets: beside the data's own, as fed.
-      source: how the members' backbone comes about; None at a random initialisation.
       rows: the layer table; empty for a user's own module.
-      parameters: trained values of a member.
       recipe: the static part of a member.
+      demand: what it asks of the devices.
       plans: lane plans to choose from, first the one that is likely the fastest.
-      plans_of: the same for a lane width; raises ValueError for one that does not fit.
-      stops_early: whether members may end before the others and leave their lanes, or
-        later looks have fewer.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
       features: from stored inputs to what the members are fed; None for themselves.
     """
 
-    cohort: cohorts.Cohort
-    hyperparameters: Hyperparameters
-    dataset: Dataset
     fed: Dataset
-    test_sets: FurtherSets
-    source: Source | None
     rows: tuple[layers.LayerRow, ...]
-    parameters: int
     recipe: train.Recipe
+    demand: Demand
     plans: tuple[Plan, ...]
-    plans_of: Callable[[int], Sequence[Plan]]
-    stops_early: bool
     steps_per_epoch: int
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
@@ -170,30 +253,35 @@ class Prepared:
         """The plan that was chosen, or else the first."""
         return self.plans[0]
 
-    def with_plan(self, chosen: Plan) -> "Prepared":
-        """The same cohort with one of its plans."""
+    @property
+    def lanes(self) -> Lanes:
+        """Those of the plan."""
+        return self.plan.lanes
+
+    def with_plan(self, chosen: Plan) -> "NetworkProgram":
+        """The same program with one of its plans."""
         return dataclasses.replace(self, plans=(chosen,))
 
-    def with_width(self, lane_width: int) -> "Prepared":
-        """The same cohort with the plan of a lane width.
+    def with_width(self, lane_width: int) -> "NetworkProgram":
+        """The same program with the plan of a lane width.
 
         Raises:
           ValueError: it does not fit.
         """
-        return self.with_plan(self.plans_of(lane_width)[0])
+        return self.with_plan(self.demand.plans(jax.devices(), lane_width)[0])
 
-    def alone(self, trial: int, seed: int) -> "Prepared":
+    def alone(self, trial: int, seed: int) -> "NetworkProgram":
         """One of its members (trial's index, seed), in lanes of the same shape."""
-        one = tuple(t for t in self.cohort.trials if t.index == trial)
-        cohort = dataclasses.replace(
-            self.cohort, trials=one, first_seed=seed, num_seeds=1
+        one = tuple(t for t in self.trials if t.index == trial)
+        members = dataclasses.replace(
+            self.members, trials=one, first_seed=seed, num_seeds=1
         )
         lanes = dataclasses.replace(self.plan.lanes, room=(0, 0)).with_members(1, 1)
         chosen = dataclasses.replace(self.plan, lanes=lanes)
-        return dataclasses.replace(self, cohort=cohort, plans=(chosen,))
+        return dataclasses.replace(self, members=members, plans=(chosen,))
 
-    def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "Prepared":
-        """The same cohort, fed with features of the examples.
+    def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "NetworkProgram":
+        """The same program, fed with features of the examples.
 
         Args:
           of: from stored inputs (N, *input_shape) to float32 (N, F).
@@ -220,11 +308,11 @@ class Prepared:
         )
 
     @functools.cached_property
-    def program(self) -> str:
+    def jaxpr(self) -> str:
         """A member's step and its evaluation as JAX sees them, but for numbers."""
         recipe, size = self.recipe, self.hyperparameters.batch_size
         of = jax.ShapeDtypeStruct
-        traced = {name: of((), np.float32) for name in self.cohort.traced()}
+        traced = {name: of((), np.float32) for name in self.members.traced()}
         key = jax.eval_shape(lambda: train.key(0))
         state = jax.eval_shape(functools.partial(train.init_state, recipe), traced, key)
         inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
@@ -275,6 +363,28 @@ class Prepared:
         last = sum(len(split.labels) for split in once)
         return (len(self.boundaries) * size + last) * self.plan.lanes.members
 
+    def is_done(self, about: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to train; it may have to train for longer now."""
+        return bool(about["finished"] and about["num_steps"] == self.num_steps)
+
+    def lacks(self, about: Mapping[str, Any]) -> str:
+        """Why it cannot go on from a checkpoint; see `Program.lacks`."""
+        before, at = int(about["num_steps"]), about["position"]
+        if before > self.num_steps:
+            return (
+                f"program {self.index + 1} was trained for {before} updates, and has "
+                f"{self.num_steps} now: num_epochs may only grow"
+            )
+        ended = about["finished"] or int(at["step"]) == before
+        if ended and before not in self.boundaries:
+            return (
+                f"program {self.index + 1} was evaluated at its end after {before} "
+                "updates, which is no evaluation of the longer training: choose "
+                "num_epochs a multiple of eval_every_epochs"
+            )
+        Position(**at).check(self.boundaries)
+        return ""
+
     def evaluated(self) -> dict[str, Split]:
         """The splits that are evaluated along training, by name."""
         train = self.fed.train
@@ -293,9 +403,9 @@ class Prepared:
     def to_dict(self) -> dict[str, Any]:
         """The record in ``config.json``."""
         return {
-            **self.cohort.to_dict(),
+            **self.members.to_dict(),
             "train_examples": len(self.dataset.train.labels),
-            "parameters": self.parameters,
+            "parameters": self.demand.parameters,
             "flops": sum(row.flops for row in self.rows),
             "layers": list(self.recipe.layers),
             "steps_per_epoch": self.steps_per_epoch,
@@ -303,3 +413,8 @@ class Prepared:
             "plan": self.plan.to_dict(),
             **({"source": self.source.digest} if self.source else {}),
         }
+
+
+def networks_of(programs: Iterable[Program]) -> list[NetworkProgram]:
+    """Those of some programs that are of networks."""
+    return [one for one in programs if isinstance(one, NetworkProgram)]

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnlab.data import Split
+from nnlab.machine.devices import num_cores
 from nnlab.study import TREES
 from nnlab.words.spelling import nearest
 
@@ -206,7 +206,7 @@ def fit(
         probabilities=tested,
         seconds=seconds,
         candidates=accuracies,
-        predict=functools.partial(_predict, best),
+        predict=lambda inputs: next(best.stages(_rows(inputs), (best.kept,))),
     )
 
 
@@ -217,17 +217,12 @@ def at_once(name: str, train: Split) -> int:
       name: "boosted_trees" or "random_forest", whose fits take all cores by themselves.
       train: the training examples.
     """
-    return max(1, _cores() // _threads(train)) if name == "boosted_trees" else 1
+    return max(1, num_cores() // _threads(train)) if name == "boosted_trees" else 1
 
 
 def _threads(train: Split) -> int:
     """Threads that boost."""
-    return min(_cores(), 1 + train.inputs.size // THREAD_VALUES)
-
-
-def _predict(candidate: _Candidate, inputs: np.ndarray) -> np.ndarray:
-    """Class probabilities (B, C) of inputs (B, ...) by all trees that are kept."""
-    return next(candidate.stages(_rows(inputs), (candidate.kept,)))
+    return min(num_cores(), 1 + train.inputs.size // THREAD_VALUES)
 
 
 def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
@@ -257,33 +252,29 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
     }
     for depth in problem.depths:
         scores: list[tuple[float, float]] = []
+
+        def note(probabilities: np.ndarray, matrix: Any, of: Any = scores) -> Any:
+            of.append(score(probabilities, matrix.get_label().astype(np.int32)))
+            return "loss", of[-1][1]
+
         booster = xgboost.train(
             {**settings, "max_depth": depth},
             train,
             num_boost_round=problem.num_trees,
             evals=[(validation, "validation")],
-            custom_metric=functools.partial(_record, scores),
+            custom_metric=note,
             early_stopping_rounds=PATIENCE,
             verbose_eval=False,
         )
         kept = booster.best_iteration + 1
-        stages = functools.partial(_xgboost_stages, booster[:kept])
+
+        def stages(
+            inputs: np.ndarray, numbers: Sequence[int], grown: Any = booster[:kept]
+        ) -> Iterator[np.ndarray]:
+            for number in numbers:
+                yield grown.inplace_predict(inputs, iteration_range=(0, number))
+
         yield _Candidate(depth, kept, *scores[kept - 1], stages)
-
-
-def _record(
-    scores: list[tuple[float, float]], probabilities: np.ndarray, matrix: Any
-) -> tuple[str, float]:
-    """A metric for XGBoost; notes accuracy and loss of each round in `scores`."""
-    scores.append(score(probabilities, matrix.get_label().astype(np.int32)))
-    return "loss", scores[-1][1]
-
-
-def _xgboost_stages(
-    booster: Any, inputs: np.ndarray, numbers: Sequence[int]
-) -> Iterator[np.ndarray]:
-    for number in numbers:
-        yield booster.inplace_predict(inputs, iteration_range=(0, number))
 
 
 def _histogram(problem: _Problem) -> Iterator[_Candidate]:
@@ -295,6 +286,7 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
+    threads, num_classes = problem.threads, problem.num_classes  # kept with the trees
     # Only from version 1.7 on can it stop by a validation split of ours: so it is grown
     # in stages, as long as the last rounds of a stage brought something.
     sizes = [n for n in _ladder(problem.num_trees) if n >= 2 * PATIENCE]
@@ -310,9 +302,14 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
             warm_start=True,
             random_state=problem.seed,
         )
-        stages = functools.partial(
-            _histogram_stages, model, problem.num_classes, problem.threads
-        )
+
+        def stages(
+            inputs: np.ndarray, numbers: Sequence[int], model: Any = model
+        ) -> Iterator[np.ndarray]:
+            with threadpool_limits(threads, user_api="openmp"):
+                for found in _picked(model.staged_predict_proba(inputs), numbers):
+                    yield _spread(found, model.classes_, num_classes)
+
         for size in sizes or [problem.num_trees]:
             model.set_params(max_iter=size)
             with threadpool_limits(problem.threads, user_api="openmp"):
@@ -323,46 +320,32 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
         yield candidate
 
 
-def _histogram_stages(
-    model: Any,
-    num_classes: int,
-    threads: int,
-    inputs: np.ndarray,
-    numbers: Sequence[int],
-) -> Iterator[np.ndarray]:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads, user_api="openmp"):
-        for found in _picked(model.staged_predict_proba(inputs), numbers):
-            yield _spread(found, model.classes_, num_classes)
-
-
 def _forests(problem: _Problem) -> Iterator[_Candidate]:
     """Random forests of each depth, by scikit-learn; one at a time is in memory."""
     from sklearn.ensemble import RandomForestClassifier
 
+    num_classes = problem.num_classes  # kept with the trees, and nothing else of it
     for depth in problem.depths:
         forest = RandomForestClassifier(
             problem.num_trees,
             max_depth=depth,
-            n_jobs=_cores(),
+            n_jobs=num_cores(),
             random_state=problem.seed,
         )
         forest.fit(problem.train.inputs, problem.train.labels)
-        stages = functools.partial(_forest_stages, forest, problem.num_classes)
+
+        def stages(
+            inputs: np.ndarray, numbers: Sequence[int], forest: Any = forest
+        ) -> Iterator[np.ndarray]:
+            # The forest's own sum over trees depends on which thread comes first.
+            answers = (tree.predict_proba(inputs) for tree in forest.estimators_)
+            sums = itertools.accumulate(answers)
+            for number, total in zip(numbers, _picked(sums, numbers)):
+                yield _spread(total / number, forest.classes_, num_classes)
+
         candidate = _choose(depth, stages, problem.num_trees, problem.validation)
         del forest.estimators_[candidate.kept :]
         yield candidate
-
-
-def _forest_stages(
-    forest: Any, num_classes: int, inputs: np.ndarray, numbers: Sequence[int]
-) -> Iterator[np.ndarray]:
-    # The forest's own sum over trees depends on which thread comes first.
-    answers = (tree.predict_proba(inputs) for tree in forest.estimators_)
-    sums = itertools.accumulate(answers)
-    for number, total in zip(numbers, _picked(sums, numbers)):
-        yield _spread(total / number, forest.classes_, num_classes)
 
 
 _GROWERS: Mapping[tuple[str, str], Callable[[_Problem], Iterator[_Candidate]]] = {
@@ -422,10 +405,3 @@ def _flat(split: Split) -> Split:
 def _rows(inputs: np.ndarray) -> np.ndarray:
     """Inputs (B, ...) as float32 (B, F)."""
     return np.ascontiguousarray(inputs.reshape(len(inputs), -1), np.float32)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

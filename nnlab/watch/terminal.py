@@ -143,14 +143,14 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
     Yields:
       What is to be called with the progress after every visit of the host.
     """
-    last, cohort = -math.inf, -1
+    last, program = -math.inf, -1
 
     def show(progress: "recorder.Progress") -> None:
-        nonlocal last, cohort
+        nonlocal last, program
         now = time.monotonic()
-        if now - last < SECONDS_BETWEEN_LINES and progress.cohort == cohort:
+        if now - last < SECONDS_BETWEEN_LINES and progress.program == program:
             return
-        last, cohort = now, progress.cohort
+        last, program = now, progress.program
         share = f"{progress.done / progress.total:.0%}"
         parts = [where(progress), share, news(progress)]
         console.print(" | ".join(filter(None, parts)), soft_wrap=True)
@@ -161,10 +161,10 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
 def where(progress: "recorder.Progress") -> str:
     """Where in the run it is, such as "program 2/7 epoch 13.2/60"."""
     if progress.status == "elsewhere":
-        return f"{progress.cohort}/{progress.num_cohorts} programs done"
+        return f"{progress.program}/{progress.num_programs} programs done"
     parts = []
-    if progress.num_cohorts > 1:
-        parts.append(f"program {progress.cohort + 1}/{progress.num_cohorts}")
+    if progress.num_programs > 1:
+        parts.append(f"program {progress.program + 1}/{progress.num_programs}")
     if progress.status == "growing":
         parts.append(f"trees {progress.epoch:g}/{progress.num_epochs:g}")
     elif progress.status == "pretraining":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cohorts cut into chunks: all members, once each, in whole lanes."""
+"""Programs cut into chunks: all members, once each, in whole lanes."""
 
 import collections
 import math
@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnlab.cluster import chunks
-from nnlab.study import cohorts
+from nnlab.study.members import Members, numbered
 from nnlab.training.lanes import Lanes
 
 
-def cohort(trials, seeds, first_seed=0):
+def block(trials, seeds, first_seed=0):
     rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
     of = tiny.study(rates, num_seeds=first_seed + seeds).trials()
-    return cohorts.Cohort(3, of, first_seed, seeds)
+    return Members(3, of, first_seed, seeds)
 
 
 def members(some):
-    return collections.Counter(member for one in some for member in one.members())
+    return collections.Counter(member for one in some for member in one.pairs())
 
 
 @given(
@@ -32,7 +32,7 @@ def members(some):
     width=st.integers(1, 90),
 )
 def test_all_members_are_in_one_chunk_each(trials, seeds, first, most, width):
-    whole = cohort(trials, seeds, first)
+    whole = block(trials, seeds, first)
     width = min(width, trials * seeds)
     lanes = Lanes.of_width(trials, seeds, width, 1)
     found = chunks.cut(whole, most, lanes.trials, lanes.seeds)
@@ -41,7 +41,7 @@ def test_all_members_are_in_one_chunk_each(trials, seeds, first, most, width):
     of_chunks = [lanes.with_members(len(one.trials), one.num_seeds) for one in found]
     # No lane is trained twice, in part by each of two chunks.
     assert sum(one.used for one in of_chunks) == lanes.used
-    largest = max(len(one.members()) for one in found)
+    largest = max(len(one.pairs()) for one in found)
     assert largest <= max(most, lanes.width)
 
 
@@ -49,28 +49,28 @@ def test_all_members_are_in_one_chunk_each(trials, seeds, first, most, width):
     ("most", "sizes"),
     [(10, [(2, 5)]), (4, [(2, 2), (2, 2), (2, 1)]), (1, [(1, 1)] * 10)],
 )
-def test_a_cohort_is_cut_by_seeds_first(most, sizes):
-    found = chunks.cut(cohort(2, 5), most)
+def test_a_program_is_cut_by_seeds_first(most, sizes):
+    found = chunks.cut(block(2, 5), most)
     assert [(len(one.trials), one.num_seeds) for one in found] == sizes
 
 
 def test_what_is_small_enough_stays_as_it_is():
-    whole = cohort(2, 3)
+    whole = block(2, 3)
     assert chunks.cut(whole, 6) == (whole,)
     assert all(one.whole == (2, 3) for one in chunks.cut(whole, 5))
 
 
 def test_identities_are_of_what_is_trained():
-    first, again = (chunks.cut(cohort(4, 3), 2) for _ in range(2))
+    first, again = (chunks.cut(block(4, 3), 2) for _ in range(2))
     names = [chunks.identity(one) for one in first]
     assert names == [chunks.identity(one) for one in again]
     assert len(set(names)) == len(names) == math.ceil(4 / 2) * 3
-    numbered = cohorts.numbered(first, {0, 1, 3})
-    assert [one.index for one in numbered] == [2, *range(4, 9)]
-    assert [chunks.identity(one) for one in numbered] == names  # not of its place
+    renumbered = numbered(first, {0, 1, 3})
+    assert [one.index for one in renumbered] == [2, *range(4, 9)]
+    assert [chunks.identity(one) for one in renumbered] == names  # not of its place
 
 
 def test_a_record_gives_the_chunk_back():
-    whole = cohort(4, 3, first_seed=2)
+    whole = block(4, 3, first_seed=2)
     for one in (whole, *chunks.cut(whole, 2)):
-        assert cohorts.Cohort.from_dict(one.to_dict(), whole.trials) == one
+        assert Members.from_dict(one.to_dict(), whole.trials) == one

@@ -25,7 +25,8 @@ from nnlab.cluster.connect import STORE_BYTES
 from nnlab.cluster.storage import Storage
 from nnlab.machine import files
 from nnlab.runs import checkpoint, experiment, loop
-from nnlab.study import Study, cohorts
+from nnlab.study import Study
+from nnlab.study.members import Members
 from nnlab.training import place
 from nnlab.training.prepare import prepare
 
@@ -266,7 +267,7 @@ def test_tables_are_those_of_one_process(cluster, local, tmp_path, chunk_members
         for seed in range(one["first_seed"], one["first_seed"] + one["num_seeds"])
     ]
     assert sorted(keys) == [(t, s) for t in range(6) for s in range(4)]
-    assert (told[0].cohort, told[-1].cohort) == (0, len(records))
+    assert (told[0].program, told[-1].program) == (0, len(records))
     assert told[-1].done == told[-1].total
     assert {one.status for one in told} == {"elsewhere"}
     assert found.config["devices"] == local.config["devices"]
@@ -344,7 +345,7 @@ def test_a_killed_process_is_replaced(cluster, local_longer, tmp_path, caplog):
     killed = []
 
     def kill(progress):
-        if len(killed) < 2 and progress.cohort > len(killed) and (found := workers()):
+        if len(killed) < 2 and progress.program > len(killed) and (found := workers()):
             os.kill(found[0], signal.SIGKILL)
             killed.append(found[0])
 
@@ -436,18 +437,25 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     assert "hunter2" not in text
 
 
+def work_of(of, workdir, programs, tables=None):
+    """What an executor would be given to train."""
+    recorder = experiment.Recorder(of, tables, programs)
+    store = checkpoint.Checkpoints(workdir, 10.0, read_only=True)
+    run = loop.Run(of, recorder, store)
+    return experiment.Work(programs, run, workdir, None, 2, 0.05)
+
+
 @pytest.mark.long
 def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     """Here, in a process of nobody else's, where its steps can be seen."""
-    (item,) = prepare(LONGER, lane_width=2)
-    job = experiment.Job(LONGER, tmp_path, None, 2, 0.05)
-    recorder = experiment.Recorder(LONGER, tmp_path, [item])
-    recorder.write("interrupted")
+    (program,) = prepare(LONGER, lane_width=2)
+    work = work_of(LONGER, tmp_path, [program], tmp_path)
+    work.run.recorder.write("interrupted")
     store = Storage(f"file://{tmp_path}/storage").of_run(tmp_path)
     store.begin(tmp_path)
-    settings = executor._Round(None, job, store, [item], recorder, None, None)._settings
+    settings = executor._Round(None, work, store)._settings
     assert settings["workdir"] is None
-    starts, wholly = [], place.Placed.train
+    starts, wholly = [], place.PlacedProgram.train
     temporary = tmp_path / "tmp"
     for name in ("abandoned", "held"):
         (temporary / f"{executor._PRIVATE}{name}" / "checkpoints").mkdir(parents=True)
@@ -466,17 +474,17 @@ def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
         return wholly(placed, state, start, count)
 
     for does in (dies, note):
-        monkeypatch.setattr(place.Placed, "train", does)
+        monkeypatch.setattr(place.PlacedProgram, "train", does)
         process = executor._Process(settings, 2)
         with files.alone_in(held):
             assert process.begin()["problem"] == ""
         with contextlib.suppress(RuntimeError):
-            process.train(item.cohort.to_dict())
+            process.train(program.members.to_dict())
     assert starts[0] > 0
     assert list(temporary.iterdir()) == [held]
     assert store.pull("program_0", tmp_path)
     saved = checkpoint.Checkpoints(tmp_path, 0.0, read_only=True).latest("program_0")
-    assert experiment.is_done(item, saved)
+    assert program.is_done(saved.about)
 
 
 @pytest.mark.long
@@ -535,12 +543,11 @@ def test_a_node_that_cannot_use_the_storage_is_left_out(cluster, tmp_path):
 
 @pytest.mark.long
 def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
-    (item,) = prepare(study(tiny.rates(0.1)))
-    job = experiment.Job(study(tiny.rates(0.1)), tmp_path / "away", None, 0, 10.0)
-    recorder = experiment.Recorder(job.study, None, [item])
+    (program,) = prepare(study(tiny.rates(0.1)))
+    work = work_of(study(tiny.rates(0.1)), tmp_path / "away", [program])
     told = r"node .* does not see '.*away': the workdir must be on storage that all"
     with executor.Ray(cluster) as nodes, pytest.raises(ValueError, match=told):
-        nodes.train(job, [item], recorder, lambda _: True, lambda *_: None)
+        nodes.train(work)
 
 
 def living(pids):
@@ -648,11 +655,11 @@ def test_chunks_are_the_same_for_any_number_of_devices():
     """By default they are of so much work, of a study alone."""
     items = prepare(study(tiny.rates(0.1, 0.3), num_epochs=2_000, num_seeds=64))
     of = executor.Ray("").cut(items, 0)
-    sizes = {len(one.members()) for one in of[:-1]}
+    sizes = {len(one.pairs()) for one in of[:-1]}
     (size,) = sizes
     per_member = items[0].work / (2 * 64)
     assert size * per_member <= executor.WORK < (size + 2) * per_member
-    assert isinstance(of[0], cohorts.Cohort)
+    assert isinstance(of[0], Members)
 
 
 @pytest.mark.long
@@ -692,10 +699,10 @@ def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog, cap
         done = []
 
         def kill(progress, found=found, nodes=nodes, done=done, kills=kills):
-            if kills and not done and progress.cohort >= 16 and (some := workers()):
+            if kills and not done and progress.program >= 16 and (some := workers()):
                 os.kill(some[0], signal.SIGKILL)
                 done.append("process")
-            if kills and len(done) == 1 and progress.cohort >= 32:
+            if kills and len(done) == 1 and progress.program >= 32:
                 found.remove_node(nodes[2], allow_graceful=False)
                 done.append("node")
 
@@ -730,7 +737,7 @@ def test_handing_out_chunks_of_ten_seconds_costs_little(cluster, tmp_path, capsy
     ends = []
 
     def note(progress):
-        missing = progress.cohort - len(ends)
+        missing = progress.program - len(ends)
         ends.extend([time.monotonic()] * missing)
 
     found = train(of, tmp_path / "run", cluster, 2, on_progress=note)

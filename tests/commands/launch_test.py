@@ -23,7 +23,7 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
-from nnlab.runs import experiment
+from nnlab.runs import loop
 from nnlab.training import lane_width, trees
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -214,7 +214,7 @@ MISTAKES = {
     ),
     "lane width": (
         [QUICKSTART, "--lane_width=999"],
-        "lane_width=999 must be from 1 to the cohort's 24 members",
+        "lane_width=999 must be from 1 to the program's 24 members",
     ),
     "missing data": (
         [MNIST, "--data_dir=no/such/folder"],
@@ -586,6 +586,7 @@ def test_fields_are_shown_with_default_choices_and_meaning(launch):
         assert wanted in text
     assert "traced" not in text
     assert "nnlab." not in text
+    assert "own." not in text  # which no flag can set
 
 
 def test_configs_are_shown_with_what_they_take(launch):
@@ -816,11 +817,11 @@ def rates(monkeypatch):
     """What `describe` finds known of each program's speed: ``{index: seconds}``."""
     seconds = {}
 
-    def recall(item):
-        if item.cohort.index not in seconds:
+    def recall(program):
+        if program.index not in seconds:
             return {}
-        rate = item.num_examples / seconds[item.cohort.index]
-        return {item.plan.lanes.width: lane_width.Rates(rate, 0.0, 2.0)}
+        rate = program.num_examples / seconds[program.index]
+        return {program.plan.lanes.width: lane_width.Rates(rate, 0.0, 2.0)}
 
     monkeypatch.setattr(lane_width, "recall", recall)
     return seconds
@@ -1231,14 +1232,14 @@ def test_event_files_that_cannot_be_are_refused_first(launch, tmp_path, monkeypa
 
 
 def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatch):
-    train_cohort = experiment.train_cohort
+    train_program = loop.train_program
 
-    def fails(placed, *arguments):
-        if placed.prepared.cohort.index:
+    def fails(program, *arguments):
+        if program.index:
             raise MemoryError("out of memory")
-        train_cohort(placed, *arguments)
+        train_program(program, *arguments)
 
-    monkeypatch.setattr(experiment, "train_cohort", fails)
+    monkeypatch.setattr(loop, "train_program", fails)
     small = ["--sweep=model.hidden=(8,),(9,)", "--config.num_epochs=1", "--seeds=1"]
     status, out, err = launch(train, f"--workdir={tmp_path}", QUICKSTART, *small)
     assert status == 1

@@ -19,7 +19,7 @@ ACTIVATION = "model.activation"
 
 
 def checked(module=None, **overrides):
-    return gradients.check(tiny.cohort(tiny.study(**overrides), module))
+    return gradients.check(tiny.program(tiny.study(**overrides), module))
 
 
 @jax.custom_jvp
@@ -60,26 +60,26 @@ def test_the_loss_is_that_of_training():
 
 def test_a_black_image_with_biases_of_0_stands_on_no_kink():
     black = Dataset.from_arrays(np.zeros((60, 4, 4), np.uint8), np.arange(60) % 3)
-    (item,) = prepare(tiny.study(), dataset=black)
-    first, _ = gradients.check(item)
+    (program,) = prepare(tiny.study(), dataset=black)
+    first, _ = gradients.check(program)
     assert (first.agrees, first.kinked, first.compared > 0) == (True, 0, True)
 
 
 def test_nothing_is_left_changed_and_nothing_drawn_anew():
-    item = tiny.cohort(tiny.study(**{ACTIVATION: "tanh"}))
-    recipe = item.recipe
-    first = gradients.check(item, num_weights=5, epsilons=(1e-3,))
-    again = gradients.check(item, num_weights=5, epsilons=(1e-3,))
+    program = tiny.program(tiny.study(**{ACTIVATION: "tanh"}))
+    recipe = program.recipe
+    first = gradients.check(program, num_weights=5, epsilons=(1e-3,))
+    again = gradients.check(program, num_weights=5, epsilons=(1e-3,))
     assert repr(again) == repr(first)  # of one eps the order is NaN, which equals none
     assert [row.checked for row in first] == [5, 5]
     assert jnp.zeros(1).dtype == np.float32
     assert not jax.config.jax_enable_x64
-    assert item.recipe is recipe
+    assert program.recipe is recipe
 
 
 def test_kinks_are_counted_and_do_not_pass_for_mistakes():
-    item = tiny.cohort(tiny.study(**{"model.hidden": (30, 30)}))
-    rows = gradients.check(item, num_examples=64)
+    program = tiny.program(tiny.study(**{"model.hidden": (30, 30)}))
+    rows = gradients.check(program, num_examples=64)
     assert all(row.agrees for row in rows)
     assert [row.kinked > 0 for row in rows] == [True, True, False]
     widest, narrowest = rows[0].steps[0], rows[0].steps[-1]
@@ -202,7 +202,7 @@ def test_the_network_with_bfloat16_and_convolutions_is_checked_in_float64():
     dataset = Dataset.from_arrays(images, rng.integers(3, size=30))
     cnn = {"model.name": "cnn", "model.channels": (16, 16), "model.pool": "max_abs"}
     study = tiny.study(**cnn, dtype="bfloat16", standardize=True)
-    (item,) = prepare(study, dataset=dataset)
-    rows = gradients.check(item, num_weights=6)
+    (program,) = prepare(study, dataset=dataset)
+    rows = gradients.check(program, num_weights=6)
     assert [row.layer for row in rows] == ["conv_0", "conv_1", "dense_0", "dense_1"]
     assert all(row.agrees for row in rows)

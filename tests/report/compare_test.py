@@ -142,8 +142,8 @@ def test_exactly_what_differs_is_listed(tmp_path):
 def test_what_did_not_finish_is_told(tmp_path):
     a = make(tmp_path / "a")
     cut = make(tmp_path / "cut", never_ran=[1])
-    cohorts = [{"model.hidden": (h,)} for h in (8, 16)]
-    failed = make(tmp_path / "failed", sweep=cohorts, failures={0: "x"}, never_ran=[0])
+    programs = [{"model.hidden": (h,)} for h in (8, 16)]
+    failed = make(tmp_path / "failed", sweep=programs, failures={0: "x"}, never_ran=[0])
     lost = {(t, s): 2 for t in range(2) for s in range(5)}
     nothing = make(tmp_path / "nothing", diverged=lost)
     text = said(a, cut, failed, nothing)

@@ -72,8 +72,9 @@ def test_trees_have_no_parameters_no_lanes_and_no_updates_in_the_tables():
     assert network[reached] == "8 of 8"
     assert [r["parameters"] for r in rows_of(costs.costs(found))][2] == numbers.NONE
     how = costs.how(found)
-    cohort = dict(zip(how.tables[1].header, how.tables[1].rows[2]))
-    assert (cohort["parameters"], cohort["lanes"]) == (numbers.NONE, "trees by xgboost")
+    program = dict(zip(how.tables[1].header, how.tables[1].rows[2]))
+    assert program["parameters"] == numbers.NONE
+    assert program["lanes"] == "trees by xgboost"
     assert "Of trees an epoch is a round" in how.paragraphs[0]
     alone = costs.how(synthetic.results(sweep=sweep[:2]))
     assert "trees" not in alone.paragraphs[0]

@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from nnlab import results
 from nnlab.results import rows
-from nnlab.study.cohorts import Cohort
+from nnlab.study.members import Members
 
 TRIALS = tiny.study(tiny.rates(*np.geomspace(0.1, 1.0, 21))).trials()
 NAMES = ("train_loss", "batch_loss", "grad_norm_b", "grad_norm_a", "active_share")
 
 
-def cohort(trials, first_seed=0, num_seeds=2):
-    return Cohort(0, tuple(TRIALS[t] for t in trials), first_seed, num_seeds)
+def members(trials, first_seed=0, num_seeds=2):
+    return Members(0, tuple(TRIALS[t] for t in trials), first_seed, num_seeds)
 
 
 @st.composite
 def measured(draw, first=0):
-    """A cohort's rows, of trials from a first one on, and the same as dicts."""
+    """A program's rows, of trials from a first one on, and the same as dicts."""
     some = st.integers(first, first + 6)
     trials = sorted(draw(st.sets(some, min_size=1, max_size=3)))
-    of = cohort(trials, draw(st.integers(0, 2)), draw(st.integers(1, 3)))
+    of = members(trials, draw(st.integers(0, 2)), draw(st.integers(1, 3)))
     shape = len(trials), of.num_seeds
     made, plain = rows.Rows(of), {}
 
@@ -83,7 +83,7 @@ def test_rows_come_back_from_their_arrays(part):
 
 
 def test_members_that_are_missing_are_unfinished():
-    table = rows.members_table([rows.Rows(cohort([1, 4]))], [(1, 2), (0, 0)])
+    table = rows.members_table([rows.Rows(members([1, 4]))], [(1, 2), (0, 0)])
     assert table.column_names == list(results.MEMBERS)
     assert list(zip(*(table[n].to_pylist() for n in ("trial", "seed")))) == [
         (0, 0),
@@ -99,7 +99,7 @@ def test_members_that_are_missing_are_unfinished():
 
 
 def test_columns_are_added_to_each_members_own_row():
-    made, everyone = rows.Rows(cohort([0, 1])), np.ones((2, 2), bool)
+    made, everyone = rows.Rows(members([0, 1])), np.ones((2, 2), bool)
     for step in (0, 4):
         made.add(step, 0.0, 0, {"test_loss": float(step)}, everyone)
     steps = np.array([[0, 4], [4, 0]])
@@ -127,7 +127,7 @@ def test_nothing_makes_empty_tables():
     assert rows.members_table([]).schema == results.table([], results.MEMBERS).schema
 
 
-def test_columns_have_one_order_however_a_cohort_is_cut():
+def test_columns_have_one_order_however_a_program_is_cut():
     """A row's later columns come last, even if another member's came sooner."""
 
     def made(of, saved=False):
@@ -143,7 +143,7 @@ def test_columns_have_one_order_however_a_cohort_is_cut():
         found.add_at(best, {"active_share": np.zeros(shape)}, everyone)
         return rows.Rows.from_arrays(of, found.to_arrays()) if saved else found
 
-    whole, parts = cohort([0, 1], 0, 1), [cohort([0], 0, 1), cohort([1], 0, 1)]
+    whole, parts = members([0, 1], 0, 1), [members([0], 0, 1), members([1], 0, 1)]
     names = rows.curves_table([made(whole)]).column_names
     assert names[-3:] == ["share", "grad_norm_a", "active_share"]
     for saved in (False, True):

@@ -40,7 +40,7 @@ STUDY = dataclasses.replace(
     ),
     figures=("curves", "confusion"),
 )
-"""Three cohorts: two of networks, one of trees."""
+"""Three programs: two of networks, one of trees."""
 
 WITH_PICTURES = (*FILES, "artifacts/pictures.npz")
 
@@ -272,7 +272,7 @@ def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
 
 
 def interrupted(workdir: pathlib.Path, whole) -> pathlib.Path:
-    """A run that was cut off in its last cohort, some evaluations in."""
+    """A run that was cut off in its last program, some evaluations in."""
     with pytest.raises(KeyboardInterrupt):
         run(workdir, on_progress=Stop(len(whole[1]) - 2))
     return workdir
@@ -444,7 +444,7 @@ def test_without_its_config_more_seeds_stay_and_what_is_missing_is_trained(copy)
     shutil.rmtree(copy / "checkpoints" / "program_1")
     seen = []
     run(copy, study, resume=True, on_progress=seen.append)
-    assert {progress.cohort for progress in seen} == {5}
+    assert {progress.program for progress in seen} == {5}
     assert all_of(copy) == before
 
 
@@ -527,15 +527,15 @@ def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
 def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
     """Makes lanes wider than `fits` fail as a device does; returns the widths tried."""
     tried: list[int] = []
-    train = place.Placed.train
+    train = place.PlacedProgram.train
 
-    def failing(placed, state, start, count):
-        tried.append(placed.width)
-        if placed.width > fits and len(tried) <= times:
+    def failing(program, state, start, count):
+        tried.append(program.width)
+        if program.width > fits and len(tried) <= times:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return train(placed, state, start, count)
+        return train(program, state, start, count)
 
-    monkeypatch.setattr(place.Placed, "train", failing)
+    monkeypatch.setattr(place.PlacedProgram, "train", failing)
     return tried
 
 
@@ -544,7 +544,7 @@ def test_out_of_memory_halves_the_lanes_and_is_recorded(tmp_path, monkeypatch, c
     run(tmp_path / "narrow", study, lane_width=2)
     tried, told = out_of_memory(monkeypatch, fits=2), []
     found = run(tmp_path / "run", study, lane_width=8, on_progress=told.append)
-    assert {(p.cohort, p.num_cohorts) for p in told} == {(0, 1)}
+    assert {(p.program, p.num_programs) for p in told} == {(0, 1)}
     assert list(dict.fromkeys(tried)) == [8, 4, 2]
     assert found.config["status"] == "complete"
     assert found.config["out_of_memory"] == {"0": [8, 4]}

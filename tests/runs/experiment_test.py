@@ -193,9 +193,9 @@ def test_the_record_is_complete(finished):
     assert len((finished[0].workdir / "summary.csv").read_text().splitlines()) == 5
 
 
-def test_timings_have_a_row_for_each_cohort_and_segment(finished):
+def test_timings_have_a_row_for_each_program_and_segment(finished):
     timings = finished[0].timings.to_pylist()
-    # The first cohort has a member left to train until its end.
+    # The first program has a member left to train until its end.
     keys = [(row["cohort"], row["segment"], row["step"]) for row in timings]
     ends = [(0, 8 * i) for i in range(4)], [(1, 10 * i) for i in range(4)]
     wanted = [(c, i, step) for end in ends for i, (c, step) in enumerate(end)]
@@ -223,9 +223,9 @@ def test_progress_goes_from_nothing_to_all(finished):
     assert done[0] == 0
     # What diverged members leave out is counted no more.
     assert told[0].total == total > told[-1].total == done[-1]
-    cohorts = [progress.cohort for progress in told]
-    assert cohorts == sorted(cohorts)
-    assert {progress.num_cohorts for progress in told} == {max(cohorts) + 1} == {2}
+    programs = [progress.program for progress in told]
+    assert programs == sorted(programs)
+    assert {progress.num_programs for progress in told} == {max(programs) + 1} == {2}
     assert told[-1].diverged == 2
     best = max(told[-1].best_accuracy, 0.0)
     assert best == pytest.approx(
@@ -249,7 +249,7 @@ MEASURED = [f"{split}_{m}" for split in tiny.SIZES for m in ("loss", "accuracy")
 
 
 def columns(found, names, steps):
-    """Values by (trial, seed, step) of the first cohort, exactly as stored."""
+    """Values by (trial, seed, step) of the first program, exactly as stored."""
     return {
         (row["trial"], row["seed"], row["step"]): [row[name] for name in names]
         for row in found.curves.to_pylist()
@@ -258,7 +258,7 @@ def columns(found, names, steps):
 
 
 def test_visits_and_evaluations_change_no_bit(finished, tmp_path, monkeypatch):
-    """Nor do other cohorts of the study."""
+    """Nor do other programs of the study."""
     monkeypatch.setattr(place, "STEPS_PER_CALL", 3)
     of = tiny.study(SWEEP[:3], eval_every_epochs=0.5, **tiny.DEEP)
     often, steps = run(of, tmp_path), (0, 8, 16, 24)
@@ -281,7 +281,7 @@ def compiled(caplog):
 
 
 def test_values_seeds_and_evaluations_add_no_compilation(tmp_path, compiled):
-    """Three programs for each cohort, whatever is swept and however long it trains."""
+    """Three programs for each program, whatever is swept and however long it trains."""
     sweep = [
         {
             tiny.RATE: 0.1 * i,
@@ -425,15 +425,15 @@ def test_orders_go_on_across_calls_and_epochs():
 
 def test_a_measurement_times_every_width_and_is_remembered():
     of = tiny.study(tiny.rates(0.1, 0.2, 0.3))
-    prepared = tiny.cohort(of)
-    assert not lane_width.recall(prepared)
-    found = lane_width.measure(prepared, of, seconds=0.01)
-    assert set(found) == {plan.lanes.width for plan in prepared.plans}
+    program = tiny.program(of)
+    assert not lane_width.recall(program)
+    found = lane_width.measure(program, of, seconds=0.01)
+    assert set(found) == {plan.lanes.width for plan in program.plans}
     assert len(found) > 1
     assert all(rates.examples_per_second > 0 for rates in found.values())
-    fastest = found[lane_width.fastest(prepared.plans, found).lanes.width]
+    fastest = found[lane_width.fastest(program.plans, found).lanes.width]
     assert min(fastest.inferences_per_second, fastest.compile_seconds) > 0
-    assert lane_width.recall(prepared) == found
+    assert lane_width.recall(program) == found
 
 
 @pytest.mark.parametrize("share", [0.0, 1e9])
@@ -443,13 +443,13 @@ def test_widths_are_measured_where_that_is_cheap_beside_training(
     monkeypatch.setattr(lane_width, "TUNING_SHARE", share)
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path / "cache"))
     of = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
-    prepared = tiny.cohort(of)
+    program = tiny.program(of)
     timings = run(of, tmp_path / "run").timings.to_pylist()
     assert (timings[0]["tuning_seconds"] > 0) == bool(share)
     assert not any(row["tuning_seconds"] for row in timings[1:])
-    widths = {plan.lanes.width for plan in prepared.plans}
+    widths = {plan.lanes.width for plan in program.plans}
     assert len(widths) > 1
-    measured = set(lane_width.recall(prepared))
+    measured = set(lane_width.recall(program))
     assert measured == widths if share else len(measured) == 1
 
 
@@ -560,7 +560,7 @@ def test_pictures_agree_with_the_curves(looked_at):
     assert looked_at.config["cohorts"][0]["flops"] == 2 * (64 * 8 + 8 * 10)
 
 
-def test_the_speed_of_one_network_stands_in_a_cohorts_last_row(looked_at):
+def test_the_speed_of_one_network_stands_in_a_programs_last_row(looked_at):
     speeds = [
         row["inferences_per_second_batch_1"] for row in looked_at.timings.to_pylist()
     ]
@@ -582,22 +582,22 @@ def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
     assert "test_active_share" not in run(STUDY, tmp_path / "other").metrics
 
 
-# ---- A cohort that fails.
+# ---- A program that fails.
 
 
-def failing(monkeypatch, *cohorts):
-    """Makes the training of some cohorts run out of memory at their second call."""
-    train = place.Placed.train
+def failing(monkeypatch, *programs):
+    """Makes the training of some programs run out of memory at their second call."""
+    train = place.PlacedProgram.train
 
-    def fails(placed, state, start, count):
-        if placed.prepared.cohort.index in cohorts and start:
+    def fails(program, state, start, count):
+        if program.index in programs and start:
             raise MemoryError("out of memory, $5 <b>")
-        return train(placed, state, start, count)
+        return train(program, state, start, count)
 
-    monkeypatch.setattr(place.Placed, "train", fails)
+    monkeypatch.setattr(place.PlacedProgram, "train", fails)
 
 
-def test_a_cohort_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
+def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
     failing(monkeypatch, 0)
     found = run(STUDY, tmp_path)
     assert found.config["status"] == "failed"
@@ -729,9 +729,9 @@ def test_what_takes_longest_trains_last(tmp_path):
     told: list[experiment.Progress] = []
     sweep = [{BATCH_SIZE: 1, "label": "long"}, {BATCH_SIZE: 100}, TREES]
     run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=told.append)
-    first = {p.cohort: p.best_label for p in told}
+    first = {p.program: p.best_label for p in told}
     assert "long" not in first[0] + first[1]
-    grown = [(p.status, p.epoch, p.num_epochs) for p in told if p.cohort == 0]
+    grown = [(p.status, p.epoch, p.num_epochs) for p in told if p.program == 0]
     assert grown == [("growing", n, 2) for n in range(3)]  # fits of two seeds
     assert told[-1].done == told[-1].total
     timings = results.load(tmp_path).timings["cohort"].to_pylist()

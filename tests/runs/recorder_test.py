@@ -28,12 +28,12 @@ def told():
 def recorder(tmp_path, told):
     """Of two trials and two seeds that train for 24 steps, evaluated every 8."""
     of = tiny.study(tiny.rates(0.1, 0.3))
-    return Recorder(of, tmp_path, [tiny.cohort(of)], told.append)
+    return Recorder(of, tmp_path, [tiny.program(of)], told.append)
 
 
 def started(recorder, of, population=None):
     """The record of its only program."""
-    return recorder.start(tiny.cohort(of), SIZES, population)
+    return recorder.start(tiny.program(of), SIZES, population)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_member_that_diverged_has_no_more_rows(recorder, record, tmp_path):
 def patient(tmp_path):
     """Of a study whose members may stop early."""
     of = tiny.study(tiny.rates(0.1, 0.3), **{"early_stopping.patience": 1})
-    recorder = Recorder(of, tmp_path, [tiny.cohort(of)])
+    recorder = Recorder(of, tmp_path, [tiny.program(of)])
     return recorder, started(recorder, of)
 
 
@@ -229,7 +229,7 @@ def test_progress_counts_the_examples_of_all_members(record, told):
 
 def test_a_listener_is_not_needed(tmp_path):
     of = tiny.study()
-    record = started(Recorder(of, tmp_path, [tiny.cohort(of)]), of)
+    record = started(Recorder(of, tmp_path, [tiny.program(of)]), of)
     record.tell("training")
     assert record.still_training.all()
 
@@ -238,7 +238,7 @@ def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
     """Of 10 seconds of training 8 compile, of 3 seconds of evaluation 2."""
     of, clock = tiny.study(tiny.rates(0.1, 0.3)), types.SimpleNamespace(now=0.0)
     population = types.SimpleNamespace(compile_seconds=0.0)
-    recorder = Recorder(of, tmp_path, [tiny.cohort(of)])
+    recorder = Recorder(of, tmp_path, [tiny.program(of)])
     record = started(recorder, of, population)
     fake = types.SimpleNamespace(perf_counter=lambda: clock.now)
     monkeypatch.setattr("nnlab.runs.clock.time", fake)

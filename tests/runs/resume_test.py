@@ -5,7 +5,7 @@ import pytest
 
 from nnlab.runs import resume
 from nnlab.study import Own, OwnModule, Study
-from nnlab.study.cohorts import cohorts
+from nnlab.study.members import by_program
 
 RATE = "optimizer.learning_rate"
 
@@ -82,21 +82,21 @@ def test_a_warm_up_does_not_know_the_end():
     assert resume.merge(study(schedule=schedule), new) == new
 
 
-def members(cohorts) -> list[tuple[int, int]]:
-    return [member for cohort in cohorts for member in cohort.members()]
+def members(programs) -> list[tuple[int, int]]:
+    return [member for one in programs for member in one.pairs()]
 
 
 def continued(old: Study, new: Study):
-    records = [c.to_dict() for c in cohorts(old.trials(), old.num_seeds)]
+    records = [c.to_dict() for c in by_program(old.trials(), old.num_seeds)]
     return resume.continued(resume.merge(old, new), records)
 
 
-def test_what_ran_keeps_its_cohorts():
+def test_what_ran_keeps_its_programs():
     of = Study.from_dict({"sweep": [{"batch_size": b} for b in (8, 16)]})
-    assert continued(of, of) == cohorts(of.trials(), of.num_seeds)
+    assert continued(of, of) == by_program(of.trials(), of.num_seeds)
 
 
-def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
+def test_only_what_is_new_gets_programs_and_nobody_is_in_two():
     old = Study.from_dict({"sweep": [{"batch_size": 8}, {"batch_size": 16}]})
     sweep = [
         {"batch_size": 32},
@@ -106,7 +106,7 @@ def test_only_what_is_new_gets_cohorts_and_nobody_is_in_two():
     ]
     new = Study.from_dict({"sweep": sweep, "num_seeds": old.num_seeds + 2})
     found = continued(old, new)
-    before = cohorts(old.trials(), old.num_seeds)
+    before = by_program(old.trials(), old.num_seeds)
     assert members(found[:2]) == members(before)
     assert [c.index for c in found] == list(range(len(found)))
     wanted = {(t, s) for t in range(4) for s in range(new.num_seeds)}

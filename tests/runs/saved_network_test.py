@@ -54,7 +54,7 @@ def test_it_is_the_network_that_was_measured(finished, trial, seed):
     stored = finished.curve(trial, "test_loss").values[seed, -1]
     assert loss == pytest.approx(stored, rel=1e-5)
     assert found.about["label"] == finished.trials[trial].label
-    assert found.num_parameters == finished.cohort(trial)["parameters"]
+    assert found.num_parameters == finished.program(trial)["parameters"]
 
 
 def test_pickled_and_copied_it_predicts_the_same(finished):

@@ -22,7 +22,7 @@ from nnlab.statistics import ranking, verdicts
 from nnlab.statistics import sequential as planned
 from nnlab.statistics.members import reduce_members, status_counts
 from nnlab.study import Claim, Quantity, Study
-from nnlab.study.cohorts import cohorts
+from nnlab.study.members import by_program
 from nnlab.training import place, plan
 from nnlab.training.prepare import prepare
 
@@ -90,15 +90,15 @@ def test_looks_double_up_to_the_most():
         planned.doubling(8, 8)
 
 
-def test_seeds_that_only_some_have_are_a_cohort_of_their_own():
-    made = cohorts(study([4, 16, 8]).trials(), 16)
+def test_seeds_that_only_some_have_are_a_program_of_their_own():
+    made = by_program(study([4, 16, 8]).trials(), 16)
     shapes = [([t.index for t in c.trials], c.first_seed, c.num_seeds) for c in made]
     assert shapes == [([0, 1, 2], 0, 4), ([1, 2], 4, 4), ([1], 8, 8)]
 
 
 def test_a_run_goes_on_with_the_seeds_that_it_lacks():
     old = study([4, 4, 8])
-    records = [c.to_dict() for c in cohorts(old.trials(), 8)]
+    records = [c.to_dict() for c in by_program(old.trials(), 8)]
     new = resume.merge(old, study([4, 16, 16]))
     added = resume.continued(new, records)[len(records) :]
     shapes = [([t.index for t in c.trials], c.first_seed, c.num_seeds) for c in added]
@@ -395,22 +395,22 @@ def test_only_the_trials_that_need_them_get_more_seeds(whole):
 
 def test_lanes_have_room_for_every_look_and_a_place_for_any_member():
     plans = [
-        item.plan.lanes
+        program.plan.lanes
         for each in ((4, 4, 4, 4), (4, 6, 6, 6), (4, 9, 9, 6))
-        for item in prepare(STUDY.with_seeds(each), dataset=tiny.dataset())
+        for program in prepare(STUDY.with_seeds(each), dataset=tiny.dataset())
     ]
     assert len({(lanes.count, lanes.seeds, lanes.trials) for lanes in plans}) == 1
     assert (plans[0].trials, plans[0].room) == (1, (4, 4))
     one = dataclasses.replace(STUDY, looks=(4,))
-    (item,) = prepare(one, dataset=tiny.dataset())
-    assert item.plan.lanes.room == (4, 4)
+    (program,) = prepare(one, dataset=tiny.dataset())
+    assert program.plan.lanes.room == (4, 4)
 
 
 def test_room_that_memory_does_not_hold_is_not_taken(monkeypatch):
     def lanes(looks):
         of = dataclasses.replace(STUDY, looks=looks)
-        (item,) = prepare(of, dataset=tiny.dataset())
-        return item.plan.lanes
+        (program,) = prepare(of, dataset=tiny.dataset())
+        return program.plan.lanes
 
     monkeypatch.setattr(plan, "device_memory", lambda _: 16 << 20)
     assert lanes((4, 8)).room == (4, 4)

@@ -156,8 +156,8 @@ def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
 
 def test_an_epoch_of_trees_is_a_round_over_all_training_examples():
     found = synthetic.beside_trees(0.8, trees=0.9, seconds={0: [0.2] * 3, 1: [0.5] * 3})
-    for cohort, seconds in enumerate((0.2, 0.5)):
-        each = members.seconds_per_epoch(found, cohort)
+    for program, seconds in enumerate((0.2, 0.5)):
+        each = members.seconds_per_epoch(found, program)
         np.testing.assert_allclose(each, seconds)
 
 

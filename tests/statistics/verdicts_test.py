@@ -338,7 +338,7 @@ def test_steps_are_restricted_to_the_shorter_training():
     assert verdict.effect == pytest.approx(horizon - right)
 
 
-def test_seconds_are_compared_by_welch_between_cohorts():
+def test_seconds_are_compared_by_welch_between_programs():
     times = {0: [0.1, 0.12, 0.11, 0.1], 1: [0.2, 0.23, 0.21]}
     sweep = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
     claims = (_claim(Quantity(reduction="seconds"), relation="less"),)

@@ -18,7 +18,7 @@ from nnlab.study import NEEDS, Study, needs
 from nnlab.training import member as train
 from nnlab.training import prepare, trees
 from nnlab.training.backbone import backbone_of
-from nnlab.training.program import Baseline
+from nnlab.training.program import TreeProgram
 
 IMAGES = Dataset.from_arrays(
     np.random.default_rng(0).random((80, 8, 8, 1)), np.arange(80) % 10
@@ -115,21 +115,22 @@ def program(settings):
     return text_of(found)
 
 
-def text_of(item):
+def text_of(program):
     """What `program` is of, for what is prepared of it."""
-    if isinstance(item, Baseline):
+    if isinstance(program, TreeProgram):
         with (
             mock.patch.object(trees, "fit", side_effect=ZeroDivisionError) as fit,
             pytest.raises(ZeroDivisionError),
         ):
-            loop.grow(item, Study(), mock.MagicMock(), mock.MagicMock())
+            loop.grow(program, Study(), mock.MagicMock(), mock.MagicMock())
         (name, splits, *rest), options = fit.call_args
         return repr((name, len(splits["train"].labels), rest, options))
-    recipe, source, size = item.recipe, item.source, item.hyperparameters.batch_size
-    traced = {name: value[0] for name, value in item.cohort.traced().items()}
+    recipe, source = program.recipe, program.source
+    size = program.hyperparameters.batch_size
+    traced = {name: value[0] for name, value in program.members.traced().items()}
     key = jax.eval_shape(lambda: jax.random.key(0))
     values = int(np.prod(recipe.input_shape))
-    stored = item.fed.train.inputs.dtype
+    stored = program.fed.train.inputs.dtype
     inputs = jax.ShapeDtypeStruct((size, values), stored)
     labels, flags = (jax.ShapeDtypeStruct((size,), of) for of in (np.int32, np.bool_))
     init = functools.partial(train.init_state, recipe, traced)
@@ -162,7 +163,7 @@ def text_of(item):
     texts += [repr([np.asarray(c).tolist() for c in m.consts]) for m in made]
     if source:
         texts.append(text_of(source.training))
-    return repr((texts, size, item.boundaries, len(item.dataset.train.labels)))
+    return repr((texts, size, program.boundaries, len(program.dataset.train.labels)))
 
 
 def read(base):

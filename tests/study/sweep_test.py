@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nnlab.study import TRACED, Study
-from nnlab.study.cohorts import Cohort, cohorts, lacking
+from nnlab.study.members import Members, by_program, lacking
 from nnlab.study.sweep import parse_axis, parse_value, product
 
 RATE = "optimizer.learning_rate"
@@ -137,22 +137,22 @@ def test_an_empty_product_is_refused(axes):
 @hypothesis.settings(deadline=None)
 def test_trials_share_a_program_when_only_traced_settings_differ(sweep):
     study = Study(sweep=tuple(sweep))
-    found = cohorts(study.trials(), study.num_seeds)
+    found = by_program(study.trials(), study.num_seeds)
     assert [c.index for c in found] == list(range(len(found)))
     static = {(d["batch_size"], d["model.hidden"]) for d in sweep}
     assert len(found) == len(static)
     assert sorted(t.index for c in found for t in c.trials) == list(range(len(sweep)))
-    for cohort in found:
-        indices = [t.index for t in cohort.trials]
+    for members in found:
+        indices = [t.index for t in members.trials]
         assert indices == sorted(indices)
         assert len({sweep[i]["batch_size"] for i in indices}) == 1
         rates = np.float32([sweep[i][RATE] for i in indices])
-        np.testing.assert_array_equal(cohort.traced()["learning_rate"], rates)
+        np.testing.assert_array_equal(members.traced()["learning_rate"], rates)
 
 
 def test_every_traced_setting_has_an_array():
-    (cohort,) = cohorts(Study(sweep=({RATE: 0.1}, {RATE: 0.2})).trials(), 3)
-    traced = cohort.traced()
+    (members,) = by_program(Study(sweep=({RATE: 0.1}, {RATE: 0.2})).trials(), 3)
+    traced = members.traced()
     assert set(traced) == {path.rpartition(".")[2] for path in TRACED}
     assert all(a.shape == (2,) and a.dtype == np.float32 for a in traced.values())
 
@@ -181,18 +181,18 @@ RECORD = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 4}
         ({"whole": [2, 10**9]}, "no chunk of"),
     ],
 )
-def test_a_record_of_no_cohort_of_the_study_is_refused(change, message):
-    assert Cohort.from_dict(RECORD, TWO).to_dict() == RECORD
+def test_a_record_of_no_program_of_the_study_is_refused(change, message):
+    assert Members.from_dict(RECORD, TWO).to_dict() == RECORD
     with pytest.raises(ValueError, match=message):
-        Cohort.from_dict(RECORD | change, TWO)
+        Members.from_dict(RECORD | change, TWO)
     for name in RECORD:
         with pytest.raises(ValueError, match=f"lacks '{name}'"):
-            Cohort.from_dict({k: v for k, v in RECORD.items() if k != name}, TWO)
+            Members.from_dict({k: v for k, v in RECORD.items() if k != name}, TWO)
 
 
-def test_what_cohorts_lack_and_what_two_have():
+def test_what_programs_lack_and_what_two_have():
     some = [
-        Cohort.from_dict(
+        Members.from_dict(
             RECORD | {"index": i, "first_seed": first, "num_seeds": 1}, TWO
         )
         for i, first in enumerate((0, 2))
@@ -202,6 +202,6 @@ def test_what_cohorts_lack_and_what_two_have():
         2: [range(4)],
     }
     with pytest.raises(ValueError, match="two programs have trial 0 with seed 0"):
-        lacking(TWO, [*some, Cohort.from_dict(RECORD | {"index": 2}, TWO)])
+        lacking(TWO, [*some, Members.from_dict(RECORD | {"index": 2}, TWO)])
     with pytest.raises(ValueError, match="two programs are number 1"):
         lacking(TWO, [some[0], some[0]])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones: how they are cut off and kept, and cohorts that begin at them."""
+"""Backbones: how they are cut off and kept, and programs that begin at them."""
 
 import dataclasses
 import hashlib
@@ -133,16 +133,16 @@ def test_what_has_no_backbone_is_refused(module, message):
 def test_under_its_last_layer_features_are_the_networks_answers(count, depth):
     """In evaluation, by running statistics; also of equal layers, which are a loop."""
     hidden = {"model.hidden": (6,), "model.depth": depth}
-    (item,) = networks(study("tuning", **hidden))
-    recipe, last = item.recipe, item.recipe.layers[-1]
-    traced = {k: jnp.float32(v[0]) for k, v in item.cohort.traced().items()}
+    (program,) = networks(study("tuning", **hidden))
+    recipe, last = program.recipe, program.recipe.layers[-1]
+    traced = {k: jnp.float32(v[0]) for k, v in program.members.traced().items()}
     state = member.init_state(recipe, traced, jax.random.key(1))
     stats = jax.tree.map(lambda leaf: leaf + 0.5, state.batch_stats)
     params = {k: v for k, v in state.params.items() if k != last}
     backbone = transfer.Backbone(params, stats, {})
-    inputs = item.dataset.train.inputs
+    inputs = program.dataset.train.inputs
     inputs = np.resize(inputs, (count, *inputs.shape[1:]))
-    found = transfer.features(item.source.whole, backbone, inputs)
+    found = transfer.features(program.source.whole, backbone, inputs)
     assert (found.shape, found.dtype) == ((count, 6), np.float32)
     kernel, bias = (np.asarray(state.params[last][k]) for k in ("kernel", "bias"))
     wanted = recipe.module.apply(
@@ -153,7 +153,7 @@ def test_under_its_last_layer_features_are_the_networks_answers(count, depth):
     np.testing.assert_allclose(found @ kernel + bias, wanted, rtol=1e-4, atol=1e-5)
 
 
-# ---- Cohorts.
+# ---- Programs.
 
 
 def test_a_population_begins_at_given_layers_and_keeps_its_own_last_one():
@@ -179,13 +179,13 @@ def test_a_population_begins_at_given_layers_and_keeps_its_own_last_one():
 
 def test_a_tuned_network_begins_as_the_backbone_under_a_last_layer_of_its_seed(shared):
     found, (backbone,), _ = shared
-    item = networks(ALL_MODES)[TUNING]
-    traced = {k: jnp.float32(v[0]) for k, v in item.cohort.traced().items()}
-    examples = item.dataset.validation
-    features = transfer.features(item.recipe, backbone, examples.inputs)
+    program = networks(ALL_MODES)[TUNING]
+    traced = {k: jnp.float32(v[0]) for k, v in program.members.traced().items()}
+    examples = program.dataset.validation
+    features = transfer.features(program.recipe, backbone, examples.inputs)
     for seed in range(2):
         key = member.stream_key(ALL_MODES.root_seed, jnp.int32(seed), "init")
-        last = member.init_state(item.recipe, traced, key).params["dense_1"]
+        last = member.init_state(program.recipe, traced, key).params["dense_1"]
         logits = features @ np.asarray(last["kernel"]) + np.asarray(last["bias"])
         losses = optax.softmax_cross_entropy_with_integer_labels(
             logits, examples.labels
@@ -347,17 +347,17 @@ def test_probing_finds_the_best_linear_classifier_on_features(tmp_path, monkeypa
     }
     of = study("probing", rate=0.5, standardize=True, **convex)
     found = experiment.run(of, tmp_path, lane_width=1)
-    (item,) = networks(of)
+    (program,) = networks(of)
 
     def through(split):
-        of_split = transfer.features(item.source.whole, made[0], split.inputs)
+        of_split = transfer.features(program.source.whole, made[0], split.inputs)
         return data.Split(of_split, split.labels)
 
-    splits = {name: through(getattr(item.dataset, name)) for name in tiny.SIZES}
+    splits = {name: through(getattr(program.dataset, name)) for name in tiny.SIZES}
     again = experiment.run(
         study("scratch", rate=0.5, **convex, **{"model.hidden": ()}),
         tmp_path / "linear",
-        dataset=dataclasses.replace(item.dataset, scale=1.0, **splits),
+        dataset=dataclasses.replace(program.dataset, scale=1.0, **splits),
         lane_width=1,
     )
     names = [f"{split}_loss" for split in tiny.SIZES]
@@ -443,12 +443,12 @@ def test_published_weights_see_images_as_in_their_own_training(tmp_path, channel
     pixels = rng.integers(256, size=(60, 8, 12, channels)).astype(np.uint8)
     images = data.Dataset.from_arrays(pixels, np.arange(60) % 3)
     file_of = {"transfer.source": str(file), "model.name": "resnet18", "train_size": 0}
-    (item,) = networks(study("tuning", **file_of), dataset=images)
+    (program,) = networks(study("tuning", **file_of), dataset=images)
     mean, deviation = transfer.IMAGENET_MEAN, transfer.IMAGENET_DEVIATION
     if channels == 1:
         mean, deviation = np.mean(mean), np.mean(deviation)
-    inputs = item.dataset.train.inputs
-    seen = member.scaled(item.recipe, inputs)
+    inputs = program.dataset.train.inputs
+    seen = member.scaled(program.recipe, inputs)
     wanted = (inputs / 255 - mean) / deviation
     np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
 

@@ -24,7 +24,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def prepared():
-    return tiny.cohort(tiny.study(tiny.rates(0.1, 0.2, 0.3, 0.4)))
+    return tiny.program(tiny.study(tiny.rates(0.1, 0.2, 0.3, 0.4)))
 
 
 def test_what_is_remembered_adds_up(prepared):
@@ -76,7 +76,7 @@ class Mine(nn.Module):
 
 
 def of(changes):
-    """The cohort of a study with changes, each by its path or its keyword."""
+    """The program of a study with changes, each by its path or its keyword."""
     own = {n: changes.pop(n) for n in ("module", "own_metrics") if n in changes}
     fields = {n: changes.pop(n) for n in ("figures", "question") if n in changes}
     made = tiny.study(changes.pop("sweep", RATES), **changes)

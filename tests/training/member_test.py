@@ -234,7 +234,7 @@ def test_orders_differ_by_root_seed_seed_and_epoch():
 
 
 def test_standardised_inputs_have_mean_0_and_deviation_1():
-    prepared = tiny.cohort(tiny.study(standardize=True))
+    prepared = tiny.program(tiny.study(standardize=True))
     recipe, inputs = prepared.recipe, tiny.dataset().train.inputs
     seen = inputs * recipe.input_scale - recipe.input_shift
     assert seen.mean(axis=0) == pytest.approx(0, abs=1e-6)

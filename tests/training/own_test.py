@@ -171,12 +171,12 @@ NOISE = "nn.Dense(3)(x) + jax.random.normal(self.make_rng('noise'), (len(x), 3))
     ],
 )  # fmt: skip
 def test_a_module_is_called_as_it_takes_it(module):
-    item = tiny.cohort(tiny.study(), module=module)
+    program = tiny.program(tiny.study(), module=module)
     assert code(module)  # in training, too
-    variables = item.recipe.module.init(
+    variables = program.recipe.module.init(
         jax.random.key(0), jnp.ones((2, 6)), train=False
     )
-    logits = item.recipe.module.apply(variables, jnp.ones((2, 6)), train=False)
+    logits = program.recipe.module.apply(variables, jnp.ones((2, 6)), train=False)
     assert (logits.shape, logits.dtype) == ((2, 3), np.float32)
 
 
@@ -208,7 +208,7 @@ class Later(nnx.Module):
 )
 def test_a_module_that_cannot_be_trained_is_one_line(module, message):
     with pytest.raises(ValueError, match=message) as caught:
-        tiny.cohort(tiny.study(), module=module)
+        tiny.program(tiny.study(), module=module)
     assert "\n" not in str(caught.value)
 
 
@@ -226,4 +226,4 @@ def test_a_mistake_in_it_is_told_with_its_line():
     with pytest.raises(
         ValueError, match=rf"KeyError: 'hiden' \(own_test.py, line {line}"
     ):
-        tiny.cohort(tiny.study(), module=Breaks())
+        tiny.program(tiny.study(), module=Breaks())

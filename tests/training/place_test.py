@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept of the cohorts before: what is the same, and no more than fits."""
+"""What is kept of the programs before: what is the same, and no more than fits."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ from nnlab.training.prepare import networks
 
 
 def placed(study, kept=None, **memory):
-    """Its only cohort, placed; `memory` goes to its plan."""
-    (item,) = networks(study, dataset=tiny.dataset(), lane_width=1)
-    item = item.with_plan(dataclasses.replace(item.plan, **memory))
-    return place.place(item, study, kept)
+    """Its only program, placed; `memory` goes to its plan."""
+    (program,) = networks(study, dataset=tiny.dataset(), lane_width=1)
+    program = program.with_plan(dataclasses.replace(program.plan, **memory))
+    return place.place(program, study, kept)
 
 
 def kept_with(*studies, **memory):
@@ -39,8 +39,8 @@ STUDY = tiny.study(tiny.rates(0.1, 0.2), num_seeds=1)
 def test_other_members_share_data_and_functions(other):
     kept = kept_with(STUDY)
     found = placed(other, kept)
-    assert found.batches is kept.like(found.prepared, other).batches
-    assert found.population.lanes == found.prepared.plan.lanes
+    assert found.batches is kept.like(found, other).batches
+    assert found.population.lanes == found.plan.lanes
     assert found.population.init().alive.size >= found.population.lanes.members
 
 
@@ -60,13 +60,13 @@ def test_other_members_share_data_and_functions(other):
 def test_what_changes_data_or_functions_shares_nothing(other):
     kept = kept_with(STUDY)
     found = placed(other, kept)
-    assert kept.like(found.prepared, other) is None
+    assert kept.like(found, other) is None
 
 
 def test_other_evaluation_batches_are_placed_anew():
     kept = kept_with(STUDY)
     found = placed(STUDY, kept, evaluation_batch=8)
-    assert found.batches is not kept.like(found.prepared, STUDY).batches
+    assert found.batches is not kept.like(found, STUDY).batches
 
 
 def test_the_first_is_let_go_where_memory_is_small():
@@ -77,35 +77,33 @@ def test_the_first_is_let_go_where_memory_is_small():
 
     def left(**memory):
         kept = kept_with(*others, **memory)
-        return [
-            kept.like(placed(study).prepared, study) is not None for study in others
-        ]
+        return [kept.like(placed(study), study) is not None for study in others]
 
     assert left(data_bytes=10, memory_bytes=600) == [True, True, True]  # two devices
     assert left(data_bytes=10, memory_bytes=599) == [False, True, True]
     assert left(data_bytes=10, memory_bytes=0) == [False, False, True]
     kept = kept_with(*others)
     kept.clear()
-    assert kept.like(placed(others[2]).prepared, others[2]) is None
+    assert kept.like(placed(others[2]), others[2]) is None
 
 
 def test_a_short_training_is_not_timed_beforehand(monkeypatch):
     monkeypatch.setattr(lane_width, "_Stopwatch", None)
-    (item,) = networks(tiny.study(tiny.rates(0.1, 0.2), num_seeds=4))
+    (program,) = networks(tiny.study(tiny.rates(0.1, 0.2), num_seeds=4))
     study = tiny.study(tiny.rates(0.1, 0.2), num_seeds=4)
-    found, seconds = lane_width.choose_lanes(item, study)
-    assert (found.prepared.plan, seconds) == (item.plan, 0.0)
+    found, seconds = lane_width.choose_lanes(program, study)
+    assert (found.plan, seconds) == (program.plan, 0.0)
     monkeypatch.setattr(lane_width, "CORE_SPEED", 1.0)
     with pytest.raises(TypeError):
-        lane_width.choose_lanes(item, study)
+        lane_width.choose_lanes(program, study)
 
 
 def test_a_width_that_is_not_among_the_plans_is_not_taken():
     kept = kept_with(tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=2))
     few = tiny.study(tiny.rates(0.1), num_seeds=3)
-    (item,) = networks(few, dataset=tiny.dataset(), lane_width=3)
-    assert kept.like(item, few)
-    found, _ = lane_width.choose_lanes(item, few, kept)
+    (program,) = networks(few, dataset=tiny.dataset(), lane_width=3)
+    assert kept.like(program, few)
+    found, _ = lane_width.choose_lanes(program, few, kept)
     assert found.width == 3
 
 
@@ -116,6 +114,8 @@ def test_no_more_than_so_many_are_kept(monkeypatch):
         for units in (3, 4, 5)
     ]
     kept = kept_with(*others)
-    assert [
-        kept.like(placed(study).prepared, study) is not None for study in others
-    ] == [False, True, True]
+    assert [kept.like(placed(study), study) is not None for study in others] == [
+        False,
+        True,
+        True,
+    ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a cohort will run: lanes that fit into memory and keep the devices busy."""
+"""How a program will run: lanes that fit into memory and keep the devices busy."""
 
 import contextlib
 import math
@@ -7,13 +7,14 @@ import types
 
 import jax
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlab.machine.devices import device_memory
 from nnlab.models import layers
+from nnlab.study.members import Members
 from nnlab.training import plan
-from nnlab.training.lanes import Lanes
 
 MLP = layers.check(layers.mlp((64,), 10), (28, 28, 1), 10)
 SMALL = layers.check(layers.mlp((32,), 10), (8, 8, 1), 10)
@@ -33,19 +34,18 @@ def choose(
     stops_early=False,
 ):
     parameters = sum(row.parameters for row in rows)
-    (first, *_) = plan.candidates(
-        rows,
+    rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
+    of = tiny.study(rates, num_seeds=seeds).trials()
+    demand = plan.Demand(
+        members=Members(0, of, 0, seeds),
+        rows=rows,
         parameters=parameters,
         state_bytes=4 * parameters,
-        num_trials=trials,
-        num_seeds=seeds,
         batch_size=batch_size,
         data_bytes=10_000_000,
-        devices=devices,
         stops_early=stops_early,
-        lane_width=lane_width,
     )
-    return first
+    return demand.plans(devices, lane_width)[0]
 
 
 def test_an_accelerator_takes_as_many_members_at_once_as_it_holds():
@@ -79,7 +79,7 @@ def test_lanes_grow_narrower_until_they_fit_into_memory(device, monkeypatch):
     assert widths[0] > 1 or device is CPU
 
 
-def test_a_cohort_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
+def test_a_program_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(plan, "device_memory", lambda _: 2**25)
     with pytest.raises(ValueError, match="64 members of 50,890 parameters") as caught:
         choose(batch_size=8192)
@@ -106,17 +106,19 @@ SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 
 
 @settings(max_examples=200, deadline=None)
-@given(SIZES, st.integers(1, 4), st.integers(1, 8), st.booleans())
-def test_lanes_obey_the_width_and_keep_devices_equally_busy(
-    sizes, devices, width, shared
-):
+@given(SIZES, st.integers(1, 4), st.booleans())
+def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
     trials, seeds = sizes
-    width = min(width, trials * seeds)
-    width = min(width, math.ceil(trials * seeds / devices))
-    balanced = plan._balanced(trials, seeds, width, devices, shared)
-    lanes = Lanes.of_width(trials, seeds, balanced, devices, shared=shared)
+    lanes = choose(
+        SMALL,
+        trials=trials,
+        seeds=seeds,
+        devices=[CPU] * devices,
+        batch_size=32,
+        stops_early=not shared,
+    ).lanes
     assert shared or lanes.trials == 1
-    assert lanes.width <= width
+    assert lanes.width <= 16
     turns = lanes.count // lanes.devices
     least = math.ceil(trials * seeds / devices)
     assert least <= turns * lanes.width <= 1.34 * least
@@ -137,7 +139,9 @@ def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, widt
 
 @pytest.mark.parametrize("width", [-1, 65])
 def test_a_lane_width_out_of_range_is_refused(width):
-    with pytest.raises(ValueError, match=rf"lane_width={width} .* cohort's 64 members"):
+    with pytest.raises(
+        ValueError, match=rf"lane_width={width} .* program's 64 members"
+    ):
         choose(lane_width=width)
 
 

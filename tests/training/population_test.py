@@ -320,7 +320,7 @@ SIZES = st.integers(1, 7)
 
 @st.composite
 def ended(draw):
-    """Lanes of a cohort, and which of its members still train."""
+    """Lanes of a program, and which of its members still train."""
     t, s = draw(SIZES), draw(SIZES)
     width, devices = draw(st.integers(1, t * s)), draw(st.integers(1, 4))
     lanes = Lanes.of_width(t, s, width, devices, shared=draw(st.booleans()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a study to cohorts ready to train, and what is refused on the way."""
+"""From a study to programs ready to train, and what is refused on the way."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from nnlab.training.prepare import networks, prepare
 
 
 def prepared(**overrides):
-    return tiny.cohort(tiny.study(**overrides))
+    return tiny.program(tiny.study(**overrides))
 
 
 def images():
@@ -32,24 +32,24 @@ def images():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 130), st.integers(1, 9), st.floats(0.01, 20))
 def test_evaluations_go_from_0_to_the_last_step(batch_size, num_epochs, eval_every):
-    item = prepared(
+    program = prepared(
         batch_size=batch_size, num_epochs=num_epochs, eval_every_epochs=eval_every
     )
     steps = num_epochs * (130 // batch_size)
-    assert (item.boundaries[0], item.boundaries[-1]) == (0, steps)
-    assert np.all(np.diff(item.boundaries) > 0)
-    assert item.num_steps == steps
-    assert item.num_examples == 2 * steps * batch_size
+    assert (program.boundaries[0], program.boundaries[-1]) == (0, steps)
+    assert np.all(np.diff(program.boundaries) > 0)
+    assert program.num_steps == steps
+    assert program.num_examples == 2 * steps * batch_size
 
 
 def test_five_evaluations_an_epoch():
-    item = prepared(batch_size=13, num_epochs=2, eval_every_epochs=0.2)
-    assert item.boundaries == tuple(range(0, 21, 2))
+    program = prepared(batch_size=13, num_epochs=2, eval_every_epochs=0.2)
+    assert program.boundaries == tuple(range(0, 21, 2))
 
 
 def test_a_whole_number_of_epochs_ends_on_epochs():
-    item = prepared(num_epochs=5, eval_every_epochs=2.0)
-    assert item.boundaries == (0, 16, 32, 40)
+    program = prepared(num_epochs=5, eval_every_epochs=2.0)
+    assert program.boundaries == (0, 16, 32, 40)
 
 
 def test_an_interval_beyond_the_end_leaves_the_first_and_the_last():
@@ -57,20 +57,20 @@ def test_an_interval_beyond_the_end_leaves_the_first_and_the_last():
 
 
 def test_an_interval_below_a_step_is_every_step():
-    item = prepared(num_epochs=1, eval_every_epochs=1e-12)
-    assert item.boundaries == tuple(range(9))
+    program = prepared(num_epochs=1, eval_every_epochs=1e-12)
+    assert program.boundaries == tuple(range(9))
 
 
 @pytest.mark.parametrize(
     ("max_steps", "wanted"), [(0, 24), (20, 20), (3, 3), (10**9, 24)]
 )
 def test_training_may_end_before_its_epochs_do(max_steps, wanted):
-    item = prepared(max_steps=max_steps, **{"schedule.name": "linear"})
-    assert (item.num_steps, item.num_epochs) == (wanted, wanted / 8)
-    factors = [float(item.recipe.schedule(wanted - left)) for left in (1, 0)]
+    program = prepared(max_steps=max_steps, **{"schedule.name": "linear"})
+    assert (program.num_steps, program.num_epochs) == (wanted, wanted / 8)
+    factors = [float(program.recipe.schedule(wanted - left)) for left in (1, 0)]
     assert factors == pytest.approx([1 / wanted, 0])  # it ends where training does
-    assert item.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
-    assert item.num_examples == 2 * wanted * tiny.BATCH_SIZE
+    assert program.boundaries == (*(b for b in (0, 8, 16) if b < wanted), wanted)
+    assert program.num_examples == 2 * wanted * tiny.BATCH_SIZE
 
 
 # ---- Data.
@@ -82,10 +82,10 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 
 def test_train_size_limits_the_training_examples_alone():
-    item = prepared(train_size=50)
-    sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
+    program = prepared(train_size=50)
+    sizes = [len(getattr(program.dataset, name).labels) for name in tiny.SIZES]
     assert sizes == [50, tiny.SIZES["validation"], tiny.SIZES["test"]]
-    assert item.steps_per_epoch == 3
+    assert program.steps_per_epoch == 3
 
 
 def test_the_short_batch_is_dropped():
@@ -99,11 +99,11 @@ def test_a_train_size_beyond_the_data_is_refused():
 
 def test_eval_size_limits_validation_and_test_alone():
     study = dataclasses.replace(tiny.study(), eval_size=20)
-    (item,) = networks(study, dataset=tiny.dataset())
-    sizes = [len(getattr(item.dataset, name).labels) for name in tiny.SIZES]
+    (program,) = networks(study, dataset=tiny.dataset())
+    sizes = [len(getattr(program.dataset, name).labels) for name in tiny.SIZES]
     assert sizes == [tiny.SIZES["train"], 20, 20]
     for name in ("validation", "test"):
-        few, whole = (getattr(d, name) for d in (item.dataset, tiny.dataset()))
+        few, whole = (getattr(d, name) for d in (program.dataset, tiny.dataset()))
         np.testing.assert_array_equal(few.inputs, whole.inputs[:20])
         np.testing.assert_array_equal(few.labels, whole.labels[:20])
 
@@ -111,12 +111,12 @@ def test_eval_size_limits_validation_and_test_alone():
 def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
     asked = {"moved_pixels": 1, "severity": True}
     study = dataclasses.replace(tiny.study(), eval_size=5, test_sets=asked)
-    (item,) = networks(study, dataset=images())
-    sets = item.test_sets
+    (program,) = networks(study, dataset=images())
+    sets = program.test_sets
     for split in (*sets.splits.values(), *sets.severities.values()):
-        np.testing.assert_array_equal(split.labels, item.dataset.test.labels)
+        np.testing.assert_array_equal(split.labels, program.dataset.test.labels)
     still = sets.severities["moved", 0.0].inputs
-    np.testing.assert_array_equal(still, item.dataset.test.inputs)
+    np.testing.assert_array_equal(still, program.dataset.test.inputs)
 
 
 def test_tables_are_standardized_column_by_column():
@@ -125,10 +125,10 @@ def test_tables_are_standardized_column_by_column():
     points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
     names = ("small", "large", "constant")
     table = Dataset.from_arrays(points, rng.integers(2, size=60), feature_names=names)
-    (item,) = networks(tiny.study(train_size=30), dataset=table)
-    inputs = item.dataset.train.inputs
+    (program,) = networks(tiny.study(train_size=30), dataset=table)
+    inputs = program.dataset.train.inputs
     assert len(inputs) == 30
-    seen = np.asarray(train.scaled(item.recipe, inputs))
+    seen = np.asarray(train.scaled(program.recipe, inputs))
     np.testing.assert_allclose(seen.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
 
@@ -149,15 +149,15 @@ def test_large_inputs_that_nothing_scales_are_pointed_out(caplog, standardize):
     assert all("mine" in line and "uint8" in line for line in pointed)
 
 
-# ---- Cohorts.
+# ---- Programs.
 
 
-def test_cohorts_share_what_is_static():
+def test_programs_share_what_is_static():
     sweep = [{"batch_size": b, tiny.RATE: r} for r in (0.1, 0.2) for b in (8, 16)]
     found = prepare(tiny.study(sweep), dataset=tiny.dataset())
-    trials = [[trial.index for trial in item.cohort.trials] for item in found]
+    trials = [[trial.index for trial in program.trials] for program in found]
     assert trials == [[0, 2], [1, 3]]
-    assert [item.steps_per_epoch for item in found] == [16, 8]
+    assert [program.steps_per_epoch for program in found] == [16, 8]
 
 
 def test_the_message_names_the_trial():
@@ -176,28 +176,28 @@ def test_repeated_hidden_layers_are_as_written_out():
 
 def test_a_resnet_has_the_rows_of_its_table():
     small = {"model.name": "resnet18", "model.stem": "small"}
-    (item,) = networks(tiny.study(**small), dataset=images())
-    assert item.rows == resnet_layers.table((8, 8, 1), 3, "small")
-    assert item.recipe.layers[0] == "conv1"
-    assert item.recipe.layers[-1] == "fc"
-    assert item.parameters == sum(row.parameters for row in item.rows)
+    (program,) = networks(tiny.study(**small), dataset=images())
+    assert program.rows == resnet_layers.table((8, 8, 1), 3, "small")
+    assert program.recipe.layers[0] == "conv1"
+    assert program.recipe.layers[-1] == "fc"
+    assert program.demand.parameters == sum(row.parameters for row in program.rows)
 
 
 def test_an_mlp_has_its_layers_in_order():
-    item = prepared(**{"model.hidden": (8, 4), "model.batch_norm": True})
+    program = prepared(**{"model.hidden": (8, 4), "model.batch_norm": True})
     wanted = ("dense_0", "batch_norm_0", "dense_1", "batch_norm_1", "dense_2")
-    assert item.recipe.layers == wanted
-    assert item.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
+    assert program.recipe.layers == wanted
+    assert program.demand.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
 
 
 def test_a_cnn_and_a_stack_are_prepared_on_images():
     small = {"model.name": "cnn", "model.channels": (2, 4)}
-    (item,) = prepare(tiny.study(**small), dataset=images())
-    assert item.recipe.layers == ("conv_0", "conv_1", "dense_0", "dense_1")
+    (program,) = prepare(tiny.study(**small), dataset=images())
+    assert program.recipe.layers == ("conv_0", "conv_1", "dense_0", "dense_1")
     layers = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
     stack = {"model.name": "stack", "model.layers": layers}
-    (item,) = prepare(tiny.study(**stack), dataset=images())
-    assert item.parameters == 65 * 3
+    (program,) = prepare(tiny.study(**stack), dataset=images())
+    assert program.demand.parameters == 65 * 3
 
 
 @pytest.mark.parametrize(
@@ -244,17 +244,17 @@ class Fixed(nn.Module):
 
 
 def test_a_module_of_ones_own_stands_in():
-    item = tiny.cohort(tiny.study(), module=Own())
-    assert item.recipe.layers == ("Dense_0", "dense_2", "dense_10", "gain")
-    assert item.rows == ()
-    assert item.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
+    program = tiny.program(tiny.study(), module=Own())
+    assert program.recipe.layers == ("Dense_0", "dense_2", "dense_10", "gain")
+    assert program.rows == ()
+    assert program.demand.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
 
 
 def test_the_stack_and_the_same_module_have_the_same_layers():
-    plain = tiny.cohort(tiny.study(), module=tiny.Plain(batch_norm=True))
+    plain = tiny.program(tiny.study(), module=tiny.Plain(batch_norm=True))
     stack = prepared(**{"model.batch_norm": True})
     assert sorted(plain.recipe.layers) == sorted(stack.recipe.layers)
-    assert plain.parameters == stack.parameters
+    assert plain.demand.parameters == stack.demand.parameters
 
 
 @pytest.mark.parametrize(
@@ -267,4 +267,4 @@ def test_the_stack_and_the_same_module_have_the_same_layers():
 )
 def test_a_module_that_cannot_be_trained_is_refused(module, message):
     with pytest.raises(ValueError, match=message):
-        tiny.cohort(tiny.study(), module=module)
+        tiny.program(tiny.study(), module=module)

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cohort says what it holds, and what takes longest has the most work."""
+"""A program says what it holds, and what takes longest has the most work."""
 
 import tiny
 
 from nnlab.training.prepare import networks, prepare
-from nnlab.training.program import Baseline
+from nnlab.training.program import TreeProgram
 from nnlab.training.trees import library
 
 TREES = {"model.name": "boosted_trees", "model.num_trees": 7}
 
 
-def test_trees_are_cohorts_of_their_own_that_are_no_networks():
+def test_trees_are_programs_of_their_own_that_are_no_networks():
     study = tiny.study([{}, TREES, {**TREES, "model.num_trees": 9}], num_seeds=3)
     network, trees, others = prepare(study, dataset=tiny.dataset())
-    assert isinstance(trees, Baseline)
-    assert isinstance(others, Baseline)
-    assert networks(study, dataset=tiny.dataset())[0].cohort == network.cohort
-    assert (trees.num_fits, trees.num_examples) == (3, 3 * tiny.SIZES["train"])
+    assert isinstance(trees, TreeProgram)
+    assert isinstance(others, TreeProgram)
+    assert networks(study, dataset=tiny.dataset())[0].members == network.members
+    assert trees.num_examples == 3 * tiny.SIZES["train"]
     record = trees.to_dict()
     assert (record["parameters"], record["num_steps"]) == (None, 7)
     assert record["library"] == " ".join(library("boosted_trees"))

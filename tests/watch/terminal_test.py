@@ -104,8 +104,8 @@ def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
     with terminal.lines(console) as show:
         show(progress(rate=NAN))
         show(progress(done=100))
-        show(progress(cohort=1, done=500))
-        show(progress(cohort=1, done=600))
+        show(progress(program=1, done=500))
+        show(progress(program=1, done=600))
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" | ")[0] for line in lines] == [
         "program 1/20 compiling",

@@ -247,7 +247,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         jax.block_until_ready(state)
         return steps
 
-    return run, placed.prepared.plan.to_dict()
+    return run, placed.plan.to_dict()
 
 
 def stock_flax(network: Network) -> Any:

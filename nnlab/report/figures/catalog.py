@@ -249,7 +249,7 @@ def _rates(results: Results, stored: _Stored) -> Iterator[Sketch]:
     canvas, ax = _canvas(results)
     found = rate_range.draw(ax, results)
     what = "Training loss at the end against the learning rate"
-    updates = numbers.count(results.cohort(found.order[0])["num_steps"], "update")
+    updates = numbers.count(results.program(found.order[0])["num_steps"], "update")
     parts = [f"{what}, after {updates}. Points are seeds."]
     if found.stable:
         parts.append("The green range is that in which all seeds make progress.")

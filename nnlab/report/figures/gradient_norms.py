@@ -113,7 +113,7 @@ def _layers(results: Results, trial: int) -> list[str]:
     """A trial's layers whose norms were measured, without batch norm."""
     return [
         layer
-        for layer in results.cohort(trial)["layers"]
+        for layer in results.program(trial)["layers"]
         if not layer.startswith("batch_norm")
         and PREFIX + layer in results.metrics
         and np.isfinite(results.curve(trial, PREFIX + layer).values).any()

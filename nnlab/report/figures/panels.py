@@ -151,5 +151,5 @@ def lacking(results: Results, stored: Stored | None, part: str) -> str:
 
 def _timed(results: Results) -> bool:
     """Whether any program has a measured rate of training."""
-    cohorts = (cohort["index"] for cohort in results.config["cohorts"])
-    return any(seconds_per_epoch(results, c).size for c in cohorts)
+    programs = (program["index"] for program in results.config["cohorts"])
+    return any(seconds_per_epoch(results, c).size for c in programs)

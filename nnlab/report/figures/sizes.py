@@ -108,7 +108,7 @@ def _size(results: Results, trial: int) -> Size | None:
         name=name,
         depth=depth,
         width=width,
-        parameters=results.cohort(trial)["parameters"],
+        parameters=results.program(trial)["parameters"],
         seconds=_seconds(results, trial),
         accuracy=accuracy,
     )
@@ -119,14 +119,14 @@ def _seconds(results: Results, trial: int) -> float:
 
     A network's epochs take equally long, and those that stopped early have fewer.
     """
-    cohort = results.cohort(trial)
+    program = results.program(trial)
     if not results.trials[trial].hyperparameters.model.is_network:
         rows = results.timings.to_pylist()  # of trees, one for each fit
-        spent = [r["train_seconds"] for r in rows if r["cohort"] == cohort["index"]]
+        spent = [r["train_seconds"] for r in rows if r["cohort"] == program["index"]]
         return float(np.mean(spent)) if spent else math.nan
-    seconds = seconds_per_epoch(results, cohort["index"])
+    seconds = seconds_per_epoch(results, program["index"])
     steps = results.member(trial, "steps")[alive(results, trial)]
-    epochs = steps.astype(float).mean() / cohort["steps_per_epoch"]
+    epochs = steps.astype(float).mean() / program["steps_per_epoch"]
     return float(seconds.mean() * epochs) if seconds.size else math.nan
 
 

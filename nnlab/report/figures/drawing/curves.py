@@ -98,8 +98,8 @@ def curve_of(results: Results, trial: int, metric: str, x: Along) -> Drawn | Non
         curve = dataclasses.replace(curve, values=np.array(values))
     along = {"epoch": curve.epochs, "step": curve.steps, "examples": curve.examples}
     if x == "seconds":
-        cohort = results.cohort(trial)["index"]
-        seconds = seconds_per_epoch(results, cohort)
+        program = results.program(trial)["index"]
+        seconds = seconds_per_epoch(results, program)
         if not seconds.size:
             return None
         along["seconds"] = curve.epochs * seconds.mean()

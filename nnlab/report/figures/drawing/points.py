@@ -111,7 +111,7 @@ def steps_to_target(ax: Axes, results: Results, target: float) -> Axes:
             continue
         time = targets.steps_to_target(results, trial, target)
         steps = reduce_members(results, quantity, trial)
-        per_epoch = results.cohort(trial)["steps_per_epoch"]
+        per_epoch = results.program(trial)["steps_per_epoch"]
         points[trial] = steps[np.isfinite(steps)] / per_epoch
         missed[trial] = 1 - time.reached_share if time.n else 0.0
         if np.isfinite(time.median_epochs):

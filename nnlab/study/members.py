@@ -13,15 +13,15 @@ from nnlab.study.fields import coerced
 
 
 @dataclasses.dataclass(frozen=True)
-class Cohort:
+class Members:
     """Trials that share all static hyperparameters, hence one compiled program.
 
     Attributes:
-      index: position among the study's cohorts.
+      index: position among the study's programs.
       trials: its trials, in the order of the sweep.
       first_seed: the first of its seeds; above 0 where a study got more seeds later.
       num_seeds: how many it has.
-      whole: trials and seeds of the cohort that it is a chunk of, which decide about
+      whole: trials and seeds of the program that it is a chunk of, which decide about
         the shape of its lanes; None for one that was not cut.
     """
 
@@ -41,7 +41,7 @@ class Cohort:
         """T and S of what its lanes are cut from: itself, or what it is a chunk of."""
         return self.whole or (len(self.trials), self.num_seeds)
 
-    def members(self) -> list[tuple[int, int]]:
+    def pairs(self) -> list[tuple[int, int]]:
         """Its members: trial's index and seed."""
         return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
 
@@ -56,8 +56,8 @@ class Cohort:
         return record | ({"whole": list(self.whole)} if self.whole else {})
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Cohort":
-        """A cohort from its record.
+    def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Members":
+        """Members from their record.
 
         Args:
           record: from `to_dict`; it may hold more.
@@ -107,41 +107,41 @@ class Cohort:
         }
 
 
-def cohorts(trials: Sequence[Trial], num_seeds: int) -> tuple[Cohort, ...]:
+def by_program(trials: Sequence[Trial], num_seeds: int) -> tuple[Members, ...]:
     """Groups trials by their static hyperparameters, in the order of the sweep.
 
-    Where some have more seeds than others, those are a cohort of their own.
+    Where some have more seeds than others, those are a program of their own.
 
     Args:
       trials: the trials.
       num_seeds: repetitions of each, at most.
     """
-    found: list[Cohort] = []
+    found: list[Members] = []
     for group in alike(trials):
         first = 0
         for end in sorted({min(t.num_seeds, num_seeds) for t in group}):
             some = tuple(t for t in group if t.num_seeds >= end)
-            found.append(Cohort(len(found), some, first, end - first))
+            found.append(Members(len(found), some, first, end - first))
             first = end
     return tuple(found)
 
 
 def lacking(
-    trials: Sequence[Trial], cohorts: Iterable[Cohort]
+    trials: Sequence[Trial], programs: Iterable[Members]
 ) -> dict[int, list[range]]:
-    """The seeds of each trial, by its index, that no cohort has: runs of them.
+    """The seeds of each trial, by its index, that no program has: runs of them.
 
     Raises:
-      ValueError: two cohorts share an index or a member.
+      ValueError: two programs share an index or a member.
     """
     taken: dict[int, list[range]] = {trial.index: [] for trial in trials}
     indices = set()
-    for cohort in cohorts:
-        if cohort.index in indices:
-            raise ValueError(f"two programs are number {cohort.index + 1}")
-        indices.add(cohort.index)
-        for trial in cohort.trials:
-            taken[trial.index].append(cohort.seeds)
+    for members in programs:
+        if members.index in indices:
+            raise ValueError(f"two programs are number {members.index + 1}")
+        indices.add(members.index)
+        for trial in members.trials:
+            taken[trial.index].append(members.seeds)
     found: dict[int, list[range]] = {}
     for trial in trials:
         first, found[trial.index] = 0, []
@@ -157,11 +157,14 @@ def lacking(
     return found
 
 
-def numbered(cohorts: Iterable[Cohort], taken: Collection[int]) -> tuple[Cohort, ...]:
-    """The cohorts with the first indices that are not taken."""
+def numbered(
+    programs: Iterable[Members], taken: Collection[int]
+) -> tuple[Members, ...]:
+    """The programs with the first indices that are not taken."""
     free = (index for index in itertools.count() if index not in taken)
     return tuple(
-        dataclasses.replace(cohort, index=index) for index, cohort in zip(free, cohorts)
+        dataclasses.replace(members, index=index)
+        for index, members in zip(free, programs)
     )
 
 

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is handed beside its study: data, and what is the user's own."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from nnlab import data
+from nnlab.data import Dataset, Split, transforms
+from nnlab.data.dataset import read_only
+from nnlab.study import Hyperparameters, MovedSets, Own, Study
+from nnlab.training import own
+from nnlab.training.metrics import Metric
+from nnlab.training.program import FurtherSets
+
+TAKEN = ("loss", "accuracy", "active_share")
+"""Metrics that have a meaning, which tables and figures know by these endings."""
+
+LARGE = 30.0
+"""Inputs that a network is better not fed with as they are."""
+
+Loaded = dict[str, tuple[Dataset, FurtherSets]]
+"""Data sets of a study that have been loaded, by their names in it."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Handed:
+    """What a run is handed beside its study.
+
+    Attributes:
+      data_dir: where image data lie; see `nnlab.data.load`.
+      dataset: a data set of one's own, in the place of the study's.
+      module: a Linen module of one's own, in the place of the study's model.
+      own_metrics: further metrics of one's own, by name.
+      loaded: the study's data sets that have been loaded before; others are added.
+    """
+
+    data_dir: str | os.PathLike[str] | None = None
+    dataset: Dataset | None = None
+    module: nn.Module | None = None
+    own_metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
+    loaded: Loaded = dataclasses.field(default_factory=dict)
+
+    def check(self, study: Study) -> None:
+        """Refuses what cannot be, and to do without what a study was run with."""
+        _check_metrics(self.own_metrics)
+        lacking = {}
+        if study.own.module and self.module is None:
+            lacking["module"] = f"module of its own, {study.own.module.name!r}"
+        names = [name for name in study.own.metrics if name not in self.own_metrics]
+        if names:
+            listed = ", ".join(map(repr, names))
+            lacking["own_metrics"] = f"metric of its own, {listed}"
+        needed = [name for name in study.datasets() if name in study.own.datasets]
+        if needed and self.dataset is None:
+            listed = ", ".join(map(repr, needed))
+            lacking["dataset"] = f"data set of its own, {listed}"
+        if lacking:
+            raise ValueError(
+                f"the study has a {', and a '.join(lacking.values())}: hand in the "
+                f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
+                "in Python"
+            )
+
+    def own(self, study: Study) -> Own:
+        """What is the user's own, by what it is.
+
+        Module and metrics are traced on the data of the study's first trial.
+        """
+        self.check(study)
+        mine = own.called(self.module)
+        if not (self.dataset or mine or self.own_metrics):
+            return Own()
+        some, _ = self.data(study.trials()[0].hyperparameters, study)
+        found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
+        names = study.datasets() if self.dataset else ()
+        return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
+
+    def data(self, h: Hyperparameters, study: Study) -> tuple[Dataset, FurtherSets]:
+        """The data set of some trials of a study, and its further test sets."""
+        if h.data not in self.loaded:
+            some = _fewer(self.dataset or _load(h, self.data_dir), study.eval_size)
+            all_h = [trial.hyperparameters for trial in study.trials()]
+            if any(one.model.is_network and not one.standardize for one in all_h):
+                _point_out_large(some)
+            self.loaded[h.data] = some, _test_sets(some, study.test_sets)
+        return self.loaded[h.data]
+
+
+def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
+    """A trial's data, by a name that tells how a table is read."""
+    if h.data == h.dataset:
+        return data.load(h.dataset, data_dir=data_dir)
+    found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
+    return dataclasses.replace(found, name=h.data)
+
+
+def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
+    """The first validation and test examples only; 0 keeps all."""
+    if not eval_size:
+        return dataset
+
+    def first(split: Split) -> Split:
+        return Split(split.inputs[:eval_size], split.labels[:eval_size])
+
+    return dataclasses.replace(
+        dataset, validation=first(dataset.validation), test=first(dataset.test)
+    )
+
+
+def _point_out_large(dataset: Dataset) -> None:
+    """Points out inputs that should be scaled, such as pixels of 0 to 255 as floats."""
+    inputs = dataset.train.inputs
+    low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
+    if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
+        _log.warning(
+            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
+            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
+            "standardize=True",
+            *(dataset.name, low, high),
+        )
+
+
+def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
+    """Moves and rotates the test images as a study asks."""
+    test = dataset.test
+    amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
+    wanted = {name: amount for name, amount in amounts.items() if amount}
+    if (wanted or asked.severity) and len(dataset.input_shape) != 3:
+        raise ValueError(
+            f"test_sets need images (height, width, channels); examples of "
+            f"{dataset.name} have shape {dataset.input_shape}"
+        )
+
+    def changed(name: str, amount: float, count: int | None = None) -> Split:
+        inputs = transforms.TRANSFORMS[name](test.inputs[:count], amount)
+        return Split(read_only(inputs), test.labels[:count])
+
+    splits = {f"test_{name}": changed(name, amount) for name, amount in wanted.items()}
+    severities = {
+        (name, float(amount)): changed(name, amount, transforms.SEVERITY_SIZE)
+        for name, amounts in transforms.SEVERITIES.items()
+        for amount in (amounts if asked.severity else ())
+    }
+    return FurtherSets(splits, asked.along_curve, severities)
+
+
+def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:
+    """Refuses names that are no column's, and what cannot be called."""
+    if not isinstance(own_metrics, Mapping):
+        raise ValueError(
+            f"own_metrics={own_metrics!r} is no mapping such as {{'margin': margin}}, "
+            "from names to functions of logits and labels"
+        )
+    for name, metric in own_metrics.items():
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(
+                f"metric {name!r} needs a name of letters, digits and underscores"
+            )
+        if ending := next(filter(name.endswith, TAKEN), ""):
+            raise ValueError(
+                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
+                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
+            )
+        if not callable(metric):
+            raise ValueError(
+                f"metric {name!r} is {metric!r}, not a function of logits and labels"
+            )

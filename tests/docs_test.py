@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README and the pages of docs/: what they show runs, what they name exists."""
+
+import logging
+import pathlib
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatch
+from typing import NamedTuple
+
+import pytest
+from absl.testing import flagsaver
+
+import nnlab
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Of a program that another test has imported as a module.
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
+
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MANY = ("--coordinator", "--processes", "--process_index")
+SMALL = {"num_epochs": 1, "num_seeds": 2, "train_size": 200, "show": False}
+
+
+def blocks(text, *languages):
+    return [body for language, body in BLOCK.findall(text) if language in languages]
+
+
+def codes(text):
+    """What stands between single backticks."""
+    return re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+
+
+class Command(NamedTuple):
+    """A ``python -m launch.PROGRAM`` of a page."""
+
+    page: str
+    program: str
+    arguments: tuple[str, ...]
+
+    def __str__(self):
+        return " ".join((self.program, *self.arguments))
+
+
+def commands():
+    for page, text in TEXTS.items():
+        shown = "\n".join((*blocks(text, "bash", "sh"), *codes(text)))
+        for line in shown.replace("\\\n", " ").splitlines():
+            found = re.search(r"python -m launch\.(\w+)(.*)", line)
+            if found and found[2].strip():
+                yield Command(page, found[1], (*shlex.split(found[2], comments=True),))
+
+
+COMMANDS = list(dict.fromkeys(commands()))
+
+
+# ---- What the pages are.
+
+
+def test_the_readme_is_short_and_comes_to_a_question_of_ones_own_soon():
+    assert len(TEXTS["README.md"].split()) <= 1_200
+    assert "--sweep=" in " ".join(TEXTS["README.md"].split()[:400])
+
+
+def test_the_readme_begins_with_the_two_lines_that_ci_runs():
+    for words, told in {
+        "configs/quickstart.py": ("-m launch.train", "--workdir=runs/quickstart"),
+        "pytest": ("-m pytest", '".[dev]"'),
+    }.items():
+        line = next(li for li in TEXTS["README.md"].splitlines() if words in li)
+        assert line.startswith("python3 -m venv .venv && ")
+        assert all(word in line for word in told)
+
+
+def test_the_readme_leads_to_every_page():
+    targets = re.findall(r"\]\((docs/\w+\.md)\)", TEXTS["README.md"])
+    assert {*targets, "README.md"} == set(TEXTS)
+
+
+def test_every_block_says_its_language_or_is_output():
+    for page, text in TEXTS.items():
+        known = {"python", "bash", "bibtex", "diff"}
+        assert {language for language, _ in BLOCK.findall(text)} <= known, page
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"(!?)\[([^]]*)\]\(([^)\s]+)\)", TEXTS[page])
+    for image, text, target in links:
+        assert text or not image, f"{target} has no alternative text"
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (ROOT / page).parent / path if path else ROOT / page
+        assert found.resolve().is_relative_to(ROOT), target
+        assert found.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", t).lower() for t in titles]
+            assert anchor in [slug.replace(" ", "-") for slug in slugs], target
+
+
+def test_the_citation_is_of_this_project():
+    (cited,) = blocks(TEXTS["README.md"], "bibtex")
+    assert f"version = {{{PROJECT['version']}}}" in cited
+    assert f"url = {{{PROJECT['urls']['Repository']}}}" in cited
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_extras_are_the_project_s(page):
+    text = TEXTS[page]
+    named = {*re.findall(r"\.\[(\w+)\]", text), *re.findall(r"extra: `(\w+)`", text)}
+    assert named <= set(PROJECT["optional-dependencies"])
+
+
+# ---- What they show runs.
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder with the bundled studies in it, to be in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p, t in TEXTS.items() if blocks(t, "python")])
+def test_the_python_of_a_page_runs(page, here, monkeypatch):
+    run = nnlab.run
+
+    def smaller(*args, **kwargs):
+        if kwargs.get("dataset") == "fashion_mnist":
+            kwargs["dataset"] = "digits"
+        return run(*args, **kwargs | SMALL)
+
+    monkeypatch.setattr(nnlab, "run", smaller, raising=False)
+    known = {"nnlab": nnlab}
+    for block in blocks(TEXTS[page], "python"):
+        exec(block, known)  # scan: allowed
+    if page == "docs/questions.md":  # a config's
+        assert nnlab.define(sweep=list(known["sweep"]())).size().startswith("9 trials")
+    if page == "docs/python.md":
+        assert known["found"].workdir == here / "runs" / "rates"
+        assert "test_top2_mean" in known["mine"].summary()
+        assert (here / "best.safetensors").exists()
+
+
+@pytest.fixture
+def launch(here, capsys, monkeypatch):
+    """Runs a program as ``python -m`` does, here; returns status, stdout and stderr."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    log = logging.getLogger("nnlab")
+    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+
+    def run(program, *arguments):
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"launch.{program}", run_name="__main__", alter_sys=True)
+        return ended.value.code, *capsys.readouterr()
+
+    yield run
+    log.handlers[:], log.level, log.propagate = handlers, level, propagate
+
+
+def small(arguments):
+    """The same arguments, of the smoke variant, on data that are built in."""
+    for argument in arguments:
+        if argument.startswith("--config="):
+            name, _, arg = argument.partition(":")
+            words = [w for w in arg.split(",") if w and not w.endswith("mnist")]
+            argument = f"{name}:{','.join([*words, 'smoke'])}"
+        yield "--seeds=4" if argument.startswith("--seeds=") else argument
+
+
+def trains(command):
+    """Whether it begins a run, or a measurement, that takes long."""
+    told = {argument.partition("=")[0] for argument in command.arguments}
+    begins = "--config" in told and "--resume" not in told
+    return command.program in ("bench", "find_rate") or (
+        command.program == "train" and begins
+    )
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if trains(c)], ids=str)
+def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
+    """Flags, study and sweep are read before a folder that may not be written."""
+    (here / "taken").mkdir()
+    (here / "taken" / "config.json").write_text("{}")
+    # Several processes would look for each other. That there are such flags is below.
+    arguments = [a for a in command.arguments if not a.startswith(MANY)]
+    last, message = "--workdir=taken", "taken' holds results"
+    if command.program == "bench":
+        last, message = "--out=none/bench.json", "bench.json': no folder '"
+        arguments += ["--dataset=digits"] * ("--suite=search" in arguments)
+    status, out, err = launch(command.program, *arguments, last)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """Of the quickstart, in short."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    command = [sys.executable, "-m", "launch.train", "--config=quickstart:smoke"]
+    subprocess.run([*command, f"--workdir={folder}"], cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not trains(c)], ids=str)
+def test_a_command_runs(launch, here, workdir, command):
+    (here / "DIR").mkdir()
+    for name in ("quickstart", "learning_rate", "a", "b"):
+        shutil.copytree(workdir, here / "runs" / name)
+    status, out, err = launch(command.program, *small(command.arguments))
+    assert (status, err) == (0, "")
+    assert out
+
+
+@pytest.mark.slow
+def test_the_files_of_a_workdir_are_told(workdir):
+    row = re.compile(r"^\| (`.+?) \|", re.MULTILINE)
+    told = [n for names in row.findall(TEXTS["docs/resuming.md"]) for n in codes(names)]
+    for path in workdir.rglob("*"):
+        name = str(path.relative_to(workdir))
+        known = (
+            name.startswith(pattern)
+            if pattern.endswith("/")
+            else fnmatch(name, pattern)
+            for pattern in told
+        )
+        assert path.is_dir() or any(known), name
+
+
+# ---- What they name exists.
+
+
+def help_of(launch, program, topic):
+    status, out, _ = launch(program, f"--help={topic}")
+    assert status == 0
+    return out
+
+
+def test_flags_and_fields_are_known(launch):
+    told = help_of(launch, "train", "fields")
+    fields = {*re.findall(r"^  ([\w.]+)=", told, re.MULTILINE)}
+    programs = ("train", "describe", "find_rate", "report", "bench")
+    told = "\n".join(help_of(launch, program, "flags") for program in programs)
+    flags = {*re.findall(r"^  (--\w+)", told, re.MULTILINE), "--help"}
+    set_or_swept = re.compile(r"--(?:config\.|sweep='?|search_space='?)([a-z_.]+)=")
+    for page, text in TEXTS.items():
+        shown = [c for c in codes(text) if c.startswith("--")]
+        shown += [a for c in COMMANDS if c.page == page for a in c.arguments]
+        assert {re.match(r"--\w+", argument)[0] for argument in shown} <= flags, page
+        paths = {*set_or_swept.findall("\n".join(shown))}
+        paths |= {*re.findall(r"`([a-z_]+\.[a-z_.]+)=", text)}
+        assert paths <= fields, page
+
+
+def test_files_are_where_the_pages_say():
+    ours = re.compile(r"(nnlab|launch|configs|tests|notebooks)/[\w./]*")
+    named = {c for text in TEXTS.values() for c in codes(text) if ours.fullmatch(c)}
+    named -= {"configs/mine.py"}  # the reader's
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_the_table_of_rooms_is_complete():
+    table = TEXTS["docs/extending.md"].partition("\n## Add")[0]
+    told = set(re.findall(r"^\| `([\w.]+)/?` \|", table, re.MULTILINE))
+    found = {path.name for path in (ROOT / "nnlab").glob("[!_.]*")}
+    assert told == found - {"py.typed"}
