@@ -76,16 +76,16 @@ def program(of: Study, module: nn.Module | None = None) -> NetworkProgram:
 
 def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Population:
     """The members of a study's only program; `changes` go to its recipe."""
-    prepared = program(of)
-    lanes = lanes or prepared.plan.lanes
+    found = program(of)
+    lanes = lanes or found.plan.lanes
     return Population(
-        dataclasses.replace(prepared.recipe, **changes),
+        dataclasses.replace(found.recipe, **changes),
         lanes,
-        traced=prepared.members.traced(),
+        traced=found.members.traced(),
         root_seed=of.root_seed,
         devices=jax.local_devices()[: lanes.devices],
-        inputs=prepared.dataset.train.inputs,
-        labels=prepared.dataset.train.labels,
+        inputs=found.dataset.train.inputs,
+        labels=found.dataset.train.labels,
     )
 
 

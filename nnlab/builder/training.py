@@ -121,12 +121,12 @@ def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
     Raises:
       ValueError: a study that cannot run on the data set, or in this memory.
     """
-    (prepared,) = prepare.networks(study, dataset=dataset)
-    placed = place.place(prepared, study)
-    population = placed.population
-    _, measured = population.evaluate(population.init(), placed.batches)
+    (network,) = prepare.networks(study, dataset=dataset)
+    program = place.place(network, study)
+    population = program.population
+    _, measured = population.evaluate(population.init(), program.batches)
     sums = population.gather(measured)["sums"]["test"]
-    accuracy = np.asarray(sums["accuracy"][0], np.float64) / placed.sizes["test"]
+    accuracy = np.asarray(sums["accuracy"][0], np.float64) / program.sizes["test"]
     return np.where(np.isfinite(sums["loss"][0]), accuracy, np.nan)
 
 

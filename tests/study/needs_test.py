@@ -122,7 +122,7 @@ def text_of(program):
             mock.patch.object(trees, "fit", side_effect=ZeroDivisionError) as fit,
             pytest.raises(ZeroDivisionError),
         ):
-            loop.grow(program, Study(), mock.MagicMock(), mock.MagicMock())
+            loop.grow(program, mock.MagicMock(study=Study()))
         (name, splits, *rest), options = fit.call_args
         return repr((name, len(splits["train"].labels), rest, options))
     recipe, source = program.recipe, program.source

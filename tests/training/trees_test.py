@@ -216,7 +216,7 @@ def test_little_data_gives_the_same_bytes_on_any_number_of_cores(name, monkeypat
     data = splits(noise=0.3)
     found = []
     for cores in (1, 2):
-        monkeypatch.setattr(trees, "_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(trees, "num_cores", lambda cores=cores: cores)
         found.append(fit(name, data).probabilities.tobytes())
     assert found[0] == found[1]
 
@@ -254,7 +254,7 @@ def test_the_first_of_equal_probabilities_is_the_answer():
 
 
 def test_many_features_have_fewer_bins_and_much_data_more_threads(monkeypatch):
-    monkeypatch.setattr(trees, "_cores", lambda: 3)
+    monkeypatch.setattr(trees, "num_cores", lambda: 3)
 
     def problem(count, features):
         train = Split(np.zeros((count, features), np.float32), np.zeros(count, int))

@@ -233,21 +233,21 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
         sweep=tuple({"optimizer.learning_rate": rate} for rate in rates),
         num_seeds=seeds,
     )
-    prepared = prepare.networks(study, dataset=dataset, lane_width=width)
-    placed, _ = lane_width.choose_lanes(prepared[0], study)
-    state, at = placed.population.init(), 0
+    programs = prepare.networks(study, dataset=dataset, lane_width=width)
+    program, _ = lane_width.choose_lanes(programs[0], study)
+    state, at = program.population.init(), 0
 
     def run(steps: int) -> int:
         nonlocal state, at
         stop = at + steps
         while at < stop:
-            size = min(placed.room, stop - at)
-            state = placed.train(state, at, size)
+            size = min(program.room, stop - at)
+            state = program.train(state, at, size)
             at += size
         jax.block_until_ready(state)
         return steps
 
-    return run, placed.plan.to_dict()
+    return run, program.plan.to_dict()
 
 
 def stock_flax(network: Network) -> Any:
