@@ -4,7 +4,7 @@
     with display.live(display.Terminal()) as show:
         experiment.run(study, workdir, on_progress=show)
 
-Everything here is a function of what `nnlab.runs.recorder.Progress` tells; no JAX.
+Everything here is a function of what `nnlab.runs.progress.Progress` tells; no JAX.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from rich.text import Text
 from nnlab.words import numbers
 
 if TYPE_CHECKING:
-    from nnlab.runs import recorder
+    from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_LINES = 15.0
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -95,7 +95,7 @@ class Output:
 
 
 @contextlib.contextmanager
-def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
+def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
     """A bar with epoch and time left; below it speed, best trial and its curve.
 
     Args:
@@ -119,7 +119,7 @@ def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
     below = Text(no_wrap=True, overflow=overflow)  # type: ignore[arg-type]
     task = bar.add_task("loading", total=None)
 
-    def show(progress: "recorder.Progress") -> None:
+    def show(progress: "Progress") -> None:
         bar.update(
             task,
             description=where(progress),
@@ -134,7 +134,7 @@ def live(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
 
 
 @contextlib.contextmanager
-def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
+def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
     """A line whenever a program starts, and now and then, for logs.
 
     Args:
@@ -145,7 +145,7 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
     """
     last, program = -math.inf, -1
 
-    def show(progress: "recorder.Progress") -> None:
+    def show(progress: "Progress") -> None:
         nonlocal last, program
         now = time.monotonic()
         if now - last < SECONDS_BETWEEN_LINES and progress.program == program:
@@ -158,7 +158,7 @@ def lines(console: Console) -> Iterator[Callable[["recorder.Progress"], None]]:
     yield show
 
 
-def where(progress: "recorder.Progress") -> str:
+def where(progress: "Progress") -> str:
     """Where in the run it is, such as "program 2/7 epoch 13.2/60"."""
     if progress.status == "elsewhere":
         return f"{progress.program}/{progress.num_programs} programs done"
@@ -178,7 +178,7 @@ def where(progress: "recorder.Progress") -> str:
     return " ".join(parts)
 
 
-def news(progress: "recorder.Progress") -> str:
+def news(progress: "Progress") -> str:
     """Speed, members that ended, and the best trial so far; "" before there is any."""
     parts = []
     if not math.isnan(progress.examples_per_second):
@@ -194,7 +194,7 @@ def news(progress: "recorder.Progress") -> str:
     return " | ".join(parts)
 
 
-def curve(progress: "recorder.Progress") -> str:
+def curve(progress: "Progress") -> str:
     """How the best trial got there: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
 
     Returns:
