@@ -38,14 +38,13 @@ from nnlab import report, results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
-from nnlab.machine.signals import Interrupt
 from nnlab.report import answer, sections
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
-from nnlab.runs import rate_range, search, sequential
+from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
 from nnlab.watch import notebook, terminal
@@ -201,20 +200,18 @@ def run(
       dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
         labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
         `Dataset.from_arrays` takes them; of a data frame the columns keep their names.
-      module: a Linen module of one's own, in the place of the study's model; its
+      module: a Linen module of one's own in place of the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
-      own_metrics: further metrics of one's own: ``{name: function}``, each from logits
-        (B, C) and labels (B,) to a value for each example, (B,); they become columns
-        such as test_<name>.
+      own_metrics: further metrics, ``{name: function}``, each from logits (B, C) and
+        labels (B,) to a value per example, (B,): columns such as test_<name>.
       data_dir: where image data lie; NNLAB_DATA_DIR if None, else a download.
-      lane_width: members that run at once; 0 lets the plan choose.
+      lane_width: networks that run at once; 0 lets the plan choose.
       resume: whether to go on with the run in the workdir, or train what is new of a
         study that has got more trials, seeds or epochs.
-      resume_anyway: likewise, also under other versions or on another device, which
-        changes the numbers, or where it cannot be told whether the code of module and
-        metrics is the run's.
+      resume_anyway: likewise, though versions, the device or perhaps the code of module
+        and metrics are others, which changes the numbers.
       show: whether to show how far the run is.
-      on_progress: called with a `recorder.Progress` after every visit of the host.
+      on_progress: called with a `progress.Progress` after every visit of the host.
       **fields: of the study; see `define`.
 
     Returns:
@@ -232,53 +229,29 @@ def run(
         fields["dataset"] = dataset
     asked = define(study, **fields)
     folder = absolute(new_folder() if workdir is None else workdir, "workdir")
-    resumes = resume or resume_anyway
     devices.use_all_cores()
-    from nnlab.runs import experiment
-    from nnlab.training.place import Kept  # import JAX
+    from nnlab.runs import run as runner  # imports JAX
 
-    kept = Kept() if asked.search.space or asked.looks else None
-    interrupt = Interrupt()
     try:
-        with _display(asked) if show else contextlib.nullcontext() as draw:
-
-            def tell(progress: "Progress") -> None:
-                for callback in filter(None, (draw, on_progress)):
-                    callback(progress)
-                interrupt.check()
-
-            def trained(study: Study, resume: bool) -> results.Results:
-                return experiment.run(
-                    study,
-                    folder,
-                    data_dir=data_dir,
-                    dataset=own,
-                    module=module,
-                    own_metrics=own_metrics,
-                    lane_width=lane_width,
-                    resume=resume,
-                    resume_anyway=resume_anyway,
-                    kept=kept,
-                    on_progress=tell,
-                )
-
-            if asked.search.space:
-                found = search.run(asked, folder, trained, resumes=resumes)
-            else:
-                found = sequential.run(asked, trained, resumes)
-    except KeyboardInterrupt:
-        if not (folder / results.CONFIG).exists():
-            raise KeyboardInterrupt("nothing has been written") from None
-        where = repr(str(folder))
-        raise KeyboardInterrupt(
-            f"nnlab.load({where}) has the results so far; the same call with "
-            f"workdir={where}, resume=True goes on"
-        ) from None
+        found = runner.run(
+            asked,
+            folder,
+            resumes=resume or resume_anyway,
+            observers=[
+                _display(asked) if show else contextlib.nullcontext(),
+                contextlib.nullcontext(on_progress),
+            ],
+            so_far=functools.partial(_so_far, folder),
+            data_dir=data_dir,
+            dataset=own,
+            module=module,
+            own_metrics=own_metrics,
+            lane_width=lane_width,
+            resume_anyway=resume_anyway,
+        )
     except FileExistsError as error:
         text = str(error).replace("(--resume)", "(resume=True)")
         raise FileExistsError(text) from None
-    finally:
-        interrupt.restore()
     return Outcome(found, module)
 
 
@@ -325,6 +298,15 @@ def find_rate(
         module=module,
         data_dir=data_dir,
         show=show,
+    )
+
+
+def _so_far(folder: pathlib.Path) -> str:
+    """Where an interrupted run's results are, and how to go on."""
+    where = repr(str(folder))
+    return (
+        f"nnlab.load({where}) has the results so far; the same call with "
+        f"workdir={where}, resume=True goes on"
     )
 
 

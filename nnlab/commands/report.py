@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nnlab import results
 from nnlab.commands import config
 from nnlab.machine import files
 from nnlab.results import listing
@@ -39,19 +40,19 @@ def main() -> None:
             )
         write_comparison(console, given, files.absolute(workdir, "--workdir"))
     elif workdir:
-        write(console, files.absolute(workdir, "--workdir"))
+        write(console, results.load(files.absolute(workdir, "--workdir")))
     else:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
 
-def write(console: Console, workdir: pathlib.Path) -> None:
+def write(console: Console, found: results.Results) -> None:
     """Writes figures and report, and prints the answer and where the report is."""
     # Here, since a list needs no matplotlib.
-    from nnlab import report, results
+    from nnlab import report
     from nnlab.report import answer
     from nnlab.statistics.findings import Findings
 
-    findings = Findings(results.load(workdir))
+    findings = Findings(found)
     page = report.write(findings)
     config.need_no_output()
     _say(console, answer.sentences(findings), page)

@@ -24,8 +24,7 @@ from rich.logging import RichHandler
 from nnlab import results
 from nnlab.commands import config, report
 from nnlab.machine import files
-from nnlab.machine.signals import Interrupt
-from nnlab.runs import search, sequential
+from nnlab.runs import search
 from nnlab.statistics import sequential as planned
 from nnlab.study import SAMPLERS, Study
 from nnlab.watch import tensorboard, terminal
@@ -33,6 +32,7 @@ from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
     from nnlab.runs import experiment
+    from nnlab.runs.progress import Progress
 
 FIRST_LOOK, MOST_SEEDS = 4, 32
 """Seeds of --until_resolved."""
@@ -216,84 +216,40 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         )
     cache = config.start_jax()
     # They import JAX, after the mistakes that need none.
-    from nnlab.cluster import ray
     from nnlab.machine import processes
     from nnlab.runs import checkpoint, experiment
-    from nnlab.training import place
+    from nnlab.runs import run as runner
 
     if study.search.space and (flags.FLAGS.coordinator or processes.cluster()):
         raise config.UsageError("a search runs in one process, not as one of several")
-    if joined := _join():
-        writes = processes.is_first()
+    joined = _join()
+    if joined:
         console.print(joined)
-        console.quiet = not writes
-    else:
-        writes = True
-        if not resumes:
-            experiment.check_workdir(workdir)
-    nodes: contextlib.AbstractContextManager[experiment.Executor | None]
-    nodes = contextlib.nullcontext()
-    if elsewhere:
-        nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
-        console.print(f"joining Ray at {address}" if address else "starting Ray")
-    interrupt = Interrupt()
-    events: contextlib.AbstractContextManager[Callable[[experiment.Progress], None]]
-    events = contextlib.nullcontext(lambda _: None)
-    if flags.FLAGS.tensorboard and writes:
-        events = tensorboard.EventFiles(workdir / EVENTS, _num_trials(study))
-    heading = iter(
-        (
-            study.question,
-            _size(study),
-            *(() if study.search.space else study.remarks()),
-        )
-    )
-    kept = place.Kept() if study.search.space or study.looks else None
+    elif not resumes:
+        experiment.check_workdir(workdir)
+    writes = not joined or processes.is_first()
+    console.quiet = not writes
+
+    def so_far() -> str:
+        report.write(console, results.load(workdir))
+        where = files.shown(workdir)
+        return f"{where} holds the results so far; go on with {_command(workdir)}"
+
     start = time.monotonic()
-    shown = terminal.live if console.is_terminal else terminal.lines
     try:
-        with (
-            nodes as trainer,
-            shown(console) as show,
-            events as record,
-        ):
-
-            def tell(progress: "experiment.Progress") -> None:
-                for line in heading:  # once, when nothing can be refused any more
-                    console.print(line, style="bold", soft_wrap=not console.is_terminal)
-                show(progress)
-                record(progress)
-                interrupt.check()
-
-            def trained(study: Study, resume: bool) -> results.Results:
-                return experiment.run(
-                    study,
-                    workdir,
-                    data_dir=flags.FLAGS.data_dir,
-                    lane_width=flags.FLAGS.lane_width,
-                    profile_dir=flags.FLAGS.profile,
-                    resume=resume,
-                    resume_anyway=flags.FLAGS.resume_anyway,
-                    executor=trainer,
-                    kept=kept,
-                    checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
-                    on_progress=tell,
-                )
-
-            if study.search.space:
-                found = search.run(study, workdir, trained, resumes=resumes)
-            else:
-                found = sequential.run(study, trained, resumes)
-    except KeyboardInterrupt:
-        if not writes:
-            raise
-        if not (workdir / results.CONFIG).exists():
-            raise KeyboardInterrupt("nothing has been written") from None
-        report.write(console, workdir)
-        raise KeyboardInterrupt(
-            f"{files.shown(workdir)} holds the results so far; go on with "
-            f"{_command(workdir)}"
-        ) from None
+        found = runner.run(
+            study,
+            workdir,
+            resumes=resumes,
+            observers=_observers(console, study, workdir if writes else None),
+            so_far=so_far,
+            nodes=_nodes(console, address) if elsewhere else None,
+            data_dir=flags.FLAGS.data_dir,
+            lane_width=flags.FLAGS.lane_width,
+            profile_dir=flags.FLAGS.profile,
+            resume_anyway=flags.FLAGS.resume_anyway,
+            checkpoint_seconds=flags.FLAGS.checkpoint_seconds,
+        )
     except processes.ElsewhereError as error:
         raise config.Failure(str(error)) from None
     except Exception as error:
@@ -302,7 +258,6 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         line = errors.line_of(error)
         raise config.Failure(f"{line}; go on with {_command(workdir)}") from None
     finally:
-        interrupt.restore()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
@@ -314,13 +269,49 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
     if writes:
-        report.write(console, workdir)
+        report.write(console, found)
     if failures := found.config["failures"]:
         notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
         raise config.Failure(
             f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
             f"report has the others, and {', '.join(notes)} what happened"
         )
+
+
+def _nodes(
+    console: Console, address: str
+) -> "contextlib.AbstractContextManager[experiment.Executor]":
+    """The nodes of Ray that the flags ask for."""
+    from nnlab.cluster import ray
+
+    nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
+    console.print(f"joining Ray at {address}" if address else "starting Ray")
+    return nodes
+
+
+def _observers(
+    console: Console, study: Study, workdir: pathlib.Path | None
+) -> "list[contextlib.AbstractContextManager[Callable[[Progress], None]]]":
+    """Who is told how far the run is: the console, and event files if asked for.
+
+    Args:
+      console: shows it.
+      study: what runs.
+      workdir: for the event files; None if this process writes nothing.
+    """
+    remarks = () if study.search.space else study.remarks()
+    heading = iter((study.question, _size(study), *remarks))
+
+    def head(_: "Progress") -> None:
+        for line in heading:  # once, when nothing can be refused any more
+            console.print(line, style="bold", soft_wrap=not console.is_terminal)
+
+    shown = terminal.live if console.is_terminal else terminal.lines
+    found: list[contextlib.AbstractContextManager[Callable[[Progress], None]]]
+    found = [contextlib.nullcontext(head), shown(console)]
+    if flags.FLAGS.tensorboard and workdir:
+        found.append(tensorboard.EventFiles(workdir / EVENTS, _num_trials(study)))
+    return found
 
 
 def _searched(study: Study) -> Study:

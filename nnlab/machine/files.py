@@ -240,3 +240,21 @@ def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_taken(folder: pathlib.Path) -> bool:
+    """Whether a run keeps others out of a folder; see `alone_in`.
+
+    The lock is asked for shared and given back at once.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

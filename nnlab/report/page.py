@@ -57,11 +57,11 @@ class Content:
         return tuple(f for section in self.sections for f in section.figures)
 
 
-def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
+def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
     Args:
-      workdir: a folder that a run wrote, or what was found in it.
+      found: what is computed about a run's results, or the folder that it wrote.
 
     Returns:
       The path of report.html, which holds its figures and needs no other file.
@@ -70,7 +70,7 @@ def write(workdir: str | os.PathLike[str] | Findings) -> pathlib.Path:
       FileNotFoundError: no such folder, or it holds no results.
       ValueError: its tables are missing or damaged, or its figures are elsewhere.
     """
-    findings = workdir if isinstance(workdir, Findings) else Findings(load(workdir))
+    findings = found if isinstance(found, Findings) else Findings(load(found))
     folder = findings.results.workdir
     drawn, absent = catalog.draw(findings, folder_of_figures(folder))
     return lay_out(folder, content(findings, drawn, absent))

@@ -3,7 +3,6 @@
 
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import io
 import os
@@ -11,7 +10,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nnlab.machine.files import absolute
+from nnlab.machine.files import absolute, is_taken
 from nnlab.results import CONFIG, cells, load_config
 from nnlab.words import numbers
 
@@ -72,25 +71,7 @@ def status_of(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
     A run that is at work says "interrupted", which is what it would be if it was killed
     now.
     """
-    return RUNNING if _is_locked(workdir) else str(config["status"])
-
-
-def _is_locked(workdir: pathlib.Path) -> bool:
-    """Whether a run holds the lock of `files.alone_in`.
-
-    The lock is asked for shared and given back at once.
-    """
-    try:
-        descriptor = os.open(workdir, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return RUNNING if is_taken(workdir) else str(config["status"])
 
 
 def _workdirs(folder: pathlib.Path, deep: int) -> Iterator[pathlib.Path]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from nnlab.data import Dataset
+
 FILE = "artifacts/pictures.npz"
 NUM_EXAMPLES = 6  # test images whose class probabilities are kept
 MOST_IMAGES = 10  # of the gallery, and of the mistakes
@@ -142,6 +144,17 @@ class Plane:
     extent: np.ndarray
     points: np.ndarray
     labels: np.ndarray
+
+
+def plane_of(dataset: Dataset) -> Plane | None:
+    """All examples of a table of two features, in its units; None for other data."""
+    if not dataset.is_table or dataset.input_shape != (2,):
+        return None
+    splits = (dataset.train, dataset.validation, dataset.test)
+    points = dataset.in_units(np.concatenate([split.inputs for split in splits]))
+    labels = np.concatenate([split.labels for split in splits])
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return Plane(np.array([x0, x1, y0, y1], np.float64), points, labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

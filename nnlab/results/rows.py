@@ -6,6 +6,7 @@ are soon there. They are kept as arrays over trials and seeds, never as objects.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -29,16 +30,12 @@ def no_members() -> np.ndarray:
 
 
 class Grid:
-    """Named values of the members of a program; those that are not known are null."""
+    """Named values of the members of a program; those that are not known are masked."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        """Knows nothing yet.
-
-        Args:
-          shape: (T, S).
-        """
+        """Without a column; `shape` is (T, S)."""
         self._shape = shape
-        self._columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._columns: dict[str, np.ma.MaskedArray] = {}
 
     def put(self, name: str, values: Any, where: np.ndarray) -> None:
         """Takes in a value of some members.
@@ -50,29 +47,24 @@ class Grid:
         """
         if not where.any():
             return
-        of = np.asarray(values).dtype
-        if name not in self._columns:
-            self._columns[name] = np.zeros(self._shape, of), np.zeros(self._shape, bool)
-        held, known = self._columns[name]
-        held = held.astype(np.promote_types(held.dtype, of), copy=False)  # longer texts
-        np.copyto(held, values, where=where)
-        self._columns[name] = held, known | where
+        values = np.broadcast_to(values, self._shape)
+        held: Any = self._columns.get(name, _unknown(self._shape, values.dtype))
+        wide = np.promote_types(held.dtype, values.dtype)  # longer texts
+        self._columns[name] = held.astype(wide, copy=False)
+        self._columns[name][where] = values[where]
 
     def get(self, name: str, otherwise: Any) -> Any:
         """A column, (T, S), if there is one; not all of its values need be known."""
-        return self._columns[name][0] if name in self._columns else otherwise
+        return self._columns[name].data if name in self._columns else otherwise
 
     def forget(self, names: Callable[[str], bool], where: np.ndarray) -> None:
         """Makes some columns of some members, bool (T, S), unknown."""
-        for name, (_, known) in self._columns.items():
-            if names(name):
-                known &= ~where  # in place
+        for name in filter(names, self._columns):
+            self._columns[name][where] = np.ma.masked
 
-    def taken(self, rows: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """``{name: (values, known)}``, (R,) each, of some members, bool (T, S)."""
-        return {
-            n: (held[rows], known[rows]) for n, (held, known) in self._columns.items()
-        }
+    def taken(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns, (R,) each, of some members, bool (T, S)."""
+        return {name: held[rows] for name, held in self._columns.items()}
 
 
 @dataclasses.dataclass
@@ -175,10 +167,56 @@ class Rows:
         for step in np.unique(steps[rows]).tolist():
             self._evaluations[step].values.forget(names, rows & (steps == step))
 
+    def end(self, members: np.ndarray, stopped: np.ndarray, chance: np.ndarray) -> None:
+        """Notes that members, bool (T, S), ended with their training.
+
+        Args:
+          members: which.
+          stopped: which of them did so early, bool (T, S).
+          chance: whether they are at chance, bool (T, S).
+        """
+        self.status[members] = np.where(stopped, STOPPED, FINISHED)[members]
+        self.at_chance[members] = chance[members]
+
+    def diverge(
+        self,
+        lost: np.ndarray,
+        steps: np.ndarray,
+        norms: np.ndarray,
+        layers: Sequence[str],
+    ) -> None:
+        """Notes where members left the finite numbers.
+
+        A NaN spreads to every layer at once, so the layer named is the one whose last
+        finite gradient was the largest.
+
+        Args:
+          lost: which members, bool (T, S).
+          steps: where, (T, S).
+          norms: of their last finite gradients, (T, S, layers); below 0 for a member
+            that never took a step.
+          layers: their names.
+        """
+        self.status[lost] = DIVERGED
+        self.at_chance[lost] = False
+        self.steps[lost] = steps[lost]
+        self.more.put("diverged_step", steps.astype(np.int64), lost)
+        moved = lost & (norms.min(axis=-1) >= 0)
+        self.more.put("diverged_layer", np.array(layers)[norms.argmax(axis=-1)], moved)
+        for name, values in by_layer("last_grad_norm_", norms, layers).items():
+            self.more.put(name, values, moved)
+
+    def reopen(self) -> np.ndarray:
+        """Lets those that finished go on; returns which, bool (T, S)."""
+        finished = self.has_status(FINISHED)
+        self.status[finished] = UNFINISHED
+        self.at_chance[finished] = False
+        return finished
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as named arrays, uint8 (N,) each, for `from_arrays`: copies."""
         members = self._members()
-        members.columns[_BEST] = _whole(self.best_accuracy.reshape(-1))
+        members.columns[_BEST] = self.best_accuracy.reshape(-1)
         arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
         names = json.dumps([list(some) for some in self._names]).encode()
         return {**arrays, "names": np.frombuffer(names, np.uint8)}
@@ -195,34 +233,31 @@ class Rows:
           KeyError: an array is missing, or is of other members.
         """
         found = cls(members)
-        final = _columns(_decoded(arrays["members"]))
-        all_of_them = np.ones(found._shape, bool)
         codes = {name: code for code, name in enumerate(results.STATUSES)}
-        for name, (values, known) in final.items():
-            where = known.reshape(found._shape)
+        for name, column in _columns(arrays["members"]).items():
+            values = column.reshape(found._shape)
             if name == "status":
-                found.status[:] = np.vectorize(codes.get)(values).reshape(found._shape)
+                found.status[:] = np.vectorize(codes.get)(values.data)
             elif name in ("steps", "at_chance", _BEST):
-                getattr(found, name)[:] = values.reshape(found._shape)
+                getattr(found, name)[:] = values
             elif name not in ("trial", "seed"):
-                found.more.put(name, values.reshape(found._shape), where)
-        curves = _columns(_decoded(arrays["curves"]))
+                found.more.put(name, values.data, ~np.ma.getmaskarray(values))
+        curves = _columns(arrays["curves"])
         place = {int(trial): t for t, trial in enumerate(found._trials)}
         keys = ("trial", "seed", "step", "epoch", "examples")
-        trial, seed, steps, epochs, examples = (curves.pop(key)[0] for key in keys)
+        trial, seed, steps, epochs, examples = (curves.pop(key).data for key in keys)
         at_trial = np.array([place[int(t)] for t in trial], int)
         for step in np.unique(steps).tolist():
             some = np.flatnonzero(steps == step)
             at = at_trial[some], seed[some] - members.first_seed
-            rows = np.zeros_like(all_of_them)
+            rows = np.zeros(found._shape, bool)
             rows[at] = True
             found.add(step, float(epochs[some[0]]), int(examples[some[0]]), {}, rows)
-            for name, (values, known) in curves.items():
-                where = np.zeros_like(rows)
-                where[at] = known[some]
-                spread = np.zeros(found._shape, values.dtype)
-                spread[at] = values[some]
-                found._evaluations[step].values.put(name, spread, where)
+            for name, column in curves.items():
+                spread = _unknown(found._shape, column.dtype)
+                spread[at] = column[some]
+                known = ~np.ma.getmaskarray(spread)
+                found._evaluations[step].values.put(name, spread.data, known)
         first, then = json.loads(arrays["names"].tobytes())
         found._names = dict.fromkeys(first), dict.fromkeys(then)
         return found
@@ -241,8 +276,8 @@ class Rows:
         epochs = np.repeat([one.epoch for _, one in every], sizes)
         examples = np.repeat([one.examples for _, one in every], sizes)
         columns = {
-            "epoch": _whole(epochs.astype(np.float64)),
-            "examples": _whole(examples.astype(np.int64)),
+            "epoch": epochs.astype(np.float64),
+            "examples": examples.astype(np.int64),
         }
         measured = _joined([one.values.taken(one.rows) for _, one in every], sizes)
         names = dict.fromkeys([*self._names[0], *self._names[1]])
@@ -253,12 +288,50 @@ class Rows:
         """A row for each member."""
         t, s = np.indices(self._shape).reshape(2, -1)
         columns = {
-            "status": _whole(_STATUSES[self.status].reshape(-1)),
-            "at_chance": _whole(self.at_chance.reshape(-1)),
-            "steps": _whole(self.steps.reshape(-1)),
+            "status": _STATUSES[self.status].reshape(-1),
+            "at_chance": self.at_chance.reshape(-1),
+            "steps": self.steps.reshape(-1),
         }
         columns |= self.more.taken(np.ones(self._shape, bool))
         return _Part({"trial": self._trials[t], "seed": self._seeds[s]}, columns)
+
+
+def means(
+    sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Columns such as "test_loss", float64 (T, S), of sums over a split's examples.
+
+    Args:
+      sums: ``{split: {metric: (T, S)}}``.
+      sizes: examples of each split.
+    """
+    return {
+        f"{split}_{metric}": values.astype(np.float64) / sizes[split]
+        for split, metrics in sums.items()
+        for metric, values in metrics.items()
+    }
+
+
+def by_layer(
+    prefix: str, values: np.ndarray, layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Columns of the layers, float64 (T, S), of values (T, S, layers)."""
+    wide = values.astype(np.float64)
+    return {f"{prefix}{name}": wide[..., i] for i, name in enumerate(layers)}
+
+
+def plain_rows(
+    values: Any, columns: Mapping[str, pa.DataType], *keys: str
+) -> list[dict[str, Any]]:
+    """Rows of a table from plain values, which must be some.
+
+    Raises:
+      ValueError: one lacks one of the keys, or has a value of another type.
+    """
+    rows = [dict(row) for row in values]
+    if any(results.table(rows, columns)[key].null_count for key in keys):
+        raise ValueError(f"a row lacks {' or '.join(keys)}")
+    return rows
 
 
 @dataclasses.dataclass
@@ -267,11 +340,11 @@ class _Part:
 
     Attributes:
       keys: by which they are sorted, (R,) each.
-      columns: ``{name: (values, known)}``, (R,) each.
+      columns: (R,) each; masked where nothing is known.
     """
 
     keys: dict[str, np.ndarray]
-    columns: dict[str, tuple[np.ndarray, np.ndarray]]
+    columns: dict[str, np.ndarray]
 
     @property
     def size(self) -> int:
@@ -296,37 +369,30 @@ def members_table(
     found = [part._members() for part in parts]
     trials, seeds = np.array(missing, np.int64).reshape(-1, 2).T
     nothing = {
-        "status": _whole(np.full(len(trials), results.UNFINISHED)),
-        "at_chance": _whole(np.zeros(len(trials), bool)),
-        "steps": _whole(np.zeros(len(trials), np.int64)),
+        "status": np.full(len(trials), results.UNFINISHED),
+        "at_chance": np.zeros(len(trials), bool),
+        "steps": np.zeros(len(trials), np.int64),
     }
     found.append(_Part({"trial": trials, "seed": seeds}, nothing))
     return _assembled(found, results.MEMBERS)
 
 
-def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return values, np.ones(len(values), bool)
+def _unknown(shape: int | tuple[int, ...], of: np.dtype[Any]) -> np.ma.MaskedArray:
+    """Values none of which is known."""
+    return np.ma.array(np.zeros(shape, of), mask=True)
 
 
 def _joined(
-    parts: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], sizes: Sequence[int]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    parts: Sequence[Mapping[str, np.ndarray]], sizes: Sequence[int]
+) -> dict[str, np.ndarray]:
     """Columns one below the other; what a part lacks is not known there."""
-    dtypes: dict[str, np.dtype[Any]] = {}
-    for part in parts:
-        for name, (values, _) in part.items():
-            dtypes[name] = np.promote_types(
-                dtypes.get(name, values.dtype), values.dtype
-            )
     found = {}
-    for name, dtype in dtypes.items():
-        values, known = np.zeros(sum(sizes), dtype), np.zeros(sum(sizes), bool)
-        start = 0
-        for part, size in zip(parts, sizes):
-            if name in part:
-                values[start : start + size], known[start : start + size] = part[name]
-            start += size
-        found[name] = values, known
+    for name in dict.fromkeys(itertools.chain(*parts)):
+        of = next(part[name].dtype for part in parts if name in part)
+        pieces = zip(parts, sizes)
+        found[name] = np.ma.concatenate(
+            [part[name] if name in part else _unknown(n, of) for part, n in pieces]
+        )
     return found
 
 
@@ -338,50 +404,45 @@ def _assembled(parts: Sequence[_Part], types: Mapping[str, pa.DataType]) -> pa.T
     """
     names = list(parts[0].keys) if parts else []
     keys = {n: np.concatenate([part.keys[n] for part in parts]) for n in names}
-    columns = _joined([part.columns for part in parts], [part.size for part in parts])
     size = sum(part.size for part in parts)
+    columns = _joined([part.columns for part in parts], [part.size for part in parts])
     order = np.lexsort([keys[n] for n in reversed(names)]) if size else np.empty(0, int)
-    columns |= {n: _whole(values) for n, values in keys.items()}
-    columns = {
-        n: (values[order], known[order]) for n, (values, known) in columns.items()
-    }
-    first = {n: int(known.argmax()) for n, (_, known) in columns.items() if known.any()}
-    others = sorted((n for n in first if n not in types), key=first.__getitem__)
-    nothing = np.zeros(size), np.zeros(size, bool)
+    columns = {name: values[order] for name, values in (columns | keys).items()}
+    known = {n: ~np.ma.getmaskarray(values) for n, values in columns.items()}
+    others = [n for n in columns if n not in types and known[n].any()]
+    others.sort(key=lambda name: known[name].argmax())
+    nothing = _unknown(size, np.dtype(float))
     return pa.table(
         {
-            name: results.array(*columns.get(name, nothing), types.get(name))
+            name: results.array(columns.get(name, nothing), types.get(name))
             for name in (*types, *others)
         }
     )
 
 
-def _columns(table: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """``{name: (values, known)}`` of a table, (R,) each."""
+def _columns(content: np.ndarray) -> dict[str, np.ma.MaskedArray]:
+    """The columns, (R,) each, that `_encoded` stored."""
+    with pa.ipc.open_file(pa.BufferReader(content.tobytes())) as reader:
+        table = reader.read_all()
     found = {}
     for name in table.column_names:
         column = table[name].combine_chunks()
         known = np.asarray(column.is_valid())
+        is_text = pa.types.is_string(column.type)
         if column.null_count:
-            nothing = "" if pa.types.is_string(column.type) else 0
-            column = column.fill_null(pa.scalar(nothing, column.type))
+            column = column.fill_null(pa.scalar("" if is_text else 0, column.type))
         values = column.to_numpy(zero_copy_only=False)
-        if pa.types.is_string(column.type):
-            values = values.astype(str)
-        found[name] = values, known
+        found[name] = np.ma.array(
+            values.astype(str) if is_text else values, mask=~known
+        )
     return found
 
 
 def _encoded(part: _Part) -> np.ndarray:
     """Rows as they are, uint8 (N,): Arrow's file format."""
-    columns = {n: _whole(values) for n, values in part.keys.items()} | part.columns
-    table = pa.table({name: results.array(*some) for name, some in columns.items()})
+    columns = {n: results.array(some) for n, some in (part.keys | part.columns).items()}
+    table = pa.table(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return np.frombuffer(sink.getvalue(), np.uint8)
-
-
-def _decoded(content: np.ndarray) -> pa.Table:
-    with pa.ipc.open_file(pa.BufferReader(content.tobytes())) as reader:
-        return reader.read_all()

@@ -237,6 +237,21 @@ class Results:
         nothing = None if values.dtype == object else np.nan
         return np.append(values, [nothing] * absent)
 
+    def check_member(self, trial: int, seed: int) -> None:
+        """Refuses a trial (by index) that has not run, or a seed that it has not.
+
+        Raises:
+          ValueError: says which there are.
+        """
+        last = len(self.trials) - 1
+        there = 0 <= trial <= last
+        seeds = self.trials[trial].num_seeds if there else self.study.num_seeds
+        if not (there and 0 <= seed < seeds and self.has_run(trial)):
+            raise ValueError(
+                f"no trial {trial} with seed {seed} in {str(self.workdir)!r}: trials "
+                f"are 0 to {last}, seeds 0 to {seeds - 1}"
+            )
+
     def has_run(self, trial: int) -> bool:
         """Whether the members table has rows of this trial."""
         return trial in self._member_rows
@@ -293,21 +308,20 @@ def table(
     return pa.table(arrays)
 
 
-def array(
-    values: np.ndarray, known: np.ndarray, of: pa.DataType | None = None
-) -> pa.Array:
+def array(values: np.ndarray, of: pa.DataType | None = None) -> pa.Array:
     """A column of a table.
 
     Args:
-      values: (N,).
-      known: which are, bool (N,); the others are null.
+      values: (N,); those that are masked become null.
       of: the type; None for that of the values.
     """
-    if not known.any():
-        return pa.nulls(len(known), of or pa.float64())
+    mask = np.ma.getmaskarray(values)
+    if mask.all():
+        return pa.nulls(len(mask), of or pa.float64())
+    plain = np.ma.getdata(values)
     if of is not None and not pa.types.is_string(of):
-        values = values.astype(of.to_pandas_dtype())
-    found = pa.array(values, of, mask=~known)
+        plain = plain.astype(of.to_pandas_dtype())
+    found = pa.array(plain, of, mask=mask)
     return _with_one_nan(found) if pa.types.is_floating(found.type) else found
 
 

@@ -108,6 +108,9 @@ class Checkpoints:
     """The checkpoints of a workdir, each part's last two and its best.
 
     They are saved by a thread while training goes on; one save waits for the other.
+
+    Attributes:
+      folder: where they are.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Checkpoints:
         self._read_only = read_only
         self._seconds = seconds
         self._begun: dict[str, float] = {}
-        self._folder = pathlib.Path(workdir).absolute() / FOLDER
+        self.folder = pathlib.Path(workdir).absolute() / FOLDER
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._pending: concurrent.futures.Future[None] | None = None
         self._managers: dict[str, orbax.checkpoint.CheckpointManager] = {}
@@ -180,7 +183,7 @@ class Checkpoints:
         about: dict[str, Any],
         score: float,
     ) -> None:
-        folder = self._folder / part
+        folder = self.folder / part
         try:
             make_folder(folder)
             if part not in self._managers:
@@ -244,7 +247,7 @@ class Checkpoints:
         """
         damaged = ""
         for number in sorted(self._numbers(part), reverse=True):
-            path = self._folder / part / str(number)
+            path = self.folder / part / str(number)
             try:
                 problem = _problem(path)
                 about = {} if problem else _about(path)
@@ -262,7 +265,7 @@ class Checkpoints:
         if damaged:
             raise CheckpointError(
                 f"{damaged}, and no sound one is before it; remove the folder "
-                f"{self._folder / part} to train that part again"
+                f"{self.folder / part} to train that part again"
             )
         return None
 
@@ -273,20 +276,20 @@ class Checkpoints:
         last = int(kept.path.name) if kept else -1
         for number in self._numbers(part):
             if number > last:
-                path = self._folder / part / str(number)
+                path = self.folder / part / str(number)
                 shutil.rmtree(path)
                 path.with_name(f"{number}.sha256").unlink(missing_ok=True)
 
     def remove_abandoned(self) -> None:
         """Removes what writers left that were killed, but where one is at work."""
-        shutil.rmtree(self._folder / PULLED, ignore_errors=True)
-        for folder in self._folder.glob("[!.]*/"):
+        shutil.rmtree(self.folder / PULLED, ignore_errors=True)
+        for folder in self.folder.glob("[!.]*/"):
             with contextlib.suppress(BlockingIOError), alone_in(folder):
                 for path in folder.glob("*.orbax-checkpoint-tmp*/"):
                     shutil.rmtree(path, ignore_errors=True)
 
     def _numbers(self, part: str) -> list[int]:
-        folder = self._folder / part
+        folder = self.folder / part
         if not folder.is_dir():
             return []
         names = (path.name for path in folder.iterdir() if path.is_dir())

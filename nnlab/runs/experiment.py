@@ -91,8 +91,7 @@ class Work:
         with found.reading():
             if not program.is_done(found.about):
                 return False
-            arrays = found.arrays("rows"), found.arrays("seen")
-            recorder.collect(program, found.about["known"], *arrays)
+            recorder.collect(program, found)
         loop.train(program, self.run, found)  # notes its backbone
         return True
 
@@ -461,13 +460,7 @@ def _saved(
     for program in programs:
         if known := taken.get(program.index):
             with known.reading():
-                recorder.take_up(
-                    program,
-                    known.about["known"],
-                    known.arrays("rows"),
-                    known.arrays("seen"),
-                    program.is_done(known.about),
-                )
+                recorder.take_up(program, known, program.is_done(known.about))
     for part, saved in found.items():
         checkpoints.drop_unsound(part, saved)
     return taken

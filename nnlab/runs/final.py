@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nnlab.data import Dataset, numbers
-from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen
-from nnlab.runs.recorder import Recorder, plane_of
+from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
+from nnlab.runs.record import Record
 from nnlab.training import member, trees
 from nnlab.training.place import PlacedProgram, batches_of, flattened, sizes_of
 
@@ -24,18 +24,18 @@ SOLO_INFERENCES = 256
 """Examples over which the speed at batch 1 is measured."""
 
 
-def score(program: PlacedProgram, state: member.TrainState, recorder: Recorder) -> None:
+def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
     """Evaluates the final members on the test sets that are not along the curve."""
     population = program.population
     if splits := program.scored():
         batches = population.put(batches_of(program, splits))
         sums = population.gather(population.score(state, batches))
-        recorder.add_final(sums, sizes_of(splits))
+        record.add_final(sums, sizes_of(splits))
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all of them, hence one compilation.
         batches = population.put(batches_of(program, {"severity": split}))
         sums = population.gather(population.score(state, batches))["severity"]
-        recorder.add_severity(transform, amount, sums, len(split.labels))
+        record.add_severity(transform, amount, sums, len(split.labels))
 
 
 def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:
@@ -47,7 +47,7 @@ def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarra
 def look(
     program: PlacedProgram,
     state: member.TrainState,
-    recorder: Recorder,
+    record: Record,
     before: np.ndarray,
 ) -> None:
     """Takes out what pictures of the final members need: predictions, first layers."""
@@ -68,7 +68,7 @@ def look(
         grid = _predicted(program, state, fed)
         regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
     for t, trial in enumerate(program.trials):
-        living = recorder.living(trial.index)
+        living = record.living(trial.index)
         chosen = np.flatnonzero(living)[:1]  # of one seed, if any is left
         seen = Seen(
             prediction=prediction[t],
@@ -82,7 +82,7 @@ def look(
             if regions is not None and len(chosen)
             else None,
         )
-        recorder.add_seen(trial.index, seen)
+        record.seen[trial.index] = seen
 
 
 def predicted(

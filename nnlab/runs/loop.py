@@ -19,6 +19,7 @@ from flax import traverse_util
 from nnlab.machine import processes
 from nnlab.runs import final, halving, saved_network
 from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
+from nnlab.runs.record import Record
 from nnlab.runs.recorder import Recorder
 from nnlab.study import PICTURES, Study
 from nnlab.training import lane_width, trees
@@ -178,13 +179,14 @@ def train_program(
       tuning_seconds: spent on choosing its lanes.
     """
     recorder, race = run.recorder, run.study.halving
-    recorder.start(program, program.population, program.sizes, tuning_seconds)
-    training = _Training(program, run, backbone, saved)
+    population, sizes = program.population, program.sizes
+    record = recorder.start(program, sizes, population, tuning_seconds)
+    training = _Training(program, run, record, backbone, saved)
     rungs = halving.rungs(
         program.boundaries, program.steps_per_epoch, race.min_epochs, race.factor
     )
     for evaluation in range(training.at.evaluation, len(program.boundaries)):
-        if not recorder.still_training.any():
+        if not record.still_training.any():
             break
         training.reach(evaluation)
         training.evaluate(evaluation)
@@ -193,11 +195,11 @@ def train_program(
         training.compact()
         training.visit()
     if training.at.step and not saved and processes.is_first():
-        lane_width.remember(program, {program.width: recorder.rates()})
+        lane_width.remember(program, {program.width: record.clock.rates()})
     training.look()
     training.save(finished=True)
     run.checkpoints.wait()
-    recorder.finish()
+    recorder.finish(record)
 
 
 class _Training:
@@ -214,11 +216,13 @@ class _Training:
         self,
         program: PlacedProgram,
         run: Run,
+        record: Record,
         backbone: Backbone | None,
         saved: Saved | None,
     ) -> None:
         """Begins at the first step, or where a checkpoint says."""
         self._program, self._run, self._backbone = program, run, backbone
+        self._record = record
         self._paced = SAMPLE_EVERY  # until it is known how long a step takes
         self._before: np.ndarray | None = None
         self.at = Position()
@@ -229,7 +233,7 @@ class _Training:
 
     def _begin(self) -> None:
         program, population = self._program, self._program.population
-        self._run.recorder.tell("compiling")
+        self._record.tell("compiling")
         self.state = population.init()
         if self._backbone and not program.features:
             self.state = population.begin_at(
@@ -239,64 +243,64 @@ class _Training:
             self._before = final.probabilities(program, self.state)
 
     def _restore(self, saved: Saved) -> None:
-        program, recorder = self._program, self._run.recorder
+        record = self._record
         with saved.reading():
-            recorder.restore(program, saved.about["known"], saved.arrays("rows"), {})
+            record.restore(saved)
             self.at = Position(**saved.about["position"])
         if saved.about["finished"]:
-            recorder.extend()
-        recorder.tell("compiling")  # only now is it known how far it is
-        population = program.population
+            record.extend()
+        record.tell("compiling")  # only now is it known how far it is
+        population = self._program.population
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
             self._before = saved.arrays("before").get("probabilities")
-        self.state = population.spread(members, recorder.still_training)
+        self.state = population.spread(members, record.still_training)
 
     def reach(self, evaluation: int) -> None:
         """Trains up to the step of an evaluation."""
-        program, recorder = self._program, self._run.recorder
+        program, record = self._program, self._record
         boundary = program.boundaries[evaluation]
         every = 1 if program.recipe.every_norm else SAMPLE_EVERY
         while self.at.step < boundary:
             step = self.at.step
             count = min(program.room, self._paced, boundary - step)
-            with recorder.training(step + count, count):
+            with record.training(step + count, count):
                 self.state = jax.block_until_ready(
                     program.train(self.state, step, count)
                 )
             samples = self.at.samples + math.ceil(count / every)
             self.at = Position(evaluation, step + count, samples)
-            self._paced = _paced(recorder.steps_in(SECONDS_OF_A_VISIT))
+            self._paced = _paced(record.steps_in(SECONDS_OF_A_VISIT))
             if self.at.step < boundary:
                 self.visit()
 
     def evaluate(self, evaluation: int) -> None:
         """Measures the members at the step of an evaluation."""
-        program, recorder = self._program, self._run.recorder
-        with recorder.evaluating():
+        program, record = self._program, self._record
+        with record.clock.evaluating():
             self.state, measured = jax.block_until_ready(
                 program.population.evaluate(self.state, program.batches)
             )
         edges = (0, *program.boundaries)
-        recorder.add(
+        record.add(
             evaluation,
             program.population.gather(measured),
             edges[evaluation + 1] - edges[evaluation],
             self.at.samples,
         )
+        self._run.recorder.write_if_due()
         self.at = Position(evaluation + 1, self.at.step)
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the trials."""
-        recorder = self._run.recorder
-        recorder.drop_worst(factor)
+        self._record.drop_worst(factor)
         population = self._program.population
-        self.state = population.end(self.state, recorder.still_training)
+        self.state = population.end(self.state, self._record.still_training)
 
     def compact(self) -> None:
         """Moves the members that still train together."""
         population = self._program.population
-        training = self._run.recorder.still_training
+        training = self._record.still_training
         self.state = population.compact(self.state, training)
 
     def visit(self) -> None:
@@ -309,7 +313,7 @@ class _Training:
         alone = processes.count() == 1  # else all would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
-            self._run.recorder.tell("training", predict if alone else None)
+            self._record.tell("training", predict if alone else None)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
         if processes.any_of(interrupted is not None):
@@ -320,35 +324,36 @@ class _Training:
 
     def look(self) -> None:
         """Measures what is measured on the final members only."""
-        program, recorder = self._program, self._run.recorder
-        with recorder.scoring():
-            final.score(program, self.state, recorder)
+        program, record = self._program, self._record
+        with record.scoring():
+            final.score(program, self.state, record)
             if "costs" in self._run.study.figures:
-                recorder.add_solo_speed(final.solo_inferences_per_second(program))
+                speed = final.solo_inferences_per_second(program)
+                record.clock.add_solo_speed(speed)
             if self._before is not None:
-                final.look(program, self.state, recorder, self._before)
+                final.look(program, self.state, record, self._before)
 
     def save(self, finished: bool = False) -> None:
         """Saves a checkpoint of where it is."""
-        program, run, recorder = self._program, self._run, self._run.recorder
+        program, run, record = self._program, self._run, self._record
         items = {
             "state": named(program.population.gather(self.state)),
-            "rows": recorder.row_arrays(),
+            "rows": record.rows.to_arrays(),
         }
         if self._before is not None:
             items["before"] = {"probabilities": self._before}
         if finished:
-            items["seen"] = recorder.seen_arrays()
+            items["seen"] = record.seen_arrays()
             items |= saved_network.items_of(program, self._backbone)
         about = {
             "finished": finished,
             "num_steps": program.num_steps,
             "lane_width": program.width,
             "position": dataclasses.asdict(self.at),
-            "known": recorder.snapshot(),
-            **run.origin(recorder.identity(program.index)),
+            "known": record.snapshot(),
+            **run.origin(run.recorder.identity(program.index)),
         }
-        run.checkpoints.save(program.part, items, about, recorder.best_accuracy())
+        run.checkpoints.save(program.part, items, about, record.best_accuracy())
 
 
 def _paced(steps: float) -> int:
@@ -433,7 +438,7 @@ def _pretrain(
     population, state = placed.population, placed.population.init()
     for start in range(0, training.num_steps, placed.room):
         count = min(placed.room, training.num_steps - start)
-        run.recorder.pretraining(program, training, start)
+        run.recorder.pretraining(training, start)
         state = jax.block_until_ready(placed.train(state, start, count))
     state, measured = population.evaluate(state, placed.batches)
     measured = population.gather(measured)
@@ -476,7 +481,8 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
         return
     splits, model = program.splits(), program.hyperparameters.model
     recorder, test = run.recorder, program.dataset.test
-    recorder.start_baseline(program, sizes_of(splits))
+    record = recorder.start(program, sizes_of(splits))
+    record.tell("growing")
 
     def fit_of(seed: int) -> trees.Fit:
         return trees.fit(
@@ -498,12 +504,11 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
                 start = time.perf_counter()
                 fit.predict(test.inputs)
                 inferences = len(test.labels) / (time.perf_counter() - start)
-                recorder.add_trees(trial, seed, fit, inferences)
-                recorder.tell("growing")
+                record.add_trees(trial, seed, fit, inferences)
+                record.tell("growing")
                 fits[-1].append(fit)
         if run.has_pictures:
-            seen = final.seen_of_trees(program.dataset, fits[-1])
-            recorder.add_seen(trial.index, seen)
+            record.seen[trial.index] = final.seen_of_trees(program.dataset, fits[-1])
     for (transform, amount), split in program.test_sets.severities.items():
         inputs, size = split.inputs, len(split.labels)
         scores = np.array(
@@ -514,10 +519,10 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
         )
         accuracy, loss = np.moveaxis(scores * size, -1, 0)
         sums = {"accuracy": accuracy, "loss": loss}
-        recorder.add_severity(transform, amount, sums, size)
-    items = {"rows": recorder.row_arrays(), "seen": recorder.seen_arrays()}
+        record.add_severity(transform, amount, sums, size)
+    items = {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()}
     origin = run.origin(recorder.identity(program.index))
-    about = {"finished": True, "known": recorder.snapshot(), **origin}
+    about = {"finished": True, "known": record.snapshot(), **origin}
     run.checkpoints.save(program.part, items, about)
     run.checkpoints.wait()
-    recorder.finish()
+    recorder.finish(record)

@@ -15,10 +15,12 @@ from nnlab.study import (
     MOST_TRIALS,
     EarlyStopping,
     Halving,
+    Hyperparameters,
     MovedSets,
     Schedule,
     Search,
     Study,
+    Trial,
 )
 from nnlab.words import numbers, settings
 
@@ -53,36 +55,11 @@ def study_of(
       ValueError: bounds, a count or steps that make no sense, or a first trial that is
         no network.
     """
-    if not (0 < low < high < np.inf):
-        raise ValueError(
-            f"low={low:g} and high={high:g}: the lowest rate must be above 0 and below "
-            "the highest"
-        )
-    if not 3 <= count <= MOST_TRIALS:
-        raise ValueError(f"count={count} must be from 3 to {MOST_TRIALS:,} rates")
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
     first = study.trials()[0]
+    _check(first, low, high, count, steps)
     base = first.hyperparameters
-    if not base.model.is_network:
-        raise ValueError(
-            f"trial {first.label!r} is no network: model.name={base.model.name!r} has "
-            "no learning rate"
-        )
     values = np.geomspace(low, high, count)
     digits = 3 if len({f"{v:.3g}" for v in values}) == count else 17
-    notes = []
-    if others := [path for path in study.swept() if path != RATE]:
-        flat = base.flat()
-        taken = (f"{settings.words(p)} {settings.value_text(flat[p])}" for p in others)
-        notes.append(
-            f"The study has {numbers.count(len(study.trials()), 'trial')}; the network "
-            f"is that of the first: {numbers.joined([*taken])}."
-        )
-    if base.schedule != Schedule():
-        notes.append(
-            "The rate is constant here; the study's schedule and warm-up are left out."
-        )
     return dataclasses.replace(
         study,
         question=f"Which learning rates does this network bear? ({study.question})",
@@ -105,5 +82,41 @@ def study_of(
         target=0.0,
         test_sets=MovedSets(),
         figures=("rates",),
-        notes=tuple(notes),
+        notes=_notes(study, base),
     )
+
+
+def _check(first: Trial, low: float, high: float, count: int, steps: int) -> None:
+    """Refuses what `study_of` cannot make a study of."""
+    if not (0 < low < high < np.inf):
+        raise ValueError(
+            f"low={low:g} and high={high:g}: the lowest rate must be above 0 and below "
+            "the highest"
+        )
+    if not 3 <= count <= MOST_TRIALS:
+        raise ValueError(f"count={count} must be from 3 to {MOST_TRIALS:,} rates")
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be at least 1")
+    model = first.hyperparameters.model
+    if not model.is_network:
+        raise ValueError(
+            f"trial {first.label!r} is no network: model.name={model.name!r} has no "
+            "learning rate"
+        )
+
+
+def _notes(study: Study, base: Hyperparameters) -> tuple[str, ...]:
+    """What of the study is left out, in words."""
+    notes = []
+    if others := [path for path in study.swept() if path != RATE]:
+        flat = base.flat()
+        taken = (f"{settings.words(p)} {settings.value_text(flat[p])}" for p in others)
+        notes.append(
+            f"The study has {numbers.count(len(study.trials()), 'trial')}; the network "
+            f"is that of the first: {numbers.joined([*taken])}."
+        )
+    if base.schedule != Schedule():
+        notes.append(
+            "The rate is constant here; the study's schedule and warm-up are left out."
+        )
+    return tuple(notes)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import pyarrow.compute as pc
 
 from nnlab import results
 from nnlab.data import Dataset
@@ -73,17 +74,13 @@ def rerun(
       FileNotFoundError, ConnectionError: as `run`.
     """
     found = results.load(workdir)
+    found.check_member(trial, seed)
     study = found.study
     groups = [
         dataclasses.replace(members, index=0)
         for members in continued(study, found.config["cohorts"])
         if (trial, seed) in members.pairs()
     ]
-    if not groups or not found.has_run(trial):
-        raise ValueError(
-            f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
-            f"{len(study.sweep) - 1}, seeds 0 to {study.num_seeds - 1}"
-        )
     handed: dict[str, Any] = {
         "data_dir": data_dir,
         "dataset": dataset,
@@ -110,14 +107,11 @@ def rerun(
             boundaries = tuple(step for step in program.boundaries if step <= last)
             program = dataclasses.replace(program, boundaries=boundaries)
         train_program(place(program, study), run, backbone)
+    is_this = pc.and_(
+        pc.equal(found.curves["trial"], trial), pc.equal(found.curves["seed"], seed)
+    )
+    rows = found.curves.filter(is_this).to_pylist()
     again = recorder.results("complete").curves.to_pylist()
-    names = found.curves.column_names
-    columns = {name: found.curves[name].to_pylist() for name in names}
-    rows = [
-        {name: columns[name][i] for name in names}
-        for i in range(found.curves.num_rows)
-        if (columns["trial"][i], columns["seed"][i]) == (trial, seed)
-    ]
     return Rerun(
         label=study.trials()[trial].label,
         num_rows=len(rows),

@@ -22,6 +22,7 @@ from nnlab.study import (
     TRACED,
     Hyperparameters,
     Own,
+    OwnModule,
     Study,
     Trial,
     digest_json,
@@ -312,28 +313,31 @@ def check_own(old: Own, new: Own) -> list[str]:
     Raises:
       ValueError: says what differs.
     """
-    before, after = old.module, new.module
-    doubts = []
-    if before is None or after is None:
-        if before is not after:
-            first, now = (of and of.name for of in (before, after))
-            raise _another("module", first, now, OWN)
-    elif not before.code or before.code != after.code:
-        what = f"module {after.name!r}"
-        for part in ("attributes", "parameters"):
-            for name, value in getattr(before, part).items():
-                if value != (now := getattr(after, part).get(name, "missing")):
-                    raise ValueError(
-                        f"{name} of {what} was {value} and is {now}: {OWN}"
-                    )
-        if before.name != after.name:
-            raise _another("module", before.name, after.name, OWN)
-        doubts += _doubts(what, before.code, after.code)
+    doubts = _check_module(old.module, new.module)
     if {*old.metrics} != {*new.metrics}:
         raise _another("own_metrics", [*old.metrics], [*new.metrics], OWN)
     for name, code in old.metrics.items():
         doubts += _doubts(f"metric {name!r}", code, new.metrics[name])
     return doubts
+
+
+def _check_module(old: OwnModule | None, new: OwnModule | None) -> list[str]:
+    """As `check_own`, of the module alone."""
+    if old is None or new is None:
+        if old is not new:
+            raise _another("module", old and old.name, new and new.name, OWN)
+        return []
+    if old.code and old.code == new.code:
+        return []
+    what = f"module {new.name!r}"
+    for part in ("attributes", "parameters"):
+        there = getattr(new, part)
+        for name, value in getattr(old, part).items():
+            if value != (now := there.get(name, "missing")):
+                raise ValueError(f"{name} of {what} was {value} and is {now}: {OWN}")
+    if old.name != new.name:
+        raise _another("module", old.name, new.name, OWN)
+    return _doubts(what, old.code, new.code)
 
 
 def _doubts(what: str, old: str, new: str) -> list[str]:

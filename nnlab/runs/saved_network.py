@@ -288,23 +288,15 @@ def of_member(
         damaged results, or a module that is missing.
     """
     found = results.load(workdir)
-    num_trials = len(found.trials)
-    there = 0 <= trial < num_trials
-    num_seeds = found.trials[trial].num_seeds if there else found.study.num_seeds
-    if not (there and 0 <= seed < num_seeds):
-        raise ValueError(
-            f"no trial {trial} with seed {seed} in {str(workdir)!r}: trials are 0 to "
-            f"{num_trials - 1}, seeds 0 to {num_seeds - 1}"
-        )
-    about = found.trials[trial]
+    found.check_member(trial, seed)
+    label = f"trial {trial} ({found.trials[trial].label})"
+    if not found.trials[trial].hyperparameters.model.is_network:
+        raise ValueError(f"{label} is of trees, not a network")
     record = found.program_of(trial, seed)
-    if not about.hyperparameters.model.is_network:
-        raise ValueError(f"trial {trial} ({about.label}) is of trees, not a network")
     saved = _saved(found, record)
     if saved is None or not saved.about.get("finished"):
         raise ValueError(
-            f"trial {trial} ({about.label}) has no checkpoint of its end in "
-            f"{str(workdir)!r}"
+            f"{label} has no checkpoint of its end in {str(found.workdir)!r}"
         )
     at = record["trials"].index(trial), seed - record["first_seed"]
     with saved.reading():
@@ -318,32 +310,32 @@ def of_member(
         arrays = {_inside("head", name): values for name, values in arrays.items()}
         arrays |= {_inside("backbone", name): v for name, v in frozen.items()}
     arrays |= {f"input/{name}": v for name, v in saved.arrays("input").items()}
-    dataset = found.dataset(trial)
-    together = (found.trials[t].hyperparameters.model for t in record["trials"])
-    return _network(
-        arrays,
-        {
-            "version": nnlab.__version__,
-            "question": found.study.question,
-            "trial": trial,
-            "label": about.label,
-            "seed": seed,
-            "status": str(found.member(trial, "status")[seed]),
-            "steps": int(found.member(trial, "steps")[seed]),
-            "dataset": dataset["name"],
-            "classes": dataset["classes"],
-            **{key: dataset.get(key) for key in _NEWER},
-            "input_shape": dataset["input_shape"],
-            "hyperparameters": json.loads(
-                json.dumps(dataclasses.asdict(about.hyperparameters))
-            ),
-            "dropout": any(model.dropout_rate for model in together),
-            "frozen": bool(frozen),
-            "module": dataclasses.asdict(found.study.own)["module"],
-        },
-        module,
-        str(workdir),
-    )
+    about = _about_of(found, trial, seed) | {"frozen": bool(frozen)}
+    return _network(arrays, about, module, str(found.workdir))
+
+
+def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
+    """What a network of a run has beside its arrays, but for "frozen"."""
+    of, dataset = found.trials[trial], found.dataset(trial)
+    together = found.program_of(trial, seed)["trials"]
+    models = [found.trials[index].hyperparameters.model for index in together]
+    hyperparameters = dataclasses.asdict(of.hyperparameters)
+    return {
+        "version": nnlab.__version__,
+        "question": found.study.question,
+        "trial": trial,
+        "label": of.label,
+        "seed": seed,
+        "status": str(found.member(trial, "status")[seed]),
+        "steps": int(found.member(trial, "steps")[seed]),
+        "dataset": dataset["name"],
+        "classes": dataset["classes"],
+        **{key: dataset.get(key) for key in _NEWER},
+        "input_shape": dataset["input_shape"],
+        "hyperparameters": json.loads(json.dumps(hyperparameters)),
+        "dropout": any(model.dropout_rate for model in models),
+        "module": dataclasses.asdict(found.study.own)["module"],
+    }
 
 
 def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:

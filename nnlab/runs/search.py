@@ -22,7 +22,7 @@ import logging
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnlab import results
@@ -86,6 +86,18 @@ def run(
         study = _continued(folder, study)
     else:
         study = dataclasses.replace(study, sweep=({},))
+    with _storage(folder, begun) as path:
+        return _run(optuna, _known(optuna, path), study, spans, train, begun, path)
+
+
+@contextlib.contextmanager
+def _storage(folder: pathlib.Path, begun: bool) -> Iterator[pathlib.Path]:
+    """Optuna's storage in a workdir, for itself; gone again if nothing is trained.
+
+    Raises:
+      ValueError: a link, or a storage that is not what the run wrote.
+      BlockingIOError: another search is at work in it.
+    """
     path, is_new = folder / STORAGE, not folder.exists()
     files.refuse_links(path)
     files.make_folder(folder)
@@ -98,16 +110,19 @@ def run(
                 os.truncate(path, 0)  # of one that trained nothing
             for lock in folder.glob(f"{STORAGE}.lock*"):  # of a process that was killed
                 lock.unlink()
-            known = _known(optuna, path)
-            return _run(optuna, known, study, spans, train, begun, path)
+            yield path
         except BaseException:
             if not (folder / results.CONFIG).exists():  # nothing has been trained
-                for file in (path, files.digest_of(path)):
-                    file.unlink(missing_ok=True)
-                if is_new:
-                    with contextlib.suppress(OSError):
-                        folder.rmdir()
+                _remove(path, is_new)
             raise
+
+
+def _remove(path: pathlib.Path, with_folder: bool) -> None:
+    for file in (path, files.digest_of(path)):
+        file.unlink(missing_ok=True)
+    if with_folder:
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
 
 def _run(

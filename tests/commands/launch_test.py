@@ -12,6 +12,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -822,7 +823,7 @@ def test_programs_are_compiled_once_and_profiled_where_asked(tmp_path):
 def test_report_redraws_without_jax_in_seconds(tmp_path):
     made_up(num_trials=2, num_seeds=3, workdir=tmp_path)
     code = (
-        "import sys; from launch import config, report; report.define_flags()\n"
+        "import sys; from nnlab.commands import config, report; report.define_flags()\n"
         "try: config.run(report.main)\n"
         "finally: print('jax' in sys.modules)"
     )
@@ -1054,6 +1055,18 @@ def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(launch, tmp_path):
         "error: --resume does not go with --rerun; allowed beside it: --workdir, "
         "--data_dir, --compilation_cache\n"
     )
+
+
+def test_the_end_of_a_run_reads_its_tables_once(launch, tmp_path, monkeypatch):
+    reads, read = [], pyarrow.parquet.read_table
+    monkeypatch.setattr(
+        pyarrow.parquet, "read_table", lambda source: (reads.append(1), read(source))[1]
+    )
+    small = ["--sweep=batch_size=64", "--config.num_epochs=1", "--seeds=1"]
+    assert launch(train, f"--workdir={tmp_path}", QUICKSTART, *small)[0] == 0
+    assert len(reads) == 1
+    assert launch(report, f"--workdir={tmp_path}")[0] == 0
+    assert len(reads) == 2
 
 
 def test_event_files_are_written_and_gone_on_with(launch, tmp_path, monkeypatch):

@@ -115,7 +115,7 @@ def test_a_list_is_not_endless(tmp_path):
 def test_a_list_takes_neither_jax_nor_matplotlib(tmp_path):
     make(tmp_path)
     code = (
-        "import sys; from launch import config, report; report.define_flags();"
+        "import sys; from nnlab.commands import report; report.define_flags();"
         "from absl import flags; flags.FLAGS([sys.argv[0], '--list=' + sys.argv[1]]);"
         "report.main(); sys.exit(bool({'jax', 'matplotlib', 'scipy'} & {*sys.modules}))"
     )

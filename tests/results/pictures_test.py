@@ -4,6 +4,7 @@
 import dataclasses
 import io
 import pathlib
+import types
 from fractions import Fraction
 
 import numpy as np
@@ -59,6 +60,14 @@ def stored(tmp_path, members, best, worst, labels, images="all", classes=CLASSES
     return pictures.load(tmp_path)
 
 
+def chosen(name, members, best, worst, labels, classes=CLASSES):
+    """A part as it is picked, before it is stored."""
+    images = pictures_of(len(labels))
+    arrays = pictures.choose(members, best, worst, images, labels, classes)
+    of = {n.removeprefix(f"{name}_"): a for n, a in arrays.items() if name in n}
+    return types.SimpleNamespace(**of)
+
+
 def indices(part, count):
     return np.rint(part.images[:, 0, 0, 0] * count).astype(int).tolist()
 
@@ -95,7 +104,7 @@ def test_the_gallery_is_what_best_gets_right_and_worst_wrong(number, of_best, of
     half = Fraction(1, 2)
     fits = [n for n in range(40) if share[0][n] > half and share[1][n] < half]
     fits.sort(key=lambda n: (share[1][n] - share[0][n], n))
-    part = pictures._gallery(best, worst, pictures_of(40), labels, CLASSES)
+    part = chosen("gallery", {0: best, 1: worst}, 0, 1, labels)
     assert indices(part, 40) == fits[: pictures.MOST_IMAGES]
     for place, n in enumerate(fits[: pictures.MOST_IMAGES]):
         assert part.labels[place] == labels[n]
@@ -120,9 +129,9 @@ def test_equal_differences_of_shares_tie(tmp_path):
 def test_half_of_the_seeds_is_not_most():
     labels = np.zeros(3, int)
     best, worst = seen([[0, 0, 0], [0, 1, 0]]), seen([[1, 1, 1], [1, 1, 0]])
-    part = pictures._gallery(best, worst, pictures_of(3), labels, CLASSES)
-    assert indices(part, 3) == [0]
-    assert not len(pictures._mistakes(best, pictures_of(3), labels, CLASSES).labels)
+    members = {0: best, 1: worst}
+    assert indices(chosen("gallery", members, 0, 1, labels), 3) == [0]
+    assert not len(chosen("mistakes", members, 0, 1, labels).labels)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +146,9 @@ def test_half_of_the_seeds_is_not_most():
     ],
 )
 def test_what_an_image_is_taken_for_is_the_most_voted_wrong_class(votes, taken_for):
-    one = seen(np.array(votes)[:, None], num_classes=4)
-    assert pictures._taken_for(one, np.array([0]), 4).tolist() == [taken_for]
+    members = {0: seen(np.array(votes)[:, None], num_classes=4)}
+    found = chosen("mistakes", members, 0, None, np.array([0]), 4)
+    assert found.taken_for.tolist() == [taken_for]
 
 
 def test_mistakes_are_the_surest_first_and_other_votes_count_nothing(tmp_path):

@@ -42,7 +42,7 @@ def two(store):
 
 
 def folder(store) -> pathlib.Path:
-    return store._folder / "part"
+    return store.folder / "part"
 
 
 def files(path: pathlib.Path) -> list[str]:

@@ -3,6 +3,7 @@
 
 import dataclasses
 import errno
+import functools
 import itertools
 import os
 import pathlib
@@ -14,9 +15,11 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from stopped import FILES, Stop, content, gone_on
 
 from nnlab import results
 from nnlab.machine import files
+from nnlab.results import tables
 from nnlab.runs import experiment, rerun, saved_network
 from nnlab.runs.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
@@ -39,7 +42,7 @@ STUDY = dataclasses.replace(
 )
 """Three programs: two of networks, one of trees."""
 
-FILES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
+WITH_PICTURES = (*FILES, "artifacts/pictures.npz")
 
 
 def run(workdir, study: Study = STUDY, **options):
@@ -48,8 +51,8 @@ def run(workdir, study: Study = STUDY, **options):
     return experiment.run(study, workdir, dataset=tiny.dataset(), **pinned)
 
 
-def content(workdir, files=(*FILES, "artifacts/pictures.npz")) -> dict[str, bytes]:
-    return {name: (workdir / name).read_bytes() for name in files}
+def all_of(workdir) -> dict[str, bytes]:
+    return content(workdir, WITH_PICTURES)
 
 
 @pytest.fixture(scope="module")
@@ -65,37 +68,21 @@ def copy(whole, tmp_path):
     return shutil.copytree(whole[0], tmp_path / "copy")
 
 
-class Interrupt:
-    """Interrupts at a visit."""
-
-    def __init__(self, visit: int) -> None:
-        self.left = visit
-        self.seen = []
-
-    def __call__(self, progress) -> None:
-        self.seen.append(progress)
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
     workdir, visits = whole
     rounds = 0
-    for visit in range(1, len(visits) + 1, 3):
-        own = tmp_path / f"at_{visit}"
-        interrupt = Interrupt(visit)
-        with pytest.raises(KeyboardInterrupt):
-            run(own, on_progress=interrupt)
+
+    def check(own) -> None:
         assert results.load(own).config["status"] == "interrupted"
-        seen = []
-        run(own, resume=True, on_progress=seen.append)
-        assert content(own) == content(workdir)
-        if interrupt.seen[-1].status == "training":  # which is saved
-            assert seen[0].done == interrupt.seen[-1].done
-        assert (seen[-1].done, seen[-1].total) == (visits[-1].done, visits[-1].total)
-        assert [p.done for p in seen] == sorted(p.done for p in seen)
-        rounds += seen[0].done > 0
+
+    for visit in range(1, len(visits) + 1, 3):
+        own, before, after = gone_on(run, tmp_path, visit, check)
+        assert all_of(own) == all_of(workdir)
+        if before[-1].status == "training":  # which is saved
+            assert after[0].done == before[-1].done
+        assert (after[-1].done, after[-1].total) == (visits[-1].done, visits[-1].total)
+        assert [p.done for p in after] == sorted(p.done for p in after)
+        rounds += after[0].done > 0
     assert rounds > 3
 
 
@@ -107,16 +94,12 @@ def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
     study = tiny.study(sweep, dataset="digits", **settings, **sizes)
     study = dataclasses.replace(study, eval_size=50)
     options = {"lane_width": 2, "checkpoint_seconds": 0.0}
-    visits = []
-    experiment.run(study, tmp_path / "whole", on_progress=visits.append, **options)
+    train, visits = functools.partial(experiment.run, study, **options), []
+    train(tmp_path / "whole", on_progress=visits.append)
     for visit in range(1, len(visits) + 1, 4):
-        own = tmp_path / f"at_{visit}"
-        with pytest.raises(KeyboardInterrupt):
-            experiment.run(study, own, on_progress=Interrupt(visit), **options)
-        seen = []
-        experiment.run(study, own, resume=True, on_progress=seen.append, **options)
-        assert content(own, FILES) == content(tmp_path / "whole", FILES)
-        again = "pretraining" in [progress.status for progress in seen]
+        own, _, after = gone_on(train, tmp_path, visit)
+        assert content(own) == content(tmp_path / "whole")
+        again = "pretraining" in [progress.status for progress in after]
         assert again == (visits[visit - 1].status == "pretraining")
     for trial in range(2):
         assert rerun.rerun(tmp_path / "whole", trial, 1).is_equal
@@ -162,7 +145,7 @@ def test_more_seeds_train_only_themselves_and_are_those_of_a_whole_run(copy, tmp
     run(copy, **options)
     found = run(copy, study, resume=True, on_progress=seen.append, **options)
     run(tmp_path / "whole", study, on_progress=all_seen.append, **options)
-    files = (*FILES[1:], "artifacts/pictures.npz")
+    files = WITH_PICTURES[1:]
     assert content(copy, files) == content(tmp_path / "whole", files)
     assert trained(seen) == trained(all_seen) / 3
     parts = [(c["first_seed"], c["num_seeds"]) for c in found.config["cohorts"]]
@@ -173,7 +156,7 @@ def test_more_epochs_are_those_of_a_whole_run(copy, tmp_path):
     study, seen = more(num_epochs=7), []
     run(copy, study, resume=True, on_progress=seen.append)
     run(tmp_path / "whole", study)
-    assert content(copy) == content(tmp_path / "whole")
+    assert all_of(copy) == all_of(tmp_path / "whole")
     assert seen[0].done > 0
 
 
@@ -207,7 +190,7 @@ def test_early_stopped_and_diverged_members_stay_ended(tmp_path):
     found = run(tmp_path / "whole", study(30))
     status = found.members["status"].to_pylist()
     assert {"diverged", "stopped"} <= set(status)
-    assert content(tmp_path / "longer", FILES) == content(tmp_path / "whole", FILES)
+    assert content(tmp_path / "longer") == content(tmp_path / "whole")
 
 
 def test_evaluations_that_would_fall_elsewhere_are_refused(tmp_path):
@@ -237,10 +220,10 @@ def test_more_trials_leave_the_others_alone(copy):
 
 @pytest.mark.parametrize("changes", [{"root_seed": 1}, {"sweep": STUDY.sweep[1:]}])
 def test_another_study_is_refused_and_nothing_changes(copy, changes):
-    before = content(copy)
+    before = all_of(copy)
     with pytest.raises(ValueError, match=r"cannot resume '.*copy': "):
         run(copy, more(**changes), resume=True)
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 def test_other_data_are_refused(copy):
@@ -278,10 +261,10 @@ def test_data_that_were_moved_are_the_same_data(tmp_path):
 
 def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.0.1")
-    before = content(copy)
+    before = all_of(copy)
     with pytest.raises(ValueError, match=r"jax was .* and is 0.0.1 now"):
         run(copy, resume=True)
-    assert content(copy) == before
+    assert all_of(copy) == before
     found = run(copy, resume=True, resume_anyway=True)
     assert found.config["status"] == "complete"
     (told,) = found.config["begun_otherwise"]
@@ -291,7 +274,7 @@ def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
 def interrupted(workdir: pathlib.Path, whole) -> pathlib.Path:
     """A run that was cut off in its last program, some evaluations in."""
     with pytest.raises(KeyboardInterrupt):
-        run(workdir, on_progress=Interrupt(len(whole[1]) - 2))
+        run(workdir, on_progress=Stop(len(whole[1]) - 2))
     return workdir
 
 
@@ -318,30 +301,30 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(whole, tmp_path, 
     damage(unfinished[0] / "about" / "metadata")
     run(workdir, resume=True)
     assert "is damaged" in caplog.text
-    assert content(workdir) == content(whole[0])
+    assert all_of(workdir) == all_of(whole[0])
 
 
 def test_a_finished_program_whose_checkpoints_were_changed_is_refused(copy):
-    before = content(copy)
+    before = all_of(copy)
     for path in last_checkpoints(copy)["program_0"]:
         damage(path / "about" / "metadata")
     with pytest.raises(ValueError, match=r"program_0.* is damaged"):
         run(copy, resume=True)
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 @pytest.mark.parametrize("lost", ["digests", "all"])
 def test_a_finished_program_whose_checkpoints_are_lost_is_trained_again(
     copy, lost, caplog
 ):
-    before, folder = content(copy), copy / "checkpoints" / "program_0"
+    before, folder = all_of(copy), copy / "checkpoints" / "program_0"
     for digests in folder.glob("*.sha256"):
         digests.write_bytes(b"")
     if lost == "all":
         shutil.rmtree(folder)
     run(copy, resume=True)
     assert "program 1 was finished, but it has no sound checkpoint" in caplog.text
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 LINKS = ("checkpoints", "checkpoints/program_0", "checkpoints/program_0/9", "artifacts")
@@ -389,13 +372,13 @@ def test_checkpoints_of_another_run_are_refused_and_nothing_changes(foreign, cop
     part = pathlib.Path("checkpoints", "program_0")
     shutil.rmtree(copy / part)
     shutil.copytree(foreign / part, copy / part)
-    before = content(copy)
+    before = all_of(copy)
     told = r"program_0/\d+ is of another run: root_seed is 1 there and 0 here"
     with pytest.raises(ValueError, match=rf"cannot resume .*{told}"):
         run(copy, resume=True)
     with pytest.raises(ValueError, match=told):
         saved_network.of_member(copy, 0, 0)
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 def test_another_runs_config_is_refused(foreign, copy):
@@ -429,12 +412,12 @@ def test_programs_that_changed_places_are_refused(copy):
 def test_a_checkpoint_of_another_form_is_one_line(copy, name, value):
     (last,) = last_checkpoints(copy)["program_0"][:1]
     tiny.rewrite_about(last, lambda about: {**about, name: value})
-    before = content(copy)
+    before = all_of(copy)
     with pytest.raises(
         ValueError, match=r"program_0/\d+ is damaged: [^\n]+; remove it"
     ):
         run(copy, resume=True)
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 def lose(workdir: pathlib.Path, how: bytes | None) -> None:
@@ -450,19 +433,19 @@ def test_a_config_that_is_lost_is_made_again_from_checkpoints(whole, copy, how, 
     run(copy, resume=True, on_progress=seen.append)
     assert "going on from its checkpoints" in caplog.text
     assert seen == []
-    assert content(copy) == content(whole[0])
+    assert all_of(copy) == all_of(whole[0])
 
 
 def test_without_its_config_more_seeds_stay_and_what_is_missing_is_trained(copy):
     study = more(num_seeds=3)
     run(copy, study, resume=True)
-    before = content(copy)
+    before = all_of(copy)
     lose(copy, b"")
     shutil.rmtree(copy / "checkpoints" / "program_1")
     seen = []
     run(copy, study, resume=True, on_progress=seen.append)
     assert {progress.program for progress in seen} == {5}
-    assert content(copy) == before
+    assert all_of(copy) == before
 
 
 def test_without_its_config_another_study_is_refused(copy):
@@ -492,7 +475,7 @@ def test_torn_tables_are_mended(whole, copy):
     with pytest.raises(ValueError, match="mended by resuming it"):
         results.load(copy)
     run(copy, resume=True)
-    assert content(copy) == content(whole[0])
+    assert all_of(copy) == all_of(whole[0])
 
 
 def test_two_runs_in_one_workdir_exclude_each_other(copy):
@@ -559,8 +542,9 @@ def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
 def test_out_of_memory_halves_the_lanes_and_is_recorded(tmp_path, monkeypatch, caplog):
     study = tiny.study(tiny.rates(0.1, 0.2, 0.3, 0.4), num_seeds=2)
     run(tmp_path / "narrow", study, lane_width=2)
-    tried = out_of_memory(monkeypatch, fits=2)
-    found = run(tmp_path / "run", study, lane_width=8)
+    tried, told = out_of_memory(monkeypatch, fits=2), []
+    found = run(tmp_path / "run", study, lane_width=8, on_progress=told.append)
+    assert {(p.program, p.num_programs) for p in told} == {(0, 1)}
     assert list(dict.fromkeys(tried)) == [8, 4, 2]
     assert found.config["status"] == "complete"
     assert found.config["out_of_memory"] == {"0": [8, 4]}
@@ -591,14 +575,14 @@ def test_what_failed_is_tried_again_when_resumed(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_ends_the_run_and_leaves_what_was_there(tmp_path, monkeypatch):
-    write, seen = results.write_atomic, []
+    write, seen = tables.write_atomic, []
 
     def full(path, some):
         if len(seen) > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         write(path, some)
 
-    monkeypatch.setattr(results, "write_atomic", full)
+    monkeypatch.setattr(tables, "write_atomic", full)
     with pytest.raises(OSError, match="No space left"):
         run(tmp_path / "run", on_progress=seen.append)
     monkeypatch.undo()
@@ -627,14 +611,14 @@ def test_a_disk_that_is_full_in_earnest(tmp_path):
         subprocess.run(["umount", str(small)], check=True)
     run(whole, resume=True)
     run(tmp_path / "alone")
-    assert content(whole) == content(tmp_path / "alone")
+    assert all_of(whole) == all_of(tmp_path / "alone")
 
 
 def test_a_clock_that_jumps_changes_no_result(whole, tmp_path, monkeypatch):
     now, jumps = time.time, itertools.cycle([0.0, 86_400.0, 1.0, -7200.0])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
     run(tmp_path / "run")
-    assert content(tmp_path / "run") == content(whole[0])
+    assert all_of(tmp_path / "run") == all_of(whole[0])
 
 
 def test_one_member_trained_again_alone_is_the_same_to_the_last_bit(whole):
@@ -652,14 +636,14 @@ def test_a_member_that_is_not_the_recorded_one_is_told(whole, tmp_path):
     rows = found.curves.to_pylist()
     changed = next(row for row in rows if (row["trial"], row["seed"]) == (1, 1))
     changed["train_loss"] = np.nextafter(changed["train_loss"], 9.0)
-    tables = {
+    content = {
         "curves.parquet": results.table(rows, results.CURVES),
         "members.csv": found.members,
         "summary.csv": (workdir / "summary.csv").read_bytes(),
         "timings.csv": found.timings,
     }
     del config["manifest"]
-    results.write(workdir, config, tables)
+    results.write(workdir, config, content)
     again = rerun.rerun(workdir, 1, 1, dataset=tiny.dataset())
     assert not again.is_equal
     assert "first at step 0: train_loss was" in again.difference

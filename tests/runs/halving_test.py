@@ -2,6 +2,7 @@
 """At each rung the worst trials leave, and nobody takes them for finished ones."""
 
 import dataclasses
+import functools
 import math
 
 import drawn
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import synthetic
 import tiny
+from stopped import content, gone_on
 
 from nnlab import report, results
 from nnlab.report import answer
@@ -24,7 +26,6 @@ STUDY = dataclasses.replace(
     halving={"factor": 3, "min_epochs": 1},
 )
 """Nine trials; the last diverges at once."""
-FILES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
 
 
 def run(of: Study, folder, **kwargs):
@@ -201,18 +202,6 @@ def test_trials_race_with_those_of_their_program_only(tmp_path):
     assert counts[3:] == [True, False, False]
 
 
-class Interrupt:
-    """Interrupts at a visit."""
-
-    def __init__(self, visit):
-        self.left = visit
-
-    def __call__(self, _):
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.slow
 def test_interrupted_anywhere_it_ends_the_same(tmp_path):
     """With early stopping beside it, and members that share lanes."""
@@ -221,22 +210,15 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path):
     study = tiny.study(sweep, num_seeds=3, **stop)
     study = dataclasses.replace(study, halving={"factor": 2, "min_epochs": 3})
     options, visits = {"lane_width": 3, "checkpoint_seconds": 0.0}, []
-    whole = run(study, tmp_path / "whole", on_progress=visits.append, **options)
+    train = functools.partial(run, study, **options)
+    whole = train(tmp_path / "whole", on_progress=visits.append)
     fates = set(whole.members["status"].to_pylist())
     assert fates == {"stopped", "dropped", "finished"}
     for visit in range(1, len(visits) + 1, 3):
-        own = tmp_path / f"at_{visit}"
-        with pytest.raises(KeyboardInterrupt):
-            run(study, own, on_progress=Interrupt(visit), **options)
-        seen = []
-        run(study, own, resume=True, on_progress=seen.append, **options)
-        for name in FILES:
-            assert (own / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-        if seen:
-            assert (seen[-1].done, seen[-1].total) == (
-                visits[-1].done,
-                visits[-1].total,
-            )
+        own, _, after = gone_on(train, tmp_path, visit)
+        assert content(own) == content(tmp_path / "whole")
+        for told in after[-1:]:
+            assert (told.done, told.total) == (visits[-1].done, visits[-1].total)
 
 
 def test_only_trials_may_be_added_and_they_race_among_themselves(tmp_path):

@@ -28,11 +28,18 @@ def told():
 def recorder(tmp_path, told):
     """Of two trials and two seeds that train for 24 steps, evaluated every 8."""
     of = tiny.study(tiny.rates(0.1, 0.3))
-    program = tiny.program(of)
-    recorder = Recorder(of, tmp_path, [program], told.append)
-    population = types.SimpleNamespace(compile_seconds=0.0)
-    recorder.start(program, population, SIZES)
-    return recorder
+    return Recorder(of, tmp_path, [tiny.program(of)], told.append)
+
+
+def started(recorder, of, population=None):
+    """The record of its only program."""
+    return recorder.start(tiny.program(of), SIZES, population)
+
+
+@pytest.fixture
+def record(recorder):
+    """Of its program."""
+    return started(recorder, tiny.study(tiny.rates(0.1, 0.3)))
 
 
 def measured(accuracy=0.5, loss=1.0, step=0, alive=((True, True), (True, True))):
@@ -53,11 +60,11 @@ def measured(accuracy=0.5, loss=1.0, step=0, alive=((True, True), (True, True)))
     }
 
 
-def add(recorder, evaluation, measured, num_steps, samples):
-    with recorder.evaluating():
+def add(record, evaluation, measured, num_steps, samples):
+    with record.clock.evaluating():
         pass
-    recorder.add(evaluation, measured, num_steps, samples)
-    recorder.tell("training")
+    record.add(evaluation, measured, num_steps, samples)
+    record.tell("training")
 
 
 def tables(recorder, tmp_path):
@@ -66,9 +73,9 @@ def tables(recorder, tmp_path):
     return found.curves.to_pylist(), found.members.to_pylist()
 
 
-def test_sums_become_means(recorder, tmp_path):
-    add(recorder, 0, measured(accuracy=0.2, loss=2.0), 0, 0)
-    add(recorder, 1, measured(accuracy=0.4, loss=1.0), num_steps=8, samples=3)
+def test_sums_become_means(recorder, record, tmp_path):
+    add(record, 0, measured(accuracy=0.2, loss=2.0), 0, 0)
+    add(record, 1, measured(accuracy=0.4, loss=1.0), num_steps=8, samples=3)
     curves, _ = tables(recorder, tmp_path)
     first, second = curves[:2]
     wanted = {"trial": 0, "seed": 0, "step": 8, "epoch": 1.0, "examples": 128}
@@ -85,19 +92,19 @@ def test_sums_become_means(recorder, tmp_path):
     assert first["batch_loss"] is first["grad_norm_dense_0"] is None
 
 
-def test_a_row_for_each_member_and_evaluation_sorted(recorder, tmp_path):
+def test_a_row_for_each_member_and_evaluation_sorted(recorder, record, tmp_path):
     for evaluation in range(3):
-        add(recorder, evaluation, measured(), 8, 1)
+        add(record, evaluation, measured(), 8, 1)
     curves, _ = tables(recorder, tmp_path)
     keys = [(row["trial"], row["seed"], row["step"]) for row in curves]
     assert keys == [(t, s, e) for t in (0, 1) for s in (0, 1) for e in (0, 8, 16)]
 
 
-def test_a_member_that_diverged_has_no_more_rows(recorder, tmp_path):
-    add(recorder, 0, measured(), 0, 0)
+def test_a_member_that_diverged_has_no_more_rows(recorder, record, tmp_path):
+    add(record, 0, measured(), 0, 0)
     for evaluation in (1, 2, 3):
         gone = measured(step=5, alive=((True, True), (True, False)))
-        add(recorder, evaluation, gone, 8, 1)
+        add(record, evaluation, gone, 8, 1)
     curves, members = tables(recorder, tmp_path)
     steps = [row["step"] for row in curves if (row["trial"], row["seed"]) == (1, 1)]
     assert steps == [0]
@@ -113,19 +120,19 @@ def test_a_member_that_diverged_has_no_more_rows(recorder, tmp_path):
 def patient(tmp_path):
     """Of a study whose members may stop early."""
     of = tiny.study(tiny.rates(0.1, 0.3), **{"early_stopping.patience": 1})
-    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
-    recorder.start(tiny.program(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
-    return recorder
+    recorder = Recorder(of, tmp_path, [tiny.program(of)])
+    return recorder, started(recorder, of)
 
 
 def test_a_member_that_stopped_ends_at_its_best_and_trains_no_more(patient, tmp_path):
+    recorder, record = patient
     for evaluation, accuracy in enumerate((0.9, 0.2, 0.8)):
         found = measured(accuracy) | {"best_step": np.full((2, 2), 8 * evaluation)}
         if evaluation:  # trial 0, seed 1 was best at the start
             found["stopped"][0, 1], found["best_step"][0, 1] = True, 0
-        add(patient, evaluation, found, 8, 1)
-    assert patient.still_training.tolist() == [[True, False], [True, True]]
-    curves, members = tables(patient, tmp_path)
+        add(record, evaluation, found, 8, 1)
+    assert record.still_training.tolist() == [[True, False], [True, True]]
+    curves, members = tables(recorder, tmp_path)
     steps = [row["step"] for row in curves if (row["trial"], row["seed"]) == (0, 1)]
     assert steps == [0, 8]
     ended = members[1]
@@ -134,10 +141,12 @@ def test_a_member_that_stopped_ends_at_its_best_and_trains_no_more(patient, tmp_
     assert [members[i]["status"] for i in (0, 2, 3)] == ["unfinished"] * 3
 
 
-def test_a_member_that_never_took_a_step_has_no_layer_to_blame(recorder, tmp_path):
+def test_a_member_that_never_took_a_step_has_no_layer_to_blame(
+    recorder, record, tmp_path
+):
     gone = measured(alive=((True, True), (True, False)))
     gone["last_norms"] = np.full((2, 2, 2), -1.0)
-    add(recorder, 1, gone, 8, 1)
+    add(record, 1, gone, 8, 1)
     lost = tables(recorder, tmp_path)[1][3]
     assert (lost["status"], lost["diverged_step"]) == ("diverged", 0)
     assert lost["diverged_layer"] is None
@@ -145,11 +154,13 @@ def test_a_member_that_never_took_a_step_has_no_layer_to_blame(recorder, tmp_pat
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_at_the_end_is_a_divergence(recorder, tmp_path, loss):
+def test_a_loss_that_is_not_finite_at_the_end_is_a_divergence(
+    recorder, record, tmp_path, loss
+):
     """The last update has no step behind it that would find it out."""
-    add(recorder, 0, measured(), 0, 0)
+    add(record, 0, measured(), 0, 0)
     end = measured(loss=np.array([[1.0, loss], [1.0, 1.0]]), step=STEPS)
-    add(recorder, 3, end, 24, 2)
+    add(record, 3, end, 24, 2)
     curves, members = tables(recorder, tmp_path)
     statuses = [member["status"] for member in members]
     assert statuses == ["finished", "diverged", "finished", "finished"]
@@ -157,27 +168,27 @@ def test_a_loss_that_is_not_finite_at_the_end_is_a_divergence(recorder, tmp_path
     assert len(curves) == 7
 
 
-def test_members_are_unfinished_until_the_last_step(recorder, tmp_path):
-    add(recorder, 0, measured(), 0, 0)
-    add(recorder, 1, measured(), 8, 1)
+def test_members_are_unfinished_until_the_last_step(recorder, record, tmp_path):
+    add(record, 0, measured(), 0, 0)
+    add(record, 1, measured(), 8, 1)
     _, members = tables(recorder, tmp_path)
     assert {(m["status"], m["steps"]) for m in members} == {("unfinished", 8)}
     assert not any(m["at_chance"] for m in members)
 
 
-def test_the_best_step_is_the_first_of_the_best(recorder, tmp_path):
+def test_the_best_step_is_the_first_of_the_best(recorder, record, tmp_path):
     for evaluation, accuracy in enumerate((0.2, 0.6, 0.6, 0.4)):
-        add(recorder, evaluation, measured(accuracy), 8, 1)
+        add(record, evaluation, measured(accuracy), 8, 1)
     _, members = tables(recorder, tmp_path)
     assert [member["best_step"] for member in members] == [8] * 4
 
 
-def test_at_chance_is_a_one_sided_test_at_one_percent(recorder, tmp_path):
+def test_at_chance_is_a_one_sided_test_at_one_percent(recorder, record, tmp_path):
     """Of 25 answers; the bound is chance plus 2.326 standard deviations."""
     chance = chance_of(tiny.dataset())
     bound = chance + 2.326 * np.sqrt(chance * (1 - chance) / 25)
     accuracy = np.array([[0.0, chance], [bound - 0.001, bound + 0.001]])
-    add(recorder, 3, measured(accuracy), 24, 2)
+    add(record, 3, measured(accuracy), 24, 2)
     _, members = tables(recorder, tmp_path)
     assert [m["at_chance"] for m in members] == [True, True, True, False]
 
@@ -187,69 +198,69 @@ def test_chance_is_the_share_of_the_largest_class():
     assert chance_of(tiny.dataset()) == max(counts) / 26
 
 
-def test_the_best_trial_is_the_best_mean_by_now(recorder, told):
-    add(recorder, 0, measured(np.array([[0.5, 0.5], [0.2, 0.7]])), 0, 0)
+def test_the_best_trial_is_the_best_mean_by_now(recorder, record, told):
+    add(record, 0, measured(np.array([[0.5, 0.5], [0.2, 0.7]])), 0, 0)
     assert (told[-1].best_accuracy, told[-1].best_label) == (0.5, "learning_rate=0.1")
     chance = chance_of(tiny.dataset())
     accuracy = np.array([[0.4, 0.4], [chance, 0.9]])
     gone = measured(accuracy, alive=((True, True), (False, True)))
-    add(recorder, 1, gone, 8, 1)
+    add(record, 1, gone, 8, 1)
     assert told[-1].best_accuracy == pytest.approx((chance + 0.9) / 2)  # as in a report
     assert (told[-1].best_label, told[-1].diverged) == ("learning_rate=0.3", 1)
     assert ranking.best_trial(recorder.results("interrupted"), so_far=True) == 1
 
 
-def test_progress_counts_the_examples_of_all_members(recorder, told):
-    recorder.tell("compiling")
+def test_progress_counts_the_examples_of_all_members(record, told):
+    record.tell("compiling")
     assert (told[0].status, told[0].done, told[0].total) == ("compiling", 0, 24 * 64)
-    with recorder.training(8, 8):
+    with record.training(8, 8):
         pass
-    recorder.tell("training")
+    record.tell("training")
     assert (told[-1].epoch, told[-1].done) == (1.0, 8 * 64)
     assert told[-1].examples_per_second > 0
     gone = measured(alive=((True, True), (True, False)))
-    add(recorder, 1, gone, 8, 1)  # its 16 steps to come are counted no more
+    add(record, 1, gone, 8, 1)  # its 16 steps to come are counted no more
     assert told[-1].total == 24 * 64 - 16 * 16
-    with recorder.training(24, 16):
+    with record.training(24, 16):
         pass
-    recorder.tell("training")
+    record.tell("training")
     assert told[-1].done == told[-1].total
 
 
 def test_a_listener_is_not_needed(tmp_path):
     of = tiny.study()
-    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
-    recorder.start(tiny.program(of), types.SimpleNamespace(compile_seconds=0.0), SIZES)
-    assert recorder.still_training.all()
+    record = started(Recorder(of, tmp_path, [tiny.program(of)]), of)
+    record.tell("training")
+    assert record.still_training.all()
 
 
 def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
     """Of 10 seconds of training 8 compile, of 3 seconds of evaluation 2."""
     of, clock = tiny.study(tiny.rates(0.1, 0.3)), types.SimpleNamespace(now=0.0)
     population = types.SimpleNamespace(compile_seconds=0.0)
-    recorder = Recorder(of, tmp_path, [tiny.program(of)], None)
-    recorder.start(tiny.program(of), population, SIZES)
-    fake = types.SimpleNamespace(
-        perf_counter=lambda: clock.now, monotonic=lambda: clock.now
-    )
-    monkeypatch.setattr("nnlab.runs.recorder.time", fake)
-    with recorder.training(8, 8):
+    recorder = Recorder(of, tmp_path, [tiny.program(of)])
+    record = started(recorder, of, population)
+    fake = types.SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr("nnlab.runs.clock.time", fake)
+    with record.training(8, 8):
         clock.now, population.compile_seconds = 10.0, 8.0
-    with recorder.evaluating():
+    with record.clock.evaluating():
         clock.now, population.compile_seconds = 13.0, 10.0
-    recorder.add(1, measured(), 8, 1)
+    record.add(1, measured(), 8, 1)
     recorder.write("complete")
     (row,) = results.load(tmp_path).timings.to_pylist()
     assert row["compile_seconds"] == 10.0
     assert (row["train_seconds"], row["evaluation_seconds"]) == (2.0, 1.0)
     assert row["examples_per_second"] == 8 * 64 / 2.0
     assert row["inferences_per_second"] == 175 * 4 / 1.0
-    rates = recorder.rates()
+    rates = record.clock.rates()
     assert rates.examples_per_second == 8 * 64 / 2.0
     assert (rates.inferences_per_second, rates.compile_seconds) == (700.0, 10.0)
 
 
-def test_tables_are_not_written_more_often_than_they_may_take(recorder, monkeypatch):
+def test_tables_are_not_written_more_often_than_they_may_take(
+    recorder, record, monkeypatch
+):
     now, written = [1000.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
 
@@ -260,7 +271,8 @@ def test_tables_are_not_written_more_often_than_they_may_take(recorder, monkeypa
     monkeypatch.setattr(module.results, "write", write)
     for evaluation in range(4):
         for _ in range(25):  # an evaluation a second
-            add(recorder, evaluation, measured(step=8 * evaluation), 8, 1)
+            add(record, evaluation, measured(step=8 * evaluation), 8, 1)
+            recorder.write_if_due()
             now[0] += 1.0
     assert written == [1000.0, 1034.0, 1068.0, 1102.0]
 

@@ -12,6 +12,7 @@ import optuna
 import pytest
 import synthetic
 import tiny
+from stopped import Stop, content
 
 import nnlab
 from nnlab import data, report, results
@@ -235,15 +236,15 @@ def test_interrupted_at_any_batch_it_ends_the_same(tmp_path, sampler):
 def test_a_batch_that_was_asked_for_in_part_is_completed(tmp_path, monkeypatch):
     search.run(study(), tmp_path / "whole", Trainer(tmp_path / "whole"))
     drawn, own = [], tmp_path / "own"
-    suggest = search._suggested
+    suggest = optuna.trial.Trial.suggest_float
 
-    def suggested(*args):
+    def suggested(*args, **how):
         drawn.append(args)
         if len(drawn) == 2 * 6:  # the second setting of the second batch's second trial
             raise KeyboardInterrupt
-        return suggest(*args)
+        return suggest(*args, **how)
 
-    monkeypatch.setattr(search, "_suggested", suggested)
+    monkeypatch.setattr(optuna.trial.Trial, "suggest_float", suggested)
     with pytest.raises(KeyboardInterrupt):
         search.run(study(), own, Trainer(own))
     train = Trainer(own)
@@ -255,15 +256,15 @@ def test_a_batch_that_was_asked_for_in_part_is_completed(tmp_path, monkeypatch):
 def test_who_is_killed_while_it_tells_ends_as_if_it_had_not(tmp_path, monkeypatch):
     whole, own, left = tmp_path / "whole", tmp_path / "own", []
     search.run(study(), whole, Trainer(whole))
-    tell = search._tell
+    tell = optuna.Study.tell
 
-    def killed(*args):
-        tell(*args)
+    def killed(*args, **how):
+        tell(*args, **how)
         left.append((own / search.STORAGE).read_bytes())
         if len(left) == 6:  # the second trial of the second batch
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "_tell", killed)
+    monkeypatch.setattr(optuna.Study, "tell", killed)
     with pytest.raises(KeyboardInterrupt):
         search.run(study(), own, Trainer(own))
     monkeypatch.undo()
@@ -488,19 +489,10 @@ def test_a_search_trains_only_what_is_new_and_resumes_to_the_same_tables(tmp_pat
         pytest.approx(found.curve(i, "validation_accuracy").values[:, -1].mean())
         for i in range(6)
     ]
-    left = len(seen) - 3
-
-    def interrupting(_):
-        nonlocal left
-        left -= 1
-        if not left:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        search.run(of, own, trainer(own, interrupting))
+        search.run(of, own, trainer(own, Stop(len(seen) - 3)))
     search.run(of, own, trainer(own, seen.append), resumes=True)
-    for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
-        assert (own / name).read_bytes() == (whole / name).read_bytes()
+    assert content(own) == content(whole)
 
 
 @pytest.mark.slow

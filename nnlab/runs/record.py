@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Takes in what is measured of one program while it trains."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from nnlab import results
+from nnlab.results import pictures
+from nnlab.results.rows import (
+    DIVERGED,
+    DROPPED,
+    FINISHED,
+    STOPPED,
+    Rows,
+    by_layer,
+    means,
+    plain_rows,
+)
+from nnlab.runs import halving, provenance
+from nnlab.runs.checkpoint import Saved
+from nnlab.runs.clock import Clock
+from nnlab.runs.progress import Evaluation, Teller
+from nnlab.study import Trial
+from nnlab.training import trees
+from nnlab.training.program import NetworkProgram, Program
+
+
+class Record:
+    """What is known of one program.
+
+    Attributes:
+      program: the program, with the plan that it runs by.
+      about: its record in ``config.json``.
+      rows: the curves and the members.
+      clock: what its time went into.
+      severity: its rows of ``severity.csv``.
+      seen: what pictures need of the final members, by a trial's index.
+      still_training: members that have neither diverged nor stopped early nor been
+        dropped, bool (T, S).
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        teller: Teller,
+        clock: Clock,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Of a program that has not been trained.
+
+        Args:
+          program: the program.
+          teller: tells what is taken in.
+          clock: its own.
+          sizes: examples of each split that is evaluated, if it is to train.
+        """
+        index = program.index
+        shape = len(program.trials), program.num_seeds
+        self.program, self.clock = program, clock
+        self.about = program.to_dict()
+        self.rows = Rows(program.members)
+        self.severity: list[dict[str, Any]] = []
+        self.seen: dict[int, pictures.Seen] = {}
+        self.still_training = np.ones(shape, bool)
+        self._index, self._teller, self._sizes = index, teller, dict(sizes or {})
+        self._chance = provenance.chance_of(program.dataset)
+        self._accuracy = np.full(shape, math.nan)
+        self._means: list[list[float]] = [[] for _ in program.trials]
+        self._step = 0
+        teller.rows[index] = self.rows
+        teller.done[index], teller.planned[index] = 0, program.num_examples
+
+    @property
+    def _network(self) -> NetworkProgram:
+        """The program, which is of networks."""
+        assert isinstance(self.program, NetworkProgram)
+        return self.program
+
+    def best_accuracy(self) -> float:
+        """Of the trials, mean over seeds; -1 if none has one."""
+        return float(np.nanmax(self._accuracy.mean(axis=1), initial=-1.0))
+
+    # What a checkpoint holds.
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is known beside the rows, as plain values: a copy."""
+        return {
+            "record": dict(self.about),
+            "severity": [dict(row) for row in self.severity],
+            "timings": [dict(row) for row in self.clock.rows],
+            "still_training": self.still_training.tolist(),
+            "accuracy": self._accuracy.tolist(),
+            "means": [list(values) for values in self._means],
+        }
+
+    def seen_arrays(self) -> dict[str, np.ndarray]:
+        """What pictures need, as named arrays."""
+        return {
+            f"{trial}/{name}": value
+            for trial, seen in self.seen.items()
+            for name, value in vars(seen).items()
+            if value is not None
+        }
+
+    def restore(self, saved: Saved) -> None:
+        """Takes up what a checkpoint of the program holds.
+
+        Raises:
+          ValueError, LookupError, TypeError: it is not of this program.
+        """
+        known, members = saved.about["known"], self.program.members
+        arrays, seen = saved.arrays("rows"), saved.arrays("seen")
+        fields: dict[str, dict[str, Any]] = {}
+        for name, value in seen.items():
+            trial, _, field = name.partition("/")
+            fields.setdefault(trial, {"kernel": None})[field] = value
+        self.seen = {int(t): pictures.Seen(**some) for t, some in fields.items()}
+        self.rows = Rows.from_arrays(members, arrays)
+        self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
+        self.clock.rows = plain_rows(
+            known["timings"], results.TIMINGS, "cohort", "segment"
+        )
+        shape = self.still_training.shape
+        self.still_training = np.array(known["still_training"], bool).reshape(shape)
+        self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
+        self._means = [list(values) for values in known["means"]]
+        self._teller.rows[self._index] = self.rows
+        self._note_worths()
+        self._account()
+
+    def _account(self) -> None:
+        """Counts what the members were trained before."""
+        program, teller = self.program, self._teller
+        if not isinstance(program, NetworkProgram):
+            teller.done[self._index] = self._num_grown * len(
+                program.dataset.train.labels
+            )
+            return
+        batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
+        ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
+        self._step = int(steps.max())
+        teller.done[self._index] = int(steps.sum()) * batch_size
+        spared = int((program.num_steps - steps[ended]).sum()) * batch_size
+        teller.planned[self._index] -= spared
+
+    def extend(self) -> None:
+        """Lets the members that finished go on, for more epochs.
+
+        What was measured on the final members only is theirs no more.
+        """
+        finished = self.rows.reopen()
+        scored = tuple(f"{split}_" for split in self._network.scored())
+        self.rows.forget_at(
+            self.rows.steps, lambda name: name.startswith(scored), finished
+        )
+        self.severity = []
+
+    # What training tells.
+
+    def tell(
+        self,
+        status: str,
+        predict: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """Tells the observer how far the program is; see `Progress`."""
+        if not isinstance(self.program, NetworkProgram):
+            done, total = float(self._num_grown), float(self.still_training.size)
+        else:
+            done, total = (
+                self._step / self.program.steps_per_epoch,
+                self.program.num_epochs,
+            )
+        self._teller.tell(status, done, total, clock=self.clock, predict=predict)
+
+    @contextlib.contextmanager
+    def training(self, step: int, count: int) -> Iterator[None]:
+        """Accounts for `count` steps that end at `step`."""
+        examples = self._examples(count)
+        with self.clock.training(examples):
+            yield
+        self._teller.done[self._index] += examples
+        self._step = step
+
+    def steps_in(self, seconds: float) -> float:
+        """How many steps the last ones' speed makes in so many seconds."""
+        return seconds * self.clock.rate / self._examples(1)
+
+    def _examples(self, num_steps: int) -> int:
+        """Examples of so many steps, all members that train together."""
+        batch_size = self.program.hyperparameters.batch_size
+        return num_steps * batch_size * int(self.still_training.sum())
+
+    @contextlib.contextmanager
+    def _ending_some(self, step: int) -> Iterator[None]:
+        """Takes what members that end in the context will not train off the plan."""
+        left = self._network.num_steps - step
+        before = self._examples(left)
+        yield
+        self._teller.planned[self._index] -= before - self._examples(left)
+
+    def add(
+        self,
+        evaluation: int,
+        measured: Mapping[str, Any],
+        num_steps: int,
+        samples: int,
+    ) -> None:
+        """Takes in one evaluation of all members, leaves (T, S, ...).
+
+        Args:
+          evaluation: which.
+          measured: from `Population.evaluate`.
+          num_steps: updates since the evaluation before.
+          samples: of the gradient norms among them.
+        """
+        program, rows = self._network, self.rows
+        step = program.boundaries[evaluation]
+        metrics = means(measured["sums"], self._sizes)
+        alive, last = measured["alive"], step == program.num_steps
+        if last:  # no step follows that would find the last update to be the ruin
+            losses = [metrics[f"{split}_loss"] for split in self._sizes]
+            alive = alive & np.isfinite(losses).all(axis=0)
+        members, examples = int(self.still_training.sum()), sum(self._sizes.values())
+        self.clock.end_segment(evaluation, step, members, examples)
+        seen, lost = alive & self.still_training, self.still_training & ~alive
+        values = metrics | self._along(measured, num_steps, samples)
+        epoch = step / program.steps_per_epoch
+        rows.add(step, epoch, step * program.hyperparameters.batch_size, values, seen)
+        rows.steps[seen] = step
+        stopped = seen & measured["stopped"]
+        self._note_accuracy(step, measured, metrics["validation_accuracy"], seen)
+        self._accuracy[lost] = math.nan
+        rows.end(seen if last else stopped, stopped, self._at_chance(self._accuracy))
+        rows.diverge(
+            lost, measured["step"], measured["last_norms"], program.recipe.layers
+        )
+        with self._ending_some(step):
+            self.still_training &= ~(lost | stopped)
+        self._teller.evaluation = Evaluation(
+            program.trials,
+            tuple(program.seeds),
+            step,
+            epoch,
+            {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
+            rows.has_status(DIVERGED),
+        )
+        for curve, mean in zip(self._means, self._accuracy.mean(axis=1)):
+            curve.append(float(mean))
+        self._note_worths()
+
+    def _along(
+        self, measured: Mapping[str, Any], num_steps: int, samples: int
+    ) -> dict[str, np.ndarray]:
+        """Columns of what was summed up along so many updates; none without any."""
+        if not num_steps:
+            return {}
+        mean = measured["loss_sum"].astype(np.float64) / num_steps
+        square = measured["loss_square_sum"].astype(np.float64) / num_steps
+        norms, layers = measured["norm_sum"] / samples, self._network.recipe.layers
+        return {
+            "batch_loss": mean,
+            "batch_loss_std": np.sqrt(np.maximum(square - mean**2, 0.0)),
+            **by_layer("grad_norm_", norms, layers),
+        }
+
+    def _note_accuracy(
+        self,
+        step: int,
+        measured: Mapping[str, Any],
+        accuracy: np.ndarray,
+        seen: np.ndarray,
+    ) -> None:
+        """Notes the members' accuracy by now, and at which step it was best."""
+        if self._network.recipe.patience:
+            best = seen & (measured["best_step"] == step)
+        else:
+            best = seen & (accuracy > self.rows.best_accuracy)
+        self.rows.more.put("best_step", step, best)
+        self.rows.best_accuracy[best] = accuracy[best]
+        self._accuracy[seen] = accuracy[seen]
+        stopped = seen & measured["stopped"]
+        self._accuracy[stopped] = self.rows.best_accuracy[stopped]
+
+    def drop_worst(self, factor: int) -> None:
+        """Ends all but the best 1/factor of the trials; see `halving`.
+
+        It is a rung: the evaluation just taken in decides.
+        """
+        leaving = halving.worst(
+            self._accuracy, self.still_training, self._chance, factor
+        )
+        dropped = self.still_training & leaving[:, None]
+        self.rows.status[dropped] = DROPPED
+        with self._ending_some(self._step):
+            self.still_training &= ~dropped
+
+    def _note_worths(self) -> None:
+        self._teller.note(self.rows, self._accuracy, self._chance, self._means)
+
+    def _at_chance(self, accuracy: Any) -> Any:
+        """Whether accuracies are not above chance: one-sided binomial test at 1 %."""
+        chance, size = self._chance, self._sizes["validation"]
+        return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
+
+    # What is measured at the end.
+
+    @contextlib.contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Accounts for the time in which the final members are looked at."""
+        self.tell("scoring")
+        with self.clock.scoring():
+            yield
+
+    def living(self, trial: int) -> np.ndarray:
+        """Which members of a trial (by index) were not lost, bool (S,)."""
+        indices = [t.index for t in self.program.trials]
+        kept: np.ndarray = self.rows.has_status(FINISHED, STOPPED)
+        return kept[indices.index(trial)]
+
+    def add_final(
+        self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
+    ) -> None:
+        """Takes in what was measured on the final members only.
+
+        It goes into the row of the model that is kept: a stopped member's best one.
+
+        Args:
+          sums: ``{split: {metric: (T, S)}}``.
+          sizes: examples of each split.
+        """
+        best = self.rows.more.get("best_step", 0)
+        steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
+        kept = self.rows.has_status(FINISHED, STOPPED)
+        self.rows.add_at(steps, means(sums, sizes), kept)
+
+    def add_severity(
+        self,
+        transform: str,
+        amount: float,
+        sums: Mapping[str, np.ndarray],
+        size: int,
+    ) -> None:
+        """Takes in how the final members do on images that were changed so far.
+
+        Args:
+          transform: "moved" or "rotated".
+          amount: pixels or degrees.
+          sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
+          size: examples.
+        """
+        program = self.program
+        for t, s in np.argwhere(self.rows.has_status(FINISHED, STOPPED)).tolist():
+            self.severity.append(
+                {
+                    "trial": program.trials[t].index,
+                    "seed": program.first_seed + s,
+                    "transform": transform,
+                    "amount": amount,
+                    "accuracy": float(sums["accuracy"][t, s]) / size,
+                    "loss": float(sums["loss"][t, s]) / size,
+                }
+            )
+
+    # Trees.
+
+    @property
+    def _num_grown(self) -> int:
+        """Seeds of all trials whose trees are fitted."""
+        return int((~self.still_training).sum())
+
+    def add_trees(
+        self, trial: Trial, seed: int, fit: trees.Fit, inferences_per_second: float
+    ) -> None:
+        """Takes in the trees of one seed: a row for some numbers of trees."""
+        program, examples = self.program, len(self.program.dataset.train.labels)
+        at = program.trials.index(trial), seed - program.first_seed
+        here = np.zeros(self.still_training.shape, bool)
+        here[at] = True
+        for i, count in enumerate(fit.trees.tolist()):
+            found = {name: float(values[i]) for name, values in fit.metrics.items()}
+            self.rows.add(count, float(count), count * examples, found, here)
+        accuracy = float(fit.metrics["validation_accuracy"][-1])
+        kept = int(fit.trees[-1])
+        self.rows.status[at], self.rows.steps[at] = FINISHED, kept
+        self.rows.at_chance[at] = self._at_chance(accuracy)
+        self.rows.more.put("best_step", kept, here)
+        self._accuracy[at] = accuracy
+        self.clock.add_trees(self._num_grown, fit, examples, inferences_per_second)
+        self.still_training[at] = False
+        self._teller.done[self._index] += examples
+        self._note_worths()
