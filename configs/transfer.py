@@ -46,12 +46,12 @@ once, for one epoch, and warned that one epoch may mislead. Its test accuracies 
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, sized
-from nnlab.study.claims import at_epoch, claimed, higher, same_within
+from nnlab.study.claims import Claims, at_epoch, final, higher, same_within
 
 GROUPS = (("digits", "mnist", "folder"), ("full", "smoke"))
 MODES = ("scratch", "probing", "tuning")
 RATES = (0.1, 0.01, 0.001, 0.0001)
-ACCURACY, TREES = "test_accuracy", {"label": "boosted trees"}
+TEST, TREES = "test_accuracy", {"label": "boosted trees"}
 
 
 def trial(mode: str, rate: float) -> dict[str, str]:
@@ -82,35 +82,32 @@ def get_config(arg: str = "") -> ConfigDict:
         config.transfer.num_epochs = 2
     config.figures = ("curves", "final", "extremes", "costs", "confusion", "gallery")
     config.figures += ("mistakes",)
-    claims, first = {}, at_epoch(1.0, ACCURACY)
-    for quantity, when in ((first, "after one epoch"), (ACCURACY, "at the end")):
-        for mode, which, good, bad in (
-            ("scratch", "lower", 0.0001, 0.1),
-            ("probing", "higher", 0.1, 0.0001),
-            ("tuning", "lower", 0.0001, 0.1),
-        ):
-            text = f"{mode.capitalize()} wants the {which} rate: {good:g} is better "
-            sides = trial(mode, good), trial(mode, bad)
-            claims[f"{text}than {bad:g} {when}"] = higher(quantity, *sides)
-    best = {m: {"transfer.mode": m, "model.name": config.model.name} for m in MODES}
-    claims |= {
-        f"{one.capitalize()} is better than {other}, each at its best rate, at the "
-        "end": higher(ACCURACY, best[one], best[other], among="best")
-        for one, other in (MODES[::-2], MODES[1::-1], MODES[:0:-1])
-    }
-    claims |= {
-        "Boosted trees learn their training images by heart: accuracy above 99 "
-        "%": higher("train_accuracy", TREES, 0.99),
-        "The best tuned network is no better than boosted trees: the same within 2 "
-        "points": same_within(0.02, ACCURACY, best["tuning"], TREES, among="best"),
-    }
-    config.claims = claimed(claims)
+    config.claims = tuple(claims(config.model.name))
     config.notes = (
-        "All networks that are probed or tuned begin at one and the same backbone: the "
-        "intervals hold the new last layer's initialisation and the data order, not "
-        "the luck of the backbone's own training.",
+        "All networks that are probed or tuned begin at one backbone: the intervals do "
+        "not hold the luck of the backbone's own training.",
     )
     return config
+
+
+def claims(model: str) -> Claims:
+    """Which rate each mode wants, and which mode is best, each at its best rate."""
+    high, low = RATES[0], RATES[-1]
+    wanted = {"scratch": (low, high), "probing": (high, low), "tuning": (low, high)}
+    ends = {"after one epoch": at_epoch(1.0, TEST), "at the end": final(TEST)}
+    for when, quantity in ends.items():
+        for mode, (good, bad) in wanted.items():
+            text = f"{mode} is better at rate {good:g} than at {bad:g} {when}"
+            yield higher(text, quantity, trial(mode, good), trial(mode, bad))
+    best = {mode: {"transfer.mode": mode, "model.name": model} for mode in MODES}
+    for one, other in (MODES[::-2], MODES[1::-1], MODES[:0:-1]):
+        text = f"{one} is better than {other}, each at its best rate"
+        yield higher(text, TEST, best[one], best[other], among="best")
+    yield higher("Boosted trees learn by heart", "train_accuracy", TREES, 0.99)
+    tuned = best["tuning"]
+    yield same_within(
+        "Best tuning is like trees", 0.02, TEST, tuned, TREES, among="best"
+    )
 
 
 def sweep(arg: str = "") -> Sweep:

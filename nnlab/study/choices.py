@@ -2,7 +2,7 @@
 """What a config's argument chooses: data, sizes and parts of a study; no JAX."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnlab.data import num_training
@@ -19,7 +19,7 @@ Sweep = Iterable[dict[str, Any]]
 """What a config's ``sweep(arg)`` gives: flat override dicts, one for each trial."""
 
 
-def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
+def choose(arg: str, *groups: Sequence[str]) -> tuple[str, ...]:
     """Splits a config's argument, such as "mnist,smoke", into one choice a group.
 
     Args:
@@ -35,20 +35,20 @@ def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
     >>> choose("smoke", DATASETS, SIZES)
     ('digits', 'smoke')
     """
-    lists = [tuple(group) for group in groups]
-    chosen: dict[int, str] = {}
-    for word in filter(None, arg.split(",")):
-        group = next((i for i, some in enumerate(lists) if word in some), None)
-        if group is None:
-            allowed = filter(None, itertools.chain(*lists))
+    words = dict.fromkeys(filter(None, arg.split(",")))
+    allowed = [*filter(None, itertools.chain(*groups))]
+    for word in words:
+        if word not in allowed:
             hint = nearest(word, allowed)
             raise ValueError(f"unknown config argument {word!r}{hint}")
-        if group in chosen and chosen[group] != word:
-            raise ValueError(
-                f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
-            )
-        chosen[group] = word
-    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
+    chosen = []
+    for group in groups:
+        given = [word for word in words if word in group] or [group[0]]
+        if given[1:]:
+            both = " and ".join(map(repr, given[:2]))
+            raise ValueError(f"config argument {arg!r} has both {both}")
+        chosen.append(given[0])
+    return tuple(chosen)
 
 
 def sized(size: str, **sizes: Mapping[str, Any]) -> dict[str, Any]:
