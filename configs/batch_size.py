@@ -72,10 +72,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.claims = (
         c.higher("Batch 6 ends further below its best than 45", FALL, B6, B45),
         c.higher("The losses of 6 spread more than those of 45", NOISE, B6, B45),
-        c.higher("More end at chance with 6 than with 45", c.AT_CHANCE, B6, B45),
+        c.higher("More networks end at chance with 6 than 45", c.AT_CHANCE, B6, B45),
         c.higher("An epoch takes longer with 6 than with 45", c.SECONDS, B6, B45),
         c.same_within("9 is large enough: it ends like 45", 0.01, TEST, B9, B45),
-        c.same_within("10, one a class, ends like 45", 0.01, TEST, B10, B45),
+        c.same_within("10, the number of classes, ends like 45", 0.01, TEST, B10, B45),
         c.higher("45 is better than 9 after equal epochs", TEST, B45, B9),
         c.higher("45 is better than 9 after equal updates", late, B45, B9),
         c.higher("70 is ahead of 140 after one epoch", FIRST, B70, B140),

@@ -52,9 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
     config.claims = tuple(claims(dataset, size))
-    config.notes = (
-        "A pool stands before the ReLU: where it picks a negative, 0 is left.",
-    )
+    config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     return config
 
 
@@ -86,7 +84,8 @@ def sweep(arg: str = "") -> Sweep:
         channels = (32, 64, 64)
     three = {"model.channels": channels, "model.hidden": (hidden,)}
     one = {"model.channels": (single,), "model.hidden": (hidden, hidden // 2)}
-    for end, pool in (("", "max"), (ABSOLUTE, "max_abs"))[: 1 if size == "full" else 2]:
+    pools = {"": "max"} if size == "full" else {"": "max", ABSOLUTE: "max_abs"}
+    for end, pool in pools.items():
         yield {"label": THREE + end, **three, "model.pool": pool}
         yield {"label": ONE + end, **one, "model.kernel": 5, "model.pool": pool}
     epochs, every = (3, 1.0) if size == "smoke" else (100, 5.0)

@@ -44,10 +44,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures = ("curves", "gradients", "final")
     config.claims = (
         higher("With batch norm the last layer has some gradient", last, NORM, 1e-4),
-        same_within("The last layer's is about 0.00175", 0.00175, last, NORM, 0.00175),
+        same_within(
+            "The last layer's gradient is about 0.00175", 0.00175, last, NORM, 0.00175
+        ),
         lower("The last layer's gradient falls", end, NORM, NORM, **than_last),
         lower("The first layer's gradient is smaller", first, NORM, NORM, **than_last),
-        lower("Without batch norm the first layer's vanishes", first, PLAIN, 1e-6),
+        lower("Without batch norm the first gradient vanishes", first, PLAIN, 1e-6),
         same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
     )
     config.notes = (
