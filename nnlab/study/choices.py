@@ -36,18 +36,17 @@ def choose(arg: str, *groups: Sequence[str]) -> tuple[str, ...]:
     ('digits', 'smoke')
     """
     words = dict.fromkeys(filter(None, arg.split(",")))
-    allowed = [*filter(None, itertools.chain(*groups))]
+    known = list(filter(None, itertools.chain(*groups)))
     for word in words:
-        if word not in allowed:
-            hint = nearest(word, allowed)
-            raise ValueError(f"unknown config argument {word!r}{hint}")
+        if word not in known:
+            raise ValueError(f"unknown config argument {word!r}{nearest(word, known)}")
     chosen = []
     for group in groups:
-        given = [word for word in words if word in group] or [group[0]]
-        if given[1:]:
-            both = " and ".join(map(repr, given[:2]))
+        first, *more = [word for word in words if word in group] or [group[0]]
+        if more:
+            both = f"{first!r} and {more[0]!r}"
             raise ValueError(f"config argument {arg!r} has both {both}")
-        chosen.append(given[0])
+        chosen.append(first)
     return tuple(chosen)
 
 
