@@ -29,11 +29,19 @@ from nnlab.study import DATASETS, SIZES, Sweep, choose, product, sized, updates_
 from nnlab.study import claims as c
 
 GROUPS = (DATASETS, ("", "map"), SIZES)
-RATES = (0.02, 0.07, 0.2, 0.7, 2.0)
-BATCHES, FROM_CLASSES_ON = (6, 9, 45, 70, 140), (10, 20)
-B6, B9, B45, B70, B140, B10 = ({"batch_size": n} for n in (*BATCHES, 10))
+REPORTED = (6, 9, 45, 70, 140)
+B6, B9, B45, B70, B140, B10 = ({"batch_size": n} for n in (*REPORTED, 10))
 LOW, HIGH = {"optimizer.learning_rate": 0.07}, {"optimizer.learning_rate": 0.7}
-ACCURACY, VALIDATION = "test_accuracy", "validation_accuracy"
+TEST, SCORE, NOISE = "test_accuracy", "validation_accuracy", "batch_loss_std"
+FALL, FIRST = c.best_minus_final(SCORE), c.at_epoch(1.0, SCORE)
+MAP_CLAIMS = (
+    c.higher("At batch 6 rate 0.07 is better than 0.7", TEST, B6 | LOW, B6 | HIGH),
+    c.higher("At batch 140 rate 0.7 is better", TEST, B140 | HIGH, B140 | LOW),
+    c.same_within("6 at 0.07 ends like 45 at 0.7", 0.01, TEST, B6 | LOW, B45 | HIGH),
+    c.higher("At rate 0.7 batch 45 is better than 6", TEST, B45 | HIGH, B6 | HIGH),
+    c.higher("At best rates 45 is better than 6", TEST, B45, B6, among="best"),
+    c.same_within("At best rates 6 is like 140", 0.01, TEST, B6, B140, among="best"),
+)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -49,77 +57,36 @@ def get_config(arg: str = "") -> ConfigDict:
         config.update(num_epochs=10, eval_every_epochs=1.0, num_seeds=5)
     config.update(sized(size, full={"num_epochs": 20 if part == "map" else 50}))
     config.notes = (
-        "Batch size and learning rate interact: the noise of SGD grows with the rate "
-        "divided by the batch size, so a comparison at one rate favours the batch "
-        'sizes which that rate suits. ":map" tunes the rate for each batch size.',
+        "The noise of SGD grows with the learning rate divided by the batch size: one "
+        'rate for all favours the batch sizes that it suits. ":map" tunes the rate.',
+        "A batch of 10 holds all ten classes with a probability of 0.04 %, one of 45 "
+        "with 92 %.",
+        "A step too large can switch ReLU units off for good, but not sigmoid units.",
     )
     if part == "map":
-        config.update(figures=("map", "final"), claims=c.claimed(MAP_CLAIMS))
+        config.update(figures=("map", "final"), claims=MAP_CLAIMS)
         return config
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
     epoch = updates_an_epoch(dataset, 140, config.train_size)  # of the largest batch
-    config.claims = c.claimed(_claims(epoch, config.num_epochs))
-    config.notes += (
-        "A batch of 9 from nine equally frequent classes holds all of them with a "
-        "probability of 9!/9^9 = 0.1 %, a batch of 10 from ten with 0.04 %; one of 45 "
-        "does so with 96 % and 92 %.",
-        "The report does not describe its network. This one has ReLU units, which a "
-        "step too large can switch off for good; sigmoid units survive higher rates.",
+    early, late = c.at_step(epoch, SCORE), c.at_step(config.num_epochs * epoch, TEST)
+    config.claims = (
+        c.higher("Batch 6 ends further below its best than 45", FALL, B6, B45),
+        c.higher("The losses of 6 spread more than those of 45", NOISE, B6, B45),
+        c.higher("More networks end at chance with 6 than 45", c.AT_CHANCE, B6, B45),
+        c.higher("An epoch takes longer with 6 than with 45", c.SECONDS, B6, B45),
+        c.same_within("9 is large enough: it ends like 45", 0.01, TEST, B9, B45),
+        c.same_within("10, the number of classes, ends like 45", 0.01, TEST, B10, B45),
+        c.higher("45 is better than 9 after equal epochs", TEST, B45, B9),
+        c.higher("45 is better than 9 after equal updates", late, B45, B9),
+        c.higher("70 is ahead of 140 after one epoch", FIRST, B70, B140),
+        c.same_within("70 is like 140 after equal updates", 0.01, early, B70, B140),
     )
     return config
 
 
 def sweep(arg: str = "") -> Sweep:
     """One trial for each batch size, or for each of them with each rate."""
-    if "map" in choose(arg, *GROUPS):
-        return product({"batch_size": BATCHES, "optimizer.learning_rate": RATES})
-    return product({"batch_size": sorted((*BATCHES, *FROM_CLASSES_ON))})
-
-
-def _claims(epoch: int, num_epochs: int) -> c.Comparisons:
-    return {
-        "Batch 6 gets worse with time: it ends further below its best than "
-        "45": c.higher(c.best_minus_final(VALIDATION), B6, B45),
-        "The steps of batch 6 are noisy: its losses spread more than those of "
-        "45": c.higher("batch_loss_std", B6, B45),
-        "The large steps of batch 6 ruin networks: more of them end at chance than "
-        "with 45": c.higher(c.AT_CHANCE, B6, B45),
-        "Batch 6 takes very long: an epoch takes longer than with 45": c.higher(
-            c.SECONDS, B6, B45
-        ),
-        "From 9 on training is stable: 9 ends like 45 within 1 point": c.same_within(
-            0.01, ACCURACY, B9, B45
-        ),
-        "Stability begins at the number of classes, ten here: 10 ends like 45 within 1 "
-        "point": c.same_within(0.01, ACCURACY, B10, B45),
-        "45 is better than 9 after equally many epochs": c.higher(ACCURACY, B45, B9),
-        "45 is better than 9 after equally many updates": c.higher(
-            c.at_step(num_epochs * epoch, ACCURACY), B45, B9
-        ),
-        "70 is faster than 140 in epochs: it is ahead after the first": c.higher(
-            c.at_epoch(1.0, VALIDATION), B70, B140
-        ),
-        "Because it updates more often: after equally many updates (the first epoch of "
-        "140) 70 and 140 are alike within 1 "
-        "point": c.same_within(0.01, c.at_step(epoch, VALIDATION), B70, B140),
-    }
-
-
-MAP_CLAIMS = {
-    "The best rate grows with the batch size: at batch 6, 0.07 is better than "
-    "0.7": c.higher(ACCURACY, {**B6, **LOW}, {**B6, **HIGH}),
-    "The best rate grows with the batch size: at batch 140, 0.7 is better than "
-    "0.07": c.higher(ACCURACY, {**B140, **HIGH}, {**B140, **LOW}),
-    "The number of classes is no threshold: a batch of 6 at rate 0.07 ends like one of "
-    "45 at 0.7 within 1 "
-    "point": c.same_within(0.01, ACCURACY, {**B6, **LOW}, {**B45, **HIGH}),
-    "At the report's rate 0.7, 45 is better than 6": c.higher(
-        ACCURACY, {**B45, **HIGH}, {**B6, **HIGH}
-    ),
-    "45 is better than 6 with each at its best rate, too": c.higher(
-        ACCURACY, B45, B6, among="best"
-    ),
-    "With each at its best rate, 6 and 140 end alike within 1 point": c.same_within(
-        0.01, ACCURACY, B6, B140, among="best"
-    ),
-}
+    if "map" not in choose(arg, *GROUPS):
+        return product({"batch_size": (6, 9, 10, 20, 45, 70, 140)})
+    rates = (0.02, 0.07, 0.2, 0.7, 2.0)
+    return product({"batch_size": REPORTED, "optimizer.learning_rate": rates})

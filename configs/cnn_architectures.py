@@ -26,11 +26,12 @@ norm, dropout and a cosine schedule.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study import claims as c
+from nnlab.study.claims import Claims, drop, higher, lower, same_within
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
-THREE, ONE = "3 convolutions", "1 convolution"
+THREE, ONE, ABSOLUTE = "3 convolutions", "1 convolution", ", max |x|"
 DENSE = {"label": "fully connected"}
+TRAIN, SCORE, TEST = "train_accuracy", "validation_accuracy", "test_accuracy"
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -50,45 +51,27 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
-    config.claims = c.claimed(_claims(dataset, size))
-    config.notes = (
-        "The pool stands before the ReLU: a value that is largest without its sign, "
-        "and negative, becomes 0.",
-        "The fully connected network trains for 100 epochs, as in the report, the "
-        f"convolutional ones for {config.num_epochs}.",
-    )
+    config.claims = tuple(claims(dataset, size))
+    config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     return config
 
 
-def _claims(dataset: str, size: str) -> c.Comparisons:
-    claims, three, one = {}, {"label": THREE}, {"label": ONE}
+def claims(dataset: str, size: str) -> Claims:
+    """What the report says of such data, and the pool that it did not try."""
+    three, one = {"label": THREE}, {"label": ONE}
     for name, net in ((THREE, three), (ONE, one)):
-        text = f"Convolution is far ahead: {name} against the fully connected network"
-        claims[text] = c.higher("test_accuracy", net, DENSE)
+        yield higher(f"{name}: better than fully connected", TEST, net, DENSE)
         if dataset in ("digits", "mnist"):
-            text = f"{name}: near-perfect on the {{}} images, above 98 %"
-            claims[text.format("training")] = c.higher("train_accuracy", net, 0.98)
-            validation = c.higher("validation_accuracy", net, 0.98)
-            claims[text.format("validation")] = validation
+            yield higher(f"{name}: above 98 % on training images", TRAIN, net, 0.98)
+            yield higher(f"{name}: above 98 % on validation images", SCORE, net, 0.98)
         else:
-            text = f"{name}: a visible gap between training and test, more than 1 point"
-            claims[text] = c.lower(c.drop("train_accuracy"), net, -0.01)
+            yield lower(f"{name}: visible overfitting", drop(TRAIN), net, -0.01)
     if dataset == "fashion_mnist":
-        claims |= {
-            "The fully connected network hardly passes 85 % even on the training "
-            "images: it ends within 2 points of "
-            "that": c.same_within(0.02, "train_accuracy", DENSE, 0.85)
-        }
-    for name in () if size == "full" else (THREE, ONE):
-        other = {"label": f"{name}, max |x|"}
-        claims |= {
-            f"{name}: pooling by the largest absolute value is as good as by the "
-            "largest (within half a point)": c.same_within(
-                0.005, "test_accuracy", other, {"label": name}
-            )
-        }
-    text = "Three convolutions are better than one with a larger kernel"
-    return {**claims, text: c.higher("test_accuracy", three, one)}
+        yield same_within("Fully connected: 85 % in training", 0.02, TRAIN, DENSE, 0.85)
+    for name, net in () if size == "full" else ((THREE, three), (ONE, one)):
+        other = {"label": name + ABSOLUTE}
+        yield same_within(f"{name}: both pools are alike", 0.005, TEST, other, net)
+    yield higher("Three convolutions are better than one", TEST, three, one)
 
 
 def sweep(arg: str = "") -> Sweep:
@@ -100,12 +83,11 @@ def sweep(arg: str = "") -> Sweep:
     elif size == "full":
         channels = (32, 64, 64)
     three = {"model.channels": channels, "model.hidden": (hidden,)}
-    one = {"model.channels": (single,), "model.kernel": 5}
-    one |= {"model.hidden": (hidden, hidden // 2)}
-    for pool in ("max",) if size == "full" else ("max", "max_abs"):
-        suffix = ", max |x|" if pool == "max_abs" else ""
-        yield {"label": THREE + suffix, **three, "model.pool": pool}
-        yield {"label": ONE + suffix, **one, "model.pool": pool}
+    one = {"model.channels": (single,), "model.hidden": (hidden, hidden // 2)}
+    pools = {"": "max"} if size == "full" else {"": "max", ABSOLUTE: "max_abs"}
+    for end, pool in pools.items():
+        yield {"label": THREE + end, **three, "model.pool": pool}
+        yield {"label": ONE + end, **one, "model.kernel": 5, "model.pool": pool}
     epochs, every = (3, 1.0) if size == "smoke" else (100, 5.0)
     dense = {"model.name": "mlp", "model.hidden": (hidden, hidden)}
     yield {**DENSE, **dense, "num_epochs": epochs, "eval_every_epochs": every}

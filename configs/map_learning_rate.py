@@ -21,6 +21,7 @@ from nnlab.study import claims as c
 
 GROUPS = (("full", "smoke"),)
 RATES = (1.0, 0.01, 0.001, 0.00001)
+SCORE = "validation_accuracy"
 HIGH, QUICK, STEADY, SLOW = ({"optimizer.learning_rate": rate} for rate in RATES)
 
 
@@ -32,42 +33,28 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.update(hidden=(16,), depth=6)
     config.optimizer.name = "adam"
     config.update(sized(size, smoke={"train_size": 2_000}))
-    last = config.num_epochs
-    tenth, fifth, half = (1, 2, 2) if size == "smoke" else (10.0, 20.0, 50.0)
-    accuracy = "validation_accuracy"
-    spread, at_half = c.at_epoch(half, "batch_loss_std"), c.at_epoch(half, accuracy)
     config.target = 0.85
     config.figures = ("curves", "noise", "final", "target", "extremes", "regions")
-    claims = {
-        "At rate 1 nothing is learned: the accuracy after half of the epochs is that "
-        "of chance, within 5 points": c.same_within(0.05, at_half, HIGH, "chance"),
-        "Rate 1 oscillates: its batch losses spread more than those of 0.001": c.higher(
-            spread, HIGH, STEADY
-        ),
-        "0.01 is quick: sooner than 0.001 at 85 % validation accuracy": c.faster(
-            0.85, QUICK, STEADY
-        ),
-        "0.001 is steady: its batch losses spread less than those of 0.01": c.lower(
-            spread, STEADY, QUICK
-        ),
-        "0.00001 is far too slow: less accurate than 0.001 after half of the "
-        "epochs": c.lower(at_half, SLOW, STEADY),
+    *early, half = (1, 2, 2) if size == "smoke" else (10, 20, 50)
+    spread, score = c.at_epoch(half, "batch_loss_std"), c.at_epoch(half, SCORE)
+    end = c.at_epoch(config.num_epochs, SCORE)
+    stays = {
+        f"At 0.001 most is learned by epoch {n}": c.at_epoch(n, SCORE) for n in early
     }
-    for epoch in (tenth, fifth):
-        text = f"Most is learned by epoch {epoch:g}: at 0.001 the accuracy at the end "
-        claims[f"{text}is the same within 3 points"] = c.same_within(
-            *(0.03, c.at_epoch(last, accuracy), STEADY, STEADY),
-            right_quantity=c.at_epoch(epoch, accuracy),
-        )
-    claims |= {
-        "Too many epochs overfit: at 0.001 the validation loss ends above its lowest "
-        "by more than 0.05": c.lower(
-            c.best_minus_final("validation_loss"), STEADY, -0.05
+    fall, rise = c.best_minus_final(SCORE), c.best_minus_final("validation_loss")
+    config.claims = (
+        c.same_within("Rate 1 learns nothing", 0.05, score, HIGH, "chance"),
+        c.higher("Losses spread more at 1 than at 0.001", spread, HIGH, STEADY),
+        c.faster("0.01 is faster than 0.001 to 85 %", 0.85, QUICK, STEADY),
+        c.lower("Losses spread less at 0.001 than at 0.01", spread, STEADY, QUICK),
+        c.lower("0.00001 is less accurate than 0.001 half way", score, SLOW, STEADY),
+        *(
+            c.same_within(text, 0.03, end, STEADY, STEADY, right_quantity=then)
+            for text, then in stays.items()
         ),
-        "Some runs fluctuate late: at 0.001 the accuracy ends more than half a point "
-        "below its best": c.higher(c.best_minus_final(accuracy), STEADY, 0.005),
-    }
-    config.claims = c.claimed(claims)
+        c.lower("0.001 overfits: its loss rises by over 0.05", rise, STEADY, -0.05),
+        c.higher("0.001 ends over half a point below its best", fall, STEADY, 0.005),
+    )
     config.notes = (
         "The report read the number of epochs off separate runs of 1 to 100; at a "
         "constant rate they are points of one curve.",

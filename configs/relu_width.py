@@ -20,13 +20,23 @@ and guessed that few ReLU units are active without counting them.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import AT_CHANCE, claimed, higher, lower, same_within
+from nnlab.study.claims import AT_CHANCE, higher, lower, same_within
 
 GROUPS = (DATASETS, SIZES)
 ACTIVATIONS = {"relu": "ReLU", "identity": "linear"}
 RATES = (0.1, 0.3, 1.0, 3.0)
 TEN, HUNDRED = {"label": "10 ReLU, rate 0.1"}, {"label": "100 ReLU, rate 0.1"}
 LINEAR, HIGH = {"label": "10 linear, rate 0.1"}, {"label": "10 ReLU, rate 3"}
+TEST, ACTIVE = "test_accuracy", "validation_active_share"
+CLAIMS = (
+    same_within("10 ReLU units reach about 37 %", 0.05, TEST, TEN, 0.37),
+    higher("100 ReLU units reach over 98 %", TEST, HUNDRED, 0.98),
+    lower("10 ReLU units are worse than 100", TEST, TEN, HUNDRED),
+    lower("The ReLU is to blame: 10 units are better without it", TEST, TEN, LINEAR),
+    higher("At rate 3 more networks end at chance than at 0.1", AT_CHANCE, HIGH, TEN),
+    lower("Less than half of 10 ReLU units are active", ACTIVE, TEN, 0.5),
+    lower("Less than half of 100 ReLU units are active", ACTIVE, HUNDRED, 0.5),
+)
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -41,24 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
         full = {"num_epochs": 300, "eval_every_epochs": 10.0}
     config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
     config.figures = ("curves", "active_units", "final")
-    config.claims = claimed(
-        {
-            "10 ReLU units reach about 37 % (within 5 points)": same_within(
-                0.05, "test_accuracy", TEN, 0.37
-            ),
-            "100 ReLU units reach over 98 %": higher("test_accuracy", HUNDRED, 0.98),
-            "10 ReLU units are worse than 100": lower("test_accuracy", TEN, HUNDRED),
-            "The ReLU is to blame: 10 units are worse with it than without": lower(
-                "test_accuracy", TEN, LINEAR
-            ),
-            "A high rate is to blame: more networks of 10 ReLU units end at chance at "
-            "rate 3.0 than at 0.1": higher(AT_CHANCE, HIGH, TEN),
-            "Few of 10 ReLU units are active: less than half of their outputs are "
-            "above 0": lower("validation_active_share", TEN, 0.5),
-            "Few of 100 ReLU units are active: less than half of their outputs are "
-            "above 0": lower("validation_active_share", HUNDRED, 0.5),
-        }
-    )
+    config.claims = CLAIMS
     config.notes = (
         "A unit is active for an example if its output is above 0; the share is over "
         "units and validation examples. Linear units are not counted.",

@@ -33,23 +33,14 @@ from nnlab.study import claims as c
 
 GROUPS = (DATASETS, SIZES)
 RATES = (0.1, 0.5, 2.0)
-INIT, TANH = {"model.init": "lecun_normal"}, {"model.activation": "lecun_tanh"}
-MOMENTUM = {"optimizer.momentum": 0.9}
 SIGMOID = {"model.activation": "sigmoid", "optimizer.momentum": 0.0}
 PLAIN: c.Trials = {"model.init": "uniform", **SIGMOID}
-ONE_CHANGE: dict[str, c.Trials] = {
-    "plain": PLAIN,
-    "init": {**PLAIN, **INIT},
-    "tanh": {**PLAIN, **TANH},
-    "momentum": {**PLAIN, **MOMENTUM},
-}
-LADDER = {
-    "plain": {"label": "plain, rate 0.1"},
-    "+ init": {"label": "init, rate 0.1"},
-    "+ tanh": {"label": "init + tanh, rate 0.1"},
-    "+ momentum": {"label": "init + tanh + momentum, rate 0.02"},
-}
-NORMAL = {"label": "normal start, rate 0.1"}
+MOMENTUM = {"optimizer.momentum": 0.9}
+INIT, TANH = {"model.init": "lecun_normal"}, {"model.activation": "lecun_tanh"}
+TRICKS: dict[str, c.Trials] = {"init": INIT, "tanh": TANH, "momentum": MOMENTUM}
+LADDER = [{"label": f"{name}, rate 0.1"} for name in ("plain", "init", "init + tanh")]
+LADDER += [{"label": "init + tanh + momentum, rate 0.02"}]
+NORMAL, TEST = {"label": "normal start, rate 0.1"}, "test_accuracy"
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -57,66 +48,47 @@ def get_config(arg: str = "") -> ConfigDict:
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
     config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=5)
-    config.update(num_epochs=50, eval_every_epochs=0.2)
+    config.update(num_epochs=50, eval_every_epochs=0.2, early_stopping={"patience": 50})
     config.train_size = 0 if dataset == "digits" else 20_000
     config.model.update(activation="sigmoid", init="uniform", bias="first")
     config.model.hidden = (32,) if dataset == "digits" else (64,)
-    config.early_stopping.patience = 50
     config.update(sized(size, full={"train_size": 0, "num_seeds": 8}))
     config.target = {"digits": 0.85, "mnist": 0.9, "fashion_mnist": 0.8}[dataset]
     config.figures = ("curves", "target", "final", "gap")
-    config.claims = c.claimed(_claims(config.target))
+    config.claims = tuple(claims(config.target))
     config.notes = (
-        "The report's last step changes two things at once, momentum and the learning "
-        "rate (0.1 to 0.02), and each of its steps stands on those before it: its "
-        "ladder cannot say what a trick adds by itself. The trials with one change "
-        "can; each counts at the best of its rates by validation accuracy.",
-        "A network that stops goes back to its best parameters, so what it would have "
-        "lost by training on does not show. Overfitting is therefore read off the gap "
-        "between training and test accuracy.",
+        "The ladder cannot say what a trick adds by itself; one change at a time can.",
+        "A network that stops goes back to its best parameters, which hides what it "
+        "would lose by training on. Overfitting is therefore read off the gap between "
+        "training and test accuracy.",
     )
     return config
 
 
+def claims(goal: float) -> c.Claims:
+    """What the report says of its ladder, and what each change does by itself."""
+    for name, (below, above) in zip(TRICKS, itertools.pairwise(LADDER)):
+        yield c.higher(f"Adding {name} raises the accuracy", TEST, above, below)
+        yield c.faster(f"Adding {name} speeds up, to {goal:.0%}", goal, above, below)
+        yield c.lower(f"Adding {name} makes it stop sooner", c.STEPS, above, below)
+    plain, last, gap = LADDER[0], LADDER[3], c.drop("train_accuracy")
+    yield c.higher("With all tricks the gap to training is smaller", gap, last, plain)
+    yield c.same_within("A normal start is as good", 0.01, TEST, NORMAL, plain)
+    for name, trick in TRICKS.items():
+        alone = {**PLAIN, **trick}
+        yield c.higher(f"By itself {name} is better", TEST, alone, PLAIN, among="best")
+        yield c.faster(f"By itself {name} is faster", goal, alone, PLAIN, among="best")
+
+
 def sweep(arg: str = "") -> Sweep:
     """One change to the plain network at each rate, and the rest of the ladder."""
-    for name, change in ONE_CHANGE.items():
+    for name, change in {"plain": {}, **TRICKS}.items():
         # Momentum 0.9 adds up to ten times a steady gradient.
         for rate in [r / 10 for r in RATES] if name == "momentum" else RATES:
             label = {"label": f"{name}, rate {rate:g}"}
-            yield {**label, **change, "optimizer.learning_rate": rate}
+            yield {**label, **PLAIN, **change, "optimizer.learning_rate": rate}
     slow, both = {"optimizer.learning_rate": 0.1}, {**PLAIN, **INIT, **TANH}
-    yield {**LADDER["+ tanh"], **both, **slow}
+    yield {**LADDER[2], **both, **slow}
     reported = {**MOMENTUM, "optimizer.learning_rate": 0.02}
-    yield {**LADDER["+ momentum"], **both, **reported}
+    yield {**LADDER[3], **both, **reported}
     yield {**NORMAL, **PLAIN, "model.init": "normal", **slow}
-
-
-def _claims(goal: float) -> c.Comparisons:
-    claims: c.Comparisons = {}
-    accuracy = "test_accuracy"
-    for before, after in itertools.pairwise(LADDER):
-        sides, top = (LADDER[after], LADDER[before]), f"(on top of {before!r})"
-        sooner = f"{after!r} converges faster, to {goal:.0%} {top}"
-        claims[f"{after!r} raises the accuracy {top}"] = c.higher(accuracy, *sides)
-        claims[sooner] = c.faster(goal, *sides)
-        claims[f"{after!r} stops early sooner {top}"] = c.lower(c.STEPS, *sides)
-    plain, last = LADDER["plain"], LADDER["+ momentum"]
-    claims |= {
-        "Fewer steps make overfitting less likely: with all tricks the gap between "
-        "training and test accuracy is smaller than "
-        "without": c.higher(c.drop("train_accuracy"), last, plain),
-        "A plain normal start is as good as a uniform one (within 1 "
-        "point)": c.same_within(0.01, accuracy, NORMAL, plain),
-    }
-    for name in ("init", "tanh", "momentum"):
-        alone, change = f"By itself, {name}", ONE_CHANGE[name]
-        claims |= {
-            f"{alone} raises the accuracy": c.higher(
-                accuracy, change, PLAIN, among="best"
-            ),
-            f"{alone} converges faster, to {goal:.0%}": c.faster(
-                goal, change, PLAIN, among="best"
-            ),
-        }
-    return claims

@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").glob("*.py"))
 SMOKE = ["quickstart:smoke", "learning_rate:smoke", "model_builder:smoke"]
 BUILT_IN = {"digits", "map", "real_or_generated:digits"}
+MOST_LINES = 70
 # Of MNIST, at least: training images of a study with dense or with other networks.
 IMAGES = {True: 20_000, False: 10_000}
 
@@ -71,6 +72,13 @@ def test_a_docstring_holds_question_and_command(file):
     assert text.partition("\n\n")[0].endswith("?")
     assert f"python -m launch.train --config=configs/{file.name}" in text
     assert "--workdir=" in text
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_below_its_docstring_a_config_fits_on_a_page(file):
+    text = file.read_text()
+    docstring = ast.parse(text).body[0]
+    assert len(text.splitlines()) - docstring.end_lineno < MOST_LINES
 
 
 @pytest.mark.parametrize("name", [f.stem for f in FILES])

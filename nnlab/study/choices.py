@@ -2,7 +2,7 @@
 """What a config's argument chooses: data, sizes and parts of a study; no JAX."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nnlab.data import num_training
@@ -19,7 +19,7 @@ Sweep = Iterable[dict[str, Any]]
 """What a config's ``sweep(arg)`` gives: flat override dicts, one for each trial."""
 
 
-def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
+def choose(arg: str, *groups: Sequence[str]) -> tuple[str, ...]:
     """Splits a config's argument, such as "mnist,smoke", into one choice a group.
 
     Args:
@@ -35,20 +35,19 @@ def choose(arg: str, *groups: Iterable[str]) -> tuple[str, ...]:
     >>> choose("smoke", DATASETS, SIZES)
     ('digits', 'smoke')
     """
-    lists = [tuple(group) for group in groups]
-    chosen: dict[int, str] = {}
-    for word in filter(None, arg.split(",")):
-        group = next((i for i, some in enumerate(lists) if word in some), None)
-        if group is None:
-            allowed = filter(None, itertools.chain(*lists))
-            hint = nearest(word, allowed)
-            raise ValueError(f"unknown config argument {word!r}{hint}")
-        if group in chosen and chosen[group] != word:
-            raise ValueError(
-                f"config argument {arg!r} has both {chosen[group]!r} and {word!r}"
-            )
-        chosen[group] = word
-    return tuple(chosen.get(i, some[0]) for i, some in enumerate(lists))
+    words = dict.fromkeys(filter(None, arg.split(",")))
+    known = list(filter(None, itertools.chain(*groups)))
+    for word in words:
+        if word not in known:
+            raise ValueError(f"unknown config argument {word!r}{nearest(word, known)}")
+    chosen = []
+    for group in groups:
+        first, *more = [word for word in words if word in group] or [group[0]]
+        if more:
+            both = f"{first!r} and {more[0]!r}"
+            raise ValueError(f"config argument {arg!r} has both {both}")
+        chosen.append(first)
+    return tuple(chosen)
 
 
 def sized(size: str, **sizes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is claimed about a study's results, as plain validated values; no JAX.
 
-A claim is a sentence and the comparison that decides it::
+A claim is a sentence and the comparison that decides it. The functions below make one
+in a line: what is said, what is compared, and of which trials.
 
-    claimed({"Batch norm is faster to 85 %": faster(0.85, NORM, PLAIN)})
-
-The functions below make the quantities and the comparisons.
+>>> norm, plain = {"model.batch_norm": True}, {"model.batch_norm": False}
+>>> claims = (
+...     faster("Batch norm is faster to 85 %", 0.85, norm, plain),
+...     higher("Batch norm ends better", "test_accuracy", norm, plain),
+...     same_within("By 1 point at most", 0.01, "test_accuracy", norm, plain),
+... )
+>>> [claim.relation for claim in claims]
+['less', 'greater', 'same']
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnlab.study.fields import Checked, FieldError, field, from_mapping
@@ -136,9 +142,10 @@ DIVERGED = Quantity(reduction="diverged_share")
 
 Trials = Mapping[str, Any]
 """Which trials are meant: ``{path: value}``, or ``{"label": ...}``."""
-
-Comparisons = dict[str, dict[str, Any]]
-"""What `claimed` takes: ``{text: comparison}``."""
+Right = Trials | float | str
+"""What they are compared with: other trials, a number, or "chance"."""
+Claims = Iterable[Claim]
+"""What a config's function of claims yields, one after another."""
 
 
 def final(metric: str = "test_accuracy") -> Quantity:
@@ -152,7 +159,7 @@ def best(metric: str) -> Quantity:
 
 
 def at_epoch(epoch: float, metric: str) -> Quantity:
-    """A column after so many epochs."""
+    """A column after so many epochs, such as ``at_epoch(0, "test_loss")``."""
     return Quantity(metric=metric, reduction="at_epoch", epoch=epoch)
 
 
@@ -172,20 +179,17 @@ def drop(metric: str) -> Quantity:
 
 
 def steps_to(target: float, metric: str = "validation_accuracy") -> Quantity:
-    """Updates until a column reaches a value.
-
-    >>> steps_to(0.95).target
-    0.95
-    """
+    """Updates until a column reaches a value."""
     return Quantity(metric=metric, reduction="steps_to", target=target)
 
 
 def higher(
-    quantity: Quantity | str, left: Trials, right: Trials | float | str, **more: Any
-) -> dict[str, Any]:
-    """The comparison that a quantity is greater on the left.
+    text: str, quantity: Quantity | str, left: Trials, right: Right, **more: Any
+) -> Claim:
+    """The claim that a quantity is greater on the left.
 
     Args:
+      text: the claim in words.
       quantity: what is compared; a column of the curves, such as "test_accuracy", is
         its `final` value.
       left: the trials meant, such as ``{"batch_size": 6}``.
@@ -193,74 +197,56 @@ def higher(
       more: further fields of `Claim`: ``among="best"`` where each side's trial is
         chosen by validation, or `right_quantity`.
 
-    Returns:
-      The fields of a `Claim`, all but its text; see `claimed`.
+    Raises:
+      ValueError: a bad field; says of which claim.
 
-    >>> higher("test_accuracy", {"batch_size": 45}, {"batch_size": 6})["relation"]
-    'greater'
+    >>> claim = higher("6 learns", "test_accuracy", {"batch_size": 6}, "chance")
+    >>> claim.quantity.reduction, claim.left, claim.right
+    ('final', {'batch_size': 6}, 'chance')
     """
     what = final(quantity) if isinstance(quantity, str) else quantity
-    sides = {"quantity": what, "left": left, "right": right}
-    return {**sides, "relation": "greater", **more}
+    fields = {"text": text, "quantity": what, "left": left, "right": right, **more}
+    claim: Claim = from_mapping(Claim, fields, f"claim {text!r}")
+    return claim
 
 
 def lower(
-    quantity: Quantity | str, left: Trials, right: Trials | float | str, **more: Any
-) -> dict[str, Any]:
-    """The comparison that a quantity is less on the left; see `higher`.
+    text: str, quantity: Quantity | str, left: Trials, right: Right, **more: Any
+) -> Claim:
+    """The claim that a quantity is less on the left; see `higher`.
 
-    >>> lower("test_loss", {"batch_size": 45}, 0.5)["relation"]
+    >>> lower("6 fits", "train_loss", {"batch_size": 6}, 0.5).relation
     'less'
     """
-    return higher(quantity, left, right, **more) | {"relation": "less"}
+    return higher(text, quantity, left, right, relation="less", **more)
 
 
 def same_within(
+    text: str,
     margin: float,
     quantity: Quantity | str,
     left: Trials,
-    right: Trials | float | str,
+    right: Right,
     **more: Any,
-) -> dict[str, Any]:
-    """The comparison that a quantity differs by less than a margin; see `higher`.
+) -> Claim:
+    """The claim that a quantity differs by less than a margin; see `higher`.
 
-    >>> same_within(0.01, "test_accuracy", {"batch_size": 6}, 0.95)["margin"]
+    >>> same_within("About 95 %", 0.01, "test_accuracy", {"batch_size": 6}, 0.95).margin
     0.01
     """
-    sides = higher(quantity, left, right, **more)
-    return sides | {"relation": "same", "margin": margin}
+    more |= {"relation": "same", "margin": margin}
+    return higher(text, quantity, left, right, **more)
 
 
-def faster(target: float, left: Trials, right: Trials, **more: Any) -> dict[str, Any]:
-    """The comparison that the left has a validation accuracy in fewer updates.
+def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
+    """The claim that the left has a validation accuracy in fewer updates.
 
-    >>> faster(0.95, {"batch_size": 6}, {"batch_size": 45})["quantity"].target
-    0.95
+    >>> faster("6 wins", 0.9, {"batch_size": 6}, {"batch_size": 45}).quantity.target
+    0.9
     """
-    return lower(steps_to(target), left, right, **more)
+    return lower(text, steps_to(target), left, right, **more)
 
 
-def slower(target: float, left: Trials, right: Trials, **more: Any) -> dict[str, Any]:
-    """Likewise, that the left needs more updates."""
-    return higher(steps_to(target), left, right, **more)
-
-
-def claimed(comparisons: Comparisons) -> tuple[Claim, ...]:
-    """The claims of a study, from sentences and what decides them.
-
-    Args:
-      comparisons: ``{text: comparison}``, such as of `higher`, `faster` or
-        `same_within`.
-
-    Raises:
-      ValueError: a bad comparison; says which, counted from 0.
-
-    >>> large, small = {"batch_size": 45}, {"batch_size": 6}
-    >>> (claim,) = claimed({"45 beats 6": higher("test_accuracy", large, small)})
-    >>> claim.text, claim.relation, claim.right
-    ('45 beats 6', 'greater', {'batch_size': 6})
-    """
-    return tuple(
-        from_mapping(Claim, {"text": text, **comparison}, f"claims[{index}]")
-        for index, (text, comparison) in enumerate(comparisons.items())
-    )
+def slower(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
+    """The claim that the left needs more updates; see `faster`."""
+    return higher(text, steps_to(target), left, right, **more)

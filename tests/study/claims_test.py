@@ -27,17 +27,27 @@ QUANTITIES = [
     (claims.DIVERGED, {"reduction": "diverged_share"}),
 ]
 FINAL = claims.final("test_loss")
+TEXT = "so it is"
 COMPARISONS = [
-    (claims.higher(FINAL, LEFT, RIGHT), {"quantity": FINAL, "relation": "greater"}),
-    (claims.lower("test_loss", LEFT, RIGHT), {"quantity": FINAL, "relation": "less"}),
     (
-        claims.same_within(0.1, "test_loss", LEFT, RIGHT, among="best"),
+        claims.higher(TEXT, FINAL, LEFT, RIGHT),
+        {"quantity": FINAL, "relation": "greater"},
+    ),
+    (
+        claims.lower(TEXT, "test_loss", LEFT, RIGHT),
+        {"quantity": FINAL, "relation": "less"},
+    ),
+    (
+        claims.same_within(TEXT, 0.1, "test_loss", LEFT, RIGHT, among="best"),
         {"quantity": FINAL, "relation": "same", "margin": 0.1, "among": "best"},
     ),
-    (claims.faster(0.9, LEFT, RIGHT), {"quantity": SOONER, "relation": "less"}),
-    (claims.slower(0.9, LEFT, RIGHT), {"quantity": SOONER, "relation": "greater"}),
+    (claims.faster(TEXT, 0.9, LEFT, RIGHT), {"quantity": SOONER, "relation": "less"}),
     (
-        claims.lower(FINAL, LEFT, RIGHT, right_quantity=claims.best("a")),
+        claims.slower(TEXT, 0.9, LEFT, RIGHT),
+        {"quantity": SOONER, "relation": "greater"},
+    ),
+    (
+        claims.lower(TEXT, FINAL, LEFT, RIGHT, right_quantity=claims.best("a")),
         {"quantity": FINAL, "relation": "less", "right_quantity": claims.best("a")},
     ),
 ]
@@ -50,12 +60,9 @@ def test_a_quantity(made, stored):
 
 @pytest.mark.parametrize(("made", "stored"), COMPARISONS)
 def test_a_comparison(made, stored):
-    (claim,) = claims.claimed({"so it is": made})
-    assert claim == Claim(text="so it is", left=LEFT, right=RIGHT, **stored)
+    assert made == Claim(text=TEXT, left=LEFT, right=RIGHT, **stored)
 
 
-def test_a_bad_comparison_is_told_by_its_place():
-    good = claims.higher("test_loss", LEFT, 0.5)
-    bad = claims.same_within(0.0, "test_loss", LEFT, 0.5)
-    with pytest.raises(ValueError, match=r"^claims\[1\].relation='same' needs a margi"):
-        claims.claimed({"good": good, "bad": bad})
+def test_a_bad_comparison_says_which_claim_it_is():
+    with pytest.raises(ValueError, match=r"^claim 'so it is'.relation='same' needs a"):
+        claims.same_within(TEXT, 0.0, "test_loss", LEFT, 0.5)
