@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones: networks without their last layer, trained before and used again.
+"""Backbones: trained networks without their last layer, for transfer learning.
 
-A backbone begins on another data set or in a file of weights. All members of a program
-begin at the same one: seeds differ in the new last layer, the data order and the noise.
+A backbone comes from another data set or from a file of weights. All members of a
+program start from the same one; their seeds differ in the new last layer, the data
+order and the noise.
 """
 
 import dataclasses
@@ -21,13 +22,10 @@ from nnlab.training.member import Recipe, key, scaled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue, in [0, 1]: what networks with published weights were fed.
-
-Source: torchvision's transforms for its pretrained models.
-"""
+"""Of red, green and blue, in [0, 1], as in torchvision's transforms for its weights."""
 
 FEATURES_AT_ONCE = 256
-"""Examples whose features are computed at once."""
+"""Examples in a batch whose features are computed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,8 +35,8 @@ class Backbone:
     Attributes:
       params, batch_stats: ``{layer: tree of arrays}`` of all layers but the last dense
         one, float32.
-      about: plain values that say how it came about, for ``config.json``.
-      seconds: that training it took.
+      about: plain values on its origin, for ``config.json``.
+      seconds: training time.
     """
 
     params: Mapping[str, Any]
@@ -48,10 +46,10 @@ class Backbone:
 
 
 def backbone_of(module: nn.Module | own.Called) -> nn.Module:
-    """The module without its last dense layer; it returns features (B, F).
+    """Returns the module without its last dense layer; its output is features (B, F).
 
     Raises:
-      ValueError: a module of the user's own, or one that has nothing else to train.
+      ValueError: the module is a user's own, or has no hidden layers.
     """
     if isinstance(module, ResNet18):
         return module.clone(num_classes=0)
@@ -67,7 +65,7 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
 
 
 def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Names of a network's layers that are its backbone's.
+    """Returns the names of the layers of a network that belong to its backbone.
 
     Returns:
       ``{"params": names, "batch_stats": names}``, at the top level of the variables.
@@ -82,14 +80,14 @@ def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
-    """The last dense layer, as a network of its own on features (B, F)."""
+    """Returns the last dense layer as a network of its own on features (B, F)."""
     dense = {"layer": "dense", "name": "head", "units": num_classes}
     fields = {f: getattr(module, f) for f in ("initializer", "dtype", "param_dtype")}
     return Stack((dense,), **fields)
 
 
 def features(recipe: Recipe, backbone: Backbone, inputs: np.ndarray) -> np.ndarray:
-    """What the backbone makes of examples, with the running statistics of batch norm.
+    """Computes the backbone's features, with the running statistics of batch norm.
 
     Args:
       recipe: of the whole network.
