@@ -46,7 +46,7 @@ class Backbone:
 
 
 def backbone_of(module: nn.Module | own.Called) -> nn.Module:
-    """Returns the module without its last dense layer; its output is features (B, F).
+    """Returns a module without its last dense layer, which computes features (B, F).
 
     Raises:
       ValueError: the module is a user's own, or has no hidden layers.
@@ -65,11 +65,7 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
 
 
 def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Returns the names of the layers of a network that belong to its backbone.
-
-    Returns:
-      ``{"params": names, "batch_stats": names}``, at the top level of the variables.
-    """
+    """Returns the top-level names of a backbone's "params" and "batch_stats"."""
     module = backbone_of(recipe.module)
     sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
     variables = jax.eval_shape(
@@ -87,15 +83,9 @@ def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
 
 
 def features(recipe: Recipe, backbone: Backbone, inputs: np.ndarray) -> np.ndarray:
-    """Computes the backbone's features, with the running statistics of batch norm.
+    """Computes the features, float32 (N, F), of stored inputs (N, *input_shape).
 
-    Args:
-      recipe: of the whole network.
-      backbone: its trained variables.
-      inputs: stored inputs (N, *input_shape).
-
-    Returns:
-      float32 (N, F).
+    `recipe` is that of the whole network. Batch norm uses its running statistics.
     """
     module = backbone_of(recipe.module)
     variables = jax.device_put(

@@ -129,13 +129,8 @@ def choose_lanes(
     """Places a program with the lane width that trains it fastest.
 
     Unknown widths are measured while that costs less than `TUNING_SHARE` of the
-    predicted training time.
-
-    Args:
-      program: the program.
-      study: the program's study.
-      kept: earlier programs of the same study; the lanes of a similar one are used
-        again if they are among the plans.
+    predicted training time. A program similar to one in `kept` gets the same lanes, if
+    they are among its plans.
 
     Returns:
       The placed program, and the seconds spent on plans that were not taken.
@@ -251,12 +246,7 @@ def profile(placed: PlacedProgram, folder: pathlib.Path) -> None:
 def measure(
     program: NetworkProgram, study: Study, seconds: float = 2.0
 ) -> dict[int, Rates]:
-    """Times every lane width of a program and remembers the results.
-
-    Args:
-      program: the program.
-      study: the program's study.
-      seconds: how long to train with each width.
+    """Times every lane width of a program, some seconds each; remembers the results.
 
     Returns:
       ``{lane width: rates}``; only the fastest width has evaluation speeds too.

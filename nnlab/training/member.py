@@ -290,13 +290,8 @@ def all_finite(state: TrainState) -> jax.Array:
 
     A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
     learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
-    that the choice of sampled steps changes nothing.
-
-    Args:
-      state: of one member, or of several along leading axes.
-
-    Returns:
-      bool ().
+    that the choice of sampled steps changes nothing. The state may be that of several
+    members along leading axes; the result is a single bool ().
     """
     changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
     checks = [
@@ -316,17 +311,11 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """Sums the metrics over a batch, with the running statistics of batch norm.
 
-    Args:
-      recipe: the static part.
-      state: the member.
-      inputs: stored inputs (B, values of an example).
-      labels: int32 (B,).
-      mask: bool (B,), False for padding.
-
-    Returns:
-      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
-      own metrics; and, if the recipe asks for it, "active_share": the share of the
-      activations' outputs that are above 0.
+    Inputs are stored ones, (B, values of an example), labels int32 (B,), and the mask,
+    bool (B,), is False for padding.
+    ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
+    own metrics; and, if the recipe asks for it, "active_share": the share of the
+    activations' outputs that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -372,12 +361,8 @@ def note_best(
 ) -> TrainState:
     """Keeps a member's best evaluation, and stops it when its patience is used up.
 
-    A member that stops goes back to its best parameters.
-
-    Args:
-      recipe: the static part; its `patience` is at least 1.
-      state: the member.
-      sums: from `evaluate`, over the validation set.
+    A member that stops goes back to its best parameters. The recipe's `patience` is at
+    least 1, and `sums` come from `evaluate` on the validation set.
     """
     best, training = state.best, state.alive & ~state.stopped
     assert best is not None

@@ -15,11 +15,9 @@ for each example, (B,). Its mean over a split is reported."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Returns the softmax cross-entropy of each example, float32 (B,), in nats.
+    """Returns the softmax cross-entropy in nats, float32 (B,), of logits (B, C).
 
-    Args:
-      logits: float32 (B, C).
-      labels: int32 (B,), in 0..C-1.
+    Labels are int32 (B,), in 0..C-1.
     """
     log_probabilities = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
@@ -51,15 +49,12 @@ def gradient_norms(
     layers: Sequence[str],
     runs: Mapping[str, Mapping[str, Sequence[str]]] = types.MappingProxyType({}),
 ) -> jax.Array:
-    """Returns the Euclidean norm of each layer's gradient, weights and biases together.
+    """Returns the Euclidean norm of each layer's gradient, float32 (layers,).
 
     Args:
-      gradients: ``{layer: tree of arrays}``.
+      gradients: ``{layer: tree of arrays}``; the norm includes weights and biases.
       layers: the layers, in the order of the result.
       runs: layers whose arrays are stacked, see `models.stack.Stack.runs`.
-
-    Returns:
-      float32 (layers,).
     """
     names: list[str] = []
     norms: list[jax.Array] = []

@@ -201,16 +201,7 @@ def record(
     shape: Sequence[int],
     num_classes: int,
 ) -> Own:
-    """Records what a module and metrics compute.
-
-    Args:
-      module: from `called`.
-      metrics: see `nnlab.training.metrics.Metric`.
-      shape: shape of an example.
-      num_classes: number of classes of the data set.
-
-    Returns:
-      The record, without data sets.
+    """Records what a module and metrics compute on examples of a shape.
 
     Raises:
       ValueError: one of them fails; the message says how.

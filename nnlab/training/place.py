@@ -40,12 +40,8 @@ class Order:
     ) -> None:
         """Begins at no epoch; `take` may ask for any step.
 
-        Args:
-          root_seed: of the study.
-          seeds: the members' seeds.
-          train_size: number of training examples.
-          batch: examples in an update.
-          places: S of what `take` returns, if larger than the number of seeds.
+        `batch` is the number of examples in an update; `places` is S of what `take`
+        returns, if larger than the number of seeds.
         """
         self._root_seed = root_seed
         self._seeds = seeds
@@ -126,7 +122,6 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        """Keeps nothing yet."""
         self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
         self._placed: dict[str, PlacedProgram] = {}
 
@@ -170,10 +165,7 @@ def place(
 ) -> PlacedProgram:
     """Puts a program and its data on the devices, by its plan.
 
-    Args:
-      program: the program.
-      study: the program's study.
-      kept: earlier programs of the same study.
+    If `kept` has earlier programs of the same study, their data and functions are used.
     """
     h, dataset, plan = program.hyperparameters, program.fed, program.plan
     lanes, members = plan.lanes, program.members

@@ -97,9 +97,7 @@ class Demand:
     def plans(self, devices: Sequence[jax.Device], lane_width: int = 0) -> list[Plan]:
         """Returns the lane plans that fit into memory, the likely fastest one first.
 
-        Args:
-          devices: the devices to use.
-          lane_width: members at once, for this plan only; 0 for a choice.
+        A `lane_width` of members at once leaves only that plan; 0 leaves the choice.
 
         Raises:
           ValueError: the lane width is out of range, or memory is too small.

@@ -95,11 +95,9 @@ class Population:
     def of_others(
         self, lanes: Lanes, traced: Mapping[str, np.ndarray], first_seed: int
     ) -> "Population":
-        """Returns a population of other members, which shares the compiled functions.
+        """Returns a population of other members that shares the compiled functions.
 
-        Args:
-          lanes: lanes on as many devices.
-          traced, first_seed: as for the class.
+        Its lanes are on as many devices.
         """
         assert lanes.devices == self.lanes.devices
         other = copy.copy(self)
@@ -156,11 +154,9 @@ class Population:
         params: Mapping[str, Any],
         batch_stats: Mapping[str, Any],
     ) -> TrainState:
-        """Gives all members the same values of some layers.
+        """Gives all members, before their first step, the same values of some layers.
 
-        Args:
-          state: the members, before their first step.
-          params, batch_stats: ``{layer: tree of arrays}`` of those layers.
+        `params` and `batch_stats` are ``{layer: tree of arrays}`` of those layers.
         """
 
         def spread(leaf: jax.Array, value: Any) -> jax.Array:
@@ -199,11 +195,9 @@ class Population:
         )
 
     def spread(self, members: TrainState, training: np.ndarray) -> TrainState:
-        """Puts members into the lanes, with those that still train side by side.
+        """Puts members, leaves (T, S, ...), into the lanes.
 
-        Args:
-          members: leaves (T, S, ...).
-          training: bool (T, S).
+        Those that still train, bool (T, S), come side by side.
         """
         self._settle(self.lanes.place(training))
         return self._to_lanes(jax.tree.map(self._placement.scatter, members))
@@ -286,23 +280,15 @@ class Population:
         return jax.tree.map(of_leaf, tree)
 
     def end(self, state: TrainState, training: np.ndarray) -> TrainState:
-        """Freezes the members that do not train any more.
-
-        Args:
-          state: the members.
-          training: bool (T, S).
-        """
+        """Freezes the members that do not train any more; `training` is bool (T, S)."""
         ended = self._to_lanes(self._placement.scatter(~training))
         return dataclasses.replace(state, stopped=state.stopped | ended)
 
     def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
         """Moves the members that still train together, if that frees a lane.
 
-        Nothing is compiled anew: lanes that hold no such member just take no steps.
-
-        Args:
-          state: the members; donated.
-          training: bool (T, S).
+        Nothing is compiled anew: lanes that hold no such member just take no steps. The
+        state is donated; `training` is bool (T, S).
         """
         held = np.zeros(self._placement.trial.shape, bool)
         held.reshape(-1)[self._placement.home[training]] = True
@@ -366,11 +352,6 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
     finite after it, the lane goes back to the stretch's start and repeats it with each
     step checked. Both passes use the same compiled step, so a healthy member's numbers
     are the same bits.
-
-    Args:
-      recipe: the static part of every member.
-      lane: state, traced hyperparameters, keys, seeds and number of steps.
-      shared: examples of the coming steps, the first step, inputs and labels.
     """
     state, traced, keys, seeds, num_steps = lane
     order, first_step, inputs, labels = shared

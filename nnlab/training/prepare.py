@@ -264,13 +264,9 @@ def _source_training(
 def network_of(
     h: Hyperparameters, shape: Sequence[int], num_classes: int, *, dropout: bool
 ) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
-    """Returns a trial's module and its layer table.
+    """Returns a trial's module and its layer table, for examples of a shape.
 
-    Args:
-      h: the trial's hyperparameters.
-      shape: shape of an example.
-      num_classes: number of classes of the data set.
-      dropout: whether any trial of the program has a dropout rate above 0.
+    `dropout` says whether any trial of the program has a dropout rate above 0.
 
     Raises:
       ValueError: the network is impossible.
@@ -288,7 +284,6 @@ def network_of(
 
 
 def _shapes(recipe: member.Recipe, members: Members) -> Any:
-    """Returns the shapes of a member's state."""
     return jax.eval_shape(
         functools.partial(member.init_state, recipe),
         {name: jax.ShapeDtypeStruct((), np.float32) for name in members.traced()},

@@ -162,10 +162,7 @@ class Program:
         return bool(about["finished"])
 
     def lacks(self, about: Mapping[str, Any]) -> str:
-        """Says why it cannot go on from a checkpoint; "" if it can.
-
-        Args:
-          about: the checkpoint's plain values.
+        """Says why it cannot go on from a checkpoint's plain values; "" if it can.
 
         Raises:
           ValueError, LookupError, TypeError: the checkpoint is not of such a program.
@@ -279,8 +276,7 @@ class NetworkProgram(Program):
     def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "NetworkProgram":
         """Returns the same program, fed with features of the examples.
 
-        Args:
-          of: maps stored inputs (N, *input_shape) to float32 (N, F).
+        `of` maps stored inputs (N, *input_shape) to float32 (N, F).
         """
 
         def through(split: Split) -> Split:

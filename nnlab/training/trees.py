@@ -121,11 +121,8 @@ class _Candidate:
 def library(name: str) -> tuple[str, str]:
     """Returns the name and version of the library that fits a model here.
 
-    Args:
-      name: "boosted_trees" or "random_forest".
-
     Raises:
-      ValueError: no such model.
+      ValueError: the name is neither "boosted_trees" nor "random_forest".
     """
     if name not in TREES:
         raise ValueError(f"unknown baseline {name!r}{nearest(name, TREES)}")
@@ -213,15 +210,12 @@ def fit(
 def at_once(name: str, train: Split) -> int:
     """Returns how many fits can run side by side, each in a Python thread.
 
-    Args:
-      name: "boosted_trees" or "random_forest", whose fits use all cores by themselves.
-      train: the training examples.
+    A random forest uses all cores by itself.
     """
     return max(1, num_cores() // _threads(train)) if name == "boosted_trees" else 1
 
 
 def _threads(train: Split) -> int:
-    """Returns the number of boosting threads."""
     return min(num_cores(), 1 + train.inputs.size // THREAD_VALUES)
 
 
