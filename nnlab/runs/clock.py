@@ -93,13 +93,9 @@ class Clock:
         return self._compiled_before - before
 
     def end_segment(self, segment: int, step: int, members: int, examples: int) -> None:
-        """Adds the row of a segment, which ends with an evaluation.
+        """Adds the row of a segment, which ends with the evaluation of that number.
 
-        Args:
-          segment: the evaluation.
-          step: updates done.
-          members: number of members that trained.
-          examples: number of examples that each was evaluated on.
+        `members` trained in it, and each was evaluated on `examples`.
         """
         spent = self._train.take()
         evaluation = self._evaluation.take()
@@ -127,11 +123,8 @@ class Clock:
     ) -> None:
         """Adds the row of one seed's trees.
 
-        Args:
-          segment: number of seeds before.
-          fit: the trees.
-          examples: number of training examples.
-          inferences: examples per second in prediction.
+        `segment` is the number of seeds before, `examples` the number of training
+        examples, and `inferences` the examples per second in prediction.
         """
         step = int(fit.trees[-1])
         self.rows.append(

@@ -106,10 +106,6 @@ class Executor(Protocol):
     def cut(self, programs: Sequence[Program], lane_width: int) -> Sequence[Members]:
         """Cuts programs that have not begun into smaller ones.
 
-        Args:
-          programs: the programs.
-          lane_width: members that run at once; 0 lets the plan choose.
-
         Returns:
           Programs with the same members; their indices are ignored.
         """
@@ -243,12 +239,7 @@ def _run(
 ) -> results.Results:
     """Checks everything before anything is written, then runs; see `run`.
 
-    Args:
-      study: what to run.
-      handed: what the caller passed beside it.
-      options: how to run it.
-      resume: whether to continue the run in the workdir.
-      stack: holds the workdir until the end.
+    The stack holds the workdir's lock until the end.
     """
     if options.executor and (handed.dataset or handed.module or handed.own_metrics):
         raise ValueError(

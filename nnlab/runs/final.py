@@ -88,13 +88,7 @@ def look(
 def predicted(
     program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> np.ndarray:
-    """Returns class probabilities of examples, float32 (T, S, N, C).
-
-    Args:
-      program: the program.
-      state: its members.
-      inputs: a few examples as the data set stores them, (N, ...).
-    """
+    """Returns class probabilities, float32 (T, S, N, C), of a few examples (N, ...)."""
     features = program.features
     fed = features(inputs) if features else inputs
     return program.population.gather(program.population.predict(state, flattened(fed)))

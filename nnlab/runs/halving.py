@@ -15,7 +15,7 @@ import numpy as np
 def rungs(
     boundaries: Sequence[int], steps_per_epoch: int, min_epochs: float, factor: int
 ) -> frozenset[int]:
-    """Returns the evaluations at which the worst trials end.
+    """Returns the evaluations, as indices into `boundaries`, at which trials end.
 
     A rung is the first evaluation at or after `min_epochs`, `factor` times it, its
     square times it, and so on; never the last evaluation.
@@ -25,9 +25,6 @@ def rungs(
       steps_per_epoch: updates in an epoch.
       min_epochs: epochs that every trial gets, above 0.
       factor: at least 2; 0 for no rungs.
-
-    Returns:
-      Indices into `boundaries`.
     """
     found = set()
     step = min_epochs * steps_per_epoch

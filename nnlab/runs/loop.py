@@ -97,14 +97,9 @@ def parts_of(
 
 @functools.singledispatch
 def train(program: Program, run: Run, saved: Saved | None = None) -> None:
-    """Trains a program to its end.
+    """Trains a program to its end; networks go into narrower lanes if memory is small.
 
-    If memory is too small, networks continue in narrower lanes.
-
-    Args:
-      program: the program.
-      run: its run.
-      saved: where to begin; for a finished program only its backbone is noted.
+    It begins where `saved` is. For a finished program only its backbone is noted.
     """
     raise NotImplementedError(type(program))
 
@@ -171,12 +166,8 @@ def train_program(
 ) -> None:
     """Trains networks to their last step, and evaluates the final members.
 
-    Args:
-      program: the program.
-      run: its run.
-      backbone: initialises all members, or computes their features.
-      saved: where to begin; None for the first step.
-      tuning_seconds: time spent on choosing its lanes.
+    The backbone initialises all members, or computes their features. Training begins
+    where `saved` is; `tuning_seconds` were spent on choosing the lanes.
     """
     recorder, race = run.recorder, run.study.halving
     population, sizes = program.population, program.sizes
@@ -365,12 +356,8 @@ def _paced(steps: float) -> int:
 def backbone_for(program: Program, run: Run) -> Backbone | None:
     """Returns the trained backbone of a program; programs of one source share it.
 
-    Args:
-      program: the program.
-      run: its run, which may have the backbone at hand or saved.
-
-    Returns:
-      The backbone; None if training starts from random values.
+    It comes from the run, from a checkpoint or from training. The result is None if
+    training starts from random values.
     """
     source = program.source
     if not source:
@@ -423,14 +410,7 @@ def backbone_part(source: Source) -> str:
 def _pretrain(
     program: Program, training: NetworkProgram, own: Mapping[str, str], run: Run
 ) -> Backbone:
-    """Trains the backbone of a program on its source.
-
-    Args:
-      program: the program.
-      training: trains the backbone.
-      own: what to note about the source.
-      run: the program's run.
-    """
+    """Trains a program's backbone on its source, and notes `own` about the source."""
     h = training.hyperparameters
     begin = time.perf_counter()
     study = Study(base=h, num_seeds=1, root_seed=run.study.root_seed, figures=())

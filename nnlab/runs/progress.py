@@ -98,10 +98,7 @@ class Teller:
     ) -> None:
         """Begins with a run that has trained nothing.
 
-        Args:
-          study: the study.
-          examples: number to train, by the index of a program.
-          on_progress: the observer.
+        `examples` has the number to train by the index of a program.
         """
         self.rows: dict[int, Rows] = {}
         self.begun: set[int] = set()
@@ -149,11 +146,8 @@ class Teller:
     ) -> None:
         """Calls the observer, if there is one; see `Progress`.
 
-        Args:
-          status, epoch, num_epochs, predict: passed on.
-          clock: of the running program; None if none runs.
-          rate: examples per second where there is no clock.
-          number: the program, from 0; None for the last one that began.
+        The rate in examples per second comes from the clock, or is `rate` without one.
+        `number` is the program, from 0; None for the last one that began.
         """
         if self._on_progress is None:
             return

@@ -87,7 +87,6 @@ def study_of(
 
 
 def _check(first: Trial, low: float, high: float, count: int, steps: int) -> None:
-    """Refuses arguments that `study_of` cannot use."""
     if not (0 < low < high < np.inf):
         raise ValueError(
             f"low={low:g} and high={high:g}: the lowest rate must be above 0 and below "

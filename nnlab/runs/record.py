@@ -52,11 +52,7 @@ class Record:
     ) -> None:
         """Begins with a program that has not been trained.
 
-        Args:
-          program: the program.
-          teller: reports progress.
-          clock: the program's clock.
-          sizes: examples of each split that is evaluated; None if it is not to train.
+        If it is to train, `sizes` has the number of examples of each evaluated split.
         """
         index = program.index
         shape = len(program.trials), program.num_seeds
@@ -207,11 +203,8 @@ class Record:
     ) -> None:
         """Adds one evaluation of all members, leaves (T, S, ...).
 
-        Args:
-          evaluation: its index.
-          measured: from `Population.evaluate`.
-          num_steps: updates since the evaluation before.
-          samples: number of samples of the gradient norms among them.
+        `measured` is from `Population.evaluate`; since the evaluation before there were
+        `num_steps` updates, with that many samples of the gradient norms.
         """
         program, rows = self._network, self.rows
         step = program.boundaries[evaluation]
@@ -315,14 +308,10 @@ class Record:
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
     ) -> None:
-        """Adds measurements of the final members only.
+        """Adds sums of final members only, ``{split: {metric: (T, S)}}``.
 
         They go into the row of the network that is kept; if a member stopped early,
         that is its best evaluation.
-
-        Args:
-          sums: ``{split: {metric: (T, S)}}``.
-          sizes: examples of each split.
         """
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
@@ -336,13 +325,9 @@ class Record:
         sums: Mapping[str, np.ndarray],
         size: int,
     ) -> None:
-        """Adds the metrics of the final members on moved or rotated images.
+        """Adds the metrics of the final members on "moved" or "rotated" images.
 
-        Args:
-          transform: "moved" or "rotated".
-          amount: pixels or degrees.
-          sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
-          size: number of examples.
+        The amount is in pixels or degrees; the sums, (T, S), are over `size` examples.
         """
         program = self.program
         for t, s in np.argwhere(self.rows.has_status(FINISHED, STOPPED)).tolist():

@@ -52,11 +52,7 @@ class Recorder:
     ) -> None:
         """Begins with a run that has trained nothing.
 
-        Args:
-          study: the study.
-          workdir: where the tables are written; None for nowhere.
-          programs: its programs.
-          on_progress: called with the run's progress.
+        It writes tables if there is a workdir, and calls the observer `on_progress`.
         """
         self._study, self._workdir, self._programs = study, workdir, programs
         self._config = provenance.record(study, programs)
@@ -92,16 +88,13 @@ class Recorder:
         population: Population | None = None,
         tuning_seconds: float = 0.0,
     ) -> Record:
-        """Begins a program; earlier measurements of it are dropped.
+        """Begins a program and returns its record; earlier measurements are dropped.
 
         Args:
           program: the program, with the plan that it uses.
           sizes: examples of each split that is evaluated.
           population: its compiled functions; None for trees.
           tuning_seconds: time spent on lane widths that were not taken.
-
-        Returns:
-          The record that takes its measurements.
         """
         index = program.index
         compiled = (lambda: population.compile_seconds) if population else lambda: 0.0
@@ -114,11 +107,6 @@ class Recorder:
 
     def take_up(self, program: Program, saved: Saved, is_done: bool) -> None:
         """Restores a program of a resumed run from its checkpoint.
-
-        Args:
-          program: the program.
-          saved: the checkpoint.
-          is_done: whether nothing is left to train.
 
         Raises:
           ValueError, LookupError, TypeError: the checkpoint is not of this program.
@@ -208,11 +196,7 @@ class Recorder:
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
 
     def results(self, status: str) -> Results:
-        """Returns the results so far.
-
-        Args:
-          status: of the run: "interrupted", "failed" or "complete".
-        """
+        """Returns the results so far, as "interrupted", "failed" or "complete"."""
         records = [self._records[index] for index in sorted(self._records)]
         parts = [record.rows for record in records]
         # A trial that has begun gets all its seeds, some perhaps from later programs.

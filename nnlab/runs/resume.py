@@ -63,16 +63,10 @@ def moved(
     datasets: Mapping[str, Mapping[str, Any]],
     digest_of: Callable[[Hyperparameters], str],
 ) -> Study:
-    """Returns the study of a run with the current names of its data.
+    """Returns the run's study `old` with the current names of its data.
 
-    Args:
-      old: the run's study.
-      new: the study that continues it.
-      datasets: those of the run, from ``config.json``.
-      digest_of: returns the digest of the data of a trial of the new study.
-
-    Returns:
-      `old` with the names of `new` for data sets that have the same digest.
+    Data sets of `new` with the same digest as in `datasets`, from ``config.json``, give
+    the names. `digest_of` returns the digest of a new trial's data.
     """
     before, after = old.datasets(), new.datasets()
     gone = [name for name in before if name not in after]
@@ -98,9 +92,8 @@ def moved(
 def merge(old: Study, new: Study) -> Study:
     """Returns the study with which a run of `old` continues as `new`.
 
-    Returns:
-      `new` with its trials in the order of `old`, so that no trial's index changes; new
-      trials follow. Its record of the user's own module and metrics is that of `old`.
+    It is `new` with its trials in the order of `old`, so that no trial's index changes;
+    new trials follow. The record of the user's own module and metrics is that of `old`.
 
     Raises:
       ValueError: says what differs.
@@ -207,14 +200,10 @@ def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
 def continued(
     study: Study, records: Sequence[Mapping[str, Any]]
 ) -> tuple[Members, ...]:
-    """Returns the programs of a study that has been run in part.
+    """Returns the programs of a study, from `merge`, that has been run in part.
 
-    Args:
-      study: from `merge`.
-      records: of the programs of the run so far, from ``config.json``.
-
-    Returns:
-      The run's programs under their indices, then those of members without a program.
+    The run's programs, by their records in ``config.json``, keep their indices. Those
+    of members without a program follow.
     """
     trials = study.trials()
     found = tuple(Members.from_dict(record, trials) for record in records)
@@ -238,15 +227,12 @@ def identity(
     """Returns the identity of a program's checkpoints: all that decides their content.
 
     It is the same for every study that may continue the run, see `merge`. It has no
-    versions: see `differences`.
+    versions: see `differences`. The names of its plain values appear in messages.
 
     Args:
       study: of the run.
       record: of the program, from ``config.json``.
       config: the rest of ``config.json``.
-
-    Returns:
-      Plain values, under names that messages use.
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
@@ -273,11 +259,7 @@ def identity(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Lists differences in versions, device and JAX's settings from an earlier run.
-
-    Args:
-      old, new: "versions", "devices" and "settings" of ``config.json``.
-    """
+    """Lists what differs from an earlier run's versions, devices and JAX settings."""
     found = []
     for name, before in old.get("settings", {}).items():
         if before != (after := new["settings"].get(name)):
@@ -300,11 +282,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def check_own(old: Own, new: Own) -> list[str]:
-    """Refuses a changed module or changed metrics of the user's own.
-
-    Args:
-      old: what a run or a network was trained with.
-      new: what the caller passed.
+    """Refuses a module or metrics of the user's own that differ from the run's.
 
     Returns:
       Doubts, in words, where it is unknown whether the code has changed.
@@ -350,10 +328,7 @@ def _doubts(what: str, old: str, new: str) -> list[str]:
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses data that differ from those of a run so far.
-
-    Args:
-      old, new: "datasets" of ``config.json``.
+    """Refuses data sets, as in ``config.json``, that differ from those of a run.
 
     Raises:
       ValueError: names the data set.

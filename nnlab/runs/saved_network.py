@@ -247,12 +247,7 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
 def items_of(
     program: NetworkProgram, backbone: transfer.Backbone | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Returns what `of_member` needs in a checkpoint beside the members' state.
-
-    Args:
-      program: the program.
-      backbone: initialised its members, or computes their features.
-    """
+    """Returns what `of_member` needs in a checkpoint beside the members' state."""
     recipe = program.whole
     inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
     items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
@@ -337,7 +332,6 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
 
 
 def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
-    """Returns the last checkpoint of a program."""
     checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
     of = resume.identity(found.study, record, found.config)
     try:

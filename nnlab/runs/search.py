@@ -304,14 +304,10 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
 
 
 def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
-    """Makes the sampler of one field of a trial.
+    """Makes the sampler, one of `study.SAMPLERS`, of one field of a trial.
 
-    Args:
-      optuna: the package.
-      name: one of `study.SAMPLERS`.
-      root_seed: of the study.
-      number: of the trial.
-      path: of the field. The random state depends on the last three only.
+    The random state depends only on the study's root seed, the trial's number and the
+    field's path.
     """
     kinds = optuna.samplers
     seed = int(digest_json(["search", root_seed, number, path])[:8], 16)

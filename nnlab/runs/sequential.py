@@ -17,11 +17,8 @@ def run(
 ) -> Results:
     """Trains a study; if it names looks, adds seeds where they are needed.
 
-    Args:
-      study: what to run.
-      trained: trains a study, as `experiment.run` does, from the study and whether to
-        continue the run that is there.
-      resumes: whether to continue the run that is there.
+    `trained` trains a study, as `experiment.run` does, from the study and whether to
+    continue the run that is there. `resumes` says that for the first call.
     """
     if not study.looks:
         return trained(study, resumes)
