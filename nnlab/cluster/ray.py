@@ -271,7 +271,7 @@ class _Round:
             node.task = train.remote(members.to_dict())
 
     def _settle(self, key: str) -> None:
-        """Processes the result of a node's task."""
+        """Takes the result of a node's task."""
         from ray import exceptions
 
         node = self._nodes[key]
@@ -365,12 +365,7 @@ class _Process:
     """A node's process, which holds all its devices; an actor of Ray."""
 
     def __init__(self, settings: Mapping[str, Any], cores: int) -> None:
-        """Prepares JAX, before its first use.
-
-        Args:
-          settings: plain values, from `_Round`.
-          cores: number of the node's cores.
-        """
+        """Prepares JAX, before its first use, with settings from `_Round`."""
         devices.use_all_cores(cores)
         for name, value in settings["cache"].items():
             jax.config.update(name, value)

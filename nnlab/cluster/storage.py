@@ -89,10 +89,10 @@ class Storage:
         self.shown = numbers.masked(self.url)
 
     def check(self) -> None:
-        """Writes a small file, reads it and removes it.
+        """Writes, reads and removes a small file.
 
         Raises:
-          ConnectionError: one of these failed.
+          ConnectionError: that failed.
         """
         path, content = f"{self._root}/.{secrets.token_hex(4)}", b"nnlab"
         try:
@@ -152,7 +152,7 @@ class Storage:
         """Returns whether a run's config is here.
 
         Raises:
-          StorageError: the storage does not answer.
+          StorageError: that failed.
         """
         with self._telling():
             self._files.invalidate_cache()
@@ -161,7 +161,7 @@ class Storage:
     def push(
         self, part: str, workdir: pathlib.Path, attempt: str, there: set[str]
     ) -> None:
-        """Makes an attempt's checkpoints equal to those of a workdir.
+        """Makes an attempt's checkpoints of a part equal to those of a workdir.
 
         Args:
           part: whose checkpoints.
@@ -170,7 +170,7 @@ class Storage:
           there: numbers of the checkpoints already there; updated.
 
         Raises:
-          StorageError: it failed.
+          StorageError: the storage failed.
         """
         folder = workdir / FOLDER / part
         root = f"{self._root}/{FOLDER}/{part}/{attempt}"
@@ -235,7 +235,7 @@ class Storage:
         """Removes a file or folder in this one, or this one; it may be missing.
 
         Raises:
-          StorageError: it failed.
+          StorageError: that failed.
         """
         with self._telling(), contextlib.suppress(FileNotFoundError):
             self._files.invalidate_cache()
