@@ -38,13 +38,7 @@ class Grid:
         self._columns: dict[str, np.ma.MaskedArray] = {}
 
     def put(self, name: str, values: Any, where: np.ndarray) -> None:
-        """Sets a value of some members.
-
-        Args:
-          name: of the column.
-          values: (T, S), or one for all.
-          where: which members, bool (T, S).
-        """
+        """Sets a column to values, (T, S) or one for all, for members, bool (T, S)."""
         if not where.any():
             return
         values = np.broadcast_to(values, self._shape)
@@ -96,7 +90,6 @@ class Rows:
     """
 
     def __init__(self, members: Members) -> None:
-        """Begins with members that have not been trained."""
         self.members = members
         self._trials = np.array([trial.index for trial in members.trials])
         self._seeds = np.array(members.seeds)
@@ -126,12 +119,9 @@ class Rows:
         values: Mapping[str, Any],
         rows: np.ndarray,
     ) -> None:
-        """Adds the measurements of some members at a step.
+        """Adds the measurements at a step of the members `rows`, bool (T, S).
 
-        Args:
-          step, epoch, examples: position in training.
-          values: by column, (T, S) each, or one for all.
-          rows: which members, bool (T, S).
+        `values` has columns by name, (T, S) each, or one value for all.
         """
         if not rows.any():
             return
@@ -149,12 +139,7 @@ class Rows:
     def add_at(
         self, steps: np.ndarray, values: Mapping[str, Any], rows: np.ndarray
     ) -> None:
-        """Adds columns, after all others, to rows that exist.
-
-        Args:
-          steps: of each member's row, (T, S).
-          values, rows: as for `add`.
-        """
+        """Adds columns, after all others, to existing rows, at a step (T, S) each."""
         self._names[1].update(dict.fromkeys(values))
         for step in np.unique(steps[rows]).tolist():
             for name, some in values.items():
@@ -168,12 +153,9 @@ class Rows:
             self._evaluations[step].values.forget(names, rows & (steps == step))
 
     def end(self, members: np.ndarray, stopped: np.ndarray, chance: np.ndarray) -> None:
-        """Notes that members ended with their training.
+        """Notes that members ended with their training; all arrays are bool (T, S).
 
-        Args:
-          members: which, bool (T, S).
-          stopped: which of them stopped early, bool (T, S).
-          chance: whether they are at chance, bool (T, S).
+        Some of them `stopped` early, some are at `chance`.
         """
         self.status[members] = np.where(stopped, STOPPED, FINISHED)[members]
         self.at_chance[members] = chance[members]
@@ -185,17 +167,11 @@ class Rows:
         norms: np.ndarray,
         layers: Sequence[str],
     ) -> None:
-        """Notes where members diverged.
+        """Notes at which steps, (T, S), the lost members, bool (T, S), diverged.
 
         A NaN spreads to every layer at once. So the layer that is named is the one with
-        the largest last finite gradient.
-
-        Args:
-          lost: which members, bool (T, S).
-          steps: where, (T, S).
-          norms: of their last finite gradients, (T, S, layers); below 0 for a member
-            that never took a step.
-          layers: their names.
+        the largest last finite gradient. The norms of these are (T, S, layers), below 0
+        for a member that never took a step.
         """
         self.status[lost] = DIVERGED
         self.at_chance[lost] = False
@@ -223,11 +199,7 @@ class Rows:
 
     @classmethod
     def from_arrays(cls, members: Members, arrays: Mapping[str, np.ndarray]) -> "Rows":
-        """Restores rows from arrays.
-
-        Args:
-          members: the members.
-          arrays: from `to_arrays`, for the same members.
+        """Restores the rows of the same members from `to_arrays`.
 
         Raises:
           KeyError: an array is missing, or belongs to other members.
@@ -301,9 +273,7 @@ def means(
 ) -> dict[str, np.ndarray]:
     """Divides sums by the sizes of their splits, into columns such as "test_loss".
 
-    Args:
-      sums: ``{split: {metric: (T, S)}}``.
-      sizes: examples of each split.
+    The sums are ``{split: {metric: (T, S)}}``.
     """
     return {
         f"{split}_{metric}": values.astype(np.float64) / sizes[split]
@@ -362,9 +332,7 @@ def members_table(
 ) -> pa.Table:
     """Returns the members of several programs, sorted by trial and seed.
 
-    Args:
-      parts: the programs' rows.
-      missing: further members (trial's index, seed), which are unfinished.
+    Further members in `missing` (trial's index, seed) are unfinished.
     """
     found = [part._members() for part in parts]
     trials, seeds = np.array(missing, np.int64).reshape(-1, 2).T
@@ -378,7 +346,6 @@ def members_table(
 
 
 def _unknown(shape: int | tuple[int, ...], of: np.dtype[Any]) -> np.ma.MaskedArray:
-    """Returns an array of unknown values."""
     return np.ma.array(np.zeros(shape, of), mask=True)
 
 

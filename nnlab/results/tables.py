@@ -308,12 +308,7 @@ def table(
 
 
 def array(values: np.ndarray, of: pa.DataType | None = None) -> pa.Array:
-    """Makes a column of a table.
-
-    Args:
-      values: (N,); masked ones become null.
-      of: the type; None for that of the values.
-    """
+    """Makes a column of values (N,), of their type or another; masked ones are null."""
     mask = np.ma.getmaskarray(values)
     if mask.all():
         return pa.nulls(len(mask), of or pa.float64())
