@@ -182,10 +182,7 @@ def sync(path: pathlib.Path) -> None:
 
 
 def refuse_links(*paths: pathlib.Path) -> None:
-    """Refuses links, whose targets would be overwritten or deleted.
-
-    Args:
-      *paths: files, or folders with all their content.
+    """Refuses links in files or folders: their targets would be changed or deleted.
 
     Raises:
       ValueError: names the first link.

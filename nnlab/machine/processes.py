@@ -83,11 +83,9 @@ def count() -> int:
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Places an array that all processes hold; each places its own devices' part.
+    """Places an array, or typed random keys, that all processes hold.
 
-    Args:
-      value: an array, or typed random keys.
-      sharding: where it goes.
+    Each process places its own devices' part.
     """
     if count() == 1:
         return jax.device_put(value, sharding)
