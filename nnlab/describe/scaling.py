@@ -80,13 +80,10 @@ def cost_of(
     members: int,
     devices: int,
 ) -> Cost:
-    """Estimates the cost of a program with some number of networks and devices.
+    """Estimates the cost of a program with that many networks and devices.
 
-    Args:
-      program: the program, with its plan.
-      known: measured speeds of its lane widths.
-      members: number of networks, at least 1.
-      devices: number of devices like those here; each has its own lanes.
+    `known` has the measured speeds of its lane widths. The devices are like those here,
+    and each has its own lanes.
     """
     plan, h = program.plan, program.hyperparameters
     width = min(plan.lanes.width, members)
