@@ -67,9 +67,6 @@ def set_up(wanted: str | None = None) -> None:
 def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
     """Shows the terminal's `board` below the cell, updated a few times a second.
 
-    Args:
-      study: the study that runs.
-
     Yields:
       The function to call with the progress after every segment.
     """

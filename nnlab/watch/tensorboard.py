@@ -162,7 +162,6 @@ def _scalars(
     diverged: np.ndarray,
     quantiles: Mapping[str, float],
 ) -> dict[str, float]:
-    """Returns the scalars of a trial or of the population."""
     found = {"diverged_share": float(diverged.mean())}
     for name, values in metrics.items():
         living = values[np.isfinite(values)]

@@ -99,9 +99,6 @@ def board(
 ) -> tuple[RenderableType, Callable[["Progress"], None]]:
     """Makes a bar with epoch and time left; below it speed, best trial and its curve.
 
-    Args:
-      console: where it will be shown: a terminal, or a console that makes HTML.
-
     Returns:
       What to show, and a function that updates it from the progress.
     """
@@ -148,9 +145,6 @@ def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
 @contextlib.contextmanager
 def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
     """Prints a line when a program starts and every 15 seconds, for logs.
-
-    Args:
-      console: need not be a terminal.
 
     Yields:
       The function to call with the progress after every segment.
@@ -209,8 +203,7 @@ def news(progress: "Progress") -> str:
 def curve(progress: "Progress") -> str:
     """Returns the best trial's curve: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
 
-    Returns:
-      One line of at most 80 characters; "" before two evaluations.
+    It has at most 80 characters, and is "" before two evaluations.
     """
     values = _finite(progress.best_curve)
     if len(values) < 2:
@@ -224,12 +217,8 @@ def curve(progress: "Progress") -> str:
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
     """Draws a curve as a row of blocks: the lowest value is low, the highest full.
 
-    Args:
-      values: shares; values that are not finite are left out.
-      width: most characters; a longer curve is sampled evenly, with both its ends.
-
-    Returns:
-      "" for fewer than two values.
+    Values that are not finite are left out; with fewer than two the result is "". A
+    curve longer than `width` characters is sampled evenly, with both its ends.
     """
     values = _finite(values)
     if len(values) < 2:
