@@ -33,12 +33,9 @@ def share(values: np.ndarray) -> str:
 
 
 def untrained(accuracy: np.ndarray, dataset: Dataset, chance: float) -> str:
-    """Says how good the networks are before training.
+    """Says how accurate the networks, (S,), are before training.
 
-    Args:
-      accuracy: of each network, (S,); NaN if its outputs are not finite.
-      dataset: its test examples were classified.
-      chance: the accuracy of a constant answer.
+    NaN stands for outputs that are not finite; `chance` is that of a constant answer.
     """
     finite = accuracy[np.isfinite(accuracy)]
     if not len(finite):
@@ -138,12 +135,7 @@ def lost(
 ) -> str:
     """Says that networks diverged, and what to do about it.
 
-    Args:
-      diverged: number of networks that diverged, at least one.
-      networks: number of all networks.
-      step: the update at which the first of them diverged.
-      learning_rate: of all.
-      by: whether that was at `step` or earlier.
+    The first of them diverged at update `step`, or earlier if `by`.
     """
     first = "" if by or diverged == 1 else "the first "
     return (
@@ -233,7 +225,6 @@ def table(trainings: Iterable[Training]) -> str:
 
 
 def _cells(training: Training) -> list[str]:
-    """Makes a row of the table of trainings."""
     h, history = training.study.base, training.history
     test = history.last("test_accuracy")
     how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"

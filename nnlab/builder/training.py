@@ -69,13 +69,7 @@ def study_of(
     """Makes the study that trains one stack.
 
     It evaluates at least once an epoch and more often where an epoch is long, but at
-    most `MOST_EVALUATIONS` times in all.
-
-    Args:
-      stack: the layers.
-      found: the result of `layers.inspect`.
-      dataset: what to train on.
-      of: how to train.
+    most `MOST_EVALUATIONS` times in all. `found` is the result of `layers.inspect`.
 
     Raises:
       ValueError: the stack or a setting is invalid.

@@ -201,8 +201,7 @@ class ModelBuilder(widgets.VBox):
     def train(self, wait: bool = False) -> None:
         """Trains the stack; does nothing while a training is running.
 
-        Args:
-          wait: whether to return only at its end; Ctrl-C then stops the training.
+        With `wait` it returns only at the end; Ctrl-C then stops the training.
         """
         if self.is_training:
             return
@@ -252,7 +251,7 @@ class ModelBuilder(widgets.VBox):
         return path
 
     def _editor(self, name: str, preset: str) -> list[Any]:
-        """The table of layers, with what is above and below it."""
+        """Makes the table of layers, with what is above and below it."""
         names = list(dict.fromkeys([*self._own, *SOURCES, name]))
         self._data = _control("data set", str, name, "220px", options=names)
         self._data.observe(self._choose_data, "value")
@@ -278,7 +277,7 @@ class ModelBuilder(widgets.VBox):
         ]
 
     def _trainer(self, settings: Settings) -> list[Any]:
-        """The settings and the buttons."""
+        """Makes the settings and the buttons."""
         options: dict[str, Any] = {"optimizer": {"options": list(OPTIMIZERS)}}
         types = Settings.__annotations__
         self._settings = {
@@ -303,7 +302,7 @@ class ModelBuilder(widgets.VBox):
         ]
 
     def _outputs(self) -> list[Any]:
-        """What a training shows."""
+        """Makes the widgets that show a training."""
         self._news, self._note, self._examples = _html(), _html(), _html()
         self._done = _html("nnlab-runs")
         self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
@@ -471,7 +470,6 @@ class ModelBuilder(widgets.VBox):
                 self._set_buttons()
 
     def _draw(self, training: Training) -> None:
-        """Draws the curves and the first test examples."""
         history = training.history
         for name, plot in self._plots.items():
             plot.value = plots.picture(
@@ -486,7 +484,6 @@ class ModelBuilder(widgets.VBox):
         self._examples.value = messages.probabilities(training)
 
     def _folder(self) -> pathlib.Path:
-        """Makes a folder for the next training."""
         if self._workdir is None:
             self._workdir = pathlib.Path(tempfile.mkdtemp(prefix="nnlab-builder-"))
         numbers = itertools.count(len(self._trainings) + 1)
