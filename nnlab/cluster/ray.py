@@ -208,7 +208,7 @@ class _Round:
                 if any(node.program for node in self._nodes.values()):
                     busy = now
                 elif now - busy > _PATIENCE_SECONDS:
-                    _log.info("waiting for a node all of whose processors are free")
+                    _log.info("waiting for a node with all its processors free")
                     busy = math.inf
                 working = {n.task: key for key, n in self._nodes.items() if n.task}
                 if working:
@@ -309,7 +309,7 @@ class _Round:
                 for width in told["out_of_memory"]:
                     self._recorder.out_of_memory(program, width)
                 if not self._take_up(program):
-                    self._again(program, "its checkpoint is not to be seen", None)
+                    self._again(program, "its checkpoint cannot be found", None)
 
     def _take_up(self, program: Program) -> bool:
         """Collects a chunk from its checkpoints; returns whether it is done."""
@@ -386,7 +386,7 @@ class _Process:
         try:
             run = {**expected, "devices": own["devices"]}
             if others := resume.differences(run, own):
-                raise ValueError(f"its versions are others: {'; '.join(others)}")
+                raise ValueError(f"its versions differ: {'; '.join(others)}")
             resume.check_data(expected["datasets"], own["datasets"])
         except ValueError as error:
             found["problem"] = str(error)

@@ -122,7 +122,7 @@ class Storage:
         there = file.exists()
         note = _NOTE.fullmatch(file.read_text("utf-8", "replace")) if there else None
         if there and not note:
-            _log.warning("%s is damaged: what is half trained is trained again", file)
+            _log.warning("%s is damaged: unfinished programs are trained again", file)
         name, known = note.groups() if note else (secrets.token_hex(6), own)
         if known != own:
             raise ValueError(
@@ -246,7 +246,7 @@ class Storage:
         try:
             self.remove()
         except StorageError as error:  # harmless: the workdir has everything
-            _log.warning("%s; what it holds of the run is left there", error)
+            _log.warning("%s; the run's files stay there", error)
             return
         (workdir / FOLDER / RUN).unlink(missing_ok=True)
 

@@ -54,7 +54,9 @@ def absolute(
         raise refused("is a URL, not a path of this machine")
     found = _VARIABLE.search(text)
     if found and not os.path.lexists(text):
-        raise refused(f"holds {found[0]!r}, which the shell left as it is: mind quotes")
+        raise refused(
+            f"holds {found[0]!r}, which the shell left unexpanded: check the quotes"
+        )
     if text[0] == "~" and (text := os.path.expanduser(text))[0] == "~":
         raise refused("begins with no user's home folder; './~' begins with a name")
     try:

@@ -453,8 +453,8 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         manifest[TIMINGS_FILE] = digest
     else:
         _log.warning(
-            "%s cannot be checked, its digest is missing or cut off: going on without "
-            "it (a run that is resumed writes both anew)",
+            "%s cannot be checked, because its digest is missing or cut off: "
+            "continuing without it (resuming the run writes both anew)",
             folder / TIMINGS_FILE,
         )
     read = {}
@@ -522,9 +522,9 @@ def _decoded(
         if name in ends:
             good = pc.and_(good, pc.less(column, ends[name]))
         if column.null_count or not pc.all(good, min_count=0).as_py():
-            raise ValueError(f"its column {name!r} has a value that cannot be")
+            raise ValueError(f"its column {name!r} has an impossible value")
     if "status" in columns:
         pairs = found.group_by(["trial", "seed"]).aggregate([])
         if pairs.num_rows != found.num_rows:
-            raise ValueError("it has a member twice")
+            raise ValueError("it has a trial and seed twice")
     return found

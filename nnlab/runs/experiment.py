@@ -472,7 +472,7 @@ def _note_changes(
     if changes and not anyway:
         raise ValueError(
             f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway, in Python "
-            "resume_anyway=True, does, with other numbers)"
+            "resume_anyway=True, continues with other numbers)"
         )
     recorder.note_beginning([*noted, *changes])
 

@@ -99,7 +99,7 @@ def _check(first: Trial, low: float, high: float, count: int, steps: int) -> Non
     model = first.hyperparameters.model
     if not model.is_network:
         raise ValueError(
-            f"trial {first.label!r} is no network: model.name={model.name!r} has no "
+            f"trial {first.label!r} is not a network: model.name={model.name!r} has no "
             "learning rate"
         )
 

@@ -178,8 +178,8 @@ class Recorder:
         index = program.index
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(
-            "program %d of %d: out of memory with %d networks at once; beginning it "
-            "again with %d",
+            "program %d of %d: out of memory with %d networks at once; restarting it "
+            "with %d",
             *(index + 1, len(self._programs), width, width // 2),
         )
 

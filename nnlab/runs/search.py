@@ -261,8 +261,8 @@ def _cut_back(path: pathlib.Path) -> None:
     if not digest:
         raise ValueError(
             f"{path.name} cannot be checked: {path.name}.sha256 is missing or cut off "
-            f"(where it is as the run left it, sha256sum {path.name} > "
-            f"{path.name}.sha256 there makes it anew)"
+            f"(if {path.name} is unchanged, make it anew in that folder: sha256sum "
+            f"{path.name} > {path.name}.sha256)"
         )
     with path.open("rb") as lines:
         for line in iter(lambda: lines.readline(_MOST_BYTES), b""):
@@ -276,7 +276,7 @@ def _cut_back(path: pathlib.Path) -> None:
                 "copy of it back, or search in another workdir"
             )
     if end < path.stat().st_size:
-        _log.info("%s: what came after its last digest is asked for again", path)
+        _log.info("%s: drops the lines after its last digest, to ask again", path)
         os.truncate(path, end)
 
 

@@ -60,7 +60,7 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
     kinds = [layer["layer"] for layer in layers.normalise(module.layers)]
     last = len(kinds) - 1 - kinds[::-1].index("dense")
     if not {"dense", "conv"} & set(kinds[:last]):
-        raise ValueError("transfer needs a model with hidden layers, to begin them at")
+        raise ValueError("transfer needs a model with hidden layers")
     return module.clone(layers=module.layers[:last])
 
 

@@ -121,9 +121,8 @@ def _point_out_large(dataset: Dataset) -> None:
     low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
     if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
         _log.warning(
-            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
-            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
-            "standardize=True",
+            "%s: inputs from %.4g to %.4g are not scaled; pass pixels of 0 to 255 as "
+            "uint8 (.astype(np.uint8)), which are scaled, or set standardize=True",
             *(dataset.name, low, high),
         )
 
@@ -166,8 +165,8 @@ def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:
             )
         if ending := next(filter(name.endswith, TAKEN), ""):
             raise ValueError(
-                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
-                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
+                f"metric {name!r} ends as nnlab's own {ending!r} does, and tables and "
+                f"figures would confuse them: rename it, such as {f'{name}_own'!r}"
             )
         if not callable(metric):
             raise ValueError(

@@ -43,13 +43,13 @@ _FLAGS: Mapping[str, Callable[[bool], bool]] = {
 }
 """Arguments by which modules learn whether they train, and the value of each."""
 _HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
-    errors.InvalidRngError: "nothing random may be drawn where train is False",
+    errors.InvalidRngError: "draw random numbers only where train is True",
     (
         errors.ScopeCollectionNotFound,
         errors.ScopeVariableNotFoundError,
         errors.ModifyScopeVariableError,
-    ): "the collections that are kept are 'params' and, changed only in training, "
-    "'batch_stats': hold it there",
+    ): "store it in 'params' or, if it changes in training, in 'batch_stats': no other "
+    "collections are kept",
 }
 _MOST_TEXT = 200
 """Most characters of an attribute's value."""

@@ -157,7 +157,7 @@ def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
     if num_steps > layers.INT_MAX:
         raise ValueError(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
-            f"{layers.INT_MAX:,} are allowed (max_steps ends training before)"
+            f"{layers.INT_MAX:,} are allowed (max_steps can end training earlier)"
         )
     return steps_per_epoch, num_steps
 
@@ -341,8 +341,8 @@ def _probe(
     whole = source.whole
     if whole.augment_pixels:
         raise ValueError(
-            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', whose features are computed once"
+            f"augment_pixels={whole.augment_pixels} cannot be used with transfer.mode="
+            "'probing', which computes features once; set it to 0"
         )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
