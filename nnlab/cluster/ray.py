@@ -356,7 +356,6 @@ def _cause(error: Any) -> Exception:
 
 
 def _line(error: Exception) -> str:
-    """Returns the first line of Ray's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

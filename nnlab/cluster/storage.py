@@ -308,13 +308,9 @@ class Storage:
 
 
 class Pushed(Checkpoints):
-    """Checkpoints in a folder of one's own, each also copied to storage.
+    """Checkpoints in a private folder, each also copied to the run's storage.
 
-    Args:
-      storage: the run's.
-      workdir: the folder.
-      seconds: least time between two checkpoints of a part.
-      past: earlier attempts at each part, removed after this one's first checkpoint.
+    The first checkpoint of a part removes the earlier attempts at it, in `past`.
     """
 
     def __init__(

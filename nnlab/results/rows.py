@@ -257,7 +257,6 @@ class Rows:
         return _Part(keys, columns)
 
     def _members(self) -> "_Part":
-        """Returns a row for each member."""
         t, s = np.indices(self._shape).reshape(2, -1)
         columns = {
             "status": _STATUSES[self.status].reshape(-1),

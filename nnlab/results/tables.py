@@ -261,7 +261,7 @@ class Results:
         return next(c for c in self.config["cohorts"] if trial in c["trials"])
 
     def program_of(self, trial: int, seed: int) -> Mapping[str, Any]:
-        """Likewise for one seed, as seeds added later have programs of their own."""
+        """Returns the record of one seed's program; added seeds have their own."""
         return next(
             c
             for c in self.config["cohorts"]
@@ -274,7 +274,6 @@ class Results:
 
 
 def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:
-    """Returns ``{trial: its rows, ascending}``."""
     order = np.argsort(trials, kind="stable")
     found, first = np.unique(trials[order], return_index=True)
     return dict(zip(found.tolist(), np.split(order, first)[1:]))
@@ -290,10 +289,8 @@ def table(
 ) -> pa.Table:
     """Makes a table of dict rows; a row that lacks a column has a null there.
 
-    Args:
-      rows: one mapping for each row.
-      columns: name and type of the fixed columns, in order. Other columns follow in the
-        order in which rows have them, with inferred types (float64 if all are null).
+    The fixed `columns`, ``{name: type}``, come first. Others follow in the order in
+    which rows have them, with inferred types (float64 if all are null).
     """
     names = dict.fromkeys(columns)
     for row in rows:

@@ -95,7 +95,7 @@ class Work:
         return True
 
     def fail(self, program: Program, error: Exception) -> None:
-        """Notes that a program failed for good."""
+        """Notes that a program failed and is not tried again."""
         self.failures.append(error)
         self.run.recorder.fail(program, error)
 

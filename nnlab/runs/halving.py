@@ -41,7 +41,7 @@ def worst(
     """Returns which trials end at a rung: all but the best 1/factor, bool (T,).
 
     A trial's score is its mean validation accuracy over all its seeds; a diverged seed
-    counts as chance. At least one trial stays; of equal ones, that of lower index.
+    counts as chance. At least one trial stays; of equal ones the first stay.
 
     Args:
       accuracy: of each member so far, float (T, S); NaN if it diverged.

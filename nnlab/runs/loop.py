@@ -56,7 +56,7 @@ class Run:
       kept: earlier programs of the same study; None to keep none.
       profile_dir: a folder for a trace of each program's first steps; None for no
         trace.
-      backbones: those at hand, by the key of their source.
+      backbones: those loaded or trained already, by the key of their source.
     """
 
     study: Study
@@ -97,7 +97,7 @@ def parts_of(
 
 @functools.singledispatch
 def train(program: Program, run: Run, saved: Saved | None = None) -> None:
-    """Trains a program to its end; networks go into narrower lanes if memory is small.
+    """Trains a program to its end, in narrower lanes if memory is too small.
 
     It begins where `saved` is. For a finished program only its backbone is noted.
     """

@@ -41,7 +41,7 @@ class Progress:
     """How far a run is; passed to the observer after every visit of the host.
 
     Attributes:
-      program, num_programs: index of the running program, and number of programs.
+      program, num_programs: number of programs before the running one, and in all.
       epoch, num_epochs: of the program's training.
       done, total: examples trained and to train, over all programs and members; steps
         that ended members no longer need are not counted.

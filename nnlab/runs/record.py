@@ -77,7 +77,7 @@ class Record:
         return self.program
 
     def best_accuracy(self) -> float:
-        """The best trial's mean over seeds; -1 if there is none."""
+        """Returns the best trial's mean over seeds; -1 if there is none."""
         return float(np.nanmax(self._accuracy.mean(axis=1), initial=-1.0))
 
     def snapshot(self) -> dict[str, Any]:

@@ -156,7 +156,7 @@ class Placement:
         return values.reshape(-1, *values.shape[3:])[self.home]
 
     def scatter(self, values: np.ndarray) -> np.ndarray:
-        """The reverse of `gather`; places without a member repeat another one."""
+        """Reverses `gather`; places without a member repeat another one."""
         owner = np.zeros(self.trial.size, np.int64)
         owner[self.home.reshape(-1)] = np.arange(self.home.size)
         members = values.reshape(-1, *values.shape[2:])

@@ -162,7 +162,7 @@ class Program:
         return bool(about["finished"])
 
     def lacks(self, about: Mapping[str, Any]) -> str:
-        """Says why it cannot go on from a checkpoint's plain values; "" if it can.
+        """Says why it cannot continue from a checkpoint's plain values; "" if it can.
 
         Raises:
           ValueError, LookupError, TypeError: the checkpoint is not of such a program.
@@ -357,7 +357,7 @@ class NetworkProgram(Program):
         return bool(about["finished"] and about["num_steps"] == self.num_steps)
 
     def lacks(self, about: Mapping[str, Any]) -> str:
-        """Says why it cannot go on from a checkpoint; see `Program.lacks`."""
+        """Says why it cannot continue from a checkpoint; see `Program.lacks`."""
         before, at = int(about["num_steps"]), about["position"]
         if before > self.num_steps:
             return (
