@@ -314,7 +314,7 @@ class _Training:
             self.save()
 
     def look(self) -> None:
-        """Evaluates what only the final members are evaluated on."""
+        """Evaluates the final members on further splits and for pictures."""
         program, record = self._program, self._record
         with record.scoring():
             final.score(program, self.state, record)

@@ -178,17 +178,17 @@ class Record:
         self._step = step
 
     def steps_in(self, seconds: float) -> float:
-        """Returns how many steps take so many seconds, at the last steps' speed."""
+        """Returns how many steps fit into some seconds, at the last steps' speed."""
         return seconds * self.clock.rate / self._examples(1)
 
     def _examples(self, num_steps: int) -> int:
-        """Returns the examples of so many steps, over all members that train."""
+        """Counts the examples of some steps, over all members that train."""
         batch_size = self.program.hyperparameters.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
     def _ending_some(self, step: int) -> Iterator[None]:
-        """Takes steps off the plan that members ending in the context do not need."""
+        """Subtracts the steps that members ending in the context will not need."""
         left = self._network.num_steps - step
         before = self._examples(left)
         yield
@@ -244,7 +244,7 @@ class Record:
     def _along(
         self, measured: Mapping[str, Any], num_steps: int, samples: int
     ) -> dict[str, np.ndarray]:
-        """Returns the columns that sum over the updates; none without any update."""
+        """Returns the columns measured along the updates; none without any update."""
         if not num_steps:
             return {}
         mean = measured["loss_sum"].astype(np.float64) / num_steps

@@ -152,7 +152,7 @@ class Recorder:
         self._pretraining.seconds += backbone.seconds
 
     def tell_elsewhere(self) -> None:
-        """Reports how far a run is whose programs train in other processes."""
+        """Reports the progress of a run whose programs train in other processes."""
         self._teller.tell_elsewhere(len(self._finished))
 
     def fail(self, program: Program, error: Exception) -> None:

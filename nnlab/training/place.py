@@ -38,7 +38,7 @@ class Order:
         batch: int,
         places: int = 0,
     ) -> None:
-        """Begins at no epoch; `take` may ask for any step.
+        """Loads no epoch yet; `take` may ask for any step.
 
         `batch` is the number of examples in an update; `places` is S of what `take`
         returns, if larger than the number of seeds.
@@ -113,9 +113,9 @@ class PlacedProgram(NetworkProgram):
 class Kept:
     """Data and compiled programs that consecutive runs share.
 
-    For the chunks, the trial batches or the looks of one study in one process, with the
-    same data, module and metrics. Data are then loaded once, and programs of equal
-    shapes are compiled once.
+    They serve the chunks, the trial batches or the looks of one study in one process,
+    with the same data, module and metrics. So data are loaded once, and programs of
+    equal shapes are compiled once.
 
     Attributes:
       loaded: data sets, for `prepare`.

@@ -188,7 +188,7 @@ class Population:
         return self._blank(lambda shape: (*members, *shape[3:]))
 
     def _blank(self, shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
-        """Returns states of zeros; `shape_of` maps shapes in lanes to shapes."""
+        """Returns states of zeros; `shape_of` maps a shape in lanes to another."""
         shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         return jax.tree.map(
             lambda leaf: np.zeros(shape_of(leaf.shape), leaf.dtype), shapes
