@@ -144,7 +144,7 @@ def run(
       own_metrics: a user's own further metrics: ``{name: function}``, each from logits
         (B, C) and labels (B,) to a value for each example, (B,). Their means are the
         columns train_<name>, validation_<name> and test_<name>; trees have none.
-      lane_width: members that run at once; 0 lets the plan choose.
+      lane_width: networks that train at once; 0 lets the plan choose.
       resume: whether to continue the run in the workdir, if there is one. The study
         must be the run's or an extension of it, see `nnlab.runs.resume`.
       resume_anyway: whether to continue also under other versions or on another device,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides which study may continue a run: the same, or an extension of it; no JAX.
 
-Each checkpoint names what it belongs to, see `identity`; all others are refused.
+Each checkpoint says what it belongs to, see `identity`; any other one is refused.
 
 A study may get further trials, further seeds, and, under a constant learning rate, more
 epochs. Only what is new is then trained. Its texts may change too (question, claims,
