@@ -43,7 +43,7 @@ _FLAGS: Mapping[str, Callable[[bool], bool]] = {
 }
 """Arguments by which modules learn whether they train, and the value of each."""
 _HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
-    errors.InvalidRngError: "draw random numbers only where train is True",
+    errors.InvalidRngError: "draw no random numbers where train is False",
     (
         errors.ScopeCollectionNotFound,
         errors.ScopeVariableNotFoundError,
