@@ -341,7 +341,7 @@ def _probe(
     whole = source.whole
     if whole.augment_pixels:
         raise ValueError(
-            f"augment_pixels={whole.augment_pixels} cannot be used with transfer.mode="
+            f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
             "'probing', which computes features once; set it to 0"
         )
     backbone = backbone_of(whole.module)
