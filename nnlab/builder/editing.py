@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Edits of a stack: each function returns a new stack and leaves the old one; no JAX.
+"""Edits stacks: each function returns a new stack and leaves the old one; no JAX.
 
 A stack is a tuple of layer dicts; see `nnlab.models.layers`. It need not be valid.
 """
@@ -13,14 +13,14 @@ from nnlab.models.layers import FIELDS, Layer, choose, cnn, mlp
 Stack = tuple[dict[str, Any], ...]
 
 SUGGESTED: dict[str, Any] = {"units": 100, "channels": 16, "rate": 0.5}
-"""The first values of a new layer's fields that have no default."""
+"""Initial values of a new layer's fields that have no default."""
 
 
 def stack_of(layers: Iterable[Layer]) -> Stack:
-    """A stack of layers that are given by name or as dicts, which are copied.
+    """Makes a stack of layers, given by name or as dicts, which are copied.
 
     Raises:
-      ValueError: something that is no layer, or a layer of an unknown kind.
+      ValueError: something is not a layer, or of an unknown kind.
     """
     found = []
     for layer in layers:
@@ -34,7 +34,7 @@ def stack_of(layers: Iterable[Layer]) -> Stack:
 
 
 def fresh(kind: str) -> dict[str, Any]:
-    """A new layer of a kind, with all fields of its kind."""
+    """Makes a new layer of a kind, with all fields of its kind."""
     fields = FIELDS[kind].items()
     return {"layer": kind} | {
         name: SUGGESTED.get(name, field.default) for name, field in fields
@@ -42,17 +42,17 @@ def fresh(kind: str) -> dict[str, Any]:
 
 
 def insert(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
-    """The stack with a new layer at a position, before the layer that is there."""
+    """Inserts a new layer at a position, before the layer that is there."""
     return (*stack[:position], layer, *stack[position:])
 
 
 def edit(stack: Stack, position: int, field: str, value: Any) -> Stack:
-    """The stack with one field of one layer changed."""
+    """Changes one field of one layer."""
     return _with(stack, position, {**stack[position], field: value})
 
 
 def turn(stack: Stack, position: int, kind: str) -> Stack:
-    """The stack with one layer turned into another kind; fields of both kinds stay.
+    """Turns one layer into another kind; it keeps the fields that both kinds have.
 
     A convolution that becomes a dense layer keeps its bias and loses its kernel.
     """
@@ -65,18 +65,18 @@ def _with(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
 
 
 def move(stack: Stack, position: int, by: int) -> Stack:
-    """The stack with one layer moved up (-) or down (+), not beyond the ends."""
+    """Moves one layer up (-) or down (+), not beyond the ends."""
     rest = remove(stack, position)
     return insert(rest, max(0, min(position + by, len(rest))), stack[position])
 
 
 def remove(stack: Stack, position: int) -> Stack:
-    """The stack without one layer."""
+    """Removes one layer."""
     return (*stack[:position], *stack[position + 1 :])
 
 
 def summary(stack: Stack) -> str:
-    """The stack in a line, such as "flatten, 5 x dense 100, dense 10"."""
+    """Describes the stack in a line, such as "flatten, 5 x dense 100, dense 10"."""
     sizes = ("units", "channels", "window", "rate")
     parts = (
         " ".join(str(layer[name]) for name in ("layer", *sizes) if layer.get(name))
@@ -98,4 +98,4 @@ PRESETS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "two convolutions": lambda count: cnn([8, 16], [], count),
     "dense on images (invalid)": lambda count: _without("flatten", cnn([8], [], count)),
 }
-"""Stacks to begin with: name -> function from the number of classes to layers."""
+"""Preset stacks: name -> function from the number of classes to layers."""

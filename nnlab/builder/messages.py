@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the builder says about a training, in words and as HTML; no widgets.
+"""The builder's messages about a training, in words and as HTML; no widgets.
 
-All names that come from users or data are escaped.
+All names from users or data are escaped.
 """
 
 import base64
@@ -22,23 +22,20 @@ from nnlab.statistics.members import status_counts
 from nnlab.words import numbers
 
 MOST_BARS = 10
-"""Largest number of classes of an example that get a bar."""
+"""Most classes of an example that get a bar."""
 
 
 def share(values: np.ndarray) -> str:
-    """Mean and 95 % interval of shares over networks, such as "94.3 % ± 0.4"."""
+    """Returns mean and 95 % interval over networks, such as "94.3 % ± 0.4"."""
     mean, _, high = (float(v) for v in mean_interval(values))
     middle, sign, half = numbers.mean_text(mean, high).partition(" ± ")
     return f"{middle} %{sign}{half}"
 
 
 def untrained(accuracy: np.ndarray, dataset: Dataset, chance: float) -> str:
-    """How good the networks are before training.
+    """Says how accurate the networks, (S,), are before training.
 
-    Args:
-      accuracy: of each network, (S,); NaN for one whose outputs are not finite.
-      dataset: its test examples were classified.
-      chance: the accuracy of an answer that is always the same.
+    NaN stands for outputs that are not finite; `chance` is that of a constant answer.
     """
     finite = accuracy[np.isfinite(accuracy)]
     if not len(finite):
@@ -58,7 +55,7 @@ def _evaluated(dataset: Dataset) -> str:
 
 
 def accuracies(training: Training) -> str:
-    """A sentence on the last evaluation; "" before the first."""
+    """Returns a sentence on the last evaluation; "" before the first."""
     history = training.history
     if not len(history):
         return "Stopped before the first evaluation." if training.outcome else ""
@@ -78,7 +75,7 @@ def accuracies(training: Training) -> str:
 
 
 def state(training: Training) -> str:
-    """What goes on, how fast and for how long; at the end, how to read the numbers."""
+    """Says what goes on and how fast; at the end, how to read the numbers."""
     progress = training.progress
     if training.outcome:
         return (
@@ -101,7 +98,7 @@ def state(training: Training) -> str:
 
 
 def news(training: Training) -> str:
-    """How a training goes, or its result, as HTML."""
+    """Returns the progress or the result of a training, as HTML."""
     name = f"{editing.summary(training.stack)} ({training.dataset.name})"
     title = f"<h3>Run {training.number}: {numbers.escaped(name)}</h3>"
     if training.outcome == "failed":
@@ -116,13 +113,13 @@ def news(training: Training) -> str:
 
 
 def box(kind: str, text: str) -> str:
-    """A sentence in a box of a kind: "fine", "note" or "error"; HTML."""
+    """Puts a sentence in a box of a kind: "fine", "note" or "error"; HTML."""
     role = "alert" if kind == "error" else "status"
     return f'<div class="nnlab-{kind}" role="{role}">{numbers.escaped(text)}</div>'
 
 
 def told(training: Training) -> list[str]:
-    """Sentences on a training: how good it is, and what went wrong."""
+    """Returns sentences on how good a training is, and what went wrong."""
     said = [accuracies(training)]
     if training.results is not None:
         said += ends(training.results, training.chance)
@@ -136,14 +133,9 @@ def told(training: Training) -> list[str]:
 def lost(
     diverged: int, networks: int, step: int, learning_rate: float, by: bool = False
 ) -> str:
-    """A sentence that says that networks diverged, and what to do about it.
+    """Says that networks diverged, and what to do about it.
 
-    Args:
-      diverged: how many did, at least one.
-      networks: how many there are.
-      step: the update at which the first of them did.
-      learning_rate: of all.
-      by: whether it happened at `step` or earlier.
+    The first of them diverged at update `step`, or earlier if `by`.
     """
     first = "" if by or diverged == 1 else "the first "
     return (
@@ -155,7 +147,7 @@ def lost(
 
 
 def ends(results: Results, chance: float) -> list[str]:
-    """Sentences on the networks that diverged or learned nothing."""
+    """Returns sentences on the networks that diverged or learned nothing."""
     counts, said = status_counts(results, 0), []
     networks = results.study.num_seeds
     rate = results.trials[0].hyperparameters.optimizer.learning_rate
@@ -174,12 +166,12 @@ def ends(results: Results, chance: float) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """A duration as hours, minutes and seconds, such as "0:02:05"."""
+    """Writes a duration as hours, minutes and seconds, such as "0:02:05"."""
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
 def png(image: np.ndarray) -> bytes | None:
-    """An image of values in [0, 1], (H, W, 1 or 3), as PNG; None for other shapes."""
+    """Makes a PNG of values in [0, 1], (H, W, 1 or 3); None for other shapes."""
     if image.ndim != 3 or image.shape[-1] not in (1, 3):
         return None
     values = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
@@ -191,7 +183,7 @@ def png(image: np.ndarray) -> bytes | None:
 
 
 def probabilities(training: Training) -> str:
-    """The first test examples with their class probabilities, before and now; HTML."""
+    """Shows the first test examples with class probabilities, before and now; HTML."""
     before, now, dataset = training.before, training.now, training.dataset
     title = "<h3>The first test examples</h3>"
     if before is None:
@@ -216,7 +208,7 @@ def probabilities(training: Training) -> str:
 
 
 def table(trainings: Iterable[Training]) -> str:
-    """An HTML table of trainings that have ended, the last one first."""
+    """Makes an HTML table of trainings that have ended, the last one first."""
     columns = ("run", "data set", "layers", "training", "test accuracy", "")
     rows = [_cells(each) for each in sorted(trainings, key=lambda each: -each.number)]
     if not rows:
@@ -233,7 +225,6 @@ def table(trainings: Iterable[Training]) -> str:
 
 
 def _cells(training: Training) -> list[str]:
-    """A row of the table of trainings."""
     h, history = training.study.base, training.history
     test = history.last("test_accuracy")
     how = f"{h.optimizer.name} {h.optimizer.learning_rate:g}"
@@ -253,7 +244,7 @@ def _cells(training: Training) -> list[str]:
 
 
 def _shown(dataset: Dataset, index: int) -> str:
-    """A test example: its image, or the values of its features if they are few."""
+    """Shows a test example: its image, or the values of its features if few."""
     example = dataset.test.inputs[index]
     if encoded := png(example.astype(np.float32) * np.float32(dataset.scale)):
         data = base64.b64encode(encoded).decode()
@@ -268,7 +259,7 @@ def _shown(dataset: Dataset, index: int) -> str:
 def _bars(
     class_names: Sequence[str], label: int, before: np.ndarray, now: np.ndarray
 ) -> str:
-    """A bar for each class; of many, for the true one and the most probable ones."""
+    """Draws a bar per class; of many classes, the true and the most probable ones."""
     if not np.isfinite(now).all():
         return "<div>its probabilities are not finite</div>"
     weight = now.copy()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves of a training that goes on, drawn again and again beside it.
+"""Draws the curves of a running training again and again.
 
-Every property is set on its artist: matplotlib's settings are the process's, and these
-figures are drawn in a thread beside a user's own.
+Every property is set on its artist, because matplotlib's settings belong to the whole
+process, and these figures are drawn in a thread beside the user's own.
 """
 
 import io
@@ -18,7 +18,7 @@ from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, dress
 from nnlab.statistics.intervals import mean_interval
 
 SIZE = (4.4, 2.7)
-"""Inches of a figure: two stand side by side on a page, and one fits a phone."""
+"""Inches of a figure: two fit side by side on a page, and one fits a phone."""
 MOST_DECADES = 1.5  # of losses on a linear axis
 
 
@@ -29,14 +29,14 @@ def curves(
     *,
     chance: float | None = None,
 ) -> Axes:
-    """Draws the mean over the seeds with its 95 % band, for each of some splits.
+    """Draws the mean over the seeds with its 95 % band, for each split.
 
     Args:
       ax: where to draw, empty.
       epochs: of the evaluations so far, (E,), E >= 1.
-      lines: ``{what the legend calls it: (E, S)}``; NaN for networks that diverged.
-      chance: of accuracies, what a constant answer gets; None for losses, which get a
-        logarithmic axis where they go over decades.
+      lines: ``{name in the legend: (E, S)}``; NaN for networks that diverged.
+      chance: for accuracies, that of a constant answer; None for losses, which get a
+        logarithmic axis if they span decades.
 
     Returns:
       `ax`.
@@ -51,7 +51,7 @@ def curves(
             highest = max(highest, np.nanmax(mean))
         ax.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
         ax.plot(epochs, mean, color=color, label=name, linewidth=1.6)
-        if np.isfinite(mean).sum() == 1:  # no line goes through one point
+        if np.isfinite(mean).sum() == 1:  # a single point makes no line
             ax.plot(epochs, mean, "o", color=color, markersize=5, clip_on=False)
     end = epochs[-1] if len(epochs) > 1 else 1.0
     ax.set_xlim(0, end)
@@ -96,15 +96,11 @@ def picture(
     *,
     chance: float | None = None,
 ) -> bytes:
-    """A PNG of `curves` on a figure of its own.
-
-    Args:
-      epochs, lines, chance: as for `curves`.
-    """
+    """Returns a PNG of `curves`, with the same arguments, on a figure of its own."""
     figure = Figure(figsize=SIZE, dpi=140, facecolor="white")
-    # Placed by hand: to look for room would take longer than to draw.
+    # Placed by hand, because an automatic layout would take longer than drawing.
     curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), epochs, lines, chance=chance)
-    for ax in figure.axes:  # which LaTeX would set where the user's settings say so
+    for ax in figure.axes:  # texts that the user's settings would send to LaTeX
         for axis in (ax.xaxis, ax.yaxis):
             axis.get_ticklabels(which="both")  # makes them
     for text in figure.findobj(Text):

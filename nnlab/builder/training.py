@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one stack of layers in a thread and keeps what was measured; no widgets."""
+"""Trains one stack of layers in a thread and keeps its measurements; no widgets."""
 
 import dataclasses
 import functools
@@ -25,15 +25,15 @@ from nnlab.training import place, prepare
 from nnlab.words import errors
 
 SECONDS_BETWEEN_WORDS = 0.25
-"""Least time between two updates of the words, and of the pictures."""
+"""Least time between two updates of the texts, and of the pictures."""
 SHOWING_COST = 0.03
-"""Largest share of the time for pictures, and for words: training waits for them."""
+"""Largest share of the time for pictures, and for texts; training waits for them."""
 MOST_EVALUATED = 2_000
-"""Largest number of validation examples and of test examples that are evaluated."""
+"""Most validation examples, and most test examples, that are evaluated."""
 MOST_EVALUATIONS = 1_000
 WORK_BETWEEN_VISITS = 5e10
-"""Operations of training between two evaluations: about half a second on two cores.
-Only there can a training stop and curves be drawn."""
+"""Operations of training between two evaluations: about half a second on two cores. A
+training can stop, and curves are drawn, only at evaluations."""
 NUM_EXAMPLES = 6
 """Test examples whose class probabilities are shown."""
 
@@ -43,7 +43,7 @@ _LABEL = "stack"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a stack is trained; the `Study` that is made of it checks the values.
+    """How a stack is trained; its `Study` checks the values.
 
     Attributes:
       optimizer: one of `nnlab.study.OPTIMIZERS`.
@@ -66,19 +66,13 @@ class Settings:
 def study_of(
     stack: editing.Stack, found: layers.Inspection, dataset: Dataset, of: Settings
 ) -> Study:
-    """The study that trains one stack.
+    """Makes the study that trains one stack.
 
-    It evaluates at least once an epoch and more often where an epoch is long, but not
-    more than `MOST_EVALUATIONS` times in all.
-
-    Args:
-      stack: the layers.
-      found: what `layers.inspect` found of them.
-      dataset: what to train on.
-      of: how to train.
+    It evaluates at least once an epoch and more often where an epoch is long, but at
+    most `MOST_EVALUATIONS` times in all. `found` is the result of `layers.inspect`.
 
     Raises:
-      ValueError: what is wrong with the stack, or with a setting.
+      ValueError: the stack or a setting is invalid.
     """
     if found.message:
         raise ValueError(found.message)
@@ -116,7 +110,7 @@ def study_of(
 
 @devices.pinned()
 def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
-    """Test accuracy of a study's untrained networks, (S,); NaN where not finite.
+    """Evaluates a study's untrained networks: test accuracy, (S,); NaN if not finite.
 
     Raises:
       ValueError: the study cannot run on the data set, or not in this memory.
@@ -131,7 +125,7 @@ def untrained_accuracy(study: Study, dataset: Dataset) -> np.ndarray:
 
 
 def one_line(error: Exception) -> str:
-    """An error in a line; one that is not the user's mistake begins with its name."""
+    """Writes an error in a line; with its name unless it is the user's mistake."""
     line = errors.line_of(error)
     if isinstance(error, ValueError | OSError):
         return line.removeprefix(f"trial {_LABEL!r}: ")
@@ -140,14 +134,14 @@ def one_line(error: Exception) -> str:
 
 @functools.cache
 def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
-    """Keeps compiled programs, unless the user has set where JAX keeps them.
+    """Keeps compiled functions, unless the user has set where JAX keeps them.
 
-    The untrained networks and the trained ones are the same program, also at another
-    learning rate: its training begins after 0.6 s instead of 5 (100 ReLU units on
-    digits, a busy 2-core CPU).
+    Untrained and trained networks share one compiled function, also at another learning
+    rate: training begins after 0.6 s instead of 5 (100 ReLU units on digits, a busy
+    2-core CPU).
 
     Returns:
-      The folder of the programs, which is removed when the process ends.
+      Their folder, which is removed when the process ends.
     """
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return None
@@ -156,16 +150,16 @@ def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
     )
     jax.config.update("jax_compilation_cache_dir", folder.name)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-    compilation_cache.reset_cache()  # or JAX, once used, would not look at it
+    compilation_cache.reset_cache()  # or JAX, once used, would ignore the folder
     return folder
 
 
 @dataclasses.dataclass
 class History:
-    """What was measured so far.
+    """The measurements so far.
 
     Attributes:
-      epochs, steps: when, (E,) each.
+      epochs, steps: of each evaluation, (E,) each.
       metrics: ``{column: (S,)}`` of each evaluation; NaN for diverged networks.
     """
 
@@ -183,18 +177,18 @@ class History:
         self.metrics.append(metrics)
 
     def curve(self, metric: str) -> np.ndarray:
-        """A column at all evaluations, (E, S)."""
+        """Returns a column at all evaluations, (E, S)."""
         return np.array([metrics[metric] for metrics in self.metrics])
 
     @property
     def living(self) -> np.ndarray:
-        """Which networks have not diverged by the last evaluation, bool (S,)."""
+        """Returns which networks have not diverged so far, bool (S,)."""
         return np.isfinite(self.metrics[-1]["test_loss"])
 
     def last(self, metric: str) -> np.ndarray:
-        """A column at the last evaluation, without diverged networks, (n,).
+        """Returns a column at the last evaluation, without diverged networks, (n,).
 
-        Empty where it was not measured.
+        It is empty if the column was not measured.
         """
         values = self.metrics[-1].get(metric) if self.metrics else None
         return np.empty(0) if values is None else values[self.living]
@@ -207,16 +201,16 @@ class Training:
     Attributes:
       number: of the training, from 1.
       study, stack, dataset, folder: what is trained, and where its tables go.
-      show: called by the training's thread when there is news; with the training, and
-        whether its curves and examples are to be drawn too.
-      history: what was measured so far.
+      show: called by the training's thread when there is news, with the training and
+        whether to draw its curves and examples too.
+      history: the measurements so far.
       before, now: class probabilities of the first test examples, before training and
         now: means over the networks that have not diverged, (N, C). None before the
-        first evaluation, `now` also where all networks have diverged.
-      progress: the run's last report of its progress.
-      outcome: "" while it goes on; "finished", "stopped" or "failed".
-      failure: the error of one that failed, in a line.
-      results: of the run; None before its end, or where it failed.
+        first evaluation; `now` also if all networks have diverged.
+      progress: the run's last progress.
+      outcome: "" while it runs; "finished", "stopped" or "failed".
+      failure: the error of a failed training, in a line.
+      results: of the run; None before its end, or if it failed.
     """
 
     number: int
@@ -235,14 +229,14 @@ class Training:
 
     def __post_init__(self) -> None:
         self._asked_to_stop = threading.Event()
-        # A daemon: the interpreter does not wait for it at its end.
+        # A daemon, so that the interpreter does not wait for it at its end.
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._began, self._done_before = 0.0, 0
         self._next_words = self._next_pictures = 0.0
 
     @property
     def chance(self) -> float:
-        """The accuracy of an answer that is always the same."""
+        """The accuracy of a constant answer."""
         return provenance.chance_of(self.dataset)
 
     def start(self) -> None:
@@ -263,7 +257,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Since the first update, without the time for compiling."""
+        """Time since the first update, without compilation."""
         return time.monotonic() - self._began if self._began else 0.0
 
     @property
@@ -277,13 +271,13 @@ class Training:
     def _train(self) -> None:
         try:
             self.outcome = self._run()
-        except Exception as error:  # any: a thread has no cell that would show it
+        except Exception as error:  # of any kind, as a thread has no cell to show it
             self.failure = one_line(error)
             self.outcome = "failed"
         self.show(self, True)
 
     def _run(self) -> str:
-        """Trains to the end or until it is stopped, and returns which."""
+        """Trains to the end or until it is stopped; returns which."""
         try:
             self.results = experiment.run(
                 self.study,

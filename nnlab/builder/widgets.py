@@ -4,7 +4,7 @@
     from nnlab.builder import ModelBuilder
     ModelBuilder()
 
-Works with ipywidgets 7 (Colab) and 8 (JupyterLab, Voila), without an extension.
+It works with ipywidgets 7 (Colab) and 8 (JupyterLab, Voila), without an extension.
 Training runs in its own thread, so that all controls keep working.
 """
 
@@ -47,7 +47,7 @@ from nnlab.study import OPTIMIZERS, Study
 from nnlab.words.numbers import escaped
 
 SECONDS_OF_QUIET = 0.4
-"""After an edit, before untrained networks are evaluated."""
+"""Time after an edit until untrained networks are evaluated."""
 
 _SETTINGS = {
     "optimizer": "optimizer",
@@ -132,7 +132,7 @@ class ModelBuilder(widgets.VBox):
         """Begins with 100 ReLU units.
 
         Args:
-          dataset: the name of the first data set, or a data set of one's own, which is
+          dataset: the name of the first data set, or a user's own data set, which is
             then listed with the others.
           stack: the first layers.
           settings: the first settings of the training.
@@ -140,8 +140,8 @@ class ModelBuilder(widgets.VBox):
           workdir: each training gets a folder in it; None for a temporary one.
 
         Raises:
-          ValueError: something that is no layer, or an unknown data set.
-          FileNotFoundError, ConnectionError: the data set cannot be had.
+          ValueError: something is not a layer, or the data set is unknown.
+          FileNotFoundError, ConnectionError: the data set is not available.
         """
         keep_programs()
         self._data_dir = None if data_dir is None else absolute(data_dir, "data_dir")
@@ -175,7 +175,7 @@ class ModelBuilder(widgets.VBox):
 
     @property
     def stack(self) -> editing.Stack:
-        """The layers; others can be assigned, and need not be valid."""
+        """The layers; may be assigned, and need not be valid."""
         return self._stack
 
     @stack.setter
@@ -195,19 +195,18 @@ class ModelBuilder(widgets.VBox):
 
     @property
     def is_training(self) -> bool:
-        """Whether a training is going on."""
+        """Whether a training is running."""
         return self._is_training
 
     def train(self, wait: bool = False) -> None:
-        """Trains the stack; does nothing while a training is going on.
+        """Trains the stack; does nothing while a training is running.
 
-        Args:
-          wait: whether to return only at its end; Ctrl-C then stops the training.
+        With `wait` it returns only at the end; Ctrl-C then stops the training.
         """
         if self.is_training:
             return
         if self._study is None:
-            self.answer = self._mistake  # the line below the layers says it too
+            self.answer = self._mistake  # also in the line below the layers
             return
         self._edits += 1  # the training's first evaluation is of untrained networks
         self._edits_trained = self._edits
@@ -251,10 +250,8 @@ class ModelBuilder(widgets.VBox):
         self._note.value = _line(f"Report: {path}")
         return path
 
-    # The widgets.
-
     def _editor(self, name: str, preset: str) -> list[Any]:
-        """The table of layers, with what is above and below it."""
+        """Makes the table of layers, with what is above and below it."""
         names = list(dict.fromkeys([*self._own, *SOURCES, name]))
         self._data = _control("data set", str, name, "220px", options=names)
         self._data.observe(self._choose_data, "value")
@@ -280,7 +277,7 @@ class ModelBuilder(widgets.VBox):
         ]
 
     def _trainer(self, settings: Settings) -> list[Any]:
-        """The settings and the buttons."""
+        """Makes the settings and the buttons."""
         options: dict[str, Any] = {"optimizer": {"options": list(OPTIMIZERS)}}
         types = Settings.__annotations__
         self._settings = {
@@ -305,7 +302,7 @@ class ModelBuilder(widgets.VBox):
         ]
 
     def _outputs(self) -> list[Any]:
-        """What a training shows."""
+        """Makes the widgets that show a training."""
         self._news, self._note, self._examples = _html(), _html(), _html()
         self._done = _html("nnlab-runs")
         self._plots = {name: widgets.Image(format="png") for name in _PLOTS}
@@ -326,8 +323,6 @@ class ModelBuilder(widgets.VBox):
             control.value = value
         finally:
             self._is_settling = False
-
-    # The user's edits.
 
     def _load(self, name: str) -> Dataset:
         if name not in self._loaded:
@@ -360,7 +355,7 @@ class ModelBuilder(widgets.VBox):
         self._take(editing.insert(self._stack, len(self._stack), new))
 
     def _take(self, stack: editing.Stack) -> None:
-        """Shows another stack, which is no preset."""
+        """Shows another stack, which is not a preset."""
         self._stack = stack
         self._set_quietly(self._preset, "")
         self._show_stack()
@@ -438,7 +433,7 @@ class ModelBuilder(widgets.VBox):
         timer.start()
 
     def _evaluate_untrained(self, edit: int, study: Study, dataset: Dataset) -> None:
-        """Shows how good the untrained networks of an edit are; in a thread."""
+        """Shows how good an edit's untrained networks are; runs in a thread."""
         with self._measuring:  # one at a time; of those that wait only the last runs
             if edit != self._edits:
                 return
@@ -451,10 +446,8 @@ class ModelBuilder(widgets.VBox):
             if edit == self._edits:
                 self._untrained.value = text
 
-    # The training, in its thread.
-
     def _show(self, training: Training, draws: bool) -> None:
-        """Shows how a training goes, or its result; then the buttons are free."""
+        """Shows the progress of a training, or its result and all buttons."""
         history = training.history
         try:
             if len(history) == 1 and self._edits == self._edits_trained:
@@ -477,7 +470,6 @@ class ModelBuilder(widgets.VBox):
                 self._set_buttons()
 
     def _draw(self, training: Training) -> None:
-        """Draws the curves and the first test examples."""
         history = training.history
         for name, plot in self._plots.items():
             plot.value = plots.picture(
@@ -492,7 +484,6 @@ class ModelBuilder(widgets.VBox):
         self._examples.value = messages.probabilities(training)
 
     def _folder(self) -> pathlib.Path:
-        """A new folder for the next training."""
         if self._workdir is None:
             self._workdir = pathlib.Path(tempfile.mkdtemp(prefix="nnlab-builder-"))
         numbers = itertools.count(len(self._trainings) + 1)
@@ -501,7 +492,7 @@ class ModelBuilder(widgets.VBox):
 
 
 def _value(layer: dict[str, Any], name: str, value: Any) -> Any:
-    """A control's value as the layer's field holds it: a text becomes its number."""
+    """Converts a control's value for the layer's field: texts to numbers."""
     field = layers.FIELDS[layer["layer"]][name]
     if not (field.absent and isinstance(value, str)):
         return value
@@ -510,11 +501,11 @@ def _value(layer: dict[str, Any], name: str, value: Any) -> Any:
     try:
         return field.type(value)
     except ValueError:
-        return value  # `layers.check` says what is wrong with it
+        return value  # `layers.check` reports it
 
 
 def _field(name: str, field: layers.Field, value: Any) -> Any:
-    """A control for a field of a layer; an optional one is a text."""
+    """Makes a control for a field of a layer; an optional one is a text."""
     if field.choices:
         return _control(name, str, value, "130px", options=list(field.choices))
     if field.type is bool:
@@ -526,7 +517,7 @@ def _field(name: str, field: layers.Field, value: Any) -> Any:
 
 
 def _control(label: str, kind: type, value: Any, width: str, **more: Any) -> Any:
-    """A control for a value of a type, with its label before it; `width` is of both."""
+    """Makes a labelled control for a value; `width` includes the label."""
     makers = {bool: widgets.Checkbox, int: widgets.IntText, float: widgets.FloatText}
     make = widgets.Dropdown if "options" in more else makers.get(kind, widgets.Text)
     return make(
@@ -559,7 +550,7 @@ def _html(name: str = "", text: str = "") -> Any:
 
 
 def _close(widget: Any) -> None:
-    """Closes a widget with all in it."""
+    """Closes a widget with everything in it."""
     for child in getattr(widget, "children", ()):
         _close(child)
     widget.close()

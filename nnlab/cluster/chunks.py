@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cuts programs into chunks of members, which may be trained apart; no JAX.
+"""Cuts programs into chunks of members, which can train separately; no JAX.
 
-A chunk is a program: some of the trials with some of the seeds. How it is cut depends
-on the study and on what is asked for only, so that any scheduler cuts it the same.
+A chunk is a program: some of the trials with some of the seeds. The cut depends only on
+the study and the options, so every scheduler makes the same one.
 """
 
 import dataclasses
@@ -14,19 +14,19 @@ from nnlab.study.members import Members
 def cut(
     members: Members, most: int, row: int = 1, rows: int = 1
 ) -> tuple[Members, ...]:
-    """Cuts a program by seeds, and by trials where one seed has too many.
+    """Cuts a program by seeds, and also by trials if one seed has too many.
 
-    Only whole lanes are cut off: one that two chunks shared would be trained twice.
+    It never splits a lane, because two chunks would then both train it.
 
     Args:
-      members: of T trials and S seeds.
-      most: members of a chunk; a chunk has no less than a lane.
+      members: T trials and S seeds.
+      most: most members of a chunk; a chunk has at least one lane.
       row: trials in a row of a lane.
-      rows: rows of a lane, which are of different seeds.
+      rows: rows of a lane, each of another seed.
 
     Returns:
-      Chunks, all under the program's index: seeds vary fastest. Only the program itself
-      if it is small enough.
+      Chunks under the program's index; seeds vary fastest. A small enough program is
+      returned whole.
     """
     trials = len(members.trials)
     if trials > most:
@@ -49,6 +49,6 @@ def cut(
 
 
 def identity(members: Members) -> str:
-    """A name that says what is trained: a digest of its trials' settings and seeds."""
+    """Returns a name for the members: a digest of their trials' settings and seeds."""
     trials = [trial.id for trial in members.trials]
     return digest_json([trials, list(members.seeds)])[:12]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joins a Ray cluster, or starts a Ray of this machine alone; who may reach it.
+"""Joins a Ray cluster, or starts a Ray on this machine alone.
 
-Whoever reaches a Ray can run any program there. One that is started here listens on
-loopback alone and asks for a token that nobody else has, and it ends with this process.
-Of a cluster that is joined, the user's token is sent if it asks for one. Ray reads all
-that from the environment, which is as before when it is left.
+Anyone who reaches a Ray can run any program there. So a Ray that is started here
+listens on loopback only, asks for a token that nobody else has, and ends with this
+process. A joined cluster gets the user's token if it asks for one. Ray reads all this
+from environment variables, which are restored afterwards.
 """
 
 import concurrent.futures
@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from typing import Any
 
 CONNECT_SECONDS = 8.0
-"""For the cluster to answer; after 10, Ray's own complaints begin."""
+"""Time for the cluster to answer; after 10 s Ray prints complaints of its own."""
 
 STORE_BYTES = 100 << 20
-"""Of the object store of a Ray that is started here; next to nothing goes through it.
-"""
+"""Object store of a Ray that is started here; nearly nothing goes through it."""
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 _MODE, _TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
@@ -48,11 +47,11 @@ while found:  # one that is just being started is seen the next time
             pass
     time.sleep(0.2 * found)
 """
-"""Ends what a Ray leaves behind: its agents would live on for a minute."""
+"""Ends the agents of a Ray, which would otherwise live for another minute."""
 
 
 def load() -> Any:
-    """Ray.
+    """Imports Ray.
 
     Raises:
       ValueError: it is not installed, or too old.
@@ -70,20 +69,20 @@ def load() -> Any:
 
 @contextlib.contextmanager
 def connected(ray: Any, address: str) -> Iterator[None]:
-    """Is connected to the cluster at an address; "" starts a Ray of this machine.
+    """Connects to the cluster at an address; "" starts a Ray on this machine.
 
     Raises:
-      ConnectionError: none is there, it does not answer, or it refuses the token.
+      ConnectionError: there is none, it does not answer, or it refuses the token.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_look_again, ray)
         stack.enter_context(_variables(RAY_USAGE_STATS_ENABLED="0"))
         try:
             with warnings.catch_warnings():
-                # It starts programs, which JAX's threads do not mind.
+                # Ray forks to start programs, which does not harm JAX's threads.
                 warnings.filterwarnings("ignore", r"os\.fork\(\) was called")
                 stack.enter_context(_joined(ray, address) if address else _own(ray))
-        except Exception as error:  # it raises whatever went wrong
+        except Exception as error:  # Ray raises errors of many kinds
             line = " ".join(str(error).split())
             if isinstance(error, ray.exceptions.AuthenticationError):
                 line = (
@@ -100,7 +99,7 @@ def connected(ray: Any, address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _variables(**given: str) -> Iterator[None]:
-    """Sets what Ray reads from the environment; all of it is as before at the end."""
+    """Sets Ray's environment variables; restores all of them at the end."""
     before = {name: os.environ[name] for name in _names()}
     os.environ.update(given)
     try:
@@ -116,15 +115,15 @@ def _names() -> list[str]:
 
 
 def _look_again(ray: Any) -> None:
-    """Has Ray read again whether it sends a token, and which; else it does so once."""
-    # The mode first, or a thread of Ray's still asks for a token that is gone.
+    """Makes Ray read again which token to send; by itself it reads that only once."""
+    # The mode comes first, or a thread of Ray asks for a token that no longer exists.
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
 def _own(ray: Any) -> Iterator[None]:
-    """A Ray that only this user reaches, and that ends with this process."""
+    """Starts a Ray that only this user reaches, and that ends with this process."""
     with contextlib.ExitStack() as stack:
         with _variables(**{_MODE: "token", _TOKEN: secrets.token_hex(32)}):
             _look_again(ray)
@@ -157,9 +156,9 @@ def _own(ray: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _joined(ray: Any, address: str) -> Iterator[None]:
-    """A cluster of the user's, which gets the user's token if it asks for one.
+    """Joins a cluster, with the user's token if the cluster asks for one.
 
-    Ray sends none unless RAY_AUTH_MODE says so.
+    By itself Ray sends no token unless RAY_AUTH_MODE says so.
     """
     with _variables():
         _look_again(ray)
@@ -174,7 +173,7 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
 
 
 def _knock(ray: Any, where: str) -> None:
-    """Sends the user's token from now on if the cluster asks for it."""
+    """Makes Ray send the user's token from now on if the cluster asks for it."""
     try:
         _ask(ray, where)
     except ray.exceptions.AuthenticationError:
@@ -189,10 +188,10 @@ def _knock(ray: Any, where: str) -> None:
 def _ask(ray: Any, where: str) -> None:
     """Asks a cluster for its name.
 
-    Ray itself would ask for up to minutes, and print a line each time.
+    Ray itself would ask for minutes, and print a line each time.
 
     Raises:
-      ConnectionError, TimeoutError: nobody is there, or it does not answer.
+      ConnectionError, TimeoutError: there is none, or it does not answer.
       ray.exceptions.RayError: it refuses.
     """
     host, _, port = where.rpartition(":")
@@ -218,7 +217,7 @@ def _ask(ray: Any, where: str) -> None:
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """Drops what anything, libraries too, writes to standard error."""
+    """Drops everything written to standard error, also by libraries."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

@@ -2,12 +2,12 @@
 """Trains programs, cut into chunks, on the nodes of a Ray cluster.
 
 Each node has one process that holds all its devices and trains one chunk at a time, as
-`experiment.run` trains a program: its checkpoints go into the workdir, which all nodes
-share, or into storage, from which they come into the workdir when the chunk is done.
-This process hands out chunks, the longest first, and takes up those that are done from
-their last checkpoint, as a run that is resumed does. A chunk whose process or node dies
-is handed out again and goes on from its last checkpoint; nodes that join get chunks
-too. Nothing here depends on which node trains what.
+`experiment.run` trains a program. The checkpoints go into the workdir, if all nodes
+share it, or into storage, from which they are copied to the workdir when a chunk is
+done. This process hands out the chunks, the longest first. It restores finished chunks
+from their last checkpoint, as a resumed run does. If a chunk's process or node dies,
+the chunk is handed out again and continues from its last checkpoint. Nodes that join
+later get chunks too. No result depends on which node trains what.
 """
 
 import collections
@@ -45,9 +45,9 @@ RETRIES = 3
 """How often a chunk is handed out again after its process or node died."""
 
 WORK = 1e13
-"""Floating-point operations of a chunk where nobody says how many members it has.
+"""Floating-point operations of a chunk unless the user sets its number of members.
 
-About a minute or two on two cores of an Intel Xeon, at 60 to 150 GFLOP/s.
+A minute or two on two cores of an Intel Xeon, at 60 to 150 GFLOP/s.
 """
 
 _CACHE = (
@@ -58,12 +58,12 @@ _CACHE = (
 """JAX's settings that each node takes over."""
 
 _PRIVATE = "nnlab-checkpoints-"
-"""How the names begin of nodes' own folders."""
+"""How the names of nodes' own folders begin."""
 _POLL_SECONDS = 0.2
 _NODES_SECONDS = 1.0
-"""Between two looks at which nodes there are."""
+"""Time between two checks for new nodes."""
 _PATIENCE_SECONDS = 30.0
-"""Without any node at work, until that is told."""
+"""Time without any working node until a message says so."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,17 +72,17 @@ class Ray:
     """Nodes of a Ray cluster as an `experiment.Executor`; use it as a context manager.
 
     Args:
-      address: of a cluster, such as "10.0.0.1:6379", or "auto"; "" starts a Ray of its
-        own on this machine, which ends with it.
-      chunk_members: members of a chunk, at most; 0 makes chunks of about `WORK`.
+      address: of a cluster, such as "10.0.0.1:6379", or "auto"; "" starts a Ray on this
+        machine, which ends with the context.
+      chunk_members: most members of a chunk; 0 makes chunks of about `WORK`.
       storage: URL of a folder for checkpoints, of any kind that fsspec knows, for nodes
         that do not see the workdir; None if all see it.
 
     Raises:
-      ValueError: Ray is not installed or too old, a number below 0, or no such kind of
-        storage.
-      ConnectionError: no cluster at that address, or the storage cannot be used; when
-        the context is entered.
+      ValueError: Ray is not installed or too old, a number is below 0, or the kind of
+        storage is unknown.
+      ConnectionError: when the context is entered, no cluster is at that address, or
+        the storage cannot be used.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class Ray:
             self._storage.check()
         in_main = threading.current_thread() is threading.main_thread()
         asked = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
-        if in_main:  # what Ray starts inherits it: a hangup ends the run, then Ray
+        if in_main:  # Ray's processes ignore a hangup: the run ends first, then Ray
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with contextlib.ExitStack() as stack:
                 stack.enter_context(connect.connected(self._ray, self._address))
                 self._leave = stack.pop_all().close
         finally:
-            for number in asked if in_main else ():  # Ray's own would end us unheard
+            for number in asked if in_main else ():  # Ray's handlers end us silently
                 signal.signal(number, asked[number])
         return self
 
@@ -115,7 +115,7 @@ class Ray:
         self._leave()
 
     def cut(self, programs: Sequence[Program], lane_width: int) -> tuple[Members, ...]:
-        """See `experiment.Executor`."""
+        """Cuts programs into chunks; see `experiment.Executor`."""
         found: list[Members] = []
         for program in programs:
             count = len(program.members.pairs())
@@ -132,11 +132,11 @@ class Ray:
         return tuple(found)
 
     def train(self, work: experiment.Work) -> None:
-        """See `experiment.Executor`.
+        """Trains all programs; see `experiment.Executor`.
 
         Raises:
           ValueError: no node can train.
-          OSError: the storage failed a node.
+          OSError: the storage failed on a node.
         """
         storage = self._storage.of_run(work.workdir) if self._storage else None
         done = not work.programs or _Round(self._ray, work, storage).run()
@@ -146,13 +146,13 @@ class Ray:
 
 @dataclasses.dataclass
 class _Node:
-    """A node at work.
+    """A working node.
 
     Attributes:
-      name: for people.
+      name: for messages.
       process: the actor on it.
-      task: what it does; None if nothing is left to do.
-      program: the chunk that it trains; None while it begins.
+      task: its current task; None if nothing is left to do.
+      program: the chunk that it trains; None while it starts.
     """
 
     name: str
@@ -167,7 +167,7 @@ class _Round:
     def __init__(self, ray: Any, work: experiment.Work, storage: Storage | None):
         self._ray, self._work, self._storage = ray, work, storage
         self._recorder = work.run.recorder
-        # The longest first: the last ones to end then are short.
+        # The longest first, so that the last ones to end are short.
         longest = sorted(work.programs, key=lambda program: -program.work)
         self._queue = collections.deque(longest)
         self._lost: collections.Counter[int] = collections.Counter()
@@ -192,7 +192,7 @@ class _Round:
         }
 
     def run(self) -> bool:
-        """Returns when all are done or have failed; whether all are done."""
+        """Runs until all chunks are done or failed; returns whether all are done."""
         if self._storage:
             self._share(self._storage)
         looked, busy = -math.inf, time.monotonic()
@@ -208,7 +208,7 @@ class _Round:
                 if any(node.program for node in self._nodes.values()):
                     busy = now
                 elif now - busy > _PATIENCE_SECONDS:
-                    _log.info("waiting for a node all of whose processors are free")
+                    _log.info("waiting for a node with all its processors free")
                     busy = math.inf
                 working = {n.task: key for key, n in self._nodes.items() if n.task}
                 if working:
@@ -225,14 +225,14 @@ class _Round:
         return not self._work.failures
 
     def _share(self, storage: Storage) -> None:
-        """Puts into storage what the workdir has of the chunks, for the nodes."""
+        """Copies what the workdir has of the chunks to storage, for the nodes."""
         storage.begin(self._work.workdir)
         parts = {part for program in self._queue for part in self._parts(program)}
         for part in parts:
             storage.push(part, self._work.workdir, secrets.token_hex(6), set())
 
     def _take_nodes(self) -> None:
-        """Starts a process on each node that has none; nodes may have joined."""
+        """Starts a process on each node that has none, also on nodes that joined."""
         there = {
             node["NodeID"]: node
             for node in self._ray.nodes()
@@ -251,7 +251,7 @@ class _Round:
         has = node["Resources"]
         on = scheduling_strategies.NodeAffinitySchedulingStrategy(key, soft=False)
         process = self._ray.remote(_Process).options(
-            num_cpus=has["CPU"],  # the whole node: nobody else's tasks beside it
+            num_cpus=has["CPU"],  # the whole node, so no other task runs there
             num_gpus=has.get("GPU", 0),
             resources={"TPU": has["TPU"]} if "TPU" in has else None,
             scheduling_strategy=on,
@@ -271,7 +271,7 @@ class _Round:
             node.task = train.remote(members.to_dict())
 
     def _settle(self, key: str) -> None:
-        """Takes in what a node's task came to."""
+        """Takes the result of a node's task."""
         from ray import exceptions
 
         node = self._nodes[key]
@@ -283,11 +283,11 @@ class _Round:
             if program is None:
                 self._leave_out(key, f"{type(cause).__name__}: {cause}")
                 return
-            if isinstance(cause, OSError):  # a full disk: nothing more can be kept
+            if isinstance(cause, OSError):  # such as a full disk: nothing can be saved
                 raise cause from None
             self._hand_out(node)
             self._work.fail(program, cause)
-        except exceptions.RayError as error:  # the process died, or its node
+        except exceptions.RayError as error:  # the process or its node died
             del self._nodes[key]
             self._ray.kill(node.process)
             if program:
@@ -304,15 +304,15 @@ class _Round:
                     return
                 self._devices[key] = told["devices"]
                 self._recorder.note_devices(list(self._devices.values()))
-            self._hand_out(node)  # before this process reads what was done
+            self._hand_out(node)  # first, so that the node works while we read
             if program:
                 for width in told["out_of_memory"]:
                     self._recorder.out_of_memory(program, width)
                 if not self._take_up(program):
-                    self._again(program, "its checkpoint is not to be seen", None)
+                    self._again(program, "its checkpoint cannot be found", None)
 
     def _take_up(self, program: Program) -> bool:
-        """Collects a chunk from its checkpoints; whether it is done."""
+        """Collects a chunk from its checkpoints; returns whether it is done."""
         if not self._storage:
             return self._work.collect(program)
         own = program.part
@@ -334,7 +334,7 @@ class _Round:
         _log.warning("%s; going on without it", self._left_out[key])
 
     def _again(self, program: Program, why: str, error: Exception | None) -> None:
-        """Puts a chunk back to be handed out next; not for ever."""
+        """Puts a chunk back as the next one; gives up after `RETRIES`."""
         index = program.index
         self._lost[index] += 1
         if self._lost[index] > RETRIES:
@@ -348,7 +348,7 @@ class _Round:
 
 
 def _cause(error: Any) -> Exception:
-    """What a task raised, with the traceback of its process as a note."""
+    """Returns the error of a task, with the traceback of its process as a note."""
     found = error.cause if isinstance(error.cause, Exception) else error
     text = re.sub(r"\x1b\[\d+m", "", str(error))
     found.add_note(text)
@@ -356,21 +356,15 @@ def _cause(error: Any) -> Exception:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what Ray says."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 class _Process:
-    """A node's process, which holds all its devices; Ray makes it there."""
+    """A node's process, which holds all its devices; an actor of Ray."""
 
     def __init__(self, settings: Mapping[str, Any], cores: int) -> None:
-        """Readies JAX; call it before JAX's first use.
-
-        Args:
-          settings: plain values, from `_Round`.
-          cores: of the node.
-        """
+        """Prepares JAX, before its first use, with settings from `_Round`."""
         devices.use_all_cores(cores)
         for name, value in settings["cache"].items():
             jax.config.update(name, value)
@@ -382,7 +376,7 @@ class _Process:
         self._backbones: dict[str, Any] = {}
 
     def begin(self) -> dict[str, Any]:
-        """Loads the data, and says what is wrong: "" under "problem" if nothing is."""
+        """Loads the data; returns under "problem" what is wrong, "" if nothing is."""
         found: dict[str, Any] = {"problem": "", "devices": {}}
         if problem := self._find_run():
             return found | {"problem": problem}
@@ -391,14 +385,14 @@ class _Process:
         try:
             run = {**expected, "devices": own["devices"]}
             if others := resume.differences(run, own):
-                raise ValueError(f"its versions are others: {'; '.join(others)}")
+                raise ValueError(f"its versions differ: {'; '.join(others)}")
             resume.check_data(expected["datasets"], own["datasets"])
         except ValueError as error:
             found["problem"] = str(error)
         return found | {"devices": own["devices"]}
 
     def _find_run(self) -> str:
-        """Opens the storage if there is one; why this node does not see the run."""
+        """Opens the storage if there is one; returns why the run is not visible."""
         url, workdir = self._settings["storage"], self._settings["workdir"]
         if not url:
             if (pathlib.Path(workdir) / results.CONFIG).exists():
@@ -418,11 +412,7 @@ class _Process:
         return ""
 
     def train(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """Trains a chunk from where it is to its end.
-
-        Args:
-          record: of the program.
-        """
+        """Trains a chunk to its end; `record` is that of the program."""
         (program,) = self._prepare([record])
         recorder = Recorder(self._study, None, [program])
         seconds = self._settings["checkpoint_seconds"]
@@ -435,8 +425,8 @@ class _Process:
             )
             workdir = pathlib.Path(folder)
             if self._storage:
-                stack.enter_context(files.alone_in(workdir))  # it is in use
-            # One that was given up may still be at work, until it hears of it.
+                stack.enter_context(files.alone_in(workdir))  # marks it as used
+            # A process that was given up may still train it until it notices.
             stack.enter_context(_alone_with(workdir, own))
             if self._storage:
                 is_known = source is not None and source.key in self._backbones
@@ -459,8 +449,8 @@ class _Process:
                 backbones=self._backbones,
             )
             if source:
-                # Whoever comes first trains it; the others wait, and read it. Without
-                # a folder that all see, several may: what comes out is equal.
+                # The first process trains the backbone; the others wait and read it.
+                # Without a shared folder several may train it, with equal results.
                 with _alone_with(workdir, loop.backbone_part(source)):
                     loop.backbone_for(program, run)
                     checkpoints.wait()
@@ -479,7 +469,7 @@ class _Process:
 
 
 def _remove_abandoned() -> None:
-    """Removes the folders of processes that were killed, which nobody holds now."""
+    """Removes the folders of killed processes, which are not locked."""
     for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
         with contextlib.suppress(OSError), files.alone_in(folder):
             shutil.rmtree(folder)
@@ -488,7 +478,7 @@ def _remove_abandoned() -> None:
 def _alone_with(
     workdir: pathlib.Path, part: str
 ) -> contextlib.AbstractContextManager[None]:
-    """Keeps others out of the checkpoints of a part; waits for them."""
+    """Locks the checkpoints of a part; waits for other processes."""
     folder = workdir / FOLDER / part
     files.make_folder(folder)
     return files.alone_in(folder, waits=True)

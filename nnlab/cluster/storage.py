@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's checkpoints in storage, for nodes that share no folder with each other.
+"""A run's checkpoints in storage, for nodes that do not share a folder.
 
-It may be any that fsspec has a file system for. Each run has a folder there, which has
-``checkpoints/PART/ATTEMPT/N``: the checkpoints of a part of a run lie as in a workdir,
-but each attempt at the part has a folder that nobody else writes into, for object
-stores have no locks. A checkpoint's digests are written last: without them it is not
-whole. Who takes up a part takes its most advanced sound checkpoint, of any attempt.
+Storage can be any file system that fsspec knows. Each run has a folder there. It holds
+``checkpoints/PART/ATTEMPT/N``: the checkpoints of a part, as in a workdir, but each
+attempt at the part writes into its own folder, because object stores have no locks. A
+checkpoint's digests are written last; without them it is not complete. A node continues
+a part from its most advanced sound checkpoint, of any attempt.
 """
 
 import collections
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 class StorageError(SaveError):
-    """The storage failed while a run was at work."""
+    """The storage failed during a run."""
 
 
 class Storage:
@@ -55,11 +55,11 @@ class Storage:
       url: such as "s3://bucket/runs/x" or "file:///mnt/x".
 
     Attributes:
-      url: the same; nodes need it whole.
-      shown: the same without its passwords, for people.
+      url: the URL; nodes need it with its passwords.
+      shown: the URL without passwords, for messages.
 
     Raises:
-      ValueError: it is no URL, lacks its password, or there is no package for it.
+      ValueError: it is not a URL, lacks its password, or needs a missing package.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,20 +79,20 @@ class Storage:
 
             self._files, path = fsspec.url_to_fs(url)
             self._root = str(self._files._strip_protocol(path)).rstrip("/")
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own errors
             line = self._line(error)
             raise ValueError(f"cannot use storage {self.shown!r}: {line}") from None
         self._has_folders = self._root.startswith("/")  # a bucket has none
         self.url = url.rstrip("/")
         if isinstance(self._files, local.LocalFileSystem):
-            self.url = f"file://{self._root}"  # others are at work in other folders
+            self.url = f"file://{self._root}"  # nodes have other current folders
         self.shown = numbers.masked(self.url)
 
     def check(self) -> None:
-        """Writes a small file, reads it and removes it.
+        """Writes, reads and removes a small file.
 
         Raises:
-          ConnectionError: says why it cannot.
+          ConnectionError: that failed.
         """
         path, content = f"{self._root}/.{secrets.token_hex(4)}", b"nnlab"
         try:
@@ -100,7 +100,7 @@ class Storage:
             self._files.pipe_file(path, content)
             found = self._files.cat_file(path)
             self._files.rm_file(path)
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own errors
             line = self._line(error)
             raise ConnectionError(
                 f"cannot use storage {self.shown!r}: {line}"
@@ -111,18 +111,18 @@ class Storage:
             )
 
     def of_run(self, workdir: pathlib.Path) -> "Storage":
-        """The folder within this one of a workdir's run; the workdir keeps its name.
+        """Returns the subfolder of a workdir's run; the workdir keeps its name.
 
         Raises:
-          ValueError: what is half trained of the run is elsewhere, or there are links
-            in the folder.
+          ValueError: the run is half trained in another storage, or the workdir has
+            links.
         """
         file = workdir / FOLDER / RUN
-        own = hashlib.sha256(self.shown.encode()).hexdigest()  # a password may change
+        own = hashlib.sha256(self.shown.encode()).hexdigest()  # passwords may change
         there = file.exists()
         note = _NOTE.fullmatch(file.read_text("utf-8", "replace")) if there else None
         if there and not note:
-            _log.warning("%s is damaged: what is half trained is trained again", file)
+            _log.warning("%s is damaged: unfinished programs are trained again", file)
         name, known = note.groups() if note else (secrets.token_hex(6), own)
         if known != own:
             raise ValueError(
@@ -138,10 +138,10 @@ class Storage:
         return found
 
     def begin(self, workdir: pathlib.Path) -> None:
-        """Puts the run's config here, by which a node knows that it sees this folder.
+        """Writes the run's config here, by which nodes recognise the folder.
 
         Raises:
-          StorageError: it cannot.
+          StorageError: that failed.
         """
         with self._telling():
             self._make([self._root])
@@ -149,10 +149,10 @@ class Storage:
             self._files.pipe_file(f"{self._root}/{CONFIG}", content)
 
     def is_begun(self) -> bool:
-        """Whether a run's config is here.
+        """Returns whether a run's config is here.
 
         Raises:
-          StorageError: it cannot be known.
+          StorageError: that failed.
         """
         with self._telling():
             self._files.invalidate_cache()
@@ -161,16 +161,16 @@ class Storage:
     def push(
         self, part: str, workdir: pathlib.Path, attempt: str, there: set[str]
     ) -> None:
-        """Makes an attempt's checkpoints those of a workdir.
+        """Makes an attempt's checkpoints of a part equal to those of a workdir.
 
         Args:
           part: whose checkpoints.
           workdir: holds them.
-          attempt: the name of a folder that nobody else writes into.
-          there: numbers of those that it has; is brought up to date.
+          attempt: name of a folder that nobody else writes into.
+          there: numbers of the checkpoints already there; updated.
 
         Raises:
-          StorageError: it failed.
+          StorageError: the storage failed.
         """
         folder = workdir / FOLDER / part
         root = f"{self._root}/{FOLDER}/{part}/{attempt}"
@@ -192,22 +192,22 @@ class Storage:
     def pull(
         self, part: str, workdir: pathlib.Path, of: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Makes a workdir's checkpoints those of the most advanced attempt.
+        """Replaces a workdir's checkpoints by those of the most advanced attempt.
 
         Args:
           part: whose checkpoints.
-          workdir: keeps those that it has if none here is sound.
-          of: what they must be of; see `Checkpoints.latest`.
+          workdir: keeps its own if none here is sound.
+          of: the identity they must have; see `Checkpoints.latest`.
 
         Returns:
-          The attempts that there are.
+          All attempts found.
 
         Raises:
           StorageError: it failed.
           AnotherRunError: some are of another run.
         """
         scratch = workdir / FOLDER / PULLED
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
         attempts = self._attempts(part)
         found = []
         try:
@@ -224,7 +224,7 @@ class Storage:
             if found:
                 best = max(found, key=_advance)
                 shutil.rmtree(workdir / FOLDER / part, ignore_errors=True)
-                sync_tree(best.path.parent)  # it may go from the storage now
+                sync_tree(best.path.parent)  # storage may delete its copy from now on
                 os.replace(best.path.parent, workdir / FOLDER / part)
                 sync(workdir / FOLDER)
         finally:
@@ -232,10 +232,10 @@ class Storage:
         return list(attempts)
 
     def remove(self, path: str = "") -> None:
-        """Removes a file or folder of this one, or itself; none is fine.
+        """Removes a file or folder in this one, or this one; it may be missing.
 
         Raises:
-          StorageError: it failed.
+          StorageError: that failed.
         """
         with self._telling(), contextlib.suppress(FileNotFoundError):
             self._files.invalidate_cache()
@@ -245,20 +245,20 @@ class Storage:
         """Removes the run's folder, and the workdir's note of it."""
         try:
             self.remove()
-        except StorageError as error:  # all is done, and in the workdir
-            _log.warning("%s; what it holds of the run is left there", error)
+        except StorageError as error:  # harmless: the workdir has everything
+            _log.warning("%s; the run's files stay there", error)
             return
         (workdir / FOLDER / RUN).unlink(missing_ok=True)
 
     def _attempts(self, part: str) -> dict[str, list[str]]:
-        """``{attempt: paths within its folder}`` of a part's checkpoints."""
+        """Returns ``{attempt: paths within its folder}`` of a part's checkpoints."""
         root = f"{self._root}/{FOLDER}/{part}/"
         found = collections.defaultdict(list)
         with self._telling():
             self._files.invalidate_cache()
             for path in self._files.find(root.rstrip("/")):
                 attempt, slash, name = path.removeprefix(root).partition("/")
-                # An object's name may lead out of the folder that it is copied into.
+                # An object's name could lead out of the folder it is copied into.
                 if slash and ".." not in path.split("/"):
                     found[attempt].append(name)
         return found
@@ -266,7 +266,7 @@ class Storage:
     def _get(
         self, part: str, attempt: str, files: list[str], workdir: pathlib.Path
     ) -> None:
-        """Copies an attempt's whole checkpoints into a folder."""
+        """Copies an attempt's complete checkpoints into a folder."""
         root = f"{self._root}/{FOLDER}/{part}/{attempt}"
         folder = workdir / FOLDER / part
         for digests in files:
@@ -283,7 +283,7 @@ class Storage:
                         [f"{root}/{name}" for name in names],
                         [str(folder / name) for name in names],
                     )
-                except FileNotFoundError:  # just removed: there is a later one
+                except FileNotFoundError:  # just removed, as there is a later one
                     shutil.rmtree(folder / number, ignore_errors=True)
                     (folder / digests).unlink(missing_ok=True)
 
@@ -294,27 +294,23 @@ class Storage:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Says of an error which storage it is about."""
+        """Names the storage in errors."""
         try:
             yield
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own errors
             raise StorageError(f"storage {self.shown}: {self._line(error)}") from None
 
     def _line(self, error: Exception) -> str:
-        """What an error says, in one line, without the passwords."""
+        """Returns an error's message in one line, without the passwords."""
         is_plain = isinstance(error, ImportError | ValueError)
         text = str(error) if is_plain else f"{type(error).__name__}: {error}"
         return " ".join(numbers.without_secrets(text, self.url).split())[:MOST_TEXT]
 
 
 class Pushed(Checkpoints):
-    """Checkpoints of a folder of one's own, each put into storage when it is saved.
+    """Checkpoints in a private folder, each also copied to the run's storage.
 
-    Args:
-      storage: the run's.
-      workdir: the folder.
-      seconds: between two of a part, at least.
-      past: attempts at each part that go away when this one has saved something.
+    The first checkpoint of a part removes the earlier attempts at it, in `past`.
     """
 
     def __init__(
@@ -340,14 +336,14 @@ class Pushed(Checkpoints):
     ) -> None:
         super()._save(part, number, items, about, score)
         self._storage.push(part, self._workdir, self._attempt, self._there[part])
-        for attempt in self._past.pop(part, ()):  # what was of use has been pushed too
+        for attempt in self._past.pop(part, ()):  # what was useful is copied too
             self._storage.remove(f"{FOLDER}/{part}/{attempt}")
 
 
 def _advance(saved: Saved) -> tuple[int, bool]:
-    """How far a checkpoint is: its step, and whether it is the last.
+    """Returns a checkpoint's step, and whether it is the last one.
 
-    Those of trees and backbones have neither.
+    Checkpoints of trees and backbones have neither.
     """
     about = saved.about
     return about.get("position", {}).get("step", 0), bool(about.get("finished"))

@@ -152,7 +152,7 @@ def define_run_flags() -> None:
     )
     flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
     flags.DEFINE_integer(
-        "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
+        "process_index", 0, "index of this process, from 0", lower_bound=0
     )
     config.define_study_flags()
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What would run: a check of the gradients, and predictions for other sizes."""
+"""Checks gradients, and predicts what a study would take at other sizes."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gradients of automatic differentiation against central differences, in float64.
+"""Checks automatic differentiation against central differences, in float64.
 
 Where L is smooth, (L(w + eps) - L(w - eps)) / (2 eps) differs from L'(w) by
 eps^2 L'''(w) / 6 and higher powers of eps: a tenth of eps leaves a hundredth of the
-error. Where the interval crosses a kink, of a ReLU or of a max-pool that changes its
-choice, the error does not follow this law until eps is too small to reach the kink; a
-pool by absolute values even jumps there, from one sign to the other. Errors below about
-2^-52 L / eps are the loss's own rounding.
+error. ReLUs have kinks, and so have max-pools where their choice changes. If the
+interval crosses a kink, the error follows this law only once eps is too small to reach
+it; a pool by absolute values even jumps from one sign to the other. Errors below about
+2^-52 L / eps are rounding of the loss.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ TOLERANCE = 1e-6
 The layers of 13 networks on MNIST had medians of 1e-7 at most, rounding apart."""
 
 KINKED = {"relu", "leaky_relu", *POOLS.values()}
-"""Layers whose outputs have kinks as functions of their inputs."""
+"""Layers whose outputs have kinks."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Step:
         weights that are compared; NaN if none is.
       median_relative: the median of these relative differences.
       order: power of eps by which the differences fell from the eps before, 2 where L
-        is smooth: the median over the weights whose differences are well above rounding
-        and not irregular; NaN if there is none.
-      irregular: weights whose difference fell by a power of less than 1 or more than 4
-        from the eps before: their intervals cross kinks.
+        is smooth: the median over the weights that are not irregular and whose
+        differences are well above rounding; NaN if there is none.
+      irregular: number of weights whose intervals cross kinks: their difference fell by
+        a power below 1 or above 4 from the eps before.
     """
 
     eps: float
@@ -66,18 +66,18 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One layer.
+    """The result for one layer.
 
     Attributes:
       layer: its name at the parameters' top level.
-      checked: number of weights, biases among them.
-      compared: those that change the loss by at least a hundred times its rounding;
+      checked: number of weights, biases included.
+      compared: weights that change the loss by at least a hundred times its rounding;
         others, such as weights of pixels that are always 0, are not compared.
-      agreeing: of those compared, how many differ by at most `TOLERANCE` and rounding,
-        at any eps at which rounding is at most a hundredth of the derivative.
-      kinked: of those compared, how many are irregular at any eps.
-      agrees: whether all that are compared agree; in a network with kinks, whether more
-        than half of each array's agree.
+      agreeing: compared weights that differ by at most `TOLERANCE` and rounding, at any
+        eps at which rounding is at most a hundredth of the derivative.
+      kinked: compared weights that are irregular at any eps.
+      agrees: whether all compared weights agree; in a network with kinks, whether more
+        than half of each array's do.
       steps: from the largest eps to the smallest.
     """
 
@@ -98,12 +98,12 @@ def check(
     num_examples: int = 8,
     epsilons: Sequence[float] = EPSILONS,
 ) -> list[Row]:
-    """Compares both derivatives of the mean cross-entropy of one batch in training.
+    """Compares both derivatives of the mean cross-entropy of one training batch.
 
     The weights are those of an untrained network of the first trial, with noise of 0.1
-    on all but kernels: with biases of 0 a black image is exactly at a ReLU's kink.
-    Dropout drops the same units every time. Few examples have few kinks. All random
-    numbers are fixed, and JAX's precision is not changed for others.
+    on all but kernels, because with biases of 0 a black image is exactly at a ReLU's
+    kink. Dropout drops the same units every time. Few examples have few kinks. All
+    random numbers are fixed, and JAX's precision is restored afterwards.
 
     Args:
       program: the program; nothing of it is trained.
@@ -115,8 +115,8 @@ def check(
       A row for each layer, in the order of the network.
 
     Raises:
-      ValueError: a module that does not compute in float64, or a loss that is not
-        finite at the start.
+      ValueError: the module does not compute in float64, or the loss is not finite at
+        the start.
     """
     with jax.enable_x64(True):
         return _check(program, num_weights, num_examples, np.asarray(epsilons))
@@ -186,7 +186,7 @@ def _check(
 
 
 def _moved(params: Any, rng: np.random.Generator) -> list[np.ndarray]:
-    """The arrays in float64, with noise on all but kernels."""
+    """Returns the arrays in float64, with noise on all but kernels."""
     arrays = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         is_kernel = getattr(path[-1], "key", None) == "kernel"
@@ -198,7 +198,7 @@ def _moved(params: Any, rng: np.random.Generator) -> list[np.ndarray]:
 def _places(
     params: Any, layers: Sequence[str], num_weights: int, rng: np.random.Generator
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each layer, the positions of some weights among all, and their arrays."""
+    """Picks weights of each layer; returns their positions, and their arrays."""
     shuffled: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     starts = [0]
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -222,7 +222,7 @@ def row_of(
     arrays: np.ndarray,
     needed: float,
 ) -> Row:
-    """The row of a layer.
+    """Compares the derivatives of a layer's weights.
 
     Args:
       layer: its name.
@@ -230,7 +230,7 @@ def row_of(
       found: difference quotients at E eps, (W, E).
       epsilons, rounding: the eps, and the loss's rounding divided by each, (E,).
       arrays: the array of each weight, (W,).
-      needed: of each array all weights must agree, or more than this share.
+      needed: all weights of each array must agree, or more than this share.
     """
     errors = np.abs(found - exact[:, None])
     sizes = np.maximum(np.abs(found), np.abs(exact)[:, None])
@@ -240,8 +240,8 @@ def row_of(
     shares = [good[arrays[compared] == a].mean() for a in np.unique(arrays[compared])]
     seen, floor = errors[compared], 10 * rounding
     relative = np.divide(seen, sizes[compared], out=0 * seen, where=seen > 0)
-    # From each eps to the next. Below the floor a difference is rounding: it fell at
-    # least so far.
+    # From each eps to the next. A difference below the floor is rounding, so it fell at
+    # least that far.
     old, new = seen[:, :-1], seen[:, 1:]
     falls = np.log(np.maximum(old, floor[:-1]) / np.maximum(new, floor[1:]))
     falls /= np.log(epsilons[:-1] / epsilons[1:])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would take with more networks on more devices; runs nothing.
+"""Predicts what a study would take with more networks on more devices; runs nothing.
 
-Times come from what was measured on this machine before, sizes from the network and the
-plan. How long the host takes to write the tables was not measured and is left out.
+Times come from earlier measurements on this machine, sizes from the network and the
+plan. The host's time for writing the tables was not measured and is left out.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from nnlab.training import lane_width
 from nnlab.training.program import NetworkProgram
 
 MOST_OF_MEMORY = 0.9
-"""Largest share of a device's memory that is used; see `plan.candidates`."""
+"""Largest share of a device's memory that plans use."""
 BYTES_A_VALUE = 4.0
-"""Of a value in curves.parquet, compressed: of the quickstart's 15 columns, 60 bytes a
-row with 41 evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
+"""Bytes of a compressed value in curves.parquet: the quickstart's 15 columns took 60
+bytes a row with 41 evaluations and 41 to 50 with 6, for 1,000 to 64,000 networks."""
 ROW_BYTES = 1_000
-"""Memory of the host for a row of the curves while the tables are made, at most: 940
-for 10 million rows of the quickstart's columns; half of it before."""
+"""Most host memory for a row of the curves while tables are made: 940 bytes for 10
+million rows of the quickstart's columns; half of it before."""
 COPIES = 3
-"""Largest number of checkpoints of a program: the last two and the best."""
+"""Most checkpoints of a program: the last two and the best."""
 
 Basis = Literal["given", "measured", "modelled", "assumed"]
 
@@ -34,11 +34,11 @@ class Line:
     """A number of the prediction.
 
     Attributes:
-      name: what it is.
-      value: the number; NaN if it is not known.
+      name: what the number is.
+      value: the number; NaN if unknown.
       unit: "", "s", "bytes" or "money".
-      basis: where it comes from; of a product, its least certain factor.
-      how: in a few words.
+      basis: its source; for a product, its least certain factor.
+      how: the calculation, in a few words.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one program of networks takes.
+    """The cost of one program of networks.
 
     Attributes:
-      lanes: on the device that has the most of them.
-      chunks: how often the program runs, each time with a part of the networks, because
+      lanes: on the device with the most of them.
+      chunks: how often the program runs, each time with some of the networks, because
         the devices' memory does not hold all.
       device_bytes: memory on a device.
       train_seconds, evaluation_seconds, compile_seconds: NaN if never measured.
@@ -80,13 +80,10 @@ def cost_of(
     members: int,
     devices: int,
 ) -> Cost:
-    """What a program would take with so many members on so many devices.
+    """Estimates the cost of a program with that many networks and devices.
 
-    Args:
-      program: with the plan that it would run by.
-      known: what was measured of its lane widths.
-      members: number of networks, at least 1.
-      devices: like the devices here; each has its own lanes; they never talk.
+    `known` has the measured speeds of its lane widths. The devices are like those here,
+    and each has its own lanes.
     """
     plan, h = program.plan, program.hyperparameters
     width = min(plan.lanes.width, members)
@@ -130,13 +127,13 @@ def predict(
     devices: int,
     price: float = 0.0,
 ) -> list[Line]:
-    """What a study's networks would take, as lines of a table.
+    """Predicts the cost of a study's networks, as lines of a table.
 
     Args:
-      programs: its programs, each with the plan that it would run by.
-      known: for each, what was measured of its lane widths.
+      programs: its programs, each with its plan.
+      known: for each, the measured speeds of its lane widths.
       members: number of networks; each program gets the share that it has in the study.
-      devices: like the devices here.
+      devices: number of devices like those here.
       price: of a device for an hour, in any currency; 0 for none.
 
     Raises:

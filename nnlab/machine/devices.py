@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices of this machine: prepares JAX for all cores, says which device it got.
+"""Prepares JAX for all cores of this machine, and says which device it got.
 
-nnlab uses JAX only within `pinned`. JAX is imported inside the functions, because
+nnlab uses JAX only within `pinned`. The functions import JAX themselves, because
 `use_all_cores` must run before it.
 """
 
@@ -36,9 +36,9 @@ PINNED: Mapping[str, Any] = {
     "debug_infs": False,
     "transfer_guard": "allow",
 }
-"""Settings of JAX that change numbers, or stop a computation."""
+"""JAX's settings that change numbers or stop a computation."""
 VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
-"""Environment variables that JAX's compilers read: they may change numbers too."""
+"""Environment variables that JAX's compilers read; they may change numbers too."""
 _CHANGE_NOTHING = ("--xla_force_host_platform_device_count", "--xla_dump")
 
 _REMEDIES = {
@@ -48,9 +48,9 @@ _REMEDIES = {
 
 
 LEAST_CPU_DEVICES = 2
-"""XLA optimizes a program for one device differently from one for several: divisions
-are simplified in another order, so that Adam and batch norm give other bits. So there
-are always several devices, even on one core."""
+"""XLA optimizes for one device differently from several: it simplifies divisions in
+another order, so that Adam and batch norm give other bits. So there are always several
+devices, even on one core."""
 
 
 def use_all_cores(cores: int = 0) -> None:
@@ -60,18 +60,19 @@ def use_all_cores(cores: int = 0) -> None:
     has found its devices, this changes nothing.
 
     Args:
-      cores: how many, unless JAX_NUM_CPU_DEVICES is set; 0 for all of this process.
+      cores: number of cores, unless JAX_NUM_CPU_DEVICES is set; 0 for all cores of this
+        process.
 
     Raises:
-      ValueError: JAX_NUM_CPU_DEVICES is no number, or JAX refuses its environment.
+      ValueError: JAX_NUM_CPU_DEVICES is not a number, or JAX refuses its environment.
     """
     asked = os.environ.get("JAX_NUM_CPU_DEVICES") or str(cores or num_cores())
     if not asked.isdecimal():
         raise ValueError(f"JAX_NUM_CPU_DEVICES={asked!r} is not a number of devices")
     count = max(int(asked), LEAST_CPU_DEVICES)
     os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
-    jax = _jax()  # which may have read its environment before
-    with contextlib.suppress(RuntimeError):  # and found its devices
+    jax = _jax()  # may have been imported, and so have read its environment, before
+    with contextlib.suppress(RuntimeError):  # if it has found its devices
         jax.config.update("jax_num_cpu_devices", count)
     programs = jax.config.jax_compilation_cache_dir
     if programs and "://" not in programs:
@@ -82,7 +83,7 @@ def use_all_cores(cores: int = 0) -> None:
 def _jax() -> ModuleType:
     try:
         import jax
-    except ValueError as error:  # such as of JAX_ENABLE_X64=maybe
+    except ValueError as error:  # such as JAX_ENABLE_X64=maybe
         raise ValueError(f"JAX cannot start: {error}") from None
     return jax
 
@@ -103,7 +104,7 @@ def pinned() -> Iterator[None]:
 
 
 def settings() -> dict[str, Any]:
-    """All settings that JAX's numbers depend on, beside versions and devices."""
+    """Returns all settings that change JAX's numbers, except versions and devices."""
     found = {f"jax_{name}": value for name, value in PINNED.items()}
     precision = "jax_default_matmul_precision"
     found[precision] = getattr(_jax().config, precision)
@@ -118,7 +119,7 @@ def _local_devices() -> list[Any]:
     try:
         found: list[Any] = jax.local_devices()
         return found
-    except (RuntimeError, AssertionError) as error:  # the latter if none is left
+    except (RuntimeError, AssertionError) as error:  # AssertionError: no device left
         line = str(error).partition(" (set JAX_PLATFORMS")[0]
     from jax.extend import backend
 
@@ -136,14 +137,14 @@ def _local_devices() -> list[Any]:
 
 
 def num_cores() -> int:
-    """CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def expected(environment: Mapping[str, str] = os.environ) -> str:
-    """The platform that this machine seems to be meant for; does not start JAX.
+    """Guesses the platform that this machine is meant for; does not start JAX.
 
     Args:
       environment: variables: JAX_PLATFORMS if it is set, else those that hosted
@@ -165,14 +166,14 @@ def expected(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def check(wanted: str | None = None) -> tuple[str, str]:
-    """Which device JAX got, and whether that is the wanted one.
+    """Checks whether JAX got the wanted device.
 
     Args:
       wanted: one of `PLATFORMS`; None for what `expected` returns.
 
     Returns:
       The device in words, such as "8 TPU devices (TPU v5 lite)"; and what is wrong with
-      it and how to mend it, or "".
+      it, with the remedy, or "".
 
     Raises:
       ValueError: an unknown platform.
@@ -207,21 +208,21 @@ def check(wanted: str | None = None) -> tuple[str, str]:
 
 
 def _remedy(wanted: str) -> str:
-    """What to install for an accelerator."""
+    """Says what to install for an accelerator."""
     if wanted not in _REMEDIES:
         return "Unset JAX_PLATFORMS, or set it to cpu."
     return f"Install its support, {_REMEDIES[wanted]}, and restart the kernel."
 
 
 def device_memory(device: "jax.Device") -> int:
-    """Bytes of memory of a device; of the whole machine for a CPU; 0 if unknown."""
+    """Returns a device's memory in bytes; for a CPU the machine's; 0 if unknown."""
     if device.platform == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int((device.memory_stats() or {}).get("bytes_limit", 0))
 
 
 def device_kind() -> str:
-    """The model of the device, or of the processor."""
+    """Returns the model of the device, or of the processor."""
     jax = _jax()
     if jax.default_backend() != "cpu":
         return str(jax.local_devices()[0].device_kind)
@@ -229,7 +230,7 @@ def device_kind() -> str:
 
 
 def processor() -> str:
-    """The model of the processor; does not start JAX."""
+    """Returns the model of the processor; does not start JAX."""
     try:
         text = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -239,7 +240,7 @@ def processor() -> str:
 
 
 def peak_bytes() -> int:
-    """Peak memory so far: of JAX's devices, or of this process on a CPU."""
+    """Returns the peak memory in bytes, of JAX's devices or of a CPU process."""
     jax = _jax()
     if jax.local_devices()[0].platform != "cpu":
         stats = [d.memory_stats() or {} for d in jax.local_devices()]
@@ -248,7 +249,7 @@ def peak_bytes() -> int:
 
 
 def peak_resident_bytes() -> int:
-    """Peak resident memory of this process; does not start JAX."""
+    """Returns the peak resident memory of this process; does not start JAX."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

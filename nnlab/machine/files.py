@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there, even after a power cut, and locked folders.
+"""Writes files completely or not at all, even in a power cut, and locks folders.
 
-Every path that a user gives passes through `absolute`.
-A run's files are on the disk before anything is written that relies on them. A writer
-holds a lock on its temporary file, which marks the files of killed writers: they are
-removed. Nothing is written or deleted behind a link below a workdir.
+Every path that a user gives passes through `absolute`. A file is on the disk before
+anything is written that relies on it. A writer locks its temporary file; unlocked ones
+belong to killed writers and are removed. Nothing below a workdir is written or deleted
+through a link.
 """
 
 import contextlib
@@ -26,16 +26,16 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 def absolute(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes], name: str = "path"
 ) -> pathlib.Path:
-    """A user's path as an absolute one, which another current folder does not change.
+    """Makes a user's path absolute, so that the current folder may change.
 
     ``~`` and ``~user`` become home folders; links and ``..`` stay.
 
     Args:
-      path: of a file or a folder, which need not exist.
-      name: of the option that gave it, for messages.
+      path: path of a file or a folder, which need not exist.
+      name: the option that gave it, for messages.
 
     Raises:
-      ValueError: the path is empty, or no path of this machine.
+      ValueError: the path is empty, or invalid on this machine.
       FileNotFoundError: it is relative, and the current folder has been removed.
     """
 
@@ -54,7 +54,9 @@ def absolute(
         raise refused("is a URL, not a path of this machine")
     found = _VARIABLE.search(text)
     if found and not os.path.lexists(text):
-        raise refused(f"holds {found[0]!r}, which the shell left as it is: mind quotes")
+        raise refused(
+            f"holds {found[0]!r}, which the shell left unexpanded: check the quotes"
+        )
     if text[0] == "~" and (text := os.path.expanduser(text))[0] == "~":
         raise refused("begins with no user's home folder; './~' begins with a name")
     try:
@@ -66,7 +68,7 @@ def absolute(
 
 
 def shown(path: pathlib.Path) -> str:
-    """An absolute path to show: relative to the current folder if it is below it."""
+    """Shortens an absolute path for messages, if it is below the current folder."""
     with contextlib.suppress(ValueError, FileNotFoundError):
         return str(path.relative_to(pathlib.Path.cwd()))
     return str(path)
@@ -74,9 +76,9 @@ def shown(path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A stream whose content replaces a file as a whole when the context ends.
+    """Opens a stream whose content replaces a file when the context ends.
 
-    If the context ends with an error the file stays as it was.
+    If the context ends with an error, the file stays as it was.
 
     Args:
       path: the file; a link is replaced, not followed.
@@ -85,7 +87,7 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]
     Raises:
       OSError: with the file's name, also on a full disk.
     """
-    # Not tempfile's: its files can be read by their owner only, whatever the umask.
+    # Not by tempfile: only their owner can read its files, whatever the umask.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with _held(temporary) as stream:
@@ -105,19 +107,19 @@ def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]
 
 
 def write_atomic(path: pathlib.Path, content: bytes, *, durable: bool = True) -> None:
-    """Writes a file whole or not at all; see `replacing`."""
+    """Writes a file completely or not at all; see `replacing`."""
     with replacing(path, durable=durable) as stream:
         stream.write(content)
 
 
 def write_digest(path: pathlib.Path, content: bytes) -> None:
-    """Writes the SHA-256 of a file's content beside it, as sha256sum checks it."""
+    """Writes the SHA-256 of a file's content beside it, in the format of sha256sum."""
     digest = hashlib.sha256(content).hexdigest()
     write_atomic(digest_of(path), f"{digest}  {path.name}\n".encode())
 
 
 def read_digest(path: pathlib.Path) -> str:
-    """The digest beside a file; "" if it is missing or cut off."""
+    """Returns the digest beside a file; "" if it is missing or incomplete."""
     try:
         text = digest_of(path).read_text("utf-8", "replace")
     except FileNotFoundError:
@@ -127,15 +129,15 @@ def read_digest(path: pathlib.Path) -> str:
 
 
 def digest_of(path: pathlib.Path) -> pathlib.Path:
-    """The path of a file's digest."""
+    """Returns the path of a file's digest."""
     return path.with_name(f"{path.name}.sha256")
 
 
 def _held(path: pathlib.Path) -> IO[bytes]:
-    """A new file with a lock, which shows that its writer is alive."""
+    """Makes a file with a lock, which shows that its writer is alive."""
     while True:
         stream = path.open("xb")
-        with contextlib.suppress(OSError):  # a file system without locks
+        with contextlib.suppress(OSError):  # some file systems have no locks
             fcntl.flock(stream, fcntl.LOCK_EX)
         if os.fstat(stream.fileno()).st_nlink:
             return stream
@@ -153,7 +155,7 @@ def remove_abandoned(folder: pathlib.Path) -> None:
 
 
 def make_folder(path: pathlib.Path) -> None:
-    """Makes a missing folder and those above it, on the disk."""
+    """Makes a missing folder and those above it, and syncs them."""
     if not path.exists():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
@@ -182,16 +184,13 @@ def sync(path: pathlib.Path) -> None:
 
 
 def refuse_links(*paths: pathlib.Path) -> None:
-    """Refuses links: their targets would be written over or deleted.
-
-    Args:
-      *paths: files, or folders with all their content.
+    """Refuses links in files or folders: their targets would be changed or deleted.
 
     Raises:
       ValueError: names the first link.
     """
     for path in paths:
-        # Another run's folders may disappear meanwhile: os.walk passes over them.
+        # Another run may remove its folders meanwhile; os.walk skips them.
         below = (
             os.path.join(folder, name)
             for folder, folders, names in os.walk(path)
@@ -214,7 +213,7 @@ def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
       waits: whether to wait until the folder is free.
 
     Raises:
-      BlockingIOError: another run is at work in it.
+      BlockingIOError: another run uses it.
     """
     is_folder = path.is_dir()
     folder = path if is_folder else path.parent
@@ -227,7 +226,7 @@ def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
                 fcntl.flock(descriptor, how)
             except BlockingIOError:
                 raise
-            except OSError:  # NFS locks files only, and those that can be written
+            except OSError:  # NFS can lock only files, and only writable ones
                 file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
                 os.close(descriptor)
                 descriptor = file
@@ -243,9 +242,9 @@ def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
 
 
 def is_taken(folder: pathlib.Path) -> bool:
-    """Whether a run keeps others out of a folder; see `alone_in`.
+    """Returns whether another run has locked a folder; see `alone_in`.
 
-    The lock is asked for shared and given back at once.
+    It takes a shared lock and releases it at once.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes as one run: the networks are spread over all their devices.
+"""Several processes as one run, with the networks spread over all their devices.
 
 Each process runs the same command and holds the same numbers on the host; only the
 first one writes. With a single process nothing here communicates.
@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 120
 
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str:
-    """The launcher that started this process as one of several; "" if none did."""
+    """Returns the launcher that started this process as one of several; else ""."""
 
     def several(count: str, *others: str) -> bool:
         there = all(name in environment for name in others)
@@ -49,8 +49,8 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
       place: this process's index, from 0; with `coordinator`.
 
     Raises:
-      ValueError: an impossible index, or no cluster that JAX knows.
-      RuntimeError: not all processes came in time.
+      ValueError: the index is impossible, or JAX knows no cluster.
+      RuntimeError: not all processes arrived in time.
     """
     if not coordinator:
         try:
@@ -68,26 +68,24 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
 
 
 def index() -> int:
-    """This process's index, from 0."""
+    """Returns this process's index, from 0."""
     return jax.process_index()
 
 
 def is_first() -> bool:
-    """Whether this is the first process, which alone writes."""
+    """Returns whether this is the first process, which alone writes."""
     return index() == 0
 
 
 def count() -> int:
-    """The number of processes."""
+    """Returns the number of processes."""
     return jax.process_count()
 
 
 def put(value: Any, sharding: NamedSharding) -> jax.Array:
-    """Places an array that all processes hold; each places its own devices' part.
+    """Places an array, or typed random keys, that all processes hold.
 
-    Args:
-      value: an array, or typed random keys.
-      sharding: where it goes.
+    Each process places its own devices' part.
     """
     if count() == 1:
         return jax.device_put(value, sharding)
@@ -101,21 +99,21 @@ def put(value: Any, sharding: NamedSharding) -> jax.Array:
 
 
 def to_host(value: jax.Array) -> np.ndarray:
-    """The whole of an array on every process; all processes must call it."""
+    """Copies a whole array to every process; all processes must call it."""
     if value.is_fully_addressable:
         return np.asarray(value)
     return np.asarray(multihost_utils.process_allgather(value, tiled=True))
 
 
 def agreed(value: float) -> float:
-    """The first process's value on all processes, such as a time of its clock."""
+    """Returns the first process's value on all processes, such as a time."""
     if count() == 1:
         return value
     return float(multihost_utils.broadcast_one_to_all(np.float64(value)))
 
 
 def any_of(value: bool) -> bool:
-    """Whether a value is true in any process."""
+    """Returns whether a value is true in any process."""
     if count() == 1:
         return value
     return bool(np.any(multihost_utils.process_allgather(np.bool_(value))))

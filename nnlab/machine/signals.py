@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C, a notebook's stop button, SIGTERM and SIGHUP end a run; its results stay."""
+"""Ends a run on Ctrl-C, a notebook's stop button, SIGTERM or SIGHUP; keeps results."""
 
 import contextlib
 import signal
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class Interrupt:
-    """The first signal ends the run after its step, the second at once.
+    """Ends the run after its step on the first signal, at once on the second.
 
-    Before the first `check` there is nothing to save: the first ends it at once too. A
-    second SIGHUP is ignored: a terminal that closes sends one, and its shell another.
-    Under nohup, SIGHUP stays ignored.
+    Before the first `check` there is nothing to save, so the first signal ends it at
+    once too. A second SIGHUP is ignored, because a closing terminal sends one and its
+    shell another. Under nohup, SIGHUP stays ignored.
     """
 
     def __init__(self) -> None:
-        """Takes over the signals; in another than the main thread it does nothing."""
+        """Takes over the signals; does nothing outside the main thread."""
         self._asked = False
         self._training = False
         self._before: dict[int, Any] = {}

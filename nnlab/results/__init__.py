@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves: its tables and pictures; no JAX."""
+"""The tables and pictures that a run leaves; no JAX."""
 
 from nnlab.results.tables import (
     CHECKPOINTS,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables as CSV that a spreadsheet shows and does not compute.
+"""Writes tables as CSV that a spreadsheet shows without computing formulas.
 
 A text that a spreadsheet would take for a formula gets an apostrophe before it, which
-is taken off when it is read here; no other text changes.
+is removed on reading; no other text changes.
 """
 
 import io
@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def encoded(table: pa.Table) -> bytes:
-    """A table as CSV; `original` gives its texts back."""
+    """Returns a table as CSV; `original` restores its texts."""
     buffer = io.BytesIO()
     columns = [_changed(column, _marked) for column in table.columns]
     names = [_marked(name) for name in table.column_names]
@@ -27,13 +27,13 @@ def encoded(table: pa.Table) -> bytes:
 
 
 def decoded(table: pa.Table) -> pa.Table:
-    """A table that was read from such a CSV, with its own texts."""
+    """Restores the texts of a table that was read from such a CSV."""
     columns = [_changed(column, original) for column in table.columns]
     return pa.table(columns, [original(name) for name in table.column_names])
 
 
 def original(text: str) -> str:
-    """What `encoded` was given for this text."""
+    """Returns the text that `encoded` was given."""
     return text[1:] if text.startswith("'") and _computes(text) else text
 
 
@@ -42,7 +42,7 @@ def _marked(text: str) -> str:
 
 
 def _computes(text: str) -> bool:
-    """Whether a text, without apostrophes at its start, is like a formula."""
+    """Returns whether a text, without its first apostrophes, looks like a formula."""
     bare = text.lstrip("'")
     return bool(re.match(_STARTS, bare)) and not _NUMBER.fullmatch(bare)
 
@@ -51,6 +51,6 @@ def _changed(column: pa.ChunkedArray, change: Callable[[str], str]) -> pa.Chunke
     if not pa.types.is_string(column.type):
         return column
     if not pc.any(pc.match_substring_regex(column, f"^'*{_STARTS}")).as_py():
-        return column  # as nearly all
+        return column  # the usual case
     texts = [None if one is None else change(one) for one in column.to_pylist()]
     return pa.chunked_array([pa.array(texts, column.type)])

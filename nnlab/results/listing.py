@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runs below a folder, from their ``config.json`` and ``summary.csv`` alone."""
+"""Lists the runs below a folder, from ``config.json`` and ``summary.csv`` alone."""
 
 import csv
 import dataclasses
@@ -16,20 +16,20 @@ from nnlab.words import numbers
 
 RUNNING = "running"
 DEEPEST = 5
-"""How many folders below the one that is searched a run may lie."""
+"""How many folders below the given one a run may lie."""
 _OF_A_RUN = ("curves.parquet", "members.csv", "checkpoints")
-"""What a run leaves in its workdir; beside `CONFIG`, unless that was lost."""
+"""What marks a workdir even if `CONFIG` was lost."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """A run, as far as it can be told at a glance.
+    """A run in a list.
 
     Attributes:
-      name: the folder, below the one that was searched; "." for that one.
-      question: of the study; "" of a broken run.
+      name: its folder, relative to the given one; "." for that one.
+      question: of the study; "" for a broken run.
       status: "complete", "interrupted", "failed", "running", or "broken".
-      broken: why nothing more can be told; "" where it can.
+      broken: why the run cannot be read; "" if it can.
       networks: trials times seeds.
       best: the best trial by validation; "" if there is none.
       accuracy: its test accuracy in percent, with the interval; "" if there is none.
@@ -47,10 +47,10 @@ class Listed:
 
 
 def listed(folder: str | os.PathLike[str]) -> tuple[Listed, ...]:
-    """All runs in a folder and up to `DEEPEST` below it, those written last first.
+    """Lists all runs in a folder and up to `DEEPEST` below it, the latest first.
 
-    Links are not followed, and hidden folders and those of a run not entered. A run
-    that cannot be read is listed with the reason.
+    It follows no links and enters neither hidden folders nor those of a run. A run that
+    cannot be read is listed with the reason.
 
     Raises:
       FileNotFoundError: no such folder.
@@ -66,20 +66,19 @@ def listed(folder: str | os.PathLike[str]) -> tuple[Listed, ...]:
 
 
 def status_of(workdir: pathlib.Path, config: Mapping[str, Any]) -> str:
-    """What a run's config says of its end; "running" while a process is at work in it.
+    """Returns the status in a run's config, or "running" while a process is at work.
 
-    A run that is at work says "interrupted", which is what it would be if it was killed
-    now.
+    The config of a running run says "interrupted", as if it were killed now.
     """
     return RUNNING if is_taken(workdir) else str(config["status"])
 
 
 def _workdirs(folder: pathlib.Path, deep: int) -> Iterator[pathlib.Path]:
-    """Folders that hold what a run leaves behind, this one or below it."""
+    """Yields folders that hold a run, this one or below it."""
     try:
         with os.scandir(folder) as entries:
             inner = sorted(entries, key=lambda entry: entry.name)
-    except OSError:  # not ours to read
+    except OSError:  # such as a folder of another user
         return
     names = {entry.name for entry in inner}
     if CONFIG in names or names & {*_OF_A_RUN}:
@@ -128,7 +127,7 @@ def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
 
 
 def _reason(error: Exception, workdir: pathlib.Path) -> str:
-    """What an error says, without the folder, which the list names."""
+    """Returns an error's message without the folder, which the list names."""
     said = str(error)
     if isinstance(error, FileNotFoundError) and not error.errno:
         return f"no {CONFIG}"
@@ -138,7 +137,7 @@ def _reason(error: Exception, workdir: pathlib.Path) -> str:
 
 
 def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | None:
-    """The row of ``summary.csv`` of the best trial; None if there is none.
+    """Returns the best trial's row of ``summary.csv``; None if there is none.
 
     Raises:
       ValueError: it is not the table that the run wrote.
@@ -154,7 +153,7 @@ def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | 
 
 
 def _written(workdir: pathlib.Path) -> float:
-    """When a run last wrote its results; of what has none, when the folder changed."""
+    """Returns when a run last wrote results, or else when its folder changed."""
     times = []
     for path in (workdir / CONFIG, workdir / "summary.csv"):
         try:

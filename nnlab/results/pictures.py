@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What figures need beyond curves: confusions, chosen test images, first-layer kernels.
+"""Data for pictures: confusion, chosen test images, first-layer kernels.
 
-`choose` picks it from what the engine saw of each trial's final members; it is stored
-in the workdir as `FILE`.
+`choose` selects them from what was collected of each trial's final members; the workdir
+stores them as `FILE`.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ FILE = "artifacts/pictures.npz"
 NUM_EXAMPLES = 6  # test images whose class probabilities are kept
 MOST_IMAGES = 10  # of the gallery, and of the mistakes
 MOST_UNITS = 64  # kernels kept of a layer, its first ones
-MOST_POINTS = 20_000  # of the data on a plane
+MOST_POINTS = 20_000  # examples kept for a plane
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Seen:
-    """What the engine saw of one trial's final members.
+    """What was collected of one trial's final members.
 
     Attributes:
       prediction: predicted class of each test example, int32 (S, N).
@@ -35,10 +35,10 @@ class Seen:
         start, float32 (S, E, C).
       after: the same of the final members, float32 (S, E, C).
       kernel: first layer of the first living seed, float32: (values, units) of a dense
-        layer, (height, width, channels, units) of a convolution; None if it has none.
-      regions: what the first living seed predicts on the grid of a `Plane`, int32
-        (G, G): rows from low to high second feature, columns from low to high first
-        feature; None for data that are no plane.
+        layer, (height, width, channels, units) of a convolution; None without one.
+      regions: class that the first living seed predicts in each cell of a `Plane`,
+        int32 (G, G): rows from low to high second feature, columns from low to high
+        first feature; None for other data.
     """
 
     prediction: np.ndarray
@@ -55,7 +55,7 @@ class Seen:
 
 
 def together(parts: Sequence[Seen]) -> Seen:
-    """What was seen of a trial's seeds, from that of its first ones, its next, ..."""
+    """Joins what was collected of a trial's seeds, in the order of the parts."""
 
     def joined(field: str) -> np.ndarray:
         return np.concatenate([getattr(part, field) for part in parts])
@@ -69,12 +69,12 @@ def together(parts: Sequence[Seen]) -> Seen:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gallery:
-    """Test images that the best trial gets right and the worst wrong, in most seeds.
+    """Test images that most seeds of the best trial get right and of the worst wrong.
 
     Attributes:
       images: float32 (N, H, W, D) in [0, 1], D channels.
-      labels: true class, int64 (N,), which is what most of the best trial's seeds say.
-      taken_for: the wrong class that most of the worst trial's seeds say, int64 (N,).
+      labels: true class, int64 (N,), which most seeds of the best trial predict.
+      taken_for: the wrong class that most seeds of the worst trial predict, int64 (N,).
       best_right: seeds of the best trial that are right, int64 (N,).
       worst_right: seeds of the worst trial that are right, int64 (N,).
       best_seeds: living seeds of the best trial, int64 ().
@@ -92,14 +92,14 @@ class Gallery:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mistakes:
-    """Test images that most seeds of the best trial get wrong, the surest ones first.
+    """Test images that most seeds of the best trial get wrong, most confident first.
 
     Attributes:
       images: float32 (N, H, W, D) in [0, 1].
       labels: true class, int64 (N,).
-      taken_for: the wrong class that most seeds say, int64 (N,).
-      confidence: mean over the living seeds of the probability with which a seed says
-        `taken_for`, 0 for one that says another class; float64 (N,).
+      taken_for: the wrong class that most seeds predict, int64 (N,).
+      confidence: mean over the living seeds of the probability of `taken_for`, 0 for
+        seeds that predict another class; float64 (N,).
       wrong: seeds that are wrong, int64 (N,).
       seeds: living seeds, int64 ().
     """
@@ -131,7 +131,7 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plane:
-    """Data with two features, and the part of their plane that is looked at.
+    """Data with two features, and the part of their plane that pictures show.
 
     Attributes:
       extent: from and to of the first feature, then of the second, float64 (4,), in
@@ -147,7 +147,7 @@ class Plane:
 
 
 def plane_of(dataset: Dataset) -> Plane | None:
-    """All examples of a table of two features, in its units; None for other data."""
+    """Returns all examples of a table of two features, in its units; else None."""
     if not dataset.is_table or dataset.input_shape != (2,):
         return None
     splits = (dataset.train, dataset.validation, dataset.test)
@@ -159,7 +159,7 @@ def plane_of(dataset: Dataset) -> Plane | None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Regions:
-    """The plane of two features as the best and the worst trial see it.
+    """The plane of two features as the best and the worst trial classify it.
 
     Attributes:
       extent: as that of `Plane`, float64 (4,).
@@ -179,11 +179,11 @@ class Regions:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kernel:
-    """First units of a first layer.
+    """The first units of a first layer.
 
     Attributes:
       values: float32 (V, U) or (H, W, D, U), U at most `MOST_UNITS`.
-      units: how many the layer has.
+      units: number of units of the layer.
     """
 
     values: np.ndarray
@@ -192,18 +192,18 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
-    """What `load` found.
+    """The pictures of a workdir.
 
     Attributes:
       best: index of the best trial by validation, None if there is none.
       worst: likewise of the worst.
       confusion: for each trial that ran, examples by [seed, true class, predicted
         class], int64 (S, C, C); 0 for a member that diverged or did not finish.
-      gallery: None where data are no images, or there are no two trials to compare.
-      mistakes: None where data are no images, or there is no best trial.
+      gallery: None unless data are images and there are two trials to compare.
+      mistakes: None unless data are images and there is a best trial.
       examples: likewise.
       kernels: of "best" and of "worst", where their first layer has a kernel.
-      regions: None where data are no plane, or there is no best trial.
+      regions: None unless data are a plane and there is a best trial.
     """
 
     best: int | None
@@ -216,15 +216,15 @@ class Stored:
     regions: Regions | None = None
 
 
-# The parts with fields of their own, and of each field: a letter for each axis, the
-# same size for the same letter within a part, and what its elements are (`_checked`).
+# The parts with fields of their own. For each field: a letter for each axis (the same
+# letter means the same size within a part), and the kind of its elements (`_checked`).
 _PARTS = {
     "gallery": Gallery,
     "mistakes": Mistakes,
     "examples": Examples,
     "regions": Regions,
 }
-_SIZES = {"X": 2, "Y": 4}  # of axes that always have this size
+_SIZES = {"X": 2, "Y": 4}  # axes of fixed size
 _FIELDS = {
     "extent": ("Y", "real"),
     "points": ("NX", "real"),
@@ -245,9 +245,6 @@ _FIELDS = {
 }
 
 
-# What to keep.
-
-
 def choose(
     seen: Mapping[int, Seen],
     best: int | None,
@@ -257,18 +254,17 @@ def choose(
     num_classes: int,
     plane: Plane | None = None,
 ) -> dict[str, np.ndarray]:
-    """Picks what is stored.
+    """Selects what is stored.
 
     A trial is right or wrong about an image if more than half of its living seeds are.
-    The gallery starts with the images where the two trials' shares of right seeds are
-    furthest apart, the mistakes with the most confident; ties go to the lower index.
+    The gallery starts with the images for which the two trials' shares of right seeds
+    differ most, the mistakes with the most confident. Among equals, the first wins.
 
     Args:
-      seen: for each trial that ran, what was seen of it; all on the same test examples.
-      best: the best trial, None if there is none; with its entry in `seen`.
-      worst: the worst trial, likewise.
-      images: the test images, float32 (N, H, W, D) in [0, 1]; None for data that are no
-        images.
+      seen: for each trial that ran, what was collected; all on the same test examples.
+      best: the best trial, with its entry in `seen`; None if there is none.
+      worst: likewise the worst trial.
+      images: the test images, float32 (N, H, W, D) in [0, 1]; None for other data.
       labels: their true classes, (N,), integers in [0, C).
       num_classes: C.
       plane: of data with two features; None for others.
@@ -317,15 +313,15 @@ def _confusion(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def _right(seen: Seen, labels: np.ndarray) -> np.ndarray:
-    """How many living seeds are right about each example, int64 (N,)."""
+    """Counts the living seeds that are right about each example, int64 (N,)."""
     return np.sum(seen.prediction[seen.living] == labels, axis=0)
 
 
 def _taken_for(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """The wrong class that most living seeds say, int64 (N,); ties: the lower class.
+    """Returns the wrong class that most living seeds predict, the lower of equal ones.
 
-    Seeds that are wrong may each be so in their own way, so that the true class has the
-    most votes although most seeds are wrong: it is left out.
+    The true class is left out: it may have the most votes although most seeds are
+    wrong, if these predict different classes. int64 (N,).
     """
     votes = np.zeros((len(labels), num_classes), np.int64)
     rows = np.arange(len(labels))
@@ -345,7 +341,7 @@ def _gallery(
     right = [_right(one, labels) for one in (best, worst)]
     seeds = [np.array(one.living.sum(), np.int64) for one in (best, worst)]
     fits = (2 * right[0] > seeds[0]) & (2 * right[1] < seeds[1])
-    # The difference of the shares times both numbers of seeds: integers tie exactly.
+    # The difference of the shares times both numbers of seeds, so that ties are exact.
     lead = right[0] * seeds[1] - right[1] * seeds[0]
     chosen = np.flatnonzero(fits)
     chosen = chosen[np.argsort(-lead[chosen], kind="stable")][:MOST_IMAGES]
@@ -368,7 +364,7 @@ def _mistakes(
     chosen = np.flatnonzero(2 * wrong > living.sum())
     taken_for = _taken_for(best, labels, num_classes)
     said = best.prediction[living] == taken_for
-    # A sum, since there may be no living seed to take a mean over.
+    # A sum, because without a living seed there is no mean.
     confidence = np.where(said, best.confidence[living].astype(float), 0.0).sum(axis=0)
     confidence /= max(living.sum(), 1)
     chosen = chosen[np.argsort(-confidence[chosen], kind="stable")][:MOST_IMAGES]
@@ -383,7 +379,7 @@ def _mistakes(
 
 
 def _examples(best: Seen, images: np.ndarray, labels: np.ndarray) -> Examples | None:
-    """The first test images; None without a seed that has probabilities of them."""
+    """Returns the first test images; None if no seed has probabilities of them."""
     pair = np.stack([best.before, best.after])
     kept = best.living & np.isfinite(pair).all(axis=(0, 2, 3))
     if not kept.any():
@@ -400,7 +396,7 @@ def _examples(best: Seen, images: np.ndarray, labels: np.ndarray) -> Examples | 
 def _regions(
     best: Seen, worst: Seen | None, plane: Plane, num_classes: int
 ) -> Regions | None:
-    """The plane, some of its points, evenly picked, and classes in few bytes."""
+    """Returns the plane with evenly picked points and the classes in few bytes."""
     if best.regions is None:
         return None
     few = np.min_scalar_type(num_classes - 1)
@@ -417,14 +413,11 @@ def _regions(
     )
 
 
-# The file.
-
-
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The content of `FILE`; equal arrays give equal bytes.
+    """Returns the content of `FILE`; equal arrays give equal bytes.
 
-    It is not compressed, so that its digest does not depend on the compressor; it holds
-    a few hundred kilobytes.
+    It is uncompressed, a few hundred kilobytes, so that its digest does not depend on
+    the compressor.
     """
     buffer = io.BytesIO()
     np.savez(buffer, **dict[str, Any](arrays))
@@ -432,20 +425,20 @@ def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def load(workdir: str | os.PathLike[str]) -> Stored | None:
-    """Reads a workdir's `FILE`; None where there is none.
+    """Reads a workdir's `FILE`; returns None if there is none.
 
     Raises:
-      ValueError: the file is damaged: no npz archive, an array that is missing, or one
-        that has the wrong type, shape or values.
+      ValueError: the file is damaged: not an npz archive, or an array is missing or has
+        a wrong type, shape or value.
     """
     path = pathlib.Path(workdir) / FILE
     if not path.is_file():
         return None
-    content = io.BytesIO(path.read_bytes())  # NumPy leaves a damaged file open
+    content = io.BytesIO(path.read_bytes())  # NumPy would leave a damaged file open
     try:
         with np.load(content, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except Exception:  # zipfile and NumPy have a dozen kinds for damaged bytes
+    except Exception:  # zipfile and NumPy raise many kinds on damaged bytes
         raise ValueError(
             f"{str(path)!r} is damaged: it cannot be read as an npz file"
         ) from None
@@ -456,7 +449,7 @@ def load(workdir: str | os.PathLike[str]) -> Stored | None:
 
 
 def _stored(arrays: Mapping[str, np.ndarray]) -> Stored:
-    """The arrays by their names, checked; ValueError says what is wrong with which."""
+    """Checks the arrays; a ValueError says what is wrong with which."""
     sizes: dict[str, int] = {}
     prefix = "confusion_"
     confusion = {
@@ -506,15 +499,15 @@ def _checked(
     kind: str,
     sizes: dict[str, int],
 ) -> np.ndarray:
-    """The array, if its type, shape and elements are as they must be.
+    """Returns an array after checking its type, shape and elements.
 
     Args:
       arrays: all of the file.
       name: which one.
       axes: a letter for each axis.
       kind: "count" (integers from 0), "trial" (from -1), "class" (in [0, C), of any
-        type of integers; int64 when checked) or "real" (finite floats).
-      sizes: of the axes known so far; those of this array are added.
+        type of integers; returned as int64) or "real" (finite floats).
+      sizes: sizes of the axes so far; those of this array are added.
     """
     if name not in arrays:
         raise ValueError(f"{name} is missing")
@@ -522,7 +515,7 @@ def _checked(
     if array.ndim != len(axes) or any(
         sizes.setdefault(axis, size) != size
         for axis, size in zip(axes, array.shape)
-        if axis != "S"  # a trial that needs more seeds gets them
+        if axis != "S"  # trials may have different numbers of seeds
     ):
         raise ValueError(f"{name} has the shape {array.shape}")
     kinds = {"real": "f", "class": "iu"}

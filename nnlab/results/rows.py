@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the members of programs, as arrays, and the tables of it; no JAX.
+"""Holds the measurements of a program's members as arrays, for the tables; no JAX.
 
-A population has a row of the curves for each member and evaluation: a million of them
-are soon there. They are kept as arrays over trials and seeds, never as objects.
+The curves have a row for each member and evaluation, which soon makes a million. They
+are arrays over trials and seeds, never objects.
 """
 
 import dataclasses
@@ -25,26 +25,20 @@ _BEST = "best_accuracy"
 
 
 def no_members() -> np.ndarray:
-    """What `Rows.counts` returns of none."""
+    """Returns `Rows.counts` of no members."""
     return np.zeros(len(_STATUSES), np.int64)
 
 
 class Grid:
-    """Named values of the members of a program; those that are not known are masked."""
+    """Named values of a program's members; unknown ones are masked."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        """Without a column; `shape` is (T, S)."""
+        """Begins without columns; `shape` is (T, S)."""
         self._shape = shape
         self._columns: dict[str, np.ma.MaskedArray] = {}
 
     def put(self, name: str, values: Any, where: np.ndarray) -> None:
-        """Takes in a value of some members.
-
-        Args:
-          name: of the column.
-          values: (T, S), or one for all.
-          where: which members, bool (T, S).
-        """
+        """Sets a column to values, (T, S) or one for all, for members, bool (T, S)."""
         if not where.any():
             return
         values = np.broadcast_to(values, self._shape)
@@ -54,27 +48,27 @@ class Grid:
         self._columns[name][where] = values[where]
 
     def get(self, name: str, otherwise: Any) -> Any:
-        """A column, (T, S), if there is one; not all of its values need be known."""
+        """Returns a column, (T, S), or else `otherwise`; some values may be unknown."""
         return self._columns[name].data if name in self._columns else otherwise
 
     def forget(self, names: Callable[[str], bool], where: np.ndarray) -> None:
-        """Makes some columns of some members, bool (T, S), unknown."""
+        """Masks some columns of some members, bool (T, S)."""
         for name in filter(names, self._columns):
             self._columns[name][where] = np.ma.masked
 
     def taken(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns, (R,) each, of some members, bool (T, S)."""
+        """Returns the columns, (R,) each, of some members, bool (T, S)."""
         return {name: held[rows] for name, held in self._columns.items()}
 
 
 @dataclasses.dataclass
 class _Evaluation:
-    """What was measured after so many steps.
+    """The measurements after some number of steps.
 
     Attributes:
-      epoch, examples: where in training.
+      epoch, examples: position in training.
       rows: which members have a row, bool (T, S).
-      values: of those.
+      values: of these members.
     """
 
     epoch: float
@@ -87,16 +81,15 @@ class Rows:
     """The curves and the members of a program.
 
     Attributes:
-      members: whose.
-      status: of each member, a code such as `FINISHED`, int8 (T, S).
+      members: the members.
+      status: a code such as `FINISHED` for each member, int8 (T, S).
       steps: at its last evaluation, or where it diverged, int64 (T, S).
       at_chance: whether it ended at chance, bool (T, S).
       best_accuracy: the highest on validation data so far, float64 (T, S).
-      more: columns of the members table that not all have.
+      more: columns of the members table that some members lack.
     """
 
     def __init__(self, members: Members) -> None:
-        """Of members that have not been trained yet."""
         self.members = members
         self._trials = np.array([trial.index for trial in members.trials])
         self._seeds = np.array(members.seeds)
@@ -107,15 +100,15 @@ class Rows:
         self.best_accuracy = np.full(shape, -1.0)
         self.more = Grid(shape)
         self._evaluations: dict[int, _Evaluation] = {}
-        # The order of columns, which is not that in which members end.
+        # The order of columns, which does not depend on the order of members' ends.
         self._names: tuple[dict[str, None], dict[str, None]] = {}, {}
 
     def counts(self) -> np.ndarray:
-        """How many members have each status, int (statuses,)."""
+        """Counts the members with each status, int (statuses,)."""
         return np.bincount(self.status.reshape(-1), minlength=len(_STATUSES))
 
     def has_status(self, *statuses: int) -> np.ndarray:
-        """Which members ended in one of the ways, bool (T, S)."""
+        """Returns which members have one of the statuses, bool (T, S)."""
         return np.isin(self.status, statuses)
 
     def add(
@@ -126,12 +119,9 @@ class Rows:
         values: Mapping[str, Any],
         rows: np.ndarray,
     ) -> None:
-        """Takes in what was measured of some members after so many steps.
+        """Adds the measurements at a step of the members `rows`, bool (T, S).
 
-        Args:
-          step, epoch, examples: where in training.
-          values: by column, (T, S) each, or one for all.
-          rows: which members, bool (T, S).
+        `values` has columns by name, (T, S) each, or one value for all.
         """
         if not rows.any():
             return
@@ -149,12 +139,7 @@ class Rows:
     def add_at(
         self, steps: np.ndarray, values: Mapping[str, Any], rows: np.ndarray
     ) -> None:
-        """Adds columns to rows that are there; they come after all others.
-
-        Args:
-          steps: of each member's row, (T, S).
-          values, rows: as for `add`.
-        """
+        """Adds columns, after all others, to existing rows, at a step (T, S) each."""
         self._names[1].update(dict.fromkeys(values))
         for step in np.unique(steps[rows]).tolist():
             for name, some in values.items():
@@ -163,17 +148,14 @@ class Rows:
     def forget_at(
         self, steps: np.ndarray, names: Callable[[str], bool], rows: np.ndarray
     ) -> None:
-        """The reverse of `add_at`, for columns of some names."""
+        """Undoes `add_at` for the columns that `names` accepts."""
         for step in np.unique(steps[rows]).tolist():
             self._evaluations[step].values.forget(names, rows & (steps == step))
 
     def end(self, members: np.ndarray, stopped: np.ndarray, chance: np.ndarray) -> None:
-        """Notes that members, bool (T, S), ended with their training.
+        """Notes that members ended with their training; all arrays are bool (T, S).
 
-        Args:
-          members: which.
-          stopped: which of them did so early, bool (T, S).
-          chance: whether they are at chance, bool (T, S).
+        Some of them `stopped` early, some are at `chance`.
         """
         self.status[members] = np.where(stopped, STOPPED, FINISHED)[members]
         self.at_chance[members] = chance[members]
@@ -185,17 +167,11 @@ class Rows:
         norms: np.ndarray,
         layers: Sequence[str],
     ) -> None:
-        """Notes where members left the finite numbers.
+        """Notes at which steps, (T, S), the lost members, bool (T, S), diverged.
 
-        A NaN spreads to every layer at once, so the layer named is the one whose last
-        finite gradient was the largest.
-
-        Args:
-          lost: which members, bool (T, S).
-          steps: where, (T, S).
-          norms: of their last finite gradients, (T, S, layers); below 0 for a member
-            that never took a step.
-          layers: their names.
+        A NaN spreads to every layer at once. So the layer that is named is the one with
+        the largest last finite gradient. The norms of these are (T, S, layers), below 0
+        for a member that never took a step.
         """
         self.status[lost] = DIVERGED
         self.at_chance[lost] = False
@@ -207,14 +183,14 @@ class Rows:
             self.more.put(name, values, moved)
 
     def reopen(self) -> np.ndarray:
-        """Lets those that finished go on; returns which, bool (T, S)."""
+        """Lets finished members continue; returns which, bool (T, S)."""
         finished = self.has_status(FINISHED)
         self.status[finished] = UNFINISHED
         self.at_chance[finished] = False
         return finished
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """All of it as named arrays, uint8 (N,) each, for `from_arrays`: copies."""
+        """Returns everything as named arrays, uint8 (N,) each, for `from_arrays`."""
         members = self._members()
         members.columns[_BEST] = self.best_accuracy.reshape(-1)
         arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
@@ -223,14 +199,10 @@ class Rows:
 
     @classmethod
     def from_arrays(cls, members: Members, arrays: Mapping[str, np.ndarray]) -> "Rows":
-        """Rows from arrays.
-
-        Args:
-          members: whose they are.
-          arrays: what `to_arrays` returned of a program with the same members.
+        """Restores the rows of the same members from `to_arrays`.
 
         Raises:
-          KeyError: an array is missing, or is of other members.
+          KeyError: an array is missing, or belongs to other members.
         """
         found = cls(members)
         codes = {name: code for code, name in enumerate(results.STATUSES)}
@@ -263,7 +235,7 @@ class Rows:
         return found
 
     def _curves(self) -> "_Part":
-        """All rows of the curves, in any order."""
+        """Returns all rows of the curves, in any order."""
         every = sorted(self._evaluations.items())
         at = [np.nonzero(one.rows) for _, one in every]
         sizes = [len(t) for t, _ in at]
@@ -285,7 +257,6 @@ class Rows:
         return _Part(keys, columns)
 
     def _members(self) -> "_Part":
-        """A row for each member."""
         t, s = np.indices(self._shape).reshape(2, -1)
         columns = {
             "status": _STATUSES[self.status].reshape(-1),
@@ -299,11 +270,9 @@ class Rows:
 def means(
     sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
 ) -> dict[str, np.ndarray]:
-    """Columns such as "test_loss", float64 (T, S), of sums over a split's examples.
+    """Divides sums by the sizes of their splits, into columns such as "test_loss".
 
-    Args:
-      sums: ``{split: {metric: (T, S)}}``.
-      sizes: examples of each split.
+    The sums are ``{split: {metric: (T, S)}}``.
     """
     return {
         f"{split}_{metric}": values.astype(np.float64) / sizes[split]
@@ -315,7 +284,7 @@ def means(
 def by_layer(
     prefix: str, values: np.ndarray, layers: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Columns of the layers, float64 (T, S), of values (T, S, layers)."""
+    """Splits values (T, S, layers) into a column for each layer, float64 (T, S)."""
     wide = values.astype(np.float64)
     return {f"{prefix}{name}": wide[..., i] for i, name in enumerate(layers)}
 
@@ -323,10 +292,10 @@ def by_layer(
 def plain_rows(
     values: Any, columns: Mapping[str, pa.DataType], *keys: str
 ) -> list[dict[str, Any]]:
-    """Rows of a table from plain values, which must be some.
+    """Returns the rows of a table from plain values of unknown form.
 
     Raises:
-      ValueError: one lacks one of the keys, or has a value of another type.
+      ValueError: a row lacks one of the keys, or has a value of another type.
     """
     rows = [dict(row) for row in values]
     if any(results.table(rows, columns)[key].null_count for key in keys):
@@ -339,8 +308,8 @@ class _Part:
     """Rows of a table.
 
     Attributes:
-      keys: by which they are sorted, (R,) each.
-      columns: (R,) each; masked where nothing is known.
+      keys: columns to sort by, (R,) each.
+      columns: (R,) each; masked where unknown.
     """
 
     keys: dict[str, np.ndarray]
@@ -348,23 +317,21 @@ class _Part:
 
     @property
     def size(self) -> int:
-        """R."""
+        """R, the number of rows."""
         return len(self.keys["trial"])
 
 
 def curves_table(parts: Iterable[Rows]) -> pa.Table:
-    """The curves of several programs, sorted by trial, seed and step."""
+    """Returns the curves of several programs, sorted by trial, seed and step."""
     return _assembled([part._curves() for part in parts], results.CURVES)
 
 
 def members_table(
     parts: Iterable[Rows], missing: Sequence[tuple[int, int]] = ()
 ) -> pa.Table:
-    """The members of several programs, sorted by trial and seed.
+    """Returns the members of several programs, sorted by trial and seed.
 
-    Args:
-      parts: the programs'.
-      missing: further members (trial's index, seed), which are unfinished.
+    Further members in `missing` (trial's index, seed) are unfinished.
     """
     found = [part._members() for part in parts]
     trials, seeds = np.array(missing, np.int64).reshape(-1, 2).T
@@ -378,14 +345,13 @@ def members_table(
 
 
 def _unknown(shape: int | tuple[int, ...], of: np.dtype[Any]) -> np.ma.MaskedArray:
-    """Values none of which is known."""
     return np.ma.array(np.zeros(shape, of), mask=True)
 
 
 def _joined(
     parts: Sequence[Mapping[str, np.ndarray]], sizes: Sequence[int]
 ) -> dict[str, np.ndarray]:
-    """Columns one below the other; what a part lacks is not known there."""
+    """Concatenates columns; what a part lacks is unknown there."""
     found = {}
     for name in dict.fromkeys(itertools.chain(*parts)):
         of = next(part[name].dtype for part in parts if name in part)
@@ -397,10 +363,9 @@ def _joined(
 
 
 def _assembled(parts: Sequence[_Part], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """One sorted table of all parts.
+    """Makes one sorted table of all parts.
 
-    Columns are those that are always there, then the others in the order in which the
-    rows bring them.
+    The fixed columns come first, then the others in the order in which rows have them.
     """
     names = list(parts[0].keys) if parts else []
     keys = {n: np.concatenate([part.keys[n] for part in parts]) for n in names}
@@ -421,7 +386,7 @@ def _assembled(parts: Sequence[_Part], types: Mapping[str, pa.DataType]) -> pa.T
 
 
 def _columns(content: np.ndarray) -> dict[str, np.ma.MaskedArray]:
-    """The columns, (R,) each, that `_encoded` stored."""
+    """Returns the columns, (R,) each, that `_encoded` stored."""
     with pa.ipc.open_file(pa.BufferReader(content.tobytes())) as reader:
         table = reader.read_all()
     found = {}
@@ -439,7 +404,7 @@ def _columns(content: np.ndarray) -> dict[str, np.ma.MaskedArray]:
 
 
 def _encoded(part: _Part) -> np.ndarray:
-    """Rows as they are, uint8 (N,): Arrow's file format."""
+    """Returns the rows in Arrow's file format, uint8 (N,)."""
     columns = {n: results.array(some) for n, some in (part.keys | part.columns).items()}
     table = pa.table(columns)
     sink = pa.BufferOutputStream()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tidy tables of a workdir, with their provenance; no JAX.
+"""Writes and reads the tidy tables of a workdir, with their provenance; no JAX.
 
-``config.json`` says what ran, ``curves.parquet`` holds a row for each (trial, seed,
-evaluation), ``members.csv`` a row for each member, ``timings.csv`` all that a clock
-measured. `summary.summarize` makes ``summary.csv`` of them.
+``config.json`` says what ran, ``curves.parquet`` has a row for each (trial, seed,
+evaluation), ``members.csv`` a row for each network, ``timings.csv`` all measured times.
+`summary.summarize` makes ``summary.csv`` from them.
 """
 
 import csv
@@ -103,13 +103,13 @@ _COLUMNS = {
     "severity.csv": SEVERITY,
 }
 _WHOLE = {"trial", "seed", "step", "epoch", "examples", "status", "steps", "cohort"}
-"""Columns of which every row has a value, none below 0."""
+"""Columns in which every row has a value, none below 0."""
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
 OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
-"""Files of a workdir that only some studies ask for."""
+"""Files of a workdir that only some studies have."""
 
 
 _KINDS = {
@@ -117,13 +117,13 @@ _KINDS = {
     **dict.fromkeys(("failures", "manifest"), dict),
     **dict.fromkeys(("trials", "cohorts", "finished", "begun_otherwise"), list),
 }
-"""What kinds of value ``config.json`` has, whatever ran."""
+"""The type of each entry of ``config.json``, for every run."""
 _LATER: Mapping[str, Any] = {"settings": {}}
-"""Those of them that it lacks in older workdirs."""
+"""Entries that older workdirs lack, with their defaults."""
 
 
 class LostError(ValueError):
-    """There is a ``config.json``, but what it said cannot be known."""
+    """The ``config.json`` exists, but its content is lost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +132,9 @@ class Curve:
 
     Attributes:
       steps: updates done at each evaluation, int64 (E,).
-      epochs: the same in passes over the training examples, float64 (E,).
-      examples: the same in examples, int64 (E,).
-      values: float64 (S, E); NaN from where a member ended.
+      epochs: likewise in passes over the training examples, float64 (E,).
+      examples: likewise in examples, int64 (E,).
+      values: float64 (S, E); NaN after a network ended.
     """
 
     steps: np.ndarray
@@ -145,15 +145,15 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Results:
-    """What a study found.
+    """The results of a study.
 
     Attributes:
-      workdir: the folder that holds it.
-      config: the contents of ``config.json``: study, trials, programs
-        ("cohorts"), datasets, versions, devices, status.
+      workdir: the folder that holds them.
+      config: the contents of ``config.json``: study, trials, programs ("cohorts"),
+        datasets, versions, devices, status.
       study: the study that ran.
       curves, members, timings: the tables.
-      severity: accuracy of the final members on images that were moved or rotated ever
+      severity: accuracy of the final networks on images that were moved or rotated ever
         further; without rows where the study does not ask for it.
     """
 
@@ -195,7 +195,7 @@ class Results:
         return _rows_by(self._member_columns["trial"])
 
     def curve(self, trial: int, metric: str) -> Curve:
-        """One metric of one trial (by index), NaN where a member has no row.
+        """Returns a metric of a trial (by index), NaN where a network has no row.
 
         Raises:
           ValueError: no such column.
@@ -217,10 +217,10 @@ class Results:
         )
 
     def member(self, trial: int, column: str) -> np.ndarray:
-        """One column of the members table for one trial, (S,), in order of seed.
+        """Returns a column of the members table for one trial, (S,), in order of seed.
 
-        Where the trial has fewer seeds than others, None or NaN stands for those that
-        it was not to train.
+        If the trial has fewer seeds than others, None or NaN stands for the missing
+        ones.
 
         Raises:
           KeyError: the trial did not run (no rows), or no such column.
@@ -238,10 +238,10 @@ class Results:
         return np.append(values, [nothing] * absent)
 
     def check_member(self, trial: int, seed: int) -> None:
-        """Refuses a trial (by index) that has not run, or a seed that it has not.
+        """Refuses a trial (by index) that has not run, or a seed that it lacks.
 
         Raises:
-          ValueError: says which there are.
+          ValueError: lists the trials or seeds.
         """
         last = len(self.trials) - 1
         there = 0 <= trial <= last
@@ -253,15 +253,15 @@ class Results:
             )
 
     def has_run(self, trial: int) -> bool:
-        """Whether the members table has rows of this trial."""
+        """Returns whether the members table has rows of this trial."""
         return trial in self._member_rows
 
     def program(self, trial: int) -> Mapping[str, Any]:
-        """The record of the trial's program in ``config.json``."""
+        """Returns the record of the trial's program in ``config.json``."""
         return next(c for c in self.config["cohorts"] if trial in c["trials"])
 
     def program_of(self, trial: int, seed: int) -> Mapping[str, Any]:
-        """Likewise of a member's, where a trial has got more seeds later."""
+        """Returns the record of one seed's program; added seeds have their own."""
         return next(
             c
             for c in self.config["cohorts"]
@@ -269,12 +269,11 @@ class Results:
         )
 
     def dataset(self, trial: int) -> Mapping[str, Any]:
-        """The record of the trial's data set (sizes, chance, class names, digest)."""
+        """Returns the record of the trial's data (sizes, chance, classes, digest)."""
         return self.config["datasets"][self.trials[trial].hyperparameters.data]
 
 
 def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:
-    """``{trial: its rows, ascending}``."""
     order = np.argsort(trials, kind="stable")
     found, first = np.unique(trials[order], return_index=True)
     return dict(zip(found.tolist(), np.split(order, first)[1:]))
@@ -288,13 +287,10 @@ def table(
     rows: Sequence[Mapping[str, Any]],
     columns: Mapping[str, pa.DataType] = types.MappingProxyType({}),
 ) -> pa.Table:
-    """A table of dict rows; a row that lacks a column has a null there.
+    """Makes a table of dict rows; a row that lacks a column has a null there.
 
-    Args:
-      rows: one mapping for each row.
-      columns: name and type of the columns that are always there, in order; others
-        follow in the order in which rows bring them, their types inferred, float64
-        where all values are null.
+    The fixed `columns`, ``{name: type}``, come first. Others follow in the order in
+    which rows have them, with inferred types (float64 if all are null).
     """
     names = dict.fromkeys(columns)
     for row in rows:
@@ -309,12 +305,7 @@ def table(
 
 
 def array(values: np.ndarray, of: pa.DataType | None = None) -> pa.Array:
-    """A column of a table.
-
-    Args:
-      values: (N,); those that are masked become null.
-      of: the type; None for that of the values.
-    """
+    """Makes a column of values (N,), of their type or another; masked ones are null."""
     mask = np.ma.getmaskarray(values)
     if mask.all():
         return pa.nulls(len(mask), of or pa.float64())
@@ -326,7 +317,7 @@ def array(values: np.ndarray, of: pa.DataType | None = None) -> pa.Array:
 
 
 def _with_one_nan(array: pa.Array) -> pa.Array:
-    """One NaN: a processor's may have a sign, one that was JSON has none."""
+    """Makes all NaNs equal: a processor's may have a sign, that of JSON has none."""
     nan = pa.scalar(math.nan, array.type)
     return pc.if_else(pc.is_nan(array), nan, array)
 
@@ -344,16 +335,16 @@ def write(
     config: Mapping[str, Any],
     files: Mapping[str, pa.Table | bytes],
 ) -> None:
-    """Writes the files and then ``config.json`` with a manifest of their digests.
+    """Writes the files, then ``config.json`` with a manifest of their digests.
 
-    ``timings.csv`` stays out of the manifest, so that ``config.json`` does not depend
-    on the clock; its digest is in a file beside it. That of ``config.json`` is within.
+    ``timings.csv`` has its digest in a file beside it instead, so that ``config.json``
+    does not depend on the clock. ``config.json`` contains its own digest.
 
     Args:
       workdir: the folder; made if missing.
       config: plain values.
-      files: ``{file name: content}`` for the names in `TABLES`, for "timings.csv", and
-        for those in `OPTIONAL` that there are: a table, or bytes.
+      files: ``{file name: content}``, tables or bytes, for the names in `TABLES`,
+        "timings.csv", and those in `OPTIONAL` that exist.
     """
     manifest = {}
     for name, content in files.items():
@@ -374,8 +365,8 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      LostError: it is damaged.
-      ValueError: what it holds is not of one run.
+      LostError: the file is damaged.
+      ValueError: its content is not that of one run.
     """
     if not workdir.is_dir():
         raise FileNotFoundError(f"no folder {str(workdir)!r}{nearest_file(workdir)}")
@@ -401,10 +392,10 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def study_fields(found: Any) -> dict[str, Any]:
-    """The fields of a study in what a file holds: a ``config.json``, or it alone.
+    """Returns the fields of a study, from a ``config.json`` or the study alone.
 
     Raises:
-      ValueError: it holds none.
+      ValueError: there is no study.
     """
     fields = found.get("study", found) if isinstance(found, dict) else found
     if not isinstance(fields, dict):
@@ -412,14 +403,14 @@ def study_fields(found: Any) -> dict[str, Any]:
     name, metrics = found.get("module"), found.get("metrics")
     if "own" in fields or not (name or metrics):
         return fields
-    # Of a run before `Study.own`: names are all that is known.
+    # A run from before `Study.own` knows only the names.
     known = dict.fromkeys(metrics if isinstance(metrics, list) else [], "")
     module = {"name": name} if name else None
     return {**fields, "own": {"module": module, "metrics": known}}
 
 
 def _misfit(config: Mapping[str, Any]) -> str:
-    """What in ``config.json`` is not of one run; "" if nothing."""
+    """Says what in ``config.json`` is inconsistent; "" if nothing is."""
     for name, kind in _KINDS.items():
         if not isinstance(config.get(name, _LATER.get(name)), kind):
             return f"its {name!r} is no {kind.__name__}"
@@ -441,7 +432,7 @@ def load(workdir: str | os.PathLike[str]) -> Results:
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      ValueError: a table that is missing, damaged or not the one that was written.
+      ValueError: a table is missing, damaged or not the one that was written.
     """
     folder = absolute(workdir, "workdir")
     config = load_config(folder)
@@ -459,8 +450,8 @@ def load(workdir: str | os.PathLike[str]) -> Results:
         manifest[TIMINGS_FILE] = digest
     else:
         _log.warning(
-            "%s cannot be checked, its digest is missing or cut off: going on without "
-            "it (a run that is resumed writes both anew)",
+            "%s cannot be checked, because its digest is missing or cut off: "
+            "continuing without it (resuming the run writes both anew)",
             folder / TIMINGS_FILE,
         )
     read = {}
@@ -496,13 +487,12 @@ def load(workdir: str | os.PathLike[str]) -> Results:
 def _decoded(
     name: str, content: bytes, columns: Mapping[str, pa.DataType], study: Study
 ) -> pa.Table:
-    """A table from its file's content, if it can be one of the study's.
+    """Reads a table from its file's content, and checks it against the study.
 
-    Columns beside those that are always there, such as norms by layer, are float64.
+    Columns beside the fixed ones, such as norms by layer, are float64.
 
     Raises:
-      ValueError: it cannot be read, lacks a column or has another, or a value that
-        cannot be.
+      ValueError: it cannot be read, its columns are wrong, or a value is impossible.
     """
     if name.endswith(".parquet"):
         found = pyarrow.parquet.read_table(pa.BufferReader(content))
@@ -529,9 +519,9 @@ def _decoded(
         if name in ends:
             good = pc.and_(good, pc.less(column, ends[name]))
         if column.null_count or not pc.all(good, min_count=0).as_py():
-            raise ValueError(f"its column {name!r} has a value that cannot be")
+            raise ValueError(f"its column {name!r} has an impossible value")
     if "status" in columns:
         pairs = found.group_by(["trial", "seed"]).aggregate([])
         if pairs.num_rows != found.num_rows:
-            raise ValueError("it has a member twice")
+            raise ValueError("it has a trial and seed twice")
     return found

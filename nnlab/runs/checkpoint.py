@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints on disk: what they hold is known by digests; the only file with Orbax.
+"""Checkpoints on disk, protected by digests; the only file that uses Orbax.
 
-A workdir's ``checkpoints`` has a folder for each part of a run, with numbered
+A workdir's ``checkpoints`` has a folder for each part of a run. It holds numbered
 checkpoints and, beside each, ``N.sha256``: the digests of its files, written when all
-of them are on the disk. A checkpoint without it, or with a part of it, was cut off
-while it was saved; one whose files are not those of the digests is damaged. Neither is
-ever read. Each says what it is of, see `resume.identity`: one of another run is
-refused.
+of them are on the disk. Without complete digests a checkpoint was cut off while it was
+saved; with wrong ones it is damaged. Neither is ever read. Each checkpoint says which
+run it belongs to, see `resume.identity`; that of another run is refused.
 """
 
 import concurrent.futures
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
 
 FOLDER = results.CHECKPOINTS
 PULLED = ".pulled"
-"""The folder in it for what comes out of storage, until it is known to be sound."""
+"""Subfolder for files from storage, until they have been checked."""
 MOST_TEXT = 300
-"""Characters of what Orbax says."""
+"""Most characters of a message of Orbax."""
 _OF_ANY_FORM = (LookupError, ValueError, TypeError, AttributeError, MemoryError)
-"""What values of any form can lead to; the last one by a shape of 10^18."""
+"""Errors that values of unknown form can raise; the last by a shape of 10^18."""
 _CUT_OFF = "has no digests, or not all: its saving was cut off"
 _DIGEST = re.compile(r"^([0-9a-f]{64})  (.+)\n", re.MULTILINE)
 
@@ -54,7 +53,7 @@ class AnotherRunError(ValueError):
 
 
 class SaveError(OSError):
-    """A checkpoint could not be saved."""
+    """Saving a checkpoint failed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Saved:
     about: Mapping[str, Any]
 
     def arrays(self, item: str) -> dict[str, np.ndarray]:
-        """The arrays that were saved as an item, by name; none if it has none.
+        """Returns the arrays that were saved as an item, by name; {} without the item.
 
         Raises:
           ValueError, LookupError, TypeError: they cannot be read; see `reading`.
@@ -88,10 +87,10 @@ class Saved:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Says that it is this checkpoint that does not hold what is read of it.
+        """Names this checkpoint in errors about what it holds.
 
         Raises:
-          CheckpointError: that.
+          CheckpointError: the checkpoint does not hold what is read of it.
         """
         try:
             yield
@@ -105,9 +104,9 @@ class Saved:
 
 
 class Checkpoints:
-    """The checkpoints of a workdir, each part's last two and its best.
+    """The checkpoints of a workdir: the last two of each part, and its best.
 
-    They are saved by a thread while training goes on; one save waits for the other.
+    A thread saves them while training goes on; each save waits for the one before.
 
     Attributes:
       folder: where they are.
@@ -124,7 +123,7 @@ class Checkpoints:
 
         Args:
           workdir: the folder whose `FOLDER` holds them.
-          seconds: between two of a part, at least.
+          seconds: least time between two checkpoints of a part.
           read_only: whether `save` and `drop_unsound` do nothing.
         """
         self._read_only = read_only
@@ -135,13 +134,13 @@ class Checkpoints:
         self._pending: concurrent.futures.Future[None] | None = None
         self._managers: dict[str, orbax.checkpoint.CheckpointManager] = {}
         if not read_only:
-            self._thread.submit(_orbax)  # takes a second, while programs are compiled
+            self._thread.submit(_orbax)  # takes a second, beside the compilation
         self._next: dict[str, int] = {}
 
     def is_due(self, part: str) -> bool:
-        """Whether enough time has passed since the last checkpoint of a part.
+        """Returns whether enough time has passed since a part's last checkpoint.
 
-        It is counted from the first question on, so that a short part has only one.
+        Time counts from the first call on, so a short part has only one checkpoint.
         """
         now = time.monotonic()
         return now - self._begun.setdefault(part, now) >= self._seconds
@@ -157,10 +156,10 @@ class Checkpoints:
 
         Args:
           part: its name, a file name.
-          items: named arrays by item; copies that nobody changes.
+          items: named arrays of each item; copies that nobody changes.
           about: plain values, as JSON holds them (NaN too); `latest` compares its
             "of".
-          score: the greater, the better; the best one is kept.
+          score: the checkpoint with the greatest score is kept.
 
         Raises:
           SaveError: the save before this one failed.
@@ -206,13 +205,13 @@ class Checkpoints:
             for stray in folder.glob("*.sha256"):
                 if not stray.with_suffix("").is_dir():
                     stray.unlink()
-        except Exception as error:  # Orbax raises whatever its storage does
+        except Exception as error:  # Orbax raises what its storage raises
             line = errors.shortage(error) or f"{type(error).__name__}: {error}"
             line = " ".join(line.split())[:MOST_TEXT]
             raise SaveError(f"cannot save a checkpoint in {folder}: {line}") from None
 
     def wait(self) -> None:
-        """Waits for what is being saved.
+        """Waits until the last save has ended.
 
         Raises:
           SaveError: it failed.
@@ -222,28 +221,28 @@ class Checkpoints:
             pending.result()
 
     def close(self) -> None:
-        """Waits, and ends the thread; `save` may not be called after it."""
+        """Waits, and ends the thread; `save` may not be called afterwards."""
         try:
             self.wait()
         finally:
             self._thread.shutdown()
             for manager in self._managers.values():
-                with contextlib.suppress(Exception):  # what failed has been told
+                with contextlib.suppress(Exception):  # already reported
                     manager.close()
 
     def latest(self, part: str, of: Mapping[str, Any] | None = None) -> Saved | None:
-        """The last sound checkpoint of a part, None if none was ever whole.
+        """Returns the last sound checkpoint of a part; None if none was ever complete.
 
-        What is said of those after it, cut off or damaged, goes to the log; they are
-        removed, so that the ones to come are the last.
+        Later ones that are cut off or damaged are logged and removed, so that the next
+        checkpoint is the last.
 
         Args:
           part: its name.
-          of: what it must be of, see `resume.identity`; None for anything.
+          of: the identity it must have, see `resume.identity`; None for any.
 
         Raises:
-          CheckpointError: there are checkpoints that were whole, and all are damaged.
-          AnotherRunError: it is of something else.
+          CheckpointError: all complete checkpoints are damaged.
+          AnotherRunError: the checkpoint has another identity.
         """
         damaged = ""
         for number in sorted(self._numbers(part), reverse=True):
@@ -270,7 +269,7 @@ class Checkpoints:
         return None
 
     def drop_unsound(self, part: str, kept: Saved | None) -> None:
-        """Removes the checkpoints of a part after the one that is kept."""
+        """Removes a part's checkpoints after the one that is kept."""
         if self._read_only:
             return
         last = int(kept.path.name) if kept else -1
@@ -281,7 +280,7 @@ class Checkpoints:
                 path.with_name(f"{number}.sha256").unlink(missing_ok=True)
 
     def remove_abandoned(self) -> None:
-        """Removes what writers left that were killed, but where one is at work."""
+        """Removes files of killed writers, unless another run is at work there."""
         shutil.rmtree(self.folder / PULLED, ignore_errors=True)
         for folder in self.folder.glob("[!.]*/"):
             with contextlib.suppress(BlockingIOError), alone_in(folder):
@@ -297,7 +296,7 @@ class Checkpoints:
 
 
 def named(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree of arrays by their path, such as "params/dense_0/kernel"."""
+    """Returns a tree's leaves by their path, such as "params/dense_0/kernel"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -305,10 +304,10 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
-    """The reverse of `named`: the tree with those leaves in the place of its own.
+    """Returns the tree with other leaves, by path; the reverse of `named`.
 
     Raises:
-      KeyError: a leaf that is missing.
+      KeyError: a leaf is missing.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")],
@@ -319,7 +318,7 @@ def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
 def write_export(
     folder: pathlib.Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]
 ) -> None:
-    """Writes named arrays and plain values as one Orbax checkpoint, for others to read.
+    """Writes named arrays and plain values as one Orbax checkpoint for other tools.
 
     ``orbax.checkpoint.StandardCheckpointer().restore(folder / "arrays")`` gives the
     arrays by name.
@@ -343,7 +342,7 @@ def write_export(
 def read_export(
     folder: pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays and the plain values that `write_export` wrote.
+    """Returns the arrays and the plain values that `write_export` wrote.
 
     Raises:
       ValueError: the folder holds something else.
@@ -353,17 +352,17 @@ def read_export(
         about = _about(path)
         with ocp.StandardCheckpointer() as reader:
             arrays = reader.restore(path / "arrays")
-    except Exception as error:  # Orbax raises whatever its storage does
+    except Exception as error:  # Orbax raises what its storage raises
         line = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_TEXT]
         raise ValueError(line) from None
     return {name: np.asarray(array) for name, array in arrays.items()}, about
 
 
 def _orbax() -> Any:
-    """The package, which takes more than a second to import."""
+    """Imports Orbax, which takes more than a second."""
     import orbax.checkpoint
 
-    # It logs what it raises, with tracebacks; what is raised is told once.
+    # Orbax logs the errors that it raises; nnlab reports each once.
     logging.getLogger("absl").addFilter(_is_not_orbaxs)
     return orbax.checkpoint
 
@@ -373,9 +372,9 @@ def _is_not_orbaxs(record: logging.LogRecord) -> bool:
 
 
 def _alone() -> Any:
-    """Options of a process that saves or reads by itself, beside which others may be.
+    """Returns options with which one of several processes saves or reads by itself.
 
-    Without them Orbax waits for the others, which save nothing.
+    Without them Orbax waits for the other processes, which save nothing.
     """
     index = jax.process_index()
     return _orbax().options.MultiprocessingOptions(
@@ -395,8 +394,8 @@ def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
     best = policies.BestN(get_metric_fn=score, n=1)
     kept = policies.AnyPreservationPolicy([policies.LatestN(2), best])
     options = ocp.CheckpointManagerOptions(
-        enable_async_checkpointing=False,  # a thread of ours saves
-        best_fn=score,  # else metrics are not stored, and forgotten by the next run
+        enable_async_checkpointing=False,  # our own thread saves
+        best_fn=score,  # without it, metrics are not stored for the next run
         preservation_policy=kept,
         cleanup_tmp_directories=True,
         create=False,
@@ -409,7 +408,7 @@ def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
-    """``{path within the folder: SHA-256}`` of all files, sorted."""
+    """Returns ``{path within the folder: SHA-256}`` of all files, sorted."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(
@@ -420,7 +419,7 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _problem(path: pathlib.Path) -> str:
-    """What is wrong with a checkpoint, in words that go behind its path; "" if none."""
+    """Says what is wrong with a checkpoint, as text to follow its path; "" if sound."""
     try:
         text = path.with_name(f"{path.name}.sha256").read_text("utf-8", "replace")
     except FileNotFoundError:
@@ -440,10 +439,10 @@ def _problem(path: pathlib.Path) -> str:
 
 
 def _check_of(path: pathlib.Path, about: Any, of: Mapping[str, Any]) -> str:
-    """Refuses a checkpoint of something else; as `_problem` where it does not say."""
+    """Refuses another run's checkpoint; returns a problem like `_problem`."""
     told = about.get("of") if isinstance(about, dict) else None
     if not isinstance(told, dict):
-        if isinstance(about, dict) and "arrays" in about:  # of their shapes
+        if isinstance(about, dict) and "arrays" in about:  # checks their shapes
             raise AnotherRunError(
                 f"checkpoint {path} was saved by an earlier nnlab; use another workdir"
             )
@@ -460,7 +459,7 @@ def _check_of(path: pathlib.Path, about: Any, of: Mapping[str, Any]) -> str:
 
 
 def _about(path: pathlib.Path) -> dict[str, Any]:
-    """The plain values of a checkpoint, which are JSON."""
+    """Returns the plain values of a checkpoint, stored as JSON."""
     ocp = _orbax()
     handler = ocp.JsonCheckpointHandler(multiprocessing_options=_alone())
     with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as reader:

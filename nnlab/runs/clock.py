@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the time of a program goes into: its rows of ``timings.csv``.
+"""Measures how a program spends its time, for ``timings.csv``.
 
-Compilation is reported by itself: seconds of training and evaluation are without it.
+Seconds of training and of evaluation are without compilation, which has its own column.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from nnlab.training.lane_width import Rates
 
 @dataclasses.dataclass
 class Seconds:
-    """A span of time that is still being measured, or waits to be reported."""
+    """A span of time that is being measured, or not yet reported."""
 
     seconds: float = 0.0
 
     def take(self) -> float:
-        """What there is; 0 is left."""
+        """Returns the time so far and resets it to 0."""
         taken, self.seconds = self.seconds, 0.0
         return taken
 
@@ -34,12 +34,11 @@ class Clock:
 
     Attributes:
       program: its index.
-      compiled: returns the seconds that its compilation has taken so far.
-      tuning: spent on measuring lane widths that were not taken.
-      pretraining: spent on backbones; the first program that reports a segment after it
-        takes it in.
-      rows: of ``timings.csv``, one a segment.
-      rate: examples a second in the last stretch of training; NaN before any.
+      compiled: returns the seconds its compilation has taken so far.
+      tuning: seconds of measuring lane widths that were not taken.
+      pretraining: seconds spent on backbones; they go into the row of the next segment.
+      rows: of ``timings.csv``, one for each segment.
+      rate: examples per second in the last stretch of training; NaN before the first.
       inference_rate: likewise in the last evaluation.
     """
 
@@ -57,7 +56,7 @@ class Clock:
 
     @contextlib.contextmanager
     def training(self, examples: int) -> Iterator[None]:
-        """Accounts for the time in which so many examples are trained."""
+        """Measures the time in which that many examples are trained."""
         spent = Seconds()
         with self._measured(spent):
             yield
@@ -67,13 +66,13 @@ class Clock:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Accounts for the time of one evaluation."""
+        """Measures the time of one evaluation."""
         with self._measured(self._evaluation):
             yield
 
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
-        """Accounts for the time in which the final members are looked at."""
+        """Measures the time of the final evaluations and pictures."""
         spent = Seconds()
         with self._measured(spent):
             yield
@@ -94,13 +93,9 @@ class Clock:
         return self._compiled_before - before
 
     def end_segment(self, segment: int, step: int, members: int, examples: int) -> None:
-        """Reports what came up to an evaluation, as a row.
+        """Adds the row of a segment, which ends with the evaluation of that number.
 
-        Args:
-          segment: the evaluation.
-          step: updates done.
-          members: that trained.
-          examples: that each of them was evaluated on.
+        `members` trained in it, and each was evaluated on `examples`.
         """
         spent = self._train.take()
         evaluation = self._evaluation.take()
@@ -126,13 +121,10 @@ class Clock:
     def add_trees(
         self, segment: int, fit: trees.Fit, examples: int, inferences: float
     ) -> None:
-        """Reports the trees of one seed, as a row.
+        """Adds the row of one seed's trees.
 
-        Args:
-          segment: how many seeds came before.
-          fit: its trees.
-          examples: that each of them was fitted to.
-          inferences: examples that it answers in a second.
+        `segment` is the number of seeds before, `examples` the number of training
+        examples, and `inferences` the examples per second in prediction.
         """
         step = int(fit.trees[-1])
         self.rows.append(
@@ -149,12 +141,12 @@ class Clock:
         )
 
     def add_solo_speed(self, inferences_per_second: float) -> None:
-        """Reports how fast one network of the program answers, one by one."""
+        """Notes how fast one network of the program predicts examples one by one."""
         self.rows[-1]["inferences_per_second_batch_1"] = inferences_per_second
 
     def rates(self) -> Rates:
-        """How fast the program ran so far."""
-        # As long as all trained: those that ended leave places idle.
+        """Returns the program's speed so far."""
+        # Only of the time when all trained: members that ended leave idle places.
         most = max(row["members"] for row in self.rows)
         rows = [row for row in self.rows if row["members"] == most]
 

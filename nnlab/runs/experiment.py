@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host loop: from a `Study` to results on disk.
+"""Runs an experiment: from a `Study` to results on disk.
 
-Each program of networks trains as one population. The host visits it between segments:
-it hands in the coming steps' examples, takes the metrics out, writes the tables, and
-tells a callback how far it is.
+Each program of networks trains as one population. Between segments the host hands in
+the examples of the coming steps, takes the metrics out, writes the tables and reports
+the progress.
 """
 
 import contextlib
@@ -57,20 +57,19 @@ _log = logging.getLogger(__name__)
 
 
 CHECKPOINT_SECONDS = 10.0
-"""Between two checkpoints of a program, at least."""
+"""Least time between two checkpoints of a program."""
 
 
 @dataclasses.dataclass(eq=False)
 class Work:
-    """What an executor has to have trained.
+    """The programs that an executor must train.
 
     Attributes:
-      programs: each to be collected or failed.
-      run: what they are part of; its recorder is told where they are trained, and tells
-        the callback.
+      programs: each must be collected or failed.
+      run: the run; its recorder notes where programs train, and reports progress.
       workdir: of the run.
       data_dir, lane_width, checkpoint_seconds: as for `run`.
-      failures: what programs failed with.
+      failures: errors of programs that failed.
     """
 
     programs: list[Program]
@@ -82,7 +81,7 @@ class Work:
     failures: list[Exception] = dataclasses.field(default_factory=list)
 
     def collect(self, program: Program) -> bool:
-        """Takes up a program that is done; returns whether it is."""
+        """Takes over a program's results if it is done; returns whether it is."""
         recorder = self.run.recorder
         of = recorder.identity(program.index)
         found = self.run.checkpoints.latest(program.part, of)
@@ -96,27 +95,23 @@ class Work:
         return True
 
     def fail(self, program: Program, error: Exception) -> None:
-        """Notes that a program failed for good."""
+        """Notes that a program failed and is not tried again."""
         self.failures.append(error)
         self.run.recorder.fail(program, error)
 
 
 class Executor(Protocol):
-    """Who trains programs in other processes."""
+    """Trains programs in other processes."""
 
     def cut(self, programs: Sequence[Program], lane_width: int) -> Sequence[Members]:
-        """Cuts programs that nobody has begun into those that are trained.
-
-        Args:
-          programs: the programs.
-          lane_width: members that run at once; 0 lets the plan choose.
+        """Cuts programs that have not begun into smaller ones.
 
         Returns:
-          Programs with the same members; what they are numbered is of no account.
+          Programs with the same members; their indices are ignored.
         """
 
     def train(self, work: Work) -> None:
-        """Has all programs trained."""
+        """Trains all programs."""
 
 
 @devices.pinned()
@@ -137,45 +132,45 @@ def run(
     profile_dir: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> results.Results:
-    """Trains every trial of a study with every seed, and writes what it found.
+    """Trains every trial of a study with every seed, and writes the results.
 
     Args:
       study: what to run.
       workdir: a folder without results in it; made if missing.
       data_dir: where image data lie; see `nnlab.data.load`.
-      dataset: a data set of one's own, in the place of the study's.
-      module: a Linen module of one's own, in the place of the study's model; its
+      dataset: a user's own data set, which replaces the study's.
+      module: a user's own Linen module, which replaces the study's model; its
         ``__call__(self, x, train)`` returns logits (B, C).
-      own_metrics: further metrics of one's own: ``{name: function}``, each from logits
+      own_metrics: a user's own further metrics: ``{name: function}``, each from logits
         (B, C) and labels (B,) to a value for each example, (B,). Their means are the
         columns train_<name>, validation_<name> and test_<name>; trees have none.
-      lane_width: members that run at once; 0 lets the plan choose.
-      resume: whether to go on with the run in the workdir, if there is one. The study
-        must be the run's, or more of it, see `nnlab.runs.resume`.
-      resume_anyway: whether also under other versions or on another device, which
-        change the numbers, or with a module or metrics of which it cannot be told
-        whether they are the run's.
-      executor: who trains, such as `nnlab.cluster.ray.Ray`; None for this process.
-      kept: of runs of the same study before, with fewer trials or seeds; all else
-        that is given must be the same.
-      checkpoint_seconds: between two checkpoints of a program, at least.
+      lane_width: networks that train at once; 0 lets the plan choose.
+      resume: whether to continue the run in the workdir, if there is one. The study
+        must be the run's or an extension of it, see `nnlab.runs.resume`.
+      resume_anyway: whether to continue also under other versions or on another device,
+        which changes the numbers, or with a module or metrics that may have changed.
+      executor: trains the programs, such as `nnlab.cluster.ray.Ray`; None for this
+        process.
+      kept: data and programs of earlier runs of the same study, with fewer trials or
+        seeds; all other arguments must be the same.
+      checkpoint_seconds: least time between two checkpoints of a program.
       profile_dir: a folder for a trace of each program's first steps and evaluation,
         which Perfetto and TensorBoard open.
-      on_progress: called after every visit of the host. A KeyboardInterrupt from it
-        ends the run with a checkpoint of where it is.
+      on_progress: called between stretches of steps. If it raises KeyboardInterrupt,
+        the run saves a checkpoint and ends.
 
     Returns:
       The results, as `results.load` reads them.
 
     Raises:
-      ValueError, FileNotFoundError, ConnectionError: what cannot run or be resumed, a
-        link in the workdir, data that are not there; nothing has been written then.
+      ValueError, FileNotFoundError, ConnectionError: the study cannot run or be
+        resumed, the workdir has a link, or data are missing; nothing was written.
       FileExistsError, BlockingIOError: the workdir holds results, or another run.
-      SaveError, OSError: a checkpoint or results could not be written; those before are
-        there.
+      SaveError, OSError: a checkpoint or results could not be written; earlier ones
+        are there.
       KeyboardInterrupt: after the results so far have been written.
-      Exception: what the first program failed with, if all of them did. If only some
-        did, the others' results are returned, and `Results.config` has the "failures".
+      Exception: the first program's error, if all programs failed. If only some did,
+        the others' results are returned, and `Results.config` has the "failures".
     """
     handed = Handed(
         data_dir=_absolute(data_dir, "data_dir"),
@@ -218,14 +213,14 @@ class _Options:
 
 @dataclasses.dataclass(frozen=True)
 class _Past:
-    """What a run begins with; of one that goes on, what it has.
+    """What a run starts from: nothing, or an earlier part of it in the workdir.
 
     Attributes:
-      study: as which it runs.
-      config: its ``config.json``; None if it is new, or that is lost.
-      groups: trials and seeds of each program, those begun first; None if it is new.
-      num_begun: how many of the programs it has begun.
-      doubts: why what is the user's own may not be the run's, in words.
+      study: the study to run, merged with the earlier one.
+      config: the ``config.json``; None if the run is new, or the file is lost.
+      groups: trials and seeds of each program, those begun first; None for a new run.
+      num_begun: number of programs that have begun.
+      doubts: reasons why the user's own module or metrics may have changed.
     """
 
     study: Study
@@ -242,14 +237,9 @@ def _run(
     resume: bool,
     stack: contextlib.ExitStack,
 ) -> results.Results:
-    """Refuses what cannot run before anything is written, then runs; see `run`.
+    """Checks everything before anything is written, then runs; see `run`.
 
-    Args:
-      study: what to run.
-      handed: what is handed in beside it.
-      options: how it is to be run.
-      resume: whether to go on with what is in the workdir.
-      stack: holds the workdir until the end.
+    The stack holds the workdir's lock until the end.
     """
     if options.executor and (handed.dataset or handed.module or handed.own_metrics):
         raise ValueError(
@@ -295,7 +285,7 @@ def _run(
         train = functools.partial(_train_elsewhere, options, handed)
     try:
         failures = train(programs, this, saved)
-    except BaseException:  # Ctrl-C: keep what is there
+    except BaseException:  # Ctrl-C too: keep the results so far
         for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
             with contextlib.suppress(OSError):
                 keep()
@@ -309,19 +299,19 @@ def _run(
 
 @contextlib.contextmanager
 def _begun(folder: pathlib.Path) -> Iterator[None]:
-    """A new run's workdir, for itself."""
+    """Makes and locks the workdir of a new run."""
     make_folder(folder)
     with alone_in(folder):
-        check_workdir(folder)  # another run may have been faster
+        check_workdir(folder)  # another run may have used it in the meantime
         yield
 
 
 def _past(folder: pathlib.Path, study: Study, handed: Handed) -> _Past:
-    """With what the run in a workdir goes on as a study."""
+    """Reads what a workdir's run has, and merges it with the study."""
 
     def digest_of(h: Hyperparameters) -> str:
         if handed.dataset is None and ":" not in h.dataset:
-            return ""  # a source's own: nothing else is called so
+            return ""  # a built-in source: no other data have its name
         return handed.data(h, study)[0].digest
 
     try:
@@ -338,7 +328,7 @@ def _past(folder: pathlib.Path, study: Study, handed: Handed) -> _Past:
 
 
 def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
-    """The records of a study's programs that a workdir has checkpoints of."""
+    """Returns the records of a study's programs from a workdir's checkpoints."""
     found = []
     with contextlib.closing(Checkpoints(folder, math.inf, read_only=True)) as store:
         for path in sorted((folder / FOLDER).glob("program_*")):
@@ -347,7 +337,7 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
                     record = dict(saved.about["known"]["record"])
                 try:
                     Members.from_dict(record, study.trials())
-                except ValueError as error:  # of more trials or seeds, it may be
+                except ValueError as error:  # such as of trials the study lacks
                     _log.warning("%s is left alone: %s", path, error)
                 else:
                     found.append(record)
@@ -355,8 +345,8 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
 
 
 def _with_own(past: _Past, handed: Handed, options: _Options) -> _Past:
-    """The same, once it is known what is the user's own."""
-    if past.config and options.kept and options.kept.loaded:  # all is as before
+    """Adds the record of the user's own module, metrics and data sets."""
+    if past.config and options.kept and options.kept.loaded:  # nothing has changed
         return past
     own = handed.own(past.study)
     if past.config:
@@ -368,7 +358,7 @@ def _with_own(past: _Past, handed: Handed, options: _Options) -> _Past:
 
 
 def _settle(past: _Past, handed: Handed, options: _Options) -> list[Program]:
-    """The programs of a run, by their indices."""
+    """Prepares the programs of a run, in the order of their indices."""
     study, groups, executor = past.study, past.groups, options.executor
     settle = functools.partial(
         prepare, study, lane_width=options.lane_width, **vars(handed)
@@ -386,18 +376,18 @@ def _settle(past: _Past, handed: Handed, options: _Options) -> list[Program]:
 def _train_here(
     programs: Sequence[Program], run: loop.Run, saved: Mapping[int, Saved]
 ) -> list[Exception]:
-    """Trains one program after another; returns what some of them failed with."""
+    """Trains one program after another; returns the errors of those that failed."""
     failures: list[Exception] = []
-    # What takes longest comes last: if it is cut off, the others are done.
+    # The longest comes last: if it is interrupted, the others are done.
     for program in sorted(programs, key=lambda program: program.work):
         try:
             loop.train(program, run, saved.get(program.index))
-        except OSError:  # a full disk: nothing more can be kept
+        except OSError:  # such as a full disk: nothing more can be saved
             raise
-        except Exception as error:  # the others go on
+        except Exception as error:  # the other programs continue
             failures.append(error)
             run.recorder.fail(program, error)
-            traceback.clear_frames(error.__traceback__)  # they hold its arrays
+            traceback.clear_frames(error.__traceback__)  # frees its arrays
     return failures
 
 
@@ -408,7 +398,7 @@ def _train_elsewhere(
     run: loop.Run,
     saved: Mapping[int, Saved],
 ) -> list[Exception]:
-    """Lets an executor train the programs; returns what some of them failed with."""
+    """Lets an executor train the programs; returns the errors of those that failed."""
     waiting = []
     for program in programs:
         known = saved.get(program.index)
@@ -432,7 +422,7 @@ def _train_elsewhere(
 def _saved(
     past: _Past, programs: Sequence[Program], run: loop.Run, anyway: bool
 ) -> dict[int, Saved]:
-    """Takes up the checkpoints of a run so far, all of them looked at first."""
+    """Checks all checkpoints of the run so far, then restores from them."""
     recorder, checkpoints = run.recorder, run.checkpoints
     found: dict[str, Saved | None] = {}
     for program in programs:
@@ -456,7 +446,7 @@ def _saved(
             lacking = program.lacks(saved.about)
         if lacking:
             raise ValueError(lacking)
-    # What a run that is killed leaves behind: not less than what it found.
+    # Restored before training, so that a killed run leaves no less than it found.
     for program in programs:
         if known := taken.get(program.index):
             with known.reading():
@@ -469,7 +459,7 @@ def _saved(
 def _note_changes(
     past: _Past, recorder: Recorder, found: Sequence[Saved], anyway: bool
 ) -> None:
-    """Refuses to go on where the numbers would be others, unless asked to anyway."""
+    """Refuses to continue where the numbers would change, unless asked to anyway."""
     noted, changes = [], [*past.doubts]
     if past.config:
         noted = past.config["begun_otherwise"]
@@ -482,26 +472,26 @@ def _note_changes(
     if changes and not anyway:
         raise ValueError(
             f"{'; '.join(dict.fromkeys(changes))} (--resume_anyway, in Python "
-            "resume_anyway=True, does, with other numbers)"
+            "resume_anyway=True, continues with other numbers)"
         )
     recorder.note_beginning([*noted, *changes])
 
 
 def check_links(folder: pathlib.Path) -> None:
-    """Refuses links in a workdir behind which a run would write or delete.
+    """Refuses links in a workdir, through which a run would write or delete elsewhere.
 
     Raises:
-      ValueError: names the first one.
+      ValueError: names the first link.
     """
     refuse_links(folder / FOLDER, (folder / pictures.FILE).parent)
 
 
 def check_workdir(folder: pathlib.Path) -> None:
-    """Refuses a workdir that holds results, or that is no folder.
+    """Refuses a workdir that holds results, or that is not a folder.
 
     Raises:
       FileExistsError: names the folder.
-      ValueError: a link in it; see `check_links`.
+      ValueError: it contains a link; see `check_links`.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"workdir {str(folder)!r} is a file, not a folder")

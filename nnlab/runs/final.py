@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the final members: further test sets, predictions, first layers."""
+"""Evaluates the final members: further test sets, predictions, first layers."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,31 +15,31 @@ from nnlab.training import member, trees
 from nnlab.training.place import PlacedProgram, batches_of, flattened, sizes_of
 
 PREDICTED_AT_ONCE = 500
-"""Examples whose class probabilities are taken to the host at once."""
+"""Examples whose class probabilities are copied to the host at once."""
 
 GRID = 240
-"""Cells along each side of a plane whose predictions are kept."""
+"""Cells along each side of the grid of predictions."""
 
 SOLO_INFERENCES = 256
-"""Examples over which the speed at batch 1 is measured."""
+"""Number of examples for measuring the speed at batch size 1."""
 
 
 def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
-    """Evaluates the final members on the test sets that are not along the curve."""
+    """Evaluates the final members on the test sets that curves do not include."""
     population = program.population
     if splits := program.scored():
         batches = population.put(batches_of(program, splits))
         sums = population.gather(population.score(state, batches))
         record.add_final(sums, sizes_of(splits))
     for (transform, amount), split in program.test_sets.severities.items():
-        # One name for all of them, hence one compilation.
+        # One name for all sets, so that one compilation serves them.
         batches = population.put(batches_of(program, {"severity": split}))
         sums = population.gather(population.score(state, batches))["severity"]
         record.add_severity(transform, amount, sums, len(split.labels))
 
 
 def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:
-    """Class probabilities of the first test examples, float32 (T, S, E, C)."""
+    """Returns class probabilities of the first test examples, float32 (T, S, E, C)."""
     inputs = flattened(program.fed.test.inputs[:NUM_EXAMPLES])
     return program.population.gather(program.population.predict(state, inputs))
 
@@ -50,7 +50,7 @@ def look(
     record: Record,
     before: np.ndarray,
 ) -> None:
-    """Takes out what pictures of the final members need: predictions, first layers."""
+    """Collects what pictures of the final members need: predictions, first layers."""
     population = program.population
     found = [
         (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
@@ -69,7 +69,7 @@ def look(
         regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
     for t, trial in enumerate(program.trials):
         living = record.living(trial.index)
-        chosen = np.flatnonzero(living)[:1]  # of one seed, if any is left
+        chosen = np.flatnonzero(living)[:1]  # the first living seed, if there is one
         seen = Seen(
             prediction=prediction[t],
             confidence=np.where(living[:, None], confidence[t], np.nan),
@@ -88,13 +88,7 @@ def look(
 def predicted(
     program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> np.ndarray:
-    """Class probabilities of examples of the data set, float32 (T, S, N, C).
-
-    Args:
-      program: the program.
-      state: its members.
-      inputs: examples as the data set stores them, (N, ...), a few of them.
-    """
+    """Returns class probabilities, float32 (T, S, N, C), of a few examples (N, ...)."""
     features = program.features
     fed = features(inputs) if features else inputs
     return program.population.gather(program.population.predict(state, flattened(fed)))
@@ -103,7 +97,7 @@ def predicted(
 def _predicted(
     program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Class probabilities of stored inputs, a few at a time, float32 (T, S, N, C)."""
+    """Yields class probabilities of stored inputs, in parts, float32 (T, S, N, C)."""
     population, flat = program.population, flattened(inputs)
     size = min(PREDICTED_AT_ONCE, len(program.fed.test.labels))
     for start in range(0, len(flat), size):
@@ -114,7 +108,7 @@ def _predicted(
 
 
 def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
-    """What pictures need of the trees of all seeds."""
+    """Collects what pictures of the trees need, over all seeds."""
     probabilities = np.stack([fit.probabilities for fit in fits])
     after = probabilities[:, :NUM_EXAMPLES]
     plane = plane_of(dataset)
@@ -124,7 +118,7 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
     return Seen(
         prediction=probabilities.argmax(axis=-1).astype(np.int32),
         confidence=probabilities.max(axis=-1),
-        before=np.full_like(after, 1 / after.shape[-1]),  # without trees, no opinion
+        before=np.full_like(after, 1 / after.shape[-1]),  # without trees: uniform
         after=after,
         kernel=None,
         regions=regions,
@@ -132,7 +126,7 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
 
 
 def grid_of(plane: Plane) -> np.ndarray:
-    """The centres of a grid's cells, float64 (G * G, 2), row after row."""
+    """Returns the centres of a grid's cells, float64 (G * G, 2), row after row."""
     x0, x1, y0, y1 = plane.extent
     centres = (np.arange(GRID) + 0.5) / GRID
     x, y = np.meshgrid(x0 + (x1 - x0) * centres, y0 + (y1 - y0) * centres)
@@ -140,7 +134,7 @@ def grid_of(plane: Plane) -> np.ndarray:
 
 
 def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:
-    """The grid's cells as the data are stored, float32 (G * G, 2)."""
+    """Returns the grid's cells as the data are stored, float32 (G * G, 2)."""
     return numbers.stored(grid_of(plane), dataset.origin, "cells")
 
 
@@ -149,10 +143,10 @@ def _as_map(classes: np.ndarray) -> np.ndarray:
 
 
 def solo_inferences_per_second(program: PlacedProgram) -> float:
-    """How many examples one network answers a second, one at a time.
+    """Returns how many examples per second one network answers, one at a time.
 
-    They follow each other inside one compiled program on one device, so the number
-    leaves out what a call from Python would add.
+    All run inside one compiled function on one device, so the number does not include
+    the overhead of a call from Python.
     """
     recipe, (device, *_) = program.recipe, jax.local_devices()
     traced = {k: jnp.float32(v[0]) for k, v in program.members.traced().items()}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Successive halving: at each rung the worst trials leave the race.
+"""Successive halving: at each rung the worst trials end.
 
 Source: Jamieson and Talwalkar, 2016, "Non-stochastic Best Arm Identification and
-Hyperparameter Optimization". Here a race is among the trials of one program, which
-train together; those of another have a race of their own.
+Hyperparameter Optimization". Here only the trials of one program, which train together,
+compete with each other.
 """
 
 import math
@@ -15,19 +15,16 @@ import numpy as np
 def rungs(
     boundaries: Sequence[int], steps_per_epoch: int, min_epochs: float, factor: int
 ) -> frozenset[int]:
-    """The evaluations at which the worst leave.
+    """Returns the evaluations, as indices into `boundaries`, at which trials end.
 
-    They are the first at or after `min_epochs`, `factor` times it, its square times
-    it, and so on; the last evaluation is none of them.
+    A rung is the first evaluation at or after `min_epochs`, `factor` times it, its
+    square times it, and so on; never the last evaluation.
 
     Args:
       boundaries: steps of the evaluations, strictly increasing.
       steps_per_epoch: updates in an epoch.
       min_epochs: epochs that every trial gets, above 0.
-      factor: at least 2; 0 for no rung at all.
-
-    Returns:
-      Indices into `boundaries`.
+      factor: at least 2; 0 for no rungs.
     """
     found = set()
     step = min_epochs * steps_per_epoch
@@ -41,20 +38,16 @@ def rungs(
 def worst(
     accuracy: np.ndarray, training: np.ndarray, chance: float, factor: int
 ) -> np.ndarray:
-    """Which trials leave at a rung: all but the best 1/factor of those that train.
+    """Returns which trials end at a rung: all but the best 1/factor, bool (T,).
 
-    A trial's score is its mean validation accuracy over all its seeds, where a diverged
-    one counts with the accuracy of chance. At least one trial stays; of equal ones,
-    those of lower index.
+    A trial's score is its mean validation accuracy over all its seeds; a diverged seed
+    counts as chance. At least one trial stays; of equal ones the first stay.
 
     Args:
       accuracy: of each member so far, float (T, S); NaN if it diverged.
       training: which members still train, bool (T, S).
       chance: accuracy of a constant answer.
       factor: at least 2.
-
-    Returns:
-      bool (T,).
     """
     racing = np.flatnonzero(training.any(axis=1))
     scores = np.where(np.isnan(accuracy), chance, accuracy).mean(axis=1)[racing]

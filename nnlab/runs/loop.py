@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one program from where it is to its end: networks, backbones, trees."""
+"""Trains one program to its end, from wherever it is: networks, backbones, trees."""
 
 import concurrent.futures
 import dataclasses
@@ -42,7 +42,7 @@ from nnlab.training.program import (
 )
 
 SECONDS_OF_A_VISIT = 1.0
-"""Between two visits of the host, about: so long a stop may have to wait."""
+"""Approximate time between two visits of the host, and so until a stop takes effect."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Run:
     """What all programs of a run share.
 
     Attributes:
-      study: what runs.
-      recorder: takes in what is measured.
+      study: the study.
+      recorder: takes the measurements.
       checkpoints: where to save.
-      kept: programs of the same study before; None to keep none.
+      kept: earlier programs of the same study; None to keep none.
       profile_dir: a folder for a trace of each program's first steps; None for no
         trace.
-      backbones: those that are at hand, by their source's key.
+      backbones: those loaded or trained already, by the key of their source.
     """
 
     study: Study
@@ -68,11 +68,11 @@ class Run:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether the final members are looked at for pictures."""
+        """Whether the study shows pictures of its final members."""
         return bool(set(PICTURES) & set(self.study.figures))
 
     def origin(self, of: Mapping[str, Any]) -> dict[str, Any]:
-        """What a checkpoint says of where it comes from."""
+        """Returns what a checkpoint says about its origin."""
         under = ("versions", "devices", "settings")
         return {"of": of, **{name: self.recorder.config[name] for name in under}}
 
@@ -80,9 +80,9 @@ class Run:
 def parts_of(
     program: Program, study: Study, recorder: Recorder
 ) -> dict[str, dict[str, Any]]:
-    """The names of all checkpoints that a program needs, and what they are of.
+    """Returns the names and identities of all checkpoints that a program needs.
 
-    Its own come first; then its backbone's, if that is trained.
+    Its own come first; then those of its backbone, if that is trained.
     """
     found = {program.part: recorder.identity(program.index)}
     if program.source and program.source.training:
@@ -97,14 +97,9 @@ def parts_of(
 
 @functools.singledispatch
 def train(program: Program, run: Run, saved: Saved | None = None) -> None:
-    """Trains a program from where it is to its end.
+    """Trains a program to its end, in narrower lanes if memory is too small.
 
-    Networks go on in narrower lanes where memory is too small.
-
-    Args:
-      program: the program.
-      run: what it is part of.
-      saved: where the program is; if that is its end, only its backbone is noted.
+    It begins where `saved` is. For a finished program only its backbone is noted.
     """
     raise NotImplementedError(type(program))
 
@@ -128,9 +123,9 @@ def _(program: NetworkProgram, run: Run, saved: Saved | None = None) -> None:
 def _too_wide(
     program: NetworkProgram, run: Run, backbone: Backbone | None, saved: Saved | None
 ) -> int:
-    """Trains a program; returns the lane width that memory could not hold, or 0.
+    """Trains a program; returns the lane width if memory was too small, else 0.
 
-    Its arrays are gone when it returns.
+    Its arrays have been freed when it returns.
     """
     placed = None
     try:
@@ -145,7 +140,7 @@ def _too_wide(
         train_program(placed, run, backbone, saved, seconds)
     except Exception as error:
         width = (placed or program).plan.lanes.width
-        alone = processes.count() == 1  # others may have had memory enough
+        alone = processes.count() == 1  # others may have had enough memory
         if not (_is_out_of_memory(error) and width > 1 and alone):
             raise
         traceback.clear_frames(error.__traceback__)
@@ -154,7 +149,7 @@ def _too_wide(
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether a device or the host had too little memory."""
+    """Returns whether an error says that a device or the host lacked memory."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, jax.errors.JaxRuntimeError) and (
@@ -169,14 +164,10 @@ def train_program(
     saved: Saved | None = None,
     tuning_seconds: float = 0.0,
 ) -> None:
-    """Trains networks to their last step, and looks at what came out.
+    """Trains networks to their last step, and evaluates the final members.
 
-    Args:
-      program: the program.
-      run: what it is part of.
-      backbone: with which all members begin, or by which they are fed.
-      saved: where to begin; None for the first step.
-      tuning_seconds: spent on choosing its lanes.
+    The backbone initialises all members, or computes their features. Training begins
+    where `saved` is; `tuning_seconds` were spent on choosing the lanes.
     """
     recorder, race = run.recorder, run.study.halving
     population, sizes = program.population, program.sizes
@@ -203,11 +194,11 @@ def train_program(
 
 
 class _Training:
-    """A program of networks on its way to its last step.
+    """A program of networks during its training.
 
     Attributes:
       state: its members.
-      at: where it is.
+      at: how far it is.
     """
 
     state: Any
@@ -220,10 +211,10 @@ class _Training:
         backbone: Backbone | None,
         saved: Saved | None,
     ) -> None:
-        """Begins at the first step, or where a checkpoint says."""
+        """Begins at the first step, or where a checkpoint was saved."""
         self._program, self._run, self._backbone = program, run, backbone
         self._record = record
-        self._paced = SAMPLE_EVERY  # until it is known how long a step takes
+        self._paced = SAMPLE_EVERY  # until the duration of a step is known
         self._before: np.ndarray | None = None
         self.at = Position()
         if saved:
@@ -249,7 +240,7 @@ class _Training:
             self.at = Position(**saved.about["position"])
         if saved.about["finished"]:
             record.extend()
-        record.tell("compiling")  # only now is it known how far it is
+        record.tell("compiling")  # its position is known only now
         population = self._program.population
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
@@ -275,7 +266,7 @@ class _Training:
                 self.visit()
 
     def evaluate(self, evaluation: int) -> None:
-        """Measures the members at the step of an evaluation."""
+        """Evaluates the members at the step of an evaluation."""
         program, record = self._program, self._record
         with record.clock.evaluating():
             self.state, measured = jax.block_until_ready(
@@ -304,13 +295,13 @@ class _Training:
         self.state = population.compact(self.state, training)
 
     def visit(self) -> None:
-        """Tells how far it is, and saves where that is due.
+        """Reports progress, and saves a checkpoint if one is due.
 
         Raises:
-          KeyboardInterrupt: somebody asked for it; a checkpoint is saved before.
+          KeyboardInterrupt: the observer asked for it; a checkpoint is saved first.
         """
         predict = functools.partial(final.predicted, self._program, self.state)
-        alone = processes.count() == 1  # else all would have to ask
+        alone = processes.count() == 1  # otherwise all processes would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
             self._record.tell("training", predict if alone else None)
@@ -323,7 +314,7 @@ class _Training:
             self.save()
 
     def look(self) -> None:
-        """Measures what is measured on the final members only."""
+        """Evaluates the final members on further splits and for pictures."""
         program, record = self._program, self._record
         with record.scoring():
             final.score(program, self.state, record)
@@ -334,7 +325,7 @@ class _Training:
                 final.look(program, self.state, record, self._before)
 
     def save(self, finished: bool = False) -> None:
-        """Saves a checkpoint of where it is."""
+        """Saves a checkpoint of the current state."""
         program, run, record = self._program, self._run, self._record
         items = {
             "state": named(program.population.gather(self.state)),
@@ -357,20 +348,16 @@ class _Training:
 
 
 def _paced(steps: float) -> int:
-    """So many steps, in whole stretches: where calls end then changes no number."""
+    """Rounds steps to whole stretches, so that the size of calls changes no number."""
     steps = min(processes.agreed(steps), STEPS_PER_CALL)
     return max(1, int(steps) // SAMPLE_EVERY) * SAMPLE_EVERY
 
 
 def backbone_for(program: Program, run: Run) -> Backbone | None:
-    """The trained backbone of a program; programs of one source share it.
+    """Returns the trained backbone of a program; programs of one source share it.
 
-    Args:
-      program: the program.
-      run: where the backbone may be at hand or saved, and is noted.
-
-    Returns:
-      The backbone; None where training starts at random values.
+    It comes from the run, from a checkpoint or from training. The result is None if
+    training starts from random values.
     """
     source = program.source
     if not source:
@@ -407,7 +394,7 @@ def _saved_backbone(saved: Saved) -> Backbone:
 
 
 def with_backbone(program: NetworkProgram, backbone: Backbone) -> NetworkProgram:
-    """The program; fed with the backbone's features if that is frozen."""
+    """Returns the program; with a frozen backbone, fed with its features."""
     assert program.source
     if not program.source.frozen:
         return program
@@ -416,21 +403,14 @@ def with_backbone(program: NetworkProgram, backbone: Backbone) -> NetworkProgram
 
 
 def backbone_part(source: Source) -> str:
-    """The name of a backbone's checkpoint."""
+    """Returns the name of a backbone's checkpoint."""
     return f"backbone_{hashlib.sha256(source.key.encode()).hexdigest()[:12]}"
 
 
 def _pretrain(
     program: Program, training: NetworkProgram, own: Mapping[str, str], run: Run
 ) -> Backbone:
-    """Trains the backbone of a program on its source.
-
-    Args:
-      program: whose backbone it is.
-      training: what trains it.
-      own: what is to be noted of its source.
-      run: of the program.
-    """
+    """Trains a program's backbone on its source, and notes `own` about the source."""
     h = training.hyperparameters
     begin = time.perf_counter()
     study = Study(base=h, num_seeds=1, root_seed=run.study.root_seed, figures=())
@@ -476,7 +456,7 @@ def _pretrain(
 
 @train.register(TreeProgram)
 def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
-    """Fits trees, seed after seed, and looks at what came out; see `train`."""
+    """Fits trees, seed after seed, and evaluates them; see `train`."""
     if saved:
         return
     splits, model = program.splits(), program.hyperparameters.model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an observer of a run is told while it trains."""
+"""Reports the progress of a run to an observer while it trains."""
 
 import dataclasses
 import math
@@ -16,16 +16,16 @@ from nnlab.study import Study, Trial
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one evaluation of a program's networks found.
+    """The result of one evaluation of a program's networks.
 
     Attributes:
       trials: the program's, T of them.
       seeds: S of them.
-      step, epoch: where in training.
-      metrics: the columns of the curves that were measured, such as "train_loss" and
+      step, epoch: position in training.
+      metrics: measured columns of the curves, such as "train_loss" and
         "validation_accuracy", float64 (T, S) each; NaN for members that had ended or
-        were found to have diverged.
-      diverged: which members have diverged by now, bool (T, S).
+        have diverged.
+      diverged: which members have diverged so far, bool (T, S).
     """
 
     trials: tuple[Trial, ...]
@@ -38,29 +38,27 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Progress:
-    """How far a run is; handed to the callback after every visit of the host.
+    """How far a run is; passed to the observer after every visit of the host.
 
     Attributes:
-      program, num_programs: how many programs ran before this one, and how many there
-        are.
+      program, num_programs: number of programs before the running one, and in all.
       epoch, num_epochs: of the program's training.
-      done, total: examples trained and to train, over all programs and members; what
-        members that ended will not need is not counted.
-      examples_per_second: of the last visit, all members that train together.
-      inferences_per_second: of the program's last evaluation, likewise; NaN before.
-      best_accuracy: mean validation accuracy by now of the trial that leads, a diverged
-        seed counting as chance, see `statistics.ranking.worth`; NaN before any.
+      done, total: examples trained and to train, over all programs and members; steps
+        that ended members no longer need are not counted.
+      examples_per_second: of all members together since the last visit.
+      inferences_per_second: likewise in the program's last evaluation; NaN before it.
+      best_accuracy: current mean validation accuracy of the best trial, a diverged seed
+        counting as chance, see `statistics.ranking.worth`; NaN before any.
       best_label: that trial's label.
       best_curve: its mean validation accuracy at its evaluations so far.
-      diverged, stopped, dropped: members so far.
-      evaluation: what was measured since the call before; None if nothing was.
-      predict: from examples as they are stored, (N, ...), to their class probabilities
-        by the program's members as they are, float32 (T, S, N, C); only to be called
-        before the callback returns. None where there are no networks at work.
-      status: what goes on: "compiling", "training" or "scoring"; "pretraining" (of a
-        backbone, whose epochs then are counted), "growing" (trees; fits are counted
-        instead of epochs), or "elsewhere" (in other processes; `program` is how many
-        programs are done).
+      diverged, stopped, dropped: number of members so far.
+      evaluation: new results since the last call; None if there are none.
+      predict: maps examples as stored, (N, ...), to class probabilities by the
+        program's current members, float32 (T, S, N, C); may be called only before the
+        observer returns. None unless networks are training.
+      status: "compiling", "training", "scoring", "pretraining" (a backbone, with its
+        own epochs), "growing" (trees; fits are counted as epochs), or "elsewhere" (in
+        other processes; `program` is then the number of finished programs).
     """
 
     program: int
@@ -83,13 +81,13 @@ class Progress:
 
 
 class Teller:
-    """Keeps what an observer wants to know, and tells it.
+    """Collects what an observer wants to know, and calls it.
 
     Attributes:
-      rows: of each program that has been trained at all, by index.
-      begun: indices of the programs that have begun in this process, or were done.
-      done, planned: examples that each program has trained, and is to train.
-      evaluation: what was measured last, if that has not been told.
+      rows: of each program that has trained, by index.
+      begun: indices of programs that have begun in this process, or were done before.
+      done, planned: examples that each program has trained, and will train.
+      evaluation: the last evaluation, if not yet reported.
     """
 
     def __init__(
@@ -98,12 +96,9 @@ class Teller:
         examples: Mapping[int, int],
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
-        """Of a run of which nothing has been trained.
+        """Begins with a run that has trained nothing.
 
-        Args:
-          study: what runs.
-          examples: to train, by the index of a program.
-          on_progress: the observer.
+        `examples` has the number to train by the index of a program.
         """
         self.rows: dict[int, Rows] = {}
         self.begun: set[int] = set()
@@ -122,11 +117,11 @@ class Teller:
         chance: float,
         curves: Sequence[Sequence[float]],
     ) -> None:
-        """Notes what the trials of a program are worth by now.
+        """Notes the current accuracy of a program's trials.
 
         Args:
           rows: of the program.
-          accuracy: of its members by now, (T, S); NaN of those that diverged.
+          accuracy: of its members now, (T, S); NaN for those that diverged.
           chance: accuracy of a constant answer.
           curves: for each trial, its mean accuracy at the evaluations so far.
         """
@@ -149,13 +144,10 @@ class Teller:
         number: int | None = None,
         predict: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        """Tells the observer, if there is one; see `Progress`.
+        """Calls the observer, if there is one; see `Progress`.
 
-        Args:
-          status, epoch, num_epochs, predict: as they are told.
-          clock: of the program that runs; None if none does.
-          rate: examples per second where there is no clock.
-          number: the program, from 0; None for the last one that began.
+        The rate in examples per second comes from the clock, or is `rate` without one.
+        `number` is the program, from 0; None for the last one that began.
         """
         if self._on_progress is None:
             return
@@ -185,11 +177,7 @@ class Teller:
         )
 
     def tell_elsewhere(self, num_done: int) -> None:
-        """Tells how far a run is whose programs other processes train.
-
-        Args:
-          num_done: programs that are done.
-        """
+        """Reports the number of programs that other processes have finished."""
         now, done = time.monotonic(), sum(self.done.values())
         self._elsewhere_since = self._elsewhere_since or (now, done)
         begun, before = self._elsewhere_since

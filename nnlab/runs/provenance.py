@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is of: its study, data, versions and devices, for ``config.json``."""
+"""Records what a run consists of (study, data, versions, devices), for config.json."""
 
 import pathlib
 import platform
@@ -21,10 +21,10 @@ from nnlab.training.program import Program
 
 
 def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
-    """Everything resolved; nothing of the clock."""
+    """Returns the complete record of a run, without anything from the clock."""
     number_of = {
         trial.index: program.index
-        for program in reversed(programs)  # of several, the first
+        for program in reversed(programs)  # a trial's first program counts
         for trial in program.trials
     }
     by_size = sorted(programs, key=lambda program: len(program.dataset.train.labels))
@@ -87,13 +87,13 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
 
 
 def chance_of(dataset: Dataset) -> float:
-    """Share of the largest class of the validation set: what a constant answer gets."""
+    """Returns the largest validation class's share: a constant answer's accuracy."""
     labels = dataset.validation.labels
     return float(np.bincount(labels).max() / len(labels))
 
 
 def _git_commit() -> str | None:
-    """The commit of nnlab's own checkout, "-dirty" behind it if files are changed."""
+    """Returns the commit of nnlab's checkout, with "-dirty" if files are changed."""
     here = pathlib.Path(nnlab.__file__).parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

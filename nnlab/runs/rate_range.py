@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A study of learning rates: which ones a network bears; no JAX.
+"""Makes a study that finds which learning rates a network can train with; no JAX.
 
-Many rates times some seeds train for a few updates, as one population. Unlike one run
-whose rate rises while it trains, each network has one rate all along, so what is found
-at a rate does not depend on those before it, and seeds give it an interval.
+Many rates with some seeds each train for a few updates, as one population. Each network
+keeps one rate throughout, unlike in a test that raises the rate during one training. So
+a result does not depend on lower rates tried before it, and seeds give it an interval.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ from nnlab.study import (
 from nnlab.words import numbers, settings
 
 LOW, HIGH, COUNT, SEEDS, STEPS = 1e-4, 100.0, 49, 8, 100
-"""Eight rates a decade; after 100 updates the edge is where it is after 300."""
+"""Eight rates a decade. After 100 updates the edge is where it is after 300."""
 EVAL_SIZE = 1_000
-"""Validation and test examples: enough to tell what trains from what does not."""
+"""Validation and test examples; enough to tell networks that train from others."""
 
 
 def study_of(
@@ -39,21 +39,21 @@ def study_of(
     seeds: int = SEEDS,
     steps: int = STEPS,
 ) -> Study:
-    """The study that finds the rates of another study's network.
+    """Returns the study that tries learning rates on another study's network.
 
-    Its network is that of the other's first trial. The rate is constant, without
-    warm-up, and evaluated before training and at its end.
+    The network is that of the other study's first trial. Its rate is constant, without
+    warm-up. It is evaluated before training and at the end.
 
     Args:
-      study: whose network it is; what it claims and shows is left out.
+      study: has the network; its claims and figures are left out.
       low, high: the lowest and the highest rate, above 0.
-      count: rates, evenly spaced in their logarithm.
+      count: number of rates, evenly spaced in their logarithm.
       seeds: of each rate.
       steps: updates of each network.
 
     Raises:
-      ValueError: bounds, a count or steps that make no sense, or a first trial that is
-        no network.
+      ValueError: the bounds, count or steps are invalid, or the first trial is not a
+        network.
     """
     first = study.trials()[0]
     _check(first, low, high, count, steps)
@@ -68,7 +68,7 @@ def study_of(
         base=dataclasses.replace(
             base,
             schedule=Schedule(),
-            num_epochs=steps,  # an epoch has at least one update: max_steps ends it
+            num_epochs=steps,  # enough, as an epoch has an update; max_steps ends it
             max_steps=steps,
             eval_every_epochs=float(steps),
             early_stopping=EarlyStopping(),
@@ -87,7 +87,6 @@ def study_of(
 
 
 def _check(first: Trial, low: float, high: float, count: int, steps: int) -> None:
-    """Refuses what `study_of` cannot make a study of."""
     if not (0 < low < high < np.inf):
         raise ValueError(
             f"low={low:g} and high={high:g}: the lowest rate must be above 0 and below "
@@ -100,13 +99,13 @@ def _check(first: Trial, low: float, high: float, count: int, steps: int) -> Non
     model = first.hyperparameters.model
     if not model.is_network:
         raise ValueError(
-            f"trial {first.label!r} is no network: model.name={model.name!r} has no "
+            f"trial {first.label!r} is not a network: model.name={model.name!r} has no "
             "learning rate"
         )
 
 
 def _notes(study: Study, base: Hyperparameters) -> tuple[str, ...]:
-    """What of the study is left out, in words."""
+    """Says which settings of the study are left out."""
     notes = []
     if others := [path for path in study.swept() if path != RATE]:
         flat = base.flat()

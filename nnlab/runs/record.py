@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes in what is measured of one program while it trains."""
+"""Takes the measurements of one program while it trains."""
 
 import contextlib
 import math
@@ -30,17 +30,17 @@ from nnlab.training.program import NetworkProgram, Program
 
 
 class Record:
-    """What is known of one program.
+    """All measurements of one program.
 
     Attributes:
-      program: the program, with the plan that it runs by.
+      program: the program, with the plan that it uses.
       about: its record in ``config.json``.
       rows: the curves and the members.
-      clock: what its time went into.
+      clock: its times.
       severity: its rows of ``severity.csv``.
-      seen: what pictures need of the final members, by a trial's index.
-      still_training: members that have neither diverged nor stopped early nor been
-        dropped, bool (T, S).
+      seen: what pictures need of the final members, by the index of a trial.
+      still_training: members that have not diverged, stopped early or been dropped,
+        bool (T, S).
     """
 
     def __init__(
@@ -50,13 +50,9 @@ class Record:
         clock: Clock,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
-        """Of a program that has not been trained.
+        """Begins with a program that has not been trained.
 
-        Args:
-          program: the program.
-          teller: tells what is taken in.
-          clock: its own.
-          sizes: examples of each split that is evaluated, if it is to train.
+        If it is to train, `sizes` has the number of examples of each evaluated split.
         """
         index = program.index
         shape = len(program.trials), program.num_seeds
@@ -76,18 +72,16 @@ class Record:
 
     @property
     def _network(self) -> NetworkProgram:
-        """The program, which is of networks."""
+        """The program, which must be of networks."""
         assert isinstance(self.program, NetworkProgram)
         return self.program
 
     def best_accuracy(self) -> float:
-        """Of the trials, mean over seeds; -1 if none has one."""
+        """Returns the best trial's mean over seeds; -1 if there is none."""
         return float(np.nanmax(self._accuracy.mean(axis=1), initial=-1.0))
 
-    # What a checkpoint holds.
-
     def snapshot(self) -> dict[str, Any]:
-        """What is known beside the rows, as plain values: a copy."""
+        """Returns all but the rows as plain values; a copy."""
         return {
             "record": dict(self.about),
             "severity": [dict(row) for row in self.severity],
@@ -98,7 +92,7 @@ class Record:
         }
 
     def seen_arrays(self) -> dict[str, np.ndarray]:
-        """What pictures need, as named arrays."""
+        """Returns what pictures need, as named arrays."""
         return {
             f"{trial}/{name}": value
             for trial, seen in self.seen.items()
@@ -107,10 +101,10 @@ class Record:
         }
 
     def restore(self, saved: Saved) -> None:
-        """Takes up what a checkpoint of the program holds.
+        """Restores the state of a checkpoint of the program.
 
         Raises:
-          ValueError, LookupError, TypeError: it is not of this program.
+          ValueError, LookupError, TypeError: the checkpoint is not of this program.
         """
         known, members = saved.about["known"], self.program.members
         arrays, seen = saved.arrays("rows"), saved.arrays("seen")
@@ -133,7 +127,7 @@ class Record:
         self._account()
 
     def _account(self) -> None:
-        """Counts what the members were trained before."""
+        """Counts the earlier training of the members as done."""
         program, teller = self.program, self._teller
         if not isinstance(program, NetworkProgram):
             teller.done[self._index] = self._num_grown * len(
@@ -148,9 +142,9 @@ class Record:
         teller.planned[self._index] -= spared
 
     def extend(self) -> None:
-        """Lets the members that finished go on, for more epochs.
+        """Lets finished members continue for more epochs.
 
-        What was measured on the final members only is theirs no more.
+        Measurements that belong to final members only are removed.
         """
         finished = self.rows.reopen()
         scored = tuple(f"{split}_" for split in self._network.scored())
@@ -159,14 +153,12 @@ class Record:
         )
         self.severity = []
 
-    # What training tells.
-
     def tell(
         self,
         status: str,
         predict: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        """Tells the observer how far the program is; see `Progress`."""
+        """Reports the program's progress; see `Progress`."""
         if not isinstance(self.program, NetworkProgram):
             done, total = float(self._num_grown), float(self.still_training.size)
         else:
@@ -178,7 +170,7 @@ class Record:
 
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
-        """Accounts for `count` steps that end at `step`."""
+        """Measures the training of `count` steps that end at step `step`."""
         examples = self._examples(count)
         with self.clock.training(examples):
             yield
@@ -186,17 +178,17 @@ class Record:
         self._step = step
 
     def steps_in(self, seconds: float) -> float:
-        """How many steps the last ones' speed makes in so many seconds."""
+        """Returns how many steps fit into some seconds, at the last steps' speed."""
         return seconds * self.clock.rate / self._examples(1)
 
     def _examples(self, num_steps: int) -> int:
-        """Examples of so many steps, all members that train together."""
+        """Counts the examples of some steps, over all members that train."""
         batch_size = self.program.hyperparameters.batch_size
         return num_steps * batch_size * int(self.still_training.sum())
 
     @contextlib.contextmanager
     def _ending_some(self, step: int) -> Iterator[None]:
-        """Takes what members that end in the context will not train off the plan."""
+        """Subtracts the steps that members ending in the context will not need."""
         left = self._network.num_steps - step
         before = self._examples(left)
         yield
@@ -209,19 +201,16 @@ class Record:
         num_steps: int,
         samples: int,
     ) -> None:
-        """Takes in one evaluation of all members, leaves (T, S, ...).
+        """Adds one evaluation of all members, leaves (T, S, ...).
 
-        Args:
-          evaluation: which.
-          measured: from `Population.evaluate`.
-          num_steps: updates since the evaluation before.
-          samples: of the gradient norms among them.
+        `measured` is from `Population.evaluate`; since the evaluation before there were
+        `num_steps` updates, with that many samples of the gradient norms.
         """
         program, rows = self._network, self.rows
         step = program.boundaries[evaluation]
         metrics = means(measured["sums"], self._sizes)
         alive, last = measured["alive"], step == program.num_steps
-        if last:  # no step follows that would find the last update to be the ruin
+        if last:  # no later step would find that the last update was not finite
             losses = [metrics[f"{split}_loss"] for split in self._sizes]
             alive = alive & np.isfinite(losses).all(axis=0)
         members, examples = int(self.still_training.sum()), sum(self._sizes.values())
@@ -255,7 +244,7 @@ class Record:
     def _along(
         self, measured: Mapping[str, Any], num_steps: int, samples: int
     ) -> dict[str, np.ndarray]:
-        """Columns of what was summed up along so many updates; none without any."""
+        """Returns the columns measured along the updates; none without any update."""
         if not num_steps:
             return {}
         mean = measured["loss_sum"].astype(np.float64) / num_steps
@@ -274,7 +263,7 @@ class Record:
         accuracy: np.ndarray,
         seen: np.ndarray,
     ) -> None:
-        """Notes the members' accuracy by now, and at which step it was best."""
+        """Notes the members' current accuracy, and at which step it was best."""
         if self._network.recipe.patience:
             best = seen & (measured["best_step"] == step)
         else:
@@ -286,10 +275,7 @@ class Record:
         self._accuracy[stopped] = self.rows.best_accuracy[stopped]
 
     def drop_worst(self, factor: int) -> None:
-        """Ends all but the best 1/factor of the trials; see `halving`.
-
-        It is a rung: the evaluation just taken in decides.
-        """
+        """Ends all but the best 1/factor of the trials by the last evaluation."""
         leaving = halving.worst(
             self._accuracy, self.still_training, self._chance, factor
         )
@@ -302,21 +288,19 @@ class Record:
         self._teller.note(self.rows, self._accuracy, self._chance, self._means)
 
     def _at_chance(self, accuracy: Any) -> Any:
-        """Whether accuracies are not above chance: one-sided binomial test at 1 %."""
+        """Returns which accuracies are at chance: one-sided binomial test at 1 %."""
         chance, size = self._chance, self._sizes["validation"]
         return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
 
-    # What is measured at the end.
-
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
-        """Accounts for the time in which the final members are looked at."""
+        """Measures the time of the final evaluations and pictures."""
         self.tell("scoring")
         with self.clock.scoring():
             yield
 
     def living(self, trial: int) -> np.ndarray:
-        """Which members of a trial (by index) were not lost, bool (S,)."""
+        """Returns which members of a trial (by index) did not diverge, bool (S,)."""
         indices = [t.index for t in self.program.trials]
         kept: np.ndarray = self.rows.has_status(FINISHED, STOPPED)
         return kept[indices.index(trial)]
@@ -324,13 +308,10 @@ class Record:
     def add_final(
         self, sums: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, int]
     ) -> None:
-        """Takes in what was measured on the final members only.
+        """Adds sums of final members only, ``{split: {metric: (T, S)}}``.
 
-        It goes into the row of the model that is kept: a stopped member's best one.
-
-        Args:
-          sums: ``{split: {metric: (T, S)}}``.
-          sizes: examples of each split.
+        They go into the row of the network that is kept; if a member stopped early,
+        that is its best evaluation.
         """
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
@@ -344,13 +325,9 @@ class Record:
         sums: Mapping[str, np.ndarray],
         size: int,
     ) -> None:
-        """Takes in how the final members do on images that were changed so far.
+        """Adds the metrics of the final members on "moved" or "rotated" images.
 
-        Args:
-          transform: "moved" or "rotated".
-          amount: pixels or degrees.
-          sums: ``{"accuracy": (T, S), "loss": (T, S)}``.
-          size: examples.
+        The amount is in pixels or degrees; the sums, (T, S), are over `size` examples.
         """
         program = self.program
         for t, s in np.argwhere(self.rows.has_status(FINISHED, STOPPED)).tolist():
@@ -365,17 +342,15 @@ class Record:
                 }
             )
 
-    # Trees.
-
     @property
     def _num_grown(self) -> int:
-        """Seeds of all trials whose trees are fitted."""
+        """Number of seeds, over all trials, whose trees are fitted."""
         return int((~self.still_training).sum())
 
     def add_trees(
         self, trial: Trial, seed: int, fit: trees.Fit, inferences_per_second: float
     ) -> None:
-        """Takes in the trees of one seed: a row for some numbers of trees."""
+        """Adds the trees of one seed: a row for each of some numbers of trees."""
         program, examples = self.program, len(self.program.dataset.train.labels)
         at = program.trials.index(trial), seed - program.first_seed
         here = np.zeros(self.still_training.shape, bool)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what is known of a run: a record a program, tables on disk, and progress."""
+"""Keeps the state of a run: a record for each program, tables on disk, progress."""
 
 import logging
 import math
@@ -34,14 +34,14 @@ _log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 10.0
 SHARE_OF_WRITES = 0.1
-"""Of a run's time, what writing tables in between may take: those of a million rows
-take seconds."""
+"""Largest share of a run's time for writing tables in between; a million rows take
+seconds."""
 MAX_FAILURE = 300
-"""Characters of a failure's message that are kept."""
+"""Most characters of a failure's message."""
 
 
 class Recorder:
-    """What is known of a run so far."""
+    """The state of a run."""
 
     def __init__(
         self,
@@ -50,13 +50,9 @@ class Recorder:
         programs: Sequence[Program],
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """Of a run of which nothing has been trained.
+        """Begins with a run that has trained nothing.
 
-        Args:
-          study: what runs.
-          workdir: where the tables are written; None for nowhere.
-          programs: its programs.
-          on_progress: told how far the run is.
+        It writes tables if there is a workdir, and calls the observer `on_progress`.
         """
         self._study, self._workdir, self._programs = study, workdir, programs
         self._config = provenance.record(study, programs)
@@ -70,7 +66,7 @@ class Recorder:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The record of the run so far, all but its status."""
+        """The record of the run so far, without its status."""
         found = {record["index"]: record for record in self._config["cohorts"]}
         found |= {index: record.about for index, record in self._records.items()}
         return {
@@ -80,12 +76,10 @@ class Recorder:
         }
 
     def identity(self, index: int) -> dict[str, Any]:
-        """What the checkpoints of a program, by its index, are of."""
+        """Returns the identity of a program's checkpoints, by the program's index."""
         config = self.config
         about = next(one for one in config["cohorts"] if one["index"] == index)
         return resume.identity(self._study, about, config)
-
-    # Programs, one after another.
 
     def start(
         self,
@@ -94,16 +88,13 @@ class Recorder:
         population: Population | None = None,
         tuning_seconds: float = 0.0,
     ) -> Record:
-        """Begins a program; what was known of it is forgotten.
+        """Begins a program and returns its record; earlier measurements are dropped.
 
         Args:
-          program: the program, with the plan that it runs by.
+          program: the program, with the plan that it uses.
           sizes: examples of each split that is evaluated.
-          population: its compiled programs; None of trees.
-          tuning_seconds: spent on measuring lane widths that were not taken.
-
-        Returns:
-          What takes in its measurements.
+          population: its compiled functions; None for trees.
+          tuning_seconds: time spent on lane widths that were not taken.
         """
         index = program.index
         compiled = (lambda: population.compile_seconds) if population else lambda: 0.0
@@ -115,15 +106,10 @@ class Recorder:
         return self._records[index]
 
     def take_up(self, program: Program, saved: Saved, is_done: bool) -> None:
-        """Takes up a program of a run that is resumed, from its checkpoint.
-
-        Args:
-          program: the program.
-          saved: the checkpoint.
-          is_done: whether nothing is left to train of it.
+        """Restores a program of a resumed run from its checkpoint.
 
         Raises:
-          ValueError, LookupError, TypeError: it is not of this program.
+          ValueError, LookupError, TypeError: the checkpoint is not of this program.
         """
         index, about = program.index, saved.about["known"]["record"]
         if Members.from_dict(about, self._study.trials()) != program.members:
@@ -138,7 +124,7 @@ class Recorder:
             self._finished.add(index)
 
     def collect(self, program: Program, saved: Saved) -> None:
-        """Takes up a program that another process has trained to its end."""
+        """Takes over a program that another process has trained to its end."""
         self.take_up(program, saved, is_done=True)
         self._end(program.index)
         self.write_if_due()
@@ -151,28 +137,26 @@ class Recorder:
         self.write("interrupted")
 
     def _end(self, index: int) -> None:
-        self._pictures = None  # there may be a better trial now, or a worse one
-        if self._workdir:  # of an attempt before
+        self._pictures = None  # the best or the worst trial may have changed
+        if self._workdir:  # the failure of an earlier attempt
             self._failure_file(index).unlink(missing_ok=True)
 
-    # What happens beside training.
-
     def pretraining(self, training: NetworkProgram, step: int) -> None:
-        """Tells how far the training of a backbone is."""
+        """Reports how far the training of a backbone is."""
         epoch, number = step / training.steps_per_epoch, len(self._teller.begun)
         self._teller.tell("pretraining", epoch, training.num_epochs, number=number)
 
     def add_backbone(self, backbone: Backbone) -> None:
-        """Notes how a backbone came about."""
+        """Notes the origin of a backbone."""
         self._config["backbones"].append(dict(backbone.about))
         self._pretraining.seconds += backbone.seconds
 
     def tell_elsewhere(self) -> None:
-        """Tells how far a run is whose programs other processes train."""
+        """Reports the progress of a run whose programs train in other processes."""
         self._teller.tell_elsewhere(len(self._finished))
 
     def fail(self, program: Program, error: Exception) -> None:
-        """Notes that a program failed, and keeps the traceback in a file beside it."""
+        """Notes that a program failed, and writes the traceback to a file."""
         index = program.index
         text = f"{type(error).__name__}: {error}"
         line = " ".join(text.split())
@@ -190,20 +174,17 @@ class Recorder:
         return self._workdir / f"failure_{index}.txt"
 
     def out_of_memory(self, program: Program, width: int) -> None:
-        """Notes that a program's lanes of that width were too much for the memory."""
+        """Notes that a program's lanes of that width were too large for memory."""
         index = program.index
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(
-            "program %d of %d: out of memory with %d networks at once; beginning it "
-            "again with %d",
+            "program %d of %d: out of memory with %d networks at once; restarting it "
+            "with %d",
             *(index + 1, len(self._programs), width, width // 2),
         )
 
     def note_devices(self, devices: Sequence[Mapping[str, Any]]) -> None:
-        """Notes where other processes train, one for each of their devices' records.
-
-        Kinds that differ are all named.
-        """
+        """Notes the devices of other processes; names all kinds if they differ."""
         every = [dict(one) for one in devices]
         names = ("platform", "kind")
         several = {n: " and ".join(sorted({one[n] for one in every})) for n in names}
@@ -211,20 +192,14 @@ class Recorder:
         self._config["devices"] = {**largest, **several}
 
     def note_beginning(self, differences: Sequence[str]) -> None:
-        """Notes under what other versions, or where, the run was begun, in words."""
+        """Notes, in words, under which other versions or where the run began."""
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
 
-    # Tables.
-
     def results(self, status: str) -> Results:
-        """What is known so far.
-
-        Args:
-          status: of the run: "interrupted", "failed" or "complete".
-        """
+        """Returns the results so far, as "interrupted", "failed" or "complete"."""
         records = [self._records[index] for index in sorted(self._records)]
         parts = [record.rows for record in records]
-        # A trial that has begun has all its seeds; some may be of a later program.
+        # A trial that has begun gets all its seeds, some perhaps from later programs.
         begun = {trial.index for rows in parts for trial in rows.members.trials}
         left = lacking(self._study.trials(), (rows.members for rows in parts))
         missing = [
@@ -252,13 +227,13 @@ class Recorder:
         )
 
     def write_if_due(self) -> None:
-        """Writes all tables, unless the last time was not long ago."""
+        """Writes all tables if the last write was long enough ago."""
         pause = max(SECONDS_BETWEEN_WRITES, self._write_seconds / SHARE_OF_WRITES)
         if time.monotonic() - self._written > pause:
             self.write("interrupted")
 
     def write(self, status: str) -> None:
-        """Writes all tables; a run that is cut off leaves those of its last write."""
+        """Writes all tables; an interrupted run leaves those of its last write."""
         if self._workdir is None:
             return
         begin = time.monotonic()
@@ -280,7 +255,7 @@ class Recorder:
         self._write_seconds = self._written - begin
 
     def _choose_pictures(self, found: Results) -> bytes | None:
-        """What pictures show, of the best and the worst trial so far."""
+        """Collects the pictures of the best and the worst trial so far."""
         best, worst = ranking.best_and_worst(found)
         records = sorted(
             self._records.values(), key=lambda record: record.program.first_seed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one member of a run again, alone, and compares it with its record."""
+"""Trains one network of a run again and compares it with its record."""
 
 import contextlib
 import dataclasses
@@ -28,13 +28,13 @@ from nnlab.training.program import networks_of
 
 @dataclasses.dataclass(frozen=True)
 class Rerun:
-    """How a member that was trained again compares with its record.
+    """How a repeated training compares with its record.
 
     Attributes:
-      label: of its trial.
-      num_rows: evaluations of the record.
-      difference: what differs, in words; "" if nothing does.
-      notes: what may make them differ: other versions, another device.
+      label: label of the trial.
+      num_rows: number of evaluations in the record.
+      difference: the first difference, in words; "" if there is none.
+      notes: possible reasons for a difference: other versions, another device.
     """
 
     label: str
@@ -44,7 +44,7 @@ class Rerun:
 
     @property
     def is_equal(self) -> bool:
-        """Whether both are the same to the last bit."""
+        """Whether both are equal to the last bit."""
         return not self.difference
 
 
@@ -59,7 +59,7 @@ def rerun(
     module: nn.Module | None = None,
     own_metrics: Mapping[str, Metric] = types.MappingProxyType({}),
 ) -> Rerun:
-    """Trains one member of a run again, alone, and compares; writes nothing.
+    """Trains one network of a run again and compares; writes nothing.
 
     Its lanes have the shape of the record's, filled with copies of it.
 
@@ -70,7 +70,7 @@ def rerun(
       data_dir, dataset, module, own_metrics: as for `run`.
 
     Raises:
-      ValueError: no such member, or other data.
+      ValueError: no such network, or other data.
       FileNotFoundError, ConnectionError: as `run`.
     """
     found = results.load(workdir)
@@ -102,7 +102,7 @@ def rerun(
         if backbone := backbone_for(program, run):
             program = with_backbone(program, backbone)
         program = program.alone(trial, seed)
-        if found.member(trial, "status")[seed] == results.DROPPED:  # it would go on
+        if found.member(trial, "status")[seed] == results.DROPPED:  # alone it continues
             last = int(found.member(trial, "steps")[seed])
             boundaries = tuple(step for step in program.boundaries if step <= last)
             program = dataclasses.replace(program, boundaries=boundaries)
@@ -123,7 +123,7 @@ def rerun(
 def _difference(
     rows: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str, Any]]
 ) -> str:
-    """What differs between two records of a member, in words; "" if nothing does."""
+    """Says what differs between two records of a network; "" if nothing does."""
     if len(rows) != len(again):
         return f"{len(again)} evaluations in the place of {len(rows)}"
     for before, after in zip(rows, sorted(again, key=lambda row: row["step"])):

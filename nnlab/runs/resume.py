@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run may be resumed as: the same study, or more of it; no JAX.
+"""Decides which study may continue a run: the same, or an extension of it; no JAX.
 
-What its checkpoints are of is in them, see `identity`: those of others are refused.
+Each checkpoint says what it belongs to, see `identity`; any other one is refused.
 
 A study may get further trials, further seeds, and, under a constant learning rate, more
-epochs: what has been trained stays, only what is new is trained. Its words may change
-too (question, claims, notes, target). Anything else makes it another study. One that
-adds seeds until its trials are resolved (``looks``) goes on with those that it has.
-Under successive halving only trials may be added: they race among themselves.
+epochs. Only what is new is then trained. Its texts may change too (question, claims,
+notes, target). With any other change it is another study. A study with ``looks``, which
+adds seeds until its differences are significant, continues with the seeds it has. Under
+successive halving only trials may be added; the new ones compete among themselves.
 """
 
 import contextlib
@@ -30,16 +30,16 @@ from nnlab.study import (
 from nnlab.study.members import Members, alike, lacking, numbered
 
 WORDS = ("question", "claims", "notes", "target")
-"""Fields of a study that change nothing in training."""
+"""Fields of a study that do not affect training."""
 
 MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
-"""Fields of a study that may be others when a run goes on, some only so far.
+"""Fields of a study that may change when a run continues, some within limits.
 
-What is one's own is compared by `check_own`, once it has been looked at.
+The user's own module and metrics are compared by `check_own`.
 """
 
 PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
-"""Those whose version may change the numbers."""
+"""Packages whose version may change the numbers."""
 
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
 
@@ -50,7 +50,7 @@ MOST_TEXT = 60
 
 @contextlib.contextmanager
 def refusing(folder: pathlib.Path) -> Iterator[None]:
-    """Says of a refusal which workdir it is about."""
+    """Names the workdir in the message of a refusal."""
     try:
         yield
     except ValueError as error:
@@ -63,16 +63,10 @@ def moved(
     datasets: Mapping[str, Mapping[str, Any]],
     digest_of: Callable[[Hyperparameters], str],
 ) -> Study:
-    """The study of a run, whose data may be called something else now.
+    """Returns the run's study `old` with the current names of its data.
 
-    Args:
-      old: the study.
-      new: as which it goes on.
-      datasets: those of the run, from ``config.json``.
-      digest_of: the digest of the data of a trial of the new study.
-
-    Returns:
-      `old` with the names of `new` for data sets that have the same digest.
+    Data sets of `new` with the same digest as in `datasets`, from ``config.json``, give
+    the names. `digest_of` returns the digest of a new trial's data.
     """
     before, after = old.datasets(), new.datasets()
     gone = [name for name in before if name not in after]
@@ -96,11 +90,10 @@ def moved(
 
 
 def merge(old: Study, new: Study) -> Study:
-    """The study with which a run of `old` goes on as `new`.
+    """Returns the study with which a run of `old` continues as `new`.
 
-    Returns:
-      `new` with its trials in the order of `old`, so that no trial's index changes;
-      those that are new stand behind them. What is one's own is as in `old`.
+    It is `new` with its trials in the order of `old`, so that no trial's index changes;
+    new trials follow. The record of the user's own module and metrics is that of `old`.
 
     Raises:
       ValueError: says what differs.
@@ -167,7 +160,7 @@ def _check_epochs(old: Any, new: Any) -> None:
 def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
     def text(value: Any) -> str:
         shown = repr(value)
-        half = MOST_TEXT // 2 - 2  # the ends of two paths differ
+        half = MOST_TEXT // 2 - 2  # two paths differ at their ends
         cut = f"{shown[:half]}...{shown[-half:]}"
         return shown if len(shown) <= MOST_TEXT else cut
 
@@ -175,7 +168,7 @@ def _another(path: str, old: Any, new: Any, why: str = "another study") -> Value
 
 
 def _flat(study: Study) -> dict[str, Any]:
-    """The fields of a study by path, as plain values, but for `MAY_DIFFER`."""
+    """Returns the fields of a study by path, as plain values, without `MAY_DIFFER`."""
 
     def leaves(of: Any, prefix: str) -> Iterable[tuple[str, Any]]:
         for field in dataclasses.fields(of):
@@ -195,7 +188,7 @@ def _without_epochs(study: Study, trial: Trial) -> dict[str, Any]:
 
 
 def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
-    """What a trial sets otherwise than one that is equal in effect: it stays."""
+    """Returns the settings, to be kept, that differ from a trial of equal effect."""
     other = equal.flat()
     return {
         path: value
@@ -207,15 +200,10 @@ def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
 def continued(
     study: Study, records: Sequence[Mapping[str, Any]]
 ) -> tuple[Members, ...]:
-    """The programs of a study that has been run in part.
+    """Returns the programs of a study, from `merge`, that has been run in part.
 
-    Args:
-      study: from `merge`.
-      records: of the programs of the run so far, from ``config.json``.
-
-    Returns:
-      Those of the run, under their indices, and behind them those of the members that
-      no program has yet.
+    The run's programs, by their records in ``config.json``, keep their indices. Those
+    of members without a program follow.
     """
     trials = study.trials()
     found = tuple(Members.from_dict(record, trials) for record in records)
@@ -236,25 +224,22 @@ def continued(
 def identity(
     study: Study, record: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the checkpoints of a program are of: all that decides what they hold.
+    """Returns the identity of a program's checkpoints: all that decides their content.
 
-    Every study as which a run may go on, see `merge`, gives a program the same one.
-    Versions are not in it: see `differences`.
+    It is the same for every study that may continue the run, see `merge`. It has no
+    versions: see `differences`. The names of its plain values appear in messages.
 
     Args:
       study: of the run.
       record: of the program, from ``config.json``.
-      config: the rest of it.
-
-    Returns:
-      Plain values, by names that say what differs.
+      config: the rest of ``config.json``.
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
     static = {path: v for path, v in flats[0].items() if path not in TRACED}
     if static["schedule.name"] == "constant" and not study.halving.factor:
-        del static["num_epochs"]  # there may be more of them
-    del static["dataset"]  # wherever it lies
+        del static["num_epochs"]  # may grow
+    del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
     own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
     found = {
@@ -274,11 +259,7 @@ def identity(
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs in versions, device and JAX's settings from a run so far, in words.
-
-    Args:
-      old, new: "versions", "devices" and "settings" of ``config.json``.
-    """
+    """Lists what differs from an earlier run's versions, devices and JAX settings."""
     found = []
     for name, before in old.get("settings", {}).items():
         if before != (after := new["settings"].get(name)):
@@ -291,7 +272,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         before, after = old["devices"].get(name), new["devices"].get(name)
         if before != after:
             found.append(f"the device was {before} and is {after} now")
-    # See `devices.LEAST_CPU_DEVICES`: beyond two, how many there are changes nothing.
+    # Numbers depend on the device count only below two: `devices.LEAST_CPU_DEVICES`.
     before, after = (
         "one device" if of["devices"]["count"] == 1 else "several" for of in (old, new)
     )
@@ -301,14 +282,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def check_own(old: Own, new: Own) -> list[str]:
-    """Refuses another module or other metrics of the user's own.
-
-    Args:
-      old: what a run or a network was trained with.
-      new: what is handed in.
+    """Refuses a module or metrics of the user's own that differ from the run's.
 
     Returns:
-      In words, of which it cannot be told whether they are the same.
+      Doubts, in words, where it is unknown whether the code has changed.
 
     Raises:
       ValueError: says what differs.
@@ -322,7 +299,7 @@ def check_own(old: Own, new: Own) -> list[str]:
 
 
 def _check_module(old: OwnModule | None, new: OwnModule | None) -> list[str]:
-    """As `check_own`, of the module alone."""
+    """Does the work of `check_own` for the module alone."""
     if old is None or new is None:
         if old is not new:
             raise _another("module", old and old.name, new and new.name, OWN)
@@ -341,7 +318,7 @@ def _check_module(old: OwnModule | None, new: OwnModule | None) -> list[str]:
 
 
 def _doubts(what: str, old: str, new: str) -> list[str]:
-    """Whether two digests of code say nothing, in words; refuses those that differ."""
+    """Refuses different digests of code; returns a doubt where they say nothing."""
     (before, _, by), (after, _, now_by) = (code.partition(" ") for code in (old, new))
     if not (before and after and by == now_by):
         return [f"whether the code of {what} has changed cannot be told"]
@@ -351,10 +328,7 @@ def _doubts(what: str, old: str, new: str) -> list[str]:
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses other data than those of a run so far.
-
-    Args:
-      old, new: "datasets" of ``config.json``.
+    """Refuses data sets, as in ``config.json``, that differ from those of a run.
 
     Raises:
       ValueError: names the data set.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a study to its end: what a command and a notebook both call."""
+"""Runs a study to its end, for the command and for notebooks."""
 
 import contextlib
 import pathlib
@@ -15,7 +15,7 @@ from nnlab.study import Study
 from nnlab.training.place import Kept
 
 Observer = Callable[[Progress], None]
-"""What is told how far a run is."""
+"""A function that is called with a run's progress."""
 
 
 def run(
@@ -30,21 +30,20 @@ def run(
 ) -> results.Results:
     """Trains a study: its sweep, look after look, or as a search; see `experiment.run`.
 
-    A signal such as that of Ctrl-C ends it after its step.
+    A signal such as that of Ctrl-C ends the run after its current step.
 
     Args:
       study: what to run.
       workdir: where its results go.
-      resumes: whether to go on with the run that is there.
-      observers: contexts around the run, which give what is told of it, in order.
-      so_far: after an interruption that left results, says where they are and how to
-        go on.
-      nodes: a context that gives who trains; None for this process.
+      resumes: whether to continue the run that is there.
+      observers: contexts around the run that give observers, called in order.
+      so_far: returns where the results of an interrupted run are and how to continue.
+      nodes: a context that gives the executor; None to train in this process.
       **settings: of `experiment.run`.
 
     Raises:
-      KeyboardInterrupt: it was interrupted; says what `so_far` did.
-      Exception: what `experiment.run` and `search.run` raise.
+      KeyboardInterrupt: the run was interrupted; has the text of `so_far`.
+      Exception: the errors of `experiment.run` and `search.run`.
     """
     kept = Kept() if study.search.space or study.looks else None
     interrupt = Interrupt()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One trained network out of a workdir: it predicts, and can be saved and loaded.
+"""Takes one trained network from a workdir, to predict, save and load it.
 
-A file ends in ``.safetensors`` and holds arrays under their path, such as
-``params/dense_0/kernel``; anything else is an Orbax checkpoint. Both hold beside them
-what predicts with them: the model as plain values, the shape of an example, the scaling
-of the inputs.
+A ``.safetensors`` file holds arrays under their path, such as
+``params/dense_0/kernel``; any other path is an Orbax checkpoint. Both also hold what
+prediction needs: the model as plain values, the shape of an example, the input scaling.
 """
 
 import dataclasses
@@ -52,10 +51,10 @@ _KEYS = (
     *("version", "question", "trial", "label", "seed", "status", "steps", "dataset"),
     *("classes", "input_shape", "hyperparameters", "dropout", "frozen", "module"),
 )
-"""Of the plain values."""
+"""Names of the plain values."""
 
 _NEWER = ("labels", "features", "origin")
-"""Of those that networks of older versions lack."""
+"""Plain values that networks of older versions lack."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,16 +62,16 @@ class Network:
     """A trained network.
 
     Attributes:
-      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
-        one of a user's own as an `own.Called`, which calls it so.
-      variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays: what
-        ``module.apply(variables, x, train=False)`` takes.
-      scale, shift: the module is fed examples as they are stored, times the one less
-        the other: float32, (), or (1, values of an example).
-      about: where it comes from, as plain values: question, trial, label, seed, status,
-        steps, dataset, classes, labels (their values and NumPy's name of their type),
-        input_shape, features (names of a table's columns), origin (what is taken from
-        examples to store them, in float64), hyperparameters.
+      module: Linen module whose ``__call__(self, x, train)`` returns logits (B, C); a
+        user's own is wrapped in `own.Called`.
+      variables: ``{"params": ..., "batch_stats": ...}``, trees of NumPy arrays, for
+        ``module.apply(variables, x, train=False)``.
+      scale, shift: the module's input is a stored example * scale - shift; float32, (),
+        or (1, values of an example).
+      about: its origin, as plain values: question, trial, label, seed, status, steps,
+        dataset, classes, labels (their values and NumPy's name of their type),
+        input_shape, features (names of a table's columns), origin (subtracted from
+        examples before they are stored, in float64), hyperparameters.
     """
 
     module: nn.Module | own.Called
@@ -88,36 +87,35 @@ class Network:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """C names."""
+        """The names of the C classes."""
         return tuple(self.about["classes"])
 
     @property
     def labels(self) -> np.ndarray:
-        """What was the label of each class, (C,); its name if that is not known."""
+        """The label of each class in the data, (C,); its name if that is unknown."""
         if self.about["labels"] is None:
             return np.array(self.class_names)
         return labels.from_plain(self.about["labels"], len(self.class_names))
 
     @property
     def num_parameters(self) -> int:
-        """Trained values."""
+        """Number of trained values."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.variables["params"]))
 
     @devices.pinned()
     def probabilities(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """The class probabilities of examples.
+        """Returns the class probabilities of examples.
 
         Args:
-          inputs: examples as the network was given them (images as 0 to 255, say), (N,
-            *input_shape); an axis of one channel at the end may be left out. Columns of
-            a data frame are found by their names, if the network was given any.
+          inputs: examples as in the training data (images as 0 to 255, say), (N,
+            *input_shape); a last axis of one channel may be left out. Columns of a data
+            frame are found by their names, if the training data had names.
 
         Returns:
           float32 (N, C), in the order of `class_names`.
 
         Raises:
-          ValueError: inputs of another shape or other columns, or what is no finite
-            number.
+          ValueError: the shape or the columns differ, or a value is not finite.
         """
         shape, features = self.input_shape, self.about["features"] or ()
         values = numbers.check(inputs, "inputs", features)
@@ -141,15 +139,15 @@ class Network:
         return np.concatenate(found)
 
     def predict(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """The most probable label of examples, (N,), of the type of `labels`.
+        """Returns the most probable label of each example, (N,), of type `labels`.
 
-        It is what the user's own data call it; see `codes` for its number, and
-        `probabilities` for the arguments.
+        Labels are as in the user's data; see `codes` for class numbers, and
+        `probabilities` for the argument.
         """
         return self.labels[self.codes(inputs)]
 
     def codes(self, inputs: npt.ArrayLike) -> np.ndarray:
-        """The place of the most probable class in `class_names`, int64 (N,)."""
+        """Returns the index in `class_names` of the most probable class, int64 (N,)."""
         return self.probabilities(inputs).argmax(axis=1)
 
     @functools.cached_property
@@ -165,7 +163,7 @@ class Network:
         return functools.partial(of_batch, variables)
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
-        """Saves it for `load`.
+        """Saves the network for `load`.
 
         Args:
           path: a file that ends in ``.safetensors``, or else the folder of an Orbax
@@ -191,7 +189,7 @@ class Network:
         return target
 
     def __getstate__(self) -> dict[str, Any]:
-        """Its fields, for pickle and copy: what it is compiled to is made anew."""
+        """Returns its fields for pickle and copy, without the compiled function."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
     def __repr__(self) -> str:
@@ -208,11 +206,11 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
 
     Args:
       path: the file or the folder.
-      module: the network's, if it was a module of one's own.
+      module: the network's module, if it was a user's own.
 
     Raises:
-      FileNotFoundError: there is none.
-      ValueError: it is damaged, no network of nnlab, or needs its module.
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged, not a network of nnlab, or needs its module.
     """
     source = absolute(path)
     if not source.exists():
@@ -249,12 +247,7 @@ def load(path: str | os.PathLike[str], *, module: nn.Module | None = None) -> Ne
 def items_of(
     program: NetworkProgram, backbone: transfer.Backbone | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """What a checkpoint holds beside the members' state, for `of_member`.
-
-    Args:
-      program: the program.
-      backbone: by which its members are fed, or with which they began.
-    """
+    """Returns what `of_member` needs in a checkpoint beside the members' state."""
     recipe = program.whole
     inputs = {"scale": recipe.input_scale, "shift": recipe.input_shift}
     items = {"input": {n: np.asarray(v, np.float32) for n, v in inputs.items()}}
@@ -271,21 +264,21 @@ def of_member(
     *,
     module: nn.Module | None = None,
 ) -> Network:
-    """One network of a run, as it was at the end of its training.
+    """Returns one network of a run, as it was at the end of its training.
 
-    One that stopped early is at its best evaluation; one that diverged at its last
-    finite step.
+    A network that stopped early is at its best evaluation; one that diverged is at its
+    last finite step.
 
     Args:
       workdir: of the run.
       trial: index of the trial.
       seed: the seed.
-      module: the run's, if it was a module of one's own.
+      module: the run's module, if it was a user's own.
 
     Raises:
       FileNotFoundError: no results.
-      ValueError: no such member, one of trees, one that has no checkpoint of its end,
-        damaged results, or a module that is missing.
+      ValueError: no such network, trees, no checkpoint of the end of training, damaged
+        results, or a missing module.
     """
     found = results.load(workdir)
     found.check_member(trial, seed)
@@ -315,7 +308,7 @@ def of_member(
 
 
 def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
-    """What a network of a run has beside its arrays, but for "frozen"."""
+    """Returns the plain values of a network of a run, without "frozen"."""
     of, dataset = found.trials[trial], found.dataset(trial)
     together = found.program_of(trial, seed)["trials"]
     models = [found.trials[index].hyperparameters.model for index in together]
@@ -339,7 +332,6 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
 
 
 def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
-    """The last checkpoint of a program."""
     checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
     of = resume.identity(found.study, record, found.config)
     try:
@@ -349,7 +341,7 @@ def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
 
 
 def _inside(part: str, name: str) -> str:
-    """An array's name where its module is a part of another."""
+    """Returns an array's name where its module is a part of another."""
     kind, _, rest = name.partition("/")
     return f"{kind}/{part}/{rest}"
 
@@ -361,7 +353,7 @@ class Probed(nn.Module):
     head: nn.Module
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Logits (B, C) of scaled examples (B, *input_shape)."""
+        """Returns logits (B, C) of scaled examples (B, *input_shape)."""
         found: jax.Array = self.head(self.backbone(x, train=False), train)
         return found
 
@@ -373,9 +365,9 @@ def _network(
     module: nn.Module | None,
     where: str,
 ) -> Network:
-    """Puts a network together from its arrays and its plain values."""
+    """Makes a network from its arrays and its plain values."""
     known = about["module"] or None
-    if isinstance(known, str):  # of an earlier nnlab
+    if isinstance(known, str):  # written by an earlier nnlab
         known = {"name": known}
     trained: Own = from_mapping(Own, {"module": known}, "")
     mine = own.called(module) if trained.module else None
@@ -402,7 +394,7 @@ def _network(
 
 
 def _module_of(about: Mapping[str, Any]) -> nn.Module:
-    """The module that the plain values describe."""
+    """Makes the module that the plain values describe."""
     hyperparameters = from_mapping(Hyperparameters, about["hyperparameters"], "")
     shape, num_classes = about["input_shape"], len(about["classes"])
     module, _ = network_of(

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optuna chooses the trials: as many as train at once, again and again.
+"""Runs a search, in which Optuna chooses the trials.
 
-The only file that imports Optuna, and only when a search runs. A batch of trials is
-asked for, added to the study, trained as a population, and its results are told. What
-Optuna knows lies in the workdir as lines of JSON, so that a search goes on where it
-was, and Optuna's own tools read it.
+This is the only file that imports Optuna, and only when a search runs. It asks for a
+batch of trials, adds them to the study, trains them as a population and tells Optuna
+the results, again and again. Optuna keeps its state in the workdir as lines of JSON, so
+a search can continue, and Optuna's own tools can read it.
 
-Batches end at multiples of `Search.batch`, and each value is drawn with a random state
-that depends on its trial's number and field alone: a search that was interrupted ends
-as it would have. The lines have a digest beside them, written before a batch trains and
-when its results are told; what a killed process added after it is cut off, and comes
-again.
+An interrupted search ends as it would have without the interruption: batches end at
+multiples of `Search.batch`, and the random state of each value depends only on its
+trial's number and its field. A digest of the lines is written before a batch trains and
+after its results are told. Lines that a killed process added later are cut off, and
+their trials are asked for again.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 STORAGE = "search.log"
 """Optuna's storage in a workdir."""
 MOST_CORNERS = 4096
-"""Combinations of ends and choices that are checked before a search begins."""
+"""Most combinations of ends and choices to check before a search begins."""
 _MOST_BYTES = 1 << 20
 
 
@@ -55,25 +55,25 @@ def run(
 ) -> Results:
     """Searches for the trial with the highest mean validation accuracy.
 
-    A diverged seed counts with the accuracy of chance. A trial that halving dropped is
-    told as pruned; one that could not be trained has failed.
+    A diverged seed counts as chance. Optuna sees a trial that halving dropped as
+    pruned, and one that could not be trained as failed.
 
     Args:
       study: with `search`; its own sweep is left out.
       workdir: where `train` keeps its results.
-      train: trains what is new of a study, as `experiment.run` does, given the study
-        and whether to go on with what is there.
-      resumes: whether to go on with the search in the workdir.
+      train: trains the new trials of a study, as `experiment.run` does, from the study
+        and whether to continue the run that is there.
+      resumes: whether to continue the search in the workdir.
 
     Returns:
       The results of all trials.
 
     Raises:
-      ValueError: Optuna is missing, a space that cannot be, or another search than that
-        of the workdir.
+      ValueError: Optuna is missing, the space is invalid, or the workdir has another
+        search.
       FileExistsError: the workdir holds results.
-      Exception: what `train` raises. Trials that it did not finish are trained first
-        when the search goes on.
+      Exception: the errors of `train`. A resumed search first trains the trials that
+        `train` did not finish.
     """
     folder = files.absolute(workdir, "workdir")
     optuna = _optuna(study.search.sampler)
@@ -81,7 +81,7 @@ def run(
     left = (results.CONFIG, results.CHECKPOINTS)
     begun = any((folder / name).exists() for name in left)
     if begun and not resumes:
-        return train(study, False)  # refuses
+        return train(study, False)  # raises that the workdir holds results
     if begun:
         study = _continued(folder, study)
     else:
@@ -92,7 +92,7 @@ def run(
 
 @contextlib.contextmanager
 def _storage(folder: pathlib.Path, begun: bool) -> Iterator[pathlib.Path]:
-    """Optuna's storage in a workdir, for itself; gone again if nothing is trained.
+    """Locks Optuna's storage in a workdir; removes it again if nothing is trained.
 
     Raises:
       ValueError: a link, or a storage that is not what the run wrote.
@@ -107,12 +107,12 @@ def _storage(folder: pathlib.Path, begun: bool) -> Iterator[pathlib.Path]:
                 with resume.refusing(folder):
                     _cut_back(path)
             else:
-                os.truncate(path, 0)  # of one that trained nothing
-            for lock in folder.glob(f"{STORAGE}.lock*"):  # of a process that was killed
+                os.truncate(path, 0)  # left by a search that trained nothing
+            for lock in folder.glob(f"{STORAGE}.lock*"):  # left by a killed process
                 lock.unlink()
             yield path
         except BaseException:
-            if not (folder / results.CONFIG).exists():  # nothing has been trained
+            if not (folder / results.CONFIG).exists():  # nothing was trained
                 _remove(path, is_new)
             raise
 
@@ -134,13 +134,13 @@ def _run(
     begun: bool,
     file: pathlib.Path,
 ) -> Results:
-    """Asks, trains and tells until there are enough trials."""
+    """Asks Optuna, trains and tells it the results until there are enough trials."""
     asked, found = study.search, None
     while True:
         numbers = [t.number for t in known.get_trials(deepcopy=False)]
         running = optuna.trial.TrialState.RUNNING
         waiting = known.get_trials(deepcopy=False, states=(running,))
-        # Those of a batch that was cut off come first, then what it lacks.
+        # First the trials of an interrupted batch, then new ones to fill it.
         batch = [optuna.trial.Trial(known, t._trial_id) for t in waiting]
         begin = len(numbers) - len(batch)
         end = min(asked.trials, (begin // asked.batch + 1) * asked.batch)
@@ -169,7 +169,7 @@ def _run(
 def _tell(
     optuna: Any, known: "optuna.Study", trial: Any, found: Results, index: int
 ) -> None:
-    """Tells what became of a trial of the study, by index."""
+    """Tells Optuna the result of a trial of the study, by index."""
     states = optuna.trial.TrialState
     if not found.has_run(index) or has_status(found, index, UNFINISHED).any():
         known.tell(trial, state=states.FAIL)
@@ -183,11 +183,11 @@ def _tell(
 
 
 def spans_of(study: Study) -> dict[str, Span]:
-    """What is searched, by path.
+    """Returns the search space, by path.
 
     Raises:
-      ValueError: nothing is, a space that is malformed or named twice, or one whose
-        ends or choices the study does not allow.
+      ValueError: there is none, it is malformed or names a path twice, or the study
+        does not allow its ends or choices.
     """
     spans: dict[str, Span] = {}
     for text in study.search.space:
@@ -202,13 +202,13 @@ def spans_of(study: Study) -> dict[str, Span]:
         study.settings(study.base.replace(dict(zip(spans, corner))))
         for corner in itertools.islice(corners, MOST_CORNERS)
     ]
-    if next(corners, None) is None:  # all have been seen
+    if next(corners, None) is None:  # only if all combinations were checked
         check_read(spans, seen, "search")
     return spans
 
 
 def _suggested(trial: Any, path: str, span: Span) -> Any:
-    """The trial's value of a field, as a study holds it; drawn if it has none yet."""
+    """Returns the trial's value of a field, as a study holds it; draws it if new."""
     if span.kind == "choices":
         # Optuna stores plain values only.
         choices = [json.dumps(value) for value in span.values]
@@ -216,12 +216,12 @@ def _suggested(trial: Any, path: str, span: Span) -> Any:
     if span.kind == "int":
         return trial.suggest_int(path, span.low, span.high)
     value = trial.suggest_float(path, span.low, span.high, log=span.kind == "log")
-    # Six digits, which labels show.
+    # Rounded to the six digits that labels show.
     return min(max(float(f"{value:.6g}"), span.low), span.high)
 
 
 def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
-    """The study with further trials; what it has already is not tried again."""
+    """Returns the study with further trials; known ones are not added again."""
     sweep = [item for item in study.sweep if item]
     known = [trial.overrides for trial in study.trials()]
     for item in settings:
@@ -232,10 +232,10 @@ def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
 
 
 def _continued(folder: pathlib.Path, study: Study) -> Study:
-    """The study of the workdir with what may change in it.
+    """Returns the workdir's study with the changes that a resumed search may have.
 
     Raises:
-      ValueError: it is another one, or has lost Optuna's storage.
+      ValueError: it is another search, or Optuna's storage is missing.
     """
     try:
         found = results.load_config(folder)["study"]
@@ -255,14 +255,14 @@ def _cut_back(path: pathlib.Path) -> None:
     """Cuts off what a killed process added to Optuna's storage after its last digest.
 
     Raises:
-      ValueError: what is before it is not what the run wrote, or there is no digest.
+      ValueError: the storage before it was changed, or there is no digest.
     """
     digest, found = files.read_digest(path), hashlib.sha256()
     if not digest:
         raise ValueError(
             f"{path.name} cannot be checked: {path.name}.sha256 is missing or cut off "
-            f"(where it is as the run left it, sha256sum {path.name} > "
-            f"{path.name}.sha256 there makes it anew)"
+            f"(if {path.name} is unchanged, make it anew in that folder: sha256sum "
+            f"{path.name} > {path.name}.sha256)"
         )
     with path.open("rb") as lines:
         for line in iter(lambda: lines.readline(_MOST_BYTES), b""):
@@ -276,12 +276,12 @@ def _cut_back(path: pathlib.Path) -> None:
                 "copy of it back, or search in another workdir"
             )
     if end < path.stat().st_size:
-        _log.info("%s: what came after its last digest is asked for again", path)
+        _log.info("%s: drops the lines after its last digest, to ask again", path)
         os.truncate(path, end)
 
 
 def _known(optuna: Any, path: pathlib.Path) -> Any:
-    """Optuna's study; a new one if its storage is empty.
+    """Returns Optuna's study; a new one if its storage is empty.
 
     Raises:
       ValueError: the storage holds something else.
@@ -296,7 +296,7 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
         )
     except OSError:
         raise
-    except Exception as error:  # Optuna raises whatever its lines make it
+    except Exception as error:  # Optuna raises any error on damaged lines
         raise ValueError(
             f"{str(path)!r} is no storage of Optuna's ({type(error).__name__}: "
             f"{error}); put a copy of it back, or search in another workdir"
@@ -304,14 +304,10 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
 
 
 def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
-    """The sampler of one field of a trial.
+    """Makes the sampler, one of `study.SAMPLERS`, of one field of a trial.
 
-    Args:
-      optuna: the package.
-      name: one of `study.SAMPLERS`.
-      root_seed: of the study.
-      number: of the trial.
-      path: of the field; the random state depends on nothing else.
+    The random state depends only on the study's root seed, the trial's number and the
+    field's path.
     """
     kinds = optuna.samplers
     seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
@@ -319,10 +315,10 @@ def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         makers = {
-            # Trials that are asked for at once keep away from each other.
+            # Trials that are asked for together keep away from each other.
             "tpe": lambda: kinds.TPESampler(seed=seed, constant_liar=True),
             "random": lambda: apart,
-            # One sequence, whose place the storage remembers.
+            # One sequence; the storage remembers the position in it.
             "qmc": lambda: kinds.QMCSampler(
                 seed=root_seed,
                 scramble=True,
@@ -337,10 +333,10 @@ def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> A
 
 
 def _optuna(sampler: str) -> Any:
-    """The package.
+    """Imports Optuna.
 
     Raises:
-      ValueError: it is not installed, or what the sampler needs.
+      ValueError: Optuna, or what the sampler needs, is not installed.
     """
     try:
         import optuna

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a study look by look until its trials are resolved; see `statistics.looks`."""
+"""Adds seeds to a study until its differences are significant."""
 
 import logging
 from collections.abc import Callable
@@ -15,13 +15,10 @@ _log = logging.getLogger(__name__)
 def run(
     study: Study, trained: Callable[[Study, bool], Results], resumes: bool
 ) -> Results:
-    """Trains a study; if it names looks, with more seeds where they are needed.
+    """Trains a study; if it names looks, adds seeds where they are needed.
 
-    Args:
-      study: what to run.
-      trained: trains one, as `experiment.run` does: the study, and whether to go on
-        with the run that is there.
-      resumes: whether to go on with the run that is there.
+    `trained` trains a study, as `experiment.run` does, from the study and whether to
+    continue the run that is there. `resumes` says that for the first call.
     """
     if not study.looks:
         return trained(study, resumes)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones: networks without their last layer, trained before and used again.
+"""Backbones: trained networks without their last layer, for transfer learning.
 
-A backbone begins on another data set or in a file of weights. All members of a program
-begin at the same one: seeds differ in the new last layer, the data order and the noise.
+A backbone comes from another data set or from a file of weights. All members of a
+program start from the same one; their seeds differ in the new last layer, the data
+order and the noise.
 """
 
 import dataclasses
@@ -21,13 +22,10 @@ from nnlab.training.member import Recipe, key, scaled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue, in [0, 1]: what networks with published weights were fed.
-
-Source: torchvision's transforms for its pretrained models.
-"""
+"""Of red, green and blue, in [0, 1], as in torchvision's transforms for its weights."""
 
 FEATURES_AT_ONCE = 256
-"""Examples whose features are computed at once."""
+"""Examples in a batch whose features are computed."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,8 +35,8 @@ class Backbone:
     Attributes:
       params, batch_stats: ``{layer: tree of arrays}`` of all layers but the last dense
         one, float32.
-      about: plain values that say how it came about, for ``config.json``.
-      seconds: that training it took.
+      about: plain values on its origin, for ``config.json``.
+      seconds: training time.
     """
 
     params: Mapping[str, Any]
@@ -48,10 +46,10 @@ class Backbone:
 
 
 def backbone_of(module: nn.Module | own.Called) -> nn.Module:
-    """The module without its last dense layer; it returns features (B, F).
+    """Returns a module without its last dense layer, which computes features (B, F).
 
     Raises:
-      ValueError: a module of the user's own, or one that has nothing else to train.
+      ValueError: the module is a user's own, or has no hidden layers.
     """
     if isinstance(module, ResNet18):
         return module.clone(num_classes=0)
@@ -62,16 +60,12 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
     kinds = [layer["layer"] for layer in layers.normalise(module.layers)]
     last = len(kinds) - 1 - kinds[::-1].index("dense")
     if not {"dense", "conv"} & set(kinds[:last]):
-        raise ValueError("transfer needs a model with hidden layers, to begin them at")
+        raise ValueError("transfer needs a model with hidden layers")
     return module.clone(layers=module.layers[:last])
 
 
 def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Names of a network's layers that are its backbone's.
-
-    Returns:
-      ``{"params": names, "batch_stats": names}``, at the top level of the variables.
-    """
+    """Returns the top-level names of a backbone's "params" and "batch_stats"."""
     module = backbone_of(recipe.module)
     sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
     variables = jax.eval_shape(
@@ -82,22 +76,16 @@ def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
 
 
 def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
-    """The last dense layer, as a network of its own on features (B, F)."""
+    """Returns the last dense layer as a network of its own on features (B, F)."""
     dense = {"layer": "dense", "name": "head", "units": num_classes}
     fields = {f: getattr(module, f) for f in ("initializer", "dtype", "param_dtype")}
     return Stack((dense,), **fields)
 
 
 def features(recipe: Recipe, backbone: Backbone, inputs: np.ndarray) -> np.ndarray:
-    """What the backbone makes of examples, with the running statistics of batch norm.
+    """Computes the features, float32 (N, F), of stored inputs (N, *input_shape).
 
-    Args:
-      recipe: of the whole network.
-      backbone: its trained variables.
-      inputs: stored inputs (N, *input_shape).
-
-    Returns:
-      float32 (N, F).
+    `recipe` is that of the whole network. Batch norm uses its running statistics.
     """
     module = backbone_of(recipe.module)
     variables = jax.device_put(

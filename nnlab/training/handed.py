@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is handed beside its study: data, and what is the user's own."""
+"""What a caller passes to a run beside the study: data, module, metrics."""
 
 import dataclasses
 import logging
@@ -19,27 +19,27 @@ from nnlab.training.metrics import Metric
 from nnlab.training.program import FurtherSets
 
 TAKEN = ("loss", "accuracy", "active_share")
-"""Metrics that have a meaning, which tables and figures know by these endings."""
+"""Endings of nnlab's own metrics, by which tables and figures recognise them."""
 
 LARGE = 30.0
-"""Inputs that a network is better not fed with as they are."""
+"""Absolute input above which a warning suggests scaling."""
 
 Loaded = dict[str, tuple[Dataset, FurtherSets]]
-"""Data sets of a study that have been loaded, by their names in it."""
+"""A study's data sets that have been loaded, by their names in the study."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Handed:
-    """What a run is handed beside its study.
+    """What a caller passes to a run beside the study.
 
     Attributes:
       data_dir: where image data lie; see `nnlab.data.load`.
-      dataset: a data set of one's own, in the place of the study's.
-      module: a Linen module of one's own, in the place of the study's model.
-      own_metrics: further metrics of one's own, by name.
-      loaded: the study's data sets that have been loaded before; others are added.
+      dataset: a user's own data set, which replaces the study's.
+      module: a user's own Linen module, which replaces the study's model.
+      own_metrics: a user's own further metrics, by name.
+      loaded: data sets loaded before; newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
@@ -49,7 +49,7 @@ class Handed:
     loaded: Loaded = dataclasses.field(default_factory=dict)
 
     def check(self, study: Study) -> None:
-        """Refuses what cannot be, and to do without what a study was run with."""
+        """Refuses invalid metrics, and the absence of what the study was run with."""
         _check_metrics(self.own_metrics)
         lacking = {}
         if study.own.module and self.module is None:
@@ -70,7 +70,7 @@ class Handed:
             )
 
     def own(self, study: Study) -> Own:
-        """What is the user's own, by what it is.
+        """Returns the record of the user's own module, metrics and data sets.
 
         Module and metrics are traced on the data of the study's first trial.
         """
@@ -84,7 +84,7 @@ class Handed:
         return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
 
     def data(self, h: Hyperparameters, study: Study) -> tuple[Dataset, FurtherSets]:
-        """The data set of some trials of a study, and its further test sets."""
+        """Loads a trial's data set and its further test sets, once for each name."""
         if h.data not in self.loaded:
             some = _fewer(self.dataset or _load(h, self.data_dir), study.eval_size)
             all_h = [trial.hyperparameters for trial in study.trials()]
@@ -95,7 +95,7 @@ class Handed:
 
 
 def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
-    """A trial's data, by a name that tells how a table is read."""
+    """Loads a trial's data, under a name that says how a table is read."""
     if h.data == h.dataset:
         return data.load(h.dataset, data_dir=data_dir)
     found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
@@ -103,7 +103,7 @@ def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
 
 
 def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
-    """The first validation and test examples only; 0 keeps all."""
+    """Keeps the first validation and test examples only; 0 keeps all."""
     if not eval_size:
         return dataset
 
@@ -116,20 +116,19 @@ def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
 
 
 def _point_out_large(dataset: Dataset) -> None:
-    """Points out inputs that should be scaled, such as pixels of 0 to 255 as floats."""
+    """Warns of inputs that should be scaled, such as pixels of 0 to 255 as floats."""
     inputs = dataset.train.inputs
     low, high = (float(end) * dataset.scale for end in (inputs.min(), inputs.max()))
     if inputs.dtype != np.uint8 and not dataset.is_table and max(-low, high) > LARGE:
         _log.warning(
-            "%s: the network is fed inputs of %.4g to %.4g as they are; better give "
-            "pixels of 0 to 255 as uint8 (.astype(np.uint8)), which are scaled, or set "
-            "standardize=True",
+            "%s: inputs from %.4g to %.4g are not scaled; pass pixels of 0 to 255 as "
+            "uint8 (.astype(np.uint8)), which are scaled, or set standardize=True",
             *(dataset.name, low, high),
         )
 
 
 def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
-    """Moves and rotates the test images as a study asks."""
+    """Makes the moved and rotated test sets that a study asks for."""
     test = dataset.test
     amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
     wanted = {name: amount for name, amount in amounts.items() if amount}
@@ -153,7 +152,7 @@ def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
 
 
 def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:
-    """Refuses names that are no column's, and what cannot be called."""
+    """Refuses names that cannot be columns, and metrics that cannot be called."""
     if not isinstance(own_metrics, Mapping):
         raise ValueError(
             f"own_metrics={own_metrics!r} is no mapping such as {{'margin': margin}}, "
@@ -166,8 +165,8 @@ def _check_metrics(own_metrics: Mapping[str, Metric]) -> None:
             )
         if ending := next(filter(name.endswith, TAKEN), ""):
             raise ValueError(
-                f"metric {name!r} ends as nnlab's own {ending!r} does, for which "
-                f"tables and figures would take it: call it {f'{name}_own'!r}, say"
+                f"metric {name!r} ends as nnlab's own {ending!r} does, and tables and "
+                f"figures would confuse them: rename it, such as {f'{name}_own'!r}"
             )
         if not callable(metric):
             raise ValueError(

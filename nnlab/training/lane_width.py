@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lane widths were measured to do on this machine, remembered between runs.
+"""Measures lane widths and remembers how fast each was on this machine.
 
-A program runs at a speed that depends on its lanes, the network, the batch and the
-machine. Each such combination has a small JSON file in the user's cache folder; it
-can be deleted at any time, and a damaged one counts as none.
+A program's speed depends on its lanes, the network, the batch and the machine. Each
+such combination has a small JSON file in the user's cache folder. The file can be
+deleted at any time; a damaged one is ignored.
 """
 
 import dataclasses
@@ -28,17 +28,17 @@ from nnlab.training.population import SAMPLE_EVERY
 from nnlab.training.program import NetworkProgram
 
 TOLERANCE = 0.05
-"""How much faster another plan must be to be preferred to the first."""
+"""How much faster another plan must be to replace the first."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """How fast a program ran.
+    """The measured speed of a program.
 
     Attributes:
       examples_per_second: training examples of all members together.
       inferences_per_second: evaluated examples of all members together; 0 if unknown.
-      compile_seconds: of all programs; 0 if unknown.
+      compile_seconds: compile time of all functions; 0 if unknown.
     """
 
     examples_per_second: float
@@ -47,8 +47,8 @@ class Rates:
 
 
 def recall(program: NetworkProgram) -> dict[int, Rates]:
-    """What is known of a program: ``{lane width: rates}``."""
-    if not _folder().is_dir():  # spares a new machine the name of the file
+    """Returns the speeds remembered for a program: ``{lane width: rates}``."""
+    if not _folder().is_dir():  # on a new machine, skips computing the file name
         return {}
     try:
         found = json.loads(_file(program).read_text())
@@ -63,10 +63,10 @@ def recall(program: NetworkProgram) -> dict[int, Rates]:
 
 
 def remember(program: NetworkProgram, rates: Mapping[int, Rates]) -> None:
-    """Adds to what is known of a program; does without where nothing can be written."""
+    """Adds to the remembered speeds of a program, if the folder can be written."""
     known = recall(program)
     for width, found in rates.items():
-        if not found.compile_seconds and width in known:  # compiled before
+        if not found.compile_seconds and width in known:
             seconds = known[width].compile_seconds
             found = dataclasses.replace(found, compile_seconds=seconds)
         known[width] = found
@@ -76,7 +76,7 @@ def remember(program: NetworkProgram, rates: Mapping[int, Rates]) -> None:
 
 
 def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:
-    """The first of the plans that is as fast as any that is known; else the first."""
+    """Returns the first plan that is about as fast as the fastest known one."""
     speeds = {
         plan: known[plan.lanes.width].examples_per_second
         for plan in plans
@@ -93,7 +93,7 @@ def _folder() -> pathlib.Path:
 
 
 def _file(program: NetworkProgram) -> pathlib.Path:
-    """Where a program's rates are: named by all that they depend on."""
+    """Returns the file of a program's speeds, named by all that they depend on."""
     recipe, lanes = program.recipe, program.plan.lanes
     settings = {
         name: value
@@ -114,31 +114,26 @@ def _file(program: NetworkProgram) -> pathlib.Path:
 
 
 TUNING_SHARE = 0.02
-"""Of the predicted training time, what may be spent on measuring lane widths."""
+"""Share of the predicted training time that may be spent on measuring lane widths."""
 
 CORE_SPEED = 1e11
-"""Operations of `Program.work` in a second, about, on a CPU core that is fast."""
+"""Operations of `Program.work` per second on a fast CPU core, roughly."""
 
 LEAST_COMPILE_SECONDS = 0.5
-"""Of any program for training."""
+"""Least compile time of any training function."""
 
 
 def choose_lanes(
     program: NetworkProgram, study: Study, kept: Kept | None = None
 ) -> tuple[PlacedProgram, float]:
-    """Places a program with the lanes that train it the fastest, as far as is known.
+    """Places a program with the lane width that trains it fastest.
 
-    What is not known is measured while that costs less than `TUNING_SHARE` of the
-    predicted training time.
-
-    Args:
-      program: the program.
-      study: whose program it is.
-      kept: of programs of the same study before; the lanes are those of one like it, if
-        they are among the plans.
+    Unknown widths are measured while that costs less than `TUNING_SHARE` of the
+    predicted training time. A program similar to one in `kept` gets the same lanes, if
+    they are among its plans.
 
     Returns:
-      The program and the seconds that were spent on plans that were not taken.
+      The placed program, and the seconds spent on plans that were not taken.
     """
     if like := kept.like(program, study) if kept else None:
         for plan in program.plans:
@@ -146,7 +141,7 @@ def choose_lanes(
                 return place(program.with_plan(plan), study, kept), 0.0
     known = recall(program) if len(program.plans) > 1 else {}
     plan = fastest(program.plans, known)
-    if processes.count() > 1:  # they must take the same, whatever each would measure
+    if processes.count() > 1:  # all must use the same plan, so nobody measures
         width = int(processes.agreed(plan.lanes.width))
         return place(program.with_width(width), study), 0.0
     placed = place(program.with_plan(plan), study)
@@ -155,7 +150,7 @@ def choose_lanes(
         for plan in program.plans
         if plan.lanes.width not in known and plan != placed.plan
     ]
-    # For a short training even to time the first plan would be too much.
+    # For a short training, even timing the first plan costs too much.
     seconds = program.work / (CORE_SPEED * plan.lanes.devices)
     is_short = plan.on_cpu and TUNING_SHARE * seconds < LEAST_COMPILE_SECONDS
     if not unknown or is_short:
@@ -163,7 +158,7 @@ def choose_lanes(
     start = time.perf_counter()
     speed_of = _Stopwatch(placed).speed
     rate = speed_of(0.1)
-    # Another program takes about as long to compile, and both are timed three times.
+    # Another plan takes about as long to compile, and both are timed three times.
     compiling = placed.population.compile_seconds
     cost = compiling + 3 * (time.perf_counter() - start - compiling)
     measured = {placed.width: Rates(rate)}
@@ -184,7 +179,7 @@ def choose_lanes(
         if speeds[1] > speeds[0] * (1 + TOLERANCE):
             placed, speed_of = other, speed_of_other
         elif speeds[1] < 0.8 * speeds[0]:
-            break  # those further off will do no better
+            break  # widths further away are no faster
     if spent:
         remember(program, measured)
     return placed, spent
@@ -194,7 +189,7 @@ class _Stopwatch:
     """Times training on states of zeros."""
 
     def __init__(self, placed: PlacedProgram) -> None:
-        """Compiles the program if it is not yet."""
+        """Compiles the program if needed."""
         self._placed, population = placed, placed.population
         self._order = population.put_order(
             placed.order.take(0, placed.room, placed.room)
@@ -205,7 +200,7 @@ class _Stopwatch:
         self._idle = min(self._timed(0, self._steps) for _ in range(2))
 
     def _timed(self, lanes: int, steps: int) -> float:
-        """Seconds in which each device trains so many of its lanes."""
+        """Returns the seconds in which each device trains that many of its lanes."""
         population, start = self._placed.population, time.perf_counter()
         self._state = population.train(
             self._state, self._order, first_step=0, num_steps=steps, first_lanes=lanes
@@ -214,10 +209,10 @@ class _Stopwatch:
         return time.perf_counter() - start
 
     def speed(self, seconds: float) -> float:
-        """Examples a second of all members together, from about so many seconds.
+        """Returns examples per second of all members, measured in about `seconds`.
 
-        Where a stretch of all lanes takes longer, each device trains only its first
-        ones, and the others are reckoned to take as long.
+        If one stretch of all lanes takes longer, each device trains only its first
+        lanes, and the others are assumed to take as long.
         """
         placed = self._placed
         lanes, room = placed.plan.lanes, placed.room
@@ -251,15 +246,10 @@ def profile(placed: PlacedProgram, folder: pathlib.Path) -> None:
 def measure(
     program: NetworkProgram, study: Study, seconds: float = 2.0
 ) -> dict[int, Rates]:
-    """Times every lane width of a program, and remembers what it found.
-
-    Args:
-      program: the program.
-      study: whose program it is.
-      seconds: how long to train with each width.
+    """Times every lane width of a program, some seconds each; remembers the results.
 
     Returns:
-      ``{lane width: rates}``; the fastest width has those of evaluation too.
+      ``{lane width: rates}``; only the fastest width has evaluation speeds too.
     """
     found: dict[int, Rates] = {}
     for plan in program.plans:

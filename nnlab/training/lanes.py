@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which lane trains which member, and which examples each lane is handed."""
+"""Decides which lane trains which member, and cuts data into batches."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from nnlab.machine.devices import LEAST_CPU_DEVICES
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How many lanes a program has, and what fits into one.
+    """How many lanes a program has, and how many members fit into one.
 
     A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
     share its batches.
@@ -19,10 +19,9 @@ class Lanes:
     Attributes:
       num_trials, num_seeds: T and S of the program.
       trials, seeds: W and G of a lane.
-      devices: over how many devices the lanes are spread.
-      room: for how many trials and seeds there are lanes, where that is more than T or
-        S: programs of different sizes then have programs of the same shapes, which are
-        compiled once.
+      devices: number of devices that the lanes are spread over.
+      room: least numbers of trials and seeds to have lanes for. Programs of different
+        sizes then have equal shapes and are compiled once.
     """
 
     num_trials: int
@@ -44,20 +43,20 @@ class Lanes:
         all_devices: bool = False,
         room: tuple[int, int] = (0, 0),
     ) -> "Lanes":
-        """Lanes of at most `width` members; the same on any number of devices.
+        """Returns lanes of at most `width` members, the same on any number of devices.
 
         Args:
           num_trials, num_seeds: T and S.
           width: at least 1.
-          devices: over how many devices to spread them, at most.
-          shared: whether a row holds as many trials of its seed as go, in rows of equal
-            length, since they share their batches; or only one, so that each member
-            that ends frees its place.
-          all_devices: whether devices for which no lane is left hold an empty one, so
-            that each process of several has a part. The second one of several does
-            in any case: a program for one device is compiled otherwise, see
+          devices: most devices to spread them over.
+          shared: whether a row holds as many trials of its seed as fit, since they
+            share their batches. If False it holds one, so that each member that ends
+            frees its place.
+          all_devices: whether devices without a lane hold an empty one, so that each of
+            several processes has a part. The second of several devices always does,
+            because XLA compiles for one device differently; see
             `devices.LEAST_CPU_DEVICES`.
-          room: trials and seeds to have lanes for, at least.
+          room: least numbers of trials and seeds to have lanes for.
         """
         trials, places = 1, max(num_trials, room[0])
         if shared:
@@ -69,17 +68,13 @@ class Lanes:
         return cls(num_trials, num_seeds, trials, seeds, devices, room)
 
     def with_members(self, num_trials: int, num_seeds: int) -> "Lanes":
-        """Lanes of the same shape that hold other members; on no more devices.
-
-        Args:
-          num_trials, num_seeds: T and S.
-        """
+        """Returns lanes of the same shape for other members, on no more devices."""
         lanes = dataclasses.replace(self, num_trials=num_trials, num_seeds=num_seeds)
         return dataclasses.replace(lanes, devices=_sharing(self.devices, lanes.used))
 
     @property
     def width(self) -> int:
-        """Members that `vmap` batches."""
+        """Members that `vmap` batches together."""
         return self.trials * self.seeds
 
     @property
@@ -93,7 +88,7 @@ class Lanes:
         return self._holding(self.num_trials, self.num_seeds)
 
     def _holding(self, num_trials: int, num_seeds: int) -> int:
-        """Lanes that hold so many trials and seeds."""
+        """Returns the number of lanes for that many trials and seeds."""
         rows = num_seeds * math.ceil(num_trials / self.trials)
         return math.ceil(rows / self.seeds)
 
@@ -106,11 +101,11 @@ class Lanes:
         return math.ceil(most / self.devices) * self.devices
 
     def place(self, training: np.ndarray) -> "Placement":
-        """Puts the members that still train into as few lanes as hold them.
+        """Puts the members that still train into as few lanes as possible.
 
         Args:
-          training: bool (T, S). The others fill places that are left; they cost nothing
-            where a lane holds no other.
+          training: bool (T, S). The other members fill the places that are left; a lane
+            that holds only such members costs nothing.
         """
         rows: list[tuple[int, list[int]]] = []
         live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
@@ -128,7 +123,7 @@ class Lanes:
             at = device * (self.count // self.devices) + turn, row
             busy[at[0]] = True
             seed_of[at] = seed
-            trial_of[at] = some[-1]  # what is left over repeats the last
+            trial_of[at] = some[-1]  # unused places repeat the last member
             trial_of[at][: len(some)] = some
             taken[at][: len(some)] = True
             first = np.ravel_multi_index((*at, 0), shape)
@@ -147,8 +142,8 @@ class Placement:
     Attributes:
       seed: of each row, int32 (N, G).
       trial: of each place, int32 (N, G, W).
-      home: place of each member, counted through (N, G, W); int64 (T, S).
-      busy: lanes that hold members which still train, bool (N,).
+      home: place of each member as a flat index into (N, G, W); int64 (T, S).
+      busy: lanes with members that still train, bool (N,).
     """
 
     seed: np.ndarray
@@ -157,11 +152,11 @@ class Placement:
     busy: np.ndarray
 
     def gather(self, values: np.ndarray) -> np.ndarray:
-        """Brings what lanes hold, (N, G, W, ...), into (T, S, ...)."""
+        """Rearranges values of the lanes, (N, G, W, ...), into (T, S, ...)."""
         return values.reshape(-1, *values.shape[3:])[self.home]
 
     def scatter(self, values: np.ndarray) -> np.ndarray:
-        """The reverse of `gather`; places that no member has hold one of the others."""
+        """Reverses `gather`; places without a member repeat another one."""
         owner = np.zeros(self.trial.size, np.int64)
         owner[self.home.reshape(-1)] = np.arange(self.home.size)
         members = values.reshape(-1, *values.shape[2:])
@@ -186,8 +181,8 @@ class Batches:
     def cut(cls, inputs: np.ndarray, labels: np.ndarray, size: int) -> "Batches":
         """Cuts flat inputs (N, values) and labels (N,) into the fewest batches.
 
-        They hold at most `size` examples, and less if that saves padding: 288 examples
-        make one batch of 288, not of 4,096.
+        A batch holds at most `size` examples, and fewer if that saves padding: 288
+        examples make one batch of 288, not of 4,096.
         """
         count = math.ceil(len(labels) / size)
         size = math.ceil(len(labels) / count)
@@ -201,5 +196,5 @@ class Batches:
 
 
 def _sharing(devices: int, lanes: int) -> int:
-    """Over how many of some devices so many lanes are spread."""
+    """Returns how many of the devices to spread the lanes over."""
     return min(devices, max(lanes, LEAST_CPU_DEVICES))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One network being trained, as pure functions: no member axis anywhere.
+"""Trains one network, as pure functions without a member axis.
 
-`population` lifts these to many members. A `Recipe` is what the compiler sees; the
-traced hyperparameters are arguments, so that members differ in them at no cost.
+`population` lifts these to many members. A `Recipe` is static for the compiler; the
+traced hyperparameters are arguments, so that members can differ in them at no cost.
 """
 
 import dataclasses
@@ -30,22 +30,22 @@ class Recipe:
     """The static part of a member.
 
     Attributes:
-      module: Linen module with ``__call__(self, x, train)`` that returns logits (B, C);
-        one of a user's own as an `own.Called`.
+      module: Linen module whose ``__call__(self, x, train)`` returns logits (B, C); a
+        user's own is wrapped in `own.Called`.
       layers: names of the layers with parameters, in the order of the network.
-      runs: those of them whose parameters are stacked, see `models.stack.Stack.runs`;
-        the others' are at the parameters' top level under their names.
+      runs: layers whose parameters are stacked, see `models.stack.Stack.runs`; those of
+        other layers are at the parameters' top level under their names.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
       schedule: factor on the learning rate, from the step (int32 scalar).
       input_shape: shape of an example.
-      input_scale, input_shift: stored inputs times the one less the other are the
-        network's: numbers, or float32 (1, values of an example).
+      input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
+        float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
       activity: whether `evaluate` measures the share of active units.
-      own_metrics: further metrics of a user's own, by name.
-      every_norm: whether the gradient norms of all steps enter `norm_sum`, not only
-        those of a sample.
+      own_metrics: a user's own metrics, by name.
+      every_norm: whether `norm_sum` takes the gradient norms of all steps, not only of
+        sampled ones.
       patience: evaluations without a better validation metric after which a member
         stops early; 0 for never.
       watched: that metric: "loss" (less is better) or "accuracy".
@@ -77,8 +77,8 @@ class Best:
       params, batch_stats: trees of arrays.
       value: sum of the watched metric over the validation set, negated where more is
         better, float32 ().
-      step: of that evaluation, int32 ().
-      waited: evaluations since, int32 ().
+      step: step of that evaluation, int32 ().
+      waited: evaluations since then, int32 ().
     """
 
     params: Any
@@ -94,17 +94,17 @@ class TrainState:
 
     Attributes:
       params, batch_stats, opt_state: trees of arrays.
-      step: updates done, int32 (). A diverged member's stays at the step that failed.
-      alive: False from the first step on whose loss, gradient or update is not finite,
+      step: updates done, int32 (). A diverged member stays at the step that failed.
+      alive: False from the first step whose loss, gradient or update is not finite,
         bool ().
-      loss_sum, loss_square_sum: of the batch losses since the last evaluation, float32
-        ().
+      loss_sum, loss_square_sum: sums over the batches since the last evaluation,
+        float32 ().
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
-      stopped: True from the evaluation on at which patience ended or halving dropped
-        it, bool ().
-      best: what early stopping goes back to; None where nothing stops early.
+      stopped: True from the evaluation at which patience ended or halving dropped the
+        member, bool ().
+      best: the state that early stopping restores; None without early stopping.
     """
 
     params: Any
@@ -121,26 +121,26 @@ class TrainState:
 
 
 def key(seed: int) -> jax.Array:
-    """The random key of a whole number below 2**31, the same in every environment."""
+    """Returns the random key of a whole number below 2**31, equal on every machine."""
     words = jnp.array([0, seed], jnp.uint32)
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
 def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
-    """The random key of one stream ("init", "noise") of one seed.
+    """Returns the random key of one stream ("init", "noise") of one seed.
 
-    Keys are derived by meaning, never by position, so that a member's draws do not
-    depend on which others train beside it.
+    A key depends on what it is for, never on a position. So a member's draws do not
+    depend on the members beside it.
     """
     of_seed = jax.random.fold_in(key(root_seed), seed)
     return jax.random.fold_in(of_seed, zlib.crc32(stream.encode()))
 
 
 def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
-    """The order of the training examples in one epoch of one seed, int32 (size,).
+    """Returns the order of the training examples in an epoch of a seed, int32 (size,).
 
-    Made on the host: ``jax.random.permutation`` is slow on CPU. The same in every
-    trial, so trials are compared in pairs.
+    It is made on the host, because ``jax.random.permutation`` is slow on CPU. All
+    trials have the same order, so that they can be compared in pairs.
     """
     stream = zlib.crc32(b"order")
     generator = np.random.default_rng([root_seed, seed, stream, epoch])
@@ -148,13 +148,7 @@ def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
 
 
 def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
-    """A member before its first step.
-
-    Args:
-      recipe: the static part.
-      traced: the traced hyperparameters.
-      key: of the seed's "init" stream.
-    """
+    """Initialises a member; `key` is that of the seed's "init" stream."""
     sample = jnp.zeros((1, *recipe.input_shape), jnp.float32)
     variables = stack.init_variables(recipe.module, key, sample, traced["init_scale"])
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
@@ -186,22 +180,22 @@ def train_step(
     sample: jax.Array,
     check: jax.Array,
 ) -> TrainState:
-    """One update.
+    """Makes one update.
 
     Args:
       recipe: the static part.
       state: the member.
       traced: the traced hyperparameters.
-      key: of the seed's "noise" stream, with the step folded in.
+      key: key of the seed's "noise" stream, with the step folded in.
       inputs: stored inputs, uint8 or float32 (B, values of an example).
       labels: int32 (B,).
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
       check: bool (); whether a step that is not finite (see `all_finite`) freezes the
-        member before the update. Without it the numbers spread, and `population` goes
-        back.
+        member before the update. Without the check bad numbers spread, and `population`
+        repeats the steps with it.
 
     Returns:
-      The state after the update, or as it was if the member is or becomes frozen.
+      The state after the update; unchanged if the member is or becomes frozen.
     """
     inputs = _augmented(recipe, key, inputs)
 
@@ -224,15 +218,15 @@ def train_step(
             opt_state=opt_state,
             step=state.step + 1,
             loss_sum=state.loss_sum + loss,
-            # Capped: the square of a loss that is finite must be, too.
+            # Capped, so that the square of a finite loss stays finite.
             loss_square_sum=state.loss_square_sum + jnp.minimum(loss, 1e15) ** 2,
         )
 
     # Norms and checks read every number once more, a tenth to a fifth of a small step's
-    # time, so they are taken on few steps. The branches stay branches under vmap, as
-    # their conditions are the same for all members. The check makes the update for
-    # itself: handing it one over would keep XLA from fusing the update with the select
-    # below, a twentieth of the time.
+    # time, so few steps take them. Under vmap the branches stay branches, because their
+    # conditions are the same for all members. The check computes its own update: a
+    # shared one would keep XLA from fusing the update with the select below (a
+    # twentieth of the time).
     norms = jax.lax.cond(
         sample | check,
         lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),
@@ -249,7 +243,7 @@ def train_step(
 
 
 def _augmented(recipe: Recipe, key: jax.Array, inputs: jax.Array) -> jax.Array:
-    """Stored inputs (B, values), as images that are moved if the recipe asks for it."""
+    """Moves stored inputs (B, values) as images, if the recipe asks for it."""
     if not recipe.augment_pixels:
         return inputs
     images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
@@ -265,7 +259,7 @@ def _forward(
     key: jax.Array,
     inputs: jax.Array,
 ) -> tuple[jax.Array, Any]:
-    """Logits (B, C) in training, and the running statistics after them."""
+    """Returns training logits (B, C) and the new running statistics."""
     logits, updated = recipe.module.apply(
         {
             "params": params,
@@ -283,7 +277,7 @@ def _forward(
 def _chosen(
     trains: jax.Array, new: TrainState, old: TrainState, alive: jax.Array
 ) -> TrainState:
-    """The new state where the member trains, else the old one; alive or not."""
+    """Returns the new state where the member trains, else the old one."""
     return jax.tree.map(
         lambda new, old: jnp.where(trains, new, old),
         dataclasses.replace(new, alive=alive),
@@ -292,17 +286,12 @@ def _chosen(
 
 
 def all_finite(state: TrainState) -> jax.Array:
-    """Whether every number is finite that a bad step would have spoilt for good.
+    """Returns whether all numbers are finite that a bad step would spoil for good.
 
     A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
     learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
-    that which steps are sampled decides nothing.
-
-    Args:
-      state: one member's, or that of several along leading axes.
-
-    Returns:
-      bool ().
+    that the choice of sampled steps changes nothing. The state may be that of several
+    members along leading axes; the result is a single bool ().
     """
     changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
     checks = [
@@ -320,19 +309,13 @@ def evaluate(
     labels: jax.Array,
     mask: jax.Array,
 ) -> dict[str, jax.Array]:
-    """Sums of the metrics over a batch, with the running statistics of batch norm.
+    """Sums the metrics over a batch, with the running statistics of batch norm.
 
-    Args:
-      recipe: the static part.
-      state: the member.
-      inputs: stored inputs (B, values of an example).
-      labels: int32 (B,).
-      mask: bool (B,), False for padding.
-
-    Returns:
-      ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
-      own metrics; and "active_share" if the recipe asks for it: the share of the
-      activations' outputs that are above 0.
+    Inputs are stored ones, (B, values of an example), labels int32 (B,), and the mask,
+    bool (B,), is False for padding.
+    ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
+    own metrics; and, if the recipe asks for it, "active_share": the share of the
+    activations' outputs that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -352,16 +335,16 @@ def evaluate(
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:
-    """Class probabilities, float32 (B, C), of stored inputs (B, values)."""
+    """Returns class probabilities, float32 (B, C), of stored inputs (B, values)."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     logits: Any = recipe.module.apply(variables, scaled(recipe, inputs), train=False)
     return jax.nn.softmax(logits)
 
 
 def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
-    """Images (B, H, W, C), each moved by up to `pixels` along both axes.
+    """Moves each of the images (B, H, W, C) by up to `pixels` along both axes.
 
-    Offsets are whole and uniform; what comes in from outside is 0.
+    Offsets are whole and uniform; pixels from outside the image are 0.
     """
     room = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = jnp.pad(images, room)
@@ -376,14 +359,10 @@ def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
 def note_best(
     recipe: Recipe, state: TrainState, sums: Mapping[str, jax.Array]
 ) -> TrainState:
-    """Remembers a member at its best evaluation, and ends it when patience does.
+    """Keeps a member's best evaluation, and stops it when its patience is used up.
 
-    A member that stops goes back to its best parameters.
-
-    Args:
-      recipe: the static part; its `patience` is at least 1.
-      state: the member.
-      sums: from `evaluate`, over the validation set.
+    A member that stops goes back to its best parameters. The recipe's `patience` is at
+    least 1, and `sums` come from `evaluate` on the validation set.
     """
     best, training = state.best, state.alive & ~state.stopped
     assert best is not None
@@ -410,14 +389,14 @@ def note_best(
 
 
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:
-    """Stored inputs (B, values) as the network sees them, float32 (B, *input_shape)."""
+    """Returns the network's inputs, float32 (B, *input_shape), of stored inputs."""
     return rescaled(inputs, recipe.input_scale, recipe.input_shift, recipe.input_shape)
 
 
 def rescaled(
     inputs: jax.Array, scale: Any, shift: Any, shape: Sequence[int]
 ) -> jax.Array:
-    """Stored inputs (B, values), times `scale` less `shift`, float32 (B, *shape)."""
+    """Returns inputs (B, values) * `scale` - `shift`, float32 (B, *shape)."""
     flat = inputs.reshape(inputs.shape[0], -1).astype(jnp.float32)
     floats = flat * scale - shift
     return floats.reshape(inputs.shape[0], *shape)

@@ -10,19 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 Metric = Callable[[jax.Array, jax.Array], jax.Array]
-"""A user's own metric: a function of logits (B, C), float32, and labels (B,), int32, to
-a value for each example, (B,). Its mean over a split is reported."""
+"""A user's own metric: from logits (B, C), float32, and labels (B,), int32, to a value
+for each example, (B,). Its mean over a split is reported."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of each example, in nats.
+    """Returns the softmax cross-entropy in nats, float32 (B,), of logits (B, C).
 
-    Args:
-      logits: float32 (B, C).
-      labels: int32 (B,), in 0..C-1.
-
-    Returns:
-      float32 (B,).
+    Labels are int32 (B,), in 0..C-1.
     """
     log_probabilities = jax.nn.log_softmax(logits)
     return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
@@ -31,7 +26,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def classification_sums(
     logits: jax.Array, labels: jax.Array, mask: jax.Array
 ) -> dict[str, jax.Array]:
-    """Sums of the loss and of right answers over the examples that are no padding.
+    """Sums the loss and the correct answers over all examples but padding.
 
     Args:
       logits: float32 (B, C).
@@ -54,15 +49,12 @@ def gradient_norms(
     layers: Sequence[str],
     runs: Mapping[str, Mapping[str, Sequence[str]]] = types.MappingProxyType({}),
 ) -> jax.Array:
-    """Euclidean norm of each layer's gradient, weights and biases together.
+    """Returns the Euclidean norm of each layer's gradient, float32 (layers,).
 
     Args:
-      gradients: ``{layer: tree of arrays}``.
+      gradients: ``{layer: tree of arrays}``; the norm includes weights and biases.
       layers: the layers, in the order of the result.
       runs: layers whose arrays are stacked, see `models.stack.Stack.runs`.
-
-    Returns:
-      float32 (layers,).
     """
     names: list[str] = []
     norms: list[jax.Array] = []
@@ -81,7 +73,7 @@ def gradient_norms(
 def _norm(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(tree)
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in leaves]))
-    # In float32 the square of 1e20 is infinite and that of 1e-25 is 0; exploding and
+    # In float32 the square of 1e20 is infinite and that of 1e-25 is 0. Exploding and
     # vanishing gradients reach both.
     unit = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     squares = jnp.stack([jnp.sum(jnp.square(g / unit)) for g in leaves])

@@ -28,27 +28,27 @@ def optimizer(
     uses_momentum: bool = True,
     uses_weight_decay: bool = True,
 ) -> optax.GradientTransformation:
-    """An Optax optimizer from traced hyperparameters.
+    """Makes an Optax optimizer from traced hyperparameters.
 
     For sgd, adam and rmsprop weight decay is coupled: the gradient of an L2 penalty
-    `weight_decay / 2 * |params|**2` is added to the gradient. For adamw it is not: each
-    step subtracts `learning_rate * weight_decay * params` from the parameters. It acts
-    on every parameter, biases too. Adam and AdamW use b1 = 0.9, b2 = 0.999.
+    `weight_decay / 2 * |params|**2` is added to the gradient. For adamw it is not:
+    each step subtracts `learning_rate * weight_decay * params` from the parameters. It
+    acts on every parameter, biases too. Adam and AdamW use b1 = 0.9, b2 = 0.999.
 
     Args:
       name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
       learning_rate: rate of this step, at least 0; may be traced.
-      momentum: share of the last step's velocity that is kept, in [0, 1), of sgd and
-        rmsprop; adam and adamw do not read it. May be traced.
+      momentum: share of the last velocity that sgd and rmsprop keep, in [0, 1); adam
+        and adamw ignore it. May be traced.
       weight_decay: at least 0; may be traced.
-      nesterov: whether sgd and rmsprop look ahead by one step of momentum.
+      nesterov: whether sgd and rmsprop use Nesterov momentum.
       uses_momentum: False, for a population whose momenta are all 0, leaves the
         velocity out of the state. The steps are the same except for rounding.
       uses_weight_decay: False, for weight decays that are all 0, leaves the decay out.
 
     Returns:
-      The transformation. Its state does not depend on the traced values, so that an
-      optimizer of another rate can go on with it at every step.
+      The transformation. Its state does not depend on the traced values, so that these
+      may change at every step.
 
     Raises:
       ValueError: an unknown name.
@@ -80,11 +80,11 @@ def optimizer(
 def schedule(
     name: str, *, warmup_steps: int, total_steps: int
 ) -> Callable[[Scalar], jax.Array]:
-    """The shape of a learning-rate schedule, to be multiplied by the peak rate.
+    """Returns the shape of a learning-rate schedule, a factor on the peak rate.
 
     In the first `warmup_steps` steps the factor rises linearly, from 1/warmup_steps in
-    the first step (a factor of 0 would waste it) to 1 in the last. After them, with p
-    from 0 to 1 over the steps that remain, it is:
+    the first step (0 would waste it) to 1 in the last. After them, with p from 0 to 1
+    over the steps that remain, it is:
 
     - constant: 1
     - cosine: (1 + cos(pi p)) / 2
@@ -93,8 +93,8 @@ def schedule(
 
     Args:
       name: "constant", "cosine", "linear" or "step".
-      warmup_steps: number of steps of warm-up, from 0 to below `total_steps`.
-      total_steps: number of steps of the whole training, at least 1.
+      warmup_steps: steps of warm-up, from 0 to below `total_steps`.
+      total_steps: steps of the whole training, at least 1.
 
     Returns:
       A function from the number of steps already taken, an integer scalar (may be
@@ -131,4 +131,4 @@ _SHAPES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "linear": lambda after, _: 1 - after,
     "step": lambda _, whole: 0.1 ** ((whole >= 0.5) * 1.0 + (whole >= 0.75)),
 }
-"""Factor as a function of two shares done: of the steps after the warm-up, of all."""
+"""Factor from the shares in [0, 1] of the steps after the warm-up, and of all steps."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules and metrics of a user's own: how they are called, and what they are.
+"""A user's own modules and metrics: how they are called, and their digests.
 
-What one is, is what it computes: a digest of the jaxprs of a module's initialisation,
-loss and prediction with their constants, the same in every process. Names of functions,
-lines of source and addresses are not in it. What runs on the host behind a callback is
-known by its source.
+A module or metric is identified by what it computes: a digest of the jaxprs of its
+initialisation, loss and prediction with their constants. The digest is the same in
+every process; it does not contain function names, source lines or addresses. Only a
+host function behind a callback is identified by its source.
 """
 
 import contextlib
@@ -34,25 +34,25 @@ from nnlab.study import Own, OwnModule
 WANTED = "a flax.linen.Module whose __call__(self, x, train) returns logits (B, C)"
 
 _BASES = ("Module", "Model")
-"""What other libraries call the class of their networks."""
+"""Class names of networks in other libraries."""
 _FLAGS: Mapping[str, Callable[[bool], bool]] = {
     "train": bool,
     "training": bool,
     "is_training": bool,
     "deterministic": lambda train: not train,
 }
-"""How modules call it that they are being trained, and what each is told."""
+"""Arguments by which modules learn whether they train, and the value of each."""
 _HINTS: Mapping[type[Exception] | tuple[type[Exception], ...], str] = {
-    errors.InvalidRngError: "nothing random may be drawn where train is False",
+    errors.InvalidRngError: "draw no random numbers where train is False",
     (
         errors.ScopeCollectionNotFound,
         errors.ScopeVariableNotFoundError,
         errors.ModifyScopeVariableError,
-    ): "the collections that are kept are 'params' and, changed only in training, "
-    "'batch_stats': hold it there",
+    ): "store it in 'params' or, if it changes in training, in 'batch_stats': no other "
+    "collections are kept",
 }
 _MOST_TEXT = 200
-"""Characters of an attribute's value."""
+"""Most characters of an attribute's value."""
 _LIBRARIES = tuple(
     str(pathlib.Path(str(path)).resolve())
     for path in (
@@ -64,23 +64,23 @@ _LIBRARIES = tuple(
 
 
 class OwnError(ValueError):
-    """What the user's own code failed with, in one line."""
+    """An error in the user's own code, in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Called:
-    """A Linen module of a user's own, called as nnlab calls modules.
+    """A user's own Linen module, called as nnlab calls modules.
 
     Attributes:
-      module: what it is.
-      flag: how its ``__call__`` calls it that it is being trained; "" if it takes none.
+      module: the module.
+      flag: the argument of its ``__call__`` that says whether it trains; "" for none.
     """
 
     module: nn.Module
     flag: str
 
     def init(self, rngs: Any, x: Any, train: bool) -> Any:
-        """Its variables; see `flax.linen.Module.init`."""
+        """Initialises its variables; see `flax.linen.Module.init`."""
         with _naming(f"module {name_of(self)!r}"):
             return self.module.init(rngs, x, **self._told(train))
 
@@ -92,12 +92,12 @@ class Called:
         rngs: Mapping[str, jax.Array] | None = None,
         **options: Any,
     ) -> Any:
-        """Its logits, at least float32; see `flax.linen.Module.apply`.
+        """Computes its logits, at least float32; see `flax.linen.Module.apply`.
 
-        Any random stream that it asks for has a key where "dropout" has one.
+        Where "dropout" has a key, every other random stream gets one too.
         """
         if rngs:
-            # What a stream without a key takes, see flax.linen.Module.make_rng.
+            # Streams without a key take that of "params": flax.linen.Module.make_rng.
             others = jax.random.fold_in(rngs["dropout"], zlib.crc32(b"others"))
             options["rngs"] = {"params": others, **rngs}
         with _naming(f"module {name_of(self)!r}"):
@@ -112,15 +112,15 @@ class Called:
 
 
 def name_of(module: nn.Module | Called) -> str:
-    """What a module's class is called."""
+    """Returns the name of a module's class."""
     return type(module.module if isinstance(module, Called) else module).__name__
 
 
 def called(module: Any) -> Called | None:
-    """A module of a user's own, ready to be called; None for none.
+    """Wraps a user's own module, ready to be called; None stays None.
 
     Raises:
-      ValueError: it is no Linen module, or one that takes something else.
+      ValueError: it is no Linen module, or its ``__call__`` needs other arguments.
     """
     if module is None or isinstance(module, Called):
         return module
@@ -138,7 +138,7 @@ def called(module: Any) -> Called | None:
     _, *taken = inspect.signature(type(module).__call__).parameters.values()
     flag = next((p.name for p in taken if p.name in _FLAGS), "")
     if not flag and any(p.kind is p.VAR_KEYWORD for p in taken):
-        # nn.Sequential hands them on to its first layer.
+        # nn.Sequential passes keywords on to its first layer.
         flag = "" if isinstance(module, nn.Sequential) else "train"
     others = [
         p.name
@@ -157,7 +157,7 @@ def called(module: Any) -> Called | None:
 
 @contextlib.contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Says of an error that it is of the user's own code, and of which line."""
+    """Turns an error in the user's own code into an `OwnError` that names the line."""
     try:
         yield
     except OwnError:
@@ -187,7 +187,7 @@ def check_metric(name: str, metric: Any, num_classes: int) -> None:
 
 
 def _of_metric(name: str, metric: Any, num_classes: int) -> tuple[Any, str]:
-    """The shape of what a metric returns, and the digest of its code."""
+    """Returns the shape of what a metric returns, and the digest of its code."""
     logits = jax.ShapeDtypeStruct((2, num_classes), np.float32)
     labels = jax.ShapeDtypeStruct((2,), np.int32)
     with _naming(f"metric {name!r}"):
@@ -201,19 +201,10 @@ def record(
     shape: Sequence[int],
     num_classes: int,
 ) -> Own:
-    """What a module and metrics are.
-
-    Args:
-      module: from `called`.
-      metrics: see `nnlab.training.metrics.Metric`.
-      shape: of an example.
-      num_classes: of the data set.
-
-    Returns:
-      The record, without data sets.
+    """Records what a module and metrics compute on examples of a shape.
 
     Raises:
-      ValueError: one of them fails, and with what.
+      ValueError: one of them fails; the message says how.
     """
     return Own(
         module=_of_module(module, tuple(shape)) if module else None,
@@ -244,7 +235,7 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        # Of any logits: what is wrong with them is told later, by shapes.
+        # Accepts any logits: wrong shapes are reported later.
         floats = (jnp.asarray(v, jnp.float32) for v in jax.tree.leaves(logits))
         return sum((jnp.sum(v * v) for v in floats), jnp.float32(0.0)), updated
 
@@ -257,7 +248,7 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
         params = variables.get("params", {})
         stats = variables.get("batch_stats", {})
         predicted, _ = _trace(predict, params, stats, two)
-        # With its gradient, in which rules of one's own for it have been applied.
+        # With its gradient, so that custom gradient rules have been applied.
         gradient = jax.value_and_grad(loss, has_aux=True)
         trained, _ = _trace(gradient, params, stats, rate, key, two)
     own = module.module
@@ -271,7 +262,7 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """The fields of a module that its user sets."""
+    """Returns the fields of a module that its user sets."""
     return {
         field.name: getattr(module, field.name)
         for field in dataclasses.fields(module)
@@ -286,7 +277,7 @@ def _short(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in words that are the same in every process."""
+    """Writes a value in a form that is the same in every process."""
     if isinstance(value, nn.Module):
         some = (f"{k}={_text(v)}" for k, v in _attributes(value).items())
         return f"{type(value).__name__}({', '.join(some)})"
@@ -311,21 +302,18 @@ def _text(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-# ---- Code.
-
-
 class _UnknownError(Exception):
-    """There is code of which nothing can be known."""
+    """There is code whose content cannot be read."""
 
 
 def _trace(function: Callable[..., Any], *args: Any) -> Any:
-    """The jaxpr of a function, and the shapes of what it returns."""
-    with jax.disable_jit(False):  # it would take functions apart
+    """Returns the jaxpr of a function, and the shapes of what it returns."""
+    with jax.disable_jit(False):  # disabled jit would inline functions
         return jax.make_jaxpr(function, return_shape=True)(*args)
 
 
 def _digest(traced: Sequence[core.ClosedJaxpr]) -> str:
-    """A digest of what is computed, with the versions; "" where it is unknown."""
+    """Returns a digest of the computation, with the versions; "" if unknown."""
     try:
         digest = _sha("\n".join(line for one in traced for line in _lines(one)))
     except _UnknownError:
@@ -338,7 +326,7 @@ def _sha(text: str) -> str:
 
 
 def _lines(closed: core.ClosedJaxpr | core.Jaxpr) -> Iterator[str]:
-    """A jaxpr as text: variables by their place, constants by their bytes."""
+    """Writes a jaxpr as text: variables by their place, constants by their bytes."""
     jaxpr = getattr(closed, "jaxpr", closed)
     places: dict[Any, int] = {}
 
@@ -352,7 +340,7 @@ def _lines(closed: core.ClosedJaxpr | core.Jaxpr) -> Iterator[str]:
     for equation in jaxpr.eqns:
         name = equation.primitive.name
         yield f"{name} {[*map(of, equation.invars)]} {[*map(of, equation.outvars)]}"
-        # A rule of one's own for a gradient is not read: the gradient is.
+        # Custom gradient rules are not read here, but the gradient itself is.
         is_read = not name.startswith(("custom_", "debug_"))
         for option, value in sorted(equation.params.items()):
             if name.endswith("callback") and option == "callback":
@@ -363,7 +351,7 @@ def _lines(closed: core.ClosedJaxpr | core.Jaxpr) -> Iterator[str]:
 
 
 def _option(value: Any, is_read: bool) -> Iterator[str]:
-    """What an equation is told: the jaxprs that it calls, and if read, the rest."""
+    """Yields the jaxprs in an equation's option, and if `is_read` all other values."""
     if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
         yield from _lines(value)
     elif isinstance(value, tuple | list):
@@ -375,8 +363,8 @@ def _option(value: Any, is_read: bool) -> Iterator[str]:
 
 
 def _source(function: Any) -> str:
-    """The source of a function of the host, and the values that it refers to."""
-    if dataclasses.is_dataclass(function):  # JAX's own, around the user's
+    """Returns the source of a host function with the values that it refers to."""
+    if dataclasses.is_dataclass(function):  # JAX's wrapper around the user's function
         parts = [getattr(function, f.name) for f in dataclasses.fields(function)]
         return "\n".join(map(_source, filter(callable, parts)))
     if isinstance(function, functools.partial):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a program on the devices, in lanes whose width is measured where it pays."""
+"""Puts a program on the devices, in lanes of a measured width."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ from nnlab.training.population import SAMPLE_EVERY, Population
 from nnlab.training.program import FurtherSets, NetworkProgram
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
-"""Steps between two visits of the host, at most; slow ones are visited sooner."""
+"""Most steps between two visits of the host; slow programs are visited sooner."""
 
 
 KEPT_SHARE = 0.1
-"""Of a device's memory, what the data of programs that are done may take in all."""
+"""Share of a device's memory that the data of finished programs may take in all."""
 
 MOST_KEPT = 64
-"""Programs that are kept."""
+"""Most programs that are kept."""
 
 
 class Order:
-    """Hands out the examples of coming steps, epoch after epoch, for every seed."""
+    """Gives the examples of coming steps, epoch after epoch, for every seed."""
 
     def __init__(
         self,
@@ -38,14 +38,10 @@ class Order:
         batch: int,
         places: int = 0,
     ) -> None:
-        """Begins at no epoch; `take` may ask for any step.
+        """Loads no epoch yet; `take` may ask for any step.
 
-        Args:
-          root_seed: of the study.
-          seeds: those of the members.
-          train_size: training examples.
-          batch: examples in an update.
-          places: S of what `take` returns, if that is more than the seeds.
+        `batch` is the number of examples in an update; `places` is S of what `take`
+        returns, if larger than the number of seeds.
         """
         self._root_seed = root_seed
         self._seeds = seeds
@@ -57,7 +53,7 @@ class Order:
         self._current = np.empty((0, 0, 0), np.int32)
 
     def take(self, start: int, stop: int, room: int) -> np.ndarray:
-        """Examples of steps start..stop-1, int32 (S, room, B), zeros behind them."""
+        """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded."""
         taken = np.zeros((self._places, room, self._batch), np.int32)
         step = start
         while step < stop:
@@ -71,7 +67,7 @@ class Order:
         return taken
 
     def _of_epoch(self, epoch: int) -> np.ndarray:
-        """Examples of an epoch, int32 (S, steps, B); the short batch is dropped."""
+        """Returns the examples of an epoch, int32 (S, steps, B), without a rest."""
         if epoch != self._epoch:
             shape = (self._steps_per_epoch, self._batch)
             orders = (
@@ -90,9 +86,9 @@ class PlacedProgram(NetworkProgram):
     Attributes:
       population: its compiled functions and members.
       batches: the evaluation splits, on the devices.
-      sizes: examples of each split.
-      order: hands out the examples of the coming steps.
-      room: steps of a call, at most.
+      sizes: number of examples of each split.
+      order: gives the examples of the coming steps.
+      room: most steps in one call.
     """
 
     population: Population
@@ -115,27 +111,26 @@ class PlacedProgram(NetworkProgram):
 
 
 class Kept:
-    """Data and programs that one run after another need not make again.
+    """Data and compiled programs that consecutive runs share.
 
-    For the chunks, the batches of trials or the looks of one study in one process, on
-    the same data, with the same module and metrics: data are loaded once, and programs
-    of equal shapes compiled once.
+    They serve the chunks, the trial batches or the looks of one study in one process,
+    with the same data, module and metrics. So data are loaded once, and programs of
+    equal shapes are compiled once.
 
     Attributes:
       loaded: data sets, for `prepare`.
     """
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
         self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
         self._placed: dict[str, PlacedProgram] = {}
 
     def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:
-        """A program all of whose functions and data are the same, if one is kept."""
+        """Returns a kept program with the same functions and data, if there is one."""
         return self._placed.get(_functions_key(program, study))
 
     def keep(self, placed: PlacedProgram, study: Study) -> None:
-        """Keeps a program, and lets go those that take too much memory beside it."""
+        """Keeps a program; drops others that would take too much memory beside it."""
         key = _functions_key(placed, study)
         self._placed.pop(key, None)
         self._placed[key] = placed
@@ -148,16 +143,16 @@ class Kept:
             del self._placed[next(iter(self._placed))]
 
     def clear(self) -> None:
-        """Lets go all that is on the devices."""
+        """Drops all that is on the devices."""
         self._placed.clear()
 
 
 _OF_MEMBERS = ("sweep", "num_seeds", "looks", "search", "claims")
-"""Fields of a study that change who is trained, and no function."""
+"""Fields of a study that change who is trained, but no compiled function."""
 
 
 def _functions_key(program: NetworkProgram, study: Study) -> str:
-    """What the functions and the data of a study's programs depend on."""
+    """Returns what the functions and the data of a study's programs depend on."""
     of = {k: v for k, v in study.to_dict().items() if k not in _OF_MEMBERS}
     flat = program.hyperparameters.flat()
     static = {path: value for path, value in flat.items() if path not in TRACED}
@@ -170,10 +165,7 @@ def place(
 ) -> PlacedProgram:
     """Puts a program and its data on the devices, by its plan.
 
-    Args:
-      program: the program.
-      study: whose program it is.
-      kept: of programs of the same study before.
+    If `kept` has earlier programs of the same study, their data and functions are used.
     """
     h, dataset, plan = program.hyperparameters, program.fed, program.plan
     lanes, members = plan.lanes, program.members
@@ -217,7 +209,7 @@ def place(
 
 
 def _share(one: Plan, other: Plan) -> bool:
-    """Whether the data of two plans lie on the same devices in the same batches."""
+    """Returns whether two plans put data on the same devices in the same batches."""
     return (one.lanes.devices, one.evaluation_batch) == (
         other.lanes.devices,
         other.evaluation_batch,
@@ -227,7 +219,7 @@ def _share(one: Plan, other: Plan) -> bool:
 def batches_of(
     program: NetworkProgram, splits: Mapping[str, Split]
 ) -> dict[str, Batches]:
-    """Splits in the batches in which a program evaluates them."""
+    """Cuts splits into the batches in which a program evaluates them."""
     size = program.plan.evaluation_batch
     return {
         name: Batches.cut(flattened(split.inputs), split.labels, size)
@@ -236,10 +228,10 @@ def batches_of(
 
 
 def sizes_of(splits: Mapping[str, Split]) -> dict[str, int]:
-    """Examples of each split."""
+    """Returns the number of examples of each split."""
     return {name: len(split.labels) for name, split in splits.items()}
 
 
 def flattened(inputs: np.ndarray) -> np.ndarray:
-    """Inputs (N, ...) as (N, values)."""
+    """Reshapes inputs (N, ...) to (N, values)."""
     return inputs.reshape(len(inputs), -1)

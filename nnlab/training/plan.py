@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a program will run: lanes, memory, evaluation batches."""
+"""Plans how a program will run: lanes, memory, evaluation batches."""
 
 import dataclasses
 import math
@@ -19,14 +19,14 @@ class Plan:
     """The lane plan of a program on its devices.
 
     Attributes:
-      lanes: how the members are cut.
+      lanes: how the members are divided.
       evaluation_batch: examples that a member evaluates at once.
       total_bytes: estimate for the whole program on all devices, data included.
-      memory_bytes: what the devices have together; 0 if unknown.
+      memory_bytes: memory of all devices together; 0 if unknown.
       on_cpu: whether the devices are CPU cores.
-      lane_bytes: of that, what a device needs for the lane that it trains.
-      member_bytes: what it keeps of each place of its lanes.
-      data_bytes: what it keeps of the data.
+      lane_bytes: of the estimate, what a device needs for the lane that it trains.
+      member_bytes: likewise for each place of its lanes.
+      data_bytes: likewise for the data.
     """
 
     lanes: Lanes
@@ -39,12 +39,12 @@ class Plan:
     data_bytes: int
 
     def device_bytes(self, lanes: int) -> int:
-        """Estimate for a device that has so many lanes of this width."""
+        """Estimates the memory of a device with that many lanes of this width."""
         kept = self.member_bytes * self.lanes.width * lanes
         return self.lane_bytes + kept + self.data_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``."""
+        """Returns the record for ``config.json``."""
         return {
             "lane_width": self.lanes.width,
             "lane_trials": self.lanes.trials,
@@ -61,18 +61,18 @@ class Demand:
     """What a program asks of the devices.
 
     Attributes:
-      members: which trials and seeds, T and S of them. Lanes of a chunk have the shape
-        of the whole program's, so that a member's numbers are the same bits.
+      members: the trials and seeds, T and S of them. Lanes of a chunk have the shape of
+        the whole program's, so that a member's numbers are the same bits.
       rows: the layer table; empty for a module that is not a stack.
-      parameters: trained values of a member.
-      state_bytes: what a member keeps between steps.
+      parameters: number of trained values of a member.
+      state_bytes: memory that a member keeps between steps.
       batch_size: examples in an update.
-      data_bytes: of the data set as placed on each device.
+      data_bytes: size of the data set on each device.
       stops_early: whether members may end before the others and leave their lanes. A
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.
-      room: trials and seeds to have lanes for, at least, so that programs have equal
-        shapes.
+      room: least numbers of trials and seeds to have lanes for, so that programs have
+        equal shapes.
     """
 
     members: Members
@@ -86,7 +86,7 @@ class Demand:
 
     @property
     def most(self) -> int:
-        """Members that there are lanes for."""
+        """Number of members that there are lanes for."""
         return math.prod(map(max, self.members.shape, self.room))
 
     @property
@@ -95,18 +95,16 @@ class Demand:
         return self.batch_size * sum(row.flops for row in self.rows)
 
     def plans(self, devices: Sequence[jax.Device], lane_width: int = 0) -> list[Plan]:
-        """Lane plans that fit into memory, first the one that is likely the fastest.
+        """Returns the lane plans that fit into memory, the likely fastest one first.
 
-        Args:
-          devices: those at hand.
-          lane_width: members at once; the only plan then. 0 for a choice.
+        A `lane_width` of members at once leaves only that plan; 0 leaves the choice.
 
         Raises:
-          ValueError: a lane width out of range, or more than memory can hold.
+          ValueError: the lane width is out of range, or memory is too small.
         """
         try:
             return self._plans(devices, lane_width)
-        except ValueError:  # it may be the room that memory cannot hold
+        except ValueError:  # perhaps only the extra room does not fit
             if self.room == (0, 0):
                 raise
             return dataclasses.replace(self, room=(0, 0)).plans(devices, lane_width)
@@ -121,7 +119,7 @@ class Demand:
         memory = device_memory(devices[0]) // (len(devices) if on_cpu else 1)
         total = memory * len(devices)
         kept = 2 * self.state_bytes * len(self.members.trials) * self.members.num_seeds
-        if memory and kept > total:  # said before lanes are cut for a billion seeds
+        if memory and kept > total:  # checked before lanes are cut for a billion seeds
             raise self._too_much(kept, total)
         widths = [lane_width] if lane_width else self._widths(len(devices), on_cpu)
         lanes = dict.fromkeys(self._lanes(width, len(devices)) for width in widths)
@@ -136,7 +134,6 @@ class Demand:
         return fitting
 
     def _lanes(self, width: int, devices: int) -> Lanes:
-        """Lanes of a width."""
         lanes = Lanes.of_width(
             *self.members.shape,
             width,
@@ -150,10 +147,9 @@ class Demand:
         return lanes
 
     def _plan(self, lanes: Lanes, on_cpu: bool, memory_bytes: int) -> Plan:
-        """The plan of some lanes, and what it needs."""
         # Inputs, outputs and gradients of each layer; im2col copies a conv's input.
         activations = 4 * sum(_activation_values(row, on_cpu) for row in self.rows)
-        # Gradients, updates and the copy from which a lane goes back, while it trains.
+        # While it trains: gradients, updates, and the copy to which a lane goes back.
         changes = 2 * self.state_bytes + 8 * self.parameters
         training = changes + self.batch_size * activations
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
@@ -171,9 +167,9 @@ class Demand:
         return dataclasses.replace(plan, total_bytes=need)
 
     def _widths(self, devices: int, on_cpu: bool) -> list[int]:
-        """Lane widths to consider, first the one that is likely the fastest."""
+        """Returns the lane widths to consider, the likely fastest one first."""
         largest = math.ceil(self.most / devices)
-        if not on_cpu:  # the more the better, as far as memory goes
+        if not on_cpu:  # as wide as memory allows
             widths = [max(1, largest >> k) for k in range(largest.bit_length())]
         else:
             fills_a_core = self.work >= _WORK_OF_ITS_OWN
@@ -184,10 +180,10 @@ class Demand:
         return [self._balanced(width, devices) for width in widths]
 
     def _balanced(self, width: int, devices: int) -> int:
-        """The width up to `width` that keeps devices equally busy.
+        """Returns the width up to `width` that keeps the devices equally busy.
 
-        The busiest device has the fewest places to train, counting half a place for the
-        fixed cost of each lane's step.
+        It minimises the places that the busiest device trains, plus half a place for
+        the fixed cost of each lane's step.
         """
         sizes = len(self.members.trials), self.members.num_seeds
         trials, seeds = map(max, sizes, self.room)
@@ -197,7 +193,7 @@ class Demand:
             lanes = Lanes.of_width(trials, seeds, width, devices, shared=shared)
             return lanes.count // lanes.devices * (lanes.width + 0.5)
 
-        # At most 64 are tried: an accelerator may hold a million members.
+        # At most 64 are tried, because an accelerator may hold a million members.
         return min(range(width, max(0, width - 64), -1), key=busiest)
 
     def _too_much(self, need: int, there: int) -> ValueError:
@@ -223,7 +219,7 @@ def _is_conv(row: LayerRow) -> bool:
 
 
 def _activation_values(row: LayerRow, on_cpu: bool) -> int:
-    """Values that a layer holds for an example, forward and backward."""
+    """Returns the number of values a layer holds for an example, both passes."""
     values = 2 * math.prod(row.output_shape) + math.prod(row.input_shape)
     if _is_conv(row) and on_cpu:
         *spatial, channels = row.output_shape
@@ -233,7 +229,7 @@ def _activation_values(row: LayerRow, on_cpu: bool) -> int:
 
 
 def _evaluation_batch(activations: int, width: int, on_cpu: bool) -> int:
-    """A power of two whose activations stay near 16 MiB on CPU, 1 GiB elsewhere."""
+    """Returns a power of two; its activations take about 16 MiB on CPU, else 1 GiB."""
     budget = 2**24 if on_cpu else 2**30
     size = budget // max(1, activations * width)
     return min(4096, max(32, 1 << max(0, size.bit_length() - 1)))

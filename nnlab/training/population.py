@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lifts one member to a population: the only file that knows vmap and meshes.
+"""Trains many members at once: the only file with vmap and meshes.
 
 The members of a program, (trial, seed), are placed into *lanes* that `vmap` batches: G
-rows of W trials of one seed, which share each batch, so that their first layer is one
+rows of W trials of one seed. A row shares each batch, so that its first layers are one
 large matrix product. A device's lanes run one after another inside one compiled
-program, and lanes are sharded over the devices, which never talk to each other. Members
-that have ended make room: the others move together, and empty lanes take no steps.
+function. Lanes are sharded over the devices, which never communicate. When members have
+ended, the others move together, and empty lanes take no steps.
 """
 
 import copy
@@ -26,19 +26,19 @@ from nnlab.training.lanes import Batches, Lanes, Placement
 from nnlab.training.member import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
-"""Steps between two samples of the gradient norms, and between two checks for
-divergence: each reads all gradients or parameters once more."""
+"""Steps between two samples of the gradient norms, and between two divergence checks;
+each reads all gradients or parameters once more."""
 
 _LANES = PartitionSpec("lanes")
 _SHARED = PartitionSpec()
 
 
 class Population:
-    """The compiled programs of a program and where its members live.
+    """The compiled functions of a program, and the places of its members.
 
     Args:
       recipe: the static part of every member.
-      lanes: how the members are cut.
+      lanes: how the members are divided.
       traced: ``{name: float32 (T,)}``.
       root_seed: root of the random keys.
       first_seed: the first of the seeds.
@@ -95,11 +95,9 @@ class Population:
     def of_others(
         self, lanes: Lanes, traced: Mapping[str, np.ndarray], first_seed: int
     ) -> "Population":
-        """Other members, by the same programs: what has these shapes is compiled.
+        """Returns a population of other members that shares the compiled functions.
 
-        Args:
-          lanes: on as many devices.
-          traced, first_seed: as for the class.
+        Its lanes are on as many devices.
         """
         assert lanes.devices == self.lanes.devices
         other = copy.copy(self)
@@ -113,7 +111,7 @@ class Population:
         return jax.tree.map(lambda leaf: processes.put(leaf, self._by_lane), tree)
 
     def _settle(self, placement: Placement) -> None:
-        """Makes the lanes' arguments for where the members are."""
+        """Sets the lanes' arguments for where the members are."""
         self._placement = placement
         self._traced = self._to_lanes(
             {k: values[placement.trial] for k, values in self._traced_values.items()}
@@ -128,7 +126,7 @@ class Population:
         return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
-        """Runs a program, compiled once for each structure of arguments and shapes."""
+        """Runs a function, compiled once for each structure and shape of arguments."""
         leaves, structure = jax.tree.flatten(arguments)
         key = (id(program), structure, *map(jnp.shape, leaves))
         if key not in self._compiled:
@@ -147,7 +145,7 @@ class Population:
         return processes.put(order, self._everywhere)
 
     def init(self) -> TrainState:
-        """The members before their first step; leaves (N, G, W, ...)."""
+        """Initialises the members; leaves (N, G, W, ...)."""
         return self._call(self._init, self._seed_keys("init"), self._traced)
 
     def begin_at(
@@ -156,11 +154,9 @@ class Population:
         params: Mapping[str, Any],
         batch_stats: Mapping[str, Any],
     ) -> TrainState:
-        """Gives all members the same values of some layers.
+        """Gives all members, before their first step, the same values of some layers.
 
-        Args:
-          state: the members, before their first step.
-          params, batch_stats: ``{layer: tree of arrays}`` of those layers.
+        `params` and `batch_stats` are ``{layer: tree of arrays}`` of those layers.
         """
 
         def spread(leaf: jax.Array, value: Any) -> jax.Array:
@@ -177,40 +173,38 @@ class Population:
                 batch_stats=given(of.batch_stats, batch_stats),
             )
 
-        # The best is a copy of its own: both are donated.
+        # The best is a copy of its own, because both are donated.
         best = None if state.best is None else begun(state.best)
         return dataclasses.replace(begun(state), best=best)
 
     def zeros(self) -> TrainState:
-        """States of zeros, which take as long to train as any."""
+        """Returns states of zeros, which take as long to train as any."""
         zeros = self._blank(lambda shape: shape)
         return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
 
     def template(self) -> TrainState:
-        """States of zeros as `gather` brings them in, leaves (T, S, ...)."""
+        """Returns states of zeros as `gather` returns them, leaves (T, S, ...)."""
         members = self.lanes.num_trials, self.lanes.num_seeds
         return self._blank(lambda shape: (*members, *shape[3:]))
 
     def _blank(self, shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
-        """States of zeros; `shape_of` makes a leaf's shape of that in lanes."""
+        """Returns states of zeros; `shape_of` maps a shape in lanes to another."""
         shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         return jax.tree.map(
             lambda leaf: np.zeros(shape_of(leaf.shape), leaf.dtype), shapes
         )
 
     def spread(self, members: TrainState, training: np.ndarray) -> TrainState:
-        """Puts members into the lanes, those that still train together.
+        """Puts members, leaves (T, S, ...), into the lanes.
 
-        Args:
-          members: leaves (T, S, ...).
-          training: bool (T, S).
+        Those that still train, bool (T, S), come side by side.
         """
         self._settle(self.lanes.place(training))
         return self._to_lanes(jax.tree.map(self._placement.scatter, members))
 
     @property
     def compile_count(self) -> int:
-        """Programs compiled so far."""
+        """Functions compiled so far."""
         return len(self._compiled)
 
     def train(
@@ -227,8 +221,8 @@ class Population:
         Args:
           state: the members, after `first_step` steps.
           order: from `put_order`.
-          first_step, num_steps: traced numbers; they add no compilation.
-          first_lanes: how many of its lanes each device trains, to time them; None for
+          first_step, num_steps: traced numbers, which add no compilation.
+          first_lanes: train only that many lanes of each device, for timing; None for
             all.
         """
         busy = self._placement.busy
@@ -251,20 +245,20 @@ class Population:
     def evaluate(
         self, state: TrainState, batches: dict[str, Any]
     ) -> tuple[TrainState, dict[str, Any]]:
-        """Metrics of the lanes' members; resets the sums; donates `state`.
+        """Evaluates the members and resets the sums; donates `state`.
 
-        It also decides who stops early, see `train.note_best`. In lanes whose members
-        have all ended the metrics are 0.
+        It also decides who stops early, see `member.note_best`. Lanes whose members
+        have all ended get metrics of 0.
 
         Returns:
           The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "stopped",
           "best_step", "step", "loss_sum", "loss_square_sum", "norm_sum",
-          "last_norms"}``, which `gather` brings into (T, S, ...).
+          "last_norms"}``, which `gather` rearranges into (T, S, ...).
         """
         return self._call(self._evaluate, state, self._busy, batches)
 
     def score(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
-        """Metrics of all members, those that have ended too; decides nothing.
+        """Evaluates all members, also those that have ended; stops nobody.
 
         Returns:
           ``{split: {metric: (N, G, W)}}``.
@@ -273,12 +267,12 @@ class Population:
         return self._call(self._score, state, every, batches)
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
-        """Class probabilities of stored inputs (B, values), float32 (N, G, W, B, C)."""
+        """Returns class probabilities of stored inputs, float32 (N, G, W, B, C)."""
         put = processes.put(inputs, self._everywhere)
         return self._call(self._predict, state, put)
 
     def gather(self, tree: Any) -> Any:
-        """Brings a tree of lane results to the host, leaves (T, S, ...)."""
+        """Copies a tree of lane results to the host, leaves (T, S, ...)."""
 
         def of_leaf(leaf: jax.Array) -> np.ndarray:
             return self._placement.gather(processes.to_host(leaf))
@@ -286,24 +280,15 @@ class Population:
         return jax.tree.map(of_leaf, tree)
 
     def end(self, state: TrainState, training: np.ndarray) -> TrainState:
-        """Leaves the members that do not train any more as they are from now on.
-
-        Args:
-          state: the members.
-          training: bool (T, S).
-        """
+        """Freezes the members that do not train any more; `training` is bool (T, S)."""
         ended = self._to_lanes(self._placement.scatter(~training))
         return dataclasses.replace(state, stopped=state.stopped | ended)
 
     def compact(self, state: TrainState, training: np.ndarray) -> TrainState:
         """Moves the members that still train together, if that frees a lane.
 
-        Nothing is compiled: the lanes stay as they are, and those without such a member
-        take no steps.
-
-        Args:
-          state: the members; donated.
-          training: bool (T, S).
+        Nothing is compiled anew: lanes that hold no such member just take no steps. The
+        state is donated; `training` is bool (T, S).
         """
         held = np.zeros(self._placement.trial.shape, bool)
         held.reshape(-1)[self._placement.home[training]] = True
@@ -316,12 +301,12 @@ class Population:
         return self.spread(self.gather(state), training)
 
     def _turns(self, busy: np.ndarray) -> int:
-        """Lanes that the busiest device trains."""
+        """Returns how many lanes the busiest device trains."""
         return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
 
 
 def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
-    """`jax.vmap` over leading axes; an axis of length 1 is taken off instead.
+    """Applies `jax.vmap` over leading axes; removes an axis of length 1 instead.
 
     XLA's CPU reductions over an axis behind one of length 1 take five times as long.
     """
@@ -340,7 +325,7 @@ def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
 
 
 def _init_lanes(recipe: Recipe, keys: jax.Array, traced: Traced) -> TrainState:
-    """Keys (N, G) and traced (N, G, W) to states (N, G, W), lane after lane."""
+    """Maps keys (N, G) and traced (N, G, W) to states (N, G, W), lane after lane."""
     of_trials = jax.vmap(functools.partial(member.init_state, recipe), (0, None))
     of_lane = jax.vmap(of_trials)
     return jax.lax.map(lambda lane: of_lane(*lane), (traced, keys))
@@ -362,22 +347,17 @@ def _train_lanes(
 def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
     """Trains one lane, leaves (G, W, ...), for some steps.
 
-    Steps go in stretches of `SAMPLE_EVERY`. Checking every step for divergence would
-    cost a tenth to a fifth of the time, so a stretch runs unchecked, and if anything
-    is not finite after it, the lane goes back to its start and runs it once more with
-    each step checked. It is the same compiled step, so a healthy member's numbers are
-    the same bits in both passes.
-
-    Args:
-      recipe: the static part of every member.
-      lane: state, traced hyperparameters, keys, seeds and number of steps.
-      shared: examples of the coming steps, the first step, inputs and labels.
+    Steps run in stretches of `SAMPLE_EVERY`. Checking every step for divergence would
+    cost a tenth to a fifth of the time, so a stretch runs unchecked. If anything is not
+    finite after it, the lane goes back to the stretch's start and repeats it with each
+    step checked. Both passes use the same compiled step, so a healthy member's numbers
+    are the same bits.
     """
     state, traced, keys, seeds, num_steps = lane
     order, first_step, inputs, labels = shared
 
     def step(i: jax.Array, last: jax.Array, check: jax.Array, state: Any) -> Any:
-        # Bound here, not passed: vmap would batch them and make the branch a select.
+        # Bound here, not passed: vmap would batch them and turn branches into selects.
         sample = (i == last) | recipe.every_norm
         flags: dict[str, Any] = {"sample": sample, "check": check}
         one: Callable[..., TrainState] = functools.partial(
@@ -413,7 +393,7 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
 def _score_lanes(
     recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Sums of the metrics of each split; zeros in lanes that are not busy."""
+    """Sums the metrics of each split; zeros in lanes that are not busy."""
 
     def of_batch(state: TrainState, batch: Any) -> Any:
         one = functools.partial(member.evaluate, recipe)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a `Study` to programs that are ready to train; trains and compiles nothing."""
+"""Turns a `Study` into programs ready to train; trains and compiles nothing itself."""
 
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ from nnlab.training.program import (
 )
 
 MOST_EVALUATIONS = 1_000_000
-"""Of a network along its training: each is a row of the curves."""
+"""Most evaluations of a network along its training; each is a row of the curves."""
 
 
 @devices.pinned()
@@ -56,12 +56,12 @@ def prepare(
     members: Sequence[Members] | None = None,
     **handed: Any,
 ) -> list[Program]:
-    """Loads the data and settles every program; trains and compiles nothing.
+    """Loads the data and prepares every program; trains and compiles nothing.
 
     Args:
       study: what to run.
       lane_width: members that run at once; 0 lets the plan choose.
-      members: some of the study's, program by program; None for all.
+      members: the members of each program; None for all of the study's.
       **handed: the fields of `Handed`.
 
     Raises:
@@ -93,14 +93,14 @@ def prepare(
 
 
 def networks(study: Study, **options: Any) -> list[NetworkProgram]:
-    """The programs of `prepare` that are networks; it takes the same arguments."""
+    """Returns the programs of networks among those of `prepare`; same arguments."""
     return networks_of(prepare(study, **options))
 
 
 def _networks(
     program: Program, study: Study, handed: Handed, lane_width: int
 ) -> NetworkProgram:
-    """What a program of networks has beside what all have."""
+    """Adds to a program what only programs of networks have."""
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
     steps_per_epoch, num_steps = _steps(h, dataset)
@@ -126,11 +126,11 @@ def _networks(
         stops_early=(
             h.early_stopping.patience > 0
             or study.halving.factor > 0
-            or len(study.looks) > 1  # later ones have fewer trials
+            or len(study.looks) > 1  # later looks have fewer trials
         ),
         room=_room(members, study),
     )
-    if members.first_seed:  # what a run adds may have fewer members than lanes are wide
+    if members.first_seed:  # added seeds may be fewer members than a lane is wide
         lane_width = min(lane_width, demand.most)
     return NetworkProgram(
         **{**vars(program), "source": source},
@@ -145,7 +145,7 @@ def _networks(
 
 
 def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
-    """Updates in an epoch, and in all."""
+    """Returns the number of updates in an epoch, and in all."""
     size = len(dataset.train.labels)
     steps_per_epoch = size // h.batch_size
     if not steps_per_epoch:
@@ -157,7 +157,7 @@ def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
     if num_steps > layers.INT_MAX:
         raise ValueError(
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
-            f"{layers.INT_MAX:,} are allowed (max_steps ends training before)"
+            f"{layers.INT_MAX:,} are allowed (max_steps can end training earlier)"
         )
     return steps_per_epoch, num_steps
 
@@ -165,7 +165,7 @@ def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
 def _recipe(
     program: Program, study: Study, handed: Handed, num_steps: int
 ) -> tuple[member.Recipe, tuple[layers.LayerRow, ...]]:
-    """The static part of a program's members, and the layer table."""
+    """Returns the static part of a program's members, and the layer table."""
     h, dataset = program.hyperparameters, program.dataset
     traced = program.members.traced()
     if h.augment_pixels and len(dataset.input_shape) != 3:
@@ -214,9 +214,9 @@ def _recipe(
 
 
 def _room(members: Members, study: Study) -> tuple[int, int]:
-    """Trials and seeds that another program of the same functions may have.
+    """Returns the trials and seeds that another program of equal shape may have.
 
-    The batches of a search, and the looks of a study, then have equal shapes.
+    The batches of a search, and the looks of a study, then compile once.
     """
     if study.search.space:
         return study.search.batch, 0
@@ -231,7 +231,7 @@ def _room(members: Members, study: Study) -> tuple[int, int]:
 def _source_training(
     h: Hyperparameters, study: Study, handed: Handed
 ) -> NetworkProgram | None:
-    """What trains a trial's backbone; None where nothing does."""
+    """Prepares the training of a trial's backbone; None if nothing trains one."""
     asked = h.transfer
     if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
         return None
@@ -264,16 +264,12 @@ def _source_training(
 def network_of(
     h: Hyperparameters, shape: Sequence[int], num_classes: int, *, dropout: bool
 ) -> tuple[nn.Module, tuple[layers.LayerRow, ...]]:
-    """A trial's module and its layer table.
+    """Returns a trial's module and its layer table, for examples of a shape.
 
-    Args:
-      h: the trial's.
-      shape: of an example.
-      num_classes: of the data set.
-      dropout: whether the trial's dropout rate is above 0 in any trial of its program.
+    `dropout` says whether any trial of the program has a dropout rate above 0.
 
     Raises:
-      ValueError: a network that cannot be.
+      ValueError: the network is impossible.
     """
     model = h.model
     if model.name == "resnet18":
@@ -288,7 +284,6 @@ def network_of(
 
 
 def _shapes(recipe: member.Recipe, members: Members) -> Any:
-    """Shapes of a member's state."""
     return jax.eval_shape(
         functools.partial(member.init_state, recipe),
         {name: jax.ShapeDtypeStruct((), np.float32) for name in members.traced()},
@@ -302,9 +297,9 @@ def _source(
     shapes: Any,
     training: NetworkProgram | None,
 ) -> Source:
-    """How the backbone of a network comes about, which must fit the network."""
+    """Returns the source of a network's backbone; refuses one that does not fit."""
     frozen = h.transfer.mode == "probing"
-    backbone_of(recipe.module)  # refuses what has none
+    backbone_of(recipe.module)  # refuses a network without a backbone
     if training is None:
         if h.model.name != "resnet18":
             raise ValueError(
@@ -342,12 +337,12 @@ def _shape(leaf: Any) -> tuple[int, ...]:
 def _probe(
     source: Source, dataset: Dataset
 ) -> tuple[Dataset, member.Recipe, tuple[layers.LayerRow, ...]]:
-    """A last layer on features: its data, still 0, its recipe and its layer table."""
+    """Returns data (still 0), recipe and layer table of a last layer on features."""
     whole = source.whole
     if whole.augment_pixels:
         raise ValueError(
             f"augment_pixels={whole.augment_pixels} does not go with transfer.mode="
-            "'probing', whose features are computed once"
+            "'probing', which computes features once; set it to 0"
         )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
@@ -384,7 +379,7 @@ def _probe(
 
 
 def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
-    """Factor and shift from stored inputs to those of the network."""
+    """Returns factor and shift from stored inputs to those of the network."""
     if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
         return _imagenet_scaling(dataset)
     if not (h.standardize or dataset.is_table):
@@ -395,7 +390,7 @@ def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
         if not deviation.any():
             raise ValueError("no column of the training inputs changes")
-        # A column that never changes says nothing: the network sees 0.
+        # A constant column has no information: the network sees 0.
         factor = np.divide(1, deviation, out=0 * deviation, where=deviation > 0)
         return factor.astype(np.float32), (mean * factor).astype(np.float32)
     mean, deviation = _moments(dataset.train.inputs)
@@ -405,7 +400,7 @@ def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
 
 
 def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and shift with which published weights see images, (1, values)."""
+    """Returns factor and shift for published weights, (1, values)."""
     shape = dataset.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(
@@ -425,9 +420,9 @@ def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(inputs: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of all values together.
+    """Returns mean and standard deviation of all values together.
 
-    Not by `np.std`, whose temporary float64 array is eight times 8-bit images.
+    `np.std` would need a temporary float64 array, eight times the size of 8-bit images.
     """
     flat = inputs.reshape(-1)
     mean = float(flat.mean(dtype=np.float64))
@@ -438,7 +433,7 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
 def stack_of(
     h: Hyperparameters, num_classes: int, *, dropout: bool
 ) -> list[dict[str, Any]]:
-    """The layers of a trial's model, as `models.layers.check` takes them."""
+    """Returns the layers of a trial's model, as `models.layers.check` takes them."""
     model = h.model
     shared: dict[str, Any] = {
         "activation": model.activation,
@@ -461,10 +456,10 @@ def _layer_names(
     input_shape: Sequence[int],
     rows: Sequence[layers.LayerRow],
 ) -> tuple[str, ...]:
-    """Names of the layers with parameters, in the order of the network.
+    """Returns the names of the layers with parameters, in the order of the network.
 
-    A module without a layer table gives no order: the names of its parameters' top
-    level are sorted, dense_2 before dense_10.
+    A module without a layer table has no order; its top-level names are sorted, dense_2
+    before dense_10.
     """
     names: Any = [row.name for row in rows if row.parameters]
     if not rows:
@@ -502,7 +497,7 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
 
 
 def _remedy(shape: Any, dataset: Dataset) -> str:
-    """What makes logits of what a module of one's own returns; "" if unknown."""
+    """Returns how a user's own module would return logits; "" if unknown."""
     if not isinstance(shape, tuple) or not all(isinstance(n, int) for n in shape):
         return ": return nothing but the logits"
     if len(shape) > 2 and len(dataset.input_shape) > 1:
@@ -517,7 +512,7 @@ def _size(tree: Any) -> int:
 def _boundaries(
     num_steps: int, steps_per_epoch: int, eval_every_epochs: float
 ) -> tuple[int, ...]:
-    """Steps of the evaluations: before training, every so often, and at the end."""
+    """Returns the steps of the evaluations: at 0, every so often, and at the end."""
     interval = max(1.0, eval_every_epochs * steps_per_epoch)
     if num_steps / interval > MOST_EVALUATIONS:
         raise ValueError(

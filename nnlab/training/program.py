@@ -22,10 +22,10 @@ from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
 
 TRAIN_EVALUATION_SIZE = 5_000
-"""Training examples, at most, on which the training metrics are evaluated."""
+"""Most training examples on which the training metrics are evaluated."""
 
 WORK_OF_A_STEP = 5e6
-"""Operations that a CPU core could do in the time that a small step takes besides."""
+"""Overhead of a small step, as operations that a CPU core could do in that time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class FurtherSets:
     """Test sets beside the normal one.
 
     Attributes:
-      splits: "test_moved" and "test_rotated", as far as the study asks for them.
-      along_curve: whether they are evaluated whenever the others are.
+      splits: "test_moved" and "test_rotated", if the study asks for them.
+      along_curve: whether every evaluation includes them.
       severities: ``{(transform, amount): split}``, for the final members.
     """
 
@@ -45,16 +45,16 @@ class FurtherSets:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """How the backbone of a program comes about.
+    """Where the backbone of a program comes from.
 
     Attributes:
       key: sources with equal keys make equal backbones.
       digest: SHA-256 of the data that train it, or of the file.
-      training: what trains it, a population of one member; None for a file.
-      variables: what the file holds, "params" and "batch_stats"; None without a file.
+      training: the program that trains it, with one member; None for a file.
+      variables: the file's "params" and "batch_stats"; None without a file.
       whole: recipe of the program's whole network, on the program's own data.
-      frozen: whether the backbone stays as it is; the members then are a last layer
-        that is fed its features.
+      frozen: whether the backbone is not trained; the members are then a last layer on
+        its features.
     """
 
     key: str
@@ -67,10 +67,10 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where the training of a program of networks is.
+    """How far the training of a program of networks is.
 
     Attributes:
-      evaluation: the next of its evaluations.
+      evaluation: index of the next evaluation.
       step: updates done.
       samples: samples of the gradient norms since the last evaluation.
     """
@@ -80,10 +80,10 @@ class Position:
     samples: int = 0
 
     def check(self, boundaries: Sequence[int]) -> None:
-        """Refuses what is not where training can be.
+        """Checks that this position lies between two evaluations.
 
         Raises:
-          ValueError, IndexError, TypeError: it is not between two of the evaluations.
+          ValueError, IndexError, TypeError: it does not.
         """
         edges = (0, *boundaries, boundaries[-1])
         if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
@@ -95,11 +95,11 @@ class Program:
     """Trials and seeds that run together, ready to run; networks or trees.
 
     Attributes:
-      members: which trials and seeds.
-      hyperparameters: those of the first trial; the static ones are all trials'.
+      members: the trials and seeds.
+      hyperparameters: those of the first trial; all trials share the static ones.
       dataset: the data, limited to `train_size`.
-      test_sets: beside the data's own, as the members are fed them.
-      source: how the members' backbone comes about; None without one.
+      test_sets: further test sets, as the members are fed them.
+      source: where the members' backbone comes from; None without one.
     """
 
     members: Members
@@ -135,44 +135,37 @@ class Program:
 
     @property
     def num_seeds(self) -> int:
-        """How many they are."""
+        """The number of its seeds."""
         return self.members.num_seeds
 
     @property
     def lanes(self) -> Lanes | None:
-        """How its members are cut; None for trees."""
+        """How its members are divided; None for trees."""
         return None
 
     @property
     def num_examples(self) -> int:
-        """Training examples that all its members see, each as often as they do."""
+        """Training examples that all members see, repetitions included."""
         raise NotImplementedError
 
     @property
     def work(self) -> float:
-        """About how long it takes, in floating-point operations; 0 if unknown."""
+        """Estimated floating-point operations of its training; 0 if unknown."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``."""
+        """Returns the record for ``config.json``."""
         raise NotImplementedError
 
     def is_done(self, about: Mapping[str, Any]) -> bool:
-        """Whether nothing is left to train.
-
-        Args:
-          about: what its last checkpoint says.
-        """
+        """Returns whether nothing is left to train, by its last checkpoint's values."""
         return bool(about["finished"])
 
     def lacks(self, about: Mapping[str, Any]) -> str:
-        """Why it cannot go on from a checkpoint, in words; "" if it can.
-
-        Args:
-          about: what the checkpoint says.
+        """Says why it cannot continue from a checkpoint's plain values; "" if it can.
 
         Raises:
-          ValueError, LookupError, TypeError: the checkpoint is none of such a program.
+          ValueError, LookupError, TypeError: the checkpoint is not of such a program.
         """
         del about
         return ""
@@ -189,17 +182,17 @@ class TreeProgram(Program):
 
     @property
     def work(self) -> float:
-        """It is not known before, and seldom the most."""
+        """0: the time of trees is unknown beforehand, and seldom the longest."""
         return 0.0
 
     def splits(self) -> dict[str, Split]:
-        """All splits by name."""
+        """Returns all splits by name."""
         data = self.dataset
         named = {"train": data.train, "validation": data.validation, "test": data.test}
         return named | dict(self.test_sets.splits)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``; an epoch is a round of growing trees."""
+        """Returns the record for ``config.json``; an epoch is a round of trees."""
         name = self.hyperparameters.model.name
         library, version = trees.library(name)
         return {
@@ -215,23 +208,23 @@ class TreeProgram(Program):
 
 
 _UNTOLD = re.compile(r"\b0x[0-9a-f]+|(?<![\w.])-?\d[\w.+-]*(?=:\w+\[\])")
-"""Addresses and numbers of a program, on which no speed depends."""
+"""Addresses and numbers in a jaxpr that do not change the speed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkProgram(Program):
-    """Networks ready to train: what `describe` shows and `run` runs.
+    """Networks ready to train, as `describe` shows them and `run` runs them.
 
     Attributes:
-      fed: what the members are fed: the data, or a frozen backbone's features, which
-        are 0 until `with_features`.
+      fed: the members' inputs: the data, or a frozen backbone's features, which are 0
+        until `with_features`.
       rows: the layer table; empty for a user's own module.
       recipe: the static part of a member.
       demand: what it asks of the devices.
-      plans: lane plans to choose from, first the one that is likely the fastest.
+      plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
-      features: from stored inputs to what the members are fed; None for themselves.
+      features: maps stored inputs to the members' inputs; None if they are the same.
     """
 
     fed: Dataset
@@ -245,33 +238,33 @@ class NetworkProgram(Program):
 
     @property
     def whole(self) -> train.Recipe:
-        """The network from stored inputs on: with its backbone, if that is frozen."""
+        """The network from stored inputs on, including a frozen backbone."""
         return self.source.whole if self.features and self.source else self.recipe
 
     @property
     def plan(self) -> Plan:
-        """The plan that was chosen, or else the first."""
+        """The chosen plan, or else the first."""
         return self.plans[0]
 
     @property
     def lanes(self) -> Lanes:
-        """Those of the plan."""
+        """The lanes of the plan."""
         return self.plan.lanes
 
     def with_plan(self, chosen: Plan) -> "NetworkProgram":
-        """The same program with one of its plans."""
+        """Returns the same program with one of its plans."""
         return dataclasses.replace(self, plans=(chosen,))
 
     def with_width(self, lane_width: int) -> "NetworkProgram":
-        """The same program with the plan of a lane width.
+        """Returns the same program with the plan of a lane width.
 
         Raises:
-          ValueError: it does not fit.
+          ValueError: the width does not fit.
         """
         return self.with_plan(self.demand.plans(jax.devices(), lane_width)[0])
 
     def alone(self, trial: int, seed: int) -> "NetworkProgram":
-        """One of its members (trial's index, seed), in lanes of the same shape."""
+        """Returns one member (index of its trial, seed), in lanes of the same shape."""
         one = tuple(t for t in self.trials if t.index == trial)
         members = dataclasses.replace(
             self.members, trials=one, first_seed=seed, num_seeds=1
@@ -281,10 +274,9 @@ class NetworkProgram(Program):
         return dataclasses.replace(self, members=members, plans=(chosen,))
 
     def with_features(self, of: Callable[[np.ndarray], np.ndarray]) -> "NetworkProgram":
-        """The same program, fed with features of the examples.
+        """Returns the same program, fed with features of the examples.
 
-        Args:
-          of: from stored inputs (N, *input_shape) to float32 (N, F).
+        `of` maps stored inputs (N, *input_shape) to float32 (N, F).
         """
 
         def through(split: Split) -> Split:
@@ -309,7 +301,7 @@ class NetworkProgram(Program):
 
     @functools.cached_property
     def jaxpr(self) -> str:
-        """A member's step and its evaluation as JAX sees them, but for numbers."""
+        """Returns the jaxprs of a member's step and evaluation, without numbers."""
         recipe, size = self.recipe, self.hyperparameters.batch_size
         of = jax.ShapeDtypeStruct
         traced = {name: of((), np.float32) for name in self.members.traced()}
@@ -336,15 +328,12 @@ class NetworkProgram(Program):
 
     @property
     def num_epochs(self) -> float:
-        """Passes over the training examples; `max_steps` may end them before."""
+        """Passes over the training examples; `max_steps` may end them early."""
         return self.num_steps / self.steps_per_epoch
 
     @property
     def work(self) -> float:
-        """About how long training takes, in floating-point operations.
-
-        A step costs as much as so many more, whatever it computes.
-        """
+        """Estimated floating-point operations of training, with steps' overhead."""
         forward = sum(row.flops for row in self.rows)
         step = 3 * forward * self.hyperparameters.batch_size + WORK_OF_A_STEP
         return float(self.num_steps * self.plan.lanes.members * step)
@@ -364,11 +353,11 @@ class NetworkProgram(Program):
         return (len(self.boundaries) * size + last) * self.plan.lanes.members
 
     def is_done(self, about: Mapping[str, Any]) -> bool:
-        """Whether nothing is left to train; it may have to train for longer now."""
+        """Returns whether nothing is left to train; a resumed run may train longer."""
         return bool(about["finished"] and about["num_steps"] == self.num_steps)
 
     def lacks(self, about: Mapping[str, Any]) -> str:
-        """Why it cannot go on from a checkpoint; see `Program.lacks`."""
+        """Says why it cannot continue from a checkpoint; see `Program.lacks`."""
         before, at = int(about["num_steps"]), about["position"]
         if before > self.num_steps:
             return (
@@ -386,7 +375,7 @@ class NetworkProgram(Program):
         return ""
 
     def evaluated(self) -> dict[str, Split]:
-        """The splits that are evaluated along training, by name."""
+        """Returns the splits that are evaluated along training, by name."""
         train = self.fed.train
         subset = Split(
             train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
@@ -397,11 +386,11 @@ class NetworkProgram(Program):
         return splits | (dict(sets.splits) if sets.along_curve else {})
 
     def scored(self) -> dict[str, Split]:
-        """The splits that only the final members are evaluated on, by name."""
+        """Returns the splits that only the final members are evaluated on, by name."""
         return {} if self.test_sets.along_curve else dict(self.test_sets.splits)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``."""
+        """Returns the record for ``config.json``."""
         return {
             **self.members.to_dict(),
             "train_examples": len(self.dataset.train.labels),
@@ -416,5 +405,5 @@ class NetworkProgram(Program):
 
 
 def networks_of(programs: Iterable[Program]) -> list[NetworkProgram]:
-    """Those of some programs that are of networks."""
+    """Returns the programs of networks among some programs."""
     return [one for one in programs if isinstance(one, NetworkProgram)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boosted trees and random forests, rows in the same tables as the networks; no JAX.
+"""Fits boosted trees and random forests, as baselines for the networks; no JAX.
 
-Boosted trees are fitted by XGBoost where it is installed, else by scikit-learn, and
-forests by scikit-learn. Both libraries load when a model is fitted.
+XGBoost fits boosted trees where it is installed, else scikit-learn; forests are always
+scikit-learn's. Both libraries load when a model is fitted.
 """
 
 import contextlib
@@ -21,48 +21,48 @@ from nnlab.study import TREES
 from nnlab.words.spelling import nearest
 
 SHRINKAGE = 0.3
-"""Factor on every boosted tree's answer; XGBoost's default."""
+"""Shrinkage factor on every boosted tree; XGBoost's default."""
 SUBSAMPLE = 0.8
-"""Share of the training examples that XGBoost shows each tree: seeds differ by it."""
+"""Share of the training examples that XGBoost gives each tree; seeds differ by it."""
 FEATURE_SHARE = 0.5
-"""Likewise of the features that scikit-learn tries at each split of a boosted tree."""
+"""Share of the features that scikit-learn tries at each split of a boosted tree."""
 PATIENCE = 10
 """Rounds without a lower validation loss after which boosting ends."""
 SMALLEST_PROBABILITY = 1e-7
-"""Probabilities are raised to it before their logarithm: a forest's may be 0."""
+"""Lower bound on probabilities before their logarithm; a forest's may be 0."""
 MANY_FEATURES = 256
-"""From here on a feature has fewer bins: on 4,000 images of MNIST, 64 bins took 0.43 of
-the time that 256 take and had no more errors."""
+"""From this number on a feature has 64 bins instead of 256. On 4,000 images of MNIST
+that took 0.43 of the time and had no more errors."""
 THREAD_VALUES = 4_000_000
-"""Values of the training inputs for each thread that boosts. Threads meet many times in
-a tree, which costs more than they gain on little data: on a busy machine two took 5 to
-35 times one's seconds for 40,000 x 2."""
+"""Values of the training inputs per boosting thread. On little data, threads cost more
+than they gain: on a busy machine two took 5 to 35 times as long as one for 40,000 x 2.
+"""
 HISTOGRAM_BYTES = 2**28
-"""Memory for the histograms of a tree's finished nodes. On 1,500 x 12,288 a limit saved
-two thirds of 8.6 GB, gave the same trees and took no longer."""
+"""Memory for the histograms of a tree's finished nodes. On 1,500 x 12,288 this limit
+saved two thirds of 8.6 GB, with the same trees in the same time."""
 
 Stages = Callable[[np.ndarray, Sequence[int]], Iterator[np.ndarray]]
-"""From inputs (B, F) and ascending numbers of trees: for each number the probabilities
-by so many trees, float32 (B, C)."""
+"""Maps inputs (B, F) and ascending numbers of trees to the probabilities by that many
+trees, float32 (B, C), for each number."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-    """Trees of one seed; the number that is kept is chosen by validation.
+    """The trees of one seed; validation chose how many are kept.
 
     Attributes:
       depth: largest depth of a tree, the one with the best validation accuracy.
-      trees: int64 (E,), numbers of trees at which the metrics were measured, ascending;
+      trees: int64 (E,), ascending numbers of trees at which the metrics were measured;
         the last is the number kept. Boosted trees count rounds: each grows a tree for
         every class.
       metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, float64, for every
-        split; losses are cross-entropies in nats of probabilities that are clipped at
+        split; losses are cross-entropies in nats, with probabilities clipped at
         `SMALLEST_PROBABILITY`.
       probabilities: float32 (N, C), of the kept trees for the N examples of "test".
-      seconds: wall clock of fitting all depths and of choosing among them by
-        validation; the evaluation of `metrics` apart.
+      seconds: wall clock of fitting all depths and choosing among them by validation,
+        without the evaluation of `metrics`.
       candidates: ``{depth: validation accuracy of the trees it would keep}``.
-      predict: from inputs (B, ...) to float32 class probabilities (B, C).
+      predict: maps inputs (B, ...) to float32 class probabilities (B, C).
     """
 
     depth: int
@@ -76,7 +76,7 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Problem:
-    """What trees are grown from; inputs are float32 (N, F)."""
+    """The task of one seed; inputs are float32 (N, F)."""
 
     train: Split
     validation: Split
@@ -87,12 +87,12 @@ class _Problem:
 
     @property
     def bins(self) -> int:
-        """Values that boosting tells apart in a feature."""
+        """Bins of a feature in boosting."""
         return 256 if self.train.inputs.shape[1] < MANY_FEATURES else 64
 
     @property
     def threads(self) -> int:
-        """Threads that boost."""
+        """Number of boosting threads."""
         return _threads(self.train)
 
 
@@ -114,18 +114,15 @@ class _Candidate:
     stages: Stages
 
     def rank(self) -> tuple[float, float, int]:
-        """The best candidate's is the largest."""
+        """Returns a key that is largest for the best candidate."""
         return self.accuracy, -self.loss, -self.depth
 
 
 def library(name: str) -> tuple[str, str]:
-    """What fits a model here: the library's name and version.
-
-    Args:
-      name: "boosted_trees" or "random_forest".
+    """Returns the name and version of the library that fits a model here.
 
     Raises:
-      ValueError: no such model.
+      ValueError: the name is neither "boosted_trees" nor "random_forest".
     """
     if name not in TREES:
         raise ValueError(f"unknown baseline {name!r}{nearest(name, TREES)}")
@@ -149,11 +146,11 @@ def fit(
     seed: int,
     train_evaluation_size: int = 5_000,
 ) -> Fit:
-    """Fits trees of every depth and keeps what does best on the validation split.
+    """Fits trees of every depth and keeps those that do best on the validation split.
 
-    Of each depth it keeps the number of trees with the lowest validation loss, of the
-    depths the one with the best validation accuracy (then the lower loss, then the
-    smaller depth). Equal arguments, versions and cores give equal results.
+    For each depth it keeps the number of trees with the lowest validation loss. Of the
+    depths it keeps the one with the best validation accuracy (then the lower loss, then
+    the smaller depth). Equal arguments, versions and cores give equal results.
 
     Args:
       name: "boosted_trees" or "random_forest".
@@ -162,9 +159,9 @@ def fit(
       num_classes: C, at least 2.
       num_trees: most trees for each class (boosted) or in all (forest), at least 1.
       depths: largest depths of a tree to choose from, each at least 1.
-      seed: in [0, 2**32): what examples or features a tree sees.
-      train_evaluation_size: training examples, the first ones, at most, of which the
-        training metrics are.
+      seed: in [0, 2**32); decides which examples or features a tree sees.
+      train_evaluation_size: most training examples, from the first on, for the training
+        metrics.
 
     Raises:
       ValueError: no such model, or no depth, or a number below 1.
@@ -211,22 +208,19 @@ def fit(
 
 
 def at_once(name: str, train: Split) -> int:
-    """How many fits can run side by side, each in a thread of Python's own.
+    """Returns how many fits can run side by side, each in a Python thread.
 
-    Args:
-      name: "boosted_trees" or "random_forest", whose fits take all cores by themselves.
-      train: the training examples.
+    A random forest uses all cores by itself.
     """
     return max(1, num_cores() // _threads(train)) if name == "boosted_trees" else 1
 
 
 def _threads(train: Split) -> int:
-    """Threads that boost."""
     return min(num_cores(), 1 + train.inputs.size // THREAD_VALUES)
 
 
 def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
-    """Boosted trees of each depth, by XGBoost."""
+    """Grows boosted trees of each depth, by XGBoost."""
     import xgboost
 
     matrix = functools.partial(
@@ -278,17 +272,17 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
 
 
 def _histogram(problem: _Problem) -> Iterator[_Candidate]:
-    """Boosted trees of each depth, by scikit-learn.
+    """Grows boosted trees of each depth, by scikit-learn.
 
-    It cannot show a tree a share of the examples: half of the features at each split
-    let the seeds differ instead.
+    It cannot give a tree a share of the examples. Instead each split tries half of the
+    features, so that seeds differ.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     threads, num_classes = problem.threads, problem.num_classes  # kept with the trees
-    # Only from version 1.7 on can it stop by a validation split of ours: so it is grown
-    # in stages, as long as the last rounds of a stage brought something.
+    # Only from version 1.7 on can it stop by a validation split of ours. So the model
+    # grows in stages, as long as the last rounds of a stage improve it.
     sizes = [n for n in _ladder(problem.num_trees) if n >= 2 * PATIENCE]
     for depth in problem.depths:
         model = HistGradientBoostingClassifier(
@@ -321,7 +315,7 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
 
 
 def _forests(problem: _Problem) -> Iterator[_Candidate]:
-    """Random forests of each depth, by scikit-learn; one at a time is in memory."""
+    """Grows random forests of each depth, by scikit-learn; holds one at a time."""
     from sklearn.ensemble import RandomForestClassifier
 
     num_classes = problem.num_classes  # kept with the trees, and nothing else of it
@@ -337,7 +331,7 @@ def _forests(problem: _Problem) -> Iterator[_Candidate]:
         def stages(
             inputs: np.ndarray, numbers: Sequence[int], forest: Any = forest
         ) -> Iterator[np.ndarray]:
-            # The forest's own sum over trees depends on which thread comes first.
+            # The forest's own sum over trees depends on the order of its threads.
             answers = (tree.predict_proba(inputs) for tree in forest.estimators_)
             sums = itertools.accumulate(answers)
             for number, total in zip(numbers, _picked(sums, numbers)):
@@ -356,7 +350,7 @@ _GROWERS: Mapping[tuple[str, str], Callable[[_Problem], Iterator[_Candidate]]] =
 
 
 def _choose(depth: int, stages: Stages, size: int, validation: Split) -> _Candidate:
-    """Chooses among the first 1, 2, ... `size` trees."""
+    """Chooses the best number of trees from 1 to `size`."""
     found = stages(validation.inputs, range(1, size + 1))
     scores = [score(probabilities, validation.labels) for probabilities in found]
     kept = int(np.argmin([loss for _, loss in scores])) + 1
@@ -364,7 +358,7 @@ def _choose(depth: int, stages: Stages, size: int, validation: Split) -> _Candid
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Accuracy, and loss in nats, of class probabilities (B, C) of labels (B,).
+    """Returns accuracy, and loss in nats, of class probabilities (B, C) of labels (B,).
 
     The first of equal probabilities is the answer.
     """
@@ -377,7 +371,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 def _picked(
     stages: Iterable[np.ndarray], numbers: Sequence[int]
 ) -> Iterator[np.ndarray]:
-    """Of what comes after 1, 2, ... trees, that after each of the numbers."""
+    """Yields, of the stages after 1, 2, ... trees, those after the given numbers."""
     chosen = set(numbers)
     for number, stage in enumerate(itertools.islice(stages, numbers[-1]), 1):
         if number in chosen:
@@ -385,15 +379,15 @@ def _picked(
 
 
 def _spread(found: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Probabilities of the classes in the training set as those of all: (B, C)."""
+    """Extends probabilities of the training set's classes to all classes, (B, C)."""
     probabilities = np.zeros((len(found), num_classes), np.float32)
-    # Of a single class, scikit-learn's boosting also says how likely it is not.
+    # With a single class, scikit-learn's boosting has a second column: its complement.
     probabilities[:, classes] = found[:, : len(classes)]
     return probabilities
 
 
 def _ladder(limit: int) -> list[int]:
-    """1, 2, 5, 10, 20, 50, ... below the limit, and the limit."""
+    """Returns 1, 2, 5, 10, 20, 50, ... below the limit, and the limit."""
     steps = (digit * 10**zeros for zeros in itertools.count() for digit in (1, 2, 5))
     return [*itertools.takewhile(lambda step: step < limit, steps), limit]
 
@@ -403,5 +397,5 @@ def _flat(split: Split) -> Split:
 
 
 def _rows(inputs: np.ndarray) -> np.ndarray:
-    """Inputs (B, ...) as float32 (B, F)."""
+    """Reshapes inputs (B, ...) to float32 (B, F)."""
     return np.ascontiguousarray(inputs.reshape(len(inputs), -1), np.float32)

@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen of a run while it trains: terminal, notebook, TensorBoard."""
+"""Shows a run while it trains: terminal, notebook, TensorBoard."""
 
 from nnlab.watch import notebook as notebook

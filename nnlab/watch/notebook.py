@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notebook shows: which device trains, and how far a run is.
+"""Shows in a notebook which device trains, and how far a run is.
 
-Rich makes the HTML and IPython shows it, without widgets or scripts: it looks the same
-in Colab, in JupyterLab and on a page that is made of the notebook.
+Rich makes the HTML and IPython shows it, without widgets or scripts. So it looks the
+same in Colab, in JupyterLab and on a page made from the notebook.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ PAGE = '<pre style="line-height: 1.2; overflow-x: auto">{code}</pre>'
 
 
 def is_notebook() -> bool:
-    """Whether this runs in a notebook's kernel, which shows HTML."""
+    """Returns whether this runs in a notebook's kernel, which shows HTML."""
     if "IPython" not in sys.modules:
         return False
     from IPython import get_ipython
@@ -40,8 +40,8 @@ def set_up(wanted: str | None = None) -> None:
     """Prepares JAX for all cores and says which device trains; for the first cell.
 
     Args:
-      wanted: "cpu", "gpu" or "tpu"; if None, what the runtime seems to be meant for. A
-        warning says if JAX got another device.
+      wanted: "cpu", "gpu" or "tpu"; None to guess from the runtime. A warning says if
+        JAX got another device.
 
     Raises:
       ValueError: an unknown platform.
@@ -65,10 +65,7 @@ def set_up(wanted: str | None = None) -> None:
 
 @contextlib.contextmanager
 def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
-    """The terminal's `board` as HTML below the cell, updated a few times a second.
-
-    Args:
-      study: what runs.
+    """Shows the terminal's `board` below the cell, updated a few times a second.
 
     Yields:
       The function to call with the progress after every segment.
@@ -87,7 +84,7 @@ def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
     start, drawn = time.monotonic(), -math.inf
 
     def html(ended: str = "") -> HTML:
-        console.file = io.StringIO()  # only the record is shown
+        console.file = io.StringIO()  # only Rich's recording is shown
         console.print(study.question, style="bold")
         console.print(study.size())
         console.print(board)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorBoard's event files of a run, written while it trains; no TensorFlow.
+"""Writes TensorBoard's event files of a run while it trains; without TensorFlow.
 
     with tensorboard.EventFiles("runs/mine/tensorboard", len(study.trials())) as record:
         experiment.run(study, "runs/mine", on_progress=record)
 
-``tensorboard --logdir runs/mine/tensorboard`` shows a run for each trial and one for
+``tensorboard --logdir runs/mine/tensorboard`` shows a curve for each trial and one for
 all networks of each program. Trees have no updates and are in the report only.
 """
 
@@ -26,24 +26,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MOST_TRIALS = 64
-"""Largest number of trials with their own run: each keeps a file open."""
+"""Most trials with a curve of their own; each keeps a file open."""
 QUANTILES = {"quantile_10": 0.1, "median": 0.5, "quantile_90": 0.9}
-"""Over all networks of a program."""
+"""Quantiles over all networks of a program."""
 _MOST_NAME = 60
-"""Characters of a trial's label in the name of its run: at most 240 bytes of the 255
-that a name may have."""
+"""Characters of a trial's label in a file name: at most 240 of 255 bytes."""
 
 
 class EventFiles:
-    """A callback of `experiment.run` that writes each evaluation.
+    """Writes each evaluation as an event; a callback of `experiment.run`.
 
-    The x axis is updates; the scalar "epoch" has the epoch. A trial's run has the mean
-    of each column of the curves over the seeds that still train, such as
-    "validation_accuracy/mean", and the share of its networks that diverged. A program's
-    run ("population") has the same over all its networks, and their `QUANTILES`.
+    The x axis is updates; the scalar "epoch" has the epoch. A trial has the mean of
+    each column of the curves over the seeds that still train, such as
+    "validation_accuracy/mean", and the share of its networks that diverged. A program
+    ("population") has the same over all its networks, and their `QUANTILES`.
 
-    A resumed run writes into the same folder: its new files say from which step on the
-    older files no longer count, and TensorBoard shows each point once.
+    A resumed run writes into the same folder. Its new files say from which step on the
+    older files no longer count, so TensorBoard shows each point once.
     """
 
     def __init__(self, folder: str | os.PathLike[str], num_trials: int) -> None:
@@ -51,8 +50,8 @@ class EventFiles:
 
         Args:
           folder: where to write; made if missing.
-          num_trials: of the study. If they are more than `MOST_TRIALS`, so many have a
-            run, in even steps along the sweep; the population has all.
+          num_trials: of the study. Of more than `MOST_TRIALS`, so many at even steps
+            along the sweep get a curve; the population has all.
 
         Raises:
           ValueError: tensorboardX is not installed.
@@ -96,16 +95,16 @@ class EventFiles:
         runs = dict(self._runs(found))
         if set(runs) != set(self._writers):  # another program
             self.close()
-        # At the start, from a checkpoint, or again in narrower lanes.
+        # At the start, after a checkpoint, or again in narrower lanes.
         begins = not self._writers or found.step <= self._step
         self._step = found.step
         for name, values in runs.items():
             self._write(name, found, values, begins)
 
     def _runs(self, found: "Evaluation") -> Iterator[tuple[str, dict[str, float]]]:
-        """The name and the finite scalars of each run."""
+        """Yields the name and the finite scalars of each curve."""
         seeds = ""
-        if found.seeds[0]:  # further seeds of a study that has some already
+        if found.seeds[0]:  # seeds added to a study that has some already
             seeds = f"_seeds_{found.seeds[0]}-{found.seeds[-1]}"
         indexes = [trial.index for trial in found.trials]
         yield (
@@ -135,7 +134,7 @@ class EventFiles:
         if name not in self._writers:
             folder = self._folder / name
             folder.mkdir(parents=True, exist_ok=True)
-            # Names have seconds only: without it, a file could replace the last one.
+            # Names contain whole seconds only; a file could replace the last one.
             suffix = f".{time.time_ns()}"
             self._writers[name] = EventsWriter(str(folder / "events"), suffix)
         writer, now = self._writers[name], time.time()
@@ -153,7 +152,7 @@ class EventFiles:
 
 
 def safe(label: str) -> str:
-    """A trial's label as a part of a file name: "hidden=60,60,learning_rate=0.1"."""
+    """Makes a trial's label fit for a file name: "hidden=60,60,learning_rate=0.1"."""
     text = re.sub(r",?[()\[\]{}'\"]", "", label).replace(", ", ",")
     return re.sub(r"[^\w.,=+-]", "_", text)[:_MOST_NAME]
 
@@ -163,7 +162,6 @@ def _scalars(
     diverged: np.ndarray,
     quantiles: Mapping[str, float],
 ) -> dict[str, float]:
-    """The scalars of a trial or of the population."""
     found = {"diverged_share": float(diverged.mean())}
     for name, values in metrics.items():
         living = values[np.isfinite(values)]
@@ -175,7 +173,7 @@ def _scalars(
 
 
 def _range_text(indexes: Sequence[int]) -> str:
-    """Trials of a program: "trials_0-7"; no two programs have the same first."""
+    """Names a program by its trials: "trials_0-7"; the first trial makes it unique."""
     first, last, count = indexes[0], indexes[-1], len(indexes)
     if count == 1:
         return f"trial_{first}"
@@ -185,7 +183,7 @@ def _range_text(indexes: Sequence[int]) -> str:
 
 
 def _spread(count: int, most: int) -> set[int]:
-    """Up to `most` of the numbers below `count`, evenly spaced, with both ends."""
+    """Returns up to `most` numbers below `count`, evenly spaced, both ends included."""
     if count <= most:
         return set(range(count))
     return {round(i * (count - 1) / (most - 1)) for i in range(most)}

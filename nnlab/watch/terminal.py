@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a run is, as text and in a terminal; each display is an ``on_progress``.
+"""Shows the progress of a run as text, in a terminal or a log.
 
     with terminal.live(terminal.Terminal()) as show:
         experiment.run(study, workdir, on_progress=show)
 
-All that is shown comes from `nnlab.runs.progress.Progress`; nothing here imports JAX.
+Everything shown comes from `nnlab.runs.progress.Progress`; nothing here imports JAX.
 """
 
 import contextlib
@@ -35,14 +35,13 @@ SECONDS_BETWEEN_LINES = 15.0
 BLOCKS = "▁▂▃▄▅▆▇█"
 """The characters of a sparkline, low to high."""
 WIDTH = 20
-"""Largest number of characters of a sparkline."""
+"""Most characters of a sparkline."""
 SMALLEST_RANGE = 0.01
-"""Least difference between a sparkline's lowest block and its highest: with less, noise
-would look steep."""
+"""Least range of a sparkline; with less, noise would look steep."""
 
 
 class Terminal(Console):
-    """A console that prints control characters as text, so that no text steers it."""
+    """A console that prints control characters as text, so that they have no effect."""
 
     def __init__(self, width: int | None = None, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, width=width, **options)
@@ -58,13 +57,13 @@ class Terminal(Console):
 
 
 class Output:
-    """A stream that falls silent when it cannot be written, as on a full disk.
+    """A stream that is silenced when it cannot be written, as on a full disk.
 
-    A run goes on without its output: its results are in the workdir.
+    The run continues without its output, because its results are in the workdir.
 
     Attributes:
       error: why it cannot be written; None if it can.
-      is_needed: whether the error is raised, because the output is the result.
+      is_needed: whether to raise the error, because the output is the result.
     """
 
     def __init__(self, stream: TextIO, is_needed: bool = False) -> None:
@@ -98,10 +97,7 @@ class Output:
 def board(
     console: Console,
 ) -> tuple[RenderableType, Callable[["Progress"], None]]:
-    """A bar with epoch and time left; below it speed, best trial and its curve.
-
-    Args:
-      console: where it will be shown: a terminal, or one that makes HTML.
+    """Makes a bar with epoch and time left; below it speed, best trial and its curve.
 
     Returns:
       What to show, and a function that updates it from the progress.
@@ -136,7 +132,7 @@ def board(
 
 @contextlib.contextmanager
 def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
-    """The `board` in a terminal, redrawn in place.
+    """Shows the `board` in a terminal, redrawn in place.
 
     Yields:
       The function to call with the progress after every segment.
@@ -148,10 +144,7 @@ def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
 
 @contextlib.contextmanager
 def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
-    """A line when a program starts and every 15 seconds, for logs.
-
-    Args:
-      console: need not be a terminal.
+    """Prints a line when a program starts and every 15 seconds, for logs.
 
     Yields:
       The function to call with the progress after every segment.
@@ -172,7 +165,7 @@ def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
 
 
 def where(progress: "Progress") -> str:
-    """The run's position, such as "program 2/7 epoch 13.2/60"."""
+    """Returns the run's position, such as "program 2/7 epoch 13.2/60"."""
     if progress.status == "elsewhere":
         return f"{progress.program}/{progress.num_programs} programs done"
     parts = []
@@ -192,7 +185,7 @@ def where(progress: "Progress") -> str:
 
 
 def news(progress: "Progress") -> str:
-    """Speed, networks that ended, and the best trial so far; "" before there is any."""
+    """Returns speed, networks that ended, and the best trial so far; "" before any."""
     parts = []
     if not math.isnan(progress.examples_per_second):
         parts.append(f"{progress.examples_per_second:,.0f} examples/s")
@@ -208,10 +201,9 @@ def news(progress: "Progress") -> str:
 
 
 def curve(progress: "Progress") -> str:
-    """The best trial's curve: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
+    """Returns the best trial's curve: "validation accuracy of the best: 10% ▁▃▆▇█ 97%".
 
-    Returns:
-      One line of at most 80 characters; "" before two evaluations.
+    It has at most 80 characters, and is "" before two evaluations.
     """
     values = _finite(progress.best_curve)
     if len(values) < 2:
@@ -223,15 +215,10 @@ def curve(progress: "Progress") -> str:
 
 
 def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
-    """A curve as a row of blocks: the lowest value is low, the highest full.
+    """Draws a curve as a row of blocks: the lowest value is low, the highest full.
 
-    Args:
-      values: shares; values that are not finite are left out.
-      width: largest number of characters; a longer curve is sampled evenly, with both
-        its ends.
-
-    Returns:
-      "" for fewer than two values.
+    Values that are not finite are left out; with fewer than two the result is "". A
+    curve longer than `width` characters is sampled evenly, with both its ends.
     """
     values = _finite(values)
     if len(values) < 2:
@@ -248,7 +235,7 @@ def _finite(values: Sequence[float]) -> list[float]:
 
 
 def _can_show(console: Console, text: str) -> bool:
-    """Whether a console can show a text."""
+    """Returns whether a console can show a text."""
     try:
         text.encode(console.encoding)
     except (LookupError, UnicodeEncodeError):

@@ -87,7 +87,7 @@ def resuming(workdir: pathlib.Path, whole: dict[str, bytes], damaged: str) -> st
 
 
 def outcomes(workdirs, kind: str, damage: str, tmp_path, every: int):
-    """``{(reading, resuming): files}`` for each file, or every so manieth."""
+    """``{(reading, resuming): files}`` for each file, or for one in `every`."""
     sound, whole = tables(workdirs[kind]), tables(workdirs["complete"])
     files = sorted(p for p in workdirs[kind].rglob("*") if p.is_file())
     found = collections.defaultdict(list)
