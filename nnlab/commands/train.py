@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
 
 FIRST_LOOK, MOST_SEEDS = 4, 32
-"""Seeds of --until_resolved."""
+"""Default seeds of --until_resolved: at the first look, and at most."""
 MANY = ("coordinator", "processes", "process_index")
 AUTO = "auto"
 LOCAL, RAY = "local", "ray"
 EVENTS = "tensorboard"
-"""The folder in a workdir with event files."""
+"""The folder of event files in a workdir."""
 
 
 def define_flags() -> None:
@@ -152,7 +152,7 @@ def define_run_flags() -> None:
     )
     flags.DEFINE_integer("processes", 1, "how many processes there are", lower_bound=1)
     flags.DEFINE_integer(
-        "process_index", 0, "the how manieth of them this is; from 0", lower_bound=0
+        "process_index", 0, "index of this process; from 0", lower_bound=0
     )
     config.define_study_flags()
 
@@ -184,7 +184,7 @@ def main() -> None:
 
 
 def _asked() -> Study:
-    """The study of the flags, and at how many seeds it is looked at."""
+    """Returns the study of the flags, with its looks."""
     study, given = _searched(config.study()), flags.FLAGS
     if study.search.space:
         search.spans_of(study)
@@ -200,7 +200,7 @@ def _asked() -> Study:
 
 
 def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
-    """Runs a study as the flags say, shows how far it is, and writes its report.
+    """Runs a study as the flags say, shows progress, and writes its report.
 
     Raises:
       As `main`.
@@ -215,7 +215,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             "or with --until_resolved"
         )
     cache = config.start_jax()
-    # They import JAX, after the mistakes that need none.
+    # They import JAX, so they come after the mistakes that can be found without it.
     from nnlab.machine import processes
     from nnlab.runs import checkpoint, experiment
     from nnlab.runs import run as runner
@@ -281,7 +281,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
 def _nodes(
     console: Console, address: str
 ) -> "contextlib.AbstractContextManager[experiment.Executor]":
-    """The nodes of Ray that the flags ask for."""
+    """Opens the nodes of Ray that the flags ask for."""
     from nnlab.cluster import ray
 
     nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
@@ -292,12 +292,9 @@ def _nodes(
 def _observers(
     console: Console, study: Study, workdir: pathlib.Path | None
 ) -> "list[contextlib.AbstractContextManager[Callable[[Progress], None]]]":
-    """Who is told how far the run is: the console, and event files if asked for.
+    """Returns what is told about progress: the console, and event files if asked for.
 
-    Args:
-      console: shows it.
-      study: what runs.
-      workdir: for the event files; None if this process writes nothing.
+    `workdir` is for the event files; None if this process writes nothing.
     """
     remarks = () if study.search.space else study.remarks()
     heading = iter((study.question, _size(study), *remarks))
@@ -315,7 +312,7 @@ def _observers(
 
 
 def _searched(study: Study) -> Study:
-    """The study with the search that the flags ask for."""
+    """Returns the study with the search that the flags ask for."""
     given = {
         "space": tuple(flags.FLAGS.search_space) or None,
         "trials": flags.FLAGS.search_trials,
@@ -340,12 +337,12 @@ def _searched(study: Study) -> Study:
 
 
 def _num_trials(study: Study) -> int:
-    """How many trials there will be."""
+    """Returns how many trials there will be."""
     return study.search.trials if study.search.space else len(study.trials())
 
 
 def _size(study: Study) -> str:
-    """The population in words, or what is to be searched."""
+    """Returns the population in words, or what is to be searched."""
     search = study.search
     if not search.space:
         return study.size()
@@ -357,7 +354,7 @@ def _size(study: Study) -> str:
 
 
 def _executor() -> tuple[bool, str]:
-    """Whether nodes of Ray train, and the address of their cluster; "" for one here.
+    """Returns whether nodes of Ray train, and their cluster's address; "" for one here.
 
     Raises:
       UsageError: no such executor, or a flag that does not go with it.
@@ -382,7 +379,7 @@ def _join() -> str:
     """Joins the processes that run this same command, if there are others.
 
     Returns:
-      Which one of them this is, in words; "" if it is alone.
+      Which of them this is, in words; "" if it is alone.
     """
     from nnlab.machine import processes
 
@@ -406,7 +403,7 @@ def _join() -> str:
 
 
 def _command(workdir: pathlib.Path) -> str:
-    """What goes on with a run."""
+    """Returns the command that continues a run."""
     folder = files.shown(workdir)
     parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
     if flags.FLAGS.data_dir:
@@ -424,7 +421,7 @@ def _command(workdir: pathlib.Path) -> str:
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:
-    """Trains one member again and compares."""
+    """Trains one network again and compares."""
     config.check_alone("rerun", "workdir", "data_dir", "compilation_cache")
     given = flags.FLAGS.rerun
     try:
@@ -453,7 +450,7 @@ def _rerun(console: Console, workdir: pathlib.Path) -> None:
 
 
 def show_log(console: Console) -> None:
-    """Prints what the library logs, such as a download, above the bar."""
+    """Prints the library's log, such as of a download, above the bar."""
     plain = RichHandler(
         console=console, show_time=False, show_level=False, show_path=False
     )
