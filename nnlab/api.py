@@ -398,7 +398,6 @@ class Outcome:
     def __init__(
         self, found: results.Results, module: "nn.Module | None" = None
     ) -> None:
-        """Holds the results, and the module of one's own that their networks need."""
         self.results = found
         self.findings = Findings(found)
         self._module = module

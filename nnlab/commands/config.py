@@ -175,7 +175,6 @@ def _given() -> dict[str, Any]:
 
 
 def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
-    """Returns the study of the run in a workdir."""
     try:
         found: dict[str, Any] = results.load_config(workdir)["study"]
         return found
@@ -188,7 +187,6 @@ def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def _load_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a study that is stored as JSON."""
     told = f"--config_json={files.shown(path)!r}"
     if not path.is_file():  # a pipe may never end
         hint = spelling.nearest_file(files.shown(path))
@@ -283,7 +281,6 @@ class CompilationCache:
     misses: int = 0
 
     def __str__(self) -> str:
-        """Returns the counts in words."""
         return f"{self.hits} programs found, {self.misses} compiled and added"
 
 
@@ -397,7 +394,6 @@ def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
 
 
 def _load(config: str) -> dict[str, Any]:
-    """Returns the fields of a config file, with its sweep."""
     path, _, arg = config.partition(":")
     file = _find(path)
     told = f"config file {path!r}"
@@ -469,7 +465,6 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
 
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:
-    """Sets one field of nested dicts."""
     leaves = list(_leaves(values))
     if path not in leaves:
         known = [p for p in study_lib.PATHS if p in leaves]
@@ -503,7 +498,6 @@ def _bundled_files() -> list[pathlib.Path]:
 
 
 def _flags() -> list[flags.Flag]:
-    """Returns the flags of this program, without those of absl and TFDS."""
     by_module = flags.FLAGS.flags_by_module_dict().items()
     return [
         flag

@@ -241,7 +241,6 @@ def _scale(
 
 
 def _amount(line: "scaling.Line") -> str:
-    """Returns a number of a prediction, with its unit."""
     if math.isnan(line.value):
         return "not known"
     if line.unit == "bytes":
@@ -258,7 +257,6 @@ def _duration(seconds: float) -> str:
 
 
 def _few(values: Sequence[str]) -> str:
-    """Returns values in a line, without the middle ones of many."""
     if len(values) <= _MOST_VALUES:
         return ", ".join(values)
     shown = [*values[: _MOST_VALUES - 3], "...", *values[-2:]]
@@ -281,7 +279,6 @@ def _common(networks: Sequence[_ToldNetwork]) -> list[str]:
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:
-    """Prints lines; the rest of a long line is indented."""
     for line in lines:
         parts = textwrap.wrap(
             line,
@@ -352,7 +349,6 @@ def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -
 
 
 def _cells(rows: "Sequence[LayerRow]") -> list[str]:
-    """Returns a row of the layer table, of a layer or of several together."""
     parameters = sum(row.parameters for row in rows)
     biases = sum(row.biases for row in rows)
     flops = sum(row.flops for row in rows)
@@ -392,7 +388,6 @@ def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
 
 
 def _trees(program: "Program") -> str:
-    """Returns a description of the trees of a program."""
     model, record = program.hyperparameters.model, program.to_dict()
     depths = " or ".join(map(str, model.tree_depths))
     return (
@@ -456,7 +451,6 @@ def _described(
 
 
 def _data(program: "Program") -> list[str]:
-    """Describes the data set, its splits, and how it was read."""
     data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
     return [
@@ -549,7 +543,6 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
 
 
 def _test_sets(asked: MovedSets) -> str:
-    """Returns the further test sets, in words."""
     moved, turned = asked.moved_pixels, asked.rotated_degrees
     sets = [f"moved by up to {count(moved, 'pixel')}"] if moved else []
     sets += [f"rotated by up to {turned:g} degrees"] if turned else []

@@ -147,7 +147,6 @@ def _first_screen(
 
 
 def _flags(defined: Sequence[flags.Flag]) -> list[str]:
-    """Returns every flag, with its default."""
     lines: list[str] = []
     for title, some in _grouped(defined, with_rare=True):
         lines.append(title)
@@ -194,7 +193,6 @@ def _default(flag: flags.Flag) -> str:
 def _configs(
     bundled: Sequence[pathlib.Path], load: Callable[[pathlib.Path], ModuleType]
 ) -> list[str]:
-    """Returns the bundled studies: question, and the arguments that each takes."""
     lines = ["Bundled studies, --config=configs/NAME.py or configs/NAME.py:ARG,ARG"]
     for file in bundled:
         module = load(file)
@@ -205,7 +203,6 @@ def _configs(
 
 
 def _parts() -> list[str]:
-    """Returns the parts of a report, in words."""
     from nnlab.report.figures import catalog  # imports matplotlib
 
     shown = ",".join(study_lib.Study().figures)
@@ -216,7 +213,6 @@ def _parts() -> list[str]:
 
 
 def _fields() -> list[str]:
-    """Returns the fields of a study, in groups, with default and meaning."""
     lines = [
         "Fields of a study: --config.PATH=VALUE sets one for all trials,",
         "--sweep=PATH=A,B,.. tries several values. Each is shown with its default; a",
@@ -268,7 +264,6 @@ def _field(
 
 
 def _value(default: Any) -> str:
-    """Returns a default as it is written on the command line."""
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, float):

@@ -111,7 +111,6 @@ def _age(seconds: float) -> str:
 
 
 def _line(text: str) -> str:
-    """Returns a text of unknown origin in one line."""
     return " ".join(text.split())
 
 

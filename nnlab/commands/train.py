@@ -184,7 +184,6 @@ def main() -> None:
 
 
 def _asked() -> Study:
-    """Returns the study of the flags, with its looks."""
     study, given = _searched(config.study()), flags.FLAGS
     if study.search.space:
         search.spans_of(study)
@@ -281,7 +280,6 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
 def _nodes(
     console: Console, address: str
 ) -> "contextlib.AbstractContextManager[experiment.Executor]":
-    """Opens the nodes of Ray that the flags ask for."""
     from nnlab.cluster import ray
 
     nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
@@ -312,7 +310,6 @@ def _observers(
 
 
 def _searched(study: Study) -> Study:
-    """Returns the study with the search that the flags ask for."""
     given = {
         "space": tuple(flags.FLAGS.search_space) or None,
         "trials": flags.FLAGS.search_trials,
@@ -337,7 +334,6 @@ def _searched(study: Study) -> Study:
 
 
 def _num_trials(study: Study) -> int:
-    """Returns how many trials there will be."""
     return study.search.trials if study.search.space else len(study.trials())
 
 
@@ -403,7 +399,6 @@ def _join() -> str:
 
 
 def _command(workdir: pathlib.Path) -> str:
-    """Returns the command that continues a run."""
     folder = files.shown(workdir)
     parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
     if flags.FLAGS.data_dir:
@@ -421,7 +416,6 @@ def _command(workdir: pathlib.Path) -> str:
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:
-    """Trains one network again and compares."""
     config.check_alone("rerun", "workdir", "data_dir", "compilation_cache")
     given = flags.FLAGS.rerun
     try:

@@ -110,7 +110,6 @@ def _read_archive(
 def _members(
     stream: IO[bytes], sizes: Mapping[str, int]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yields the wanted files of an archive."""
     names = {f"{FOLDER}/{file}": file for file in sizes}
     with tarfile.open(fileobj=stream, mode="r:gz") as archive:
         for member in archive:

@@ -280,13 +280,11 @@ def canonical(
 
 
 def _cut(examples: Split, count: int) -> tuple[Split, Split]:
-    """Cuts off the last examples."""
     x, y = examples.inputs, examples.labels
     return Split(x[:-count], y[:-count]), Split(x[-count:], y[-count:])
 
 
 def _scale(given: float | None, dtype: np.dtype) -> float:
-    """Returns the factor from inputs to what the network sees."""
     if given is None:
         return IMAGE_SCALE if dtype == np.uint8 else 1.0
     if not (math.isfinite(given) and given > 0):
@@ -328,7 +326,6 @@ def _stored(
 
 
 def _like(test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
-    """Converts test inputs as the training inputs were converted."""
     if test_x.dtype != np.uint8:
         test_x = numbers.stored(test_x, origin, "test_inputs")
     if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):

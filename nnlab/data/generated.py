@@ -122,7 +122,6 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
 
 
 def _fit(images: np.ndarray, label: int) -> _Class:
-    """Fits a model to the images (M, ...) of a class, uint8."""
     size = math.prod(images.shape[1:])
     pixels = images[: max(2, _MOST_VALUES // size)].reshape(-1, size)
     count = len(pixels)

@@ -67,7 +67,6 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
 
 
 def _read_file(path: Path, file: str, publication: Publication) -> np.ndarray:
-    """Reads one of FILES as uint8 of the published shape."""
     train, images = file.startswith("train"), "images" in file
     count = publication.num_train if train else publication.num_test
     shape = (count, *publication.image_shape) if images else (count,)

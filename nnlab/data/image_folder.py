@@ -164,7 +164,6 @@ def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Pat
 
 
 def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
-    """Lists the images of a class."""
     images: list[Path] = []
     for path in _visible(folder, root, passed):
         if path.is_dir():
@@ -325,7 +324,6 @@ def _read(
 
 
 def _labels(classes: Mapping[str, Sequence[Path]]) -> np.ndarray:
-    """Returns the label of each image, class after class: (N,)."""
     return np.repeat(np.arange(len(classes)), [len(i) for i in classes.values()])
 
 

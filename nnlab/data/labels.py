@@ -116,7 +116,6 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
 
 
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
-    """Turns Python objects of one kind into an array of that kind."""
     listed = any(isinstance(label, list | tuple) for label in array)
     kinds = {"O"} if listed else {np.asarray(label).dtype.kind for label in array}
     if kinds <= {"i", "u", "O"} and all(isinstance(n, int | np.integer) for n in array):
@@ -138,7 +137,6 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
-    """Turns labels (N,) into bool, int64, uint64 or text."""
     dtype = array.dtype
     if dtype.kind == "V" and np.can_cast(dtype, np.float32):  # bfloat16 and its like
         array = array.astype(np.float32)

@@ -87,7 +87,6 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
 
 
 def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
-    """Returns the features of a data frame by their names: (N, F)."""
     found = columns_of(table)
     own = dict(zip(found, table.columns, strict=True))  # which need not be texts
     sources = {name: _source_of(name, own) for name in names or found}

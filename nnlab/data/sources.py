@@ -190,13 +190,11 @@ def _digits(name: str, _: Path | None) -> Dataset:
 
 
 def _table(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
-    """Returns the table of "PATH" or "PATH:COLUMN"."""
     path, column = _path_and_option(argument)
     return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
 
 
 def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
-    """Returns the folder of images of "PATH" or "PATH:SIZE"."""
     path, size = _path_and_option(argument)
     if not size:
         return image_folder.read(path, name=name)
@@ -238,7 +236,6 @@ def _shown(kind: str) -> str:
 
 
 def _published(name: str, data_dir: Path | None) -> Dataset:
-    """Returns a published dataset from the first source that has it."""
     publication = PUBLICATIONS[name]
     if data_dir is None and (variable := os.environ.get(_ENVIRONMENT)):
         data_dir = _existing(variable, _ENVIRONMENT)

@@ -148,7 +148,6 @@ def read(
 
 
 def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
-    """Finds the delimiter and the header of a file."""
     with _opened(path) as stream:
         sample = [line for line, _ in zip(_lines(stream, path), range(_SAMPLE))]
     before = next((i for i, line in enumerate(sample) if line.strip()), 0)
@@ -228,7 +227,6 @@ def _rows(
 def _label_column(
     columns: Sequence[str], left_out: set[int], where: str, label: str, delimiter: str
 ) -> int:
-    """Checks the header, and returns the index of the label column."""
     if not columns:
         raise ValueError(f"{where}: a header that names the columns is missing")
     for number, name in enumerate(columns, 1):
@@ -327,7 +325,6 @@ class _Cells:
 
 
 def _read(layout: _Layout, name: str, missing: str) -> Dataset:
-    """Reads, checks and encodes the cells."""
     path = layout.path
     count, quoted = _count(layout)
     layout = _without_empty(layout, count, quoted)
@@ -440,7 +437,6 @@ def _without_empty(layout: _Layout, count: int, quoted: bool) -> _Layout:
 def _frames(
     layout: _Layout, quoted: bool, places: Sequence[int], **options: Any
 ) -> Iterator[Any]:
-    """Reads some columns, some of the rows at a time."""
     import pandas as pd  # takes a third of a second
 
     with _opened(layout.path) as stream:

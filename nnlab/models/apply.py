@@ -114,7 +114,6 @@ def apply(
 
 
 def _count(module: nn.Module, name: str, x: jax.Array) -> None:
-    """Stores each example's share of active units, and the number of units."""
     share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
     seen = {"share": share, "units": jnp.float32(math.prod(x.shape[1:]))}
     module.sow("activity", name, seen, lambda _, new: new, lambda: None)

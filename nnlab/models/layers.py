@@ -356,7 +356,6 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 def _normal(
     position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
 ) -> dict[str, Any]:
-    """Normalises one layer; updates the counts of kinds and the positions of names."""
     fields = _as_dict(position, layer)
     kind = fields["layer"]
     index = counts.get(kind, 0)

@@ -129,7 +129,6 @@ def _edge(edge: rate_range.Edge, highest: str, seeds: int) -> str:
 
 
 def _speed(findings: Findings) -> list[str]:
-    """Says which trials reach the target, and how soon."""
     results, target = findings.results, findings.target
     every = {t: findings.steps_to_target(t, target) for t in findings.ran}
     times = {t: time for t, time in every.items() if time.n}
@@ -197,7 +196,6 @@ def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[st
 
 
 def _best(findings: Findings) -> list[str]:
-    """Says which trial is best, and which others differ from it."""
     results, best = findings.results, findings.best
     gone = {t for some in findings.dropped.values() for t in some}
     if results.config["status"] == "interrupted":
@@ -232,7 +230,6 @@ def percentage(mean: str) -> str:
 
 
 def _others(findings: Findings, ran: Collection[int]) -> list[str]:
-    """Says which trials differ significantly from the best, and which do not."""
     results = findings.results
     others = [c for c in findings.compared if c.trial in ran]
     others = [c for c in others if c.trial != findings.best]
@@ -299,7 +296,6 @@ def _looks(findings: Findings) -> list[str]:
 
 
 def _search(findings: Findings) -> list[str]:
-    """Says what was searched and how, and that the best of many is partly luck."""
     results, search = findings.results, findings.results.study.search
     if not search.space:
         return []
@@ -345,7 +341,6 @@ def _halving(findings: Findings) -> list[str]:
 
 
 def _drops(findings: Findings) -> list[str]:
-    """Says what moved and rotated images cost in accuracy."""
     sets = findings.results.study.test_sets
     changes = {
         "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
@@ -432,7 +427,6 @@ def _at_start(results: Results, trials: Sequence[int], metric: str) -> np.ndarra
 
 
 def _range(values: np.ndarray) -> tuple[str, str]:
-    """Returns the range of values, as percentages and as they are."""
     ends = (float(values.min()), float(values.max()))
     shares = dict.fromkeys(texts.fixed(100 * e, 1) for e in ends)
     plain = dict.fromkeys(texts.fixed(e, 2) for e in ends)
@@ -443,7 +437,6 @@ def _range(values: np.ndarray) -> tuple[str, str]:
 
 
 def _claims(findings: Findings) -> list[str]:
-    """Says how many claims hold, and names those that do not."""
     verdicts = findings.verdicts
     if not verdicts:
         return []
@@ -460,7 +453,6 @@ def _claims(findings: Findings) -> list[str]:
 
 
 def _failures(findings: Findings) -> list[str]:
-    """Says which trials diverge or stay at chance."""
     results = findings.results
     seeds = {t.index: t.num_seeds for t in results.trials}
     fates = {

@@ -191,7 +191,6 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Groups runs with a best trial and test accuracy by their test data."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         if run.best is not None and run.findings.is_measured("test_accuracy"):
@@ -277,7 +276,6 @@ def _num_alive(run: Run) -> int:
 
 
 def _ends(runs: Sequence[Run], metric: str) -> str:
-    """Says where the best trials end, in a sentence."""
     parts = []
     for run in runs:
         assert run.best is not None
@@ -352,8 +350,6 @@ def sentences(runs: Runs) -> list[str]:
 
 
 def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
-    """Names the best run on the same data, and compares each other one with it."""
-
     def score(run: Run) -> float:
         assert run.best is not None
         return expected_accuracy(run.results, run.best) or 0.0
@@ -409,7 +405,6 @@ def _spread(run: Run) -> str:
 
 
 def _copies(runs: Sequence[Run]) -> list[str]:
-    """Names runs with equal results, to the last byte."""
     tables = ("curves.parquet", "members.csv")
     same: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
@@ -423,7 +418,6 @@ def _copies(runs: Sequence[Run]) -> list[str]:
 
 
 def _gaps(run: Run) -> list[str]:
-    """Says what a run lacks."""
     if run.status == RUNNING:
         return ["The run is still training; this is what it has found so far."]
     return [*answer.crashes(run.results), *answer.interruption(run.findings)]
@@ -600,7 +594,6 @@ def _costs(runs: Sequence[Run]) -> Section:
 
 
 def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
-    """Returns a row for each trial of each run, with the run's name in front."""
     rows: list[Mapping[str, Any]] = []
     for run in runs:
         about = {
@@ -617,8 +610,6 @@ def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
 
 
 def _best_rows(runs: Runs) -> list[Mapping[str, Any]]:
-    """Returns a row for each pair of runs."""
-
     def finite(value: float) -> float | None:
         return value if np.isfinite(value) else None
 

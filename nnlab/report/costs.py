@@ -89,7 +89,6 @@ def _speed_columns(findings: Findings) -> Columns:
 
 
 def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
-    """Columns of a program's best trial: final accuracies and number of seeds."""
     results = findings.results
 
     def best(program: Mapping[str, Any]) -> int | None:
@@ -132,7 +131,6 @@ def peak(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _program(results: Results, trials: Sequence[int]) -> str:
-    """Returns a common name for the trials of a program."""
     if len(trials) == 1:
         return trial_name(results, trials[0])
     groups = {sweep_of(results).groups[t] for t in trials}
@@ -205,7 +203,6 @@ def how(findings: Findings) -> Section:
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
-    """Yields names and texts of what ran on what."""
     config, study = results.config, results.study
     yield "device", captions.device(results)
     yield "versions", captions.versions(config["versions"])
@@ -258,7 +255,6 @@ def _code(code: str) -> str:
 
 
 def _backbone(about: Mapping[str, Any]) -> str:
-    """Says where a backbone's weights come from."""
     if "dataset" not in about:
         return f"weights of {about['key']}"
     return (
@@ -270,8 +266,6 @@ def _backbone(about: Mapping[str, Any]) -> str:
 
 
 def _cohort_columns(findings: Findings) -> Columns:
-    """Columns of what each program trained, and how long that took."""
-
     def lanes(program: Mapping[str, Any]) -> str:
         if not (plan := program.get("plan")):
             return f"trees by {program['library']}"

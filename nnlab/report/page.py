@@ -239,7 +239,6 @@ def content(
 
 
 def _about(results: Results) -> str:
-    """Says in a line what was run, how much of it, and on what."""
     trials = numbers.count(len(results.trials), "trial")
     seeds = results.study.seeds()
     data = (d.get("name", name) for name, d in results.config["datasets"].items())
@@ -249,7 +248,6 @@ def _about(results: Results) -> str:
 
 
 def _time_notes(results: Results) -> tuple[str, ...]:
-    """Says what the time along learning curves counts."""
     batches = {t.hyperparameters.batch_size for t in results.trials}
     note = (
         "An epoch is a pass over the training examples, an update a step on one batch"

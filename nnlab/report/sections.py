@@ -272,19 +272,16 @@ def _can_stop(results: Results) -> bool:
 
 
 def _mean(column: str, factor: float = 100.0) -> Callable[[Any], str]:
-    """Makes cells with a mean and its interval."""
     return lambda row: numbers.mean_text(
         row[f"{column}_mean"], row[f"{column}_high"], factor
     )
 
 
 def _count(status: str) -> Callable[[Any], str]:
-    """Makes cells with the number of seeds that ended so."""
     return lambda row: str(row[f"n_{status}"])
 
 
 def _metric_columns(findings: Findings) -> Columns:
-    """Columns of final accuracies, further test sets with drops, own metrics."""
     results = findings.results
     sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
     plain = [
@@ -300,7 +297,6 @@ def _metric_columns(findings: Findings) -> Columns:
 
 
 def _test_columns(findings: Findings) -> Columns:
-    """Columns of the differences to the best trial, on the test set."""
     start = "test_accuracy_difference"
     mean = _mean(start)
 
@@ -322,8 +318,6 @@ def _test_columns(findings: Findings) -> Columns:
 
 
 def _target_columns(findings: Findings) -> Columns:
-    """Columns of how soon seeds reach the target, and how many do."""
-
     def median(row: Any) -> str:
         if not findings.steps_to_target(row["index"], findings.target).n:
             return numbers.NONE
@@ -360,7 +354,6 @@ def _stop_columns(findings: Findings) -> Columns:
 
 
 def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    """Says how to read the comparison."""
     results = findings.results
     yield (
         "Final values, mean and half-width of the 95 % Student-t interval over the "
@@ -404,7 +397,6 @@ def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _test_notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    """Says how trials are tested against the best."""
     families = num_families(findings.results)
     doubled = ", and doubled, because the claims are tested too" * (families > 1)
     yield (
@@ -501,7 +493,6 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
 
 
 def _troubles(findings: Findings) -> Iterable[str]:
-    """Says which programs failed, lacked memory or never ran, and what was dropped."""
     results = findings.results
     programs = {str(c["index"]): c["trials"] for c in results.config["cohorts"]}
 

@@ -211,7 +211,6 @@ def _shared_start(texts: Sequence[str]) -> str:
 
 
 def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
-    """Returns what a trial sets, such as "relu, batch norm, hidden 60-60"."""
     parts = []
     for path, column in values.items():
         value = column[trial]

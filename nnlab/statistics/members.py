@@ -210,7 +210,6 @@ def _after_all(results: Results, trial: int, curve: Curve, step: float) -> np.nd
 
 
 def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndarray:
-    """Returns the curve's value (S,) at a step; NaN outside of what was trained."""
     after = int(np.searchsorted(curve.steps, step))
     if after < len(curve.steps) and curve.steps[after] == step:
         return curve.values[:, after]

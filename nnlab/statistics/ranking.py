@@ -121,7 +121,6 @@ def best_trial(
 def _expected(
     results: Results, trials: Iterable[int], *, so_far: bool = False
 ) -> dict[int, float]:
-    """`expected_accuracy` of the trials that have one."""
     values = {t: expected_accuracy(results, t, so_far=so_far) for t in trials}
     return {trial: value for trial, value in values.items() if value is not None}
 

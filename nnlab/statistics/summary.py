@@ -71,7 +71,6 @@ def summarize(findings: "Findings") -> pa.Table:
 
 
 def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
-    """Yields what is averaged, and the name of its columns."""
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)

@@ -298,7 +298,6 @@ def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _S
 def _values(
     findings: "Findings", quantity: Quantity, side: _Side, seeds: int
 ) -> np.ndarray:
-    """Returns a side's values, see `_Sample`."""
     if not side.trials:
         return np.full((1, seeds), side.number)
     values = _members(findings, quantity, side)[:, :seeds]
@@ -313,7 +312,6 @@ def _values(
 
 
 def _members(findings: "Findings", quantity: Quantity, side: _Side) -> np.ndarray:
-    """Returns the quantity of every network, (trials, S)."""
     rows = [findings.reduced(t.index, quantity) for t in side.trials]
     return np.array(rows).reshape(len(rows), findings.results.study.num_seeds)
 

@@ -182,7 +182,6 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
 
 
 def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
-    """Says which bound a number breaks; "" for none."""
     if not math.isfinite(value):
         return "is not finite"
     if "traced" in rules and value > FLOAT32_MAX:

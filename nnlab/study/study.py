@@ -390,7 +390,6 @@ class Study(Checked):
         object.__setattr__(self, "_trials", _labelled(trials, swept))
 
     def _asked(self, index: int, item: Mapping[str, Any]) -> Trial:
-        """Makes the trial of an item of the sweep."""
         overrides = {k: v for k, v in item.items() if k not in OF_TRIAL}
         try:
             label = coerced(item.get("label", ""), str, "label")
@@ -488,7 +487,6 @@ def _merged(index: int, group: Sequence[Trial], swept: Sequence[str]) -> Trial:
 
 
 def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, ...]:
-    """Gives each trial a label of its own; see `_labels`."""
     labels: dict[str, int] = {}
     found = []
     names = _labels([trial.settings() for trial in trials], swept)

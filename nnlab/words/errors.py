@@ -56,7 +56,6 @@ class Limit:
         return math.inf if soft == resource.RLIM_INFINITY else soft // self.unit
 
     def __str__(self) -> str:
-        """Says what is allowed, and the remedy."""
         name = f"ulimit {self.flag}"
         return (
             f"{name} allows {self.allowed}; raise it, such as by '{name} {self.enough}'"

@@ -188,7 +188,6 @@ def _stem(word: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """Splits a name into words: "Conv2D" has "conv"."""
     words = re.findall(r"[^\W_]+", name.casefold())
     return [re.sub(r"(?<=[a-z])[123]d$", "", word) for word in words]
 

@@ -74,7 +74,6 @@ class Worker:
     def __init__(
         self, network: Network, contender: Contender, folder: pathlib.Path
     ) -> None:
-        """Starts the process, which may write to `folder`."""
         job = {
             "network": dataclasses.asdict(network),
             "contender": dataclasses.asdict(contender),
@@ -185,7 +184,6 @@ def main() -> None:
 
 
 def _check_search() -> None:
-    """Refuses the suite search without Optuna or its data."""
     if importlib.util.find_spec("optuna") is None:
         raise config.UsageError(
             '--suite=search needs Optuna: pip install -c constraints.txt -e ".[search]"'
@@ -197,7 +195,6 @@ def _check_search() -> None:
 
 
 def _out() -> pathlib.Path | None:
-    """Returns the JSON file of the flags."""
     if not flags.FLAGS.out:
         return None
     out = files.absolute(flags.FLAGS.out, "--out")
@@ -210,7 +207,6 @@ def _out() -> pathlib.Path | None:
 def _suites(
     console: Console, wanted: Sequence[str], sizes: dict[str, list[int]]
 ) -> Iterator[list[Entry]]:
-    """Measures and prints one table after another."""
     for suite in wanted:
         of_suite: list[Entry] = []
         for network in rivals.SUITES.get(suite, []):
@@ -244,7 +240,6 @@ def _scales(console: Console) -> Iterator[list[Entry]]:
 
 
 def _wanted(name: str) -> bool:
-    """Whether --only lets a contender take part."""
     only = flags.FLAGS.only
     return not only or any(some in name for some in only)
 
@@ -278,7 +273,6 @@ def _cores() -> list[int]:
 
 
 def _about() -> dict[str, Any]:
-    """Returns the machine, the versions and the flags."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -547,7 +547,6 @@ def serve(
 
 
 def _device() -> str:
-    """Returns the devices, such as "2 x cpu"."""
     if jax := sys.modules.get("jax"):
         return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():

@@ -74,7 +74,6 @@ class Entry:
 def _print(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Prints a table; all columns but "contender" are numbers."""
     table = Table(box=None)
     for name in columns:
         is_name = name == "contender"

@@ -126,7 +126,6 @@ def collect(findings: Findings) -> list[Norms]:
 
 
 def _layers(findings: Findings, trial: int) -> list[str]:
-    """Returns a trial's layers whose norms were measured, without batch norm."""
     results = findings.results
     return [
         layer
@@ -160,7 +159,6 @@ def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
 
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns all finite values above 0; 1 if there is none."""
     values = scales.finite(arrays)
     values = values[values > 0]
     return values if values.size else np.ones(1)
@@ -236,7 +234,6 @@ def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
 
 
 def _text(norm: float) -> str:
-    """Returns a norm with few digits, such as "0.03" or "1e-7"."""
     return re.sub(r"e\+?(-?)0*", r"e\1", f"{norm:.6g}")
 
 

@@ -166,7 +166,6 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> A
 def _write_shares(
     ax: Axes, shares: np.ndarray, of_class: np.ndarray, worst: float
 ) -> None:
-    """Writes the numbers in the cells, with one decimal where there is room."""
     size = len(shares)
     decimals = 1 if size <= 12 else 0
     fontsize = min(8.5, (90 if decimals else 130) / size)
@@ -347,7 +346,6 @@ def _show(
 
 
 def _image(ax: Axes, image: np.ndarray) -> None:
-    """Draws one image: in colour if it has three channels, else their mean in grey."""
     shown = image if image.shape[-1] == 3 else image.mean(axis=-1)
     ax.imshow(shown, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
@@ -667,7 +665,6 @@ def draw_regions(
 
 
 def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Draws points of the data, smaller where there are many."""
     size = float(np.clip(12_000 / max(len(points), 1), 1.0, 12.0))
     colors = [FILLS[label % len(FILLS)] for label in labels]
     # As an image within the SVG: there may be twenty thousand.
@@ -676,7 +673,6 @@ def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
-    """Draws cells in the colours of their classes, and lines where these change."""
     left, right, bottom, top = extent
     ax.imshow(
         classes % len(FILLS),

@@ -207,7 +207,6 @@ def _fates(findings: Findings, trial: int) -> list[str]:
 
 
 def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
-    """Draws coloured cells with text, and hatched ones where there is none."""
     columns, rows = len(grid.columns), len(grid.rows)
     # A cell in points; constrained layout has yet to make room for the labels.
     box = ax.get_window_extent()
@@ -266,6 +265,5 @@ def _letters(
 
 
 def _box(ax: Axes, place: tuple[int, ...], size: float, **look: Any) -> None:
-    """Draws a square around the middle of a cell."""
     corner = (place[0] - size / 2, place[1] - size / 2)
     ax.add_patch(Rectangle(corner, size, size, **look))

@@ -71,7 +71,6 @@ def rates(findings: Findings) -> Sketch:
 
 
 def _mark(ax: Axes, found: Rates, mean: np.ndarray) -> None:
-    """Marks the range in which all seeds train, the edge, and the fastest rate."""
     if found.stable:
         ax.axvspan(*found.stable, color=STABLE, alpha=0.12, linewidth=0, zorder=0.5)
         _name(ax, found.stable[0], "all seeds train", STABLE)

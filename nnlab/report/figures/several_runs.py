@@ -120,6 +120,5 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
 
 
 def _scale_of(runs: Sequence[Chosen], metric: str, core: np.ndarray) -> scales.Scale:
-    """Returns the scale that suits all runs' test sets."""
     fitting = [scales.scale_of(run.findings.results, metric, core) for run in runs]
     return max(fitting, key=lambda scale: scale.ceiling)

@@ -254,7 +254,6 @@ def _draw_lines(
 
 
 def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> float:
-    """Returns the least distance between accuracies along the axis."""
     one, other = (
         scale.forward([size.accuracy.mean for size in sizes])
         for sizes in (some, others)
@@ -355,5 +354,4 @@ def _holds(inside: Bbox, box: Bbox) -> bool:
 
 
 def _box(x: float, y: float, width: float, height: float) -> Bbox:
-    """A box around a point."""
     return Bbox.from_bounds(x - width / 2, y - height / 2, width, height)

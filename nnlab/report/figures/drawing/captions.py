@@ -118,7 +118,6 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
 
 
 def _made_with(results: Results) -> str:
-    """Names the device and the versions of the main packages."""
     main = {n: v for n, v in results.config["versions"].items() if n in MAIN_PACKAGES}
     return f"{device(results)}; {versions(main)}."
 

@@ -341,7 +341,6 @@ def _is_log(ax: Axes) -> bool:
 def _draw_ends(
     ax: Axes, curve: Drawn, x: np.ndarray, mean: np.ndarray, color: str
 ) -> None:
-    """Draws ticks where networks stopped and crosses where they diverged."""
     for at, count in Counter(curve.stopped.tolist()).items():
         tick: dict[str, Any] = {"marker": "|", "markeredgewidth": 1.3, "zorder": 4}
         size = 5.0 + 2.0 * min(count, 8)
@@ -363,7 +362,6 @@ def _draw_ends(
 
 
 def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """Returns the last finite point of a curve; NaN if there is none."""
     known = np.flatnonzero(np.isfinite(values))
     if not known.size:
         return np.nan, np.nan
@@ -409,7 +407,6 @@ def name_lines(
 
 
 def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
-    """Draws a bar of the trials' colours in order, with the swept values as ticks."""
     sweep = sweep_of(findings.results)
     named = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in findings.networks}
     shades, texts = zip(*(named[value] for value in sorted(named)))
