@@ -207,8 +207,7 @@ def _plausible(
     num_evaluations: int,
     layers: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Draws learning curves (T, S, E): best near rate 0.3; seeds shift all trials
-    alike.
+    """Draws learning curves (T, S, E): best near rate 0.3, with seeds in common.
 
     Gradients shrink by a fifth from each layer to the one before.
     """

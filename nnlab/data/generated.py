@@ -156,8 +156,7 @@ def _draw(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
 
 
 def _coefficients(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
-    """Draws the coefficient of each axis in each imitation: (count, K), standard
-    normal.
+    """Draws each imitation's coefficients of the axes: (count, K), standard normal.
 
     A weight is drawn for each image and summed by its shares in an axis. So the
     arbitrary sign of an axis changes nothing.

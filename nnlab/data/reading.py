@@ -35,8 +35,7 @@ def reading(path: Path, tool: str = "") -> Iterator[None]:
 
 
 def absent(path: Path, what: str, kind: str) -> FileNotFoundError:
-    """Returns the error of a path that is missing, or is no "file" or "folder"
-    (`kind`).
+    """Returns the error of a path that is missing, or is no file or folder (`kind`).
 
     `what` begins the message, such as "table".
     """

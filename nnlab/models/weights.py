@@ -56,9 +56,7 @@ def load_resnet18(
       num_classes: classes of the head; 0 for the backbone alone, whether the file has a
         head or not; None for the head of the file, if it has one.
       channels: channels of the images. If it is 1 and the file's first kernel has 3,
-        the kernel is summed over them: a grey image counts as one that is equally red,
-          green
-        and blue.
+        the kernel is summed over them: a grey image is equally red, green and blue.
       stem: one of `resnet_layers.STEMS`.
 
     Returns:

@@ -89,8 +89,7 @@ def sweep_of(results: Results) -> Sweep:
     of what else was swept. Where most lines would have a single trial (a random search,
     steps that change several things at once), or nothing numeric was swept, the trials
     are categories in the order of the sweep, under their labels. Baselines do not
-      count: they
-    are a further category, or lie across the axis.
+    count: they are a further category, or lie across the axis.
     """
     if results not in _sweeps:  # every name of a trial asks for it
         _sweeps[results] = _sweep(results)

@@ -112,8 +112,7 @@ def chance_of_parting(net: float, n: int) -> float:
 
     Where some networks learn and others are lost, the values form two clusters, and t
     misleads: if each network is lost with probability 1/2, all of 3 pairs differ in the
-      same
-    direction in 3 % of cases, and t gives them p = 0.00005. This is the two-sided
+    same direction in 3 % of cases, and t gives them p = 0.00005. This is the two-sided
     p-value of the counts. A probability of 1/2 is the worst case.
 
     Args:
@@ -163,7 +162,7 @@ def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.nda
 
     They are NaN where too few pairs have a value. `pairs`, int (P,), is the number of
     pairs of each row, S by default. All rows are computed at once: 120 trials make
-      7,140 pairs.
+    7,140 pairs.
     """
     n = np.count_nonzero(~np.isnan(differences), axis=1)
     of = np.full(len(differences), differences.shape[1]) if pairs is None else pairs

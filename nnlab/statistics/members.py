@@ -140,10 +140,9 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     Returns:
       float (S,). Infinity for a target that was not reached. NaN where there is no
       value: the trial never ran or trained less far, or the network is unfinished,
-        dropped or
-      diverged. A diverged network has a value of shares and of steps to a target: 1 or
-        0,
-      and infinity. All of a dropped trial are NaN unless it was dropped later.
+      dropped or diverged. A diverged network has a value of shares and of steps to a
+      target: 1 or 0, and infinity. All of a dropped trial are NaN unless it was dropped
+      later.
 
     Raises:
       ValueError: no such column.

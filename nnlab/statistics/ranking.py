@@ -101,8 +101,7 @@ def best_trial(
     A trial is out if any of its networks is unfinished or dropped, or if fewer than
     half survive; a diverged one counts with the accuracy of chance. Ties go to the
     lower index. Where some trials have more seeds than others, only those with the most
-      qualify: the
-    others were found to differ from the best before.
+    qualify: the others were found to differ from the best before.
 
     Args:
       results: the tables of the run.

@@ -98,10 +98,9 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     trial with the highest expected validation accuracy stands for its side. A network
     that is lucky on validation data tends to be lucky on test data, which favours a
     side of many trials: the best of 7 equal trials differs from a single one in 11 % of
-      1,000
-    simulations (8 seeds, equal validation and test accuracy). So p is multiplied by the
-    number of trials on the larger side. The interval leaves out the uncertainty of the
-    choice.
+    1,000 simulations (8 seeds, equal validation and test accuracy). So p is multiplied
+    by the number of trials on the larger side. The interval leaves out the uncertainty
+    of the choice.
 
     Where one side has more than a quarter of the seeds more at chance than the other
     (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`.

@@ -309,8 +309,7 @@ class Hyperparameters(Checked):
       train_size: training examples used, after validation is set aside; 0 for all.
       standardize: whether inputs are centred and divided by their standard deviation,
         both over the training examples: for each column of a table, else over all
-          values.
-        Tables always are.
+        values. Tables always are.
       augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
       model: the network.

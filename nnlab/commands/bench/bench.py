@@ -92,8 +92,7 @@ class Worker:
         os.close(log)
 
     def answer(self, steps: int | None = None) -> dict[str, Any]:
-        """Returns the answer to a number of steps, or first that the contender is
-        ready.
+        """Returns the answer to a number of steps, or that the contender is ready.
 
         Raises:
           WorkerError: it failed, died or took longer than `LIMIT_SECONDS`.

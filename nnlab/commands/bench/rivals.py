@@ -355,8 +355,7 @@ def torch_module(network: Network) -> Any:
 
 
 def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]:
-    """Returns inputs, float32 (N, ...) or (N, channels, height, width), and int64
-    labels.
+    """Returns inputs, float32 (N, ...), channels first, and labels, int64 (N,).
 
     `channels_last` puts the channels of images last in memory.
     """

@@ -174,8 +174,7 @@ def _patches(
     strides: tuple[int, ...],
     output_size: tuple[int, int],
 ) -> jax.Array:
-    """Returns the patch under each output pixel, (B, height, width, window and
-    channels).
+    """Returns each output pixel's patch, (B, height, width, window and channels).
 
     Each place in the window is a shifted view of the images. Views are quick to copy,
     and the gradient is a sum of views.

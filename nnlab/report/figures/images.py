@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that look at networks: what they confuse, what they see, where they are
-wrong.
+"""Figures that look at networks: what they confuse, see, and get wrong.
 
 A function that takes findings makes the whole figure from what the run stored of its
 best and its worst trial. It calls another, which draws plain data.
@@ -571,8 +570,7 @@ def tiles(kernel: Kernel, input_shape: Sequence[int]) -> np.ndarray | None:
 
 
 def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
-    """Puts tiles into rows of up to `most`, NaN between them: (rows, columns, D) of
-    dots.
+    """Puts tiles into rows of up to `most`, NaN between them: (rows, columns, D).
 
     Rows are about equally full; few tiles are at most twice as large as many.
     """

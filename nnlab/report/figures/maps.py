@@ -248,8 +248,7 @@ def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
 def _letters(
     cells: Mapping[int, Cell], width: float, height: float
 ) -> tuple[float, float]:
-    """Returns sizes in points of a cell's first line and of its others, so that all
-    fit.
+    """Returns letter sizes of a cell's first line and of its others, so that all fit.
 
     Width and height of a cell are in points.
     """
