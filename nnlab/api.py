@@ -495,7 +495,6 @@ class Outcome:
 
         Args:
           trial: index of the trial; the best one if None.
-          seed: the seed.
 
         Raises:
           ValueError: there is no such network, or it needs its module.

@@ -75,7 +75,6 @@ def read(
     """Reads an entry; None if it is absent or damaged.
 
     Args:
-      path: the entry.
       name: the dataset's name.
       class_names: its C class names; None for those in the entry.
       digest: the digest that its arrays must have; None for that in the entry.

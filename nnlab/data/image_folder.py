@@ -66,7 +66,6 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
     as in `Dataset.from_arrays`.
 
     Args:
-      folder: the folder.
       name: the dataset's name in tables and captions.
       size: height and width in pixels, from SMALLEST to LARGEST.
 

@@ -107,7 +107,6 @@ def read(
     `pandas.get_dummies(table, prefix_sep="=")`. `Dataset.notes` say what else was done.
 
     Args:
-      path: the file.
       name: the dataset's name in tables and captions.
       label: name of the label column.
       missing: what to do with rows with missing cells (`labels.MISSING`): "refuse";

@@ -54,7 +54,6 @@ def apply(
     """Applies a layer as a submodule of the module that is being called.
 
     Args:
-      module: the module.
       layer: its kind, name and all its fields, as in `layers.LayerRow`.
       x: input, float, (B, *input_shape).
       options: how layers compute.
@@ -125,8 +124,6 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
     Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
 
     Args:
-      key: random key.
-      x: values of any shape.
       rate: probability that a value is dropped, in [0, 1); may be traced.
 
     Returns:

@@ -149,7 +149,6 @@ def mlp(
 
     Args:
       hidden: units of each hidden layer; empty for a linear classifier.
-      num_classes: number of classes.
       activation: one of `ACTIVATIONS`, after every hidden layer.
       batch_norm: whether to normalise before each activation.
       dropout: whether to drop after each activation, at the trial's dropout rate.
@@ -200,7 +199,6 @@ def cnn(
     Args:
       channels: channels of each convolution (stride 1, padding "same").
       hidden: units of each hidden dense layer after the convolutions.
-      num_classes: number of classes.
       activation: one of `ACTIVATIONS`, after every convolution and hidden layer.
       kernel: height and width of the kernels, in pixels.
       pool: what a window keeps: "max", its largest value, or "max_abs", the value of

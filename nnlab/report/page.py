@@ -207,7 +207,6 @@ def content(
     """Gathers all that the report says.
 
     Args:
-      findings: of the run.
       drawn: the stored figures.
       absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
     """

@@ -126,7 +126,6 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     """Returns a quantity of each network of a trial.
 
     Args:
-      results: the tables of the run.
       quantity: the column and its reduction. "final" is the value of the kept network,
         at the best step of a stopped one. "steps_to" is the step of the first
         evaluation at the target or beyond (at least it for accuracies, at most it for
@@ -135,7 +134,6 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         nearest to the epoch, at most half the distance between evaluations away.
         "at_step" lies on the straight line between the two evaluations around the step.
         For both, stopped networks keep their value to the end of the trial's training.
-      trial: index.
 
     Returns:
       float (S,). Infinity for a target that was not reached. NaN where there is no

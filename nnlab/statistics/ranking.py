@@ -75,8 +75,6 @@ def expected_accuracy(
     """Returns a trial's expected final validation accuracy; see `worth`.
 
     Args:
-      results: the tables of the run.
-      trial: index.
       so_far: whether unfinished networks count with their last evaluation.
 
     Returns:
@@ -104,7 +102,6 @@ def best_trial(
     qualify: the others were found to differ from the best before.
 
     Args:
-      results: the tables of the run.
       among: indices of the trials to choose from; all when None.
       so_far: whether unfinished networks count with their last evaluation.
 
@@ -131,7 +128,6 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     survive, so that there are networks to look at.
 
     Args:
-      results: the tables of the run.
       among: indices of the trials to choose from, the best one included; all when None.
 
     Returns:
@@ -224,7 +220,6 @@ def compare_to_best(
     t misleads, and p is the larger one of t and of `range_p`.
 
     Args:
-      results: the tables of the run.
       best: index of the best trial; None if there is none.
       values: the metric of each trial's final networks, (T, S).
 
@@ -267,7 +262,6 @@ def _with_range(
     """Adjusts p-values (P,) by Holm, at least to those of the pairs' losses to chance.
 
     Args:
-      results: the tables of the run.
       a, b: the trials of each pair, int (P,).
       p: of each pair, (P,).
       common: seeds that both trials of a pair have, int (P,).

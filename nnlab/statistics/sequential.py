@@ -56,7 +56,6 @@ def begin(study: Study, looks: Sequence[int]) -> Study:
     """Returns the study at its first look.
 
     Args:
-      study: what to run.
       looks: number of seeds at each look.
 
     Raises:

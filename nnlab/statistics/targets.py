@@ -89,7 +89,6 @@ def default_target(results: Results, best: int | None) -> float:
     highest.
 
     Args:
-      results: the tables of the run.
       best: the best network, as `best_trial` has it among `networks`.
 
     Returns:

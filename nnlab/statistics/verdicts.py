@@ -126,7 +126,6 @@ def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
     """Returns the trials that a side of a claim means.
 
     Args:
-      results: the tables of the run.
       selector: ``{path: value}`` of hyperparameters, or of the label.
     """
     return [

@@ -74,8 +74,6 @@ def draw(
     """Draws a trial's training, validation and test curves, as `curves.Curves`.
 
     Args:
-      ax: where to draw.
-      findings: of the run.
       kind: "accuracy" or "loss".
       trial: whose curves.
       beside: all trials of the figure, whose panels share their limits. A baseline's

@@ -37,7 +37,6 @@ def learning(
     """Draws the curves of a metric, see `curves.Curves`.
 
     Args:
-      findings: of the run.
       metric: a column of the curves.
       name: of the figure's files; the metric's if "".
       x: the x axis: "epoch", "step" or "seconds".

@@ -197,12 +197,8 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> A
 
     Args:
       ax: where to draw; names are placed for its present size.
-      findings: of the run.
       sizes: all that are compared.
       along: the x axis, one of `panels`.
-
-    Returns:
-      `ax`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
     scale = scales.scale_of(findings.results, "test_accuracy", core)

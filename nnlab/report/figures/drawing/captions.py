@@ -89,7 +89,6 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     """Says what lines are means over: seeds, how they ended, band, device, versions.
 
     Args:
-      findings: of the run.
       trials: indices of the trials drawn; all when None.
     """
     results = findings.results
@@ -175,7 +174,6 @@ def ends(findings: Findings, metric: str, trials: Collection[int] | None = None)
     """Says the final means from the largest on; of many trials the extremes and median.
 
     Args:
-      findings: of the run.
       metric: a column of the curves.
       trials: indices; all when None.
 
@@ -219,7 +217,6 @@ def ends_of_each(
     """Says the final means of several metrics, trial by trial.
 
     Args:
-      findings: of the run.
       trials: ``{name: index}``, such as of the best; trials that are None are left out.
       metrics: ``{name: column}``.
     """

@@ -217,7 +217,6 @@ def set_curves_axis(
 
     Args:
       ax: where to draw; gets the level of chance where accuracies are near it.
-      findings: of the run.
       metric: one of the kind.
       curves: each with its trial.
       levels: of baselines, by trial.
@@ -269,7 +268,6 @@ def set_time_scale(
     """Sets limits and ticks of x for curves; logarithmic if their ends are far apart.
 
     Args:
-      ax: where to draw.
       places: x of the evaluations of each curve, (E,).
       along: what the axis shows.
       whole: whether x are whole numbers.
@@ -378,8 +376,6 @@ def name_lines(
     """Names trials at the ends of their lines, or in a colour bar if there are many.
 
     Args:
-      ax: where they are drawn.
-      findings: of the run.
       drawn: curves, by trial.
       tints: colour of each trial.
       across: levels of baselines, by trial.

@@ -97,8 +97,6 @@ def set_metric_axis(
     """Makes y the axis of a metric: its scale, limits, ticks and name.
 
     Args:
-      ax: where to draw.
-      scale: of the metric.
       metric: name of the axis.
       view: values that must be in view.
       chances: accuracies of constant answers, drawn as lines unless they would squeeze
