@@ -50,10 +50,8 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
 def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Path:
     """Returns the path of a dataset's cache entry, which need not exist.
 
-    Args:
-      name: the dataset's name, part of the file's name.
-      files: the files that the dataset is read from; they must exist.
-      settings: JSON values of whatever else its arrays depend on.
+    `files` are what the dataset is read from; they must exist. `settings` are JSON
+    values of whatever else its arrays depend on.
     """
     states = []
     for file in files:
@@ -74,10 +72,8 @@ def read(
 ) -> Dataset | None:
     """Reads an entry; None if it is absent or damaged.
 
-    Args:
-      name: the dataset's name.
-      class_names: its C class names; None for those in the entry.
-      digest: the digest that its arrays must have; None for that in the entry.
+    Class names and digest are those in the entry if None; the arrays must have the
+    digest.
     """
     try:
         # Opened here: np.load would not close a damaged archive.

@@ -252,15 +252,10 @@ def read_only(array: np.ndarray) -> np.ndarray:
 def canonical(
     inputs: np.ndarray, labels: np.ndarray, copy: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts examples by the sha256 of their bytes and label.
+    """Sorts examples by the sha256 of their bytes and label; returns them read-only.
 
-    Args:
-      inputs: (N, ...), uint8 or float32.
-      labels: (N,), integers.
-      copy: False sorts the inputs in place.
-
-    Returns:
-      Both, sorted and read-only.
+    Inputs are (N, ...), uint8 or float32, labels (N,), integers. copy=False sorts the
+    inputs in place.
     """
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")
