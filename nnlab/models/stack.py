@@ -71,11 +71,10 @@ class Stack(nn.Module):
 
     @property
     def runs(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Says where the stacked parameters are.
+        """Returns where the stacked parameters are, ``{run: {kind: names}}``.
 
-        Returns:
-          ``{run: {kind: names}}``: along its leading axis ``params[run][kind]`` holds
-          the parameters of the layers with these names.
+        ``params[run][kind]`` holds the parameters of these layers along its leading
+        axis.
         """
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
@@ -188,15 +187,11 @@ def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def active_share(collection: Mapping[str, Any]) -> jax.Array:
-    """Returns the share of active units of each example, over all activation layers.
+    """Returns each example's share of active units over all activation layers.
 
     A unit is an output of an activation layer; it is active if it is above 0.
-
-    Args:
-      collection: "activity", as `Stack` returns it.
-
-    Returns:
-      Shares, float32 (B,); NaN, (), without any activation.
+    `collection` is "activity", as `Stack` returns it. Shares are float32 (B,); NaN, (),
+    without any activation.
     """
     if not collection:
         return jnp.float32(jnp.nan)

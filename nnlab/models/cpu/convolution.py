@@ -39,18 +39,9 @@ def conv_general_dilated(
     """Replaces `lax.conv_general_dilated`: `nn.Conv(conv_general_dilated=...)`.
 
     It is fast for plain 2-D channel-last convolutions on a CPU. All others (another
-    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`.
-
-    Args:
-      lhs: images, (B, height, width, channels).
-      rhs: kernel, (height, width, channels, output channels).
-      window_strides: vertical and horizontal stride, in pixels.
-      padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
-      lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, precision: as
-        in `lax.conv_general_dilated`.
-
-    Returns:
-      Images, (B, height, width, output channels).
+    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`. Images
+    are (B, height, width, channels), the kernel is (height, width, channels, output
+    channels), strides and padding are in pixels.
     """
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilated = {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}
@@ -277,8 +268,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
 
     Args:
       x: images, (B, height, width, channels), at least as large as the window.
-      window: height and width of a window, in pixels.
-      stride: step between windows, in pixels.
+      window, stride: size of a window, and step between windows, in pixels.
       padding: pixels of minus infinity on each side, fewer than the window has.
 
     Returns:
@@ -314,15 +304,7 @@ def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 
     Of a positive and a negative value of equal magnitude the positive one is taken. It
     also gets the gradient, as in `max_pool`. The output jumps where a positive and a
-    negative value change places as the largest.
-
-    Args:
-      x: images, (B, height, width, channels), at least as large as the window.
-      window: height and width of a window, in pixels.
-      stride: step between windows, in pixels.
-
-    Returns:
-      Images, (B, (height - window) // stride + 1, likewise width, channels).
+    negative value change places as the largest. Arguments are those of `max_pool`.
     """
     highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
     return jnp.where(highest >= -lowest, highest, lowest)

@@ -24,16 +24,9 @@ def dot_general(
 ) -> jax.Array:
     """Replaces `lax.dot_general`: `nn.Dense(dot_general=...)`.
 
-    It is fast for plain products of two matrices on a CPU. All others (another device,
-    inputs with more axes, a precision) go to `lax.dot_general`.
-
-    Args:
-      lhs: inputs, (B, inputs).
-      rhs: kernel, (inputs, units).
-      dimension_numbers, precision, preferred_element_type: as in `lax.dot_general`.
-
-    Returns:
-      Outputs, (B, units).
+    It is fast for plain products of two matrices, (B, inputs) and (inputs, units), on a
+    CPU. All others (another device, inputs with more axes, a precision) go to
+    `lax.dot_general`.
     """
     if (
         jax.default_backend() == "cpu"
