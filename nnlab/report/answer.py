@@ -485,9 +485,7 @@ def _failures(findings: Findings) -> list[str]:
 def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
     """Says how seeds end: "all 8 seeds stay at chance", "5 of 8 seeds diverge".
 
-    Args:
-      counts: ``{(singular verb, plural verb): number of seeds}``.
-      total: number of all seeds.
+    `counts` is ``{(singular verb, plural verb): number of seeds}``.
     """
     said: list[str] = []
     for verbs, count in counts.items():

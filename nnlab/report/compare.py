@@ -108,12 +108,8 @@ class Runs(tuple[Run, ...]):
 def write(runs: Runs, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Compares runs, and writes the report, its figures and its tables.
 
-    Args:
-      runs: as `load` gives them.
-      folder: missing, empty, or one with an earlier comparison, which is overwritten.
-
-    Returns:
-      The path of report.html.
+    `folder` is missing, empty, or has an earlier comparison, which is overwritten.
+    Returns the path of report.html.
 
     Raises:
       FileExistsError: `folder` holds something else.
@@ -149,10 +145,7 @@ def _check_folder(folder: pathlib.Path) -> None:
 
 
 def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
-    """Reads the runs, and gives them unique names.
-
-    Args:
-      workdirs: two or more folders of runs.
+    """Reads two or more runs, and gives them unique names.
 
     Raises:
       FileNotFoundError: one of them is missing or holds no results.

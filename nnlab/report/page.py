@@ -60,11 +60,8 @@ class Content:
 def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
-    Args:
-      found: the findings of a run, or its folder.
-
-    Returns:
-      The path of report.html, which holds its figures and needs no other file.
+    `found` are the findings of a run, or its folder. Returns the path of report.html,
+    which holds its figures and needs no other file.
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
@@ -88,17 +85,10 @@ def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
 
 
 def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
-    """Writes report.md and report.html.
+    """Writes report.md and report.html; returns the path of the latter.
 
     The page's policy names its one style sheet and its one script by their digests and
-    allows nothing else.
-
-    Args:
-      folder: where to write; its ``figures/`` hold those of `shown`.
-      shown: what the report says.
-
-    Returns:
-      The path of report.html.
+    allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
     shared: dict[str, Any] = {
         "loader": jinja2.PackageLoader("nnlab.report", "templates"),
@@ -165,12 +155,8 @@ def _inline_svg(
     """Returns the stored SVG as an element of a page, with ids unique to the figure.
 
     Style attributes become classes, so that the page's policy can name its one style
-    sheet by a digest and allow no others.
-
-    Args:
-      folder: the workdir.
-      figure: which.
-      styles: ``{rules: class}``, to which those of this figure are added.
+    sheet by a digest and allow no others. They are added to `styles`, ``{rules:
+    class}``.
     """
     text = (folder / "figures" / f"{figure.name}.svg").read_text(encoding="utf-8")
     element = text[text.index("<svg") :]
@@ -206,9 +192,7 @@ def content(
 ) -> Content:
     """Gathers all that the report says.
 
-    Args:
-      drawn: the stored figures.
-      absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
+    `drawn` are the stored figures, `absent` has the reason for each part without any.
     """
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results

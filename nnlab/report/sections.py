@@ -52,13 +52,7 @@ class Table:
 
 
 def tabulated(rows: Iterable[Any], columns: Columns, **options: Any) -> Table:
-    """Makes a table with a row for each item.
-
-    Args:
-      rows: the items.
-      columns: ``{header: text of a row's cell}``.
-      **options: of `Table`.
-    """
+    """Makes a table with a row for each item; `options` are fields of `Table`."""
     texts = tuple(tuple(cell(row) for cell in columns.values()) for row in rows)
     return Table(tuple(columns), texts, **options)
 

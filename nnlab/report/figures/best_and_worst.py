@@ -73,14 +73,9 @@ def draw(
 ) -> Axes:
     """Draws a trial's training, validation and test curves, as `curves.Curves`.
 
-    Args:
-      kind: "accuracy" or "loss".
-      trial: whose curves.
-      beside: all trials of the figure, whose panels share their limits. A baseline's
-        curves run along its number of trees, and share the metric's axis only.
-
-    Returns:
-      `ax`, with a label for each curve in its legend's handles.
+    `kind` is "accuracy" or "loss". The panels of the trials `beside` share their
+    limits. A baseline's curves run along its number of trees, and share the metric's
+    axis only. The legend's handles have a label for each curve.
 
     Raises:
       ValueError: the curves have none of the metrics.

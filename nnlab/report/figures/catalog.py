@@ -262,8 +262,7 @@ def draw(
 ) -> tuple[tuple[Figure, ...], dict[str, str]]:
     """Draws and stores the figures that the study asks for and the results allow.
 
-    Returns:
-      The figures, and for each part that has none the reason.
+    Returns them, and the reason for each part that has none.
     """
     asked = findings.results.study.figures if findings.ran else ()
     drawn: list[Figure] = []

@@ -119,13 +119,8 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> A
     diagonal. Up to `NAMED_CLASSES` classes, all numbers that do not round to 0 are
     written.
 
-    Args:
-      ax: where to draw; 7.2 by 5.4 inches suit ten to twenty classes.
-      seeds: examples by [seed, true class, predicted class], (S, C, C), some above 0.
-      class_names: of the C classes.
-
-    Returns:
-      `ax`; the colour bar is an axes of its figure.
+    `seeds` are examples by [seed, true class, predicted class], (S, C, C), some above
+    0.
     """
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
@@ -499,12 +494,8 @@ def draw_weights(
 
     Three channels are red, green and blue, with mid-grey for 0. All tiles share a scale
     around 0, at which the outermost 0.5 % of the weights are saturated. If the weights
-    of two trials differ more than `SHARED_SCALE` times, each has its own.
-
-    Args:
-      kernels: by "best" and "worst".
-      which: ``{"best" or "worst": the trial's name}`` of those to show.
-      input_shape: of an example, such as (28, 28, 1).
+    of two trials differ more than `SHARED_SCALE` times, each has its own. `which` is
+    ``{"best" or "worst": the trial's name}`` of the kernels to show.
     """
     found = {name: tiles(kernels[name], input_shape) for name in which}
     shown = {
@@ -627,13 +618,9 @@ def draw_regions(
 
     Colours are classes, `FILLS` over and over; dark lines are where the prediction
     changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
-    as far as the other.
-
-    Args:
-      shown: what was stored of the plane.
-      which: ``{"best" or "worst": the trial's name}`` of those to show; the second line
-        of a name is small.
-      features: names of the horizontal and of the vertical feature.
+    as far as the other. `which` is ``{"best" or "worst": the trial's name}`` of the
+    trials to show; the second line of a name is small. `features` are the names of x
+    and y.
     """
     left, right, bottom, top = extent = tuple(float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)

@@ -36,10 +36,7 @@ def learning(
 ) -> Sketch:
     """Draws the curves of a metric, see `curves.Curves`.
 
-    Args:
-      metric: a column of the curves.
-      name: of the figure's files; the metric's if "".
-      x: the x axis: "epoch", "step" or "seconds".
+    `name` is that of the figure's files; the metric's if "".
     """
     results = findings.results
     canvas = _panels(collect(findings, metric, x))

@@ -193,12 +193,7 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> A
     width, and along width one for each depth, if it has two points; baselines are
     long-dashed lines across the axes. Along parameters and along the seconds of
     training one network, every trial is a point, coloured by depth, with its name where
-    there is room.
-
-    Args:
-      ax: where to draw; names are placed for its present size.
-      sizes: all that are compared.
-      along: the x axis, one of `panels`.
+    there is room in the present size of `ax`. `along` is one of `panels`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
     scale = scales.scale_of(findings.results, "test_accuracy", core)

@@ -86,11 +86,7 @@ def need(value: _T | None, why: str) -> _T:
 
 
 def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
-    """Says what lines are means over: seeds, how they ended, band, device, versions.
-
-    Args:
-      trials: indices of the trials drawn; all when None.
-    """
+    """Says what lines are means over: seeds, how they ended, band, device, versions."""
     results = findings.results
     shown = range(len(results.trials)) if trials is None else trials
     counts: Counter[str] = Counter()
@@ -173,12 +169,7 @@ def by_validation(findings: Findings) -> str:
 def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:
     """Says the final means from the largest on; of many trials the extremes and median.
 
-    Args:
-      metric: a column of the curves.
-      trials: indices; all when None.
-
-    Returns:
-      A sentence; "" where no trial has a value.
+    Returns "" where no trial has a value.
 
     Raises:
       ValueError: no such column.
@@ -216,9 +207,7 @@ def ends_of_each(
 ) -> str:
     """Says the final means of several metrics, trial by trial.
 
-    Args:
-      trials: ``{name: index}``, such as of the best; trials that are None are left out.
-      metrics: ``{name: column}``.
+    `trials` is ``{name: index or None}``, `metrics` is ``{name: column}``.
     """
     said = []
     for which, trial in trials.items():

@@ -215,11 +215,7 @@ def set_curves_axis(
 ) -> Scale:
     """Sets limits and scale of y so that curves of one kind of metric are in view.
 
-    Args:
-      ax: where to draw; gets the level of chance where accuracies are near it.
-      metric: one of the kind.
-      curves: each with its trial.
-      levels: of baselines, by trial.
+    The level of chance is drawn where accuracies are near it.
     """
     # The loss of a trial that learns nothing can be 1e9, and flatten the others.
     bounded = metric.endswith(("accuracy", "_share"))
@@ -267,10 +263,7 @@ def set_time_scale(
 ) -> None:
     """Sets limits and ticks of x for curves; logarithmic if their ends are far apart.
 
-    Args:
-      places: x of the evaluations of each curve, (E,).
-      along: what the axis shows.
-      whole: whether x are whole numbers.
+    `places` are x of the evaluations of each curve, (E,), whole numbers if `whole`.
     """
     ends = [float(p[-1]) for p in places if p.size]
     last = max(ends, default=0.0)
@@ -297,14 +290,9 @@ def draw_curve(
 ) -> None:
     """Draws a trial's mean and band.
 
-    Args:
-      ax: where to draw, with its limits set.
-      curve: of the trial; its mean is dashed if its networks did not train to the end.
-      color: of all its marks.
-      scale: of y.
-      line: style of the mean.
-      thin: whether each seed has its own line where there are few.
-      ends: whether marks show where networks stopped and where they diverged.
+    The limits of `ax` must be set. The mean is dashed if the networks did not train to
+    the end. If `thin`, few seeds have lines of their own. If `ends`, marks show where
+    networks stopped and where they diverged.
     """
     # Step 0 has no place on a log axis.
     x = np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
@@ -373,13 +361,7 @@ def name_lines(
     tints: Sequence[str],
     across: Mapping[int, Level],
 ) -> None:
-    """Names trials at the ends of their lines, or in a colour bar if there are many.
-
-    Args:
-      drawn: curves, by trial.
-      tints: colour of each trial.
-      across: levels of baselines, by trial.
-    """
+    """Names trials at the ends of their lines, or in a colour bar if there are many."""
     results = findings.results
     sweep = sweep_of(results)
     if len(drawn) + len(across) > MOST_LABELS:

@@ -91,18 +91,11 @@ def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) 
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Moves labels apart as little as possible, keeping their order.
+    """Moves labels at `places`, (N,), apart as little as possible, in their order.
 
     Least squares with neighbours at least `gap` apart is isotonic regression of the
-    places less their rank times the gap, solved by pooling adjacent violators.
-
-    Args:
-      places: wanted positions, (N,).
-      gap: smallest distance of neighbours; shrunk if they do not fit.
-      low, high: lowest and highest position allowed.
-
-    Returns:
-      Positions, (N,), in the order of `places`.
+    places less their rank times the gap, solved by pooling adjacent violators. The gap
+    shrinks if labels do not fit between `low` and `high`.
     """
     count = len(places)
     if count == 0:

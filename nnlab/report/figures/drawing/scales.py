@@ -96,11 +96,8 @@ def set_metric_axis(
 ) -> None:
     """Makes y the axis of a metric: its scale, limits, ticks and name.
 
-    Args:
-      metric: name of the axis.
-      view: values that must be in view.
-      chances: accuracies of constant answers, drawn as lines unless they would squeeze
-        the view.
+    All of `view` is in view. `chances`, accuracies of constant answers, are lines
+    unless they would squeeze the view.
     """
     if view.size:
         low, high = scale.forward([view.min(), view.max()])

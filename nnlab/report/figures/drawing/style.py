@@ -143,14 +143,8 @@ def color_bar(
 ) -> Colorbar:
     """Draws a bar beside axes that says what their colours mean: no box, no marks.
 
-    Args:
-      axes: the axes that make room for it.
-      shades: how values become colours.
-      ticks: ``{value: text}``.
-      label: of the values.
-      size: of their letters.
-      beyond: whether there are values below it, and above it.
-      **options: of matplotlib's `Figure.colorbar`.
+    `shades` map values to colours, `ticks` is ``{value: text}``, `beyond` says whether
+    there are values below the bar and above it, and `options` are `Figure.colorbar`'s.
     """
     first = axes if isinstance(axes, Axes) else axes[0]
     below, above = map(bool, beyond)
@@ -168,12 +162,7 @@ def color_bar(
 def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes a figure as PNG (150 dots an inch) and SVG; equal input, equal bytes.
 
-    Args:
-      figure: what to write.
-      path: file name without suffix; its folder is made.
-
-    Returns:
-      The paths of the PNG and of the SVG.
+    `path` has no suffix; its folder is made. Returns the paths of both files.
     """
     stem = pathlib.Path(path)
     stem.parent.mkdir(parents=True, exist_ok=True)
