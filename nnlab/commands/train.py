@@ -55,9 +55,9 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "until_resolved",
         False,
-        "begin with --seeds (4) and add seeds to the trials not told from the best; "
-        "twice as many at each look, until all are told from it or have --max_seeds. "
-        "The p-values are corrected for the number of looks",
+        "begin with --seeds (4) and add seeds to trials that do not differ from the "
+        "best; twice as many at each look, until all differ significantly or have "
+        "--max_seeds; p-values are corrected for the number of looks",
     )
     flags.DEFINE_integer(
         "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
@@ -66,7 +66,7 @@ def define_flags() -> None:
         "search",
         None,
         ["optuna"],
-        "who chooses the trials, in the place of a sweep; needs the extra search",
+        "how trials are chosen, in place of a sweep; needs the extra search",
     )
     flags.DEFINE_multi_string(
         "search_space",
@@ -94,14 +94,14 @@ def define_run_flags() -> None:
     flags.DEFINE_bool(
         "resume",
         False,
-        "go on with the interrupted run in the workdir; or train what is new of a "
-        "study that has got more trials, seeds or epochs; without --config, the study "
-        "is the workdir's",
+        "go on with the interrupted run in the workdir; or train the trials, seeds or "
+        "epochs that were added to its study; without --config, the study is the "
+        "workdir's",
     )
     flags.DEFINE_bool(
         "resume_anyway",
         False,
-        "resume though versions or the device are others, which changes the numbers",
+        "resume even if versions or the device have changed, which changes the numbers",
     )
     flags.DEFINE_float(
         "checkpoint_seconds",
@@ -126,15 +126,15 @@ def define_run_flags() -> None:
         "",
         "address of the first of several processes, such as node1:1234; each process "
         "runs the same command, with --processes and --process_index. Slurm, Open MPI "
-        "and TPU pods tell it by themselves; auto has JAX look for any other cluster "
+        "and TPU pods need none of the three; auto lets JAX look for any other cluster "
         "that it knows",
     )
     flags.DEFINE_string(
         "executor",
         LOCAL,
-        "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
-        "nodes of a Ray cluster, which all see the workdir, or --storage; ray:auto "
-        "finds a cluster that this machine is part of",
+        "where training runs; local is this process, ray is Ray on this machine, "
+        "ray:ADDRESS a Ray cluster, whose nodes all see the workdir or --storage; "
+        "ray:auto finds the cluster of this machine",
     )
     flags.DEFINE_integer(
         "chunk_members",

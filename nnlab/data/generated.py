@@ -96,7 +96,7 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
         if count < 2:
             raise ValueError(
                 f"{name}: {source.name} has {count} training images of class "
-                f"{class_name!r}; it takes 2 to imitate them"
+                f"{class_name!r}; at least 2 are needed"
             )
         # One thread: the number of cores must not change a pixel, and on a busy machine
         # many threads take ten times as long.

@@ -41,7 +41,7 @@ _SAMPLE = 100
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"])\1*"?\s*', re.IGNORECASE)
 # Cells that are read at a time.
 _CHUNK = 1 << 21
-# Values of a text column, each of which becomes a feature.
+# Most values of a text column; each becomes a feature.
 _MOST_VALUES = 1_000
 # Labels with fractions are a quantity if more than so many differ; whole numbers, if
 # more than so many differ and each has fewer than so many examples.
