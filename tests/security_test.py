@@ -682,7 +682,7 @@ def test_tables_are_not_executed(tmp_path, owned):
 
 
 def test_a_matplotlibrc_runs_no_program_on_labels(tmp_path, owned):
-    """A config file may lie in a folder that somebody unpacked."""
+    """A matplotlibrc may lie in a folder that somebody unpacked and entered."""
     pathlib.Path("matplotlibrc").write_text("backend: module://bait\ntext.usetex: True")
     fields = {"figures": ("final",)}
     synthetic.results([[0.9, 0.8]], fields=fields, workdir=tmp_path / "run")

@@ -664,7 +664,7 @@ def test_describe_predicts_another_size(launch, rates):
     assert max(map(len, out.splitlines())) <= 80
     text = " ".join(out.split())
     assert "networks 24,000 given --members" in text
-    # 24 networks take 8 s on two devices; 1,000 times as many on twice as many 500.
+    # 24 networks take 8 s on two devices: 1,000 times as many on four take 500 x 8 s.
     assert re.search(r"training 4,\d\d\d s|training 6\d min", text)
     assert re.search(r"memory a device \d+ MiB modelled", text)
     assert "cost not known assumed 3 a device and hour" in text  # nor evaluation
@@ -681,7 +681,7 @@ TRANSFER = "--config=configs/transfer.py:smoke"
 
 @pytest.fixture
 def rates(monkeypatch):
-    """Sets what `describe` knows about programs: ``{index: seconds}``."""
+    """Sets the speeds that `describe` knows: ``{index of a program: seconds}``."""
     seconds = {}
 
     def recall(item):
@@ -924,7 +924,7 @@ def test_what_the_library_logs_is_seen(capsys):
 
 @pytest.fixture
 def to_full_disk(launch, monkeypatch):
-    """Runs a program whose output goes to a stream; returns status and stderr."""
+    """Runs a program that prints to a full disk; returns status and stderr."""
 
     def run(*given):
         with open("/dev/full", "w") as stream, monkeypatch.context() as patch:
@@ -1128,7 +1128,7 @@ def test_a_workdir_in_the_home_folder_is_found(launch, tmp_path, monkeypatch):
 
 
 def test_no_matplotlibrc_is_read(tmp_path):
-    """A broken cache is no reason to fail."""
+    """The user's file may be broken."""
     made_up(workdir=tmp_path / "run")
     (tmp_path / "rc").write_bytes(b"\xff")
     variables = {"MATPLOTLIBRC": str(tmp_path / "rc"), "MPLBACKEND": "nonsense"}

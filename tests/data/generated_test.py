@@ -65,7 +65,7 @@ def test_every_level_is_as_frequent_as_in_the_real_images(data):
 
 
 def test_classes_keep_their_mean_images_and_are_drawn_apart(digits):
-    """Each imitation is nearest to the mean image of its class, count by count."""
+    """Counts imitations by the class whose mean image is nearest."""
     data = generated.real_or_generated(digits, name="x")
     x = digits.train.inputs.reshape(-1, 64).astype(float)
     means = np.stack([x[digits.train.labels == c].mean(axis=0) for c in range(10)])

@@ -87,7 +87,7 @@ def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
 
 
 def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
-    """A backbone cut off in training is trained again, for probing and for tuning."""
+    """For probing and for tuning; one that was cut off is trained again."""
     sweep = [{"transfer.mode": mode} for mode in ("probing", "tuning")]
     settings = {"transfer.source": "digits", "transfer.num_epochs": 1, "num_epochs": 2}
     sizes = {"train_size": 64, "transfer.train_size": 64, "model.hidden": (4,)}

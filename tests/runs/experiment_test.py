@@ -208,7 +208,7 @@ WATCHED = "validation_accuracy"
 
 
 def test_two_runs_are_equal_byte_for_byte(finished, tmp_path):
-    """Returns all files but those with times."""
+    """All files but those with times."""
     again = run(STUDY, tmp_path)
     for name in TABLES:
         first = finished[0].workdir / name
@@ -670,7 +670,7 @@ def test_each_fit_of_trees_is_timed(mixed):
 
 
 def test_trees_that_answer_the_same_to_all_are_at_chance(tmp_path):
-    """Draws the two classes of the same points, one twice as frequent as the other."""
+    """Two classes of the same points, one twice as frequent as the other."""
     points = np.arange(300, dtype=np.float32)[:, None] // 3
     same = data.Dataset.from_arrays(np.tile(points, (1, 2)), np.arange(300) % 3 == 0)
     of = tiny.study([{**TREES, "model.num_trees": 1, "model.tree_depths": (1,)}])

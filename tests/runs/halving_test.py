@@ -382,7 +382,7 @@ def test_a_map_says_so_in_its_cell():
 
 @pytest.mark.long
 def test_on_a_grid_of_64_it_keeps_a_winner_at_a_third_of_the_work(tmp_path):
-    """On ten root seeds of digits the winners are as accurate with as without."""
+    """Compares the winners' accuracies with and without it, on ten root seeds."""
     gaps = []
     for root_seed in range(10):
         study = grid(root_seed)

@@ -113,7 +113,7 @@ def program(settings):
 
 
 def text_of(program):
-    """Returns what `program` needs for its preparation."""
+    """Returns what decides about one prepared program, as a text, for `program`."""
     if isinstance(program, TreeProgram):
         with (
             mock.patch.object(trees, "fit", side_effect=ZeroDivisionError) as fit,
@@ -164,7 +164,7 @@ def text_of(program):
 
 
 def read(base):
-    """Returns the fields that trials of a base read."""
+    """Returns the fields that trials of a base read, by `needs`."""
     settings = {needs.OWN_MODULE: False, **Study().base.replace(TINY).flat()}
     settings |= BASES[base]
     return [path for path in OTHERS if not needs.lacking(NEEDS[path], settings)]

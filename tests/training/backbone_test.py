@@ -55,7 +55,7 @@ SCRATCH, PROBING, TUNING = range(3)
 
 
 def spy_on_backbones(patch):
-    """Returns the backbones that a run trains or reads."""
+    """Collects the backbones that a run trains or reads."""
     made = []
     keep = experiment.Recorder.add_backbone
     patch.setattr(

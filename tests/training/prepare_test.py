@@ -120,7 +120,7 @@ def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
 
 
 def test_tables_are_standardized_column_by_column():
-    """Counts the used training examples."""
+    """Mean and deviation are those of the used training examples."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
     names = ("small", "large", "constant")

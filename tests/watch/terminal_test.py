@@ -41,7 +41,7 @@ def test_the_bar_fits_the_terminal(width):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "no-such-codec"])
 def test_a_console_without_blocks_gets_no_curve(encoding):
     class File(io.StringIO):
-        """Returns text in a terminal's encoding."""
+        """A text stream with a terminal's encoding."""
 
         def write(self, text):
             if encoding != "no-such-codec":
