@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the learning rates at which a network trains: the range, its edge, the fastest.
+"""Finds the rates at which a network trains: the range, its edge, the fastest.
 
 python -m launch.find_rate --config=configs/quickstart.py
 python -m launch.find_rate --config=depth --sweep=model.depth=8

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redraws the report of a run, compares several runs, or lists them; trains nothing.
+"""Redraws the report of a run, compares several runs, or lists them.
 
 python -m launch.report --workdir=runs/quickstart
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
