@@ -113,7 +113,7 @@ class Model(Checked):
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
       bias: which layers have one: "all", "first" or "none" (mlp, cnn).
-      batch_norm: whether to normalise before each hidden activation (mlp, cnn).
+      batch_norm: normalise before each hidden activation (mlp, cnn).
       dropout_rate: traced share of hidden units dropped in training, in [0, 1) (mlp,
         cnn, stack).
     """
