@@ -268,14 +268,14 @@ def test_rates_are_found_resumed_and_drawn_again_like_any_run(launch, tmp_path):
     status, out, err = launch(find_rate, workdir, *asked, "--seeds=2")
     assert (status, err) == (0, "")
     assert "4 trials x 2 seeds = 8 networks" in out
-    assert "The edge is " in out
+    assert "The edge, above which networks no longer train, is " in out
     assert (tmp_path / "run" / "figures" / "rates.png").exists()
     status, out, _ = launch(find_rate, workdir, *asked, "--seeds=3", "--resume")
     assert status == 0
     assert "all 3 seeds" in out
     status, out, _ = launch(report, workdir)
     assert status == 0
-    assert "The edge is " in out
+    assert "The edge, above which networks no longer train, is " in out
 
 
 CONFIG = """
