@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the learning rates a network bears; see `nnlab.commands.find_rate`."""
+"""Finds the learning rates that train; see `nnlab.commands.find_rate`."""
 
 from nnlab.commands import config, find_rate
 

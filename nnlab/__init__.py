@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A laboratory for small neural networks; everything loads when first used.
+"""A laboratory for small neural networks. Submodules load when first used.
 
 `run` trains a study, `define` makes one from plain values, `load` reads what a run
 found, `load_network` one of its networks; see `nnlab.api`.
@@ -32,7 +32,7 @@ SHORT = {
     "notebook": "watch",
     "run": "api",
 }
-"""What is at hand without its submodule's name, and where it is."""
+"""The names that `nnlab` offers directly, and the module that defines each."""
 
 try:
     __version__ = importlib.metadata.version("nnlab")

@@ -11,8 +11,7 @@
     )
     found.plot()
 
-JAX is imported where something is trained or predicted, not before: `load` and all that
-draws do without.
+JAX is imported only to train or to predict. `load` and all figures work without it.
 """
 
 import base64
@@ -59,17 +58,17 @@ if TYPE_CHECKING:
     from nnlab.training.metrics import Metric
 
 FIELDS = (*Study().to_dict(), "own")
-"""What a study is made of, at its top level."""
+"""The top-level fields of a study."""
 
 RUNS = pathlib.Path("runs")
-"""Where a run goes that is given no workdir."""
+"""Where runs without a workdir go."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 def _briefly(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The user's mistakes as one line, without the frames of what found them."""
+    """Shows the user's mistakes as one line, without a traceback."""
 
     @functools.wraps(function)
     def called(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -89,7 +88,7 @@ def _briefly(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _brief(error: BaseException, line: str) -> BaseException:
-    """The error without its traceback, which IPython then shows as that line."""
+    """Makes IPython show an error as one line in place of its traceback."""
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
     return error.with_traceback(None)
 
@@ -100,22 +99,28 @@ def define(
     /,
     **fields: Any,
 ) -> Study:
-    """A study from plain values.
+    """Makes a study from plain values.
 
     Args:
-      base: what to start from: a study, its fields as a mapping, a run's workdir, or a
-        file that holds a study as JSON (a ``config.json``, say); None for the defaults.
-      **fields: of `study.Study` and `study.Hyperparameters`, such as ``num_seeds=8``.
-        Nested ones are mappings that change what they name:
-        ``model={"hidden": (64,)}``, or ``**{"model.hidden": (64,)}``. The trials are
-        ``sweep={path: values, ...}``, all combinations of which are tried, or a list of
-        ``{path: value, ...}``, one for each trial. ``own={"module": None}`` goes back
-        from a module of one's own to the model.
+      base: where to start: a study, a mapping of its fields, the workdir of a run, or a
+        JSON file of a study such as ``config.json``; None for the defaults.
+      **fields: fields of `study.Study` and `study.Hyperparameters`, such as
+        ``num_seeds=8``. A mapping changes only what it names:
+        ``model={"hidden": (64,)}`` or ``**{"model.hidden": (64,)}``. The sweep is
+        ``{path: values, ...}``, of which all combinations are tried, or a list with one
+        ``{path: value, ...}`` for each trial. ``own={"module": None}`` replaces a
+        module of one's own by the model again.
 
     Raises:
-      ValueError: an unknown field, for which the nearest name is offered, or a value
-        that is not allowed.
+      ValueError: an unknown field (the nearest name is offered) or a value that is not
+        allowed.
       FileNotFoundError: no such file.
+
+    >>> study = define(num_seeds=2, sweep={"optimizer.learning_rate": [0.1, 1.0]})
+    >>> study.size()
+    '2 trials x 2 seeds = 4 networks'
+    >>> define(study, model={"hidden": (64,)}).base.model.hidden
+    (64,)
     """
     values = _values(base)
     for name, value in fields.items():
@@ -130,7 +135,7 @@ def define(
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
-    """Sets a field; a mapping changes what it names, a path reaches into mappings."""
+    """Sets the field at a dotted path. A mapping changes only what it names."""
     name, dot, inner = path.partition(".")
     if name not in FIELDS:
         raise ValueError(
@@ -146,7 +151,7 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
 def _values(
     base: Study | Mapping[str, Any] | str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """The fields that a study starts from."""
+    """Returns the fields that a study starts from."""
     if base is None:
         return {}
     if isinstance(base, Study):
@@ -194,32 +199,29 @@ def run(
     """Trains every trial of a study with every seed.
 
     Args:
-      study: what to run; see `define`. One with a module, metrics or data of its own
-        needs them here, too.
+      study: what to run; see `define`. A study with a module, metrics or data of one's
+        own needs them passed here, too.
       workdir: a folder without results in it; ``runs/<date and time>`` if None.
-      dataset: the name of a data set, or one's own: a `Dataset`, or arrays ``(inputs,
-        labels)`` or ``(inputs, labels, test_inputs, test_labels)``, as
-        `Dataset.from_arrays` takes them; of a data frame the columns keep their names.
-      module: a Linen module of one's own in place of the study's model; its
+      dataset: the name of a data set, a `Dataset`, or arrays ``(inputs, labels)`` or
+        ``(inputs, labels, test_inputs, test_labels)``, as `Dataset.from_arrays` takes
+        them. The columns of a data frame keep their names.
+      module: a Linen module in place of the study's model. Its
         ``__call__(self, x, train)`` returns logits (B, C).
-      own_metrics: further metrics, ``{name: function}``, each from logits (B, C) and
-        labels (B,) to a value per example, (B,): columns such as test_<name>.
-      data_dir: where image data lie; NNLAB_DATA_DIR if None, else a download.
+      own_metrics: further metrics, ``{name: function}``. A function takes logits (B, C)
+        and labels (B,), and returns a value per example (B,). Columns: test_<name>, ...
+      data_dir: where image data lie; NNLAB_DATA_DIR if None, else they are downloaded.
       lane_width: networks that run at once; 0 lets the plan choose.
-      resume: whether to go on with the run in the workdir, or train what is new of a
-        study that has got more trials, seeds or epochs.
-      resume_anyway: likewise, though versions, the device or perhaps the code of module
-        and metrics are others, which changes the numbers.
-      show: whether to show how far the run is.
-      on_progress: called with a `progress.Progress` after every visit of the host.
-      **fields: of the study; see `define`.
-
-    Returns:
-      What it found.
+      resume: whether to continue the run in the workdir, or to train what was added to
+        its study: trials, seeds or epochs.
+      resume_anyway: likewise, even if versions, the device, or the code of module and
+        metrics have changed. This changes the numbers.
+      show: whether to show progress.
+      on_progress: called with a `progress.Progress` each time results reach the host.
+      **fields: fields of the study; see `define`.
 
     Raises:
-      ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
-        anything is written; see `experiment.run`.
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
+        mistakes, before anything is written; see `experiment.run`.
       KeyboardInterrupt: after the results so far have been written.
     """
     own = _dataset(dataset)
@@ -272,20 +274,20 @@ def find_rate(
     show: bool = True,
     **fields: Any,
 ) -> "Outcome":
-    """Which learning rates the network of a study's first trial bears.
+    """Finds the learning rates at which the network of a study's first trial trains.
 
     Args:
-      study, **fields: whose network; see `define`.
+      study, **fields: the study; see `define`.
       low, high, count, seeds, steps: see `rate_range.study_of`.
       workdir, dataset, module, data_dir, show: as for `run`.
 
     Returns:
-      What it found: its `answer` says it, `plot` draws it, and
-      `outcome.findings.rates` has the numbers.
+      The outcome: `answer` says it in words, `plot` draws it, and `findings.rates` has
+      the numbers.
 
     Raises:
-      ValueError, FileNotFoundError, FileExistsError, ConnectionError: mistakes, before
-        anything is written.
+      ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's
+        mistakes, before anything is written.
     """
     asked = define(study, **fields)
     ranged = rate_range.study_of(
@@ -302,7 +304,7 @@ def find_rate(
 
 
 def _so_far(folder: pathlib.Path) -> str:
-    """Where an interrupted run's results are, and how to go on."""
+    """Says where an interrupted run's results are, and how to continue."""
     where = repr(str(folder))
     return (
         f"nnlab.load({where}) has the results so far; the same call with "
@@ -311,7 +313,7 @@ def _so_far(folder: pathlib.Path) -> str:
 
 
 def _dataset(given: Any) -> Dataset | None:
-    """A data set of one's own; None for a name."""
+    """Returns a data set of one's own; None for a name."""
     if given is None or isinstance(given, str | Dataset):
         return None if isinstance(given, str) else given
     if not isinstance(given, list | tuple) or len(given) not in (2, 4):
@@ -328,7 +330,7 @@ def _dataset(given: Any) -> Dataset | None:
 
 
 def new_folder() -> pathlib.Path:
-    """A folder of its own for a run, named by the time."""
+    """Makes a new folder for a run, named by the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     folder, count = RUNS / name, 1
     while folder.exists():
@@ -339,7 +341,7 @@ def new_folder() -> pathlib.Path:
 
 @contextlib.contextmanager
 def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
-    """How far the run is: in a notebook, in a terminal, or as lines of a log."""
+    """Shows progress: in a notebook, in a terminal, or as lines of a log."""
     if notebook.is_notebook():
         with notebook.display(study) as show:
             yield show
@@ -354,11 +356,11 @@ def _display(study: Study) -> "Iterator[Callable[[Progress], None]]":
 def load(
     workdir: str | os.PathLike[str], *, module: "nn.Module | None" = None
 ) -> "Outcome":
-    """What a run found, from its workdir; trains nothing and imports no JAX.
+    """Reads what a run found from its workdir. Trains nothing and imports no JAX.
 
     Args:
-      workdir: of a run, finished or not.
-      module: the run's, if it was one of one's own and its networks are to predict.
+      workdir: the folder of a run, finished or not.
+      module: the run's module of one's own, needed only to predict.
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
@@ -371,7 +373,7 @@ def load(
 def load_network(
     path: str | os.PathLike[str], *, module: "nn.Module | None" = None
 ) -> "Network":
-    """A network that `Network.save` wrote; see `network.load`."""
+    """Loads a network that `Network.save` wrote; see `network.load`."""
     from nnlab.runs import saved_network as network  # imports JAX
 
     return network.load(path, module=module)
@@ -380,16 +382,22 @@ def load_network(
 class Outcome:
     """What a study found; shows itself in a notebook.
 
+    An outcome comes from `run` or from `load`::
+
+        found = nnlab.load("runs/quickstart")
+        found.answer  # in sentences
+        found.summary  # a row for each trial
+        found.network().predict(images)  # the best trial's network of seed 0
+
     Attributes:
       results: the tables as they are stored.
-      findings: what was computed from them: best trial, comparisons, verdicts and more,
-        see `nnlab.statistics.findings`.
+      findings: all that was computed from them, such as comparisons and verdicts; see
+        `nnlab.statistics.findings`.
     """
 
     def __init__(
         self, found: results.Results, module: "nn.Module | None" = None
     ) -> None:
-        """Holds results, and the module that its networks need if it was one's own."""
         self.results = found
         self.findings = Findings(found)
         self._module = module
@@ -401,17 +409,17 @@ class Outcome:
 
     @property
     def workdir(self) -> pathlib.Path:
-        """The folder that holds it."""
+        """The folder of the run."""
         return self.results.workdir
 
     @property
     def best(self) -> int | None:
-        """Index of the best trial by validation accuracy; None if there is none."""
+        """Index of the best trial by validation accuracy; None for none."""
         return self.findings.best
 
     @functools.cached_property
     def answer(self) -> tuple[str, ...]:
-        """The answer in sentences, as the report opens with it."""
+        """The answer in sentences, as at the top of the report."""
         return tuple(answer.sentences(self.findings))
 
     def curves(self) -> "pd.DataFrame":
@@ -423,7 +431,7 @@ class Outcome:
         return self._with_settings(self.results.members.to_pandas())
 
     def _with_settings(self, table: "pd.DataFrame") -> "pd.DataFrame":
-        """The table with the trials' labels and what was swept behind the trial."""
+        """Returns the table with the trials' labels and swept settings added."""
         trials = self.results.trials
         columns = {"label": [trial.label for trial in trials]}
         for path in self.study.swept():
@@ -433,10 +441,7 @@ class Outcome:
         return table
 
     def summary(self) -> "pd.DataFrame":
-        """A row for each trial: settings, means and intervals, difference to the best.
-
-        The columns are those of ``summary.csv`` without what all trials share.
-        """
+        """A row for each trial: ``summary.csv`` without what all trials share."""
         table = self.findings.summary.to_pandas().set_index("index")
         same = [p for p in table if p in PATHS and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
@@ -448,18 +453,15 @@ class Outcome:
         *,
         x: Literal["epoch", "step", "seconds"] = "epoch",
     ) -> "Plot":
-        """Draws a metric along training, or a part of the report.
+        """Draws a metric over training, or a figure of the report.
 
         Args:
-          what: a column of the curves, such as "train_loss", or a figure of the report,
-            one of `study.PARTS`, such as "final", "map" or "confusion".
-          x: what a metric is drawn against.
-
-        Returns:
-          The figures, which a notebook shows.
+          what: a column of the curves, such as "train_loss", or one of `study.PARTS`,
+            such as "final", "map" or "confusion".
+          x: the horizontal axis of a metric.
 
         Raises:
-          ValueError: there is nothing of that name, or the results do not allow it.
+          ValueError: nothing has that name, or the results do not allow it.
         """
         if (part := catalog.PARTS.get(what)) and part.section:
             if what in PICTURES and what not in self.study.figures:
@@ -484,16 +486,15 @@ class Outcome:
 
     @_briefly
     def report(self) -> "Page":
-        """Writes the report, with all figures that the study asks for."""
+        """Writes the report, with all figures of the study."""
         return Page(report.write(self.findings))
 
     @_briefly
     def network(self, trial: int | None = None, seed: int = 0) -> "Network":
-        """One of the networks as it was at the end of its training.
+        """Returns a network as it was at the end of its training.
 
         Args:
           trial: index of the trial; the best one if None.
-          seed: the seed.
 
         Raises:
           ValueError: there is no such network, or it needs its module.
@@ -542,7 +543,7 @@ class Plot:
 
     @property
     def figure(self) -> Figure:
-        """The first figure, of matplotlib, to be changed or saved."""
+        """The first figure, a matplotlib figure to change or to save."""
         return self.sketches[0].canvas
 
     def save(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
@@ -574,7 +575,7 @@ class Page:
     """A report; shows itself in a notebook.
 
     Attributes:
-      path: of the HTML file, which needs no other.
+      path: the HTML file, which needs no other files.
     """
 
     path: pathlib.Path
@@ -583,7 +584,7 @@ class Page:
         return str(self.path)
 
     def _repr_html_(self) -> str:
-        # As an attribute, not as a path: a hosted notebook serves no files.
+        # Embedded, not linked: a hosted notebook serves no files.
         page = html.escape(self.path.read_text(encoding="utf-8"))
         return (
             '<iframe title="report" sandbox="allow-scripts" loading="lazy" '

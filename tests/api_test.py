@@ -28,8 +28,6 @@ FIELDS = {"batch_size": 16, "num_epochs": 2, "num_seeds": 3, "model": {"hidden":
 
 
 class Own(nn.Module):
-    """A module of one's own."""
-
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         return nn.Dense(3)(nn.tanh(nn.Dense(5)(x)))
@@ -322,7 +320,7 @@ def test_of_code_that_cannot_be_known_resuming_asks(tmp_path):
     assert "cannot be told" in more.results.config["begun_otherwise"][0]
 
 
-# ---- How far it is, and stopping.
+# ---- Progress, and stopping.
 
 
 def test_a_log_says_how_far_it_is(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed from a wheel has all of nnlab, and finds the bundled studies."""
+"""A wheel holds all of nnlab and finds the bundled studies."""
 
 import importlib.metadata
 import os

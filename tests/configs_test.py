@@ -24,12 +24,12 @@ FILES = sorted((ROOT / "configs").glob("*.py"))
 SMOKE = ["quickstart:smoke", "learning_rate:smoke", "model_builder:smoke"]
 BUILT_IN = {"digits", "map", "real_or_generated:digits"}
 MOST_LINES = 70
-# Of MNIST, at least: training images of a study with dense or with other networks.
+# Least training images of MNIST in a study with dense or with other networks.
 IMAGES = {True: 20_000, False: 10_000}
 
 
 def arguments(name):
-    """Every argument that a config takes: one choice of each of its groups."""
+    """Returns every argument of a config: one choice of each of its groups."""
     module = importlib.import_module(f"configs.{name}")
     groups = getattr(module, "GROUPS", (("", "smoke"),))
     return [",".join(filter(None, choice)) for choice in itertools.product(*groups)]
@@ -38,7 +38,7 @@ def arguments(name):
 STUDIES = [
     (f.stem, arg) for f in FILES for arg in arguments(f.stem) if "folder" not in arg
 ]
-# Those of whole image data sets; what they take says so.
+# Studies of whole image data sets; their arguments say so.
 IMAGE_STUDIES = [n for n, arg in STUDIES if arg == "fashion_mnist"]
 
 

@@ -8,11 +8,11 @@ import tempfile
 
 import pytest
 
-# Programs that several tests compile are compiled once: all processes of a session use
-# one folder, which the first of them names in the environment.
+# All processes of a session share one folder of compiled programs, so that each program
+# is compiled once. The first process names it in the environment.
 _COMPILED = pathlib.Path(tempfile.gettempdir()) / f"nnlab-tests-{os.getpid()}"
 
-# Subprocesses of the tests, and JAX below, read these when the backend starts.
+# Subprocesses, and JAX below, read these when the backend starts.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
@@ -20,13 +20,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 
 def pytest_unconfigure():
-    """Removes what was compiled; a worker's own folder was never made."""
+    """Removes the compiled programs; workers have no folder of their own."""
     shutil.rmtree(_COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
-    """No test sees what earlier runs left in the user's cache."""
+    """Hides what earlier runs left in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NNLAB_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -34,7 +34,7 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_the_disk():
-    """Nobody cuts the power: fsync, some 60 times a checkpoint, is left out."""
+    """Leaves out fsync, some 60 times a checkpoint: nobody cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
@@ -53,7 +53,7 @@ def ax():
 
 @pytest.fixture(autouse=True)
 def _strict_keys():
-    """Reusing a random key is an error."""
+    """Makes the reuse of a random key an error."""
     import jax
 
     with jax.debug_key_reuse(True):

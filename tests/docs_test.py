@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README and the pages of docs/: what they show runs, what they name exists."""
+"""The README and the pages of docs/: examples run, and names exist."""
 
 import logging
 import pathlib
@@ -20,7 +20,7 @@ from absl.testing import flagsaver
 import nnlab
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Of a program that another test has imported as a module.
+# Warning about a program that another test has imported as a module.
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
 
 README = ROOT / "README.md"
@@ -37,7 +37,7 @@ def blocks(text, *languages):
 
 
 def codes(text):
-    """What stands between single backticks."""
+    """Returns what stands between single backticks."""
     return re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
 
 
@@ -64,7 +64,7 @@ def commands():
 COMMANDS = list(dict.fromkeys(commands()))
 
 
-# ---- What the pages are.
+# ---- The pages.
 
 
 def test_the_readme_is_short_and_comes_to_a_question_of_ones_own_soon():
@@ -123,12 +123,12 @@ def test_extras_are_the_project_s(page):
     assert named <= set(PROJECT["optional-dependencies"])
 
 
-# ---- What they show runs.
+# ---- Examples run.
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder with the bundled studies in it, to be in."""
+    """Enters an empty folder that has the bundled studies."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     return tmp_path
@@ -158,7 +158,7 @@ def test_the_python_of_a_page_runs(page, here, monkeypatch):
 
 @pytest.fixture
 def launch(here, capsys, monkeypatch):
-    """Runs a program as ``python -m`` does, here; returns status, stdout and stderr."""
+    """Runs a program in this process; returns status, stdout and stderr."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     log = logging.getLogger("nnlab")
     handlers, level, propagate = list(log.handlers), log.level, log.propagate
@@ -174,7 +174,7 @@ def launch(here, capsys, monkeypatch):
 
 
 def small(arguments):
-    """The same arguments, of the smoke variant, on data that are built in."""
+    """Returns the arguments for the smoke variant, on built-in data."""
     for argument in arguments:
         if argument.startswith("--config="):
             name, _, arg = argument.partition(":")
@@ -184,7 +184,7 @@ def small(arguments):
 
 
 def trains(command):
-    """Whether it begins a run, or a measurement, that takes long."""
+    """Whether it starts a run or a measurement that takes long."""
     told = {argument.partition("=")[0] for argument in command.arguments}
     begins = "--config" in told and "--resume" not in told
     return command.program in ("bench", "find_rate") or (
@@ -194,10 +194,10 @@ def trains(command):
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if trains(c)], ids=str)
 def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
-    """Flags, study and sweep are read before a folder that may not be written."""
+    """Reads flags, study and sweep, until it meets a folder that it may not write."""
     (here / "taken").mkdir()
     (here / "taken" / "config.json").write_text("{}")
-    # Several processes would look for each other. That there are such flags is below.
+    # Several processes would look for each other; a test below checks these flags.
     arguments = [a for a in command.arguments if not a.startswith(MANY)]
     last, message = "--workdir=taken", "taken' holds results"
     if command.program == "bench":
@@ -210,7 +210,7 @@ def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """Of the quickstart, in short."""
+    """A short run of the quickstart."""
     folder = tmp_path_factory.mktemp("quickstart")
     command = [sys.executable, "-m", "launch.train", "--config=quickstart:smoke"]
     subprocess.run([*command, f"--workdir={folder}"], cwd=ROOT, check=True)
@@ -243,7 +243,7 @@ def test_the_files_of_a_workdir_are_told(workdir):
         assert path.is_dir() or any(known), name
 
 
-# ---- What they name exists.
+# ---- Names exist.
 
 
 def help_of(launch, program, topic):

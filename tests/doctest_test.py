@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = [f for f in sorted(ROOT.glob("nnlab/**/*.py")) if ">>> " in f.read_text()]
-"""No other is imported, so that no more is loaded than the examples need."""
+"""Only these are imported, so that the examples load no more than they need."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweeps to draw, how they are drawn, and what of them is found on an Axes."""
+"""Sweeps to draw, and what can be found on their Axes."""
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -21,19 +21,18 @@ ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
 
 
 def learning(ax, results, metric, x="epoch", trials=None):
-    """Learning curves on an Axes."""
     return curves.collect(Findings(results), metric, x).draw(ax, trials)
 
 
 def axes(part, results):
-    """The Axes of a part's only figure."""
+    """Returns the Axes of a part's only figure."""
     (sketch,) = catalog.PARTS[part].sketches(Findings(results))
     sketch.canvas.draw_without_rendering()
     return sketch.canvas.axes
 
 
 def contrast(one, other):
-    """The contrast ratio of two colours, as WCAG 2.2 has it."""
+    """Returns the contrast ratio of two colours, as in WCAG 2.2."""
     low, high = sorted(map(luminance, (one, other)))
     return (high + 0.05) / (low + 0.05)
 
@@ -45,7 +44,7 @@ def luminance(color):
 
 
 def solid(ax):
-    """The mean curves: lines of full width."""
+    """Returns the mean curves: lines of full width."""
     return [line for line in ax.lines if line.get_linewidth() == 1.7]
 
 
@@ -54,13 +53,13 @@ def crosses(ax):
 
 
 def ticks(ax):
-    """Where members stopped: place, value and height of each tick."""
+    """Returns place, value and height of each tick where networks stopped."""
     marks = [line for line in ax.lines if line.get_marker() == "|"]
     return [(*line.get_xydata()[0], line.get_markersize()) for line in marks]
 
 
 def dashed(ax):
-    """Heights of the lines across the axes that are of baselines."""
+    """Returns the heights of the baselines' lines across the axes."""
     lines = [line for line in ax.lines if line.get_linestyle() == "--"]
     across = [line for line in lines if list(line.get_xdata()) == [0, 1]]
     return [line.get_ydata()[0] for line in across]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of data sources share: a local server, expected refusals, comparisons."""
+"""Shared by tests of data sources: a local server, expected errors, comparisons."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ from nnlab.data import Dataset, Split, sources
 
 @contextlib.contextmanager
 def refused(kind: type[Exception], *words: object) -> Iterator[None]:
-    """Expects an exception of exactly this kind, in one line, with these words."""
+    """Expects exactly this exception, in one line, with these words."""
     with pytest.raises(kind) as caught:
         yield
     assert caught.type is kind
@@ -46,23 +46,23 @@ def assert_equal(a: Dataset, b: Dataset) -> None:
 
 
 def splits(data: Dataset) -> tuple[Split, Split, Split]:
-    """The training, the validation and the test examples."""
+    """Returns training, validation and test examples."""
     return data.train, data.validation, data.test
 
 
 def change(monkeypatch: pytest.MonkeyPatch, name: str, **changes: object) -> None:
-    """Changes what is known of a published dataset."""
+    """Changes fields of a publication."""
     changed = dataclasses.replace(sources.PUBLICATIONS[name], **changes)
     monkeypatch.setitem(sources.PUBLICATIONS, name, changed)
 
 
 def publish_at(monkeypatch: pytest.MonkeyPatch, name: str, port: int) -> None:
-    """Lets a published dataset be downloaded from a port of this machine."""
+    """Redirects a download to a port of this machine."""
     change(monkeypatch, name, url=f"http://127.0.0.1:{port}/")
 
 
 def write_files(root: Path, contents: Mapping[str, bytes]) -> Path:
-    """Writes files by name into a folder, which is made; returns it."""
+    """Makes a folder of these files; returns it."""
     root.mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
         (root / file).write_bytes(content)
@@ -70,13 +70,13 @@ def write_files(root: Path, contents: Mapping[str, bytes]) -> Path:
 
 
 def gzipped(contents: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Files by name, each an archive of its own."""
+    """Compresses each file into an archive of its own."""
     return {f"{f}.gz": gzip.compress(c, mtime=0) for f, c in contents.items()}
 
 
 @contextlib.contextmanager
 def little_memory(most: int) -> Iterator[None]:
-    """Expects that no more than so many bytes are held at once."""
+    """Expects at most so many bytes in memory at once."""
     tracemalloc.start()
     try:
         yield
@@ -93,7 +93,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def example(label: int, image: bytes | Image.Image) -> bytes:
-    """An example as TFDS stores it: of an image or of the bytes of its file."""
+    """Returns an example as TFDS stores it, of an image or of its file's bytes."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     if isinstance(image, Image.Image):
@@ -107,7 +107,7 @@ def example(label: int, image: bytes | Image.Image) -> bytes:
 
 
 def description(splits: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
-    """What TFDS writes of a prepared directory of mnist."""
+    """Returns the description that TFDS writes beside MNIST."""
     template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
     lengths = {split: [str(len(examples))] for split, examples in splits.items()}
     return {
@@ -124,7 +124,7 @@ def description(splits: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
 def prepare(
     monkeypatch: pytest.MonkeyPatch, root: Path, splits: Mapping[str, Sequence[bytes]]
 ) -> Path:
-    """Makes examples the prepared directory of mnist; returns it."""
+    """Makes a prepared directory of MNIST from examples; returns it."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     folder = root / "mnist" / "3.0.1"
@@ -143,7 +143,7 @@ def prepare(
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[int]:
-    """Serves a folder on this machine; gives the port."""
+    """Serves a folder on this machine; yields the port."""
     handler = functools.partial(QuietHandler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -153,5 +153,5 @@ def serving(folder: Path) -> Iterator[int]:
 
 
 def entries(tmp_path: Path) -> list[Path]:
-    """The entries of the cache of arrays in tmp_path/cache."""
+    """Returns the entries of the cache of arrays in tmp_path/cache."""
     return sorted((tmp_path / "cache" / "arrays").iterdir())

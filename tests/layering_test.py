@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Import arrows point down only, and what a laptop needs never imports JAX."""
+"""Imports point down only, and what a laptop needs never imports JAX."""
 
 import ast
 import graphlib
@@ -13,8 +13,8 @@ import nnlab
 
 ROOT = pathlib.Path(__file__).parent.parent
 
-# Room -> what stands right below it. It may import all that can be reached from there,
-# and its own modules. A new module needs no line here.
+# Room -> the rooms right below it. It may import these, all that they can reach, and
+# its own modules. A new module needs no line here.
 BELOW = {
     "words": [],
     "machine": ["words"],
@@ -36,9 +36,9 @@ BELOW = {
     "launch": ["commands"],
 }
 LIGHT = ("words", "data", "study", "results", "statistics", "report", "watch")
-"""Rooms that a laptop needs to draw a report; they load no JAX when imported."""
+"""Rooms that draw a report; they load no JAX when imported."""
 LIGHT_FILES = ("machine.devices", "machine.files", "machine.signals", "models.layers")
-"""Likewise, of other rooms."""
+"""Modules of other rooms that load no JAX either."""
 FILES = sorted(
     p for top in ("nnlab", "launch", "configs") for p in (ROOT / top).rglob("*.py")
 )
@@ -49,12 +49,12 @@ def reachable(name):
 
 
 def room_of(parts):
-    """The room of a module's dotted parts; None for nnlab itself."""
+    """Returns the room of a module's dotted parts; None for nnlab itself."""
     return parts[0] if parts[0] != "nnlab" else parts[1] if len(parts) > 1 else None
 
 
 def imports(file, nested=True):
-    """Dotted names that a file imports, those inside functions too if `nested`."""
+    """Returns the dotted names that a file imports, also in functions if `nested`."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree) if nested else tree.body:
         if isinstance(node, ast.Import):

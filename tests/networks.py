@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of models share.
+"""Shared by tests of models.
 
 Whole functions are compiled, and random values come from NumPy: JAX compiles each
 single operation anew for each shape, 50 ms each.
@@ -26,7 +26,7 @@ def _init(module, input_shape, scale):
 
 
 def init(module, *input_shape, scale=1.0):
-    """The variables of a module, made once."""
+    """Initialises a module, once."""
     return jax.tree.map(lambda leaf: leaf, _init(module, input_shape, scale))
 
 
@@ -36,5 +36,5 @@ def evaluate(module, variables, x):
 
 
 def distance(a, b):
-    """Norm of the difference, relative to the norm of `b`."""
+    """Returns the norm of the difference, relative to the norm of `b`."""
     return np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notebooks run as they stand, begin alike, and are stored without outputs."""
+"""The notebooks run, begin alike, and are stored without outputs."""
 
 import pathlib
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of studies whose trials do not differ, and what reports say of them."""
+"""Results of studies whose trials do not differ, and what reports say about them."""
 
 import dataclasses
 
@@ -20,14 +20,14 @@ class Null:
     """A kind of study whose trials have one and the same distribution.
 
     Attributes:
-      trials, seeds: how many.
+      trials, seeds: their numbers.
       kind: of accuracies: "normal", "skewed" (lognormal errors), "ties" (counts of 360
-        test images), "untrained" (around chance), or "late" (each member reaches 90 %
+        test images), "untrained" (around chance), or "late" (each network reaches 90 %
         after one to six epochs, or never).
-      seed_effect: share of the variance that the members of a seed have in common.
-      own: likewise, of the rest, what is the network's own: a network that is lucky on
-        validation images is so on test images as far as that goes.
-      at_chance, diverged: a member's probability to end so.
+      seed_effect: share of the variance that the networks of a seed have in common.
+      own: share of the rest that belongs to the network, and so is the same on
+        validation and on test images.
+      at_chance, diverged: a network's probability to end so.
     """
 
     trials: int
@@ -46,7 +46,7 @@ class Null:
 
 
 def draw(null, rng, shift=()):
-    """Results of one study; `shift` is added to the first trials' scores."""
+    """Draws results of one study; `shift` is added to the first trials' scores."""
     shape = null.trials, null.seeds
     shared = np.sqrt(null.seed_effect) * rng.normal(size=null.seeds)
     luck = np.sqrt(null.own) * rng.normal(size=shape)
@@ -65,7 +65,7 @@ def draw(null, rng, shift=()):
         soon = 2 + np.round(shared + rng.uniform(0, 2, shape))
         soon = np.where(rng.uniform(size=shape) < 0.3, np.inf, soon)[..., None]
         curve = np.where(np.arange(1, 7) >= soon, 0.92, 0.7)
-        # All end at 85 %, so that the end does not tell who was late.
+        # All end at 85 %, so that the end does not reveal who was late.
         ends = np.arange(1, 7) == 6
         values = np.where(ends, values - 0.1, curve)
     dead = rng.uniform(size=shape)
@@ -92,7 +92,7 @@ def draw(null, rng, shift=()):
 
 
 def _claims(null, mean):
-    """Claims of every kind, all of them wrong but "same"."""
+    """Returns claims of every kind, all of them wrong but "same"."""
 
     def claim(left, right, relation="greater", quantity=FINAL, **more):
         sides = {"left": left, "right": right}
@@ -111,7 +111,7 @@ def _claims(null, mean):
     ]
     if not null.at_chance:
         constant = "chance" if null.kind == "untrained" else float(mean)
-        late = null.kind == "late"  # whose mean depends on who arrives
+        late = null.kind == "late"  # the mean depends on who arrives
         claims += [] if late else [claim(one, constant), claim(other, constant, "less")]
     if null.kind == "late":
         steps = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
@@ -125,7 +125,7 @@ def _claims(null, mean):
 
 
 def false_statements(results):
-    """What a report says that differs, though nothing does."""
+    """Returns the differences that a report calls significant; all are false."""
     said = [
         f"claim {n}: {verdict.verdict}"
         for n, verdict in enumerate(Findings(results).verdicts)
@@ -137,15 +137,15 @@ def false_statements(results):
 
 
 def count_false(null, reports):
-    """How many reports of so many say anything false."""
+    """Counts the reports that say anything false."""
     rng = np.random.default_rng(7)
     return sum(bool(false_statements(draw(null, rng))) for _ in range(reports))
 
 
 def most(reports, level=0.05):
-    """The largest count so low with a probability of at most `level`, if 5 % err.
+    """Returns the largest count with a probability of at most `level` at a rate of 5 %.
 
-    A count up to it therefore shows that less than 5 % do.
+    A count up to it therefore shows a rate below 5 %.
     """
     most = int(stats.binom.ppf(level, reports, 0.05))
     return most - (stats.binom.cdf(most, reports, 0.05) > level)

@@ -37,17 +37,17 @@ SETTINGS = {
     "cnn_batch_norm": CNN | ADAM | {"model.batch_norm": True, "augment_pixels": 1},
     "one_lane": ADAM | {"model.batch_norm": True},
 }
-"""What a study sets beside its rates, by name."""
+"""Fields that a study sets beside its rates, by its name."""
 
 
 def study(name: str) -> Study:
-    """Lanes that are no multiple of any number of devices; one that diverges."""
+    """A study with lanes that fit no number of devices, and a diverging network."""
     fields = SETTINGS[name]
     epochs = {"num_epochs": 9} | fields
     if name == "one_lane":
         return tiny.study(num_seeds=1, **epochs)
     sweep = [*tiny.rates(0.01, 0.1, 0.3), {tiny.RATE: 1e6}]
-    if name == "early_stopping":  # a program more
+    if name == "early_stopping":  # has a second program
         sweep.append({"batch_size": 13})
     made = tiny.study(sweep, num_seeds=5, **epochs)
     if name == "halving":
@@ -56,7 +56,7 @@ def study(name: str) -> Study:
 
 
 def images() -> Dataset:
-    """Bright squares at three places, in noise."""
+    """Draws bright squares at three places, in noise."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=120)
     pixels = rng.integers(90, size=(120, 8, 8, 1))
@@ -66,7 +66,7 @@ def images() -> Dataset:
 
 
 def main() -> None:
-    """Trains; says how each study ended."""
+    """Trains, and prints how each study ended."""
     coordinator, number, index, folder, names, stop_after = sys.argv[1:]
     devices.use_all_cores()
     if int(number) > 1:

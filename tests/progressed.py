@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress as a run tells it, without a run."""
+"""Progress of a made-up run."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from nnlab.study import Hyperparameters, Trial
 
 
 def progress(rate: float = 2e6, **changes: Any) -> Progress:
-    """A run of 20 programs in the middle of one of them."""
+    """Progress of 20 programs, in the middle of one of them."""
     values: dict[str, Any] = {
         "program": 0,
         "num_programs": 20,
@@ -38,7 +38,7 @@ def evaluation(
     trials: Iterable[int] = (0, 1),
     label: str = "rate=0.1",
 ) -> Evaluation:
-    """An evaluation of two seeds of some trials, all of one validation accuracy."""
+    """An evaluation of two seeds of some trials with the same validation accuracy."""
     some = tuple(
         Trial(i, f"{i:012x}", label if not i else f"rate={i}", {}, Hyperparameters(), 3)
         for i in trials

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18 as torchvision has it, in plain NumPy: names, shapes and forward pass."""
+"""torchvision's ResNet-18 in plain NumPy: names, shapes and forward pass."""
 
 import numpy as np
 
 
 def shapes(num_classes=1000, channels=3, stem=7):
-    """The names and shapes of the state dict, without the counters of batch norm.
+    """Returns names and shapes of the state dict, without the counters of batch norm.
 
-    Written out from the published architecture, stage by stage; nnlab has no part.
+    They follow the published architecture, stage by stage, without nnlab.
     """
     found = {"conv1.weight": (64, channels, stem, stem), **_norm("bn1", 64)}
     for stage, inputs, outputs in (
@@ -44,7 +44,7 @@ def _norm(name, channels):
 
 
 def random_weights(seed, **fields):
-    """Kernels of He's variance; scales, shifts and running statistics of all sizes."""
+    """Draws kernels of He's variance, and scales, shifts and running statistics."""
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in shapes(**fields).items():
@@ -103,9 +103,9 @@ def _pool(x):
 
 
 def _views(x, window, stride, padding, fill):
-    """For each place in the window the values that stand there, (B, C, rows, columns).
+    """Returns for each place in the window the values there, (B, C, rows, columns).
 
-    Pads by the same number of pixels on all four sides.
+    All four sides are padded by the same number of pixels.
     """
     edges = ((0, 0), (0, 0), (padding, padding), (padding, padding))
     padded = np.pad(x, edges, constant_values=fill)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing that a user or a file says is executed, escapes its page, or its folder."""
+"""No text of a user or a file is executed, or leaves its page or folder."""
 
 import ast
 import base64
@@ -62,10 +62,10 @@ FAMILIES = ("os.exec", "os.spawn", "pickle.", "marshal.", "shelve.")
 ALLOWED = {
     # A config file is Python that the user runs, as any script.
     "nnlab/commands/config.py": {"importlib.util.spec_from_file_location"},
-    # Texts of our own and what has been escaped.
+    # Own texts, and escaped ones.
     "nnlab/report/page.py": {"markupsafe.Markup"},
     "nnlab/api.py": {"markupsafe.Markup"},
-    # Names from tables of our own.
+    # Names from own tables.
     "nnlab/__init__.py": {"importlib.import_module"},
     "nnlab/commands/bench/rivals.py": {"importlib.import_module"},
     "tests/configs_test.py": {"importlib.import_module"},
@@ -75,7 +75,7 @@ MARK = "# scan: allowed"
 
 
 def findings(source):
-    """What is dangerous in a Python source: line and name."""
+    """Returns what is dangerous in a Python source: line and name."""
     tree = ast.parse(source)
     allowed = [i for i, line in enumerate(source.splitlines(), 1) if MARK in line]
     names = {}
@@ -116,7 +116,7 @@ def findings(source):
 
 
 def dotted(node, names):
-    """The full name of what is called; "" for what is called without one."""
+    """Returns the full name of a called function; "" for one without."""
     if isinstance(node, ast.Name):
         return names.get(node.id, node.id)
     if isinstance(node, ast.Attribute):
@@ -180,7 +180,7 @@ def test_the_scan_lets_pass():
 
 
 def test_templates_trust_no_text():
-    """Only names of our own, code of our own, and what Python has escaped."""
+    """Accepts only names of our own, code of our own, and what Python has escaped."""
     trusted = {
         path.name: re.findall(r"\{\{ ([\w.\[\]]+) \| safe \}\}", path.read_text())
         for path in (ROOT / "nnlab" / "templates").iterdir()
@@ -219,7 +219,7 @@ TAGS = {
 
 
 class Page(html.parser.HTMLParser):
-    """Tags, attributes, texts, style sheets and scripts of a page."""
+    """Collects tags, attributes, texts, style sheets and scripts of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -246,7 +246,7 @@ class Page(html.parser.HTMLParser):
 
 
 def check_page(path):
-    """A page without others' scripts, inline styles, links that lead elsewhere."""
+    """Accepts a page without foreign scripts, inline styles or links elsewhere."""
     page = Page(path.read_text())
     assert set(page.tags) <= TAGS
     for tag, name, value in page.attributes:
@@ -259,7 +259,7 @@ def check_page(path):
 
 
 def check_policy(page):
-    """The policy allows one style sheet and one script, by digest, and pictures."""
+    """Accepts a policy of one style sheet and one script, by digest, and pictures."""
     (content,) = (
         value
         for tag, name, value in page.attributes
@@ -287,7 +287,7 @@ def check_policy(page):
 
 
 def check_markdown(path, figures=True):
-    """Markdown that makes nothing of what is no heading, list, table or figure."""
+    """Accepts Markdown with no elements but headings, lists, tables and figures."""
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     text = path.read_text()
     tokens = [
@@ -368,7 +368,7 @@ def test_markdown_of_any_text_is_that_text(text):
 
 @pytest.mark.slow
 def test_hostile_names_of_data_stay_names(tmp_path, monkeypatch):
-    """A table whose name, columns and classes are all hostile, trained and drawn."""
+    """Trains and draws a table with hostile name, columns and classes."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / ('<img src=x onerror="alert(1)">' + "$(touch owned)`id`.csv")
     rows = [
@@ -406,7 +406,7 @@ def test_hostile_names_of_data_stay_names(tmp_path, monkeypatch):
     assert all(re.fullmatch(r"[\w.-]+", name) for name in names)
 
 
-# What is data is never executed.
+# Data is never executed.
 
 
 def launched(*arguments):
@@ -461,7 +461,7 @@ def test_a_value_on_the_command_line_is_not_executed(
 
 
 class Payload:
-    """What unpickling would execute."""
+    """An object that unpickling would execute."""
 
     def __reduce__(self):
         return os.mkdir, ("owned",)
@@ -477,7 +477,7 @@ def pickled():
 
 @pytest.fixture
 def owned(tmp_path, monkeypatch):
-    """The folder that all payloads make: a pickle, the module `bait`, two programs."""
+    """The folder that all payloads would make: a pickle, a module, two programs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -585,7 +585,7 @@ POSTSCRIPT = (
 
 
 def test_an_image_is_no_program(tmp_path, monkeypatch, owned):
-    """Pillow leaves PostScript to Ghostscript, whatever the file is called."""
+    """Pillow hands PostScript to Ghostscript, whatever the file's name."""
     for name in ("a", "b"):
         (tmp_path / "images" / name).mkdir(parents=True)
         (tmp_path / "images" / name / "x.png").write_bytes(POSTSCRIPT)
@@ -648,7 +648,7 @@ def test_a_searchs_log_is_not_executed(tmp_path, owned):
         {"op_code": "bait.X", "study_id": 0},
     ):
         log.write_text(good + json.dumps({"worker_id": "bait.X", **line}) + "\n")
-        with contextlib.suppress(Exception):  # whatever it says, it executes nothing
+        with contextlib.suppress(Exception):  # it may say anything, but execute nothing
             searched(4, resumes=True)
     log.write_bytes(payload + b"\n")
     with contextlib.suppress(Exception):
@@ -682,7 +682,7 @@ def test_tables_are_not_executed(tmp_path, owned):
 
 
 def test_a_matplotlibrc_runs_no_program_on_labels(tmp_path, owned):
-    """One lies where somebody unpacked a folder and went to look at it."""
+    """A matplotlibrc may lie in a folder that somebody unpacked and entered."""
     pathlib.Path("matplotlibrc").write_text("backend: module://bait\ntext.usetex: True")
     fields = {"figures": ("final",)}
     synthetic.results([[0.9, 0.8]], fields=fields, workdir=tmp_path / "run")
@@ -720,7 +720,7 @@ def test_a_file_takes_the_place_of_a_link(tmp_path):
 
 
 def endless(tmp_path):
-    """Paths that are no files, or have no end in memory."""
+    """Yields paths that are no files, or have no end."""
     (tmp_path / "zero").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
@@ -802,7 +802,7 @@ MASKS = (0o002, 0o022, 0o027, 0o077)
 
 
 def modes(folder):
-    """The modes of the files and of the folders below a folder."""
+    """Returns the modes of the files and of the folders below a folder."""
     found = {True: set(), False: set()}
     for path in folder.rglob("*"):
         found[path.is_dir()].add(stat.S_IMODE(path.lstat().st_mode))

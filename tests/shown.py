@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tables of reports show, and curves for them to show."""
+"""What report tables show, and curves for them."""
 
 import numpy as np
 
@@ -8,18 +8,18 @@ RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 
 
 def rows_of(section, table=0):
-    """A section's table as mappings from header to cell."""
+    """Returns a section's table as mappings from header to cell."""
     shown = section.tables[table]
     return [dict(zip(shown.header, row)) for row in shown.rows]
 
 
 def section_of(content, anchor):
-    """The section of a report's content with an anchor; None for none."""
+    """Returns the section with an anchor; None for none."""
     return next((s for s in content.sections if s.anchor == anchor), None)
 
 
 def reaching(times, num_seeds=8, num_evaluations=10, low=0.5, high=0.96):
-    """Accuracies (T, S, E) that step from low to high at an evaluation (from 1)."""
+    """Makes accuracies (T, S, E) that step from low to high at an evaluation."""
     values = np.full((len(times), num_seeds, num_evaluations), low)
     for trial, time in enumerate(times):
         values[trial, :, time - 1 :] = high

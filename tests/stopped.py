@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that are stopped at a visit of the host, go on, and end with the same files."""
+"""Runs that are stopped and resumed end with the same files."""
 
 import pathlib
 from collections.abc import Callable, Iterable
@@ -10,24 +10,23 @@ import pytest
 from nnlab.runs.progress import Progress
 
 FILES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
-"""What a run leaves but for the clock."""
+"""The files of a run without its times."""
 
 
 def content(workdir: pathlib.Path, files: Iterable[str] = FILES) -> dict[str, bytes]:
-    """The files of a workdir, by name."""
+    """Returns the files of a workdir, by name."""
     return {name: (workdir / name).read_bytes() for name in files}
 
 
 class Stop:
-    """Hears of a run, and interrupts it at a visit."""
+    """Follows a run, and interrupts it at a visit of the host."""
 
     def __init__(self, visit: int) -> None:
-        """Of visits counted from 1."""
+        """Takes the visit's number, counted from 1."""
         self._visit = visit
         self.told: list[Progress] = []
 
     def __call__(self, progress: Progress) -> None:
-        """Hears of one visit."""
         self.told.append(progress)
         if len(self.told) == self._visit:
             raise KeyboardInterrupt
@@ -39,16 +38,16 @@ def gone_on(
     visit: int,
     between: Callable[[pathlib.Path], Any] = lambda workdir: None,
 ) -> tuple[pathlib.Path, list[Progress], list[Progress]]:
-    """A run that was interrupted at a visit and has gone on to its end.
+    """Interrupts a run at a visit of the host, and resumes it to its end.
 
     Args:
       run: trains in the folder that it is given; takes ``on_progress`` and ``resume``.
       folder: for its workdir.
       visit: at which it is interrupted.
-      between: is handed the workdir before it goes on.
+      between: is handed the workdir before it resumes.
 
     Returns:
-      The workdir, what was told before the interruption, and what after.
+      The workdir, and the progress before the interruption and after it.
     """
     workdir, stop, after = folder / f"at_{visit}", Stop(visit), list[Progress]()
     with pytest.raises(KeyboardInterrupt):

@@ -47,40 +47,34 @@ def results(
     features: Sequence[str] = (),
     workdir: pathlib.Path | None = None,
 ) -> tables.Results:
-    """A study's results with chosen or plausible curves.
+    """Makes a study's results with chosen or plausible curves.
 
-    Trials whose model is of trees have a row for each number in `TREES`, with the
-    values of as many evaluations, and no gradients.
+    Trials of trees have a row for each number in `TREES`, with as many evaluations, and
+    no gradients.
 
     Args:
       values: None for plausible learning curves; an array (T, S, E) or (T, S), the same
         at every evaluation, for all three accuracies; or ``{column: array}`` for single
         columns. Arrays set T, S and E.
       sweep: the trials; a log-spaced learning rate when None.
-      num_trials: T, when neither `sweep` nor an array says it.
-      num_seeds: S, when no array says it.
-      num_evaluations: E, one an epoch, when no array says it.
-      diverged: ``{(trial, seed): evaluation}``: the member has rows before that one.
-      stopped: likewise, and its best step is that of its best validation accuracy.
+      num_trials, num_seeds, num_evaluations: T, S and E (one an epoch), where neither
+        `sweep` nor an array sets them.
+      diverged: ``{(trial, seed): evaluation}``: the network has rows before that one.
+      stopped: likewise; its best step is that of its best validation accuracy.
       unfinished: likewise; the study is then "interrupted".
-      dropped: ``{trial: evaluation}``: halving dropped those of its members for which
-        nothing else is said; they have rows before that one.
-      at_chance: members whose accuracies lie at chance all along.
-      never_ran: trials with no rows at all; the study is then "interrupted".
-      claims: of the study.
-      target: of the study.
-      seconds: ``{program: (a member's training seconds an epoch, one a segment)}``.
-      severity: transforms, "moved" or "rotated", that the final members were put to.
+      dropped: ``{trial: evaluation}``: halving dropped its networks, which have rows
+        before that one, but for those named above.
+      at_chance: networks whose accuracies always lie at chance.
+      never_ran: trials without rows; the study is then "interrupted".
+      seconds: ``{program: (a network's training seconds an epoch, one a segment)}``.
+      severity: transforms, "moved" or "rotated", on which the final networks are
+        evaluated.
       base: the hyperparameters that the trials start from; `num_epochs` is set to E.
-      question: of the study.
-      fields: further fields of the study, such as "figures" or "notes".
+      claims, target, question, fields: fields of the study.
       failures: ``{program: message}`` of those that failed; the study is then "failed".
       layers: of all networks, in their order.
       features: names of the data set's two features; its examples are images if empty.
       workdir: written there with `nnlab.results.write` and loaded again, if given.
-
-    Returns:
-      The results, as `nnlab.results.load` gives them.
     """
     given = dict(values) if isinstance(values, Mapping) else {}
     if values is not None and not isinstance(values, Mapping):
@@ -188,12 +182,12 @@ def results(
 
 
 def findings(*args: Any, **options: Any) -> Findings:
-    """What is found in made-up results, see `results`."""
+    """Makes the findings of made-up results, see `results`."""
     return Findings(results(*args, **options))
 
 
 def labelled(n: int, **more: Any) -> list[dict[str, Any]]:
-    """A sweep of `n` trials with the labels "0", "1", ..."""
+    """Makes a sweep of `n` trials with the labels "0", "1", ..."""
     return [
         {"optimizer.learning_rate": 0.1 * (i + 1), "label": str(i), **more}
         for i in range(n)
@@ -201,7 +195,7 @@ def labelled(n: int, **more: Any) -> list[dict[str, Any]]:
 
 
 def beside_trees(*networks: float, trees: float, **options: Any) -> tables.Results:
-    """Networks at these levels of accuracy, and boosted trees, (4 seeds)."""
+    """Makes networks at these accuracies, and boosted trees, (4 seeds)."""
     sweep = [*labelled(len(networks)), {"model.name": "boosted_trees", "label": "t"}]
     levels = np.array([*networks, trees])[:, None, None] + np.zeros((1, 4, 6))
     return results(levels, sweep=sweep, **options)
@@ -213,7 +207,7 @@ def _plausible(
     num_evaluations: int,
     layers: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Learning curves (T, S, E): best near rate 0.3; seeds shift all trials alike.
+    """Draws learning curves (T, S, E): best near rate 0.3, with seeds in common.
 
     Gradients shrink by a fifth from each layer to the one before.
     """
@@ -279,7 +273,7 @@ def _programs(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, 
 def _severity_rows(
     members: Sequence[Mapping[str, Any]], transforms: Collection[str]
 ) -> list[dict[str, Any]]:
-    """Accuracies that fall from trial to trial, from seed to seed and with severity."""
+    """Makes accuracies that fall by trial, by seed and with severity."""
     amounts = {"moved": range(7), "rotated": range(0, 61, 10)}
     rows = []
     for transform, member in itertools.product(transforms, members):
@@ -300,9 +294,9 @@ def _timing_rows(
     programs: Sequence[Mapping[str, Any]],
     seconds: Mapping[int, Sequence[float]],
 ) -> list[dict[str, Any]]:
-    """A segment an epoch; `seconds` are a member's training seconds in each.
+    """Makes a segment an epoch; `seconds` are a network's training seconds in each.
 
-    Of trees, a segment is a fit.
+    A segment of trees is a fit.
     """
     rows = []
     for program in programs:
@@ -330,7 +324,7 @@ def _timing_rows(
 
 
 def _examples_a_step(trial: Trial) -> int:
-    """Examples in an update, or those from which a tree is grown."""
+    """Returns the examples in an update, or those from which a tree is grown."""
     network = trial.hyperparameters.model.is_network
     return trial.hyperparameters.batch_size if network else EXAMPLES["train"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings that take a second, and the plain Flax and Optax loop they must equal."""
+"""Trainings of about a second, and the plain Flax and Optax loop they must equal."""
 
 import dataclasses
 import functools
@@ -32,12 +32,12 @@ DEEP = {
     "model.name": "stack",
     "model.layers": [{"layer": "dense", "units": u} for u in (8, 8, 8, 3)],
 }
-"""Dense layers without activation; from a rate of about 0.5 on they diverge soon."""
+"""Dense layers without activation; they diverge at rates above about 0.5."""
 
 
 @functools.cache
 def dataset() -> Dataset:
-    """Three clouds of points that overlap; no split is a multiple of a batch."""
+    """Draws three overlapping clouds of points; no split is a multiple of a batch."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=193)
     points = rng.normal(size=(193, 6)) + 2 * np.eye(3, 6)[labels]
@@ -53,7 +53,7 @@ def study(
     root_seed: int = 0,
     **overrides: Any,
 ) -> Study:
-    """A study of an MLP 6-8-3; overrides are ``**{path: value}``."""
+    """Makes a study of an MLP 6-8-3; overrides are ``**{path: value}``."""
     small = {"model.hidden": (8,), "batch_size": BATCH_SIZE, "num_epochs": 3}
     return Study(
         base=Hyperparameters().replace(small | overrides),
@@ -64,18 +64,16 @@ def study(
 
 
 def rates(*values: float) -> tuple[dict[str, float], ...]:
-    """A sweep over the learning rate."""
     return tuple({RATE: value} for value in values)
 
 
 def program(of: Study, module: nn.Module | None = None) -> NetworkProgram:
-    """A study's only program."""
     (prepared,) = prepare(of, dataset=dataset(), module=module)
     return prepared
 
 
 def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Population:
-    """The members of a study's only program; `changes` go to its recipe."""
+    """Returns the networks of a study's only program; `changes` go to its recipe."""
     found = program(of)
     lanes = lanes or found.plan.lanes
     return Population(
@@ -90,7 +88,7 @@ def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Populat
 
 
 def order(of: Study, num_steps: int) -> np.ndarray:
-    """The examples of a study's steps, int32 (S, steps, B)."""
+    """Returns the examples of a study's steps, int32 (S, steps, B)."""
     examples = Order(of.root_seed, range(of.num_seeds), SIZES["train"], BATCH_SIZE)
     return examples.take(0, num_steps, num_steps)
 
@@ -102,7 +100,7 @@ def trained(
     root_seed: int = 0,
     room: int = NUM_STEPS,
 ) -> train.TrainState:
-    """Members after calls of so many steps each, as lanes."""
+    """Returns the networks after calls of so many steps each, as lanes."""
     order = Order(root_seed, range(members.lanes.num_seeds), SIZES["train"], BATCH_SIZE)
     state, start = members.init(), 0
     for count in calls:
@@ -114,7 +112,7 @@ def trained(
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """What `loop` found: the variables at its end, and each step's loss and norms."""
+    """The final variables of `loop`, and each step's loss and norms."""
 
     params: Any
     batch_stats: Any
@@ -232,7 +230,7 @@ class DeepLinear(nn.Module):
 
 
 def rewrite_about(path: pathlib.Path, change: Callable[[Any], Any]) -> None:
-    """Changes what a checkpoint says of itself, and makes its digests new."""
+    """Changes a checkpoint's description, and renews its digests."""
     told = path / "about" / "metadata"
     told.write_text(json.dumps(change(json.loads(told.read_text()))))
     files = sorted(file for file in path.rglob("*") if file.is_file())

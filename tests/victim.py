@@ -44,7 +44,7 @@ STUDY = Study.from_dict(
         ],
     }
 )
-# Of the other kinds, with noise and running means, which are states too.
+# Kinds with noise and running means, which are states too.
 NOISY = dataclasses.replace(
     STUDY,
     test_sets=dataclasses.replace(STUDY.test_sets, severity=True),
@@ -75,7 +75,7 @@ STUDIES = {
 
 
 def run(kind: str, workdir: pathlib.Path) -> None:
-    """One run; says in a file beside the workdir how many examples it trained."""
+    """Runs once; a file beside the workdir tells how many examples it trained."""
     study = STUDIES[kind]
     if (workdir / results.CONFIG).exists():
         study = Study.from_dict(results.load_config(workdir)["study"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The programs: flags, help, messages; the one room that knows absl."""
+"""The programs: flags, help and messages; the only room that uses absl."""
 
 from nnlab.commands import surroundings
 

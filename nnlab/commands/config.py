@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flags, config files and overrides to a `Study`; messages and exit statuses.
+"""Turns flags, config files and overrides into a `Study`; messages and exit statuses.
 
-Configuration ends here: below, the library has keyword arguments. A config file defines
+Below this module, the library has keyword arguments only. A config file defines
 ``get_config(arg="")``, which starts from `default`, and ``sweep(arg="")``, a generator
 of flat override dicts.
 """
@@ -37,19 +37,19 @@ from nnlab.words import errors, numbers, spelling
 
 _OVERRIDE = "config.PATH"
 _MOST_BYTES = 1 << 30
-"""Of a study as JSON."""
+"""Largest file of a study as JSON."""
 
 
 class Failure(Exception):
-    """Something failed that is not the user's mistake; its message is printed."""
+    """A failure that is not the user's mistake; its message is printed."""
 
 
 class UsageError(ValueError):
-    """A mistake on the command line; its message is the line that is printed."""
+    """A mistake on the command line; its message is printed."""
 
 
 def default(doc: str | None = None) -> ConfigDict:
-    """Every field with its default value; a config file changes what it studies.
+    """Returns every field with its default; a config file changes what it studies.
 
     Args:
       doc: a config's docstring, whose first paragraph is the study's question; None
@@ -66,7 +66,7 @@ def default(doc: str | None = None) -> ConfigDict:
 
 
 def define_study_flags() -> None:
-    """Defines the flags from which `study` is made, and those of how it runs."""
+    """Defines the flags of the study, and those of how it runs."""
     flags.DEFINE_string(
         "config",
         None,
@@ -122,7 +122,7 @@ def define_study_flags() -> None:
 
 
 def study() -> study_lib.Study:
-    """The study that the parsed flags describe.
+    """Returns the study that the parsed flags describe.
 
     Raises:
       ValueError: a bad config file, field, value or axis.
@@ -146,11 +146,11 @@ def study() -> study_lib.Study:
 
 
 def load(config: str) -> study_lib.Study:
-    """The study of a config file, for notebooks.
+    """Returns the study of a config file, for notebooks.
 
     Args:
-      config: its path, with what it takes behind a colon, as --config has it, such as
-        "configs/learning_rate.py:mnist".
+      config: as --config has it: the file's path, with its argument behind a colon,
+        such as "configs/learning_rate.py:mnist".
 
     Raises:
       ValueError: a bad config file, field or value.
@@ -159,7 +159,7 @@ def load(config: str) -> study_lib.Study:
 
 
 def _given() -> dict[str, Any]:
-    """The fields of the config, Python or JSON, that the flags name, with its sweep."""
+    """Returns the fields and the sweep of the config that the flags name."""
     given = flags.FLAGS
     if given.config and given.config_json:
         raise UsageError("--config and --config_json are both given; one is enough")
@@ -175,7 +175,6 @@ def _given() -> dict[str, Any]:
 
 
 def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
-    """The study of the run in a workdir."""
     try:
         found: dict[str, Any] = results.load_config(workdir)["study"]
         return found
@@ -188,7 +187,6 @@ def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def _load_json(path: pathlib.Path) -> dict[str, Any]:
-    """A study that is stored as data."""
     told = f"--config_json={files.shown(path)!r}"
     if not path.is_file():  # a pipe may never end
         hint = spelling.nearest_file(files.shown(path))
@@ -208,9 +206,7 @@ def _load_json(path: pathlib.Path) -> dict[str, Any]:
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     """Parses flags, calls `main` and exits: 0 done, 2 the user's mistake, 1 otherwise.
 
-    Args:
-      main: the program.
-      argv: arguments, the program's name first; ``sys.argv`` if None.
+    `argv` has the program's name first; ``sys.argv`` if None.
     """
     arguments = list(sys.argv if argv is None else argv)
     with _streams() as out:
@@ -219,14 +215,14 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
 
 
 def need_no_output() -> None:
-    """From here on files are what the program makes, not what it prints."""
+    """Lets the program go on if its output is closed: it now makes files."""
     if isinstance(sys.stdout, terminal.Output):
         sys.stdout.is_needed = False
 
 
 @contextlib.contextmanager
 def _streams() -> Iterator[terminal.Output]:
-    """Has standard output and error go silent once they cannot be written."""
+    """Makes standard output and error silent once they cannot be written."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding without "±" is no reason
         sys.stdout.reconfigure(errors="replace")
     out, err = terminal.Output(sys.stdout, is_needed=True), terminal.Output(sys.stderr)
@@ -244,7 +240,7 @@ def _streams() -> Iterator[terminal.Output]:
 def _status(
     main: Callable[[], None], arguments: Sequence[str], out: terminal.Output
 ) -> int:
-    """Calls `main`, says what went wrong; returns the exit status."""
+    """Calls `main`, prints what went wrong, and returns the exit status."""
     try:
         if (topic := manual.wanted(arguments[1:])) is not None:
             doc = sys.modules[main.__module__].__doc__ or ""
@@ -260,8 +256,8 @@ def _status(
         out.is_needed = False
         sys.stdout.flush()
         sys.stderr.flush()
-        # All is written. JAX's threads may still be at work on what was interrupted:
-        # an interpreter that shut down under them crashed (once, Python 3.13.0).
+        # All is written. JAX's threads may still be at work on what was interrupted: an
+        # interpreter that shut down under them crashed (once, Python 3.13.0).
         os._exit(1)
     except Exception as error:
         is_known = isinstance(error, Failure) or error is out.error
@@ -279,18 +275,17 @@ def _status(
 
 @dataclasses.dataclass
 class CompilationCache:
-    """How often the persistent compilation cache was of use."""
+    """Counts how often the persistent compilation cache was of use."""
 
     hits: int = 0
     misses: int = 0
 
     def __str__(self) -> str:
-        """In words."""
         return f"{self.hits} programs found, {self.misses} compiled and added"
 
 
 def start_jax() -> CompilationCache | None:
-    """Readies JAX as the flags say; call it before JAX's first use.
+    """Sets JAX up as the flags say; must be called before JAX's first use.
 
     Returns:
       The counts of the compilation cache; None without ``--compilation_cache``.
@@ -320,7 +315,7 @@ def start_jax() -> CompilationCache | None:
 
 
 def check_folder(name: str) -> pathlib.Path | None:
-    """A flag's folder, None if none is given.
+    """Returns a flag's folder; None if none is given.
 
     Raises:
       UsageError: it is something else, or could not be made.
@@ -339,7 +334,7 @@ def check_folder(name: str) -> pathlib.Path | None:
 
 
 def check_alone(name: str, *beside: str) -> None:
-    """Refuses, beside a flag, all but those that go with it."""
+    """Refuses all flags beside one, but for those that go with it."""
     for flag in _flags():
         if flag.present and flag.name not in (name, *beside):
             allowed = ", ".join(f"--{flag}" for flag in beside)
@@ -359,7 +354,7 @@ def _parse(arguments: Sequence[str]) -> None:
             raise UsageError(f"argument {text!a} is not UTF-8") from None
         if text in takes_value and following.startswith("--"):
             raise UsageError(f"{text} has no value: {following!r} comes next")
-        # Of absl: one reads flags from any file, the other lets misspelt ones pass.
+        # absl's own: one reads flags from any file, the other ignores misspelt ones.
         if found := re.match(r"--?(flagfile|undefok)\b", text):
             raise UsageError(f"unknown flag '--{found[1]}'")
         if re.fullmatch(r"--?[\w.]+=", text):
@@ -390,7 +385,7 @@ def _parse(arguments: Sequence[str]) -> None:
 
 
 def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
-    """The field that a flag by its name, or by one like it, would set."""
+    """Returns the field that a flag with this or a similar name would set."""
     every = study_lib.PATHS
     leaves = {path.rpartition(".")[2] for path in every}
     if flag in every or flag in leaves or not is_near_a_flag:
@@ -399,14 +394,13 @@ def _field_of(flag: str, is_near_a_flag: bool) -> str | None:
 
 
 def _load(config: str) -> dict[str, Any]:
-    """The fields of a config file, with its sweep."""
     path, _, arg = config.partition(":")
     file = _find(path)
     told = f"config file {path!r}"
     try:
         module = _import(file)
         made = module.get_config(arg)
-        # One more than are allowed: a generator may have no end.
+        # One more than allowed: a generator may be endless.
         trials = tuple(itertools.islice(module.sweep(arg), study_lib.MOST_TRIALS + 1))
     except (Exception, SystemExit) as error:  # whatever the user's file raises
         raise UsageError(f"{told}{_blame(error, file)}") from None
@@ -424,7 +418,7 @@ def _load(config: str) -> dict[str, Any]:
 
 
 def _find(path: str) -> pathlib.Path:
-    """The config file that is meant: of a bundled one, its name is enough.
+    """Finds a config file; the name of a bundled one is enough.
 
     Raises:
       UsageError: there is none; the nearest is offered.
@@ -460,7 +454,7 @@ def _import(file: pathlib.Path) -> ModuleType:
 
 
 def _blame(error: BaseException, file: pathlib.Path) -> str:
-    """What went wrong in a config file, and in which of its lines."""
+    """Says what went wrong in a config file, and in which of its lines."""
     if isinstance(error, ValueError):  # says by itself what it refuses
         return f": {errors.line_of(error)}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -471,7 +465,6 @@ def _blame(error: BaseException, file: pathlib.Path) -> str:
 
 
 def _override(values: dict[str, Any], path: str, text: str) -> None:
-    """Sets one field of nested dicts."""
     leaves = list(_leaves(values))
     if path not in leaves:
         known = [p for p in study_lib.PATHS if p in leaves]
@@ -492,12 +485,12 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _bundled() -> list[str]:
-    """The config files that come with nnlab, as they are written in a command."""
+    """Returns nnlab's own config files, as they are written in a command."""
     return [f"configs/{file.name}" for file in _bundled_files()]
 
 
 def _bundled_files() -> list[pathlib.Path]:
-    """Those of a checkout, or those that an installed nnlab has inside."""
+    """Returns the config files of a checkout, or of an installed nnlab."""
     package = pathlib.Path(__file__).parents[1]
     folders = (package / "configs", package.parent / "configs")
     folder = next(filter(pathlib.Path.is_dir, folders), folders[0])
@@ -505,7 +498,6 @@ def _bundled_files() -> list[pathlib.Path]:
 
 
 def _flags() -> list[flags.Flag]:
-    """The flags that this program defines; absl and TFDS bring others along."""
     by_module = flags.FLAGS.flags_by_module_dict().items()
     return [
         flag

@@ -40,16 +40,16 @@ _LEGEND = (
     "for which they do not, as where a ReLU or a max-pool switches within eps."
 )
 _MOST_VALUES = 8
-"""Of what is swept, in a line; of more, the first and the last are shown."""
+"""Most swept values in a line; of more, the first and the last are shown."""
 _MOST = 10**12
-"""Members and devices of which something is predicted."""
+"""Most networks and devices in a prediction."""
 _MOST_PERIOD = 8
-"""Layers that together may be repeated: a block of a deep network."""
+"""Most layers of a repeated block of a deep network."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """What is told of a program, of trees if it is no `_ToldNetwork`.
+    """The description of a program; one of trees if it is no `_ToldNetwork`.
 
     Attributes:
       program: the program.
@@ -62,7 +62,7 @@ class _Told:
 
 @dataclasses.dataclass(frozen=True)
 class _ToldNetwork(_Told):
-    """What is told of a program of networks.
+    """The description of a program of networks.
 
     Attributes:
       program: the program, with the plan that it would run by.
@@ -147,7 +147,7 @@ def _number_of(program: "Program", programs: int) -> str:
 
 
 def _summarize(console: Console, study: Study, programs: Sequence[_Told]) -> None:
-    """The first screen: what would run, how long, in how much memory."""
+    """Prints the first screen: what would run, how long, in how much memory."""
     trials = study.trials()
     networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     console.print(study.question, style="bold")
@@ -175,7 +175,7 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Told]) -> Non
 
 
 def _needs(networks: Sequence[_ToldNetwork]) -> str:
-    """The time and the memory of all, in a line."""
+    """Returns the time and the memory of all, in a line."""
     largest = max(networks, key=lambda one: one.peak_bytes)
     memory = f"{_size(largest.peak_bytes)} of memory"
     if there := largest.program.plan.memory_bytes:
@@ -187,7 +187,7 @@ def _needs(networks: Sequence[_ToldNetwork]) -> str:
 
 
 def _asked(study: Study) -> tuple[int, int, float] | None:
-    """Members, devices and price that the flags ask about; None if they do not."""
+    """Returns the networks, devices and price of the flags; None without them."""
     given = flags.FLAGS
     if given.members is None and given.devices is None:
         if given.cost_per_device_hour:
@@ -216,7 +216,7 @@ def _scale(
     devices: int,
     price: float,
 ) -> None:
-    """What so many members would take on so many devices; 0 for those here."""
+    """Prints what so many networks would need on so many devices; 0 for those here."""
     import jax
 
     from nnlab.describe import scaling
@@ -241,7 +241,6 @@ def _scale(
 
 
 def _amount(line: "scaling.Line") -> str:
-    """A number of a prediction, with its unit."""
     if math.isnan(line.value):
         return "not known"
     if line.unit == "bytes":
@@ -258,7 +257,6 @@ def _duration(seconds: float) -> str:
 
 
 def _few(values: Sequence[str]) -> str:
-    """Values in a line, the middle ones of many left out."""
     if len(values) <= _MOST_VALUES:
         return ", ".join(values)
     shown = [*values[: _MOST_VALUES - 3], "...", *values[-2:]]
@@ -266,7 +264,7 @@ def _few(values: Sequence[str]) -> str:
 
 
 def _setting(study: Study, program: "Program") -> str:
-    """What was swept and is the same in all trials of a program."""
+    """Returns the swept settings that all trials of a program share."""
     settings = program.trials[0].settings()
     paths = (path for path in study.swept() if path not in TRACED)
     parts = (f"{path}={value_text(settings[path])}" for path in paths)
@@ -274,14 +272,13 @@ def _setting(study: Study, program: "Program") -> str:
 
 
 def _common(networks: Sequence[_ToldNetwork]) -> list[str]:
-    """What is to be told of all of several programs alike."""
+    """Returns the lines that describe all of several programs alike."""
     if len(networks) < 2:
         return []
     return [f for f in networks[0].facts if all(f in p.facts for p in networks)]
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:
-    """Prints lines; what does not fit into one is indented."""
     for line in lines:
         parts = textwrap.wrap(
             line,
@@ -294,7 +291,7 @@ def _say(console: Console, lines: Iterable[str]) -> None:
 
 
 def _order(console: Console, networks: Sequence[_ToldNetwork]) -> None:
-    """What each network program takes of all: one may take more than the others."""
+    """Prints each program's share of the time, where they differ."""
     networks = sorted(networks, key=lambda one: one.program.work)
     measured = not any(math.isnan(one.seconds) for one in networks)
     costs = [p.seconds if measured else p.program.work for p in networks]
@@ -326,12 +323,9 @@ def _order(console: Console, networks: Sequence[_ToldNetwork]) -> None:
 
 
 def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -> None:
-    """The layer table, unless one that is equal was shown before.
+    """Prints the layer table, unless an equal one was shown before.
 
-    Args:
-      console: where to print.
-      program: the program.
-      told: which program had a table first; is added to.
+    `told` holds which program had a table first, and is added to.
     """
     shape = _shape(program.dataset.input_shape)
     rows = [_cells([row]) for row in program.rows]
@@ -355,7 +349,6 @@ def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -
 
 
 def _cells(rows: "Sequence[LayerRow]") -> list[str]:
-    """A row of the layer table, of a layer or of several together."""
     parameters = sum(row.parameters for row in rows)
     biases = sum(row.biases for row in rows)
     flops = sum(row.flops for row in rows)
@@ -364,10 +357,10 @@ def _cells(rows: "Sequence[LayerRow]") -> list[str]:
 
 
 def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
-    """The rows of the layer table; blocks that are repeated more than once are one.
+    """Returns the rows of the layer table, with repeated blocks as one.
 
-    Ten layers of a kind, each with batch norm and activation, are the first of them
-    and "... relu_9", with the numbers of the nine others together.
+    Ten layers of a kind, each with batch norm and activation, are the first of them and
+    "... relu_9", with the numbers of the nine others together.
     """
     kinds = [
         (row.layer["layer"], row.input_shape, row.output_shape, row.parameters)
@@ -376,7 +369,7 @@ def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
     found, i = [], 0
     while i < len(rows):
         best = (0, 1, 1)  # rows that it saves, period, repetitions
-        # A block begins with a matrix product, and ends with what belongs to it.
+        # A block begins with a matrix product, and ends before the next one.
         for period in range(1, _MOST_PERIOD + 1) if rows[i].flops else ():
             block, times = kinds[i : i + period], 1
             while kinds[i + times * period : i + (times + 1) * period] == block:
@@ -395,7 +388,6 @@ def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
 
 
 def _trees(program: "Program") -> str:
-    """What trees are grown."""
     model, record = program.hyperparameters.model, program.to_dict()
     depths = " or ".join(map(str, model.tree_depths))
     return (
@@ -408,7 +400,7 @@ def _trees(program: "Program") -> str:
 def _described(
     program: "NetworkProgram", known: Mapping[int, "Rates"], process_bytes: int
 ) -> _ToldNetwork:
-    """One program of networks: data, training, lanes, memory, time.
+    """Describes a program of networks: data, training, lanes, memory, time.
 
     Args:
       program: with the plan that it would run by.
@@ -446,7 +438,7 @@ def _described(
         f"lanes: {count(lanes.used, 'lane')} of {count(lanes.trials, 'trial')} x "
         f"{count(lanes.seeds, 'seed')} on {count(lanes.devices, 'device')}"
     )
-    # On CPU the process counts, with the data by now, and what the compiler needs.
+    # On CPU memory is that of the process, which holds the data, and of the compiler.
     peak = plan.total_bytes + plan.on_cpu * (process_bytes + COMPILER_BYTES)
     memory = f" of {_size(plan.memory_bytes)}" if plan.memory_bytes else ""
     facts.append(f"memory: about {_size(peak)}{memory}")
@@ -459,7 +451,6 @@ def _described(
 
 
 def _data(program: "Program") -> list[str]:
-    """The data set, the sizes of its splits, and what was done when it was read."""
     data = program.dataset
     sizes = [len(s.labels) for s in (data.train, data.validation, data.test)]
     return [
@@ -470,7 +461,7 @@ def _data(program: "Program") -> list[str]:
 
 
 def _source(source: "Source") -> list[str]:
-    """How the backbone comes about, and whether it stays."""
+    """Describes where the backbone comes from, and whether it is frozen."""
     if source.training is None:
         text = f"weights of {source.key}"
     else:
@@ -493,10 +484,10 @@ def _source(source: "Source") -> list[str]:
 def _predicted(
     program: "NetworkProgram", known: Mapping[int, "Rates"]
 ) -> tuple[list[str], float]:
-    """Time by what earlier runs, or `--measure`, found on this machine.
+    """Predicts the time from earlier runs on this machine, or from `--measure`.
 
     Returns:
-      Lines that tell of it; seconds in all, NaN if nothing was found.
+      Lines about it; seconds in all, NaN if nothing was found.
     """
     width, lines = program.plan.lanes.width, []
     if len(known) > 1:
@@ -519,7 +510,7 @@ def _predicted(
 
 
 def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:
-    """Autodiff against central differences: a line for each layer and eps."""
+    """Prints autodiff against central differences, a line for each layer and eps."""
     columns = ("agree", "eps", "largest", "relative", "median", "order", "kinks")
     table = Table("layer", *columns, box=None)
     for column in table.columns[1:]:
@@ -552,7 +543,6 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
 
 
 def _test_sets(asked: MovedSets) -> str:
-    """The further test sets, in words."""
     moved, turned = asked.moved_pixels, asked.rotated_degrees
     sets = [f"moved by up to {count(moved, 'pixel')}"] if moved else []
     sets += [f"rotated by up to {turned:g} degrees"] if turned else []

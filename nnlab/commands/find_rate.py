@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which learning rates a network bears: the range, its edge, the fastest.
+"""Finds the rates at which a network trains: the range, its edge, the fastest.
 
 python -m launch.find_rate --config=configs/quickstart.py
 python -m launch.find_rate --config=depth --sweep=model.depth=8
@@ -17,8 +17,7 @@ from nnlab.watch import terminal
 def main() -> None:
     """Trains a population of rates and seeds for a few updates, and reports.
 
-    The workdir is one like any other: `launch.train --resume` goes on with it and
-    `launch.report` draws it again.
+    The workdir is one like any other, for `launch.train --resume` and `launch.report`.
 
     Raises:
       ValueError, FileNotFoundError, FileExistsError, ConnectionError: the user's

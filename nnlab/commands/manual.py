@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``--help`` prints: a screen to begin with, and a page for each topic.
 
-Flags tell by themselves what they are for, up to a semicolon in short; the fields of a
-study are described where they are defined; nothing is written twice.
+Nothing is written twice: flags carry their own meaning (its short form ends at the
+first semicolon), and a study's fields are described where they are defined.
 """
 
 import collections
@@ -23,7 +23,7 @@ from nnlab.words import spelling
 
 WIDTH = 80
 _COLUMN = 23
-"""Where the meaning of a flag begins."""
+"""Column where the meaning of a flag begins."""
 _GROUPS = {
     "What to run": (
         *("config", "config.PATH", "sweep", "seeds", "until_resolved", "max_seeds"),
@@ -41,7 +41,7 @@ _GROUPS = {
     "On many machines": ("executor", "chunk_members", "storage"),
     "Afterwards": ("resume", "resume_anyway", "rerun"),
 }
-"""Flags that belong together; others come last."""
+"""Groups of flags; the others come last."""
 _RARE = {
     *("until_resolved", "max_seeds", "count", "halving", "config_json", "lane_width"),
     *("compilation_cache", "profile", "checkpoint_seconds", "cost_per_device_hour"),
@@ -50,7 +50,7 @@ _RARE = {
     *_GROUPS["On many machines"],
     "resume_anyway",
 }
-"""Those that the first screen leaves out."""
+"""Flags that the first screen leaves out."""
 _VALUES = {
     "config": "=FILE:ARG",
     "config.PATH": "=VALUE",
@@ -66,7 +66,7 @@ _VALUES = {
     "storage": "=URL",
     "rerun": "=TRIAL,SEED",
 }
-"""What stands for a flag's value, where its type does not say enough."""
+"""Stands for a flag's value, where its type does not say enough."""
 _KINDS = {"bool": "", "int": "=N", "float": "=X", "string": "=VALUE"}
 _TOPICS = {
     "configs": "the bundled studies, with their questions and arguments",
@@ -77,7 +77,7 @@ _TOPICS = {
 
 
 def wanted(arguments: Iterable[str]) -> str | None:
-    """The page that the command line asks for, of `page`; None for none.
+    """Returns the page that the command line asks for, of `page`; None for none.
 
     Raises:
       ValueError: an unknown topic.
@@ -102,7 +102,7 @@ def page(
     bundled: Sequence[pathlib.Path],
     load: Callable[[pathlib.Path], ModuleType],
 ) -> str:
-    """A page of the manual of a program, in 80 columns.
+    """Returns a page of a program's manual, in 80 columns.
 
     Args:
       which: "" for the first screen, "full" for all pages, or a topic.
@@ -147,7 +147,6 @@ def _first_screen(
 
 
 def _flags(defined: Sequence[flags.Flag]) -> list[str]:
-    """Every flag, with its default."""
     lines: list[str] = []
     for title, some in _grouped(defined, with_rare=True):
         lines.append(title)
@@ -160,7 +159,7 @@ def _flags(defined: Sequence[flags.Flag]) -> list[str]:
 def _grouped(
     defined: Sequence[flags.Flag], with_rare: bool
 ) -> Iterator[tuple[str, list[tuple[flags.Flag, str]]]]:
-    """Titles with their flags and what stands for the flags' values."""
+    """Yields titles with their flags and what stands for the flags' values."""
     left = {flag.name: flag for flag in defined if not _is_numbers(flag)}
     for title, names in _GROUPS.items():
         found = [left[name] for name in names if name in left]
@@ -177,7 +176,7 @@ def _kind(flag: flags.Flag) -> str:
 
 
 def _is_numbers(flag: flags.Flag) -> bool:
-    """Whether it lists numbers to try: of that name others have one number."""
+    """Whether a flag lists numbers to try, where others of that name have one."""
     return _VALUES.get(flag.name, "=N") == "=N" and flag.flag_type() not in _KINDS
 
 
@@ -194,7 +193,6 @@ def _default(flag: flags.Flag) -> str:
 def _configs(
     bundled: Sequence[pathlib.Path], load: Callable[[pathlib.Path], ModuleType]
 ) -> list[str]:
-    """The bundled studies: question, and the arguments that each takes."""
     lines = ["Bundled studies, --config=configs/NAME.py or configs/NAME.py:ARG,ARG"]
     for file in bundled:
         module = load(file)
@@ -205,7 +203,6 @@ def _configs(
 
 
 def _parts() -> list[str]:
-    """The parts of a report, in words."""
     from nnlab.report.figures import catalog  # imports matplotlib
 
     shown = ",".join(study_lib.Study().figures)
@@ -216,7 +213,6 @@ def _parts() -> list[str]:
 
 
 def _fields() -> list[str]:
-    """The fields of a study, in groups, with default and meaning."""
     lines = [
         "Fields of a study: --config.PATH=VALUE sets one for all trials,",
         "--sweep=PATH=A,B,.. tries several values. Each is shown with its default; a",
@@ -234,7 +230,7 @@ def _fields() -> list[str]:
 def _described(
     title: str, cls: Any, skipped: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Titles with names and meanings of a dataclass's fields.
+    """Yields titles with names and meanings of a dataclass's fields.
 
     Each dataclass in it is a group of its own, after its plain fields.
     """
@@ -257,7 +253,7 @@ def _described(
 def _field(
     field: "dataclasses.Field[Any]", text: str, prefix: str = ""
 ) -> tuple[str, str]:
-    """One field: "optimizer.momentum=0*" and what it is."""
+    """Returns a field's entry: "optimizer.momentum=0*" and its meaning."""
     text = re.sub(r"^traced;? |; see nnlab[\w.]+| \(see [\w.]+\)", "", text).rstrip(".")
     text = text.replace("some of PARTS", "see --help=parts")
     choices = field.metadata.get("choices", ())
@@ -268,7 +264,6 @@ def _field(
 
 
 def _value(default: Any) -> str:
-    """A default as it is written on the command line."""
     if isinstance(default, bool):
         return str(default).lower()
     if isinstance(default, float):
@@ -279,7 +274,7 @@ def _value(default: Any) -> str:
 
 
 def _attributes(cls: Any) -> dict[str, str]:
-    """``{name: meaning}`` from the section Attributes of a docstring."""
+    """Returns ``{name: meaning}`` from the section Attributes of a docstring."""
     _, _, section = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     found: dict[str, str] = collections.defaultdict(str)  # python -OO leaves none
     for entry in re.split(r"\n(?=  \w)", section.strip("\n")):
@@ -289,7 +284,7 @@ def _attributes(cls: Any) -> dict[str, str]:
 
 
 def _hung(name: str, text: str, column: int = _COLUMN) -> list[str]:
-    """A name, and its meaning beside it, or below it if the name is long."""
+    """Puts the meaning beside a name, or below it if the name is long."""
     lines = textwrap.wrap(text, WIDTH - column)
     if len(name) + 1 >= column:
         return [name, *textwrap.indent("\n".join(lines), " " * column).split("\n")]

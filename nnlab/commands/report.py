@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a run again, of several, or a list of runs, from stored results.
+"""Redraws the report of a run, compares several runs, or lists them.
 
 python -m launch.report --workdir=runs/quickstart
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
@@ -46,8 +46,8 @@ def main() -> None:
 
 
 def write(console: Console, found: results.Results) -> None:
-    """Writes figures and report, and prints the answer and where the report is."""
-    # Here, since a list needs no matplotlib.
+    """Writes figures and report, and prints the answer and the report's path."""
+    # Imported here, since a list needs no matplotlib.
     from nnlab import report
     from nnlab.report import answer
     from nnlab.statistics.findings import Findings
@@ -61,7 +61,7 @@ def write(console: Console, found: results.Results) -> None:
 def write_comparison(
     console: Console, workdirs: list[str], folder: pathlib.Path
 ) -> None:
-    """Writes the report of several runs, and prints what it says and where it is."""
+    """Writes the report on several runs, and prints its answer and its path."""
     from nnlab.report import compare
 
     runs = compare.load(workdirs)
@@ -77,7 +77,7 @@ def _say(console: Console, sentences: list[str], page: pathlib.Path) -> None:
 
 
 def show_list(console: Console, folder: str) -> None:
-    """Prints the runs below a folder, those written last first."""
+    """Prints the runs below a folder, the latest first."""
     runs = listing.listed(folder)
     if not runs:
         console.print(f"no runs in {folder!r} or below it", soft_wrap=True)
@@ -103,7 +103,7 @@ def show_list(console: Console, folder: str) -> None:
 
 
 def _age(seconds: float) -> str:
-    """How long ago, in its largest unit: "3 min"."""
+    """Returns an age in its largest unit: "3 min"."""
     for length, unit in _AGES:
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -111,7 +111,6 @@ def _age(seconds: float) -> str:
 
 
 def _line(text: str) -> str:
-    """A text of somebody else's in one line."""
     return " ".join(text.split())
 
 

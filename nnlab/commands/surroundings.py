@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a program finds when it starts, seen to before anything large is imported."""
+"""Checks limits, streams and settings before a program imports anything large."""
 
 import os
 import sys
@@ -16,9 +16,9 @@ except ImportError as error:
 def check() -> None:
     """Refuses limits within which NumPy or JAX would abort, with status 2.
 
-    It also opens what is closed of the three standard streams: otherwise the next
-    files would get their numbers, and what libraries print would go into those. And it
-    has matplotlib read no settings, which may be broken: figures are nnlab's own.
+    It also opens closed standard streams: otherwise the next files would get their
+    numbers, and libraries would print into them. And it makes matplotlib ignore the
+    user's settings, which may be broken: figures are nnlab's own.
     """
     os.environ["MATPLOTLIBRC"] = os.devnull
     os.environ.pop("MPLBACKEND", None)

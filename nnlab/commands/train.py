@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
 
 FIRST_LOOK, MOST_SEEDS = 4, 32
-"""Seeds of --until_resolved."""
+"""Default seeds of --until_resolved: at the first look, and at most."""
 MANY = ("coordinator", "processes", "process_index")
 AUTO = "auto"
 LOCAL, RAY = "local", "ray"
 EVENTS = "tensorboard"
-"""The folder in a workdir with event files."""
+"""The folder of event files in a workdir."""
 
 
 def define_flags() -> None:
@@ -55,9 +55,9 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "until_resolved",
         False,
-        "begin with --seeds (4) and add seeds to the trials not told from the best; "
-        "twice as many at each look, until all are told from it or have --max_seeds. "
-        "The p-values are corrected for the number of looks",
+        "begin with --seeds (4) and add seeds to trials that do not differ from the "
+        "best; twice as many at each look, until all differ significantly or have "
+        "--max_seeds; p-values are corrected for the number of looks",
     )
     flags.DEFINE_integer(
         "max_seeds", None, f"with --until_resolved; default: {MOST_SEEDS}"
@@ -66,7 +66,7 @@ def define_flags() -> None:
         "search",
         None,
         ["optuna"],
-        "who chooses the trials, in the place of a sweep; needs the extra search",
+        "how trials are chosen, in place of a sweep; needs the extra search",
     )
     flags.DEFINE_multi_string(
         "search_space",
@@ -94,14 +94,14 @@ def define_run_flags() -> None:
     flags.DEFINE_bool(
         "resume",
         False,
-        "go on with the interrupted run in the workdir; or train what is new of a "
-        "study that has got more trials, seeds or epochs; without --config, the study "
-        "is the workdir's",
+        "go on with the interrupted run in the workdir; or train the trials, seeds or "
+        "epochs that were added to its study; without --config, the study is the "
+        "workdir's",
     )
     flags.DEFINE_bool(
         "resume_anyway",
         False,
-        "resume though versions or the device are others, which changes the numbers",
+        "resume even if versions or the device have changed, which changes the numbers",
     )
     flags.DEFINE_float(
         "checkpoint_seconds",
@@ -126,15 +126,15 @@ def define_run_flags() -> None:
         "",
         "address of the first of several processes, such as node1:1234; each process "
         "runs the same command, with --processes and --process_index. Slurm, Open MPI "
-        "and TPU pods tell it by themselves; auto has JAX look for any other cluster "
+        "and TPU pods need none of the three; auto lets JAX look for any other cluster "
         "that it knows",
     )
     flags.DEFINE_string(
         "executor",
         LOCAL,
-        "who trains; local is this process, ray a Ray on this machine, ray:ADDRESS the "
-        "nodes of a Ray cluster, which all see the workdir, or --storage; ray:auto "
-        "finds a cluster that this machine is part of",
+        "where training runs; local is this process, ray is Ray on this machine, "
+        "ray:ADDRESS a Ray cluster, whose nodes all see the workdir or --storage; "
+        "ray:auto finds the cluster of this machine",
     )
     flags.DEFINE_integer(
         "chunk_members",
@@ -184,7 +184,6 @@ def main() -> None:
 
 
 def _asked() -> Study:
-    """The study of the flags, and at how many seeds it is looked at."""
     study, given = _searched(config.study()), flags.FLAGS
     if study.search.space:
         search.spans_of(study)
@@ -200,7 +199,7 @@ def _asked() -> Study:
 
 
 def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
-    """Runs a study as the flags say, shows how far it is, and writes its report.
+    """Runs a study as the flags say, shows progress, and writes its report.
 
     Raises:
       As `main`.
@@ -215,7 +214,7 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
             "or with --until_resolved"
         )
     cache = config.start_jax()
-    # They import JAX, after the mistakes that need none.
+    # They import JAX, so they come after the mistakes that can be found without it.
     from nnlab.machine import processes
     from nnlab.runs import checkpoint, experiment
     from nnlab.runs import run as runner
@@ -281,7 +280,6 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
 def _nodes(
     console: Console, address: str
 ) -> "contextlib.AbstractContextManager[experiment.Executor]":
-    """The nodes of Ray that the flags ask for."""
     from nnlab.cluster import ray
 
     nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
@@ -292,12 +290,9 @@ def _nodes(
 def _observers(
     console: Console, study: Study, workdir: pathlib.Path | None
 ) -> "list[contextlib.AbstractContextManager[Callable[[Progress], None]]]":
-    """Who is told how far the run is: the console, and event files if asked for.
+    """Returns what is told about progress: the console, and event files if asked for.
 
-    Args:
-      console: shows it.
-      study: what runs.
-      workdir: for the event files; None if this process writes nothing.
+    `workdir` is for the event files; None if this process writes nothing.
     """
     remarks = () if study.search.space else study.remarks()
     heading = iter((study.question, _size(study), *remarks))
@@ -315,7 +310,6 @@ def _observers(
 
 
 def _searched(study: Study) -> Study:
-    """The study with the search that the flags ask for."""
     given = {
         "space": tuple(flags.FLAGS.search_space) or None,
         "trials": flags.FLAGS.search_trials,
@@ -340,12 +334,11 @@ def _searched(study: Study) -> Study:
 
 
 def _num_trials(study: Study) -> int:
-    """How many trials there will be."""
     return study.search.trials if study.search.space else len(study.trials())
 
 
 def _size(study: Study) -> str:
-    """The population in words, or what is to be searched."""
+    """Returns the population in words, or what is to be searched."""
     search = study.search
     if not search.space:
         return study.size()
@@ -357,7 +350,7 @@ def _size(study: Study) -> str:
 
 
 def _executor() -> tuple[bool, str]:
-    """Whether nodes of Ray train, and the address of their cluster; "" for one here.
+    """Returns whether nodes of Ray train, and their cluster's address; "" for one here.
 
     Raises:
       UsageError: no such executor, or a flag that does not go with it.
@@ -382,7 +375,7 @@ def _join() -> str:
     """Joins the processes that run this same command, if there are others.
 
     Returns:
-      Which one of them this is, in words; "" if it is alone.
+      Which of them this is, in words; "" if it is alone.
     """
     from nnlab.machine import processes
 
@@ -406,7 +399,6 @@ def _join() -> str:
 
 
 def _command(workdir: pathlib.Path) -> str:
-    """What goes on with a run."""
     folder = files.shown(workdir)
     parts = ["python", "-m", "launch.train", f"--workdir={folder}", "--resume"]
     if flags.FLAGS.data_dir:
@@ -424,7 +416,6 @@ def _command(workdir: pathlib.Path) -> str:
 
 
 def _rerun(console: Console, workdir: pathlib.Path) -> None:
-    """Trains one member again and compares."""
     config.check_alone("rerun", "workdir", "data_dir", "compilation_cache")
     given = flags.FLAGS.rerun
     try:
@@ -453,7 +444,7 @@ def _rerun(console: Console, workdir: pathlib.Path) -> None:
 
 
 def show_log(console: Console) -> None:
-    """Prints what the library logs, such as a download, above the bar."""
+    """Prints the library's log, such as of a download, above the bar."""
     plain = RichHandler(
         console=console, show_time=False, show_level=False, show_path=False
     )

@@ -3,7 +3,7 @@
 
 The key is made of the source's files (path, size, time of change) or of a digest of
 their content, so a changed source has another entry. The cache can be deleted at any
-time; a damaged entry counts as none.
+time. A damaged entry is ignored.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ import numpy as np
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.machine.files import absolute, remove_abandoned, replacing
 
-# Raise it when the canonical order, the split or the layout of an entry changes.
+# To be raised when the canonical order, the split or the layout of an entry changes.
 _FORMAT = 3
-# Fields of a dataset: those that become JSON, those that are arrays or None.
+# Fields of a dataset that are stored as JSON; the others are arrays or None.
 _ABOUT = ("class_names", "scale", "feature_names", "notes")
 _ARRAYS = ("class_values", "origin")
 _SPLITS = ("train", "validation", "test")
@@ -32,7 +32,7 @@ _SPLITS = ("train", "validation", "test")
 def root() -> Path:
     """Returns the user's cache folder for nnlab, which need not exist.
 
-    It is NNLAB_CACHE_DIR where that is set, else nnlab/ in XDG_CACHE_HOME or ~/.cache.
+    It is NNLAB_CACHE_DIR if that is set, else nnlab/ in XDG_CACHE_HOME or ~/.cache.
     """
     if own := os.environ.get("NNLAB_CACHE_DIR"):
         return absolute(own, "NNLAB_CACHE_DIR")
@@ -48,15 +48,10 @@ def _temporary() -> tempfile.TemporaryDirectory[str]:
 
 
 def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Path:
-    """Names the cache entry of a dataset that is read from certain files.
+    """Returns the path of a dataset's cache entry, which need not exist.
 
-    Args:
-      name: the dataset's name, which becomes part of the file's.
-      files: the files that it is read from; they must exist.
-      settings: whatever else its arrays depend on; values that JSON can hold.
-
-    Returns:
-      The path of the entry, which need not exist.
+    `files` are what the dataset is read from; they must exist. `settings` are JSON
+    values of whatever else its arrays depend on.
     """
     states = []
     for file in files:
@@ -77,14 +72,11 @@ def read(
 ) -> Dataset | None:
     """Reads an entry; None if it is absent or damaged.
 
-    Args:
-      path: the entry.
-      name: the dataset's name.
-      class_names: its C class names; None for those in the entry.
-      digest: the digest that its arrays must have; None for that in the entry.
+    Class names and digest are those in the entry if None; the arrays must have the
+    digest.
     """
     try:
-        # Opened here: np.load leaves a file open that is not a whole archive.
+        # Opened here: np.load would not close a damaged archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             train, validation, test = (
                 Split(
@@ -111,13 +103,13 @@ def read(
             **arrays,
         )
     # A flipped bit can make zipfile and NumPy raise nearly anything (bad CRC, unknown
-    # compression, a header that asks for terabytes). Then the source is read again.
+    # compression, a header that asks for terabytes). The source is then read again.
     except Exception:
         return None
 
 
 def write(path: Path, dataset: Dataset) -> None:
-    """Writes the entry of a dataset; see `write_whole`."""
+    """Writes the entry of a dataset, see `write_whole`."""
     about = {name: getattr(dataset, name) for name in _ABOUT}
     arrays: dict[str, Any] = {
         "about": np.array(json.dumps(about)),
@@ -136,11 +128,8 @@ def write(path: Path, dataset: Dataset) -> None:
 def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     """Writes a file of the cache, whole or not at all.
 
-    It is no error if the folder cannot be written.
-
-    Args:
-      path: the file; its folder is made if missing.
-      fill: writes the content to a binary stream.
+    A folder that cannot be written is no error; a missing one is made. `fill` writes
+    the content to a binary stream.
     """
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The binary version of CIFAR-10: six files of fixed-length records, or their archive.
 
-A record is one byte of label and the image as three planes, red, green and blue, of
-32 rows (https://www.cs.toronto.edu/~kriz/cifar.html). The archive is what is published,
-so its digest is checked before anything in it is read. It is never unpacked to disk:
-the six files are read in memory, by their exact names and sizes.
+A record is one byte of label, then the image as red, green and blue planes of 32 rows
+(https://www.cs.toronto.edu/~kriz/cifar.html). The archive is what is published, so its
+digest is checked before anything in it is read. It is read in memory, by the exact
+names and sizes of the six files, and never unpacked to disk.
 
-The digests of the six files alone were not published. What can be checked is: sizes,
-labels, and that every class has equally many examples.
+Digests of the six files alone were not published. Their sizes, their labels, and that
+all classes have equally many examples are checked instead.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ FILES = (*TRAIN, TEST)
 WANTED = f"{', '.join(FILES)}, or {ARCHIVE}"
 DOWNLOADS = {ARCHIVE: ARCHIVE}
 
-# Where the archive keeps the six files.
+# The folder of the six files in the archive.
 FOLDER = "cifar-10-batches-bin"
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Returns those of the six files that are in a folder, by name (of FILES).
+    """Returns those of the six files that a folder holds, by name (of FILES).
 
-    If they are not all there, the archive is taken alone. The folder may be missing.
+    If some are missing, returns the archive alone. The folder may be missing.
     """
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     archive = folder / ARCHIVE
@@ -44,7 +44,7 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def missing(found: Mapping[str, Path]) -> list[str]:
-    """Names the files that `find` did not find; none if it found the archive."""
+    """Returns the names of files that `find` did not find; none with the archive."""
     return [] if ARCHIVE in found else [file for file in FILES if file not in found]
 
 
@@ -53,8 +53,8 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
 
     Raises:
       FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published. `publication.sha256` has
-        the digest of ARCHIVE.
+      ValueError: a file is damaged or not what was published (`publication.sha256` has
+        the digest of ARCHIVE).
     """
     batch = publication.num_train // len(TRAIN)
     counts = {file: batch for file in TRAIN} | {TEST: publication.num_test}
@@ -81,7 +81,7 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
 def _decoded(
     records: np.ndarray, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, C) and labels (N,) of records (N, 1 + C * H * W)."""
+    """Splits records (N, 1 + C * H * W) into images (N, H, W, C) and labels (N,)."""
     height, width, channels = shape
     planes = records[:, 1:].reshape(-1, channels, height, width)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0]
@@ -95,7 +95,7 @@ def _read_file(path: Path, size: int) -> bytes:
 def _read_archive(
     path: Path, sizes: Mapping[str, int], publication: Publication
 ) -> dict[str, bytes]:
-    """Reads the files in the archive, by name, once its digest is the published one."""
+    """Reads the files in the archive, by name, if its digest is the published one."""
     name = publication.name
     with reading(path, "tar"), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -110,11 +110,10 @@ def _read_archive(
 def _members(
     stream: IO[bytes], sizes: Mapping[str, int]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yields the files of an archive that are wanted; whatever else is passed over."""
     names = {f"{FOLDER}/{file}": file for file in sizes}
     with tarfile.open(fileobj=stream, mode="r:gz") as archive:
         for member in archive:
-            # Links are passed over too: they can point anywhere.
+            # Links are skipped: they can point anywhere.
             if member.name in names and member.isreg():
                 file = names[member.name]
                 content = archive.extractfile(member)

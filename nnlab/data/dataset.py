@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dataset in memory: three splits in an order that only the content decides.
+"""A dataset in memory: three splits in an order that depends on the content alone.
 
 Sources deliver the same examples in different orders: the published MNIST files, a
-prepared TFDS directory and a user's table each have their own. With that order, the
-same seed would train differently on each source. So every dataset is sorted by a hash
-of its examples before it is split: equal content gives equal arrays, and the order is
-as good as a random one.
+prepared TFDS directory and a user's table each have their own. The same seed would then
+train differently on each. So every dataset is sorted by a hash of its examples before
+it is split. Equal content gives equal arrays, and the order is as good as random.
 """
 
 import dataclasses
@@ -22,22 +21,25 @@ from nnlab.data import numbers
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
 
-# Values of an example that are put into order at a time.
+# Values of each example that are sorted at a time.
 _SORTED_AT_ONCE = 64
 
-# Validation takes a sixth of the training examples, as MNIST's customary 10,000 of
-# 60,000; more than 10,000 would only make evaluation slower.
+# Validation takes a sixth of the training examples, as is customary for MNIST (10,000
+# of 60,000). More than 10,000 would only make evaluation slower.
 _VALIDATION_SHARE = 6
 _MAX_VALIDATION = 10_000
-# Without a test set of its own, a dataset gives up a fifth (rounded up).
+# A dataset without a test set gives up a fifth (rounded up).
 _TEST_SHARE = 5
 
 
 def validation_size(examples: int) -> int:
-    """How many of so many training examples become the validation set.
+    """Returns how many of the training examples become the validation set.
 
     Raises:
       ValueError: too few to set one aside.
+
+    >>> validation_size(60_000), validation_size(600)
+    (10000, 100)
     """
     count = min(_MAX_VALIDATION, examples // _VALIDATION_SHARE)
     if count == 0:
@@ -63,24 +65,24 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Train, validation and test examples, and what a network must know of them.
+    """Train, validation and test examples, and what a network must know about them.
 
     Attributes:
-      name: what tables and captions call it.
+      name: its name in tables and captions.
       train: the examples to learn from, in canonical order.
-      validation: the examples to choose by, carved from the training examples.
+      validation: the examples to choose by, taken from the training examples.
       test: the examples to report on.
       class_names: C names; label i means class_names[i].
       scale: the network's input is inputs * scale: 1/255 for 8-bit images, 1/16 for
         digits, 1.0 for data that is float already.
       digest: sha256 (hex) of all arrays of the whole dataset, their shapes and dtypes;
-        `limit` leaves it as it is.
-      feature_names: of a table, the names of its F columns; empty for everything else.
+        `limit` keeps it.
+      feature_names: names of a table's F columns; empty for everything else.
       class_values: (C,), the user's own labels, which a network predicts: label i
         means class_values[i]. None where they are 0..C-1.
-      origin: what was subtracted from the user's inputs because float32 could not have
-        told them apart: float64, (F,) of a table's columns, else (). None for nothing.
-      notes: what a user must know of how the data were read.
+      origin: what was subtracted from the user's inputs so that float32 can tell them
+        apart: float64, (F,) for a table, else (). None for nothing.
+      notes: what the user must know about how the data were read.
     """
 
     name: str
@@ -107,26 +109,22 @@ class Dataset:
 
     @property
     def is_table(self) -> bool:
-        """Whether an example is a row of named columns, each in units of its own."""
+        """Whether an example is a row of named columns, each with its own unit."""
         return bool(self.feature_names)
 
     def values_of_classes(self) -> np.ndarray:
-        """(C,), what each class is to the user."""
+        """The user's label of each class, (C,)."""
         given = self.class_values
         return np.arange(self.num_classes) if given is None else given
 
     def in_units(self, inputs: np.ndarray) -> np.ndarray:
-        """Examples (N, *input_shape), as they are stored, in the user's own units."""
+        """Converts stored examples (N, *input_shape) to the user's units."""
         return inputs if self.origin is None else inputs + self.origin
 
     def limit(self, train_size: int) -> "Dataset":
-        """Keeps the first training examples; validation and test stay whole.
+        """Returns a dataset with the first `train_size` training examples; 0 keeps all.
 
-        Args:
-          train_size: how many training examples to keep; 0 keeps all.
-
-        Returns:
-          A dataset that shares its memory with this one.
+        Validation and test stay whole. Memory is shared with this dataset.
 
         Raises:
           ValueError: train_size is negative or larger than the training split.
@@ -157,43 +155,40 @@ class Dataset:
         class_values: npt.ArrayLike | None = None,
         copy: bool = True,
     ) -> "Dataset":
-        """Makes a dataset of your own arrays.
+        """Makes a dataset from your own arrays.
 
         The examples are put into canonical order. Without test arrays the last fifth
-        becomes the test set; then the last min(10,000, a sixth) of the remaining
-        training examples become the validation set.
+        becomes the test set. Then the last min(10,000, a sixth) of the remaining
+        examples become the validation set. Copied arrays share no memory with the
+        dataset.
 
         Args:
           inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
-            that become float32, less an `origin` where that needs it. (N, H, W) becomes
-            (N, H, W, 1). A table of pandas or the like gives the names of the features.
+            that become float32, less an `origin` where needed. (N, H, W) becomes (N, H,
+            W, 1). The columns of a data frame name the features.
           labels: (N,), integers, booleans, whole-numbered floats or strings. They
-            become 0..C-1, strings in the order of `labels.in_order`; class names and
+            become 0..C-1, strings in the order of `labels.in_order`. Class names and
             class values keep what they were.
           test_inputs: (M, ...), with the dtype and example shape of inputs. The columns
             of two tables are matched by name.
           test_labels: (M,), as labels.
-          name: what tables and captions call the dataset.
-          class_names: the names of classes 0..C-1, where the labels are already
-            integers in [0, C); a class may then be absent from the data.
+          name: its name in tables and captions.
+          class_names: names of classes 0..C-1, where the labels are integers in [0, C)
+            already; then a class may be absent from the data.
           scale: factor from inputs to what the network sees; by default 1/255 for uint8
             and 1.0 for floats.
           feature_names: F names for the columns of inputs of shape (N, F).
           class_values: (C,), the user's labels of class_names, if not integers.
           copy: False, for float32 without a test set, sorts the inputs in place.
 
-        Returns:
-          The dataset; it shares no memory with arguments that are copied.
-
         Raises:
           ValueError: the arrays are empty, of a wrong dtype, not finite, of lengths or
             shapes that do not fit together, or hold fewer than two classes; a column is
             beyond float32; or names do not fit the inputs.
 
-        Example:
-          >>> flowers = Dataset.from_arrays([[5.1, 3], [6.2, 2]] * 6, ["a", "b"] * 6)
-          >>> flowers.class_names, flowers.train.inputs.shape, flowers.test.labels.shape
-          (('a', 'b'), (8, 2), (3,))
+        >>> flowers = Dataset.from_arrays([[5.1, 3], [6.2, 2]] * 6, ["a", "b"] * 6)
+        >>> flowers.class_names, flowers.train.inputs.shape, flowers.test.labels.shape
+        (('a', 'b'), (8, 2), (3,))
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
@@ -229,15 +224,10 @@ class Dataset:
 def digest_of(
     train: Split, validation: Split, test: Split, origin: np.ndarray | None = None
 ) -> str:
-    """Digests all arrays of a dataset.
+    """Returns the sha256 (hex) of all arrays of a dataset.
 
-    Args:
-      train, validation, test: the examples.
-      origin: what was taken from the inputs.
-
-    Returns:
-      sha256 (hex) over names, dtypes, shapes and bytes of the six arrays, and of the
-      origin if there is one.
+    It covers names, dtypes, shapes and bytes of the six arrays, and of `origin`, which
+    was subtracted from the inputs, if there is one.
     """
     arrays: dict[str, np.ndarray] = {}
     splits = {"train": train, "validation": validation, "test": test}
@@ -254,7 +244,7 @@ def digest_of(
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Marks an array read-only, in place, and returns it: its digest must stay true."""
+    """Marks an array read-only and returns it: its digest must stay true."""
     array.flags.writeable = False
     return array
 
@@ -262,15 +252,10 @@ def read_only(array: np.ndarray) -> np.ndarray:
 def canonical(
     inputs: np.ndarray, labels: np.ndarray, copy: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts examples by the sha256 of their bytes and label.
+    """Sorts examples by the sha256 of their bytes and label; returns them read-only.
 
-    Args:
-      inputs: (N, ...), uint8 or float32.
-      labels: (N,), integers.
-      copy: False sorts the inputs in place.
-
-    Returns:
-      Both, sorted and read-only.
+    Inputs are (N, ...), uint8 or float32, labels (N,), integers. copy=False sorts the
+    inputs in place.
     """
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")
@@ -290,13 +275,11 @@ def canonical(
 
 
 def _cut(examples: Split, count: int) -> tuple[Split, Split]:
-    """Cuts the last examples off."""
     x, y = examples.inputs, examples.labels
     return Split(x[:-count], y[:-count]), Split(x[-count:], y[-count:])
 
 
 def _scale(given: float | None, dtype: np.dtype) -> float:
-    """The factor from inputs to what the network sees."""
     if given is None:
         return IMAGE_SCALE if dtype == np.uint8 else 1.0
     if not (math.isfinite(given) and given > 0):
@@ -325,7 +308,7 @@ def _checked(
 def _stored(
     x: np.ndarray, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images as they are; other inputs as float32 less an origin, which is returned."""
+    """Keeps images; converts other inputs to float32 less an origin, also returned."""
     if names and x.shape[1:] != (len(names),):
         raise ValueError(
             f"{len(names)} feature_names do not fit examples of shape {x.shape[1:]}: a "
@@ -338,7 +321,6 @@ def _stored(
 
 
 def _like(test_x: np.ndarray, x: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
-    """Test inputs as the training inputs are stored."""
     if test_x.dtype != np.uint8:
         test_x = numbers.stored(test_x, origin, "test_inputs")
     if (test_x.dtype, test_x.shape[1:]) != (x.dtype, x.shape[1:]):
@@ -355,10 +337,10 @@ def _as_inputs(
     like: np.dtype | None = None,
     names: Sequence[str] = (),
 ) -> np.ndarray:
-    """Checks inputs: (N, ...) of uint8 or other numbers, images with a channel axis.
+    """Checks inputs (N, ...) of uint8 or other numbers; gives images a channel axis.
 
-    Whole numbers are pixels, which are scaled, or not. `like`, the dtype of the
-    training inputs, or their range tells which; otherwise the user has to say it.
+    Whole numbers may be pixels, which are scaled. `like`, the dtype of the training
+    inputs, or their range decides; otherwise the user has to say it.
     """
     array = numbers.check(inputs, what, names)
     if array.size == 0 or array.ndim < 2:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real images and imitations of them: can a network tell which is which?
 
-Imitations are drawn for each class from a Gaussian in the space of the principal
-components of its training images. They are then rounded to the levels of the real
-pixels so that each level is as frequent as in the real images; a background of zeros
-stays one. Imitations agree with real images in mean, correlations and histogram only.
+Imitations of a class are drawn from a Gaussian in the space of its training images'
+principal components. They are then rounded to the levels of the real pixels so that
+each level is as frequent as in the real images, and a background of zeros stays one.
+They agree with real images in mean, correlations and histogram only.
 
 Clipping and rounding to whole numbers would not do: 81 % of MNIST's pixels are 0, but
-only 56 % of such imitations' pixels, and a random forest finds all of them by that. As
-they are, 8,000 images of MNIST teach logistic regression an accuracy of 62 %, a network
-of 64 units 78 % and a random forest 89 %; the 2,396 of the built-in digits 60, 71 and
-81 % (one run each, scikit-learn's defaults).
+only 56 % of such imitations' pixels, and a random forest finds all of them by that. On
+8,000 images of MNIST logistic regression reaches an accuracy of 62 %, a network of 64
+units 78 % and a random forest 89 %; on the 2,396 of the built-in digits 60, 71 and 81 %
+(one run each, scikit-learn's defaults).
 """
 
 import math
@@ -23,14 +23,14 @@ from nnlab.data.dataset import Dataset, Split, canonical, digest_of
 
 CLASS_NAMES = ("real", "generated")
 
-# As many principal components of a class as explain this share of its variance, but no
-# more than so many.
+# Principal components of a class: as many as explain this share of its variance, up to
+# this number.
 _SHARE = 0.95
 _MOST_COMPONENTS = 100
-# A Gaussian is fitted to so many images of a class, and so many pixel values, at most.
+# At most so many images of a class, and so many pixel values, are fitted.
 _MOST_FITTED = 1_000
 _MOST_VALUES = 1 << 26
-# Values worked on at a time.
+# Values computed at a time.
 _CHUNK_VALUES = 1 << 22
 
 _KEY = zlib.crc32(b"generated")
@@ -55,16 +55,15 @@ class _Class(NamedTuple):
 
 
 def real_or_generated(source: Dataset, *, name: str) -> Dataset:
-    """Makes a dataset of two classes, the images of another one and imitations of them.
+    """Makes a dataset of two classes: the images of another dataset, and imitations.
 
-    Each split has an imitation for each of its images, of the same class. All are
-    modelled on training images alone. Keys are fixed; the principal components may
-    differ in their last digit from machine to machine, which can change a pixel by a
-    level.
+    Each image has an imitation of the same class in its split. Only training images are
+    modelled. Keys are fixed. The principal components may differ in their last digit
+    from machine to machine, which can change a pixel by a level.
 
     Args:
       source: images, uint8 (N, H, W, C).
-      name: what tables and captions call the result.
+      name: the result's name in tables and captions.
 
     Returns:
       The dataset, with the example shape and the scale of the source. Label 0 is
@@ -87,7 +86,7 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
         _VALIDATION: source.validation,
         _TEST: source.test,
     }
-    # The second half of each is written over.
+    # The second half of each is overwritten below.
     images = {s: np.concatenate([x.inputs, x.inputs]) for s, x in splits.items()}
     for label, class_name in enumerate(source.class_names):
         places = {s: np.flatnonzero(x.labels == label) for s, x in splits.items()}
@@ -97,7 +96,7 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
         if count < 2:
             raise ValueError(
                 f"{name}: {source.name} has {count} training images of class "
-                f"{class_name!r}; it takes 2 to imitate them"
+                f"{class_name!r}; at least 2 are needed"
             )
         # One thread: the number of cores must not change a pixel, and on a busy machine
         # many threads take ten times as long.
@@ -123,7 +122,6 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
 
 
 def _fit(images: np.ndarray, label: int) -> _Class:
-    """Fits to the images (M, ...) of a class, uint8."""
     size = math.prod(images.shape[1:])
     pixels = images[: max(2, _MOST_VALUES // size)].reshape(-1, size)
     count = len(pixels)
@@ -138,8 +136,8 @@ def _fit(images: np.ndarray, label: int) -> _Class:
     mean, axes, shares = (x.astype(np.float32) for x in (mean, axes, shares))
     model = _Class(mean, axes, shares, steps=np.empty(0, np.float32))
 
-    # As many values are drawn as there are pixels. steps[i] is chosen so that as many
-    # of them lie below it as there are pixels of level i or less.
+    # As many values are drawn as there are pixels. As many of them lie below steps[i]
+    # as there are pixels of level i or less.
     coefficients = _coefficients(model, _ROUNDING, label, count)
     drawn = np.sort(coefficients @ model.axes + model.mean, axis=None)
     return model._replace(steps=drawn[np.cumsum(np.bincount(pixels.ravel()))[:-1]])
@@ -158,10 +156,10 @@ def _draw(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
 
 
 def _coefficients(model: _Class, stream: int, label: int, count: int) -> np.ndarray:
-    """Draws how much of each axis is in each imitation: (count, K), standard normal.
+    """Draws each imitation's coefficients of the axes: (count, K), standard normal.
 
-    A weight is drawn for each image and summed by its shares in an axis, so that the
-    sign of an axis, which is arbitrary, changes nothing.
+    A weight is drawn for each image and summed by its shares in an axis. So the
+    arbitrary sign of an axis changes nothing.
     """
     rng = np.random.default_rng([_KEY, stream, label])
     parts = rng.standard_normal((count, len(model.shares)), np.float32)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """IDX files: the format in which MNIST and its relatives are published.
 
-No more is decompressed than the published file holds. Then header, counts, labels and
-the sha256 of the decompressed content must be the published ones. (gzip's bytes differ
-between mirrors, the content inside does not.)
+At most the published size is decompressed. Header, counts, labels and the sha256 of the
+decompressed content must be the published ones. (The bytes of gzip differ between
+mirrors, the content does not.)
 """
 
 import gzip
@@ -36,7 +36,7 @@ _MAGIC = {3: 0x00000803, 1: 0x00000801}
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Returns those of the four files that are in a folder, by name (of FILES).
+    """Returns those of the four files that a folder holds, by name (of FILES).
 
     They may be gzipped; the folder may be missing.
     """
@@ -51,7 +51,7 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def missing(found: Mapping[str, Path]) -> list[str]:
-    """Names the files that `find` did not find."""
+    """Returns the names of the files that `find` did not find."""
     return [f"{file}[.gz]" for file in FILES if file not in found]
 
 
@@ -60,14 +60,13 @@ def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
 
     Raises:
       FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published. `publication.sha256` has
-        the digest of the decompressed content of each file.
+      ValueError: a file is damaged or not what was published (`publication.sha256` has
+        the digests of the decompressed content).
     """
     return Arrays(*(_read_file(paths[file], file, publication) for file in FILES))
 
 
 def _read_file(path: Path, file: str, publication: Publication) -> np.ndarray:
-    """Reads one of FILES as uint8 of the published shape."""
     train, images = file.startswith("train"), "images" in file
     count = publication.num_train if train else publication.num_test
     shape = (count, *publication.image_shape) if images else (count,)

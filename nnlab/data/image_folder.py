@@ -2,12 +2,12 @@
 """A folder of images, with a folder for each class.
 
 Either FOLDER/train/CLASS/* (and, optionally, FOLDER/test/CLASS/*) or FOLDER/CLASS/*. A
-file is an image if its content is one, whatever its name; one that is named as an image
-must be one. What somebody may have counted on is an error if it cannot be used: an
-image beside the folders of the classes, or a folder in one of them. The notes of the
-dataset name and count whatever else is not read.
+file is an image if its content is one, whatever its name. A file named as an image must
+be one. Errors are: such a file that cannot be read, an image beside the class folders,
+and a folder in a class folder. The dataset's notes name and count what else is not
+read.
 
-Each image is turned upright as its camera noted, laid over black where it is
+Images are turned upright as their camera noted, laid over black where they are
 transparent, and resized as a whole: one that is not square is distorted, not cropped.
 """
 
@@ -37,22 +37,22 @@ _T = TypeVar("_T")
 SIZE = 64
 SMALLEST, LARGEST = 8, 512
 
-# Pillow opens them, but EPS would run another program, IPTC may hold a file of any
-# format, and of MPEG it reads the size only.
+# Pillow opens these, but EPS would run another program, IPTC may hold a file of any
+# format, and of MPEG only the size is read.
 _NOT_READ = ("EPS", "IPTC", "MPEG")
-# Names of images that are not read, unless their content is of another format.
+# Endings of images that are not read, unless the content has another format.
 _OTHER_IMAGES = (
     *(".arw", ".cr2", ".cr3", ".dng", ".eps", ".heic", ".heif", ".jxl", ".nef"),
     *(".orf", ".ps", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".xcf"),
 )
-# What archivers and file managers leave behind.
+# Left behind by archivers and file managers.
 _LEFTOVERS = ("__macosx", "@eadir", "desktop.ini", "thumbs.db")
 _PARTS = ("train", "test")
 _LAYOUT = "images lie in FOLDER/CLASS, or in FOLDER/train/CLASS and FOLDER/test/CLASS"
 _MOST_NAMED = 3
 _GREY = {"1", "L", "LA"}
 _MODES = {1: "L", 3: "RGB"}
-# Of one image: Pillow's own limit. A file of some kilobytes can claim more.
+# Of one image, as in Pillow. A file of some kilobytes can claim more.
 _MOST_PIXELS = 89_478_485
 # Of all images together.
 _MOST_BYTES = 8 << 30
@@ -66,18 +66,17 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
     as in `Dataset.from_arrays`.
 
     Args:
-      folder: the folder.
-      name: what tables and captions call the dataset.
+      name: the dataset's name in tables and captions.
       size: height and width in pixels, from SMALLEST to LARGEST.
 
     Returns:
       The dataset; inputs are uint8 (N, size, size, 1 or 3), the classes are the folders
-      in natural order. Its notes name what is not read, and images that are
+      in natural order. Its notes name files that are not read, and images that are
       transparent, of one colour, or the first of several in a file.
 
     Raises:
       FileNotFoundError: there is no such folder, or something in it cannot be opened.
-      ValueError: the folder is laid out otherwise; test and training classes differ; an
+      ValueError: the folder has another layout; test and training classes differ; an
         image is damaged or claims too many pixels; a link leads out of the folder; all
         images together are too large.
     """
@@ -99,17 +98,17 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
 def _find(
     folder: Path, passed: list[Path]
 ) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
-    """Finds the training and the test images of each class; the latter may be none.
+    """Finds the training and test images of each class; there may be no test images.
 
-    Classes are in natural order, the images of each are sorted by name. What is not
-    read is added to `passed`.
+    Classes are in natural order, images are sorted by name. Files that are not read are
+    added to `passed`.
     """
     root = Path(os.path.realpath(folder))
     hidden: list[Path] = []
     visible = _visible(folder, root, hidden)
     folders = [path for path in visible if path.is_dir()]
     named = [path for path in folders if path.name.lower() in _PARTS]
-    # Beside other folders, one of images is a class: a train, a bus and a car.
+    # Beside other folders, a folder "train" of images is a class: train, bus, car.
     if len(named) < len(folders) and not any(map(_holds_folders, named)):
         named = []
     parts = {path.name.lower(): path for path in named}
@@ -147,7 +146,7 @@ def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Pat
                 raise ValueError(
                     f"{folder} has a class that cannot be shown: {path.name!a}"
                 )
-            # One name can be spelt in several ways: an e with its accent, or after it.
+            # An accented letter can be encoded in two ways.
             label = unicodedata.normalize("NFC", path.name)
             classes.setdefault(label, []).extend(_images(path, root, passed))
         elif _is_image(path):
@@ -164,7 +163,6 @@ def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Pat
 
 
 def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
-    """Lists the images of a class."""
     images: list[Path] = []
     for path in _visible(folder, root, passed):
         if path.is_dir():
@@ -209,7 +207,7 @@ def _is_image(path: Path) -> bool:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """The formats that Pillow decodes by itself."""
+    """Returns the formats that Pillow decodes by itself."""
     from PIL import Image, ImageFile
 
     Image.init()
@@ -223,14 +221,14 @@ def _formats() -> tuple[str, ...]:
 
 @functools.cache
 def _told_by_content() -> tuple[str, ...]:
-    """Those of `_formats` that can be told by how a file begins."""
+    """Returns those of `_formats` that the start of a file reveals."""
     from PIL import Image
 
     return tuple(name for name in _formats() if Image.OPEN[name][1] is not None)
 
 
 def _format(path: Path) -> str:
-    """The format that a file's name tells; "" for none."""
+    """Returns the format that a file's name tells; "" for none."""
     from PIL import Image
 
     found = Image.registered_extensions().get(path.suffix.lower(), "")
@@ -238,7 +236,7 @@ def _format(path: Path) -> str:
 
 
 def _visible(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
-    """Lists what a folder holds except hidden files and leftovers, sorted by name.
+    """Lists what a folder holds, sorted by name, without hidden files and leftovers.
 
     Links must stay below the root. Otherwise whoever packed the folder could have any
     file of this machine read.
@@ -280,13 +278,13 @@ def _read(
     name: str,
     size: int,
 ) -> Dataset:
-    """Reads images from the cache, or from their files and then caches them."""
+    """Reads images from the cache, or reads their files and caches the result."""
     import PIL
 
     train_files = [path for images in train.values() for path in images]
     test_files = [path for images in test.values() for path in images]
     files = [*train_files, *test_files]
-    # A file's place tells its class; a link's target does not tell its place.
+    # A file's place tells its class; the target of a link does not.
     places = [(str(f.relative_to(folder)), os.path.realpath(f)) for f in files]
     # Filters may change with Pillow's version.
     entry = cache.entry("folder", files, (places, size, PIL.__version__))
@@ -325,7 +323,6 @@ def _read(
 
 
 def _labels(classes: Mapping[str, Sequence[Path]]) -> np.ndarray:
-    """Returns the label of each image, class after class: (N,)."""
     return np.repeat(np.arange(len(classes)), [len(i) for i in classes.values()])
 
 
@@ -357,11 +354,11 @@ def _decode(
 def _resized(
     image: "Image.Image", size: int, mode: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Decodes an open image: uint8 (size, size) or (size, size, 3), and what is odd."""
+    """Decodes an open image: uint8 (size, size) or (size, size, 3), and oddities."""
     from PIL import Image, ImageOps
 
     notes = []
-    # In an MPO, a JPEG of several pictures, the others are previews or distances.
+    # An MPO is a JPEG of several pictures; the others are previews or depth maps.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("of several pictures the first is read")
     # A JPEG can be decoded at half, a quarter or an eighth of its size: 4000 x 3000
@@ -380,14 +377,14 @@ def _resized(
 
 @contextlib.contextmanager
 def _opened(file: Path) -> "Iterator[Image.Image]":
-    """Opens an image of a format that its content or else its name tells."""
+    """Opens an image of the format that its content, or else its name, tells."""
     from PIL import Image
 
     formats = _told_by_content()
     if (named := _format(file)) in _formats():
         formats = (*formats, named)
     with warnings.catch_warnings():
-        # About odd metadata, and too many pixels, which `_open` refuses.
+        # Of odd metadata, and of too many pixels, which `_open` refuses.
         warnings.simplefilter("ignore")
         with Image.open(file, formats=formats) as image:
             yield image

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels of every source become codes here, in one order and without loss.
+"""Turns the labels of every source into codes, in one order and without loss.
 
 A class has a code, which decides the order of examples and columns; a name, which
 tables and figures show; and a value, the user's own label, which a network predicts.
@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 MISSING = {"", "?", "-", "None", "null", "NULL"}
 MISSING |= {"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT"}
-"""Texts that mean that the label is not known."""
+"""Texts of an unknown label."""
 
 _LARGEST = np.iinfo(np.int64).max
-# A number as a text. With a needless 0 in front, as in 0012, it is a name.
+# A number as text. With a leading 0, as in 0012, it is a name.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
 
 
@@ -40,17 +40,12 @@ class Encoded:
 
 
 def in_order(texts: Iterable[str]) -> list[str]:
-    """Sorts names as people do: numbers by size, "img2" before "img10".
+    """Sorts names of classes, folders or layers as people do: "img2" before "img10".
 
-    Args:
-      texts: names of classes, folders or layers.
+    Numbers are sorted by size if all names are numbers.
 
-    Returns:
-      All of them, sorted; by size only if all are numbers.
-
-    Example:
-      >>> in_order(["img10", "img2", "img1"])
-      ['img1', 'img2', 'img10']
+    >>> in_order(["img10", "img2", "img1"])
+    ['img1', 'img2', 'img10']
     """
     given = list(texts)
     numbers = {text: _number(text) for text in given}
@@ -60,10 +55,10 @@ def in_order(texts: Iterable[str]) -> list[str]:
 
 
 def missing(labels: npt.ArrayLike) -> np.ndarray:
-    """Tells which of labels (N,) of any type are missing: bool (N,).
+    """Returns which labels (N,) of any type are missing: bool (N,).
 
-    Those are masked, NaN, None, pandas.NA, or texts of `MISSING`; "-" is not missing
-    where there is a "+".
+    Missing are masked values, NaN, None, pandas.NA and texts of `MISSING`; "-" is not
+    missing where there is a "+".
     """
     array = np.asanyarray(labels)
     gone = np.ma.getmaskarray(array)
@@ -85,16 +80,16 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
     Args:
       labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that are
         whole numbers; also as objects.
-      what: what a message calls them.
+      what: their name in messages.
 
     Returns:
-      (N,), of bool, int64, uint64 (where int64 does not do) or text.
+      (N,), of bool, int64, uint64 (where int64 is too small) or text.
 
     Raises:
       ValueError: they are of another type or shape, or some are missing.
     """
     try:
-        # NumPy would make floats of a list of large numbers, and texts of a mixed one.
+        # NumPy turns large numbers into floats, and mixed values into texts.
         listed = isinstance(labels, list | tuple)
         array = np.asanyarray(labels, object if listed else None)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -121,7 +116,6 @@ def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
 
 
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
-    """Turns labels that are Python objects of one kind into an array of that kind."""
     listed = any(isinstance(label, list | tuple) for label in array)
     kinds = {"O"} if listed else {np.asarray(label).dtype.kind for label in array}
     if kinds <= {"i", "u", "O"} and all(isinstance(n, int | np.integer) for n in array):
@@ -143,7 +137,6 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
-    """Labels (N,) as bool, int64, uint64 or text."""
     dtype = array.dtype
     if dtype.kind == "V" and np.can_cast(dtype, np.float32):  # bfloat16 and its like
         array = array.astype(np.float32)
@@ -187,13 +180,12 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
     """Turns the labels of arrays into codes.
 
+    Numbers keep their order, texts have that of `in_order`. Two ways to encode one text
+    in Unicode are one class.
+
     Args:
       labels: (N,), as `check` returns them.
-      dtype: the dtype of the user's own numbers, which their values keep.
-
-    Returns:
-      Their codes, numbers in their order and texts in that of `in_order`. Two ways to
-      encode one text in Unicode are one class.
+      dtype: dtype of the user's own numbers, which the class values keep.
     """
     if labels.dtype.kind == "U":
         return _grouped(labels.tolist(), _normal)
@@ -205,16 +197,11 @@ def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
 
 
 def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
-    """Turns the labels of a text file into codes.
+    """Turns the labels of a text file into codes, in the order of `in_order`.
 
-    Args:
-      texts: N labels.
-      what: what a message calls them.
-
-    Returns:
-      Their codes, in the order of `in_order`. If all are numbers, equal ones such as 1
-      and 1.0 are one class, named by the shortest text, and the values are numbers
-      where 64 bits hold them. A text such as 0012 is a name, another class than 12.
+    If all are numbers, equal ones such as 1 and 1.0 are one class, named by the
+    shortest text, and the values are numbers where 64 bits hold them. A text such as
+    0012 is a name, another class than 12. `what` is their name in messages.
 
     Raises:
       ValueError: some are missing.
@@ -239,12 +226,12 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
 
 
 def to_plain(values: np.ndarray) -> dict[str, Any]:
-    """Values of classes (C,) for JSON."""
+    """Converts values of classes (C,) for JSON."""
     return {"dtype": values.dtype.str, "values": values.tolist()}
 
 
 def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
-    """Values of classes (C,) from JSON, as `to_plain` returned them.
+    """Converts values of classes (C,) back from `to_plain`.
 
     Raises:
       ValueError, KeyError, TypeError: they are damaged.
@@ -260,10 +247,7 @@ def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
 
 
 def _grouped(texts: Sequence[str], identity: Callable[[str], Hashable]) -> Encoded:
-    """Makes a class of all texts of one identity, named by the shortest of them.
-
-    The value of a class is that text as the user wrote it.
-    """
+    """Makes a class of all texts of one identity, named by the shortest."""
     shortest: dict[Hashable, str] = {}
     for text in sorted(set(texts), key=lambda text: (len(text), text)):
         shortest.setdefault(identity(text), text)
@@ -283,12 +267,12 @@ def _normal(text: str) -> str:
 
 
 def _number(text: str) -> Decimal | None:
-    """The number that a text is, exactly."""
+    """Returns the exact number that a text is; None if it is none."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 def _pieces(text: str) -> list[Any]:
-    """Cuts a text into words and whole numbers by turns, for sorting."""
+    """Splits a text into alternating words and whole numbers, for sorting."""
     pieces: list[Any] = re.split(r"(\d+)", text)
     for place in range(1, len(pieces), 2):
         digits = pieces[place].lstrip("0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of every kind become numbers here; missing ones are refused.
+"""Turns inputs of every kind into numbers, and refuses missing ones.
 
 Networks and trees compute in float32. Where that cannot tell the values of a column
 apart, as with seconds since 1970, an origin is subtracted first, in float64.
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# float32 may round by a ten-thousandth of a column's spread.
+# float32 may round by at most a ten-thousandth of a column's spread.
 _MOST_SPREADS = 1e-4 * 2.0**24
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny) * 2.0**24
 
 
 def columns_of(inputs: Any) -> tuple[str, ...]:
-    """Names the columns of a table of pandas or the like; none of anything else.
+    """Returns the column names of a data frame; none for anything else.
 
     Raises:
-      ValueError: several have one name.
+      ValueError: several columns have one name.
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
@@ -36,26 +36,23 @@ def columns_of(inputs: Any) -> tuple[str, ...]:
 
 
 def one_line(text: object) -> str:
-    """A name or a cell without line ends and doubled spaces, in NFC."""
+    """Returns a name or a cell without line ends and double spaces, in NFC."""
     return unicodedata.normalize("NFC", " ".join(str(text).split()))
 
 
 def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.ndarray:
-    """Turns inputs into finite numbers.
+    """Turns inputs into an array of finite booleans, integers or floats.
 
     Args:
-      inputs: whatever NumPy can make an array of numbers of, a table of pandas or the
-        like, or a sparse matrix.
-      what: what a message calls them.
-      names: the features that a table must give, in order; empty for all its columns.
-        "colour=red" is 1 where a column "colour" holds the text "red".
-
-    Returns:
-      An array of booleans, integers or floats.
+      inputs: an array of numbers or what NumPy turns into one, a data frame of pandas
+        or the like, or a sparse matrix.
+      what: their name in messages.
+      names: the features that a data frame must have, in order; empty for all its
+        columns. "colour=red" is 1 where a column "colour" holds the text "red".
 
     Raises:
-      ValueError: a value is missing, infinite, or no number; or a table lacks a column,
-        or has others.
+      ValueError: a value is missing, infinite, or no number; or a data frame lacks a
+        column, or has others.
     """
     if columns_of(inputs):
         return _of_table(inputs, names, what)
@@ -90,7 +87,6 @@ def check(inputs: npt.ArrayLike, what: str, names: Sequence[str] = ()) -> np.nda
 
 
 def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
-    """The features of a table, found by name: (N, F)."""
     found = columns_of(table)
     own = dict(zip(found, table.columns, strict=True))  # which need not be texts
     sources = {name: _source_of(name, own) for name in names or found}
@@ -124,7 +120,7 @@ def _of_table(table: Any, names: Sequence[str], what: str) -> np.ndarray:
 
 
 def _source_of(feature: str, columns: Collection[str]) -> str:
-    """The column that a feature comes from; itself if there is none."""
+    """Returns the column that a feature comes from; itself if there is none."""
     if feature in columns:
         return feature
     heads = (feature[:i] for i, sign in enumerate(feature) if sign == "=")
@@ -132,7 +128,7 @@ def _source_of(feature: str, columns: Collection[str]) -> str:
 
 
 def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
-    """An array of Python's objects as float64; NaN is what is missing."""
+    """Converts Python objects to float64, with NaN for missing ones."""
     import pandas as pd  # takes a third of a second
 
     filled = np.where(pd.isna(array), np.nan, array)
@@ -152,16 +148,16 @@ def _of_objects(array: np.ndarray, what: str) -> np.ndarray:
 def origin_of(
     numbers: np.ndarray, names: Sequence[str], what: str
 ) -> np.ndarray | None:
-    """What to subtract from numbers so that float32 can tell them apart.
+    """Returns what to subtract from numbers so that float32 can tell them apart.
 
     Args:
       numbers: (N, ...), as `check` returns them.
       names: the F columns of a table, for messages.
-      what: what a message calls the numbers.
+      what: name of the numbers in messages.
 
     Returns:
-      float64, (F,) for numbers (N, F), else (); 0 where nothing is to be subtracted,
-      None if that is so everywhere.
+      float64, (F,) for numbers (N, F), else (), with 0 where nothing is to be
+      subtracted; None if that is so everywhere.
 
     Raises:
       ValueError: float32 cannot hold a column, whatever is subtracted.
@@ -191,7 +187,7 @@ def origin_of(
 
 
 def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndarray:
-    """Numbers (N, ...), as `check` returns them, less an `origin_of`, as float32.
+    """Returns numbers (N, ...), from `check`, less an `origin_of`, as float32.
 
     Raises:
       ValueError: some are too large; the message calls the numbers `what`.
@@ -200,7 +196,7 @@ def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndar
         return numbers
     found, taken = np.empty(numbers.shape, np.float32), 0 if origin is None else origin
     with np.errstate(over="ignore"):
-        # Computed in float64, of which no whole array is made.
+        # Computed in float64, but without a whole array of it.
         np.subtract(numbers, taken, found, dtype=np.float64, casting="same_kind")
     if not np.isfinite(found).all():
         raise ValueError(f"{what} hold values that are not finite in float32")

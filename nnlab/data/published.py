@@ -34,11 +34,11 @@ class Publication:
 
     Attributes:
       name: the dataset's name, the same as in TFDS.
-      reader: the module that reads the format it is published in; it has the public
-        names of `nnlab.data.idx`. (`WANTED` is how messages list the files, `DOWNLOADS`
-        the names of what the publisher serves, by the keys of `read_arrays`.)
-      url: the folder that its publisher serves it from, ends in "/".
-      folders: where its files are looked for below a data folder, best first.
+      reader: the module that reads its format, with the public names of
+        `nnlab.data.idx`. (`WANTED` lists the files in messages; `DOWNLOADS` are the
+        names of the publisher's files, by the keys of `read_arrays`.)
+      url: the publisher's folder, ends in "/".
+      folders: where its files may be below a data folder, best first.
       tfds_version: the version of the TFDS dataset with the same content.
       image_shape: height and width; with channels if there is more than one.
       num_train: number of training examples, validation included.
@@ -78,7 +78,7 @@ def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
 def check_digest(
     digest: str, expected: str | None, where: Path, name: str, what: str
 ) -> None:
-    """Refuses (ValueError) content of another digest, where one is known."""
+    """Refuses (ValueError) content of another digest, if one is known."""
     if expected not in (None, digest):
         raise ValueError(
             f"{where} is damaged or not the real {name}: {what} is {digest}, expected "
@@ -90,8 +90,8 @@ def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
     """Checks arrays against a publication, and makes a dataset in canonical order.
 
     Raises:
-      ValueError: the shape or number of the examples, a label, the number of examples
-        of a class or the digest is wrong; the message begins with `origin`.
+      ValueError: a wrong shape, label, digest, or number of examples in all or of a
+        class; the message begins with `origin`.
     """
     known = publication
     _check(arrays.train_images, arrays.train_labels, "train", known, origin)
@@ -116,7 +116,7 @@ def _check(
     publication: Publication,
     origin: Path,
 ) -> None:
-    """Refuses the examples of a split that are not those of the publication."""
+    """Refuses a split whose examples differ from the publication's."""
     name, classes = publication.name, publication.class_names
     count = publication.num_train if split == "train" else publication.num_test
     if len(labels) != count:
@@ -139,5 +139,5 @@ def _check(
 
 
 def times(shape: Sequence[int]) -> str:
-    """Words a shape: "60,000 x 28 x 28"."""
+    """Returns a shape in words: "60,000 x 28 x 28"."""
     return " x ".join(f"{length:,}" for length in shape)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that cannot be read: each is told in one line that names the file."""
+"""Errors of files that cannot be read, each in one line that names the file."""
 
 import contextlib
 import gzip
@@ -17,7 +17,7 @@ def reading(path: Path, tool: str = "") -> Iterator[None]:
 
     Args:
       path: what is read; it is named unless the system names a file below it.
-      tool: what unpacks it, for the message: "gzip" or "tar".
+      tool: what unpacks it: "gzip" or "tar".
 
     Raises:
       ValueError: the archive is damaged.
@@ -35,7 +35,7 @@ def reading(path: Path, tool: str = "") -> Iterator[None]:
 
 
 def absent(path: Path, what: str, kind: str) -> FileNotFoundError:
-    """The refusal of a path that is not there, or is no "file" or "folder" (`kind`).
+    """Returns the error of a path that is missing, or is no file or folder (`kind`).
 
     `what` begins the message, such as "table".
     """

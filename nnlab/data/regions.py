@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A map of twenty regions that do not exist: where does a point lie?
+"""A map of twenty imaginary regions: in which region does a point lie?
 
 A point is moved by smooth noise of several octaves and then belongs to the nearest of
 twenty sites. Large waves bend the regions, smaller ones make their borders irregular at
 every scale. Each site has its own head start, so areas differ.
 
-The constants were chosen for a network that sees standardised points and trains with
-batch norm, ReLU and Adam (rate 0.001, batch 256, 100 epochs): one hidden layer of 16
-units reaches a validation accuracy of 0.901, six layers of 64 reach 0.957 (means of 3
-seeds; from 0.893 to 0.906 and from 0.953 to 0.959). No label is wrong: what networks
-miss is the fine structure of the borders.
+The constants were chosen for a network on standardised points with batch norm, ReLU and
+Adam (rate 0.001, batch 256, 100 epochs): one hidden layer of 16 units reaches a
+validation accuracy of 0.901, six layers of 64 reach 0.957 (means of 3 seeds; from 0.893
+to 0.906 and from 0.953 to 0.959). No label is wrong: networks miss the fine structure
+of the borders.
 """
 
 import functools
@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from nnlab.data.dataset import Dataset
 
-# Longitude and latitude in degrees: the western, southern, eastern and northern ends.
+# Degrees of longitude and latitude: west, south, east, north.
 EXTENT = (-10.0, 35.0, 30.0, 60.0)
 NUM_REGIONS = 20
 NUM_POINTS = 60_000
 
-# The first draws the regions, the second the points.
+# The first key draws the regions, the second the points.
 _REGIONS_KEY, _POINTS_KEY = 66, 7
 _OCTAVES = 8  # down to a wavelength of 0.1 degrees; there are 60 points on a square one
 _WAVES = 6
@@ -33,7 +33,7 @@ _WAVELENGTH = 12.0  # degrees, of the first octave; it halves with each further 
 _AMPLITUDE = 1.05  # degrees, root mean square, of the first octave
 _ROUGHNESS = 0.43  # amplitude of an octave divided by that of the one before
 _HEAD_START = 12.0  # square degrees, the largest
-# Points worked on at a time, so that the temporary arrays fit into a CPU's cache.
+# Points computed at a time, so that temporary arrays fit into a CPU's cache.
 _CHUNK = 1 << 13
 
 
@@ -57,16 +57,12 @@ class _Sites(NamedTuple):
 def load(name: str) -> Dataset:
     """Returns the map: points uniform over its extent, with the region of each.
 
-    Args:
-      name: what tables and captions call it.
-
-    Returns:
-      A table of longitude and latitude in degrees, float32. Made by one fixed key, it
-      is the same on every machine.
+    It is a table of longitude and latitude in degrees, float32. One fixed key makes it
+    the same on every machine. `name` is its name in tables and captions.
     """
     low, high = np.reshape(EXTENT, (2, 2))
     draws = np.random.default_rng(_POINTS_KEY).random((NUM_POINTS, 2))
-    # Rounded before they are labelled: no point may cross a border afterwards.
+    # Rounded first: afterwards no point may cross a border.
     points = (low + (high - low) * draws).astype(np.float32)
     return Dataset.from_arrays(
         points,
@@ -78,14 +74,11 @@ def load(name: str) -> Dataset:
 
 
 def regions(points: npt.ArrayLike) -> np.ndarray:
-    """Tells the region of points.
+    """Returns the region of each point: int32 (N,), in [0, NUM_REGIONS), 0 the largest.
 
     Args:
-      points: longitude and latitude in degrees, (N, 2). Those outside the extent belong
-        to a region, too.
-
-    Returns:
-      The label of each, int32 (N,), in [0, NUM_REGIONS); 0 is the largest region.
+      points: longitude and latitude in degrees, (N, 2). Points outside the extent
+        belong to a region, too.
 
     Raises:
       ValueError: the points have another shape or are not finite.
@@ -132,7 +125,7 @@ def _nearest(points: np.ndarray, sites: _Sites) -> np.ndarray:
 
 
 def _noise(points: np.ndarray, sites: _Sites) -> np.ndarray:
-    """How far points (N, 2) are moved, in degrees: (N, 2), smooth."""
+    """Returns how far points (N, 2) are moved, in degrees: (N, 2), smooth."""
     x, y = points[:, 0], points[:, 1]
     moved = np.zeros_like(points)
     for octave, (angles, phases) in enumerate(

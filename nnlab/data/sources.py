@@ -88,7 +88,7 @@ _CIFAR10 = Publication(
         *("airplane", "automobile", "bird", "cat", "deer"),
         *("dog", "frog", "horse", "ship", "truck"),
     ),
-    # As in the checksums that TFDS comes with.
+    # From the checksums that come with TFDS.
     sha256={
         cifar.ARCHIVE: (
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -96,8 +96,8 @@ _CIFAR10 = Publication(
     },
     balanced=True,
 )
-# `digest` was computed from the published files: every other source of the same data
-# must give it. That of CIFAR-10 is not known yet.
+# `digest` was computed from the published files; every other source must give the same.
+# That of CIFAR-10 is not known yet.
 PUBLICATIONS = {known.name: known for known in (_MNIST, _FASHION_MNIST, _CIFAR10)}
 
 
@@ -107,16 +107,16 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     csv: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Dataset:
-    """Loads a dataset by name; the arrays are equal whichever source has it.
+    """Loads a dataset by name; the arrays are equal from every source.
 
     "digits" and "map" are built in.
 
     "mnist", "fashion_mnist" and "cifar10" come from the first of these that is there: a
     prepared TFDS directory (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format);
-    the published files; a download with TFDS. For "mnist" and "fashion_mnist" the files
-    are four in IDX format (gzipped or not, in DIR/mnist or in DIR). For "cifar10" they
-    are the six of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin
-    in one of them) or cifar-10-binary.tar.gz as it is (in the same places).
+    the published files; a download with TFDS. "mnist" and "fashion_mnist" are four
+    files in IDX format (gzipped or not, in DIR/mnist or in DIR). "cifar10" are the six
+    files of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin in
+    one of them), or cifar-10-binary.tar.gz (in the same places).
 
     "csv:PATH" is a table of your own, whose column "label" is the class;
     "csv:PATH:COLUMN" names another (see `tabular.read`). "folder:PATH" is a folder of
@@ -126,25 +126,21 @@ def load(
     of them (`generated.real_or_generated`).
 
     Args:
-      name: one of SOURCES; or one of WITH_ARGUMENT, a colon and what it needs.
-      data_dir: DIR, where the data is; by default NNLAB_DATA_DIR. Nothing is ever
-        written there. Without either, data is kept in the user's cache folder, and only
-        then is it downloaded.
+      name: one of SOURCES; or one of WITH_ARGUMENT, a colon and its argument.
+      data_dir: DIR, where the data is, by default NNLAB_DATA_DIR; it is never written
+        to. Without either, data is kept in the user's cache folder and downloaded if
+        needed.
       csv: how a table is read: `missing` and `ignore`, see `tabular.read`.
-
-    Returns:
-      The dataset in canonical order.
 
     Raises:
       ValueError: the name is unknown or lacks its argument; the data is damaged or not
-        the real one; or classes cannot be learnt from the user's own.
+        the published one; or the user's own data is no classification.
       FileNotFoundError: the folder does not exist, or does not hold the dataset.
       ConnectionError: a download was needed and failed.
 
-    Example:
-      >>> digits = load("digits")
-      >>> digits.train.inputs.shape, digits.test.inputs.shape
-      ((1198, 8, 8, 1), (360, 8, 8, 1))
+    >>> digits = load("digits")
+    >>> digits.train.inputs.shape, digits.test.inputs.shape
+    ((1198, 8, 8, 1), (360, 8, 8, 1))
     """
     kind, colon, argument = name.partition(":")
     if kind in WITH_ARGUMENT:
@@ -154,7 +150,7 @@ def load(
             )
     elif name not in SOURCES:
         names = [*SOURCES, *map(_shown, WITH_ARGUMENT)]
-        # Of a path no name is near; of what is before it, one may be.
+        # No name is near to a path, but one may be near to what is before it.
         known = nearest(_shown(kind) if colon else name, names)
         raise ValueError(f"unknown dataset {name!r}{known}")
     given = None if data_dir is None else _existing(data_dir, "data_dir")
@@ -169,9 +165,9 @@ def load(
 
 
 def num_training(name: str) -> int:
-    """How many training examples a data set has without the validation examples.
+    """Returns how many training examples a dataset has, without validation.
 
-    Of published data sets it is known before they are there; others are loaded.
+    A published dataset is not loaded for this.
 
     >>> num_training("mnist")
     50000
@@ -194,13 +190,11 @@ def _digits(name: str, _: Path | None) -> Dataset:
 
 
 def _table(name: str, argument: str, _: Path | None, **how: Any) -> Dataset:
-    """Returns a table: "PATH" or "PATH:COLUMN"."""
     path, column = _path_and_option(argument)
     return tabular.read(path, name=name, label=column or tabular.LABEL, **how)
 
 
 def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
-    """Returns a folder of images: "PATH" or "PATH:SIZE"."""
     path, size = _path_and_option(argument)
     if not size:
         return image_folder.read(path, name=name)
@@ -213,7 +207,7 @@ def _image_folder(name: str, argument: str, _: Path | None) -> Dataset:
 
 
 def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Dataset:
-    """Returns the images of a dataset, named by the argument, and imitations."""
+    """Returns the images of the dataset named by the argument, and imitations."""
     if argument.partition(":")[0] == "real_or_generated":
         raise ValueError(
             f"dataset {name!r} asks for imitations of imitations: name a dataset of "
@@ -225,7 +219,7 @@ def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Datas
 def _path_and_option(argument: str) -> tuple[Path, str]:
     """Splits "PATH:OPTION"; the option of "PATH" is "".
 
-    A path may hold colons itself: the longest one that exists is taken.
+    A path may hold colons: the longest one that exists is taken.
     """
     parts = argument.split(":")
     for count in range(len(parts), 0, -1):
@@ -237,12 +231,11 @@ def _path_and_option(argument: str) -> tuple[Path, str]:
 
 
 def _shown(kind: str) -> str:
-    """Shows what a name looks like that has an argument: "csv:PATH"."""
+    """Returns what a name with an argument looks like: "csv:PATH"."""
     return f"{kind}:{'NAME' if kind == 'real_or_generated' else 'PATH'}"
 
 
 def _published(name: str, data_dir: Path | None) -> Dataset:
-    """Returns a published dataset from the first source that has it."""
     publication = PUBLICATIONS[name]
     if data_dir is None and (variable := os.environ.get(_ENVIRONMENT)):
         data_dir = _existing(variable, _ENVIRONMENT)
@@ -250,7 +243,7 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     try:
         files, read = _find(root, publication)
     except FileNotFoundError:
-        # TFDS would neither read what it finds in another format nor write over it.
+        # TFDS would neither read nor overwrite what it finds in another format.
         if data_dir or tfds.file_format(tfds.folder(root, publication)) is not None:
             raise
         _log.info("downloading %s to %s", name, root)
@@ -270,7 +263,7 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
 
 
 def _existing(given: str | os.PathLike[str], origin: str) -> Path:
-    """Returns the folder; it must exist, or a misspelling would start a download."""
+    """Returns a folder that must exist: a misspelling would start a download."""
     path = absolute(given, origin)
     if not os.path.isdir(path):
         raise absent(Path(shown(path)), origin, "folder")
@@ -289,7 +282,7 @@ def _find(
         return files, lambda: tfds.read(folder, publication)
 
     found = [(p, reader.find(p)) for p in (root / f for f in publication.folders)]
-    # The first that lacks fewest: with some missing, the one that was meant.
+    # The first place that lacks fewest files is probably the one that was meant.
     place, paths = min(found, key=lambda item: len(reader.missing(item[1])))
     missing = reader.missing(paths)
     unreadable = (
@@ -323,7 +316,7 @@ SOURCES: dict[str, Callable[[str, Path | None], Dataset]] = {
     "map": lambda name, _: region_map.load(name),
 }
 
-# Likewise of names that have a colon and an argument, which comes second.
+# By name before the colon: likewise; the argument after the colon comes second.
 WITH_ARGUMENT: dict[str, Callable[..., Dataset]] = {
     "csv": _table,
     "folder": _image_folder,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A user's own table: a text file with a header row, a label column and features.
 
-pandas reads the cells. Where something is wrong, the csv module reads the file once
-more to name the line: it knows where each row begins, even if quoted cells span lines.
+pandas reads the cells. After an error, the csv module reads the file again to name the
+line: it knows where each row begins, even if quoted cells span lines.
 """
 
 import csv
@@ -35,20 +35,20 @@ _LONGEST_LINE = 1 << 24
 _MOST_LISTED = 30
 _DELIMITERS = ",;\t|"
 _BLANK = " \t\r\n"
-# The first lines, by which the delimiter is chosen; it must then fit all lines.
+# Lines by which the delimiter is chosen; it must then fit all lines.
 _SAMPLE = 100
-# "sep=;": a first line that Excel writes and does not show.
+# "sep=;": a first line that Excel writes and hides.
 _SEPARATOR_LINE = re.compile(r'"?sep=([^\w"])\1*"?\s*', re.IGNORECASE)
 # Cells that are read at a time.
 _CHUNK = 1 << 21
-# Columns that a text column may become.
+# Most values of a text column; each becomes a feature.
 _MOST_VALUES = 1_000
 # Labels with fractions are a quantity if more than so many differ; whole numbers, if
-# more than so many differ and there are fewer than so many examples of each.
+# more than so many differ and each has fewer than so many examples.
 _MOST_FRACTIONS, _MOST_WHOLE, _FEW = 20, 100, 10
 _ID = re.compile(r"(?i:(.*[^a-z])?(id|index|key|no|nr|unnamed: \d+))|.*[a-z]I[dD]")
 _WRITTEN_OTHERWISE = str.maketrans("", "", ",_' %$€£\u00a0\u202f")
-# How other files begin that people take for tables.
+# How other files begin that people mistake for tables.
 _OTHER_FILES = {
     b"\xff\xfe": " but UTF-16",
     b"\xfe\xff": " but UTF-16",
@@ -59,16 +59,16 @@ _OTHER_FILES = {
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a file is laid out.
+    """The layout of a file.
 
     Attributes:
       path: the file.
       delimiter: between two cells of a line.
       columns: the columns' names; "" for those without.
       line: where the header begins.
-      skipped: lines up to, and with, the header's last.
-      label: the place of the label column.
-      left_out: places of columns that are no features.
+      skipped: number of lines up to the end of the header.
+      label: index of the label column.
+      left_out: indices of columns that are no features.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class _Layout:
 
     @property
     def features(self) -> list[int]:
-        """Places of the columns that are features."""
+        """Indices of the columns that are features."""
         left_out = self.left_out | {self.label}
         return [i for i in range(len(self.columns)) if i not in left_out]
 
@@ -99,18 +99,17 @@ def read(
     The file is UTF-8, with or without a byte order mark. Its first line names the
     columns. Cells are separated by commas, semicolons, tabs or vertical bars: whichever
     fits the lines best, or what a first line such as "sep=;" says. They may be quoted.
-    Blank lines are passed over, and so is a first column without a name. Labels may be
-    any text, see `labels.parse`.
+    Blank lines and a first column without a name are ignored. Labels may be any text,
+    see `labels.parse`.
 
     A column of numbers is a feature. A column of texts becomes a feature for each of
     its values, such as "colour=red": 1 where a row has the value, else 0, as from
     `pandas.get_dummies(table, prefix_sep="=")`. `Dataset.notes` say what else was done.
 
     Args:
-      path: the file.
-      name: what tables and captions call the dataset.
-      label: the name of the label column.
-      missing: what becomes of rows with missing cells (`labels.MISSING`): "refuse";
+      name: the dataset's name in tables and captions.
+      label: name of the label column.
+      missing: what to do with rows with missing cells (`labels.MISSING`): "refuse";
         "drop" leaves the rows out; "mean" fills the cells with their column's mean over
         the training examples (a missing label is still refused).
       ignore: names of columns that are left out.
@@ -148,7 +147,6 @@ def read(
 
 
 def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
-    """Finds delimiter and header of a file."""
     with _opened(path) as stream:
         sample = [line for line, _ in zip(_lines(stream, path), range(_SAMPLE))]
     before = next((i for i, line in enumerate(sample) if line.strip()), 0)
@@ -176,12 +174,12 @@ def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
 
 
 def _opened(path: Path) -> TextIO:
-    # newline="": the csv module itself tells line ends inside quoted cells.
+    # newline="": the csv module itself finds line ends inside quoted cells.
     return path.open(encoding="utf-8-sig", newline="")
 
 
 def _lines(stream: TextIO, path: Path, skipped: int = 0) -> Iterator[str]:
-    """Yields the lines of a file after the first `skipped`; none may be endless."""
+    """Yields the lines of a file after the first `skipped`; refuses endless ones."""
     number = 0
     while line := stream.readline(_LONGEST_LINE):
         number += 1
@@ -194,7 +192,7 @@ def _lines(stream: TextIO, path: Path, skipped: int = 0) -> Iterator[str]:
 
 
 def _fit(sample: Sequence[str], delimiter: str, label: str) -> tuple[float, ...]:
-    """Tells how well a delimiter fits lines; the largest fits best."""
+    """Returns how well a delimiter fits lines; the largest fits best."""
     reader = csv.reader(sample, delimiter=delimiter, skipinitialspace=True)
     try:
         header, *rows = [
@@ -212,7 +210,7 @@ def _rows(
 ) -> Iterator[tuple[int, list[str], int]]:
     """Yields the rows that are not blank, each with its first and its last line.
 
-    `before` is how many lines of the file come before these.
+    `before` is the number of lines of the file before these.
     """
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = before + 1
@@ -228,7 +226,6 @@ def _rows(
 def _label_column(
     columns: Sequence[str], left_out: set[int], where: str, label: str, delimiter: str
 ) -> int:
-    """Checks the header, and returns the place of the label column."""
     if not columns:
         raise ValueError(f"{where}: a header that names the columns is missing")
     for number, name in enumerate(columns, 1):
@@ -295,14 +292,14 @@ class _Cells:
     wrong: bool = False
 
     def missing(self) -> np.ndarray:
-        """Which cells are missing, (N, F)."""
+        """Which cells are missing, bool (N, F)."""
         gone = np.isnan(self.numbers)
         for i, (codes, _) in self.texts.items():
             gone[:, i] = codes < 0
         return gone
 
     def put(self, rows: slice, columns: list[int], values: np.ndarray) -> None:
-        """Stores numbers (rows, columns) in their place; NaN for missing ones."""
+        """Stores numbers (rows, columns); NaN for missing ones."""
         low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
         self.wrong |= bool(low < -_LARGEST or high > _LARGEST)
         if self.numbers.dtype == np.float32:
@@ -327,7 +324,6 @@ class _Cells:
 
 
 def _read(layout: _Layout, name: str, missing: str) -> Dataset:
-    """Reads, checks and encodes the cells."""
     path = layout.path
     count, quoted = _count(layout)
     layout = _without_empty(layout, count, quoted)
@@ -375,7 +371,7 @@ def _count(layout: _Layout) -> tuple[int, bool]:
     """Counts the rows, each of which must have as many cells as the header.
 
     Returns:
-      How many there are, and whether some hold quotes.
+      The number of rows, and whether some hold quotes.
     """
     wanted, count = len(layout.columns), 0
     with _opened(layout.path) as stream:
@@ -408,7 +404,7 @@ def _body_rows(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
 
 
 def _ragged(layout: _Layout, line: int, cells: Sequence[str]) -> ValueError:
-    """The refusal of a row that has more or fewer cells than the header."""
+    """Returns the error of a row that has more or fewer cells than the header."""
     wanted, more = len(layout.columns), ""
     if len(cells) == wanted + 1:
         more = (
@@ -422,7 +418,7 @@ def _ragged(layout: _Layout, line: int, cells: Sequence[str]) -> ValueError:
 
 
 def _without_empty(layout: _Layout, count: int, quoted: bool) -> _Layout:
-    """Leaves out columns without name and content, as delimiters at line ends make."""
+    """Leaves out columns without name and content, as from delimiters at line ends."""
     nameless = [i for i in layout.features if not layout.columns[i]]
     if not nameless:
         return layout
@@ -440,7 +436,6 @@ def _without_empty(layout: _Layout, count: int, quoted: bool) -> _Layout:
 def _frames(
     layout: _Layout, quoted: bool, places: Sequence[int], **options: Any
 ) -> Iterator[Any]:
-    """Reads the rows of some columns, some of the rows at a time."""
     import pandas as pd  # takes a third of a second
 
     with _opened(layout.path) as stream:
@@ -466,8 +461,8 @@ def _frames(
 def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
     """Reads the cells of features and labels.
 
-    What pandas takes for no numbers is read once more, as texts: where a column holds
-    both, the first pass keeps neither as it was written.
+    Columns that pandas does not read as numbers are read again as texts: where a column
+    holds both, the first pass keeps neither as it was written.
     """
     import pandas as pd
 
@@ -505,7 +500,7 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
 
 
 def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> None:
-    """Puts a column that is no plain numbers: as such after all, or as texts."""
+    """Stores a column that pandas did not read as numbers: as numbers, or as texts."""
     gone = labels.missing(np.array(values, object))
     known = {text for text, missing in zip(values, gone) if not missing}
     if 2 * sum(map(_like_number, known)) > len(known) or not known:
@@ -522,7 +517,7 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
 
 
 def _first_wrong(layout: _Layout, cells: _Cells, missing: str) -> ValueError:
-    """The refusal of the first cell that cannot be used."""
+    """Returns the error of the first cell that cannot be used."""
     label = layout.columns[layout.label]
     for line, row in _body_rows(layout):
         where = f"{layout.path}, line {line}"
@@ -539,7 +534,7 @@ def _first_wrong(layout: _Layout, cells: _Cells, missing: str) -> ValueError:
 
 
 def _fault(cells: _Cells, i: int, text: str, name: str, missing: str) -> str:
-    """What is wrong with a cell of the i-th feature, and what helps; "" for nothing."""
+    """Says what is wrong with a cell of the i-th feature, and the remedy, or ""."""
     is_text = i in cells.texts
     what = f"{reprlib.repr(text)} in column {name!r}"
     what_not = "is no value" if is_text else "is no finite number"
@@ -618,7 +613,7 @@ def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
 
 
 def _encoded(layout: _Layout, cells: _Cells) -> tuple[list[str], np.ndarray, list[str]]:
-    """Returns the names of the features, the features (N, F), and what to tell."""
+    """Returns the features' names, the features (N, F), and notes."""
     names = [layout.columns[i] for i in layout.features]
     if not cells.texts:
         return names, cells.numbers, []
@@ -662,9 +657,9 @@ def _dataset(
 ) -> Dataset:
     """Makes a dataset of features (N, F), in which NaN stands for a column's mean.
 
-    The mean is that of the training examples, and these are known only after the split.
-    Until then the least value of the column stands in each gap (so the column's range
-    stays what it is), and further columns of 0 and 1 say where the gaps are.
+    The mean is that of the training examples, which are known only after the split.
+    Until then each gap holds the column's smallest value, which keeps the column's
+    range, and further columns of 0 and 1 say where the gaps are.
     """
     low = np.fmin.reduce(inputs)
     if np.isnan(low).any():
@@ -721,7 +716,7 @@ def _empty(column: str) -> ValueError:
 
 
 def _number(cell: str) -> float:
-    """Returns the number that a cell holds; NaN if it holds none that float32 can."""
+    """Returns the number in a cell; NaN if it holds none that float32 can hold."""
     try:
         value = float(cell)
     except ValueError:
@@ -740,7 +735,7 @@ def _like_number(text: str) -> bool:
 
 
 def _undecodable(path: Path) -> str:
-    """Says where a file is not UTF-8, and what it is instead, if that is known."""
+    """Says where a file is not UTF-8, and its encoding, if known."""
     with path.open("rb") as stream:
         other = _OTHER_FILES.get(stream.read(2), "")
         stream.seek(0)

@@ -2,8 +2,7 @@
 """Prepared TFDS directories, read and made without TensorFlow.
 
 They are read without TFDS's builders, which would import whatever classes the
-directory's features.json names. What an example of a published dataset consists of is
-known anyway.
+directory's features.json names. The features of published datasets are known anyway.
 
 Importing TFDS takes most of a second, so only the functions that need it do.
 """
@@ -27,19 +26,19 @@ from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
 from nnlab.machine.files import refuse_links
 
-# After it a server counts as unreachable; waiting could take minutes.
+# A server that takes longer counts as unreachable; waiting could take minutes.
 _PROBE_SECONDS = 3.0
 # Of a dataset_info.json; TFDS writes about 2,000 for these datasets.
 _MOST_BYTES = 1 << 20
 
 
 def folder(root: Path, publication: Publication) -> Path:
-    """Returns where TFDS keeps a dataset below a data folder."""
+    """Returns the folder of TFDS for a dataset below a data folder."""
     return root / publication.name / publication.tfds_version
 
 
 def file_format(path: Path) -> str | None:
-    """Tells how the directory of a version, such as DATA_DIR/mnist/3.0.1, is stored.
+    """Returns the format of a version's directory, such as DATA_DIR/mnist/3.0.1.
 
     Returns:
       "array_record", "tfrecord", ...; None if nothing is prepared there.
@@ -86,7 +85,7 @@ def _read_split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads images (N, H, W) or (N, H, W, C) and labels (N,) of one split.
 
-    The files are found by the names that TFDS gives them, not by the description.
+    Files are found by the names that TFDS gives them, not by the description.
     """
     from array_record.python.array_record_module import ArrayRecordReader
     from PIL import Image
@@ -113,13 +112,13 @@ def _read_split(
 def download(root: Path, publication: Publication) -> None:
     """Downloads a dataset with TFDS and prepares it in array_record format.
 
-    The data folder `root` is made if it is not there.
+    The data folder `root` is made if it is missing.
 
     Raises:
       FileNotFoundError: the data folder cannot be made.
       ConnectionError: the network or the server cannot be reached.
-      ValueError: what arrived is not what was published, or there is a link where it
-        would be deleted.
+      ValueError: the data is not what was published, or there is a link among the files
+        to delete.
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
@@ -162,8 +161,8 @@ def download(root: Path, publication: Publication) -> None:
 def _unreachable(url: str) -> str | None:
     """Returns why a URL cannot be reached, or None if a server answers.
 
-    Looking up a name and trying its addresses have no time limit of their own, so both
-    happen in a thread that is not waited for.
+    Looking up a name and trying its addresses have no time limit of their own. So a
+    thread does both, and nothing waits for it.
     """
     import requests
 

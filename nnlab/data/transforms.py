@@ -5,9 +5,9 @@ Rotated digits are a test set of Larochelle et al. (2007), "An empirical evaluat
 deep architectures on problems with many factors of variation"; moved ones are in
 MNIST-C (Mu and Gilmer, 2019).
 
-The draw of an image depends on its place alone, not on the study, the seed, the amount
-or the number of images. A larger amount moves the same image further in the same
-direction, so that accuracies at two amounts can be compared.
+The random draw of an image depends on its index alone, not on study, seed, amount or
+number of images. A larger amount moves the same image further in the same direction,
+so accuracies at two amounts can be compared.
 """
 
 import math
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# Pixel values worked on at a time, so that the temporary arrays fit into a CPU's cache.
+# Pixel values computed at a time, so that temporary arrays fit into a CPU's cache.
 _CHUNK_VALUES = 1 << 17
 
 
@@ -25,14 +25,8 @@ def moved(images: np.ndarray, pixels: int) -> np.ndarray:
     """Moves each image by whole pixels along both axes; vacated pixels become 0.
 
     The offsets of an image are uniform in -pixels..pixels, independent for the two
-    axes; positive ones move it down and to the right.
-
-    Args:
-      images: (N, H, W, C), uint8 or float32.
-      pixels: the largest offset; 0 or more.
-
-    Returns:
-      New images of the same shape and dtype.
+    axes; positive ones move it down and to the right. Images are (N, H, W, C), uint8 or
+    float32, and so is the result.
 
     Raises:
       ValueError: these are not images, or pixels is negative or not whole.
@@ -50,14 +44,8 @@ def rotated(images: np.ndarray, degrees: float) -> np.ndarray:
 
     The angle of an image is uniform in [-degrees, degrees]; positive angles turn it
     counterclockwise, as numpy.rot90 does. Pixels are interpolated bilinearly, and
-    rounded to the nearest level in 8-bit images.
-
-    Args:
-      images: (N, H, W, C), uint8 or float32.
-      degrees: the largest angle; 0 or more.
-
-    Returns:
-      New images of the same shape and dtype.
+    rounded to the nearest level in 8-bit images. Images are (N, H, W, C), uint8 or
+    float32, and so is the result.
 
     Raises:
       ValueError: these are not images, or degrees is negative or not finite.
@@ -91,7 +79,7 @@ def _check_images(images: np.ndarray) -> None:
 
 
 def _draws(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform draws in [0, 1), one row for each image; more images append rows."""
+    """Draws uniformly from [0, 1), one row for each image; more images append rows."""
     return np.random.default_rng(zlib.crc32(name.encode())).random(shape)
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models: lists of layers, and the Flax Linen modules that they become.
+"""Models: lists of layers, and the Flax Linen modules made from them.
 
 `layers` describes and checks a stack without JAX, `resnet_layers` a ResNet-18. The
-other modules need JAX and are imported by name: reading a study or drawing a report
-does not load it.
+other modules need JAX; reading a study or drawing a report does not import them.
 """

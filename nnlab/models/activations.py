@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation functions by name: elementwise, so arrays of any shape."""
+"""Elementwise activation functions by name, for arrays of any shape."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def lecun_tanh(x: jax.Array) -> jax.Array:
-    """Scaled hyperbolic tangent, 1.7159 tanh(2x/3), which maps 1 to 1 and -1 to -1.
+    """Returns 1.7159 tanh(2x/3), which maps 1 to 1 and -1 to -1.
 
     Source: LeCun, Bottou, Orr and Mueller, "Efficient BackProp" (1998), section 4.4.
     """
@@ -16,7 +16,7 @@ def lecun_tanh(x: jax.Array) -> jax.Array:
 
 
 def identity(x: jax.Array) -> jax.Array:
-    """The input itself, for deep linear networks."""
+    """Returns the input itself, for deep linear networks."""
     return x
 
 
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "lecun_tanh": lecun_tanh,
     "identity": identity,
 }
-"""Name -> function; the names are those of `layers.ACTIVATIONS`, which needs no JAX."""
+"""Name -> function; the same names as in `layers.ACTIVATIONS`, which needs no JAX."""
 
 MONOTONE = frozenset(ACTIVATIONS) - {"gelu", "silu"}
 """Activations that never fall: the largest input gives the largest output."""

@@ -23,9 +23,9 @@ class Options:
       initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
       dtype: type of the arithmetic.
       param_dtype: type of the parameters.
-      train: whether to drop, and to normalise by this batch's own statistics.
+      train: whether dropout is on and batch norm uses the batch's own statistics.
       counts: whether to count active units in the collection "activity".
-      fast_variance: whether batch norm takes its variance in one pass.
+      fast_variance: whether batch norm computes its variance in one pass.
     """
 
     initializer: str
@@ -39,7 +39,7 @@ class Options:
 def counts(module: nn.Module) -> bool:
     """Whether the caller of a module wants its active units.
 
-    `init` makes every collection; "activity" is about the data and no part of a model.
+    `init` makes every collection, but "activity" is about data and no part of a model.
     """
     return module.is_mutable_collection("activity") and not module.is_initializing()
 
@@ -51,17 +51,16 @@ def apply(
     options: Options,
     rate: jax.Array | float = 0.0,
 ) -> jax.Array:
-    """Applies a layer, as a submodule of the module that is being called.
+    """Applies a layer as a submodule of the module that is being called.
 
     Args:
-      module: the module.
       layer: its kind, name and all its fields, as in `layers.LayerRow`.
-      x: what enters, float, (B, *input_shape).
+      x: input, float, (B, *input_shape).
       options: how layers compute.
       rate: the trial's dropout rate; may be traced.
 
     Returns:
-      What leaves, (B, *output_shape).
+      Output, (B, *output_shape).
     """
     typed = {"dtype": options.dtype, "param_dtype": options.param_dtype}
     weighted: dict[str, Any] = {
@@ -114,7 +113,6 @@ def apply(
 
 
 def _count(module: nn.Module, name: str, x: jax.Array) -> None:
-    """Notes the share of active units in each example, and how many units there are."""
     share = jnp.mean(x > 0, axis=range(1, x.ndim), dtype=jnp.float32)
     seen = {"share": share, "units": jnp.float32(math.prod(x.shape[1:]))}
     module.sow("activity", name, seen, lambda _, new: new, lambda: None)
@@ -126,12 +124,10 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
     Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
 
     Args:
-      key: random key.
-      x: values of any shape.
       rate: probability that a value is dropped, in [0, 1); may be traced.
 
     Returns:
-      The values kept, divided by `1 - rate`; shape and type of `x`.
+      The kept values, divided by `1 - rate`; shape and type of `x`.
     """
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel initialisers by name, each at scale 1; `stack.init_variables` scales them."""
+"""Kernel initialisers by name, at scale 1; `stack.init_variables` scales them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from jax.nn import initializers
 def uniform(
     key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32
 ) -> jax.Array:
-    """Uniform on [-1, 1); `jax.nn.initializers.uniform` is one-sided."""
+    """Draws uniformly from [-1, 1); `jax.nn.initializers.uniform` is one-sided."""
     return jax.random.uniform(key, shape, dtype, minval=-1.0, maxval=1.0)
 
 
@@ -28,7 +28,7 @@ INITIALIZERS: dict[str, Callable[..., jax.Array]] = {
     "uniform": uniform,
     "zeros": initializers.zeros,
 }
-"""Name -> initialiser; the names are those of `layers.INITIALIZERS`, without JAX.
+"""Name -> initialiser; the same names as in `layers.INITIALIZERS`, which needs no JAX.
 
 The variance of a kernel with fan-in i and fan-out o: lecun 1/i, he 2/i, glorot
 2/(i + o), each as a truncated normal or a uniform distribution; orthogonal has

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers as plain values: what a stack may hold, its shapes and its costs. No JAX.
+"""Layers as plain values: kinds, shapes and costs; no JAX.
 
 A layer is a dict such as `{"layer": "dense", "units": 64}`; a bare name such as
 `"relu"` stands for `{"layer": "relu"}`. `FIELDS` lists every kind of layer with its
@@ -51,7 +51,7 @@ class Field:
     below: float | None = None
     choices: tuple[str, ...] = ()
     absent: str = ""
-    """What None, the default, stands for."""
+    """The meaning of None, the default."""
 
     @property
     def allowed(self) -> str:
@@ -91,11 +91,11 @@ FIELDS: dict[str, dict[str, Field]] = {
         "rate": Field(float, minimum=0, below=1, absent="the trial's dropout rate")
     },
 } | {name: {} for name in ACTIVATIONS}
-"""Kind of layer -> field -> type, default and range: all that a stack may hold."""
+"""Kind of layer -> field -> type, default and range."""
 
 
 class LayerError(ValueError):
-    """A layer that is wrong in itself, or in its place.
+    """A layer that is wrong in itself or in its place.
 
     Attributes:
       position: the layer's position in the stack, from 0.
@@ -111,8 +111,8 @@ class LayerRow:
     """One layer of a checked stack.
 
     Attributes:
-      name: its name in the model, in columns of results and in messages: the given
-        name, or its kind and a running index of that kind, such as "dense_0".
+      name: the given name, or the layer's kind and a running index of that kind, such
+        as "dense_0"; used in the model, in columns of results and in messages.
       layer: the layer with its name and all defaults filled in.
       input_shape: shape of one example that enters, without the batch axis.
       output_shape: shape of one example that leaves.
@@ -130,7 +130,7 @@ class LayerRow:
 
     @property
     def biases(self) -> int:
-        """Those of the parameters that are added; the others multiply."""
+        """The number of parameters that are added; the others multiply."""
         if self.layer["layer"] == "batch_norm":
             return self.parameters // 2
         return self.output_shape[-1] if self.layer.get("bias") else 0
@@ -145,11 +145,10 @@ def mlp(
     dropout: bool = False,
     bias: str = "all",
 ) -> list[dict[str, Any]]:
-    """A fully connected network: flatten, hidden layers, one logit for each class.
+    """Returns a fully connected network: flatten, hidden layers, logits.
 
     Args:
       hidden: units of each hidden layer; empty for a linear classifier.
-      num_classes: number of classes.
       activation: one of `ACTIVATIONS`, after every hidden layer.
       batch_norm: whether to normalise before each activation.
       dropout: whether to drop after each activation, at the trial's dropout rate.
@@ -161,10 +160,9 @@ def mlp(
     Raises:
       ValueError: an unknown activation or bias.
 
-    Example:
-      >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
-      >>> [row.name for row in rows], sum(row.parameters for row in rows)
-      (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
+    >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
+    >>> [row.name for row in rows], sum(row.parameters for row in rows)
+    (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
     return cnn(
         (),
@@ -190,7 +188,7 @@ def cnn(
     dropout: bool = False,
     bias: str = "all",
 ) -> list[dict[str, Any]]:
-    """A convolutional network: convolutions and pools, then a fully connected one.
+    """Returns a convolutional network: convolutions and pools, then dense layers.
 
     The pool stands before the activation, which then works on `window**2` times fewer
     values. For a max-pool and a monotone activation (all but gelu and silu) the numbers
@@ -201,16 +199,15 @@ def cnn(
     Args:
       channels: channels of each convolution (stride 1, padding "same").
       hidden: units of each hidden dense layer after the convolutions.
-      num_classes: number of classes.
       activation: one of `ACTIVATIONS`, after every convolution and hidden layer.
       kernel: height and width of the kernels, in pixels.
-      pool: what a window keeps: "max", its largest value, or "max_abs", the one that is
-        largest without its sign.
+      pool: what a window keeps: "max", its largest value, or "max_abs", the value of
+        largest magnitude.
       window: window and stride of the pools, in pixels; 1 leaves them out.
       batch_norm: whether to normalise after each convolution and hidden layer.
       dropout: whether to drop after each hidden dense layer's activation, at the
         trial's dropout rate.
-      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
+      bias: as in `mlp`.
 
     Returns:
       The layers, for `check` and for `stack.Stack`.
@@ -254,14 +251,13 @@ def check(
       A row for each layer.
 
     Raises:
-      LayerError: a layer is wrong. The one line names it (its position counts from 0),
+      LayerError: a layer is wrong. The message names it (its position counts from 0),
         the shape it got and what it needs.
       ValueError: there is no layer, or the input shape is none.
 
-    Example:
-      >>> dense = {"layer": "dense", "units": 10}
-      >>> [row.output_shape for row in check(["flatten", dense], (28, 28, 1), 10)]
-      [(784,), (10,)]
+    >>> dense = {"layer": "dense", "units": 10}
+    >>> [row.output_shape for row in check(["flatten", dense], (28, 28, 1), 10)]
+    [(784,), (10,)]
     """
     rows: list[LayerRow] = []
     _check(rows, normalise(layers), input_shape, num_classes)
@@ -286,11 +282,7 @@ class Inspection:
 def inspect(
     layers: Sequence[Layer], input_shape: Sequence[int], num_classes: int
 ) -> Inspection:
-    """Checks a stack as `check` does, but returns what is wrong instead of raising.
-
-    Args:
-      layers, input_shape, num_classes: as for `check`.
-    """
+    """Checks a stack as `check` does, but returns what is wrong instead of raising."""
     rows: list[LayerRow] = []
     try:
         _check(rows, normalise(layers), input_shape, num_classes)
@@ -332,7 +324,7 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     """Fills in names and defaults, and checks each layer by itself.
 
     Args:
-      layers: layers as dicts, bare names, or tuples of pairs as `freeze` makes them.
+      layers: layers as dicts, bare names, or tuples of pairs from `freeze`.
 
     Returns:
       The layers as dicts, each with its kind, its name and all its fields.
@@ -340,6 +332,9 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     Raises:
       LayerError: an unknown layer or field, a value out of range, a name used twice.
       ValueError: there is no layer.
+
+    >>> normalise(["relu"])
+    [{'layer': 'relu', 'name': 'relu_0'}]
     """
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
@@ -359,7 +354,6 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 def _normal(
     position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
 ) -> dict[str, Any]:
-    """One layer of `normalise`; updates the counts of kinds and positions of names."""
     fields = _as_dict(position, layer)
     kind = fields["layer"]
     index = counts.get(kind, 0)
@@ -381,7 +375,7 @@ def _normal(
 
 
 def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
-    """The normalised layers as nested tuples, which can be hashed; see `normalise`."""
+    """Returns the normalised layers as nested tuples, which can be hashed."""
     return tuple(tuple(layer.items()) for layer in normalise(layers))
 
 

@@ -16,12 +16,11 @@ from nnlab.models.resnet_layers import STEMS, table
 class ResNet18(nn.Module):
     """The network of `resnet_layers.table`, for images of any size and channels.
 
-    Its parameters lie flat in "params", an entry for each layer with parameters, named
-    as in the table. Batch norm, and how active units are counted, are as in
-    `stack.Stack`.
+    Its parameters lie flat in "params", an entry for each layer that has any, named as
+    in the table. Batch norm and the counting of active units are as in `stack.Stack`.
 
     Attributes:
-      num_classes: number of classes; 0 for no head: the features come out.
+      num_classes: number of classes; 0 for features without a head.
       stem: one of `resnet_layers.STEMS`.
       initializer: of the kernels, one of `INITIALIZERS`; the head's bias starts at 0.
       dtype: type of the arithmetic.
@@ -35,7 +34,6 @@ class ResNet18(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
         layers.choose("stem", self.stem, STEMS)
         layers.choose("initializer", self.initializer, INITIALIZERS)
         super().__post_init__()
@@ -46,11 +44,11 @@ class ResNet18(nn.Module):
 
         Args:
           x: scaled images, float, (B, height, width, channels).
-          train: whether to normalise by this batch's own statistics.
+          train: whether to normalise by the batch's own statistics.
 
         Returns:
-          Logits, (B, C), float32, or float64 if that is the arithmetic's type; the
-          features, (B, 512), without a head.
+          Logits, (B, C), or without a head the features, (B, 512); float32, or float64
+          if that is the arithmetic's type.
         """
         options = Options(
             self.initializer, self.dtype, self.param_dtype, train, counts(self)

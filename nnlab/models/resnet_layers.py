@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18 as plain values: its blocks, and the table of its layers. No JAX.
+"""ResNet-18 as plain values: its blocks, and the table of its layers; no JAX.
 
 Layers have torchvision's names with "_" for ".". They pad all sides by the same number
 of pixels, which their rows have as "padding"; at stride 2 "same" would pad more below
@@ -28,7 +28,7 @@ class Block(NamedTuple):
     """A residual block: two 3x3 convolutions, whose output is added to its input.
 
     Attributes:
-      name: how the names of its layers begin.
+      name: start of its layers' names.
       channels: of both convolutions.
       stride: of the first convolution. If it is not 1, the input goes through a 1x1
         convolution of the same stride before it is added.
@@ -49,9 +49,7 @@ BLOCKS = tuple(
 def table(
     input_shape: Sequence[int], num_classes: int, stem: str = "imagenet"
 ) -> tuple[LayerRow, ...]:
-    """Infers the shapes and costs of all layers.
-
-    A single pixel is enough: half of it, rounded up, is one.
+    """Infers the shapes and costs of all layers; a single pixel is enough.
 
     Args:
       input_shape: shape of one example, (height, width, channels).
@@ -150,5 +148,5 @@ def _max_pool(name: str, shape: Shape) -> LayerRow:
 
 
 def _strided(shape: Shape, stride: int) -> Shape:
-    """Height and width after an odd window, padded by half of it, at a stride."""
+    """Returns height and width after an odd window, padded by half of it."""
     return tuple(-(-size // stride) for size in shape[:2])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layer stack as a Flax Linen module, and the initialisation of any module.
 
-A user's own Linen module can stand in for `Stack` if it has the same
-`__call__(self, x, train)`. It may read the trial's dropout rate as `Stack` does: from
-the variable `dropout_rate` of the read-only collection `hyperparameters`, which the
-caller of `apply` passes beside the parameters:
+A user's own Linen module can replace `Stack` if it has the same
+`__call__(self, x, train)`. Like `Stack` it may read the trial's dropout rate from the
+variable `dropout_rate` of the read-only collection `hyperparameters`, which the caller
+of `apply` passes beside the parameters:
 `module.apply({**variables, "hyperparameters": {"dropout_rate": rate}}, x, train=True,
 rngs={"dropout": key}, mutable=["batch_stats"])`.
 """
@@ -22,7 +22,7 @@ from nnlab.models.apply import Options, apply, counts
 from nnlab.models.initializers import INITIALIZERS
 
 LEAST_RUN = 16
-"""As many equal layers one after another, or more, run as a loop over one layer.
+"""At least so many equal layers in sequence run as a loop over one layer.
 
 With fewer a loop is slower: networks of six and of ten layers of 64 units train a fifth
 slower (batch 256, batch norm), of ten layers of 16 a twentieth, and compile no faster.
@@ -30,7 +30,7 @@ slower (batch 256, batch norm), of ten layers of 16 a twentieth, and compile no 
 
 
 class Stack(nn.Module):
-    """Layers one after another, as `layers.check` accepts them.
+    """Layers in sequence, as `layers.check` accepts them.
 
     Batch norm divides by the batch's own standard deviation (epsilon 1e-5) in training.
     For evaluation it keeps running means and variances in "batch_stats", moved by a
@@ -40,10 +40,10 @@ class Stack(nn.Module):
     varies: three of six networks of 100 layers of 4 units diverged to infinity by it.
     Networks of six layers, none of which did, are a fifth faster with one pass.
 
-    Equal hidden layers one after another, at least `LEAST_RUN` of them, are a loop over
-    one layer whose parameters are stacked, (repetitions, ...), see `runs`. The training
-    step of 100 layers of 4 units then compiles in 6 instead of 47 seconds, and its
-    gradient takes 4.6 instead of 12.9 ms (batch 256, 3 members, 2 CPU cores).
+    At least `LEAST_RUN` equal hidden layers in sequence are a loop over one layer whose
+    parameters are stacked, (repetitions, ...), see `runs`. The training step of 100
+    layers of 4 units then compiles in 6 instead of 47 seconds, and its gradient takes
+    4.6 instead of 12.9 ms (batch 256, 3 networks, 2 CPU cores).
 
     Applied with `mutable=["activity"]`, it also returns how many units are active: the
     collection has, for each activation layer but identity, the "share" of its outputs
@@ -64,18 +64,17 @@ class Stack(nn.Module):
     rolled: bool = True
 
     def __post_init__(self) -> None:
-        """Checks and freezes the fields; also those of a clone of Flax's."""
+        """Checks and freezes the fields, also those of Flax's clones."""
         layer_stack.choose("initializer", self.initializer, INITIALIZERS)
         self.layers = layer_stack.freeze(self.layers)
         super().__post_init__()
 
     @property
     def runs(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Where the stacked parameters are.
+        """Returns where the stacked parameters are, ``{run: {kind: names}}``.
 
-        Returns:
-          ``{run: {kind: names}}``: along its leading axis ``params[run][kind]`` holds
-          the parameters of the layers with these names.
+        ``params[run][kind]`` holds the parameters of these layers along its leading
+        axis.
         """
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
@@ -93,7 +92,7 @@ class Stack(nn.Module):
 
         Args:
           x: scaled examples, float, (B, *input_shape).
-          train: whether to drop and to normalise by this batch's own statistics.
+          train: whether dropout is on and batch norm uses the batch's own statistics.
 
         Returns:
           Logits, (B, C), float32, or float64 if that is the arithmetic's type.
@@ -143,11 +142,11 @@ class _Block(nn.Module):
 
 
 Blocks = list[list[dict[str, Any]]]
-"""Lists of layers; more than one are equal but for their names."""
+"""Lists of layers; if there are several, they are equal but for their names."""
 
 
 def _runs(ordered: Sequence[dict[str, Any]], rolled: bool) -> list[Blocks]:
-    """Cuts a stack into single blocks and runs of equal blocks.
+    """Splits a stack into single blocks and runs of equal blocks.
 
     A block is a dense layer and all layers up to the next one. The blocks of a run have
     as many units as the block before them.
@@ -182,21 +181,17 @@ def _run_name(blocks: Blocks) -> str:
 
 
 def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names the layers of a block by their kind and place among those of the kind."""
+    """Names the layers of a block by their kind and their index of that kind."""
     kinds = [layer["layer"] for layer in block]
     return [f"{kind}_{kinds[:i].count(kind)}" for i, kind in enumerate(kinds)]
 
 
 def active_share(collection: Mapping[str, Any]) -> jax.Array:
-    """The share of active units of each example, over all activation layers.
+    """Returns each example's share of active units over all activation layers.
 
     A unit is an output of an activation layer; it is active if it is above 0.
-
-    Args:
-      collection: "activity", as `Stack` returns it.
-
-    Returns:
-      Shares, float32 (B,); NaN, (), without any activation.
+    `collection` is "activity", as `Stack` returns it. Shares are float32 (B,); NaN, (),
+    without any activation.
     """
     if not collection:
         return jnp.float32(jnp.nan)
@@ -236,7 +231,7 @@ def init_variables(
 
     Args:
       module: a `Stack`, or any module with such an `init`.
-      key: the member's key for its initialisation.
+      key: the network's key for its initialisation.
       sample_input: array of the shape and type of a batch, (B, *input_shape).
       init_scale: factor on every parameter that is named "kernel"; may be traced.
 

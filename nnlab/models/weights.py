@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of ResNet-18 in files: safetensors, in torchvision's names and layouts."""
+"""Weights of ResNet-18 in safetensors files, in torchvision's names and layouts."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -56,8 +56,7 @@ def load_resnet18(
       num_classes: classes of the head; 0 for the backbone alone, whether the file has a
         head or not; None for the head of the file, if it has one.
       channels: channels of the images. If it is 1 and the file's first kernel has 3,
-        the kernel is summed over them, so that a grey image counts as one that is
-        equally red, green and blue.
+        the kernel is summed over them: a grey image is equally red, green and blue.
       stem: one of `resnet_layers.STEMS`.
 
     Returns:
@@ -79,7 +78,7 @@ def load_resnet18(
 
 
 def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The variables of a `resnet.ResNet18` under torchvision's names, in its layouts.
+    """Returns a `resnet.ResNet18`'s variables in torchvision's names and layouts.
 
     Args:
       variables: "params" and "batch_stats".
@@ -101,7 +100,7 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 def _read(
     file: Any, path: Path, num_classes: int | None, channels: int, stem: str
 ) -> Variables:
-    # At first only the header is read: a large file of another kind is refused unread.
+    # Only the header is read first: a large file of another kind is refused unread.
     names = file.keys()
     tensors = {
         name: file.get_slice(name)
@@ -145,7 +144,7 @@ def _name(layer: str, array: str) -> str:
 
 
 def _arrays(row: LayerRow) -> dict[tuple[str, str], Shape]:
-    """Collection and name of a layer's arrays, and their shapes in Flax."""
+    """Returns collection and name of a layer's arrays, and their shapes in Flax."""
     layer, inputs = row.layer, row.input_shape[-1]
     if layer["layer"] == "conv":
         kernel = (layer["kernel"], layer["kernel"], inputs, layer["channels"])

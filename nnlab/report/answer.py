@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answer to a study's question, in sentences computed from its results; no JAX."""
+"""The answer to a study's question, in sentences made from its results; no JAX."""
 
 import math
 from collections import Counter
@@ -25,17 +25,13 @@ ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 
 
 def sentences(findings: Findings) -> list[str]:
-    """What the data say about the question, in sentences.
+    """Returns what the data say about the question, in plain sentences.
 
-    Of an interrupted run, what is best so far. Then which trials reach the target how
-    soon, which is best and how sure that is, what it was chosen from, which were
-    dropped, what moved and rotated images cost, what networks are before training where
-    the study asks, what fails, what became of the claims, the study's own notes, and
-    what is missing. Up to six trials are gone through one by one; of more, the best,
-    the fastest and ranges are named.
-
-    Returns:
-      Plain sentences.
+    In order: the best trial so far of an interrupted run; how soon trials reach the
+    target; which trial is best and how significant that is; how it was searched; which
+    trials were dropped; what moved and rotated images cost; the start of training,
+    where the study asks; failures; claims; the study's notes; and what is missing. Up
+    to six trials are all mentioned; of more, the best, the fastest and ranges.
     """
     rates = _rates(findings)
     said = [
@@ -54,7 +50,7 @@ def sentences(findings: Findings) -> list[str]:
 
 
 def is_or_are(count: int) -> str:
-    """The verb for so many."""
+    """Returns the verb for a count."""
     return "is" if count == 1 else "are"
 
 
@@ -62,10 +58,10 @@ def is_or_are(count: int) -> str:
 
 
 def _rates(findings: Findings) -> list[str]:
-    """Which learning rates train, where the edge is, and which rate is the fastest.
+    """Says which learning rates train, where the edge is, and which rate is fastest.
 
-    In the place of which trial is best, where the study asks for it: after so few
-    updates that is the same as being the fastest.
+    Where the study asks for it, it replaces the best trial: after so few updates the
+    best is the fastest.
     """
     results, found = findings.results, findings.rates
     if "rates" not in results.study.figures or found is None or not found.order:
@@ -102,7 +98,7 @@ def _rates(findings: Findings) -> list[str]:
 
 
 def _edge(edge: rate_range.Edge, highest: str, seeds: int) -> str:
-    """Where the edge is, how sure that is, and what is behind it."""
+    """Says where the edge is, how sure that is, and what lies beyond it."""
     if edge.beyond == edge.n:
         return f"No seed has an edge up to {highest}, the highest rate tried."
     middle = "median" if edge.beyond else "geometric mean"
@@ -133,7 +129,6 @@ def _edge(edge: rate_range.Edge, highest: str, seeds: int) -> str:
 
 
 def _speed(findings: Findings) -> list[str]:
-    """How soon which trials reach the target."""
     results, target = findings.results, findings.target
     every = {t: findings.steps_to_target(t, target) for t in findings.ran}
     times = {t: time for t, time in every.items() if time.n}
@@ -186,7 +181,7 @@ def _share(time: StepsToTarget) -> str:
 
 
 def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[str]:
-    """How soon each trial reaches the target, the soonest first."""
+    """Says how soon each trial reaches the target, the soonest first."""
     parts, some, never = [], [], []
     for trial, time in times.items():
         name = trial_name(results, trial)
@@ -201,7 +196,6 @@ def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[st
 
 
 def _best(findings: Findings) -> list[str]:
-    """Which trial is best, and which others differ from it."""
     results, best = findings.results, findings.best
     gone = {t for some in findings.dropped.values() for t in some}
     if results.config["status"] == "interrupted":
@@ -231,12 +225,11 @@ def _best(findings: Findings) -> list[str]:
 
 
 def percentage(mean: str) -> str:
-    """A mean with its interval as a percentage: "95.7 % ± 0.2"."""
+    """Returns a mean with its interval as a percentage: "95.7 % ± 0.2"."""
     return mean.replace(" ±", " % ±") if "±" in mean else f"{mean} %"
 
 
 def _others(findings: Findings, ran: Collection[int]) -> list[str]:
-    """Which trials differ from the best significantly over seeds, and which do not."""
     results = findings.results
     others = [c for c in findings.compared if c.trial in ran]
     others = [c for c in others if c.trial != findings.best]
@@ -267,7 +260,7 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
 
 
 def no_interval(results: Results) -> str:
-    """Why results of one or two seeds come without interval."""
+    """Says why results of one or two seeds have no interval."""
     if results.study.num_seeds == 1:
         return "One seed shows no spread: no interval is drawn and nothing is tested."
     return (
@@ -280,7 +273,7 @@ def no_interval(results: Results) -> str:
 
 
 def _looks(findings: Findings) -> list[str]:
-    """How many looks it took to tell the trials apart, or that they did not suffice."""
+    """Says how many looks separated the trials, or that they did not suffice."""
     taken, results = findings.looks, findings.results
     if not taken or taken[-1].best is None:
         return []
@@ -303,7 +296,6 @@ def _looks(findings: Findings) -> list[str]:
 
 
 def _search(findings: Findings) -> list[str]:
-    """What was searched how, and that the best of many is a lucky one."""
     results, search = findings.results, findings.results.study.search
     if not search.space:
         return []
@@ -321,7 +313,7 @@ def _search(findings: Findings) -> list[str]:
 
 
 def _halving(findings: Findings) -> list[str]:
-    """How many trials halving dropped when, and what that has spared."""
+    """Says how many trials halving dropped, when, and what that saved."""
     gone, results = findings.dropped, findings.results
     if not gone:
         return []
@@ -349,7 +341,6 @@ def _halving(findings: Findings) -> list[str]:
 
 
 def _drops(findings: Findings) -> list[str]:
-    """What the accuracy loses on moved and on rotated images."""
     sets = findings.results.study.test_sets
     changes = {
         "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
@@ -363,7 +354,7 @@ def _drops(findings: Findings) -> list[str]:
 
 
 def _drop_on(findings: Findings, metric: str, change: str) -> str:
-    """What the accuracy loses on one further test set; "" if that is not known."""
+    """Says what a further test set costs in accuracy; "" if that is not known."""
     results, best = findings.results, findings.best
     if best is None or metric not in results.metrics:
         return ""
@@ -390,7 +381,7 @@ def _drop_on(findings: Findings, metric: str, change: str) -> str:
 
 
 def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str:
-    """A paired drop and what is left: "35.1 ± 0.8 points, to 61.2 % (n = 8)"."""
+    """Returns a paired drop and what is left: "35.1 ± 0.8 points, to 61.2 %"."""
     mean, _, high = (float(v) for v in mean_interval(drops))
     left = float(np.nanmean(findings.final(trial, metric)))
     n = np.count_nonzero(np.isfinite(drops))
@@ -398,7 +389,7 @@ def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str
 
 
 def _untrained(findings: Findings) -> list[str]:
-    """Accuracy and loss before training beside those of chance."""
+    """Compares accuracy and loss before training with those of chance."""
     results = findings.results
     if "probabilities" not in results.study.figures:
         return []
@@ -426,7 +417,7 @@ def _untrained(findings: Findings) -> list[str]:
 
 
 def _at_start(results: Results, trials: Sequence[int], metric: str) -> np.ndarray:
-    """Mean over the seeds of a metric at step 0, of each trial that has it, (n,)."""
+    """Returns the mean over the seeds at step 0, of each trial that has it, (n,)."""
     if metric not in results.metrics:
         return np.empty(0)
     curves = [results.curve(t, metric) for t in trials]
@@ -436,7 +427,6 @@ def _at_start(results: Results, trials: Sequence[int], metric: str) -> np.ndarra
 
 
 def _range(values: np.ndarray) -> tuple[str, str]:
-    """From the least to the largest value, as percentages and as they are."""
     ends = (float(values.min()), float(values.max()))
     shares = dict.fromkeys(texts.fixed(100 * e, 1) for e in ends)
     plain = dict.fromkeys(texts.fixed(e, 2) for e in ends)
@@ -447,7 +437,6 @@ def _range(values: np.ndarray) -> tuple[str, str]:
 
 
 def _claims(findings: Findings) -> list[str]:
-    """How many of the study's claims hold, and in words those that do not."""
     verdicts = findings.verdicts
     if not verdicts:
         return []
@@ -464,7 +453,6 @@ def _claims(findings: Findings) -> list[str]:
 
 
 def _failures(findings: Findings) -> list[str]:
-    """Which trials diverge or stay at chance."""
     results = findings.results
     seeds = {t.index: t.num_seeds for t in results.trials}
     fates = {
@@ -495,11 +483,9 @@ def _failures(findings: Findings) -> list[str]:
 
 
 def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
-    """How seeds end: "all 8 seeds stay at chance", "5 of 8 seeds diverge".
+    """Says how seeds end: "all 8 seeds stay at chance", "5 of 8 seeds diverge".
 
-    Args:
-      counts: ``{verb, for one and for several: seeds}``.
-      total: of how many seeds.
+    `counts` is ``{(singular verb, plural verb): number of seeds}``.
     """
     said: list[str] = []
     for verbs, count in counts.items():
@@ -514,7 +500,7 @@ def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
 
 
 def failed_trials(results: Results) -> list[int]:
-    """The trials, by index, whose program failed."""
+    """Returns the trials, by index, whose program failed."""
     failed = results.config.get("failures", {})
     return [
         trial
@@ -525,7 +511,7 @@ def failed_trials(results: Results) -> list[int]:
 
 
 def crashes(results: Results) -> list[str]:
-    """How many trials are missing because their program failed."""
+    """Says how many trials are missing because their program failed."""
     failed = failed_trials(results)
     if not failed:
         return []
@@ -538,7 +524,7 @@ def crashes(results: Results) -> list[str]:
 
 
 def interruption(findings: Findings) -> list[str]:
-    """What an interrupted run lacks, and which trial is best so far."""
+    """Says what an interrupted run lacks, and which trial is best so far."""
     results = findings.results
     if results.config["status"] != "interrupted":
         return []
@@ -556,7 +542,7 @@ def interruption(findings: Findings) -> list[str]:
 
 
 def _best_so_far(results: Results) -> str:
-    """Which trial leads a run that is not at its end; "" if none has trained."""
+    """Says which trial leads an unfinished run; "" if none has trained."""
     best = best_trial(results, so_far=True)
     if best is None:
         return ""

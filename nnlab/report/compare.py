@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs in one report: which best trial is better, and how the studies differ.
+"""A report on several runs: which best trial is better, and how the studies differ.
 
-The comparison has a folder of its own, with the report, its figures, and two tables:
-`TRIALS` has a row for each trial of each run, `BESTS` one for each pair of runs.
+It has a folder of its own, with the report, its figures, and two tables: `TRIALS` has a
+row for each trial of each run, `BESTS` one for each pair of runs.
 """
 
 import dataclasses
@@ -51,8 +51,8 @@ class Run:
     """One of the runs that are compared.
 
     Attributes:
-      name: distinct among them.
-      findings: what it found.
+      name: unique among them.
+      findings: its statistics.
       status: as `listing.status_of` has it.
     """
 
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def trial(self) -> str:
-        """What the best trial is called: "learning rate 0.1"; "" for a single one."""
+        """Name of the best trial, such as "learning rate 0.1"; "" for a single one."""
         assert self.best is not None
         single = len(self.results.trials) == 1
         return "" if single else trials.named(self.results, self.best)
@@ -84,12 +84,12 @@ class Run:
 
     @property
     def data(self) -> tuple[str, int]:
-        """What it shares with runs whose best trial saw the same test examples."""
+        """What it shares with runs whose best trial has the same test examples."""
         assert self.best is not None
         return test_data(self.results, self.best)
 
     def accuracy(self, metric: str = "test_accuracy") -> str:
-        """The best trial's final mean with its interval, in percent."""
+        """Returns the best trial's final mean with its interval, in percent."""
         if self.best is None or metric not in self.results.metrics:
             return texts.NONE
         level = level_of(self.findings, self.best, metric)
@@ -101,23 +101,18 @@ class Runs(tuple[Run, ...]):
 
     @functools.cached_property
     def differences(self) -> tuple[Difference, ...]:
-        """The difference of each pair's best trials, computed once."""
+        """The differences between the best trials of each pair, computed once."""
         return compare_bests([run.findings for run in self])
 
 
 def write(runs: Runs, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Compares runs, and writes the report, its figures and its tables.
 
-    Args:
-      runs: as `load` gives them.
-      folder: where to; missing, empty, or one that holds an earlier comparison, which
-        is written over.
-
-    Returns:
-      The path of report.html.
+    `folder` is missing, empty, or has an earlier comparison, which is overwritten.
+    Returns the path of report.html.
 
     Raises:
-      FileExistsError: `folder` holds something that is no comparison.
+      FileExistsError: `folder` holds something else.
       ValueError: its ``figures`` are a link.
     """
     target = absolute(folder, "workdir")
@@ -132,7 +127,7 @@ def write(runs: Runs, folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _check_folder(folder: pathlib.Path) -> None:
-    """Refuses a folder in which a comparison would write over something else."""
+    """Refuses a folder in which a comparison would overwrite something else."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -150,10 +145,7 @@ def _check_folder(folder: pathlib.Path) -> None:
 
 
 def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
-    """Reads the runs, and gives them distinct names.
-
-    Args:
-      workdirs: two or more folders that runs wrote.
+    """Reads two or more runs, and gives them unique names.
 
     Raises:
       FileNotFoundError: one of them is missing or holds no results.
@@ -178,11 +170,7 @@ def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
 
 
 def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
-    """The last parts of paths, so many that no two are alike.
-
-    Args:
-      places: absolute, distinct.
-    """
+    """Returns the shortest endings of absolute paths that are all different."""
     names = []
     for place in places:
         count = 1
@@ -196,7 +184,6 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """Runs with a best trial and test accuracy, by what test data they are on."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         if run.best is not None and run.findings.is_measured("test_accuracy"):
@@ -205,7 +192,7 @@ def _groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _data_name(group: Sequence[Run]) -> str:
-    """What the test data of a group are called, distinct among groups."""
+    """Returns a name for a group's test data, unique among groups."""
     run = group[0]
     assert run.best is not None
     data = run.results.dataset(run.best)
@@ -217,7 +204,7 @@ def _data_name(group: Sequence[Run]) -> str:
 
 
 def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...]:
-    """Draws and stores the figures: of runs on the same test data together."""
+    """Draws and stores the figures, runs on the same test data together."""
     groups = _groups(runs)
     drawn = []
     with style.context():
@@ -282,7 +269,6 @@ def _num_alive(run: Run) -> int:
 
 
 def _ends(runs: Sequence[Run], metric: str) -> str:
-    """Where the best trials end, in a sentence."""
     parts = []
     for run in runs:
         assert run.best is not None
@@ -298,12 +284,7 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 
 
 def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
-    """All that the report of a comparison says.
-
-    Args:
-      runs: as `load` gives them.
-      drawn: the stored figures.
-    """
+    """Gathers what the report says; `drawn` are its stored figures."""
     names = [run.name for run in runs]
     which = "better" if len(runs) == 2 else "best"
     listed = texts.joined(names) if len(runs) <= FEW else f"{len(runs)} runs"
@@ -330,7 +311,7 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
 
 
 def sentences(runs: Runs) -> list[str]:
-    """What the comparison says, in sentences: best, how sure, how they differ, gaps."""
+    """Says in sentences which run is best, how surely, and how the runs differ."""
     said = []
     groups = _groups(runs)
     for group in groups:
@@ -362,8 +343,6 @@ def sentences(runs: Runs) -> list[str]:
 
 
 def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
-    """The best run of those on the same data, and each other one against it."""
-
     def score(run: Run) -> float:
         assert run.best is not None
         return expected_accuracy(run.results, run.best) or 0.0
@@ -383,7 +362,7 @@ def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
 
 
 def _between(runs: Runs, one: Run, other: Run) -> tuple[Difference, int]:
-    """The difference between two runs; 1, or -1 where it is that of `other` minus."""
+    """Returns the difference of two runs, and -1 if it is `other` minus `one`."""
     places = runs.index(one), runs.index(other)
     for found in runs.differences:
         if {found.left, found.right} == {*places}:
@@ -392,7 +371,7 @@ def _between(runs: Runs, one: Run, other: Run) -> tuple[Difference, int]:
 
 
 def _against(found: Difference, sign: int, other: Run) -> str:
-    """How far the best is from another run, and how sure that is."""
+    """Says how far the best is from another run, and how sure that is."""
     mean = sign * found.mean
     points = texts.mean_text(abs(mean), abs(mean) + found.high - found.mean)
     where = "above" if mean > 0 else "below"
@@ -419,7 +398,6 @@ def _spread(run: Run) -> str:
 
 
 def _copies(runs: Sequence[Run]) -> list[str]:
-    """Runs that found the same, to the last byte."""
     tables = ("curves.parquet", "members.csv")
     same: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
@@ -433,7 +411,6 @@ def _copies(runs: Sequence[Run]) -> list[str]:
 
 
 def _gaps(run: Run) -> list[str]:
-    """What a run lacks."""
     if run.status == RUNNING:
         return ["The run is still training; this is what it has found so far."]
     return [*answer.crashes(run.results), *answer.interruption(run.findings)]
@@ -482,10 +459,10 @@ def _studies(runs: Sequence[Run]) -> Section:
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
-    """What the runs differ in, exactly that, and its value in each run.
+    """Returns exactly the settings in which runs differ, and their value in each run.
 
-    Fields of the study by their paths, of hyperparameters all values that trials have;
-    then data sets, module, versions, device.
+    These are fields of the study by their paths (of a hyperparameter, the values of all
+    trials), then data sets, module, versions and device.
     """
     facts = [_facts(run.results) for run in runs]
     found = []
@@ -495,7 +472,7 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
         if len(set(keys)) == 1:
             continue
         shown = [text for _, text in values]
-        # Where different values look alike, their digests tell them apart.
+        # Where different values look alike, digests separate them.
         alike = {
             text
             for text in shown
@@ -510,7 +487,7 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _facts(found: Results) -> dict[str, tuple[Any, str]]:
-    """All that a run may differ in: ``{name: (value for JSON, text)}``."""
+    """Returns all in which runs may differ: ``{name: (value for JSON, text)}``."""
     study = found.study
     facts: dict[str, tuple[Any, str]] = {
         name: (value := getattr(study, name), settings.value_text(value))
@@ -548,7 +525,7 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
 
 
 def _values_text(values: Sequence[Any]) -> str:
-    """The values of a hyperparameter in all trials, many of them as a range."""
+    """Returns a hyperparameter's values in all trials; many of them as a range."""
     if len(values) <= FEW:
         return ", ".join(settings.value_text(v) or "none" for v in values)
     if all(settings.is_number(v) for v in values):
@@ -610,7 +587,6 @@ def _costs(runs: Sequence[Run]) -> Section:
 
 
 def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
-    """A row for each trial of each run: the run, and the trial's row of its summary."""
     rows: list[Mapping[str, Any]] = []
     for run in runs:
         about = {
@@ -627,8 +603,6 @@ def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
 
 
 def _best_rows(runs: Runs) -> list[Mapping[str, Any]]:
-    """A row for each pair of runs."""
-
     def finite(value: float) -> float | None:
         return value if np.isfinite(value) else None
 

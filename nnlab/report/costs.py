@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections of a report on its programs: what they cost, and how they were run."""
+"""Sections of a report about its programs: what they cost, and how they ran."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ REPLAY = "python -m launch.train --config_json=config.json --workdir=again"
 
 
 def costs(findings: Findings) -> Section:
-    """What each program costs and what its best trial achieves."""
+    """Makes the table of what each program costs and what its best trial achieves."""
     results = findings.results
     programs = [
         c for c in results.config["cohorts"] if {*c["trials"]} & {*findings.ran}
@@ -57,7 +57,7 @@ def costs(findings: Findings) -> Section:
 
 
 def _speed_columns(findings: Findings) -> Columns:
-    """Examples/s, seconds an epoch and in all, inferences/s in batches and singly."""
+    """Columns of examples/s, seconds, and inferences/s in batches and singly."""
     results = findings.results
 
     def an_epoch(program: Mapping[str, Any]) -> str:
@@ -89,7 +89,6 @@ def _speed_columns(findings: Findings) -> Columns:
 
 
 def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
-    """Final accuracies of a program's best trial, and over how many seeds."""
     results = findings.results
 
     def best(program: Mapping[str, Any]) -> int | None:
@@ -121,18 +120,17 @@ def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
 
 
 def total(rows: Sequence[Mapping[str, Any]], *columns: str) -> float:
-    """The sum of columns; what was not timed counts 0."""
+    """Returns the sum of columns; what was not timed counts 0."""
     return sum(sum(row.get(column) or 0.0 for row in rows) for column in columns)
 
 
 def peak(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The most memory in MB; a dash where it is not known."""
+    """Returns the peak memory in MB; a dash where it is not known."""
     most = max((row.get("peak_bytes") or 0 for row in rows), default=0)
     return f"{most / 1e6:,.0f}" if most else numbers.NONE
 
 
 def _program(results: Results, trials: Sequence[int]) -> str:
-    """What the trials of a program are called together."""
     if len(trials) == 1:
         return trial_name(results, trials[0])
     groups = {sweep_of(results).groups[t] for t in trials}
@@ -143,7 +141,7 @@ def _program(results: Results, trials: Sequence[int]) -> str:
 
 
 def _operations(count: int) -> str:
-    """A number of operations with three digits: "814", "102 k", "2.1 M"."""
+    """Returns a number of operations with three digits: "814", "102 k", "2.1 M"."""
     if not count:
         return numbers.NONE
     for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -153,7 +151,7 @@ def _operations(count: int) -> str:
 
 
 def examples_per_second(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Mean rate over the time of training; a dash where nothing was timed."""
+    """Returns the mean rate over the time of training; a dash for no timings."""
     seconds = [row["train_seconds"] or 0.0 for row in rows]
     rates = [row["examples_per_second"] or 0.0 for row in rows]
     examples = sum(r * s for r, s in zip(rates, seconds))
@@ -161,7 +159,7 @@ def examples_per_second(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def rate(value: float) -> str:
-    """A rate with three digits; a dash for none."""
+    """Returns a rate with three digits; a dash for none."""
     return f"{float(f'{value:.3g}'):,.0f}" if value else numbers.NONE
 
 
@@ -172,7 +170,7 @@ def _seconds_text(value: float) -> str:
 
 
 def how(findings: Findings) -> Section:
-    """Device, versions, data, program and times."""
+    """Makes the section on device, versions, data, program and times."""
     results = findings.results
     facts = Table(("what", "value"), tuple(_facts(results)), caption="Device and data")
     columns = _cohort_columns(findings)
@@ -205,7 +203,6 @@ def how(findings: Findings) -> Section:
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
-    """What ran on what: names and texts."""
     config, study = results.config, results.study
     yield "device", captions.device(results)
     yield "versions", captions.versions(config["versions"])
@@ -241,7 +238,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def own_facts(own: Own) -> list[tuple[str, str]]:
-    """What module and metrics a study has of its own, as names and texts."""
+    """Returns names and texts of the study's own module and metrics."""
     found = []
     if own.module:
         values = [f"{k}={v}" for k, v in own.module.attributes.items()]
@@ -258,7 +255,6 @@ def _code(code: str) -> str:
 
 
 def _backbone(about: Mapping[str, Any]) -> str:
-    """How a backbone came about."""
     if "dataset" not in about:
         return f"weights of {about['key']}"
     return (
@@ -270,8 +266,6 @@ def _backbone(about: Mapping[str, Any]) -> str:
 
 
 def _cohort_columns(findings: Findings) -> Columns:
-    """What each program trained and how long that took."""
-
     def lanes(program: Mapping[str, Any]) -> str:
         if not (plan := program.get("plan")):
             return f"trees by {program['library']}"

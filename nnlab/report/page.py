@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of a run as Markdown and HTML, from its stored results alone; no JAX.
 
-`content` gathers plain texts, two templates lay them out. Every text is escaped for the
-format that it goes into. Times appear only under "Costs" and "How it was run", and in
-the figures that a study asks for by the name of "seconds".
+`content` gathers plain texts, and two templates lay them out. Every text is escaped for
+its format. Times appear only under "Costs" and "How it was run", and in the figures
+called "seconds".
 """
 
 import base64
@@ -42,7 +42,7 @@ class Content:
     Attributes:
       title: the study's question.
       about: what was run, in a line.
-      answer: sentences computed from the data.
+      answer: sentences made from the data.
       sections: in order.
     """
 
@@ -53,22 +53,19 @@ class Content:
 
     @property
     def figures(self) -> tuple[catalog.Figure, ...]:
-        """Those of all sections."""
+        """The figures of all sections."""
         return tuple(f for section in self.sections for f in section.figures)
 
 
 def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
-    Args:
-      found: what is computed about a run's results, or the folder that it wrote.
-
-    Returns:
-      The path of report.html, which holds its figures and needs no other file.
+    `found` are the findings of a run, or its folder. Returns the path of report.html,
+    which holds its figures and needs no other file.
 
     Raises:
       FileNotFoundError: no such folder, or it holds no results.
-      ValueError: its tables are missing or damaged, or its figures are elsewhere.
+      ValueError: its tables are missing or damaged, or its figures are a link.
     """
     findings = found if isinstance(found, Findings) else Findings(load(found))
     folder = findings.results.workdir
@@ -77,10 +74,10 @@ def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
 
 
 def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
-    """Where the figures of a report are stored.
+    """Returns the folder of a report's figures.
 
     Raises:
-      ValueError: it is a link: what it leads to would be written over.
+      ValueError: it is a link, whose target would be overwritten.
     """
     figures = folder / "figures"
     refuse_links(figures)
@@ -88,17 +85,10 @@ def folder_of_figures(folder: pathlib.Path) -> pathlib.Path:
 
 
 def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
-    """Writes report.md and report.html.
+    """Writes report.md and report.html; returns the path of the latter.
 
     The page's policy names its one style sheet and its one script by their digests and
-    allows nothing else.
-
-    Args:
-      folder: where to; its ``figures/`` hold those of `shown`.
-      shown: what the report says.
-
-    Returns:
-      The path of report.html.
+    allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
     shared: dict[str, Any] = {
         "loader": jinja2.PackageLoader("nnlab.report", "templates"),
@@ -129,18 +119,18 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
 
 
 def _digest(text: str) -> str:
-    """What a page's policy calls a style sheet or a script."""
+    """Returns the name of a style sheet or a script in a page's policy."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def visible(value: Any) -> Any:
-    """What a template of HTML writes, of other people's texts what can be shown."""
+    """Makes what a template of HTML writes `visible`, if it is a text."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return numbers.visible(value) if is_text else value
 
 
 def escape_markdown(value: Any) -> str:
-    """A text that Markdown (CommonMark with GitHub's tables) shows as it is.
+    """Escapes a text so that Markdown (CommonMark with GitHub's tables) shows it as is.
 
     `Markup`, which a template asks for with ``| safe``, passes unchanged.
     """
@@ -154,7 +144,7 @@ def escape_markdown(value: Any) -> str:
 
 
 def _escape_start(match: re.Match[str]) -> str:
-    """What would start a list or underline a heading at the beginning of a line."""
+    """Escapes what would start a list or underline a heading at a line's start."""
     start = match[1]
     return f"{start}\\" if start.isdigit() else f"\\{start}"
 
@@ -162,15 +152,11 @@ def _escape_start(match: re.Match[str]) -> str:
 def _inline_svg(
     folder: pathlib.Path, figure: catalog.Figure, styles: dict[str, str]
 ) -> Markup:
-    """The stored SVG as an element of a page, its ids made unique to the figure.
+    """Returns the stored SVG as an element of a page, with ids unique to the figure.
 
     Style attributes become classes, so that the page's policy can name its one style
-    sheet by a digest and allow no others.
-
-    Args:
-      folder: the workdir.
-      figure: which.
-      styles: ``{rules: class}``, to which those of this figure are added.
+    sheet by a digest and allow no others. They are added to `styles`, ``{rules:
+    class}``.
     """
     text = (folder / "figures" / f"{figure.name}.svg").read_text(encoding="utf-8")
     element = text[text.index("<svg") :]
@@ -189,7 +175,7 @@ def _inline_svg(
 
     start, rest = element.split(">", 1)
     width = re.search(r'\swidth="([\d.]+)pt"', start)
-    # Small figures stay small, so that all have letters of one size.
+    # Small figures stay small, so that letters are equally large in all.
     share = min(float(width[1]) / (72 * PAGE_WIDTH), 1.0) if width else 1.0
     start += f' style="max-width: {100 * share:.3g}%"'
     start = re.sub(r'\s(width|height)="[^"]*"', "", start)
@@ -204,12 +190,9 @@ def content(
     drawn: Sequence[catalog.Figure] = (),
     absent: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Content:
-    """All that the report says.
+    """Gathers all that the report says.
 
-    Args:
-      findings: of the run.
-      drawn: the stored figures.
-      absent: for each part (of `study.PARTS`) that could not be drawn, the reason.
+    `drawn` are the stored figures, `absent` has the reason for each part without any.
     """
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
@@ -239,7 +222,6 @@ def content(
 
 
 def _about(results: Results) -> str:
-    """How much of what was run on what, in a line."""
     trials = numbers.count(len(results.trials), "trial")
     seeds = results.study.seeds()
     data = (d.get("name", name) for name, d in results.config["datasets"].items())
@@ -249,7 +231,6 @@ def _about(results: Results) -> str:
 
 
 def _time_notes(results: Results) -> tuple[str, ...]:
-    """What the time along learning curves is counted in."""
     batches = {t.hyperparameters.batch_size for t in results.trials}
     note = (
         "An epoch is a pass over the training examples, an update a step on one batch"

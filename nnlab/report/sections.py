@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections of a report on what was found: claims, comparison, and what is missing."""
+"""Sections of a report about findings: claims, comparison, and what is missing."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ FATES = {
     "at chance": "at_chance",
 }
 Columns = Mapping[str, Callable[[Any], str]]
-"""What stands in a table: ``{header: text of a row's cell}``."""
+"""The columns of a table: ``{header: text of a row's cell}``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Table:
     Attributes:
       header: of the columns.
       rows: as wide as the header.
-      marked: the row to stand out, or None.
-      caption: what it holds, where that is not what the section is called.
+      marked: index of the row to highlight, or None.
+      caption: what it holds, where the section's title does not say it.
     """
 
     header: tuple[str, ...]
@@ -52,13 +52,7 @@ class Table:
 
 
 def tabulated(rows: Iterable[Any], columns: Columns, **options: Any) -> Table:
-    """A table of anything that its columns can write, a row for each.
-
-    Args:
-      rows: what is shown.
-      columns: ``{header: text of a row's cell}``.
-      **options: of `Table`.
-    """
+    """Makes a table with a row for each item; `options` are fields of `Table`."""
     texts = tuple(tuple(cell(row) for cell in columns.values()) for row in rows)
     return Table(tuple(columns), texts, **options)
 
@@ -77,12 +71,12 @@ class Section:
 
 
 def number(value: int | None) -> str:
-    """With thousands parted; trees have no parameters to count."""
+    """Returns a number with thousands separated; None, as of trees, is a dash."""
     return numbers.NONE if value is None else f"{value:,}"
 
 
 def yes_or_no(resolved: bool, p: float | None) -> str:
-    """Whether a difference is significant, where it was tested."""
+    """Says whether a difference is significant, where it was tested."""
     if p is None or math.isnan(p):
         return "not tested"
     return "yes" if resolved else "no"
@@ -92,7 +86,7 @@ def yes_or_no(resolved: bool, p: float | None) -> str:
 
 
 def claims(findings: Findings) -> Section:
-    """The study's claims with their verdicts."""
+    """Makes the table of the study's claims with their verdicts."""
     results = findings.results
     columns: Columns = {
         "claim": lambda v: v.claim.text,
@@ -129,14 +123,14 @@ def claims(findings: Findings) -> Section:
 
 
 def _times_looks(results: Results) -> str:
-    """That p-values are corrected for looking more than once, if they are."""
+    """Says that p-values are corrected for several looks, if they are."""
     if not results.study.looks:
         return ""
     return f", and multiplied by {len(results.study.looks)}, the number of looks"
 
 
 def _compared(claim: Claim) -> str:
-    """The quantity and the relation in words: "final test accuracy: left is less"."""
+    """Returns quantity and relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
     accuracy = quantity.metric.endswith("accuracy")
     share = accuracy and quantity.reduction != "steps_to"
@@ -156,7 +150,7 @@ def _compared(claim: Claim) -> str:
 
 
 def _quantity(quantity: Quantity) -> str:
-    """A quantity in words: "final test accuracy"."""
+    """Returns a quantity in words: "final test accuracy"."""
     metric = words(quantity.metric)
     target = quantity.target or 0.0
     accuracy = quantity.metric.endswith("accuracy")
@@ -177,7 +171,7 @@ def _quantity(quantity: Quantity) -> str:
 
 
 def _factor(verdict: Verdict) -> float:
-    """100 for what is shown in percent."""
+    """Returns 100 for what is shown in percent, else 1."""
     quantity = verdict.claim.quantity
     if quantity.reduction.endswith("_share"):
         return 100.0
@@ -186,7 +180,7 @@ def _factor(verdict: Verdict) -> float:
 
 
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
-    """Which trials a side means, and what they come to: "0.7: 95.1 %"."""
+    """Names a side's trials, with their value: "0.7: 95.1 %"."""
     selector = getattr(verdict.claim, which)
     value, reached = getattr(verdict, which), getattr(verdict, f"{which}_reached")
     text = _side_value(verdict, value, reached)
@@ -236,7 +230,7 @@ def _effect(verdict: Verdict) -> str:
 
 
 def comparison(findings: Findings) -> Section:
-    """Each trial's accuracies, difference to the best, time to target and fates."""
+    """Makes the table of trials: accuracies, differences to the best, and failures."""
     results = findings.results
     ran = [findings.rows[t] for t in findings.ran]
     if not ran:
@@ -272,19 +266,16 @@ def _can_stop(results: Results) -> bool:
 
 
 def _mean(column: str, factor: float = 100.0) -> Callable[[Any], str]:
-    """The cell with a mean and its interval."""
     return lambda row: numbers.mean_text(
         row[f"{column}_mean"], row[f"{column}_high"], factor
     )
 
 
 def _count(status: str) -> Callable[[Any], str]:
-    """The cell with how many seeds ended so."""
     return lambda row: str(row[f"n_{status}"])
 
 
 def _metric_columns(findings: Findings) -> Columns:
-    """Final accuracies, those on further test sets with their drops, own metrics."""
     results = findings.results
     sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
     plain = [
@@ -300,7 +291,6 @@ def _metric_columns(findings: Findings) -> Columns:
 
 
 def _test_columns(findings: Findings) -> Columns:
-    """Differences to the best trial, on the test set."""
     start = "test_accuracy_difference"
     mean = _mean(start)
 
@@ -322,8 +312,6 @@ def _test_columns(findings: Findings) -> Columns:
 
 
 def _target_columns(findings: Findings) -> Columns:
-    """How soon seeds reach the target, and how many."""
-
     def median(row: Any) -> str:
         if not findings.steps_to_target(row["index"], findings.target).n:
             return numbers.NONE
@@ -342,7 +330,7 @@ def _target_columns(findings: Findings) -> Columns:
 
 
 def _stop_columns(findings: Findings) -> Columns:
-    """Medians over the finished and stopped networks of when training ended."""
+    """Columns of when training ended: medians over finished and stopped networks."""
 
     def median(column: str) -> Callable[[Any], str]:
         def cell(row: Any) -> str:
@@ -360,7 +348,6 @@ def _stop_columns(findings: Findings) -> Columns:
 
 
 def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    """How to read the comparison."""
     results = findings.results
     yield (
         "Final values, mean and half-width of the 95 % Student-t interval over the "
@@ -404,7 +391,6 @@ def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _test_notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    """How trials are tested against the best."""
     families = num_families(findings.results)
     doubled = ", and doubled, because the claims are tested too" * (families > 1)
     yield (
@@ -432,7 +418,7 @@ def _test_notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def looks(findings: Findings) -> Section:
-    """How seeds were added until the trials could be told apart, look by look."""
+    """Makes the table of how seeds were added, look by look."""
     title, taken, results = "Seeds, look by look", findings.looks, findings.results
     if not taken:
         return Section("looks", title)
@@ -475,7 +461,7 @@ def looks(findings: Findings) -> Section:
 
 
 def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
-    """What failed, did not run, did not finish, diverged and where, or is not drawn."""
+    """Says what failed, did not run or finish, diverged and where, or is not drawn."""
     results = findings.results
     items = [*answer.interruption(findings), *_troubles(findings)]
     losses = [row for row in map(_losses(results), findings.ran) if row]
@@ -501,7 +487,6 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
 
 
 def _troubles(findings: Findings) -> Iterable[str]:
-    """Which programs failed, ran out of memory or never ran, and what was dropped."""
     results = findings.results
     programs = {str(c["index"]): c["trials"] for c in results.config["cohorts"]}
 
@@ -526,7 +511,7 @@ def _troubles(findings: Findings) -> Iterable[str]:
 
 
 def _losses(results: Results) -> Callable[[int], tuple[str, ...]]:
-    """How many networks of a trial diverged when and where; () for none."""
+    """Makes cells of how many networks diverged, when and where; () for none."""
     start = "last_grad_norm_"
     columns = results.members.column_names
     layers = [c.removeprefix(start) for c in columns if c.startswith(start)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was swept: where trials lie along it, and what they are called; no matplotlib.
+"""What was swept: where trials lie along it, and their names; no matplotlib.
 
-Figures, tables and sentences call a trial, a column and a value by the same words.
+Figures, tables and sentences use the same names for trials, columns and values.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ class Sweep:
     """Where each trial lies along what was swept.
 
     Attributes:
-      name: what the axis is called; "" for trials that share no single axis.
+      name: of the axis; "" for trials that share no single axis.
       values: for each trial, its place on the axis: a number, or 0, 1, 2, ... in the
         order of the sweep where the scale is "categories". A baseline has no place
         among numbers: infinity.
-      texts: for each trial, the value as text; what a baseline is called.
+      texts: for each trial, the value as text; a baseline's name.
       groups: for each trial, the setting of everything else that was swept; all "" if
         nothing else was. A baseline beside numbers is a group of its own.
       scale: "linear", "log", or "categories".
@@ -46,7 +46,7 @@ class Sweep:
 
 
 def trial_name(results: Results, trial: int) -> str:
-    """What a figure or a sentence calls a trial: its own label, else what it sets."""
+    """Returns a trial's name in figures and sentences: its label, else what it sets."""
     sweep = sweep_of(results)
     given, text = results.study.sweep[trial].get("label"), sweep.texts[trial]
     if given or not sweep.groups[trial] or trial in baselines(results):
@@ -55,9 +55,9 @@ def trial_name(results: Results, trial: int) -> str:
 
 
 def value_of(results: Results, trial: int, path: str) -> Any:
-    """A trial's hyperparameter as it is drawn: a tuple of one is that one.
+    """Returns a trial's hyperparameter as it is drawn; a tuple of one as its element.
 
-    None where several values are one to it, since it does not read it.
+    None where the trial does not read it and stands for several values.
     """
     value = results.trials[trial].settings()[path]
     if path == "train_size" and value == 0:  # all of them
@@ -68,12 +68,12 @@ def value_of(results: Results, trial: int, path: str) -> Any:
 
 
 def baselines(results: Results) -> tuple[int, ...]:
-    """The trials, by index, that stand beside networks and are none: trees."""
+    """Returns the trials, by index, that are baselines beside networks."""
     return tuple(sorted({t.index for t in results.trials} - {*networks(results)}))
 
 
 def paths(results: Results) -> tuple[str, ...]:
-    """Paths whose values differ between the networks, in the order of `PATHS`."""
+    """Returns the paths that differ between the networks, in the order of `PATHS`."""
     return _differing(results, networks(results))
 
 
@@ -86,10 +86,10 @@ def sweep_of(results: Results) -> Sweep:
     """Chooses the axis along which the trials are drawn.
 
     It is the numeric hyperparameter that leaves the fewest lines, one for each setting
-    of what else was swept, which becomes groups. Where that leaves most groups with a
-    single trial (a random search, steps that change several things at once), or nothing
-    numeric was swept, the trials are categories in the order of the sweep, under their
-    labels. Baselines have no say: they are one category more, or stand beside the axis.
+    of what else was swept. Where most lines would have a single trial (a random search,
+    steps that change several things at once), or nothing numeric was swept, the trials
+    are categories in the order of the sweep, under their labels. Baselines do not
+    count: they are a further category, or lie across the axis.
     """
     if results not in _sweeps:  # every name of a trial asks for it
         _sweeps[results] = _sweep(results)
@@ -116,7 +116,7 @@ def _sweep(results: Results) -> Sweep:
 
 
 def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
-    """What baselines are called: their labels, else their kind and what tells apart."""
+    """Returns names of baselines: their labels, else their kind and what differs."""
     kinds = [results.trials[t].hyperparameters.model.name for t in trials]
     paths = [p for p in _differing(results, trials) if p != "model.name"]
     values = {p: [value_of(results, t, p) for t in trials] for p in paths}
@@ -130,7 +130,7 @@ def _baseline_names(results: Results, trials: Sequence[int]) -> list[str]:
 
 
 def _sweep_of_networks(results: Results) -> Sweep:
-    """The sweep with an entry for each of `networks`."""
+    """Returns the sweep with an entry for each of `networks`."""
     trials = networks(results)
     chosen = paths(results)
     if not chosen and baselines(results):
@@ -166,10 +166,10 @@ def _sweep_of_networks(results: Results) -> Sweep:
 def _category_texts(
     labels: Sequence[str], values: Mapping[str, Sequence[Any]]
 ) -> tuple[str, tuple[str, ...]]:
-    """The name of the axis and each trial's text: its label, else what it sets."""
+    """Returns the axis' name and each trial's text: its label, else what it sets."""
     paths = list(values)
     if len(paths) > 1 and not any(labels):
-        # A model, an activation that tells all trials apart says enough.
+        # A model or an activation that differs in all trials says enough.
         telling = (p for p in paths if _are_texts(values[p]) and _all_differ(values[p]))
         paths = [p for p in telling][:1] or paths
     texts = [
@@ -183,7 +183,7 @@ def _category_texts(
 def _group_texts(
     labels: Sequence[str], keys: Sequence[str], values: Mapping[str, Sequence[Any]]
 ) -> tuple[str, ...]:
-    """The name of each trial's group: what its labels share, else what it sets."""
+    """Names each trial's group by what its labels share, else by what it sets."""
     first = {key: keys.index(key) for key in keys}
     if len(first) == 1:
         return ("",) * len(keys)
@@ -200,7 +200,7 @@ def _group_texts(
 
 
 def _shared_start(texts: Sequence[str]) -> str:
-    """The parts between commas, else the words, with which all texts begin."""
+    """Returns the parts between commas, else the words, that start all texts."""
     for separator in (", ", " "):
         parts = (text.split(separator) for text in texts)
         same = itertools.takewhile(lambda p: len(set(p)) == 1, zip(*parts))
@@ -210,7 +210,6 @@ def _shared_start(texts: Sequence[str]) -> str:
 
 
 def _setting(values: Mapping[str, Sequence[Any]], trial: int) -> str:
-    """What a trial sets, such as "relu, batch norm, hidden 60-60"."""
     parts = []
     for path, column in values.items():
         value = column[trial]
@@ -236,7 +235,7 @@ def _all_differ(values: Collection[Any]) -> bool:
 
 
 def named(results: Results, trial: int) -> str:
-    """A trial's name where it is mentioned first: "learning rate 0.7"."""
+    """Returns a trial's name for its first mention: "learning rate 0.7"."""
     name = trial_name(results, trial)
     sweep = sweep_of(results)
     if results.study.sweep[trial].get("label") or not sweep.name:
@@ -245,7 +244,7 @@ def named(results: Results, trial: int) -> str:
 
 
 def several(results: Results, trials: Collection[int], most: int = 3) -> str:
-    """Names a few trials; of more it gives the range, or some and how many others."""
+    """Names a few trials; of more, their range, or some and the number of others."""
     sweep = sweep_of(results)
     order = sorted(range(len(results.trials)), key=lambda t: sweep.values[t])
     chosen = [t for t in order if t in trials]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a run's stored tables to means, intervals and verdicts; NumPy and SciPy, no JAX.
+"""Means, intervals and verdicts from a run's stored tables; NumPy and SciPy, no JAX.
 
-`intervals` and `effects` know arrays alone, `members` reads the results of a trial.
+`intervals` and `effects` take plain arrays, `members` reads the results of a trial.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best trials of several runs against each other, as far as they are comparable.
+"""Compares the best trials of several runs, where the runs are comparable.
 
-Two runs on the same test data under the same root seed share their random numbers, so
-their seeds are pairs; under different root seeds they are two samples; on different
-test data nothing is compared.
+Two runs on the same test data and with the same root seed share their random numbers,
+so their seeds are pairs. With different root seeds they are two independent samples.
+Runs on different test data are not compared.
 """
 
 import dataclasses
@@ -34,18 +34,18 @@ AT_CHANCE = Quantity(reduction="at_chance_share")
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The best trial of a run against that of another, in final test accuracy.
+    """The best trial of one run against that of another, in final test accuracy.
 
     Attributes:
-      left, right: places of the runs, `left` before `right`.
+      left, right: indices of the runs, `left` before `right`.
       method: "paired", "unpaired", or "" where nothing is compared.
-      reason: in words, why nothing is compared or tested, or what else one must know.
+      reason: why nothing is compared or tested, or what the reader must know.
       mean: left minus right; NaN where nothing is compared.
       low, high: its 95 % interval; NaN where there is none.
-      n: pairs, or the networks of both sides.
-      p: two-sided, times the number of trials that the better searched side chose
-        from; NaN where no test was made.
-      p_holm: adjusted over all pairs of runs; decides at 0.05.
+      n: number of pairs, or of networks on both sides.
+      p: two-sided, times the larger number of trials from which a side's best was
+        chosen; NaN where no test was made.
+      p_holm: `p` adjusted over all pairs of runs; significant up to 0.05.
     """
 
     left: int
@@ -66,16 +66,16 @@ class Difference:
 
 
 def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
-    """Each pair of runs: the best trial by validation of one minus that of the other.
+    """Compares the best trial by validation of each pair of runs.
 
-    As in claims among the best (`verdicts.judge`), p is multiplied by the number of
-    trials on the side that had more to choose from, and is at least that of the counts
-    of members at chance (`effects.chance_of_parting`) where these differ by more than a
-    quarter. Holm's adjustment runs over all pairs of runs. Paired t over the seeds that
-    both have, where they share random numbers; else Welch's test. Where more than a
-    quarter of the seeds have no value nothing is tested.
+    The test is a paired t test over the seeds that both have, where they share random
+    numbers, else Welch's test. Where more than a quarter of the seeds have no value,
+    nothing is tested. As in claims about the best trial (`verdicts.judge`), p is
+    multiplied by the number of trials on the side that had more to choose from. It is
+    at least `effects.chance_of_parting` of the networks at chance, where their numbers
+    differ by more than a quarter. Holm's adjustment runs over all pairs of runs.
 
-    Where no trial of any run differs, at most 4.3 % of comparisons call a difference
+    Where no trial differs from another, at most 4.3 % of comparisons call a difference
     significant (1,000 simulations for each of 8 shapes, see ``between_runs_test.py``).
 
     Args:
@@ -94,7 +94,7 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
 
 
 def test_data(results: Results, trial: int) -> tuple[str, int]:
-    """What two trials share if they are scored on the same examples."""
+    """Returns what two trials share if they are scored on the same examples."""
     data = results.dataset(trial)
     return str(data["digest"]), int(data["test"])
 
@@ -121,7 +121,7 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
     if not np.isnan(p):
         if floor and p == floor:
             notes.append("so many stay at chance that their counts decide")
-        # A network that is lucky on validation data is so on test data.
+        # A network that is lucky on validation data tends to be lucky on test data.
         searched = max(len(run.ran) for run in sides)
         p = min(searched * p, 1.0)
         if searched > 1:
@@ -139,7 +139,7 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
 def _pairs(
     values: Sequence[np.ndarray], lost: Sequence[np.ndarray]
 ) -> tuple[Effect, list[str], float]:
-    """Over the seeds that both have; see `_samples`."""
+    """Compares the seeds that both have; see `_samples`."""
     common = min(map(len, values))
     d = difference(values[0][:common], values[1][:common])
     effect, notes = paired(d), []
@@ -158,10 +158,10 @@ def _pairs(
 def _samples(
     values: Sequence[np.ndarray], lost: Sequence[np.ndarray]
 ) -> tuple[Effect, list[str], float]:
-    """Two samples of seeds.
+    """Compares two samples of seeds.
 
     Returns:
-      The effect, notes in words, and the least p that counts at chance allow.
+      The effect, notes in words, and the least p that the networks at chance allow.
     """
     notes = ["the root seeds differ, so that seeds are no pairs: Welch's test"]
     alive = [v[~np.isnan(v)] for v in values]

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Effects between two sides, and how sure they are: tests on plain arrays.
+"""Effects between two sides, and how significant they are: tests on plain arrays.
 
-Trials are compared in pairs, seed by seed, because a seed has the same data order in
-every trial.
+Trials are compared seed by seed: a seed has the same data order in every trial.
 """
 
 import dataclasses
@@ -12,26 +11,26 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-# The ufuncs of scipy.special, since importing scipy.stats takes most of a second.
+# Only the ufuncs of scipy.special: importing scipy.stats takes most of a second.
 from scipy import special
 
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
-# More pairs than this lost to divergence, and the rest no longer speak for the trial.
+# Where more pairs are lost to divergence, the rest do not represent the trial.
 MAX_LEFT_OUT = 0.25
 
 
 def _untestable(sign: int, bound: float) -> float:
-    """The tail of an effect of which nothing can be said."""
+    """The p-value of an effect that cannot be tested: always NaN."""
     return np.nan
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """An estimate and how to test it.
+    """An estimate and its test.
 
-    `tail(sign, bound)` is the one-sided p-value of the effect lying above (sign 1) or
-    below (sign -1) the bound. `exact` says in words that a test without t was made.
+    `tail(sign, bound)` is the one-sided p-value for an effect above (sign 1) or below
+    (sign -1) the bound. `exact` names the test if it was not a t test.
     """
 
     mean: float
@@ -43,12 +42,12 @@ class Effect:
 
 
 def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Left minus right, exactly 0 where they differ by rounding alone."""
+    """Returns left minus right, exactly 0 where only rounding differs."""
     return np.where(np.isclose(left, right, rtol=1e-9, atol=1e-12), 0.0, left - right)
 
 
 def is_enough(effect: Effect, num_pairs: int) -> bool:
-    """Whether the pairs that have a value speak for all."""
+    """Whether enough pairs have a value to represent all."""
     return effect.n >= MIN_SEEDS and num_pairs - effect.n <= MAX_LEFT_OUT * num_pairs
 
 
@@ -62,10 +61,10 @@ def _student(mean: float, error: float, freedom: float, n: int) -> Effect:
 
 
 def paired(differences: np.ndarray) -> Effect:
-    """The mean of paired differences (S,), NaN ones left out.
+    """Tests the mean of paired differences (S,); NaN is left out.
 
-    Equal differences have no spread: t would be infinite and p zero whatever n is, so
-    the sign test decides: 8 of 8 in one direction have p = 0.008.
+    Equal differences have no spread: t would be infinite and p zero at every n. Then
+    the sign test decides: 8 of 8 in one direction give p = 0.008.
     """
     d = differences[~np.isnan(differences)]
     if len(d) < MIN_SEEDS:
@@ -82,11 +81,12 @@ def paired(differences: np.ndarray) -> Effect:
 
 
 def against_number(differences: np.ndarray) -> Effect:
-    """The mean of values minus a number (S,), NaN ones left out.
+    """Tests the mean of values minus a number (S,); NaN is left out.
 
-    As `paired`, but where no pair cancels it, skewness makes t too sure: of a mean of
-    8 accuracies whose errors are lognormal (sigma 0.5), 5.2 % of tests at 2.5 % err. So
-    the larger p counts, of t and of t with Hall's correction for skewness: 3.3 %.
+    Skewness, which pairs cancel, makes t reject too often here: at a level of 2.5 %,
+    5.2 % of tests err on the mean of 8 accuracies with lognormal errors (sigma 0.5). So
+    p is the larger one of t and of t with Hall's correction for skewness, which errs in
+    3.3 %.
 
     Source: Hall, P. (1992). On the removal of skewness by transformation. Journal of
     the Royal Statistical Society B 54, 221.
@@ -108,46 +108,46 @@ def against_number(differences: np.ndarray) -> Effect:
 
 
 def chance_of_parting(net: float, n: int) -> float:
-    """How likely n pairs part so far, were each member lost with probability 1/2.
+    """Returns how likely so large a difference in lost networks is by chance.
 
-    Values in two clusters, of members that learnt and of lost ones, have no spread that
-    t could judge: of two sides that lose half of their members, 3 % differ in all of
-    3 pairs, in the same direction, and t calls that p = 0.00005. This is the two-sided
-    p-value of the counts, and a probability of 1/2 the worst case.
+    Where some networks learn and others are lost, the values form two clusters, and t
+    misleads: if each network is lost with probability 1/2, all of 3 pairs differ in the
+    same direction in 3 % of cases, and t gives them p = 0.00005. This is the two-sided
+    p-value of the counts. A probability of 1/2 is the worst case.
 
     Args:
-      net: by how many members more one side lost than the other, in [0, n].
+      net: by how many networks more one side lost than the other, in [0, n].
       n: pairs.
     """
-    least = n + math.ceil(abs(net) - 1e-9)  # the difference of two binomials, plus n
+    least = n + math.ceil(abs(net) - 1e-9)  # n plus the difference of two binomials
     return min(1.0, 2 * float(special.bdtrc(least - 1, 2 * n, 0.5)))
 
 
 def least_p(net: float, n: int) -> float:
-    """The least p that losses to chance allow: that of their counts, or 0.
+    """Returns the least p that losses to chance allow: that of their counts, or 0.
 
-    Counts decide where one side lost more members by over a quarter of the pairs.
+    The counts decide where they differ by more than a quarter of the pairs.
 
     Args:
-      net: by how many members more one side lost than the other, in [-n, n].
+      net: by how many networks more one side lost than the other, in [-n, n].
       n: pairs.
     """
     return chance_of_parting(net, n) if abs(net) > MAX_LEFT_OUT * n else 0.0
 
 
 def range_p(counts: np.ndarray, size: int) -> np.ndarray:
-    """How likely the counts of some two trials differ by at least so much.
+    """Returns how likely some two trials differ by so many lost networks by chance.
 
-    Were no trial more prone to lose members than another, the lost ones would be spread
-    at random. One trial with all its 5 members lost, of 6 trials, has p = 0.0003.
+    If all trials are equally prone to lose networks, the lost ones are spread at
+    random. One trial of 6 with all its 5 networks lost has p = 0.0003.
 
     Args:
-      counts: members lost in each trial, int (T,).
-      size: members of each trial.
+      counts: networks lost in each trial, int (T,).
+      size: networks of each trial.
 
     Returns:
-      P-values (size + 1,), one for each difference; they hold for all pairs of trials
-      at once. From 9,999 draws of a fixed seed.
+      P-values (size + 1,), one for each difference, valid for all pairs of trials at
+      once. From 9,999 draws with a fixed seed.
     """
     members = np.full(len(counts), size)
     drawn = np.random.default_rng(0).multivariate_hypergeometric(
@@ -158,11 +158,11 @@ def range_p(counts: np.ndarray, size: int) -> np.ndarray:
 
 
 def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.ndarray:
-    """Two-sided p-values (P,) of `paired` for each row of differences (P, S).
+    """Returns two-sided p-values (P,) of `paired` for each row of differences (P, S).
 
-    NaN where too few of the pairs have a value, of so many in each row, int (P,), or of
-    S. Student's t for all rows at once: 120 trials
-    make 7,140 pairs.
+    They are NaN where too few pairs have a value. `pairs`, int (P,), is the number of
+    pairs of each row, S by default. All rows are computed at once: 120 trials make
+    7,140 pairs.
     """
     n = np.count_nonzero(~np.isnan(differences), axis=1)
     of = np.full(len(differences), differences.shape[1]) if pairs is None else pairs
@@ -180,7 +180,7 @@ def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.nda
 
 
 def _sign_tail(d: np.ndarray) -> float:
-    """P-value of so many positive values, were both signs as likely; zeros drop out.
+    """Returns the sign test's p-value of the positive values; zeros are left out.
 
     On differences of binary values this is McNemar's exact test.
     """
@@ -189,10 +189,10 @@ def _sign_tail(d: np.ndarray) -> float:
 
 
 def paired_shares(differences: np.ndarray) -> Effect:
-    """The difference of two paired shares, from differences in [-1, 1].
+    """Tests the difference of two paired shares, from differences in [-1, 1].
 
-    The interval and the tests against a margin are Wald's with half a pair added to
-    each of the four cells: unlike t they keep their width when all pairs agree.
+    Interval and tests against a margin are Wald's with half a pair added to each of the
+    four cells. Unlike t they keep their width when all pairs agree.
 
     Source: Agresti, A. and Min, Y. (2005). Simple improved confidence intervals for
     comparing matched proportions. Statistics in Medicine 24, 729.
@@ -215,9 +215,9 @@ def paired_shares(differences: np.ndarray) -> Effect:
 
 
 def share_against(values: np.ndarray, constant: float) -> Effect:
-    """A share against a number: exact binomial test, Clopper and Pearson's interval.
+    """Tests a share against a number: exact binomial test, Clopper-Pearson interval.
 
-    Averages of several trials are no counts: they are compared like other means.
+    Averages over several trials are no counts; they are compared like other means.
     """
     x = values[~np.isnan(values)]
     if len(x) < MIN_SEEDS or not np.isin(x, (0.0, 1.0)).all():
@@ -228,7 +228,7 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
     high = float(special.betaincinv(k + 1, n - k, 1 - outside)) if k < n else 1.0
 
     def tail(sign: int, bound: float) -> float:
-        # sign * (X - k) >= 0: at least, or at most, as many as were counted.
+        # sign * (X - k) >= 0: at least, or at most, the counted number.
         share = min(max(constant + bound, 0.0), 1.0)
         at_most = float(special.bdtr(k, n, share))
         at_least = float(special.bdtrc(k - 1, n, share)) if k else 1.0
@@ -242,7 +242,7 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
 def welch(
     effect: float, left: Sequence[np.ndarray], right: Sequence[np.ndarray]
 ) -> Effect:
-    """A difference of two sides, each the mean of its samples' means (or a number).
+    """Tests a difference of two sides, each the mean of its samples' means or a number.
 
     Source: Welch, B. L. (1947). The generalization of "Student's" problem when several
     different population variances are involved. Biometrika 34, 28.
@@ -260,21 +260,25 @@ def welch(
 
 
 def two_sided(effect: Effect) -> float:
-    """The p-value of an effect in either direction."""
+    """Returns the p-value of an effect in either direction."""
     smaller = np.minimum(effect.tail(1, 0.0), effect.tail(-1, 0.0))
     return float(np.minimum(1.0, 2 * smaller))
 
 
 def holm(p: npt.ArrayLike) -> np.ndarray:
-    """P-values adjusted so that the whole family errs with at most the level.
+    """Adjusts p-values so that any false positive has at most the tests' level.
 
     Args:
-      p: float (m,); NaN marks a test that was not made: it stays and does not count.
+      p: float (m,); NaN marks a test that was not made: it stays NaN and does not
+        count.
 
     Returns:
       Adjusted p-values (m,), at most 1.
 
     Source: Holm, S. (1979). A simple sequentially rejective multiple test procedure.
+
+    >>> holm([0.01, 0.04, float("nan")]).tolist()
+    [0.02, 0.04, nan]
     """
     raw = np.asarray(p, float)
     adjusted = np.full(raw.shape, np.nan)

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that is computed about a run's results, each statistic once.
+"""Everything that is computed about a run's results, each statistic once.
 
-A report asks the same question in many places: each figure rings the best trial, the
-answer names it, the tables mark it. `Findings` computes a statistic when it is first
-asked for and holds it from then on::
+A report needs the same statistic in many places: figures, answer and tables all mark
+the best trial. `Findings` computes a statistic on first use and keeps it::
 
     findings = Findings(results)
     findings.best  # index of the best trial by validation
     findings.final(findings.best, "test_accuracy")  # of its networks, (S,)
 
-The other modules say how a statistic is computed; those that build on several others
-take the findings. What is held is shared: arrays are read-only.
+The other modules say how a statistic is computed. Kept arrays are read-only.
 """
 
 import functools
@@ -40,7 +38,7 @@ _T = TypeVar("_T")
 def _held(
     function: Callable[Concatenate[Results, _P], _T],
 ) -> "Callable[Concatenate[Findings, _P], _T]":
-    """A method that computes a function of the results once for each argument."""
+    """Makes a method that computes a function of the results once for each argument."""
 
     @functools.wraps(function)
     def held(self: "Findings", *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -56,22 +54,21 @@ def _held(
 
 
 class Findings:
-    """What the results of one run say, computed when first asked for and then held.
+    """The statistics of one run, computed on first use and then kept.
 
     Trials are indices. Statistics of single trials are methods, all others attributes.
 
     Attributes:
-      results: what the run left.
+      results: the tables of the run.
     """
 
     def __init__(self, results: Results) -> None:
-        """Holds the results; computes nothing yet."""
         self.results = results
         self._values: dict[Any, Any] = {}
 
     @once
     def ran(self) -> tuple[int, ...]:
-        """The trials that have members, finished or not."""
+        """The trials that have networks, finished or not."""
         trials = (t.index for t in self.results.trials)
         return tuple(t for t in trials if self.results.has_run(t))
 
@@ -124,7 +121,7 @@ class Findings:
 
     @once
     def looks(self) -> tuple[sequential.Look, ...]:
-        """The looks that have been taken, see `sequential`."""
+        """The looks so far, see `sequential`."""
         return sequential.history(self.results)
 
     @once
@@ -135,7 +132,7 @@ class Findings:
 
     @once
     def dropped(self) -> dict[float, list[int]]:
-        """The trials that halving dropped, by the epoch at which it did."""
+        """The trials that halving dropped, by the epoch of the rung."""
         return members.dropped(self.results)
 
     @once
@@ -146,19 +143,19 @@ class Findings:
         return found
 
     def best_of(self, among: Iterable[int]) -> int | None:
-        """The best of some trials, see `ranking.best_trial`."""
+        """Returns the best of some trials, see `ranking.best_trial`."""
         return self._best_of(tuple(sorted(set(among))))
 
     def timings(self, cohort: int) -> list[dict[str, Any]]:
-        """What a clock measured of a cohort: a row for each segment."""
+        """Returns a program's timings: a row for each segment."""
         return self._segments.get(cohort, [])
 
     def reduced(self, trial: int, quantity: Quantity) -> np.ndarray:
-        """A quantity of each member, (S,); see `members.reduce_members`."""
+        """Returns a quantity of each network, (S,); see `members.reduce_members`."""
         return self._reduced(quantity, trial)
 
     def final(self, trial: int, metric: str) -> np.ndarray:
-        """A metric of the final networks, (S,); NaN for those that have none."""
+        """Returns a metric of the final networks, (S,); NaN for those without one."""
         return self.reduced(trial, Quantity(metric=metric))
 
     _best_of = _held(ranking.best_trial)

@@ -4,7 +4,7 @@
 import numpy as np
 import numpy.typing as npt
 
-# The ufuncs of scipy.special, since importing scipy.stats takes most of a second.
+# Only the ufuncs of scipy.special: importing scipy.stats takes most of a second.
 from scipy import special
 
 LEVEL = 0.95
@@ -14,7 +14,7 @@ MIN_SEEDS = 3
 def mean_interval(
     values: npt.ArrayLike, level: float = LEVEL, axis: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean and Student's t interval over the values that are not NaN.
+    """Returns the mean and Student's t interval of the values that are not NaN.
 
     On normal data the interval covers the mean in 95 % of experiments at every n. On
     accuracies skewed towards their ceiling it covers less, measured over 20,000 draws
@@ -33,6 +33,9 @@ def mean_interval(
 
     Raises:
       ValueError: `level` outside (0, 1).
+
+    >>> [round(float(x), 3) for x in mean_interval([0.91, 0.93, 0.95])]
+    [0.93, 0.88, 0.98]
     """
     if not 0.0 < level < 1.0:
         raise ValueError(f"level={level!r} must be above 0 and below 1")

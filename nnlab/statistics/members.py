@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trial's members come to: how they ended, and quantities of each of them.
+"""How the networks of a trial ended, and quantities of each of them.
 
-Means are over the members that finished or were stopped early, see `alive`; those that
-diverged are counted beside them.
+Means are over the networks that finished or stopped early, see `alive`. Those that
+diverged are counted separately.
 """
 
 import dataclasses
@@ -22,24 +22,23 @@ from nnlab.results import (
 from nnlab.statistics.intervals import MIN_SEEDS
 from nnlab.study import Quantity
 
-# Accuracies pass through float32, where 0.95 is 0.94999999.
+# Accuracies are stored as float32, where 0.95 is 0.94999999.
 ROUNDING = 1e-6
 
 
 def networks(results: Results) -> tuple[int, ...]:
-    """The trials, by index, that are networks; all trials where none is."""
+    """Returns the trials, by index, that are networks; all trials where none is."""
     every = tuple(t.index for t in results.trials)
     found = (t for t in results.trials if t.hyperparameters.model.is_network)
     return tuple(t.index for t in found) or every
 
 
 def status_counts(results: Results, trial: int) -> dict[str, int]:
-    """How many of a trial's members ended how.
+    """Counts how a trial's networks ended.
 
     Returns:
-      A count for each of "finished", "stopped", "diverged", "dropped", "unfinished",
-      which add up to the members that started, and for "at_chance", which is among
-      them.
+      Counts of "finished", "stopped", "diverged", "dropped" and "unfinished", which add
+      up to the networks that started, and of "at_chance", some of these.
     """
     if not results.has_run(trial):
         return dict.fromkeys((*STATUSES, "at_chance"), 0)
@@ -49,7 +48,7 @@ def status_counts(results: Results, trial: int) -> dict[str, int]:
 
 
 def at_chance(results: Results, trial: int) -> np.ndarray:
-    """Which members ended at chance, bool (S,)."""
+    """Returns which networks ended at chance, bool (S,)."""
     if not results.has_run(trial):
         return np.zeros(results.study.num_seeds, bool)
     found = results.member(trial, "at_chance")
@@ -57,16 +56,16 @@ def at_chance(results: Results, trial: int) -> np.ndarray:
 
 
 def alive(results: Results, trial: int) -> np.ndarray:
-    """Which members finished or were stopped early, bool (S,): means are over them.
+    """Returns which networks finished or stopped early, bool (S,).
 
-    None of a trial that was dropped: the seeds that stopped before do not stand for it.
+    None of a dropped trial: the seeds that stopped before do not represent it.
     """
     kept = has_status(results, trial, FINISHED, STOPPED)
     return kept & (dropped_after(results, trial) is None)
 
 
 def dropped_after(results: Results, trial: int) -> float | None:
-    """After how many epochs halving dropped a trial; None if it did not."""
+    """Returns after how many epochs halving dropped a trial; None if it did not."""
     dropped = has_status(results, trial, DROPPED)
     if not dropped.any():
         return None
@@ -75,23 +74,23 @@ def dropped_after(results: Results, trial: int) -> float | None:
 
 
 def asked(results: Results, trial: int) -> np.ndarray:
-    """Which seeds the trial has, bool (S,): some may have fewer than others."""
+    """Returns which seeds the trial has, bool (S,): some have fewer than others."""
     return np.arange(results.study.num_seeds) < results.trials[trial].num_seeds
 
 
 def has_status(results: Results, trial: int, *statuses: str) -> np.ndarray:
-    """Which members ended in one of the ways, bool (S,)."""
+    """Returns which networks ended in one of the ways, bool (S,)."""
     if not results.has_run(trial):
         return np.zeros(results.study.num_seeds, bool)
     return np.isin(results.member(trial, "status").astype(str), statuses)
 
 
 def carried_forward(results: Results, trial: int, metric: str) -> Curve:
-    """A metric's curve with stopped members carried on at their restored best.
+    """Returns a metric's curve in which stopped networks keep their best value.
 
-    Early stopping restores the parameters of the best evaluation, so a stopped member
-    keeps that evaluation's value from its last row on. Members that diverged or did not
-    finish are NaN from where they ended.
+    Early stopping restores the parameters of the best evaluation, so a stopped network
+    keeps that evaluation's value from its last row on. Networks that diverged or did
+    not finish are NaN from where they ended.
 
     Raises:
       ValueError: no such column.
@@ -108,10 +107,10 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
 
 
 def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
-    """The metric of the model that is kept, (S,): of the best step where it stopped.
+    """Returns the metric of the kept networks, (S,): at the best step of stopped ones.
 
-    The last column of the carried-forward curve is another where nobody trained longer;
-    and of trees each seed has a last number of its own.
+    It is not always the last column of the carried-forward curve: all networks may have
+    stopped before it, and each seed of trees has its own last number of trees.
     """
     if not len(curve.steps):
         return np.full(len(curve.values), np.nan)
@@ -124,25 +123,24 @@ def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
 
 
 def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarray:
-    """A quantity of each member of a trial.
+    """Returns a quantity of each network of a trial.
 
     Args:
-      results: of the study.
-      quantity: the column and its reduction. "final" is of the model that is kept, at
-        the best step of a stopped member; "steps_to" is the step of the first
+      quantity: the column and its reduction. "final" is the value of the kept network,
+        at the best step of a stopped one. "steps_to" is the step of the first
         evaluation at the target or beyond (at least it for accuracies, at most it for
-        all else); "steps" is the step of the last; "best" is the largest accuracy, or
-        the smallest of all else; "at_epoch" is the evaluation nearest to the epoch, at
-        most half the distance between evaluations away; "at_step" lies on the straight
-        line between the two evaluations around the step. For both, stopped members are
-        carried on to the end of the trial's training.
-      trial: index.
+        all else). "steps" is the step of the last evaluation. "best" is the largest
+        accuracy, or the smallest value of all else. "at_epoch" is the evaluation
+        nearest to the epoch, at most half the distance between evaluations away.
+        "at_step" lies on the straight line between the two evaluations around the step.
+        For both, stopped networks keep their value to the end of the trial's training.
 
     Returns:
-      float (S,). NaN where there is no value: the trial never ran or trained less far,
-      the member is unfinished or dropped, or it diverged (for shares and steps to a
-      target that says something: 1 or 0, and infinity). A target that was not reached
-      is infinity; of a dropped trial all are NaN unless it was dropped later.
+      float (S,). Infinity for a target that was not reached. NaN where there is no
+      value: the trial never ran or trained less far, or the network is unfinished,
+      dropped or diverged. A diverged network has a value of shares and of steps to a
+      target: 1 or 0, and infinity. All of a dropped trial are NaN unless it was dropped
+      later.
 
     Raises:
       ValueError: no such column.
@@ -170,7 +168,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
         steps = steps_to(curve, lost, quantity.metric, quantity.target)
         unknown = has_status(results, trial, UNFINISHED) & np.isinf(steps)
         unknown |= ~asked(results, trial)
-        # The seeds that got there in time do not stand for a trial that was dropped.
+        # Seeds that reached the target in time do not represent a dropped trial.
         unknown |= (has_status(results, trial, DROPPED) & np.isinf(steps)).any()
         return np.where(unknown, np.nan, steps)
     if not len(curve.steps):
@@ -198,10 +196,10 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
 
 
 def _after_all(results: Results, trial: int, curve: Curve, step: float) -> np.ndarray:
-    """The values (S,) at a step after all evaluations of the trial.
+    """Returns the values (S,) at a step after all evaluations of the trial.
 
-    A member that stopped stays what it was; NaN for the others, for steps that the
-    trial was not to train and for those before its first evaluation.
+    A stopped network keeps its value. NaN for the others, for steps beyond the trial's
+    training, and for steps before its first evaluation.
     """
     stopped = has_status(results, trial, STOPPED)
     stopped &= curve.steps[-1] < step <= results.program(trial)["num_steps"]
@@ -209,7 +207,6 @@ def _after_all(results: Results, trial: int, curve: Curve, step: float) -> np.nd
 
 
 def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndarray:
-    """The curve's value (S,) at a step; NaN outside of what was trained."""
     after = int(np.searchsorted(curve.steps, step))
     if after < len(curve.steps) and curve.steps[after] == step:
         return curve.values[:, after]
@@ -221,12 +218,12 @@ def _at_step(results: Results, trial: int, curve: Curve, step: float) -> np.ndar
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether a column is better the larger it is."""
+    """Whether larger values of a column are better."""
     return metric.endswith("accuracy")
 
 
 def steps_to(curve: Curve, lost: np.ndarray, metric: str, target: float) -> np.ndarray:
-    """First step (S,) at the target; infinity where there is none or `lost`."""
+    """Returns the first step (S,) at the target; infinity for none or where `lost`."""
     if is_accuracy(metric):
         reached = curve.values >= target - ROUNDING
     else:
@@ -244,12 +241,11 @@ def is_measured(results: Results, column: str) -> bool:
 
 
 def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
-    """Training seconds that one member of a program takes for an epoch, by segment.
+    """Returns the seconds that one network of a program takes for an epoch, by segment.
 
-    Compilation and evaluation are left out, and the program's rate is shared by all its
-    members, which train at the same time. Those that stopped or diverged leave lanes
-    idle, which is not the network's doing: only the segments count in which the most
-    members trained, three of them at least.
+    Compilation and evaluation are left out. Networks of a program train at the same
+    time and share its rate. Those that stopped or diverged leave lanes idle, so only
+    segments count in which the most networks trained, at least three segments.
 
     Returns:
       float (segments,).
@@ -272,7 +268,7 @@ def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
 
 
 def dropped(results: Results) -> dict[float, list[int]]:
-    """The trials, by index, that halving dropped, by the epoch at which it did."""
+    """Returns the trials, by index, that halving dropped, by the epoch of the rung."""
     found: dict[float, list[int]] = {}
     for trial in range(len(results.trials)):
         epochs = dropped_after(results, trial)
@@ -282,11 +278,11 @@ def dropped(results: Results) -> dict[float, list[int]]:
 
 
 def finals(results: Results, metric: str) -> np.ndarray:
-    """A metric of all trials' final networks, (T, S); see `final`."""
+    """Returns a metric of all trials' final networks, (T, S); see `final`."""
     return np.array([final(results, t.index, metric) for t in results.trials])
 
 
 def final(results: Results, trial: int, metric: str) -> np.ndarray:
-    """A metric of a trial's final networks, (S,); NaN for those that have none."""
+    """Returns a metric of a trial's final networks, (S,); NaN for those without one."""
     quantity = Quantity(metric=metric, reduction="final")
     return reduce_members(results, quantity, trial)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which trial is best, and which others can be told from it."""
+"""Which trial is best, and which others differ from it significantly."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -27,11 +27,11 @@ from nnlab.statistics.members import (
 )
 
 _MOST_VALUES = 2**22
-"""Differences that are held at once: 1,000 trials of 1,000 seeds have 500 million."""
+"""Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
 
 
 def mean_accuracy(results: Results, trial: int) -> float:
-    """A trial's last mean validation accuracy, whatever became of its members.
+    """Returns a trial's last mean validation accuracy, however its networks ended.
 
     The mean is over all seeds; a diverged one counts with the accuracy of chance.
     """
@@ -47,11 +47,10 @@ def _last_accuracy(results: Results, trial: int) -> np.ndarray:
 
 
 def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
-    """What a trial is worth by the validation accuracy of its seeds.
+    """Returns what a trial is worth by the validation accuracy of its seeds.
 
-    The mean is over all seeds, and a diverged one counts with the accuracy of chance,
-    which is what a network that is lost is worth: one lucky survivor of eight at 99 %
-    makes a trial of 21 %.
+    It is the mean over all seeds. A diverged seed counts with the accuracy of chance:
+    one lucky survivor of eight at 99 % makes a trial of 21 %.
 
     Args:
       accuracy: of each seed, float (S,).
@@ -66,23 +65,21 @@ def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None
 
 
 def leading(worths: Mapping[int, float]) -> int | None:
-    """Of trials, by index, the one that is worth the most, the first among equals."""
+    """Returns the index of the trial that is worth the most, the first among equals."""
     return max(worths, key=lambda t: (worths[t], -t), default=None)
 
 
 def expected_accuracy(
     results: Results, trial: int, *, so_far: bool = False
 ) -> float | None:
-    """What a trial's final validation accuracy is expected to be; see `worth`.
+    """Returns a trial's expected final validation accuracy; see `worth`.
 
     Args:
-      results: what the study found.
-      trial: index.
-      so_far: whether members that have not finished count with their last evaluation.
+      so_far: whether unfinished networks count with their last evaluation.
 
     Returns:
-      An accuracy, or None if any member is unfinished or dropped, or fewer than half
-      of them survive.
+      An accuracy, or None if a network is unfinished or dropped, or fewer than half of
+      them survive.
     """
     survivors, seeds = alive(results, trial), asked(results, trial)
     if so_far:
@@ -97,17 +94,16 @@ def expected_accuracy(
 def best_trial(
     results: Results, among: Iterable[int] | None = None, *, so_far: bool = False
 ) -> int | None:
-    """The trial with the highest expected final validation accuracy, by its index.
+    """Returns the trial with the highest expected final validation accuracy.
 
-    A diverged seed counts with the accuracy of chance. A trial is out if any of its
-    members is unfinished or dropped, or if fewer than half of them survive. Ties go to
-    the lower index. Where some trials have more seeds than others, it is one of those
-    with the most: the others were told from the best before.
+    A trial is out if any of its networks is unfinished or dropped, or if fewer than
+    half survive; a diverged one counts with the accuracy of chance. Ties go to the
+    lower index. Where some trials have more seeds than others, only those with the most
+    qualify: the others were found to differ from the best before.
 
     Args:
-      results: what the study found.
       among: indices of the trials to choose from; all when None.
-      so_far: whether unfinished members count with their last evaluation.
+      so_far: whether unfinished networks count with their last evaluation.
 
     Returns:
       The index, or None if no trial qualifies.
@@ -121,20 +117,18 @@ def best_trial(
 def _expected(
     results: Results, trials: Iterable[int], *, so_far: bool = False
 ) -> dict[int, float]:
-    """`expected_accuracy` of the trials that have one."""
     values = {t: expected_accuracy(results, t, so_far=so_far) for t in trials}
     return {trial: value for trial, value in values.items() if value is not None}
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
-    """The trial with the lowest expected final validation accuracy, by its index.
+    """Returns the trial with the lowest expected final validation accuracy.
 
-    It is one that might have been the best, on the same data set: at least half of its
-    members survive, so that there are networks to look at.
+    It must be on the best trial's data set, and at least half of its networks must
+    survive, so that there are networks to look at.
 
     Args:
-      results: what the study found.
-      among: indices of the trials to choose from, the best one too; all when None.
+      among: indices of the trials to choose from, the best one included; all when None.
 
     Returns:
       The index, or None if no trial but the best qualifies.
@@ -151,10 +145,10 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
 
 
 def best_and_worst(results: Results) -> tuple[int | None, int | None]:
-    """What is looked at: the best and the worst network by validation.
+    """Returns the trials whose networks are shown: the best and the worst.
 
-    Baselines are left out where there are at least two networks: the question is what
-    they have learned.
+    Baselines are left out where there are at least two networks: the figures show what
+    networks have learnt.
     """
     among = networks(results)
     chosen = among if len(among) > 1 else None
@@ -162,23 +156,23 @@ def best_and_worst(results: Results) -> tuple[int | None, int | None]:
 
 
 def num_families(results: Results) -> int:
-    """Among how many families of tests a report shares its 5 % of false verdicts.
+    """Returns how many families of tests share the report's level of 5 %.
 
-    Two, if it compares trials with the best one and judges claims. Each then multiplies
-    its p-values by 2. It depends on the study and not on what was found.
+    Two, if it compares trials with the best one and judges claims; then p-values are
+    multiplied by 2. It depends on the study, not on its results.
     """
     compares = len(results.trials) > 1
     return max(1, compares + bool(results.study.claims))
 
 
 def correction(results: Results) -> int:
-    """By how much p-values are multiplied, beside Holm's adjustment.
+    """Returns the factor on p-values, beside Holm's adjustment.
 
-    By `num_families`, and by the number of looks at which trials are compared (one, if
-    the study names none). What is called resolved at any of K looks then errs with at
-    most the level, whoever goes on after each and whenever it ends: a wrong statement
-    takes a p-value below level / (K m) of one of the m true null hypotheses at one of
-    its K looks, which has a probability of the level at most (Bonferroni).
+    It is `num_families` times K, the number of looks at which trials are compared (one,
+    if the study names none). Then what is called significant at any look errs with at
+    most the level, whichever trials go on: a wrong statement needs a p-value below
+    level / (K m) of one of m true null hypotheses at one of K looks, which has at most
+    the probability of the level (Bonferroni).
     """
     return num_families(results) * max(1, len(results.study.looks))
 
@@ -189,11 +183,11 @@ class Comparison:
 
     Attributes:
       trial: index.
-      mean: of the trial minus the best, over the pairs in which both survive.
+      mean: the trial minus the best, over the pairs in which both survive.
       low, high: its 95 % interval; NaN below 3 pairs or without spread.
       n: pairs.
       p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
-      p_holm: adjusted for the search among all pairs of trials and for `correction`.
+      p_holm: `p` adjusted over all pairs of trials and by `correction`.
     """
 
     trial: int
@@ -206,34 +200,32 @@ class Comparison:
 
     @property
     def resolved(self) -> bool:
-        """Whether the trial is significantly other than the best, over the seeds."""
+        """Whether the trial differs significantly from the best, over seeds."""
         return self.p_holm <= 1 - LEVEL
 
 
 def compare_to_best(
     results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
-    """Each trial's final metric against the best trial's, seed by seed.
+    """Compares each trial's final metric with the best trial's, seed by seed.
 
     Holm's adjustment runs over all T(T-1)/2 pairs of trials, not over the T-1 with the
-    best: the data choose the best, so that any pair might have been compared. Where no
-    trial differs and validation and test accuracy are one, adjusting for the T-1 errs
-    in 11 % of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8
-    seeds), adjusting for all pairs in 3 %. Where the report judges claims as well, all
-    are doubled, see `num_families`. Trials with different numbers of seeds are compared
-    over those that both have.
+    best: the data choose the best, so any pair might have been compared. Where no trial
+    differs and validation and test accuracy are equal, adjusting for T-1 errs in 11 %
+    of experiments with T = 8 and in 18 % with T = 16 (4,000 simulations of 8 seeds),
+    adjusting for all pairs in 3 %. P-values are also multiplied by `correction`. Trials
+    with different numbers of seeds are compared over those that both have.
 
-    Where the counts of members at chance differ by more than a quarter of the seeds, t
-    is no test: the larger p counts, of t and of `range_p`.
+    Where the numbers of networks at chance differ by more than a quarter of the seeds,
+    t misleads, and p is the larger one of t and of `range_p`.
 
     Args:
-      results: what the study found.
-      best: the trial to compare with, as `best_trial` has it; None if there is none.
+      best: index of the best trial; None if there is none.
       values: the metric of each trial's final networks, (T, S).
 
     Returns:
-      One comparison for each trial, in order of index; NaN and not resolved for the
-      best itself, for trials that did not run, and for all if there is no best.
+      One comparison for each trial, in order of index. It is NaN and not significant
+      for the best itself, for trials that did not run, and for all if there is no best.
     """
     trials = [t.index for t in results.trials]
     if best is None:
@@ -267,10 +259,9 @@ def compare_to_best(
 def _with_range(
     results: Results, a: np.ndarray, b: np.ndarray, p: np.ndarray, common: np.ndarray
 ) -> np.ndarray:
-    """P-values (P,) of pairs, by Holm, and at least those of their losses to chance.
+    """Adjusts p-values (P,) by Holm, at least to those of the pairs' losses to chance.
 
     Args:
-      results: what the study found.
       a, b: the trials of each pair, int (P,).
       p: of each pair, (P,).
       common: seeds that both trials of a pair have, int (P,).

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which learning rates train, where the edge is, and which is the fastest.
+"""At which learning rates networks train, where the edge is, and which rate is fastest.
 
-Source of the test of a range of rates: Smith, L. N. (2017). Cyclical learning rates for
-training neural networks. WACV. There one run's rate rises; here each rate has networks
-of its own.
+Source of the test: Smith, L. N. (2017). Cyclical learning rates for training neural
+networks. WACV. There the rate rises during one run; here each rate has its own
+networks.
 """
 
 import dataclasses
@@ -19,27 +19,27 @@ from nnlab.study import Quantity
 
 RATE = "optimizer.learning_rate"
 MARGIN = 0.1
-"""Share of its loss at the start that a network must lose to make progress."""
+"""Share of its first loss that a network must lose to count as training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """The rate above which networks do not train any more.
+    """The learning rate above which networks no longer train.
 
-    A seed's own edge lies between two rates: from its best rate upward the last at
+    A seed's own edge lies between two rates: going up from its best rate, the last at
     which it trains, and the next.
 
     Attributes:
-      value: over the seeds the geometric mean, or the median if some have no edge up to
-        the highest rate; NaN if no seed has one, infinity if it is above the highest.
-      low, high: 95 % interval, NaN below 3 seeds. It holds for wherever the edges lie
-        between their rates: it is wider than the distance of two rates. Of a mean,
-        Student's t on the logarithms; of a median, exact order statistics, which take
-        6 seeds; an end may be infinity.
+      value: geometric mean over the seeds, or the median if some have no edge up to the
+        highest rate; NaN if no seed has one, infinity if it is above the highest.
+      low, high: 95 % interval; NaN below 3 seeds, and an end may be infinity. It holds
+        wherever the edges lie between their rates, so it is wider than the distance of
+        two rates. Of a mean: Student's t on the logarithms. Of a median: exact order
+        statistics, which take 6 seeds.
       n: seeds that train at some rate.
       beyond: of these, the seeds with no edge up to the highest rate.
-      diverged, at_chance, stuck: how the others ended at the first rate above the edge;
-        the stuck ones lost too little, and are not at chance.
+      diverged, at_chance, stuck: how the others ended at the first rate above the edge.
+        Stuck ones lost too little but are not at chance.
     """
 
     value: float
@@ -54,19 +54,19 @@ class Edge:
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What was found of the rates that were tried.
+    """What was found about the rates that were tried.
 
     Attributes:
-      order: indices of the trials that ran to their end, from the lowest rate up, (T,).
+      order: indices of the trials that ran to their end, by ascending rate, (T,).
       values: their rates, (T,).
-      trains: which members make progress, bool (T, S): they did not diverge, do not end
-        at chance, and their training loss ends 10 % or more below its start.
+      trains: which networks train, bool (T, S): they did not diverge, do not end at
+        chance, and their training loss ends 10 % or more below its start.
       start: mean training loss before training.
-      fastest: the trial (index) with the lowest mean validation loss at the end, of
+      fastest: index of the trial with the lowest mean validation loss at the end, among
         those in which all seeds train; None if there is none.
       stable: the lowest and the highest rate around the fastest between which all seeds
         train; None if there is none.
-      edge: above which rate they do not any more.
+      edge: the rate above which networks no longer train.
     """
 
     order: tuple[int, ...]
@@ -79,12 +79,12 @@ class Rates:
 
 
 def is_range(results: Results) -> bool:
-    """Whether the trials differ in nothing but the learning rate."""
+    """Whether the trials differ only in the learning rate."""
     return results.study.swept() == (RATE,)
 
 
 def find(results: Results) -> Rates:
-    """Which rates train, where the edge is, and which is the fastest.
+    """Finds the rates that train, the edge, and the fastest rate.
 
     Raises:
       ValueError: the trials differ in more than the learning rate.
@@ -135,7 +135,7 @@ def _edge(
     diverged: np.ndarray,
     dull: np.ndarray,
 ) -> Edge:
-    """The edge over the seeds; arguments are (T,) and (T, S)."""
+    """Finds the edge over the seeds; arguments are (T,) and (T, S)."""
     below, above = [], []
     lost = {"diverged": 0, "at_chance": 0, "stuck": 0}
     for seed in range(trains.shape[1]):
@@ -168,10 +168,10 @@ def _top(logs: np.ndarray) -> float:
 def _median_interval(
     below: np.ndarray, above: np.ndarray
 ) -> tuple[float, float, float]:
-    """Median of edges that lie between two rates, and its interval; may be infinite.
+    """Returns the median of edges between two rates, and its interval; may be infinite.
 
-    Of n seeds, the k-th lowest and the k-th highest enclose the median of the
-    distribution with a probability of 1 - 2 P(Binomial(n, 1/2) < k).
+    Of n seeds, the k-th lowest and the k-th highest enclose the distribution's median
+    with a probability of 1 - 2 P(Binomial(n, 1/2) < k).
     """
     n = len(below)
     median = float(np.median(np.sqrt(below * above)))

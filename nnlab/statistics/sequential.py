@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds until the order is resolved: who gets more, look by look.
+"""Adds seeds look by look, until it is significant which trial is best.
 
 A study names beforehand at how many seeds its trials are compared. After each look the
-best trial by validation and those that are not told from it get the seeds of the next;
-the others keep theirs. It all follows from the tables, so a run that was cut off
+best trial by validation, and those that do not differ from it significantly, get the
+seeds of the next look. All of this follows from the tables, so a run that was cut off
 decides as it would have.
 """
 
@@ -25,12 +25,12 @@ class Look:
     """One comparison of the trials.
 
     Attributes:
-      seeds: of the trials that are still compared.
-      each: how many seeds each trial has by now.
+      seeds: number of seeds of the trials that are still compared.
+      each: number of seeds that each trial has by now.
       best: index of the best trial by validation; None if there is none.
-      resolved: trials told from the best by now that were not at the look before.
-      unresolved: trials not told from the best.
-      untested: trials of which fewer than half of the members survive: they are not
+      resolved: trials that differ significantly from the best now, but not before.
+      unresolved: trials that do not differ significantly from the best.
+      untested: trials of which fewer than half of the networks survive; they are not
         compared.
     """
 
@@ -43,21 +43,20 @@ class Look:
 
     @property
     def compared(self) -> tuple[int, ...]:
-        """The trials that get more seeds if any do: the best and those unresolved."""
+        """The trials that get more seeds if any do: the best and the unresolved."""
         return (*(() if self.best is None else (self.best,)), *self.unresolved)
 
     @property
     def networks(self) -> int:
-        """Members that had been trained by then."""
+        """Number of networks trained by then."""
         return sum(self.each)
 
 
 def begin(study: Study, looks: Sequence[int]) -> Study:
-    """The study at its first look.
+    """Returns the study at its first look.
 
     Args:
-      study: what to run.
-      looks: seeds at each look.
+      looks: number of seeds at each look.
 
     Raises:
       ValueError: looks that make no sense.
@@ -67,10 +66,13 @@ def begin(study: Study, looks: Sequence[int]) -> Study:
 
 
 def doubling(first: int, most: int) -> tuple[int, ...]:
-    """Looks at so many seeds, at twice as many, and so on up to the most.
+    """Returns looks at twice as many seeds each, from `first` to `most`.
 
     Raises:
       ValueError: too few seeds to test anything, or no more than at the first look.
+
+    >>> doubling(4, 32)
+    (4, 8, 16, 32)
     """
     if first < 3:
         raise ValueError(f"{first} seeds at the first look: a test needs at least 3")
@@ -85,9 +87,9 @@ def doubling(first: int, most: int) -> tuple[int, ...]:
 
 
 def history(results: Results) -> tuple[Look, ...]:
-    """The looks that have been taken; none without `Study.looks`.
+    """Returns the looks so far; none without `Study.looks`.
 
-    One for which not all members are there yet has not been taken.
+    A look whose networks are not all there yet does not count.
     """
     found: list[Look] = []
     numbers = [t.num_seeds for t in results.trials]
@@ -138,7 +140,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
 
 
 def restricted(results: Results, seeds: Sequence[int]) -> Results:
-    """The results as they would be with so many seeds of each trial, in their order."""
+    """Returns the results as they would be with only so many seeds of each trial."""
 
     def kept(table: pa.Table) -> pa.Table:
         trial, seed = (table[c].to_numpy() for c in ("trial", "seed"))
@@ -154,10 +156,10 @@ def restricted(results: Results, seeds: Sequence[int]) -> Results:
 
 
 def asked_next(results: Results) -> Study | None:
-    """The study with the seeds of the next look; None if nothing more is to be asked.
+    """Returns the study with the seeds of the next look; None if it has ended.
 
-    Nothing is when all trials are resolved, the last look has been taken, or programs
-    failed.
+    It ends when all trials differ significantly from the best, after the last look, or
+    when programs failed.
     """
     taken = history(results)
     if not taken or results.config.get("failures"):

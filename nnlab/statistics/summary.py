@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 
 def summarize(findings: "Findings") -> pa.Table:
-    """The table of trials, ``summary.csv``: a row for each, run or not.
+    """Returns the table of trials, ``summary.csv``: a row for each, run or not.
 
     Columns: index, id, label; every hyperparameter by its path (tuples as JSON text),
-    but for those added later that all trials have at their default;
-    parameters; n_<status> and n_at_chance; <metric>_mean, _low and _high of each final
-    train, validation and test metric over the finished and stopped members; for each
-    further test set test_<set>_accuracy_drop_mean, _low and _high, by how much its
-    accuracy is below that on the normal set, paired by seed; target, reached_share,
-    median_steps_to_target, median_epochs_to_target; best; and
-    test_accuracy_difference_mean, _low, _high, _n (pairs), _p_holm and _resolved, to
-    the best.
-    What is not defined is null, and so is a setting that was swept and that the trial
-    does not read.
+    without fields added later that have their default in all trials; parameters;
+    n_<status> and n_at_chance; <metric>_mean, _low and _high of each final train,
+    validation and test metric over the finished and stopped networks; for each further
+    test set test_<set>_accuracy_drop_mean, _low and _high, the loss of accuracy against
+    the normal set, paired by seed; target, reached_share, median_steps_to_target,
+    median_epochs_to_target; best; and test_accuracy_difference_mean, _low, _high, _n
+    (pairs), _p_holm and _resolved (significant), against the best.
+
+    What is not defined is null, and so is a swept setting that the trial does not read.
     """
     results = findings.results
     quantities = dict(_quantities(results.metrics))
@@ -72,7 +71,6 @@ def summarize(findings: "Findings") -> pa.Table:
 
 
 def _quantities(metrics: tuple[str, ...]) -> Iterator[tuple[str, Quantity]]:
-    """What is averaged, and the name of its columns."""
     for metric in metrics:
         if metric.startswith(("train_", "validation_", "test_")):
             yield metric, Quantity(metric=metric)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How soon a trial reaches a target, and which target tells the trials apart."""
+"""How soon a trial reaches a target, and which target separates the trials best."""
 
 import dataclasses
 
@@ -22,8 +22,8 @@ TARGETS = (
     *(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9),
     *(0.95, 0.97, 0.98, 0.99, 0.995, 0.999),
 )
-# A target is of interest near the best trial's accuracy: with at most so many times its
-# error (a trial at 97 % is asked for 85 % or more).
+# A target's error is at most this many times the best trial's: for a trial at 97 %,
+# targets are 85 % or more.
 MAX_ERROR_RATIO = 5.0
 
 
@@ -33,11 +33,11 @@ class StepsToTarget:
 
     Attributes:
       target: the value to reach.
-      n: members that tell: all but the unfinished ones that have not reached it yet;
-        none if halving dropped one before it did.
+      n: number of networks that count: all but the unfinished ones that have not
+        reached it yet; 0 if halving dropped one before it did.
       reached_share: share of the n that reached it, in [0, 1]; NaN for n = 0.
-      median_steps: median over the n, in updates, counting a member that did not reach
-        it as infinity: infinity when no more than half did.
+      median_steps: median over the n, in updates. A network that did not reach it
+        counts as infinity, so the median is infinity when no more than half did.
       median_epochs: the same in passes over the training examples.
     """
 
@@ -51,11 +51,11 @@ class StepsToTarget:
 def steps_to_target(
     results: Results, trial: int, target: float, metric: str = "validation_accuracy"
 ) -> StepsToTarget:
-    """The share of a trial's members that reach a target, and the median time to it.
+    """Returns the share of a trial's networks that reach a target, and the median time.
 
-    Never a mean over those that did: it would reward a trial in which only the luckiest
-    members arrive. A diverged member counts as not having reached it. Of trees nothing
-    is said (n = 0): they take no updates.
+    There is no mean over those that did: it would favour a trial in which only the
+    luckiest networks arrive. A diverged network counts as not having reached it. Trees
+    have n = 0: they take no updates.
 
     Raises:
       ValueError: no such column.
@@ -73,23 +73,22 @@ def steps_to_target(
 
 
 def censored_median(values: np.ndarray) -> float:
-    """Median of the values that are not NaN, which may be infinite; NaN for none."""
+    """Returns the median of the values, which may be infinite, without NaN."""
     present = values[~np.isnan(values)]
     return float(np.median(present)) if len(present) else np.nan
 
 
 def default_target(results: Results, best: int | None) -> float:
-    """A round validation accuracy that tells the trials apart.
+    """Returns a round validation accuracy that separates the trials.
 
-    A target qualifies if it is one of the round values in `TARGETS`, above chance,
-    reached by at least three quarters of the best trial's finished and stopped members,
-    and not too easy: its error is at most five times the best trial's median final
-    error (or it is the highest that they reach). Of those, the one with the most
-    different median steps to it among the trials, "not reached" being one of them; of
-    several such, the highest.
+    A target qualifies if it is one of `TARGETS`, above chance, reached by at least
+    three quarters of the best trial's finished and stopped networks, and not too easy:
+    its error is at most five times the best trial's median final error (or it is the
+    highest that they reach). Of those, the one with the most different median steps
+    among the trials is taken ("not reached" counts as one); of several such, the
+    highest.
 
     Args:
-      results: what the study found.
       best: the best network, as `best_trial` has it among `networks`.
 
     Returns:

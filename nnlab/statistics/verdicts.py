@@ -46,7 +46,7 @@ class Verdict:
     Attributes:
       claim: the claim.
       verdict: one of `VERDICTS`.
-      reason: in words, what the reader must know to judge the numbers; may be "".
+      reason: what the reader must know to judge the numbers; may be "".
       unit: of the quantity: "" (a share or an accuracy), "nats", "updates", "s/epoch".
       effect: mean of left minus right over the pairs. For steps to a target, each side
         counts at most as long as the shorter training (a restricted mean): its sign is
@@ -56,13 +56,12 @@ class Verdict:
       left_out: pairs without a value because a side diverged or did not finish.
       p: two-sided p-value; for "same" the larger of two one-sided ones. NaN if no test
         was made.
-      p_holm: adjusted over the study's tested claims and for the comparison of trials
-        in the same report, see `ranking.correction`; decides at 0.05.
+      p_holm: `p` adjusted over the study's tested claims and by `ranking.correction`;
+        significant up to 0.05.
       left, right: means over the n pairs, or the number on the right; for steps to a
-        target, medians over all members, infinity meaning not reached.
+        target, medians over all networks, infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
-      left_trial, right_trial: index of the trial that stands for a side as the best of
-        several; else None.
+      left_trial, right_trial: index of a side's best of several trials; else None.
     """
 
     claim: Claim
@@ -85,30 +84,30 @@ class Verdict:
 
 
 def judge(findings: "Findings") -> tuple[Verdict, ...]:
-    """Verdicts on the study's claims, in their order.
+    """Returns verdicts on the study's claims, in their order.
 
-    The effect is paired by seed and tested with Student's t, exactly with a sign test
+    The effect is paired by seed and tested with Student's t, with an exact sign test
     where the differences have no spread, and for shares with McNemar's test (a binomial
-    test against a number). Holm's adjustment runs over the claims that are tested. A
-    claim is contradicted when the opposite is resolved; "same" is supported by two
-    one-sided tests against the margin, and contradicted by an effect beyond it. Where
-    more than a quarter of the pairs have no value nothing is decided: the survivors of
-    a diverging trial flatter it.
+    test against a number). Holm's adjustment runs over the tested claims. A claim is
+    contradicted when the opposite is significant. "same" is supported by two one-sided
+    tests against the margin, and contradicted by an effect beyond it. Where more than a
+    quarter of the pairs have no value, nothing is decided: the survivors of a diverging
+    trial flatter it.
 
-    Several trials of a side are averaged seed by seed, or, where the claim is among the
-    best, the one with the highest expected validation accuracy stands for them. A
-    network that is lucky on validation data is so on test data, which flatters a side
-    of many trials: the best of 7 equal ones is told from a single one in 11 % of 1,000
-    simulations (8 seeds, validation and test accuracy one). So p is multiplied by the
-    number of trials on the larger side. The interval does not hold the choice's own
-    uncertainty.
+    Several trials of a side are averaged seed by seed. In a claim about the best, the
+    trial with the highest expected validation accuracy stands for its side. A network
+    that is lucky on validation data tends to be lucky on test data, which favours a
+    side of many trials: the best of 7 equal trials differs from a single one in 11 % of
+    1,000 simulations (8 seeds, equal validation and test accuracy). So p is multiplied
+    by the number of trials on the larger side. The interval leaves out the uncertainty
+    of the choice.
 
-    Where one side has left more than a quarter of the seeds more at chance (or, in
-    steps to a target, short of it) than the other, p is at least
-    `effects.chance_of_parting`. Against a number, t is corrected for skewness.
+    Where one side has more than a quarter of the seeds more at chance than the other
+    (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`.
+    Against a number, t is corrected for skewness.
 
-    Seconds are compared by program with Welch's test, its segments being the samples:
-    they speak of this run on this device, not of other runs.
+    Seconds are compared by program with Welch's test, with segments as samples: they
+    speak about this run on this device, not about other runs.
     """
     drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
     factor = correction(findings.results)
@@ -124,11 +123,10 @@ def _settle(draft: Verdict, p_holm: float) -> Verdict:
 
 
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
-    """The trials that a side of a claim means.
+    """Returns the trials that a side of a claim means.
 
     Args:
-      results: what the study found.
-      selector: ``{path: value}`` that hyperparameters, or the label, are to have.
+      selector: ``{path: value}`` of hyperparameters, or of the label.
     """
     return [
         trial
@@ -149,18 +147,18 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 class _UntestedError(Exception):
-    """Why a claim is not tested in this run."""
+    """The reason why a claim is not tested in this run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Side:
-    """Who stands for a side of a claim.
+    """The trials that stand for a side of a claim.
 
     Attributes:
       name: "left" or "right".
       trials: one, or several whose mean counts; none for a number.
       number: NaN for trials.
-      searched: among how many trials the one is the best; 1 where none was chosen.
+      searched: from how many trials the best was chosen; 1 where none was chosen.
       note: what the reader must know; may be "".
     """
 
@@ -172,7 +170,7 @@ class _Side:
 
 
 def _examine(findings: "Findings", claim: Claim) -> Verdict:
-    """A draft whose verdict is where the data lean; `_settle` asks whether enough."""
+    """Drafts a verdict by where the data lean; `_settle` decides by significance."""
     try:
         left = _side(findings, claim, "left", claim.left)
         right = _Side("right")
@@ -232,7 +230,7 @@ def _check_columns(results: Results, claim: Claim) -> None:
 
 
 def _number(results: Results, claim: Claim, left: _Side) -> float:
-    """What the left is compared with where no trials are on the right."""
+    """Returns the number that the left is compared with where there is no right."""
     if claim.right != "chance":
         assert not isinstance(claim.right, Mapping)
         return float(claim.right)
@@ -245,13 +243,13 @@ def _number(results: Results, claim: Claim, left: _Side) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """The members of both sides.
+    """The networks of both sides.
 
     Attributes:
       left, right: their values, float (trials of the side, seeds that all trials have);
         a number is repeated, (1, seeds). Steps count up to the shorter training.
-      lost: which members end at chance, or short of the target, for each side.
-      censored: whether any member is short of the target.
+      lost: which networks end at chance, or short of the target, for each side.
+      censored: whether any network is short of the target.
       note: what the reader must know; may be "".
       facts: fields of the verdict that are known by now.
     """
@@ -283,7 +281,7 @@ def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _S
     facts["left_reached"] = _share(np.isfinite(values[0]), ~np.isnan(values[0]))
     if right.trials:
         facts["right_reached"] = _share(np.isfinite(values[1]), ~np.isnan(values[1]))
-    # Beyond the shorter training nothing is known of one of the sides.
+    # Beyond the shorter training one side is unknown.
     programs = (
         findings.results.program(t.index) for t in (*left.trials, *right.trials)
     )
@@ -298,7 +296,6 @@ def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _S
 def _values(
     findings: "Findings", quantity: Quantity, side: _Side, seeds: int
 ) -> np.ndarray:
-    """A side's values, see `_Sample`."""
     if not side.trials:
         return np.full((1, seeds), side.number)
     values = _members(findings, quantity, side)[:, :seeds]
@@ -313,7 +310,6 @@ def _values(
 
 
 def _members(findings: "Findings", quantity: Quantity, side: _Side) -> np.ndarray:
-    """The quantity of every member, (trials, S)."""
     rows = [findings.reduced(t.index, quantity) for t in side.trials]
     return np.array(rows).reshape(len(rows), findings.results.study.num_seeds)
 
@@ -359,7 +355,7 @@ def _effect(
     lost: Sequence[np.ndarray],
     right: _Side,
 ) -> tuple[Effect, float]:
-    """The effect, and the least p that the counts of lost members allow.
+    """Returns the effect, and the least p that the numbers of lost networks allow.
 
     Args:
       quantity: what is compared.
@@ -418,7 +414,7 @@ def _compare_seconds(
 
 
 def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:
-    """The p-value of the claim's better direction, and the verdict it would give."""
+    """Returns the p-value of the likelier direction, and the verdict it would give."""
     if claim.relation == "same":
         margin = claim.margin
         inside = np.maximum(effect.tail(1, -margin), effect.tail(-1, margin))

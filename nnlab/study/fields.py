@@ -22,7 +22,7 @@ from nnlab.words.spelling import nearest
 
 FLOAT32_MAX = 3.4028234e38
 DEEPEST = 20
-"""Levels of lists and mappings in a field that takes any."""
+"""Levels of nested lists and mappings in a field of any type."""
 _BOUNDS = {
     "minimum": (operator.ge, "at least"),
     "maximum": (operator.le, "at most"),
@@ -32,37 +32,37 @@ _BOUNDS = {
 
 
 class FieldError(ValueError):
-    """A field's bad value or name; knows the path, which its parents lengthen."""
+    """A field's bad value or unknown name, with the field's path."""
 
     def __init__(self, path: str, problem: str, before: str = "") -> None:
         super().__init__(f"{before}{path}{problem}")
         self._parts = (path, problem, before)
 
     def within(self, parent: str) -> "FieldError":
-        """The same error, its path seen from outside `parent`."""
+        """Returns the same error with `parent` in front of its path."""
         path, problem, before = self._parts
         return FieldError(f"{parent}.{path}" if parent else path, problem, before)
 
 
 @functools.cache
 def hints(cls: Any) -> dict[str, Any]:
-    """``{field: type}`` of a dataclass."""
+    """Returns ``{field: type}`` of a dataclass."""
     return typing.get_type_hints(cls)
 
 
 def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
-    """A dataclass field with rules.
+    """Declares a dataclass field with rules.
 
-    `choices`, `minimum`, `maximum`, `above` and `below` bound the value; `among` are
-    the elements that a tuple may have; `traced` marks what enters the compiled program
-    as an argument; `needs` are what it is read with, see `nnlab.study.needs`;
-    `later` marks one that came later, see `study.Hyperparameters.identity`.
+    `choices`, `minimum`, `maximum`, `above` and `below` bound the value. `among` lists
+    the allowed elements of a tuple. `traced` marks an argument of the compiled program.
+    `needs` says when the field is read, see `nnlab.study.needs`. `later` marks a field
+    added after trials had ids, see `study.Hyperparameters.identity`.
     """
     return dataclasses.field(default=default, metadata=rules)
 
 
 class Checked:
-    """Casts and checks each field of a dataclass by its annotation and its rules."""
+    """Casts and checks each field of a dataclass by its type and its rules."""
 
     def __post_init__(self) -> None:
         cls: Any = type(self)
@@ -79,7 +79,7 @@ class Checked:
 
 
 def coerced(value: Any, hint: Any, name: str) -> Any:
-    """Returns `value` as `hint` says, or raises FieldError naming the field.
+    """Returns `value` cast to the type `hint`; a FieldError names the field.
 
     >>> coerced([64, 32.0], tuple[int, ...], "hidden")
     (64, 32)
@@ -114,7 +114,7 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
 
 
 def _pythons(value: Any) -> Any:
-    """A value of NumPy, JAX, an enum or the like as Python's own."""
+    """Turns values of NumPy, JAX, enums and the like into Python's own."""
     if isinstance(value, type):  # a class, such as np.float32, is no value
         return value
     if isinstance(value, enum.Enum):
@@ -144,9 +144,9 @@ def _int(value: int, name: str) -> int:
 
 
 def _text(value: str, name: str) -> str:
-    """A text that UTF-8 can hold and a terminal can show."""
+    """Checks that UTF-8 can hold a text and a terminal can show it."""
     for character in value:
-        # "Cc" holds what drives a terminal, "Cs" what UTF-8 cannot hold.
+        # "Cc": control characters; "Cs": surrogates, which UTF-8 cannot hold.
         kind = unicodedata.category(character)
         if kind in ("Cc", "Cs") and character not in "\t\n\r":
             raise FieldError(name, f" holds {character!a}, which cannot be shown")
@@ -182,7 +182,6 @@ def _check_rules(value: Any, rules: Mapping[str, Any], name: str) -> None:
 
 
 def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
-    """Which bound a number breaks, in words; "" for none."""
     if not math.isfinite(value):
         return "is not finite"
     if "traced" in rules and value > FLOAT32_MAX:
@@ -201,7 +200,7 @@ def _float32(value: float) -> float:
 
 
 def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
-    """A dataclass of the values, or raises FieldError with the path below `name`."""
+    """Makes a dataclass from values; a FieldError names the path below `name`."""
     fields = dataclasses.fields(typing.cast(Any, cls))
     allowed = [f.name for f in fields]
     for key in values:
@@ -220,7 +219,7 @@ def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
 
 
 def _plain(value: Any, name: str, level: int = 0) -> Any:
-    """Mappings to dicts, lists to tuples, NumPy's values to Python's: JSON's."""
+    """Turns mappings into dicts, lists into tuples, NumPy's values into Python's."""
     if level > DEEPEST:
         raise FieldError(name, f" is nested too deeply: at most {DEEPEST} levels")
     value = _pythons(value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that a trial sets, as plain validated values; no JAX."""
+"""Everything that a trial sets, as checked plain values; no JAX."""
 
 import dataclasses
 import typing
@@ -13,10 +13,10 @@ from nnlab.study.needs import OWN_MODULE, Need, one_of
 from nnlab.words.spelling import nearest_path
 
 TREES = ("boosted_trees", "random_forest")
-"""Models that are no networks: baselines, see `nnlab.training.trees`."""
+"""The baselines, which are no networks; see `nnlab.training.trees`."""
 MODELS = ("mlp", "cnn", "stack", "resnet18", *TREES)
 WEIGHTS = ".safetensors"
-"""How the name of a file of weights ends."""
+"""The ending of a file of weights."""
 TRANSFERS = ("scratch", "probing", "tuning")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
@@ -25,11 +25,11 @@ WATCHED = ("validation_loss", "validation_accuracy")
 POOLS = ("max", "max_abs")
 
 MOST_LAYERS = 10_000
-"""Hidden dense layers of a network."""
+"""The most hidden dense layers of a network."""
 
 
 def _model(*names: str) -> tuple[Need, ...]:
-    """That the model is one of these, and no module of one's own is."""
+    """Needs one of these models, and no module of one's own."""
     return _BUILT_IN, one_of("model.name", *names)
 
 
@@ -90,25 +90,25 @@ _OWN_SCALE = Need(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(Checked):
-    """The network. `hidden` holds units, `channels` the convolutions' channels.
+    """The network, or a baseline of trees.
 
     Attributes:
-      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18", or of
-        the baselines "boosted_trees" and "random_forest".
+      name: "mlp", "cnn", "stack" (then `layers` lists every layer), "resnet18", or a
+        baseline: "boosted_trees" or "random_forest".
       hidden: units of each hidden dense layer (mlp, cnn).
       depth: how often the layers of `hidden` are repeated: hidden=(64,) with depth=6 is
         six layers of 64 (mlp, cnn).
       channels: channels of each convolution, each followed by 2x2 pooling (cnn).
       kernel: height and width of the convolutions' kernels, in pixels (cnn).
-      pool: what a pooling window keeps: "max" or "max_abs", the value that is largest
-        without its sign (cnn).
+      pool: what a pooling window keeps: "max", the largest value, or "max_abs", the
+        value of largest magnitude (cnn).
       layers: layer dicts such as {"layer": "dense", "units": 64} (stack).
-      stem: how the network begins: "imagenet" with a 7x7 convolution and a pool that
-        leave a sixteenth of the pixels, "small" with a 3x3 convolution that leaves all
-        (resnet18).
-      num_trees: most trees for each class (boosted) or in all (forest); how many are
-        kept is chosen by validation (boosted_trees, random_forest).
-      tree_depths: largest depths of a tree to choose from by validation (likewise).
+      stem: how the network begins: "imagenet" with a 7x7 convolution and a pool, which
+        leave a sixteenth of the pixels; "small" with a 3x3 convolution, which leaves
+        all (resnet18).
+      num_trees: most trees for each class (boosted) or in all (forest); validation
+        chooses how many are kept (boosted_trees, random_forest).
+      tree_depths: largest depths of a tree, from which validation chooses (likewise).
       activation: name of the hidden layers' activation (mlp, cnn).
       init: name of the kernels' initialiser.
       init_scale: traced factor on every initial kernel.
@@ -175,7 +175,7 @@ class Model(Checked):
 
     @property
     def is_network(self) -> bool:
-        """Whether it is a network, and no baseline of trees."""
+        """Whether it is a network, not a baseline of trees."""
         return self.name not in TREES
 
 
@@ -224,10 +224,10 @@ class Schedule(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EarlyStopping(Checked):
-    """When a member ends before `num_epochs`.
+    """When a network stops before `num_epochs`.
 
     Attributes:
-      patience: evaluations without a better metric after which a member stops and goes
+      patience: evaluations without a better metric after which a network stops and goes
         back to its best parameters; 0 for never.
       metric: "validation_loss" or "validation_accuracy".
     """
@@ -257,19 +257,19 @@ class EarlyStopping(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Transfer(Checked):
-    """Where the network's backbone, all but its last dense layer, begins.
+    """Where the backbone, all layers but the last dense one, gets its first weights.
 
     Attributes:
-      mode: "scratch" (at its random initialisation), "probing" (trained on the source
-        before, and frozen: only a new last layer is trained, on the backbone's
-        outputs, which are computed once) or "tuning" (trained on the source before,
-        then all of it on the trial's data).
+      mode: "scratch" (random initialisation), "probing" (trained on the source and then
+        frozen: only a new last layer is trained, on the backbone's outputs, which are
+        computed once) or "tuning" (trained on the source, then all layers are trained
+        on the trial's data).
       source: the data set on which the backbone is trained first, or a file of weights,
-        "PATH.safetensors", in the naming of torchvision's ResNet-18.
+        "PATH.safetensors", with the names of torchvision's ResNet-18.
       train_size: training examples of the source; 0 for all.
       num_epochs: passes over them.
       batch_size: examples in an update.
-      learning_rate: of Adam, constant.
+      learning_rate: constant learning rate of Adam.
     """
 
     mode: str = field("scratch", choices=TRANSFERS)
@@ -290,8 +290,8 @@ class Csv(Checked):
     """How a table is read; see `nnlab.data.tabular`.
 
     Attributes:
-      missing: what becomes of rows that lack a value: "refuse"; "drop" leaves them out;
-        "mean" puts the column's mean over the training examples there.
+      missing: rows that lack a value: "refuse" is an error, "drop" leaves them out,
+        "mean" fills in the column's mean over the training examples.
       ignore: names of columns that are left out.
     """
 
@@ -307,22 +307,22 @@ class Hyperparameters(Checked):
       dataset: "digits", "map", "mnist", "fashion_mnist", "cifar10", "csv:PATH",
         "folder:PATH" or "real_or_generated:NAME"; see `nnlab.data.load`.
       train_size: training examples used, after validation is set aside; 0 for all.
-      standardize: whether the network sees inputs less their mean over the training
-        examples, divided by their standard deviation: one number each, or of examples
-        (F,) one for each column. Tables always are.
-      augment_pixels: largest shift, in pixels, of each training image along both axes,
+      standardize: whether inputs are centred and divided by their standard deviation,
+        both over the training examples: for each column of a table, else over all
+        values. Tables always are.
+      augment_pixels: largest shift of each training image along both axes, in pixels,
         drawn anew for each batch; 0 for none.
       model: the network.
       optimizer: the update rule.
-      schedule: the learning rate's shape.
-      transfer: where the network's backbone begins.
+      schedule: the learning rate over training.
+      transfer: where the network's backbone gets its first weights.
       batch_size: examples in an update. The short batch at the end of an epoch is
         dropped; the order changes each epoch, so no example is left out for good.
       num_epochs: passes over the training examples.
-      max_steps: updates after which training ends though epochs remain; 0 for no limit.
+      max_steps: updates after which training ends early; 0 for no limit.
       eval_every_epochs: epochs between two evaluations; 0.2 is five times an epoch.
-      early_stopping: for each member on its own.
-      dtype: of the activations and products; parameters are float32.
+      early_stopping: when a network stops early.
+      dtype: type of activations and products; parameters are float32.
       csv: how a table is read.
     """
 
@@ -343,7 +343,7 @@ class Hyperparameters(Checked):
     csv: Csv = field(Csv(), needs=(_TABLE,))
 
     def replace(self, overrides: Mapping[str, Any]) -> "Hyperparameters":
-        """A copy with flat overrides such as ``{"optimizer.learning_rate": 0.1}``.
+        """Returns a copy with overrides such as ``{"optimizer.learning_rate": 0.1}``.
 
         Raises:
           ValueError: an unknown path, or a value of the wrong type or range.
@@ -365,7 +365,7 @@ class Hyperparameters(Checked):
 
     @property
     def data(self) -> str:
-        """What tells the data from others: `dataset`, and how a table is read."""
+        """What identifies the data: `dataset`, and how a table is read."""
         values = self.identity() if self.dataset.startswith("csv:") else {}
         how = [
             f"{path}={','.join(v) if isinstance(v, tuple) else v}"
@@ -375,9 +375,9 @@ class Hyperparameters(Checked):
         return f"{self.dataset} ({', '.join(how)})" if how else self.dataset
 
     def identity(self) -> dict[str, Any]:
-        """Likewise `flat`, but for fields added later that have their default.
+        """Returns `flat` without fields that were added later and have their default.
 
-        What is known by it, such as a trial by its id, stays so with a new field.
+        Ids of trials are digests of it, so a new field does not change them.
         """
         return {
             path: value
@@ -386,7 +386,7 @@ class Hyperparameters(Checked):
         }
 
     def flat(self) -> dict[str, Any]:
-        """``{path: value}`` for every hyperparameter, in the order of `PATHS`."""
+        """Returns ``{path: value}`` of all hyperparameters, in the order of `PATHS`."""
         values = {}
         for path in PATHS:
             value: Any = self
@@ -399,7 +399,7 @@ class Hyperparameters(Checked):
 def _paths(
     cls: type, prefix: str = "", of_group: tuple[Need, ...] = ()
 ) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """``{path: (type, rules)}`` of all fields below a dataclass."""
+    """Returns ``{path: (type, rules)}`` of all fields below a dataclass."""
     found: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for one in dataclasses.fields(typing.cast(Any, cls)):
         hint, path = hints(cls)[one.name], prefix + one.name
@@ -418,7 +418,7 @@ PATHS = tuple(_FIELDS)
 NEEDS: Mapping[str, tuple[Need, ...]] = {
     path: rules["needs"] for path, (_, rules) in _FIELDS.items()
 }
-"""What has to hold for each field to be read; see `nnlab.study.needs`."""
+"""When each field is read; see `nnlab.study.needs`."""
 
 TRACED = tuple(p for p, (_, rules) in _FIELDS.items() if "traced" in rules)
 
@@ -427,6 +427,6 @@ TUPLES = (
     "figures",
     "looks",
 )
-"""Fields that hold a tuple: those of `PATHS`, and the study's own."""
+"""Fields that hold a tuple, those of the study itself included."""
 
 DEFAULTS = Hyperparameters().flat()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trials to programs: those that share all static hyperparameters train as one."""
+"""Groups trials into programs: those that share all static hyperparameters."""
 
 import dataclasses
 import itertools
@@ -14,15 +14,15 @@ from nnlab.study.fields import coerced
 
 @dataclasses.dataclass(frozen=True)
 class Members:
-    """Trials that share all static hyperparameters, hence one compiled program.
+    """The networks of one compiled program: trials that share static hyperparameters.
 
     Attributes:
       index: position among the study's programs.
       trials: its trials, in the order of the sweep.
       first_seed: the first of its seeds; above 0 where a study got more seeds later.
-      num_seeds: how many it has.
-      whole: trials and seeds of the program that it is a chunk of, which decide about
-        the shape of its lanes; None for one that was not cut.
+      num_seeds: number of seeds.
+      whole: trials and seeds of the program that this is a chunk of. They decide the
+        shape of its lanes. None if the program was not cut.
     """
 
     index: int
@@ -33,20 +33,20 @@ class Members:
 
     @property
     def seeds(self) -> range:
-        """Its seeds."""
+        """The seeds of each trial."""
         return range(self.first_seed, self.first_seed + self.num_seeds)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """T and S of what its lanes are cut from: itself, or what it is a chunk of."""
+        """T and S that decide the shape of the lanes: those of `whole`, or its own."""
         return self.whole or (len(self.trials), self.num_seeds)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Its members: trial's index and seed."""
+        """The trial's index and the seed of each network."""
         return [(trial.index, seed) for trial in self.trials for seed in self.seeds]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record in ``config.json``; see `from_dict`."""
+        """Returns the record for ``config.json``; see `from_dict`."""
         record = {
             "index": self.index,
             "trials": [trial.index for trial in self.trials],
@@ -57,14 +57,14 @@ class Members:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Members":
-        """Members from their record.
+        """Reads a record of `to_dict`.
 
         Args:
-          record: from `to_dict`; it may hold more.
-          trials: all of the study.
+          record: the record; further entries are ignored.
+          trials: all trials of the study.
 
         Raises:
-          ValueError: it is of no members of the study, or not of one program.
+          ValueError: its networks are not in the study, or are not of one program.
         """
         try:
             index, first_seed, num_seeds = (
@@ -99,7 +99,7 @@ class Members:
         return found
 
     def traced(self) -> dict[str, np.ndarray]:
-        """``{name: float32 (T,)}`` for every traced hyperparameter, by leaf name."""
+        """Returns ``{name: float32 (T,)}`` of every traced hyperparameter."""
         flats = [trial.hyperparameters.flat() for trial in self.trials]
         return {
             path.rpartition(".")[2]: np.array([f[path] for f in flats], np.float32)
@@ -110,11 +110,7 @@ class Members:
 def by_program(trials: Sequence[Trial], num_seeds: int) -> tuple[Members, ...]:
     """Groups trials by their static hyperparameters, in the order of the sweep.
 
-    Where some have more seeds than others, those are a program of their own.
-
-    Args:
-      trials: the trials.
-      num_seeds: repetitions of each, at most.
+    Further seeds that only some trials have become a program of their own.
     """
     found: list[Members] = []
     for group in alike(trials):
@@ -129,10 +125,10 @@ def by_program(trials: Sequence[Trial], num_seeds: int) -> tuple[Members, ...]:
 def lacking(
     trials: Sequence[Trial], programs: Iterable[Members]
 ) -> dict[int, list[range]]:
-    """The seeds of each trial, by its index, that no program has: runs of them.
+    """Returns the ranges of seeds that no program has, by index of the trial.
 
     Raises:
-      ValueError: two programs share an index or a member.
+      ValueError: two programs share an index or a network.
     """
     taken: dict[int, list[range]] = {trial.index: [] for trial in trials}
     indices = set()
@@ -160,7 +156,7 @@ def lacking(
 def numbered(
     programs: Iterable[Members], taken: Collection[int]
 ) -> tuple[Members, ...]:
-    """The programs with the first indices that are not taken."""
+    """Gives the programs the lowest indices that are not taken."""
     free = (index for index in itertools.count() if index not in taken)
     return tuple(
         dataclasses.replace(members, index=index)
@@ -169,7 +165,7 @@ def numbered(
 
 
 def alike(trials: Sequence[Trial]) -> list[tuple[Trial, ...]]:
-    """Trials in groups that share all static hyperparameters, in order."""
+    """Groups trials that share all static hyperparameters, in order."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         flat = trial.hyperparameters.flat()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to run and what is claimed about it, as plain validated values; no JAX.
+"""What to run and what is claimed about it, as checked plain values; no JAX.
 
-A `Study` is all that crosses from a launch script or a notebook into the library. It is
-validated when made, and `Study.to_dict` / `Study.from_dict` round-trip through JSON.
+A `Study` is all that a program or a notebook hands to the library. It is checked when
+made. `Study.to_dict` and `Study.from_dict` convert it to JSON and back.
 """
 
 import dataclasses
@@ -22,34 +22,34 @@ from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
-"""Of Optuna, those that keep nothing in their storage but plain values."""
+"""Samplers of Optuna whose storage holds plain values only."""
 PARTS = (
     *("curves", "gap", "extremes", "noise", "updates", "seconds", "final", "target"),
     *("rates", "test_sets", "severity", "map", "sizes", "divergence", "active_units"),
     *("gradients", "costs", "confusion", "regions", "weights", "gallery", "mistakes"),
     "probabilities",
 )
-"""What a report can show; `nnlab.report.figures.catalog` has each by its name."""
+"""The parts of a report; `nnlab.report.figures.catalog` has each by its name."""
 PICTURES = (
     *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
 )
-"""Those of `PARTS` that look at the final members' predictions and weights."""
+"""Those of `PARTS` that need the final networks' predictions or weights."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
-"""What an item of a sweep may say beside the fields that it sets."""
+"""Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
-"""Trials of a study. It takes seconds to check so many."""
+"""Most trials of a study. So many take seconds to check."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MovedSets(Checked):
-    """Test sets of moved and of rotated images, evaluated for every member.
+    """Test sets of moved and of rotated images, evaluated for every network.
 
     Attributes:
       moved_pixels: largest shift along both axes; 0 for no moved set.
       rotated_degrees: largest rotation to both sides; 0 for no rotated set.
-      along_curve: whether at every evaluation, not only at the end.
-      severity: whether the final members also get all severities from 0 to 6 pixels
-        and from 0 to 60 degrees.
+      along_curve: whether to evaluate them during training, not only at the end.
+      severity: whether to evaluate the final networks at all severities, from 0 to 6
+        pixels and from 0 to 60 degrees.
     """
 
     moved_pixels: int = field(0, minimum=0, maximum=10_000)
@@ -60,14 +60,14 @@ class MovedSets(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Halving(Checked):
-    """Successive halving: who is behind leaves, so that others can be tried.
+    """Successive halving: the worst trials end early.
 
-    At each rung, the first evaluation at or after `min_epochs`, `factor` times it, its
-    square times it and so on, the best 1/factor of the trials that share a program
-    go on, by mean validation accuracy over the seeds; the others end there.
+    The rungs are the first evaluations at or after `min_epochs`, `factor` times it, its
+    square times it and so on. At each rung the best 1/factor of the trials of a program
+    go on, by mean validation accuracy over the seeds. The others end.
 
     Attributes:
-      factor: of that many trials one goes on; 0 for no halving, all train to the end.
+      factor: one of so many trials goes on; 0 for no halving.
       min_epochs: epochs that every trial gets.
     """
 
@@ -82,16 +82,16 @@ class Halving(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search(Checked):
-    """What Optuna chooses trials from; see `nnlab.runs.search`.
+    """A search in which Optuna chooses the trials; see `nnlab.runs.search`.
 
     Attributes:
       space: what is searched, such as "optimizer.learning_rate=log(1e-3,1)",
         "optimizer.momentum=uniform(0,0.9)", "batch_size=int(8,64)" or
         "model.hidden=(32,),(64,)"; () for no search.
-      sampler: how they are chosen: "tpe" (tree-structured Parzen estimators), "random",
-        "qmc" (a Sobol sequence) or "gp" (a Gaussian process; needs PyTorch).
-      trials: how many, in all.
-      batch: how many are chosen at once and train together.
+      sampler: how trials are chosen: "tpe" (tree-structured Parzen estimators),
+        "random", "qmc" (a Sobol sequence) or "gp" (a Gaussian process; needs PyTorch).
+      trials: number of trials in all.
+      batch: trials that are chosen at once and train together.
     """
 
     space: tuple[str, ...] = ()
@@ -107,13 +107,12 @@ class Trial:
     Attributes:
       index: position in the sweep; never renumbered.
       id: digest of the hyperparameters, 12 hexadecimal digits.
-      label: what plots and tables call it.
-      overrides: ``{path: value}`` in which it differs from the study's base.
+      label: its name in figures and tables.
+      overrides: ``{path: value}`` where it differs from the study's base.
       hyperparameters: the full assignment.
-      num_seeds: its repetitions: seeds 0 up to, without, that number.
-      combinations: how many of the sweep are equal to it in effect, itself among them.
-      unread: where it stands for several, the paths that were swept and that it does
-        not read.
+      num_seeds: its repetitions: seeds 0 to num_seeds - 1.
+      combinations: combinations of the sweep that it stands for, its own included.
+      unread: the swept paths that it does not read, where it stands for several.
     """
 
     index: int
@@ -126,19 +125,19 @@ class Trial:
     unread: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any]:
-        """Its hyperparameters by path; None where several values are one to it."""
+        """Hyperparameters by path; None where it stands for several values."""
         return {**self.hyperparameters.flat(), **dict.fromkeys(self.unread)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OwnModule(Checked):
-    """What a module of a user's own is; see `nnlab.training.own`.
+    """What identifies a module of the user's own; see `nnlab.training.own`.
 
     Attributes:
-      name: of its class.
+      name: name of its class.
       attributes: ``{field: value as a text}``.
       parameters: ``{path: shape}``.
-      code: a digest, and the versions that it is by; "" where it cannot be known.
+      code: digest of its code and of library versions; "" where it cannot be known.
     """
 
     name: str
@@ -149,14 +148,14 @@ class OwnModule(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Own(Checked):
-    """What a study has that is handed in from Python, by what it is.
+    """What identifies the module, metrics and data that are passed from Python.
 
-    A study does not run without what it has here: nothing else takes its place.
+    A study that has any of these runs only if they are passed again.
 
     Attributes:
-      module: what stands in the place of `Hyperparameters.model`; None for nothing.
+      module: the module in place of `Hyperparameters.model`; None for none.
       metrics: ``{name: digest of its code}``, as of a module's.
-      datasets: ``{name in the study: digest}`` of data that are no source's.
+      datasets: ``{name in the study: digest}`` of data sets from arrays.
     """
 
     module: OwnModule | None = None
@@ -179,23 +178,23 @@ class Study(Checked):
       question: in words; the report opens with it.
       claims: what people believe, tested on the results.
       base: the hyperparameters that the trials start from.
-      own: what is handed in from Python when it runs.
+      own: what is passed from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
-        A trial with fewer repetitions than the others has its own "num_seeds". Those
-        that are equal in effect become the first of them, which has their number as
-        "combinations".
+        A trial with fewer seeds than the others has its own "num_seeds". Trials that
+        are equal in effect become one, which counts them as "combinations".
       num_seeds: repetitions of every trial, at most.
-      looks: repetitions at which the trials are compared, such as (4, 8, 16, 32): those
-        told from the best go no further, the others get the seeds of the next look; ()
-        for one look at all; see `nnlab.runs.sequential`.
+      looks: numbers of seeds at which the trials are compared, such as (4, 8, 16, 32).
+        Trials that differ significantly from the best get no more seeds, the others get
+        those of the next look; () compares once, at the end; see
+        `nnlab.runs.sequential`.
       halving: whether the worst trials end before the others.
-      search: from where the trials are chosen, if not from `sweep` alone.
+      search: how Optuna chooses trials, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
-      target: validation accuracy that "steps to target" in tables and answer refers to;
-        0 picks it from the data (see `targets.default_target`).
+      target: validation accuracy that "steps to target" refers to; 0 picks it from the
+        data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
       notes: what the reader must know to judge the answer, in words.
@@ -231,7 +230,6 @@ class Study(Checked):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
             )
-        # A bad override is refused when the study is made.
         self._settle(recorded)
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
@@ -260,7 +258,7 @@ class Study(Checked):
         return digest_json(self.to_dict())
 
     def size(self) -> str:
-        """The population in words: "8 trials x 16 seeds = 128 networks"."""
+        """Returns the population in words: "8 trials x 16 seeds = 128 networks"."""
         trials = self.trials()
         networks = all(t.hyperparameters.model.is_network for t in trials)
         count = sum(t.num_seeds for t in trials)
@@ -270,13 +268,13 @@ class Study(Checked):
         )
 
     def seeds(self) -> str:
-        """The repetitions in words: "8 seeds", or "4 to 32 seeds"."""
+        """Returns the repetitions in words: "8 seeds", or "4 to 32 seeds"."""
         least = min(t.num_seeds for t in self.trials())
         text = texts.count(self.num_seeds, "seed")
         return text if least == self.num_seeds else f"{least:,} to {text}"
 
     def with_seeds(self, seeds: Sequence[int]) -> "Study":
-        """The same study with so many repetitions of each trial, in their order."""
+        """Returns the study with these numbers of seeds, one for each trial."""
         sweep = tuple(
             {k: v for k, v in item.items() if k != "num_seeds"}
             | ({"num_seeds": number} if number < max(seeds) else {})
@@ -285,24 +283,24 @@ class Study(Checked):
         return dataclasses.replace(self, sweep=sweep, num_seeds=max(seeds))
 
     def swept(self) -> tuple[str, ...]:
-        """Paths whose values differ between trials, in the order of `PATHS`."""
+        """Returns the paths that differ between trials, in the order of `PATHS`."""
         flats = [trial.hyperparameters.flat() for trial in self.trials()]
         return _differing(flats)
 
     def datasets(self) -> dict[str, Hyperparameters]:
-        """What the trials' data sets are called, and of each the first trial."""
+        """Returns the trials' data sets by name, each with its first trial."""
         found: dict[str, Hyperparameters] = {}
         for trial in self.trials():
             found.setdefault(trial.hyperparameters.data, trial.hyperparameters)
         return found
 
     def trials(self) -> tuple[Trial, ...]:
-        """The trials, in the order of the sweep."""
+        """Returns the trials, in the order of the sweep."""
         made: tuple[Trial, ...] = self.__dict__["_trials"]
         return made
 
     def indices_of(self, items: Iterable[Mapping[str, Any]]) -> list[int]:
-        """The index of the trial to which each of the overrides is equal in effect."""
+        """Returns the index of the trial that each override dict equals in effect."""
         known = {
             digest_json(self.effect(trial.hyperparameters)): trial.index
             for trial in self.trials()
@@ -311,18 +309,18 @@ class Study(Checked):
         return [known[digest_json(effect)] for effect in made]
 
     def effect(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
-        """What is read of a trial's hyperparameters, by path."""
+        """Returns the hyperparameters that a trial reads, by path."""
         settings = self.settings(hyperparameters)
         return {p: settings[p] for p in PATHS if not needs.lacking(NEEDS[p], settings)}
 
     def idle(self) -> dict[str, str]:
-        """The paths that no trial reads, and of each why: what it goes with."""
+        """Returns the paths that no trial reads, each with the reason."""
         trials = [self.settings(trial.hyperparameters) for trial in self.trials()]
         found = {path: needs.idle(NEEDS[path], trials) for path in PATHS}
         return {path: why for path, why in found.items() if why}
 
     def remarks(self) -> tuple[str, ...]:
-        """What of the settings changes nothing, in sentences."""
+        """Says which settings change nothing, in sentences."""
         said = []
         asked = sum(trial.combinations for trial in self.trials())
         if equal := asked - len(self.trials()):
@@ -348,14 +346,14 @@ class Study(Checked):
         return tuple(said)
 
     def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
-        """A trial's settings, as `nnlab.study.needs` takes them."""
+        """Returns a trial's settings, as `nnlab.study.needs` takes them."""
         return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
 
     def _settle(self, recorded: bool) -> None:
-        """Makes the trials, and of those that are equal in effect the first.
+        """Makes the trials, and merges those that are equal in effect.
 
         Args:
-          recorded: whether it is the study of a run, whose trials are as they were.
+          recorded: whether the study is that of a run, whose trials must not change.
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
@@ -392,7 +390,6 @@ class Study(Checked):
         object.__setattr__(self, "_trials", _labelled(trials, swept))
 
     def _asked(self, index: int, item: Mapping[str, Any]) -> Trial:
-        """The trial that an item of the sweep asks for."""
         overrides = {k: v for k, v in item.items() if k not in OF_TRIAL}
         try:
             label = coerced(item.get("label", ""), str, "label")
@@ -418,11 +415,11 @@ class Study(Checked):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: hyperparameters at the top level, `own` if any."""
+        """Returns plain values for JSON, with the hyperparameters at the top level."""
         return json.loads(json.dumps(self.fields()))
 
     def fields(self) -> dict[str, Any]:
-        """Likewise in Python's values, tuples among them, as a config has them."""
+        """Returns the same in Python's values, with tuples, as a config has them."""
         values = dataclasses.asdict(self)
         base = values.pop("base")
         if self.own == Own():
@@ -431,11 +428,11 @@ class Study(Checked):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, recorded: bool = False) -> "Study":
-        """The inverse of `to_dict`; hyperparameters stand at the top level.
+        """Makes a study from what `to_dict` returns.
 
         Args:
           values: ``{"question": ..., "dataset": ..., "model": {...}, "sweep": [...]}``.
-          recorded: whether it is the study of a run, whose trials are as they were.
+          recorded: whether the study is that of a run, whose trials must not change.
 
         Raises:
           ValueError: an unknown field (the nearest name is offered) or a bad value.
@@ -459,12 +456,12 @@ def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
 def check_read(
     swept: Iterable[str], trials: Sequence[needs.Settings], what: str = "sweep"
 ) -> None:
-    """Refuses to sweep, or to search, a field that no trial reads.
+    """Refuses to sweep or to search a field that no trial reads.
 
     Args:
       swept: the paths.
-      trials: their settings, with `needs.OWN_MODULE`.
-      what: "sweep" or "search".
+      trials: the trials' settings, with `needs.OWN_MODULE`.
+      what: "sweep" or "search", for the message.
 
     Raises:
       ValueError: names the field and what it goes with.
@@ -477,7 +474,7 @@ def check_read(
 
 
 def _merged(index: int, group: Sequence[Trial], swept: Sequence[str]) -> Trial:
-    """What stands for trials that are equal in effect: the first of them."""
+    """Merges trials that are equal in effect into the first of them."""
     several = sum(trial.combinations for trial in group)
     unread = (p for p in swept if several > 1 and p in group[0].unread)
     return dataclasses.replace(
@@ -490,7 +487,6 @@ def _merged(index: int, group: Sequence[Trial], swept: Sequence[str]) -> Trial:
 
 
 def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, ...]:
-    """The trials, each with a label of its own; see `_labels`."""
     labels: dict[str, int] = {}
     found = []
     names = _labels([trial.settings() for trial in trials], swept)
@@ -506,10 +502,10 @@ def _labelled(trials: Sequence[Trial], swept: tuple[str, ...]) -> tuple[Trial, .
 
 
 def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
-    """``"learning_rate=0.1, hidden=(64, 64)"`` for each trial.
+    """Returns a label such as ``"learning_rate=0.1, hidden=(64, 64)"`` for each trial.
 
-    Numbers have six digits, or all of theirs where six do not tell them apart; a leaf
-    name that two paths share stays whole.
+    Numbers have six digits, or all of theirs where six do not tell them apart. A last
+    name that two paths share is written with its whole path.
     """
     if not swept:
         return ["base"] * len(flats)
@@ -524,11 +520,11 @@ def _labels(flats: list[dict[str, Any]], swept: tuple[str, ...]) -> list[str]:
         parts.append(
             ["" if v is None else f"{name}={t}" for v, t in zip(values, texts)]
         )
-    # A module of one's own reads nothing of the models that it is swept beside.
+    # A module of one's own reads none of the models' fields.
     return [", ".join(filter(None, labels)) or OWN_MODULE for labels in zip(*parts)]
 
 
 def digest_json(value: Any) -> str:
-    """SHA-256 (hexadecimal) of a plain value's canonical JSON."""
+    """Returns the SHA-256 (hexadecimal) of a plain value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

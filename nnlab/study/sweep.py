@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sweeps: axes to override dicts, and trials to programs (the traced/static split)."""
+"""Reads sweeps and search spaces: axes, ranges, and values from the command line."""
 
 import ast
 import dataclasses
@@ -21,7 +21,7 @@ _RANGE = re.compile(r"(logspace|linspace)\(([^(),]+),([^(),]+),([^(),]+)\)")
 
 
 def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
-    """Every combination of the axes' values as flat override dicts.
+    """Returns every combination of the axes' values as override dicts.
 
     Args:
       axes: ``{path: values}``; the last axis varies fastest.
@@ -52,9 +52,9 @@ def product(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
 def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
     """Reads ``path=v1,v2``, ``path=logspace(1e-3,1,12)`` or ``path=linspace(0,0.9,4)``.
 
-    Each value is read by `parse_value`; in quotes it may hold commas, as in
-    ``dataset='csv:a, b.csv',digits``. The bounds of a range are its first and its
-    last value; values are rounded to six significant digits, which labels show.
+    `parse_value` reads each value. A value in quotes may hold commas:
+    ``dataset='csv:a, b.csv',digits``. A range includes both bounds, and its values are
+    rounded to the six significant digits that labels show.
 
     Returns:
       The path and its values.
@@ -92,11 +92,11 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """What a search may choose for a field.
+    """The values from which a search may choose for a field.
 
     Attributes:
       kind: "log" or "uniform" (numbers), "int" (whole numbers), or "choices".
-      low, high: ends of the numbers, both included.
+      low, high: bounds of the numbers, both included.
       values: the choices.
     """
 
@@ -107,14 +107,14 @@ class Span:
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """What has to be allowed for all of it to be: its ends, or every choice."""
+        """The values to check: the bounds, or every choice."""
         return self.values or (self.low, self.high)
 
 
 def parse_space(text: str) -> tuple[str, Span]:
     """Reads ``path=log(1e-3,1)``, ``uniform(0,0.9)``, ``int(8,64)`` or choices.
 
-    Choices are written as the values of an axis are, see `parse_axis`.
+    Choices are written like the values of an axis, see `parse_axis`.
 
     Returns:
       The path and what may be chosen.
@@ -155,11 +155,11 @@ def parse_space(text: str) -> tuple[str, Span]:
 
 
 def parse_value(path: str, text: str) -> Any:
-    """Reads a value from the command line; the study checks it against its field.
+    """Reads a value from the command line; the study then checks it.
 
     Args:
-      path: of its field; where that holds a tuple, ``64`` means ``(64,)``, and words
-        are parted by commas: ``curves,map``.
+      path: path of its field. Where the field holds a tuple, ``64`` means ``(64,)``,
+        and words are separated by commas: ``curves,map``.
       text: a number, true or false, a tuple in parentheses, or any other text.
 
     >>> parse_value("model.hidden", "64"), parse_value("batch_size", "32")
@@ -199,9 +199,9 @@ def _range(text: str, kind: str, first: str, last: str, count: str) -> tuple[Any
 
 
 def _split(path: str, values: str) -> list[str]:
-    """Splits at the commas that stand outside brackets and quotes.
+    """Splits at commas outside of brackets and quotes.
 
-    A quote opens where a value begins; within a word it is an apostrophe.
+    A quote opens only at the start of a value; within a word it is an apostrophe.
 
     Raises:
       ValueError: a quote that does not close.

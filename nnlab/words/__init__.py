@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How numbers, names and errors are spelt; stands on nothing."""
+"""How numbers, names and errors are written; imports no other room."""

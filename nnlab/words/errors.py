@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which errors are the user's mistakes, and what they say in one line; no JAX."""
+"""Which errors are the user's mistakes, and their text in one line; no JAX."""
 
 import dataclasses
 import errno
@@ -20,25 +20,25 @@ _MISTAKES = (
     NotADirectoryError,
     PermissionError,
 )
-# Of paths, which have no class of their own.
+# Errors of paths that have no class of their own.
 _MISTAKEN_PATHS = (errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 _MOST_TEXT = 1_000
-"""Characters of a line that is shown of a mistake."""
+"""Most characters of a line that shows a mistake."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limit:
-    """A limit that the shell sets its programs.
+    """A resource limit that the shell sets for its programs.
 
     Attributes:
-      flag: of ulimit.
-      number: of `resource`.
-      what: it is of, in the unit of ulimit.
-      unit: of ulimit, in that of `resource`.
-      least: that a run needs, in the unit of ulimit; measured with small ones on two
-        cores, rounded up.
-      enough: for ulimit.
-      signs: what an error says when the limit is reached.
+      flag: its flag in ulimit.
+      number: its number in `resource`.
+      what: what it limits, with ulimit's unit.
+      unit: ulimit's unit, in units of `resource`.
+      least: the least that a run needs, in ulimit's unit; measured with small runs on
+        two cores, rounded up.
+      enough: a value to give to ulimit.
+      signs: texts of errors when the limit is reached.
     """
 
     flag: str
@@ -51,12 +51,11 @@ class Limit:
 
     @property
     def allowed(self) -> float:
-        """What it allows, in the unit of ulimit."""
+        """The limit that is set, in ulimit's unit."""
         soft, _ = resource.getrlimit(self.number)
         return math.inf if soft == resource.RLIM_INFINITY else soft // self.unit
 
     def __str__(self) -> str:
-        """What is allowed, and the remedy."""
         name = f"ulimit {self.flag}"
         return (
             f"{name} allows {self.allowed}; raise it, such as by '{name} {self.enough}'"
@@ -78,9 +77,9 @@ LIMITS = (
 
 
 def shortage(error: BaseException) -> str:
-    """What an error says there is too little of, such as "No space left on device".
+    """Returns what an error says has run out, such as "No space left on device".
 
-    Libraries wrap what the system said in errors of theirs, so the text counts.
+    Libraries wrap the system's errors in their own, so the text is searched.
 
     Returns:
       The system's words; "" for an error of another kind.
@@ -91,11 +90,11 @@ def shortage(error: BaseException) -> str:
 
 
 def status_of(error: Exception) -> int | None:
-    """The exit status of an error that our own code tells of, or the user's paths.
+    """Returns the exit status of an error that is not a bug.
 
     Returns:
-      2 for the user's mistake, 1 for a full disk, too little memory or the like; None
-      for a bug: another ValueError from below our code, as for all other errors.
+      2 for the user's mistake; 1 for a full disk, too little memory or the like; None
+      for a bug: any other error, and a ValueError that a library raised.
     """
     if isinstance(error, _MISTAKES) and isinstance(error, OSError):
         return 2
@@ -112,7 +111,7 @@ def status_of(error: Exception) -> int | None:
 
 
 def line_of(error: BaseException) -> str:
-    """What an error says, as one line that a terminal can show, and the remedy."""
+    """Returns an error's text and remedy as one line that a terminal can show."""
     text: object = error
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers and phrases as text, the same in every sentence and table.
 
-And what other people's texts go through before they are shown: `visible`, `masked`.
+`visible` and `masked` make texts of unknown origin safe to show.
 """
 
 import html
@@ -15,7 +15,7 @@ NONE = "\u2013"  # an en dash: no value
 ROUNDING = 1e-9  # half-widths below it are those of equal values
 
 MASK = "***"
-"""Stands for a password."""
+"""Replaces a password."""
 _JOINERS = "\u200c\u200d"  # of Persian and Indic letters, and of emoji
 _URL = re.compile(r"\w[\w+.-]*://\S+")
 _SECRETS = (
@@ -23,16 +23,16 @@ _SECRETS = (
     re.compile(r"(://[^/:@]*:|^[^/:@]*:(?!/))((?:(?!://).)*)(?=@)", re.DOTALL),
     re.compile(r"([?&](?:[^=&]*=)?)([^&]+)"),
 )
-"""Where a URL has them: before the last @ of its host, and in its query."""
+"""Where a URL has secrets: before the last @ of its host, and in its query."""
 _SHORTEST = 4  # characters of a part of a secret that is told from others' words
 
 
 def visible(text: str) -> str:
-    r"""A text of anybody's, with "\x1b" and the like in place of what steers.
+    r"""Returns a text with control characters replaced by "\x1b" and the like.
 
-    Those are characters that drive a terminal, turn the direction of writing, have no
-    meaning or cannot be encoded. Letters of all scripts, marks, emoji, spaces, tabs
-    and ends of lines stay.
+    Replaced are characters that drive a terminal, turn the direction of writing, have
+    no meaning or cannot be encoded. Letters of all scripts, marks, emoji, spaces, tabs
+    and line ends stay.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -46,19 +46,19 @@ def _is_seen(character: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """A text of anybody's for HTML, `visible`."""
+    """Returns a text of unknown origin for HTML, `visible`."""
     return html.escape(visible(text))
 
 
 def masked(url: str) -> str:
-    """A URL with `MASK` in place of its passwords and of the values of its query."""
+    """Returns a URL with `MASK` for its passwords and the values of its query."""
     for pattern in _SECRETS:
         url = pattern.sub(rf"\g<1>{MASK}", url)
     return url
 
 
 def without_secrets(text: str, url: str = "") -> str:
-    """A text with all URLs in it `masked`, and the secrets of one, however encoded."""
+    """Masks all URLs in a text, and the secrets of `url` however they are encoded."""
     found = {match[2] for pattern in _SECRETS for match in pattern.finditer(url)}
     parts = {part for secret in found for part in re.split(r"[/@:?#=]", secret)}
     found |= {part for part in parts if len(part) >= _SHORTEST}
@@ -71,12 +71,12 @@ def without_secrets(text: str, url: str = "") -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share as a percentage, such as "97.5 %"."""
+    """Returns a share as a percentage, such as "97.5 %"."""
     return f"{fixed(100 * share, decimals)} %"
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A number with so many decimals; never "-0.0"."""
+    """Returns a number with that many decimals; never "-0.0"."""
     text = f"{value:,.{decimals}f}"
     return (
         "0" + text[2:] if float(text.replace(",", "")) == 0 and text[0] == "-" else text
@@ -84,7 +84,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def supported_decimals(half_width: float) -> int:
-    """Decimals that an interval supports: two of its digits up to 0.19, else one."""
+    """Returns the decimals that an interval supports: two up to 0.19, else one."""
     if not half_width > ROUNDING or not math.isfinite(half_width):
         return 1
     power = math.floor(math.log10(half_width))
@@ -92,12 +92,15 @@ def supported_decimals(half_width: float) -> int:
 
 
 def mean_text(mean: float | None, high: float | None, factor: float = 100.0) -> str:
-    """A mean and the half-width of its interval, such as "97.53 ± 0.12".
+    """Returns a mean and the half-width of its interval, such as "97.53 ± 0.12".
 
     Args:
       mean: None for no value.
-      high: upper end of the interval; None for no interval, and then one decimal.
+      high: upper end of the interval; None for no interval, which gives one decimal.
       factor: 100 for shares in percent.
+
+    >>> mean_text(0.9753, 0.9765)
+    '97.53 ± 0.12'
     """
     if mean is None or math.isnan(mean):
         return NONE
@@ -109,33 +112,33 @@ def mean_text(mean: float | None, high: float | None, factor: float = 100.0) -> 
 
 
 def true_minus(text: str) -> str:
-    """The text with minus signs in place of hyphens."""
+    """Returns the text with minus signs in place of hyphens."""
     return text.replace("-", "−")  # noqa: RUF001
 
 
 def p_text(p: float | None) -> str:
-    """A p-value, such as "0.031" or "< 0.001"."""
+    """Returns a p-value, such as "0.031" or "< 0.001"."""
     if p is None or math.isnan(p):
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun, such as "1 seed" or "1,200 seeds"."""
+    """Returns a number with its noun, such as "1 seed" or "1,200 seeds"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def joined(names: Sequence[str]) -> str:
-    """ "a, b and c"; semicolons where a name has a comma."""
+    """Joins names as in "a, b and c"; with semicolons where a name has a comma."""
     comma = "; " if any("," in n for n in names) else ", "
     return " and ".join(filter(None, (comma.join(names[:-1]), names[-1])))
 
 
 def median_text(epochs: float) -> str:
-    """A median in epochs: two digits, since so few seeds support no more."""
+    """Returns a median in epochs with two digits: few seeds support no more."""
     return f"{epochs:.2g}" if epochs < 100 else f"{epochs:,.0f}"
 
 
 def capital(text: str) -> str:
-    """The text with a capital at its start, if that is a letter of ASCII."""
+    """Returns the text with its first letter as a capital, if that is ASCII."""
     return text[:1].upper() + text[1:] if text[:1].isascii() else text

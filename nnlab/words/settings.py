@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How settings and columns are called, and their values as text."""
+"""Names of settings and columns in words, and their values as text."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ from nnlab.words.numbers import NONE
 
 
 def words(name: str) -> str:
-    """A column or a hyperparameter's path in words: "learning rate", "model"."""
+    """Returns a column's name or a hyperparameter's path in words: "learning rate"."""
     parent, _, leaf = name.rpartition(".")
     if name == "batch_loss_std":
         return "spread of batch losses"
@@ -28,7 +28,7 @@ def words(name: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
+    """Returns a hyperparameter's value as short text: "0.1", "60-60", "10 x 64"."""
     if value is None:  # it is not read
         return NONE
     if isinstance(value, float):

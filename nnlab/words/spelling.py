@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages about unknown names: every one offers the nearest and lists the allowed."""
+"""Messages about unknown names: each offers the nearest and lists the allowed ones."""
 
 import difflib
 import os
@@ -41,32 +41,29 @@ _ALSO: Mapping[str, tuple[str, ...]] = {
     "xavier": ("glorot",),
     "xgboost": ("boosted_trees",),
 }
-"""What elsewhere, or to other people, is the name of something here."""
+"""Names that other libraries or people use -> the name here."""
 _NEAR, _LIKELY = 0.75, 0.65
-"""Shares of letters in common from which on names are near; the second is for names
-that begin alike: "probe" and "probing" are near, "loss" and "costs" are not."""
+"""Shares of letters in common from which names are near. The second is for names that
+begin alike: "probe" and "probing" are near, "loss" and "costs" are not."""
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
-    """Ends the message about an unknown name.
+    """Returns the end of a message about an unknown name.
 
-    Args:
-      name: what was given.
-      allowed: what there is.
-
-    Returns:
-      ``"; did you mean 'relu'? allowed: relu, elu"``, or ``"; allowed: relu, elu"``
-      if nothing is near.
+    >>> nearest("relau", ["relu", "elu"])
+    "; did you mean 'relu'? allowed: relu, elu"
+    >>> nearest("xyz", ["relu", "elu"])
+    '; allowed: relu, elu'
     """
     names = tuple(allowed)
     return _hint(near(str(name), names)) + (", ".join(names) or "none")
 
 
 def near(name: str, allowed: Collection[str]) -> str | None:
-    """The allowed name that was most likely meant, if one is near.
+    """Returns the allowed name that was most likely meant; None if none is near.
 
-    Capitals and what parts the words do not count. "lr" is near to "learning_rate",
-    "epochs" to "num_epochs", "he" to "he_normal", "swish" to "silu".
+    Capitals and separators do not count. "lr" is near to "learning_rate", "epochs" to
+    "num_epochs", "he" to "he_normal", "swish" to "silu".
     """
     words = _words(name)
     plain = {_plain(one): one for one in allowed}
@@ -78,7 +75,7 @@ def near(name: str, allowed: Collection[str]) -> str | None:
 
 
 def _near(name: str, plain: Mapping[str, str]) -> str | None:
-    """Likewise, of names by their letters alone, in the order of rising doubt."""
+    """Finds the nearest name by letters alone, the surest rules first."""
     given, allowed = _plain(name), plain.values()
     if not given:
         return None
@@ -101,17 +98,17 @@ def _near(name: str, plain: Mapping[str, str]) -> str | None:
 
 
 def _close(given: str, plain: Collection[str], share: float) -> str | None:
-    """The closest of some names; one with the same letters is close, too."""
+    """Returns the closest name; one with the same letters counts as close."""
     if close := difflib.get_close_matches(given, plain, n=1, cutoff=share):
         return close[0]
     return next((one for one in plain if sorted(one) == sorted(given)), None)
 
 
 def nearest_path(path: str, allowed: Iterable[str]) -> str:
-    """Likewise for a dotted path, whose last name alone is often the right one.
+    """Returns the end of a message about an unknown dotted path.
 
-    Of some thirty paths it lists those that begin like the one given; if none does, it
-    lists the top level, ``optimizer.*`` standing for all that begin so.
+    It lists the allowed paths that begin like the given one, or else the top level,
+    with ``optimizer.*`` for all paths that begin so.
     """
     paths = tuple(allowed)
     group = path.rpartition(".")[0]
@@ -124,7 +121,7 @@ def nearest_path(path: str, allowed: Iterable[str]) -> str:
 
 
 def near_path(path: str, allowed: Iterable[str]) -> str | None:
-    """The dotted path that was most likely meant, if one is near."""
+    """Returns the dotted path that was most likely meant; None if none is near."""
     paths = tuple(allowed)
     group = path.rpartition(".")[0]
     listed = [p for p in paths if group and p.startswith(group + ".")]
@@ -163,10 +160,10 @@ def near_path(path: str, allowed: Iterable[str]) -> str | None:
 
 
 def nearest_file(path: str | os.PathLike[str]) -> str:
-    """Ends the message about a file or a folder that does not exist.
+    """Returns the end of a message about a file or folder that does not exist.
 
-    Returns:
-      ``"; did you mean 'runs/quickstart'?"``, of what there is beside it, or "".
+    It is ``"; did you mean 'runs/quickstart'?"`` if a neighbour has a near name, else
+    "".
     """
     missing = pathlib.Path(path)
     below: list[str] = []
@@ -191,7 +188,6 @@ def _stem(word: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name, "conv" of "Conv2D"."""
     words = re.findall(r"[^\W_]+", name.casefold())
     return [re.sub(r"(?<=[a-z])[123]d$", "", word) for word in words]
 

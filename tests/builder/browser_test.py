@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model builder's notebook as a page: Voila serves it, Chromium is its user."""
+"""The model builder's notebook in Chromium, served by Voila."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ MISSING = [
     *(name for name in ("playwright", "voila") if not importlib.util.find_spec(name)),
 ]
 SECONDS = 120
-"""For each thing that is waited for: the machine may be busy."""
+"""Timeout of each wait: the machine may be busy."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Where Voila serves the notebook."""
+    """Serves the notebook and returns its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -88,7 +88,7 @@ def _answers(url):
 
 @pytest.fixture(scope="module")
 def page(address):
-    """The page, with the example that it arrives with already trained."""
+    """Opens the page and waits until its example is trained."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as player:
@@ -105,7 +105,7 @@ def page(address):
 
 @pytest.fixture(scope="module")
 def keep(page, tmp_path_factory):
-    """Keeps a picture of the page as a desktop and as a phone shows it."""
+    """Stores pictures of the page on a desktop and on a phone."""
     folder = pathlib.Path(
         os.environ.get("NNLAB_ARTIFACTS") or tmp_path_factory.mktemp("pictures")
     )
@@ -115,7 +115,7 @@ def keep(page, tmp_path_factory):
         for device, width, height in (("phone", 400, 3400), ("desktop", 1100, 1700)):
             page.set_viewport_size({"width": width, "height": height})
             whole = page.locator(".nnlab-builder")
-            page.wait_for_function(  # it may take a moment to be laid out anew
+            page.wait_for_function(  # the new layout takes a moment
                 "([e, width]) => e.getBoundingClientRect().width <= width",
                 arg=[whole.element_handle(), width],
             )
@@ -125,7 +125,7 @@ def keep(page, tmp_path_factory):
 
 
 def wait(page, condition, argument=None):
-    """Waits until a function of JavaScript gives something true, and returns it."""
+    """Waits until a JavaScript function returns something true, and returns it."""
     return page.wait_for_function(condition, arg=argument).json_value()
 
 
@@ -146,7 +146,7 @@ def test_a_model_is_built_mended_trained_and_stopped(page, keep):
     assert page.get_by_role("button", name="Train").is_disabled()
     keep("invalid")
 
-    # It is mended, and says at once how good it is without training.
+    # Once mended, it says at once how good it is without training.
     rows.nth(2).get_by_title("insert a layer below this one").click()
     rows.nth(4).wait_for()
     rows.nth(3).locator("select").first.select_option("flatten")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a training, and how it looks as HTML."""
+"""Messages about a training, as text and as HTML."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ def of_dataset(dataset, folder):
 
 @pytest.fixture
 def training(tmp_path):
-    """Of two images of two classes, three networks; it has not begun."""
+    """Three networks on two images of two classes, before training."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (40, 4, 4), dtype=np.uint8)
     dataset = data.Dataset.from_arrays(

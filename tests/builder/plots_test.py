@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves of a training that goes on."""
+"""Curves of a running training."""
 
 import io
 

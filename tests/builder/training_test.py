@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The study that is made of a stack, and its training in a thread."""
+"""A stack becomes a study, and trains in a thread."""
 
 import pytest
 import tiny
@@ -49,7 +49,7 @@ def test_an_invalid_stack_has_no_study():
 
 
 def trained(tmp_path, act=lambda training: None, **settings):
-    """A training that has ended, and what was shown of it."""
+    """Trains to the end, and returns what was shown."""
     shown = []
 
     def show(training, draws):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model builder, its widgets driven as a user does, without kernel or browser."""
+"""The model builder driven as by a user, without kernel or browser."""
 
 import html
 import re
@@ -23,7 +23,7 @@ QUICK = Settings(batch_size=16, num_epochs=3, num_seeds=3)
 
 
 class User:
-    """Finds controls by what is written on them, and reads what is shown."""
+    """Finds controls by their text, and reads what is shown."""
 
     def __init__(self, dataset=None, **options):
         options = {"stack": SMALL, "settings": QUICK} | options
@@ -40,7 +40,7 @@ class User:
         return [w for w in self.all(within) if name in w.get_state()["_dom_classes"]]
 
     def control(self, label, row=None):
-        """The control, or the button, that says `label`; in a row if one is named."""
+        """Returns the control or button with this label; in a row if one is named."""
         texts = ("description", "tooltip")
         (found,) = (
             w
@@ -74,7 +74,7 @@ class User:
         return "\n".join(w.value for w in self.all() if isinstance(w, widgets.HTML))
 
     def said(self, kind):
-        """What is said in boxes of a kind: "fine", "note" or "error"."""
+        """Returns the texts in boxes of a kind: "fine", "note" or "error"."""
         boxes = re.findall(rf'<div class="nnlab-{kind}"[^>]*>([^<]*)<', self.html)
         return [html.unescape(box) for box in boxes]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs cut into chunks: all members, once each, in whole lanes."""
+"""Programs are cut into chunks: every network once, in whole lanes."""
 
 import collections
 import math
@@ -39,7 +39,7 @@ def test_all_members_are_in_one_chunk_each(trials, seeds, first, most, width):
     assert members(found) == members([whole])
     assert set(members(found).values()) == {1}
     of_chunks = [lanes.with_members(len(one.trials), one.num_seeds) for one in found]
-    # No lane is trained twice, in part by each of two chunks.
+    # No lane is split between two chunks and so trained twice.
     assert sum(one.used for one in of_chunks) == lanes.used
     largest = max(len(one.pairs()) for one in found)
     assert largest <= max(most, lanes.width)
@@ -67,7 +67,7 @@ def test_identities_are_of_what_is_trained():
     assert len(set(names)) == len(names) == math.ceil(4 / 2) * 3
     renumbered = numbered(first, {0, 1, 3})
     assert [one.index for one in renumbered] == [2, *range(4, 9)]
-    assert [chunks.identity(one) for one in renumbered] == names  # not of its place
+    assert [chunks.identity(one) for one in renumbered] == names  # whatever its index
 
 
 def test_a_record_gives_the_chunk_back():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks trained by Ray are those of one process, whatever dies on the way."""
+"""Chunks trained by Ray equal those of one process, whatever dies on the way."""
 
 import collections
 import contextlib
@@ -32,7 +32,7 @@ from nnlab.training.prepare import prepare
 
 pytestmark = [
     pytest.mark.slow,
-    # Ray's own: it leaves files and sockets to the end of the process.
+    # Ray's own warnings: it leaves files and sockets open until the process ends.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:.*RAY_ACCEL_ENV_VAR:FutureWarning"),
@@ -44,7 +44,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def study(sweep, **fields):
-    """Of a few networks on digits, which a node can load by their name."""
+    """A study of a few networks on digits, which a node loads by name."""
     small = {
         "dataset": "digits",
         "train_size": 320,
@@ -73,7 +73,7 @@ LONGER = study(tiny.rates(0.03, 0.1, 0.3), num_epochs=300, num_seeds=2)
 
 @pytest.fixture(autouse=True, scope="module")
 def _own_ray():
-    """Ray's files are in a folder of its own; its name must be short, for sockets."""
+    """Gives Ray a folder of its own, with a short name because of sockets."""
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
@@ -84,7 +84,7 @@ def _own_ray():
 
 @pytest.fixture(scope="module")
 def cluster(_own_ray):
-    """A cluster of one node, for tests that do no harm to it."""
+    """A cluster of one node, for tests that do not damage it."""
     from ray.cluster_utils import Cluster
 
     found = Cluster(initialize_head=True, head_node_args=node())
@@ -101,7 +101,7 @@ def node(cores=2):
 
 
 def train(of, folder, address=None, chunk_members=2, storage=None, **kwargs):
-    """A run by Ray, or here; lanes of two networks."""
+    """Runs by Ray, or in this process; lanes have two networks."""
     if address is None:
         return experiment.run(of, folder, lane_width=2, **kwargs)
     with executor.Ray(address, chunk_members, storage) as nodes:
@@ -115,7 +115,7 @@ def assert_equal(found, wanted, also=(PICTURES,)):
 
 
 def processes_below(pid):
-    """``{pid: title}`` of all processes that this one started, and theirs."""
+    """Returns ``{pid: title}`` of all descendants of this process."""
     parents, titles = {}, {}
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -131,14 +131,14 @@ def processes_below(pid):
 
 
 def workers():
-    """Process ids of those that train."""
+    """Returns the ids of the processes that train."""
     below = processes_below(os.getpid())
     return [p for p, title in below.items() if title.startswith("ray::chunk")]
 
 
 @pytest.fixture
 def hidden(tmp_path):
-    """A workdir at a path by which no other process finds it, and a URL for storage.
+    """A workdir under a path that only this process can find, and a storage URL.
 
     The path goes through a file descriptor of this process.
     """
@@ -151,15 +151,15 @@ def hidden(tmp_path):
 
 
 def stored(url):
-    """RUN/checkpoints/PART/ATTEMPT/NUMBER.sha256 of all that is whole in a storage."""
+    """Returns RUN/checkpoints/PART/ATTEMPT/NUMBER.sha256 of all whole checkpoints."""
     folder = pathlib.Path(url.removeprefix("file://"))
     return [path.relative_to(folder) for path in folder.glob("*/*/*/*/*.sha256")]
 
 
 def gone_on(found):
-    """Parts of LONGER that another process took up in the middle.
+    """Returns the parts of LONGER that another process resumed in the middle.
 
-    Who begins anew compiles for the first evaluation and the end, not in between.
+    A process that starts from the beginning also compiles the first evaluation.
     """
     return {
         f"program_{row['cohort']}"
@@ -169,7 +169,7 @@ def gone_on(found):
 
 
 def last(workdir, part):
-    """The number of a part's last checkpoint."""
+    """Returns the number of a part's last checkpoint."""
     found = (workdir / "checkpoints" / part).glob("*.sha256")
     return max(int(path.stem) for path in found)
 
@@ -212,9 +212,9 @@ def test_nodes_without_the_workdir_give_the_same_tables(
     assert parts == sorted(f"program_{index}" for index in range(number))
     assert not list(pathlib.Path(url.removeprefix("file://")).iterdir())
     assert set(pulled) == set(parts)
-    # One is at work and one is being collected; those before are gone.
+    # One is being trained and one collected; earlier ones are gone.
     assert max(map(len, kept)) <= 2
-    # What is in the workdir is whole: any executor goes on with it.
+    # The workdir is whole: any executor can continue.
     more = dataclasses.replace(STUDY, num_seeds=5)
     assert train(more, run, resume=True).config["status"] == "complete"
 
@@ -225,7 +225,7 @@ def test_a_backbone_comes_out_of_storage(cluster, hidden, tmp_path, monkeypatch)
     of = study(tiny.rates(0.03, 0.1), num_seeds=2, transfer=transfer)
     wanted = train(of, tmp_path / "local")
     run, url = hidden
-    monkeypatch.setattr(loop, "_pretrain", None)  # not here, but where it is needed
+    monkeypatch.setattr(loop, "_pretrain", None)  # fails here, not on the node
     found = train(of, run, cluster, storage=url)
     assert_equal(found, wanted)
     assert found.config["backbones"] == wanted.config["backbones"]
@@ -370,7 +370,7 @@ def test_what_always_dies_is_given_up(cluster, tmp_path):
 
 @pytest.fixture
 def command():
-    """Starts launch.train on a study; ends what a test that fails leaves behind."""
+    """Starts launch.train on a study; kills what a failing test leaves behind."""
     started = []
 
     def start(of, workdir, *arguments):
@@ -395,7 +395,7 @@ def command():
 
 
 def wait_for(condition, seconds=120):
-    """Waits until it holds, and returns what it came to."""
+    """Waits until a condition holds, and returns its value."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end
@@ -438,7 +438,7 @@ def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
 
 
 def work_of(of, workdir, programs, tables=None):
-    """What an executor would be given to train."""
+    """Returns what an executor would be given to train."""
     recorder = experiment.Recorder(of, tables, programs)
     store = checkpoint.Checkpoints(workdir, 10.0, read_only=True)
     run = loop.Run(of, recorder, store)
@@ -447,7 +447,7 @@ def work_of(of, workdir, programs, tables=None):
 
 @pytest.mark.long
 def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
-    """Here, in a process of nobody else's, where its steps can be seen."""
+    """Trains in this process, where steps can be observed."""
     (program,) = prepare(LONGER, lane_width=2)
     work = work_of(LONGER, tmp_path, [program], tmp_path)
     work.run.recorder.write("interrupted")
@@ -470,7 +470,7 @@ def test_a_chunk_begins_where_storage_has_it(tmp_path, monkeypatch):
     def note(placed, state, start, count):
         starts.append(start)
         with files.alone_in(held):
-            executor._remove_abandoned()  # not what is in use
+            executor._remove_abandoned()  # but not what is in use
         return wholly(placed, state, start, count)
 
     for does in (dies, note):
@@ -551,7 +551,7 @@ def test_a_node_that_does_not_see_the_workdir_is_left_out(cluster, tmp_path):
 
 
 def living(pids):
-    """Those that have not ended, whether or not their parent has heard of it."""
+    """Returns the living processes, zombies left out."""
     found = []
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -564,7 +564,7 @@ LISTENING = "0A"  # of /proc/net/tcp
 
 
 def listening(pids):
-    """Addresses, as the kernel writes them, at which some processes listen."""
+    """Returns the addresses at which some processes listen, in the kernel's form."""
     sockets = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -580,7 +580,7 @@ def listening(pids):
     ]
 
 
-@pytest.mark.long  # beside other tests the end may take longer than is promised
+@pytest.mark.long  # beside other tests the end may take longer than promised
 def test_a_ray_of_ones_own_is_open_to_nobody_and_ends_with_its_process(tmp_path):
     code = """
 import os, sys
@@ -652,7 +652,7 @@ def test_refusals(tmp_path, monkeypatch):
 
 
 def test_chunks_are_the_same_for_any_number_of_devices():
-    """By default they are of so much work, of a study alone."""
+    """By default a chunk's size depends on the study alone."""
     items = prepare(study(tiny.rates(0.1, 0.3), num_epochs=2_000, num_seeds=64))
     of = executor.Ray("").cut(items, 0)
     sizes = {len(one.pairs()) for one in of[:-1]}
@@ -685,13 +685,13 @@ def test_a_node_that_joins_gets_chunks(tmp_path):
 
 @pytest.mark.long
 def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog, capsys):
-    """Three nodes, 64 chunks; says what the deaths cost."""
+    """Three nodes, 64 chunks; prints what the deaths cost."""
     from ray.cluster_utils import Cluster
 
     of = study(tiny.rates(0.03, 0.3), num_epochs=200, num_seeds=64)
     wanted = train(of, tmp_path / "local")
     seconds = {False: [], True: []}
-    # The first fills the compilation cache, and is not counted.
+    # The first run fills the compilation cache, and does not count.
     for number, kills in enumerate((False, False, True, True, False)):
         caplog.clear()
         found = Cluster(initialize_head=True, head_node_args=node(0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes out of storage is whole, and the most advanced that was put there."""
+"""A storage returns whole checkpoints, and the most advanced one."""
 
 import pathlib
 import secrets
@@ -28,7 +28,7 @@ def store():
 
 @pytest.fixture
 def node(tmp_path, store):
-    """Makes a node's checkpoints, as one that takes up what is in the storage."""
+    """Resumes from the storage and writes checkpoints, as a node does."""
     made = []
 
     def make(name):
@@ -53,7 +53,7 @@ def save(checkpoints, step, finished=False, score=-1.0):
 
 
 def step_of(workdir):
-    """Where the last sound checkpoint in a folder is; None without one."""
+    """Returns the step of the last sound checkpoint in a folder; None for none."""
     saved = Checkpoints(workdir, 0.0, read_only=True).latest(PART)
     if saved is None:
         return None
@@ -100,7 +100,7 @@ def test_a_workdir_gets_what_a_node_has(tmp_path, store, node):
         f"{number}.sha256" for number in (0, 2, 3)
     ]
     assert sorted(p.name for p in (tmp_path / "here" / FOLDER).iterdir()) == [PART]
-    # Those that are superseded are gone from the storage, too.
+    # Superseded ones are gone from the storage, too.
     assert len(held(store)) == len(files(there))
 
 
@@ -129,7 +129,7 @@ def test_two_at_the_same_chunk_do_no_harm_and_the_further_one_counts(
     save(slow, 2)
     fast = node("fast")
     for step in (3, 4, 5):
-        save(slow, step)  # it was given up, and still lives
+        save(slow, step)  # given up, but still alive
     save(fast, 9)
     save(slow, 6)
     store.pull(PART, tmp_path / "here")
@@ -143,7 +143,7 @@ def test_two_at_the_same_chunk_do_no_harm_and_the_further_one_counts(
 
 @pytest.mark.parametrize("missing", ["digests", "file", "bytes"])
 def test_half_a_checkpoint_is_never_read(tmp_path, store, node, missing, caplog):
-    """Its upload was cut off: before the digests, or in a storage that lost some."""
+    """The upload was cut off: before the digests, or in a storage that lost some."""
     first = node("node")
     save(first, 1)
     save(first, 2)
@@ -221,7 +221,7 @@ def test_a_storage_that_fails_is_told_with_its_name(tmp_path, store, node, monke
         store.pull(PART, tmp_path / "here")
     assert not list((tmp_path / "here").rglob("*.sha256"))
     monkeypatch.setattr(MemoryFileSystem, "rm", fails)
-    store.end(tmp_path)  # a run that is done does not fail any more
+    store.end(tmp_path)  # a finished run no longer fails
 
 
 def test_a_run_has_a_folder_of_its_own(tmp_path, store):

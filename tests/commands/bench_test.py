@@ -39,7 +39,7 @@ def launch(capsys):
 
 @pytest.fixture
 def short(monkeypatch):
-    """One short turn for each contender."""
+    """Each contender has one short turn."""
     with flagsaver.flagsaver():
         bench.define_flags()
         bench.flags.FLAGS(["bench", "--repeats=1", "--seconds=0.02"])
@@ -241,7 +241,7 @@ def test_a_run_prints_a_table_and_keeps_every_turn(launch, monkeypatch, tmp_path
 
 
 def entry(network, contender, rate, setup):
-    """What was measured: `rate` examples/s of all members together in each turn."""
+    """An entry with `rate` examples/s of all networks together in each turn."""
     steps = 1000
     seconds = steps * network.batch_size * contender.members / rate
     turns = [{"steps": steps, "seconds": seconds, "peak_bytes": 1}] * 3
@@ -249,7 +249,7 @@ def entry(network, contender, rate, setup):
 
 
 def printed(show, *given, **options):
-    """The lines that a function prints."""
+    """Returns the lines that a function prints."""
     console = Console(file=io.StringIO(), width=200)
     show(console, *given, **options)
     return console.file.getvalue().strip().splitlines()
@@ -272,7 +272,7 @@ def test_a_study_takes_the_time_of_all_its_networks_and_seeds():
         "PyTorch loop 62 s",
         "nnlab, 8: 6.2 times as fast as one by one",
     ]
-    # Where a contender left a network out, there is nothing to compare.
+    # Without a contender on a network there is nothing to compare.
     assert printed(tables.show_study, of_tiny + of_wide[:1], epochs=10) == [
         "2 networks x 8 seeds x 10 epochs, training with set-up: nnlab, 8 10 s; "
         "PyTorch loop 21 s",
@@ -318,7 +318,7 @@ def test_the_parallel_efficiency_is_said(monkeypatch):
 
 @pytest.fixture
 def race(monkeypatch):
-    """One setting to choose, nearly."""
+    """A race with hardly a choice of settings."""
     monkeypatch.setattr(searches, "WIDTHS", (16,))
     monkeypatch.setattr(searches, "RATES", (0.1, 0.11))
     monkeypatch.setattr(searches, "MOST_MOMENTUM", 0.01)

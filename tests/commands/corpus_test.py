@@ -46,7 +46,7 @@ QUICKSTART = "--config=configs/quickstart.py:smoke"
 SECONDS = 20.0
 
 
-# What a case must be like.
+# What a case must fulfil.
 
 
 class TooSlow(BaseException):
@@ -88,7 +88,7 @@ def ends(program, *arguments, main=None):
 
 
 def check(status, out, err):
-    """Whether a program ended as it must."""
+    """Whether a program ended as required."""
     assert status in (0, 2), err
     if status == 0:
         assert err == ""
@@ -101,7 +101,7 @@ def check(status, out, err):
 
 
 def snapshot(folder):
-    """All that is in a folder: kinds, links, contents."""
+    """Returns kinds, links and contents of all that is in a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -114,7 +114,7 @@ def snapshot(folder):
     return found
 
 
-# What cases are made of.
+# Parts of cases.
 
 SIZES = (-1, 0, 1, 2, 7, 10**9, 2**31 - 1, 2**31, 2**63, 10**30, 10**400)
 NUMBERS = (-1.0, -0.0, 0.5, 1e-300, 0.99999999999, 1.0, 3e38, 4e38, 1e308)
@@ -162,7 +162,7 @@ JSON = st.recursive(
 
 @st.composite
 def overrides(draw):
-    """Flags of a study, some of which are wrong."""
+    """Draws flags of a study, some of which are wrong."""
     some = draw(st.lists(st.tuples(PATHS, VALUES), min_size=1, max_size=2))
     flags = [f"--config.{path}={value}" for path, value in some]
     if draw(st.booleans()):
@@ -176,7 +176,7 @@ def overrides(draw):
 
 @st.composite
 def axes(draw):
-    """Axes of a sweep, as on the command line."""
+    """Draws axes of a sweep, as on the command line."""
     number = st.one_of(st.sampled_from(SIZES), st.sampled_from(NUMBERS)).map(str)
     ranged = st.builds(
         "{}({},{},{})".format,
@@ -186,7 +186,7 @@ def axes(draw):
     )
     listed = st.lists(VALUES, max_size=4).map(",".join)
     values = st.one_of(listed, ranged, TEXTS)
-    # Most fields are read only beside others: of those always read one comes often.
+    # Most fields are read only beside others, so one that is always read comes often.
     paths = st.one_of(PATHS, st.just("optimizer.learning_rate"))
     return [
         f"--sweep={path}={draw(values)}"
@@ -279,7 +279,7 @@ def case_overrides(folder, flags):
 
 
 def case_axes(folder, flags):
-    """As far as the study: what it would run may be large."""
+    """Stops at the study: what it would run may be large."""
 
     def main():
         made = config.study()
@@ -326,7 +326,7 @@ def case_table(folder, content):
 
 @st.composite
 def damaged(draw, content):
-    """The bytes, some of them changed, cut off or repeated."""
+    """Draws the bytes with some of them changed, cut off or repeated."""
     changed = bytearray(content)
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, max(0, len(changed) - 1)))
@@ -400,7 +400,7 @@ RUN = ("config.json", "curves.parquet", "members.csv", "timings.csv", "summary.c
 
 
 def meaning(path, content):
-    """What counts of a file's content."""
+    """Returns what counts of a file's content."""
     with contextlib.suppress(ValueError):
         if path.suffix == ".json":
             return json.loads(content)
@@ -408,7 +408,7 @@ def meaning(path, content):
 
 
 def case_workdir(folder, damage):
-    """Results that somebody changed; of the report only what reads them."""
+    """Results that somebody changed; only the reading part of a report runs."""
     name, change, offset = damage
     run = folder / "run"
     shutil.copytree(folder.parent / "results", run)
@@ -438,7 +438,7 @@ def case_workdir(folder, damage):
 
 
 def case_train(folder, drawn):
-    """Mistakes beside workdirs of all kinds: nothing is written."""
+    """Mistakes beside workdirs of all kinds; nothing may be written."""
     workdir, mistake = drawn
     (folder / "file").write_text("mine")
     shutil.copytree(folder.parent / "results", folder / "taken")
@@ -464,7 +464,7 @@ def case_bench(folder, flag):
         hypothesis.assume(not re.fullmatch(r"[\s+]*\d+(_\d+)*\s*", value))
     if name == "lane_widths":
         hypothesis.assume(value.strip())
-    # A suite that is not known, too: none of these may begin to measure.
+    # With an unknown suite: none of these may start to measure.
     flags = [f"--{name}={value}", "--suite=nothing"][: 1 + (name != "suite")]
     status, _ = ends(bench, *flags)
     assert status == 2
@@ -496,12 +496,12 @@ KINDS = {
 }
 
 REFUSED = ("idx", "bench")
-"""Kinds of which no case is right."""
+"""Kinds in which every case is wrong."""
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder, with results beside the cases'; no data and no network are at hand."""
+    """Enters a folder with results, without data and network."""
     made_up(num_trials=2, num_seeds=2, num_evaluations=3, workdir=tmp_path / "results")
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("NNLAB_DATA_DIR", str(tmp_path / "data"))
@@ -511,7 +511,7 @@ def place(tmp_path, monkeypatch):
 
 
 def hunt(kind, place, count, fixed=True):
-    """Draws so many cases of a kind and looks how they end."""
+    """Draws cases of a kind and checks how they end."""
     case, strategy, _ = KINDS[kind]
     statuses = []
 
@@ -570,7 +570,7 @@ def test_much_bad_input_ends_in_one_line(kind, place):
     hunt(kind, place, min(most, 10 * KINDS[kind][2]), fixed=False)
 
 
-# What must be said in so many words.
+# Exact texts.
 
 
 @pytest.mark.parametrize(
@@ -617,7 +617,7 @@ def test_a_sweep_has_an_end(name, value, message):
 
 
 def commands():
-    """Fifty commands, the first five of them different in kind."""
+    """Fifty commands, of which the first five differ in kind."""
     one = "--sweep=optimizer.learning_rate=0.1"
     missing = "--workdir={}/missing"
     yield "describe", [QUICKSTART, one, "--config.model.hidden=1000000000"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: one line and status 2 for a mistake, calm lines for the rest."""
+"""The command line: one line and status 2 for a mistake, plain lines for the rest."""
 
 import logging
 import os
@@ -219,7 +219,7 @@ describe Q --cost_per_device_hour=1
 describe Q --devices=2 --sweep=model.name=random_forest
     not of trees
 """
-"""Commands, with the names of `SHORT`, and below each what must be said."""
+"""Commands, with the names of `SHORT`, and below each the expected text."""
 MISTAKES = MISTAKES.replace("{root}", str(ROOT)).strip().split("\n")
 MISTAKES = dict(zip(MISTAKES[::2], map(str.strip, MISTAKES[1::2])))
 
@@ -268,14 +268,14 @@ def test_rates_are_found_resumed_and_drawn_again_like_any_run(launch, tmp_path):
     status, out, err = launch(find_rate, workdir, *asked, "--seeds=2")
     assert (status, err) == (0, "")
     assert "4 trials x 2 seeds = 8 networks" in out
-    assert "The edge is " in out
+    assert "The edge, above which networks no longer train, is " in out
     assert (tmp_path / "run" / "figures" / "rates.png").exists()
     status, out, _ = launch(find_rate, workdir, *asked, "--seeds=3", "--resume")
     assert status == 0
     assert "all 3 seeds" in out
     status, out, _ = launch(report, workdir)
     assert status == 0
-    assert "The edge is " in out
+    assert "The edge, above which networks no longer train, is " in out
 
 
 CONFIG = """
@@ -400,7 +400,7 @@ def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, mistaken):
 
 def test_an_error_that_is_no_refusal_keeps_its_traceback():
     def broken():
-        pathlib.PurePath("x").relative_to("y")  # a ValueError of somebody else's
+        pathlib.PurePath("x").relative_to("y")  # a ValueError of a library
 
     with pytest.raises(ValueError, match="is not in the subpath"):
         config.run(broken, ["test"])
@@ -412,7 +412,7 @@ def test_help_is_one_screen(program):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 23  # of 24, one is the prompt's
+    assert len(lines) <= 23  # the prompt takes the 24th
     assert f"  python -m launch.{program} --" in done.stdout
     if program in ("train", "describe", "find_rate"):
         assert "What to run\n  --config=FILE:ARG" in done.stdout
@@ -526,7 +526,7 @@ def test_describe_counts_parameters_with_bias_in_the_first_layer(launch, hidden,
 
 @pytest.fixture
 def like_mnist(monkeypatch):
-    """Stands in for every data set: few random images of MNIST's size."""
+    """Replaces every data set by a few random images of MNIST's size."""
 
     def load(name, data_dir):
         rng = np.random.default_rng(0)
@@ -640,7 +640,7 @@ def test_describe_predicts_what_was_measured(launch):
         r"examples/s by lane width: 1: [\d,]+, 2: [\d,]+\n"
         r"time: about \d+ s; [\d,]+ examples/s, \d+% for evaluations; \d+ s to compile"
     )
-    for more in (["--measure"], []):  # it is remembered
+    for more in (["--measure"], []):  # measurements are remembered
         assert re.search(told, launch(describe, *arguments, *more)[1])
 
 
@@ -664,7 +664,7 @@ def test_describe_predicts_another_size(launch, rates):
     assert max(map(len, out.splitlines())) <= 80
     text = " ".join(out.split())
     assert "networks 24,000 given --members" in text
-    # 24 networks take 8 s on two devices; 1,000 times as many on twice as many 500.
+    # 24 networks take 8 s on two devices: 1,000 times as many on four take 500 x 8 s.
     assert re.search(r"training 4,\d\d\d s|training 6\d min", text)
     assert re.search(r"memory a device \d+ MiB modelled", text)
     assert "cost not known assumed 3 a device and hour" in text  # nor evaluation
@@ -681,7 +681,7 @@ TRANSFER = "--config=configs/transfer.py:smoke"
 
 @pytest.fixture
 def rates(monkeypatch):
-    """What `describe` finds known of each program's speed: ``{index: seconds}``."""
+    """Sets the speeds that `describe` knows: ``{index of a program: seconds}``."""
     seconds = {}
 
     def recall(item):
@@ -715,7 +715,7 @@ def test_describe_tells_of_backbones_and_trees(launch, rates):
 
 
 def table(out):
-    """The rows of the last table, which has one for each network program."""
+    """Returns the rows of the last table, one for each network program."""
     lines = out.partition("in the order in which they train")[2].splitlines()
     return [line.split() for line in lines if re.match(r" *\d+: ", line)]
 
@@ -786,7 +786,7 @@ def test_describe_adds_up_the_time_of_all_programs(launch, rates):
         3: ["4", "32", "8", "2", "62%", "50"],
     }
     assert "\ntakes about 80 s and " in out
-    assert next(iter(found)) == 2  # the last layer alone trains first
+    assert next(iter(found)) == 2  # the first to train is the last layer alone
 
 
 def test_describe_estimates_shares_where_a_time_is_unknown(launch, rates):
@@ -924,7 +924,7 @@ def test_what_the_library_logs_is_seen(capsys):
 
 @pytest.fixture
 def to_full_disk(launch, monkeypatch):
-    """Runs a program whose output goes to one; returns status and stderr."""
+    """Runs a program that prints to a full disk; returns status and stderr."""
 
     def run(*given):
         with open("/dev/full", "w") as stream, monkeypatch.context() as patch:
@@ -1002,7 +1002,7 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
     endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]
     arguments = [QUICKSTART, f"--workdir={workdir}", *endless]
-    # Tests in a shell's background or under nohup hand on that signals are ignored.
+    # In a shell's background or under nohup, tests inherit that signals are ignored.
     program = (
         "import runpy, signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -1128,7 +1128,7 @@ def test_a_workdir_in_the_home_folder_is_found(launch, tmp_path, monkeypatch):
 
 
 def test_no_matplotlibrc_is_read(tmp_path):
-    """It may be broken."""
+    """The user's file may be broken."""
     made_up(workdir=tmp_path / "run")
     (tmp_path / "rc").write_bytes(b"\xff")
     variables = {"MATPLOTLIBRC": str(tmp_path / "rc"), "MPLBACKEND": "nonsense"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of the cache: it serves what the source holds; damaged entries count as none."""
+"""The cache returns what the source holds, and ignores damaged entries."""
 
 import os
 from pathlib import Path

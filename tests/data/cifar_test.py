@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of the CIFAR-10 sources: six files, their archive, TFDS; all on small copies."""
+"""The CIFAR-10 sources: six files, their archive, TFDS; all on small copies."""
 
 import gzip
 import hashlib
@@ -25,7 +25,7 @@ from folders import (
 
 from nnlab.data import cifar, load, sources
 
-# For each of ten classes; a batch has 20 records, the test file has 20.
+# Ten classes; a batch has 20 records, the test file has 20.
 TRAIN_EACH, TEST_EACH = 10, 2
 RECORD = 1 + 32 * 32 * 3
 PLACES = ("", "cifar10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin")
@@ -33,7 +33,7 @@ PLACES = ("", "cifar10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin")
 
 @pytest.fixture
 def images():
-    """Random images (120, 32, 32, 3) and their labels; the last 20 are for testing."""
+    """Draws images (120, 32, 32, 3) and labels; the last 20 are the test set."""
     rng = np.random.default_rng(0)
     labels = np.concatenate(
         [rng.permutation(np.repeat(np.arange(10), n)) for n in (TRAIN_EACH, TEST_EACH)]
@@ -63,7 +63,7 @@ def member(name, **fields):
 
 
 def archive(contents, *others):
-    """A tar.gz of files by name in the customary folder, between other members."""
+    """Makes a tar.gz of files in the usual folder, between other members."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as made:
 
@@ -100,7 +100,7 @@ def test_files_and_archive_in_every_place(tmp_path, cifar10, images, place, pack
     assert data.input_shape == (32, 32, 3)
     assert data.scale == 1 / 255
     assert data.class_names[3] == "cat"
-    # Each image with its label, planes put behind each other as they were made.
+    # Each image with its label; its planes are put together as they were made.
     found = {
         (x.tobytes(), int(y))
         for s in splits(data)
@@ -248,7 +248,7 @@ def test_empty_folder_is_told_what_was_looked_for(tmp_path):
 
 def test_changed_archive_is_not_opened(tmp_path, cifar10, monkeypatch):
     content = bytearray(archive(cifar10))
-    content[4] ^= 1  # the time in gzip's header, which changes no member
+    content[4] ^= 1  # the time in gzip's header changes no member
     root = write_files(tmp_path / "data", {cifar.ARCHIVE: bytes(content)})
     expected = sources.PUBLICATIONS["cifar10"].sha256[cifar.ARCHIVE]
     monkeypatch.setattr(tarfile, "open", None)
@@ -368,7 +368,7 @@ def test_cache_serves_what_the_files_hold_and_is_checked(
     other = good["test_inputs"].copy()
     other[0, 0, 0, 0] ^= 1
     lacking = {name: array for name, array in good.items() if name != "digest"}
-    # The digest is not known beforehand: the entry's own must fit its arrays.
+    # The digest is not published: the entry's own must fit its arrays.
     wrong = (good | {"digest": np.array("0" * 64)}, good | {"test_inputs": other})
     for bad in (*wrong, lacking):
         np.savez(entry, **bad)
@@ -384,7 +384,7 @@ def test_changed_pixel_of_a_file_changes_the_digest(tmp_path, cifar10):
     changed = content[:-1] + bytes([content[-1] ^ 1])
     (root / cifar.TEST).write_bytes(changed)
     assert load("cifar10", data_dir=root).digest != first.digest
-    # What is known of the real data decides, once its digest is.
+    # A published digest decides.
     with pytest.MonkeyPatch.context() as patch:
         change(patch, "cifar10", digest=first.digest)
         with refused(ValueError, root, "not the real cifar10", first.digest):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of each test's own, and small copies of MNIST and of its server."""
+"""Empty folders for each test, and small copies of MNIST and of its server."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ def own_folders(monkeypatch, tmp_path):
 
 @pytest.fixture
 def mnist(monkeypatch):
-    """Replaces mnist's publication by 80 random images; returns its IDX contents."""
+    """Replaces MNIST's publication by 80 random images; returns its IDX contents."""
     rng = np.random.default_rng(0)
     arrays = [
         rng.integers(0, 256, (60, 28, 28)),

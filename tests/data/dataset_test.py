@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of datasets: one order, splits, digests; unusable arrays are refused."""
+"""Datasets: one order, splits, digests; unusable arrays are refused."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from nnlab.data import Dataset, labels, load
 X, Y = np.zeros((12, 2)), np.arange(12) % 2
 NUMBERS = np.random.default_rng(0).normal(size=(12, 2))
 COUNTED = np.arange(30, dtype=np.uint8).reshape(-1, 1)
-"""Examples that tell their place."""
+"""Examples that reveal their index."""
 
 
 def lengths(data):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of imitations: one for each real image, alike in what a Gaussian can imitate."""
+"""Imitations: one for each real image, alike in what a Gaussian can imitate."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_equal_calls_are_equal_and_the_examples_in_canonical_order(data, digits)
         inputs, labels = canonical(split.inputs[::-1], split.labels[::-1])
         np.testing.assert_array_equal(inputs, split.inputs)
         np.testing.assert_array_equal(labels, split.labels)
-    # Interleaved: the first half holds as many of each as the second.
+    # Interleaved, so that each half holds as many of each class.
     half = len(data.train.labels) // 2
     assert data.train.labels[:half].mean() == pytest.approx(0.5, abs=0.05)
 
@@ -65,7 +65,7 @@ def test_every_level_is_as_frequent_as_in_the_real_images(data):
 
 
 def test_classes_keep_their_mean_images_and_are_drawn_apart(digits):
-    """Each imitation looks most like the mean image of a class; count by class."""
+    """Counts imitations by the class whose mean image is nearest."""
     data = generated.real_or_generated(digits, name="x")
     x = digits.train.inputs.reshape(-1, 64).astype(float)
     means = np.stack([x[digits.train.labels == c].mean(axis=0) for c in range(10)])
@@ -101,7 +101,7 @@ def test_telling_them_apart_is_neither_trivial_nor_hopeless(data):
 
 
 def test_a_gaussian_is_imitated_by_its_mean_and_axes(monkeypatch):
-    """Images that vary along one axis alone give imitations along that axis alone."""
+    """Imitations of images that vary along one axis vary along it alone."""
     monkeypatch.setattr(generated, "_CHUNK_VALUES", 100)
     rng = np.random.default_rng(0)
     images = np.full((400, 4, 4, 1), 90, np.uint8)

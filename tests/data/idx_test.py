@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of IDX files: their names and places, and every damage in one line."""
+"""IDX files: their names and places, and every damage in one line."""
 
 import gzip
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of image folders: what is read, what is passed over and what is refused."""
+"""Image folders: what is read, skipped and refused."""
 
 import os
 import struct
@@ -18,7 +18,7 @@ SIZE = 8
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of six colour images each, 8 x 8: nothing has to be resized."""
+    """Makes two classes of six colour images each, 8 x 8, which need no resizing."""
     root = tmp_path / "pets"
     fill(root, "train")
     return root
@@ -41,7 +41,7 @@ def fill(root, part=".", count=6, first=0):
 
 
 def arrays(count=6, first=0):
-    """What `fill` made, as Dataset.from_arrays takes it."""
+    """Returns what `fill` made, as Dataset.from_arrays takes it."""
     seeds = [first + 100 * c + i for c in range(2) for i in range(count)]
     return np.array([pixels(seed) for seed in seeds]), np.repeat([0, 1], count)
 
@@ -51,7 +51,7 @@ def read(folder, size=SIZE):
 
 
 def only(folder, file, size=SIZE):
-    """The pixels of the one image that a class has beside the others'."""
+    """Returns the pixels of the one image that a class has beside the others'."""
     data, without = read(folder, size), set()
     os.rename(file, file.with_name(".hidden"))
     for split in splits(read(folder, size)):
@@ -89,7 +89,7 @@ def test_test_folder_is_the_test_split(folder):
 
 
 def test_size_is_64_by_default_and_the_whole_image_is_kept(folder):
-    # The left third is white: so is it in the square.
+    # The left third is white, also in the square.
     wide = np.zeros((30, 90, 3), np.uint8)
     wide[:, :30] = 255
     file = save(folder / "train/cat" / "wide.png", wide)
@@ -179,7 +179,7 @@ def test_what_is_not_read_is_named_and_counted(folder, caplog):
     for words in ("5 files and 1 folder", "__MACOSX with 1 file", "3 more"):
         assert words in note
     assert note in caplog.text
-    assert read(folder).notes == after.notes  # out of the cache, too
+    assert read(folder).notes == after.notes  # from the cache, too
     save(folder / "valid" / "cat" / "0.png", pixels(3))
     assert "valid with 1 file" in " ".join(read(folder).notes)
 
@@ -204,7 +204,7 @@ def test_what_pillow_opens_is_read_whatever_its_name(folder, name, form):
 
 def test_odd_images_are_pointed_out(folder):
     clear = np.zeros((SIZE, SIZE, 4), np.uint8)
-    clear[2:5, 2:5, 3] = 255  # drawn in black on nothing
+    clear[2:5, 2:5, 3] = 255  # black on a transparent ground
     save(folder / "train/cat" / "icon.png", clear)
     solid = np.dstack([pixels(5), np.full((SIZE, SIZE), 255, np.uint8)])
     save(folder / "train/cat" / "solid.png", solid)
@@ -263,7 +263,7 @@ def test_a_link_that_stays_inside_is_followed(folder):
 
 
 def png_header(width, height):
-    """A PNG of a few bytes that claims to be large."""
+    """Makes a PNG of a few bytes that claims to be large."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = b"IDAT" + zlib.compress(bytes(100))
     chunks = (
@@ -298,7 +298,7 @@ def test_no_other_program_is_started_for_an_image(folder, name):
 def test_an_image_that_claims_too_much_is_never_decoded(
     folder, monkeypatch, side, pillow
 ):
-    """Whether Pillow would warn, raise, or has had its limit taken away."""
+    """Pillow would warn, or raise, or its limit was removed."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow)
     monkeypatch.setattr(image_folder, "_resized", None)
     file = folder / "train/cat" / "x.png"

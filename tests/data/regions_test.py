@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of the map: labels are the truth, areas descend, equal on every machine."""
+"""The map: correct labels, descending areas, equal on every machine."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_the_map_is_pinned():
     assert data.is_table
     assert data.scale == 1.0
     assert data.class_names[::19] == ("region 1", "region 20")
-    # A changed point or border would change every result on the map.
+    # Pinned: a changed point or border would change every result on the map.
     assert data.digest.startswith("36e2a409474624df")
 
 
@@ -68,7 +68,7 @@ def test_noise_is_a_sum_of_waves_half_as_long_each():
     sites = region_map._Sites(np.zeros((1, 2)), np.zeros(1), angles, angles * 0)
     first = region_map._AMPLITUDE * np.sqrt(1 / 3)
     second = first * region_map._ROUGHNESS
-    # Of the first wave (12 degrees) a quarter, of the second a half; then a twelfth
+    # A quarter of the first wave (12 degrees) and half of the second; then a twelfth
     # and a sixth.
     noise = region_map._noise(np.array([[3.0, 1.0]]), sites)
     expected = [[first, first / 2 + second * np.sqrt(3) / 2]]
@@ -76,7 +76,7 @@ def test_noise_is_a_sum_of_waves_half_as_long_each():
 
 
 def test_borders_are_irregular_at_every_scale():
-    """Pixels with a neighbour of another region: more than a straight border's."""
+    """Counts pixels beside another region: more than along straight borders."""
     counts = []
     for step in (0.2, 0.1, 0.05):
         x, y = np.meshgrid(np.arange(0, 10, step), np.arange(40, 50, step))

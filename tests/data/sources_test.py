@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of names: which dataset, which folder, and which source comes first."""
+"""Names of datasets: which dataset, which folder, and which source comes first."""
 
 import os
 import re

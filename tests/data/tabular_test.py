@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of tables: columns by name, labels as written, malformed rows by line."""
+"""Tables: columns by name, labels as written, malformed rows by line."""
 
 import gzip
 import os
@@ -18,7 +18,6 @@ GOOD = HEADER + "".join(f"{a},{b},{c}\n" for a, b, c in ROWS)
 
 @pytest.fixture
 def table(tmp_path):
-    """Writes a file; returns its path."""
 
     def write(content):
         path = tmp_path / "t.csv"
@@ -29,12 +28,12 @@ def table(tmp_path):
 
 
 def with_label(labels):
-    """A table with one feature, the row's number, and these labels."""
+    """Makes a table with one feature, the row's number, and these labels."""
     return "x,label\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels))
 
 
 def named(data):
-    """Class name by the value of the first feature, in all splits."""
+    """Returns the class name by the value of the first feature, in all splits."""
     return {
         float(x[0]): data.class_names[y]
         for split in splits(data)
@@ -125,13 +124,13 @@ def test_labels_keep_their_text_and_numbers_their_order(table, labels, names):
 
 
 def row(line):
-    """The good table with another third row, which is line 4."""
+    """Returns the good table with another third row, line 4."""
     lines = GOOD.splitlines(keepends=True)
     return "".join([*lines[:3], line + "\n", *lines[4:]])
 
 
 def named_rows(*names):
-    """A table with a column of texts, which take turns."""
+    """Returns a table with a column of alternating texts."""
     rows = (f"{i % 5},{names[i % len(names)]},{'ab'[i % 2]}\n" for i in range(1, 13))
     return "n,who,label\n" + "".join(rows)
 
@@ -223,7 +222,7 @@ def test_the_delimiter_fits_all_lines_not_the_header_alone(table, content, names
 
 
 def first_column(data):
-    """The values of the first column in the units of the file, over all splits."""
+    """Returns the first column in the units of the file, over all splits."""
     return np.concatenate([data.in_units(s.inputs)[:, 0] for s in splits(data)])
 
 
@@ -231,7 +230,7 @@ def test_numbers_are_those_of_the_file(table):
     values = [1.7e9 + 0.1 * i for i in range(20)]
     rows = "".join(f"{v!r},{'ab'[i % 2]}\n" for i, v in enumerate(values))
     found = first_column(tabular.read(table("x,label\n" + rows), name="t"))
-    # What is taken from them is exact; the rest is float32.
+    # What is subtracted is exact; the rest is float32.
     np.testing.assert_allclose(sorted(found), values, rtol=0, atol=1e-6)
     wide = [[i * j % 251 for j in range(130)] for i in range(40)]
     text = "".join(",".join(map(str, [*r, r[1] % 2])) + "\n" for r in wide)

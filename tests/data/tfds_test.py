@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of prepared directories: what is read, refused, and downloaded."""
+"""Prepared TFDS directories: what is read, refused, and downloaded."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def encoded(image, form):
 
 
 def bomb():
-    """60,000 x 60,000 pixels in a few bytes, as the header says."""
+    """Returns a few bytes whose header claims 60,000 x 60,000 pixels."""
     content = bytearray(encoded(BLACK, "PNG"))
     content[16:24] = struct.pack(">II", 60_000, 60_000)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))

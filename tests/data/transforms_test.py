@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of moved and rotated test sets."""
+"""Moved and rotated test sets."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ def images(count=40, height=9, width=7, channels=2, dtype=np.uint8):
 
 
 def spots(count, size=27):
-    """Black images with one white pixel in the middle, whose way can be followed."""
+    """Makes black images with one white pixel in the middle, which can be followed."""
     made = np.zeros((count, size, size, 1), np.uint8)
     made[:, size // 2, size // 2] = 255
     return made
 
 
 def offsets(count, pixels):
-    """Where `moved` takes the middle of images, (N, 2): down and right."""
+    """Returns where `moved` takes the middle of images, (N, 2): down and right."""
     return np.argwhere(transforms.moved(spots(count), pixels)[..., 0])[:, 1:] - 13
 
 
@@ -50,8 +50,8 @@ def test_quarter_turns_are_those_of_rot90(dtype, size, quarters):
 
 
 def test_rotation_interpolates_between_four_pixels():
-    # Turned by 45 degrees, a new corner of a 2x2 image lies above, beside or below the
-    # old ones, between two of them and as far outside as half a diagonal sticks out.
+    # Rotated by 45 degrees, a corner of a 2x2 image lies above, beside or below the old
+    # ones: between two of them, and half a diagonal from the centre.
     image = np.array([[10, 20], [30, 40]], np.float32).reshape(1, 2, 2, 1)
     found = transforms._rotate(image, np.array([45.0]))[0, :, :, 0]
     above, right, left, below = 15, 30, 20, 35
@@ -101,7 +101,7 @@ def test_draw_of_an_image_depends_on_its_place_alone(name, monkeypatch):
     given, transform = images(), transforms.TRANSFORMS[name]
     found = transform(given, 5)
     np.testing.assert_array_equal(transform(given[:11], 5), found[:11])
-    # Other values in the other images, and other chunks, change nothing either.
+    # Other values in the other images, or other chunks, change nothing either.
     other = given.copy()
     other[12:] = 0
     monkeypatch.setattr(transforms, "_CHUNK_VALUES", 300)
@@ -128,7 +128,7 @@ def test_larger_amounts_move_the_same_image_further_the_same_way():
 
 
 def test_angles_are_uniform_and_scale_with_the_amount():
-    # A spot to the right of the centre shows its angle by where its mass goes.
+    # A spot right of the centre shows its angle by its centre of mass.
     given = np.zeros((2_000, 41, 41, 1), np.float32)
     given[:, 19:22, 33:36] = 1.0
 
@@ -146,7 +146,7 @@ def test_angles_are_uniform_and_scale_with_the_amount():
 
 
 def test_draws_are_pinned():
-    # Changed draws would change every result on moved and rotated images.
+    # Pinned: changed draws would change every result on moved and rotated images.
     assert offsets(4, 6).tolist() == [[-2, 3], [-1, 2], [6, 1], [-5, -3]]
     angles = (2 * np.array([0.5721, 0.8959, 0.1443]) - 1) * 60
     given = images(3, dtype=np.float32)

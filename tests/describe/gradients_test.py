@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradients against central differences: the laws of both, and what is noticed."""
+"""Gradients against central differences: their laws, and which errors show."""
 
 import math
 
@@ -24,7 +24,7 @@ def checked(module=None, **overrides):
 
 @jax.custom_jvp
 def wrong(x):
-    """The tanh with a derivative that is a thousandth too large."""
+    """Returns tanh with a derivative that is a thousandth too large."""
     return jnp.tanh(x)
 
 
@@ -54,7 +54,7 @@ def test_the_error_of_a_smooth_network_falls_like_eps_squared(batch_norm):
 
 def test_the_loss_is_that_of_training():
     rows = checked(**{ACTIVATION: "tanh", "model.batch_norm": True})
-    assert rows[0].compared == 20 - 8  # a batch's own mean takes the biases away
+    assert rows[0].compared == 20 - 8  # the batch's mean cancels the biases
     assert rows[0].agrees
 
 
@@ -90,7 +90,7 @@ def test_a_derivative_a_thousandth_too_large_is_noticed(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS, "tanh", wrong)
     first, last = checked(**{ACTIVATION: "tanh"})
     assert (first.agrees, first.agreeing, first.compared) == (False, 0, 20)
-    assert (last.agrees, last.agreeing) == (True, 20)  # does not look through tanh
+    assert (last.agrees, last.agreeing) == (True, 20)  # it does not depend on tanh
     for step in first.steps[2:4]:
         assert step.median_relative == pytest.approx(1e-3, rel=0.01)
 
@@ -106,7 +106,7 @@ def test_all_must_agree_where_nothing_has_a_kink(monkeypatch):
 
 
 class Own(nn.Module):
-    """A network whose bias alone has a wrong derivative."""
+    """A network in which only a bias has a wrong derivative."""
 
     @nn.compact
     def __call__(self, x, train):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What more members on more devices would take."""
+"""Predictions for more networks on more devices."""
 
 import dataclasses
 import math

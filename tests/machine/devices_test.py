@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What trains is said, and loudly where it is not what was asked for."""
+"""The device that trains is named, with a warning where it is not the wanted one."""
 
 import os
 import subprocess
@@ -61,7 +61,7 @@ def test_the_device_in_words_and_what_is_wrong_with_it(monkeypatch):
     [("1", "", 2), ("3", "", 3), ("1", "import jax", 2), ("3", "import jax", 3)],
 )
 def test_there_are_two_devices_at_least(asked, before, count):
-    """Also where JAX has been imported already, and has read its environment."""
+    """Works even if JAX was imported before and has read its environment."""
     code = f"{before}\nfrom nnlab.machine import devices; devices.use_all_cores()"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; import jax; print(jax.device_count())"],

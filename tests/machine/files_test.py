@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files are whole and on the disk; what killed writers left goes, links stay alone."""
+"""Files are written whole; leftovers of killed writers go, links stay."""
 
 import errno
 import os

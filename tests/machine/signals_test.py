@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which signals end a run after its step, which at once, and which do not."""
+"""Which signals end a run after its step, which at once, and which never."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from nnlab.machine.signals import Interrupt
 
 @contextlib.contextmanager
 def training():
-    """Interrupts of a run that has begun."""
+    """Interrupts of a running run."""
     interrupt = Interrupt()
     try:
         interrupt.check()
@@ -24,7 +24,7 @@ def training():
 
 @pytest.fixture(autouse=True)
 def _hangups_end_programs():
-    """Also where these tests run under nohup or the like."""
+    """Works even if these tests run under nohup or the like."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

@@ -53,7 +53,7 @@ def test_activations_have_their_closed_forms(name, at_minus_1, at_2):
 def test_initializers_have_mean_0_and_their_variance(name, variance):
     draw = jax.jit(INITIALIZERS[name], static_argnums=(1,))
     kernel = np.asarray(draw(key(0), (400, 300)))
-    # 120,000 values: the variance is known to 0.4 %, the mean to 0.3 % of a deviation.
+    # 120,000 values: the variance is exact to 0.4 %, the mean to 0.3 % of a deviation.
     np.testing.assert_allclose(kernel.var(), variance, rtol=0.02)
     assert abs(kernel.mean()) <= 0.015 * math.sqrt(variance)
 
@@ -87,7 +87,7 @@ def test_rate_0_is_the_identity_bit_for_bit():
 
 def test_dropout_keeps_the_mean_and_each_layer_draws_its_own_mask():
     kept = np.asarray(drop(np.ones((400, 250), np.float32), 0.3))
-    # 100,000 values: the share kept is known to 0.2 %. One mask twice would keep 0.7.
+    # 100,000 values: the kept share is exact to 0.2 %. One mask twice would keep 0.7.
     np.testing.assert_allclose(np.mean(kept > 0), 0.7**2, atol=0.008)
     np.testing.assert_allclose(np.unique(kept), [0, 1 / 0.7**2], rtol=1e-6)
     np.testing.assert_allclose(kept.mean(), 1, atol=0.016)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers, their shapes and messages, without JAX; and that the stack agrees."""
+"""Layers, their shapes and messages, without JAX; the stack agrees with them."""
 
 import functools
 import math
@@ -170,8 +170,8 @@ def test_inspecting_shows_the_rows_before_a_mistake():
     for wrong in ({**DENSE, "units": 0}, {"layer": "conv", "channels": 2}):
         found = layers.inspect([*body, wrong, DENSE], IMAGE, 10)
         assert (found.rows, found.position) == (valid[:2], 2)
-    # Of a wrong ending all layers have a row, and of two mistakes the one that is no
-    # layer at all is named first, as by `check`.
+    # A wrong ending has a row for all layers. Of two mistakes the one that is no layer
+    # at all is named first, as by `check`.
     assert layers.inspect(body, IMAGE, 10).rows == valid[:2]
     found = layers.inspect([DENSE, {**DENSE, "units": 0}], IMAGE, 10)
     assert (found.rows, found.position) == ((), 1)

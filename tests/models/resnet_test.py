@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-18: its table against the published architecture, the module against both."""
+"""ResNet-18: its table equals the published architecture, its module the table."""
 
 import functools
 import math
@@ -155,7 +155,7 @@ def test_its_kernels_have_the_variance_of_the_initializer():
         for name, layer in params.items()
         if "kernel" in layer
     }
-    # The fewest, of the first kernel, are 3,136: their deviation is known to 1.3 %.
+    # The first kernel has the fewest, 3,136: their deviation is exact to 1.3 %.
     assert len(deviations) == 21
     np.testing.assert_allclose(list(deviations.values()), 1, rtol=0.05)
 
@@ -178,7 +178,7 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
     start = jax.tree.map(np.zeros_like, variables["batch_stats"])
     apply = functools.partial(SMALL.apply, train=True, mutable=["batch_stats"])
     logits, updated = jax.jit(apply)({**variables, "batch_stats": start}, x)
-    # From 0 they have gone a tenth of the way to those of the batch.
+    # From 0 they move a tenth of the way to those of the batch.
     batch = jax.tree.map(lambda leaf: 10 * leaf, updated["batch_stats"])
     assert all(np.asarray(leaf).any() for leaf in jax.tree.leaves(batch))
     alike = evaluate(SMALL, {**variables, "batch_stats": batch}, x)

@@ -18,7 +18,7 @@ from nnlab.training.member import key
 
 
 class Own(nn.Module):
-    """A user's own module: it knows nothing of nnlab."""
+    """A user's own module, which does not use nnlab."""
 
     @nn.compact
     def __call__(self, x, train):
@@ -180,7 +180,7 @@ DEEP = stack.Stack(layers.mlp((5,) * 18, 3, batch_norm=True))
 
 
 def unrolled(tree):
-    """Each layer's own variables."""
+    """Returns each layer's own variables."""
     flat = {}
     for name, inner in tree.items():
         for kind, names in DEEP.runs.get(name, {}).items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights from files: against a forward pass in plain NumPy, and what is refused."""
+"""Weights from files, against a forward pass in plain NumPy, and refusals."""
 
 import jax
 import ml_dtypes
@@ -15,7 +15,7 @@ from nnlab.models.weights import load_resnet18, to_torchvision
 
 @pytest.fixture
 def saved(tmp_path):
-    """A function that saves tensors under torchvision's names and gives the path."""
+    """Returns a function that saves tensors under torchvision's names."""
 
     def save(tensors):
         save_file(tensors, tmp_path / "resnet18.safetensors")

@@ -18,12 +18,12 @@ WIDTHS = [{"model.hidden": (h,)} for h in (8, 16, 32)]
 
 
 def said(*args, **options):
-    """The answer on made-up results."""
+    """Returns the answer on made-up results."""
     return answer.sentences(synthetic.findings(*args, **options))
 
 
 def one_with(text, *args, **options):
-    """The one sentence of an answer in which a text stands."""
+    """Returns the one sentence of an answer that holds a text."""
     (found,) = (s for s in said(*args, **options) if text in s)
     return found
 
@@ -161,7 +161,7 @@ def test_an_interrupted_run_says_what_is_missing():
 def test_the_best_so_far_is_named_with_its_seeds_and_epochs(end):
     accuracy = np.full((3, 4, 6), 0.5) + 0.01 * np.arange(6)
     accuracy[1, :, end - 1] = 0.9
-    accuracy[2, 0, :] = 0.99  # of which one seed leads, and two of four are lost
+    accuracy[2, 0, :] = 0.99  # one seed leads, and two of four are lost
     cut = {(t, s): end for t in range(3) for s in range(4)}
     lost = {(2, 1): 1, (2, 2): 1}
     unfinished = {member: at for member, at in cut.items() if member not in lost}
@@ -192,7 +192,7 @@ def test_a_program_that_failed_is_missing_and_not_an_interruption():
 
 
 def moved(*, cnn_drop):
-    """Two trials whose test accuracies are 95 and 94 %, and drop on moved images."""
+    """Two trials with test accuracies of 95 and 94 %, which drop on moved images."""
     spread = 0.001 * np.array([-1, 0, 1])
     test = np.array([0.95, 0.94])[:, None] + spread
     drop = np.array([0.3, cnn_drop])[:, None] + 2 * spread
@@ -222,9 +222,9 @@ def test_it_says_what_moved_images_cost_and_whom_least():
 @pytest.mark.parametrize(
     ("test", "drop", "end"),
     [
-        # A trial that has learnt little is not praised for losing little.
+        # A trial that has learnt little has little to lose.
         (np.array([0.95, 0.2])[:, None] + 0.001 * np.array([-1, 0, 1]), 0.5, "47.5"),
-        # Seeds that differ widely leave the best trial its drop.
+        # Widely different seeds do not hide the best trial's drop.
         (np.array([[0.75, 0.95], [0.3, 0.3]]), 0.2, "68.0"),
     ],
 )

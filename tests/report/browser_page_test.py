@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a report in a browser: it sorts, fits, prints, and says nothing wrong."""
+"""The page of a report in a browser: it sorts, fits, prints, and reports no error."""
 
 import contextlib
 import re
@@ -19,8 +19,8 @@ CHROMIUM = next(
 )
 RATE = "optimizer.learning_rate"
 RATES = (0.02, 10.0, 0.7, 3.0)
-# The contrast of every text with what is behind it, as WCAG 2 reckons it; figures
-# aside, whose colours are turned over.
+# The contrast of every text with its background, as WCAG 2 computes it; without
+# figures, whose colours are inverted.
 CONTRASTS = """() => {
   const rgb = (c) => c.match(/[\\d.]+/g).map(Number);
   const level = (c) => {
@@ -48,7 +48,7 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; it ends with the module."""
+    """Chromium, until the end of the module."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
     if CHROMIUM is None:
         pytest.skip("no Chromium in the path")
@@ -62,7 +62,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """A report with claims, many sections, and a trial that lost all members."""
+    """A report with claims, many sections, and a trial without surviving networks."""
     claim = Claim(
         text="A rate that is far too high, in a claim of so many words, learns nothing",
         quantity=Quantity(metric="test_accuracy"),
@@ -82,7 +82,7 @@ def page_file(tmp_path_factory):
 
 @contextlib.contextmanager
 def opened(browser, file, width=1280, scheme="light", **options):
-    """The page; it has said nothing on the console when it is closed."""
+    """Opens the page; at its end the console must be empty."""
     size = {"width": width, "height": 900}
     with contextlib.closing(
         browser.new_context(viewport=size, color_scheme=scheme, **options)
@@ -97,7 +97,7 @@ def opened(browser, file, width=1280, scheme="light", **options):
 
 
 def cells(page, table, column):
-    """The texts of a column, from the first row on."""
+    """Returns the texts of a column, from the first row on."""
     return page.eval_on_selector_all(
         f"section:has(> #{table}) table tbody tr",
         f"rows => rows.map(row => row.cells[{column}].textContent)",
@@ -179,7 +179,7 @@ def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(
         page.get_by_role("button").nth(1).click()
         down = cells(page, "t", 1)
         assert down == [*found[: len(found) - len(nothing)][::-1], *nothing]
-        if texts.count("b") == 2:  # equal ones stay in their order
+        if texts.count("b") == 2:  # equal ones keep their order
             assert cells(page, "t", 0) == ["0", "3", "2", "1"]
 
 
@@ -192,7 +192,7 @@ def test_the_page_fits_and_is_legible(browser, page_file, width, scheme):
         assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
         pale = [(r, t) for r, t in page.evaluate(CONTRASTS) if r < 4.5]
         assert not pale
-        # Contents stay in view, and say where the reader is.
+        # Contents stay in view, and mark where the reader is.
         assert page.locator("nav [aria-current]").inner_text() == "Answer"
         page.evaluate("document.getElementById('costs').scrollIntoView()")
         page.locator("nav [aria-current]", has_text="Costs").wait_for()

@@ -21,7 +21,7 @@ RATE = "optimizer.learning_rate"
 
 
 def make(folder, level=0.9, digest=None, **options):
-    """A run of two trials and five seeds whose best trial ends about so high."""
+    """A run of two trials and five seeds, with the best trial's final accuracy."""
     noise = np.random.default_rng(int(1e4 * level)).normal(0, 0.002, (2, 5))
     values = np.array([[level - 0.1], [level]]) + noise
     options = {"sweep": [{RATE: 0.1}, {RATE: 0.3}], "num_evaluations": 4, **options}
@@ -58,7 +58,7 @@ def test_it_says_which_best_is_better_by_how_much_and_how_sure(tmp_path):
     assert f"That is {points} points above that of a (learning rate 0.3)" in text
     assert "(paired over 5 seeds, p < 0.001)" in text
     assert ": significant over seeds (paired" in text
-    # The same from the other side, and where nothing differs.
+    # The same from the other side, and without a difference.
     assert said(b, a).replace(points, "") == text.replace(points, "")
     assert "That is equal to that of" in said(a, make(tmp_path / "copy", 0.9))
     (row,) = table_of(content_of(a, b), "bests")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs stand side by side with what they cost and how they were run."""
+"""The tables of programs: what they cost and how they ran."""
 
 import dataclasses
 

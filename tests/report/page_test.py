@@ -42,7 +42,7 @@ class _Page(html.parser.HTMLParser):
         self.tags, self.ids, self.links, self.text = set(), [], [], []
         self.names = []
         self.feed(text)
-        # The one script of the page is its own, and its policy names it.
+        # The page has one script of its own, named by its policy.
         (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
         assert own == SCRIPT.read_text()
         digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
@@ -247,7 +247,7 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
         assert any(isinstance(c, kind) for c in ax.collections) == (not why)
 
 
-# The parts that a study names.
+# The parts of a study.
 
 
 def _all_parts(tmp_path):
@@ -265,7 +265,7 @@ def _all_parts(tmp_path):
         columns,
         sweep=[{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)],
         fields={
-            # No plane to colour: the data have more than two features; two paths.
+            # No plane to colour: the data have more than two features.
             "figures": tuple(p for p in study.PARTS if p not in ("regions", "rates")),
             "test_sets": {
                 "moved_pixels": 2,
@@ -310,7 +310,7 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     path = report.write(tmp_path)
     text = path.read_text()
     page = _Page(text)
-    # Every figure says what can be seen in it, not only what it is of.
+    # Every figure says what can be seen, not only what it shows.
     assert all(re.search(r"\. .*(\d|No member).*\.$", name) for name in page.names), (
         page.names
     )
@@ -369,7 +369,7 @@ def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
     line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
     assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
     absent = {part: why}
-    found = synthetic.findings(fields=fields, never_ran=[1])  # more may come yet
+    found = synthetic.findings(fields=fields, never_ran=[1])  # more may follow
     items = section_of(report.content(found, absent=absent), "missing").items
     assert not any("Not shown" in item for item in items)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections say of claims, trials and losses what the tables say, in words."""
+"""Sections on claims, trials and losses say what the tables say, in words."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ CLAIM = Claim(
 
 
 def claim_row(**changes):
-    """The row of one claim about three rates."""
+    """Returns the row of one claim about three rates."""
     claim = dataclasses.replace(CLAIM, **changes)
     found = synthetic.findings(sweep=RATES, claims=[claim])
     (row,) = rows_of(sections.claims(found))
@@ -136,7 +136,7 @@ def test_a_side_of_a_claim_says_of_how_many_trials_it_is_the_mean(among, start):
 
 
 def test_a_side_means_trials_as_the_verdict_does():
-    """Rates that differ by rounding are one, however they are written."""
+    """Rates that differ only by rounding are one, however they are written."""
     row = claim_row(left={RATE: 0.7 + 1e-16}, right={RATE: 0.02 * (1 + 1e-12)})
     assert "mean of" not in row["left"] + row["right"]
     assert row["verdict"] != "not tested in this run"

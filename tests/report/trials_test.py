@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was swept is found, and trials are called by what tells them apart."""
+"""Finds what was swept, and names trials by what differs."""
 
 import drawn
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A spreadsheet computes no text of a table, and nnlab reads each as it was."""
+"""A spreadsheet computes no text of a table, and nnlab reads each back unchanged."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def test_other_tables_do_not_change_by_a_byte():
 def test_a_text_is_read_as_it_was_written(text):
     table, content, _, (found,) = written(text)
     assert cells.original(found) == text
-    if text:  # a table has no text of no letters
+    if text:  # a table has no empty text
         read = pyarrow.csv.read_csv(
             io.BytesIO(content),
             convert_options=pyarrow.csv.ConvertOptions(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A list of runs tells what is there, and of what cannot be read the reason."""
+"""A list of runs shows each run, or the reason why it cannot be read."""
 
 import fcntl
 import os

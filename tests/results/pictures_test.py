@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is picked is what the definition says, and a damaged file passes for nothing."""
+"""Pictures are chosen by their definition; a damaged file counts as none."""
 
 import dataclasses
 import io
@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 10**6)
 
 
 def seen(prediction, confidence=0.5, *, dead=(), kernel=None, num_classes=CLASSES):
-    """A trial's members; those in `dead` have left the finite numbers."""
+    """A trial's networks; those in `dead` have diverged."""
     prediction = np.asarray(prediction, np.int32)
     confidence = np.broadcast_to(np.float32(confidence), prediction.shape).copy()
     confidence[list(dead)] = np.nan
@@ -40,7 +40,7 @@ def random_seen(rng, num_seeds, num_examples, dead=()):
 
 
 def pictures_of(count):
-    """Images that tell which one they are."""
+    """Images that reveal their index."""
     images = np.zeros((count, 2, 2, 1), np.float32)
     images[:, 0, 0, 0] = np.arange(count) / count
     return images
@@ -61,7 +61,7 @@ def stored(tmp_path, members, best, worst, labels, images="all", classes=CLASSES
 
 
 def chosen(name, members, best, worst, labels, classes=CLASSES):
-    """A part as it is picked, before it is stored."""
+    """Picks a part, and does not store it."""
     images = pictures_of(len(labels))
     arrays = pictures.choose(members, best, worst, images, labels, classes)
     of = {n.removeprefix(f"{name}_"): a for n, a in arrays.items() if name in n}

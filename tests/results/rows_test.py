@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows as arrays: the tables that rows of dicts would make, and none of their size."""
+"""Rows as arrays equal the tables of rows of dicts, in less memory."""
 
 import numpy as np
 import pyarrow as pa
@@ -128,7 +128,7 @@ def test_nothing_makes_empty_tables():
 
 
 def test_columns_have_one_order_however_a_program_is_cut():
-    """A row's later columns come last, even if another member's came sooner."""
+    """A row's later columns come last, even if another network's came sooner."""
 
     def made(of, saved=False):
         found, shape = rows.Rows(of), (len(of.trials), of.num_seeds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is written is what is read, and nothing else passes for it."""
+"""Tables are read as they were written, and nothing else is accepted."""
 
 import itertools
 import json
@@ -120,7 +120,7 @@ def test_a_damaged_config_is_one_line(written, text):
 
 
 def written_with(folder, **content) -> None:
-    """A run some of whose tables are other ones, with digests of their own."""
+    """A run with some tables replaced, and their digests renewed."""
     found = made_up(num_trials=2, num_seeds=2, severity=("moved",))
     names = ("curves.parquet", "members.csv", "severity.csv", "timings.csv")
     tables = {name: getattr(found, name.partition(".")[0]) for name in names}
@@ -247,7 +247,7 @@ def test_a_table_without_rows_has_its_columns():
     ],
 )
 def test_a_config_that_is_not_of_one_run_is_refused(written, change, message):
-    """Though its own digest is that of what it holds."""
+    """Refused even though its digest fits its content."""
     path = written.workdir / "config.json"
     config = json.loads(path.read_text())
     del config["digest"]

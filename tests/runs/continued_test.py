@@ -46,7 +46,7 @@ WITH_PICTURES = (*FILES, "artifacts/pictures.npz")
 
 
 def run(workdir, study: Study = STUDY, **options):
-    """With lanes that no measurement chooses, so that equal runs are equal."""
+    """Runs at fixed lane widths, so that equal runs are equal."""
     pinned = {"lane_width": 2, "checkpoint_seconds": 0.0, **options}
     return experiment.run(study, workdir, dataset=tiny.dataset(), **pinned)
 
@@ -57,7 +57,7 @@ def all_of(workdir) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A workdir that was never interrupted, and how often the host visited it."""
+    """An uninterrupted workdir, and how often the host was visited."""
     workdir, visits = tmp_path_factory.mktemp("whole") / "run", []
     run(workdir, on_progress=visits.append)
     return workdir, visits
@@ -78,7 +78,7 @@ def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
     for visit in range(1, len(visits) + 1, 3):
         own, before, after = gone_on(run, tmp_path, visit, check)
         assert all_of(own) == all_of(workdir)
-        if before[-1].status == "training":  # which is saved
+        if before[-1].status == "training":  # this checkpoint was saved
             assert after[0].done == before[-1].done
         assert (after[-1].done, after[-1].total) == (visits[-1].done, visits[-1].total)
         assert [p.done for p in after] == sorted(p.done for p in after)
@@ -87,7 +87,7 @@ def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
 
 
 def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
-    """By probed and by tuned networks; one that was cut off is trained again."""
+    """For probing and for tuning; one that was cut off is trained again."""
     sweep = [{"transfer.mode": mode} for mode in ("probing", "tuning")]
     settings = {"transfer.source": "digits", "transfer.num_epochs": 1, "num_epochs": 2}
     sizes = {"train_size": 64, "transfer.train_size": 64, "model.hidden": (4,)}
@@ -272,7 +272,7 @@ def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
 
 
 def interrupted(workdir: pathlib.Path, whole) -> pathlib.Path:
-    """A run that was cut off in its last program, some evaluations in."""
+    """A run that was cut off in its last program, after some evaluations."""
     with pytest.raises(KeyboardInterrupt):
         run(workdir, on_progress=Stop(len(whole[1]) - 2))
     return workdir
@@ -285,7 +285,7 @@ def damage(path: pathlib.Path) -> None:
 
 
 def last_checkpoints(workdir: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Of each program, its checkpoints, the last one first."""
+    """Returns each program's checkpoints, the last one first."""
     return {
         part.name: sorted(
             (p for p in part.iterdir() if p.is_dir()), key=lambda p: -int(p.name)
@@ -335,7 +335,7 @@ def test_nothing_is_written_or_deleted_behind_a_link(copy, tmp_path, name):
     outside, link = tmp_path / "outside", copy / name
     if link.exists():
         link.rename(outside)
-    (outside / "9").mkdir(parents=True)  # without digests, it would be dropped
+    (outside / "9").mkdir(parents=True)  # without digests it would be removed
     link.symlink_to(outside)
     before = {p: p.stat().st_mtime_ns for p in outside.rglob("*")}
     with pytest.raises(ValueError, match=f"cannot resume .*{name}' is a link"):
@@ -470,7 +470,7 @@ def test_checkpoints_without_their_config_are_not_written_over(copy):
 
 
 def test_torn_tables_are_mended(whole, copy):
-    """As if it had been killed between the tables and config.json."""
+    """Simulates a kill between the tables and config.json."""
     (copy / "members.csv").write_bytes(b"trial,seed\n")
     with pytest.raises(ValueError, match="mended by resuming it"):
         results.load(copy)
@@ -525,7 +525,7 @@ def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
 
 
 def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
-    """Makes lanes wider than `fits` fail as a device does; returns the widths tried."""
+    """Makes lanes wider than `fits` run out of memory; returns the widths tried."""
     tried: list[int] = []
     train = place.PlacedProgram.train
 
@@ -590,10 +590,10 @@ def test_a_full_disk_ends_the_run_and_leaves_what_was_there(tmp_path, monkeypatc
     assert found.config["status"] == "complete"
 
 
-# Writes of Orbax that are still at work when one of them fails find their loop closed.
+# Orbax writes that are still at work when another fails find their loop closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_is_full_in_earnest(tmp_path):
-    """A file system of 300 kB, which cannot hold the checkpoints of all programs."""
+    """A file system of 300 kB, too small for the checkpoints of all programs."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)]

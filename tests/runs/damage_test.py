@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each file of a workdir damaged in turn: nothing of it is ever taken for sound."""
+"""Each file of a workdir is damaged in turn, and never accepted."""
 
 import collections
 import pathlib
@@ -26,7 +26,7 @@ def run(workdir: pathlib.Path, **options) -> results.Results:
 
 
 def interrupted(workdir: pathlib.Path) -> pathlib.Path:
-    """A run that was stopped after four of its five evaluations."""
+    """A run stopped after four of its five evaluations."""
     visits = []
 
     def stop(progress) -> None:
@@ -60,7 +60,7 @@ def tables(workdir: pathlib.Path) -> dict[str, bytes]:
 
 
 def reading(workdir: pathlib.Path, sound: dict[str, bytes]) -> str:
-    """What becomes of reading the workdir."""
+    """Returns what comes of reading the workdir."""
     problem = ""
     try:
         results.load(workdir)
@@ -72,7 +72,7 @@ def reading(workdir: pathlib.Path, sound: dict[str, bytes]) -> str:
 
 
 def resuming(workdir: pathlib.Path, whole: dict[str, bytes], damaged: str) -> str:
-    """What becomes of going on with the run."""
+    """Returns what comes of resuming the run."""
     before, problem = (workdir / damaged).read_bytes(), ""
     try:
         run(workdir, resume=True)
@@ -107,7 +107,7 @@ def check(found) -> None:
         n for (reading, _), some in found.items() if reading == REFUSED for n in some
     ]
     tables = {"config.json", "curves.parquet", "members.csv", "summary.csv"}
-    # Without a whole digest they are read without timings.csv.
+    # Without a sound digest they are read without timings.csv.
     assert {*read} - {"timings.csv.sha256"} == {*tables, "timings.csv"}
     refused = [
         n for (_, going), some in found.items() if going == REFUSED for n in some

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A study's run from end to end: what it leaves behind, and what cannot change it."""
+"""A study's run from end to end: its results, and what must not change them."""
 
 import collections
 import dataclasses
@@ -38,7 +38,7 @@ def run(of: Study, folder, **kwargs):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The results of `STUDY` and what its callback heard."""
+    """The results of `STUDY`, and its calls of the callback."""
     told: list[experiment.Progress] = []
     folder = tmp_path_factory.mktemp("finished")
     return run(STUDY, folder, on_progress=told.append), told
@@ -66,7 +66,7 @@ def members(found):
 
 
 def scored(module, loop, split):
-    """Loss of each example of a split, and whether the answer is right."""
+    """Returns loss and correctness of each example of a split."""
     variables = {"params": loop.params, "batch_stats": loop.batch_stats}
     data = getattr(tiny.dataset(), split)
     logits = module.apply(variables, data.inputs, train=False)
@@ -75,7 +75,7 @@ def scored(module, loop, split):
     return np.asarray(losses, np.float64), answers == data.labels
 
 
-# ---- What a run leaves behind.
+# ---- Results of a run.
 
 
 def test_every_member_has_a_row_for_each_evaluation_until_it_ends(finished):
@@ -195,7 +195,7 @@ def test_the_record_is_complete(finished):
 
 def test_timings_have_a_row_for_each_program_and_segment(finished):
     timings = finished[0].timings.to_pylist()
-    # The first program has a member left to train until its end.
+    # The first program trains a network to its end.
     keys = [(row["cohort"], row["segment"], row["step"]) for row in timings]
     ends = [(0, 8 * i) for i in range(4)], [(1, 10 * i) for i in range(4)]
     wanted = [(c, i, step) for end in ends for i, (c, step) in enumerate(end)]
@@ -208,7 +208,7 @@ WATCHED = "validation_accuracy"
 
 
 def test_two_runs_are_equal_byte_for_byte(finished, tmp_path):
-    """All files but the clock's."""
+    """All files but those with times."""
     again = run(STUDY, tmp_path)
     for name in TABLES:
         first = finished[0].workdir / name
@@ -221,7 +221,7 @@ def test_progress_goes_from_nothing_to_all(finished):
     done = [progress.done for progress in told]
     assert done == sorted(done)
     assert done[0] == 0
-    # What diverged members leave out is counted no more.
+    # Steps that diverged networks leave out no longer count.
     assert told[0].total == total > told[-1].total == done[-1]
     programs = [progress.program for progress in told]
     assert programs == sorted(programs)
@@ -243,13 +243,13 @@ def test_a_report_can_be_written(finished):
     assert report.write(finished[0].workdir).exists()
 
 
-# ---- What cannot change it.
+# ---- What must not change results.
 
 MEASURED = [f"{split}_{m}" for split in tiny.SIZES for m in ("loss", "accuracy")]
 
 
 def columns(found, names, steps):
-    """Values by (trial, seed, step) of the first program, exactly as stored."""
+    """Returns the first program's values by (trial, seed, step), as stored."""
     return {
         (row["trial"], row["seed"], row["step"]): [row[name] for name in names]
         for row in found.curves.to_pylist()
@@ -258,7 +258,7 @@ def columns(found, names, steps):
 
 
 def test_visits_and_evaluations_change_no_bit(finished, tmp_path, monkeypatch):
-    """Nor do other programs of the study."""
+    """Other programs of the study change nothing."""
     monkeypatch.setattr(place, "STEPS_PER_CALL", 3)
     of = tiny.study(SWEEP[:3], eval_every_epochs=0.5, **tiny.DEEP)
     often, steps = run(of, tmp_path), (0, 8, 16, 24)
@@ -269,7 +269,7 @@ def test_visits_and_evaluations_change_no_bit(finished, tmp_path, monkeypatch):
 
 @pytest.fixture
 def compiled(caplog):
-    """Counts the programs that JAX itself says it compiled."""
+    """Counts the programs that JAX reports to have compiled."""
 
     def count():
         found = re.findall(r"Finished XLA compilation of (\S+)", caplog.text)
@@ -281,7 +281,7 @@ def compiled(caplog):
 
 
 def test_values_seeds_and_evaluations_add_no_compilation(tmp_path, compiled):
-    """Three programs for each program, whatever is swept and however long it trains."""
+    """Each program compiles three, whatever is swept and however long it trains."""
     sweep = [
         {
             tiny.RATE: 0.1 * i,
@@ -304,7 +304,7 @@ def test_values_seeds_and_evaluations_add_no_compilation(tmp_path, compiled):
     assert sum(counted.values()) == 3
 
 
-# ---- What ends it early.
+# ---- Early ends.
 
 
 def test_a_run_in_which_all_diverge_ends_early(tmp_path):
@@ -320,7 +320,7 @@ def test_a_run_in_which_all_diverge_ends_early(tmp_path):
 
 
 def test_members_that_never_take_a_step_or_fail_after_the_last(tmp_path):
-    """An initial scale that overflows, and a last update that does."""
+    """An initial scale that overflows, or a last update that does."""
     sweep = ({"model.init_scale": 1e12}, {tiny.RATE: 1e25}, {tiny.RATE: 0.1})
     of = tiny.study(sweep, train_size=16, num_epochs=1, **tiny.DEEP)
     found = run(of, tmp_path)
@@ -378,11 +378,11 @@ def test_a_study_that_cannot_run_writes_nothing(tmp_path, kwargs):
     assert not (tmp_path / "new").exists()
 
 
-# ---- Other ways in.
+# ---- Other arguments.
 
 
 def test_a_module_of_ones_own_is_trained(tmp_path):
-    """With batch norm, by whose running statistics it is evaluated."""
+    """Evaluation uses batch norm's running statistics."""
     plain = tiny.Plain(batch_norm=True)
     found = run(tiny.study(), tmp_path, module=plain)
     loop = tiny.loop(plain, optax.sgd(0.1), seed=1, num_steps=24)
@@ -469,7 +469,7 @@ def test_early_stopping_ends_curves_and_keeps_the_best(tmp_path):
         assert len(curve) - 1 - best == 2
 
 
-# ---- What is asked of the final members.
+# ---- Evaluations of the final networks.
 
 IMAGES = {
     "dataset": "digits",
@@ -582,11 +582,11 @@ def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
     assert "test_active_share" not in run(STUDY, tmp_path / "other").metrics
 
 
-# ---- A program that fails.
+# ---- Failing programs.
 
 
 def failing(monkeypatch, *programs):
-    """Makes the training of some programs run out of memory at their second call."""
+    """Makes some programs run out of memory at their second call."""
     train = place.PlacedProgram.train
 
     def fails(program, state, start, count):
@@ -606,7 +606,7 @@ def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, fin
     statuses = {key: row["status"] for key, row in members(found).items()}
     assert {statuses[3, 0], statuses[3, 1]} == {"finished"}
     assert statuses[0, 0] == "unfinished"
-    assert [row["step"] for row in rows(found, 0, 0)] == [0, 8]  # what it had by then
+    assert [row["step"] for row in rows(found, 0, 0)] == [0, 8]  # before it failed
     for seed in range(2):
         assert rows(found, 3, seed) == rows(finished[0], 3, seed)
     page = report.write(tmp_path).read_text()
@@ -670,7 +670,7 @@ def test_each_fit_of_trees_is_timed(mixed):
 
 
 def test_trees_that_answer_the_same_to_all_are_at_chance(tmp_path):
-    """The two classes of the same points, one twice as frequent as the other."""
+    """Two classes of the same points, one twice as frequent as the other."""
     points = np.arange(300, dtype=np.float32)[:, None] // 3
     same = data.Dataset.from_arrays(np.tile(points, (1, 2)), np.arange(300) % 3 == 0)
     of = tiny.study([{**TREES, "model.num_trees": 1, "model.tree_depths": (1,)}])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""At each rung the worst trials leave, and nobody takes them for finished ones."""
+"""At each rung the worst trials end, and do not count as finished."""
 
 import dataclasses
 import functools
@@ -63,7 +63,7 @@ def test_the_best_third_stays_and_a_diverged_seed_counts_as_chance():
     training = ~np.isnan(accuracy)
     leaves = halving.worst(accuracy, training, 0.1, 3)
     assert leaves.tolist() == [False, True, False, True, False]
-    # With a chance of 0.35 the second trial, of 0.625, is ahead of all.
+    # At a chance of 0.35 the second trial, with 0.625, is ahead of all.
     leaves = halving.worst(accuracy, training, 0.35, 3)
     assert leaves.tolist() == [True, False, False, True, False]
 
@@ -76,7 +76,7 @@ def test_of_equal_trials_the_first_stay_and_never_none():
     assert halving.worst(accuracy, training, 0.1, 9).tolist() == [False] + [True] * 3
     many = halving.worst(np.full((40, 1), 0.5), np.ones((40, 1), bool), 0.1, 2)
     assert many.tolist() == [False] * 20 + [True] * 20
-    training[0] = False  # ended before: it is in no race
+    training[0] = False  # ended before, so it does not compete
     assert halving.worst(accuracy, training, 0.1, 9).tolist() == [
         False,
         False,
@@ -113,14 +113,14 @@ def test_a_study_keeps_its_race_as_data():
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory):
-    """With and without halving, and what the callback heard of the race."""
+    """Runs with and without halving, and the progress of the rungs."""
     folder, told = tmp_path_factory.mktemp("raced"), []
     found = run(STUDY, folder / "race", on_progress=told.append)
     return found, run(without(STUDY), folder / "whole"), told
 
 
 def expected(whole: results.Results) -> dict[int, int]:
-    """The step at which each trial leaves, reckoned from the run without halving."""
+    """Returns the step at which each trial ends, computed from the full run."""
     curves = [whole.curve(t, "validation_accuracy") for t in range(len(RATES))]
     chance = whole.dataset(0)["chance"]
     racing = [t for t, c in enumerate(curves) if not np.isnan(c.values[:, -1:]).all()]
@@ -164,14 +164,14 @@ def test_all_are_up_to_their_end_what_they_would_be_without(raced):
 def test_what_is_spared_is_not_trained_nor_counted(raced):
     found, _, told = raced
     steps = [sum(found.member(t, "steps").tolist()) for t in range(8)]
-    lost = 2 * 8  # that diverged before the first rung
+    lost = 2 * 8  # diverged before the first rung
     assert told[-1].done == told[-1].total == 16 * (sum(steps) + lost)
     assert told[-1].dropped == 2 * 7
     assert found.timings["members"].to_pylist() == [18, 18, 6, 6, 2, 2]
 
 
 def test_a_dropped_network_is_that_of_its_rung(tmp_path):
-    """Though it stands in a lane beside others that go on."""
+    """A trial ends even in a lane beside others that go on."""
     found = run(STUDY, tmp_path, lane_width=4)
     data = tiny.dataset().test
     gone = [t for some in members.dropped(found).values() for t in some]
@@ -204,7 +204,7 @@ def test_trials_race_with_those_of_their_program_only(tmp_path):
 
 @pytest.mark.slow
 def test_interrupted_anywhere_it_ends_the_same(tmp_path):
-    """With early stopping beside it, and members that share lanes."""
+    """Works with early stopping, and with networks that share lanes."""
     sweep = [*tiny.rates(0.01, 0.1, 0.3, 1.0, 2.0, 3.0), {"model.hidden": (4,)}]
     stop = {"early_stopping.patience": 3, "num_epochs": 12}
     study = tiny.study(sweep, num_seeds=3, **stop)
@@ -245,14 +245,14 @@ def test_a_race_is_not_resumed_as_another(raced, changes, message):
         run(Study.from_dict(values), raced[0].workdir, resume=True)
 
 
-# ---- What is said of dropped trials.
+# ---- Reports on dropped trials.
 
 LEVELS = np.array([0.9, 0.8, 0.99, 0.7])[:, None, None] + np.zeros((4, 4, 10))
 
 
 @pytest.fixture
 def found():
-    """Four trials; the one that led was dropped after 3 of 10 epochs, and the last."""
+    """Four trials; the leader and the last were dropped after 3 of 10 epochs."""
     rng = np.random.default_rng(0)
     noisy = LEVELS + 0.003 * rng.standard_normal(LEVELS.shape)
     fields = {"halving": {"factor": 2, "min_epochs": 1}}
@@ -377,12 +377,12 @@ def test_a_map_says_so_in_its_cell():
     assert shown == ["90.0", "80.0", "dropped", "epoch 3", "70.0"]
 
 
-# ---- What it is good for.
+# ---- Benefits.
 
 
 @pytest.mark.long
 def test_on_a_grid_of_64_it_keeps_a_winner_at_a_third_of_the_work(tmp_path):
-    """Ten root seeds on the digits: accuracies of the winners with and without."""
+    """Compares the winners' accuracies with and without it, on ten root seeds."""
     gaps = []
     for root_seed in range(10):
         study = grid(root_seed)

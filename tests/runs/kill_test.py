@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs that are killed at random moments end as those that were left alone."""
+"""Runs killed at random moments end like uninterrupted ones."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def content(workdir: pathlib.Path) -> dict[str, bytes]:
 
 
 def torment(victims, folder: pathlib.Path, kills: int, seed: int, **how) -> float:
-    """Kills runs so often in all; returns training in units of one whole run's.
+    """Kills runs `kills` times in all; returns training in units of one whole run's.
 
     Each is killed until it ends by itself, at moments spread over the seconds of a
     whole run, start included.

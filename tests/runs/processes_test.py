@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes train what one would, to the last bit."""
+"""Several processes train the same as one, to the last bit."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ PROGRAM = pathlib.Path(__file__).parents[1] / "one_of_several.py"
 
 
 def launch(command, number, **environment):
-    """Starts so many processes with a coordinator; returns what each did."""
+    """Starts processes with a coordinator; returns their results."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -52,10 +52,10 @@ def train(folder, names, number, devices=1, stop=(), stop_after=0):
 
 
 DEFAULT = ("batch_norm", "early_stopping", "cnn_batch_norm", "one_lane")
-"""One of each kind of what one device computed otherwise."""
+"""One setting of each kind that one device once computed differently."""
 OTHERS = tuple(name for name in SETTINGS if name not in DEFAULT)
 COUNTS = ((1, 1), (2, 1), (1, 8))
-"""Processes, and JAX_NUM_CPU_DEVICES of each: two devices at least."""
+"""Processes, and JAX_NUM_CPU_DEVICES of each: at least two devices."""
 FURTHER_COUNTS = ((1, 3), (1, 4), (2, 2), (4, 1))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The range of rates that train, its edge over the seeds, and the fastest of them."""
+"""The range of rates that train, its edge over the seeds, and the fastest rate."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ START = 2.0
 
 
 def found(final, *, rows=RATES, validation=None, **options):
-    """Results of rates x seeds whose training loss falls from 2 to `final` (T, S)."""
+    """Makes rates x seeds whose training loss falls from 2 to `final` (T, S)."""
     final = np.asarray(final, float)
     curve = np.stack([np.full_like(final, START), final], axis=-1)
     asked = final if validation is None else np.asarray(validation, float)
@@ -59,7 +59,7 @@ def test_the_fastest_has_the_lowest_validation_loss_of_rates_that_all_train():
 def test_a_network_at_chance_does_not_train_whatever_its_loss():
     dead = [(3, s) for s in range(3)]
     results = found([[1.0] * 3] * 4, at_chance=dead)
-    # Its loss falls from 9 to ln 10, which is that of ten classes at chance.
+    # The loss falls from 9 to ln 10, the loss of ten classes at chance.
     curves = results.curves.to_pandas()
     curves.loc[curves["step"] == curves["step"].min(), "train_loss"] = 9.0
     results = dataclasses.replace(results, curves=pa.Table.from_pandas(curves))
@@ -72,7 +72,7 @@ def test_the_edge_is_between_the_last_rate_that_trains_and_the_next():
     results = found([[1.0] * 3] * 4, diverged={(3, s): 1 for s in range(3)})
     edge = statistics.find(results).edge
     assert edge.value == pytest.approx(math.sqrt(10))
-    # All seeds agree: the interval is as wide as what is not known.
+    # All seeds agree: the interval is the distance of the two rates.
     assert (edge.low, edge.high) == pytest.approx((1.0, 10.0))
     assert (edge.n, edge.beyond, edge.diverged) == (3, 0, 3)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows and progress, of measurements made up so that every number is known."""
+"""Rows and progress, from made-up measurements with known numbers."""
 
 import types
 
@@ -20,30 +20,28 @@ STEPS = 24
 
 @pytest.fixture
 def told():
-    """What the callback heard."""
+    """Collects the calls of the callback."""
     return []
 
 
 @pytest.fixture
 def recorder(tmp_path, told):
-    """Of two trials and two seeds that train for 24 steps, evaluated every 8."""
+    """A study of two trials and two seeds, 24 steps, evaluated every 8."""
     of = tiny.study(tiny.rates(0.1, 0.3))
     return Recorder(of, tmp_path, [tiny.program(of)], told.append)
 
 
 def started(recorder, of, population=None):
-    """The record of its only program."""
     return recorder.start(tiny.program(of), SIZES, population)
 
 
 @pytest.fixture
 def record(recorder):
-    """Of its program."""
     return started(recorder, tiny.study(tiny.rates(0.1, 0.3)))
 
 
 def measured(accuracy=0.5, loss=1.0, step=0, alive=((True, True), (True, True))):
-    """Means of the metrics, (T, S) or for all, as sums over the examples."""
+    """Returns means of the metrics, (T, S) or for all, as sums over the examples."""
     grid = np.ones((2, 2))
     return {
         "sums": {
@@ -118,7 +116,7 @@ def test_a_member_that_diverged_has_no_more_rows(recorder, record, tmp_path):
 
 @pytest.fixture
 def patient(tmp_path):
-    """Of a study whose members may stop early."""
+    """Records of a study with early stopping."""
     of = tiny.study(tiny.rates(0.1, 0.3), **{"early_stopping.patience": 1})
     recorder = Recorder(of, tmp_path, [tiny.program(of)])
     return recorder, started(recorder, of)
@@ -157,7 +155,7 @@ def test_a_member_that_never_took_a_step_has_no_layer_to_blame(
 def test_a_loss_that_is_not_finite_at_the_end_is_a_divergence(
     recorder, record, tmp_path, loss
 ):
-    """The last update has no step behind it that would find it out."""
+    """After the last update no step would notice a divergence."""
     add(record, 0, measured(), 0, 0)
     end = measured(loss=np.array([[1.0, loss], [1.0, 1.0]]), step=STEPS)
     add(record, 3, end, 24, 2)
@@ -184,7 +182,7 @@ def test_the_best_step_is_the_first_of_the_best(recorder, record, tmp_path):
 
 
 def test_at_chance_is_a_one_sided_test_at_one_percent(recorder, record, tmp_path):
-    """Of 25 answers; the bound is chance plus 2.326 standard deviations."""
+    """With 25 answers the bound is chance plus 2.326 standard deviations."""
     chance = chance_of(tiny.dataset())
     bound = chance + 2.326 * np.sqrt(chance * (1 - chance) / 25)
     accuracy = np.array([[0.0, chance], [bound - 0.001, bound + 0.001]])
@@ -219,7 +217,7 @@ def test_progress_counts_the_examples_of_all_members(record, told):
     assert (told[-1].epoch, told[-1].done) == (1.0, 8 * 64)
     assert told[-1].examples_per_second > 0
     gone = measured(alive=((True, True), (True, False)))
-    add(record, 1, gone, 8, 1)  # its 16 steps to come are counted no more
+    add(record, 1, gone, 8, 1)  # its remaining 16 steps no longer count
     assert told[-1].total == 24 * 64 - 16 * 16
     with record.training(24, 16):
         pass
@@ -235,7 +233,7 @@ def test_a_listener_is_not_needed(tmp_path):
 
 
 def test_training_time_leaves_compilation_out(tmp_path, monkeypatch):
-    """Of 10 seconds of training 8 compile, of 3 seconds of evaluation 2."""
+    """8 of 10 seconds of training, and 2 of 3 of evaluation, are compilation."""
     of, clock = tiny.study(tiny.rates(0.1, 0.3)), types.SimpleNamespace(now=0.0)
     population = types.SimpleNamespace(compile_seconds=0.0)
     recorder = Recorder(of, tmp_path, [tiny.program(of)])

@@ -190,7 +190,7 @@ def test_a_study_is_not_changed():
 
 
 def identity(of: Study, **changes):
-    """Of a program of the first two trials and seeds."""
+    """Finds a program with the first two trials and seeds."""
     record = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 2}
     config = {"datasets": {"digits": {"digest": "a"}}}
     for where in (record, config):
@@ -248,7 +248,7 @@ def test_other_data_or_seeds_make_another_program(change):
     assert identity(study(), **change) != identity(study())
 
 
-# ---- What is one's own.
+# ---- Modules and metrics of one's own.
 
 CODE = "0123456789abcdef by jax 1, flax 1"
 MINE = Own(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network taken out of a run predicts what the run measured, saved and loaded too."""
+"""A network taken from a run predicts what the run measured, also after saving."""
 
 import copy
 import dataclasses
@@ -119,7 +119,7 @@ def test_a_probed_network_holds_its_backbone(tmp_path):
 
 @pytest.fixture(scope="module")
 def of_frame(tmp_path_factory):
-    """A network that tells early from late seconds since 1970, and its examples."""
+    """A network that separates early and late seconds since 1970, and its examples."""
     late = np.arange(200) % 2
     rng = np.random.default_rng(0)
     when = 1.7e9 + 10 * late + rng.normal(size=200)

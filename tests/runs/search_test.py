@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optuna asks for batches, the population trains them, and a search goes on."""
+"""Optuna chooses batches, the population trains them, and a search resumes."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ def study(space=SPACE, **fields) -> Study:
 
 
 class Trainer:
-    """Accuracies made up: the nearer the rate is to 0.3, the better."""
+    """Returns made-up accuracies: the nearer the rate is to 0.3, the better."""
 
     def __init__(self, folder, fail_at=None, **fates):
         self.folder, self.fates, self.fail_at = folder, fates, fail_at
@@ -182,7 +182,7 @@ def test_fields_are_drawn_apart(tmp_path):
 
 
 def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
-    """Of seven: one loses a seed, one all, one is dropped, one does not finish."""
+    """Seven trials: one loses a seed, one all, one is dropped, one does not finish."""
     fates = {
         "diverged": {(0, 1): 0, (1, 0): 0, (1, 1): 0},
         "dropped": {2: 1},
@@ -295,7 +295,7 @@ def test_a_storage_that_is_not_what_was_written_is_named(tmp_path, damage):
     with pytest.raises(ValueError, match=r"cannot resume .*search\.log is not what"):
         search.run(study(trials=14), tmp_path, train, resumes=True)
     assert path.read_bytes() == changed
-    files.write_digest(path, changed)  # as if it was the run's
+    files.write_digest(path, changed)  # as if the run had written it
     if damage in ("binary", "other JSON"):
         with pytest.raises(ValueError, match=r"search\.log' is no storage of Optuna's"):
             search.run(study(trials=14), tmp_path, train, resumes=True)
@@ -308,7 +308,7 @@ def test_without_its_digest_a_storage_is_not_read(tmp_path):
     with pytest.raises(ValueError, match=r"search\.log cannot be checked"):
         search.run(study(trials=14), tmp_path, Trainer(tmp_path), resumes=True)
     before = (tmp_path / search.STORAGE).read_bytes()
-    files.write_digest(tmp_path / search.STORAGE, before)  # what it says would do
+    files.write_digest(tmp_path / search.STORAGE, before)  # the content itself would do
     assert len(search.run(study(), tmp_path, Trainer(tmp_path), resumes=True).trials)
 
 
@@ -340,7 +340,7 @@ def test_more_trials_go_on_where_it_ended(tmp_path):
     assert settings(tmp_path)[:10] == before
     train = Trainer(tmp_path)
     search.run(study(trials=14), tmp_path, train, resumes=True)
-    assert train.calls == [(14, True)]  # which trains nothing
+    assert train.calls == [(14, True)]  # trains nothing
 
 
 def test_root_seeds_search_apart_and_equal_ones_alike(tmp_path):
@@ -423,7 +423,7 @@ def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_
     assert "Optuna, tpe, 10 trials, 4 at once" in page
 
 
-# ---- In truth.
+# ---- Real runs.
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds until the order is resolved: who gets more, and that looking often is paid."""
+"""Which trials get more seeds, and how p-values pay for several looks."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ LOOKS = (4, 8, 16)
 
 
 def study(each, looks=LOOKS, **values):
-    """Trials with so many seeds each."""
+    """A study whose trials have so many seeds each."""
     made = Study.from_dict({"sweep": synthetic.labelled(len(each)), **values})
     return dataclasses.replace(made.with_seeds(each), looks=looks)
 
@@ -149,7 +149,7 @@ def test_trials_are_compared_over_the_seeds_that_both_have():
     assert compared[2].n == 8
     assert compared[2].p == stats.ttest_rel(values[1][:8], values[0][:8]).pvalue
     assert [c.n for c in compared] == [0, 16, 8, 4]
-    # Of 4 pairs one may be lost, though 12 more are not to be had.
+    # Of 4 pairs one may be lost; 12 more do not exist.
     cut = found([0.9, 0.87, 0.86, 0.85], plan=(), diverged={(3, 0): 1})
     (*_, last) = Findings(planned.restricted(cut, [16, 16, 8, 4])).compared
     assert last.n == 3
@@ -199,7 +199,7 @@ def test_those_told_from_the_best_get_no_more_seeds():
     assert [look.seeds for look in taken] == [4, 8, 16]
     assert taken[0].resolved == (1,)
     assert 2 in (*taken[1].resolved, *taken[2].resolved)
-    assert 1 not in (*taken[1].resolved, *taken[2].resolved)  # that is told once
+    assert 1 not in (*taken[1].resolved, *taken[2].resolved)  # each is reported once
     assert sorted(taken[-1].compared) == [0, 3]
     assert taken[-1].each[0] == taken[-1].each[3] == 16
     assert taken[-1].each[1] == 4 < taken[-1].each[2]
@@ -211,7 +211,7 @@ def test_a_run_ends_when_all_are_resolved_and_asks_for_more_when_not():
     at_first = planned.restricted(resolved, [4, 4])
     (look,) = planned.history(at_first)
     assert (look.best, look.resolved, look.unresolved) == (0, (1,), ())
-    assert planned.history(resolved) == (look,)  # whatever seeds there are besides
+    assert planned.history(resolved) == (look,)  # further seeds change nothing
     assert planned.asked_next(at_first) is None
     open_ = planned.restricted(found([0.9, 0.5, 0.9]), [4, 4, 4])
     more = planned.asked_next(open_)
@@ -221,7 +221,7 @@ def test_a_run_ends_when_all_are_resolved_and_asks_for_more_when_not():
 
 
 def test_one_that_was_resolved_comes_back_if_the_best_changes():
-    # At 4 seeds trial 0 is best and 2 told from it; at 8 it is 1, as good as 2.
+    # At 4 seeds trial 0 is best and differs from 2; at 8 trial 1 is, as good as 2.
     values = np.full((3, 16), 0.8) + 0.001 * np.sin(np.arange(48)).reshape(3, 16)
     values[0, :4], values[2, :4] = 0.85 + 0.001 * np.arange(4), 0.8
     values[1, :4] = [0.85, 0.82, 0.83, 0.84]
@@ -281,7 +281,7 @@ def test_answer_and_report_say_how_it_went():
 
 
 def sequential(null, rng, plan, shift=()):
-    """A run that stops when it is resolved: its results, and its looks."""
+    """Returns the results and looks of a run that stops when all is significant."""
     whole = draw(null, rng, shift)
     asked = dataclasses.replace(whole.study, looks=plan)
     whole = dataclasses.replace(whole, study=asked)
@@ -304,7 +304,7 @@ def count_false(null, plan, runs):
 
 @pytest.mark.slow
 def test_where_no_trial_differs_less_than_one_run_in_20_says_so():
-    """Seven shapes together: at 5 % so few of 700 runs would be a chance of 5 %."""
+    """Over seven shapes, so few of 700 runs have a chance of 5 % at a rate of 5 %."""
     counts = {null: count_false(null, LOOKS, 100) for null in NULLS}
     assert sum(counts.values()) <= most(700)
     assert max(counts.values()) <= stats.binom.ppf(0.999, 100, 0.05)
@@ -322,7 +322,7 @@ def test_where_no_trial_differs_less_than_5_percent_of_runs_say_so(null):
 
 
 def test_without_the_correction_looking_often_errs_too_often():
-    """What it is for: of two equal trials, t tests at 7 looks tell 15 % apart."""
+    """Why the correction is needed: 7 uncorrected looks err in 15 % of cases."""
     plan, null = (4, 6, 8, 11, 16, 23, 32), Null(2, 32)
 
     def told_apart(whole, looks):
@@ -338,7 +338,7 @@ def test_without_the_correction_looking_often_errs_too_often():
 
 
 def test_a_true_difference_is_found_with_fewer_seeds_than_a_fixed_design_takes():
-    """By 1.5 standard deviations over the seeds, 0.75 points of accuracy."""
+    """A difference of 1.5 standard deviations over seeds, 0.75 points of accuracy."""
     rng = np.random.default_rng(11)
     runs = [sequential(Null(8, 32), rng, (4, 8, 16, 32), (1.5,)) for _ in range(25)]
     told = [taken[-1].best == 0 and not taken[-1].unresolved for _, taken in runs]
@@ -429,7 +429,6 @@ def test_one_look_after_another_compiles_nothing_more(whole, tmp_path):
 
 
 def compile_seconds(workdir):
-    """Of each program."""
     timings = results.load(workdir).timings.to_pandas()
     return timings.groupby("cohort")["compile_seconds"].sum().to_numpy()
 
@@ -438,7 +437,7 @@ def compile_seconds(workdir):
 def test_interrupted_at_any_visit_it_ends_with_the_same_bytes(whole, tmp_path):
     workdir, visits = whole
     for visit in range(2, visits, max(1, visits // 4)):
-        # A report is drawn of whatever is there by then.
+        # A report shows whatever is there by then.
         own, *_ = gone_on(trained, tmp_path, visit, report.write)
         assert content(own) == content(workdir)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Best trials of several runs are compared as far as they are comparable."""
+"""Best trials of several runs are compared where the runs are comparable."""
 
 import dataclasses
 
@@ -103,7 +103,7 @@ def test_p_is_adjusted_over_all_pairs_of_runs():
 
 @pytest.mark.parametrize("root_seed", [0, 1])
 def test_counts_at_chance_decide_where_they_differ_much(root_seed):
-    """t is sure of clusters; 4 of 4 against none have p = 2 / 256 by fair coins."""
+    """Clusters mislead t; 4 of 4 against none have p = 2 / 256 by fair coins."""
     values = scattered(0.95, 4, 1)
     dead = run(values, root_seed, at_chance=[(0, seed) for seed in range(4)])
     (found,) = compare_bests([run(values), dead])
@@ -132,11 +132,11 @@ def test_a_run_without_best_trial_is_not_compared():
     assert found.reason == "a run has no best trial"
 
 
-# Where no trial differs.
+# Without any difference.
 
 
 def equal_runs(null, trials, shared, rng):
-    """Runs of a null study: of one root seed, which then share seeds, or of others."""
+    """Runs of a null study: with one root seed, and so paired, or with several."""
     if not shared:
         each = (draw(dataclasses.replace(null, trials=count), rng) for count in trials)
         return [
@@ -176,7 +176,7 @@ def compared(runs):
 
 
 def count_false(null, trials, shared, comparisons):
-    """How many comparisons of so many resolve anything."""
+    """Counts the comparisons that call anything significant."""
     rng = np.random.default_rng(5)
     return sum(
         any(f.resolved for f in compared(equal_runs(null, trials, shared, rng)))
@@ -194,7 +194,7 @@ def test_where_no_trial_differs_less_than_one_comparison_in_20_says_so():
 @pytest.mark.long
 @pytest.mark.parametrize("shape", NULLS, ids=str)
 def test_where_no_trial_differs_at_most_5_percent_of_comparisons_say_so(shape):
-    """More than a rate of 5 % would yield once in 1,000 times."""
+    """A bound that a rate of 5 % exceeds once in 1,000 times."""
     count = count_false(*shape, 1_000)
     print(f"{count} of 1,000 comparisons err")
     assert count <= stats.binom.ppf(0.999, 1_000, 0.05)
@@ -202,7 +202,7 @@ def test_where_no_trial_differs_at_most_5_percent_of_comparisons_say_so(shape):
 
 @pytest.mark.parametrize(("shared", "least"), [(True, 28), (False, 24)])
 def test_a_true_difference_is_found(shared, least):
-    """By two standard deviations over the seeds, with 4 and 2 trials, in 30 draws."""
+    """A difference of two standard deviations over seeds shows in 30 draws."""
     rng, count = np.random.default_rng(3), 0
     for _ in range(30):
         first, second = equal_runs(Null(0, 8), (4, 2), shared, rng)

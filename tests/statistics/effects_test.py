@@ -42,7 +42,7 @@ def test_a_skewed_mean_is_seldom_told_from_the_number_that_it_is():
     rng = np.random.default_rng(0)
     errors = 0.02 * (np.exp(0.5 * rng.normal(size=(4_000, 8))) - np.exp(0.125))
     false = sum(effects.two_sided(effects.against_number(-e)) <= 0.05 for e in errors)
-    assert false <= stats.binom.ppf(0.999, 4_000, 0.05)  # by t alone 8 % of them
+    assert false <= stats.binom.ppf(0.999, 4_000, 0.05)  # with t alone 8 % of them
 
 
 @pytest.mark.parametrize("n", [3, 5, 8])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each statistic of a run is computed once, however often it is asked for."""
+"""Each statistic of a run is computed once."""
 
 import collections
 import contextlib
@@ -30,7 +30,7 @@ STATISTICS = (
 
 @contextlib.contextmanager
 def counted_calls():
-    """How often each statistic is computed, and of what."""
+    """Counts how often each statistic is computed, and of what."""
     names = {function.__code__: function.__name__ for function in STATISTICS}
     calls = collections.Counter()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals are Student's, and cover what they say."""
+"""Intervals are Student's, with the stated coverage."""
 
 import numpy as np
 import pytest

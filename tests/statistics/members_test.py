@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How members ended, and what a quantity of each of them is."""
+"""How networks ended, and quantities of each of them."""
 
 import dataclasses
 
@@ -120,7 +120,7 @@ def test_a_stopped_member_is_worth_its_best_from_its_end_to_the_end_of_training(
 def test_a_metric_of_the_kept_model_alone_is_its_final_value():
     accuracy = np.array([[[0.5, 0.9, 0.6, 0.7]] * 3])
     moved = np.full(accuracy.shape, np.nan)
-    moved[0, 0, 1] = moved[0, 1, 1] = 0.4  # stopped: in the row of the best step
+    moved[0, 0, 1] = moved[0, 1, 1] = 0.4  # stopped, so in the row of the best step
     moved[0, 2, 3] = 0.3
     values = {f"{part}_accuracy": accuracy for part in ("validation", "test")}
     found = synthetic.results(
@@ -144,7 +144,7 @@ def test_members_of_a_trial_that_never_ran_have_no_value():
 def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
     accuracy = np.tile([0.6, 0.7, 0.8, 0.9], (1, 3, 1))
     found = synthetic.results(accuracy, sweep=[{"model.name": "boosted_trees"}])
-    kept = [1, 50, 200]  # trees, of seeds 0, 1 and 2
+    kept = [1, 50, 200]  # trees of seeds 0, 1 and 2
     table = found.curves.to_pylist()
     few = [row for row in table if row["step"] <= kept[row["seed"]]]
     found = dataclasses.replace(

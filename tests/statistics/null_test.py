@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where no trial differs, at most 5 % of reports say that something does."""
+"""Where no trial differs, at most 5 % of reports claim a difference."""
 
 import numpy as np
 import pytest
@@ -29,10 +29,10 @@ FAST = (
 
 @pytest.mark.slow
 def test_where_no_trial_differs_less_than_one_report_in_20_says_so():
-    """Eight shapes together: at 5 % so few of 800 reports would be a chance of 5 %."""
+    """Over eight shapes, so few of 800 reports are a chance of 5 % at a rate of 5 %."""
     counts = {null: count_false(null, 100) for null in FAST}
     assert sum(counts.values()) <= most(800)
-    # Of one shape: more than a rate of 5 % would yield once in 1,000 times.
+    # A bound for one shape, which a rate of 5 % exceeds once in 1,000 times.
     assert max(counts.values()) <= stats.binom.ppf(0.999, 100, 0.05)
 
 
@@ -46,7 +46,7 @@ def test_where_no_trial_differs_less_than_5_percent_of_reports_say_so(null):
     assert count <= most(1_000)
 
 
-# What the report says is what these functions say, and a true difference is found.
+# Reports use these functions, and find true differences.
 
 
 def test_the_report_says_what_is_counted_here():
@@ -72,7 +72,7 @@ def test_the_report_says_what_is_counted_here():
 
 
 def count_found(null, shift, reports):
-    """In how many reports a better first trial is told from the last, and so claimed.
+    """Counts the reports that find a better first trial, and support the claim of it.
 
     Returns:
       Counts of: all others significantly worse than it, and the first claim supported.
@@ -91,5 +91,5 @@ def count_found(null, shift, reports):
     ("null", "shift"), [(Null(2, 8), 2.0), (Null(8, 8), 3.0), (Null(8, 5), 5.0)]
 )
 def test_a_true_difference_is_found(null, shift):
-    """In units of the standard deviation over seeds, 0.5 points of accuracy."""
+    """A difference in standard deviations over seeds, 0.5 points of accuracy."""
     assert count_found(null, shift, 30).min() >= 24

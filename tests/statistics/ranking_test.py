@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best trial is chosen by validation, and differences to it are sure."""
+"""The best trial is chosen by validation, and differences to it are tested."""
 
 import math
 
@@ -70,7 +70,7 @@ def test_claims_take_half_of_what_may_err():
 
 
 def _at_chance(*counts, seeds):
-    """Trials at 95 %, of which so many members are at chance; the first is best."""
+    """Trials at 95 % with so many networks at chance; the first is best."""
     rng = np.random.default_rng(3)
     accuracy = 0.95 + 0.003 * rng.normal(size=(len(counts), seeds))
     accuracy[0] += 0.0001
@@ -79,7 +79,7 @@ def _at_chance(*counts, seeds):
 
 
 def test_members_at_chance_come_in_clusters_which_t_does_not_know():
-    # Where each is lost with probability 1/2, 3 % of pairs of trials part like these.
+    # If each is lost with probability 1/2, 3 % of pairs of trials differ like these.
     found = _at_chance(0, 3, seeds=3)
     _, other = Findings(found).compared
     assert (other.p < 0.001, other.resolved) == (True, False)
@@ -103,7 +103,7 @@ def test_two_seeds_resolve_nothing():
 
 
 def test_choosing_the_best_resolves_no_difference_by_chance():
-    # Adjusted for 15 comparisons, not for all 120 pairs, 18 % of these err.
+    # Adjusted for 15 comparisons instead of all 120 pairs, 18 % of these err.
     rng = np.random.default_rng(2)
     false = sum(
         any(c.resolved for c in synthetic.findings(values).compared)
@@ -119,7 +119,7 @@ def test_the_worst_trial_is_one_that_might_have_been_the_best():
     lost = {(1, seed): 3 for seed in range(3)}
     found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
     assert (ranking.best_trial(found), ranking.worst_trial(found)) == (0, 2)
-    # Of two survivors at 80 % and two at chance the expectation is below 50 %.
+    # With two survivors at 80 % and two at chance the expectation is below 50 %.
     lost |= {(3, seed): 3 for seed in range(2)}
     found = synthetic.results(accuracy, sweep=sweep, diverged=lost)
     assert ranking.worst_trial(found) == 3

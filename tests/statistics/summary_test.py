@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of trials says what became of all members."""
+"""The table of trials accounts for all networks."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps to a target count who never arrives; the default one tells trials apart."""
+"""Steps to a target count all networks; the default target separates the trials."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_default_target_survives_a_dead_seed_and_perfect_accuracy():
 
 
 def test_default_target_is_near_what_the_best_reaches():
-    # A target of 0.3 would tell all five apart, one of 0.9 or more the first alone.
+    # A target of 0.3 would separate all five, one of 0.9 or more only the first.
     levels = np.array([0.98, 0.65, 0.55, 0.45, 0.35])[:, None, None]
     speeds = np.array([1.0, 0.5, 0.4, 0.3, 0.2])[:, None, None]
     accuracy = levels * (1 - np.exp(-speeds * np.arange(1, 31)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verdicts on claims: error rates, censoring, and whom the data speak for."""
+"""Verdicts on claims: error rates, censoring, and which networks count."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ FINAL = Quantity(metric="test_accuracy")
 
 
 def _binomial_bound(n, rate):
-    """The count that a true rate exceeds in one test run of 10,000."""
+    """Returns the count that a true rate exceeds in one test run of 10,000."""
     return stats.binom.ppf(0.9999, n, rate)
 
 
@@ -218,7 +218,7 @@ def test_two_quantities_are_compared_each_on_its_side():
 
 
 def _tuned(validation, test, **options):
-    """A claim among the best of trials 0 to 2 against trials 3 and 4."""
+    """A claim about the best of trials 0 to 2 against trials 3 and 4."""
     left, right = {"batch_size": 16}, {"batch_size": 64}
     sweep = [
         {"optimizer.learning_rate": rate, **side}
@@ -239,7 +239,7 @@ def test_the_best_by_validation_stands_for_a_side():
     assert verdict.p == pytest.approx(3 * expected.pvalue)  # the best of 3 and of 2
     assert "p times 3" in verdict.reason
     assert (verdict.left_trial, verdict.right_trial) == (1, 3)
-    # A seed that is lost counts as chance in the choice.
+    # In the choice a lost seed counts as chance.
     verdict = _tuned(level + np.zeros(8), test, diverged={(1, 0): 2, (1, 1): 2})
     assert verdict.effect == pytest.approx((test[2] - test[3]).mean())
 
@@ -256,7 +256,7 @@ def test_a_side_without_a_trial_that_survives_has_no_best():
 
 
 def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
-    """A network that is lucky in validation is so in the test: here they are one."""
+    """Luck in validation is luck in the test: here both accuracies are one."""
     sides = [{"batch_size": 16}] * 7 + [{"batch_size": 64}]
     sweep = [{**t, **side} for t, side in zip(synthetic.labelled(8), sides)]
     claim = dataclasses.replace(_claim(left=sides[0], right=sides[7]), among="best")
@@ -298,7 +298,7 @@ TO_90 = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
 
 
 def _reaching(*evaluations, num_evaluations=20):
-    """Accuracies (T, S, E) that reach 0.9 at the given evaluations (T, S)."""
+    """Makes accuracies (T, S, E) that reach 0.9 at given evaluations (T, S)."""
     at = np.array(evaluations)[:, :, None]
     return np.where(np.arange(num_evaluations) >= at, 0.95, 0.5)
 

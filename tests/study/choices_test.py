@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a config's argument chooses, and how many updates an epoch has."""
+"""A config's argument, and how many updates an epoch has."""
 
 import pytest
 

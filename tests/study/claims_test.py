@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A claim of a few words is the claim that was stored before there were functions."""
+"""Claims made by functions equal those stored before there were functions."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fields become what their annotations say, or the error names them by their path."""
+"""Fields get their annotated types, or the error names their path."""
 
 import dataclasses
 import decimal

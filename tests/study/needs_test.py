@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said to be read, and what is not, against the programs themselves."""
+"""Which fields trials read, checked against the programs themselves."""
 
 import contextlib
 import functools
@@ -31,11 +31,8 @@ TABLE = Dataset.from_arrays(
 
 
 class Mine(nn.Module):
-    """A module of one's own."""
-
     @nn.compact
     def __call__(self, x, train):
-        """Logits."""
         return nn.Dense(10)(x.reshape(len(x), -1))
 
 
@@ -100,11 +97,11 @@ OTHERS = {
     "early_stopping.metric": "validation_accuracy",
     "dtype": "bfloat16",
 }
-"""Of each field a value that is not the bases'."""
+"""For each field a value that differs from the bases'."""
 
 
 def program(settings):
-    """All that decides what is trained and measured, as a text."""
+    """Returns all that decides what is trained and measured, as a text."""
     values = {k: v for k, v in settings.items() if k != needs.OWN_MODULE}
     is_own = settings.get(needs.OWN_MODULE, False)
     study = Study(base=Study().base.replace(TINY | values), num_seeds=1)
@@ -116,7 +113,7 @@ def program(settings):
 
 
 def text_of(program):
-    """What `program` is of, for what is prepared of it."""
+    """Returns what decides about one prepared program, as a text, for `program`."""
     if isinstance(program, TreeProgram):
         with (
             mock.patch.object(trees, "fit", side_effect=ZeroDivisionError) as fit,
@@ -167,7 +164,7 @@ def text_of(program):
 
 
 def read(base):
-    """The fields that trials of a base are said to read."""
+    """Returns the fields that trials of a base read, by `needs`."""
     settings = {needs.OWN_MODULE: False, **Study().base.replace(TINY).flat()}
     settings |= BASES[base]
     return [path for path in OTHERS if not needs.lacking(NEEDS[path], settings)]
@@ -191,7 +188,7 @@ def test_what_is_said_not_to_be_read_changes_no_program(base):
 def test_what_is_said_to_be_read_changes_the_program(base):
     before, same = program(BASES[base]), []
     for path in read(base):
-        # It may not go with the rest, which it is then read for.
+        # It may not fit the rest, and so is read.
         with contextlib.suppress(ValueError):
             if program(BASES[base] | {path: OTHERS[path]}) == before:
                 same.append(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A study round-trips through JSON, and refuses what cannot be meant."""
+"""A study converts to JSON and back, and refuses what makes no sense."""
 
 import json
 import re
@@ -127,7 +127,7 @@ def test_an_id_is_that_of_the_settings_however_they_were_written():
 
 
 def test_what_is_traced():
-    # Each of these is a scalar that a compiled program takes as an argument.
+    # Each of these is a scalar argument of a compiled program.
     assert set(TRACED) == {
         "model.init_scale",
         "model.dropout_rate",
@@ -148,7 +148,7 @@ def test_labels():
     assert labels({rate: 1e-3}, {rate: 1}) == ["learning_rate=0.001", "learning_rate=1"]
     assert labels({hidden: ()}, {hidden: [64, 64]}) == ["hidden=()", "hidden=(64, 64)"]
     assert labels({rate: 0.1}, {rate: 0.1, name: "adam", "label": "Adam"})[1] == "Adam"
-    # Six digits would not tell these apart.
+    # Six digits would not separate these.
     close = labels({rate: 0.1}, {rate: 0.1000000001})
     assert close == ["learning_rate=0.1", "learning_rate=0.1000000001"]
     # optimizer.name and schedule.name share their last part.
@@ -229,7 +229,7 @@ def test_trees_need_a_depth():
     model = {"name": "random_forest", "tree_depths": ()}
     with pytest.raises(ValueError, match="tree_depths is empty"):
         Hyperparameters(model=model)
-    other = {**model, "name": "mlp"}  # to which it does not matter
+    other = {**model, "name": "mlp"}  # which does not read it
     assert Hyperparameters(model=other).model.is_network
 
 
@@ -374,7 +374,7 @@ def test_nearest_lists_what_a_person_can_read():
     hint = spelling.nearest("rleu", ["relu", "elu"])
     assert hint == "; did you mean 'relu'? allowed: relu, elu"
     assert spelling.nearest("x", []) == "; allowed: none"
-    # Of some forty paths, those of the group that was meant, or else one level.
+    # Some forty paths: those of the meant group, or else one level.
     group = [path for path in PATHS if path.startswith("optimizer.")]
     hint = spelling.nearest_path("optimizer.x", PATHS)
     assert hint == "; allowed: " + ", ".join(group)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Axes are read as they are written, and trials fall into compiled programs."""
+"""Axes are read from texts, and trials are grouped into compiled programs."""
 
 import hypothesis
 import hypothesis.strategies as st

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones: how they are cut off and kept, and programs that begin at them."""
+"""Backbones: how they are cut off and stored, and programs that start from them."""
 
 import dataclasses
 import hashlib
@@ -55,7 +55,7 @@ SCRATCH, PROBING, TUNING = range(3)
 
 
 def spy_on_backbones(patch):
-    """The backbones that a run trains or reads."""
+    """Collects the backbones that a run trains or reads."""
     made = []
     keep = experiment.Recorder.add_backbone
     patch.setattr(
@@ -68,7 +68,7 @@ def spy_on_backbones(patch):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """What `ALL_MODES` found, its backbones, and what its callback heard."""
+    """The results of `ALL_MODES`, its backbones, and the calls of its callback."""
     told = []
     with pytest.MonkeyPatch.context() as patch:
         made = spy_on_backbones(patch)
@@ -131,7 +131,7 @@ def test_what_has_no_backbone_is_refused(module, message):
 @pytest.mark.parametrize("count", [3, transfer.FEATURES_AT_ONCE + 5])
 @pytest.mark.parametrize("depth", [1, LEAST_RUN + 1])
 def test_under_its_last_layer_features_are_the_networks_answers(count, depth):
-    """In evaluation, by running statistics; also of equal layers, which are a loop."""
+    """In evaluation, by running statistics; also with equal layers in a loop."""
     hidden = {"model.hidden": (6,), "model.depth": depth}
     (program,) = networks(study("tuning", **hidden))
     recipe, last = program.recipe, program.recipe.layers[-1]
@@ -204,7 +204,7 @@ def test_probing_and_tuning_share_a_backbone_that_is_trained_once(shared):
     pretraining = found.timings["pretraining_seconds"].to_numpy()
     assert np.count_nonzero(pretraining) == 1
     parameters = {c["trials"][0]: c["parameters"] for c in found.config["cohorts"]}
-    assert parameters[PROBING] == 7 * 10  # the last layer alone
+    assert parameters[PROBING] == 7 * 10  # only the last layer
     whole = 65 * 6 + 12 + 70
     assert parameters[SCRATCH] == parameters[TUNING] == whole
     page = report.write(found.workdir).read_text()
@@ -212,7 +212,7 @@ def test_probing_and_tuning_share_a_backbone_that_is_trained_once(shared):
 
 
 def test_the_backbone_is_what_a_study_of_its_source_trains(tmp_path, monkeypatch):
-    """On the same examples, in the same order, for as many steps; without dropout."""
+    """The same examples, order and number of steps; no dropout."""
     monkeypatch.setattr(place, "STEPS_PER_CALL", 3)
     asked = {"transfer.batch_size": 24, "transfer.learning_rate": 0.03}
     more = {"standardize": True, "model.dropout_rate": 0.5}
@@ -271,7 +271,7 @@ def test_a_backbone_that_diverges_fails_those_alone_that_begin_at_it(sources):
 
 
 def test_a_backbone_that_its_last_update_ruins_is_told_too(tmp_path):
-    """No step follows that would find out."""
+    """No later step would notice."""
     ruined = {"transfer.num_epochs": 1, "transfer.learning_rate": 1e38}
     whole = {"transfer.train_size": 64, "transfer.batch_size": 64}
     with pytest.raises(FloatingPointError, match="the backbone diverged"):
@@ -335,7 +335,7 @@ def test_regions_of_a_probed_table_are_seen_through_the_backbone(tmp_path, hidde
 
 
 def test_probing_finds_the_best_linear_classifier_on_features(tmp_path, monkeypatch):
-    """Of a convex loss, with the batch the whole data: where it begins is forgotten."""
+    """With a convex loss and whole-data batches, the start does not matter."""
     made = spy_on_backbones(monkeypatch)
     convex = {
         "batch_size": 64,
@@ -370,7 +370,7 @@ def test_probing_finds_the_best_linear_classifier_on_features(tmp_path, monkeypa
 
 
 def test_every_test_set_is_seen_through_the_backbone(shared):
-    """The severity 0 is the test set itself, 1 pixel the moved one."""
+    """Severity 0 is the test set itself, 1 pixel the moved one."""
     found, _, _ = shared
     stored = pictures.load(found.workdir)
     scores = {
@@ -405,7 +405,7 @@ def test_who_else_begins_at_a_backbone_changes_no_bit(shared, tmp_path):
         ]
 
 
-# ---- What is refused.
+# ---- Refusals.
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_a_source_that_cannot_be_is_refused_in_one_line(overrides, message):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_published_weights_see_images_as_in_their_own_training(tmp_path, channels):
-    """Grey images less the mean over the colours, divided by that of deviations."""
+    """Grey images less the colours' mean, divided by the mean of the deviations."""
     file = tmp_path / "resnet18.safetensors"
     shapes = published_resnet.shapes(channels=3).items()
     zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes}

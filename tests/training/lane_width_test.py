@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured is remembered, per network and machine, and harms nothing."""
+"""Measured lane widths are kept for each network and machine, and do no harm."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from nnlab.training.prepare import prepare
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A cache of each test's own."""
+    """Gives each test its own cache."""
     monkeypatch.setenv("NNLAB_CACHE_DIR", str(tmp_path))
     return tmp_path
 
@@ -58,7 +58,7 @@ RATES = tiny.rates(0.1, 0.2, 0.3, 0.4)
 
 
 class Mine(nn.Module):
-    """A module of one's own, whose code its name and attributes do not tell.
+    """A module whose name and attributes do not identify its code.
 
     Attributes:
       fields: what is behind its one layer.
@@ -68,7 +68,6 @@ class Mine(nn.Module):
 
     @nn.compact
     def __call__(self, x, train):
-        """Logits (B, 3)."""
         return self.fields["behind"](nn.Dense(3)(x))
 
     def __repr__(self):
@@ -76,7 +75,7 @@ class Mine(nn.Module):
 
 
 def of(changes):
-    """The program of a study with changes, each by its path or its keyword."""
+    """Prepares the program of a study with changes, each by its path or keyword."""
     own = {n: changes.pop(n) for n in ("module", "own_metrics") if n in changes}
     fields = {n: changes.pop(n) for n in ("figures", "question") if n in changes}
     made = tiny.study(changes.pop("sweep", RATES), **changes)

@@ -69,7 +69,7 @@ def equal(tree, other):
 
 
 def step_by_hand(params, rate):
-    """Parameters, loss and gradient norm after a step of softmax regression."""
+    """Returns parameters, loss and gradient norm after a step of softmax regression."""
     kernel = np.asarray(params["linear"]["kernel"], np.float64)
     bias = np.asarray(params["linear"]["bias"], np.float64)
     x = INPUTS * SCALE
@@ -132,7 +132,7 @@ def test_a_checked_step_is_an_unchecked_one_where_all_is_finite():
 
 BROKEN = {
     "loss": (np.full((5, 4), np.inf, np.float32), {}),
-    # Both logits and their loss are finite, the kernel's gradient times 1e38 is not.
+    # Both logits and their loss are finite, but not the kernel's gradient times 1e38.
     "update": (np.full((5, 4), 2550.0, np.float32), {"learning_rate": 3e38}),
 }
 
@@ -165,7 +165,7 @@ def test_a_gradient_that_is_not_finite_shows_even_at_rate_0():
 
 
 def test_a_loss_that_overflows_at_finite_gradients_freezes_too():
-    """Logits of 2e38 and -2e38 are 4e38 apart, which is infinite in float32."""
+    """Logits of 2e38 and -2e38 are 4e38 apart, infinite in float32."""
     linear = {"kernel": jnp.zeros((4, 3)), "bias": jnp.array([2e38, -2e38, 0.0])}
     before = dataclasses.replace(init(), params={"linear": linear})
     assert not step(before).alive
@@ -239,7 +239,7 @@ def test_standardised_inputs_have_mean_0_and_deviation_1():
     seen = inputs * recipe.input_scale - recipe.input_shift
     assert seen.mean(axis=0) == pytest.approx(0, abs=1e-6)
     assert seen.std(axis=0) == pytest.approx(1, abs=1e-6)
-    # The network answers on them what it answers on the raw ones.
+    # The network answers on them as on the raw ones.
     plain = dataclasses.replace(recipe, input_scale=1.0, input_shift=0.0)
     state = train.init_state(recipe, traced(), KEY)
     np.testing.assert_allclose(

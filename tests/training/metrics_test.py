@@ -38,7 +38,7 @@ def test_sums_are_those_of_the_examples_that_count():
     losses = losses_by_hand(LOGITS, LABELS)
     np.testing.assert_allclose(got["loss"], losses[:7].sum(), rtol=1e-5)
     assert got["accuracy"] == right[:7].sum()
-    assert 0 < right[:7].sum() < right.sum()  # the rest would have shown
+    assert 0 < right[:7].sum() < right.sum()  # the rest would show
 
 
 def test_padding_that_is_not_finite_does_not_count():
@@ -56,7 +56,7 @@ def test_the_first_of_equal_logits_is_the_answer():
     assert got["accuracy"] == 1
 
 
-# Beyond 1e19 and below 1e-19 a square leaves float32; gradients do go there.
+# Beyond 1e19 and below 1e-19 a square leaves float32, and gradients do reach that.
 @pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
 def test_norms_are_numpys_layer_by_layer(size):
     kernel, bias = size * RNG.normal(size=(5, 3)), size * RNG.normal(size=3)

@@ -23,7 +23,7 @@ def gradient(params):
 
 
 def train(name, rates, momentum, weight_decay, **settings):
-    """Parameters after a step at each rate, each step building its optimizer."""
+    """Returns parameters after a step at each rate, each with a new optimizer."""
 
     def step(carry, rate):
         params, state = carry
@@ -46,7 +46,7 @@ def train(name, rates, momentum, weight_decay, **settings):
 
 @functools.partial(jax.jit, static_argnums=0)
 def train_with(make_rule):
-    """The same with a rule of Optax that has its own schedule or constant rate."""
+    """Does the same with a rule of Optax with its own schedule or constant rate."""
     rule, params = make_rule(), jnp.asarray(START)
     state = rule.init(params)
     for _ in range(5):
@@ -108,7 +108,7 @@ def test_rate_0_moves_nothing(name, nesterov):
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name, nesterov):
-    """To a unit in the last place or two: the compiler fuses what is left its own way.
+    """Equal to a unit or two in the last place: the compiler fuses differently.
 
     On an AMD EPYC all are equal bit for bit, on an Intel Xeon rmsprop is not.
     """
@@ -152,7 +152,7 @@ def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
         return rule.update(jnp.zeros(4), rule.init(START), START)[0]
 
     np.testing.assert_allclose(moved("adamw"), -0.1 * 0.01 * START, rtol=1e-6)
-    # The first step of Adam has the size of the rate, whatever the gradient's.
+    # Adam's first step has the size of the rate, whatever the gradient's.
     np.testing.assert_allclose(moved("adam"), -0.1 * np.sign(START), rtol=1e-4)
 
 

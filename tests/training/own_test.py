@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules and metrics of one's own: how they are called, and what they are."""
+"""Modules and metrics of one's own: how they are called and identified."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ SHIFT = np.arange(3, dtype=np.float32)[None]
 
 
 class Mine(nn.Module):
-    """A module of one's own with something of everything."""
+    """A module of one's own with every kind of field."""
 
     width: int = 5
     rate: float = 0.5
@@ -39,7 +39,7 @@ class Mine(nn.Module):
 
 
 class Renamed(Mine):
-    """The same."""
+    """The same module under another name."""
 
 
 def code(module: nn.Module) -> str:
@@ -67,10 +67,10 @@ def first(x):
 
 @jax.jit
 def second(y):
-    return 2 * y  # of another name, elsewhere
+    return 2 * y  # has another name elsewhere
 
 
-# ---- What they are.
+# ---- How they are identified.
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_runs_on_the_host_is_known_by_its_source():
 
 
 def calls(body: str, arguments: str = "self, x") -> nn.Module:
-    """A module whose ``__call__`` returns an expression."""
+    """Makes a module whose ``__call__`` returns an expression."""
     names = {"nn": nn, "jax": jax, "jnp": jnp}
     exec(f"def call({arguments}):\n    return {body}", names)  # scan: allowed
     return type("Made", (nn.Module,), {"__call__": nn.compact(names["call"])})()
@@ -181,7 +181,7 @@ def test_a_module_is_called_as_it_takes_it(module):
 
 
 class Later(nnx.Module):
-    """Of the other kind."""
+    """A module of the other kind."""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept of the programs before: what is the same, and no more than fits."""
+"""What is kept of earlier programs: the same data and no more than fits."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from nnlab.training.prepare import networks
 
 
 def placed(study, kept=None, **memory):
-    """Its only program, placed; `memory` goes to its plan."""
+    """Places a study's only program; `memory` goes to its plan."""
     (program,) = networks(study, dataset=tiny.dataset(), lane_width=1)
     program = program.with_plan(dataclasses.replace(program.plan, **memory))
     return place.place(program, study, kept)

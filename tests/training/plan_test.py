@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a program will run: lanes that fit into memory and keep the devices busy."""
+"""Plans: lanes that fit into memory and keep the devices busy."""
 
 import contextlib
 import math

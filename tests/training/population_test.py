@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A member of a population is the network that trains alone, wherever it stands."""
+"""A network of a population equals the network that trains alone."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ def equal(tree, other):
 
 
 def distance(tree, other):
-    """Norm of the difference over the norm, all leaves together."""
+    """Returns the norm of the difference over the norm, all leaves together."""
 
     def flat(tree):
         return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
@@ -39,7 +39,7 @@ def distance(tree, other):
     return np.linalg.norm(flat(tree) - flat(other)) / np.linalg.norm(flat(other))
 
 
-# ---- A member is a plain Flax and Optax loop.
+# ---- A network equals a plain Flax and Optax loop.
 
 VARIANTS = {
     "sgd": ({}, tiny.Plain(), optax.sgd),
@@ -56,7 +56,7 @@ VARIANTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """A population, its members after 20 steps, and two of them trained plainly."""
+    """A population after 20 steps, and two of its networks trained plainly."""
 
     population: Population
     state: TrainState
@@ -84,9 +84,9 @@ def test_a_member_is_the_plain_loop(variant):
 
 
 def test_the_sampled_norms_are_those_of_the_plain_loop(variant):
-    """Of the last step of each stretch: here the 16th and the 20th."""
+    """Norms of the last step of each stretch: here the 16th and the 20th."""
     norms, member = variant.plain[1].norms, at(variant.state, 1, 1)
-    # Layers stand in the order of the network, those of the loop in that of names.
+    # Layers are in the order of the network, in the loop in that of names.
     order = np.argsort(np.argsort(["dense_0", "batch_norm_0", "dense_1"]))
     order = order if norms.shape[1] == 3 else np.arange(2)
     sampled = norms[[SAMPLE_EVERY - 1, 19]][:, order]
@@ -106,7 +106,7 @@ def evaluate(population, state, size):
 
 @pytest.mark.parametrize("size", [7, 64])  # no split is a multiple of either
 def test_every_example_is_scored_once_as_numpy_scores_it(variant, size):
-    """With batch norm, by the running statistics of the plain loop."""
+    """Batch norm uses the running statistics of the plain loop."""
     state = tiny.trained(variant.population)
     _, measured = evaluate(variant.population, state, size)
     plain = variant.plain[1]
@@ -138,7 +138,7 @@ def test_an_evaluation_resets_the_sums_and_nothing_else(variant):
     assert equal(measured["norm_sum"], before.norm_sum)
 
 
-# ---- Nothing that stands around a member changes it.
+# ---- Neighbours change nothing.
 
 
 CROWD = tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=3, root_seed=5)
@@ -146,7 +146,7 @@ CROWD = tiny.study(tiny.rates(0.1, 0.2, 0.3), num_seeds=3, root_seed=5)
 
 @pytest.fixture(scope="module")
 def crowd():
-    """Nine members in lanes of two by two, which leave places over."""
+    """Nine networks in lanes of two by two, which leave places empty."""
     return tiny.population(CROWD, Lanes(3, 3, 2, 2, 2))
 
 
@@ -164,7 +164,7 @@ def test_every_member_stands_in_its_place(crowd):
 
 
 def test_neighbours_change_no_bit(crowd):
-    """Neither their number, nor places that only fill a lane up."""
+    """Neither their number nor empty places matter."""
     of = tiny.study(num_seeds=1, root_seed=5)
     alone = after(tiny.population(of, Lanes(1, 1, 2, 2, 1)))
     assert equal(at(after(crowd), 0, 0), at(alone, 0, 0))
@@ -181,7 +181,7 @@ def test_the_lane_width_changes_rounding_only(crowd, trials, seeds):
 
 @pytest.mark.parametrize("calls", [(16, 4), (1, 19), (7, 7, 6)])
 def test_calls_change_no_bit(variant, calls):
-    """How many steps lie between two visits of the host."""
+    """The number of steps between two visits of the host does not matter."""
     whole, population = variant.state, variant.population
     parts = population.gather(tiny.trained(population, calls))
     for name in ("params", "batch_stats", "opt_state", "step", "loss_sum"):
@@ -197,7 +197,7 @@ def test_a_training_repeats_bit_for_bit(variant):
 
 
 def test_trials_share_what_a_seed_draws_and_seeds_share_nothing(variant):
-    """Initialisation, batch and noise: hence the first step's loss, bit for bit."""
+    """Common initialisation, batch and noise: first losses are equal in all bits."""
     population = variant.population
     start = population.gather(population.init())
     assert equal(at(start, 0, 1), at(start, 1, 1))
@@ -210,12 +210,12 @@ def test_trials_share_what_a_seed_draws_and_seeds_share_nothing(variant):
 # ---- Divergence.
 
 UNSTABLE = (0.1, 0.55, 0.75, 4.0, 100.0)
-"""Rates at which the deep linear stack of `tiny` goes wrong never, to at once."""
+"""Rates at which the deep linear stack of `tiny` never diverges, up to at once."""
 
 
 @pytest.fixture(scope="module")
 def unstable():
-    """Members after 40 steps at `UNSTABLE` rates: three stretches."""
+    """Networks after 40 steps at `UNSTABLE` rates: three stretches."""
     of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
     population = tiny.population(of, Lanes(5, 3, 2, 1, 2))
     return population.gather(tiny.trained(population, (40,), room=40))
@@ -235,7 +235,7 @@ def test_a_member_freezes_at_the_first_step_that_is_not_finite(unstable, trial):
 
 
 def test_the_unstable_rates_fail_early_late_and_never(unstable):
-    """In the first stretch and in the second; some members of a trial, and all."""
+    """In the first stretch and in the second; some networks of a trial, and all."""
     steps = unstable.step
     assert np.all(steps[0] == 40)
     assert 0 < np.sum(~unstable.alive[1]) < 3
@@ -250,7 +250,7 @@ def test_a_diverged_member_keeps_finite_numbers(unstable):
 
 @pytest.fixture(scope="module")
 def beside():
-    """Members at rates 0.1, 0 and one in one lane: 100 diverges, 0.2 does not."""
+    """Networks at rates 0.1, 0 and one in one lane: 100 diverges, 0.2 does not."""
 
     def trained(rate):
         of = tiny.study(tiny.rates(0.1, 0.0, rate), **tiny.DEEP)
@@ -270,7 +270,7 @@ def test_a_diverging_neighbour_changes_no_bit(beside):
 
 @pytest.mark.parametrize("rate", [0.2, 100.0])
 def test_rate_0_moves_nothing(beside, rate):
-    """Nor where the lane runs a stretch again for a member that diverged."""
+    """Nor does it matter that the lane repeats a stretch for a diverged network."""
     start, state = beside[rate]
     for seed in range(2):
         assert equal(at(start, 1, seed).params, at(state, 1, seed).params)
@@ -301,7 +301,7 @@ def test_a_member_may_diverge_at_once_or_by_its_update():
 
 
 def test_a_population_compiles_three_programs(crowd):
-    """Steps, their number and where they begin are arguments."""
+    """Steps, their number and their start are arguments."""
     for calls in ((20,), (3, 1, 16), (5, 10)):
         evaluate(crowd, tiny.trained(crowd, calls), 64)
     assert crowd.compile_count == 3
@@ -320,7 +320,7 @@ SIZES = st.integers(1, 7)
 
 @st.composite
 def ended(draw):
-    """Lanes of a program, and which of its members still train."""
+    """Returns a program's lanes, and which of its networks still train."""
     t, s = draw(SIZES), draw(SIZES)
     width, devices = draw(st.integers(1, t * s)), draw(st.integers(1, 4))
     lanes = Lanes.of_width(t, s, width, devices, shared=draw(st.booleans()))
@@ -368,12 +368,12 @@ def test_lanes_are_as_wide_as_asked_on_any_number_of_devices(t, s, width, device
     assert (one.trials, one.seeds) == (lanes.trials, lanes.seeds)
 
 
-# ---- Members that have ended.
+# ---- Ended networks.
 
 
 @pytest.mark.parametrize("width", [1, 2, 15])
 def test_moving_members_together_changes_no_bit(width):
-    """Members at unstable rates, moved at step 20, against those that stay."""
+    """Networks at unstable rates, moved at step 20, against those that stay."""
     of = tiny.study(tiny.rates(*UNSTABLE), num_seeds=3, **tiny.DEEP)
     order = tiny.order(of, 40)
 
@@ -433,7 +433,7 @@ PATIENCE = 2
 
 @pytest.fixture(scope="module", params=["loss", "accuracy"])
 def stopping(request):
-    """Members with patience, evaluated every second step; and the same without."""
+    """Networks with patience, evaluated every second step; and the same without."""
     of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=12)
     order = tiny.order(of, 40)
 

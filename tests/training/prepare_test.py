@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a study to programs ready to train, and what is refused on the way."""
+"""From a study to programs ready to train, and refusals on the way."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def images():
     return Dataset.from_arrays(pixels, rng.integers(3, size=60))
 
 
-# ---- When members are evaluated.
+# ---- Times of evaluations.
 
 
 @settings(max_examples=25, deadline=None)
@@ -120,7 +120,7 @@ def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
 
 
 def test_tables_are_standardized_column_by_column():
-    """By the training examples that are used."""
+    """Mean and deviation are those of the used training examples."""
     rng = np.random.default_rng(0)
     points = rng.normal(size=(60, 3)) * [1, 1000, 0] + [5, -3000, 7]
     names = ("small", "large", "constant")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program says what it holds, and what takes longest has the most work."""
+"""A program describes itself, and the slowest has the most work."""
 
 import tiny
 

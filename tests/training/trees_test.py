@@ -19,7 +19,7 @@ FITTERS = [
 
 @pytest.fixture(params=FITTERS, ids=" by ".join)
 def name(request, monkeypatch):
-    """Each model by each library that can fit it."""
+    """Returns each model with each library that can fit it."""
     model, library = request.param
     if library == "xgboost":
         pytest.importorskip("xgboost")
@@ -29,10 +29,10 @@ def name(request, monkeypatch):
 
 
 def split(count, label, seed=0, noise=0.0, num_classes=4):
-    """Points of a lattice; a share `noise` of their labels is drawn at random.
+    """Draws points of a lattice; a share `noise` of their labels is random.
 
-    A lattice, as XGBoost splits at a value of the training set: what is between it and
-    the next one can go wrong.
+    On a lattice XGBoost's splits, which lie at values of the training set, cannot go
+    wrong between two values.
     """
     rng = np.random.default_rng(seed)
     inputs = (rng.integers(-5, 5, (count, 2)) + 0.5).astype(np.float32)
@@ -50,7 +50,7 @@ def xor(inputs):
 
 
 def splits(label=quadrant, noise=0.0):
-    """Sizes that nothing divides; "test_moved" is a further split."""
+    """Draws splits of odd sizes; "test_moved" is a further split."""
     sizes = {"train": 301, "validation": 103, "test": 101, "test_moved": 37}
     return {
         name: split(size, label, seed, noise)
@@ -65,7 +65,7 @@ def fit(name, data, **changes):
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Numbers of examples that were scored, call by call."""
+    """Records the numbers of scored examples, call by call."""
     calls, scores = [], trees.score
 
     def count(probabilities, labels):
@@ -123,7 +123,7 @@ def test_training_metrics_are_of_the_first_examples(name):
     wanted = by_hand(found.predict(few["train"].inputs), few["train"].labels)
     assert found.metrics["train_accuracy"][-1] == wanted[0]
     whole = by_hand(found.predict(data["train"].inputs), data["train"].labels)
-    assert whole[0] != wanted[0]  # all examples would have shown
+    assert whole[0] != wanted[0]  # all examples would show
 
 
 def test_the_number_with_the_lowest_validation_loss_is_kept(name):
@@ -134,7 +134,7 @@ def test_the_number_with_the_lowest_validation_loss_is_kept(name):
     assert found.trees.tolist() == [n for n in (1, 2, 5, 10, 20, 50) if n < kept] + [
         kept
     ]
-    # What is kept does not depend on how many more there might have been.
+    # The kept number does not depend on how many more there might be.
     again = fit(name, splits(noise=0.5), num_trees=int(kept), depths=(4,))
     assert again.trees[-1] == kept
     np.testing.assert_allclose(again.probabilities, found.probabilities, atol=1e-6)
@@ -158,7 +158,7 @@ def test_curves_begin_with_the_first_tree(name):
 
 
 def test_validation_chooses_the_depth(name):
-    # Stumps add up functions of one feature each: they cannot tell XOR's classes.
+    # Stumps add up functions of one feature each, which cannot separate XOR's classes.
     found = fit(name, splits(xor), depths=(1, 9), num_classes=2, num_trees=40)
     assert found.depth == 9
     assert found.candidates[1] < 0.7
@@ -168,7 +168,7 @@ def test_validation_chooses_the_depth(name):
 
 
 def test_of_equal_depths_the_smaller_is_chosen(name):
-    # One split tells the classes of a single feature; there is no further one.
+    # One split separates the classes of a single feature; there is no further one.
     line = {
         part: Split(
             examples.inputs[:, :1], (examples.inputs[:, 0] > 0).astype(np.int32)
@@ -243,7 +243,7 @@ def test_images_are_rows_of_pixels(name):
 def test_fitting_is_timed_without_the_evaluation(name, scored, monkeypatch):
     monkeypatch.setattr(trees.time, "perf_counter", lambda: 9 + len(scored))
     found = fit(name, splits())
-    # Validation was scored in choosing; the training set, 301 examples, comes after.
+    # The choice scores validation; the training set, 301 examples, comes after.
     assert found.seconds == scored.index(301) > 0
 
 

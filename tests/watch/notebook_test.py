@@ -17,7 +17,7 @@ STUDY = Study(question="Is 1 < 2? <i>[red]yes[/red]</i>")
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """All pages of HTML that a notebook was given to show."""
+    """Collects the HTML that a notebook is given to show."""
     pages = []
 
     class Handle:
@@ -29,7 +29,7 @@ def drawn(monkeypatch):
 
 
 def read(page):
-    """The lines that a browser shows of a page."""
+    """Returns the lines that a browser shows of a page."""
     return html.unescape(re.sub("<[^>]*>", "", page)).splitlines()
 
 
@@ -70,7 +70,7 @@ def test_without_a_notebook_it_prints(capsys, monkeypatch):
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
-    """The outputs of a few cells, run in a kernel."""
+    """Returns the outputs of a few cells, run in a kernel."""
     sources = (
         "import nnlab\nnnlab.notebook.set_up('tpu')",
         "fields = {'num_epochs': 1, 'num_seeds': 1, 'train_size': 64}\n"

@@ -19,10 +19,10 @@ from nnlab.watch import tensorboard
 
 
 def read(run: pathlib.Path) -> dict[str, dict[int, float]]:
-    """``{tag: {step: value}}`` of a run, as TensorBoard reads it.
+    """Returns ``{tag: {step: value}}`` of a run, as TensorBoard reads it.
 
-    A file holds records: length, its checksum, an event, its checksum. After an event
-    that says START, what was read of its step and later is void.
+    A record is a length, its checksum, an event, its checksum. An event with START
+    voids what was read of its step and later.
     """
     found: dict[str, dict[int, float]] = {}
     for file in sorted(run.iterdir()):
@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_in_the_same_runs(tmp_path):
     run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, around=Interrupt)
-    before = runs(tmp_path / "events")  # all that it had is on the disk
+    before = runs(tmp_path / "events")  # all of it is on the disk
     run(tmp_path, resume=True)
     after, whole = runs(tmp_path / "events"), runs(tmp_path / "whole" / "events")
     assert after == whole
@@ -145,7 +145,7 @@ def test_more_seeds_are_runs_of_their_own(tmp_path):
 
 
 def points(folder):
-    """The validation accuracies of the population in a folder."""
+    """Returns the validation accuracies of the population in a folder."""
     (run,) = folder.glob("population_*")
     return read(run)["validation_accuracy/mean"]
 
@@ -155,11 +155,11 @@ def test_what_is_trained_again_is_there_once(tmp_path):
         for step in (0, 10, 20):
             record(progress(evaluation=evaluation(step, value=0.25)))
         record(progress(evaluation=None))
-        # Out of memory: the program begins again, in narrower lanes.
+        # Out of memory: the program starts again, in narrower lanes.
         for step in (0, 10):
             record(progress(evaluation=evaluation(step, value=0.5)))
         assert points(tmp_path) == {0: 0.5, 10: 0.5}  # flushed, not closed
-    # Killed, and resumed from a checkpoint that is older than the last evaluation.
+    # Killed, and resumed from a checkpoint older than the last evaluation.
     with tensorboard.EventFiles(tmp_path, 2) as record:
         for step in (10, 20):
             record(progress(evaluation=evaluation(step, value=0.75)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run in a terminal: one bar, what is new, and a curve that fits and never lies."""
+"""A run in a terminal: one bar, the news, and a curve that fits."""
 
 import dataclasses
 import io
@@ -18,7 +18,7 @@ NAN = math.nan
 
 
 def shown(console, *told):
-    """The last lines of a live display."""
+    """Returns the last lines of a live display."""
     with terminal.live(console) as show:
         for one in told:
             show(one)
@@ -41,7 +41,7 @@ def test_the_bar_fits_the_terminal(width):
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "no-such-codec"])
 def test_a_console_without_blocks_gets_no_curve(encoding):
     class File(io.StringIO):
-        """Text that is encoded as a terminal's is."""
+        """A text stream with a terminal's encoding."""
 
         def write(self, text):
             if encoding != "no-such-codec":

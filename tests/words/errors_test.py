@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What errors say in a line, and with which status a program ends."""
+"""The lines of errors, and the exit status of a program."""
 
 import errno
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A name that is typed in a hurry, or that another library uses, finds its own here."""
+"""Mistyped names and names of other libraries find the name here."""
 
 import pytest
 

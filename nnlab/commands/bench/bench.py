@@ -7,9 +7,9 @@ python -m launch.bench --suite=search --repeats=3 --data_dir=DIR
 
 Every contender trains the same network at the same batch size in float32 on data in
 memory, on all cores, in its own process, with plain SGD (the suite depth_width, a whole
-study, with Adam). They take turns, and so does a large matrix product, the ceiling. A
+study, with Adam). Contenders take turns; so does a large matrix product, the ceiling. A
 table shows medians over the turns, half the range as spread, and medians of the ratios
-within each turn. Set-up is data, compilation and two steps; memory is the peak of the
+within each turn. Set-up is data, compilation and two steps. Memory is the peak of the
 whole process, or of the accelerator. The suite search times whole searches for
 hyperparameters; see `nnlab.commands.bench.searches`.
 """
@@ -47,7 +47,7 @@ from nnlab.watch import terminal
 from nnlab.words import spelling
 
 LIMIT_SECONDS = 600.0
-"""Time for one answer of a contender; after that it counts as hanging."""
+"""Longest time for one answer; a slower contender counts as hanging."""
 
 ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # contenders share an accelerator
@@ -65,7 +65,7 @@ SCALE_EXAMPLES = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]
 
 
 class WorkerError(RuntimeError):
-    """A contender failed, at once or after some turns."""
+    """A failed contender."""
 
 
 class Worker:
@@ -74,7 +74,6 @@ class Worker:
     def __init__(
         self, network: Network, contender: Contender, folder: pathlib.Path
     ) -> None:
-        """Starts the process, which may leave files in `folder`."""
         job = {
             "network": dataclasses.asdict(network),
             "contender": dataclasses.asdict(contender),
@@ -93,7 +92,7 @@ class Worker:
         os.close(log)
 
     def answer(self, steps: int | None = None) -> dict[str, Any]:
-        """The answer to a number of steps; without it, that the contender is ready.
+        """Returns the answer to a number of steps, or that the contender is ready.
 
         Raises:
           WorkerError: it failed, died or took longer than `LIMIT_SECONDS`.
@@ -184,7 +183,6 @@ def main() -> None:
 
 
 def _check_search() -> None:
-    """Refuses the suite search without Optuna or its data."""
     if importlib.util.find_spec("optuna") is None:
         raise config.UsageError(
             '--suite=search needs Optuna: pip install -c constraints.txt -e ".[search]"'
@@ -196,7 +194,6 @@ def _check_search() -> None:
 
 
 def _out() -> pathlib.Path | None:
-    """The JSON file of the flags."""
     if not flags.FLAGS.out:
         return None
     out = files.absolute(flags.FLAGS.out, "--out")
@@ -209,7 +206,6 @@ def _out() -> pathlib.Path | None:
 def _suites(
     console: Console, wanted: Sequence[str], sizes: dict[str, list[int]]
 ) -> Iterator[list[Entry]]:
-    """Measures and prints one table after another."""
     for suite in wanted:
         of_suite: list[Entry] = []
         for network in rivals.SUITES.get(suite, []):
@@ -243,7 +239,6 @@ def _scales(console: Console) -> Iterator[list[Entry]]:
 
 
 def _wanted(name: str) -> bool:
-    """Whether the flag --only lets a contender take part."""
     only = flags.FLAGS.only
     return not only or any(some in name for some in only)
 
@@ -264,7 +259,7 @@ def _whole_numbers(flag: str) -> list[int]:
 
 
 def _cores() -> list[int]:
-    """The numbers of CPU cores to try, each below the machine's."""
+    """Returns the numbers of CPU cores to try, each below the machine's."""
     asked, there = _whole_numbers("cores"), devices.num_cores()
     if any(some >= there for some in asked):
         raise config.UsageError(
@@ -277,7 +272,6 @@ def _cores() -> list[int]:
 
 
 def _about() -> dict[str, Any]:
-    """The machine, the versions and the flags."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -296,9 +290,9 @@ def _about() -> dict[str, Any]:
 
 
 def measure(console: Console, jobs: Sequence[tuple[Network, Contender]]) -> list[Entry]:
-    """Sets contenders up one after another, then times them in turns.
+    """Sets up contenders one after another, then times them in turns.
 
-    Those that fail are left out, and named.
+    Those that fail are named and left out.
     """
     left_out: dict[str, list[str]] = collections.defaultdict(list)
     playing: list[tuple[Entry, Worker, int]] = []
@@ -331,7 +325,7 @@ def measure(console: Console, jobs: Sequence[tuple[Network, Contender]]) -> list
 
 
 def _calibrate(worker: Worker) -> int:
-    """Steps that take about the wanted time."""
+    """Returns the number of steps that takes about the wanted time."""
     steps = 2
     while True:
         found = worker.answer(steps)

@@ -4,12 +4,9 @@
 python -m nnlab.commands.bench.rivals '{"network": {...}, "contender": {...}}'
 
 The worker sets the contender up and answers with a line of JSON. Then it reads numbers
-of steps, one a line, trains for so many and answers each with another line. An error
-is answered as `{"error": "..."}`. Each contender imports its own libraries: PyTorch and
+of steps, one a line, trains for so many, and answers each with another line. An error's
+answer is `{"error": "..."}`. Each contender imports its own libraries: PyTorch and
 JAX never share a process.
-
-All train in float32 on data in memory, on all cores, with plain SGD unless the network
-says otherwise.
 """
 
 import dataclasses
@@ -40,7 +37,7 @@ SetUp = tuple[Run, dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What is trained, and on how much.
+    """What is trained, and on how much data.
 
     Attributes:
       name: for the table.
@@ -49,7 +46,7 @@ class Network:
       batch_size: examples in an update.
       num_classes: C.
       num_examples: in memory.
-      optimizer: "sgd", or "adam", which nnlab and the PyTorch loop have here.
+      optimizer: "sgd" or "adam"; of the rivals only the PyTorch loop has Adam here.
     """
 
     name: str
@@ -74,8 +71,8 @@ class Network:
     def operations(self) -> int:
         """Operations of the matrix products that training executes for an example.
 
-        Forward, and twice as much backward, less the gradient for the inputs, which
-        is not needed.
+        They are those of the forward pass, and twice as many backward, less the
+        gradient for the inputs, which is not needed.
         """
         work = [row.flops for row in self.rows if row.flops]
         return 3 * sum(work) - work[0]
@@ -88,7 +85,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """What trains it.
+    """What trains a network.
 
     Attributes:
       name: for the table.
@@ -106,13 +103,13 @@ class Contender:
 
 
 def mlp_784(batch_size: int) -> Network:
-    """The multilayer perceptron 784-64-10."""
+    """Returns the multilayer perceptron 784-64-10."""
     stack = mlp((64,), 10)
     return Network("MLP 784-64-10", stack, (28, 28, 1), batch_size)
 
 
 def of_depth_and_width(depth: int, width: int) -> Network:
-    """A network of the study `configs/depth_width.py`."""
+    """Returns a network of the study `configs/depth_width.py`."""
     stack = mlp((width,) * depth, 20, batch_norm=True)
     name = f"MLP 2-{depth}x{width}-20, batch norm, Adam"
     return Network(name, stack, (2,), 256, 20, 40_000, "adam")
@@ -152,7 +149,7 @@ def contenders(
     ensemble: int,
     cores: Sequence[int] = (),
 ) -> list[Contender]:
-    """The contenders for a network.
+    """Returns the contenders for a network.
 
     Args:
       network: what is trained.
@@ -190,7 +187,7 @@ def contenders(
 
 
 def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Random inputs, uint8 (N, *input_shape), and labels, int32 (N,)."""
+    """Draws inputs, uint8 (N, *input_shape), and labels, int32 (N,)."""
     rng = np.random.default_rng(0)
     shape = (network.num_examples, *network.input_shape)
     inputs = rng.integers(0, 256, shape, np.uint8)
@@ -198,7 +195,7 @@ def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
-    """A population of nnlab, as `nnlab.runs.experiment.run` trains it.
+    """Sets up a population of nnlab, as `nnlab.runs.experiment.run` trains it.
 
     Args:
       network: what to train.
@@ -247,7 +244,7 @@ def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
 
 
 def stock_flax(network: Network) -> Any:
-    """The network in stock Flax, with XLA's own convolution."""
+    """Returns the network in stock Flax, with XLA's own convolution."""
     import flax.linen as nn
 
     makers: dict[str, Callable[[Any], Any]] = {
@@ -267,7 +264,7 @@ def stock_flax(network: Network) -> Any:
 
 
 def flax_step(module: Any, optimizer: Any, images: Any, answers: Any) -> Any:
-    """A plain training step for `jax.lax.scan`, from (variables, optimizer's state)."""
+    """Returns a plain training step for `jax.lax.scan`."""
     import jax
     import optax
 
@@ -292,11 +289,10 @@ def flax_step(module: Any, optimizer: Any, images: Any, answers: Any) -> Any:
 
 
 def flax_loop(network: Network, count: int) -> SetUp:
-    """Stock Flax and optax in a jitted scan.
+    """Sets up stock Flax and optax in a jitted scan.
 
-    Args:
-      network: what to train.
-      count: 1, or so many under a plain `vmap`, each with its own data order.
+    `count` is 1, or the number of networks under a plain `vmap`, each with its own
+    order.
     """
     import jax
     import jax.numpy as jnp
@@ -340,7 +336,7 @@ def flax_loop(network: Network, count: int) -> SetUp:
 
 
 def torch_module(network: Network) -> Any:
-    """The network in PyTorch."""
+    """Returns the network in PyTorch."""
     from torch import nn
 
     makers: dict[str, Callable[[Any, int], Any]] = {
@@ -359,11 +355,9 @@ def torch_module(network: Network) -> Any:
 
 
 def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]:
-    """Inputs, float32 (N, ...) or (N, channels, height, width), and labels, int64 (N,).
+    """Returns inputs, float32 (N, ...), channels first, and labels, int64 (N,).
 
-    Args:
-      network: whose data.
-      channels_last: whether images lie in memory with the channels last.
+    `channels_last` puts the channels of images last in memory.
     """
     import torch
 
@@ -387,7 +381,7 @@ def torch_data(network: Network, channels_last: bool = False) -> tuple[Any, Any]
 def torch_loop(
     network: Network, count: int, compiled: bool = False, channels_last: bool = False
 ) -> SetUp:
-    """The plain PyTorch loop: one network, tensors in memory, eager or compiled."""
+    """Sets up the plain PyTorch loop: one network, tensors in memory."""
     import torch
 
     assert count == 1
@@ -409,14 +403,14 @@ def torch_loop(
 
 
 def torch_ensemble(network: Network, count: int) -> SetUp:
-    """`count` networks under `torch.func.vmap`, sharing each batch."""
+    """Sets up `count` networks under `torch.func.vmap` that share each batch."""
     import torch
     from torch import func
 
     images, answers = torch_data(network)
     models = [torch_module(network).to(images.device) for _ in range(count)]
     for model in models:
-        # PyTorch's manual asks for it: vmap cannot update running statistics in place.
+        # As PyTorch's manual says: vmap cannot update running statistics in place.
         func.replace_all_batch_norm_modules_(model)
     stacked, buffers = func.stack_module_state(models)
     params = {name: value.detach() for name, value in stacked.items()}
@@ -436,7 +430,7 @@ def torch_ensemble(network: Network, count: int) -> SetUp:
 
 
 def _torch_run(network: Network, step: Callable[[Any], None], device: Any) -> Run:
-    """Steps along a new random order in each epoch."""
+    """Takes steps along a new random order in each epoch."""
     import torch
 
     batch = network.batch_size
@@ -455,7 +449,7 @@ def _torch_run(network: Network, step: Callable[[Any], None], device: Any) -> Ru
 
 
 def sklearn_loop(network: Network, count: int) -> SetUp:
-    """scikit-learn's `MLPClassifier`, whole epochs; dense ReLU networks only."""
+    """Sets up scikit-learn's `MLPClassifier`, for dense ReLU networks only."""
     from sklearn.neural_network import MLPClassifier
 
     assert count == 1
@@ -483,7 +477,7 @@ def sklearn_loop(network: Network, count: int) -> SetUp:
 
 
 def matrix_product(network: Network, count: int) -> SetUp:
-    """The ceiling: each device multiplies large float32 matrices; a step is a FLOP."""
+    """Sets up the ceiling: each device multiplies large matrices; a step is a FLOP."""
     import jax
     import jax.numpy as jnp
 
@@ -520,15 +514,10 @@ def serve(
 ) -> Iterator[dict[str, Any]]:
     """Sets a contender up and runs it.
 
-    Args:
-      network: what it trains.
-      contender: what trains it.
-      lines: numbers of steps.
-
     Yields:
-      Once ready, `plan`, `import_seconds`, `setup_seconds` (data, compilation, two
-      steps), `device` and `peak_bytes` so far. Then for each line the `steps` done,
-      their `seconds`, and `peak_bytes`.
+      First `plan`, `import_seconds`, `setup_seconds` (data, compilation, two steps),
+      `device` and `peak_bytes` so far. Then for each of `lines`, which are numbers of
+      steps, the `steps` done, their `seconds`, and `peak_bytes`.
     """
     module, set_up = KINDS[contender.kind]
     if contender.cores:
@@ -557,7 +546,6 @@ def serve(
 
 
 def _device() -> str:
-    """The devices at hand, such as "2 x cpu"."""
     if jax := sys.modules.get("jax"):
         return f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}"
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
@@ -566,7 +554,7 @@ def _device() -> str:
 
 
 def _peak_bytes() -> int:
-    """Peak memory: of the accelerator if there is one, else of this process."""
+    """Returns peak memory: of the accelerator if there is one, else of this process."""
     if "jax" in sys.modules:
         return devices.peak_bytes()
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():

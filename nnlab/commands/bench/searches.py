@@ -4,10 +4,9 @@
 python -m nnlab.commands.bench.searches RACE  # a `Race` as JSON
 
 Each chooses learning rate, momentum and width of a network with one hidden layer by
-Optuna's TPE sampler, trains each trial with the same number of seeds, epochs and
-examples, and takes the trial with the highest mean validation accuracy at the end of
-its training. The clock runs from data in memory to that trial; imports are not timed,
-compilation is.
+Optuna's TPE sampler, and trains each trial with the same seeds, epochs and examples. It
+takes the trial with the highest mean final validation accuracy. The clock runs from
+data in memory to that trial; it includes compilation but no imports.
 """
 
 import dataclasses
@@ -41,8 +40,8 @@ class Race:
       name: for the table.
       batch: trials that nnlab trains at once; 0 for a plain loop in Flax and optax.
       dataset, data_dir: see `nnlab.data.load`.
-      trials: settings to try.
-      seeds: of each trial.
+      trials: number of settings to try.
+      seeds: number of seeds of each trial.
       epochs: of training.
       train_size: training examples; 0 for all.
       batch_size: examples in an update.
@@ -67,7 +66,7 @@ class Found:
 
     Attributes:
       seconds: of the whole search.
-      settings: of the trial that was chosen.
+      settings: of the chosen trial.
       validation, test: its mean accuracies over the seeds.
     """
 
@@ -78,7 +77,7 @@ class Found:
 
 
 def by_population(race: Race, dataset: data.Dataset) -> Found:
-    """nnlab's own search, `race.batch` trials at a time."""
+    """Runs nnlab's own search, `race.batch` trials at a time."""
     import optuna
 
     from nnlab.runs import experiment, search
@@ -126,7 +125,7 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
 
 
 def by_loop(race: Race, dataset: data.Dataset) -> Found:
-    """Optuna around a plain jitted loop, one network after another."""
+    """Runs Optuna around a plain jitted loop, one network after another."""
     import jax
     import jax.numpy as jnp
     import optuna
@@ -175,7 +174,7 @@ def by_loop(race: Race, dataset: data.Dataset) -> Found:
 
 
 def _programs(width: int, num_classes: int, inputs: Any, labels: Any) -> Any:
-    """Jitted functions of a network: its start, an epoch, and its accuracy.
+    """Returns jitted functions of a network: its start, an epoch, and its accuracy.
 
     Learning rate and momentum are arguments, so that each width is compiled once.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark prints: its tables, and the ratios that follow from them."""
+"""The tables of the benchmark, and the ratios that follow from them."""
 
 import collections
 import dataclasses
@@ -52,11 +52,11 @@ class Entry:
         return int(max(turn["peak_bytes"] for turn in self.turns))
 
     def against(self, other: "Entry") -> float:
-        """Median over the turns of the ratio to another's rate."""
+        """Returns the median over the turns of the ratio to another's rate."""
         return statistics.median(a / b for a, b in zip(self.rates, other.rates))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for the JSON file."""
+        """Returns everything, for the JSON file."""
         contender = dataclasses.asdict(self.contender)
         network = dataclasses.asdict(self.network)
         network["operations_per_example"] = self.network.operations
@@ -64,7 +64,7 @@ class Entry:
         return {**found, **self.ready, "turns": self.turns}
 
     def cells(self, *middle: str) -> list[str]:
-        """The cells of a table's row: rate, spread, further ones, set-up and memory."""
+        """Returns a row's cells: rate, spread, further ones, set-up and memory."""
         spread = (max(self.rates) - min(self.rates)) / 2 / self.rate
         setup = f"{self.ready['setup_seconds']:.1f}"
         memory = f"{self.peak_bytes / 2**20:,.0f}"
@@ -74,7 +74,6 @@ class Entry:
 def _print(
     console: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Prints a table; all columns but "contender" are numbers."""
     table = Table(box=None)
     for name in columns:
         is_name = name == "contender"
@@ -116,7 +115,6 @@ def _conclude(console: Console, by_name: Mapping[str, Entry]) -> None:
     for entry in planned:
         name, members = entry.contender.name, entry.contender.members
         same = [e for e in ours if e.contender.members == members and e is not entry]
-        # A single network cannot be spread over cores.
         for few in (e for e in same if e.contender.cores and members > 1):
             ratio, some = entry.against(few), few.contender.cores
             console.print(
@@ -185,13 +183,13 @@ def show_scale(
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of the least-squares line through the logarithms."""
+    """Returns the slope of the least-squares line through the logarithms."""
     logs = [list(map(math.log, some)) for some in (sizes, values)]
     return statistics.linear_regression(*logs).slope
 
 
 def show_searches(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
-    """Prints what each search took, and how good the trial that it chose is."""
+    """Prints how long each search took, and how good its chosen trial is."""
     if not found:
         return
     race = found[0]["race"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes layers fast on CPUs."""
+"""Layers that are fast on CPUs."""

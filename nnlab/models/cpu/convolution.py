@@ -3,8 +3,8 @@
 
 XLA's own CPU convolution is slow, above all its gradient. Here a convolution is one
 matrix product of the image's patches with the kernel, or sixteen smaller ones
-(Winograd's), at the speed of the CPU's matrix products. On GPUs and TPUs it is XLA's.
-The formulas are written so that the gradients that JAX derives from them are fast too.
+(Winograd's). On GPUs and TPUs it is XLA's. The formulas are written so that the
+gradients that JAX derives from them are fast too.
 """
 
 import functools
@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Bytes of patches made at a time, so that they stay in the cache: the training step of
-# a 32-64-channel network at batch 64 is 30 % faster than with all 14 MB at once; from
+# Bytes of patches made at a time, to fit into the cache: the training step of a
+# 32-64-channel network at batch 64 is 30 % faster than with all 14 MB at once; from
 # 0.5 to 4 MiB it is equal within the noise of 5 %.
 _PATCH_BYTES = 2 * 2**20
 
-# Winograd's products are faster without chunks: with 8 MiB at a time the same step is a
-# third slower. This only bounds the memory of large batches.
+# Bounds the memory of large batches. Winograd is faster without chunks: with
+# 8 MiB at a time the same step is a third slower.
 _TILE_BYTES = 128 * 2**20
 
 
@@ -36,21 +36,12 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     precision: Any = None,
 ) -> jax.Array:
-    """Drop-in for `lax.conv_general_dilated`: `nn.Conv(conv_general_dilated=...)`.
+    """Replaces `lax.conv_general_dilated`: `nn.Conv(conv_general_dilated=...)`.
 
     It is fast for plain 2-D channel-last convolutions on a CPU. All others (another
-    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`.
-
-    Args:
-      lhs: images, (B, height, width, channels).
-      rhs: kernel, (height, width, channels, output channels).
-      window_strides: vertical and horizontal stride, in pixels.
-      padding: "SAME", "VALID", or pixels (before, after) for each of the two axes.
-      lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, precision: as
-        in `lax.conv_general_dilated`.
-
-    Returns:
-      Images, (B, height, width, output channels).
+    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`. Images
+    are (B, height, width, channels), the kernel is (height, width, channels, output
+    channels), strides and padding are in pixels.
     """
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilated = {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}
@@ -88,7 +79,7 @@ _CHANNELS_LAST = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 
 def _used(
     size: int, window: int, stride: int, padding: tuple[int, int]
 ) -> tuple[slice, tuple[int, int]]:
-    """The part of a kernel's axis that ever meets a pixel, and the padding it needs.
+    """Returns the part of a kernel's axis that meets pixels, and the padding it needs.
 
     For instance only the middle of a 3x3 kernel meets the pixel of a 1x1 image padded
     by 1: with 512 channels that takes 0.7 instead of 2.1 ms, forward and backward, at
@@ -113,7 +104,7 @@ def _used(
 def _convolve(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, ...], precision: Any
 ) -> jax.Array:
-    """Convolves padded images, as many at a time as the method's budget allows."""
+    """Convolves padded images, as many at a time as memory allows."""
     batch, channels = x.shape[0], kernel.shape[2:]
     height, width = (
         (size - window) // stride + 1
@@ -137,7 +128,7 @@ def _convolve(
     whole = functools.partial(
         method, strides=strides, output_size=(height, width), precision=precision
     )
-    # The backward pass makes patches or tiles again: no slower than storing them all.
+    # The backward pass makes patches or tiles again: no slower than storing them.
     convolve = jax.checkpoint(whole, prevent_cse=False)
     fitting = max(1, budget // (height * width * values * x.dtype.itemsize))
     chunk = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= fitting)
@@ -174,9 +165,9 @@ def _patches(
     strides: tuple[int, ...],
     output_size: tuple[int, int],
 ) -> jax.Array:
-    """The patch under each output pixel, (B, height, width, window and channels).
+    """Returns each output pixel's patch, (B, height, width, window and channels).
 
-    For each place in the window there is a shifted view of the images: quick to copy,
+    Each place in the window is a shifted view of the images. Views are quick to copy,
     and the gradient is a sum of views.
     """
     (down, right), (height, width) = strides, output_size
@@ -210,8 +201,8 @@ def _winograd(
 
     A tile of 2x2 output pixels takes 16 products instead of 4 times 9: one for each
     place of the transformed 4x4 input under it. Each place is an array of its own, (B,
-    rows of tiles, columns of tiles, channels), as stacking them would take longer than
-    the transforms. Odd output sizes are filled up with zeros.
+    rows of tiles, columns of tiles, channels): stacking them would take longer than the
+    transforms. Odd output sizes are filled up with zeros.
 
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016),
     section 4.1, F(2x2, 3x3).
@@ -220,7 +211,7 @@ def _winograd(
     rows_odd, columns_odd = (size % 2 for size in output_size)
     odd = ((0, 0, 0), (0, rows_odd, 0), (0, columns_odd, 0), (0, 0, 0))
     x = lax.pad(x, jnp.zeros((), x.dtype), odd)
-    # First one axis, then the other: with all 16 places at once the gradient's sum over
+    # One axis after the other: with all 16 places at once the gradient's sum over
     # overlapping tiles is five times slower. The barrier keeps the axes apart in XLA.
     rows = lax.optimization_barrier(_combine(_INPUT, _places(x, 1, 4, 2)))
     tiles = [_combine(_INPUT, _places(row, 2, 4, 2)) for row in rows]
@@ -237,7 +228,7 @@ def _winograd(
 
 
 def _places(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array]:
-    """The values at each place of the windows along an axis.
+    """Returns the values at each place of the windows along an axis.
 
     The size of the axis is a multiple of the stride. Strided views are slower: with
     them a 3x3 pool at stride 2 of 32 images of 32x32x64 takes 7.2 instead of 3.4 ms.
@@ -255,7 +246,7 @@ def _places(x: jax.Array, axis: int, window: int, stride: int) -> list[jax.Array
 
 
 def _combine(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The matrix times a vector of arrays; terms of factor 0 are left out."""
+    """Multiplies the matrix by a vector of arrays, without terms of factor 0."""
     terms = (
         [c * array for c, array in zip(row, arrays, strict=True) if c] for row in matrix
     )
@@ -263,22 +254,21 @@ def _combine(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _transform(matrix: Matrix, grid: Grid) -> list[list[jax.Array]]:
-    """The matrix times the grid times the transposed matrix."""
+    """Multiplies the matrix, the grid and the transposed matrix."""
     columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
     return [_combine(matrix, row) for row in zip(*columns, strict=True)]
 
 
 def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Array:
-    """Maximum over square windows.
+    """Returns the maximum over square windows.
 
     Where several values of a window are its maximum, the first (row by row) gets the
-    gradient, as in `nn.max_pool`. The gradient of that is the slowest part of a CNN's
-    training step on a CPU, 4 to 12 times as slow as this where windows overlap.
+    gradient, as in `nn.max_pool`. On a CPU the gradient of `nn.max_pool` is the slowest
+    part of a CNN's training step, 4 to 12 times slower than this where windows overlap.
 
     Args:
       x: images, (B, height, width, channels), at least as large as the window.
-      window: height and width of a window, in pixels.
-      stride: step from a window to the next, in pixels.
+      window, stride: size of a window, and step between windows, in pixels.
       padding: pixels of minus infinity on each side, fewer than the window has.
 
     Returns:
@@ -296,7 +286,7 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
 def _pool_along(
     x: jax.Array, axis: int, window: int, stride: int, padding: int
 ) -> jax.Array:
-    """Maximum over windows along one axis; the gradient is that of the selections."""
+    """Returns the maximum over windows along one axis; the gradient follows it."""
     size = x.shape[axis]
     windows = (size + 2 * padding - window) // stride + 1
     needed = stride * (windows + (window - 1) // stride)
@@ -310,20 +300,11 @@ def _pool_along(
 
 
 def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """The value of largest magnitude, with its sign, over square windows, no padding.
+    """Returns the value of largest magnitude, with its sign, over square windows.
 
-    Of a positive and a negative value of equal magnitude the positive one is taken. The
-    gradient goes to the value that is taken, as in `max_pool`. The output is not
-    continuous: it jumps where a positive and a negative value change places as the
-    largest.
-
-    Args:
-      x: images, (B, height, width, channels), at least as large as the window.
-      window: height and width of a window, in pixels.
-      stride: step from a window to the next, in pixels.
-
-    Returns:
-      Images, (B, (height - window) // stride + 1, likewise width, channels).
+    Of a positive and a negative value of equal magnitude the positive one is taken. It
+    also gets the gradient, as in `max_pool`. The output jumps where a positive and a
+    negative value change places as the largest. Arguments are those of `max_pool`.
     """
     highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
     return jnp.where(highest >= -lowest, highest, lowest)

@@ -2,8 +2,8 @@
 """The matrix product of dense layers, with a weight gradient that is fast on CPUs.
 
 XLA's CPU product is slow if it sums over the leading axis of both operands, as in the
-weights' gradient, x' dy. With one operand transposed in memory beforehand it is as fast
-as other products; a barrier keeps XLA from undoing the transposition.
+weights' gradient, x' dy. It is fast if one operand is transposed in memory beforehand;
+a barrier keeps XLA from undoing the transposition.
 """
 
 from typing import Any
@@ -22,18 +22,11 @@ def dot_general(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> jax.Array:
-    """Drop-in for `lax.dot_general`: `nn.Dense(dot_general=...)`.
+    """Replaces `lax.dot_general`: `nn.Dense(dot_general=...)`.
 
-    It is fast for plain products of two matrices on a CPU. All others (another device,
-    inputs with more axes, a precision) go to `lax.dot_general`.
-
-    Args:
-      lhs: inputs, (B, inputs).
-      rhs: kernel, (inputs, units).
-      dimension_numbers, precision, preferred_element_type: as in `lax.dot_general`.
-
-    Returns:
-      Outputs, (B, units).
+    It is fast for plain products of two matrices, (B, inputs) and (inputs, units), on a
+    CPU. All others (another device, inputs with more axes, a precision) go to
+    `lax.dot_general`.
     """
     if (
         jax.default_backend() == "cpu"
@@ -54,7 +47,7 @@ def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _product_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    """The product rule, written so that its transpose is the fast gradient."""
+    """Applies the product rule in a form whose transpose is the fast gradient."""
     (x, kernel), (dx, dkernel) = primals, tangents
     terms = []
     if not isinstance(dx, SymbolicZero):  # the network's inputs need no gradient
@@ -68,7 +61,7 @@ _product.defjvp(_product_jvp, symbolic_zeros=True)
 
 
 def _kernel_term(x: jax.Array, dkernel: jax.Array) -> jax.Array:
-    """x dkernel; its transpose, from dy to the kernel's gradient, is x' dy.
+    """Returns x dkernel; its transpose, from dy to the kernel's gradient, is x' dy.
 
     x is transposed beforehand if it is wider than dy and dy has at least 16 columns,
     else dy is. One core, (B, inputs, units), microseconds of XLA's product and of this

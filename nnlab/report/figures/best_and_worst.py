@@ -22,11 +22,11 @@ SPLITS = {
     "validation": ("validation", style.CATEGORIES[1]),
     "test": ("test", style.CATEGORIES[2]),
 }
-"""Parts of the data, and what they are called and coloured."""
+"""Splits of the data, with their names and colours."""
 
 
 def best_and_worst(findings: Findings) -> Sketch:
-    """A row of panels for accuracies and one for losses, a column for each trial."""
+    """Draws accuracies and losses in rows of panels, with a column for each trial."""
     pair = zip(("best", "worst"), findings.extremes)
     trials = {name: trial for name, trial in pair if trial is not None}
     need(len(trials) == 2, "there is no best trial with a worst one beside it")
@@ -71,21 +71,11 @@ def best_and_worst(findings: Findings) -> Sketch:
 def draw(
     ax: Axes, findings: Findings, kind: str, trial: int, beside: Collection[int]
 ) -> Axes:
-    """Draws a trial's training, validation and test curves.
+    """Draws a trial's training, validation and test curves, as `curves.Curves`.
 
-    As `curves.Curves`: means over the members that finished or stopped, with
-    95 % Student-t bands, ticks where members stopped and crosses where they diverged.
-
-    Args:
-      ax: where to draw.
-      findings: of the run.
-      kind: which metric, "accuracy" or "loss".
-      trial: whose curves.
-      beside: all trials that the panels show, which share their limits. A baseline's
-        curves run along its number of trees, and only their metric's axis is shared.
-
-    Returns:
-      `ax`, with a label for each curve in its legend's handles.
+    `kind` is "accuracy" or "loss". The panels of the trials `beside` share their
+    limits. A baseline's curves run along its number of trees, and share the metric's
+    axis only. The legend's handles have a label for each curve.
 
     Raises:
       ValueError: the curves have none of the metrics.

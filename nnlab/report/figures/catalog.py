@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a report: what each shows, what it needs, how and where it is drawn.
 
-A new figure has a function, in a file of its own, that makes it of the findings. Here
-it gets a `Part`, and `study.PARTS` its name: the `figures` of a study are checked
-against these before anything trains.
+A new figure has a function in a file of its own, a `Part` here, and its name in
+`study.PARTS`, against which a study's `figures` are checked before training.
 """
 
 import dataclasses
@@ -32,13 +31,13 @@ class Part:
     """Something that a report can show.
 
     Attributes:
-      name: what a study's `figures` call it.
+      name: its name in a study's `figures`.
       words: what it is, for --help=parts and for the list of what is missing.
-      section: of the report in which it stands, one of `SECTIONS`; "" for a table.
-      draw: makes its figures, each with its caption and its alternative text; raises
-        `Lacking` with the reason where what it needs is not there.
+      section: one of `SECTIONS`; "" for a table.
+      draw: makes its figures; raises `Lacking` with the reason where what it needs is
+        missing.
       needs: columns of the curves that must have been measured.
-      images: whether it holds pictures, whose colours a dark page must not turn over.
+      images: whether it holds pictures, whose colours a dark page must not invert.
     """
 
     name: str
@@ -49,10 +48,10 @@ class Part:
     images: bool = False
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
-        """Its figures, drawn but not stored.
+        """Draws its figures without storing them.
 
         Raises:
-          Lacking: what it needs is not there.
+          Lacking: what it needs is missing.
         """
         for column in self.needs:
             there = findings.is_measured(column)
@@ -70,7 +69,7 @@ SECTIONS = {
     "maps": "Maps",
     "models": "Looking at the models",
 }
-"""Sections of a report that hold figures, in its order, and their titles."""
+"""The report's sections with figures, in order, and their titles."""
 _LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
 _PARTS = (
     Part(
@@ -236,9 +235,9 @@ class Figure:
     """A stored figure.
 
     Attributes:
-      part: which of `PARTS` it belongs to.
+      part: name of its `Part`.
       name: of its files in ``figures/``, without suffix.
-      alt: what it shows and what can be seen in it, for those who cannot see it.
+      alt: alternative text: what it shows and what can be seen in it.
       caption: what the reader must know to read it.
     """
 
@@ -249,12 +248,12 @@ class Figure:
 
     @property
     def pictures(self) -> bool:
-        """Whether it holds images, whose colours a dark page must not turn over."""
+        """Whether it holds images, whose colours a dark page must not invert."""
         return PARTS[self.part].images
 
     @property
     def section(self) -> str:
-        """Where in the report it stands, one of `SECTIONS`."""
+        """Its section of the report, one of `SECTIONS`."""
         return PARTS[self.part].section
 
 
@@ -263,8 +262,7 @@ def draw(
 ) -> tuple[tuple[Figure, ...], dict[str, str]]:
     """Draws and stores the figures that the study asks for and the results allow.
 
-    Returns:
-      The figures, and for each part that has none the reason.
+    Returns them, and the reason for each part that has none.
     """
     asked = findings.results.study.figures if findings.ran else ()
     drawn: list[Figure] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What trials end at, and how soon they reach a target, against what was swept."""
+"""Final accuracies, and how soon trials reach a target, against what was swept."""
 
 import dataclasses
 import math
@@ -18,13 +18,13 @@ from nnlab.words import numbers
 
 
 def final(findings: Findings) -> Sketch:
-    """The test accuracy at the end of training against the swept value.
+    """Draws the test accuracy at the end of training against the swept value.
 
-    Mean and 95 % Student-t interval over the members that finished or stopped (no
-    interval below three), a dot for each of them, a ring around the best trial by
-    validation, and a strip with the shares of members that diverged or ended at chance,
-    where there are any. Categories are rows; other settings are lines of their own.
-    Baselines beside a numeric sweep lie across the axes in long dashes.
+    Shown are the mean and 95 % Student-t interval over the networks that finished or
+    stopped (no interval below three), a dot for each of them, a ring around the best
+    trial by validation, and a strip of the shares that diverged or ended at chance, if
+    any. Categories are rows; other settings are lines of their own. Baselines beside a
+    numeric sweep are long-dashed lines across the axes.
     """
     results, metric = findings.results, "test_accuracy"
     canvas = style.canvas(height_of(results))
@@ -57,11 +57,10 @@ def final(findings: Findings) -> Sketch:
 
 
 def height_of(results: Results, row: float = 0.0) -> float:
-    """Inches of a figure as high as its rows, if trials have rows.
+    """Returns the height in inches of a figure whose trials may have rows.
 
-    Args:
-      results: of the run.
-      row: inches of a row where other settings are rows, too; 0 where they are lines.
+    `row` is the height of a row where other settings are rows, too; 0 where they are
+    lines.
     """
     sweep = sweep_of(results)
     rows = sweep.scale == "categories" or (row > 0 and any(sweep.groups))
@@ -70,11 +69,11 @@ def height_of(results: Results, row: float = 0.0) -> float:
 
 
 def target(findings: Findings) -> Sketch:
-    """The epochs until a validation accuracy is reached, and who does not get it.
+    """Draws the epochs until a validation accuracy is reached, and who does not get it.
 
-    The median counts the members that never reach the target as later than all others,
-    so a trial in which most never do has none; a dot for each seed that reaches it, a
-    strip with the share that does not. Baselines have no epochs and are left out.
+    Shown are the median, in which networks that never reach the target are later than
+    all others (none where most never do), a dot for each seed that reaches it, and a
+    strip of the share that does not. Baselines have no epochs and are left out.
     """
     results, target = findings.results, findings.target
     need(target > 0, "no trial is best, or it reaches no round accuracy")
@@ -105,7 +104,7 @@ def target(findings: Findings) -> Sketch:
 
 
 def _without_baselines(findings: Findings) -> Sweep:
-    """The sweep in which baselines have no place, not even a row."""
+    """Returns the sweep in which baselines have no place, not even a row."""
     sweep = sweep_of(findings.results)
     values = [math.inf] * len(sweep.values)
     for place, trial in enumerate(findings.networks):
@@ -115,7 +114,7 @@ def _without_baselines(findings: Findings) -> Sweep:
 
 
 def medians_text(findings: Findings) -> str:
-    """Median epochs of each trial to the target; of many, the soonest and slowest."""
+    """Says each trial's median epochs to the target; of many, the extremes."""
     results, goal = findings.results, findings.target
     times = {t.index: findings.steps_to_target(t.index, goal) for t in results.trials}
     known = {t: time.median_epochs for t, time in times.items() if time.n}

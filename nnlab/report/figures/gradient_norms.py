@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gradient norms of a network's layers along training, as a map and as lines.
+"""Gradient norms of a network's layers during training, as a map and as lines.
 
-Norms span decades, and those of a dead network are exactly 0: scales are logarithmic,
-and a 0 is told apart from what was not measured.
+Norms span decades, and those of a dead network are exactly 0. So scales are
+logarithmic, and 0 has its own colour.
 """
 
 import dataclasses
@@ -35,8 +35,8 @@ FEW_LAYERS = 6  # up to here all have a line
 SHARES = (0, 30, 60, 90, 95)  # beyond, in percent of the hidden layers, which have one
 NAMED_LAYERS = 12  # up to here all are named beside the map
 MOST_TRIALS = 4  # beyond, the best and the worst are shown
-# An end of the colours that is more than a decade away from all but so large a share of
-# the norms comes nearer: one step that explodes would leave the others one colour.
+# If only so small a share of the norms lies more than a decade beyond the others, the
+# colours end before them: one exploding step would leave the others one colour.
 OUTLYING = 0.005
 LOG = scales.Scale("log", False, math.inf)
 
@@ -47,10 +47,10 @@ class Norms:
 
     Attributes:
       trial: its index.
-      title: what the trial is called: "best: 0.1 (1 diverged)".
-      curves: for each layer but batch norm, in the order of the network, the output
-        layer last: its norms, with means over the members that finished or stopped; if
-        all diverged, over those that had not yet.
+      title: the trial's name: "best: 0.1 (1 diverged)".
+      curves: norms of each layer but batch norm, in the order of the network, the
+        output layer last. Means are over the networks that finished or stopped; if all
+        diverged, over those that had not yet.
     """
 
     trial: int
@@ -59,17 +59,17 @@ class Norms:
 
     @property
     def epochs(self) -> np.ndarray:
-        """Of the evaluations, (E,)."""
+        """Epochs of the evaluations, (E,)."""
         return next(iter(self.curves.values())).x
 
     @property
     def means(self) -> np.ndarray:
-        """Means over the members, (layers, E)."""
+        """Means over the networks, (layers, E)."""
         return np.array([curve.mean for curve in self.curves.values()])
 
     @property
     def colors(self) -> dict[int, str]:
-        """The layers that have a line, by their place, and its colour, from dark on."""
+        """Index and colour of the layers that have a line, from dark on."""
         count = len(self.curves)
         hidden = count - 1
         chosen = {hidden * share // 100 for share in SHARES} | {hidden - 1}
@@ -78,7 +78,7 @@ class Norms:
         return {**dict(zip(some, shades)), hidden: style.INK}
 
     def names(self) -> list[str]:
-        """What the layers are called: "0", "1", ..., "output", or "conv 0", ..."""
+        """Names of the layers: "0", "1", ..., "output", or "conv 0", ..."""
         *hidden, _ = self.curves
         dense = all(re.fullmatch(r"dense_\d+", layer) for layer in hidden)
         named = (str(n) if dense else w.replace("_", " ") for n, w in enumerate(hidden))
@@ -86,7 +86,7 @@ class Norms:
 
 
 def gradients(findings: Findings) -> Sketch:
-    """A row for each trial that is shown: its map, and beside it its lines."""
+    """Draws a row for each trial: its map, and beside it its lines."""
     shown = need(collect(findings), "no gradient was measured")
     canvas = style.canvas(0.8 + 2.5 * len(shown))
     panels = canvas.subplots(len(shown), 2, squeeze=False)
@@ -111,9 +111,10 @@ def gradients(findings: Findings) -> Sketch:
 
 
 def collect(findings: Findings) -> list[Norms]:
-    """The norms that are shown: of all trials that have any; of many, best and worst.
+    """Returns the norms that are shown: of all trials that have any.
 
-    Where there are more than `MOST_TRIALS` and none of them is best, the first ones.
+    Of more than `MOST_TRIALS`, the best and the worst, or the first ones if none is
+    best.
     """
     measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
@@ -125,7 +126,6 @@ def collect(findings: Findings) -> list[Norms]:
 
 
 def _layers(findings: Findings, trial: int) -> list[str]:
-    """A trial's layers whose norms were measured, without batch norm."""
     results = findings.results
     return [
         layer
@@ -150,7 +150,7 @@ def _norms(findings: Findings, trial: int, name: str) -> Norms:
 
 
 def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
-    """Ends of the colours that all maps share, as powers of 10."""
+    """Returns the ends of the colours that all maps share, as powers of 10."""
     logs = np.log10(_positive([norms.means for norms in shown]))
     low, high = (float(q) for q in np.quantile(logs, (OUTLYING, 1 - OUTLYING)))
     low = low if logs.min() < low - 1 else float(logs.min())
@@ -159,14 +159,13 @@ def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
 
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """All finite values above 0; where there is none, 1."""
     values = scales.finite(arrays)
     values = values[values > 0]
     return values if values.size else np.ones(1)
 
 
 def _set_epochs(ax: Axes, findings: Findings, beside: Sequence[Norms]) -> None:
-    """An x axis as long as the longest training that is shown."""
+    """Makes the x axis as long as the longest training that is shown."""
     longest = max(beside, key=lambda one: one.epochs[-1])
     curve = next(iter(longest.curves.values()))
     set_time_axis(ax, findings, {longest.trial: curve})
@@ -175,19 +174,11 @@ def _set_epochs(ax: Axes, findings: Findings, beside: Sequence[Norms]) -> None:
 def draw_map(
     ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
 ) -> Axes:
-    """Draws the mean norm of each layer, a row, in each stretch between evaluations.
+    """Draws each layer's mean norm as a row, with a cell between two evaluations.
 
     The first layer is at the top. Grey is a norm of exactly 0; white was not measured.
-    Marks at the right edge have the colours of the layers' lines.
-
-    Args:
-      ax: where to draw.
-      findings: of the run.
-      norms: of one trial.
-      beside: of all trials that are shown, whose maps share their colours.
-
-    Returns:
-      `ax`.
+    Marks at the right edge have the colours of the layers' lines. The maps of all
+    trials `beside` share their colours.
     """
     trained = norms.epochs > 0  # there is no gradient before training
     edges = np.concatenate([[0.0], norms.epochs[trained]])
@@ -220,7 +211,7 @@ def draw_map(
 
 
 def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
-    """A colour bar below the maps, which says what grey is."""
+    """Draws a colour bar below the maps, which also explains grey."""
     low, high = _color_scale(shown)
     means = scales.finite([norms.means for norms in shown])
     logs = np.log10(means[means > 0])
@@ -243,26 +234,17 @@ def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
 
 
 def _text(norm: float) -> str:
-    """A norm with few digits, such as "0.03" or "1e-7"."""
     return re.sub(r"e\+?(-?)0*", r"e\1", f"{norm:.6g}")
 
 
 def draw_lines(
     ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
 ) -> Axes:
-    """Draws the norms of the layers of `Norms.colors` by epoch, with their bands.
+    """Draws the norms of the layers of `Norms.colors` by epoch.
 
-    Means over the members and 95 % Student-t bands, which end at the foot of the axes
-    where they reach 0; triangles at the foot where a mean is exactly 0.
-
-    Args:
-      ax: where to draw.
-      findings: of the run.
-      norms: of one trial.
-      beside: of all trials that are shown, whose lines share their limits.
-
-    Returns:
-      `ax`.
+    Lines are means over the networks with 95 % Student-t bands, which end at the foot
+    of the axes where they reach 0. Triangles at the foot mark means of exactly 0. The
+    lines of all trials `beside` share their limits.
     """
     means = [one.means[[*one.colors]] for one in beside]
     scales.set_scale(ax, "y", LOG, _positive(means))
@@ -290,7 +272,7 @@ def draw_lines(
 
 
 def last_norms(shown: Sequence[Norms]) -> str:
-    """The last norms of the first and of the last layer, trial by trial."""
+    """Says the last norms of the first and of the last layer, trial by trial."""
     said = []
     for one in shown:
         last = (row[np.isfinite(row)][-1:] for row in one.means[[0, -1]])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures that look at models: what they confuse, what they see, where they are wrong.
+"""Figures that look at networks: what they confuse, see, and get wrong.
 
-A function that takes findings makes the whole figure of what the run stored of its best
-and its worst trial; the one that it calls draws it from plain data.
+A function that takes findings makes the whole figure from what the run stored of its
+best and its worst trial. It calls another, which draws plain data.
 """
 
 import math
@@ -42,12 +42,12 @@ NAMED_CLASSES = 20  # more have no numbers in the cells, and names only for some
 SOME = 5  # kinds of mistakes that are gone through in words
 IMAGES = "it takes images and a best trial"
 FEATURES = ("feature 1", "feature 2")  # where the data do not name them
-# Two layers whose weights differ by less than this share a scale, so that the eye can
-# compare them; beyond it, the smaller would be blank.
+# Two layers whose weights differ by less than this factor share a scale and can be
+# compared; beyond it, the smaller would be blank.
 SHARED_SCALE = 4.0
 TILE = 24  # least side of a unit's image, in dots
-# Of classes: light to mid colours (lightness 55 to 86 in CIELAB), each as far from all
-# before as can be, for eyes that lack green, too; 24 apart at least.
+# Colours of classes, light to mid (lightness 55 to 86 in CIELAB), each as far from all
+# before as possible, also for colour-blind eyes; at least 24 apart.
 FILLS = (
     *("#2fbdec", "#ffbd55", "#e3558e", "#139755", "#ecd0bd", "#aa71d9", "#d95e42"),
     *("#00ecd9", "#aae371", "#ecc6ff", "#688e84", "#97844c", "#0097ff", "#8484b3"),
@@ -60,14 +60,14 @@ _stored: weakref.WeakKeyDictionary[Findings, Stored] = weakref.WeakKeyDictionary
 
 
 def stored_of(findings: Findings) -> Stored:
-    """What the run stored of its final members; `NOTHING` if it stored nothing."""
+    """Returns what the run stored of its final networks; `NOTHING` for nothing."""
     if findings not in _stored:
         _stored[findings] = pictures.load(findings.results.workdir) or NOTHING
     return _stored[findings]
 
 
 def trials_of(findings: Findings) -> dict[str, int]:
-    """The "best" and the "worst" trial of which something is stored, by index.
+    """Returns the indices of the "best" and the "worst" trial, if they are stored.
 
     Raises:
       Lacking: there is no best trial.
@@ -79,7 +79,7 @@ def trials_of(findings: Findings) -> dict[str, int]:
 
 
 def classes_of(findings: Findings) -> list[str]:
-    """Names of the classes that the best trial tells apart."""
+    """Returns the names of the best trial's classes."""
     return list(findings.results.dataset(trials_of(findings)["best"])["classes"])
 
 
@@ -96,7 +96,7 @@ def _caption(findings: Findings, what: str, rest: str) -> str:
 
 
 def confusion(findings: Findings) -> Sketch:
-    """Which classes the best trial takes for which."""
+    """Draws which classes the best trial confuses."""
     best, classes = trials_of(findings)["best"], classes_of(findings)
     counts = stored_of(findings).confusion[best]
     need(counts.any(), "no member of the best trial finished")
@@ -112,20 +112,15 @@ def confusion(findings: Findings) -> Sketch:
 
 
 def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> Axes:
-    """Draws which classes are taken for which, over all living seeds.
+    """Draws which classes are confused, over all living seeds.
 
     Rows are true classes and sum to 100 %. Only errors are coloured, by the square root
-    of their share, since the right answers would drown them; those stand as numbers on
-    the diagonal. Up to `NAMED_CLASSES` classes all numbers are written that do not
-    round to 0.
+    of their share; the right answers would drown them and stand as numbers on the
+    diagonal. Up to `NAMED_CLASSES` classes, all numbers that do not round to 0 are
+    written.
 
-    Args:
-      ax: where to draw; 7.2 by 5.4 inches suit ten to twenty classes.
-      seeds: examples by [seed, true class, predicted class], (S, C, C), some above 0.
-      class_names: of the C classes.
-
-    Returns:
-      `ax`; the colour bar is an axes of its figure.
+    `seeds` are examples by [seed, true class, predicted class], (S, C, C), some above
+    0.
     """
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
@@ -165,7 +160,6 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> A
 def _write_shares(
     ax: Axes, shares: np.ndarray, of_class: np.ndarray, worst: float
 ) -> None:
-    """The numbers in the cells; with one decimal where there is room for it."""
     size = len(shares)
     decimals = 1 if size <= 12 else 0
     fontsize = min(8.5, (90 if decimals else 130) / size)
@@ -207,11 +201,9 @@ def _name_classes(ax: Axes, class_names: Sequence[str], size: int) -> None:
 
 
 def confused(counts: np.ndarray, classes: Sequence[str]) -> str:
-    """The share that is right, and the pair of classes that is confused most.
+    """Says the share that is right, and the most confused pair of classes.
 
-    Args:
-      counts: examples by [seed, true class, predicted class], (S, C, C).
-      classes: their names.
+    `counts` are examples by [seed, true class, predicted class], (S, C, C).
     """
     matrix = counts.sum(axis=0).astype(float)
     right = numbers.percent(float(np.trace(matrix) / matrix.sum()))
@@ -231,7 +223,7 @@ def confused(counts: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def gallery(findings: Findings) -> Sketch:
-    """Test images that the best trial gets right and the worst gets wrong."""
+    """Draws test images that the best trial gets right and the worst gets wrong."""
     stored = stored_of(findings).gallery
     shown = need(stored, "it takes images, and two trials to compare")
     need(int(shown.worst_seeds), "no member of the worst trial finished")
@@ -253,7 +245,7 @@ def gallery(findings: Findings) -> Sketch:
 def draw_gallery(
     shown: Gallery, class_names: Sequence[str], trials: Mapping[str, str]
 ) -> Figure:
-    """Draws images with what both trials say; `trials` are the names of both."""
+    """Draws images with what both trials say; `trials` are their names."""
     names = [_class(name) for name in class_names]
     said = [
         (
@@ -271,7 +263,7 @@ def draw_gallery(
 
 
 def mistakes(findings: Findings) -> Sketch:
-    """The best trial's most confident mistakes."""
+    """Draws the best trial's most confident mistakes."""
     shown = need(stored_of(findings).mistakes, IMAGES)
     need(int(shown.seeds), "no member of the best trial finished")
     need(len(shown.images), "most seeds of the best trial are right on every image")
@@ -284,7 +276,7 @@ def mistakes(findings: Findings) -> Sketch:
 
 
 def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
-    """Draws images with what they are taken for, and how sure that is."""
+    """Draws images with the predicted classes and their probabilities."""
     names = [_class(name) for name in class_names]
     said = [
         (
@@ -309,10 +301,10 @@ def _show(
     key: Mapping[str, str],
     foot: str,
 ) -> Figure:
-    """Images in rows, with three lines of coloured text below each.
+    """Draws images in rows, with three lines of coloured text below each.
 
-    The places are in inches and by hand: a layout engine would shrink the images until
-    their captions had room beside each other.
+    Places are set in inches: a layout engine would shrink the images to make room for
+    their captions.
     """
     rows = math.ceil(len(images) / COLUMNS)
     width, gap, text = 7.2, 0.1, 0.5
@@ -348,7 +340,6 @@ def _show(
 
 
 def _image(ax: Axes, image: np.ndarray) -> None:
-    """One image: in colour if it has three channels, else their mean in grey."""
     shown = image if image.shape[-1] == 3 else image.mean(axis=-1)
     ax.imshow(shown, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
@@ -370,7 +361,7 @@ def _foot(figure: Figure, text: str) -> None:
 
 
 def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
-    """What the images are taken for, the most frequent first."""
+    """Says which classes are predicted for the images, the most frequent first."""
     pairs = Counter(zip(found.labels.tolist(), found.taken_for.tolist()))
     listed = [
         f"{count} of {classes[true]} taken for {classes[taken]}"
@@ -385,7 +376,7 @@ def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
 
 
 def probabilities(findings: Findings) -> Sketch:
-    """Class probabilities of a few test images, before and after training."""
+    """Draws class probabilities of a few test images, before and after training."""
     shown = need(stored_of(findings).examples, IMAGES)
     need(len(shown.images), IMAGES)
     drawn = draw_probabilities(shown, classes_of(findings))
@@ -437,7 +428,7 @@ def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
 def _bars(
     ax: Axes, before: np.ndarray, after: np.ndarray, label: int, names: Sequence[str]
 ) -> None:
-    """Two bars for each class; `before` and `after` are (L, C)."""
+    """Draws two bars for each class; `before` and `after` are (L, C)."""
     weight = after.mean(axis=0)
     weight[label] = np.inf
     classes = np.sort(np.argsort(-weight, kind="stable")[:MOST_BARS])
@@ -475,7 +466,7 @@ def _canvas(height: float) -> Figure:
 
 
 def weights(findings: Findings) -> Sketch:
-    """First-layer weights of the best and of the worst trial as images."""
+    """Draws first-layer weights of the best and of the worst trial as images."""
     kernels = stored_of(findings).kernels
     need(kernels, "the first layer has no weights to show")
     shape = findings.results.dataset(trials_of(findings)["best"])["input_shape"]
@@ -501,14 +492,10 @@ def draw_weights(
 ) -> Figure:
     """Draws weights as images, a tile for each unit.
 
-    Three channels are red, green and blue, mid-grey for 0. All tiles share a scale,
-    symmetric around 0, which leaves the outermost 0.5 % of the weights saturated; if
-    the weights of two trials differ more than `SHARED_SCALE` times, each has its own.
-
-    Args:
-      kernels: by "best" and "worst".
-      which: some of these, whose weights lie on images, and what each trial is called.
-      input_shape: of an example, such as (28, 28, 1).
+    Three channels are red, green and blue, with mid-grey for 0. All tiles share a scale
+    around 0, at which the outermost 0.5 % of the weights are saturated. If the weights
+    of two trials differ more than `SHARED_SCALE` times, each has its own. `which` is
+    ``{"best" or "worst": the trial's name}`` of the kernels to show.
     """
     found = {name: tiles(kernels[name], input_shape) for name in which}
     shown = {
@@ -547,7 +534,7 @@ def draw_weights(
 
 
 def _about(kernel: Kernel, input_shape: Sequence[int]) -> str:
-    """Which units are shown, and how their channels are."""
+    """Says which units are shown, and how their channels are drawn."""
     shown = kernel.values.shape[-1]
     some = f"first {shown} of {kernel.units}" if shown < kernel.units else f"{shown}"
     units = "unit" if kernel.units == 1 else "units"
@@ -558,7 +545,7 @@ def _about(kernel: Kernel, input_shape: Sequence[int]) -> str:
 
 
 def tiles(kernel: Kernel, input_shape: Sequence[int]) -> np.ndarray | None:
-    """Weights as images, (U, H, W, D), D 1 or 3; None if they lie on no image.
+    """Returns weights as images, (U, H, W, D), D 1 or 3; None if they lie on no image.
 
     A dense layer's weights lie on the pixels that they multiply, a convolution's are
     its kernel. Other numbers of channels than three are averaged.
@@ -574,9 +561,9 @@ def tiles(kernel: Kernel, input_shape: Sequence[int]) -> np.ndarray | None:
 
 
 def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
-    """The tiles in rows of up to `most`, NaN between them: (rows, columns, D) of dots.
+    """Puts tiles into rows of up to `most`, NaN between them: (rows, columns, D).
 
-    Rows are about equally full; few tiles stay at most twice as large as many.
+    Rows are about equally full; few tiles are at most twice as large as many.
     """
     count, height, width, _ = tiles.shape
     rows = math.ceil(count / most)
@@ -593,7 +580,7 @@ def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
 
 
 def regions(findings: Findings) -> Sketch:
-    """The plane coloured by the best and the worst trial's predictions."""
+    """Draws the plane coloured by the best and the worst trial's predictions."""
     why = "it takes data with two features and a best trial"
     shown, trials = need(stored_of(findings).regions, why), trials_of(findings)
     which = {
@@ -614,7 +601,7 @@ def regions(findings: Findings) -> Sketch:
 
 
 def _own_accuracy(findings: Findings, trial: int) -> str:
-    """The test accuracy of the seed that is shown, the first living one."""
+    """Returns the test accuracy of the seed that is shown, the first living one."""
     living = np.flatnonzero(findings.alive(trial))
     if "test_accuracy" not in findings.results.metrics or not living.size:
         return ""
@@ -631,13 +618,9 @@ def draw_regions(
 
     Colours are classes, `FILLS` over and over; dark lines are where the prediction
     changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
-    as far as the other.
-
-    Args:
-      shown: what was stored of the plane.
-      which: what to show, some of "best" and "worst", and what each trial is called; a
-        second line is small.
-      features: names of the first, which runs to the right, and of the second.
+    as far as the other. `which` is ``{"best" or "worst": the trial's name}`` of the
+    trials to show; the second line of a name is small. `features` are the names of x
+    and y.
     """
     left, right, bottom, top = extent = tuple(float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)
@@ -667,7 +650,6 @@ def draw_regions(
 
 
 def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
-    """Points of the data, smaller where there are many."""
     size = float(np.clip(12_000 / max(len(points), 1), 1.0, 12.0))
     colors = [FILLS[label % len(FILLS)] for label in labels]
     # As an image within the SVG: there may be twenty thousand.
@@ -676,7 +658,6 @@ def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
 
 
 def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
-    """Cells in the colours of their classes, and a line wherever these change."""
     left, right, bottom, top = extent
     ax.imshow(
         classes % len(FILLS),

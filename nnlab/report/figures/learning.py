@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves of all trials, with a panel for each setting of what else was swept.
-
-`learning` and `gap` make whole figures.
-"""
+"""Learning curves of all trials, in a panel for each setting of what else was swept."""
 
 import math
 from collections import Counter
@@ -37,13 +34,9 @@ _MEANINGS = {
 def learning(
     findings: Findings, metric: str, name: str = "", x: Along = "epoch"
 ) -> Sketch:
-    """The curves of a metric, see `curves.Curves`.
+    """Draws the curves of a metric, see `curves.Curves`.
 
-    Args:
-      findings: of the run.
-      metric: a column of the curves.
-      name: of the figure's files; that of the metric if "".
-      x: what runs along the x axis: "epoch", "step" or "seconds".
+    `name` is that of the figure's files; the metric's if "".
     """
     results = findings.results
     canvas = _panels(collect(findings, metric, x))
@@ -65,14 +58,14 @@ def learning(
 
 
 def usual(findings: Findings) -> Iterator[Sketch]:
-    """The usual metrics, and the study's own, those that were measured."""
+    """Draws the usual metrics, and the study's own, if they were measured."""
     own = (f"validation_{name}" for name in findings.results.study.own.metrics)
     for metric in filter(findings.is_measured, (*USUAL, *own)):
         yield learning(findings, metric, f"curves_{metric}")
 
 
 def seconds(findings: Findings) -> Sketch:
-    """The validation accuracy against a network's share of the time."""
+    """Draws the validation accuracy against a network's share of the time."""
     programs = (program["index"] for program in findings.results.config["cohorts"])
     timed = any(findings.seconds_per_epoch(index).size for index in programs)
     need(timed, "no segment was timed")
@@ -80,7 +73,7 @@ def seconds(findings: Findings) -> Sketch:
 
 
 def active_units(findings: Findings) -> Sketch:
-    """The share of active units, on the first split on which it was measured."""
+    """Draws the share of active units, on the first split on which it was measured."""
     columns = (f"{s}_active_share" for s in ("validation", "test", "train"))
     column = next(filter(findings.is_measured, columns), "")
     need(column, "no activation was watched")
@@ -88,10 +81,10 @@ def active_units(findings: Findings) -> Sketch:
 
 
 def gap(findings: Findings) -> Sketch:
-    """The training accuracy, dashed, and the test accuracy, solid, by epoch.
+    """Draws training accuracy, dashed, and test accuracy, solid, by epoch.
 
-    As `learning`, over the members that finished or stopped; a trial that has none is
-    left out. Of baselines only the test accuracy is drawn.
+    Trials without a finished or stopped network are left out. Of baselines only the
+    test accuracy is drawn.
     """
     canvas = _panels(collect(findings, "test_accuracy", dashed="train_accuracy"))
     what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
@@ -105,7 +98,7 @@ def gap(findings: Findings) -> Sketch:
 
 
 def _panels(curves: Curves) -> Canvas:
-    """A panel for each setting of what was swept besides the main axis.
+    """Draws a panel for each setting of what was swept besides the main axis.
 
     Settings without any value of the metric have none; baselines are in all panels.
     """

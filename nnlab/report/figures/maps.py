@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps of two hyperparameters: a cell for each trial of their product.
 
-A cell says in words and numbers what its colour shows, and what became of its members.
+A cell shows a value by its colour and as a number, and how its networks ended.
 """
 
 import dataclasses
@@ -36,9 +36,9 @@ class Grid:
 
     Attributes:
       x, y: paths of the two hyperparameters.
-      columns, rows: their values as text, in order: ascending numbers, else that of the
+      columns, rows: their values as text: ascending numbers, else in the order of the
         sweep.
-      ascending: whether rows are numbers, which ascend; others are read from the top.
+      ascending: whether rows are ascending numbers; others are read from the top.
       cells: ``{(column, row): index of the trial}``, from 0.
     """
 
@@ -50,7 +50,7 @@ class Grid:
     cells: Mapping[tuple[int, int], int]
 
     def canvas(self) -> Canvas:
-        """An empty figure of a size in which all texts are legible."""
+        """Makes an empty figure on which all texts are legible."""
         width = max(1.8 + 0.85 * len(self.columns), 5.0)
         return style.canvas(max(1.2 + 0.6 * len(self.rows), 2.4), width)
 
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 
 
 def grid_of(findings: Findings) -> Grid:
-    """The two hyperparameters that were swept, if the trials fill half their product.
+    """Returns the map of two swept hyperparameters, if half of their product was run.
 
     The numeric one with more values lies along x. Baselines have no place on a map.
 
@@ -87,11 +87,11 @@ def grid_of(findings: Findings) -> Grid:
 
 
 def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
-    """The mean final metric of each trial as the colour and the number of a cell.
+    """Draws each trial's mean final metric as the colour and the number of a cell.
 
-    The mean is over the members that finished or stopped. A cell in which members
-    diverged or ended at chance says how many; if that are all, it does not stretch the
-    colours, which are even in what the metric's axis would show. A frame marks the best
+    The mean is over the networks that finished or stopped. A cell says how many
+    networks diverged or ended at chance; if all did, it does not count for the range of
+    colours. Colours are even in what the metric's axis shows. A frame marks the best
     trial by validation, hatching what did not run.
     """
     grid = grid_of(findings)
@@ -138,7 +138,7 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
 
 
 def divergence_map(findings: Findings) -> Sketch:
-    """How many members of each trial diverged, when and where, as a map."""
+    """Draws how many networks of each trial diverged, when and where, as a map."""
     grid = grid_of(findings)
     canvas = grid.canvas()
     ax = canvas.add_subplot()
@@ -164,7 +164,7 @@ def divergence_map(findings: Findings) -> Sketch:
 
 
 def _where(results: Results, trial: int) -> list[str]:
-    """At which step, in which layer and with which norm most members diverged."""
+    """Returns the step, the layer and the norm at which most networks diverged."""
     lost = results.member(trial, "status") == DIVERGED
     step = np.median(results.member(trial, "diverged_step")[lost].astype(float))
     layers = results.member(trial, "diverged_layer")
@@ -179,7 +179,7 @@ def _where(results: Results, trial: int) -> list[str]:
 
 
 def losses(findings: Findings) -> str:
-    """Which trial loses how many members."""
+    """Says which trial loses how many networks."""
     trials = findings.results.trials
     lost = {t.index: findings.counts(t.index)[DIVERGED] for t in trials}
     losing = [t for t, count in lost.items() if count]
@@ -207,9 +207,8 @@ def _fates(findings: Findings, trial: int) -> list[str]:
 
 
 def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
-    """Draws coloured cells with text, hatched ones where there is none."""
     columns, rows = len(grid.columns), len(grid.rows)
-    # Of a cell, in points; constrained layout has yet to make room for the labels.
+    # A cell in points; constrained layout has yet to make room for the labels.
     box = ax.get_window_extent()
     width = 0.95 * 72 * box.width / ax.figure.dpi / columns
     height = 72 * box.height / ax.figure.dpi / rows
@@ -249,12 +248,9 @@ def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
 def _letters(
     cells: Mapping[int, Cell], width: float, height: float
 ) -> tuple[float, float]:
-    """Sizes in points of a cell's first line and of its others, so that all fit.
+    """Returns letter sizes of a cell's first line and of its others, so that all fit.
 
-    Args:
-      cells: by trial.
-      width: of a cell, in points.
-      height: likewise.
+    Width and height of a cell are in points.
     """
     most = max((len(cell.texts) for cell in cells.values()), default=1)
     sizes = []
@@ -268,6 +264,5 @@ def _letters(
 
 
 def _box(ax: Axes, place: tuple[int, ...], size: float, **look: Any) -> None:
-    """A square around the middle of a cell."""
     corner = (place[0] - size / 2, place[1] - size / 2)
     ax.add_patch(Rectangle(corner, size, size, **look))

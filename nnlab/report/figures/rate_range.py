@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loss against the learning rate: what trains, and where the edge is."""
+"""The training loss against the learning rate, and the edge above which none train."""
 
 import math
 
@@ -20,11 +20,11 @@ MOST = 3.0  # times the loss at the start: what is above leaves the axes
 
 
 def rates(findings: Findings) -> Sketch:
-    """The final training loss against the rate, mean and 95 % band.
+    """Draws the final training loss against the rate, mean and 95 % band.
 
-    A dot for each member that did not diverge, a strip with the shares that diverged or
-    ended at chance, the range in which all seeds train, the edge with its interval, and
-    a ring around the fastest rate.
+    Also shown are a dot for each network that did not diverge, a strip of the shares
+    that diverged or ended at chance, the range in which all seeds train, the edge with
+    its interval, and a ring around the fastest rate.
     """
     found = need(findings.rates, "the sweep is not of rates alone")
     order = need(found.order, "no rate was tried to the end")
@@ -71,7 +71,6 @@ def rates(findings: Findings) -> Sketch:
 
 
 def _mark(ax: Axes, found: Rates, mean: np.ndarray) -> None:
-    """Marks the range in which all seeds train, the edge, and the fastest rate."""
     if found.stable:
         ax.axvspan(*found.stable, color=STABLE, alpha=0.12, linewidth=0, zorder=0.5)
         _name(ax, found.stable[0], "all seeds train", STABLE)
@@ -97,7 +96,7 @@ def _mark(ax: Axes, found: Rates, mean: np.ndarray) -> None:
 
 
 def _name(ax: Axes, place: float, text: str, color: str) -> None:
-    """Words above the axes, beside a place on the x axis."""
+    """Writes words above the axes, beside a place on the x axis."""
     ax.annotate(
         text,
         (place, 1.0),

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs on one Axes: the curves of their best trials, all trials' final values.
-
-Every function draws on an Axes and returns it.
-"""
+"""Several runs on one Axes: curves of their best trials, final values of all trials."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,7 +17,7 @@ class Chosen:
     """A run and its best trial.
 
     Attributes:
-      name: of the run, distinct among those drawn.
+      name: of the run, unique among those drawn.
       findings: of the run.
       trial: index of the best trial.
     """
@@ -31,30 +28,19 @@ class Chosen:
 
     @property
     def is_network(self) -> bool:
-        """Whether the trial trains along epochs; trees have none."""
+        """Whether the trial trains along epochs; trees do not."""
         trial = self.findings.results.trials[self.trial]
         return trial.hyperparameters.model.is_network
 
 
 def colors(count: int) -> list[str]:
-    """A colour for each run: distinct ones, ordered ones where there are many."""
+    """Returns a colour for each run: distinct ones, or ordered ones for many runs."""
     few = count <= len(style.CATEGORIES)
     return [*style.CATEGORIES[:count]] if few else style.ordered_colors(count)
 
 
 def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
-    """Draws each run's best trial as `curves.Curves` draws trials.
-
-    Means with 95 % bands over the members that finished or stopped, ticks where members
-    stopped, crosses where they diverged; trees lie across the axes in long dashes.
-
-    Args:
-      ax: where to draw.
-      runs: those that measured it.
-      metric: a column of the curves.
-
-    Returns:
-      `ax`.
+    """Draws each run's best trial as `curves.Curves` draws trials; returns `ax`.
 
     Raises:
       ValueError: a run has no such metric.
@@ -99,17 +85,9 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
 
 
 def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
-    """Draws the final mean of every trial, a row for each run.
+    """Draws the final mean of every trial, a row for each run; returns `ax`.
 
     A ring marks the best trial by validation, with its 95 % interval.
-
-    Args:
-      ax: where to draw.
-      runs: those that measured it.
-      metric: a column of the curves.
-
-    Returns:
-      `ax`.
 
     Raises:
       ValueError: a run has no such metric.
@@ -142,6 +120,5 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
 
 
 def _scale_of(runs: Sequence[Chosen], metric: str, core: np.ndarray) -> scales.Scale:
-    """The scale that suits all runs' test sets."""
     fitting = [scales.scale_of(run.findings.results, metric, core) for run in runs]
     return max(fitting, key=lambda scale: scale.ceiling)

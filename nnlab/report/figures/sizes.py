@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy against the size of networks: depth, width, parameters and training time.
-
-The accuracy's axis is alike in all panels.
-"""
+"""Accuracy against the size of networks: depth, width, parameters and training time."""
 
 import dataclasses
 import itertools
@@ -31,8 +28,8 @@ OTHER: dict[Along, Along] = {"depth": "width", "width": "depth"}
 LABEL_SIZE = 7.0  # points
 LETTER = 0.62 * LABEL_SIZE  # width of a letter, points
 MARKER = 5.0  # half a marker with its ring, points
-# Where a point's name may stand: right of it, and up of it or of its interval's end;
-# the best places first.
+# Where a point's name may stand, relative to the point or its interval's end; the best
+# places first.
 PLACES = (
     *((1.0, 0.0), (-1.0, 0.0), (1.0, 0.7), (1.0, -0.7), (-1.0, 0.7), (-1.0, -0.7)),
     *((0.0, 1.0), (0.0, -1.0), (0.5, 1.0), (0.5, -1.0), (-0.5, 1.0), (-0.5, -1.0)),
@@ -48,10 +45,10 @@ class Size:
       name: such as "6 x 64".
       depth: hidden layers of a fully connected network whose layers have equally many
         units; None for other models.
-      width: how many units they have; None likewise.
+      width: their number of units; None likewise.
       parameters: None for baselines.
-      seconds: of training one of them; NaN if it was not timed.
-      accuracy: mean over the finished and stopped members, and its 95 % interval.
+      seconds: training time of one network; NaN if it was not timed.
+      accuracy: mean over the finished and stopped networks, and its 95 % interval.
     """
 
     trial: int
@@ -64,7 +61,7 @@ class Size:
 
 
 def against_sizes(findings: Findings) -> Sketch:
-    """A panel for each size along which there is something to compare."""
+    """Draws a panel for each size along which trials can be compared."""
     compared = sizes_of(findings)
     why = "fewer than two networks of a data set have a depth and one width"
     need(len(shaped(compared)) > 1, why)
@@ -103,10 +100,10 @@ def against_sizes(findings: Findings) -> Sketch:
 
 
 def sizes_of(findings: Findings) -> tuple[Size, ...]:
-    """The sizes that are compared, in the order of the sweep.
+    """Returns the sizes that are compared, in the order of the sweep.
 
-    Of several trials with networks of one depth and width, which differ in something
-    else, the best by validation stands for all. None are compared across data sets.
+    Of several trials with the same depth and width, only the best by validation counts.
+    Trials on different data sets are not compared.
     """
     trials = findings.results.trials
     if len({t.hyperparameters.data for t in trials}) > 1:
@@ -120,7 +117,7 @@ def sizes_of(findings: Findings) -> tuple[Size, ...]:
 
 
 def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
-    """Depth and width of a fully connected network whose layers are equally wide."""
+    """Returns depth and width of a network whose layers are equally wide."""
     model = findings.results.trials[trial].hyperparameters.model
     if model.name != "mlp" or len(set(model.units)) != 1:
         return None
@@ -128,7 +125,7 @@ def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
 
 
 def _size(findings: Findings, trial: int) -> Size | None:
-    """A trial's size; None if none of its members finished or stopped."""
+    """Returns a trial's size; None if none of its networks finished or stopped."""
     results = findings.results
     accuracy = level_of(findings, trial, "test_accuracy")
     if accuracy is None:
@@ -144,7 +141,7 @@ def _size(findings: Findings, trial: int) -> Size | None:
 
 
 def _seconds(findings: Findings, trial: int) -> float:
-    """Seconds of training one network, or one baseline, of a trial; NaN if not timed.
+    """Returns the seconds of training one network or baseline; NaN if not timed.
 
     A network's epochs take equally long, and those that stopped early have fewer.
     """
@@ -161,15 +158,14 @@ def _seconds(findings: Findings, trial: int) -> float:
 
 
 def shaped(sizes: Sequence[Size]) -> list[Size]:
-    """Those with a depth and a width."""
+    """Returns those with a depth and a width."""
     return [size for size in sizes if size.depth is not None]
 
 
 def lines(sizes: Sequence[Size], along: Along) -> dict[int, list[Size]]:
-    """The lines along depth, by width, or along width, by depth; two points at least.
+    """Returns lines along depth, by width, or along width, by depth.
 
-    Returns:
-      ``{value of the other: sizes, ascending}``, ascending.
+    A line has at least two points. Keys and sizes ascend.
     """
 
     def key(size: Size) -> tuple[int, int]:
@@ -181,12 +177,12 @@ def lines(sizes: Sequence[Size], along: Along) -> dict[int, list[Size]]:
 
 
 def costing(sizes: Sequence[Size], along: Along) -> list[Size]:
-    """Those with so many parameters, or so many seconds, as far as that is known."""
+    """Returns those whose parameters, or seconds, are known."""
     return [size for size in sizes if (getattr(size, along) or 0) > 0]
 
 
 def panels(sizes: Sequence[Size]) -> list[Along]:
-    """What there is to draw along."""
+    """Returns the sizes along which there is something to draw."""
     return [a for a in ALONG if (lines if a in OTHER else costing)(sizes, a)]
 
 
@@ -194,19 +190,10 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> A
     """Draws the final test accuracy, mean and 95 % interval, against a size.
 
     A ring marks the best trial by validation. Along depth there is a line for each
-    width and along width one for each depth, if it has two points; baselines lie across
-    the axes in long dashes. Along parameters, and along the seconds of training one
-    network, every trial is a point, coloured by depth, with its name where there is
-    room for it.
-
-    Args:
-      ax: where to draw; names are placed for its present size.
-      findings: of the run.
-      sizes: all that are compared.
-      along: what runs along the x axis, one of `panels`.
-
-    Returns:
-      `ax`.
+    width, and along width one for each depth, if it has two points; baselines are
+    long-dashed lines across the axes. Along parameters and along the seconds of
+    training one network, every trial is a point, coloured by depth, with its name where
+    there is room in the present size of `ax`. `along` is one of `panels`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
     scale = scales.scale_of(findings.results, "test_accuracy", core)
@@ -258,7 +245,6 @@ def _draw_lines(
 
 
 def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> float:
-    """The least distance between accuracies along the axis."""
     one, other = (
         scale.forward([size.accuracy.mean for size in sizes])
         for sizes in (some, others)
@@ -291,7 +277,7 @@ def _draw_costs(
 
 
 def _tints(sizes: Sequence[Size], by: Along) -> dict[int | None, str]:
-    """A colour for each depth or width, dark for small ones."""
+    """Returns a colour for each depth or width, dark for small ones."""
     values = sorted({getattr(size, by) for size in shaped(sizes)})
     shades = "plasma" if by == "depth" else "viridis"
     return dict(zip(values, style.ordered_colors(len(values), shades)))
@@ -302,13 +288,13 @@ def _name_points(
 ) -> None:
     """Writes names beside points where they cover no point and no other name.
 
-    Nor an interval, if there is such a place. Constrained layout has yet to find the
-    final size of the axes: names have some air.
+    They cover no interval either, if there is such a place. They have some air, since
+    constrained layout has yet to set the final size of the axes.
     """
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi  # points a dot
     inside = Bbox.from_bounds(0.0, 0.0, box.width * unit, box.height * unit)
-    # Of each point x, and y of its centre and of the ends of its interval, in points.
+    # Of each point: x, and y of its centre and of its interval's ends, in points.
     places = []
     for x, size in zip(costs, sizes):
         ends = np.nan_to_num(np.array(size.accuracy), nan=size.accuracy.mean)
@@ -342,7 +328,7 @@ def _name_points(
 
 
 def _rooms(text: str, place: np.ndarray) -> list[Bbox]:
-    """Where a name may stand, the best places first."""
+    """Returns where a name may stand, the best places first."""
     (left, middle), (_, low), (_, high) = place
     width, height = LETTER * len(text), 1.2 * LABEL_SIZE
     rooms = []
@@ -359,5 +345,4 @@ def _holds(inside: Bbox, box: Bbox) -> bool:
 
 
 def _box(x: float, y: float, width: float, height: float) -> Bbox:
-    """A box around a point."""
     return Bbox.from_bounds(x - width / 2, y - height / 2, width, height)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What networks make of moved and of rotated test images."""
+"""Accuracies on moved and on rotated test images."""
 
 import re
 from collections.abc import Iterator
@@ -23,16 +23,12 @@ UNITS = {"moved": "pixels", "rotated": "degrees"}
 
 
 def moved_sets(findings: Findings) -> list[str]:
-    """Which of `SETS` were measured."""
+    """Returns which of `SETS` were measured."""
     return [s for s in SETS if findings.is_measured(f"test_{s}_accuracy")]
 
 
 def final_on_sets(findings: Findings) -> Iterator[Sketch]:
-    """The final accuracies on each test set, and curves where the study asks for them.
-
-    Yields:
-      A figure of the finals, and one of curves for each further set.
-    """
+    """Draws the final accuracies on each test set, and curves if asked for."""
     sets = need(moved_sets(findings), "no image was moved or rotated")
     results = findings.results
     canvas = style.canvas(height_of(results, row=0.42))
@@ -52,7 +48,7 @@ def final_on_sets(findings: Findings) -> Iterator[Sketch]:
 
 
 def set_meaning(results: Results) -> str:
-    """How the images of the further test sets were made."""
+    """Says how the images of the further test sets were made."""
     sets = results.study.test_sets
     made = []
     if sets.moved_pixels:
@@ -69,9 +65,9 @@ def set_meaning(results: Results) -> str:
 def _draw_sets(ax: Axes, findings: Findings) -> None:
     """Draws each trial's final accuracy on the normal, the moved, the rotated test set.
 
-    Mean and 95 % Student-t interval over the members that finished or stopped, and a
-    small dot for each of them. A numeric sweep runs along x with a line for each set;
-    else each trial is a row.
+    Shown are the mean and 95 % Student-t interval over the networks that finished or
+    stopped, and a small dot for each of them. A numeric sweep runs along x with a line
+    for each set; otherwise each trial is a row.
     """
     results = findings.results
     sets = [m for m in results.metrics if re.fullmatch(r"test_(\w+_)?accuracy", m)]
@@ -118,9 +114,9 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
 
 
 def severity(findings: Findings) -> Sketch:
-    """The test accuracy against how far the images are moved or rotated.
+    """Draws the test accuracy against how far the images are moved or rotated.
 
-    A panel for each; a line for each trial: mean over its final members and 95 %
+    Each has a panel, each trial a line: the mean over its final networks and the 95 %
     Student-t band (none below three).
     """
     results = findings.results
@@ -169,7 +165,7 @@ def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
 
 
 def falls(findings: Findings) -> str:
-    """How far the best trial falls on images that are moved or rotated most."""
+    """Says how far the best trial falls on the most moved or rotated images."""
     table = findings.results.severity.to_pandas()
     table = table[table["trial"] == findings.best]
     said = []

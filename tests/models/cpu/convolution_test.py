@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast convolution and pools: XLA's numbers and gradients."""
+"""The fast convolution and pools equal XLA's in numbers and gradients."""
 
 import functools
 import math
@@ -21,7 +21,7 @@ CHANNELS_LAST = ("NHWC", "HWIO", "NHWC")
 
 
 def fast_and_xla(x, kernel, strides, padding):
-    """The output and both gradients, of the fast convolution and of XLA's."""
+    """Returns output and both gradients, of the fast convolution and of XLA's."""
 
     @functools.partial(jax.jit, static_argnums=0)
     def pulled(function, x, kernel):
@@ -37,7 +37,7 @@ def fast_and_xla(x, kernel, strides, padding):
 
 
 def program(x, kernel, strides, padding):
-    """The traced program of the fast convolution, as text."""
+    """Returns the traced program of the fast convolution, as text."""
     function = functools.partial(
         convolution.conv_general_dilated,
         window_strides=strides,
@@ -214,7 +214,7 @@ def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride, padding
     @functools.partial(jax.jit, static_argnums=0)
     def pulled(pool, x):
         y, pull = jax.vjp(pool, x)
-        # Whole numbers: their sums where windows overlap are exact in any order.
+        # Whole numbers: sums over overlapping windows are exact in any order.
         return y, pull((jnp.arange(y.size) * 7 % 31 - 15.0).reshape(y.shape))
 
     pooled, (gradient,) = pulled(ours, x)
@@ -224,7 +224,7 @@ def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride, padding
 
 
 def naive_max_abs_pool(x, window, stride):
-    """Window by window; of equal magnitudes the positive one."""
+    """Pools window by window; of equal magnitudes the positive one counts."""
     down, right = ((size - window) // stride + 1 for size in x.shape[1:3])
     pooled = np.empty((len(x), down, right, x.shape[3]), x.dtype)
     for place in np.ndindex(pooled.shape):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast product of dense layers: XLA's numbers and gradients."""
+"""The fast product of dense layers equals XLA's in numbers and gradients."""
 
 import functools
 

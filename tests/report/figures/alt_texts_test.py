@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of figures to those who cannot see them is what they show."""
+"""Alternative texts say what the figures show."""
 
 import types
 

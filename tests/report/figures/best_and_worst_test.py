@@ -23,7 +23,7 @@ def _axes(count=2):
 
 
 def _curves(ax):
-    """The three mean curves."""
+    """Returns the three mean curves."""
     return [n for n in ax.lines if n.get_linewidth() == 1.7 and len(n.get_xdata())]
 
 

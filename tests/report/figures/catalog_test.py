@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which figures a report has, and that none of their panels is empty."""
+"""Which figures a report has; none of their panels is empty."""
 
 import re
 
@@ -33,7 +33,7 @@ def drawn(tmp_path, values, activations, **fields):
 
 
 def made(tmp_path, sweep, parts, values=None, **options):
-    """The figures of a study, by name, and the parts that it lacks with reasons."""
+    """Returns a study's figures by name, and the missing parts with reasons."""
     fields = {"figures": parts}
     found = synthetic.results(
         values, sweep=sweep, fields=fields, workdir=tmp_path / "run", **options
@@ -43,7 +43,7 @@ def made(tmp_path, sweep, parts, values=None, **options):
 
 
 def shown(tmp_path, name):
-    """All texts of a stored figure."""
+    """Returns all texts of a stored figure."""
     svg = (tmp_path / "figures" / f"{name}.svg").read_text()
     return re.findall(r">([^<>]+)</text>", svg)
 

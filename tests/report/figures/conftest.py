@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of tests look as those of a report do."""
+"""Gives figures of tests the look of a report's."""
 
 import pytest
 

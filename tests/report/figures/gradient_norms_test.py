@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Norms are shown layer by layer, zeros apart, and one explosion hides nothing."""
+"""Norms are shown by layer, zeros apart, and one explosion hides nothing."""
 
 import itertools
 
@@ -28,7 +28,7 @@ def collect(results):
 
 
 def given(values, **options):
-    """Results with these norms, a (T, S, E) array for each layer."""
+    """Makes results with these norms, a (T, S, E) array for each layer."""
     layers = tuple(f"dense_{i}" for i in range(len(values)))
     columns = {f"grad_norm_{name}": v for name, v in zip(layers, values)}
     return synthetic.results(columns, layers=layers, **options)

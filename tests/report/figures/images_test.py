@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shown of the models is what was stored, with its numbers, and legible."""
+"""Figures of networks show what was stored, with its numbers, and legibly."""
 
 import dataclasses
 import itertools
@@ -56,7 +56,7 @@ def examples(count=3, seeds=4, classes=3):
 
 
 def texts(figure):
-    """All that is written on the figure."""
+    """Returns all texts of the figure."""
     found = [*figure.texts, *(t for ax in figure.axes for t in [*ax.texts, ax.title])]
     found += [text for legend in figure.legends for text in legend.get_texts()]
     return [t.get_text() for t in found if t.get_text()]
@@ -108,7 +108,7 @@ def test_class_names_do_not_overlap(size):
         (t.get_window_extent() for t in ax.get_yticklabels()), key=lambda b: b.y0
     )
     assert all(a.y1 <= b.y0 for a, b in itertools.pairwise(rows))
-    # Slanted names are apart if their ends are further from each other than a line.
+    # Slanted names are apart if their ends are further apart than a line is high.
     step = np.diff([t.get_window_extent().x1 for t in ax.get_xticklabels()])
     height = ax.get_xticklabels()[0].get_fontsize() * figure.dpi / 72
     assert np.all(step * np.sqrt(0.5) > 0.95 * height)
@@ -283,7 +283,7 @@ WHICH = {"best": "rate 0.1", "worst": "rate 9"}
 
 
 def weights(kernels, input_shape=(4, 6, 1)):
-    """The figure of weights, and the axes that hold them."""
+    """Returns the figure of weights, and the axes that hold them."""
     which = {name: WHICH[name] for name in kernels}
     figure = images.draw_weights(kernels, which, input_shape)
     figure.draw_without_rendering()
@@ -373,7 +373,7 @@ def test_weights_that_are_all_zero_can_be_drawn():
 
 
 def divided(classes=3, worst=True, extent=(0.0, 6.0, 10.0, 14.0)):
-    """Figure's axes, on which a plane is drawn that has all classes."""
+    """Returns the axes of a figure with a plane of all classes."""
     points = np.random.default_rng(0).uniform(extent[::2], extent[1::2], (50, 2))
     best = np.arange(36).reshape(6, 6) % classes
     shown = Regions(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cell of a map says what its trial found, legibly, at the place of its settings."""
+"""A cell of a map shows its trial, legibly, at the place of its settings."""
 
 import contextlib
 
@@ -30,7 +30,7 @@ def grid_of(results):
 
 
 def _cells(ax):
-    """``{(column, row): lines of text}``."""
+    """Returns ``{(column, row): lines of text}``."""
     found = {}
     for text in ax.texts:
         found.setdefault(tuple(map(int, text.xy)), []).append(text.get_text())
@@ -38,7 +38,7 @@ def _cells(ax):
 
 
 def _colors(ax):
-    """``{(column, row): color}`` of the filled cells; hatched ones have none."""
+    """Returns ``{(column, row): color}`` of filled cells; hatched ones have none."""
     cells = [p for p in ax.patches if p.get_width() == 1]
     return {
         (round(p.get_x() + 0.5), round(p.get_y() + 0.5)): to_hex(p.get_facecolor())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several runs on one Axes, each as its own report draws it."""
+"""Several runs on one Axes look as in their own reports."""
 
 import numpy as np
 import synthetic

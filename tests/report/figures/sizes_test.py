@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A size is what the network has, its accuracy the mean, and every name is legible."""
+"""Sizes are those of the networks, accuracies are means, and names are legible."""
 
 import itertools
 

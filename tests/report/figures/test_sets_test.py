@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy on moved and rotated images is that of the final members."""
+"""Accuracies on moved and rotated images are those of the final networks."""
 
 import drawn
 import numpy as np

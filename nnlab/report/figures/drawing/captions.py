@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A figure with its words: its caption, and what can be seen in it.
+"""Figures with their words: the caption, and what can be seen.
 
-A caption is what the reader must know to read a figure. What can be seen is for those
-who cannot see it: where lines end, which trial is highest.
+A caption says what the reader must know to read a figure. What can be seen, such as
+where lines end, goes into the alternative text.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ ENDED = {
     UNFINISHED: "unfinished (dashed if alone)",
     "absent": "did not run",
 }
-"""How members ended, and how that is drawn."""
+"""Ways in which networks end, and how each is drawn."""
 FEW = 6  # up to here all trials are gone through
 
 
@@ -49,8 +49,8 @@ class Sketch:
 
     Attributes:
       name: of its files, without suffix.
-      canvas: what is drawn.
-      what: what it is of, in a few words.
+      canvas: the matplotlib figure.
+      what: what it shows, in a few words.
       caption: what the reader must know to read it.
       seen: what can be seen in it, in a sentence; may be "".
     """
@@ -63,16 +63,16 @@ class Sketch:
 
     @property
     def alt(self) -> str:
-        """What the figure shows, in words, for those who cannot see it."""
+        """The alternative text: what the figure shows."""
         return f"{self.what}. {self.seen}".strip()
 
 
 class Lacking(Exception):
-    """Something without which a figure cannot be drawn is not there; says what."""
+    """The reason why a figure cannot be drawn."""
 
 
 def need(value: _T | None, why: str) -> _T:
-    """The value, without which a figure cannot be drawn.
+    """Returns a value that a figure needs.
 
     Raises:
       Lacking: it is None, False, 0 or empty; the message is `why`.
@@ -86,15 +86,7 @@ def need(value: _T | None, why: str) -> _T:
 
 
 def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
-    """Says what a figure's lines are over: seeds, statuses, band, device, versions.
-
-    Args:
-      findings: of the run.
-      trials: indices of the trials drawn; all when None.
-
-    Returns:
-      Plain text, a few sentences.
-    """
+    """Says what lines are means over: seeds, how they ended, band, device, versions."""
     results = findings.results
     shown = range(len(results.trials)) if trials is None else trials
     counts: Counter[str] = Counter()
@@ -121,13 +113,12 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
 
 
 def _made_with(results: Results) -> str:
-    """Device and versions of the main packages."""
     main = {n: v for n, v in results.config["versions"].items() if n in MAIN_PACKAGES}
     return f"{device(results)}; {versions(main)}."
 
 
 def device(results: Results) -> str:
-    """What the study ran on, such as "2 CPU devices"."""
+    """Returns what the study ran on, such as "2 CPU devices"."""
     devices = results.config["devices"]
     count, kind = devices["count"], str(devices["kind"])
     if kind.lower() == str(devices["platform"]).lower():
@@ -136,18 +127,18 @@ def device(results: Results) -> str:
 
 
 def versions(packages: Mapping[str, str]) -> str:
-    """Packages with their versions, such as "nnlab 0.1.0, jax 0.10.2"."""
+    """Returns packages with their versions, such as "nnlab 0.1.0, jax 0.10.2"."""
     return ", ".join(f"{name} {version}" for name, version in packages.items())
 
 
 def beside(findings: Findings, metric: str) -> str:
-    """What long dashes are, if there are any."""
+    """Explains long dashes, if there are any."""
     levels = (level_of(findings, t, metric) for t in baselines(findings.results))
     return "Long dashes are the final values of baselines." if any(levels) else ""
 
 
 def error_scale(canvas: Canvas) -> str:
-    """What the error's log scale is, if an axis has it."""
+    """Explains the error's log scale, if an axis has it."""
     names = (ax.get_xlabel() + ax.get_ylabel() for ax in canvas.axes)
     if any("error on log scale" in text for text in names):
         return "On the error's log scale equal distances are equal ratios of the error."
@@ -155,18 +146,18 @@ def error_scale(canvas: Canvas) -> str:
 
 
 def thin_lines(results: Results, lines: int) -> str:
-    """What thin lines are, if so many lines leave room for them."""
+    """Explains thin lines, if they are drawn beside so many lines."""
     few = 1 < results.study.num_seeds <= FEW_SEEDS and lines <= FEW_LINES
     return "Thin lines are single seeds." if few else ""
 
 
 def source(results: Results) -> str:
-    """Seeds, device and versions, for figures that show no means with intervals."""
+    """Names seeds, device and versions, for figures without means and intervals."""
     return f"{results.study.seeds()} a trial. {_made_with(results)}"
 
 
 def by_validation(findings: Findings) -> str:
-    """How the best and the worst trial were chosen, see `ranking.best_and_worst`."""
+    """Says how the best and the worst trial were chosen."""
     left_out = len(findings.networks) in range(2, len(findings.results.trials))
     among = ", among the networks" if left_out else ""
     return f"Best and worst are by validation accuracy{among}."
@@ -176,15 +167,9 @@ def by_validation(findings: Findings) -> str:
 
 
 def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:
-    """The final means from the largest on; of many trials the extremes and the median.
+    """Says the final means from the largest on; of many trials the extremes and median.
 
-    Args:
-      findings: of the run.
-      metric: a column of the curves.
-      trials: indices; all when None.
-
-    Returns:
-      A sentence; "" where no trial has a value.
+    Returns "" where no trial has a value.
 
     Raises:
       ValueError: no such column.
@@ -211,7 +196,7 @@ def ends(findings: Findings, metric: str, trials: Collection[int] | None = None)
 
 
 def value_text(metric: str, value: float) -> str:
-    """A metric's value as text."""
+    """Returns a metric's value as text."""
     if is_accuracy(metric) or metric.endswith("share"):
         return texts.percent(value)
     return texts.true_minus(f"{value:.3g}")
@@ -220,12 +205,9 @@ def value_text(metric: str, value: float) -> str:
 def ends_of_each(
     findings: Findings, trials: Mapping[str, int | None], metrics: Mapping[str, str]
 ) -> str:
-    """Final means of several metrics, trial by trial.
+    """Says the final means of several metrics, trial by trial.
 
-    Args:
-      findings: of the run.
-      trials: ``{what it is: index}``, such as of the best; None for one that is none.
-      metrics: ``{what a column is called: column}``.
+    `trials` is ``{name: index or None}``, `metrics` is ``{name: column}``.
     """
     said = []
     for which, trial in trials.items():

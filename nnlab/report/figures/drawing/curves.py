@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves along training: a line for each trial, its mean over the seeds and their band.
-
-Labels stand at the ends of the lines.
-"""
+"""Learning curves: for each trial a line, its mean over the seeds, and their band."""
 
 import dataclasses
 import math
@@ -48,12 +45,12 @@ class Drawn(NamedTuple):
     """One trial's curve.
 
     Attributes:
-      x: place of each evaluation, (E,).
-      values: (n, E), of the members that the mean is over.
+      x: of each evaluation, (E,).
+      values: (n, E), of the networks that the mean is over.
       mean, low, high: (E,); low and high are NaN below three values.
-      lost: (n, E), of the diverged members; NaN from where they diverged.
-      stopped: for each member that stopped, the index of its last evaluation.
-      running: whether the values are of members that were not trained to the end.
+      lost: (n, E), of the diverged networks; NaN from where they diverged.
+      stopped: for each stopped network, the index of its last evaluation.
+      running: whether the values are of networks that were not trained to the end.
     """
 
     x: np.ndarray
@@ -67,12 +64,12 @@ class Drawn(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray, values: np.ndarray) -> "Drawn":
-        """The curve of members (n, E) none of which was lost or stopped."""
+        """Makes the curve of values (n, E), none of which was lost or stopped."""
         none = np.empty((0, len(x)))
         return cls(x, values, *mean_interval(values), none, np.empty(0, np.int64))
 
     def end(self, foot: float) -> tuple[float, float]:
-        """Where its line ends; x is NaN and y the foot of the axes if nowhere."""
+        """Returns where its line ends; x is NaN and y is `foot` if it has no end."""
         ends = [_last(self.x, v) for v in (self.mean, *self.lost)]
         place = ends[0]
         if np.isnan(place[0]):  # all have diverged: the one that lasted longest
@@ -87,10 +84,10 @@ ALONG = {"epoch": "epochs", "step": "steps", "seconds": "seconds of training"}
 def curve_of(
     findings: Findings, trial: int, metric: str, x: Along = "epoch"
 ) -> Drawn | None:
-    """A trial's curve over its finished and stopped members.
+    """Returns a trial's curve over its finished and stopped networks.
 
-    Where it has none, over those unfinished or dropped; None where it has not run, or
-    was not timed for an axis of seconds.
+    If there are none, it is over the unfinished or dropped ones. It is None where the
+    trial did not run, or was not timed for an axis of seconds.
 
     Raises:
       ValueError: no such metric.
@@ -101,7 +98,7 @@ def curve_of(
     curve = carried_forward(results, trial, metric)
     values = curve.values
     if not results.trials[trial].hyperparameters.model.is_network:
-        # Each seed has its own number of trees, and stays with those.
+        # Each seed has its own number of trees, and keeps its last value.
         values = np.array([_filled(curve.steps, seed) for seed in values])
     along = {"epoch": curve.epochs, "step": curve.steps}
     if x == "seconds":
@@ -121,7 +118,7 @@ def curve_of(
 
 
 def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values (E,) on straight lines where there are none, and beyond the last, it."""
+    """Fills gaps in values (E,) by straight lines, and repeats the last value."""
     known = np.isfinite(values)
     return np.interp(steps, steps[known], values[known]) if known.any() else values
 
@@ -130,23 +127,23 @@ def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
 class Curves:
     """The curves of all trials; panels that show some of them share limits and colours.
 
-    Lines are means over the members that finished or stopped, with the 95 % Student-t
-    band; over those that are unfinished or were dropped, dashed, where a trial has no
-    others. No band below three seeds; a thin line for each seed where there are at most
-    five; a tick where members stopped early, taller where several did at once, from
-    where on they count with their best; a cross where a member diverged, at its last
-    finite value (at the foot of the axes if it had none).
+    Lines are means over the networks that finished or stopped, with the 95 % Student-t
+    band. Where a trial has none, the line is dashed and over those that are unfinished
+    or were dropped. There is no band below three seeds, and a thin line for each seed
+    where there are at most five. A tick marks where networks stopped early, taller
+    where several did at once; from there on they count with their best. A cross marks
+    where a network diverged, at its last finite value (at the foot of the axes if it
+    had none).
 
-    Labels stand at the ends of the lines up to twelve trials, then a colour bar takes
-    over. The x axis is logarithmic where some trials end far before others. Baselines
-    beside networks have no epochs: they lie across the axes in long dashes, at their
-    final value.
+    Up to twelve trials have labels at the ends of their lines; more have a colour bar.
+    The x axis is logarithmic where some trials end far before others. Baselines beside
+    networks have no epochs: their final value is a long-dashed line across the axes.
 
     Attributes:
       findings: of the run.
       metric: a column of the curves.
-      x: what runs along the x axis. "seconds" is a network's share of the time that its
-        program trained: epochs times the mean of `members.seconds_per_epoch`.
+      x: the x axis. "seconds" is a network's share of its program's training time:
+        epochs times the mean of `members.seconds_per_epoch`.
       solid: curve of the metric, by trial.
       dashed: curve of a second metric, by trial; may be empty.
       levels: final values of the baselines, by trial.
@@ -188,9 +185,9 @@ class Curves:
 def collect(
     findings: Findings, metric: str, x: Along = "epoch", dashed: str = ""
 ) -> Curves:
-    """The curves of a metric, and of a second one that is drawn dashed, if any.
+    """Returns the curves of a metric, and of a second one that is drawn dashed, if any.
 
-    Trials with no member trained to its end have none where there are two.
+    With a second metric, trials without a network trained to its end have no curve.
 
     Raises:
       ValueError: no such metric.
@@ -218,17 +215,9 @@ def set_curves_axis(
 ) -> Scale:
     """Sets limits and scale of y so that curves of one kind of metric are in view.
 
-    Args:
-      ax: where to draw; gets the level of chance where accuracies are near it.
-      findings: of the run.
-      metric: one of the kind.
-      curves: each with its trial.
-      levels: of baselines, by trial.
-
-    Returns:
-      The scale.
+    The level of chance is drawn where accuracies are near it.
     """
-    # The loss of a trial that learnt nothing can be 1e9: it would flatten the others.
+    # The loss of a trial that learns nothing can be 1e9, and flatten the others.
     bounded = metric.endswith(("accuracy", "_share"))
     learnt = [d.mean for t, d in curves if not bounded and _learns(findings, t)]
     choices = (learnt, [d.mean for _, d in curves], [d.lost for _, d in curves])
@@ -239,7 +228,7 @@ def set_curves_axis(
     ends = np.append(ends, finite([*levels.values()]))
     view = view_of(scale, core, ends)
     if metric.endswith("loss") and view.size:
-        # So would one that grew in a few seeds of a trial that learns in others.
+        # So would a loss that grows in a few seeds of a trial that learns in others.
         start = finite([d.mean[:1] for _, d in curves])
         view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
     trials = {*levels, *(t for t, _ in curves)} if metric.endswith("accuracy") else ()
@@ -248,7 +237,7 @@ def set_curves_axis(
 
 
 def chances_of(findings: Findings, trials: Collection[int]) -> set[float]:
-    """Accuracies of constant answers on the trials' data."""
+    """Returns the accuracies of constant answers on the trials' data."""
     return {float(findings.results.dataset(t)["chance"]) for t in trials}
 
 
@@ -259,9 +248,9 @@ def _learns(findings: Findings, trial: int) -> bool:
 def set_time_axis(
     ax: Axes, findings: Findings, curves: Mapping[int, Drawn], x: Along = "epoch"
 ) -> None:
-    """Limits and ticks of x for curves by trial; those of trees run along their number.
+    """Sets limits and ticks of x for curves by trial, see `set_time_scale`.
 
-    See `set_time_scale`.
+    Curves of trees run along their number.
     """
     trials = (findings.results.trials[t] for t in curves)
     networks = {trial.hyperparameters.model.is_network for trial in trials}
@@ -272,13 +261,9 @@ def set_time_axis(
 def set_time_scale(
     ax: Axes, places: Sequence[np.ndarray], along: str, whole: bool = True
 ) -> None:
-    """Limits and ticks of x for curves; logarithmic if their ends are far apart.
+    """Sets limits and ticks of x for curves; logarithmic if their ends are far apart.
 
-    Args:
-      ax: where to draw.
-      places: of the evaluations of each curve, (E,).
-      along: what runs along the axis.
-      whole: whether it is counted in whole numbers.
+    `places` are x of the evaluations of each curve, (E,), whole numbers if `whole`.
     """
     ends = [float(p[-1]) for p in places if p.size]
     last = max(ends, default=0.0)
@@ -305,17 +290,11 @@ def draw_curve(
 ) -> None:
     """Draws a trial's mean and band.
 
-    Args:
-      ax: where to draw, with its limits set.
-      curve: of the trial; its mean is dashed if it is of members not trained to the
-        end.
-      color: of all its marks.
-      scale: of y.
-      line: style of the mean.
-      thin: whether the single seeds have lines of their own where they are few.
-      ends: whether marks say where members stopped and where they diverged.
+    The limits of `ax` must be set. The mean is dashed if the networks did not train to
+    the end. If `thin`, few seeds have lines of their own. If `ends`, marks show where
+    networks stopped and where they diverged.
     """
-    # The start of training has no place on a log axis.
+    # Step 0 has no place on a log axis.
     x = np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
     shown = (np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high))
     mean, low, high = shown
@@ -348,7 +327,6 @@ def _is_log(ax: Axes) -> bool:
 def _draw_ends(
     ax: Axes, curve: Drawn, x: np.ndarray, mean: np.ndarray, color: str
 ) -> None:
-    """Ticks on the mean where members stopped, crosses where they diverged."""
     for at, count in Counter(curve.stopped.tolist()).items():
         tick: dict[str, Any] = {"marker": "|", "markeredgewidth": 1.3, "zorder": 4}
         size = 5.0 + 2.0 * min(count, 8)
@@ -370,7 +348,6 @@ def _draw_ends(
 
 
 def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The last finite point of a curve, NaN if there is none."""
     known = np.flatnonzero(np.isfinite(values))
     if not known.size:
         return np.nan, np.nan
@@ -384,15 +361,7 @@ def name_lines(
     tints: Sequence[str],
     across: Mapping[int, Level],
 ) -> None:
-    """Names trials at the ends of their lines, or in a colour bar if there are many.
-
-    Args:
-      ax: where they are drawn.
-      findings: of the run.
-      drawn: curves, by trial.
-      tints: colour of each trial.
-      across: levels of baselines, by trial.
-    """
+    """Names trials at the ends of their lines, or in a colour bar if there are many."""
     results = findings.results
     sweep = sweep_of(results)
     if len(drawn) + len(across) > MOST_LABELS:
@@ -416,7 +385,6 @@ def name_lines(
 
 
 def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
-    """A bar of the trials' colours in order, with the swept values as its ticks."""
     sweep = sweep_of(findings.results)
     named = {sweep.values[t]: (tints[t], sweep.texts[t]) for t in findings.networks}
     shades, texts = zip(*(named[value] for value in sorted(named)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words on figures: users' texts made safe, labels at the ends of lines, legends."""
+"""Words on figures: the users' texts made safe, labels at line ends, legends."""
 
 import math
 import textwrap
@@ -23,7 +23,7 @@ class End(NamedTuple):
 
     Attributes:
       color: of the line.
-      x, y: where it ends; x is NaN for one that has no end.
+      x, y: where it ends; x is NaN for a line without an end.
       name: of the line; may be "".
       remark: on the line; may be "".
     """
@@ -35,7 +35,7 @@ class End(NamedTuple):
     remark: str = ""
 
     def text(self, one_line: bool = False) -> str:
-        """Name and remark, in few lines."""
+        """Returns name and remark, in few lines."""
         name, remark = self.name, self.remark
         if one_line:
             return f"{plain(name, max(WRAP - len(remark), 12))} {remark}".strip()
@@ -46,26 +46,23 @@ class End(NamedTuple):
 
 
 def plain(value: str, most: int = 30) -> str:
-    """A user's text for a figure: printable, short, and never read as mathematics."""
+    """Makes a user's text printable and short, and never read as mathematics."""
     shown = texts.visible(" ".join(value.split()))
     shown = shown if len(shown) <= most else shown[: most - 1] + "…"
     return shown.replace("$", r"\$")
 
 
 def wrapped(value: str, width: int = WRAP) -> str:
-    """A user's text for a figure, in at most two lines of so many characters."""
+    """Returns a user's text in at most two lines of `width` characters."""
     first, *rest = textwrap.wrap(value, width) or [""]
     lines = [first, " ".join(rest)] if rest else [first]
     return "\n".join(plain(line, width) for line in lines)
 
 
 def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
-    """How a trial's members ended, in brackets; "" where all finished.
+    """Says in brackets how a trial's networks ended; "" where all finished.
 
-    Args:
-      findings: of the run.
-      trial: index.
-      stopped: how many have a tick; all that stopped when None.
+    `stopped` is how many have a tick; all that stopped when None.
     """
     counts = findings.counts(trial)
     parts = {
@@ -79,7 +76,7 @@ def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
 
 
 def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) -> None:
-    """A small grey word above or below a horizontal line at `y`."""
+    """Writes a small grey word above or below a horizontal line at `y`."""
     ax.annotate(
         text,
         (0.99 if right else 0.01, y),
@@ -94,19 +91,11 @@ def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) 
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Moves labels apart as little as possible, keeping their order.
+    """Moves labels at `places`, (N,), apart as little as possible, in their order.
 
-    Least squares under "neighbours at least `gap` apart" is isotonic regression of the
-    places less their rank times the gap, solved by pooling adjacent violators.
-
-    Args:
-      places: wanted positions, (N,).
-      gap: smallest distance between two neighbours; shrunk if they do not fit.
-      low: lowest position allowed.
-      high: highest position allowed.
-
-    Returns:
-      Positions, (N,), in the order of `places`.
+    Least squares with neighbours at least `gap` apart is isotonic regression of the
+    places less their rank times the gap, solved by pooling adjacent violators. The gap
+    shrinks if labels do not fit between `low` and `high`.
     """
     count = len(places)
     if count == 0:
@@ -132,17 +121,14 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.n
 def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     """Writes names right of the axes, with leaders to the ends of their lines.
 
-    Args:
-      ax: with its limits set; it needs room to its right.
-      ends: of the lines.
-      title: above the names, where there are several; "" for none.
+    The limits of `ax` must be set. `title` stands above several names.
     """
     if not ends:
         return
     y = ax.transAxes.inverted().transform(
         ax.transData.transform([(ax.get_xlim()[1], end.y) for end in ends])
     )[:, 1]
-    # Constrained layout has yet to shrink the axes; 0.8 is on the safe side.
+    # Constrained layout will shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
     gap = 1.2 * SIZE / 72 / inches
     shown = [end.text() for end in ends]
@@ -185,7 +171,7 @@ def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
 
 
 def legend_above(ax: Axes) -> None:
-    """A legend above the axes, in as many columns as there is room for."""
+    """Draws a legend above the axes, in as many columns as fit."""
     handles, names = ax.get_legend_handles_labels()
     if not names:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Final values with their intervals; those of baselines lie across the axes."""
+"""Final values with their intervals; those of baselines are lines across the axes."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Level(NamedTuple):
 
 
 def level_of(findings: Findings, trial: int, metric: str) -> Level | None:
-    """A trial's final mean; None where no member has a finite value.
+    """Returns a trial's final mean; None where no network has a finite value.
 
     Raises:
       ValueError: no such metric.
@@ -43,7 +43,7 @@ def draw_level(ax: Axes, level: Level, color: str, scale: Scale) -> None:
 
 
 def note_levels(ax: Axes, levels: Mapping[str, Level], right: bool = True) -> None:
-    """Names at an end of horizontal lines; two that lie close together have room."""
+    """Writes names at an end of horizontal lines, apart where lines are close."""
     ordered = sorted(levels.items(), key=lambda item: -item[1].mean)
     for number, (name, level) in enumerate(ordered):
         note(ax, level.mean, plain(name), number == 0, right)

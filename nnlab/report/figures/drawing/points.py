@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points of trials against what was swept, and the shares of members that failed.
+"""Points of trials against what was swept, and the shares of networks that failed.
 
-Along numbers the metric is y; categories are rows, and the metric is x.
+Swept numbers run along x, with the metric as y. Categories are rows, the metric is x.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ class Against:
     """What is drawn against what was swept.
 
     Attributes:
-      sweep: where each trial lies; one that has no place lies across the axes.
-      points: for each trial, a value for each member, (N,).
+      sweep: where each trial lies; a trial without a place lies across the axes.
+      points: for each trial, a value for each network, (N,).
       centers: for each trial that has one: centre and interval, NaN for no interval.
-      shares: for each kind of failure, each trial's share of members, in [0, 1].
+      shares: for each kind of failure, each trial's share of networks, in [0, 1].
     """
 
     sweep: Sweep
@@ -57,18 +57,11 @@ class Against:
 
     @property
     def groups(self) -> list[str]:
-        """The settings of what else was swept, each of which is a line."""
+        """The settings of what else was swept; each is a line."""
         return list(dict.fromkeys(self.sweep.groups[t] for t in self.placed))
 
     def draw(self, ax: Axes, findings: Findings, label: str, scale: Scale) -> None:
-        """Draws points, centres with intervals, and a strip of the failing shares.
-
-        Args:
-          ax: where to draw.
-          findings: of the run.
-          label: of the metric's axis.
-          scale: of the metric.
-        """
+        """Draws points, centres with intervals, and a strip of the failing shares."""
         groups, best, tints = self.groups, findings.best, colors(findings)
         failing = failing_among(self.shares, self.placed)
         core = finite([*self.points.values(), *(c[:1] for c in self.centers.values())])
@@ -117,7 +110,7 @@ class Against:
 def failing_among(
     shares: Mapping[str, Mapping[int, float]], trials: Iterable[int]
 ) -> dict[str, Mapping[int, float]]:
-    """The kinds of failure that some of the trials have."""
+    """Returns the kinds of failure that some of the trials have."""
     some = set(trials)
     return {k: v for k, v in shares.items() if any(v[t] for t in some & v.keys())}
 
@@ -125,7 +118,7 @@ def failing_among(
 def shares_lost(
     findings: Findings, trials: Iterable[int]
 ) -> dict[str, dict[int, float]]:
-    """Each trial's shares of members that diverged and that ended at chance."""
+    """Returns each trial's shares of networks that diverged or ended at chance."""
     seeds = {t: findings.results.trials[t].num_seeds for t in trials}
     return {
         kind.replace("_", " "): {t: findings.counts(t)[kind] / seeds[t] for t in seeds}
@@ -143,7 +136,7 @@ def draw_points(
     best: bool = False,
     marker: str = "o",
 ) -> None:
-    """One trial's members, and as the last three values its centre and interval."""
+    """Draws one trial's networks; the last three values are centre and interval."""
     *cloud, center, low, high = values
     places = np.full(len(cloud), place)
     along, across = (cloud, places) if rows else (places, cloud)
@@ -165,9 +158,9 @@ def draw_strip(
     shares: Mapping[str, Mapping[int, float]],
     room: float,
 ) -> None:
-    """Bars of the failing shares: at the foot of the axes, or right of rows.
+    """Draws bars of the failing shares: at the foot of the axes, or right of rows.
 
-    Each group has its own row of the strip; a bar as high as the row is all members.
+    Each group has its own row of the strip; a bar as high as the row is all networks.
     """
     rows = sweep.scale == "categories"
     box = (1 - room, 0.0, room, 1.0) if rows else (0.0, 0.0, 1.0, room)
@@ -218,7 +211,7 @@ def draw_strip(
 
 
 def _edges(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
-    """From where to where the trials' bars go along the sweep, (T,) each."""
+    """Returns where the trials' bars begin and end along the sweep, (T,) each."""
     at, places = np.array(sweep.values), np.array(sweep.places)
     several = len(places) > 1
     if sweep.scale == "log":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scales, limits and ticks of axes, decided by the data."""
+"""Scales, limits and ticks of axes, chosen by the data."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ class Scale(NamedTuple):
     ceiling: float
 
     def forward(self, value: Any) -> Any:
-        """The place of a value along a linear axis."""
+        """Returns the place of a value along a linear axis."""
         value = np.asarray(value, float)
         if self.name == "log":
             return np.log10(np.maximum(value, 1e-300))
@@ -42,14 +42,14 @@ class Scale(NamedTuple):
         return value
 
     def inverse(self, place: Any) -> Any:
-        """The value at a place."""
+        """Returns the value at a place."""
         place = np.asarray(place, float)
         if self.name == "log":
             return 10.0**place
         return 1 - 10.0**-place if self.name == "error" else place
 
     def text(self, value: float) -> str:
-        """A tick's label."""
+        """Returns a tick's label."""
         if not self.percent:
             return f"{value:.6g}"
         # The highest place stands for everything above it, 100 % included.
@@ -63,7 +63,7 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     if metric.endswith("accuracy"):
         part = metric.split("_")[0]
         counts = [d.get(part, d["test"]) for d in results.config["datasets"].values()]
-        # From 95 % to 99 % a linear axis shows nothing: draw the error's logarithm.
+        # From 95 % to 99 % a linear axis shows nothing: use the error's logarithm.
         error = shown.size > 0 and shown.max() >= 0.9
         return Scale("error" if error else "linear", True, 1 - 0.5 / max(counts))
     wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
@@ -71,9 +71,9 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
 
 
 def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """All of `core`, and of `ends` what lies at most a quarter of its extent away.
+    """Returns all of `core`, and `ends` up to a quarter of its extent away.
 
-    The interval of three seeds, one of which failed, would leave no room for the rest.
+    Otherwise the interval of three seeds, one of which failed, would leave no room.
     """
     if not core.size:
         return core
@@ -96,13 +96,8 @@ def set_metric_axis(
 ) -> None:
     """Makes y the axis of a metric: its scale, limits, ticks and name.
 
-    Args:
-      ax: where to draw.
-      scale: of the metric.
-      metric: what the axis is called.
-      view: what must be in view.
-      chances: accuracies of constant answers: lines, unless they would squeeze what is
-        in view.
+    All of `view` is in view. `chances`, accuracies of constant answers, are lines
+    unless they would squeeze the view.
     """
     if view.size:
         low, high = scale.forward([view.min(), view.max()])
@@ -146,9 +141,9 @@ def set_scale(
 
 
 def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
-    """Round values within the ends, the roundest first, a tenth of the axis apart.
+    """Returns round values between the ends, a tenth of the axis apart.
 
-    The finer ones come in only until there are five.
+    The roundest come first; finer ones are added until there are five.
     """
     low, high = ends
     groups: list[list[float]] = []
@@ -180,7 +175,7 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
 
 
 def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
-    """The swept value along x: of its own values those are ticks that have room."""
+    """Puts the swept values along x, with ticks at those that have room."""
     ax.set_xlabel(plain(sweep.name))
     values = sweep.places
     if sweep.scale == "log":
@@ -204,14 +199,14 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
 def set_rows(
     ax: Axes, names: Sequence[str], title: str = "", width: int = ROW_WRAP
 ) -> None:
-    """A row for each name, from the top down, in lines of so many characters."""
+    """Makes a row for each name, from the top down, wrapped at `width` characters."""
     ax.set_yticks(range(len(names)), [wrapped(name, width) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_ylabel(plain(title))
 
 
 def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
-    """Trials along x as numbers, or as rows; the other axis is called `label`."""
+    """Puts trials along x as numbers, or in rows; the other axis is called `label`."""
     rows = sweep.scale == "categories"
     if rows:
         names = dict(zip(sweep.values, sweep.texts))
@@ -224,11 +219,11 @@ def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
 
 
 def axis_words(metric: str, scale: Scale) -> str:
-    """A metric in words, as an axis with that scale is called."""
+    """Returns a metric's name on an axis with that scale."""
     return words(metric) + (" (error on log scale)" if scale.name == "error" else "")
 
 
 def finite(arrays: Iterable[npt.ArrayLike]) -> np.ndarray:
-    """All values that are finite, (N,)."""
+    """Returns all finite values, (N,)."""
     joined = np.concatenate([np.ravel(a) for a in arrays] or [np.empty(0)])
     return joined[np.isfinite(joined)]

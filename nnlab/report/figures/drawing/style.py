@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The look that all figures share: colours, letters, axes, and the files they become.
+"""The common look of figures: colours, letters, axes, and files.
 
-Colours are ordered with the swept value, and legible on white.
+Colours follow the swept value, and are legible on white.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from nnlab.words import numbers
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 # Okabe and Ito's palette without its yellow, which is illegible on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-# Plasma up to here keeps a contrast of 2 to white; viridis gets there only to 0.75 and
+# Up to here plasma keeps a contrast of 2 to white; viridis does so only up to 0.75 and
 # has fewer hues on the way.
 PLASMA_END, VIRIDIS_END = 0.8, 0.75
 MIN_CONTRAST = 4.5  # of letters
@@ -40,7 +40,7 @@ RING: dict[str, Any] = {
     "markeredgecolor": INK,
     "zorder": 4,
 }
-"""Around the point of the best trial."""
+"""Marker around the point of the best trial."""
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial", "sans-serif"],
@@ -55,23 +55,18 @@ _STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def context() -> Iterator[None]:
-    """Within it figures are ours, whatever a matplotlibrc or a notebook has set."""
+    """Gives figures this look, whatever a matplotlibrc or a notebook has set."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
 def canvas(height: float, width: float = 7.2) -> Figure:
-    """An empty figure; the layout makes room for what stands beside its axes.
-
-    Args:
-      height: in inches.
-      width: likewise; a page has 7.2.
-    """
+    """Makes an empty figure of so many inches; a page is 7.2 wide."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def colors(findings: Findings) -> tuple[str, ...]:
-    """One colour for each trial: ordered with a numeric sweep, distinct otherwise.
+    """Returns a colour for each trial: ordered with a numeric sweep, else distinct.
 
     Baselines are dark and grey.
     """
@@ -88,11 +83,9 @@ def colors(findings: Findings) -> tuple[str, ...]:
 
 
 def ordered_colors(count: int, of: str = "plasma") -> list[str]:
-    """So many colours from dark to light, all legible on white.
+    """Returns colours from dark to light, all legible on white.
 
-    Args:
-      count: how many.
-      of: "plasma" or "viridis".
+    `of` is "plasma" or "viridis".
     """
     end = {"plasma": PLASMA_END, "viridis": VIRIDIS_END}[of]
     shades = matplotlib.colormaps[of](np.linspace(0, end, max(count, 2)))
@@ -100,13 +93,13 @@ def ordered_colors(count: int, of: str = "plasma") -> list[str]:
 
 
 def darker(color: str, factor: float = 0.75) -> str:
-    """The color, its channels multiplied by a factor below 1."""
+    """Multiplies a color's channels by a factor below 1."""
     red, green, blue = to_rgb(color)
     return to_hex((factor * red, factor * green, factor * blue))
 
 
 def luminance(color: Any) -> float:
-    """How bright a colour is, from 0 to 1.
+    """Returns how bright a colour is, from 0 to 1.
 
     Source: WCAG 2.2, relative luminance.
     """
@@ -118,7 +111,7 @@ def luminance(color: Any) -> float:
 
 
 def legible(color: str) -> str:
-    """The color, dark enough for letters on white: a contrast of 4.5 at least."""
+    """Darkens a color enough for letters on white: a contrast of at least 4.5."""
     factor = 0.75
     while 1.05 / (luminance(darker(color, factor)) + 0.05) < MIN_CONTRAST:
         factor *= 0.95
@@ -126,12 +119,12 @@ def legible(color: str) -> str:
 
 
 def ink_on(color: Any) -> str:
-    """Black or white, whichever stands out more on the colour (4.6 to 1 at least)."""
+    """Returns black or white, whichever has more contrast (at least 4.6 to 1)."""
     return "black" if (luminance(color) + 0.05) ** 2 > 0.05 * 1.05 else "white"
 
 
 def dress(ax: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """The common look: no box, a light grid along the metric."""
+    """Gives axes the common look: no box, a light grid along the metric."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(MUTED)
     ax.tick_params(color=MUTED, labelcolor=INK, length=3)
@@ -148,16 +141,10 @@ def color_bar(
     beyond: tuple[bool, bool] = (False, False),
     **options: Any,
 ) -> Colorbar:
-    """A bar beside axes that says what their colours mean: no box, no marks.
+    """Draws a bar beside axes that says what their colours mean: no box, no marks.
 
-    Args:
-      axes: from which its room is taken.
-      shades: how values become colours.
-      ticks: values that are named, and their texts.
-      label: of what they are.
-      size: of their letters.
-      beyond: whether values lie below it, and whether some lie above.
-      **options: of matplotlib's `Figure.colorbar`.
+    `shades` map values to colours, `ticks` is ``{value: text}``, `beyond` says whether
+    there are values below the bar and above it, and `options` are `Figure.colorbar`'s.
     """
     first = axes if isinstance(axes, Axes) else axes[0]
     below, above = map(bool, beyond)
@@ -175,12 +162,7 @@ def color_bar(
 def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes a figure as PNG (150 dots an inch) and SVG; equal input, equal bytes.
 
-    Args:
-      figure: what to write.
-      path: file name without suffix; its folder is made.
-
-    Returns:
-      The paths of the PNG and of the SVG.
+    `path` has no suffix; its folder is made. Returns the paths of both files.
     """
     stem = pathlib.Path(path)
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +173,7 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
 
 
 def encoded(figure: Figure, suffix: Literal[".png", ".svg"]) -> bytes:
-    """The bytes of the file that `save` writes; equal input, equal bytes."""
+    """Returns the bytes of the file that `save` writes."""
     buffer = io.BytesIO()
     with context(), warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes in the PNG.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A caption counts whom a figure shows."""
+"""A caption counts the networks that a figure shows."""
 
 import synthetic
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves are of what was measured, and nothing sets limits that hides the rest."""
+"""Curves show what was measured, and limits that hide nothing."""
 
 import dataclasses
 import itertools

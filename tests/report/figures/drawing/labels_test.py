@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels give way to each other, and no more than they must."""
+"""Labels move apart, and no more than they must."""
 
 import numpy as np
 from hypothesis import given
@@ -23,7 +23,7 @@ def test_spread_keeps_apart_in_order_and_in_bounds(places, gap):
 def test_spread_moves_no_more_than_needed():
     free = labels.spread([0.1, 0.5, 0.9], 0.1, 0.0, 1.0)
     np.testing.assert_allclose(free, [0.1, 0.5, 0.9])
-    # Three labels at one place: the middle one stays, the others give way equally.
+    # Of three labels at one place the middle one stays, the others move equally far.
     np.testing.assert_allclose(
         labels.spread([0.5, 0.5, 0.5, 0.9], 0.1, 0.0, 1.0), [0.4, 0.5, 0.6, 0.9]
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Baselines lie across the axes at their final value."""
+"""Baselines are lines across the axes at their final value."""
 
 import drawn
 import numpy as np

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A point is what became of a trial's members, and none is left out silently."""
+"""Points show every network of a trial, failed ones included."""
 
 import drawn
 import numpy as np
