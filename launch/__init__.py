@@ -1,2 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command-line programs: train, report, describe, find_rate, bench."""
+
+import sys
+
+try:
+    import nnlab.commands  # noqa: F401 (it checks what a program needs)
+except ImportError as error:
+    if (
+        error.name != "nnlab"
+    ):  # a library is missing, not what nnlab needs of the system
+        raise
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)

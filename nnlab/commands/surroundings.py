@@ -4,13 +4,7 @@
 import os
 import sys
 
-try:
-    from nnlab.words import errors
-except ImportError as error:
-    if error.name != "nnlab":
-        raise
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+from nnlab.words import errors
 
 
 def check() -> None:

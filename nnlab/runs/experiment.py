@@ -424,6 +424,8 @@ def _saved(
 ) -> dict[int, Saved]:
     """Checks all checkpoints of the run so far, then restores from them."""
     recorder, checkpoints = run.recorder, run.checkpoints
+    if past.config:
+        check_data(past.config["datasets"], recorder.config["datasets"])
     found: dict[str, Saved | None] = {}
     for program in programs:
         for part, of in loop.parts_of(program, run.study, recorder).items():
@@ -464,7 +466,6 @@ def _note_changes(
     if past.config:
         noted = past.config["begun_otherwise"]
         changes += differences(past.config, recorder.config)
-        check_data(past.config["datasets"], recorder.config["datasets"])
     for one in found:
         with one.reading():
             told = differences(one.about, recorder.config)

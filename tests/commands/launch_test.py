@@ -24,7 +24,7 @@ from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
 from nnlab.report.figures import catalog
-from nnlab.runs import experiment
+from nnlab.runs import loop
 from nnlab.training import lane_width, trees
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -1099,14 +1099,14 @@ def test_event_files_that_cannot_be_are_refused_first(launch, tmp_path, monkeypa
 
 
 def test_a_program_that_fails_is_told_with_status_1(launch, tmp_path, monkeypatch):
-    train_cohort = experiment.train_cohort
+    train_program = loop.train_program
 
-    def fails(placed, *arguments):
-        if placed.prepared.index:
+    def fails(program, *arguments):
+        if program.index:
             raise MemoryError("out of memory")
-        train_cohort(placed, *arguments)
+        train_program(program, *arguments)
 
-    monkeypatch.setattr(experiment, "train_cohort", fails)
+    monkeypatch.setattr(loop, "train_program", fails)
     small = ["--sweep=model.hidden=(8,),(9,)", "--config.num_epochs=1", "--seeds=1"]
     status, out, err = launch(train, f"--workdir={tmp_path}", QUICKSTART, *small)
     assert status == 1

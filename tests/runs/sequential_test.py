@@ -472,5 +472,5 @@ def test_the_short_api_takes_looks_too(tmp_path):
         sweep={tiny.RATE: [1e-4, 0.3]},
         num_epochs=8,
     )
-    assert "told from the best" in " ".join(outcome.answer)
+    assert "significantly from the best" in " ".join(outcome.answer)
     assert outcome.members().groupby("trial").size().max() > 3
