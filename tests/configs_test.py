@@ -90,6 +90,7 @@ def test_smoke_alone_uses_the_built_in_data(name):
         assert trial.hyperparameters.num_epochs <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study", [f"{n}:{a}" for n, a in STUDIES if "mnist" not in a and "cifar" not in a]
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains many members at once: the only file with vmap and meshes.
+"""Trains many members at once: the only file that maps over members, and over devices.
 
 The members of a program, (trial, seed), are placed into *lanes* that `vmap` batches: G
 rows of W trials of one seed. A row shares each batch, so that its first layers are one

@@ -175,6 +175,7 @@ def test_who_enters():
 ADAM = dataclasses.replace(TINY, optimizer="adam")
 
 
+@pytest.mark.slow
 def test_nnlab_trains_with_the_rule_of_the_network(monkeypatch):
     asked, find = [], prepare.networks
     monkeypatch.setattr(

@@ -386,6 +386,7 @@ def test_a_workdir_that_is_not_there_has_a_neighbour(launch, tmp_path, caplog):
     assert f"quikstart: starting{hint}" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistaken", SIX)
 def test_six_mistakes_of_a_newcomer_as_commands(tmp_path, mistaken):
     _, arguments = arguments_of(mistaken)
@@ -632,6 +633,7 @@ def test_gradients_that_disagree_are_status_1(launch, monkeypatch):
     assert "too few agree in dense_0, dense_1" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_describe_predicts_what_was_measured(launch):
     arguments = [QUICKSTART, "--sweep=batch_size=64", "--seeds=3"]
     status, out, _ = launch(describe, *arguments)
@@ -804,6 +806,7 @@ def test_describe_estimates_shares_where_a_time_is_unknown(launch, rates):
     assert percent[0] < percent[1] == percent[2]  # scratch costs as much as tuning
 
 
+@pytest.mark.slow
 def test_programs_are_compiled_once_and_profiled_where_asked(tmp_path):
     def trained(name, *more):
         flags = [f"--workdir={tmp_path / name}", f"--compilation_cache={tmp_path}/c"]
@@ -1033,6 +1036,7 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     assert "interrupted" in (workdir / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(launch, tmp_path):
     small = ["--sweep=batch_size=64", "--config.num_epochs=2", "--seeds=2"]
     lanes = "--lane_width=2"

@@ -96,6 +96,7 @@ def test_a_mistake_gets_one_clear_line(arguments, message):
 # The module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", STEMS)
 @pytest.mark.parametrize(
     ("input_shape", "num_classes"), [((64, 64, 3), 10), ((8, 8, 1), 0), ((9, 17, 2), 2)]
@@ -148,6 +149,7 @@ def test_unknown_names_are_refused(fields, message):
         ResNet18(10, **fields)
 
 
+@pytest.mark.slow
 def test_its_kernels_have_the_variance_of_the_initializer():
     params = init(SMALL, *TINY)["params"]
     deviations = {

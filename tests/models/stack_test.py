@@ -211,6 +211,7 @@ def test_few_equal_layers_are_no_loop(hidden):
     assert stack.Stack(layers.mlp(hidden, 5)).runs == {}
 
 
+@pytest.mark.slow
 def test_a_loop_computes_what_its_layers_do_one_by_one():
     flat = DEEP.clone(rolled=False)
     variables, x = init(DEEP, 4), normal(1, 7, 4)
@@ -252,6 +253,7 @@ def test_a_loop_counts_active_units_as_its_layers_do_one_by_one():
 # float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["max", "max_abs"])
 def test_float64_is_kept_throughout(pool):
     chosen = layers.cnn([16, 16], [6], 3, activation="tanh", pool=pool)  # Winograd's
@@ -283,6 +285,7 @@ def test_float64_is_kept_throughout(pool):
         assert 1e-9 < distance(loss(single, params), loss(double, params)) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_cnn_can_be_differentiated_forward_as_well():
     chosen = layers.cnn([16, 16], [4], 3, activation="tanh")  # Winograd's, then dense
     module = stack.Stack(chosen)

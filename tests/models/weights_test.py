@@ -30,6 +30,7 @@ def evaluate(module, variables, images):
     return np.asarray(apply(variables, images.transpose(0, 2, 3, 1), train=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stem", "kernel", "shape"),
     [

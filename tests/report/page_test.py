@@ -191,6 +191,7 @@ def test_claims_come_with_verdict_effect_and_n():
     assert rows[1]["left"] == "0.7: 70 (100 %)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -305,6 +306,7 @@ def _all_parts(tmp_path):
     return results.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     found = _all_parts(tmp_path)
     path = report.write(tmp_path)

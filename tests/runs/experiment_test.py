@@ -44,6 +44,7 @@ def finished(tmp_path_factory):
     return run(STUDY, folder, on_progress=told.append), told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [("default_prng_impl", "rbg"), ("disable_jit", True)],
@@ -143,6 +144,7 @@ def test_the_callback_can_ask_the_networks(tmp_path):
     assert stored[0].max() < stored[-1].min()
 
 
+@pytest.mark.slow
 def test_how_often_the_host_visits_changes_no_number(tmp_path, monkeypatch):
     study = tiny.study(tiny.rates(0.1, 100.0), batch_size=2, num_epochs=2, **tiny.DEEP)
     found, visits = [], []
@@ -381,6 +383,7 @@ def test_a_study_that_cannot_run_writes_nothing(tmp_path, kwargs):
 # ---- Other arguments.
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_is_trained(tmp_path):
     """Evaluation uses batch norm's running statistics."""
     plain = tiny.Plain(batch_norm=True)
@@ -405,6 +408,7 @@ def test_the_report_names_a_module_and_data_of_ones_own(tmp_path):
     assert "model.hidden" not in fixed
 
 
+@pytest.mark.slow
 def test_the_built_in_images_train_a_cnn(tmp_path):
     small = {"model.name": "cnn", "model.channels": (2,), "model.hidden": (4,)}
     of = tiny.study(train_size=64, num_epochs=1, **small)
@@ -436,6 +440,7 @@ def test_a_measurement_times_every_width_and_is_remembered():
     assert lane_width.recall(program) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 1e9])
 def test_widths_are_measured_where_that_is_cheap_beside_training(
     share, tmp_path, monkeypatch
@@ -453,6 +458,7 @@ def test_widths_are_measured_where_that_is_cheap_beside_training(
     assert measured == widths if share else len(measured) == 1
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_curves_and_keeps_the_best(tmp_path):
     changes = {"early_stopping.patience": 2, "early_stopping.metric": WATCHED}
     of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=20, **changes)
@@ -523,6 +529,7 @@ def test_moved_test_sets_are_scored_once_at_the_end(looked_at):
 MOVED = (("moved", 1), ("rotated", 30))
 
 
+@pytest.mark.slow
 def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
     sets = IMAGES["test_sets"] | {"along_curve": True, "severity": False}
     found, _ = of_images(tmp_path, test_sets=sets, figures=())
@@ -568,6 +575,7 @@ def test_the_speed_of_one_network_stands_in_a_programs_last_row(looked_at):
     assert speeds[-1] > 0
 
 
+@pytest.mark.slow
 def test_the_spread_of_the_batch_losses_is_that_of_the_plain_loop(finished):
     row = rows(finished[0], 0, 1)[-1]
     plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=1, num_steps=24)
@@ -597,6 +605,7 @@ def failing(monkeypatch, *programs):
     monkeypatch.setattr(place.PlacedProgram, "train", fails)
 
 
+@pytest.mark.slow
 def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
     failing(monkeypatch, 0)
     found = run(STUDY, tmp_path)

@@ -138,6 +138,7 @@ def expected(whole: results.Results) -> dict[int, int]:
     return left
 
 
+@pytest.mark.slow
 def test_those_behind_end_at_their_rung(raced):
     found, whole, _ = raced
     left = expected(whole)
@@ -170,6 +171,7 @@ def test_what_is_spared_is_not_trained_nor_counted(raced):
     assert found.timings["members"].to_pylist() == [18, 18, 6, 6, 2, 2]
 
 
+@pytest.mark.slow
 def test_a_dropped_network_is_that_of_its_rung(tmp_path):
     """A trial ends even in a lane beside others that go on."""
     found = run(STUDY, tmp_path, lane_width=4)
@@ -183,6 +185,7 @@ def test_a_dropped_network_is_that_of_its_rung(tmp_path):
         assert right.mean() == pytest.approx(curve.values[1, -1])
 
 
+@pytest.mark.slow
 def test_a_dropped_member_is_trained_again_up_to_its_rung(raced):
     found, whole, _ = raced
     for trial in expected(whole):
@@ -190,6 +193,7 @@ def test_a_dropped_member_is_trained_again_up_to_its_rung(raced):
         assert again.is_equal
 
 
+@pytest.mark.slow
 def test_trials_race_with_those_of_their_program_only(tmp_path):
     sweep = [
         *tiny.rates(0.01, 0.1, 0.3),

@@ -240,10 +240,11 @@ def test_what_makes_no_range_is_refused(options, said):
 
 def test_trees_have_no_learning_rate():
     trees = Study.from_dict({"sweep": [{"model.name": "random_forest"}]})
-    with pytest.raises(ValueError, match="no network"):
+    with pytest.raises(ValueError, match="not a network"):
         study_of(trees)
 
 
+@pytest.mark.slow
 def test_a_deep_linear_stack_is_found_to_diverge_where_it_does(tmp_path):
     outcome = nnlab.find_rate(
         tiny.study([tiny.DEEP]),

@@ -321,6 +321,7 @@ def test_where_no_trial_differs_less_than_5_percent_of_runs_say_so(null):
     assert count <= most(1_000)
 
 
+@pytest.mark.slow
 def test_without_the_correction_looking_often_errs_too_often():
     """Why the correction is needed: 7 uncorrected looks err in 15 % of cases."""
     plan, null = (4, 6, 8, 11, 16, 23, 32), Null(2, 32)

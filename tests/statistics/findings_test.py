@@ -48,6 +48,7 @@ def counted_calls():
         sys.setprofile(None)
 
 
+@pytest.mark.slow
 def test_a_report_computes_each_statistic_once(tmp_path):
     rate = Quantity(metric="test_accuracy")
     claim = Claim(text="x", quantity=rate, left={RATE: 0.22}, right="chance")

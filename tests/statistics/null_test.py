@@ -87,6 +87,7 @@ def count_found(null, shift, reports):
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("null", "shift"), [(Null(2, 8), 2.0), (Null(8, 8), 3.0), (Null(8, 5), 5.0)]
 )

@@ -102,6 +102,7 @@ def test_two_seeds_resolve_nothing():
     assert math.isnan(compared[1].low)
 
 
+@pytest.mark.slow
 def test_choosing_the_best_resolves_no_difference_by_chance():
     # Adjusted for 15 comparisons instead of all 120 pairs, 18 % of these err.
     rng = np.random.default_rng(2)

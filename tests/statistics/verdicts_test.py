@@ -255,6 +255,7 @@ def test_a_side_without_a_trial_that_survives_has_no_best():
     assert (alone.left_trial is not None, alone.right_trial) == (True, None)
 
 
+@pytest.mark.slow
 def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
     """Luck in validation is luck in the test: here both accuracies are one."""
     sides = [{"batch_size": 16}] * 7 + [{"batch_size": 64}]
@@ -356,6 +357,7 @@ def test_one_program_has_one_speed():
     assert "one compiled program" in verdict.reason
 
 
+@pytest.mark.slow
 def test_no_difference_yields_no_verdict_in_95_of_100_studies():
     claims = [_claim(left=a, right=b) for a, b in ("01", "02", "13", "23")]
     rng = np.random.default_rng(10)
@@ -367,6 +369,7 @@ def test_no_difference_yields_no_verdict_in_95_of_100_studies():
     assert false <= _binomial_bound(300, 0.05)
 
 
+@pytest.mark.slow
 def test_a_difference_at_the_margin_is_rarely_called_the_same():
     rng = np.random.default_rng(11)
     accuracy = rng.normal(0.9, 0.004, (300, 2, 8, 1))

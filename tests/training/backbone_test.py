@@ -25,6 +25,8 @@ from nnlab.training import backbone as transfer
 from nnlab.training import member, place, prepare
 from nnlab.training.prepare import networks
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "real_or_generated:digits"
 SMALL = {
     "dataset": "digits",
@@ -453,7 +455,6 @@ def test_published_weights_see_images_as_in_their_own_training(tmp_path, channel
     np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_weights_from_a_file_are_where_members_begin(tmp_path, monkeypatch):
     made = spy_on_backbones(monkeypatch)
     module = ResNet18(10)

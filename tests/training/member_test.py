@@ -148,6 +148,7 @@ def test_a_step_that_is_not_finite_freezes_the_member_as_it_was(what):
     assert equal(after, later)  # good examples do not bring it back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", BROKEN)
 def test_without_a_check_the_ruin_spreads_and_shows(what):
     inputs, changes = BROKEN[what]

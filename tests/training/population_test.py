@@ -170,6 +170,7 @@ def test_neighbours_change_no_bit(crowd):
     assert equal(at(after(crowd), 0, 0), at(alone, 0, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trials", "seeds"), [(1, 1), (3, 3)])
 def test_the_lane_width_changes_rounding_only(crowd, trials, seeds):
     """Measured after one step, since training amplifies any difference."""
@@ -371,6 +372,7 @@ def test_lanes_are_as_wide_as_asked_on_any_number_of_devices(t, s, width, device
 # ---- Ended networks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 15])
 def test_moving_members_together_changes_no_bit(width):
     """Networks at unstable rates, moved at step 20, against those that stay."""
@@ -404,6 +406,7 @@ def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
     assert np.array_equal(measured["sums"]["test"]["loss"] > 0, training)
 
 
+@pytest.mark.slow
 def test_room_for_more_seeds_gives_equal_shapes_and_changes_no_member():
     cut = [
         Lanes.of_width(2, seeds, 4, 2, shared=False, room=(3, 5))
@@ -416,6 +419,7 @@ def test_room_for_more_seeds_gives_equal_shapes_and_changes_no_member():
         assert equal(at(states[0], *place), at(states[1], *place))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_room_for_more_trials_gives_equal_shapes_and_changes_no_member(shared):
     cut = [Lanes.of_width(t, 3, 4, 2, shared=shared, room=(7, 0)) for t in range(1, 8)]
@@ -458,6 +462,7 @@ def stopping(request):
     return states, sums, trained(PATIENCE)[0]
 
 
+@pytest.mark.slow
 def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
     free, sums, patient = stopping
     last, steps = patient[-1], set()

@@ -96,6 +96,7 @@ def html_of(output):
     return output["data"]["text/html"]
 
 
+@pytest.mark.slow
 def test_a_device_that_was_not_asked_for_is_said_loudly(cells):
     (output,) = cells[0]
     assert "border: 2px solid" in html_of(output)

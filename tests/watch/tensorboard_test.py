@@ -68,6 +68,7 @@ def run(folder, study: Study = STUDY, **options):
         )
 
 
+@pytest.mark.slow
 def test_event_files_hold_what_the_curves_hold(tmp_path):
     found = run(tmp_path)
     written = runs(tmp_path / "events")
@@ -109,6 +110,7 @@ def test_event_files_hold_what_the_curves_hold(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_runs(tmp_path):
     class Interrupt:
         def __init__(self, record):

@@ -47,6 +47,7 @@ def program(x, kernel, strides, padding):
     return str(jax.make_jaxpr(function)(x, kernel))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "strides", "padding"),
     [
@@ -68,6 +69,7 @@ def test_convolution_and_its_gradients_are_xlas(window, strides, padding):
         assert distance(fast, exact) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "padding"),
     [
@@ -115,6 +117,7 @@ def test_winograd_serves_where_it_is_faster(size, channels, strides, dtype, prod
     assert text.count("dot_general[") == products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "size", "values", "channels", "outputs"),
     [
@@ -132,6 +135,7 @@ def test_convolution_in_chunks_is_the_same(
     assert "length=3" in program(x, kernel, (1, 1), "SAME")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(None, 0), (0, 0), (0, None)])
 @pytest.mark.parametrize("channels", [2, 16])
 def test_members_convolve_as_if_alone(axes, channels):
@@ -151,6 +155,7 @@ def test_members_convolve_as_if_alone(axes, channels):
         assert distance(together[member], alone(*own)) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -193,6 +198,7 @@ def test_only_the_part_of_a_kernel_that_meets_pixels_is_multiplied(
     assert f"f32[{3 * math.prod(taps)},4]" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "stride", "padding"),
     [
