@@ -16,7 +16,7 @@ for 20, 96.6 % for 45 and 96.8 % for 140; an epoch takes 6 four times as long as
 
 Expect of ":mnist,map" (20,000 training images, 10 epochs, n = 5; 115 s): with each at
 its best rate 6 is as good as 140, and 45 no better than 6: 96.8 % at rate 0.07 against
-96.6 % at 0.7 and 96.4 % at 0.2 (6 and 45 are not resolved from each other).
+96.6 % at 0.7 and 96.4 % at 0.2 (6 and 45 do not differ significantly).
 
 The report that is tested here drew one run for each batch size, all at rate 0.7,
 against epochs alone, and guessed that a batch as large as the number of classes (9 in

@@ -53,6 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures += ("weights", "costs")
     config.claims = tuple(claims(dataset, size))
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
+    config.notes += ("The fully connected network trains for more epochs.",)
     return config
 
 
@@ -77,11 +78,10 @@ def claims(dataset: str, size: str) -> Claims:
 def sweep(arg: str = "") -> Sweep:
     """Both architectures with both pools (one in full), and the dense network."""
     dataset, size = choose(arg, *GROUPS)
-    channels, single, hidden = (16, 32, 64), 32, 128
+    channels = (32, 64, 64) if size == "full" else (16, 32, 64)
+    single, hidden = 32, 128
     if dataset == "digits":
         channels, single, hidden = (8, 16, 16), 16, 32
-    elif size == "full":
-        channels = (32, 64, 64)
     three = {"model.channels": channels, "model.hidden": (hidden,)}
     one = {"model.channels": (single,), "model.hidden": (hidden, hidden // 2)}
     pools = {"": "max"} if size == "full" else {"": "max", ABSOLUTE: "max_abs"}

@@ -29,14 +29,14 @@ PATH/test/CLASS/*.png, and weights of a ResNet-18 in torchvision's naming:
 Expect of the built-in data (n = 8 seeds, 30 epochs; 243 s on a 2-core Intel Xeon with
 tests running beside it, jax 0.10.2), as test accuracy with its 95 % interval: boosted
 trees 85.1 % +- 0.8; from scratch 76.7 % +- 1.7 at rate 0.01; tuned 72.9 % +- 1.9 at
-0.01, not resolved from it; probed 50 to 51 %, chance: what tells digits apart does not
-tell real from generated ones. At rate 0.1 nothing learns. 2 of 11 claims are supported,
-2 contradicted.
+0.01, not significantly different; probed 50 to 51 %, chance: what tells digits apart
+does not tell real from generated ones. At rate 0.1 nothing learns. 2 of 11 claims are
+supported, 2 contradicted.
 
 Of ":mnist" (n = 5, 8 epochs, 1,000 validation and test images; 570 s): tuned 89.8 % +-
 2.9 at 0.001, from scratch 84.5 % +- 6.0, probed 67.3 % +- 1.9 at 0.01, boosted trees
 84.3 % +- 0.8. Low rates suit scratch and tuning; that high ones suit probing is not
-resolved. 5 of 11 claims are supported, none contradicted.
+significant. 5 of 11 claims are supported, none contradicted.
 
 The report that is tested here told real faces from generated ones, trained each network
 once, for one epoch, and warned that one epoch may mislead. Its test accuracies at rates

@@ -373,7 +373,7 @@ def load(
 def load_network(
     path: str | os.PathLike[str], *, module: "nn.Module | None" = None
 ) -> "Network":
-    """Loads a network that `Network.save` wrote; see `network.load`."""
+    """Loads a network that `Network.save` wrote; see `saved_network.load`."""
     from nnlab.runs import saved_network as network  # imports JAX
 
     return network.load(path, module=module)
@@ -386,7 +386,7 @@ class Outcome:
 
         found = nnlab.load("runs/quickstart")
         found.answer  # in sentences
-        found.summary  # a row for each trial
+        found.summary()  # a row for each trial
         found.network().predict(images)  # the best trial's network of seed 0
 
     Attributes:
@@ -487,7 +487,7 @@ class Outcome:
     @_briefly
     def report(self) -> "Page":
         """Writes the report, with all figures of the study."""
-        return Page(report.write(self.findings))
+        return Page(report.write(self.workdir))
 
     @_briefly
     def network(self, trial: int | None = None, seed: int = 0) -> "Network":

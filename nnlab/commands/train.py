@@ -55,8 +55,8 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "until_resolved",
         False,
-        "begin with --seeds (4) and add seeds to trials that do not differ from the "
-        "best; twice as many at each look, until all differ significantly or have "
+        "begin with --seeds (4) and add seeds to trials that do not differ "
+        "significantly from the best; twice as many at each look, until all do or have "
         "--max_seeds; p-values are corrected for the number of looks",
     )
     flags.DEFINE_integer(
@@ -234,15 +234,17 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         where = files.shown(workdir)
         return f"{where} holds the results so far; go on with {_command(workdir)}"
 
+    nodes = _nodes(console, address) if elsewhere else None
+    observers = _observers(console, study, workdir if writes else None)
     start = time.monotonic()
     try:
         found = runner.run(
             study,
             workdir,
             resumes=resumes,
-            observers=_observers(console, study, workdir if writes else None),
+            observers=observers,
             so_far=so_far,
-            nodes=_nodes(console, address) if elsewhere else None,
+            nodes=nodes,
             data_dir=flags.FLAGS.data_dir,
             lane_width=flags.FLAGS.lane_width,
             profile_dir=flags.FLAGS.profile,

@@ -280,7 +280,7 @@ def _cohort_columns(findings: Findings) -> Columns:
         return of_timings(lambda rows: f"{total(rows, *columns):.1f}")
 
     return {
-        "cohort": lambda c: str(c["index"]),
+        "program": lambda c: str(c["index"]),
         "trials": lambda c: str(len(c["trials"])),
         "training examples": lambda c: f"{c['train_examples']:,}",
         "parameters": lambda c: number(c["parameters"]),

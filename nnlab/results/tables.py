@@ -246,10 +246,15 @@ class Results:
         last = len(self.trials) - 1
         there = 0 <= trial <= last
         seeds = self.trials[trial].num_seeds if there else self.study.num_seeds
-        if not (there and 0 <= seed < seeds and self.has_run(trial)):
+        if not (there and 0 <= seed < seeds):
             raise ValueError(
                 f"no trial {trial} with seed {seed} in {str(self.workdir)!r}: trials "
                 f"are 0 to {last}, seeds 0 to {seeds - 1}"
+            )
+        if not self.has_run(trial):
+            raise ValueError(
+                f"trial {trial} ({self.trials[trial].label}) has not begun in "
+                f"{str(self.workdir)!r}"
             )
 
     def has_run(self, trial: int) -> bool:

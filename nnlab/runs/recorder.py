@@ -77,9 +77,12 @@ class Recorder:
 
     def identity(self, index: int) -> dict[str, Any]:
         """Returns the identity of a program's checkpoints, by the program's index."""
-        config = self.config
-        about = next(one for one in config["cohorts"] if one["index"] == index)
-        return resume.identity(self._study, about, config)
+        if index in self._records:
+            about = self._records[index].about
+        else:
+            every = self._config["cohorts"]
+            about = next(one for one in every if one["index"] == index)
+        return resume.identity(self._study, about, self._config)
 
     def start(
         self,
@@ -133,8 +136,16 @@ class Recorder:
         """Ends a program."""
         index = record.program.index
         self._finished.add(index)
+        self._release(index)
         self._end(index)
         self.write("interrupted")
+
+    def _release(self, index: int) -> None:
+        """Drops what a program has on the devices; its measurements stay."""
+        if record := self._records.get(index):
+            plain = (one for one in self._programs if one.index == index)
+            record.program = next(plain, record.program)
+            record.clock.compiled = lambda: 0.0
 
     def _end(self, index: int) -> None:
         self._pictures = None  # the best or the worst trial may have changed
@@ -158,6 +169,7 @@ class Recorder:
     def fail(self, program: Program, error: Exception) -> None:
         """Notes that a program failed, and writes the traceback to a file."""
         index = program.index
+        self._release(index)
         text = f"{type(error).__name__}: {error}"
         line = " ".join(text.split())
         line = line if len(line) <= MAX_FAILURE else f"{line[:MAX_FAILURE]}..."
@@ -176,6 +188,7 @@ class Recorder:
     def out_of_memory(self, program: Program, width: int) -> None:
         """Notes that a program's lanes of that width were too large for memory."""
         index = program.index
+        self._release(index)
         self._config["out_of_memory"].setdefault(str(index), []).append(width)
         _log.warning(
             "program %d of %d: out of memory with %d networks at once; restarting it "
@@ -258,7 +271,7 @@ class Recorder:
         """Collects the pictures of the best and the worst trial so far."""
         best, worst = ranking.best_and_worst(found)
         records = sorted(
-            self._records.values(), key=lambda record: record.program.first_seed
+            self._records.values(), key=lambda record: record.rows.members.first_seed
         )
         parts: dict[int, list[pictures.Seen]] = {}
         for record in records:

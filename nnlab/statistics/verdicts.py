@@ -182,7 +182,10 @@ def _examine(findings: "Findings", claim: Claim) -> Verdict:
             right = dataclasses.replace(right, number=number)
         seconds = claim.quantity.reduction == "seconds"
         compare = _compare_seconds if seconds else _compare_members
-        verdict = compare(findings, claim, left, right)
+        try:
+            verdict = compare(findings, claim, left, right)
+        except _UntestedError as error:  # the notes of its sides still hold
+            verdict = Verdict(claim, NOT_TESTED, str(error))
     except _UntestedError as error:
         return Verdict(claim, NOT_TESTED, str(error))
     notes = [left.note, right.note]

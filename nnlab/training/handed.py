@@ -68,6 +68,7 @@ class Handed:
                 f"same, nnlab.run(..., {', '.join(f'{name}=...' for name in lacking)}) "
                 "in Python"
             )
+        own.called(self.module)  # refuses what is no module, before data are loaded
 
     def own(self, study: Study) -> Own:
         """Returns the record of the user's own module, metrics and data sets.

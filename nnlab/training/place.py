@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts a program on the devices, in lanes of a measured width."""
+"""Puts a program and its data on the devices, by its plan."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

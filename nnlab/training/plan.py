@@ -113,7 +113,7 @@ class Demand:
         if not 0 <= lane_width <= self.most:
             raise ValueError(
                 f"lane_width={lane_width} must be from 1 to the program's {self.most} "
-                "members (0 chooses)"
+                "networks (0 chooses)"
             )
         on_cpu = devices[0].platform == "cpu"
         memory = device_memory(devices[0]) // (len(devices) if on_cpu else 1)
@@ -199,7 +199,7 @@ class Demand:
     def _too_much(self, need: int, there: int) -> ValueError:
         count = len(self.members.trials) * self.members.num_seeds
         return ValueError(
-            f"{count:,} members of {self.parameters:,} parameters at batch_size="
+            f"{count:,} networks of {self.parameters:,} parameters at batch_size="
             f"{self.batch_size} need about {_gib(need)}, the device has {_gib(there)}: "
             "use fewer trials or seeds, a smaller network or a smaller batch"
         )

@@ -63,6 +63,7 @@ def trained(tmp_path, act=lambda training: None, **settings):
     return training, shown
 
 
+@pytest.mark.slow
 def test_a_training_is_told_of_and_seen_from_its_first_to_its_last_evaluation(tmp_path):
     training, shown = trained(tmp_path, num_epochs=3)
     assert (training.outcome, training.failure) == ("finished", "")

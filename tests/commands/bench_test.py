@@ -290,6 +290,7 @@ def test_the_slope_of_a_power_is_its_exponent():
     assert tables.slope(sizes, [3 * s**1.5 for s in sizes]) == pytest.approx(1.5)
 
 
+@pytest.mark.slow
 def test_a_population_may_have_fewer_cores(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "3")  # of all cores
     found = rivals.contenders(rivals.mlp_784(64), [1, 8], [], 16, cores=[1])

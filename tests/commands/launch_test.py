@@ -157,7 +157,7 @@ train Q --seeds=three
 train Q --config.batch_size=5000
     batch_size=5000 is larger than the 1198 training examples
 train Q --lane_width=999
-    lane_width=999 must be from 1 to the program's 24 members
+    lane_width=999 must be from 1 to the program's 24 networks
 train M --data_dir=no/such/folder
     data_dir no/such/folder does not exist
 train Q --seed=3
@@ -368,6 +368,7 @@ def test_a_bundled_config_goes_by_its_name(launch, monkeypatch, config_name):
     assert made[0] == made[1]
 
 
+@pytest.mark.slow
 def test_a_workdir_that_is_not_there_has_a_neighbour(launch, tmp_path, caplog):
     made_up(num_trials=2, num_seeds=3, workdir=tmp_path / "quickstart")
     mistyped = f"--workdir={tmp_path / 'quikstart'}"
@@ -407,6 +408,7 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
         config.run(broken, ["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_is_one_screen(program):
     done = command(f"launch.{program}", "--help")
@@ -1140,6 +1142,7 @@ def test_no_matplotlibrc_is_read(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["describe", "train"])
 def test_a_platform_that_is_not_there_is_one_line(program, tmp_path):
     workdir = [f"--workdir={tmp_path}"] if program == "train" else []

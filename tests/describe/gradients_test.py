@@ -34,6 +34,7 @@ def _(primals, tangents):
     return jnp.tanh(x), 1.001 * dx * (1 - jnp.tanh(x) ** 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_the_error_of_a_smooth_network_falls_like_eps_squared(batch_norm):
     traced = {"model.dropout_rate": 0.3, "model.init_scale": 2.0}
@@ -196,6 +197,7 @@ def test_more_than_half_of_each_array_must_agree_where_there_are_kinks():
     assert not row([1.0] * 6, found, 0.5, arrays=[0, 0, 0, 1, 1, 1]).agrees
 
 
+@pytest.mark.slow
 def test_the_network_with_bfloat16_and_convolutions_is_checked_in_float64():
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(30, 8, 8)).astype(np.uint8)

@@ -162,6 +162,7 @@ def test_its_kernels_have_the_variance_of_the_initializer():
     np.testing.assert_allclose(list(deviations.values()), 1, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_the_head_is_a_dense_layer_on_the_backbones_features():
     variables, x = dict(init(SMALL, *TINY)), normal(1, 8, *TINY)
     params = dict(variables["params"])
@@ -188,6 +189,7 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
     assert distance(evaluate(SMALL, variables, x), alike) > 0.1
 
 
+@pytest.mark.slow
 def test_members_are_as_if_alone():
     apply = functools.partial(SMALL.apply, train=True, mutable=["batch_stats"])
     first, x = init(SMALL, *TINY), normal(1, 8, *TINY)

@@ -313,7 +313,7 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     text = path.read_text()
     page = _Page(text)
     # Every figure says what can be seen, not only what it shows.
-    assert all(re.search(r"\. .*(\d|No member).*\.$", name) for name in page.names), (
+    assert all(re.search(r"\. .*(\d|No network).*\.$", name) for name in page.names), (
         page.names
     )
     assert len(page.names) == text.count("<figure") == len(set(page.names))

@@ -3,8 +3,10 @@
 
 import collections
 import dataclasses
+import gc
 import itertools
 import re
+import weakref
 
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ from nnlab.runs.final import GRID
 from nnlab.statistics.findings import Findings
 from nnlab.study import Own, Study
 from nnlab.training import lane_width, place, trees
+from nnlab.training.population import Population
 
 TABLES = ("config.json", "curves.parquet", "members.csv", "summary.csv")
 BATCH_SIZE = "batch_size"
@@ -79,6 +82,7 @@ def scored(module, loop, split):
 # ---- Results of a run.
 
 
+@pytest.mark.slow
 def test_every_member_has_a_row_for_each_evaluation_until_it_ends(finished):
     found, _ = finished
     steps = {key: [row["step"] for row in rows(found, *key)] for key in members(found)}
@@ -90,6 +94,7 @@ def test_every_member_has_a_row_for_each_evaluation_until_it_ends(finished):
     assert set(steps) == {(t, s) for t in range(4) for s in range(2)}
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_plain_loop(finished):
     found, _ = finished
     row = rows(found, 0, 1)[-1]
@@ -282,6 +287,7 @@ def compiled(caplog):
         yield count
 
 
+@pytest.mark.slow
 def test_values_seeds_and_evaluations_add_no_compilation(tmp_path, compiled):
     """Each program compiles three, whatever is swept and however long it trains."""
     sweep = [
@@ -321,6 +327,7 @@ def test_a_run_in_which_all_diverge_ends_early(tmp_path):
     assert report.write(tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_members_that_never_take_a_step_or_fail_after_the_last(tmp_path):
     """An initial scale that overflows, or a last update that does."""
     sweep = ({"model.init_scale": 1e12}, {tiny.RATE: 1e25}, {tiny.RATE: 0.1})
@@ -395,6 +402,7 @@ def test_a_module_of_ones_own_is_trained(tmp_path):
     assert row["validation_accuracy"] == rights.mean()
 
 
+@pytest.mark.slow
 def test_the_report_names_a_module_and_data_of_ones_own(tmp_path):
     run(tiny.study(), tmp_path, module=tiny.Plain())
     page = report.write(tmp_path).with_name("report.md").read_text()
@@ -542,6 +550,7 @@ def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
             assert last[metric] == pytest.approx(other[metric], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_member_is_scored_as_it_was_at_its_best(tmp_path):
     changes = {"patience": 1}, ({tiny.RATE: 3.0},)
     found, _ = of_images(tmp_path, early_stopping=changes[0], sweep=changes[1])
@@ -583,6 +592,7 @@ def test_the_spread_of_the_batch_losses_is_that_of_the_plain_loop(finished):
     assert rows(finished[0], 0, 1)[0]["batch_loss_std"] is None
 
 
+@pytest.mark.slow
 def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
     found, _ = of_images(tmp_path, figures=("active_units",), test_sets={})
     for row in rows(found, 0, 0):
@@ -603,6 +613,25 @@ def failing(monkeypatch, *programs):
         return train(program, state, start, count)
 
     monkeypatch.setattr(place.PlacedProgram, "train", fails)
+
+
+def test_a_program_leaves_the_devices_when_it_ends(tmp_path, monkeypatch):
+    """Otherwise the data of every program of a sweep would stay in memory."""
+    made, alive = weakref.WeakSet(), {}
+    init = Population.__init__
+
+    def noted(self, *args, **kwargs):
+        made.add(self)
+        init(self, *args, **kwargs)
+
+    def count(progress):
+        gc.collect()
+        alive[progress.program] = len(made)
+
+    monkeypatch.setattr(Population, "__init__", noted)
+    sweep = tuple({"model.hidden": (width,)} for width in (3, 4, 5))
+    run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=count)
+    assert set(alive.values()) == {1}
 
 
 @pytest.mark.slow
@@ -761,6 +790,7 @@ def test_every_gradient_counts_where_gradients_are_asked_for(tmp_path):
     np.testing.assert_allclose(norms, plain.norms[16:].mean(axis=0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_plane_is_predicted_cell_by_cell(tmp_path):
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, [3, 9], size=(400, 2))

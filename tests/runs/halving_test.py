@@ -225,6 +225,7 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path):
             assert (told.done, told.total) == (visits[-1].done, visits[-1].total)
 
 
+@pytest.mark.slow
 def test_only_trials_may_be_added_and_they_race_among_themselves(tmp_path):
     run(STUDY, tmp_path / "run")
     before = results.load(tmp_path / "run").members.to_pylist()
@@ -364,7 +365,7 @@ def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
 
 def test_captions_count_them(found):
     text = captions.caption(Findings(found))
-    assert "Of 16 members: 8 finished, 1 stopped" in text
+    assert "Of 16 networks: 8 finished, 1 stopped" in text
     assert "7 dropped by halving (dashed as far as they go)" in text
     assert "did not run" not in text
 

@@ -133,7 +133,7 @@ def test_quantities_captions_and_counts_are_over_the_seeds_that_a_trial_has():
         assert np.isnan(after[4:]).all()
     told = captions.caption(Findings(some))
     assert told.startswith("Mean over 4 to 16 seeds with its 95 % Student-t interval")
-    assert "Of 28 members: 27 finished, 1 diverged" in told
+    assert "Of 28 networks: 27 finished, 1 diverged" in told
     said = " ".join(answer.sentences(Findings(planned.restricted(whole, [16, 8, 4]))))
     assert "1 of 8 seeds diverges" in said
     assert "1 of 4 seeds stays at chance" in said

@@ -71,6 +71,7 @@ def test_the_range_of_two_counts_is_fishers_exact_test():
     assert p[0] == 1.0
 
 
+@pytest.mark.slow
 def test_the_range_of_counts_holds_for_all_pairs_at_once():
     rng = np.random.default_rng(0)
     counts = rng.binomial(5, 0.4, size=(200, 12))

@@ -281,6 +281,7 @@ def test_shifted_images_are_cut_from_their_padded_selves(pixels):
     assert len(found) > 0.8 * (2 * pixels + 1) ** 2
 
 
+@pytest.mark.slow
 def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
     recipe = dataclasses.replace(RECIPE, input_shape=(2, 2, 1), augment_pixels=1)
     flags = {"sample": jnp.bool_(False), "check": jnp.bool_(True)}

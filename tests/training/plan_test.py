@@ -81,7 +81,7 @@ def test_lanes_grow_narrower_until_they_fit_into_memory(device, monkeypatch):
 
 def test_a_program_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(plan, "device_memory", lambda _: 2**25)
-    with pytest.raises(ValueError, match="64 members of 50,890 parameters") as caught:
+    with pytest.raises(ValueError, match="64 networks of 50,890 parameters") as caught:
         choose(batch_size=8192)
     assert "\n" not in str(caught.value)
 
@@ -105,6 +105,7 @@ def test_devices_of_a_cpu_share_its_memory(monkeypatch):
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(SIZES, st.integers(1, 4), st.booleans())
 def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
@@ -124,6 +125,7 @@ def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
     assert least <= turns * lanes.width <= 1.34 * least
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(SIZES, st.integers(1, 4), st.integers(1, 8))
 def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, width):
@@ -140,7 +142,7 @@ def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, widt
 @pytest.mark.parametrize("width", [-1, 65])
 def test_a_lane_width_out_of_range_is_refused(width):
     with pytest.raises(
-        ValueError, match=rf"lane_width={width} .* program's 64 members"
+        ValueError, match=rf"lane_width={width} .* program's 64 networks"
     ):
         choose(lane_width=width)
 

@@ -74,6 +74,7 @@ def variant(request):
     return Variant(population, state, module, tuple(plain))
 
 
+@pytest.mark.slow
 def test_a_member_is_the_plain_loop(variant):
     for i, plain in enumerate(variant.plain):
         member = at(variant.state, i, i)
@@ -104,6 +105,7 @@ def evaluate(population, state, size):
     return population.gather(after), population.gather(measured)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [7, 64])  # no split is a multiple of either
 def test_every_example_is_scored_once_as_numpy_scores_it(variant, size):
     """Batch norm uses the running statistics of the plain loop."""
@@ -154,6 +156,7 @@ def after(population, calls=(tiny.NUM_STEPS,)):
     return population.gather(tiny.trained(population, calls, root_seed=5))
 
 
+@pytest.mark.slow
 def test_every_member_stands_in_its_place(crowd):
     state = after(crowd, (3,))
     for trial, rate in enumerate((0.1, 0.2, 0.3)):
@@ -163,6 +166,7 @@ def test_every_member_stands_in_its_place(crowd):
             assert distance(at(state, trial, seed).params, plain.params) < 1e-5
 
 
+@pytest.mark.slow
 def test_neighbours_change_no_bit(crowd):
     """Neither their number nor empty places matter."""
     of = tiny.study(num_seeds=1, root_seed=5)
@@ -222,6 +226,7 @@ def unstable():
     return population.gather(tiny.trained(population, (40,), room=40))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", range(len(UNSTABLE)))
 def test_a_member_freezes_at_the_first_step_that_is_not_finite(unstable, trial):
     state, rule = unstable, optax.sgd(UNSTABLE[trial])
@@ -394,6 +399,7 @@ def test_moving_members_together_changes_no_bit(width):
     assert equal(moved, stayed)
 
 
+@pytest.mark.slow
 def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
     population = tiny.population(CROWD, Lanes.of_width(3, 3, 1, 2))
     training = np.zeros((3, 3), bool)

@@ -162,7 +162,7 @@ _PARTS = (
     ),
     Part(
         "divergence",
-        "where members left the finite numbers, over what was swept",
+        "where networks left the finite numbers, over what was swept",
         "maps",
         maps.divergence_map,
     ),

@@ -27,6 +27,7 @@ from nnlab.report.figures.drawing.curves import (
 from nnlab.report.trials import trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.ranking import worst_trial
 
 COLORS = matplotlib.colormaps["viridis"]
 ZERO = "#c3c8ce"
@@ -119,8 +120,10 @@ def collect(findings: Findings) -> list[Norms]:
     measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:
-        pair = zip(findings.extremes, ("best: ", "worst: "))
-        named = {t: name for t, name in pair if t is not None and t in measured}
+        ends = findings.best_of(measured), worst_trial(findings.results, measured)
+        named = {
+            t: name for t, name in zip(ends, ("best: ", "worst: ")) if t is not None
+        }
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
     return [_norms(findings, trial, name) for trial, name in named.items()]
 

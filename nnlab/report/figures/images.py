@@ -99,7 +99,7 @@ def confusion(findings: Findings) -> Sketch:
     """Draws which classes the best trial confuses."""
     best, classes = trials_of(findings)["best"], classes_of(findings)
     counts = stored_of(findings).confusion[best]
-    need(counts.any(), "no member of the best trial finished")
+    need(counts.any(), "no network of the best trial finished")
     drawn = style.canvas(5.4)
     draw_confusion(drawn.add_subplot(), counts, classes)
     what = "Which classes the best trial takes for which"
@@ -226,7 +226,7 @@ def gallery(findings: Findings) -> Sketch:
     """Draws test images that the best trial gets right and the worst gets wrong."""
     stored = stored_of(findings).gallery
     shown = need(stored, "it takes images, and two trials to compare")
-    need(int(shown.worst_seeds), "no member of the worst trial finished")
+    need(int(shown.worst_seeds), "no network of the worst trial finished")
     need(
         len(shown.images),
         "no test image is got right by the best trial and wrong by the worst",
@@ -265,7 +265,7 @@ def draw_gallery(
 def mistakes(findings: Findings) -> Sketch:
     """Draws the best trial's most confident mistakes."""
     shown = need(stored_of(findings).mistakes, IMAGES)
-    need(int(shown.seeds), "no member of the best trial finished")
+    need(int(shown.seeds), "no network of the best trial finished")
     need(len(shown.images), "most seeds of the best trial are right on every image")
     classes = classes_of(findings)
     drawn = draw_mistakes(shown, classes)

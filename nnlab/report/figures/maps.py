@@ -152,13 +152,13 @@ def divergence_map(findings: Findings) -> Sketch:
         cells[trial] = Cell(texts, SHARE_COLORS(norm(count / seeds)))
     _draw_cells(ax, grid, cells)
     ticks = {0.0: "0", 0.5: "50", 1.0: "100"}
-    style.color_bar(ax, (norm, SHARE_COLORS), ticks, "members that diverged, %")
-    what = "How many members diverge, when and where, over what was swept"
+    style.color_bar(ax, (norm, SHARE_COLORS), ticks, "networks that diverged, %")
+    what = "How many networks diverge, when and where, over what was swept"
     caption = (
-        f"{what}. Each cell is a trial: how many of its members left the finite "
-        "numbers, at which step (median), and the layer whose last finite gradient was "
-        "the largest, in most of them, with that gradient's median norm; hatched cells "
-        f"did not run. {captions.source(findings.results)}"
+        f"{what}. Each cell is a trial: how many of its networks left the "
+        "finite numbers, at which step (median), and the layer whose last finite "
+        "gradient was the largest, in most of them, with that gradient's median norm; "
+        f"hatched cells did not run. {captions.source(findings.results)}"
     )
     return Sketch("divergence", canvas, what, caption, losses(findings))
 
@@ -184,10 +184,10 @@ def losses(findings: Findings) -> str:
     lost = {t.index: findings.counts(t.index)[DIVERGED] for t in trials}
     losing = [t for t, count in lost.items() if count]
     if not losing:
-        return "No member diverges."
+        return "No network diverges."
     most = max(losing, key=lambda t: lost[t])
     return (
-        f"Members of {len(losing)} of {len(lost)} trials diverge, most with "
+        f"Networks of {len(losing)} of {len(lost)} trials diverge, most with "
         f"{swept.named(findings.results, most)}: {lost[most]} of "
         f"{trials[most].num_seeds}."
     )

@@ -86,7 +86,7 @@ def against_sizes(findings: Findings) -> Sketch:
         )
     if dead := sum(not findings.alive(t).any() for t in findings.ran):
         count, verb = numbers.count(dead, "trial"), "is" if dead == 1 else "are"
-        notes.append(f"{count} {verb} not shown, since no member reached the end.")
+        notes.append(f"{count} {verb} not shown, since no network reached the end.")
     notes.append(captions.beside(findings, "test_accuracy"))
     notes.append(captions.error_scale(canvas))
     shown = [size.trial for size in compared]

@@ -174,6 +174,7 @@ def test_other_convolutions_go_to_xla(fields):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "taps"),
     [
@@ -241,6 +242,7 @@ def naive_max_abs_pool(x, window, stride):
     return pooled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("window", "stride"), [(1, 1), (2, 2), (3, 3), (2, 1), (3, 2), (2, 3)]
 )

@@ -122,7 +122,7 @@ def test_extremes_are_the_best_and_the_worst_trial(tmp_path):
     figures, _ = made(tmp_path, rates, ("extremes",), accuracy, diverged={(2, 0): 2})
     texts = shown(tmp_path, "extremes")
     assert {"best: 0.1", "worst: 1 (1 diverged)", "training", "loss"} <= set(texts)
-    assert "Of 6 members: 5 finished, 1 diverged" in figures["extremes"].caption
+    assert "Of 6 networks: 5 finished, 1 diverged" in figures["extremes"].caption
     _, absent = made(tmp_path / "one", rates[:1], ("extremes",))
     assert "worst" in absent["extremes"]
 
@@ -149,7 +149,7 @@ def test_gradients_are_drawn_where_there_are_networks(tmp_path):
     assert {"mlp", "layer", "output", "gradient norm; grey: exactly 0"} <= set(texts)
     assert "boosted trees" not in texts
     assert "Triangles at the foot" in figures["gradients"].caption
-    assert "Of 3 members" in figures["gradients"].caption
+    assert "Of 3 networks" in figures["gradients"].caption
     _, absent = made(tmp_path / "trees", [TREES], ("gradients",))
     assert absent == {"gradients": "no gradient was measured"}
 
@@ -186,6 +186,6 @@ def test_sizes_say_how_many_trials_no_member_survives_in(tmp_path):
     lost = {(1, seed): 2 for seed in range(8)}
     figures, _ = made(tmp_path, sweep, ("sizes",), diverged=lost)
     said = figures["sizes"].caption
-    assert "1 trial is not shown, since no member reached the end." in said
+    assert "1 trial is not shown, since no network reached the end." in said
     figures, _ = made(tmp_path / "all", sweep, ("sizes",))
     assert "not shown" not in figures["sizes"].caption

@@ -96,6 +96,7 @@ def test_only_errors_are_coloured(figure):
     assert image.norm(0.25 / 4) == pytest.approx(0.5)  # the square root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 10, 20, 21, 100])
 def test_class_names_do_not_overlap(size):
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
@@ -207,10 +208,10 @@ def test_images_are_grey_or_in_colour(channels):
     ("part", "parts", "text"),
     [
         ("confusion", {"best": None}, "no best trial"),
-        ("confusion", {"confusion": {0: 0 * COUNTS}}, "no member of the best"),
+        ("confusion", {"confusion": {0: 0 * COUNTS}}, "no network of the best"),
         ("gallery", {}, "two trials"),
         ("gallery", {"gallery": gallery(0)}, "no test image"),
-        ("gallery", {"gallery": gallery(0, seeds=(5, 0))}, "no member of the worst"),
+        ("gallery", {"gallery": gallery(0, seeds=(5, 0))}, "no network of the worst"),
         ("mistakes", {}, "takes images"),
         ("mistakes", {"mistakes": mistakes(0)}, "right on every image"),
         ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no member"),

@@ -106,7 +106,7 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     total = sum(seeds)
     counts["absent"] = total - sum(counts[s] for s in STATUSES)
     listed = ", ".join(f"{counts[s]} {text}" for s, text in ENDED.items() if counts[s])
-    said = f"{first}. Of {total} {'member' if total == 1 else 'members'}: {listed}"
+    said = f"{first}. Of {total} {'network' if total == 1 else 'networks'}: {listed}"
     if counts["at_chance"]:
         said += f"; {counts['at_chance']} ended at chance and count in the means"
     return f"{said}. {_made_with(results)}"

@@ -80,7 +80,7 @@ class Against:
                 tint, place = tints[trial] if only else line, self.sweep.values[trial]
                 draw_points(ax, place, values, tint, rows=self.rows, best=trial == best)
         if not core.size:
-            text = "no member has a value"
+            text = "no network has a value"
             ax.text(0.5, 0.55, text, transform=ax.transAxes, ha="center")
         name_axes(ax, self.sweep, label)
         ends = []
@@ -191,7 +191,7 @@ def draw_strip(
         strip.set(ylim=(0, len(groups)))
         strip.set_yticks(middle, [plain(g, 14) for g in groups])
         strip.yaxis.tick_right()
-    texts = {} if rows else {"share of members:": MUTED}
+    texts = {} if rows else {"share of networks:": MUTED}
     texts |= {f"■ {kind}": FAILURES[kind] for kind in shares}
     notes: list[Artist] = [
         TextArea(text, textprops={"color": color, "fontsize": 7})
