@@ -79,7 +79,7 @@ def test_mistakes_are_counted_by_their_kind():
 def test_divergence_and_gradients_are_told_in_numbers():
     found = synthetic.results(num_seeds=4, diverged={(3, 0): 2, (3, 1): 2, (0, 0): 1})
     said = maps.losses(Findings(found))
-    assert "Members of 2 of 4 trials diverge, most with learning rate 3.2: 2" in said
+    assert "Networks of 2 of 4 trials diverge, most with learning rate 3.2: 2" in said
     assert maps.losses(Findings(synthetic.results())) == "No network diverges."
     shown = gradient_norms.collect(Findings(found))[:1]
     first, *_, last = shown[0].means[:, -1]

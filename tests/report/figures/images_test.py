@@ -214,7 +214,7 @@ def test_images_are_grey_or_in_colour(channels):
         ("gallery", {"gallery": gallery(0, seeds=(5, 0))}, "no network of the worst"),
         ("mistakes", {}, "takes images"),
         ("mistakes", {"mistakes": mistakes(0)}, "right on every image"),
-        ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no member"),
+        ("mistakes", {"mistakes": mistakes(0, seeds=0)}, "no network"),
         ("probabilities", {}, "takes images"),
         ("weights", {}, "no weights to show"),
         ("weights", {"kernels": {"best": Kernel(IMAGES[0, ..., 0], 4)}}, "pixels"),
