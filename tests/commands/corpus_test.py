@@ -580,7 +580,7 @@ def test_much_bad_input_ends_in_one_line(kind, place):
         (["--config.model.hidden=3000000,3000000"], "parameters at batch_size=32 need"),
         (["--config.model.hidden=2147483647,2147483647"], "GiB: use fewer trials"),
         (["--config.model.hidden=2147483648"], "hidden[0]=2147483648 is too large: at"),
-        (["--seeds=1000000000"], "8,000,000,000 members of"),
+        (["--seeds=1000000000"], "8,000,000,000 networks of"),
         (
             ["--config.model.name=cnn", "--config.model.channels=1000000000"],
             "need abou",
