@@ -63,6 +63,15 @@ def entry(name: str, files: Iterable[Path], settings: Iterable[Any] = ()) -> Pat
     return root() / "arrays" / f"{name}-{key.hexdigest()[:16]}.npz"
 
 
+def kept(path: Path, make: Callable[[], Dataset], **known: Any) -> Dataset:
+    """Returns an entry's dataset, see `read`; makes and writes it if there is none."""
+    dataset = read(path, **known)
+    if dataset is None:
+        dataset = make()
+        write(path, dataset)
+    return dataset
+
+
 def read(
     path: Path,
     *,

@@ -87,10 +87,21 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
         )
     if not folder.is_dir():
         raise absent(folder, "image folder", "folder")
+    import PIL
+
     passed: list[Path] = []
     with reading(folder):
         train, test = _find(folder, passed)
-        dataset = _read(folder, train, test, name, size)
+        files = [f for images in (*train.values(), *test.values()) for f in images]
+        # A file's place tells its class; the target of a link does not.
+        places = [(str(f.relative_to(folder)), os.path.realpath(f)) for f in files]
+        dataset = cache.kept(
+            # Filters may change with Pillow's version.
+            cache.entry("folder", files, (places, size, PIL.__version__)),
+            lambda: _read(folder, train, test, name, size),
+            name=name,
+            class_names=tuple(train),
+        )
         left = [f"not read: {_listed(folder, passed)}"] if passed else []
     return dataclasses.replace(dataset, notes=(*left, *dataset.notes))
 
@@ -109,7 +120,9 @@ def _find(
     folders = [path for path in visible if path.is_dir()]
     named = [path for path in folders if path.name.lower() in _PARTS]
     # Beside other folders, a folder "train" of images is a class: train, bus, car.
-    if len(named) < len(folders) and not any(map(_holds_folders, named)):
+    if len(named) < len(folders) and not any(
+        below.is_dir() for path in named for below in path.iterdir()
+    ):
         named = []
     parts = {path.name.lower(): path for path in named}
     if len(parts) < len(named):
@@ -131,10 +144,6 @@ def _find(
             if label not in classes:
                 raise ValueError(f"{parts[part]} lacks the class {label!r}")
     return train, test
-
-
-def _holds_folders(folder: Path) -> bool:
-    return any(path.is_dir() for path in folder.iterdir())
 
 
 def _classes(folder: Path, root: Path, passed: list[Path]) -> dict[str, list[Path]]:
@@ -219,14 +228,6 @@ def _formats() -> tuple[str, ...]:
     )
 
 
-@functools.cache
-def _told_by_content() -> tuple[str, ...]:
-    """Returns those of `_formats` that the start of a file reveals."""
-    from PIL import Image
-
-    return tuple(name for name in _formats() if Image.OPEN[name][1] is not None)
-
-
 def _format(path: Path) -> str:
     """Returns the format that a file's name tells; "" for none."""
     from PIL import Image
@@ -260,9 +261,9 @@ def _listed(folder: Path, paths: Sequence[Path]) -> str:
     paths = sorted(paths, key=lambda p: (p.name.startswith("."), not p.is_dir(), p))
     names = []
     for path in paths[:_MOST_NAMED]:
-        name = str(path.relative_to(folder))
-        inside = sum(some.is_file() for some in path.rglob("*")) if path.is_dir() else 0
-        names.append(f"{name} with {count(inside, 'file')}" if inside else name)
+        inside = sum(some.is_file() for some in path.rglob("*"))
+        about = f" with {count(inside, 'file')}" if inside else ""
+        names.append(f"{path.relative_to(folder)}{about}")
     if more := len(paths) - len(names):
         names.append(f"{more:,} more")
     folders = sum(path.is_dir() for path in paths)
@@ -278,21 +279,8 @@ def _read(
     name: str,
     size: int,
 ) -> Dataset:
-    """Reads images from the cache, or reads their files and caches the result."""
-    import PIL
-
-    train_files = [path for images in train.values() for path in images]
-    test_files = [path for images in test.values() for path in images]
-    files = [*train_files, *test_files]
-    # A file's place tells its class; the target of a link does not.
-    places = [(str(f.relative_to(folder)), os.path.realpath(f)) for f in files]
-    # Filters may change with Pillow's version.
-    entry = cache.entry("folder", files, (places, size, PIL.__version__))
-    class_names = tuple(train)
-    dataset = cache.read(entry, name=name, class_names=class_names, digest=None)
-    if dataset is not None:
-        return dataset
-
+    """Reads the images of each class; there may be no test images."""
+    files = [path for images in (*train.values(), *test.values()) for path in images]
     channels = 1 if {_mode(file) for file in files} <= _GREY else 3
     num_bytes = len(files) * size * size * channels
     if num_bytes > _MOST_BYTES:
@@ -302,28 +290,24 @@ def _read(
             "a smaller size"
         )
     odd: dict[str, list[Path]] = collections.defaultdict(list)
-    images = _decode(train_files, size, channels, odd)
-    test_images = _decode(test_files, size, channels, odd) if test else None
+    images, codes = _decode(train, size, channels, odd)
+    test_images, test_codes = (
+        _decode(test, size, channels, odd) if test else (None,) * 2
+    )
     try:
         dataset = Dataset.from_arrays(
             images,
-            _labels(train),
+            codes,
             test_inputs=test_images,
-            test_labels=_labels(test) if test else None,
+            test_labels=test_codes,
             name=name,
-            class_names=class_names,
-            class_values=np.array(class_names),
+            class_names=tuple(train),
+            class_values=np.array(tuple(train)),
         )
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
     notes = (f"{what}: {_listed(folder, paths)}" for what, paths in odd.items())
-    dataset = dataclasses.replace(dataset, notes=tuple(notes))
-    cache.write(entry, dataset)
-    return dataset
-
-
-def _labels(classes: Mapping[str, Sequence[Path]]) -> np.ndarray:
-    return np.repeat(np.arange(len(classes)), [len(i) for i in classes.values()])
+    return dataclasses.replace(dataset, notes=tuple(notes))
 
 
 def _mode(file: Path) -> str:
@@ -337,9 +321,16 @@ def _mode(file: Path) -> str:
 
 
 def _decode(
-    files: Sequence[Path], size: int, channels: int, odd: dict[str, list[Path]]
-) -> np.ndarray:
-    """Decodes images: uint8 (N, size, size, channels); `odd` collects odd ones."""
+    classes: Mapping[str, Sequence[Path]],
+    size: int,
+    channels: int,
+    odd: dict[str, list[Path]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decodes images, uint8 (N, size, size, channels), and their classes, (N,).
+
+    `odd` collects odd images.
+    """
+    files = [file for images in classes.values() for file in images]
     pixels = np.empty((len(files), size, size, channels), np.uint8)
     for number, file in enumerate(files):
         decoded, notes = _open(file, lambda i: _resized(i, size, _MODES[channels]))
@@ -348,7 +339,8 @@ def _decode(
             notes.append("of one colour only")
         for note in notes:
             odd[note].append(file)
-    return pixels
+    counts = [len(images) for images in classes.values()]
+    return pixels, np.repeat(np.arange(len(classes)), counts)
 
 
 def _resized(
@@ -380,9 +372,9 @@ def _opened(file: Path) -> "Iterator[Image.Image]":
     """Opens an image of the format that its content, or else its name, tells."""
     from PIL import Image
 
-    formats = _told_by_content()
+    formats = [name for name in _formats() if Image.OPEN[name][1] is not None]
     if (named := _format(file)) in _formats():
-        formats = (*formats, named)
+        formats.append(named)
     with warnings.catch_warnings():
         # Of odd metadata, and of too many pixels, which `_open` refuses.
         warnings.simplefilter("ignore")

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """A user's own table: a text file with a header row, a label column and features.
 
-pandas reads the cells. After an error, the csv module reads the file again to name the
-line: it knows where each row begins, even if quoted cells span lines.
+pandas reads the cells. The csv module finds the rows and names the line of an error: it
+knows where each row begins, even if quoted cells span lines.
 """
 
 import csv
+import functools
 import hashlib
+import itertools
 import math
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from nnlab.data import cache, labels
 from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.data.numbers import one_line
 from nnlab.data.reading import absent, reading
+from nnlab.words.numbers import count as counted
 from nnlab.words.spelling import nearest
 
 LABEL = "label"
@@ -79,11 +82,28 @@ class _Layout:
     label: int
     left_out: frozenset[int]
 
-    @property
+    @functools.cached_property
     def features(self) -> list[int]:
         """Indices of the columns that are features."""
         left_out = self.left_out | {self.label}
         return [i for i in range(len(self.columns)) if i not in left_out]
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Names of the features."""
+        return [self.columns[i] for i in self.features]
+
+    def rows(self) -> "Iterator[_Row]":
+        """Yields the rows below the header."""
+        return _rows(self.path, self.delimiter, self.skipped)
+
+
+class _Row(NamedTuple):
+    """A row of a file, with the first and the last of its lines."""
+
+    line: int
+    cells: list[str]
+    last: int
 
 
 def read(
@@ -134,43 +154,56 @@ def read(
             with path.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
             entry = cache.entry("csv", [], (content, label, missing, *ignore))
-            dataset = cache.read(entry, name=name)
-            if dataset is None:
-                dataset = _read(layout, name, missing)
-                cache.write(entry, dataset)
+            return cache.kept(entry, lambda: _read(layout, name, missing), name=name)
     except UnicodeDecodeError as error:
         raise ValueError(_undecodable(path)) from error
-    return dataset
 
 
 # How the file is laid out.
 
 
 def _layout(path: Path, label: str, ignore: list[str]) -> _Layout:
-    with _opened(path) as stream:
-        sample = [line for line, _ in zip(_lines(stream, path), range(_SAMPLE))]
+    sample = list(itertools.islice(_lines(path), _SAMPLE))
     before = next((i for i, line in enumerate(sample) if line.strip()), 0)
     if sample and (told := _SEPARATOR_LINE.fullmatch(sample[before])):
         delimiter, before = told[1], before + 1
     else:
         delimiter = max(_DELIMITERS, key=lambda mark: _fit(sample, mark, label))
-    with _opened(path) as stream:
-        lines = _lines(stream, path, skipped=before)
-        rows = _rows(lines, path, delimiter, before)
-        line, header, skipped = next(rows, (before + 1, [], before))
-    columns = tuple(map(one_line, header))
-    where = f"{path}, line {line}"
-    left_out = {i for i, name in enumerate(columns) if name in ignore}
+    header = next(_rows(path, delimiter, before), _Row(before + 1, [], before))
+    columns = tuple(map(one_line, header.cells))
+    where = f"{path}, line {header.line}"
     for one in ignore:
         if one == label:
             raise ValueError(f"{where}: csv.ignore={one!r} is the label column")
         if one not in columns:
             hint = nearest(one, _ends([*filter(None, columns)]))
             raise ValueError(f"{where}: csv.ignore={one!r} is no column{hint}")
+    left_out = {i for i, name in enumerate(columns) if name in ignore}
     if columns and not columns[0] and any(columns[1:]):
         left_out.add(0)
-    place = _label_column(columns, left_out, where, label, delimiter)
-    return _Layout(path, delimiter, columns, line, skipped, place, frozenset(left_out))
+    kept = [name for i, name in enumerate(columns) if i not in left_out]
+    if fault := _fault_of_header(columns, kept, label, delimiter):
+        raise ValueError(f"{where}: {fault}")
+    place = columns.index(label)
+    return _Layout(
+        path, delimiter, columns, header.line, header.last, place, frozenset(left_out)
+    )
+
+
+def _lines(path: Path, skipped: int = 0) -> Iterator[str]:
+    """Yields the lines of a file after the first `skipped`; refuses endless ones."""
+    with _opened(path) as stream:
+        for number in itertools.count(1):
+            line = stream.readline(_LONGEST_LINE)
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: it has {_LONGEST_LINE:,} characters or "
+                    "more"
+                )
+            if not line:
+                return
+            if number > skipped:
+                yield line
 
 
 def _opened(path: Path) -> TextIO:
@@ -178,26 +211,11 @@ def _opened(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _lines(stream: TextIO, path: Path, skipped: int = 0) -> Iterator[str]:
-    """Yields the lines of a file after the first `skipped`; refuses endless ones."""
-    number = 0
-    while line := stream.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(
-                f"{path}, line {number}: it has {_LONGEST_LINE:,} characters or more"
-            )
-        if number > skipped:
-            yield line
-
-
 def _fit(sample: Sequence[str], delimiter: str, label: str) -> tuple[float, ...]:
     """Returns how well a delimiter fits lines; the largest fits best."""
     reader = csv.reader(sample, delimiter=delimiter, skipinitialspace=True)
     try:
-        header, *rows = [
-            row for row in reader if len(row) > 1 or "".join(row).strip(_BLANK)
-        ]
+        header, *rows = [row for row in reader if not _is_blank(row)]
     except (csv.Error, ValueError):
         return (0.0,)
     alike = sum(len(row) == len(header) for row in rows) / max(len(rows), 1)
@@ -205,60 +223,54 @@ def _fit(sample: Sequence[str], delimiter: str, label: str) -> tuple[float, ...]
     return (float(len(header) > 1), float(named), alike, float(len(header)))
 
 
-def _rows(
-    lines: Iterable[str], path: Path, delimiter: str, before: int = 0
-) -> Iterator[tuple[int, list[str], int]]:
-    """Yields the rows that are not blank, each with its first and its last line.
+def _is_blank(cells: Sequence[str]) -> bool:
+    return len(cells) < 2 and not "".join(cells).strip(_BLANK)
 
-    `before` is the number of lines of the file before these.
-    """
+
+def _rows(path: Path, delimiter: str, skipped: int) -> Iterator[_Row]:
+    """Yields the rows after `skipped` lines, without blank ones."""
+    lines = _lines(path, skipped)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    line = before + 1
+    line = skipped + 1
     try:
         for cells in reader:
-            if len(cells) > 1 or "".join(cells).strip(_BLANK):
-                yield line, cells, before + reader.line_num
-            line = before + reader.line_num + 1
+            last = skipped + reader.line_num
+            if not _is_blank(cells):
+                yield _Row(line, cells, last)
+            line = last + 1
     except csv.Error as error:
         raise ValueError(f"{path}, line {line}: {error}") from error
 
 
-def _label_column(
-    columns: Sequence[str], left_out: set[int], where: str, label: str, delimiter: str
-) -> int:
+def _fault_of_header(
+    columns: Sequence[str], kept: Sequence[str], label: str, delimiter: str
+) -> str:
+    """Says what is wrong with a header, some columns of which are kept, or ""."""
     if not columns:
-        raise ValueError(f"{where}: a header that names the columns is missing")
+        return "a header that names the columns is missing"
     for number, name in enumerate(columns, 1):
         if not name.isprintable():
-            raise ValueError(
-                f"{where}: the name of column {number} cannot be shown: {name!a}"
-            )
+            return f"the name of column {number} cannot be shown: {name!a}"
     if label not in columns:
         if len(columns) == 1:
-            raise ValueError(
-                f"{where}: {reprlib.repr(columns[0])} is a single cell; the first "
-                "line must name the columns, separated by commas, semicolons, tabs or "
-                "vertical bars"
+            return (
+                f"{reprlib.repr(columns[0])} is a single cell; the first line must "
+                "name the columns, separated by commas, semicolons, tabs or vertical "
+                "bars"
             )
         hint = "; if this line is an example, write a header above it"
-        hint *= any(map(_like_number, columns))
-        raise ValueError(
-            f"{where}: no column is named {label!r} (to name the label column, write "
-            f"csv:PATH:COLUMN; {delimiter!r} separates columns{hint})"
-            f"{nearest(label, _ends(columns))}"
+        return (
+            f"no column is named {label!r} (to name the label column, write "
+            f"csv:PATH:COLUMN; {delimiter!r} separates columns"
+            f"{hint * any(map(_like_number, columns))}){nearest(label, _ends(columns))}"
         )
-    kept = [name for i, name in enumerate(columns) if i not in left_out]
     for name, times in Counter(filter(None, kept)).items():
         if times > 1:
-            raise ValueError(
-                f"{where}: {times} columns are named {name!r}: each needs a name of "
-                "its own, or csv.ignore leaves them out"
+            return (
+                f"{times} columns are named {name!r}: each needs a name of its own, or "
+                "csv.ignore leaves them out"
             )
-    if len(kept) == 1:
-        raise ValueError(
-            f"{where}: {label!r} is the only column, a table needs features, too"
-        )
-    return columns.index(label)
+    return ""
 
 
 def _ends(names: Sequence[str]) -> list[str]:
@@ -266,6 +278,40 @@ def _ends(names: Sequence[str]) -> list[str]:
     if len(names) <= _MOST_LISTED:
         return list(names)
     return [*names[:half], "...", *names[-half:]]
+
+
+def _measured(layout: _Layout) -> tuple[_Layout, int]:
+    """Counts the rows, each of which must have as many cells as the header.
+
+    Columns without name and content, as from delimiters at line ends, are left out.
+    """
+    wanted, count = len(layout.columns), 0
+    nameless = [i for i in layout.features if not layout.columns[i]]
+    has_content = False
+    for line, cells, _ in layout.rows():
+        count += 1
+        if len(cells) != wanted:
+            more = (
+                f" (if every line ends in {layout.delimiter!r} or begins with the name "
+                "of its row, the header must, too)"
+            )
+            more *= len(cells) == wanted + 1
+            found = counted(len(cells), "cell")
+            raise ValueError(
+                f"{layout.path}, line {line}: {found}, the header has {wanted} "
+                f"columns, separated by {layout.delimiter!r}{more}"
+            )
+        has_content = has_content or any(cells[i].strip() for i in nameless)
+    where = f"{layout.path}, line {layout.line}"
+    if nameless and (has_content or not count):
+        raise ValueError(f"{where}: column {nameless[0] + 1} has no name")
+    layout = replace(layout, left_out=layout.left_out.union(nameless))
+    if not layout.features:
+        label = layout.columns[layout.label]
+        raise ValueError(
+            f"{where}: {label!r} is the only column, a table needs features, too"
+        )
+    return layout, count
 
 
 # What is in its cells.
@@ -278,17 +324,17 @@ class _Cells:
     Attributes:
       numbers: (N, F), float32 if that holds every value exactly, else float64; NaN for
         a missing cell, and everywhere in a column of texts.
+      labels: (N,), texts.
       texts: for each column of texts, by its index in F: codes (N,), -1 for a missing
         cell, and the values by code.
       marks: likewise, the texts of the column that stand for a missing cell.
-      labels: (N,), texts.
       wrong: whether there is a cell that cannot be used at all.
     """
 
     numbers: np.ndarray
+    labels: np.ndarray
     texts: dict[int, tuple[np.ndarray, list[str]]] = field(default_factory=dict)
     marks: dict[int, set[str]] = field(default_factory=dict)
-    labels: np.ndarray = field(default_factory=lambda: np.empty(0, object))
     wrong: bool = False
 
     def missing(self) -> np.ndarray:
@@ -298,38 +344,13 @@ class _Cells:
             gone[:, i] = codes < 0
         return gone
 
-    def put(self, rows: slice, columns: list[int], values: np.ndarray) -> None:
-        """Stores numbers (rows, columns); NaN for missing ones."""
-        low, high = np.fmin.reduce(values, None), np.fmax.reduce(values, None)
-        self.wrong |= bool(low < -_LARGEST or high > _LARGEST)
-        if self.numbers.dtype == np.float32:
-            with np.errstate(over="ignore"):
-                narrow = values.astype(np.float32)
-            # Small whole numbers are exact; NaN never equals itself.
-            small = values.dtype.kind == "i" and low >= -_EXACT and high <= _EXACT
-            differ = np.zeros(0) if small else (narrow != values) & (values == values)
-            if differ.any():
-                self.numbers = self.numbers.astype(np.float64)
-            else:
-                values = narrow
-        if len(columns) == self.numbers.shape[1]:
-            self.numbers[rows] = values
-        else:
-            self.numbers[rows, columns] = values
-
-    def keep(self, rows: np.ndarray) -> None:
-        """Keeps some of the rows, chosen by a mask (N,)."""
-        self.numbers, self.labels = self.numbers[rows], self.labels[rows]
-        self.texts = {i: (codes[rows], v) for i, (codes, v) in self.texts.items()}
-
 
 def _read(layout: _Layout, name: str, missing: str) -> Dataset:
     path = layout.path
-    count, quoted = _count(layout)
-    layout = _without_empty(layout, count, quoted)
+    layout, count = _measured(layout)
     if not count:
         raise ValueError(f"{path} has a header but no rows")
-    cells = _cells(layout, count, quoted)
+    cells = _cells(layout)
     gone = cells.missing()
     rows, no_label = gone.any(axis=1), labels.missing(cells.labels)
     if (
@@ -341,17 +362,21 @@ def _read(layout: _Layout, name: str, missing: str) -> Dataset:
     notes = []
     if 0 in layout.left_out and not layout.columns[0]:
         notes.append("the first column, which has no name, is left out as an index")
-    if missing == "drop" and (dropped := int((rows | no_label).sum())):
-        if dropped == count:
-            most = layout.features[int(gone.sum(axis=0).argmax())]
+    if missing == "drop" and (dropped := rows | no_label).any():
+        if dropped.all():
+            most = layout.names[int(gone.sum(axis=0).argmax())]
             raise ValueError(
-                f"{path}: every row lacks a value, most of them in column "
-                f"{layout.columns[most]!r}: csv.ignore leaves columns out"
+                f"{path}: every row lacks a value, most of them in column {most!r}: "
+                "csv.ignore leaves columns out"
             )
-        cells.keep(~(rows | no_label))
-        notes.append(f"rows that lack a value are left out: {dropped:,} of {count:,}")
+        kept = ~dropped
+        cells.numbers, cells.labels = cells.numbers[kept], cells.labels[kept]
+        cells.texts = {i: (codes[kept], v) for i, (codes, v) in cells.texts.items()}
+        notes.append(
+            f"rows that lack a value are left out: {dropped.sum():,} of {count:,}"
+        )
     elif rows.any():
-        some = [layout.columns[layout.features[i]] for i in np.flatnonzero(gone.any(0))]
+        some = [layout.names[i] for i in np.flatnonzero(gone.any(axis=0))]
         notes.append(
             "cells that were missing hold their column's mean over the training "
             f"examples: {gone.sum():,} in {', '.join(_ends(some))}"
@@ -367,75 +392,7 @@ def _read(layout: _Layout, name: str, missing: str) -> Dataset:
     return replace(dataset, notes=(*notes, *told))
 
 
-def _count(layout: _Layout) -> tuple[int, bool]:
-    """Counts the rows, each of which must have as many cells as the header.
-
-    Returns:
-      The number of rows, and whether some hold quotes.
-    """
-    wanted, count = len(layout.columns), 0
-    with _opened(layout.path) as stream:
-        body = _lines(stream, layout.path, layout.skipped)
-        for line, text in enumerate(body, layout.skipped + 1):
-            if '"' in text:
-                break
-            found = text.count(layout.delimiter) + 1
-            if found > 1 or text.strip(_BLANK):
-                count += 1
-                if found != wanted:
-                    raise _ragged(layout, line, text.split(layout.delimiter))
-        else:
-            return count, False
-    count = 0
-    for line, cells in _body_rows(layout):
-        count += 1
-        if len(cells) != wanted:
-            raise _ragged(layout, line, cells)
-    return count, True
-
-
-def _body_rows(layout: _Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows below the header, each with the line it begins on."""
-    with _opened(layout.path) as stream:
-        body = _lines(stream, layout.path, layout.skipped)
-        rows = _rows(body, layout.path, layout.delimiter, layout.skipped)
-        for line, cells, _ in rows:
-            yield line, cells
-
-
-def _ragged(layout: _Layout, line: int, cells: Sequence[str]) -> ValueError:
-    """Returns the error of a row that has more or fewer cells than the header."""
-    wanted, more = len(layout.columns), ""
-    if len(cells) == wanted + 1:
-        more = (
-            f" (if every line ends in {layout.delimiter!r} or begins with the name of "
-            "its row, the header must, too)"
-        )
-    return ValueError(
-        f"{layout.path}, line {line}: {len(cells)} cell{'s' * (len(cells) != 1)}, the "
-        f"header has {wanted} columns, separated by {layout.delimiter!r}{more}"
-    )
-
-
-def _without_empty(layout: _Layout, count: int, quoted: bool) -> _Layout:
-    """Leaves out columns without name and content, as from delimiters at line ends."""
-    nameless = [i for i in layout.features if not layout.columns[i]]
-    if not nameless:
-        return layout
-    for frame in _frames(layout, quoted, nameless, dtype=str, na_filter=False):
-        for i in nameless:
-            if frame[i].str.strip().any():
-                count = 0
-    if not count:
-        raise ValueError(
-            f"{layout.path}, line {layout.line}: column {nameless[0] + 1} has no name"
-        )
-    return replace(layout, left_out=layout.left_out.union(nameless))
-
-
-def _frames(
-    layout: _Layout, quoted: bool, places: Sequence[int], **options: Any
-) -> Iterator[Any]:
+def _frames(layout: _Layout, places: Sequence[int], **options: Any) -> Iterator[Any]:
     import pandas as pd  # takes a third of a second
 
     with _opened(layout.path) as stream:
@@ -451,14 +408,13 @@ def _frames(
             skipinitialspace=True,
             keep_default_na=False,
             low_memory=False,
-            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
             chunksize=max(_CHUNK // len(layout.columns), 1),
             **options,
         ) as frames:
             yield from frames
 
 
-def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
+def _cells(layout: _Layout) -> _Cells:
     """Reads the cells of features and labels.
 
     Columns that pandas does not read as numbers are read again as texts: where a column
@@ -467,36 +423,37 @@ def _cells(layout: _Layout, count: int, quoted: bool) -> _Cells:
     import pandas as pd
 
     places = layout.features
-    cells = _Cells(np.full((count, len(places)), np.nan, np.float32))
+    parts: list[np.ndarray] = []
     found: list[str] = []
     textual: set[int] = set()
     for frame in _frames(
         layout,
-        quoted,
         [*places, layout.label],
         na_values=dict.fromkeys(places, sorted(labels.MISSING)),
         converters={layout.label: str},  # a dtype for one slows down all
     ):
-        rows = slice(len(found), len(found) + len(frame))
         found += map(one_line, frame.pop(layout.label))
-        kinds = [dtype.kind for dtype in frame.dtypes]
-        numeric = [i for i, kind in enumerate(kinds) if kind in "iuf"]
-        textual.update(set(range(len(places))).difference(numeric))
-        if numeric:
-            some = frame if len(numeric) == len(places) else frame.iloc[:, numeric]
-            whole = {kinds[i] for i in numeric} == {"i"}
-            cells.put(rows, numeric, some.to_numpy(np.int64 if whole else np.float64))
-    cells.labels = np.array(found, object)
-    cells.wrong |= not all(text.isprintable() for text in set(found))
-    if not textual:
-        return cells
-    wanted = [places[i] for i in sorted(textual)]
-    frames = _frames(layout, quoted, wanted, dtype=str, na_filter=False)
-    frame = pd.concat(frames, ignore_index=True)
-    for i in sorted(textual):
-        codes, values = pd.factorize(frame[places[i]])
-        _put_texts(cells, i, codes, [one_line(value) for value in values])
+        numbers = frame.select_dtypes("number")
+        textual.update(set(places).difference(numbers.columns))
+        parts.append(_narrow(numbers.reindex(columns=places).to_numpy(np.float64)))
+    cells = _Cells(np.concatenate(parts), np.array(found, object))
+    cells.wrong = not all(text.isprintable() for text in set(found))
+    if textual:
+        frames = _frames(layout, sorted(textual), dtype=str, na_filter=False)
+        frame = pd.concat(frames, ignore_index=True)
+        for place in sorted(textual):
+            codes, values = pd.factorize(frame[place])
+            _put_texts(cells, places.index(place), codes, list(map(one_line, values)))
+    low, high = np.fmin.reduce(cells.numbers, None), np.fmax.reduce(cells.numbers, None)
+    cells.wrong |= bool(low < -_LARGEST or high > _LARGEST)
     return cells
+
+
+def _narrow(numbers: np.ndarray) -> np.ndarray:
+    """Returns numbers as float32 if that holds all of them exactly."""
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(np.float32)
+    return narrow if np.array_equal(narrow, numbers, equal_nan=True) else numbers
 
 
 def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> None:
@@ -506,7 +463,10 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     if 2 * sum(map(_like_number, known)) > len(known) or not known:
         column = np.array([_number(text) for text in values])
         cells.wrong |= bool((np.isnan(column) & ~gone).any())
-        cells.put(slice(None), [i], np.where(gone, np.nan, column)[codes, np.newaxis])
+        column = _narrow(np.where(gone, np.nan, column))[codes]
+        wide = np.promote_types(cells.numbers.dtype, column.dtype)
+        cells.numbers = cells.numbers.astype(wide, copy=False)
+        cells.numbers[:, i] = column
         return
     cells.wrong |= not all(text.isprintable() for text in known)
     ordered = labels.in_order(known)
@@ -519,7 +479,7 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
 def _first_wrong(layout: _Layout, cells: _Cells, missing: str) -> ValueError:
     """Returns the error of the first cell that cannot be used."""
     label = layout.columns[layout.label]
-    for line, row in _body_rows(layout):
+    for line, row, _ in layout.rows():
         where = f"{layout.path}, line {line}"
         text = one_line(row[layout.label])
         if not text and missing != "drop":
@@ -566,8 +526,7 @@ def _classes(layout: _Layout, texts: list[str]) -> labels.Encoded:
     except ValueError as error:
         hint = "csv.missing=drop leaves them out"
         raise ValueError(f"{path}: {error} ({hint})") from error
-    names = [layout.columns[i] for i in layout.features]
-    if label in classes.names and all(map(_like_number, names)):
+    if label in classes.names and all(map(_like_number, layout.names)):
         raise ValueError(
             f"{path}, line {layout.line}: it looks like an example, not like a header "
             "that names the columns: write one above it"
@@ -601,7 +560,7 @@ def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
     high = np.fmax.reduce(cells.numbers, axis=0)
     # Only these can hold as many different whole numbers as there are rows.
     for i in np.flatnonzero(high - low >= count - 1):
-        name, column = layout.columns[layout.features[i]], cells.numbers[:, i]
+        name, column = layout.names[i], cells.numbers[:, i]
         if (column % 1).any() or len(np.unique(column)) < count:
             continue
         if _ID.fullmatch(name) or (low[i] in (0, 1) and high[i] - low[i] == count - 1):
@@ -614,12 +573,11 @@ def _identifiers(layout: _Layout, cells: _Cells) -> list[str]:
 
 def _encoded(layout: _Layout, cells: _Cells) -> tuple[list[str], np.ndarray, list[str]]:
     """Returns the features' names, the features (N, F), and notes."""
-    names = [layout.columns[i] for i in layout.features]
     if not cells.texts:
-        return names, cells.numbers, []
+        return layout.names, cells.numbers, []
     count = len(cells.numbers)
     found, columns, told, many = [], [], [], {}
-    for i, name in enumerate(names):
+    for i, name in enumerate(layout.names):
         if i not in cells.texts:
             found.append(name)
             columns.append(cells.numbers[:, i : i + 1])
@@ -680,22 +638,20 @@ def _dataset(
     )
     if not filled.size:
         return dataset
-    inputs = dataset.train.inputs
-    known = inputs[:, len(columns) :] == 0
+    count = len(columns)
+    known = dataset.train.inputs[:, count:] == 0
     if not known.any(axis=0).all():
         raise _empty(columns[filled[int(known.any(axis=0).argmin())]])
-    sums = np.where(known, inputs[:, filled], 0).sum(axis=0, dtype=np.float64)
+    sums = np.where(known, dataset.train.inputs[:, filled], 0).sum(0, dtype=np.float64)
     means = sums / known.sum(axis=0)
-    origin = None if dataset.origin is None else dataset.origin[: len(columns)]
-
-    def whole(split: Split) -> Split:
-        values = split.inputs[:, : len(columns)].copy()
-        missing = split.inputs[:, len(columns) :] != 0
+    splits = []
+    for split in (dataset.train, dataset.validation, dataset.test):
+        values = split.inputs[:, :count].copy()
+        missing = split.inputs[:, count:] != 0
         values[:, filled] = np.where(missing, means, values[:, filled])
-        return Split(read_only(values), split.labels)
-
-    splits = (dataset.train, dataset.validation, dataset.test)
-    train, validation, test = map(whole, splits)
+        splits.append(Split(read_only(values), split.labels))
+    train, validation, test = splits
+    origin = None if dataset.origin is None else dataset.origin[:count]
     return replace(
         dataset,
         train=train,
