@@ -2,7 +2,9 @@
 """Data for pictures: confusion, chosen test images, first-layer kernels.
 
 `choose` selects them from what was collected of each trial's final members; the workdir
-stores them as `FILE`.
+stores them as `FILE`. In every part, ``images`` are float32 (N, H, W, D) in [0, 1] with
+D channels, ``labels`` their true classes, integers (N,), and ``taken_for`` the wrong
+classes that most seeds predict, int64 (N,).
 """
 
 import dataclasses
@@ -56,15 +58,14 @@ class Seen:
 
 def together(parts: Sequence[Seen]) -> Seen:
     """Joins what was collected of a trial's seeds, in the order of the parts."""
-
-    def joined(field: str) -> np.ndarray:
-        return np.concatenate([getattr(part, field) for part in parts])
-
     if len(parts) == 1:
         return parts[0]
     alive = next((part for part in parts if part.living.any()), parts[0])
-    seeds = ("prediction", "confidence", "before", "after")
-    return dataclasses.replace(alive, **{field: joined(field) for field in seeds})
+    joined = {
+        field: np.concatenate([getattr(part, field) for part in parts])
+        for field in ("prediction", "confidence", "before", "after")
+    }
+    return dataclasses.replace(alive, **joined)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,13 +73,9 @@ class Gallery:
     """Test images that most seeds of the best trial get right and of the worst wrong.
 
     Attributes:
-      images: float32 (N, H, W, D) in [0, 1], D channels.
-      labels: true class, int64 (N,), which most seeds of the best trial predict.
-      taken_for: the wrong class that most seeds of the worst trial predict, int64 (N,).
-      best_right: seeds of the best trial that are right, int64 (N,).
-      worst_right: seeds of the worst trial that are right, int64 (N,).
-      best_seeds: living seeds of the best trial, int64 ().
-      worst_seeds: living seeds of the worst trial, int64 ().
+      best_right, worst_right: seeds of the best and of the worst trial that are right
+        about each image, int64 (N,).
+      best_seeds, worst_seeds: living seeds of these trials, int64 ().
     """
 
     images: np.ndarray
@@ -95,9 +92,6 @@ class Mistakes:
     """Test images that most seeds of the best trial get wrong, most confident first.
 
     Attributes:
-      images: float32 (N, H, W, D) in [0, 1].
-      labels: true class, int64 (N,).
-      taken_for: the wrong class that most seeds predict, int64 (N,).
       confidence: mean over the living seeds of the probability of `taken_for`, 0 for
         seeds that predict another class; float64 (N,).
       wrong: seeds that are wrong, int64 (N,).
@@ -117,10 +111,8 @@ class Examples:
     """A few test images with the best trial's class probabilities.
 
     Attributes:
-      images: float32 (N, H, W, D) in [0, 1].
-      labels: true class, int64 (N,).
-      before: probabilities at the start, float32 (L, N, C), of the L living seeds.
-      after: probabilities of the final members, float32 (L, N, C).
+      before, after: probabilities at the start and of the final members, float32
+        (L, N, C), of the L living seeds.
     """
 
     images: np.ndarray
@@ -138,7 +130,6 @@ class Plane:
         units of the data: the outer edges of a grid of G x G equal cells, in whose
         centres `Seen.regions` are predicted.
       points: features of all examples, float (N, 2).
-      labels: their true classes, integers (N,).
     """
 
     extent: np.ndarray
@@ -164,7 +155,6 @@ class Regions:
     Attributes:
       extent: as that of `Plane`, float64 (4,).
       points: features of up to `MOST_POINTS` examples, float (N, 2).
-      labels: their true classes, int64 (N,).
       best: class that the best trial's first living seed predicts in each cell of a
         grid, int64 (G, G), rows from low to high second feature.
       worst: likewise of the worst trial; None if there is none, or it has no grid.
@@ -195,14 +185,13 @@ class Stored:
     """The pictures of a workdir.
 
     Attributes:
-      best: index of the best trial by validation, None if there is none.
-      worst: likewise of the worst.
+      best, worst: indices of the best and of the worst trial by validation, or None.
       confusion: for each trial that ran, examples by [seed, true class, predicted
         class], int64 (S, C, C); 0 for a member that diverged or did not finish.
+      kernels: of "best" and of "worst", where their first layer has a kernel.
       gallery: None unless data are images and there are two trials to compare.
       mistakes: None unless data are images and there is a best trial.
       examples: likewise.
-      kernels: of "best" and of "worst", where their first layer has a kernel.
       regions: None unless data are a plane and there is a best trial.
     """
 
@@ -216,8 +205,6 @@ class Stored:
     regions: Regions | None = None
 
 
-# The parts with fields of their own. For each field: a letter for each axis (the same
-# letter means the same size within a part), and the kind of its elements (`_checked`).
 _PARTS = {
     "gallery": Gallery,
     "mistakes": Mistakes,
@@ -226,23 +213,18 @@ _PARTS = {
 }
 _SIZES = {"X": 2, "Y": 4}  # axes of fixed size
 _FIELDS = {
+    **dict.fromkeys(("best_seeds", "worst_seeds", "seeds"), ("", "count")),
+    **dict.fromkeys(("best_right", "worst_right", "wrong"), ("N", "count")),
+    **dict.fromkeys(("labels", "taken_for"), ("N", "class")),
+    **dict.fromkeys(("best", "worst"), ("GG", "class")),
+    **dict.fromkeys(("before", "after"), ("LNC", "real")),
+    "confidence": ("N", "real"),
+    "images": ("NHWD", "real"),
     "extent": ("Y", "real"),
     "points": ("NX", "real"),
-    "best": ("GG", "class"),
-    "worst": ("GG", "class"),
-    "images": ("NHWD", "real"),
-    "labels": ("N", "class"),
-    "taken_for": ("N", "class"),
-    "best_right": ("N", "count"),
-    "worst_right": ("N", "count"),
-    "wrong": ("N", "count"),
-    "best_seeds": ("", "count"),
-    "worst_seeds": ("", "count"),
-    "seeds": ("", "count"),
-    "confidence": ("N", "real"),
-    "before": ("LNC", "real"),
-    "after": ("LNC", "real"),
 }
+"""Fields of the parts: a letter for each axis, the same for the same size within a
+part, and the kind of the elements, see `_checked`."""
 
 
 def choose(
@@ -275,15 +257,12 @@ def choose(
       so on, and "best_kernel" with "best_units", and those of the worst.
     """
     labels = np.asarray(labels, np.int64)
-    arrays = {
-        name: np.array(-1 if trial is None else trial, np.int64)
-        for name, trial in (("best", best), ("worst", worst))
-    }
+    named = {"best": best, "worst": worst}
+    arrays = {n: np.array(-1 if t is None else t, np.int64) for n, t in named.items()}
     for trial in sorted(seen):
         arrays[f"confusion_{trial}"] = _confusion(seen[trial], labels, num_classes)
-    for name, named in (("best", best), ("worst", worst)):
-        kernel = None if named is None else seen[named].kernel
-        if kernel is not None:
+    for name, one in named.items():
+        if one is not None and (kernel := seen[one].kernel) is not None:
             arrays[f"{name}_kernel"] = kernel[..., :MOST_UNITS].astype(np.float32)
             arrays[f"{name}_units"] = np.array(kernel.shape[-1], np.int64)
     if best is None:
@@ -298,15 +277,14 @@ def choose(
     if plane is not None:
         parts["regions"] = _regions(seen[best], other, plane, num_classes)
     for name, part in parts.items():
-        for field in dataclasses.fields(part) if part is not None else ():
-            if (value := getattr(part, field.name)) is not None:
-                arrays[f"{name}_{field.name}"] = value
+        for field, value in vars(part).items() if part is not None else ():
+            if value is not None:
+                arrays[f"{name}_{field}"] = value
     return arrays
 
 
 def _confusion(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
-    shape = len(seen.prediction), num_classes, num_classes
-    counts = np.zeros(shape, np.int64)
+    counts = np.zeros((len(seen.prediction), num_classes, num_classes), np.int64)
     for seed in np.flatnonzero(seen.living):
         np.add.at(counts[seed], (labels, seen.prediction[seed]), 1)
     return counts
@@ -331,20 +309,20 @@ def _taken_for(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
     return votes.argmax(axis=1)
 
 
+def _first(fits: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Returns the indices of those that fit and are highest by a measure (N,)."""
+    found = np.flatnonzero(fits)
+    return found[np.argsort(-by[found], kind="stable")][:MOST_IMAGES]
+
+
 def _gallery(
-    best: Seen,
-    worst: Seen,
-    images: np.ndarray,
-    labels: np.ndarray,
-    num_classes: int,
+    best: Seen, worst: Seen, images: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> Gallery:
     right = [_right(one, labels) for one in (best, worst)]
     seeds = [np.array(one.living.sum(), np.int64) for one in (best, worst)]
     fits = (2 * right[0] > seeds[0]) & (2 * right[1] < seeds[1])
     # The difference of the shares times both numbers of seeds, so that ties are exact.
-    lead = right[0] * seeds[1] - right[1] * seeds[0]
-    chosen = np.flatnonzero(fits)
-    chosen = chosen[np.argsort(-lead[chosen], kind="stable")][:MOST_IMAGES]
+    chosen = _first(fits, right[0] * seeds[1] - right[1] * seeds[0])
     return Gallery(
         images=images[chosen].astype(np.float32),
         labels=labels[chosen],
@@ -361,13 +339,12 @@ def _mistakes(
 ) -> Mistakes:
     living = best.living
     wrong = living.sum() - _right(best, labels)
-    chosen = np.flatnonzero(2 * wrong > living.sum())
     taken_for = _taken_for(best, labels, num_classes)
     said = best.prediction[living] == taken_for
     # A sum, because without a living seed there is no mean.
     confidence = np.where(said, best.confidence[living].astype(float), 0.0).sum(axis=0)
     confidence /= max(living.sum(), 1)
-    chosen = chosen[np.argsort(-confidence[chosen], kind="stable")][:MOST_IMAGES]
+    chosen = _first(2 * wrong > living.sum(), confidence)
     return Mistakes(
         images=images[chosen].astype(np.float32),
         labels=labels[chosen],
@@ -457,39 +434,34 @@ def _stored(arrays: Mapping[str, np.ndarray]) -> Stored:
         for name in arrays
         if name.startswith(prefix)
     }
-    trials = {}
-    kernels = {}
+    trials, kernels = {}, {}
     for name in ("best", "worst"):
-        trials[name] = int(_checked(arrays, name, "", "trial", sizes))
-        if trials[name] not in (-1, *confusion):
-            raise ValueError(f"{name} is trial {trials[name]}, which has no confusion")
+        trial = int(_checked(arrays, name, "", "trial", sizes))
+        if trial not in (-1, *confusion):
+            raise ValueError(f"{name} is trial {trial}, which has no confusion")
+        trials[name] = None if trial < 0 else trial
         if f"{name}_kernel" in arrays:
             axes = "VU" if arrays[f"{name}_kernel"].ndim == 2 else "HWDU"
-            units = _checked(arrays, f"{name}_units", "", "count", {})
             values = _checked(arrays, f"{name}_kernel", axes, "real", {})
+            units = _checked(arrays, f"{name}_units", "", "count", {})
             kernels[name] = Kernel(values, int(units))
     parts: dict[str, Any] = dict.fromkeys(_PARTS)
     for name, part in _PARTS.items():
         if any(array.startswith(f"{name}_") for array in arrays):
             known = {"C": sizes.get("C", 0), **_SIZES}
-            fields = [
-                field.name
-                for field in dataclasses.fields(part)
-                if field.default is dataclasses.MISSING
-                or f"{name}_{field.name}" in arrays
-            ]
             parts[name] = part(
                 **{
-                    f: _checked(arrays, f"{name}_{f}", *_FIELDS[f], known)
-                    for f in fields
+                    f.name: _checked(
+                        arrays, f"{name}_{f.name}", *_FIELDS[f.name], known
+                    )
+                    for f in dataclasses.fields(part)
+                    if f.default is dataclasses.MISSING or f"{name}_{f.name}" in arrays
                 }
             )
-    if (shown := parts["regions"]) is not None and not np.all(
-        shown.extent[::2] < shown.extent[1::2]
-    ):
+    shown = parts["regions"]
+    if shown is not None and not np.all(shown.extent[::2] < shown.extent[1::2]):
         raise ValueError(f"regions_extent has the value {shown.extent.tolist()}")
-    best, worst = (None if trials[n] < 0 else trials[n] for n in ("best", "worst"))
-    return Stored(best, worst, confusion, kernels=kernels, **parts)
+    return Stored(**trials, confusion=confusion, kernels=kernels, **parts)
 
 
 def _checked(
@@ -518,15 +490,13 @@ def _checked(
         if axis != "S"  # trials may have different numbers of seeds
     ):
         raise ValueError(f"{name} has the shape {array.shape}")
-    kinds = {"real": "f", "class": "iu"}
-    if array.dtype.kind not in kinds.get(kind, "i"):
+    if array.dtype.kind not in {"real": "f", "class": "iu"}.get(kind, "i"):
         raise ValueError(f"{name} has the type {array.dtype}")
     if kind == "real":
         good = np.isfinite(array)
-    elif kind == "class":
-        good = (array >= 0) & (array < sizes["C"])
     else:
-        good = array >= (0 if kind == "count" else -1)
+        good = array >= (-1 if kind == "trial" else 0)
+        good &= kind != "class" or array < sizes["C"]
     if not good.all():
         raise ValueError(f"{name} has the value {array[~good].flat[0]}")
     return array.astype(np.int64, copy=False) if kind == "class" else array
