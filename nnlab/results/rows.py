@@ -6,13 +6,13 @@ are arrays over trials and seeds, never objects.
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nnlab import results
 from nnlab.study.members import Members
@@ -192,7 +192,7 @@ class Rows:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns everything as named arrays, uint8 (N,) each, for `from_arrays`."""
         members = self._members()
-        members.columns[_BEST] = self.best_accuracy.reshape(-1)
+        members = members.append_column(_BEST, [self.best_accuracy.reshape(-1)])
         arrays = {"curves": _encoded(self._curves()), "members": _encoded(members)}
         names = json.dumps([list(some) for some in self._names]).encode()
         return {**arrays, "names": np.frombuffer(names, np.uint8)}
@@ -234,37 +234,41 @@ class Rows:
         found._names = dict.fromkeys(first), dict.fromkeys(then)
         return found
 
-    def _curves(self) -> "_Part":
-        """Returns all rows of the curves, in any order."""
+    def _curves(self) -> pa.Table:
+        """Returns all rows of the curves, by step."""
         every = sorted(self._evaluations.items())
+        none = np.empty(0, np.int64)
         at = [np.nonzero(one.rows) for _, one in every]
         sizes = [len(t) for t, _ in at]
-        none = np.empty(0, np.int64)
-        keys = {
+        taken = [one.values.taken(one.rows) for _, one in every]
+        columns = {
             "trial": np.concatenate([none, *(self._trials[t] for t, _ in at)]),
             "seed": np.concatenate([none, *(self._seeds[s] for _, s in at)]),
-            "step": np.repeat([step for step, _ in every], sizes).astype(np.int64),
+            "step": np.repeat([step for step, _ in every], sizes),
+            "epoch": np.repeat([one.epoch for _, one in every], sizes),
+            "examples": np.repeat([one.examples for _, one in every], sizes),
         }
-        epochs = np.repeat([one.epoch for _, one in every], sizes)
-        examples = np.repeat([one.examples for _, one in every], sizes)
-        columns = {
-            "epoch": epochs.astype(np.float64),
-            "examples": examples.astype(np.int64),
-        }
-        measured = _joined([one.values.taken(one.rows) for _, one in every], sizes)
-        names = dict.fromkeys([*self._names[0], *self._names[1]])
-        columns |= {name: measured[name] for name in names if name in measured}
-        return _Part(keys, columns)
+        for name in dict.fromkeys([*self._names[0], *self._names[1]]):
+            found = [some.get(name) for some in taken]
+            of = [column.dtype for column in found if column is not None]
+            if of:
+                pieces = zip(found, sizes)
+                columns[name] = np.ma.concatenate(
+                    [_unknown(n, of[0]) if c is None else c for c, n in pieces]
+                )
+        return _table(columns, results.CURVES)
 
-    def _members(self) -> "_Part":
+    def _members(self) -> pa.Table:
         t, s = np.indices(self._shape).reshape(2, -1)
         columns = {
+            "trial": self._trials[t],
+            "seed": self._seeds[s],
             "status": _STATUSES[self.status].reshape(-1),
             "at_chance": self.at_chance.reshape(-1),
             "steps": self.steps.reshape(-1),
         }
         columns |= self.more.taken(np.ones(self._shape, bool))
-        return _Part({"trial": self._trials[t], "seed": self._seeds[s]}, columns)
+        return _table(columns, results.MEMBERS)
 
 
 def means(
@@ -303,27 +307,10 @@ def plain_rows(
     return rows
 
 
-@dataclasses.dataclass
-class _Part:
-    """Rows of a table.
-
-    Attributes:
-      keys: columns to sort by, (R,) each.
-      columns: (R,) each; masked where unknown.
-    """
-
-    keys: dict[str, np.ndarray]
-    columns: dict[str, np.ndarray]
-
-    @property
-    def size(self) -> int:
-        """R, the number of rows."""
-        return len(self.keys["trial"])
-
-
 def curves_table(parts: Iterable[Rows]) -> pa.Table:
     """Returns the curves of several programs, sorted by trial, seed and step."""
-    return _assembled([part._curves() for part in parts], results.CURVES)
+    found = [part._curves() for part in parts]
+    return _sorted(found, results.CURVES, "trial", "seed", "step")
 
 
 def members_table(
@@ -333,56 +320,43 @@ def members_table(
 
     Further members in `missing` (trial's index, seed) are unfinished.
     """
-    found = [part._members() for part in parts]
     trials, seeds = np.array(missing, np.int64).reshape(-1, 2).T
     nothing = {
+        "trial": trials,
+        "seed": seeds,
         "status": np.full(len(trials), results.UNFINISHED),
         "at_chance": np.zeros(len(trials), bool),
         "steps": np.zeros(len(trials), np.int64),
     }
-    found.append(_Part({"trial": trials, "seed": seeds}, nothing))
-    return _assembled(found, results.MEMBERS)
+    found = [*(part._members() for part in parts), _table(nothing, results.MEMBERS)]
+    return _sorted(found, results.MEMBERS, "trial", "seed")
 
 
 def _unknown(shape: int | tuple[int, ...], of: np.dtype[Any]) -> np.ma.MaskedArray:
     return np.ma.array(np.zeros(shape, of), mask=True)
 
 
-def _joined(
-    parts: Sequence[Mapping[str, np.ndarray]], sizes: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Concatenates columns; what a part lacks is unknown there."""
-    found = {}
-    for name in dict.fromkeys(itertools.chain(*parts)):
-        of = next(part[name].dtype for part in parts if name in part)
-        pieces = zip(parts, sizes)
-        found[name] = np.ma.concatenate(
-            [part[name] if name in part else _unknown(n, of) for part, n in pieces]
-        )
-    return found
+def _table(
+    columns: Mapping[str, np.ndarray], types: Mapping[str, pa.DataType]
+) -> pa.Table:
+    """Makes a table of columns (R,), masked where unknown; some have fixed types."""
+    return pa.table({n: results.array(c, types.get(n)) for n, c in columns.items()})
 
 
-def _assembled(parts: Sequence[_Part], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Makes one sorted table of all parts.
+def _sorted(
+    parts: Iterable[pa.Table], types: Mapping[str, pa.DataType], *keys: str
+) -> pa.Table:
+    """Joins and sorts rows; what a part lacks is null there.
 
     The fixed columns come first, then the others in the order in which rows have them.
     """
-    names = list(parts[0].keys) if parts else []
-    keys = {n: np.concatenate([part.keys[n] for part in parts]) for n in names}
-    size = sum(part.size for part in parts)
-    columns = _joined([part.columns for part in parts], [part.size for part in parts])
-    order = np.lexsort([keys[n] for n in reversed(names)]) if size else np.empty(0, int)
-    columns = {name: values[order] for name, values in (columns | keys).items()}
-    known = {n: ~np.ma.getmaskarray(values) for n, values in columns.items()}
-    others = [n for n in columns if n not in types and known[n].any()]
-    others.sort(key=lambda name: known[name].argmax())
-    nothing = _unknown(size, np.dtype(float))
-    return pa.table(
-        {
-            name: results.array(columns.get(name, nothing), types.get(name))
-            for name in (*types, *others)
-        }
-    )
+    none = pa.schema(types.items()).empty_table()
+    whole = pa.concat_tables([none, *parts], promote_options="default")
+    whole = whole.sort_by([(key, "ascending") for key in keys])
+    more = whole.column_names[len(types) :]
+    first = {name: pc.index(whole[name].is_valid(), True).as_py() for name in more}
+    others = sorted((name for name in more if first[name] >= 0), key=first.__getitem__)
+    return whole.select([*types, *others]).combine_chunks()
 
 
 def _columns(content: np.ndarray) -> dict[str, np.ma.MaskedArray]:
@@ -403,10 +377,8 @@ def _columns(content: np.ndarray) -> dict[str, np.ma.MaskedArray]:
     return found
 
 
-def _encoded(part: _Part) -> np.ndarray:
-    """Returns the rows in Arrow's file format, uint8 (N,)."""
-    columns = {n: results.array(some) for n, some in (part.keys | part.columns).items()}
-    table = pa.table(columns)
+def _encoded(table: pa.Table) -> np.ndarray:
+    """Returns a table in Arrow's file format, uint8 (N,)."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
