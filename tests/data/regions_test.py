@@ -15,9 +15,10 @@ def test_the_map_is_pinned():
     data = load("map")
     assert [len(split.labels) for split in splits(data)] == [40_000, 8_000, 12_000]
     assert data.feature_names == ("longitude", "latitude")
-    assert data.is_table
-    assert data.scale == 1.0
+    assert (data.is_table, data.scale) == (True, 1.0)
     assert data.class_names[::19] == ("region 1", "region 20")
+    for split in splits(data):
+        np.testing.assert_array_equal(region_map.regions(split.inputs), split.labels)
     # Pinned: a changed point or border would change every result on the map.
     assert data.digest.startswith("36e2a409474624df")
 
@@ -28,12 +29,6 @@ def test_points_are_uniform_over_the_extent():
     assert points.max(axis=0) == pytest.approx([EAST, NORTH], abs=0.01)
     counts, *_ = np.histogram2d(*points.T, bins=(4, 4))
     assert counts == pytest.approx(40_000 / 16, rel=0.05)  # 2.5 standard deviations
-
-
-def test_every_label_is_the_region_of_its_point():
-    data = load("map")
-    for split in splits(data):
-        np.testing.assert_array_equal(region_map.regions(split.inputs), split.labels)
 
 
 def test_a_region_is_a_function_of_the_point_alone(monkeypatch):
@@ -53,26 +48,6 @@ def test_regions_are_numbered_by_area_and_none_is_tiny():
     assert (np.diff(shares) < 0.001).all()
     assert shares[0] > 7 * shares[-1]
     assert shares[-1] > 0.01
-
-
-def test_without_noise_a_head_start_moves_the_border():
-    places, none = np.array([[0.0, 0.0], [10.0, 0.0]]), np.zeros((0, 2, 0))
-    # x^2 - 20 = (x - 10)^2 at x = 6.
-    sites = region_map._Sites(places, np.array([20.0, 0.0]), none, none)
-    points = np.array([[5.9, 3.0], [6.1, 3.0], [-7.0, 1.0], [6.1, -50.0]])
-    assert region_map._nearest(points, sites).tolist() == [0, 1, 0, 1]
-
-
-def test_noise_is_a_sum_of_waves_half_as_long_each():
-    angles = np.array([[[0.0], [np.pi / 2]], [[0.0], [np.pi / 2]]])
-    sites = region_map._Sites(np.zeros((1, 2)), np.zeros(1), angles, angles * 0)
-    first = region_map._AMPLITUDE * np.sqrt(1 / 3)
-    second = first * region_map._ROUGHNESS
-    # A quarter of the first wave (12 degrees) and half of the second; then a twelfth
-    # and a sixth.
-    noise = region_map._noise(np.array([[3.0, 1.0]]), sites)
-    expected = [[first, first / 2 + second * np.sqrt(3) / 2]]
-    np.testing.assert_allclose(noise, expected, atol=1e-12)
 
 
 def test_borders_are_irregular_at_every_scale():
