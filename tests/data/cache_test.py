@@ -14,9 +14,8 @@ from nnlab.data import cache, idx, load
 def test_it_serves_what_the_source_holds(folder, tmp_path, monkeypatch):
     first = load("mnist", data_dir=folder)
     assert len(entries(tmp_path)) == 1
-    with monkeypatch.context() as patch:
-        patch.setattr(idx, "read_arrays", None)
-        assert_equal(load("mnist", data_dir=folder), first)
+    monkeypatch.setattr(idx, "read_arrays", None)
+    assert_equal(load("mnist", data_dir=folder), first)
 
 
 def test_it_never_stands_in_for_a_source_that_changed_or_is_gone(folder):

@@ -295,17 +295,6 @@ def test_what_is_no_archive_is_refused(tmp_path, cifar10, monkeypatch, content):
         load("cifar10", data_dir=root)
 
 
-def test_damaged_download_is_fetched_again(tmp_path, cifar10, monkeypatch):
-    good = archive(cifar10)
-    served = write_files(tmp_path / "served", {cifar.ARCHIVE: good[:-100]})
-    with serving(served) as port:
-        publish_at(monkeypatch, "cifar10", port)
-        with refused(ValueError, "127.0.0.1", "now deleted", "sha256"):
-            load("cifar10")
-        write_files(served, {cifar.ARCHIVE: good})
-        load("cifar10")
-
-
 def test_cache_is_checked_by_a_digest_of_its_own(tmp_path, cifar10):
     root = write_files(tmp_path / "data", cifar10)
     first = load("cifar10", data_dir=root)

@@ -14,7 +14,7 @@ import pytest
 from folders import assert_equal, change, example, prepare, publish_at, refused
 from PIL import Image
 
-from nnlab.data import idx, load, sources, tfds
+from nnlab.data import cifar, idx, load, sources, tfds
 
 BLACK = Image.new("L", (28, 28))
 GOOD = [example(i, BLACK) for i in range(10)]
@@ -128,20 +128,21 @@ def test_a_damaged_description_is_named(tmp_path, text):
         load("mnist", data_dir=tmp_path)
 
 
-# Network
-
-
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("mnist", f"{idx.TEST_LABELS}.gz"), ("cifar10", cifar.ARCHIVE)],
+)
 @pytest.mark.parametrize("answers", ["refuses", "hangs"])
-def test_no_network_is_told_soon(mnist, monkeypatch, tmp_path, answers):
+def test_no_network_is_told_soon(monkeypatch, tmp_path, answers, name, file):
     monkeypatch.setattr(tfds, "_PROBE_SECONDS", 0.2)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         if answers == "hangs":
             listener.listen()
-        publish_at(monkeypatch, "mnist", listener.getsockname()[1])
+        publish_at(monkeypatch, name, listener.getsockname()[1])
         began = time.perf_counter()
-        with refused(ConnectionError, "127.0.0.1", f"{idx.TEST_LABELS}.gz", "data_dir"):
-            load("mnist")
+        with refused(ConnectionError, "127.0.0.1", "put ", file, "data_dir"):
+            load(name)
     assert time.perf_counter() - began < 5
     assert not (tmp_path / "cache").exists()
 
@@ -162,15 +163,12 @@ def test_name_server_without_an_answer_is_not_waited_for(mnist, monkeypatch):
     assert time.perf_counter() - began < 5
 
 
-def test_network_that_fails_in_the_middle(served):
-    (served / f"{idx.TEST_LABELS}.gz").unlink()
-    with refused(ConnectionError, "127.0.0.1", "data_dir"):
-        load("mnist")
-
-
-def test_damaged_download_is_refused_and_fetched_again(served):
+def test_a_failed_download_is_told_and_fetched_again(served):
     path = served / f"{idx.TEST_LABELS}.gz"
     good = path.read_bytes()
+    path.unlink()
+    with refused(ConnectionError, "127.0.0.1", "data_dir"):
+        load("mnist")
     path.write_bytes(good[:-20])
     with refused(ValueError, "127.0.0.1", "now deleted", "gzip"):
         load("mnist")

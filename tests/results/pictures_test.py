@@ -4,7 +4,7 @@
 import dataclasses
 import io
 import pathlib
-import types
+import tempfile
 from fractions import Fraction
 
 import numpy as np
@@ -46,26 +46,22 @@ def pictures_of(count):
     return images
 
 
-def write(folder, arrays):
+def read(folder, content):
     path = folder / pictures.FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pictures.encode(arrays))
+    path.write_bytes(content)
+    return pictures.load(folder)
 
 
-def stored(tmp_path, members, best, worst, labels, images="all", classes=CLASSES):
+def stored(
+    members, best, worst, labels, *, has_images=True, classes=CLASSES, plane=None
+):
+    """Returns what is chosen, after it was written and read."""
     labels = np.asarray(labels)
-    given = pictures_of(len(labels)) if isinstance(images, str) else images
-    arrays = pictures.choose(members, best, worst, given, labels, classes)
-    write(tmp_path, arrays)
-    return pictures.load(tmp_path)
-
-
-def chosen(name, members, best, worst, labels, classes=CLASSES):
-    """Picks a part, and does not store it."""
-    images = pictures_of(len(labels))
-    arrays = pictures.choose(members, best, worst, images, labels, classes)
-    of = {n.removeprefix(f"{name}_"): a for n, a in arrays.items() if name in n}
-    return types.SimpleNamespace(**of)
+    images = pictures_of(len(labels)) if has_images else None
+    arrays = pictures.choose(members, best, worst, images, labels, classes, plane)
+    with tempfile.TemporaryDirectory() as folder:
+        return read(pathlib.Path(folder), pictures.encode(arrays))
 
 
 def indices(part, count):
@@ -104,7 +100,7 @@ def test_the_gallery_is_what_best_gets_right_and_worst_wrong(number, of_best, of
     half = Fraction(1, 2)
     fits = [n for n in range(40) if share[0][n] > half and share[1][n] < half]
     fits.sort(key=lambda n: (share[1][n] - share[0][n], n))
-    part = chosen("gallery", {0: best, 1: worst}, 0, 1, labels)
+    part = stored({0: best, 1: worst}, 0, 1, labels).gallery
     assert indices(part, 40) == fits[: pictures.MOST_IMAGES]
     for place, n in enumerate(fits[: pictures.MOST_IMAGES]):
         assert part.labels[place] == labels[n]
@@ -115,23 +111,21 @@ def test_the_gallery_is_what_best_gets_right_and_worst_wrong(number, of_best, of
     assert (part.best_seeds, part.worst_seeds) == (of_best, of_worst)
 
 
-def test_equal_differences_of_shares_tie(tmp_path):
+def test_equal_differences_of_shares_tie():
     # 3/5 - 1/5 and 4/5 - 2/5 are equal, but not as floating-point numbers.
     right = np.array([[3, 1], [4, 2], [5, 2]])
-    labels = np.zeros(3, int)
     best, worst = (
         seen(np.where(np.arange(5)[:, None] < right[:, k], 0, 1)) for k in (0, 1)
     )
-    found = stored(tmp_path, {0: best, 1: worst}, 0, 1, labels)
+    found = stored({0: best, 1: worst}, 0, 1, np.zeros(3, int))
     assert indices(found.gallery, 3) == [2, 0, 1]
 
 
 def test_half_of_the_seeds_is_not_most():
-    labels = np.zeros(3, int)
     best, worst = seen([[0, 0, 0], [0, 1, 0]]), seen([[1, 1, 1], [1, 1, 0]])
-    members = {0: best, 1: worst}
-    assert indices(chosen("gallery", members, 0, 1, labels), 3) == [0]
-    assert not len(chosen("mistakes", members, 0, 1, labels).labels)
+    found = stored({0: best, 1: worst}, 0, 1, np.zeros(3, int))
+    assert indices(found.gallery, 3) == [0]
+    assert not len(found.mistakes.labels)
 
 
 @pytest.mark.parametrize(
@@ -147,15 +141,14 @@ def test_half_of_the_seeds_is_not_most():
 )
 def test_what_an_image_is_taken_for_is_the_most_voted_wrong_class(votes, taken_for):
     members = {0: seen(np.array(votes)[:, None], num_classes=4)}
-    found = chosen("mistakes", members, 0, None, np.array([0]), 4)
-    assert found.taken_for.tolist() == [taken_for]
+    found = stored(members, 0, None, [0], classes=4)
+    assert found.mistakes.taken_for.tolist() == [taken_for]
 
 
-def test_mistakes_are_the_surest_first_and_other_votes_count_nothing(tmp_path):
+def test_mistakes_are_the_surest_first_and_other_votes_count_nothing():
     prediction = [[1, 1, 0, 2], [1, 1, 0, 2], [2, 1, 1, 0]]
     confidence = [[0.9, 0.7, 0.9, 0.7], [0.9, 0.7, 0.9, 0.8], [1.0, 0.7, 1.0, 1.0]]
-    members = {0: seen(prediction, confidence)}
-    found = stored(tmp_path, members, 0, 0, np.zeros(4, int)).mistakes
+    found = stored({0: seen(prediction, confidence)}, 0, 0, np.zeros(4, int)).mistakes
     assert indices(found, 4) == [1, 0, 3]
     assert found.taken_for.tolist() == [1, 1, 2]
     np.testing.assert_allclose(found.confidence, [0.7, 0.6, 0.5], rtol=1e-6)
@@ -163,33 +156,25 @@ def test_mistakes_are_the_surest_first_and_other_votes_count_nothing(tmp_path):
     assert found.seeds == 3
 
 
-def test_mistakes_are_at_most_ten_and_ties_go_to_the_lower_index(tmp_path):
-    confidence = np.tile([0.5, 0.9, 0.7, 0.9], 50)
-    one = seen(np.ones((2, 200)), confidence)
-    found = stored(tmp_path, {0: one}, 0, None, np.zeros(200, int))
+def test_mistakes_are_at_most_ten_and_ties_go_to_the_lower_index():
+    one = seen(np.ones((2, 200)), np.tile([0.5, 0.9, 0.7, 0.9], 50))
+    found = stored({0: one}, 0, None, np.zeros(200, int))
     assert indices(found.mistakes, 200) == [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]
 
 
-def test_dead_members_have_no_say(tmp_path):
+def test_dead_members_have_no_say():
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=30)
-    members = {t: random_seen(rng, 3, 30) for t in (0, 1)}
+    members = {t: random_seen(rng, 3, 30, dead=[1]) for t in (0, 1)}
+    fields = [field.name for field in dataclasses.fields(Seen)[:4]]
     rest = {
-        t: Seen(
-            *(
-                np.delete(getattr(one, f.name), 1, 0)
-                for f in dataclasses.fields(one)[:4]
-            ),
-            kernel=None,
-        )
+        t: Seen(*(np.delete(getattr(one, f), 1, 0) for f in fields), kernel=None)
         for t, one in members.items()
     }
-    for one in members.values():
-        one.confidence[1, 7] = np.nan
-        one.after[1] = np.nan
-    images = pictures_of(30)
-    with_dead = pictures.choose(members, 0, 1, images, labels, CLASSES)
-    without = pictures.choose(rest, 0, 1, images, labels, CLASSES)
+    with_dead, without = (
+        pictures.choose(some, 0, 1, pictures_of(30), labels, CLASSES)
+        for some in (members, rest)
+    )
     assert list(with_dead) == list(without)
     assert len(without["gallery_labels"])
     for name, array in without.items():
@@ -198,27 +183,24 @@ def test_dead_members_have_no_say(tmp_path):
         np.testing.assert_array_equal(with_dead[name], array, err_msg=name)
 
 
-def test_examples_are_the_first_images_with_the_best_trials_probabilities(tmp_path):
+def test_examples_are_the_first_images_with_the_best_trials_probabilities():
     rng = np.random.default_rng(0)
     members = {t: random_seen(rng, 4, 20) for t in (0, 1)}
     labels = rng.integers(CLASSES, size=20)
-    found = stored(tmp_path, members, 1, 0, labels).examples
+    found = stored(members, 1, 0, labels).examples
     assert indices(found, 20) == list(range(pictures.NUM_EXAMPLES))
     np.testing.assert_array_equal(found.labels, labels[: pictures.NUM_EXAMPLES])
     np.testing.assert_array_equal(found.after, members[1].after)
     np.testing.assert_allclose(found.before, 1 / CLASSES, rtol=1e-6)
-
-
-def test_fewer_images_than_examples_are_all_kept(tmp_path):
-    found = stored(tmp_path, {0: seen([[0, 1]])}, 0, 0, [0, 1])
-    assert found.examples.after.shape == (1, 2, CLASSES)
+    few = stored({0: seen([[0, 1]])}, 0, 0, [0, 1]).examples
+    assert few.after.shape == (1, 2, CLASSES)
 
 
 @pytest.mark.parametrize("shape", [(12, 5), (12, 100), (3, 3, 2, 5), (5, 5, 1, 65)])
-def test_the_first_units_kernels_are_kept(tmp_path, shape):
+def test_the_first_units_kernels_are_kept(shape):
     kernel = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     members = {0: seen([[0, 1]], kernel=kernel), 3: seen([[0, 1]], kernel=-kernel)}
-    found = stored(tmp_path, members, 3, 0, [0, 1], images=None)
+    found = stored(members, 3, 0, [0, 1], has_images=False)
     for name, values in (("best", -kernel), ("worst", kernel)):
         kept = found.kernels[name]
         np.testing.assert_array_equal(kept.values, values[..., : pictures.MOST_UNITS])
@@ -229,15 +211,17 @@ def test_what_there_is_not_is_none(tmp_path):
     labels = [0, 1, 2, 0]
     one, dead = seen([[0, 1, 2, 1]]), seen([[0, 1, 2, 1]], dead=[0])
     assert pictures.load(tmp_path) is None
-    for best, worst, images, parts in (
-        (None, None, "all", set()),
-        (0, 1, None, set()),
-        (0, None, "all", {"mistakes", "examples"}),
-        (0, 0, "all", {"mistakes", "examples"}),
-        (0, 1, "all", {"gallery", "mistakes", "examples"}),
-        (1, 0, "all", {"gallery", "mistakes"}),
+    assert stored({}, None, None, labels).confusion == {}
+    for best, worst, has_images, parts in (
+        (None, None, True, set()),
+        (0, 1, False, set()),
+        (0, None, True, {"mistakes", "examples"}),
+        (0, 0, True, {"mistakes", "examples"}),
+        (0, 1, True, {"gallery", "mistakes", "examples"}),
+        (1, 0, True, {"gallery", "mistakes"}),
     ):
-        found = stored(tmp_path, {0: one, 1: dead}, best, worst, labels, images)
+        members = {0: one, 1: dead}
+        found = stored(members, best, worst, labels, has_images=has_images)
         assert (found.best, found.worst) == (best, worst)
         there = {"gallery", "mistakes", "examples"}
         assert {p for p in there if getattr(found, p) is not None} == parts
@@ -246,8 +230,6 @@ def test_what_there_is_not_is_none(tmp_path):
     assert not len(found.gallery.labels)
     assert not len(found.mistakes.labels)
 
-
-# The plane.
 
 EXTENT = np.array([-1.0, 2.0, 10.0, 50.0])
 
@@ -264,38 +246,27 @@ def on_plane(number, classes=CLASSES):
     return dataclasses.replace(one, regions=grid)
 
 
-def divided(tmp_path, members, best, worst, given, classes=CLASSES):
-    labels = np.array([0, 1, 2, 0])
-    arrays = pictures.choose(members, best, worst, None, labels, classes, plane=given)
-    write(tmp_path, arrays)
-    return arrays, pictures.load(tmp_path).regions
+def divided(members, best, worst, given, classes=CLASSES):
+    options = {"has_images": False, "classes": classes, "plane": given}
+    return stored(members, best, worst, [0, 1, 2, 0], **options).regions
 
 
-def test_the_plane_is_kept_as_the_best_and_the_worst_trial_divide_it(tmp_path):
-    members, given = {t: on_plane(t) for t in (0, 1, 2)}, plane()
-    arrays, found = divided(tmp_path, members, 2, 0, given)
+@pytest.mark.parametrize("classes", [CLASSES, 300])
+def test_the_plane_is_kept_as_the_best_and_the_worst_trial_divide_it(classes):
+    members, given = {t: on_plane(t, classes) for t in (0, 1, 2)}, plane(30, classes)
+    found = divided(members, 2, 0, given, classes)
     np.testing.assert_array_equal(found.best, members[2].regions)
     np.testing.assert_array_equal(found.worst, members[0].regions)
     np.testing.assert_array_equal(found.extent, EXTENT)
     np.testing.assert_array_equal(found.points, given.points)
     np.testing.assert_array_equal(found.labels, given.labels)
-    for name in ("labels", "best", "worst"):
-        assert getattr(found, name).dtype == np.int64
-        assert arrays[f"regions_{name}"].dtype == np.uint8
+    assert {found.labels.dtype, found.best.dtype} == {np.dtype(np.int64)}
 
 
-def test_three_hundred_classes_fit(tmp_path):
-    members = {0: on_plane(0, 300)}
-    arrays, found = divided(tmp_path, members, 0, 0, plane(classes=300), 300)
-    assert members[0].regions.max() > 255
-    np.testing.assert_array_equal(found.best, members[0].regions)
-    assert arrays["regions_best"].dtype == np.uint16
-
-
-def test_of_many_points_some_are_kept_evenly(tmp_path, monkeypatch):
+def test_of_many_points_some_are_kept_evenly(monkeypatch):
     monkeypatch.setattr(pictures, "MOST_POINTS", 4)
     given = plane(10)
-    _, found = divided(tmp_path, {0: on_plane(0)}, 0, None, given)
+    found = divided({0: on_plane(0)}, 0, None, given)
     np.testing.assert_array_equal(found.labels, given.labels[[0, 2, 5, 7]])
     np.testing.assert_allclose(found.points, given.points[[0, 2, 5, 7]], rtol=1e-6)
 
@@ -311,22 +282,13 @@ def test_of_many_points_some_are_kept_evenly(tmp_path, monkeypatch):
         (None, None, False, False),
     ],
 )
-def test_there_is_a_plane_where_the_best_trial_has_one(
-    tmp_path, best, worst, there, beside
-):
+def test_there_is_a_plane_where_the_best_trial_has_one(best, worst, there, beside):
     none = dataclasses.replace(on_plane(2), regions=None)
     members = {0: on_plane(0), 1: on_plane(1), 2: none}
-    _, found = divided(tmp_path, members, best, worst, plane())
+    found = divided(members, best, worst, plane())
     assert (found is not None) == there
     assert not there or (found.worst is not None) == beside
-    _, without = divided(tmp_path, members, best, worst, None)
-    assert without is None
-
-
-def test_nothing_ran(tmp_path):
-    found = stored(tmp_path, {}, None, None, [0, 1])
-    assert found.confusion == {}
-    assert found.best is None
+    assert divided(members, best, worst, None) is None
 
 
 @pytest.fixture
@@ -343,24 +305,20 @@ def arrays():
 
 
 def test_what_is_written_is_what_is_read(arrays, tmp_path):
-    write(tmp_path / "run", arrays)
-    found = pictures.load(tmp_path / "run")
+    found = read(tmp_path, pictures.encode(arrays))
     for name in ("gallery", "mistakes", "examples", "regions"):
         part = getattr(found, name)
         assert len(part.labels)
-        for field in dataclasses.fields(part):
-            value, given = getattr(part, field.name), arrays[f"{name}_{field.name}"]
+        for field, value in vars(part).items():
+            given = arrays[f"{name}_{field}"]
             np.testing.assert_array_equal(value, given)
             assert value.dtype == (np.int64 if given.dtype == np.uint8 else given.dtype)
     np.testing.assert_array_equal(found.confusion[1], arrays["confusion_1"])
     np.testing.assert_array_equal(found.kernels["worst"].values, arrays["worst_kernel"])
     assert pictures.FILE in results.OPTIONAL
-
-
-def test_a_trial_may_have_fewer_seeds_than_another(arrays, tmp_path):
-    arrays["confusion_1"] = arrays["confusion_1"][:2]
-    write(tmp_path, arrays)
-    assert [len(c) for c in pictures.load(tmp_path).confusion.values()] == [3, 2]
+    arrays["confusion_1"] = arrays["confusion_1"][:2]  # a trial may have fewer seeds
+    found = read(tmp_path, pictures.encode(arrays))
+    assert [len(c) for c in found.confusion.values()] == [3, 2]
 
 
 def test_equal_arrays_give_equal_bytes(arrays, monkeypatch):
@@ -369,12 +327,9 @@ def test_equal_arrays_give_equal_bytes(arrays, monkeypatch):
     assert pictures.encode({k: v.copy() for k, v in arrays.items()}) == content
 
 
-def _refused(tmp_path, content):
-    path = tmp_path / pictures.FILE
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
+def refused(tmp_path, content):
     with pytest.raises(ValueError, match=r"pictures.npz' is damaged: .+") as error:
-        pictures.load(tmp_path)
+        read(tmp_path, content)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -393,20 +348,20 @@ def test_a_file_cannot_run_code(arrays, tmp_path):
     objects = io.BytesIO()
     made = tmp_path / "made"
     np.savez(objects, **{**arrays, "best": np.array(_Touch(made), object)})
-    _refused(tmp_path, objects.getvalue())
+    refused(tmp_path, objects.getvalue())
     assert not made.exists()
 
 
 def test_a_damaged_file_is_one_line(arrays, tmp_path):
     content = pictures.encode(arrays)
     for length in range(0, len(content), len(content) // 40):
-        _refused(tmp_path, content[:length])
+        refused(tmp_path, content[:length])
     middle = content.index(arrays["gallery_images"].tobytes()) + 5
-    _refused(tmp_path, content[:middle] + b"?" + content[middle + 1 :])
+    refused(tmp_path, content[:middle] + b"?" + content[middle + 1 :])
     plain = io.BytesIO()
     np.save(plain, arrays["best"])
     for other in (b"", b"PK\x03\x04", plain.getvalue()):
-        _refused(tmp_path, other)
+        refused(tmp_path, other)
 
 
 @pytest.mark.parametrize(
@@ -448,5 +403,5 @@ def test_an_array_that_cannot_be_is_named(arrays, tmp_path, name, change):
     if change is not None:
         with np.errstate(invalid="ignore"):
             arrays[name] = change(given)
-    text = _refused(tmp_path, pictures.encode(arrays))
+    text = refused(tmp_path, pictures.encode(arrays))
     assert name.split("_")[0] in text.partition(" is damaged: ")[2]
