@@ -107,12 +107,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path, monkeypatch):
-    fsync = os.fsync
-
     def only_files(descriptor):
         if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)):
             raise OSError(errno.EINVAL, "Invalid argument")
-        fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", only_files)
     files.write_atomic(tmp_path / "table", b"new")
@@ -154,14 +151,12 @@ def test_links_are_refused_by_name(tmp_path, name, target):
         files.refuse_links(tmp_path / "folder", tmp_path / "link")
 
 
-@pytest.mark.parametrize("left", [None, 0, 30, 64, 70])
+@pytest.mark.parametrize("left", [0, 30, 64, 70])
 def test_a_digest_is_whole_or_none(tmp_path, left):
     path = tmp_path / "search.log"
+    assert files.read_digest(path) == ""
     files.write_digest(path, b"x")
     whole = files.digest_of(path).read_bytes()
     assert len(files.read_digest(path)) == 64
-    if left is None:
-        files.digest_of(path).unlink()
-    else:
-        files.digest_of(path).write_bytes(whole[:left])
+    files.digest_of(path).write_bytes(whole[:left])
     assert files.read_digest(path) == ""

@@ -62,11 +62,8 @@ def test_a_terminal_that_closes_hurries_nobody(first, monkeypatch):
 
 
 def test_under_nohup_a_hangup_ends_nothing():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with training() as interrupt:
-            send(signal.SIGHUP)
-            interrupt.check()
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the fixture restores it
+    with training() as interrupt:
+        send(signal.SIGHUP)
+        interrupt.check()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -52,7 +52,7 @@ def equal(found: pa.Table, wanted: pa.Table) -> bool:
     return of[0] == of[1]
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.tuples(*map(measured, (0, 7, 14))), st.integers(0, 3))
 def test_tables_are_those_of_rows_of_dicts(parts, count):
     plain = {key: row for _, _, some in parts[:count] for key, row in some.items()}
@@ -60,7 +60,7 @@ def test_tables_are_those_of_rows_of_dicts(parts, count):
     assert equal(rows.curves_table([made for _, made, _ in parts[:count]]), wanted)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(measured())
 def test_rows_come_back_from_their_arrays(part):
     of, made, _ = part
@@ -85,14 +85,8 @@ def test_rows_come_back_from_their_arrays(part):
 def test_members_that_are_missing_are_unfinished():
     table = rows.members_table([rows.Rows(members([1, 4]))], [(1, 2), (0, 0)])
     assert table.column_names == list(results.MEMBERS)
-    assert list(zip(*(table[n].to_pylist() for n in ("trial", "seed")))) == [
-        (0, 0),
-        (1, 0),
-        (1, 1),
-        (1, 2),
-        (4, 0),
-        (4, 1),
-    ]
+    pairs = zip(table["trial"].to_pylist(), table["seed"].to_pylist())
+    assert [*pairs] == [(0, 0), (1, 0), (1, 1), (1, 2), (4, 0), (4, 1)]
     assert set(table["status"].to_pylist()) == {results.UNFINISHED}
     assert set(table["steps"].to_pylist()) == {0}
     assert table["best_step"].null_count == 6

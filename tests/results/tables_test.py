@@ -37,12 +37,10 @@ def test_a_nan_is_the_same_whatever_its_sign(tmp_path):
 
 
 def test_tables_come_back_as_they_were(written):
-    before = made_up(num_trials=3, num_seeds=4, diverged={(2, 0): 3, (2, 1): 0})
     again = results.load(written.workdir)
-    assert again.study == before.study
+    assert (again.study, again.config) == (written.study, written.config)
     for name in ("curves", "members", "timings"):
-        assert getattr(again, name).equals(getattr(before, name)), name
-    assert {**before.config, "manifest": again.config["manifest"]} == again.config
+        assert getattr(again, name).equals(getattr(written, name)), name
 
 
 def test_a_text_like_a_formula_comes_back(tmp_path):
@@ -63,16 +61,13 @@ def test_results_stay_where_they_are_when_the_folder_changes(written, monkeypatc
 def test_writing_twice_gives_equal_bytes_and_leaves_nothing_else(tmp_path):
     contents = []
     for name in ("one", "two"):
-        made_up(num_trials=2, num_seeds=2, workdir=tmp_path / name)
+        made = made_up(num_trials=2, num_seeds=2, workdir=tmp_path / name)
         files = sorted((tmp_path / name).iterdir())
         contents.append({f.name: f.read_bytes() for f in files})
+        assert set(made.config["manifest"]) == set(results.TABLES)  # not the clock
     assert contents[0] == contents[1]
     timings = {"timings.csv", "timings.csv.sha256"}
     assert set(contents[0]) == {*results.TABLES, "config.json", *timings}
-
-
-def test_the_manifest_leaves_the_clock_out(written):
-    assert set(written.config["manifest"]) == set(results.TABLES)
 
 
 @pytest.mark.parametrize("name", [*results.TABLES, "timings.csv"])
@@ -102,9 +97,7 @@ def test_without_a_whole_digest_timings_are_left_out_and_told(written, left, cap
 def test_a_changed_config_is_told_by_its_digest(written):
     path = written.workdir / "config.json"
     path.write_text(path.read_text().replace('"root_seed": 0', '"root_seed": 1', 1))
-    with pytest.raises(
-        ValueError, match=r"config.json' is damaged: its digest differs"
-    ):
+    with pytest.raises(ValueError, match="json' is damaged: its digest differs"):
         results.load(written.workdir)
 
 
@@ -183,6 +176,11 @@ def test_a_curve_is_nan_from_where_a_member_ended(written):
     assert np.isnan(curve.values[0, 3:]).all()
     np.testing.assert_array_equal(curve.examples, curve.steps * 32)
     np.testing.assert_array_equal(curve.epochs, np.arange(1, 11))
+    assert written.member(2, "seed").tolist() == [0, 1, 2, 3]
+    status = ["diverged", "diverged", "finished", "finished"]
+    assert written.member(2, "status").tolist() == status
+    with pytest.raises(ValueError, match=r"'test_acuracy'.*mean 'test_accuracy'"):
+        written.curve(0, "test_acuracy")
 
 
 def test_a_curve_of_a_trial_without_rows_is_empty(tmp_path):
@@ -192,19 +190,6 @@ def test_a_curve_of_a_trial_without_rows_is_empty(tmp_path):
         assert not loaded.has_run(0)
         with pytest.raises(KeyError, match="trial 0 has not run"):
             loaded.member(0, "status")
-
-
-def test_an_unknown_metric_is_refused(written):
-    with pytest.raises(
-        ValueError, match=r"'test_acuracy'.*did you mean 'test_accuracy'"
-    ):
-        written.curve(0, "test_acuracy")
-
-
-def test_members_are_in_order_of_seed(written):
-    assert written.member(2, "seed").tolist() == [0, 1, 2, 3]
-    status = ["diverged", "diverged", "finished", "finished"]
-    assert written.member(2, "status").tolist() == status
 
 
 @pytest.mark.parametrize("norms", [[None, None], [1.0, None], [0.5, 2.5]])
@@ -222,21 +207,11 @@ def test_a_csvs_columns_keep_their_types_whatever_is_null(tmp_path, norms):
     assert made["diverged_layer"].null_count == 3
 
 
-def test_a_table_without_rows_has_its_columns():
-    assert results.table([], results.MEMBERS).column_names == list(results.MEMBERS)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda c: c["study"].update(root_seed=1),
-            "is not the one of its study_digest",
-        ),
-        (
-            lambda c: c["trials"][0]["overrides"].update(batch_size=9),
-            "not those of its",
-        ),
+        (lambda c: c["study"].update(root_seed=1), "is not the one of its study_di"),
+        (lambda c: c["trials"][0]["overrides"].update(batch_size=9), "not those of"),
         (lambda c: c["trials"].pop(), "its trials are not those of its study"),
         (lambda c: c.update(study=[]), "its 'study' is no dict"),
         (lambda c: c.update(trials=[1]), "its trials are not those of its study"),
