@@ -48,14 +48,13 @@ FINISHED, STOPPED, DIVERGED, DROPPED, UNFINISHED = STATUSES = (
     "unfinished",
 )
 """How a member ended; "dropped" is by successive halving, at a rung."""
+_KEYS = {"trial": pa.int32(), "seed": pa.int32()}
 CURVES: dict[str, pa.DataType] = {
-    "trial": pa.int32(),
-    "seed": pa.int32(),
+    **_KEYS,
     "step": pa.int64(),
     "epoch": pa.float64(),
     "examples": pa.int64(),
-    "batch_loss": pa.float64(),
-    "batch_loss_std": pa.float64(),
+    **dict.fromkeys(("batch_loss", "batch_loss_std"), pa.float64()),
     **{
         f"{split}_{metric}": pa.float64()
         for split in ("train", "validation", "test")
@@ -63,13 +62,10 @@ CURVES: dict[str, pa.DataType] = {
     },
 }
 MEMBERS: dict[str, pa.DataType] = {
-    "trial": pa.int32(),
-    "seed": pa.int32(),
+    **_KEYS,
     "status": pa.string(),
     "at_chance": pa.bool_(),
-    "steps": pa.int64(),
-    "best_step": pa.int64(),
-    "diverged_step": pa.int64(),
+    **dict.fromkeys(("steps", "best_step", "diverged_step"), pa.int64()),
     "diverged_layer": pa.string(),
 }
 TIMINGS: dict[str, pa.DataType] = {
@@ -89,12 +85,9 @@ TIMINGS: dict[str, pa.DataType] = {
     "peak_bytes": pa.int64(),
 }
 SEVERITY: dict[str, pa.DataType] = {
-    "trial": pa.int32(),
-    "seed": pa.int32(),
+    **_KEYS,
     "transform": pa.string(),
-    "amount": pa.float64(),
-    "accuracy": pa.float64(),
-    "loss": pa.float64(),
+    **dict.fromkeys(("amount", "accuracy", "loss"), pa.float64()),
 }
 _COLUMNS = {
     "curves.parquet": CURVES,
@@ -179,20 +172,12 @@ class Results:
         return tuple(c for c in self.curves.column_names if c not in keys)
 
     @functools.cached_property
-    def _columns(self) -> dict[str, np.ndarray]:
-        return {c: _numpy(self.curves[c]) for c in self.curves.column_names}
+    def _curves(self) -> "_ByTrial":
+        return _ByTrial(self.curves)
 
     @functools.cached_property
-    def _member_columns(self) -> dict[str, np.ndarray]:
-        return {c: _numpy(self.members[c]) for c in self.members.column_names}
-
-    @functools.cached_property
-    def _curve_rows(self) -> dict[int, np.ndarray]:
-        return _rows_by(self._columns["trial"])
-
-    @functools.cached_property
-    def _member_rows(self) -> dict[int, np.ndarray]:
-        return _rows_by(self._member_columns["trial"])
+    def _members(self) -> "_ByTrial":
+        return _ByTrial(self.members)
 
     def curve(self, trial: int, metric: str) -> Curve:
         """Returns a metric of a trial (by index), NaN where a network has no row.
@@ -200,21 +185,17 @@ class Results:
         Raises:
           ValueError: no such column.
         """
-        columns = self._columns
         if metric not in self.metrics:
             hint = nearest(metric, self.metrics)
             raise ValueError(f"no metric {metric!r} in the curves{hint}")
-        rows = self._curve_rows.get(trial, np.empty(0, int))
-        steps, first = np.unique(columns["step"][rows], return_index=True)
-        values = np.full((self.study.num_seeds, len(steps)), np.nan)
-        at = np.searchsorted(steps, columns["step"][rows])
-        values[columns["seed"][rows], at] = columns[metric][rows]
-        return Curve(
-            steps,
-            columns["epoch"][rows][first],
-            columns["examples"][rows][first],
-            values,
+        of = self._curves
+        steps, first, at = np.unique(
+            of.column(trial, "step"), return_index=True, return_inverse=True
         )
+        values = np.full((self.study.num_seeds, len(steps)), np.nan)
+        values[of.column(trial, "seed"), at] = of.column(trial, metric)
+        epochs, examples = (of.column(trial, c)[first] for c in ("epoch", "examples"))
+        return Curve(steps, epochs, examples, values)
 
     def member(self, trial: int, column: str) -> np.ndarray:
         """Returns a column of the members table for one trial, (S,), in order of seed.
@@ -225,12 +206,10 @@ class Results:
         Raises:
           KeyError: the trial did not run (no rows), or no such column.
         """
-        columns = self._member_columns
         if not self.has_run(trial):
             raise KeyError(f"trial {trial} has not run")
-        rows = self._member_rows[trial]
-        order = np.argsort(columns["seed"][rows], kind="stable")
-        values = columns[column][rows][order]
+        order = np.argsort(self._members.column(trial, "seed"), kind="stable")
+        values = self._members.column(trial, column)[order]
         absent = self.study.num_seeds - len(values)
         if not absent:
             return values
@@ -259,7 +238,7 @@ class Results:
 
     def has_run(self, trial: int) -> bool:
         """Returns whether the members table has rows of this trial."""
-        return trial in self._member_rows
+        return trial in self._members.rows
 
     def program(self, trial: int) -> Mapping[str, Any]:
         """Returns the record of the trial's program in ``config.json``."""
@@ -278,14 +257,24 @@ class Results:
         return self.config["datasets"][self.trials[trial].hyperparameters.data]
 
 
-def _rows_by(trials: np.ndarray) -> dict[int, np.ndarray]:
-    order = np.argsort(trials, kind="stable")
-    found, first = np.unique(trials[order], return_index=True)
-    return dict(zip(found.tolist(), np.split(order, first)[1:]))
+class _ByTrial:
+    """The columns of a table as arrays, by trial.
 
+    Attributes:
+      rows: indices of each trial's rows.
+    """
 
-def _numpy(column: pa.ChunkedArray) -> np.ndarray:
-    return column.to_numpy(zero_copy_only=False)
+    def __init__(self, of: pa.Table) -> None:
+        self._columns = {
+            name: of[name].to_numpy(zero_copy_only=False) for name in of.column_names
+        }
+        trials = self._columns["trial"]
+        order = np.argsort(trials, kind="stable")
+        found, first = np.unique(trials[order], return_index=True)
+        self.rows = dict(zip(found.tolist(), np.split(order, first)[1:]))
+
+    def column(self, trial: int, name: str) -> np.ndarray:
+        return self._columns[name][self.rows.get(trial, np.empty(0, int))]
 
 
 def table(
@@ -383,7 +372,7 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
         digest = config.pop("digest")
     except (
         ValueError,
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
         RecursionError,
