@@ -13,9 +13,9 @@ all classes have equally many examples are checked instead.
 import hashlib
 import math
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
@@ -51,10 +51,7 @@ def missing(found: Mapping[str, Path]) -> list[str]:
 def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
     """Reads and checks all of FILES, or ARCHIVE, by name; images are (N, 32, 32, 3).
 
-    Raises:
-      FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published (`publication.sha256` has
-        the digest of ARCHIVE).
+    Damaged files and those that were not published are refused (ValueError).
     """
     batch = publication.num_train // len(TRAIN)
     counts = {file: batch for file in TRAIN} | {TEST: publication.num_test}
@@ -96,26 +93,18 @@ def _read_archive(
     path: Path, sizes: Mapping[str, int], publication: Publication
 ) -> dict[str, bytes]:
     """Reads the files in the archive, by name, if its digest is the published one."""
-    name = publication.name
+    name, contents = publication.name, {}
     with reading(path, "tar"), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         check_digest(digest, publication.sha256[ARCHIVE], path, name, "its sha256")
         stream.seek(0)
-        contents = dict(_members(stream, sizes))
-    if lacking := missing({file: path for file in contents}):
+        with tarfile.open(fileobj=stream, mode="r:gz") as archive:
+            for member in archive:
+                file = member.name.removeprefix(f"{FOLDER}/")
+                # Links are skipped: they can point anywhere.
+                if file in sizes and file != member.name and member.isreg():
+                    content: Any = archive.extractfile(member)
+                    contents[file] = content.read(sizes[file] + 1)
+    if lacking := [file for file in FILES if file not in contents]:
         raise ValueError(f"{path} lacks files of {name}: {', '.join(lacking)}")
     return contents
-
-
-def _members(
-    stream: IO[bytes], sizes: Mapping[str, int]
-) -> Iterator[tuple[str, bytes]]:
-    names = {f"{FOLDER}/{file}": file for file in sizes}
-    with tarfile.open(fileobj=stream, mode="r:gz") as archive:
-        for member in archive:
-            # Links are skipped: they can point anywhere.
-            if member.name in names and member.isreg():
-                file = names[member.name]
-                content = archive.extractfile(member)
-                assert content is not None  # only for what is no file
-                yield file, content.read(sizes[file] + 1)

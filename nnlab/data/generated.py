@@ -57,17 +57,11 @@ class _Class(NamedTuple):
 def real_or_generated(source: Dataset, *, name: str) -> Dataset:
     """Makes a dataset of two classes: the images of another dataset, and imitations.
 
-    Each image has an imitation of the same class in its split. Only training images are
-    modelled. Keys are fixed. The principal components may differ in their last digit
-    from machine to machine, which can change a pixel by a level.
+    Each image, uint8 (H, W, C), has an imitation of the same class in its split. Only
+    training images are modelled. Keys are fixed. The principal components may differ in
+    their last digit from machine to machine, which can change a pixel by a level.
 
-    Args:
-      source: images, uint8 (N, H, W, C).
-      name: the result's name in tables and captions.
-
-    Returns:
-      The dataset, with the example shape and the scale of the source. Label 0 is
-      "real", 1 is "generated".
+    Label 0 is "real", 1 is "generated"; `name` is the result's in tables and captions.
 
     Raises:
       ValueError: the source holds no 8-bit images, or a class has fewer than two
@@ -81,11 +75,7 @@ def real_or_generated(source: Dataset, *, name: str) -> Dataset:
             f"{name} needs 8-bit images (height, width, channels); examples of "
             f"{source.name} are {inputs.dtype} of shape {source.input_shape}"
         )
-    splits = {
-        _TRAIN: source.train,
-        _VALIDATION: source.validation,
-        _TEST: source.test,
-    }
+    splits = {_TRAIN: source.train, _VALIDATION: source.validation, _TEST: source.test}
     # The second half of each is overwritten below.
     images = {s: np.concatenate([x.inputs, x.inputs]) for s, x in splits.items()}
     for label, class_name in enumerate(source.class_names):

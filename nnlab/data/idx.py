@@ -14,13 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnlab.data.published import (
-    Arrays,
-    Publication,
-    check_digest,
-    check_labels,
-    times,
-)
+from nnlab.data.published import Arrays, Publication, check_digest, check_labels, times
 from nnlab.data.reading import reading
 
 TRAIN_IMAGES = "train-images-idx3-ubyte"
@@ -58,10 +52,7 @@ def missing(found: Mapping[str, Path]) -> list[str]:
 def read_arrays(paths: Mapping[str, Path], publication: Publication) -> Arrays:
     """Reads and checks the four files, by name (of FILES); images are (N, H, W).
 
-    Raises:
-      FileNotFoundError: a file cannot be opened.
-      ValueError: a file is damaged or not what was published (`publication.sha256` has
-        the digests of the decompressed content).
+    Damaged files and those that were not published are refused (ValueError).
     """
     return Arrays(*(_read_file(paths[file], file, publication) for file in FILES))
 

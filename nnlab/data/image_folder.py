@@ -185,9 +185,8 @@ def _images(folder: Path, root: Path, passed: list[Path]) -> list[Path]:
 def _is_image(path: Path) -> bool:
     """Whether a file has the name or the content of an image.
 
-    Raises:
-      ValueError: it is an image of a format that is not read, or a pipe or a device
-        with the name of an image.
+    An image of a format that is not read is refused, and so is a pipe or a device with
+    the name of an image.
     """
     from PIL import Image
 

@@ -75,12 +75,10 @@ def missing(labels: npt.ArrayLike) -> np.ndarray:
 
 
 def check(labels: npt.ArrayLike, what: str = "labels") -> np.ndarray:
-    """Checks labels.
+    """Checks labels, (N,) or one column (N, 1); `what` is their name in messages.
 
-    Args:
-      labels: (N,) or one column (N, 1): integers, booleans, texts, or floats that are
-        whole numbers; also as objects.
-      what: their name in messages.
+    Allowed are integers, booleans, texts, and floats that are whole numbers; also as
+    objects.
 
     Returns:
       (N,), of bool, int64, uint64 (where int64 is too small) or text.
@@ -162,11 +160,7 @@ def _of_one_type(array: np.ndarray, what: str) -> np.ndarray:
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Concatenates labels (N,) and (M,), all as `check` returns them.
-
-    Raises:
-      ValueError: they are not of one kind.
-    """
+    """Concatenates labels, all as `check` returns them; refuses those of two kinds."""
     if {first.dtype.kind, second.dtype.kind} == {"i", "u"}:
         return check([*first.tolist(), *second.tolist()])  # whole numbers stay exact
     if first.dtype.kind != second.dtype.kind:
@@ -178,14 +172,11 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def encode(labels: np.ndarray, dtype: Any = None) -> Encoded:
-    """Turns the labels of arrays into codes.
+    """Turns the labels of arrays, as `check` returns them, into codes.
 
-    Numbers keep their order, texts have that of `in_order`. Two ways to encode one text
-    in Unicode are one class.
-
-    Args:
-      labels: (N,), as `check` returns them.
-      dtype: dtype of the user's own numbers, which the class values keep.
+    Numbers keep their order and `dtype`, that of the user's own, in the class values;
+    texts have the order of `in_order`. Two ways to encode one text in Unicode are one
+    class.
     """
     if labels.dtype.kind == "U":
         return _grouped(labels.tolist(), _normal)
@@ -201,10 +192,8 @@ def parse(texts: Sequence[str], what: str = "labels") -> Encoded:
 
     If all are numbers, equal ones such as 1 and 1.0 are one class, named by the
     shortest text, and the values are numbers where 64 bits hold them. A text such as
-    0012 is a name, another class than 12. `what` is their name in messages.
-
-    Raises:
-      ValueError: some are missing.
+    0012 is a name, another class than 12. Missing labels are refused (ValueError);
+    `what` is their name in messages.
     """
     check(np.array(texts, object), what)
     numbers = {text: _number(text) for text in dict.fromkeys(texts)}
@@ -233,8 +222,7 @@ def to_plain(values: np.ndarray) -> dict[str, Any]:
 def from_plain(plain: Mapping[str, Any], num_classes: int) -> np.ndarray:
     """Converts values of classes (C,) back from `to_plain`.
 
-    Raises:
-      ValueError, KeyError, TypeError: they are damaged.
+    Damaged ones raise ValueError, KeyError or TypeError.
     """
     dtype = np.dtype(str(plain["dtype"]))
     try:

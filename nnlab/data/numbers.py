@@ -23,8 +23,7 @@ _SMALLEST = float(np.finfo(np.float32).tiny) * 2.0**24
 def columns_of(inputs: Any) -> tuple[str, ...]:
     """Returns the column names of a data frame; none for anything else.
 
-    Raises:
-      ValueError: several columns have one name.
+    Several columns of one name are refused (ValueError).
     """
     if not (hasattr(inputs, "columns") and hasattr(inputs, "to_numpy")):
         return ()
@@ -150,14 +149,13 @@ def origin_of(
 ) -> np.ndarray | None:
     """Returns what to subtract from numbers so that float32 can tell them apart.
 
+    It is float64, (F,) for numbers (N, F), else (), with 0 where nothing is to be
+    subtracted; None if that is so everywhere.
+
     Args:
       numbers: (N, ...), as `check` returns them.
       names: the F columns of a table, for messages.
       what: name of the numbers in messages.
-
-    Returns:
-      float64, (F,) for numbers (N, F), else (), with 0 where nothing is to be
-      subtracted; None if that is so everywhere.
 
     Raises:
       ValueError: float32 cannot hold a column, whatever is subtracted.
@@ -189,8 +187,7 @@ def origin_of(
 def stored(numbers: np.ndarray, origin: np.ndarray | None, what: str) -> np.ndarray:
     """Returns numbers (N, ...), from `check`, less an `origin_of`, as float32.
 
-    Raises:
-      ValueError: some are too large; the message calls the numbers `what`.
+    Those that are too large are refused (ValueError); the message calls them `what`.
     """
     if numbers.dtype == np.float32 and origin is None:
         return numbers

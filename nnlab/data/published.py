@@ -13,14 +13,7 @@ from nnlab.data.dataset import Dataset
 
 
 class Arrays(NamedTuple):
-    """The arrays of a published dataset, in the order of publication.
-
-    Attributes:
-      train_images: (N, H, W) or (N, H, W, C), uint8.
-      train_labels: (N,), integers.
-      test_images: (M, H, W) or (M, H, W, C), uint8.
-      test_labels: (M,), integers.
-    """
+    """Images, uint8 (N, H, W) or (N, H, W, C), and labels (N,), as published."""
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -33,7 +26,7 @@ class Publication:
     """A published dataset.
 
     Attributes:
-      name: the dataset's name, the same as in TFDS.
+      name: the same as in TFDS.
       reader: the module that reads its format, with the public names of
         `nnlab.data.idx`. (`WANTED` lists the files in messages; `DOWNLOADS` are the
         names of the publisher's files, by the keys of `read_arrays`.)
@@ -42,13 +35,9 @@ class Publication:
       tfds_version: the version of the TFDS dataset with the same content.
       image_shape: height and width; with channels if there is more than one.
       num_train: number of training examples, validation included.
-      num_test: number of test examples.
-      class_names: C names in the order of the labels.
       sha256: digests by key; the reader says of what.
-      digest: `Dataset.digest` of the whole dataset, the same from every source; None
-        where it is not known.
-      balanced: whether all classes have equally many training examples, and equally
-        many test examples.
+      digest: `Dataset.digest`, the same from every source; None where unknown.
+      balanced: whether a split has equally many examples of each class.
     """
 
     name: str
@@ -89,23 +78,20 @@ def check_digest(
 def dataset(arrays: Arrays, publication: Publication, origin: Path) -> Dataset:
     """Checks arrays against a publication, and makes a dataset in canonical order.
 
-    Raises:
-      ValueError: a wrong shape, label, digest, or number of examples in all or of a
-        class; the message begins with `origin`.
+    Whatever differs is refused (ValueError), with a message that begins with `origin`.
     """
-    known = publication
-    _check(arrays.train_images, arrays.train_labels, "train", known, origin)
-    _check(arrays.test_images, arrays.test_labels, "test", known, origin)
+    for split, images, labels in (("train", *arrays[:2]), ("test", *arrays[2:])):
+        _check(images, labels, split, publication, origin)
     made = Dataset.from_arrays(
         arrays.train_images,
         arrays.train_labels,
         test_inputs=arrays.test_images,
         test_labels=arrays.test_labels,
-        name=known.name,
-        class_names=known.class_names,
+        name=publication.name,
+        class_names=publication.class_names,
     )
-    what = "sha256 of its arrays"
-    check_digest(made.digest, known.digest, origin, known.name, what)
+    known, what = publication.digest, "sha256 of its arrays"
+    check_digest(made.digest, known, origin, publication.name, what)
     return made
 
 

@@ -13,15 +13,10 @@ from nnlab.words.spelling import nearest_file
 
 @contextlib.contextmanager
 def reading(path: Path, tool: str = "") -> Iterator[None]:
-    """Turns the errors of archives and of the system into one line.
+    """Turns errors into a line: of archives into ValueError, else FileNotFoundError.
 
-    Args:
-      path: what is read; it is named unless the system names a file below it.
-      tool: what unpacks it: "gzip" or "tar".
-
-    Raises:
-      ValueError: the archive is damaged.
-      FileNotFoundError: the file cannot be opened or read.
+    It names `path` unless the system names a file below it. `tool` is what unpacks it:
+    "gzip" or "tar".
     """
     try:
         yield

@@ -45,7 +45,7 @@ class _Sites(NamedTuple):
       starts: head starts, subtracted from squared distances, square degrees, (R,).
       angles: directions of the waves, radians, (octaves, 2, waves): those that move
         points along the longitude and those along the latitude.
-      phases: radians, (octaves, 2, waves).
+      phases: radians, likewise.
     """
 
     places: np.ndarray
@@ -76,12 +76,8 @@ def load(name: str) -> Dataset:
 def regions(points: npt.ArrayLike) -> np.ndarray:
     """Returns the region of each point: int32 (N,), in [0, NUM_REGIONS), 0 the largest.
 
-    Args:
-      points: longitude and latitude in degrees, (N, 2). Points outside the extent
-        belong to a region, too.
-
-    Raises:
-      ValueError: the points have another shape or are not finite.
+    Points are longitude and latitude in degrees, finite, (N, 2). Those outside the
+    extent belong to a region, too.
     """
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():

@@ -40,11 +40,8 @@ def folder(root: Path, publication: Publication) -> Path:
 def file_format(path: Path) -> str | None:
     """Returns the format of a version's directory, such as DATA_DIR/mnist/3.0.1.
 
-    Returns:
-      "array_record", "tfrecord", ...; None if nothing is prepared there.
-
-    Raises:
-      ValueError: the directory's description is damaged.
+    It is "array_record", "tfrecord", ...; None if nothing is prepared there. A damaged
+    description is refused (ValueError).
     """
     file = path / "dataset_info.json"
     try:
@@ -63,8 +60,7 @@ def file_format(path: Path) -> str | None:
 def read(path: Path, publication: Publication) -> Dataset:
     """Reads the directory of a version, in array_record format, in canonical order.
 
-    Raises:
-      ValueError: the directory is damaged or not what was published.
+    Damaged ones and those that were not published are refused (ValueError).
     """
     # On damaged files array_record, protobuf and Pillow each raise errors of their own.
     try:
@@ -122,14 +118,16 @@ def download(root: Path, publication: Publication) -> None:
     """
     host = urlsplit(publication.url).hostname
     files = ", ".join(publication.reader.DOWNLOADS.values())
-    advice = (
-        f"to work without a network, put {files} into a folder and pass "
-        "--data_dir=FOLDER (in Python: data_dir=)"
-    )
     failed = f"{publication.name} is not on this machine and its download from {host}"
-    reason = _unreachable(publication.url)
-    if reason is not None:
-        raise ConnectionError(f"{failed} failed ({reason}): {advice}")
+
+    def unreachable(reason: str) -> ConnectionError:
+        return ConnectionError(
+            f"{failed} failed ({reason}): to work without a network, put {files} into "
+            "a folder and pass --data_dir=FOLDER (in Python: data_dir=)"
+        )
+
+    if reason := _unreachable(publication.url):
+        raise unreachable(reason)
 
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import download_manager, util
@@ -152,14 +150,14 @@ def download(root: Path, publication: Publication) -> None:
         raise ValueError(f"{failed} brought a bad file, now deleted: {line}") from error
     except (OSError, util.DownloadError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConnectionError(f"{failed} failed ({reason}): {advice}") from error
+        raise unreachable(reason) from error
     finally:
         # TFDS would trust these files the next time, damaged or not.
         shutil.rmtree(root / "downloads" / publication.name, ignore_errors=True)
 
 
-def _unreachable(url: str) -> str | None:
-    """Returns why a URL cannot be reached, or None if a server answers.
+def _unreachable(url: str) -> str:
+    """Returns why a URL cannot be reached, or "" if a server answers.
 
     Looking up a name and trying its addresses have no time limit of their own. So a
     thread does both, and nothing waits for it.
@@ -178,7 +176,7 @@ def _unreachable(url: str) -> str | None:
     thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS + 0.5)
-    return reasons[0] if reasons else None
+    return "".join(reasons)
 
 
 def _builder(root: Path, publication: Publication) -> Any:

@@ -144,14 +144,10 @@ def num_cores() -> int:
 
 
 def expected(environment: Mapping[str, str] = os.environ) -> str:
-    """Guesses the platform that this machine is meant for; does not start JAX.
+    """Guesses which of `PLATFORMS` this machine is meant for; does not start JAX.
 
-    Args:
-      environment: variables: JAX_PLATFORMS if it is set, else those that hosted
-        notebooks set for their accelerators.
-
-    Returns:
-      One of `PLATFORMS`.
+    JAX_PLATFORMS decides if it is set, else the variables that hosted notebooks set for
+    their accelerators.
     """
     asked = environment.get("JAX_PLATFORMS", "").lower().split(",")[0]
     if asked:

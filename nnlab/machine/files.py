@@ -28,11 +28,8 @@ def absolute(
 ) -> pathlib.Path:
     """Makes a user's path absolute, so that the current folder may change.
 
-    ``~`` and ``~user`` become home folders; links and ``..`` stay.
-
-    Args:
-      path: path of a file or a folder, which need not exist.
-      name: the option that gave it, for messages.
+    ``~`` and ``~user`` become home folders; links and ``..`` stay. `name` is the option
+    that gave it, for messages.
 
     Raises:
       ValueError: the path is empty, or invalid on this machine.
@@ -52,8 +49,7 @@ def absolute(
         raise refused("holds a NUL character, which no path can")
     if _URL.match(text):
         raise refused("is a URL, not a path of this machine")
-    found = _VARIABLE.search(text)
-    if found and not os.path.lexists(text):
+    if (found := _VARIABLE.search(text)) and not os.path.lexists(text):
         raise refused(
             f"holds {found[0]!r}, which the shell left unexpanded: check the quotes"
         )
@@ -78,14 +74,9 @@ def shown(path: pathlib.Path) -> str:
 def replacing(path: pathlib.Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Opens a stream whose content replaces a file when the context ends.
 
-    If the context ends with an error, the file stays as it was.
-
-    Args:
-      path: the file; a link is replaced, not followed.
-      durable: whether the content must be on the disk when the context has ended.
-
-    Raises:
-      OSError: with the file's name, also on a full disk.
+    If the context ends with an error, the file stays as it was. A link is replaced, not
+    followed. If `durable`, the content is on the disk when the context has ended. An
+    OSError has the file's name, also on a full disk.
     """
     # Not by tempfile: only their owner can read its files, whatever the umask.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -172,22 +163,19 @@ def sync_tree(folder: pathlib.Path) -> None:
 
 def sync(path: pathlib.Path) -> None:
     """Waits until a file, or a folder's list of names, is on the disk."""
-    try:
+    harmless = (OSError,) if path.is_dir() else ()  # some folders cannot be synced
+    with contextlib.suppress(*harmless):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError:
-        if not path.is_dir():  # some folders cannot be read or synced
-            raise
 
 
 def refuse_links(*paths: pathlib.Path) -> None:
     """Refuses links in files or folders: their targets would be changed or deleted.
 
-    Raises:
-      ValueError: names the first link.
+    The ValueError names the first link.
     """
     for path in paths:
         # Another run may remove its folders meanwhile; os.walk skips them.
@@ -208,12 +196,8 @@ def refuse_links(*paths: pathlib.Path) -> None:
 def alone_in(path: pathlib.Path, *, waits: bool = False) -> Iterator[None]:
     """Locks a folder against other runs; the lock ends with the process at the latest.
 
-    Args:
-      path: a workdir, a folder within it, or a file in it, which is made if missing.
-      waits: whether to wait until the folder is free.
-
-    Raises:
-      BlockingIOError: another run uses it.
+    The path is a workdir, a folder within it, or a file in it, which is made if
+    missing. If another run uses it, this waits, or else raises BlockingIOError.
     """
     is_folder = path.is_dir()
     folder = path if is_folder else path.parent

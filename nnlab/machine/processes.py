@@ -23,15 +23,13 @@ TIMEOUT_SECONDS = 120
 
 def cluster(environment: Mapping[str, str] = os.environ) -> str:
     """Returns the launcher that started this process as one of several; else ""."""
-
-    def several(count: str, *others: str) -> bool:
-        there = all(name in environment for name in others)
-        return there and int(environment.get(count, "1")) > 1
-
-    if several("SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_NODELIST"):
-        return "Slurm"
-    if several("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
-        return "Open MPI"
+    for name, count, *others in (
+        ("Slurm", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_NODELIST"),
+        ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ):
+        there = environment.keys() >= {count, *others}
+        if there and int(environment[count]) > 1:
+            return name
     if "," in environment.get("TPU_WORKER_HOSTNAMES", "") and (
         "TPU_WORKER_ID" in environment
     ):
@@ -45,8 +43,8 @@ def start(coordinator: str = "", number: int = 0, place: int = -1) -> None:
     Args:
       coordinator: "host:port" of the first process; "" to let JAX ask the cluster
         (Slurm, Open MPI, TPU pods and others that it knows).
-      number: number of processes; with `coordinator`.
-      place: this process's index, from 0; with `coordinator`.
+      number, place: number of processes, and this one's index, from 0; with a
+        coordinator.
 
     Raises:
       ValueError: the index is impossible, or JAX knows no cluster.
@@ -124,14 +122,10 @@ class ElsewhereError(RuntimeError):
 
 
 def in_first(action: Callable[[], _T]) -> _T | None:
-    """Calls a function in the first process only; if it fails, all processes fail.
+    """Calls a function in the first process only; the others get None.
 
-    Returns:
-      Its result; None in the other processes.
-
-    Raises:
-      Exception: the function's own, in the first process.
-      ElsewhereError: in the other processes, if the function failed.
+    If it fails, all processes fail: the first one with the function's own error, the
+    others with ElsewhereError.
     """
     found, failure = None, None
     if is_first():

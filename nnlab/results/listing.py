@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists the runs below a folder, from ``config.json`` and ``summary.csv`` alone."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -19,6 +20,7 @@ DEEPEST = 5
 """How many folders below the given one a run may lie."""
 _OF_A_RUN = ("curves.parquet", "members.csv", "checkpoints")
 """What marks a workdir even if `CONFIG` was lost."""
+_ENDS = ("mean", "high")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Listed:
       broken: why the run cannot be read; "" if it can.
       networks: trials times seeds.
       best: the best trial by validation; "" if there is none.
-      accuracy: its test accuracy in percent, with the interval; "" if there is none.
+      accuracy: its test accuracy in percent, with the interval.
       written: when the run last wrote, in seconds since the epoch.
     """
 
@@ -50,11 +52,8 @@ def listed(folder: str | os.PathLike[str]) -> tuple[Listed, ...]:
     """Lists all runs in a folder and up to `DEEPEST` below it, the latest first.
 
     It follows no links and enters neither hidden folders nor those of a run. A run that
-    cannot be read is listed with the reason.
-
-    Raises:
-      FileNotFoundError: no such folder.
-      NotADirectoryError: it is a file.
+    cannot be read is listed with the reason. No such folder is a FileNotFoundError, a
+    file a NotADirectoryError.
     """
     top = absolute(folder, "folder")
     if not top.exists():
@@ -96,29 +95,20 @@ def _describe(workdir: pathlib.Path, top: pathlib.Path) -> Listed:
     try:
         config = load_config(workdir)
         study = config["study"]
-        trial = _best(workdir, config)
-        best = accuracy = ""
-        if trial:
-            mean, high = (
-                float(trial[f"test_accuracy_{part}"] or "nan")
-                for part in ("mean", "high")
-            )
-            best, accuracy = (
-                cells.original(trial["label"]),
-                numbers.mean_text(mean, high),
-            )
-        return Listed(
+        seeds = (item.get("num_seeds", study["num_seeds"]) for item in study["sweep"])
+        found = Listed(
             name=name,
             question=str(study["question"]),
             status=status_of(workdir, config),
-            networks=sum(
-                int(item.get("num_seeds", study["num_seeds"]))
-                for item in study["sweep"]
-            ),
-            best=best,
-            accuracy=accuracy,
+            networks=sum(map(int, seeds)),
             written=written,
         )
+        if (trial := _best(workdir, config)) is None:
+            return found
+        mean, high = (trial[f"test_accuracy_{part}"] or "nan" for part in _ENDS)
+        accuracy = numbers.mean_text(float(mean), float(high))
+        best = cells.original(trial["label"])
+        return dataclasses.replace(found, best=best, accuracy=accuracy)
     except (OSError, ValueError) as error:
         return Listed(name, broken=_reason(error, workdir), written=written)
     except (KeyError, TypeError, AttributeError) as error:
@@ -137,11 +127,7 @@ def _reason(error: Exception, workdir: pathlib.Path) -> str:
 
 
 def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | None:
-    """Returns the best trial's row of ``summary.csv``; None if there is none.
-
-    Raises:
-      ValueError: it is not the table that the run wrote.
-    """
+    """Returns the best trial's row of ``summary.csv``; None if there is none."""
     content = (workdir / "summary.csv").read_bytes()
     if hashlib.sha256(content).hexdigest() != config["manifest"]["summary.csv"]:
         raise ValueError("summary.csv is damaged: its digest differs")
@@ -154,13 +140,9 @@ def _best(workdir: pathlib.Path, config: Mapping[str, Any]) -> dict[str, str] | 
 
 def _written(workdir: pathlib.Path) -> float:
     """Returns when a run last wrote results, or else when its folder changed."""
-    times = []
-    for path in (workdir / CONFIG, workdir / "summary.csv"):
-        try:
-            times.append(path.stat().st_mtime)
-        except OSError:
-            continue
-    try:
-        return max(times) if times else workdir.stat().st_mtime
-    except OSError:
-        return 0.0
+    times: list[float] = []
+    for path in (workdir / CONFIG, workdir / "summary.csv", workdir):
+        if path != workdir or not times:
+            with contextlib.suppress(OSError):
+                times.append(path.stat().st_mtime)
+    return max(times, default=0.0)

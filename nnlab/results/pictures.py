@@ -236,7 +236,7 @@ def choose(
     num_classes: int,
     plane: Plane | None = None,
 ) -> dict[str, np.ndarray]:
-    """Selects what is stored.
+    """Selects what is stored, ``{name: array}`` for `encode`.
 
     A trial is right or wrong about an image if more than half of its living seeds are.
     The gallery starts with the images for which the two trials' shares of right seeds
@@ -250,11 +250,6 @@ def choose(
       labels: their true classes, (N,), integers in [0, C).
       num_classes: C.
       plane: of data with two features; None for others.
-
-    Returns:
-      ``{name: array}`` for `encode`: "best" and "worst" (-1 for None),
-      "confusion_<trial>", the fields of the parts of `Stored` as "gallery_labels" and
-      so on, and "best_kernel" with "best_units", and those of the worst.
     """
     labels = np.asarray(labels, np.int64)
     named = {"best": best, "worst": worst}
@@ -404,9 +399,8 @@ def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
 def load(workdir: str | os.PathLike[str]) -> Stored | None:
     """Reads a workdir's `FILE`; returns None if there is none.
 
-    Raises:
-      ValueError: the file is damaged: not an npz archive, or an array is missing or has
-        a wrong type, shape or value.
+    A damaged one is refused (ValueError): it is no npz archive, or an array is missing
+    or has a wrong type, shape or value.
     """
     path = pathlib.Path(workdir) / FILE
     if not path.is_file():
@@ -434,7 +428,8 @@ def _stored(arrays: Mapping[str, np.ndarray]) -> Stored:
         for name in arrays
         if name.startswith(prefix)
     }
-    trials, kernels = {}, {}
+    trials: dict[str, Any] = {}
+    kernels = {}
     for name in ("best", "worst"):
         trial = int(_checked(arrays, name, "", "trial", sizes))
         if trial not in (-1, *confusion):
@@ -471,15 +466,12 @@ def _checked(
     kind: str,
     sizes: dict[str, int],
 ) -> np.ndarray:
-    """Returns an array after checking its type, shape and elements.
+    """Returns an array of the file after checking its type, shape and elements.
 
-    Args:
-      arrays: all of the file.
-      name: which one.
-      axes: a letter for each axis.
-      kind: "count" (integers from 0), "trial" (from -1), "class" (in [0, C), of any
-        type of integers; returned as int64) or "real" (finite floats).
-      sizes: sizes of the axes so far; those of this array are added.
+    There is a letter for each of the `axes`, whose `sizes` so far are known; those of
+    this array are added. Its `kind` is "count" (integers from 0), "trial" (from -1),
+    "class" (in [0, C), of any type of integers; returned as int64) or "real" (finite
+    floats).
     """
     if name not in arrays:
         raise ValueError(f"{name} is missing")

@@ -63,13 +63,7 @@ class Grid:
 
 @dataclasses.dataclass
 class _Evaluation:
-    """The measurements after some number of steps.
-
-    Attributes:
-      epoch, examples: position in training.
-      rows: which members have a row, bool (T, S).
-      values: of these members.
-    """
+    """The measurements after some steps, of the members `rows`, bool (T, S)."""
 
     epoch: float
     examples: int
@@ -201,8 +195,7 @@ class Rows:
     def from_arrays(cls, members: Members, arrays: Mapping[str, np.ndarray]) -> "Rows":
         """Restores the rows of the same members from `to_arrays`.
 
-        Raises:
-          KeyError: an array is missing, or belongs to other members.
+        Of other members it raises KeyError.
         """
         found = cls(members)
         codes = {name: code for code, name in enumerate(results.STATUSES)}
@@ -298,8 +291,8 @@ def plain_rows(
 ) -> list[dict[str, Any]]:
     """Returns the rows of a table from plain values of unknown form.
 
-    Raises:
-      ValueError: a row lacks one of the keys, or has a value of another type.
+    A row that lacks one of the keys, or has a value of another type, is refused
+    (ValueError).
     """
     rows = [dict(row) for row in values]
     if any(results.table(rows, columns)[key].null_count for key in keys):

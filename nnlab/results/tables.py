@@ -217,11 +217,7 @@ class Results:
         return np.append(values, [nothing] * absent)
 
     def check_member(self, trial: int, seed: int) -> None:
-        """Refuses a trial (by index) that has not run, or a seed that it lacks.
-
-        Raises:
-          ValueError: lists the trials or seeds.
-        """
+        """Refuses (ValueError) a trial that has not run, or a seed that it lacks."""
         last = len(self.trials) - 1
         there = 0 <= trial <= last
         seeds = self.trials[trial].num_seeds if there else self.study.num_seeds
@@ -329,16 +325,10 @@ def write(
     config: Mapping[str, Any],
     files: Mapping[str, pa.Table | bytes],
 ) -> None:
-    """Writes the files, then ``config.json`` with a manifest of their digests.
+    """Writes tables or bytes by file name, then ``config.json`` with their digests.
 
     ``timings.csv`` has its digest in a file beside it instead, so that ``config.json``
     does not depend on the clock. ``config.json`` contains its own digest.
-
-    Args:
-      workdir: the folder; made if missing.
-      config: plain values.
-      files: ``{file name: content}``, tables or bytes, for the names in `TABLES`,
-        "timings.csv", and those in `OPTIONAL` that exist.
     """
     manifest = {}
     for name, content in files.items():
@@ -386,11 +376,7 @@ def load_config(workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def study_fields(found: Any) -> dict[str, Any]:
-    """Returns the fields of a study, from a ``config.json`` or the study alone.
-
-    Raises:
-      ValueError: there is no study.
-    """
+    """Returns the fields of a study, from a ``config.json`` or the study alone."""
     fields = found.get("study", found) if isinstance(found, dict) else found
     if not isinstance(fields, dict):
         raise ValueError(f"it is of type {type(fields).__name__}")
@@ -483,10 +469,8 @@ def _decoded(
 ) -> pa.Table:
     """Reads a table from its file's content, and checks it against the study.
 
-    Columns beside the fixed ones, such as norms by layer, are float64.
-
-    Raises:
-      ValueError: it cannot be read, its columns are wrong, or a value is impossible.
+    Columns beside the fixed ones, such as norms by layer, are float64. What cannot be
+    is refused (ValueError).
     """
     if name.endswith(".parquet"):
         found = pyarrow.parquet.read_table(pa.BufferReader(content))

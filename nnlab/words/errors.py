@@ -77,12 +77,9 @@ LIMITS = (
 
 
 def shortage(error: BaseException) -> str:
-    """Returns what an error says has run out, such as "No space left on device".
+    """Returns what an error says has run out, such as "No space left on device", or "".
 
     Libraries wrap the system's errors in their own, so the text is searched.
-
-    Returns:
-      The system's words; "" for an error of another kind.
     """
     text = f"{type(error).__name__}: {error}"
     signs = (*_DISK, *(sign for limit in LIMITS for sign in limit.signs))
@@ -90,11 +87,10 @@ def shortage(error: BaseException) -> str:
 
 
 def status_of(error: Exception) -> int | None:
-    """Returns the exit status of an error that is not a bug.
+    """Returns an error's exit status; None for a bug.
 
-    Returns:
-      2 for the user's mistake; 1 for a full disk, too little memory or the like; None
-      for a bug: any other error, and a ValueError that a library raised.
+    It is 2 for the user's mistake and 1 for a full disk, too little memory or the like.
+    A ValueError that a library raised is a bug.
     """
     if isinstance(error, _MISTAKES) and isinstance(error, OSError):
         return 2
