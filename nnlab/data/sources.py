@@ -92,7 +92,7 @@ _CIFAR10 = Publication(
     sha256={
         cifar.ARCHIVE: (
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
-        ),
+        )
     },
     balanced=True,
 )

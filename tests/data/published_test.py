@@ -19,8 +19,7 @@ def test_a_download_holds_what_files_hold(served, folder, tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("name", "file"),
-    [("mnist", f"{idx.TEST_LABELS}.gz"), ("cifar10", cifar.ARCHIVE)],
+    ("name", "file"), [("mnist", f"{idx.TEST_LABELS}.gz"), ("cifar10", cifar.ARCHIVE)]
 )
 @pytest.mark.parametrize("answers", ["refuses", "hangs"])
 def test_no_network_is_told_soon(monkeypatch, tmp_path, answers, name, file):

@@ -57,8 +57,7 @@ def test_the_device_in_words_and_what_is_wrong_with_it(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "before", "count"),
-    [("1", "", 2), ("3", "import jax", 3)],
+    ("asked", "before", "count"), [("1", "", 2), ("3", "import jax", 3)]
 )
 def test_there_are_two_devices_at_least(asked, before, count):
     """Works even if JAX was imported before and has read its environment."""
