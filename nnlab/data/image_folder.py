@@ -18,9 +18,9 @@ import functools
 import os
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,8 @@ from nnlab.words.numbers import count, joined
 if TYPE_CHECKING:  # takes a tenth of a second
     from PIL import Image
 
-_T = TypeVar("_T")
+_Classes = Mapping[str, Sequence[Path]]
+"""The images of each class."""
 
 SIZE = 64
 SMALLEST, LARGEST = 8, 512
@@ -106,9 +107,7 @@ def read(folder: Path, *, name: str, size: int = SIZE) -> Dataset:
     return dataclasses.replace(dataset, notes=(*left, *dataset.notes))
 
 
-def _find(
-    folder: Path, passed: list[Path]
-) -> tuple[Mapping[str, Sequence[Path]], Mapping[str, Sequence[Path]]]:
+def _find(folder: Path, passed: list[Path]) -> tuple[_Classes, _Classes]:
     """Finds the training and test images of each class; there may be no test images.
 
     Classes are in natural order, images are sorted by name. Files that are not read are
@@ -201,10 +200,8 @@ def _is_image(path: Path) -> bool:
     try:
         with _opened(path):
             return True
-    except Image.DecompressionBombError:
-        return True  # is refused when it is read
-    except Exception as error:  # of any kind, as in `_open`
-        if isinstance(error, OSError) and error.errno is not None:
+    except ValueError as error:
+        if isinstance(error.__cause__, Image.DecompressionBombError):
             raise
     if suffix in _OTHER_IMAGES:
         raise ValueError(
@@ -272,11 +269,7 @@ def _listed(folder: Path, paths: Sequence[Path]) -> str:
 
 
 def _read(
-    folder: Path,
-    train: Mapping[str, Sequence[Path]],
-    test: Mapping[str, Sequence[Path]],
-    name: str,
-    size: int,
+    folder: Path, train: _Classes, test: _Classes, name: str, size: int
 ) -> Dataset:
     """Reads the images of each class; there may be no test images."""
     files = [path for images in (*train.values(), *test.values()) for path in images]
@@ -290,15 +283,15 @@ def _read(
         )
     odd: dict[str, list[Path]] = collections.defaultdict(list)
     images, codes = _decode(train, size, channels, odd)
-    test_images, test_codes = (
-        _decode(test, size, channels, odd) if test else (None,) * 2
-    )
+    tests: dict[str, Any] = {}
+    if test:
+        found = _decode(test, size, channels, odd)
+        tests = dict(zip(("test_inputs", "test_labels"), found))
     try:
         dataset = Dataset.from_arrays(
             images,
             codes,
-            test_inputs=test_images,
-            test_labels=test_codes,
+            **tests,
             name=name,
             class_names=tuple(train),
             class_values=np.array(tuple(train)),
@@ -311,7 +304,8 @@ def _read(
 
 def _mode(file: Path) -> str:
     """Returns the mode of an image, which must have 8 bits a channel at most."""
-    mode = _open(file, lambda image: image.mode)
+    with _opened(file) as image:
+        mode = image.mode
     if mode.startswith(("I", "F")):  # Pillow's conversion would clip them
         raise ValueError(
             f"{file} has more than 8 bits a channel (mode {mode}): convert it to 8"
@@ -320,10 +314,7 @@ def _mode(file: Path) -> str:
 
 
 def _decode(
-    classes: Mapping[str, Sequence[Path]],
-    size: int,
-    channels: int,
-    odd: dict[str, list[Path]],
+    classes: _Classes, size: int, channels: int, odd: dict[str, list[Path]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decodes images, uint8 (N, size, size, channels), and their classes, (N,).
 
@@ -332,7 +323,8 @@ def _decode(
     files = [file for images in classes.values() for file in images]
     pixels = np.empty((len(files), size, size, channels), np.uint8)
     for number, file in enumerate(files):
-        decoded, notes = _open(file, lambda i: _resized(i, size, _MODES[channels]))
+        with _opened(file) as image:
+            decoded, notes = _resized(image, size, _MODES[channels])
         pixels[number] = decoded.reshape(size, size, channels)
         if (pixels[number] == pixels[number, 0, 0]).all():
             notes.append("of one colour only")
@@ -368,28 +360,25 @@ def _resized(
 
 @contextlib.contextmanager
 def _opened(file: Path) -> "Iterator[Image.Image]":
-    """Opens an image of the format that its content, or else its name, tells."""
+    """Opens an image of the format that its content, or else its name, tells.
+
+    Raises:
+      ValueError: its header claims too many pixels; or it is damaged, which may show
+        only when it is used.
+    """
     from PIL import Image
 
     formats = [name for name in _formats() if Image.OPEN[name][1] is not None]
     if (named := _format(file)) in _formats():
         formats.append(named)
-    with warnings.catch_warnings():
-        # Of odd metadata, and of too many pixels, which `_open` refuses.
-        warnings.simplefilter("ignore")
-        with Image.open(file, formats=formats) as image:
-            yield image
-
-
-def _open(file: Path, use: "Callable[[Image.Image], _T]") -> _T:
-    """Opens an image, checks what its header claims, and uses it."""
-    from PIL import Image
-
     try:
-        with _opened(file) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise Image.DecompressionBombError
-            return use(image)
+        with warnings.catch_warnings():
+            # Of odd metadata, and of too many pixels, which are refused here.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=formats) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{file} claims more than {_MOST_PIXELS:,} pixels, which is refused"
