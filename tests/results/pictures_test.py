@@ -334,24 +334,6 @@ def refused(tmp_path, content):
     return str(error.value)
 
 
-class _Touch:
-    """An object that makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return pathlib.Path.touch, (self.path,)
-
-
-def test_a_file_cannot_run_code(arrays, tmp_path):
-    objects = io.BytesIO()
-    made = tmp_path / "made"
-    np.savez(objects, **{**arrays, "best": np.array(_Touch(made), object)})
-    refused(tmp_path, objects.getvalue())
-    assert not made.exists()
-
-
 def test_a_damaged_file_is_one_line(arrays, tmp_path):
     content = pictures.encode(arrays)
     for length in range(0, len(content), len(content) // 40):
