@@ -87,16 +87,14 @@ def read(
     try:
         # Opened here: np.load would not close a damaged archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            train, validation, test = (
-                Split(
-                    read_only(stored[f"{split}_inputs"]),
-                    read_only(stored[f"{split}_labels"]),
-                )
+            parts = [
+                [read_only(stored[f"{split}_{part}"]) for part in ("inputs", "labels")]
                 for split in _SPLITS
-            )
+            ]
             about = json.loads(str(stored["about"]))
             arrays = {n: read_only(stored[n]) for n in _ARRAYS if n in stored}
             expected = digest or str(stored["digest"])
+        train, validation, test = (Split(*part) for part in parts)
         if digest_of(train, validation, test, arrays.get("origin")) != expected:
             return None
         return Dataset(

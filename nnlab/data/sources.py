@@ -217,10 +217,7 @@ def _real_or_generated(name: str, argument: str, data_dir: Path | None) -> Datas
 
 
 def _path_and_option(argument: str) -> tuple[Path, str]:
-    """Splits "PATH:OPTION"; the option of "PATH" is "".
-
-    A path may hold colons: the longest one that exists is taken.
-    """
+    """Splits "PATH:OPTION"; of paths with colons, the longest there is meant."""
     parts = argument.split(":")
     for count in range(len(parts), 0, -1):
         path = absolute(":".join(parts[:count]))
@@ -270,7 +267,7 @@ def _find(
 ) -> tuple[list[Path], Callable[[], Dataset]]:
     """Finds a dataset in a data folder: its files and how to read them."""
     name, reader = publication.name, publication.reader
-    folder = tfds.folder(root, publication)
+    folder = root / name / publication.tfds_version
     file_format = tfds.file_format(folder)
     if file_format == "array_record":
         files = sorted(path for path in folder.iterdir() if path.is_file())

@@ -65,8 +65,6 @@ class _Layout:
     """The layout of a file.
 
     Attributes:
-      path: the file.
-      delimiter: between two cells of a line.
       columns: the columns' names; "" for those without.
       line: where the header begins.
       skipped: number of lines up to the end of the header.

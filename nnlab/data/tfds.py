@@ -20,11 +20,6 @@ from nnlab.data.published import Publication
 _MOST_BYTES = 1 << 20
 
 
-def folder(root: Path, publication: Publication) -> Path:
-    """Returns the folder of TFDS for a dataset below a data folder."""
-    return root / publication.name / publication.tfds_version
-
-
 def file_format(path: Path) -> str | None:
     """Returns the format of a version's directory, such as DATA_DIR/mnist/3.0.1.
 
