@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published datasets: what each must hold, whichever source it comes from."""
+"""Published datasets: their download, and what each must hold from every source."""
 
 import dataclasses
 import threading
