@@ -30,25 +30,20 @@ class Recipe:
     """The static part of a member.
 
     Attributes:
-      module: Linen module whose ``__call__(self, x, train)`` returns logits (B, C); a
-        user's own is wrapped in `own.Called`.
+      module: its ``__call__(self, x, train)`` returns logits (B, C).
       layers: names of the layers with parameters, in the order of the network.
-      runs: layers whose parameters are stacked, see `models.stack.Stack.runs`; those of
-        other layers are at the parameters' top level under their names.
+      runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
       schedule: factor on the learning rate, from the step (int32 scalar).
-      input_shape: shape of an example.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
       activity: whether `evaluate` measures the share of active units.
-      own_metrics: a user's own metrics, by name.
       every_norm: whether `norm_sum` takes the gradient norms of all steps, not only of
         sampled ones.
-      patience: evaluations without a better validation metric after which a member
-        stops early; 0 for never.
-      watched: that metric: "loss" (less is better) or "accuracy".
+      patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
+        the validation set, after which a member stops early; 0 for never.
     """
 
     module: nn.Module | own.Called
@@ -71,19 +66,11 @@ class Recipe:
 
 @flax.struct.dataclass
 class Best:
-    """A member at its best evaluation so far.
-
-    Attributes:
-      params, batch_stats: trees of arrays.
-      value: sum of the watched metric over the validation set, negated where more is
-        better, float32 ().
-      step: step of that evaluation, int32 ().
-      waited: evaluations since then, int32 ().
-    """
+    """A member at its best evaluation so far, which was `waited` evaluations ago."""
 
     params: Any
     batch_stats: Any
-    value: jax.Array
+    value: jax.Array  # sum of the watched metric; negated where more is better
     step: jax.Array
     waited: jax.Array
 
@@ -93,17 +80,14 @@ class TrainState:
     """All that changes in training; arrays only.
 
     Attributes:
-      params, batch_stats, opt_state: trees of arrays.
       step: updates done, int32 (). A diverged member stays at the step that failed.
-      alive: False from the first step whose loss, gradient or update is not finite,
-        bool ().
-      loss_sum, loss_square_sum: sums over the batches since the last evaluation,
-        float32 ().
+      alive: False from the first step whose loss, gradient or update is not finite.
+      loss_sum, loss_square_sum: over the batches since the last evaluation, float32 ().
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
       stopped: True from the evaluation at which patience ended or halving dropped the
-        member, bool ().
+        member.
       best: the state that early stopping restores; None without early stopping.
     """
 
@@ -139,8 +123,8 @@ def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
 def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
     """Returns the order of the training examples in an epoch of a seed, int32 (size,).
 
-    It is made on the host, because ``jax.random.permutation`` is slow on CPU. All
-    trials have the same order, so that they can be compared in pairs.
+    All trials have it, so that they can be compared in pairs. It is made on the host,
+    because ``jax.random.permutation`` is slow on CPU.
     """
     stream = zlib.crc32(b"order")
     generator = np.random.default_rng([root_seed, seed, stream, epoch])
@@ -180,12 +164,10 @@ def train_step(
     sample: jax.Array,
     check: jax.Array,
 ) -> TrainState:
-    """Makes one update.
+    """Makes one update; a member that is or becomes frozen stays as it was.
 
     Args:
-      recipe: the static part.
-      state: the member.
-      traced: the traced hyperparameters.
+      recipe, state, traced: the member.
       key: key of the seed's "noise" stream, with the step folded in.
       inputs: stored inputs, uint8 or float32 (B, values of an example).
       labels: int32 (B,).
@@ -193,15 +175,26 @@ def train_step(
       check: bool (); whether a step that is not finite (see `all_finite`) freezes the
         member before the update. Without the check bad numbers spread, and `population`
         repeats the steps with it.
-
-    Returns:
-      The state after the update; unchanged if the member is or becomes frozen.
     """
-    inputs = _augmented(recipe, key, inputs)
+    if recipe.augment_pixels:
+        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
+        shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
+        inputs = shifted(shift_key, images, recipe.augment_pixels)
 
     def loss_of(params: Any) -> tuple[jax.Array, Any]:
-        logits, batch_stats = _forward(recipe, params, state, traced, key, inputs)
-        return jnp.mean(metrics.cross_entropy(logits, labels)), batch_stats
+        logits, updated = recipe.module.apply(
+            {
+                "params": params,
+                "batch_stats": state.batch_stats,
+                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+            },
+            scaled(recipe, inputs),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = jnp.mean(metrics.cross_entropy(logits, labels))
+        return loss, updated.get("batch_stats", {})
 
     (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
@@ -239,50 +232,15 @@ def train_step(
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
     alive = state.alive & (finite | ~check | state.stopped)
-    return _chosen(alive & ~state.stopped, new, state, alive)
-
-
-def _augmented(recipe: Recipe, key: jax.Array, inputs: jax.Array) -> jax.Array:
-    """Moves stored inputs (B, values) as images, if the recipe asks for it."""
-    if not recipe.augment_pixels:
-        return inputs
-    images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
-    shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-    return shifted(shift_key, images, recipe.augment_pixels)
-
-
-def _forward(
-    recipe: Recipe,
-    params: Any,
-    state: TrainState,
-    traced: Traced,
-    key: jax.Array,
-    inputs: jax.Array,
-) -> tuple[jax.Array, Any]:
-    """Returns training logits (B, C) and the new running statistics."""
-    logits, updated = recipe.module.apply(
-        {
-            "params": params,
-            "batch_stats": state.batch_stats,
-            "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
-        },
-        scaled(recipe, inputs),
-        train=True,
-        rngs={"dropout": key},
-        mutable=["batch_stats"],
-    )
-    return logits, updated.get("batch_stats", {})
-
-
-def _chosen(
-    trains: jax.Array, new: TrainState, old: TrainState, alive: jax.Array
-) -> TrainState:
-    """Returns the new state where the member trains, else the old one."""
-    return jax.tree.map(
-        lambda new, old: jnp.where(trains, new, old),
+    return _where(
+        alive & ~state.stopped,
         dataclasses.replace(new, alive=alive),
-        dataclasses.replace(old, alive=alive),
+        dataclasses.replace(state, alive=alive),
     )
+
+
+def _where(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
 
 
 def all_finite(state: TrainState) -> jax.Array:
@@ -290,8 +248,8 @@ def all_finite(state: TrainState) -> jax.Array:
 
     A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
     learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
-    that the choice of sampled steps changes nothing. The state may be that of several
-    members along leading axes; the result is a single bool ().
+    that the choice of sampled steps changes nothing. Leading axes of members are
+    allowed; the result is a single bool ().
     """
     changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
     checks = [
@@ -311,11 +269,9 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """Sums the metrics over a batch, with the running statistics of batch norm.
 
-    Inputs are stored ones, (B, values of an example), labels int32 (B,), and the mask,
-    bool (B,), is False for padding.
-    ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
-    own metrics; and, if the recipe asks for it, "active_share": the share of the
-    activations' outputs that are above 0.
+    The mask, bool (B,), is False for padding. Returns ``{"loss": (), "accuracy": ()}``;
+    the recipe's own metrics; and, if the recipe asks for it, "active_share": the share
+    of the activations' outputs that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -369,20 +325,14 @@ def note_best(
     value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
     found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
     better = training & (value < best.value)
-    best = jax.tree.map(
-        lambda new, old: jnp.where(better, new, old),
-        found,
-        dataclasses.replace(best, waited=best.waited + training),
+    best = _where(
+        better, found, dataclasses.replace(best, waited=best.waited + training)
     )
     stops = training & (best.waited >= recipe.patience)
-
-    def restored(old: Any, new: Any) -> Any:
-        return jax.tree.map(lambda o, n: jnp.where(stops, n, o), old, new)
-
     return dataclasses.replace(
         state,
-        params=restored(state.params, best.params),
-        batch_stats=restored(state.batch_stats, best.batch_stats),
+        params=_where(stops, best.params, state.params),
+        batch_stats=_where(stops, best.batch_stats, state.batch_stats),
         stopped=state.stopped | stops,
         best=best,
     )

@@ -13,6 +13,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnlab.data import Split
 from nnlab.training.lanes import Batches, Lanes
 from nnlab.training.member import TrainState
 from nnlab.training.population import SAMPLE_EVERY, Population
@@ -97,7 +98,7 @@ def test_the_sampled_norms_are_those_of_the_plain_loop(variant):
 
 def evaluate(population, state, size):
     splits = {
-        name: Batches.cut(split.inputs, split.labels, size)
+        name: Batches.cut(split, size)
         for name, split in vars(tiny.dataset()).items()
         if name in tiny.SIZES
     }
@@ -315,7 +316,7 @@ def test_a_population_compiles_three_programs(crowd):
 
 def test_splits_of_one_size_are_told_apart_by_their_names(crowd):
     state, split = crowd.init(), tiny.dataset().test
-    cut = Batches.cut(split.inputs, split.labels, 64)
+    cut = Batches.cut(split, 64)
     found = [crowd.score(state, crowd.put({name: cut})) for name in ("moved", "still")]
     assert [list(sums) for sums in found] == [["moved"], ["still"]]
     assert equal(found[0]["moved"], found[1]["still"])
@@ -451,9 +452,7 @@ def stopping(request):
         changes = {"patience": patience, "watched": request.param}
         population = tiny.population(of, Lanes.of_width(2, 3, 2, 2), **changes)
         splits = {"validation": tiny.dataset().validation}
-        batches = population.put(
-            {n: Batches.cut(s.inputs, s.labels, 64) for n, s in splits.items()}
-        )
+        batches = population.put({n: Batches.cut(s, 64) for n, s in splits.items()})
         state, states, sums = population.init(), [], []
         for start in range(0, 40, 2):
             examples = population.put_order(order[:, start : start + 2])
@@ -491,7 +490,8 @@ def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
 @given(st.integers(1, 40), st.integers(1, 45))
 def test_batches_hold_every_example_once(examples, size):
     inputs = np.arange(2 * examples).reshape(examples, 2)
-    cut = Batches.cut(inputs, np.arange(examples, dtype=np.int32), size)
+    split = Split(inputs, np.arange(examples, dtype=np.int32))
+    cut = Batches.cut(split, size)
     count, held = cut.labels.shape
     assert count == math.ceil(examples / size)
     assert held <= size
