@@ -6,8 +6,9 @@ traced hyperparameters are arguments, so that members can differ in them at no c
 """
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -150,6 +151,25 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
         last_norms=zeros - 1.0,
         stopped=jnp.bool_(False),
         best=best if recipe.patience else None,
+    )
+
+
+def shapes(
+    recipe: Recipe, names: Iterable[str]
+) -> tuple[TrainState, dict[str, Any], jax.Array]:
+    """Returns the shapes and types of a member, its traced values and its key."""
+    traced = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in names}
+    a_key = jax.eval_shape(lambda: key(0))
+    state = jax.eval_shape(functools.partial(init_state, recipe), traced, a_key)
+    return state, traced, a_key
+
+
+def shapes_of_variables(module: Any, input_shape: Sequence[int]) -> Any:
+    """Returns the shapes and types of a module's "params", "batch_stats" and so on."""
+    return jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False),
+        jax.eval_shape(lambda: key(0)),
+        jax.ShapeDtypeStruct((1, *input_shape), jnp.float32),
     )
 
 

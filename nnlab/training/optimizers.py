@@ -37,14 +37,14 @@ def optimizer(
 
     Args:
       name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
-      learning_rate: rate of this step, at least 0; may be traced.
-      momentum: share of the last velocity that sgd and rmsprop keep, in [0, 1); adam
-        and adamw ignore it. May be traced.
-      weight_decay: at least 0; may be traced.
+      learning_rate: rate of this step.
+      momentum: share of the last velocity that sgd and rmsprop keep; adam and adamw
+        ignore it.
+      weight_decay: at least 0.
       nesterov: whether sgd and rmsprop use Nesterov momentum.
       uses_momentum: False, for a population whose momenta are all 0, leaves the
         velocity out of the state. The steps are the same except for rounding.
-      uses_weight_decay: False, for weight decays that are all 0, leaves the decay out.
+      uses_weight_decay: likewise for weight decays that are all 0.
 
     Returns:
       The transformation. Its state does not depend on the traced values, so that these
@@ -91,14 +91,9 @@ def schedule(
     - linear: 1 - p
     - step: 1, from half of `total_steps` 0.1, from three quarters 0.01
 
-    Args:
-      name: "constant", "cosine", "linear" or "step".
-      warmup_steps: steps of warm-up, from 0 to below `total_steps`.
-      total_steps: steps of the whole training, at least 1.
-
     Returns:
-      A function from the number of steps already taken, an integer scalar (may be
-      traced), to the factor in [0, 1], float32. From `total_steps` on it is constant.
+      A function from the number of steps already taken (may be traced) to the factor in
+      [0, 1], float32. From `total_steps` on it is constant.
 
     Raises:
       ValueError: an unknown name, or numbers of steps out of range.
