@@ -84,12 +84,11 @@ class Handed:
         if h.data not in self.loaded:
             some = self.dataset or _load(h, self.data_dir)
             if most := study.eval_size:
-                few = {
-                    name: Split(*(array[:most] for array in vars(split).values()))
-                    for name, split in vars(some).items()
-                    if name in ("validation", "test")
-                }
-                some = dataclasses.replace(some, **few)
+                validation, test = (
+                    Split(split.inputs[:most], split.labels[:most])
+                    for split in (some.validation, some.test)
+                )
+                some = dataclasses.replace(some, validation=validation, test=test)
             all_h = [trial.hyperparameters for trial in study.trials()]
             if any(one.model.is_network and not one.standardize for one in all_h):
                 _point_out_large(some)

@@ -421,5 +421,5 @@ def _evaluate_lanes(
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
     measured = {name: getattr(states, name) for name in MEASURED}
     measured["best_step"] = states.best.step if states.best else states.step
-    reset = {name: jnp.zeros_like(measured[name]) for name in _SUMS}
+    reset: dict[str, Any] = {name: jnp.zeros_like(measured[name]) for name in _SUMS}
     return dataclasses.replace(states, **reset), {"sums": sums, **measured}

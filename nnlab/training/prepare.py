@@ -281,9 +281,24 @@ def network_of(
             num_classes, stem=model.stem, initializer=model.init, dtype=h.dtype
         )
         return module, rows
-    stack = stack_of(h, num_classes, dropout=dropout)
-    rows = layers.check(stack, shape, num_classes)
-    return Stack(tuple(stack), initializer=model.init, dtype=h.dtype), rows
+    if model.name == "stack":
+        if not model.layers:
+            raise ValueError("model.name='stack' needs model.layers")
+        chosen: Sequence[layers.Layer] = model.layers
+    else:
+        chosen = layers.cnn(
+            model.channels if model.name == "cnn" else (),
+            model.units,
+            num_classes,
+            activation=model.activation,
+            kernel=model.kernel,
+            pool=model.pool,
+            batch_norm=model.batch_norm,
+            dropout=dropout,
+            bias=model.bias,
+        )
+    rows = layers.check(chosen, shape, num_classes)
+    return Stack(tuple(chosen), initializer=model.init, dtype=h.dtype), rows
 
 
 def _source(
@@ -353,7 +368,7 @@ def _probe(
         activity=False,
     )
 
-    blank = {}
+    blank: dict[str, Any] = {}
     for name in SPLITS:
         labels = getattr(dataset, name).labels
         zeros = np.broadcast_to(np.float32(0), (len(labels), *shape))
@@ -409,28 +424,6 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
     mean = float(flat.mean(dtype=np.float64))
     square = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / flat.size
     return mean, math.sqrt(max(square - mean**2, 0.0))
-
-
-def stack_of(
-    h: Hyperparameters, num_classes: int, *, dropout: bool
-) -> list[dict[str, Any]]:
-    """Returns the layers of a trial's model, as `models.layers.check` takes them."""
-    model = h.model
-    if model.name == "stack":
-        if not model.layers:
-            raise ValueError("model.name='stack' needs model.layers")
-        return list(model.layers)
-    return layers.cnn(
-        model.channels if model.name == "cnn" else (),
-        model.units,
-        num_classes,
-        activation=model.activation,
-        kernel=model.kernel,
-        pool=model.pool,
-        batch_norm=model.batch_norm,
-        dropout=dropout,
-        bias=model.bias,
-    )
 
 
 def _layer_names(
