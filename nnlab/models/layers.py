@@ -140,12 +140,6 @@ def mlp(hidden: Sequence[int], num_classes: int, **fields: Any) -> list[dict[str
       num_classes: units of the last layer.
       **fields: `activation`, `batch_norm`, `dropout` and `bias`, as in `cnn`.
 
-    Returns:
-      The layers, for `check` and for `stack.Stack`.
-
-    Raises:
-      ValueError: an unknown activation or bias.
-
     >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
     >>> [row.name for row in rows], sum(row.parameters for row in rows)
     (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
@@ -219,14 +213,6 @@ def check(
     layers: Iterable[Layer], input_shape: Sequence[int], num_classes: int
 ) -> tuple[LayerRow, ...]:
     """Checks a stack before anything is compiled, and infers its shapes and costs.
-
-    Args:
-      layers: the layers, first to last.
-      input_shape: shape of one example, such as (28, 28, 1).
-      num_classes: number of classes of the data set.
-
-    Returns:
-      A row for each layer.
 
     Raises:
       LayerError: a layer is wrong. The message names it (its position counts from 0),

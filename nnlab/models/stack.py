@@ -52,8 +52,7 @@ class Stack(nn.Module):
     Attributes:
       layers: the layers; kept in the hashable form of `layers.freeze`.
       initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
-      dtype: type of the arithmetic.
-      param_dtype: type of the parameters.
+      dtype, param_dtype: types of the arithmetic and of the parameters.
       rolled: whether equal layers are a loop; else each has parameters of its own.
     """
 

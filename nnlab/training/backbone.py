@@ -30,17 +30,11 @@ FEATURES_AT_ONCE = 256
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Backbone:
-    """A trained backbone: arrays of all layers but the last dense one, float32.
+    """A trained backbone: arrays of all layers but the last dense one, float32."""
 
-    Attributes:
-      params, batch_stats: ``{layer: tree of arrays}``.
-      about: plain values on its origin, for ``config.json``.
-      seconds: training time.
-    """
-
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # {layer: tree of arrays}
     batch_stats: Mapping[str, Any]
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # plain values on its origin, for config.json
     seconds: float = 0.0
 
 

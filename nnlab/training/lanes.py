@@ -3,6 +3,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,14 +45,11 @@ class Lanes:
     ) -> "Lanes":
         """Returns lanes of at most `width` members, the same on any number of devices.
 
-        Args:
-          devices: most devices to spread them over.
-          shared: whether a row holds as many trials of its seed as fit. If False it
-            holds one, so that each member that ends frees its place.
-          all_devices: whether devices without a lane hold an empty one, so that each of
-            several processes has a part. The second of several devices always does,
-            because XLA compiles for one device differently; see
-            `devices.LEAST_CPU_DEVICES`.
+        A row holds as many trials of its seed as fit; one if it is not `shared`, so
+        that each member that ends frees its place. With `all_devices` those without a
+        lane hold an empty one, so that each of several processes has a part. The second
+        device always does, because XLA compiles for one device differently; see
+        `devices.LEAST_CPU_DEVICES`.
         """
         trials, places = 1, max(num_trials, room[0])
         if shared:
@@ -95,11 +93,9 @@ class Lanes:
         return math.ceil(most / self.devices) * self.devices
 
     def place(self, training: np.ndarray) -> "Placement":
-        """Puts the members that still train into as few lanes as possible.
+        """Puts members that still train, bool (T, S), into as few lanes as possible.
 
-        Args:
-          training: bool (T, S). The other members fill the places that are left; a lane
-            that holds only such members costs nothing.
+        The others fill the places that are left; a lane of such members costs nothing.
         """
         rows: list[tuple[int, list[int]]] = []
         live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
@@ -131,19 +127,12 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where each member is.
+    """Where each member is."""
 
-    Attributes:
-      seed: of each row, int32 (N, G).
-      trial: of each place, int32 (N, G, W).
-      home: place of each member as a flat index into (N, G, W); int64 (T, S).
-      busy: lanes with members that still train, bool (N,).
-    """
-
-    seed: np.ndarray
-    trial: np.ndarray
-    home: np.ndarray
-    busy: np.ndarray
+    seed: np.ndarray  # of each row, int32 (N, G)
+    trial: np.ndarray  # of each place, int32 (N, G, W)
+    home: np.ndarray  # each member's place, a flat index into (N, G, W); int64 (T, S)
+    busy: np.ndarray  # lanes with members that still train, bool (N,)
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """Rearranges values of the lanes, (N, G, W, ...), into (T, S, ...)."""
@@ -157,8 +146,7 @@ class Placement:
         return members[owner].reshape(*self.trial.shape, *values.shape[2:])
 
 
-@dataclasses.dataclass(frozen=True)
-class Batches:
+class Batches(NamedTuple):
     """A split cut into equal batches, the last one padded and masked."""
 
     inputs: np.ndarray  # as stored, (batches, B, values of an example)

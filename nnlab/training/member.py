@@ -189,8 +189,7 @@ def train_step(
     Args:
       recipe, state, traced: the member.
       key: key of the seed's "noise" stream, with the step folded in.
-      inputs: stored inputs, uint8 or float32 (B, values of an example).
-      labels: int32 (B,).
+      inputs, labels: as stored, uint8 or float32 (B, values), and int32 (B,).
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
       check: bool (); whether a step that is not finite (see `all_finite`) freezes the
         member before the update. Without the check bad numbers spread, and `population`

@@ -73,21 +73,13 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PlacedProgram(NetworkProgram):
-    """A program of networks that has been put on the devices.
-
-    Attributes:
-      population: its compiled functions and members.
-      batches: the evaluation splits, on the devices.
-      sizes: number of examples of each split.
-      order: gives the examples of the coming steps.
-      room: most steps in one call.
-    """
+    """A program of networks that has been put on the devices."""
 
     population: Population
-    batches: dict[str, Any]
-    sizes: dict[str, int]
+    batches: dict[str, Any]  # the evaluation splits, on the devices
+    sizes: dict[str, int]  # of them, in examples
     order: Order
-    room: int
+    room: int  # most steps in one call
 
     @property
     def width(self) -> int:

@@ -16,22 +16,14 @@ from nnlab.training.lanes import Lanes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The lane plan of a program on its devices.
-
-    Attributes:
-      evaluation_batch: examples that a member evaluates at once.
-      memory_bytes: memory of all devices together; 0 if unknown.
-      lane_bytes: estimate of what a device needs for the lane that it trains.
-      member_bytes: likewise for each place of its lanes.
-      data_bytes: likewise for the data.
-    """
+    """The lane plan of a program on its devices, and what a device needs for it."""
 
     lanes: Lanes
-    evaluation_batch: int
-    memory_bytes: int
+    evaluation_batch: int  # examples that a member evaluates at once
+    memory_bytes: int  # of all devices together; 0 if unknown
     on_cpu: bool
-    lane_bytes: int
-    member_bytes: int
+    lane_bytes: int  # for the lane that it trains
+    member_bytes: int  # for each place of its lanes
     data_bytes: int
 
     def device_bytes(self, lanes: int) -> int:
@@ -65,10 +57,9 @@ class Demand:
     Attributes:
       members: the trials and seeds. Lanes of a chunk have the shape of the whole
         program's, so that a member's numbers are the same bits.
-      rows: the layer table; empty for a module that is not a stack.
+      rows: the layer table; empty for a user's own module.
       parameters: number of trained values of a member.
       state_bytes: memory that a member keeps between steps.
-      data_bytes: size of the data set on each device.
       stops_early: whether members may end before the others and leave their lanes. A
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.

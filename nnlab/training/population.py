@@ -41,15 +41,7 @@ _SHARED = PartitionSpec()
 
 
 class Population:
-    """The compiled functions of a program, and the places of its members.
-
-    Args:
-      recipe: the static part of every member.
-      lanes: how the members are divided.
-      members: whose trials and seeds they are.
-      root_seed: root of the random keys.
-      train: the training examples as stored.
-    """
+    """The compiled functions of a program, and the places of its members."""
 
     def __init__(
         self,
@@ -135,8 +127,9 @@ class Population:
 
     def put(self, batches: Mapping[str, Batches]) -> dict[str, Any]:
         """Places evaluation data on every device."""
-        trees = {n: (b.inputs, b.labels, b.mask) for n, b in batches.items()}
-        return jax.tree.map(lambda leaf: processes.put(leaf, self._everywhere), trees)
+        return jax.tree.map(
+            lambda leaf: processes.put(leaf, self._everywhere), dict(batches)
+        )
 
     def put_order(self, order: np.ndarray) -> jax.Array:
         """Places the examples of coming steps, int32 (S, steps, B), on every device."""

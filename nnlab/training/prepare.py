@@ -270,9 +270,6 @@ def network_of(
     """Returns a trial's module and its layer table, for examples of a shape.
 
     `dropout` says whether any trial of the program has a dropout rate above 0.
-
-    Raises:
-      ValueError: the network is impossible.
     """
     model = h.model
     if model.name == "resnet18":

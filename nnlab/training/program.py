@@ -32,17 +32,11 @@ WORK_OF_A_STEP = 5e6
 
 @dataclasses.dataclass(frozen=True)
 class FurtherSets:
-    """Test sets beside the normal one.
+    """Test sets beside the normal one."""
 
-    Attributes:
-      splits: "test_moved" and "test_rotated", if the study asks for them.
-      along_curve: whether every evaluation includes them.
-      severities: for the final members, by transform and amount.
-    """
-
-    splits: Mapping[str, Split]
-    along_curve: bool
-    severities: Mapping[tuple[str, float], Split]
+    splits: Mapping[str, Split]  # "test_moved", "test_rotated" as the study asks
+    along_curve: bool  # whether every evaluation includes them
+    severities: Mapping[tuple[str, float], Split]  # by transform and amount
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +62,11 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """How far the training of a program of networks is.
+    """How far the training of a program of networks is."""
 
-    Attributes:
-      evaluation: index of the next evaluation.
-      step: updates done.
-      samples: samples of the gradient norms since the last evaluation.
-    """
-
-    evaluation: int = 0
+    evaluation: int = 0  # index of the next one
     step: int = 0
-    samples: int = 0
+    samples: int = 0  # of the gradient norms since the last evaluation
 
     def check(self, boundaries: Sequence[int]) -> None:
         """Raises an error if it does not lie between two evaluations."""
@@ -92,7 +80,6 @@ class Program:
     """Trials and seeds that run together, ready to run; networks or trees.
 
     Attributes:
-      members: the trials and seeds.
       hyperparameters: those of the first trial; all trials share the static ones.
       dataset: the data, limited to `train_size`.
       test_sets: further test sets, as the members are fed them.
@@ -119,21 +106,6 @@ class Program:
     def trials(self) -> tuple[Trial, ...]:
         """Its trials, in the order of the sweep."""
         return self.members.trials
-
-    @property
-    def seeds(self) -> range:
-        """Its seeds."""
-        return self.members.seeds
-
-    @property
-    def first_seed(self) -> int:
-        """The first of them."""
-        return self.members.first_seed
-
-    @property
-    def num_seeds(self) -> int:
-        """The number of its seeds."""
-        return self.members.num_seeds
 
     @property
     def lanes(self) -> Lanes | None:

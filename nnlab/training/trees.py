@@ -141,11 +141,11 @@ def fit(
 
     Args:
       name: "boosted_trees" or "random_forest".
-      splits: "train", "validation", "test" and any further ones to be evaluated; inputs
-        (N, ...), labels int32 (N,) in 0..C-1. A class may be absent from "train".
+      splits: "train", "validation", "test" and any further ones to be evaluated. A
+        class may be absent from "train".
       num_classes: C, at least 2.
-      num_trees: most trees for each class (boosted) or in all (forest), at least 1.
-      depths: largest depths of a tree to choose from, each at least 1.
+      num_trees: most trees for each class (boosted) or in all (forest).
+      depths: largest depths of a tree to choose from.
       seed: in [0, 2**32); decides which examples or features a tree sees.
       train_evaluation_size: most training examples, from the first on, for the training
         metrics.

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nnlab.study import OPTIMIZERS, SCHEDULES
 from nnlab.training.optimizers import optimizer, schedule
@@ -125,14 +123,6 @@ def test_momentum_left_out_frees_its_state(name):
     assert floats(True) - floats(False) == START.size
 
 
-def test_nesterov_is_optaxs_and_differs():
-    rates = jnp.full(5, 0.1)
-    got = train("sgd", rates, 0.9, 0.0, nesterov=True)
-    alone = train_with(lambda: optax.sgd(0.1, 0.9, nesterov=True))
-    np.testing.assert_allclose(got, alone, rtol=1e-5)
-    assert np.max(np.abs(got - train("sgd", rates, 0.9, 0.0))) > 0.01
-
-
 def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
     def moved(name):
         rule = optimizer(name, learning_rate=0.1, momentum=0.0, weight_decay=0.01)
@@ -177,18 +167,7 @@ def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
     np.testing.assert_allclose(got[:8], np.arange(1, 9) / 8, rtol=1e-6)
     assert got[8] == 1
     assert np.all(np.diff(got[8:]) <= 0)
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.sampled_from(SCHEDULES), st.data())
-def test_factors_stay_between_0_and_1(name, data):
-    total_steps = data.draw(st.integers(1, 10**6))
-    warmup_steps = data.draw(st.integers(0, total_steps - 1))
-    step = data.draw(st.integers(0, 2 * total_steps))
-    shape = schedule(name, warmup_steps=warmup_steps, total_steps=total_steps)
-    factor = shape(np.float32(step))
-    assert 0 <= factor <= 1
-    assert factor > 0 or step >= total_steps or name == "cosine"
+    assert got.min() >= 0
 
 
 @pytest.mark.parametrize(

@@ -259,9 +259,9 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
         # Columns first, so that of equal values the first row by row is taken.
         across = _pool_along(x, 2, window, stride, padding)
         return _pool_along(across, 1, window, stride, padding)
-    down, across = (size // window for size in x.shape[1:3])
-    whole = x[:, : down * window, : across * window]
-    return _pool(whole.reshape(len(x), down, window, across, window, x.shape[3]))
+    rows, columns = (size // window for size in x.shape[1:3])
+    whole = x[:, : rows * window, : columns * window]
+    return _pool(whole.reshape(len(x), rows, window, columns, window, x.shape[3]))
 
 
 def _pool_along(
