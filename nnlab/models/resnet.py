@@ -7,10 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models import layers
 from nnlab.models.apply import Options, apply, counts
-from nnlab.models.initializers import INITIALIZERS
-from nnlab.models.resnet_layers import STEMS, table
+from nnlab.models.resnet_layers import table
 
 
 class ResNet18(nn.Module):
@@ -29,11 +27,6 @@ class ResNet18(nn.Module):
     initializer: str = "he_normal"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
-
-    def __post_init__(self) -> None:
-        layers.choose("stem", self.stem, STEMS)
-        layers.choose("initializer", self.initializer, INITIALIZERS)
-        super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

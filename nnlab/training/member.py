@@ -187,9 +187,7 @@ def train_step(
     """Makes one update; a member that is or becomes frozen stays as it was.
 
     Args:
-      recipe, state, traced: the member.
-      key: key of the seed's "noise" stream, with the step folded in.
-      inputs, labels: as stored, uint8 or float32 (B, values), and int32 (B,).
+      key: of the seed's "noise" stream, with the step folded in.
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
       check: bool (); whether a step that is not finite (see `all_finite`) freezes the
         member before the update. Without the check bad numbers spread, and `population`
@@ -235,10 +233,9 @@ def train_step(
         )
 
     # Norms and checks read every number once more, a tenth to a fifth of a small step's
-    # time, so few steps take them. Under vmap the branches stay branches, because their
-    # conditions are the same for all members. The check computes its own update: a
-    # shared one would keep XLA from fusing the update with the select below (a
-    # twentieth of the time).
+    # time, so few steps take them; under vmap all members share these conditions, so
+    # branches stay branches. The check computes its own update: a shared one would keep
+    # XLA from fusing the update with the select below (a twentieth of the time).
     norms = jax.lax.cond(
         sample | check,
         lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),

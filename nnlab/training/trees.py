@@ -17,8 +17,6 @@ import numpy as np
 
 from nnlab.data import Split
 from nnlab.machine.devices import num_cores
-from nnlab.study import TREES
-from nnlab.words.spelling import nearest
 
 SHRINKAGE = 0.3
 """Shrinkage factor on every boosted tree; XGBoost's default."""
@@ -106,13 +104,7 @@ class _Candidate(NamedTuple):
 
 
 def library(name: str) -> tuple[str, str]:
-    """Returns the name and version of the library that fits a model here.
-
-    Raises:
-      ValueError: the name is neither "boosted_trees" nor "random_forest".
-    """
-    if name not in TREES:
-        raise ValueError(f"unknown baseline {name!r}{nearest(name, TREES)}")
+    """Returns the name and version of the library that fits a model here."""
     if name == "boosted_trees":
         with contextlib.suppress(ModuleNotFoundError):
             import xgboost
@@ -149,15 +141,7 @@ def fit(
       seed: in [0, 2**32); decides which examples or features a tree sees.
       train_evaluation_size: most training examples, from the first on, for the training
         metrics.
-
-    Raises:
-      ValueError: no such model, or no depth, or a number below 1.
     """
-    found = library(name)[0]
-    if not depths:
-        raise ValueError("depths is empty: at least one depth of a tree is needed")
-    if (least := min(num_trees, *depths)) < 1:
-        raise ValueError(f"num_trees or a depth is {least}: it must be at least 1")
     train, validation = (
         Split(_rows(splits[name].inputs), splits[name].labels)
         for name in ("train", "validation")
@@ -167,7 +151,7 @@ def fit(
     )
     start = time.perf_counter()
     best, accuracies = None, {}
-    for candidate in _GROWERS[name, found](problem):
+    for candidate in _GROWERS[name, library(name)[0]](problem):
         accuracies[candidate.depth] = candidate.accuracy
         if best is None or candidate.rank > best.rank:
             best = candidate  # of equal ones the smaller depth, which comes first

@@ -129,18 +129,6 @@ def test_the_module_is_that_of_the_table(stem, shape, classes):
     assert found == {row.name: row.output_shape for row in rows if row.parameters}
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"stem": "smal"}, "unknown stem 'smal'; did you mean 'small'"),
-        ({"initializer": "he"}, "unknown initializer 'he'"),
-    ],
-)
-def test_unknown_names_are_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        ResNet18(10, **fields)
-
-
 @pytest.mark.slow
 def test_its_kernels_have_the_variance_of_the_initializer():
     params = init(SMALL, *TINY)["params"]

@@ -133,11 +133,6 @@ def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
     np.testing.assert_allclose(moved("adam"), -0.1 * np.sign(START), rtol=1e-4)
 
 
-def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match=r"'adma'.* 'adam'.* allowed: sgd, adam,"):
-        optimizer("adma", learning_rate=0.1, momentum=0.0, weight_decay=0.0)
-
-
 # Schedules
 
 
@@ -171,14 +166,12 @@ def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "warmup_steps", "message"),
+    ("steps", "message"),
     [
-        ("cosin", 0, "'cosin'.*'cosine'.*allowed: constant"),
-        ("cosine", 10, "warm-up of 10 steps must be .* below the 10 steps of training"),
-        ("cosine", -1, "warm-up of -1 steps must be at least 0"),
+        (10, "warm-up of 10 steps must be .* below the 10 steps of training"),
+        (-1, "warm-up of -1 steps must be at least 0"),
     ],
 )
-def test_schedules_that_cannot_be_are_refused(name, warmup_steps, message):
-    with pytest.raises(ValueError, match=message) as raised:
-        schedule(name, warmup_steps=warmup_steps, total_steps=10)
-    assert "\n" not in str(raised.value)
+def test_warm_ups_that_cannot_be_are_refused(steps, message):
+    with pytest.raises(ValueError, match=message):
+        schedule("cosine", warmup_steps=steps, total_steps=10)

@@ -230,25 +230,6 @@ def test_the_first_of_equal_probabilities_is_the_answer():
     np.testing.assert_allclose(got, (1 / 3, np.log(2)))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"depths": ()}, "depths is empty"),
-        ({"depths": (3, 0)}, "is 0: it must be at least 1"),
-        ({"num_trees": 0}, "is 0: it must be at least 1"),
-    ],
-)
-def test_a_mistake_is_named(changes, message):
-    with pytest.raises(ValueError, match=message):
-        fit("random_forest", splits(), **changes)
-
-
-@pytest.mark.parametrize("call", [trees.library, lambda name: fit(name, splits())])
-def test_an_unknown_model_is_refused(call):
-    with pytest.raises(ValueError, match="did you mean 'boosted_trees'"):
-        call("boosted_tree")
-
-
 def test_importing_it_loads_no_library():
     heavy = "{'jax', 'sklearn', 'xgboost'}"
     code = (
