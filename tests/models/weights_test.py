@@ -114,11 +114,7 @@ def with_shape(name, *shape):
 
 
 MISTAKES = {
-    "one missing": (
-        without("layer4.1.bn2.running_var"),
-        {},
-        r"it lacks 1 tensor \(layer4.1.bn2.running_var\)$",
-    ),
+    "one missing": (without("bn1.running_var"), {}, r"lacks 1 tensor \(bn1.running_v"),
     "no head": (
         without("fc.weight", "fc.bias"),
         {"num_classes": 4},
@@ -131,30 +127,22 @@ MISTAKES = {
         r"excess 102 tensors \(net.*, net.*, net.*, ...\)$",
     ),
     "one too many": (
-        with_shape("layer1.0.conv3.weight", 2),
+        with_shape("conv3.weight", 2),
         {},
-        r"it has in excess 1 tensor \(layer1.0.conv3.weight\)$",
+        r"excess 1 tensor \(conv3.weig",
     ),
     "other classes": (
         without(),
         {"num_classes": 10},
-        r"fc.weight has shape \(4, 512\), needs \(10, 512\)",
+        r"fc.weight .* needs \(10, 512\)",
     ),
-    "head of another network": (
-        with_shape("fc.weight", 4, 2048),
-        {},
-        r"fc.weight has shape \(4, 2048\), needs \(4, 512\)",
-    ),
+    "another head": (with_shape("fc.weight", 4, 2048), {}, r"2048\), needs \(4, 512\)"),
     "other stem": (
         without(),
         {"stem": "small"},
-        r"conv1.weight has shape \(64, 3, 7, 7\), needs \(64, 3, 3, 3\)",
+        r"conv1.weight .*needs \(64, 3, 3, 3\)",
     ),
-    "other channels": (
-        without(),
-        {"channels": 4},
-        r"conv1.weight has shape \(64, 3, 7, 7\), needs \(64, 4, 7, 7\)",
-    ),
+    "other channels": (without(), {"channels": 4}, r"conv1.weight .* \(64, 4, 7, 7\)"),
     "scalar": (with_shape("conv1.weight"), {}, r"has shape \(\), needs \(64, 3, 7, 7"),
     "whole numbers": (
         lambda weights: weights.update({"bn1.bias": np.arange(64)}),
