@@ -142,6 +142,7 @@ def test_its_kernels_have_the_variance_of_the_initializer():
     np.testing.assert_allclose(list(deviations.values()), 1, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
     variables, x = dict(init(SMALL, *TINY)), normal(1, 8, *TINY)
     start = jax.tree.map(np.zeros_like, variables["batch_stats"])

@@ -215,7 +215,7 @@ def test_a_loop_counts_active_units_as_its_layers_do_one_by_one():
 
 @pytest.mark.slow
 def test_float64_is_kept_throughout_forward_and_backward():
-    chosen = layers.cnn([16, 16], [6], 3, activation="tanh")  # Winograd's
+    chosen = layers.cnn([3], [6], 3, activation="tanh")
     chosen.insert(1, {"layer": "batch_norm"})
     chosen.insert(2, {"layer": "max_abs_pool", "window": 1})
     single = stack.Stack(chosen)

@@ -31,22 +31,14 @@ def evaluate(module, variables, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stem", "kernel", "shape"),
-    [
-        ("imagenet", 7, (2, 3, 33, 32)),
-        ("small", 3, (1, 3, 9, 8)),
-    ],
-)
-def test_the_network_computes_what_the_weights_mean(saved, stem, kernel, shape):
-    weights = random_weights(0, num_classes=10, stem=kernel)
-    variables = load_resnet18(saved(weights), num_classes=10, stem=stem)
-    images = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+def test_the_network_computes_what_the_weights_mean(saved):
+    weights = random_weights(0, num_classes=10, stem=3)
+    variables = load_resnet18(saved(weights), num_classes=10, stem="small")
+    images = np.random.default_rng(1).normal(size=(1, 3, 9, 8)).astype(np.float32)
     expected = logits(weights, images)
-    found = evaluate(ResNet18(10, stem), variables, images)
-    assert expected.shape == found.shape == (shape[0], 10)
-    for one, other in zip(found, expected, strict=True):
-        assert distance(one, other) < 1e-5
+    found = evaluate(ResNet18(10, "small"), variables, images)
+    assert expected.shape == found.shape == (1, 10)
+    assert distance(found, expected) < 1e-5
 
 
 def test_the_way_back_is_exact(saved):
@@ -72,9 +64,11 @@ def test_it_has_exactly_the_variables_of_the_module(saved):
     )
 
 
+@pytest.mark.slow
 def test_grey_images_count_as_red_green_and_blue(saved):
+    """With the stem of ImageNet, at a height that is no multiple of its strides."""
     weights = random_weights(0, num_classes=4)
-    grey = np.random.default_rng(1).normal(size=(2, 1, 16, 16)).astype(np.float32)
+    grey = np.random.default_rng(1).normal(size=(2, 1, 33, 16)).astype(np.float32)
     found = evaluate(ResNet18(4), load_resnet18(saved(weights), channels=1), grey)
     assert distance(found, logits(weights, grey.repeat(3, axis=1))) < 1e-5
 

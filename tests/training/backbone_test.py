@@ -239,7 +239,7 @@ def sources(tmp_path_factory):
         {"transfer.learning_rate": 1e38},
     )
     sweep = tuple({"transfer.mode": "tuning", **source} for source in asked)
-    of = dataclasses.replace(study("tuning"), sweep=sweep)
+    of = dataclasses.replace(study("tuning"), sweep=sweep, eval_size=50)
     return experiment.run(of, tmp_path_factory.mktemp("sources"), lane_width=1)
 
 
@@ -264,8 +264,9 @@ def test_a_backbone_that_its_last_update_ruins_is_told_too(tmp_path):
     """No later step would notice."""
     ruined = {"transfer.num_epochs": 1, "transfer.learning_rate": 1e38}
     whole = {"transfer.train_size": 64, "transfer.batch_size": 64}
+    of = dataclasses.replace(study("tuning", **ruined, **whole), eval_size=50)
     with pytest.raises(FloatingPointError, match="the backbone diverged"):
-        experiment.run(study("tuning", **ruined, **whole), tmp_path)
+        experiment.run(of, tmp_path)
 
 
 def test_layers_behind_the_last_dense_one_are_not_the_backbones():
@@ -294,7 +295,7 @@ def test_regions_of_a_probed_table_are_seen_through_the_backbone(tmp_path):
     of = dataclasses.replace(
         study("probing", **overrides),
         num_seeds=1,
-        eval_size=2_000,
+        eval_size=1_000,
         figures=("regions",),
     )
     found = experiment.run(of, tmp_path)
@@ -302,10 +303,10 @@ def test_regions_of_a_probed_table_are_seen_through_the_backbone(tmp_path):
     test = data.load("map").test
     x0, x1, y0, y1 = stored.extent
     side = len(stored.best)
-    points = test.inputs[:2_000]
+    points = test.inputs[:1_000]
     column = ((points[:, 0] - x0) / (x1 - x0) * side).astype(int).clip(0, side - 1)
     row = ((points[:, 1] - y0) / (y1 - y0) * side).astype(int).clip(0, side - 1)
-    seen = np.mean(stored.best[row, column] == test.labels[:2_000])
+    seen = np.mean(stored.best[row, column] == test.labels[:1_000])
     assert seen == pytest.approx(rows(found, 0, 0)[-1]["test_accuracy"], abs=0.02)
 
 
@@ -385,6 +386,7 @@ def test_weights_from_a_file_are_where_members_begin(tmp_path, monkeypatch):
     file = tmp_path / "resnet18.safetensors"
     safetensors.numpy.save_file(weights.to_torchvision(variables), file)
     of = study("probing", **{"transfer.source": str(file), "model.name": "resnet18"})
+    of = dataclasses.replace(of, eval_size=16, num_seeds=1)
     found = experiment.run(of, tmp_path / "run")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert found.config["backbones"] == [{"key": str(file), "digest": digest}]

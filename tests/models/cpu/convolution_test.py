@@ -81,14 +81,11 @@ def test_winograds_convolution_and_its_gradients_are_xlas(size, padding):
         assert distance(fast, exact) < 2e-6
 
 
-@pytest.mark.parametrize("channels", [3, 16])
-def test_convolution_and_its_gradients_keep_float64(channels):
+@pytest.mark.slow
+def test_winograds_convolution_and_its_gradients_keep_float64():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        x, kernel = (
-            rng.normal(size=(3, 7, 6, channels)),
-            rng.normal(size=(3, 3, channels, 16)),
-        )
+        x, kernel = rng.normal(size=(3, 7, 6, 16)), rng.normal(size=(3, 3, 16, 16))
         for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
             assert fast.dtype == np.float64
             assert distance(fast, exact) < 1e-14
