@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """torchvision's ResNet-18 in plain NumPy: names, shapes and forward pass."""
 
+import functools
+
 import numpy as np
 
 
@@ -10,29 +12,22 @@ def shapes(num_classes=1000, channels=3, stem=7):
     They follow the published architecture, stage by stage, without nnlab.
     """
     found = {"conv1.weight": (64, channels, stem, stem), **_norm("bn1", 64)}
-    for stage, inputs, outputs in (
-        ("layer1", 64, 64),
-        ("layer2", 64, 128),
-        ("layer3", 128, 256),
-        ("layer4", 256, 512),
-    ):
-        found |= {
-            f"{stage}.0.conv1.weight": (outputs, inputs, 3, 3),
-            **_norm(f"{stage}.0.bn1", outputs),
-            f"{stage}.0.conv2.weight": (outputs, outputs, 3, 3),
-            **_norm(f"{stage}.0.bn2", outputs),
-        }
-        if stage != "layer1":
+    inputs = 64
+    for stage, outputs in enumerate((64, 128, 256, 512), 1):
+        for index in (0, 1):
+            block = f"layer{stage}.{index}"
             found |= {
-                f"{stage}.0.downsample.0.weight": (outputs, inputs, 1, 1),
-                **_norm(f"{stage}.0.downsample.1", outputs),
+                f"{block}.conv1.weight": (outputs, inputs, 3, 3),
+                **_norm(f"{block}.bn1", outputs),
+                f"{block}.conv2.weight": (outputs, outputs, 3, 3),
+                **_norm(f"{block}.bn2", outputs),
             }
-        found |= {
-            f"{stage}.1.conv1.weight": (outputs, outputs, 3, 3),
-            **_norm(f"{stage}.1.bn1", outputs),
-            f"{stage}.1.conv2.weight": (outputs, outputs, 3, 3),
-            **_norm(f"{stage}.1.bn2", outputs),
-        }
+            if inputs != outputs:
+                found |= {
+                    f"{block}.downsample.0.weight": (outputs, inputs, 1, 1),
+                    **_norm(f"{block}.downsample.1", outputs),
+                }
+            inputs = outputs
     if num_classes:
         found |= {"fc.weight": (num_classes, 512), "fc.bias": (num_classes,)}
     return found
@@ -45,9 +40,14 @@ def _norm(name, channels):
 
 def random_weights(seed, **fields):
     """Draws kernels of He's variance, and scales, shifts and running statistics."""
+    return dict(_drawn(seed, tuple(shapes(**fields).items())))
+
+
+@functools.cache
+def _drawn(seed, shapes):
     rng = np.random.default_rng(seed)
     weights = {}
-    for name, shape in shapes(**fields).items():
+    for name, shape in shapes:
         if len(shape) > 1:
             value = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
         elif name.endswith(("weight", "running_var")):
@@ -59,20 +59,13 @@ def random_weights(seed, **fields):
 
 
 def logits(weights, x):
-    """The forward pass with running statistics.
-
-    Args:
-        weights: The state dict.
-        x: Images, float32 (B, channels, height, width).
-
-    Returns:
-        float32 (B, C).
-    """
-    if weights["conv1.weight"].shape[2] == 7:
-        x = np.maximum(_normed(weights, "bn1", _conv(weights, "conv1", x, 2, 3)), 0)
-        x = _pool(x)
-    else:
-        x = np.maximum(_normed(weights, "bn1", _conv(weights, "conv1", x, 1, 1)), 0)
+    """The forward pass with running statistics: x is (B, channels, height, width)."""
+    is_large = weights["conv1.weight"].shape[2] == 7
+    stride, padding = (2, 3) if is_large else (1, 1)
+    x = _normed(weights, "bn1", _conv(weights, "conv1", x, stride, padding))
+    x = np.maximum(x, 0)
+    if is_large:
+        x = np.max([view for _, _, view in _views(x, 3, 2, 1, -np.inf)], axis=0)
     for stage in (1, 2, 3, 4):
         for index in (0, 1):
             block = f"layer{stage}.{index}"
@@ -95,11 +88,6 @@ def _conv(weights, name, x, stride, padding):
         np.einsum("oc,bchw->bohw", kernel[:, :, i, j], view, optimize=True)
         for i, j, view in _views(x, kernel.shape[2], stride, padding, 0)
     )
-
-
-def _pool(x):
-    views = (view for _, _, view in _views(x, 3, 2, 1, -np.inf))
-    return np.max(list(views), axis=0)
 
 
 def _views(x, window, stride, padding, fill):

@@ -75,16 +75,9 @@ def program(of: Study, module: nn.Module | None = None) -> NetworkProgram:
 def population(of: Study, lanes: Lanes | None = None, **changes: Any) -> Population:
     """Returns the networks of a study's only program; `changes` go to its recipe."""
     found = program(of)
-    lanes = lanes or found.plan.lanes
-    return Population(
-        dataclasses.replace(found.recipe, **changes),
-        lanes,
-        traced=found.members.traced(),
-        root_seed=of.root_seed,
-        devices=jax.local_devices()[: lanes.devices],
-        inputs=found.dataset.train.inputs,
-        labels=found.dataset.train.labels,
-    )
+    recipe = dataclasses.replace(found.recipe, **changes)
+    lanes, train = lanes or found.plan.lanes, found.dataset.train
+    return Population(recipe, lanes, found.members, of.root_seed, train)
 
 
 def order(of: Study, num_steps: int) -> np.ndarray:

@@ -393,7 +393,7 @@ def _trees(program: "Program") -> str:
     return (
         f"{model.name.replace('_', ' ')} by {record['library']}: up to "
         f"{count(model.num_trees, 'tree')} of depth {depths}, chosen by validation, "
-        f"for each of {count(program.num_seeds, 'seed')}"
+        f"for each of {count(program.members.num_seeds, 'seed')}"
     )
 
 

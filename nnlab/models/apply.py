@@ -17,13 +17,9 @@ from nnlab.models.initializers import INITIALIZERS
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How all layers of a module compute.
+    """How all layers of a module compute, see `stack.Stack`.
 
     Attributes:
-      initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
-      dtype: type of the arithmetic.
-      param_dtype: type of the parameters.
-      train: whether dropout is on and batch norm uses the batch's own statistics.
       counts: whether to count active units in the collection "activity".
       fast_variance: whether batch norm computes its variance in one pass.
     """
@@ -53,14 +49,8 @@ def apply(
 ) -> jax.Array:
     """Applies a layer as a submodule of the module that is being called.
 
-    Args:
-      layer: its kind, name and all its fields, as in `layers.LayerRow`.
-      x: input, float, (B, *input_shape).
-      options: how layers compute.
-      rate: the trial's dropout rate; may be traced.
-
-    Returns:
-      Output, (B, *output_shape).
+    `layer` has its kind, name and all its fields, as in `layers.LayerRow`; `rate` is
+    the trial's dropout rate.
     """
     typed = {"dtype": options.dtype, "param_dtype": options.param_dtype}
     weighted: dict[str, Any] = {
@@ -122,12 +112,6 @@ def dropout(key: jax.Array, x: jax.Array, rate: jax.Array | float) -> jax.Array:
     """Sets a random share of the values to 0 and scales up the others.
 
     Unlike `nn.Dropout` it takes a traced rate. At rate 0 it returns `x`, bit for bit.
-
-    Args:
-      rate: probability that a value is dropped, in [0, 1); may be traced.
-
-    Returns:
-      The kept values, divided by `1 - rate`; shape and type of `x`.
     """
     keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
     return jnp.where(keep, x / jnp.asarray(1.0 - rate, x.dtype), 0)

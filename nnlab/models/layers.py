@@ -8,11 +8,12 @@ their batch axis, images with the channels last, and ends in one logit for each 
 the loss applies the softmax.
 """
 
+import collections
 import contextlib
-import keyword
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from numbers import Integral, Real
 from typing import Any
 
@@ -95,11 +96,7 @@ FIELDS: dict[str, dict[str, Field]] = {
 
 
 class LayerError(ValueError):
-    """A layer that is wrong in itself or in its place.
-
-    Attributes:
-      position: the layer's position in the stack, from 0.
-    """
+    """A layer that is wrong in itself or in its place, at a position from 0."""
 
     def __init__(self, position: int, message: str) -> None:
         super().__init__(message)
@@ -114,8 +111,7 @@ class LayerRow:
       name: the given name, or the layer's kind and a running index of that kind, such
         as "dense_0"; used in the model, in columns of results and in messages.
       layer: the layer with its name and all defaults filled in.
-      input_shape: shape of one example that enters, without the batch axis.
-      output_shape: shape of one example that leaves.
+      input_shape, output_shape: of one example, without the batch axis.
       parameters: number of trained values.
       flops: operations of the matrix products of one example's forward pass, a
         multiply-add counted as 2; biases and elementwise layers count 0.
@@ -136,43 +132,19 @@ class LayerRow:
         return self.output_shape[-1] if self.layer.get("bias") else 0
 
 
-def mlp(
-    hidden: Sequence[int],
-    num_classes: int,
-    *,
-    activation: str = "relu",
-    batch_norm: bool = False,
-    dropout: bool = False,
-    bias: str = "all",
-) -> list[dict[str, Any]]:
+def mlp(hidden: Sequence[int], num_classes: int, **fields: Any) -> list[dict[str, Any]]:
     """Returns a fully connected network: flatten, hidden layers, logits.
 
     Args:
       hidden: units of each hidden layer; empty for a linear classifier.
-      activation: one of `ACTIVATIONS`, after every hidden layer.
-      batch_norm: whether to normalise before each activation.
-      dropout: whether to drop after each activation, at the trial's dropout rate.
-      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
-
-    Returns:
-      The layers, for `check` and for `stack.Stack`.
-
-    Raises:
-      ValueError: an unknown activation or bias.
+      num_classes: units of the last layer.
+      **fields: `activation`, `batch_norm`, `dropout` and `bias`, as in `cnn`.
 
     >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
     >>> [row.name for row in rows], sum(row.parameters for row in rows)
     (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
-    return cnn(
-        (),
-        hidden,
-        num_classes,
-        activation=activation,
-        batch_norm=batch_norm,
-        dropout=dropout,
-        bias=bias,
-    )
+    return cnn((), hidden, num_classes, **fields)
 
 
 def cnn(
@@ -207,7 +179,7 @@ def cnn(
       batch_norm: whether to normalise after each convolution and hidden layer.
       dropout: whether to drop after each hidden dense layer's activation, at the
         trial's dropout rate.
-      bias: as in `mlp`.
+      bias: "all" layers, only the "first", or "none"; batch norm keeps its shift.
 
     Returns:
       The layers, for `check` and for `stack.Stack`.
@@ -242,14 +214,6 @@ def check(
 ) -> tuple[LayerRow, ...]:
     """Checks a stack before anything is compiled, and infers its shapes and costs.
 
-    Args:
-      layers: the layers, first to last.
-      input_shape: shape of one example, such as (28, 28, 1).
-      num_classes: number of classes of the data set.
-
-    Returns:
-      A row for each layer.
-
     Raises:
       LayerError: a layer is wrong. The message names it (its position counts from 0),
         the shape it got and what it needs.
@@ -266,17 +230,11 @@ def check(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `inspect` found out about a stack.
-
-    Attributes:
-      rows: those of `check`, up to a layer that is wrong.
-      message: what is wrong, as `check` says it; "" if nothing is.
-      position: position of the layer that is wrong, from 0; None if it is none.
-    """
+    """What `inspect` found out about a stack: rows up to a layer that is wrong."""
 
     rows: tuple[LayerRow, ...]
-    message: str = ""
-    position: int | None = None
+    message: str = ""  # as `check` says it
+    position: int | None = None  # of the layer that is wrong, from 0
 
 
 def inspect(
@@ -323,11 +281,8 @@ def _check(
 def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     """Fills in names and defaults, and checks each layer by itself.
 
-    Args:
-      layers: layers as dicts, bare names, or tuples of pairs from `freeze`.
-
-    Returns:
-      The layers as dicts, each with its kind, its name and all its fields.
+    Layers may be dicts, bare names, or tuples of pairs from `freeze`; dicts with kind,
+    name and all fields come back.
 
     Raises:
       LayerError: an unknown layer or field, a value out of range, a name used twice.
@@ -339,39 +294,33 @@ def normalise(layers: Iterable[Layer]) -> list[dict[str, Any]]:
     if isinstance(layers, str | Mapping):
         raise ValueError(f"layers must be a list of layers, got {layers!r}")
     normal: list[dict[str, Any]] = []
-    counts: dict[str, int] = {}
+    counts: collections.Counter[str] = collections.Counter()
     positions: dict[str, int] = {}
     for position, layer in enumerate(layers):
+        where = f"layer {position}"
         try:
-            normal.append(_normal(position, layer, counts, positions))
+            fields = _as_dict(layer)
+            kind = fields.pop("layer")
+            name = fields.pop("name", f"{kind}_{counts[kind]}")
+            counts[kind] += 1
+            if not (isinstance(name, str) and name.isidentifier()) or iskeyword(name):
+                raise ValueError(
+                    f"name {name!r} is not an identifier: use letters, digits and "
+                    "underscores"
+                )
+            where += f" ({name})"
+            if name in positions:
+                raise ValueError(
+                    f"the name is already that of layer {positions[name]}; give one of "
+                    "them another"
+                )
+            positions[name] = position
+            normal.append({"layer": kind, "name": name, **_filled(kind, fields)})
         except ValueError as error:
-            raise LayerError(position, str(error)) from None
+            raise LayerError(position, f"{where}: {error}") from None
     if not normal:
         raise ValueError("a stack needs at least one layer, got none")
     return normal
-
-
-def _normal(
-    position: int, layer: Layer, counts: dict[str, int], positions: dict[str, int]
-) -> dict[str, Any]:
-    fields = _as_dict(position, layer)
-    kind = fields["layer"]
-    index = counts.get(kind, 0)
-    counts[kind] = index + 1
-    name = fields.pop("name", f"{kind}_{index}")
-    where = f"layer {position} ({name})"
-    if not _is_name(name):
-        raise ValueError(
-            f"layer {position}: name {name!r} is not an identifier: use letters, "
-            "digits and underscores"
-        )
-    if name in positions:
-        raise ValueError(
-            f"{where}: the name is already that of layer {positions[name]}; give "
-            "one of them another"
-        )
-    positions[name] = position
-    return {"layer": kind, "name": name, **_filled(where, kind, fields)}
 
 
 def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
@@ -380,20 +329,13 @@ def freeze(layers: Iterable[Layer]) -> tuple[tuple[tuple[str, Any], ...], ...]:
 
 
 def choose(what: str, value: Any, allowed: Iterable[str]) -> None:
-    """Refuses a value that is not one of the allowed names.
-
-    Raises:
-      ValueError: names the value, the nearest allowed name, and all of them.
-    """
+    """Refuses a value that is not one of the allowed names."""
     if value not in (allowed := tuple(allowed)):
         raise ValueError(f"unknown {what} {value!r}{nearest(value, allowed)}")
 
 
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
-
-
-def _as_dict(position: int, layer: Layer) -> dict[str, Any]:
+def _as_dict(layer: Layer) -> dict[str, Any]:
+    """Returns a layer, however written, as a dict with a known kind."""
     if isinstance(layer, str):
         layer = {"layer": layer}
     try:
@@ -401,42 +343,36 @@ def _as_dict(position: int, layer: Layer) -> dict[str, Any]:
         kind = fields["layer"]
     except (TypeError, ValueError, KeyError):
         raise ValueError(
-            f"layer {position}: {layer!r} is not a layer; write it as "
+            f"{layer!r} is not a layer; write it as "
             '{"layer": "dense", "units": 64} or, without fields, as "relu"'
         ) from None
     if kind in ("softmax", "log_softmax"):
         raise ValueError(
-            f"layer {position}: {kind!r} is not a layer: the loss applies it, so end "
-            "the stack with a dense layer of one unit for each class"
+            f"{kind!r} is not a layer: the loss applies it, so end the stack with a "
+            "dense layer of one unit for each class"
         )
-    try:
-        choose("layer", kind, FIELDS)
-    except ValueError as error:
-        raise ValueError(f"layer {position}: {error}") from None
+    choose("layer", kind, FIELDS)
     return fields
 
 
-def _filled(where: str, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+def _filled(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Returns all fields of a layer, with their defaults."""
     table = FIELDS[kind]
     for name in given:
-        if name != "layer" and name not in table:
-            allowed = (*table, "name")
-            raise ValueError(f"{where}: unknown field {name!r}{nearest(name, allowed)}")
+        if name not in table:
+            raise ValueError(f"unknown field {name!r}{nearest(name, (*table, 'name'))}")
     filled: dict[str, Any] = {}
     for name, field in table.items():
         value = given.get(name)
         if value is None and field.required:
-            raise ValueError(f"{where}: needs {name!r}, {field.allowed}")
-        if value is None:
-            filled[name] = field.default
-        else:
-            filled[name] = _cast(where, name, field, value)
+            raise ValueError(f"needs {name!r}, {field.allowed}")
+        filled[name] = field.default if value is None else _cast(name, field, value)
     if kind in POOLS.values() and filled["stride"] is None:
         filled["stride"] = filled["window"]
     return filled
 
 
-def _cast(where: str, name: str, field: Field, value: Any) -> Any:
+def _cast(name: str, field: Field, value: Any) -> Any:
     kinds = {int: Integral, float: Real, bool: bool, str: str}
     right_type = isinstance(value, kinds[field.type])
     if isinstance(value, bool) and field.type is not bool:
@@ -447,14 +383,10 @@ def _cast(where: str, name: str, field: Field, value: Any) -> Any:
         and (field.below is None or value < field.below)
     )
     if not in_range:
-        raise ValueError(f"{where}: {name} {value!r} must be {field.allowed}")
+        raise ValueError(f"{name} {value!r} must be {field.allowed}")
     if field.type is int and value > INT_MAX:
-        raise ValueError(f"{where}: {name} must be at most {INT_MAX:,}")
+        raise ValueError(f"{name} must be at most {INT_MAX:,}")
     return field.type(value)
-
-
-def _flatten(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    return (math.prod(shape),), 0, 0
 
 
 def _dense(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
@@ -500,14 +432,6 @@ def _pool(layer: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
     return (height, width, shape[2]), 0, 0
 
 
-def _batch_norm(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    return shape, 2 * shape[-1], 0
-
-
-def _elementwise(_: dict[str, Any], shape: Shape) -> tuple[Shape, int, int]:
-    return shape, 0, 0
-
-
 def _need_image(shape: Shape) -> None:
     if len(shape) == 3:
         return
@@ -518,32 +442,26 @@ def _need_image(shape: Shape) -> None:
     raise ValueError(f"got shape {shape}, needs (height, width, channels); {mend}")
 
 
-_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = (
-    {
-        "flatten": _flatten,
-        "dense": _dense,
-        "conv": _conv,
-        "batch_norm": _batch_norm,
-    }
-    | {name: _pool for name in POOLS.values()}
-    | {name: _elementwise for name in ("dropout", *ACTIVATIONS)}
-)
+_SHAPES: dict[str, Callable[[dict[str, Any], Shape], tuple[Shape, int, int]]] = {
+    "flatten": lambda _, shape: ((math.prod(shape),), 0, 0),
+    "dense": _dense,
+    "conv": _conv,
+    "batch_norm": lambda _, shape: (shape, 2 * shape[-1], 0),
+    **dict.fromkeys(POOLS.values(), _pool),
+    **dict.fromkeys(("dropout", *ACTIVATIONS), lambda _, shape: (shape, 0, 0)),
+}
+"""Kind of layer -> its output shape, parameters and operations, from its input's."""
 
 
 def _refuse_ending(rows: Sequence[LayerRow], shape: Shape, num_classes: int) -> None:
-    needed = f"needs ({num_classes},), a value for each class"
-    units = f"a dense layer of {num_classes} units"
-    last = len(rows) - 1
+    last, remedy = len(rows) - 1, f"a dense layer of {num_classes} units"
     if len(shape) != 1:
-        raise LayerError(
-            last,
-            f"layer {last} ({rows[last].name}): gives shape {shape}, {needed}; end "
-            f"with flatten and {units}",
-        )
-    while last > 0 and rows[last].layer["layer"] not in ("dense", "flatten"):
-        last -= 1
+        remedy = f"flatten and {remedy}"
+    else:
+        while last > 0 and rows[last].layer["layer"] not in ("dense", "flatten"):
+            last -= 1
     raise LayerError(
         last,
-        f"layer {last} ({rows[last].name}): gives shape {shape}, {needed}; end with "
-        f"{units}",
+        f"layer {last} ({rows[last].name}): gives shape {shape}, needs "
+        f"({num_classes},), a value for each class; end with {remedy}",
     )

@@ -7,24 +7,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from nnlab.models import layers
 from nnlab.models.apply import Options, apply, counts
-from nnlab.models.initializers import INITIALIZERS
-from nnlab.models.resnet_layers import STEMS, table
+from nnlab.models.resnet_layers import table
 
 
 class ResNet18(nn.Module):
     """The network of `resnet_layers.table`, for images of any size and channels.
 
     Its parameters lie flat in "params", an entry for each layer that has any, named as
-    in the table. Batch norm and the counting of active units are as in `stack.Stack`.
+    in the table. All else is as in `stack.Stack`.
 
     Attributes:
       num_classes: number of classes; 0 for features without a head.
       stem: one of `resnet_layers.STEMS`.
-      initializer: of the kernels, one of `INITIALIZERS`; the head's bias starts at 0.
-      dtype: type of the arithmetic.
-      param_dtype: type of the parameters.
     """
 
     num_classes: int
@@ -33,22 +28,11 @@ class ResNet18(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
 
-    def __post_init__(self) -> None:
-        layers.choose("stem", self.stem, STEMS)
-        layers.choose("initializer", self.initializer, INITIALIZERS)
-        super().__post_init__()
-
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Computes the logits.
+        """Computes logits (B, C), or without a head features (B, 512), of images.
 
-        Args:
-          x: scaled images, float, (B, height, width, channels).
-          train: whether to normalise by the batch's own statistics.
-
-        Returns:
-          Logits, (B, C), or without a head the features, (B, 512); float32, or float64
-          if that is the arithmetic's type.
+        They are float32, or float64 if that is the arithmetic's type.
         """
         options = Options(
             self.initializer, self.dtype, self.param_dtype, train, counts(self)

@@ -10,7 +10,7 @@ table 1, with projections (option B) where a block changes the shape.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nnlab.models.layers import LayerRow, Shape, choose
 
@@ -24,42 +24,14 @@ FEATURES = 512
 """Values of an example after the mean over its pixels, before the head."""
 
 
-class Block(NamedTuple):
-    """A residual block: two 3x3 convolutions, whose output is added to its input.
-
-    Attributes:
-      name: start of its layers' names.
-      channels: of both convolutions.
-      stride: of the first convolution. If it is not 1, the input goes through a 1x1
-        convolution of the same stride before it is added.
-    """
-
-    name: str
-    channels: int
-    stride: int
-
-
-BLOCKS = tuple(
-    Block(f"layer{stage}_{index}", STEM_CHANNELS * 2 ** (stage - 1), stride)
-    for stage in (1, 2, 3, 4)
-    for index, stride in enumerate((1 if stage == 1 else 2, 1))
-)
-
-
 def table(
     input_shape: Sequence[int], num_classes: int, stem: str = "imagenet"
 ) -> tuple[LayerRow, ...]:
     """Infers the shapes and costs of all layers; a single pixel is enough.
 
-    Args:
-      input_shape: shape of one example, (height, width, channels).
-      num_classes: number of classes; 0 for the backbone without its head.
-      stem: one of `STEMS`.
-
-    Returns:
-      A row for each layer, in the order of the network. The last "relu" of a block
-      follows the addition, and "avgpool" is the mean over all pixels; additions and
-      that mean count no operations.
+    Without classes it is the backbone without its head. The last "relu" of a block
+    follows the addition, and "avgpool" is the mean over all pixels; additions and that
+    mean count no operations.
 
     Raises:
       ValueError: examples that are no images, a negative number of classes or an
@@ -80,21 +52,30 @@ def table(
     shape = first.output_shape
     rows = [first, _batch_norm("bn1", shape), _relu("relu", shape)]
     if not small:
-        rows.append(_max_pool("maxpool", shape))
-    for block in BLOCKS:
-        rows += _block(block, rows[-1].output_shape)
+        fields = {"window": 3, "stride": 2, "padding": 1}
+        pooled = (*_strided(shape, 2), shape[2])
+        rows.append(_row("max_pool", "maxpool", shape, pooled, **fields))
+    for stage in range(4):
+        for index in range(2):
+            stride = 2 if stage and not index else 1
+            name, channels = f"layer{stage + 1}_{index}", STEM_CHANNELS * 2**stage
+            rows += _block(name, channels, stride, rows[-1].output_shape)
     pooled = (FEATURES,)
     rows.append(_row("average_pool", "avgpool", rows[-1].output_shape, pooled))
     if num_classes:
-        fields = {"units": num_classes, "bias": True}
+        head = {"units": num_classes, "bias": True}
         products = FEATURES * num_classes
         size, costs = (num_classes,), (products + num_classes, 2 * products)
-        rows.append(_row("dense", "fc", pooled, size, *costs, **fields))
+        rows.append(_row("dense", "fc", pooled, size, *costs, **head))
     return tuple(rows)
 
 
-def _block(block: Block, shape: Shape) -> list[LayerRow]:
-    name, channels, stride = block
+def _block(name: str, channels: int, stride: int, shape: Shape) -> list[LayerRow]:
+    """Returns two 3x3 convolutions, whose output is added to the block's input.
+
+    If the stride of the first is not 1, the input goes through a 1x1 convolution of the
+    same stride before.
+    """
     first = _conv(f"{name}_conv1", shape, channels, 3, stride)
     inside = first.output_shape
     rows = [
@@ -140,11 +121,6 @@ def _batch_norm(name: str, shape: Shape) -> LayerRow:
 
 def _relu(name: str, shape: Shape) -> LayerRow:
     return _row("relu", name, shape, shape)
-
-
-def _max_pool(name: str, shape: Shape) -> LayerRow:
-    fields = {"window": 3, "stride": 2, "padding": 1}
-    return _row("max_pool", name, shape, (*_strided(shape, 2), shape[2]), **fields)
 
 
 def _strided(shape: Shape, stride: int) -> Shape:

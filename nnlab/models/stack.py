@@ -52,8 +52,7 @@ class Stack(nn.Module):
     Attributes:
       layers: the layers; kept in the hashable form of `layers.freeze`.
       initializer: of the kernels, one of `INITIALIZERS`; biases start at 0.
-      dtype: type of the arithmetic.
-      param_dtype: type of the parameters.
+      dtype, param_dtype: types of the arithmetic and of the parameters.
       rolled: whether equal layers are a loop; else each has parameters of its own.
     """
 
@@ -71,11 +70,7 @@ class Stack(nn.Module):
 
     @property
     def runs(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Returns where the stacked parameters are, ``{run: {kind: names}}``.
-
-        ``params[run][kind]`` holds the parameters of these layers along its leading
-        axis.
-        """
+        """Where stacked parameters are: `names` along the axis of params[run][kind]."""
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
             if len(blocks) > 1:
@@ -88,14 +83,10 @@ class Stack(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Computes the logits.
+        """Computes logits, (B, C), of scaled examples, (B, *input_shape).
 
-        Args:
-          x: scaled examples, float, (B, *input_shape).
-          train: whether dropout is on and batch norm uses the batch's own statistics.
-
-        Returns:
-          Logits, (B, C), float32, or float64 if that is the arithmetic's type.
+        They are float32, or float64 if that is the arithmetic's type. In training
+        dropout is on, and batch norm uses the batch's own statistics.
         """
         rate = self.get_variable("hyperparameters", "dropout_rate", 0.0)
         ordered = layer_stack.normalise(self.layers)
@@ -181,7 +172,6 @@ def _run_name(blocks: Blocks) -> str:
 
 
 def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names the layers of a block by their kind and their index of that kind."""
     kinds = [layer["layer"] for layer in block]
     return [f"{kind}_{kinds[:i].count(kind)}" for i, kind in enumerate(kinds)]
 
@@ -189,7 +179,6 @@ def _inner_names(block: Sequence[Mapping[str, Any]]) -> list[str]:
 def active_share(collection: Mapping[str, Any]) -> jax.Array:
     """Returns each example's share of active units over all activation layers.
 
-    A unit is an output of an activation layer; it is active if it is above 0.
     `collection` is "activity", as `Stack` returns it. Shares are float32 (B,); NaN, (),
     without any activation.
     """
@@ -227,16 +216,9 @@ def init_variables(
     sample_input: jax.Array,
     init_scale: jax.Array | float,
 ) -> dict[str, Any]:
-    """Initialises a module and scales its kernels.
+    """Initialises any module; scales every parameter that is named "kernel".
 
-    Args:
-      module: a `Stack`, or any module with such an `init`.
-      key: the network's key for its initialisation.
-      sample_input: array of the shape and type of a batch, (B, *input_shape).
-      init_scale: factor on every parameter that is named "kernel"; may be traced.
-
-    Returns:
-      The module's variables: "params" and, with batch norm, "batch_stats".
+    Returns "params" and, with batch norm, "batch_stats".
     """
     variables = dict(module.init({"params": key}, sample_input, train=False))
 

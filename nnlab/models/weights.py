@@ -34,10 +34,9 @@ _NAMES = {
     "var": "running_var",
 }
 
-# Number of axes -> torchvision's order of Flax's axes, and the way back. A convolution
-# is (height, width, inputs, outputs) in Flax, a dense layer (inputs, outputs).
+# Number of axes -> torchvision's order of Flax's axes. A convolution is (height, width,
+# inputs, outputs) in Flax, a dense layer (inputs, outputs).
 _TO_TORCHVISION = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
-_TO_FLAX = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 def load_resnet18(
@@ -80,12 +79,8 @@ def load_resnet18(
 def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns a `resnet.ResNet18`'s variables in torchvision's names and layouts.
 
-    Args:
-      variables: "params" and "batch_stats".
-
-    Returns:
-      The tensors, ready for `safetensors.numpy.save_file`; without the counters of
-      batch norm, "num_batches_tracked".
+    They are ready for `safetensors.numpy.save_file`; the counters of batch norm,
+    "num_batches_tracked", are left out.
     """
     return {
         _name(layer, array): np.ascontiguousarray(
@@ -131,8 +126,9 @@ def _read(
     for row in rows:
         for collection, array in _arrays(row):
             value = file.get_tensor(_name(row.name, array)).astype(np.float32)
-            ordered = np.ascontiguousarray(value.transpose(_TO_FLAX[value.ndim]))
-            found[collection].setdefault(row.name, {})[array] = ordered
+            ordered = value.transpose(np.argsort(_TO_TORCHVISION[value.ndim]))
+            arrays = found[collection].setdefault(row.name, {})
+            arrays[array] = np.ascontiguousarray(ordered)
     if is_grey:
         first = found["params"]["conv1"]
         first["kernel"] = first["kernel"].sum(axis=2, keepdims=True)
@@ -160,18 +156,16 @@ def _arrays(row: LayerRow) -> dict[tuple[str, str], Shape]:
 
 
 def _check_names(path: Path, given: Collection[str], needed: Collection[str]) -> None:
-    missing = [name for name in needed if name not in given]
-    others = [name for name in given if name not in needed]
-    faults = [
-        f"{what} {len(names)} tensor{'s' * (len(names) != 1)} ({_first(names)})"
-        for what, names in (("lacks", missing), ("has in excess", others))
-        if names
-    ]
+    faults = []
+    for what, some, others in (
+        ("lacks", needed, given),
+        ("has in excess", given, needed),
+    ):
+        if names := [name for name in some if name not in others]:
+            first = ", ".join([*names[:3], "..."] if len(names) > 3 else names)
+            plural = "s" * (len(names) != 1)
+            faults.append(f"{what} {len(names)} tensor{plural} ({first})")
     if faults:
         raise ValueError(
             f"{path} is no ResNet-18 in torchvision's names: it {' and '.join(faults)}"
         )
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join([*names[:3], "..."] if len(names) > 3 else names)

@@ -12,7 +12,8 @@ from nnlab.data import Dataset, numbers
 from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
 from nnlab.runs.record import Record
 from nnlab.training import member, trees
-from nnlab.training.place import PlacedProgram, batches_of, flattened, sizes_of
+from nnlab.training.lanes import flattened
+from nnlab.training.place import PlacedProgram, batches_of, sizes_of
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are copied to the host at once."""

@@ -480,7 +480,8 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
         fits.append([])
         at_once = trees.at_once(model.name, program.dataset.train)
         with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-            for seed, fit in zip(program.seeds, pool.map(fit_of, program.seeds)):
+            seeds = program.members.seeds
+            for seed, fit in zip(seeds, pool.map(fit_of, seeds)):
                 start = time.perf_counter()
                 fit.predict(test.inputs)
                 inferences = len(test.labels) / (time.perf_counter() - start)

@@ -55,7 +55,7 @@ class Record:
         If it is to train, `sizes` has the number of examples of each evaluated split.
         """
         index = program.index
-        shape = len(program.trials), program.num_seeds
+        shape = len(program.trials), program.members.num_seeds
         self.program, self.clock = program, clock
         self.about = program.to_dict()
         self.rows = Rows(program.members)
@@ -231,7 +231,7 @@ class Record:
             self.still_training &= ~(lost | stopped)
         self._teller.evaluation = Evaluation(
             program.trials,
-            tuple(program.seeds),
+            tuple(program.members.seeds),
             step,
             epoch,
             {name: np.where(seen, v, math.nan) for name, v in metrics.items()},
@@ -334,7 +334,7 @@ class Record:
             self.severity.append(
                 {
                     "trial": program.trials[t].index,
-                    "seed": program.first_seed + s,
+                    "seed": program.members.first_seed + s,
                     "transform": transform,
                     "amount": amount,
                     "accuracy": float(sums["accuracy"][t, s]) / size,
@@ -352,7 +352,7 @@ class Record:
     ) -> None:
         """Adds the trees of one seed: a row for each of some numbers of trees."""
         program, examples = self.program, len(self.program.dataset.train.labels)
-        at = program.trials.index(trial), seed - program.first_seed
+        at = program.trials.index(trial), seed - program.members.first_seed
         here = np.zeros(self.still_training.shape, bool)
         here[at] = True
         for i, count in enumerate(fit.trees.tolist()):

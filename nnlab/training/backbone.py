@@ -18,7 +18,7 @@ from nnlab.models import layers
 from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import Stack
 from nnlab.training import own
-from nnlab.training.member import Recipe, key, scaled
+from nnlab.training.member import Recipe, scaled, shapes_of_variables
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -30,18 +30,11 @@ FEATURES_AT_ONCE = 256
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Backbone:
-    """A trained backbone.
+    """A trained backbone: arrays of all layers but the last dense one, float32."""
 
-    Attributes:
-      params, batch_stats: ``{layer: tree of arrays}`` of all layers but the last dense
-        one, float32.
-      about: plain values on its origin, for ``config.json``.
-      seconds: training time.
-    """
-
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # {layer: tree of arrays}
     batch_stats: Mapping[str, Any]
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # plain values on its origin, for config.json
     seconds: float = 0.0
 
 
@@ -66,11 +59,7 @@ def backbone_of(module: nn.Module | own.Called) -> nn.Module:
 
 def layers_of(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """Returns the top-level names of a backbone's "params" and "batch_stats"."""
-    module = backbone_of(recipe.module)
-    sample = jax.ShapeDtypeStruct((1, *recipe.input_shape), np.float32)
-    variables = jax.eval_shape(
-        lambda key, x: module.init(key, x, train=False), key(0), sample
-    )
+    variables = shapes_of_variables(backbone_of(recipe.module), recipe.input_shape)
     kinds = ("params", "batch_stats")
     return {kind: tuple(variables.get(kind, {})) for kind in kinds}
 
@@ -85,7 +74,7 @@ def head(module: nn.Module | own.Called, num_classes: int) -> Stack:
 def features(recipe: Recipe, backbone: Backbone, inputs: np.ndarray) -> np.ndarray:
     """Computes the features, float32 (N, F), of stored inputs (N, *input_shape).
 
-    `recipe` is that of the whole network. Batch norm uses its running statistics.
+    `recipe` is that of the whole network.
     """
     module = backbone_of(recipe.module)
     variables = jax.device_put(

@@ -32,14 +32,9 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Handed:
-    """What a caller passes to a run beside the study.
+    """What a caller passes to a run beside the study, see `runs.experiment.run`.
 
-    Attributes:
-      data_dir: where image data lie; see `nnlab.data.load`.
-      dataset: a user's own data set, which replaces the study's.
-      module: a user's own Linen module, which replaces the study's model.
-      own_metrics: a user's own further metrics, by name.
-      loaded: data sets loaded before; newly loaded ones are added.
+    `loaded` are data sets loaded before; newly loaded ones are added.
     """
 
     data_dir: str | os.PathLike[str] | None = None
@@ -87,7 +82,13 @@ class Handed:
     def data(self, h: Hyperparameters, study: Study) -> tuple[Dataset, FurtherSets]:
         """Loads a trial's data set and its further test sets, once for each name."""
         if h.data not in self.loaded:
-            some = _fewer(self.dataset or _load(h, self.data_dir), study.eval_size)
+            some = self.dataset or _load(h, self.data_dir)
+            if most := study.eval_size:
+                validation, test = (
+                    Split(split.inputs[:most], split.labels[:most])
+                    for split in (some.validation, some.test)
+                )
+                some = dataclasses.replace(some, validation=validation, test=test)
             all_h = [trial.hyperparameters for trial in study.trials()]
             if any(one.model.is_network and not one.standardize for one in all_h):
                 _point_out_large(some)
@@ -101,19 +102,6 @@ def _load(h: Hyperparameters, data_dir: Any) -> Dataset:
         return data.load(h.dataset, data_dir=data_dir)
     found = data.load(h.dataset, data_dir=data_dir, csv=dataclasses.asdict(h.csv))
     return dataclasses.replace(found, name=h.data)
-
-
-def _fewer(dataset: Dataset, eval_size: int) -> Dataset:
-    """Keeps the first validation and test examples only; 0 keeps all."""
-    if not eval_size:
-        return dataset
-
-    def first(split: Split) -> Split:
-        return Split(split.inputs[:eval_size], split.labels[:eval_size])
-
-    return dataclasses.replace(
-        dataset, validation=first(dataset.validation), test=first(dataset.test)
-    )
 
 
 def _point_out_large(dataset: Dataset) -> None:

@@ -33,13 +33,7 @@ TOLERANCE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """The measured speed of a program.
-
-    Attributes:
-      examples_per_second: training examples of all members together.
-      inferences_per_second: evaluated examples of all members together; 0 if unknown.
-      compile_seconds: compile time of all functions; 0 if unknown.
-    """
+    """The measured speed of all members of a program together; 0 if unknown."""
 
     examples_per_second: float
     inferences_per_second: float = 0.0
@@ -48,7 +42,9 @@ class Rates:
 
 def recall(program: NetworkProgram) -> dict[int, Rates]:
     """Returns the speeds remembered for a program: ``{lane width: rates}``."""
-    if not _folder().is_dir():  # on a new machine, skips computing the file name
+    if not (
+        cache.root() / "rates"
+    ).is_dir():  # on a new machine, skips computing the file name
         return {}
     try:
         found = json.loads(_file(program).read_text())
@@ -88,10 +84,6 @@ def fastest(plans: Sequence[Plan], known: Mapping[int, Rates]) -> Plan:
     return next(plan for plan, speed in speeds.items() if speed >= enough)
 
 
-def _folder() -> pathlib.Path:
-    return cache.root() / "rates"
-
-
 def _file(program: NetworkProgram) -> pathlib.Path:
     """Returns the file of a program's speeds, named by all that they depend on."""
     recipe, lanes = program.recipe, program.plan.lanes
@@ -110,7 +102,7 @@ def _file(program: NetworkProgram) -> pathlib.Path:
         (jax.__version__, nnlab.__version__),
     )
     key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
-    return _folder() / f"{key}.json"
+    return cache.root() / "rates" / f"{key}.json"
 
 
 TUNING_SHARE = 0.02
@@ -130,10 +122,7 @@ def choose_lanes(
 
     Unknown widths are measured while that costs less than `TUNING_SHARE` of the
     predicted training time. A program similar to one in `kept` gets the same lanes, if
-    they are among its plans.
-
-    Returns:
-      The placed program, and the seconds spent on plans that were not taken.
+    they are among its plans. Also returns the seconds spent on plans not taken.
     """
     if like := kept.like(program, study) if kept else None:
         for plan in program.plans:
@@ -248,8 +237,7 @@ def measure(
 ) -> dict[int, Rates]:
     """Times every lane width of a program, some seconds each; remembers the results.
 
-    Returns:
-      ``{lane width: rates}``; only the fastest width has evaluation speeds too.
+    Only the fastest width has evaluation speeds too.
     """
     found: dict[int, Rates] = {}
     for plan in program.plans:

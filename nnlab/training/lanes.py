@@ -3,22 +3,22 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from nnlab.data import Split
 from nnlab.machine.devices import LEAST_CPU_DEVICES
 
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How many lanes a program has, and how many members fit into one.
+    """How many lanes a program of T trials and S seeds has, and how large they are.
 
-    A lane has `seeds` rows of `trials` places. A row trains members of one seed, which
-    share its batches.
+    A lane has G = `seeds` rows of W = `trials` places. A row trains members of one
+    seed, which share its batches.
 
     Attributes:
-      num_trials, num_seeds: T and S of the program.
-      trials, seeds: W and G of a lane.
       devices: number of devices that the lanes are spread over.
       room: least numbers of trials and seeds to have lanes for. Programs of different
         sizes then have equal shapes and are compiled once.
@@ -45,18 +45,11 @@ class Lanes:
     ) -> "Lanes":
         """Returns lanes of at most `width` members, the same on any number of devices.
 
-        Args:
-          num_trials, num_seeds: T and S.
-          width: at least 1.
-          devices: most devices to spread them over.
-          shared: whether a row holds as many trials of its seed as fit, since they
-            share their batches. If False it holds one, so that each member that ends
-            frees its place.
-          all_devices: whether devices without a lane hold an empty one, so that each of
-            several processes has a part. The second of several devices always does,
-            because XLA compiles for one device differently; see
-            `devices.LEAST_CPU_DEVICES`.
-          room: least numbers of trials and seeds to have lanes for.
+        A row holds as many trials of its seed as fit; one if it is not `shared`, so
+        that each member that ends frees its place. With `all_devices` those without a
+        lane hold an empty one, so that each of several processes has a part. The second
+        device always does, because XLA compiles for one device differently; see
+        `devices.LEAST_CPU_DEVICES`.
         """
         trials, places = 1, max(num_trials, room[0])
         if shared:
@@ -88,7 +81,6 @@ class Lanes:
         return self._holding(self.num_trials, self.num_seeds)
 
     def _holding(self, num_trials: int, num_seeds: int) -> int:
-        """Returns the number of lanes for that many trials and seeds."""
         rows = num_seeds * math.ceil(num_trials / self.trials)
         return math.ceil(rows / self.seeds)
 
@@ -101,11 +93,9 @@ class Lanes:
         return math.ceil(most / self.devices) * self.devices
 
     def place(self, training: np.ndarray) -> "Placement":
-        """Puts the members that still train into as few lanes as possible.
+        """Puts members that still train, bool (T, S), into as few lanes as possible.
 
-        Args:
-          training: bool (T, S). The other members fill the places that are left; a lane
-            that holds only such members costs nothing.
+        The others fill the places that are left; a lane of such members costs nothing.
         """
         rows: list[tuple[int, list[int]]] = []
         live = [np.flatnonzero(training[:, seed]) for seed in range(self.num_seeds)]
@@ -137,19 +127,12 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where each member is.
+    """Where each member is."""
 
-    Attributes:
-      seed: of each row, int32 (N, G).
-      trial: of each place, int32 (N, G, W).
-      home: place of each member as a flat index into (N, G, W); int64 (T, S).
-      busy: lanes with members that still train, bool (N,).
-    """
-
-    seed: np.ndarray
-    trial: np.ndarray
-    home: np.ndarray
-    busy: np.ndarray
+    seed: np.ndarray  # of each row, int32 (N, G)
+    trial: np.ndarray  # of each place, int32 (N, G, W)
+    home: np.ndarray  # each member's place, a flat index into (N, G, W); int64 (T, S)
+    busy: np.ndarray  # lanes with members that still train, bool (N,)
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """Rearranges values of the lanes, (N, G, W, ...), into (T, S, ...)."""
@@ -163,27 +146,21 @@ class Placement:
         return members[owner].reshape(*self.trial.shape, *values.shape[2:])
 
 
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """A split cut into equal batches, the last one padded and masked.
+class Batches(NamedTuple):
+    """A split cut into equal batches, the last one padded and masked."""
 
-    Attributes:
-      inputs: (batches, B, values of an example), as stored.
-      labels: int32 (batches, B).
-      mask: bool (batches, B), False for padding.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    mask: np.ndarray
+    inputs: np.ndarray  # as stored, (batches, B, values of an example)
+    labels: np.ndarray  # int32 (batches, B)
+    mask: np.ndarray  # bool (batches, B), False for padding
 
     @classmethod
-    def cut(cls, inputs: np.ndarray, labels: np.ndarray, size: int) -> "Batches":
-        """Cuts flat inputs (N, values) and labels (N,) into the fewest batches.
+    def cut(cls, split: Split, size: int) -> "Batches":
+        """Cuts a split into the fewest batches of at most `size` examples.
 
-        A batch holds at most `size` examples, and fewer if that saves padding: 288
-        examples make one batch of 288, not of 4,096.
+        A batch holds fewer if that saves padding: 288 examples make one batch of 288,
+        not of 4,096.
         """
+        inputs, labels = flattened(split.inputs), split.labels
         count = math.ceil(len(labels) / size)
         size = math.ceil(len(labels) / count)
         padding = count * size - len(labels)
@@ -193,6 +170,11 @@ class Batches:
             np.pad(labels, (0, padding)).reshape(count, size),
             mask.reshape(count, size),
         )
+
+
+def flattened(inputs: np.ndarray) -> np.ndarray:
+    """Reshapes inputs (N, ...) to (N, values)."""
+    return inputs.reshape(len(inputs), -1)
 
 
 def _sharing(devices: int, lanes: int) -> int:

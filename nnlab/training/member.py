@@ -6,8 +6,9 @@ traced hyperparameters are arguments, so that members can differ in them at no c
 """
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -30,25 +31,20 @@ class Recipe:
     """The static part of a member.
 
     Attributes:
-      module: Linen module whose ``__call__(self, x, train)`` returns logits (B, C); a
-        user's own is wrapped in `own.Called`.
+      module: its ``__call__(self, x, train)`` returns logits (B, C).
       layers: names of the layers with parameters, in the order of the network.
-      runs: layers whose parameters are stacked, see `models.stack.Stack.runs`; those of
-        other layers are at the parameters' top level under their names.
+      runs: layers whose parameters are stacked, see `models.stack.Stack.runs`.
       optimizer: makes an optax transformation from the keywords learning_rate,
         momentum and weight_decay (traced scalars).
       schedule: factor on the learning rate, from the step (int32 scalar).
-      input_shape: shape of an example.
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
       activity: whether `evaluate` measures the share of active units.
-      own_metrics: a user's own metrics, by name.
       every_norm: whether `norm_sum` takes the gradient norms of all steps, not only of
         sampled ones.
-      patience: evaluations without a better validation metric after which a member
-        stops early; 0 for never.
-      watched: that metric: "loss" (less is better) or "accuracy".
+      patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
+        the validation set, after which a member stops early; 0 for never.
     """
 
     module: nn.Module | own.Called
@@ -71,19 +67,11 @@ class Recipe:
 
 @flax.struct.dataclass
 class Best:
-    """A member at its best evaluation so far.
-
-    Attributes:
-      params, batch_stats: trees of arrays.
-      value: sum of the watched metric over the validation set, negated where more is
-        better, float32 ().
-      step: step of that evaluation, int32 ().
-      waited: evaluations since then, int32 ().
-    """
+    """A member at its best evaluation so far, which was `waited` evaluations ago."""
 
     params: Any
     batch_stats: Any
-    value: jax.Array
+    value: jax.Array  # sum of the watched metric; negated where more is better
     step: jax.Array
     waited: jax.Array
 
@@ -93,17 +81,14 @@ class TrainState:
     """All that changes in training; arrays only.
 
     Attributes:
-      params, batch_stats, opt_state: trees of arrays.
       step: updates done, int32 (). A diverged member stays at the step that failed.
-      alive: False from the first step whose loss, gradient or update is not finite,
-        bool ().
-      loss_sum, loss_square_sum: sums over the batches since the last evaluation,
-        float32 ().
+      alive: False from the first step whose loss, gradient or update is not finite.
+      loss_sum, loss_square_sum: over the batches since the last evaluation, float32 ().
       norm_sum: sum of the sampled gradient norms since then, float32 (layers,).
       last_norms: the last finite gradient norms, float32 (layers,); -1 before the
         first.
       stopped: True from the evaluation at which patience ended or halving dropped the
-        member, bool ().
+        member.
       best: the state that early stopping restores; None without early stopping.
     """
 
@@ -139,8 +124,8 @@ def stream_key(root_seed: int, seed: jax.Array, stream: str) -> jax.Array:
 def epoch_order(root_seed: int, seed: int, epoch: int, size: int) -> np.ndarray:
     """Returns the order of the training examples in an epoch of a seed, int32 (size,).
 
-    It is made on the host, because ``jax.random.permutation`` is slow on CPU. All
-    trials have the same order, so that they can be compared in pairs.
+    All trials have it, so that they can be compared in pairs. It is made on the host,
+    because ``jax.random.permutation`` is slow on CPU.
     """
     stream = zlib.crc32(b"order")
     generator = np.random.default_rng([root_seed, seed, stream, epoch])
@@ -169,6 +154,25 @@ def init_state(recipe: Recipe, traced: Traced, key: jax.Array) -> TrainState:
     )
 
 
+def shapes(
+    recipe: Recipe, names: Iterable[str]
+) -> tuple[TrainState, dict[str, Any], jax.Array]:
+    """Returns the shapes and types of a member, its traced values and its key."""
+    traced = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in names}
+    a_key = jax.eval_shape(lambda: key(0))
+    state = jax.eval_shape(functools.partial(init_state, recipe), traced, a_key)
+    return state, traced, a_key
+
+
+def shapes_of_variables(module: Any, input_shape: Sequence[int]) -> Any:
+    """Returns the shapes and types of a module's "params", "batch_stats" and so on."""
+    return jax.eval_shape(
+        lambda key, x: module.init(key, x, train=False),
+        jax.eval_shape(lambda: key(0)),
+        jax.ShapeDtypeStruct((1, *input_shape), jnp.float32),
+    )
+
+
 def train_step(
     recipe: Recipe,
     state: TrainState,
@@ -180,28 +184,34 @@ def train_step(
     sample: jax.Array,
     check: jax.Array,
 ) -> TrainState:
-    """Makes one update.
+    """Makes one update; a member that is or becomes frozen stays as it was.
 
     Args:
-      recipe: the static part.
-      state: the member.
-      traced: the traced hyperparameters.
-      key: key of the seed's "noise" stream, with the step folded in.
-      inputs: stored inputs, uint8 or float32 (B, values of an example).
-      labels: int32 (B,).
+      key: of the seed's "noise" stream, with the step folded in.
       sample: bool (); whether this step's gradient norms enter `norm_sum`.
       check: bool (); whether a step that is not finite (see `all_finite`) freezes the
         member before the update. Without the check bad numbers spread, and `population`
         repeats the steps with it.
-
-    Returns:
-      The state after the update; unchanged if the member is or becomes frozen.
     """
-    inputs = _augmented(recipe, key, inputs)
+    if recipe.augment_pixels:
+        images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
+        shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
+        inputs = shifted(shift_key, images, recipe.augment_pixels)
 
     def loss_of(params: Any) -> tuple[jax.Array, Any]:
-        logits, batch_stats = _forward(recipe, params, state, traced, key, inputs)
-        return jnp.mean(metrics.cross_entropy(logits, labels)), batch_stats
+        logits, updated = recipe.module.apply(
+            {
+                "params": params,
+                "batch_stats": state.batch_stats,
+                "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
+            },
+            scaled(recipe, inputs),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = jnp.mean(metrics.cross_entropy(logits, labels))
+        return loss, updated.get("batch_stats", {})
 
     (loss, batch_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(
         state.params
@@ -223,10 +233,9 @@ def train_step(
         )
 
     # Norms and checks read every number once more, a tenth to a fifth of a small step's
-    # time, so few steps take them. Under vmap the branches stay branches, because their
-    # conditions are the same for all members. The check computes its own update: a
-    # shared one would keep XLA from fusing the update with the select below (a
-    # twentieth of the time).
+    # time, so few steps take them; under vmap all members share these conditions, so
+    # branches stay branches. The check computes its own update: a shared one would keep
+    # XLA from fusing the update with the select below (a twentieth of the time).
     norms = jax.lax.cond(
         sample | check,
         lambda: metrics.gradient_norms(gradients, recipe.layers, recipe.runs),
@@ -239,50 +248,15 @@ def train_step(
         last_norms=jnp.where(sample | check, norms, state.last_norms),
     )
     alive = state.alive & (finite | ~check | state.stopped)
-    return _chosen(alive & ~state.stopped, new, state, alive)
-
-
-def _augmented(recipe: Recipe, key: jax.Array, inputs: jax.Array) -> jax.Array:
-    """Moves stored inputs (B, values) as images, if the recipe asks for it."""
-    if not recipe.augment_pixels:
-        return inputs
-    images = inputs.reshape(inputs.shape[0], *recipe.input_shape)
-    shift_key = jax.random.fold_in(key, zlib.crc32(b"augment"))
-    return shifted(shift_key, images, recipe.augment_pixels)
-
-
-def _forward(
-    recipe: Recipe,
-    params: Any,
-    state: TrainState,
-    traced: Traced,
-    key: jax.Array,
-    inputs: jax.Array,
-) -> tuple[jax.Array, Any]:
-    """Returns training logits (B, C) and the new running statistics."""
-    logits, updated = recipe.module.apply(
-        {
-            "params": params,
-            "batch_stats": state.batch_stats,
-            "hyperparameters": {"dropout_rate": traced["dropout_rate"]},
-        },
-        scaled(recipe, inputs),
-        train=True,
-        rngs={"dropout": key},
-        mutable=["batch_stats"],
-    )
-    return logits, updated.get("batch_stats", {})
-
-
-def _chosen(
-    trains: jax.Array, new: TrainState, old: TrainState, alive: jax.Array
-) -> TrainState:
-    """Returns the new state where the member trains, else the old one."""
-    return jax.tree.map(
-        lambda new, old: jnp.where(trains, new, old),
+    return _where(
+        alive & ~state.stopped,
         dataclasses.replace(new, alive=alive),
-        dataclasses.replace(old, alive=alive),
+        dataclasses.replace(state, alive=alive),
     )
+
+
+def _where(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
 
 
 def all_finite(state: TrainState) -> jax.Array:
@@ -290,8 +264,8 @@ def all_finite(state: TrainState) -> jax.Array:
 
     A loss that is not finite stays in `loss_sum`, a gradient in the parameters (at
     learning rate 0 too: 0 times infinity is NaN). The sampled norms are left out, so
-    that the choice of sampled steps changes nothing. The state may be that of several
-    members along leading axes; the result is a single bool ().
+    that the choice of sampled steps changes nothing. Leading axes of members are
+    allowed; the result is a single bool ().
     """
     changed = (state.params, state.batch_stats, state.opt_state, state.loss_sum)
     checks = [
@@ -311,11 +285,9 @@ def evaluate(
 ) -> dict[str, jax.Array]:
     """Sums the metrics over a batch, with the running statistics of batch norm.
 
-    Inputs are stored ones, (B, values of an example), labels int32 (B,), and the mask,
-    bool (B,), is False for padding.
-    ``{"loss": (), "accuracy": ()}``, see `metrics.classification_sums`; the recipe's
-    own metrics; and, if the recipe asks for it, "active_share": the share of the
-    activations' outputs that are above 0.
+    The mask, bool (B,), is False for padding. Returns ``{"loss": (), "accuracy": ()}``;
+    the recipe's own metrics; and, if the recipe asks for it, "active_share": the share
+    of the activations' outputs that are above 0.
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -369,20 +341,14 @@ def note_best(
     value = sums["loss"] if recipe.watched == "loss" else -sums["accuracy"]
     found = Best(state.params, state.batch_stats, value, state.step, jnp.int32(0))
     better = training & (value < best.value)
-    best = jax.tree.map(
-        lambda new, old: jnp.where(better, new, old),
-        found,
-        dataclasses.replace(best, waited=best.waited + training),
+    best = _where(
+        better, found, dataclasses.replace(best, waited=best.waited + training)
     )
     stops = training & (best.waited >= recipe.patience)
-
-    def restored(old: Any, new: Any) -> Any:
-        return jax.tree.map(lambda o, n: jnp.where(stops, n, o), old, new)
-
     return dataclasses.replace(
         state,
-        params=restored(state.params, best.params),
-        batch_stats=restored(state.batch_stats, best.batch_stats),
+        params=_where(stops, best.params, state.params),
+        batch_stats=_where(stops, best.batch_stats, state.batch_stats),
         stopped=state.stopped | stops,
         best=best,
     )

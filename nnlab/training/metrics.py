@@ -28,14 +28,8 @@ def classification_sums(
 ) -> dict[str, jax.Array]:
     """Sums the loss and the correct answers over all examples but padding.
 
-    Args:
-      logits: float32 (B, C).
-      labels: int32 (B,).
-      mask: bool (B,), False for padding.
-
-    Returns:
-      ``{"loss": (), "accuracy": ()}``, float32, to be divided by the number of
-      examples. The answer is the largest logit, the first of equal ones.
+    The answer is the largest logit, the first of equal ones. Logits are (B, C); the
+    mask, bool (B,), is False for padding; the sums are float32 ().
     """
     right = jnp.argmax(logits, axis=1) == labels
     return {
@@ -51,10 +45,8 @@ def gradient_norms(
 ) -> jax.Array:
     """Returns the Euclidean norm of each layer's gradient, float32 (layers,).
 
-    Args:
-      gradients: ``{layer: tree of arrays}``; the norm includes weights and biases.
-      layers: the layers, in the order of the result.
-      runs: layers whose arrays are stacked, see `models.stack.Stack.runs`.
+    In `gradients`, ``{layer: tree of arrays}``, arrays of the layers in `runs` are
+    stacked, see `models.stack.Stack.runs`.
     """
     names: list[str] = []
     norms: list[jax.Array] = []

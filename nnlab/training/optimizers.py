@@ -12,9 +12,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nnlab.study import OPTIMIZERS, SCHEDULES
-from nnlab.words.spelling import nearest
-
 Scalar = jax.Array | float
 
 
@@ -37,21 +34,17 @@ def optimizer(
 
     Args:
       name: "sgd", "adam", "adamw" or "rmsprop" (decay of the squares 0.9).
-      learning_rate: rate of this step, at least 0; may be traced.
-      momentum: share of the last velocity that sgd and rmsprop keep, in [0, 1); adam
-        and adamw ignore it. May be traced.
-      weight_decay: at least 0; may be traced.
+      learning_rate: rate of this step.
+      momentum: share of the last velocity that sgd and rmsprop keep; adam and adamw
+        ignore it.
+      weight_decay: at least 0.
       nesterov: whether sgd and rmsprop use Nesterov momentum.
       uses_momentum: False, for a population whose momenta are all 0, leaves the
         velocity out of the state. The steps are the same except for rounding.
-      uses_weight_decay: False, for weight decays that are all 0, leaves the decay out.
+      uses_weight_decay: likewise for weight decays that are all 0.
 
-    Returns:
-      The transformation. Its state does not depend on the traced values, so that these
-      may change at every step.
-
-    Raises:
-      ValueError: an unknown name.
+    The state does not depend on the traced values, so that these may change at every
+    step.
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep
     learning" (2013); Kingma and Ba, "Adam" (2015); Loshchilov and Hutter, "Decoupled
@@ -71,7 +64,7 @@ def optimizer(
                 learning_rate, decay=0.9, momentum=velocity, nesterov=nesterov
             )
         case _:
-            raise ValueError(f"unknown optimizer {name!r}{nearest(name, OPTIMIZERS)}")
+            raise ValueError(f"unknown optimizer {name!r}")
     if not uses_weight_decay:
         return rule
     return optax.chain(optax.add_decayed_weights(weight_decay), rule)
@@ -91,17 +84,8 @@ def schedule(
     - linear: 1 - p
     - step: 1, from half of `total_steps` 0.1, from three quarters 0.01
 
-    Args:
-      name: "constant", "cosine", "linear" or "step".
-      warmup_steps: steps of warm-up, from 0 to below `total_steps`.
-      total_steps: steps of the whole training, at least 1.
-
-    Returns:
-      A function from the number of steps already taken, an integer scalar (may be
-      traced), to the factor in [0, 1], float32. From `total_steps` on it is constant.
-
-    Raises:
-      ValueError: an unknown name, or numbers of steps out of range.
+    It is a function from the number of steps already taken (may be traced) to the
+    factor in [0, 1], float32; constant from `total_steps` on.
 
     Source: Loshchilov and Hutter, "SGDR" (2017), for the cosine; He et al., "Deep
     residual learning" (2016), for the step; Goyal et al., "Accurate, large minibatch
@@ -112,9 +96,7 @@ def schedule(
             f"warm-up of {warmup_steps} steps must be at least 0 and below the "
             f"{total_steps} steps of training"
         )
-    shape = _SHAPES.get(name)
-    if shape is None:
-        raise ValueError(f"unknown schedule {name!r}{nearest(name, SCHEDULES)}")
+    shape = _SHAPES[name]
 
     def factor(step: Scalar) -> jax.Array:
         taken = jnp.minimum(jnp.asarray(step, jnp.float32), total_steps)

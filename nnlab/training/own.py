@@ -69,15 +69,10 @@ class OwnError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Called:
-    """A user's own Linen module, called as nnlab calls modules.
-
-    Attributes:
-      module: the module.
-      flag: the argument of its ``__call__`` that says whether it trains; "" for none.
-    """
+    """A user's own Linen module, called as nnlab calls modules."""
 
     module: nn.Module
-    flag: str
+    flag: str  # the argument of its __call__ that says whether it trains; "" for none
 
     def init(self, rngs: Any, x: Any, train: bool) -> Any:
         """Initialises its variables; see `flax.linen.Module.init`."""
@@ -178,7 +173,7 @@ def _naming(what: str) -> Iterator[None]:
 def check_metric(name: str, metric: Any, num_classes: int) -> None:
     """Refuses a metric that does not give a number for each example."""
     found, _ = _of_metric(name, metric, num_classes)
-    if (shape := jax.tree.map(lambda leaf: leaf.shape, found)) != (2,):
+    if (shape := jax.tree.map(jnp.shape, found)) != (2,):
         raise ValueError(
             f"metric {name!r} returns shape {shape} for 2 examples; it needs (2,), "
             "a value for each, of which the mean is reported: a number of a whole "
@@ -204,7 +199,7 @@ def record(
     """Records what a module and metrics compute on examples of a shape.
 
     Raises:
-      ValueError: one of them fails; the message says how.
+      ValueError: one of them fails.
     """
     return Own(
         module=_of_module(module, tuple(shape)) if module else None,
@@ -262,7 +257,6 @@ def _of_module(module: Called, shape: tuple[int, ...]) -> OwnModule:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """Returns the fields of a module that its user sets."""
     return {
         field.name: getattr(module, field.name)
         for field in dataclasses.fields(module)

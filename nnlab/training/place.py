@@ -5,14 +5,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from nnlab.data import Dataset, Split
 from nnlab.study import TRACED, Study
-from nnlab.training import member as train
 from nnlab.training.lanes import Batches
-from nnlab.training.plan import Plan
+from nnlab.training.member import TrainState, epoch_order
 from nnlab.training.population import SAMPLE_EVERY, Population
 from nnlab.training.program import FurtherSets, NetworkProgram
 
@@ -38,11 +36,7 @@ class Order:
         batch: int,
         places: int = 0,
     ) -> None:
-        """Loads no epoch yet; `take` may ask for any step.
-
-        `batch` is the number of examples in an update; `places` is S of what `take`
-        returns, if larger than the number of seeds.
-        """
+        """Loads no epoch yet. `places` is the least S of what `take` returns."""
         self._root_seed = root_seed
         self._seeds = seeds
         self._places = max(len(seeds), places)
@@ -59,19 +53,17 @@ class Order:
         while step < stop:
             epoch, first = divmod(step, self._steps_per_epoch)
             count = min(stop - step, self._steps_per_epoch - first)
-            at = slice(step - start, step - start + count)
-            taken[: len(self._seeds), at] = self._of_epoch(epoch)[
-                :, first : first + count
-            ]
+            examples = self._of_epoch(epoch)[:, first : first + count]
+            at = step - start
+            taken[: len(self._seeds), at : at + count] = examples
             step += count
         return taken
 
     def _of_epoch(self, epoch: int) -> np.ndarray:
-        """Returns the examples of an epoch, int32 (S, steps, B), without a rest."""
         if epoch != self._epoch:
             shape = (self._steps_per_epoch, self._batch)
             orders = (
-                train.epoch_order(self._root_seed, seed, epoch, self._train_size)
+                epoch_order(self._root_seed, seed, epoch, self._train_size)
                 for seed in self._seeds
             )
             self._current = np.stack([np.resize(order, shape) for order in orders])
@@ -81,28 +73,20 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class PlacedProgram(NetworkProgram):
-    """A program of networks that has been put on the devices.
-
-    Attributes:
-      population: its compiled functions and members.
-      batches: the evaluation splits, on the devices.
-      sizes: number of examples of each split.
-      order: gives the examples of the coming steps.
-      room: most steps in one call.
-    """
+    """A program of networks that has been put on the devices."""
 
     population: Population
-    batches: dict[str, Any]
-    sizes: dict[str, int]
+    batches: dict[str, Any]  # the evaluation splits, on the devices
+    sizes: dict[str, int]  # of them, in examples
     order: Order
-    room: int
+    room: int  # most steps in one call
 
     @property
     def width(self) -> int:
         """The lane width."""
         return self.plan.lanes.width
 
-    def train(self, state: train.TrainState, start: int, count: int) -> Any:
+    def train(self, state: TrainState, start: int, count: int) -> Any:
         """Trains steps start..start+count-1; donates `state`."""
         examples = self.population.put_order(
             self.order.take(start, start + count, self.room)
@@ -114,11 +98,8 @@ class Kept:
     """Data and compiled programs that consecutive runs share.
 
     They serve the chunks, the trial batches or the looks of one study in one process,
-    with the same data, module and metrics. So data are loaded once, and programs of
-    equal shapes are compiled once.
-
-    Attributes:
-      loaded: data sets, for `prepare`.
+    with the same data, module and metrics. So data are loaded once, into `loaded`, and
+    programs of equal shapes are compiled once.
     """
 
     def __init__(self) -> None:
@@ -126,7 +107,7 @@ class Kept:
         self._placed: dict[str, PlacedProgram] = {}
 
     def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:
-        """Returns a kept program with the same functions and data, if there is one."""
+        """Returns a kept program with the same functions and data."""
         return self._placed.get(_functions_key(program, study))
 
     def keep(self, placed: PlacedProgram, study: Study) -> None:
@@ -167,26 +148,18 @@ def place(
 
     If `kept` has earlier programs of the same study, their data and functions are used.
     """
-    h, dataset, plan = program.hyperparameters, program.fed, program.plan
-    lanes, members = plan.lanes, program.members
-    splits = program.evaluated()
+    plan, members, train = program.plan, program.members, program.fed.train
+    lanes, splits = plan.lanes, program.evaluated()
     like = kept.like(program, study) if kept else None
-    if like and _share(like.plan, plan):
-        population = like.population.of_others(
-            lanes, members.traced(), members.first_seed
-        )
+    if (
+        like
+        and like.plan.lanes.devices == lanes.devices
+        and like.plan.evaluation_batch == plan.evaluation_batch
+    ):
+        population = like.population.of_others(lanes, members)
         batches = like.batches
     else:
-        population = Population(
-            program.recipe,
-            lanes,
-            traced=members.traced(),
-            root_seed=study.root_seed,
-            first_seed=members.first_seed,
-            devices=jax.devices()[: lanes.devices],
-            inputs=flattened(dataset.train.inputs),
-            labels=dataset.train.labels,
-        )
+        population = Population(program.recipe, lanes, members, study.root_seed, train)
         batches = population.put(batches_of(program, splits))
     longest = int(np.diff(program.boundaries).max())
     fields = {
@@ -200,19 +173,11 @@ def place(
         order=Order(
             study.root_seed,
             members.seeds,
-            len(dataset.train.labels),
-            h.batch_size,
+            len(train.labels),
+            program.hyperparameters.batch_size,
             lanes.room[1],
         ),
         room=min(STEPS_PER_CALL, longest),
-    )
-
-
-def _share(one: Plan, other: Plan) -> bool:
-    """Returns whether two plans put data on the same devices in the same batches."""
-    return (one.lanes.devices, one.evaluation_batch) == (
-        other.lanes.devices,
-        other.evaluation_batch,
     )
 
 
@@ -221,17 +186,9 @@ def batches_of(
 ) -> dict[str, Batches]:
     """Cuts splits into the batches in which a program evaluates them."""
     size = program.plan.evaluation_batch
-    return {
-        name: Batches.cut(flattened(split.inputs), split.labels, size)
-        for name, split in splits.items()
-    }
+    return {name: Batches.cut(split, size) for name, split in splits.items()}
 
 
 def sizes_of(splits: Mapping[str, Split]) -> dict[str, int]:
     """Returns the number of examples of each split."""
     return {name: len(split.labels) for name, split in splits.items()}
-
-
-def flattened(inputs: np.ndarray) -> np.ndarray:
-    """Reshapes inputs (N, ...) to (N, values)."""
-    return inputs.reshape(len(inputs), -1)

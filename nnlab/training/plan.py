@@ -16,32 +16,26 @@ from nnlab.training.lanes import Lanes
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The lane plan of a program on its devices.
-
-    Attributes:
-      lanes: how the members are divided.
-      evaluation_batch: examples that a member evaluates at once.
-      total_bytes: estimate for the whole program on all devices, data included.
-      memory_bytes: memory of all devices together; 0 if unknown.
-      on_cpu: whether the devices are CPU cores.
-      lane_bytes: of the estimate, what a device needs for the lane that it trains.
-      member_bytes: likewise for each place of its lanes.
-      data_bytes: likewise for the data.
-    """
+    """The lane plan of a program on its devices, and what a device needs for it."""
 
     lanes: Lanes
-    evaluation_batch: int
-    total_bytes: int
-    memory_bytes: int
+    evaluation_batch: int  # examples that a member evaluates at once
+    memory_bytes: int  # of all devices together; 0 if unknown
     on_cpu: bool
-    lane_bytes: int
-    member_bytes: int
+    lane_bytes: int  # for the lane that it trains
+    member_bytes: int  # for each place of its lanes
     data_bytes: int
 
     def device_bytes(self, lanes: int) -> int:
         """Estimates the memory of a device with that many lanes of this width."""
         kept = self.member_bytes * self.lanes.width * lanes
         return self.lane_bytes + kept + self.data_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Estimated memory of the whole program on all devices."""
+        lanes = self.lanes
+        return self.device_bytes(lanes.count // lanes.devices) * lanes.devices
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record for ``config.json``."""
@@ -61,13 +55,11 @@ class Demand:
     """What a program asks of the devices.
 
     Attributes:
-      members: the trials and seeds, T and S of them. Lanes of a chunk have the shape of
-        the whole program's, so that a member's numbers are the same bits.
-      rows: the layer table; empty for a module that is not a stack.
+      members: the trials and seeds. Lanes of a chunk have the shape of the whole
+        program's, so that a member's numbers are the same bits.
+      rows: the layer table; empty for a user's own module.
       parameters: number of trained values of a member.
       state_bytes: memory that a member keeps between steps.
-      batch_size: examples in an update.
-      data_bytes: size of the data set on each device.
       stops_early: whether members may end before the others and leave their lanes. A
         lane's row then holds one trial, which costs a small network a twentieth of its
         speed.
@@ -88,11 +80,6 @@ class Demand:
     def most(self) -> int:
         """Number of members that there are lanes for."""
         return math.prod(map(max, self.members.shape, self.room))
-
-    @property
-    def work(self) -> int:
-        """Operations of a member's forward pass over a batch."""
-        return self.batch_size * sum(row.flops for row in self.rows)
 
     def plans(self, devices: Sequence[jax.Device], lane_width: int = 0) -> list[Plan]:
         """Returns the lane plans that fit into memory, the likely fastest one first.
@@ -124,11 +111,7 @@ class Demand:
         widths = [lane_width] if lane_width else self._widths(len(devices), on_cpu)
         lanes = dict.fromkeys(self._lanes(width, len(devices)) for width in widths)
         plans = [self._plan(some, on_cpu, total) for some in lanes]
-        fitting = [
-            plan
-            for plan in plans
-            if not memory or plan.total_bytes <= 0.9 * plan.memory_bytes
-        ]
+        fitting = [p for p in plans if not memory or p.total_bytes <= 0.9 * total]
         if not fitting:
             raise self._too_much(min(plan.total_bytes for plan in plans), total)
         return fitting
@@ -153,18 +136,15 @@ class Demand:
         changes = 2 * self.state_bytes + 8 * self.parameters
         training = changes + self.batch_size * activations
         evaluation = _evaluation_batch(activations, lanes.width, on_cpu)
-        plan = Plan(
+        return Plan(
             lanes=lanes,
             evaluation_batch=evaluation,
-            total_bytes=0,
             memory_bytes=memory_bytes,
             on_cpu=on_cpu,
             lane_bytes=lanes.width * max(training, evaluation * activations),
             member_bytes=2 * self.state_bytes,
             data_bytes=self.data_bytes,
         )
-        need = plan.device_bytes(lanes.count // lanes.devices) * lanes.devices
-        return dataclasses.replace(plan, total_bytes=need)
 
     def _widths(self, devices: int, on_cpu: bool) -> list[int]:
         """Returns the lane widths to consider, the likely fastest one first."""
@@ -172,8 +152,8 @@ class Demand:
         if not on_cpu:  # as wide as memory allows
             widths = [max(1, largest >> k) for k in range(largest.bit_length())]
         else:
-            fills_a_core = self.work >= _WORK_OF_ITS_OWN
-            some = (1, 4, 16, 64) if fills_a_core else (16, 64, 4, 1)
+            work = self.batch_size * sum(row.flops for row in self.rows)
+            some = (1, 4, 16, 64) if work >= _WORK_OF_ITS_OWN else (16, 64, 4, 1)
             convolves = any(_is_conv(row) for row in self.rows)
             widths = list(dict.fromkeys(min(width, largest) for width in some))
             widths = [width for width in widths if width <= 4 or not convolves]

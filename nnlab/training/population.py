@@ -20,56 +20,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from nnlab.data import Split
 from nnlab.machine import processes
+from nnlab.study.members import Members
 from nnlab.training import member
-from nnlab.training.lanes import Batches, Lanes, Placement
+from nnlab.training.lanes import Batches, Lanes, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
 """Steps between two samples of the gradient norms, and between two divergence checks;
 each reads all gradients or parameters once more."""
 
+_SUMS = ("loss_sum", "loss_square_sum", "norm_sum")
+
+MEASURED = ("alive", "stopped", "step", "last_norms", *_SUMS)
+"""Fields of the members' states that an evaluation returns."""
+
 _LANES = PartitionSpec("lanes")
 _SHARED = PartitionSpec()
 
 
 class Population:
-    """The compiled functions of a program, and the places of its members.
-
-    Args:
-      recipe: the static part of every member.
-      lanes: how the members are divided.
-      traced: ``{name: float32 (T,)}``.
-      root_seed: root of the random keys.
-      first_seed: the first of the seeds.
-      devices: the devices of the lanes, `lanes.devices` of them.
-      inputs: training inputs as stored, flat, (examples, values).
-      labels: int32 (examples,).
-    """
+    """The compiled functions of a program, and the places of its members."""
 
     def __init__(
         self,
         recipe: Recipe,
         lanes: Lanes,
-        *,
-        traced: Mapping[str, np.ndarray],
+        members: Members,
         root_seed: int,
-        first_seed: int = 0,
-        devices: Sequence[jax.Device],
-        inputs: np.ndarray,
-        labels: np.ndarray,
+        train: Split,
     ) -> None:
-        self.lanes = lanes
+        devices = jax.devices()[: lanes.devices]
         mesh = jax.make_mesh(
             (len(devices),), ("lanes",), devices=devices, axis_types=(AxisType.Auto,)
         )
         self._by_lane = NamedSharding(mesh, _LANES)
         self._everywhere = NamedSharding(mesh, _SHARED)
-        self._traced_values = traced
         self._root_seed = root_seed
-        self._first_seed = first_seed
-        self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
-        self._data = tuple(processes.put(a, self._everywhere) for a in (inputs, labels))
+        self._take(lanes, members)
+        self._data = tuple(
+            processes.put(array, self._everywhere)
+            for array in (flattened(train.inputs), train.labels)
+        )
 
         def jit(
             function: Callable[..., Any], sharded: int, shared: int, donate: bool = True
@@ -90,22 +83,19 @@ class Population:
         self._score = jit(_score_lanes, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._compiled: dict[Any, Any] = {}
-        self.compile_seconds = 0.0
 
-    def of_others(
-        self, lanes: Lanes, traced: Mapping[str, np.ndarray], first_seed: int
-    ) -> "Population":
-        """Returns a population of other members that shares the compiled functions.
-
-        Its lanes are on as many devices.
-        """
+    def of_others(self, lanes: Lanes, members: Members) -> "Population":
+        """Returns other members, on as many devices, that share compiled functions."""
         assert lanes.devices == self.lanes.devices
         other = copy.copy(self)
-        other.lanes, other._traced_values = lanes, traced
-        other._first_seed = first_seed
-        other._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
-        other.compile_seconds = 0.0
+        other._take(lanes, members)
         return other
+
+    def _take(self, lanes: Lanes, members: Members) -> None:
+        self.lanes, self._traced_values = lanes, members.traced()
+        self._first_seed = members.first_seed
+        self.compile_seconds = 0.0
+        self._settle(lanes.place(np.ones((lanes.num_trials, lanes.num_seeds), bool)))
 
     def _to_lanes(self, tree: Any) -> Any:
         return jax.tree.map(lambda leaf: processes.put(leaf, self._by_lane), tree)
@@ -137,8 +127,9 @@ class Population:
 
     def put(self, batches: Mapping[str, Batches]) -> dict[str, Any]:
         """Places evaluation data on every device."""
-        trees = {n: (b.inputs, b.labels, b.mask) for n, b in batches.items()}
-        return jax.tree.map(lambda leaf: processes.put(leaf, self._everywhere), trees)
+        return jax.tree.map(
+            lambda leaf: processes.put(leaf, self._everywhere), dict(batches)
+        )
 
     def put_order(self, order: np.ndarray) -> jax.Array:
         """Places the examples of coming steps, int32 (S, steps, B), on every device."""
@@ -154,17 +145,15 @@ class Population:
         params: Mapping[str, Any],
         batch_stats: Mapping[str, Any],
     ) -> TrainState:
-        """Gives all members, before their first step, the same values of some layers.
-
-        `params` and `batch_stats` are ``{layer: tree of arrays}`` of those layers.
-        """
-
-        def spread(leaf: jax.Array, value: Any) -> jax.Array:
-            return self._to_lanes(np.broadcast_to(value, leaf.shape))
+        """Gives all members the same values of some layers, ``{layer: arrays}``."""
 
         def given(tree: Any, values: Mapping[str, Any]) -> Any:
-            some = {layer: tree[layer] for layer in values}
-            return {**tree, **jax.tree.map(spread, some, dict(values))}
+            wide = jax.tree.map(
+                lambda leaf, value: np.broadcast_to(value, leaf.shape),
+                {layer: tree[layer] for layer in values},
+                dict(values),
+            )
+            return {**tree, **self._to_lanes(wide)}
 
         def begun(of: Any) -> Any:
             return dataclasses.replace(
@@ -179,19 +168,17 @@ class Population:
 
     def zeros(self) -> TrainState:
         """Returns states of zeros, which take as long to train as any."""
-        zeros = self._blank(lambda shape: shape)
+        zeros = self._blank(self._placement.trial.shape)
         return self._to_lanes(dataclasses.replace(zeros, alive=~zeros.alive))
 
     def template(self) -> TrainState:
         """Returns states of zeros as `gather` returns them, leaves (T, S, ...)."""
-        members = self.lanes.num_trials, self.lanes.num_seeds
-        return self._blank(lambda shape: (*members, *shape[3:]))
+        return self._blank(self._placement.home.shape)
 
-    def _blank(self, shape_of: Callable[[tuple[int, ...]], tuple[int, ...]]) -> Any:
-        """Returns states of zeros; `shape_of` maps a shape in lanes to another."""
+    def _blank(self, leading: tuple[int, ...]) -> Any:
         shapes = jax.eval_shape(self._init, self._seed_keys("init"), self._traced)
         return jax.tree.map(
-            lambda leaf: np.zeros(shape_of(leaf.shape), leaf.dtype), shapes
+            lambda leaf: np.zeros(leading + leaf.shape[3:], leaf.dtype), shapes
         )
 
     def spread(self, members: TrainState, training: np.ndarray) -> TrainState:
@@ -216,14 +203,9 @@ class Population:
         num_steps: int,
         first_lanes: int | None = None,
     ) -> TrainState:
-        """Trains `num_steps` steps along `order`; donates `state`.
+        """Trains members `num_steps` steps along `order`; donates `state`.
 
-        Args:
-          state: the members, after `first_step` steps.
-          order: from `put_order`.
-          first_step, num_steps: traced numbers, which add no compilation.
-          first_lanes: train only that many lanes of each device, for timing; None for
-            all.
+        For timing, `first_lanes` trains only that many lanes of each device.
         """
         busy = self._placement.busy
         if first_lanes is not None:
@@ -251,18 +233,13 @@ class Population:
         have all ended get metrics of 0.
 
         Returns:
-          The state, and ``{"sums": {split: {metric: (N, G, W)}}, "alive", "stopped",
-          "best_step", "step", "loss_sum", "loss_square_sum", "norm_sum",
-          "last_norms"}``, which `gather` rearranges into (T, S, ...).
+          The state, and ``{"sums": {split: {metric: (N, G, W)}}, "best_step"}`` with
+          the state's fields `MEASURED`; `gather` rearranges them into (T, S, ...).
         """
         return self._call(self._evaluate, state, self._busy, batches)
 
     def score(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
-        """Evaluates all members, also those that have ended; stops nobody.
-
-        Returns:
-          ``{split: {metric: (N, G, W)}}``.
-        """
+        """Evaluates all members, ``{split: {metric: (N, G, W)}}``; stops nobody."""
         every = self._to_lanes(np.ones(self.lanes.count, bool))
         return self._call(self._score, state, every, batches)
 
@@ -273,14 +250,12 @@ class Population:
 
     def gather(self, tree: Any) -> Any:
         """Copies a tree of lane results to the host, leaves (T, S, ...)."""
-
-        def of_leaf(leaf: jax.Array) -> np.ndarray:
-            return self._placement.gather(processes.to_host(leaf))
-
-        return jax.tree.map(of_leaf, tree)
+        return jax.tree.map(
+            lambda leaf: self._placement.gather(processes.to_host(leaf)), tree
+        )
 
     def end(self, state: TrainState, training: np.ndarray) -> TrainState:
-        """Freezes the members that do not train any more; `training` is bool (T, S)."""
+        """Freezes the members that do not train any more."""
         ended = self._to_lanes(self._placement.scatter(~training))
         return dataclasses.replace(state, stopped=state.stopped | ended)
 
@@ -288,7 +263,7 @@ class Population:
         """Moves the members that still train together, if that frees a lane.
 
         Nothing is compiled anew: lanes that hold no such member just take no steps. The
-        state is donated; `training` is bool (T, S).
+        state is donated.
         """
         held = np.zeros(self._placement.trial.shape, bool)
         held.reshape(-1)[self._placement.home[training]] = True
@@ -401,26 +376,27 @@ def _score_lanes(
         return _map(of_trials, (0, None, None, None))(state, *batch)
 
     def of_split(state: TrainState, batches: Any) -> Any:
-        shape = jax.eval_shape(
-            of_batch, state, jax.tree.map(lambda leaf: leaf[0], batches)
-        )
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
-
         def add(sums: Any, batch: Any) -> Any:
             return jax.tree.map(jnp.add, sums, of_batch(state, batch)), None
 
-        return jax.lax.scan(add, zeros, batches)[0]
+        first = jax.tree.map(lambda leaf: leaf[0], batches)
+        return jax.lax.scan(add, _zeros(of_batch, state, first), batches)[0]
 
     def of_lane(state: TrainState) -> dict[str, Any]:
         return {split: of_split(state, batches[split]) for split in batches}
 
     def of_busy_lane(lane: tuple[TrainState, jax.Array]) -> dict[str, Any]:
         state, busy = lane
-        shape = jax.eval_shape(of_lane, state)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
+        zeros = _zeros(of_lane, state)
         return jax.lax.cond(busy, of_lane, lambda _: zeros, state)
 
     return jax.lax.map(of_busy_lane, (states, busy))
+
+
+def _zeros(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns zeros of the shapes and types that a function returns."""
+    shape = jax.eval_shape(function, *arguments)
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
 
 def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax.Array:
@@ -436,21 +412,7 @@ def _evaluate_lanes(
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
-    measured = {
-        "sums": sums,
-        "alive": states.alive,
-        "stopped": states.stopped,
-        "best_step": states.best.step if states.best else states.step,
-        "step": states.step,
-        "loss_sum": states.loss_sum,
-        "loss_square_sum": states.loss_square_sum,
-        "norm_sum": states.norm_sum,
-        "last_norms": states.last_norms,
-    }
-    reset = dataclasses.replace(
-        states,
-        loss_sum=jnp.zeros_like(states.loss_sum),
-        loss_square_sum=jnp.zeros_like(states.loss_square_sum),
-        norm_sum=jnp.zeros_like(states.norm_sum),
-    )
-    return reset, measured
+    measured = {name: getattr(states, name) for name in MEASURED}
+    measured["best_step"] = states.best.step if states.best else states.step
+    reset: dict[str, Any] = {name: jnp.zeros_like(measured[name]) for name in _SUMS}
+    return dataclasses.replace(states, **reset), {"sums": sums, **measured}

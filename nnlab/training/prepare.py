@@ -19,12 +19,7 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute
 from nnlab.models import layers, resnet, resnet_layers, weights
 from nnlab.models.stack import Stack
-from nnlab.study import (
-    WEIGHTS,
-    Hyperparameters,
-    Optimizer,
-    Study,
-)
+from nnlab.study import WEIGHTS, Hyperparameters, Optimizer, Study
 from nnlab.study.members import Members, alike, by_program
 from nnlab.training import member, optimizers, own
 from nnlab.training.backbone import (
@@ -37,6 +32,7 @@ from nnlab.training.backbone import (
 from nnlab.training.handed import Handed
 from nnlab.training.plan import Demand
 from nnlab.training.program import (
+    SPLITS,
     NetworkProgram,
     Program,
     Source,
@@ -56,7 +52,7 @@ def prepare(
     members: Sequence[Members] | None = None,
     **handed: Any,
 ) -> list[Program]:
-    """Loads the data and prepares every program; trains and compiles nothing.
+    """Loads the data and prepares every program.
 
     Args:
       study: what to run.
@@ -100,19 +96,18 @@ def networks(study: Study, **options: Any) -> list[NetworkProgram]:
 def _networks(
     program: Program, study: Study, handed: Handed, lane_width: int
 ) -> NetworkProgram:
-    """Adds to a program what only programs of networks have."""
     h, dataset, members = program.hyperparameters, program.dataset, program.members
     training = _source_training(h, study, handed)
-    steps_per_epoch, num_steps = _steps(h, dataset)
-    recipe, rows = _recipe(program, study, handed, num_steps)
-    shapes = _shapes(recipe, members)
+    boundaries, steps_per_epoch = _boundaries(h, dataset)
+    recipe, rows = _recipe(program, study, handed, boundaries[-1])
+    shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
     fed, source = dataset, None
     if h.transfer.mode != "scratch":
         source = _source(h, recipe, shapes, training)
     if source and source.frozen:
         fed, recipe, rows = _probe(source, dataset)
-        shapes = _shapes(recipe, members)
+        shapes, *_ = member.shapes(recipe, members.traced())
     demand = Demand(
         members=members,
         rows=rows,
@@ -120,8 +115,9 @@ def _networks(
         state_bytes=4 * _size(shapes),
         batch_size=h.batch_size,
         data_bytes=sum(
-            split.inputs.nbytes + split.labels.nbytes
-            for split in (fed.train, fed.validation, fed.test)
+            array.nbytes
+            for name in SPLITS
+            for array in vars(getattr(fed, name)).values()
         ),
         stops_early=(
             h.early_stopping.patience > 0
@@ -140,12 +136,15 @@ def _networks(
         demand=demand,
         plans=tuple(demand.plans(jax.devices(), lane_width)),
         steps_per_epoch=steps_per_epoch,
-        boundaries=_boundaries(num_steps, steps_per_epoch, h.eval_every_epochs),
+        boundaries=boundaries,
     )
 
 
-def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
-    """Returns the number of updates in an epoch, and in all."""
+def _boundaries(h: Hyperparameters, dataset: Dataset) -> tuple[tuple[int, ...], int]:
+    """Returns the steps of the evaluations, and the number of updates in an epoch.
+
+    The first evaluation is at 0, the last at the end of training.
+    """
     size = len(dataset.train.labels)
     steps_per_epoch = size // h.batch_size
     if not steps_per_epoch:
@@ -159,7 +158,15 @@ def _steps(h: Hyperparameters, dataset: Dataset) -> tuple[int, int]:
             f"num_epochs={h.num_epochs} makes {num_steps:,} updates; at most "
             f"{layers.INT_MAX:,} are allowed (max_steps can end training earlier)"
         )
-    return steps_per_epoch, num_steps
+    interval = max(1.0, h.eval_every_epochs * steps_per_epoch)
+    if num_steps / interval > MOST_EVALUATIONS:
+        raise ValueError(
+            f"eval_every_epochs={h.eval_every_epochs:g} makes "
+            f"{num_steps / interval:,.0f} evaluations in {num_steps:,} updates; at "
+            f"most {MOST_EVALUATIONS:,} are allowed"
+        )
+    regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
+    return tuple(sorted({*regular, num_steps})), steps_per_epoch
 
 
 def _recipe(
@@ -195,11 +202,7 @@ def _recipe(
             uses_momentum=bool(traced["momentum"].any()),
             uses_weight_decay=bool(traced["weight_decay"].any()),
         ),
-        schedule=optimizers.schedule(
-            h.schedule.name,
-            warmup_steps=h.schedule.warmup_steps,
-            total_steps=num_steps,
-        ),
+        schedule=optimizers.schedule(**vars(h.schedule), total_steps=num_steps),
         input_shape=dataset.input_shape,
         input_scale=scale,
         input_shift=shift,
@@ -267,9 +270,6 @@ def network_of(
     """Returns a trial's module and its layer table, for examples of a shape.
 
     `dropout` says whether any trial of the program has a dropout rate above 0.
-
-    Raises:
-      ValueError: the network is impossible.
     """
     model = h.model
     if model.name == "resnet18":
@@ -278,17 +278,24 @@ def network_of(
             num_classes, stem=model.stem, initializer=model.init, dtype=h.dtype
         )
         return module, rows
-    stack = stack_of(h, num_classes, dropout=dropout)
-    rows = layers.check(stack, shape, num_classes)
-    return Stack(tuple(stack), initializer=model.init, dtype=h.dtype), rows
-
-
-def _shapes(recipe: member.Recipe, members: Members) -> Any:
-    return jax.eval_shape(
-        functools.partial(member.init_state, recipe),
-        {name: jax.ShapeDtypeStruct((), np.float32) for name in members.traced()},
-        jax.eval_shape(lambda: member.key(0)),
-    )
+    if model.name == "stack":
+        if not model.layers:
+            raise ValueError("model.name='stack' needs model.layers")
+        chosen: Sequence[layers.Layer] = model.layers
+    else:
+        chosen = layers.cnn(
+            model.channels if model.name == "cnn" else (),
+            model.units,
+            num_classes,
+            activation=model.activation,
+            kernel=model.kernel,
+            pool=model.pool,
+            batch_norm=model.batch_norm,
+            dropout=dropout,
+            bias=model.bias,
+        )
+    rows = layers.check(chosen, shape, num_classes)
+    return Stack(tuple(chosen), initializer=model.init, dtype=h.dtype), rows
 
 
 def _source(
@@ -315,12 +322,10 @@ def _source(
         )
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return Source(h.transfer.source, digest, None, variables, recipe, frozen)
-    begun = _shapes(training.recipe, training.members).params
+    begun, *_ = member.shapes(training.recipe, training.members.traced())
     for layer in layers_of(recipe)["params"]:
-        wanted, found = (
-            jax.tree.map(_shape, of.get(layer)) for of in (shapes.params, begun)
-        )
-        if wanted != found:
+        wanted, found = (of.params.get(layer) for of in (shapes, begun))
+        if jax.tree.map(jnp.shape, wanted) != jax.tree.map(jnp.shape, found):
             raise ValueError(
                 f"transfer.source={h.transfer.source!r} has examples of shape "
                 f"{training.dataset.input_shape}, the trial's data of "
@@ -328,10 +333,6 @@ def _source(
             )
     key = training.trials[0].id
     return Source(key, training.dataset.digest, training, None, recipe, frozen)
-
-
-def _shape(leaf: Any) -> tuple[int, ...]:
-    return tuple(leaf.shape)
 
 
 def _probe(
@@ -346,12 +347,12 @@ def _probe(
         )
     backbone = backbone_of(whole.module)
     sample = jax.ShapeDtypeStruct((1, *whole.input_shape), np.float32)
-    found, _ = jax.eval_shape(
+    features, _ = jax.eval_shape(
         lambda key, x: backbone.init_with_output(key, x, train=False),
         member.key(0),
         sample,
     )
-    shape = found.shape[1:]
+    shape = features.shape[1:]
     module = head(whole.module, dataset.num_classes)
     recipe = dataclasses.replace(
         whole,
@@ -364,17 +365,12 @@ def _probe(
         activity=False,
     )
 
-    def zeros(split: Split) -> Split:
-        nothing = np.broadcast_to(np.float32(0), (len(split.labels), *shape))
-        return Split(nothing, split.labels)
-
-    fed = dataclasses.replace(
-        dataset,
-        train=zeros(dataset.train),
-        validation=zeros(dataset.validation),
-        test=zeros(dataset.test),
-        scale=1.0,
-    )
+    blank: dict[str, Any] = {}
+    for name in SPLITS:
+        labels = getattr(dataset, name).labels
+        zeros = np.broadcast_to(np.float32(0), (len(labels), *shape))
+        blank[name] = Split(zeros, labels)
+    fed = dataclasses.replace(dataset, **blank, scale=1.0)
     return fed, recipe, layers.check(module.layers, shape, dataset.num_classes)
 
 
@@ -400,7 +396,6 @@ def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
 
 
 def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Returns factor and shift for published weights, (1, values)."""
     shape = dataset.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(
@@ -413,10 +408,8 @@ def _imagenet_scaling(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     )
     pixels = (1, shape[0] * shape[1])
     factor, shift = dataset.scale / deviation, mean / deviation
-    return (
-        np.tile(factor, pixels).astype(np.float32),
-        np.tile(shift, pixels).astype(np.float32),
-    )
+    tiled, moved = (np.tile(v, pixels).astype(np.float32) for v in (factor, shift))
+    return tiled, moved
 
 
 def _moments(inputs: np.ndarray) -> tuple[float, float]:
@@ -428,27 +421,6 @@ def _moments(inputs: np.ndarray) -> tuple[float, float]:
     mean = float(flat.mean(dtype=np.float64))
     square = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / flat.size
     return mean, math.sqrt(max(square - mean**2, 0.0))
-
-
-def stack_of(
-    h: Hyperparameters, num_classes: int, *, dropout: bool
-) -> list[dict[str, Any]]:
-    """Returns the layers of a trial's model, as `models.layers.check` takes them."""
-    model = h.model
-    shared: dict[str, Any] = {
-        "activation": model.activation,
-        "batch_norm": model.batch_norm,
-        "dropout": dropout,
-        "bias": model.bias,
-    }
-    if model.name == "stack":
-        if not model.layers:
-            raise ValueError("model.name='stack' needs model.layers")
-        return list(model.layers)
-    if model.name == "cnn":
-        shared |= {"kernel": model.kernel, "pool": model.pool}
-        return layers.cnn(model.channels, model.units, num_classes, **shared)
-    return layers.mlp(model.units, num_classes, **shared)
 
 
 def _layer_names(
@@ -463,11 +435,7 @@ def _layer_names(
     """
     names: Any = [row.name for row in rows if row.parameters]
     if not rows:
-        shapes = jax.eval_shape(
-            lambda key, x: module.init(key, x, train=False),
-            member.key(0),
-            jax.ShapeDtypeStruct((1, *input_shape), np.float32),
-        )
+        shapes = member.shapes_of_variables(module, input_shape)
         names = labels.in_order(shapes.get("params", {}))
     if not names:
         raise ValueError("the model has no parameters to train")
@@ -483,7 +451,7 @@ def _check_logits(recipe: member.Recipe, state: Any, dataset: Dataset) -> None:
         state.batch_stats,
         jax.ShapeDtypeStruct((2, *dataset.input_shape), np.float32),
     )
-    shape = jax.tree.map(lambda leaf: leaf.shape, logits)
+    shape = jax.tree.map(jnp.shape, logits)
     if shape != (wanted := (2, dataset.num_classes)):
         raise ValueError(
             f"the model returns shape {shape} for 2 examples of shape "
@@ -507,18 +475,3 @@ def _remedy(shape: Any, dataset: Dataset) -> str:
 
 def _size(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def _boundaries(
-    num_steps: int, steps_per_epoch: int, eval_every_epochs: float
-) -> tuple[int, ...]:
-    """Returns the steps of the evaluations: at 0, every so often, and at the end."""
-    interval = max(1.0, eval_every_epochs * steps_per_epoch)
-    if num_steps / interval > MOST_EVALUATIONS:
-        raise ValueError(
-            f"eval_every_epochs={eval_every_epochs:g} makes "
-            f"{num_steps / interval:,.0f} evaluations in {num_steps:,} updates; at "
-            f"most {MOST_EVALUATIONS:,} are allowed"
-        )
-    regular = (round(i * interval) for i in range(math.ceil(num_steps / interval)))
-    return tuple(sorted({*regular, num_steps}))

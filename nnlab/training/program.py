@@ -24,23 +24,19 @@ from nnlab.training.plan import Demand, Plan
 TRAIN_EVALUATION_SIZE = 5_000
 """Most training examples on which the training metrics are evaluated."""
 
+SPLITS = ("train", "validation", "test")
+
 WORK_OF_A_STEP = 5e6
 """Overhead of a small step, as operations that a CPU core could do in that time."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FurtherSets:
-    """Test sets beside the normal one.
+    """Test sets beside the normal one."""
 
-    Attributes:
-      splits: "test_moved" and "test_rotated", if the study asks for them.
-      along_curve: whether every evaluation includes them.
-      severities: ``{(transform, amount): split}``, for the final members.
-    """
-
-    splits: Mapping[str, Split]
-    along_curve: bool
-    severities: Mapping[tuple[str, float], Split]
+    splits: Mapping[str, Split]  # "test_moved", "test_rotated" as the study asks
+    along_curve: bool  # whether every evaluation includes them
+    severities: Mapping[tuple[str, float], Split]  # by transform and amount
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +49,7 @@ class Source:
       training: the program that trains it, with one member; None for a file.
       variables: the file's "params" and "batch_stats"; None without a file.
       whole: recipe of the program's whole network, on the program's own data.
-      frozen: whether the backbone is not trained; the members are then a last layer on
-        its features.
+      frozen: whether the members are only a last layer on the backbone's features.
     """
 
     key: str
@@ -67,24 +62,14 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """How far the training of a program of networks is.
+    """How far the training of a program of networks is."""
 
-    Attributes:
-      evaluation: index of the next evaluation.
-      step: updates done.
-      samples: samples of the gradient norms since the last evaluation.
-    """
-
-    evaluation: int = 0
+    evaluation: int = 0  # index of the next one
     step: int = 0
-    samples: int = 0
+    samples: int = 0  # of the gradient norms since the last evaluation
 
     def check(self, boundaries: Sequence[int]) -> None:
-        """Checks that this position lies between two evaluations.
-
-        Raises:
-          ValueError, IndexError, TypeError: it does not.
-        """
+        """Raises an error if it does not lie between two evaluations."""
         edges = (0, *boundaries, boundaries[-1])
         if not edges[self.evaluation] <= self.step <= edges[self.evaluation + 1]:
             raise ValueError(f"step {self.step} is not at evaluation {self.evaluation}")
@@ -95,7 +80,6 @@ class Program:
     """Trials and seeds that run together, ready to run; networks or trees.
 
     Attributes:
-      members: the trials and seeds.
       hyperparameters: those of the first trial; all trials share the static ones.
       dataset: the data, limited to `train_size`.
       test_sets: further test sets, as the members are fed them.
@@ -124,21 +108,6 @@ class Program:
         return self.members.trials
 
     @property
-    def seeds(self) -> range:
-        """Its seeds."""
-        return self.members.seeds
-
-    @property
-    def first_seed(self) -> int:
-        """The first of them."""
-        return self.members.first_seed
-
-    @property
-    def num_seeds(self) -> int:
-        """The number of its seeds."""
-        return self.members.num_seeds
-
-    @property
     def lanes(self) -> Lanes | None:
         """How its members are divided; None for trees."""
         return None
@@ -151,7 +120,7 @@ class Program:
     @property
     def work(self) -> float:
         """Estimated floating-point operations of its training; 0 if unknown."""
-        raise NotImplementedError
+        return 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record for ``config.json``."""
@@ -180,21 +149,15 @@ class TreeProgram(Program):
         """Training examples of all fits, once each."""
         return len(self.dataset.train.labels) * len(self.members.pairs())
 
-    @property
-    def work(self) -> float:
-        """0: the time of trees is unknown beforehand, and seldom the longest."""
-        return 0.0
-
     def splits(self) -> dict[str, Split]:
         """Returns all splits by name."""
-        data = self.dataset
-        named = {"train": data.train, "validation": data.validation, "test": data.test}
-        return named | dict(self.test_sets.splits)
+        return {name: getattr(self.dataset, name) for name in SPLITS} | dict(
+            self.test_sets.splits
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record for ``config.json``; an epoch is a round of trees."""
-        name = self.hyperparameters.model.name
-        library, version = trees.library(name)
+        library, version = trees.library(self.hyperparameters.model.name)
         return {
             **self.members.to_dict(),
             "train_examples": len(self.dataset.train.labels),
@@ -219,8 +182,6 @@ class NetworkProgram(Program):
       fed: the members' inputs: the data, or a frozen backbone's features, which are 0
         until `with_features`.
       rows: the layer table; empty for a user's own module.
-      recipe: the static part of a member.
-      demand: what it asks of the devices.
       plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
       boundaries: steps at which members are evaluated, from 0, strictly increasing.
@@ -256,11 +217,7 @@ class NetworkProgram(Program):
         return dataclasses.replace(self, plans=(chosen,))
 
     def with_width(self, lane_width: int) -> "NetworkProgram":
-        """Returns the same program with the plan of a lane width.
-
-        Raises:
-          ValueError: the width does not fit.
-        """
+        """Returns the same program with the plan of a lane width, if that fits."""
         return self.with_plan(self.demand.plans(jax.devices(), lane_width)[0])
 
     def alone(self, trial: int, seed: int) -> "NetworkProgram":
@@ -279,34 +236,27 @@ class NetworkProgram(Program):
         `of` maps stored inputs (N, *input_shape) to float32 (N, F).
         """
 
-        def through(split: Split) -> Split:
-            return Split(read_only(of(split.inputs)), split.labels)
+        def through(splits: Mapping[Any, Split]) -> Any:
+            return {
+                name: Split(read_only(of(split.inputs)), split.labels)
+                for name, split in splits.items()
+            }
 
-        data, sets = self.dataset, self.test_sets
-        return dataclasses.replace(
-            self,
-            features=of,
-            fed=dataclasses.replace(
-                self.fed,
-                train=through(data.train),
-                validation=through(data.validation),
-                test=through(data.test),
-            ),
-            test_sets=dataclasses.replace(
-                sets,
-                splits={name: through(split) for name, split in sets.splits.items()},
-                severities={k: through(split) for k, split in sets.severities.items()},
-            ),
+        data = through({name: getattr(self.dataset, name) for name in SPLITS})
+        sets = dataclasses.replace(
+            self.test_sets,
+            splits=through(self.test_sets.splits),
+            severities=through(self.test_sets.severities),
         )
+        fed = dataclasses.replace(self.fed, **data)
+        return dataclasses.replace(self, features=of, fed=fed, test_sets=sets)
 
     @functools.cached_property
     def jaxpr(self) -> str:
         """Returns the jaxprs of a member's step and evaluation, without numbers."""
         recipe, size = self.recipe, self.hyperparameters.batch_size
+        state, traced, key = train.shapes(recipe, self.members.traced())
         of = jax.ShapeDtypeStruct
-        traced = {name: of((), np.float32) for name in self.members.traced()}
-        key = jax.eval_shape(lambda: train.key(0))
-        state = jax.eval_shape(functools.partial(train.init_state, recipe), traced, key)
         inputs = of((size, math.prod(recipe.input_shape)), self.fed.train.inputs.dtype)
         labels, flags = (of((size,), kind) for kind in (np.int32, np.bool_))
 
@@ -376,14 +326,12 @@ class NetworkProgram(Program):
 
     def evaluated(self) -> dict[str, Split]:
         """Returns the splits that are evaluated along training, by name."""
-        train = self.fed.train
-        subset = Split(
-            train.inputs[:TRAIN_EVALUATION_SIZE], train.labels[:TRAIN_EVALUATION_SIZE]
+        splits: dict[str, Split] = {name: getattr(self.fed, name) for name in SPLITS}
+        whole, most = splits["train"], TRAIN_EVALUATION_SIZE
+        splits["train"] = Split(whole.inputs[:most], whole.labels[:most])
+        return splits | dict(
+            self.test_sets.splits if self.test_sets.along_curve else {}
         )
-        splits = {"train": subset, "validation": self.fed.validation}
-        splits["test"] = self.fed.test
-        sets = self.test_sets
-        return splits | (dict(sets.splits) if sets.along_curve else {})
 
     def scored(self) -> dict[str, Split]:
         """Returns the splits that only the final members are evaluated on, by name."""

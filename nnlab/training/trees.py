@@ -11,14 +11,12 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nnlab.data import Split
 from nnlab.machine.devices import num_cores
-from nnlab.study import TREES
-from nnlab.words.spelling import nearest
 
 SHRINKAGE = 0.3
 """Shrinkage factor on every boosted tree; XGBoost's default."""
@@ -55,12 +53,9 @@ class Fit:
       trees: int64 (E,), ascending numbers of trees at which the metrics were measured;
         the last is the number kept. Boosted trees count rounds: each grows a tree for
         every class.
-      metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, float64, for every
-        split; losses are cross-entropies in nats, with probabilities clipped at
-        `SMALLEST_PROBABILITY`.
+      metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, see `score`.
       probabilities: float32 (N, C), of the kept trees for the N examples of "test".
-      seconds: wall clock of fitting all depths and choosing among them by validation,
-        without the evaluation of `metrics`.
+      seconds: wall clock of fitting and choosing, without evaluating `metrics`.
       candidates: ``{depth: validation accuracy of the trees it would keep}``.
       predict: maps inputs (B, ...) to float32 class probabilities (B, C).
     """
@@ -87,25 +82,15 @@ class _Problem:
 
     @property
     def bins(self) -> int:
-        """Bins of a feature in boosting."""
         return 256 if self.train.inputs.shape[1] < MANY_FEATURES else 64
 
     @property
     def threads(self) -> int:
-        """Number of boosting threads."""
         return _threads(self.train)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Candidate:
-    """Trees of one depth.
-
-    Attributes:
-      depth: largest depth of a tree.
-      kept: the number of trees with the lowest validation loss; the first among equals.
-      accuracy, loss: of the kept trees on the validation split.
-      stages: probabilities by the first trees, up to `kept`.
-    """
+class _Candidate(NamedTuple):
+    """Trees of one depth: the number with the lowest validation loss is kept."""
 
     depth: int
     kept: int
@@ -113,19 +98,13 @@ class _Candidate:
     loss: float
     stages: Stages
 
-    def rank(self) -> tuple[float, float, int]:
-        """Returns a key that is largest for the best candidate."""
-        return self.accuracy, -self.loss, -self.depth
+    @property
+    def rank(self) -> tuple[float, float]:
+        return self.accuracy, -self.loss
 
 
 def library(name: str) -> tuple[str, str]:
-    """Returns the name and version of the library that fits a model here.
-
-    Raises:
-      ValueError: the name is neither "boosted_trees" nor "random_forest".
-    """
-    if name not in TREES:
-        raise ValueError(f"unknown baseline {name!r}{nearest(name, TREES)}")
+    """Returns the name and version of the library that fits a model here."""
     if name == "boosted_trees":
         with contextlib.suppress(ModuleNotFoundError):
             import xgboost
@@ -154,44 +133,37 @@ def fit(
 
     Args:
       name: "boosted_trees" or "random_forest".
-      splits: "train", "validation", "test" and any further ones to be evaluated; inputs
-        (N, ...), labels int32 (N,) in 0..C-1. A class may be absent from "train".
+      splits: "train", "validation", "test" and any further ones to be evaluated. A
+        class may be absent from "train".
       num_classes: C, at least 2.
-      num_trees: most trees for each class (boosted) or in all (forest), at least 1.
-      depths: largest depths of a tree to choose from, each at least 1.
+      num_trees: most trees for each class (boosted) or in all (forest).
+      depths: largest depths of a tree to choose from.
       seed: in [0, 2**32); decides which examples or features a tree sees.
       train_evaluation_size: most training examples, from the first on, for the training
         metrics.
-
-    Raises:
-      ValueError: no such model, or no depth, or a number below 1.
     """
-    found = library(name)[0]
-    if not depths:
-        raise ValueError("depths is empty: at least one depth of a tree is needed")
-    if (least := min(num_trees, *depths)) < 1:
-        raise ValueError(f"num_trees or a depth is {least}: it must be at least 1")
-    train, validation = _flat(splits["train"]), _flat(splits["validation"])
+    train, validation = (
+        Split(_rows(splits[name].inputs), splits[name].labels)
+        for name in ("train", "validation")
+    )
     problem = _Problem(
         train, validation, num_classes, num_trees, sorted(set(depths)), seed
     )
     start = time.perf_counter()
     best, accuracies = None, {}
-    for candidate in _GROWERS[name, found](problem):
+    for candidate in _GROWERS[name, library(name)[0]](problem):
         accuracies[candidate.depth] = candidate.accuracy
-        if best is None or candidate.rank() > best.rank():
-            best = candidate
+        if best is None or candidate.rank > best.rank:
+            best = candidate  # of equal ones the smaller depth, which comes first
     seconds = time.perf_counter() - start
     assert best is not None
-    subset = Split(
-        train.inputs[:train_evaluation_size], train.labels[:train_evaluation_size]
-    )
+    most = train_evaluation_size
+    subset = Split(train.inputs[:most], train.labels[:most])
     numbers = _ladder(best.kept)
     metrics: dict[str, np.ndarray] = {}
     for split, examples in {**splits, "train": subset}.items():
-        examples = _flat(examples)
         scores = []
-        for probabilities in best.stages(examples.inputs, numbers):
+        for probabilities in best.stages(_rows(examples.inputs), numbers):
             scores.append(score(probabilities, examples.labels))
         metrics[f"{split}_accuracy"], metrics[f"{split}_loss"] = np.array(scores).T
         if split == "test":
@@ -220,7 +192,6 @@ def _threads(train: Split) -> int:
 
 
 def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
-    """Grows boosted trees of each depth, by XGBoost."""
     import xgboost
 
     matrix = functools.partial(
@@ -272,7 +243,7 @@ def _xgboost(problem: _Problem) -> Iterator[_Candidate]:
 
 
 def _histogram(problem: _Problem) -> Iterator[_Candidate]:
-    """Grows boosted trees of each depth, by scikit-learn.
+    """Grows boosted trees by scikit-learn.
 
     It cannot give a tree a share of the examples. Instead each split tries half of the
     features, so that seeds differ.
@@ -315,7 +286,7 @@ def _histogram(problem: _Problem) -> Iterator[_Candidate]:
 
 
 def _forests(problem: _Problem) -> Iterator[_Candidate]:
-    """Grows random forests of each depth, by scikit-learn; holds one at a time."""
+    """Grows random forests; holds one at a time."""
     from sklearn.ensemble import RandomForestClassifier
 
     num_classes = problem.num_classes  # kept with the trees, and nothing else of it
@@ -390,10 +361,6 @@ def _ladder(limit: int) -> list[int]:
     """Returns 1, 2, 5, 10, 20, 50, ... below the limit, and the limit."""
     steps = (digit * 10**zeros for zeros in itertools.count() for digit in (1, 2, 5))
     return [*itertools.takewhile(lambda step: step < limit, steps), limit]
-
-
-def _flat(split: Split) -> Split:
-    return Split(_rows(split.inputs), split.labels)
 
 
 def _rows(inputs: np.ndarray) -> np.ndarray:

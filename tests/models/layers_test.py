@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers, their shapes and messages, without JAX; the stack agrees with them."""
 
-import functools
 import math
 import re
 
@@ -43,18 +42,9 @@ def test_mlp_parameters(hidden, bias, parameters):
 
 def test_cnn_shapes_and_operations():
     rows = layers.check(layers.cnn([32, 64], [128], 10), IMAGE, 10)
-    assert [row.output_shape for row in rows if row.parameters] == [
-        (28, 28, 32),
-        (14, 14, 64),
-        (128,),
-        (10,),
-    ]
-    assert [row.flops for row in rows if row.parameters] == [
-        2 * 784 * 9 * 32,
-        2 * 196 * 9 * 32 * 64,
-        2 * 3136 * 128,
-        2 * 1280,
-    ]
+    found = [(row.output_shape, row.flops // 2) for row in rows if row.parameters]
+    convs = [((28, 28, 32), 784 * 9 * 32), ((14, 14, 64), 196 * 9 * 32 * 64)]
+    assert found == [*convs, ((128,), 3136 * 128), ((10,), 1280)]
 
 
 def test_helpers_place_batch_norm_dropout_and_pool():
@@ -71,75 +61,44 @@ def test_helpers_place_batch_norm_dropout_and_pool():
 
 
 def test_names_count_each_kind():
-    rows = layers.check(
-        [
-            "flatten",
-            {"layer": "dense", "units": 4, "name": "head"},
-            "relu",
-            {"layer": "dense", "units": 3},
-        ],
-        (5,),
-        3,
+    denses = (
+        {"layer": "dense", "units": 4, "name": "head"},
+        {"layer": "dense", "units": 3},
     )
+    rows = layers.check(["flatten", denses[0], "relu", denses[1]], (5,), 3)
     assert [row.name for row in rows] == ["flatten_0", "head", "relu_0", "dense_1"]
 
 
 DENSE = {"layer": "dense", "units": 10}
+CONV_2 = {"layer": "conv", "channels": 2}
 
 MISTAKES = {
     "no flatten": (
         ["relu", "relu", DENSE],
-        r"layer 2 \(dense_0\): got shape \(28, 28, 1\), needs a flat vector \(784,\); "
-        "put a flatten layer before it",
+        r"layer 2 \(dense_0\): got shape \(28, 28, 1\), needs a flat vector \(784,\)",
     ),
-    "wrong number of classes": (
-        ["flatten", {**DENSE, "units": 12}, "relu"],
-        r"layer 1 \(dense_0\): gives shape \(12,\), needs \(10,\), a value for each "
-        "class; end with a dense layer of 10 units",
-    ),
-    "image at the end": (
-        ["relu"],
-        r"layer 0 \(relu_0\): gives shape \(28, 28, 1\), needs \(10,\), a value for "
-        "each class; end with flatten and a dense layer of 10 units",
-    ),
-    "conv after flatten": (
-        ["flatten", {"layer": "conv", "channels": 2}],
-        r"layer 1 \(conv_0\): got shape \(784,\), needs \(height, width, channels\)",
-    ),
+    "classes": (["flatten", {**DENSE, "units": 12}, "relu"], r"\(dense_0\): .*\(12,\)"),
+    "image at the end": (["relu"], r"layer 0 \(relu_0\): gives .* \(10,\).*flatten"),
+    "conv after flatten": (["flatten", CONV_2], r"layer 1 \(conv_0\): got .*\(784,\)"),
     "pool too large": ([{"layer": "max_pool", "window": 29}], "window of 29x29"),
-    "absolute pool": (
-        ["flatten", {"layer": "max_abs_pool", "window": 3}],
-        r"layer 1 \(max_abs_pool_0\): got shape \(784,\), needs \(height, width",
-    ),
+    "absolute pool": (["flatten", "max_abs_pool"], r"layer 1 .* needs \(height, width"),
     "field of a pool": (
-        [{"layer": "max_abs_pool", "by": 3}],
-        r"layer 0 \(max_abs_pool_0\): unknown field 'by'; .*: window, stride, name",
+        [{"layer": "max_pool", "by": 3}],
+        "'by'; .*: window, stride, n",
     ),
-    "kernel too large": (
-        [{"layer": "conv", "channels": 2, "kernel": 29, "padding": "valid"}],
-        "kernel of 29x29",
-    ),
+    "kernel": ([{**CONV_2, "kernel": 29, "padding": "valid"}], "kernel of 29x29"),
     "softmax": (["flatten", DENSE, "softmax"], "layer 2: 'softmax' .* loss applies"),
     "misspelt layer": (["flaten"], "'flaten'; did you mean 'flatten'. allowed: flat"),
-    "misspelt field": (
-        [{"layer": "dense", "unit": 3}],
-        r"layer 0 \(dense_0\): unknown field 'unit'; did you mean 'units'",
-    ),
+    "misspelt field": ([{"layer": "dense", "unit": 3}], "'unit'; did you mean 'units'"),
     "missing field": (["dense"], "needs 'units', a whole number of at least 1"),
     "size 0": ([{**DENSE, "units": 0}], "units 0 must be a whole number of at least"),
     "float size": ([{**DENSE, "units": 2.5}], "units 2.5 must be a whole number"),
     "bool size": ([{**DENSE, "units": True}], "units True must be a whole number"),
     "text for bool": ([{**DENSE, "bias": "no"}], "bias 'no' must be True or False"),
-    "padding": (
-        [{"layer": "conv", "channels": 2, "padding": "full"}],
-        "padding 'full' must be 'same' or 'valid'",
-    ),
+    "padding": ([{**CONV_2, "padding": "full"}], "'full' must be 'same' or 'valid'"),
     "rate 1": ([{"layer": "dropout", "rate": 1}], "at least 0 and below 1"),
     "rate nan": ([{"layer": "dropout", "rate": math.nan}], "rate nan must be"),
-    "name twice": (
-        ["relu", {"layer": "tanh", "name": "relu_0"}],
-        r"layer 1 \(relu_0\): the name is already that of layer 0",
-    ),
+    "name twice": (["relu", {"layer": "tanh", "name": "relu_0"}], "already .* layer 0"),
     "name of a path": (
         [{"layer": "relu", "name": "a/b"}],
         "'a/b' is not an identifier",
@@ -178,19 +137,10 @@ def test_inspecting_shows_the_rows_before_a_mistake():
     assert layers.inspect([*body, DENSE], IMAGE, 10) == layers.Inspection(valid)
 
 
-@pytest.mark.parametrize(
-    ("helper", "field"),
-    [
-        (layers.mlp, "activation"),
-        (layers.mlp, "bias"),
-        (functools.partial(layers.cnn, [4]), "activation"),
-        (functools.partial(layers.cnn, [4]), "bias"),
-        (functools.partial(layers.cnn, [4]), "pool"),
-    ],
-)
-def test_helpers_refuse_unknown_names(helper, field):
+@pytest.mark.parametrize("field", ["activation", "bias", "pool"])
+def test_helpers_refuse_unknown_names(field):
     with pytest.raises(ValueError, match=f"unknown {field} 'rellu'.*allowed: "):
-        helper([8], 10, **{field: "rellu"})
+        layers.mlp([8], 10, **{field: "rellu"})
 
 
 SMALL = st.integers(1, 4)

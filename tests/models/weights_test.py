@@ -31,23 +31,14 @@ def evaluate(module, variables, images):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stem", "kernel", "shape"),
-    [
-        ("imagenet", 7, (3, 3, 32, 32)),
-        ("small", 3, (2, 3, 17, 16)),
-        ("imagenet", 7, (1, 3, 64, 64)),
-    ],
-)
-def test_the_network_computes_what_the_weights_mean(saved, stem, kernel, shape):
-    weights = random_weights(0, num_classes=10, stem=kernel)
-    variables = load_resnet18(saved(weights), num_classes=10, stem=stem)
-    images = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+def test_the_network_computes_what_the_weights_mean(saved):
+    weights = random_weights(0, num_classes=10, stem=3)
+    variables = load_resnet18(saved(weights), num_classes=10, stem="small")
+    images = np.random.default_rng(1).normal(size=(1, 3, 9, 8)).astype(np.float32)
     expected = logits(weights, images)
-    found = evaluate(ResNet18(10, stem), variables, images)
-    assert expected.shape == found.shape == (shape[0], 10)
-    for one, other in zip(found, expected, strict=True):
-        assert distance(one, other) < 1e-5
+    found = evaluate(ResNet18(10, "small"), variables, images)
+    assert expected.shape == found.shape == (1, 10)
+    assert distance(found, expected) < 1e-5
 
 
 def test_the_way_back_is_exact(saved):
@@ -73,9 +64,11 @@ def test_it_has_exactly_the_variables_of_the_module(saved):
     )
 
 
+@pytest.mark.slow
 def test_grey_images_count_as_red_green_and_blue(saved):
+    """With the stem of ImageNet, at a height that is no multiple of its strides."""
     weights = random_weights(0, num_classes=4)
-    grey = np.random.default_rng(1).normal(size=(2, 1, 16, 16)).astype(np.float32)
+    grey = np.random.default_rng(1).normal(size=(2, 1, 33, 16)).astype(np.float32)
     found = evaluate(ResNet18(4), load_resnet18(saved(weights), channels=1), grey)
     assert distance(found, logits(weights, grey.repeat(3, axis=1))) < 1e-5
 
@@ -115,11 +108,7 @@ def with_shape(name, *shape):
 
 
 MISTAKES = {
-    "one missing": (
-        without("layer4.1.bn2.running_var"),
-        {},
-        r"it lacks 1 tensor \(layer4.1.bn2.running_var\)$",
-    ),
+    "one missing": (without("bn1.running_var"), {}, r"lacks 1 tensor \(bn1.running_v"),
     "no head": (
         without("fc.weight", "fc.bias"),
         {"num_classes": 4},
@@ -132,30 +121,22 @@ MISTAKES = {
         r"excess 102 tensors \(net.*, net.*, net.*, ...\)$",
     ),
     "one too many": (
-        with_shape("layer1.0.conv3.weight", 2),
+        with_shape("conv3.weight", 2),
         {},
-        r"it has in excess 1 tensor \(layer1.0.conv3.weight\)$",
+        r"excess 1 tensor \(conv3.weig",
     ),
     "other classes": (
         without(),
         {"num_classes": 10},
-        r"fc.weight has shape \(4, 512\), needs \(10, 512\)",
+        r"fc.weight .* needs \(10, 512\)",
     ),
-    "head of another network": (
-        with_shape("fc.weight", 4, 2048),
-        {},
-        r"fc.weight has shape \(4, 2048\), needs \(4, 512\)",
-    ),
+    "another head": (with_shape("fc.weight", 4, 2048), {}, r"2048\), needs \(4, 512\)"),
     "other stem": (
         without(),
         {"stem": "small"},
-        r"conv1.weight has shape \(64, 3, 7, 7\), needs \(64, 3, 3, 3\)",
+        r"conv1.weight .*needs \(64, 3, 3, 3\)",
     ),
-    "other channels": (
-        without(),
-        {"channels": 4},
-        r"conv1.weight has shape \(64, 3, 7, 7\), needs \(64, 4, 7, 7\)",
-    ),
+    "other channels": (without(), {"channels": 4}, r"conv1.weight .* \(64, 4, 7, 7\)"),
     "scalar": (with_shape("conv1.weight"), {}, r"has shape \(\), needs \(64, 3, 7, 7"),
     "whole numbers": (
         lambda weights: weights.update({"bn1.bias": np.arange(64)}),

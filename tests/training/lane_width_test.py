@@ -89,13 +89,9 @@ def of(changes):
     [
         {"batch_size": 8},
         {"train_size": 100},
-        {"model.hidden": (9,)},
         {"model.activation": "tanh"},
-        {"model.batch_norm": True},
-        {"model.bias": "none"},
         {"model.dropout_rate": 0.1},
         {"optimizer.momentum": 0.5},
-        {"optimizer.weight_decay": 0.5},
         {"optimizer.name": "adam"},
         {"schedule.name": "cosine"},
         {"early_stopping.patience": 3},

@@ -9,9 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,32 +102,6 @@ def test_a_schedule_multiplies_the_rate():
     np.testing.assert_allclose(got["kernel"], wanted["kernel"], atol=1e-7)
 
 
-def test_rate_0_moves_nothing():
-    before = init()
-    after = step(step(before, learning_rate=0.0), learning_rate=0.0)
-    assert equal(before.params, after.params)
-    assert after.step == 2
-
-
-def test_norms_are_taken_on_sampled_steps_only():
-    first = step(init(), sample=True, check=False)
-    second = step(first, sample=False, check=False)
-    assert equal(
-        (first.norm_sum, first.last_norms), (second.norm_sum, second.last_norms)
-    )
-    checked = step(first, sample=False, check=True)
-    assert equal(first.norm_sum, checked.norm_sum)
-    assert not equal(first.last_norms, checked.last_norms)
-    third = step(second, sample=True, check=False)
-    np.testing.assert_allclose(third.norm_sum, first.norm_sum + third.last_norms)
-
-
-def test_a_checked_step_is_an_unchecked_one_where_all_is_finite():
-    checked, unchecked = step(init(), check=True), step(init(), check=False)
-    assert equal(checked.params, unchecked.params)
-    assert equal(checked.loss_sum, unchecked.loss_sum)
-
-
 BROKEN = {
     "loss": (np.full((5, 4), np.inf, np.float32), {}),
     # Both logits and their loss are finite, but not the kernel's gradient times 1e38.
@@ -146,16 +118,10 @@ def test_a_step_that_is_not_finite_freezes_the_member_as_it_was(what):
     assert equal(dataclasses.replace(before, alive=after.alive), after)
     later = step(after, check=False)
     assert equal(after, later)  # good examples do not bring it back
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", BROKEN)
-def test_without_a_check_the_ruin_spreads_and_shows(what):
-    inputs, changes = BROKEN[what]
-    after = step(init(), inputs, check=False, **changes)
-    assert after.alive
-    assert not train.all_finite(after)
-    assert not train.all_finite(step(after, check=False))
+    unchecked = step(before, inputs, check=False, **changes)
+    assert unchecked.alive
+    assert not train.all_finite(unchecked)  # the ruin shows, and stays
+    assert not train.all_finite(step(unchecked, check=False))
 
 
 def test_a_gradient_that_is_not_finite_shows_even_at_rate_0():
@@ -175,41 +141,19 @@ def test_a_loss_that_overflows_at_finite_gradients_freezes_too():
     assert not train.all_finite(unchecked)
 
 
-def test_the_initial_scale_multiplies_kernels():
-    one, three = init().params["linear"], init(init_scale=3.0).params["linear"]
-    np.testing.assert_allclose(three["kernel"], 3 * one["kernel"], rtol=1e-6)
-    assert np.all(three["bias"] == 0)
-
-
-def test_a_new_member_has_done_nothing():
-    state = init()
-    assert (int(state.step), bool(state.alive), float(state.loss_sum)) == (0, True, 0.0)
-    assert equal((state.norm_sum, state.last_norms), (np.zeros(1), np.full(1, -1.0)))
-
-
-def test_a_metric_of_ones_own_is_summed_over_the_masked_in_examples():
-    recipe = dataclasses.replace(
-        RECIPE,
-        own_metrics={
-            "label": lambda logits, labels: labels,
-            "one": lambda x, y: jnp.ones_like(y),
-        },
-    )
-    mask = np.array([True, False, True, True, False])
-    state = init()
-    got = train.evaluate(recipe, state, INPUTS, LABELS, mask)
-    assert (float(got["label"]), float(got["one"])) == (2.0, 3.0)
-    plain = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
-    assert got["loss"] == plain["loss"]
-
-
 def test_evaluation_counts_the_masked_in_examples_once():
+    own = {"label": lambda x, labels: labels, "one": lambda x, y: jnp.ones_like(y)}
+    recipe = dataclasses.replace(RECIPE, own_metrics=own)
     state, mask = init(), np.array([True, True, True, False, False])
-    got = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
+    got = train.evaluate(recipe, state, INPUTS, LABELS, mask)
+    p = np.asarray(train.predict(recipe, state, INPUTS), np.float64)[:3]
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
     logits = Linear().apply({"params": state.params}, INPUTS[:3] * np.float32(SCALE), 0)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, LABELS[:3])
-    np.testing.assert_allclose(got["loss"], losses.sum(), rtol=1e-6)
-    assert got["accuracy"] == np.sum(np.argmax(logits, axis=1) == LABELS[:3])
+    np.testing.assert_allclose(p, jax.nn.softmax(logits), rtol=1e-5)
+    losses = -np.log(p[np.arange(3), LABELS[:3]])
+    np.testing.assert_allclose(got["loss"], losses.sum(), rtol=1e-5)
+    assert got["accuracy"] == np.sum(np.argmax(p, axis=1) == LABELS[:3])
+    assert (float(got["label"]), float(got["one"])) == (3.0, 3.0)
 
 
 def test_keys_differ_by_root_seed_seed_and_stream():
@@ -234,34 +178,8 @@ def test_orders_differ_by_root_seed_seed_and_epoch():
     assert len(orders) == 8
 
 
-def test_standardised_inputs_have_mean_0_and_deviation_1():
-    prepared = tiny.program(tiny.study(standardize=True))
-    recipe, inputs = prepared.recipe, tiny.dataset().train.inputs
-    seen = inputs * recipe.input_scale - recipe.input_shift
-    assert seen.mean(axis=0) == pytest.approx(0, abs=1e-6)
-    assert seen.std(axis=0) == pytest.approx(1, abs=1e-6)
-    # The network answers on them as on the raw ones.
-    plain = dataclasses.replace(recipe, input_scale=1.0, input_shift=0.0)
-    state = train.init_state(recipe, traced(), KEY)
-    np.testing.assert_allclose(
-        train.predict(recipe, state, inputs),
-        train.predict(plain, state, jnp.asarray(seen)),
-        atol=1e-6,
-    )
-
-
-def test_probabilities_are_those_of_the_loss():
-    state = init()
-    mask = jnp.ones(len(LABELS), bool)
-    p = np.asarray(train.predict(RECIPE, state, INPUTS), np.float64)
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
-    losses = -np.log(p[np.arange(len(LABELS)), LABELS])
-    sums = train.evaluate(RECIPE, state, INPUTS, LABELS, mask)
-    assert float(sums["loss"]) == pytest.approx(losses.sum(), rel=1e-5)
-
-
-@pytest.mark.parametrize("pixels", [1, 2])
-def test_shifted_images_are_cut_from_their_padded_selves(pixels):
+def test_shifted_images_are_cut_from_their_padded_selves():
+    pixels = 2
     rng = np.random.default_rng(0)
     images = rng.integers(1, 255, (64, 5, 4, 2)).astype(np.uint8)
     key = jax.random.key(pixels)
@@ -281,7 +199,6 @@ def test_shifted_images_are_cut_from_their_padded_selves(pixels):
     assert len(found) > 0.8 * (2 * pixels + 1) ** 2
 
 
-@pytest.mark.slow
 def test_augmentation_moves_what_is_trained_on_and_not_what_is_evaluated():
     recipe = dataclasses.replace(RECIPE, input_shape=(2, 2, 1), augment_pixels=1)
     flags = {"sample": jnp.bool_(False), "check": jnp.bool_(True)}

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nnlab.study import OPTIMIZERS, SCHEDULES
 from nnlab.training.optimizers import optimizer, schedule
@@ -24,21 +22,15 @@ def gradient(params):
 
 def train(name, rates, momentum, weight_decay, **settings):
     """Returns parameters after a step at each rate, each with a new optimizer."""
+    settings |= {"momentum": momentum, "weight_decay": weight_decay}
+
+    def build(rate):
+        return optimizer(name, learning_rate=rate, **settings)
 
     def step(carry, rate):
         params, state = carry
-        rule = build(rate)
-        updates, state = rule.update(gradient(params), state, params)
+        updates, state = build(rate).update(gradient(params), state, params)
         return (optax.apply_updates(params, updates), state), None
-
-    def build(rate):
-        return optimizer(
-            name,
-            learning_rate=rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            **settings,
-        )
 
     params = jnp.asarray(START)
     return jax.lax.scan(step, (params, build(rates[0]).init(params)), rates)[0][0]
@@ -98,16 +90,14 @@ def test_a_scheduled_rate_equals_optaxs_schedule(name):
     np.testing.assert_allclose(got, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_rate_0_moves_nothing(name, nesterov):
-    run = jax.jit(lambda m: train(name, jnp.zeros(3), m, 0.1, nesterov=nesterov))
+def test_rate_0_moves_nothing(name):
+    run = jax.jit(lambda m: train(name, jnp.zeros(3), m, 0.1, nesterov=True))
     np.testing.assert_array_equal(run(0.9), START)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name, nesterov):
+def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name):
     """Equal to a unit or two in the last place: the compiler fuses differently.
 
     On an AMD EPYC all are equal bit for bit, on an Intel Xeon rmsprop is not.
@@ -116,7 +106,7 @@ def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name, nestero
     def run(uses):
         parts = {"uses_momentum": uses, "uses_weight_decay": uses}
         rates = jnp.full(5, 0.1)
-        return jax.jit(lambda z: train(name, rates, z, z, nesterov=nesterov, **parts))
+        return jax.jit(lambda z: train(name, rates, z, z, nesterov=True, **parts))
 
     without = run(False)(0.0)
     np.testing.assert_array_max_ulp(run(True)(0.0), without, maxulp=4)
@@ -125,25 +115,12 @@ def test_parts_left_out_are_no_loss_to_a_member_that_has_them_at_0(name, nestero
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop"])
 def test_momentum_left_out_frees_its_state(name):
-    def floats(uses_momentum):
-        rule = optimizer(
-            name,
-            learning_rate=0.1,
-            momentum=0.0,
-            weight_decay=0.0,
-            uses_momentum=uses_momentum,
-        )
+    def floats(uses):
+        zeros = {"learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
+        rule = optimizer(name, **zeros, uses_momentum=uses)
         return sum(leaf.size for leaf in jax.tree.leaves(rule.init(START)))
 
     assert floats(True) - floats(False) == START.size
-
-
-def test_nesterov_is_optaxs_and_differs():
-    rates = jnp.full(5, 0.1)
-    got = train("sgd", rates, 0.9, 0.0, nesterov=True)
-    alone = train_with(lambda: optax.sgd(0.1, 0.9, nesterov=True))
-    np.testing.assert_allclose(got, alone, rtol=1e-5)
-    assert np.max(np.abs(got - train("sgd", rates, 0.9, 0.0))) > 0.01
 
 
 def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
@@ -154,24 +131,6 @@ def test_adamw_decays_apart_from_the_gradient_and_adam_through_it():
     np.testing.assert_allclose(moved("adamw"), -0.1 * 0.01 * START, rtol=1e-6)
     # Adam's first step has the size of the rate, whatever the gradient's.
     np.testing.assert_allclose(moved("adam"), -0.1 * np.sign(START), rtol=1e-4)
-
-
-def test_rates_momenta_and_decays_compile_nothing_anew():
-    traces = []
-
-    @jax.jit
-    def run(rate, momentum, weight_decay):
-        traces.append(1)
-        return train("sgd", jnp.full(3, rate), momentum, weight_decay)
-
-    results = {float(run(0.1 * n, 0.2 * n, 0.01 * n)[0]) for n in range(4)}
-    assert len(traces) == 1
-    assert len(results) == 4
-
-
-def test_an_unknown_optimizer_is_refused():
-    with pytest.raises(ValueError, match=r"'adma'.* 'adam'.* allowed: sgd, adam,"):
-        optimizer("adma", learning_rate=0.1, momentum=0.0, weight_decay=0.0)
 
 
 # Schedules
@@ -203,29 +162,16 @@ def test_the_warm_up_climbs_to_the_peak_and_wastes_no_step(name):
     np.testing.assert_allclose(got[:8], np.arange(1, 9) / 8, rtol=1e-6)
     assert got[8] == 1
     assert np.all(np.diff(got[8:]) <= 0)
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.sampled_from(SCHEDULES), st.data())
-def test_factors_stay_between_0_and_1(name, data):
-    total_steps = data.draw(st.integers(1, 10**6))
-    warmup_steps = data.draw(st.integers(0, total_steps - 1))
-    step = data.draw(st.integers(0, 2 * total_steps))
-    shape = schedule(name, warmup_steps=warmup_steps, total_steps=total_steps)
-    factor = shape(np.float32(step))
-    assert 0 <= factor <= 1
-    assert factor > 0 or step >= total_steps or name == "cosine"
+    assert got.min() >= 0
 
 
 @pytest.mark.parametrize(
-    ("name", "warmup_steps", "message"),
+    ("steps", "message"),
     [
-        ("cosin", 0, "'cosin'.*'cosine'.*allowed: constant"),
-        ("cosine", 10, "warm-up of 10 steps must be .* below the 10 steps of training"),
-        ("cosine", -1, "warm-up of -1 steps must be at least 0"),
+        (10, "warm-up of 10 steps must be .* below the 10 steps of training"),
+        (-1, "warm-up of -1 steps must be at least 0"),
     ],
 )
-def test_schedules_that_cannot_be_are_refused(name, warmup_steps, message):
-    with pytest.raises(ValueError, match=message) as raised:
-        schedule(name, warmup_steps=warmup_steps, total_steps=10)
-    assert "\n" not in str(raised.value)
+def test_warm_ups_that_cannot_be_are_refused(steps, message):
+    with pytest.raises(ValueError, match=message):
+        schedule("cosine", warmup_steps=steps, total_steps=10)

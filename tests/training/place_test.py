@@ -69,7 +69,7 @@ def test_other_evaluation_batches_are_placed_anew():
     assert found.batches is not kept.like(found, STUDY).batches
 
 
-def test_the_first_is_let_go_where_memory_is_small():
+def test_the_first_is_let_go_where_memory_is_small_or_many_are_kept(monkeypatch):
     others = [
         tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
         for units in (3, 4, 5)
@@ -82,9 +82,8 @@ def test_the_first_is_let_go_where_memory_is_small():
     assert left(data_bytes=10, memory_bytes=600) == [True, True, True]  # two devices
     assert left(data_bytes=10, memory_bytes=599) == [False, True, True]
     assert left(data_bytes=10, memory_bytes=0) == [False, False, True]
-    kept = kept_with(*others)
-    kept.clear()
-    assert kept.like(placed(others[2]), others[2]) is None
+    monkeypatch.setattr(place, "MOST_KEPT", 2)
+    assert left() == [False, True, True]
 
 
 def test_a_short_training_is_not_timed_beforehand(monkeypatch):
@@ -105,17 +104,3 @@ def test_a_width_that_is_not_among_the_plans_is_not_taken():
     assert kept.like(program, few)
     found, _ = lane_width.choose_lanes(program, few, kept)
     assert found.width == 3
-
-
-def test_no_more_than_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr(place, "MOST_KEPT", 2)
-    others = [
-        tiny.study(tiny.rates(0.1), num_seeds=1, **{"model.hidden": (units,)})
-        for units in (3, 4, 5)
-    ]
-    kept = kept_with(*others)
-    assert [kept.like(placed(study), study) is not None for study in others] == [
-        False,
-        True,
-        True,
-    ]

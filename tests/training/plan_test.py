@@ -7,11 +7,9 @@ import types
 
 import jax
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnlab.machine.devices import device_memory
 from nnlab.models import layers
 from nnlab.study.members import Members
 from nnlab.training import plan
@@ -34,10 +32,8 @@ def choose(
     stops_early=False,
 ):
     parameters = sum(row.parameters for row in rows)
-    rates = tiny.rates(*(0.1 + i / 1000 for i in range(trials)))
-    of = tiny.study(rates, num_seeds=seeds).trials()
     demand = plan.Demand(
-        members=Members(0, of, 0, seeds),
+        members=Members(0, tuple(range(trials)), 0, seeds),  # only counted
         rows=rows,
         parameters=parameters,
         state_bytes=4 * parameters,
@@ -86,27 +82,23 @@ def test_a_program_that_memory_cannot_hold_is_refused_in_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_memory_that_nobody_knows_limits_nothing(monkeypatch):
-    monkeypatch.setattr(plan, "device_memory", lambda _: 0)
-    assert choose(devices=[GPU]).lanes.width == 64
-
-
 def test_memory_of_this_machine_is_known():
-    assert device_memory(CPU) > 2**28
-    assert device_memory(GPU) == 2**30
+    assert plan.device_memory(CPU) > 2**28
+    assert plan.device_memory(GPU) == 2**30
 
 
-def test_devices_of_a_cpu_share_its_memory(monkeypatch):
+def test_devices_of_a_cpu_share_its_memory_which_may_be_unknown(monkeypatch):
     monkeypatch.setattr(plan, "device_memory", lambda _: 2**30)
     assert choose(devices=[CPU] * 2).memory_bytes == 2**30
     assert choose(devices=[GPU] * 2).memory_bytes == 2**31
+    monkeypatch.setattr(plan, "device_memory", lambda _: 0)
+    assert choose(devices=[GPU]).lanes.width == 64
 
 
 SIZES = st.tuples(st.integers(1, 24), st.integers(1, 16))
 
 
-@pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SIZES, st.integers(1, 4), st.booleans())
 def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
     trials, seeds = sizes
@@ -125,8 +117,7 @@ def test_lanes_keep_devices_equally_busy(sizes, devices, shared):
     assert least <= turns * lanes.width <= 1.34 * least
 
 
-@pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SIZES, st.integers(1, 4), st.integers(1, 8))
 def test_a_pinned_width_gives_the_same_lanes_on_any_devices(sizes, devices, width):
     trials, seeds = sizes
@@ -145,13 +136,6 @@ def test_a_lane_width_out_of_range_is_refused(width):
         ValueError, match=rf"lane_width={width} .* program's 64 networks"
     ):
         choose(lane_width=width)
-
-
-@pytest.mark.parametrize("rows", [(), MLP, CNN], ids=["module", "mlp", "cnn"])
-@pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
-def test_evaluation_batches_are_moderate(rows, device):
-    size = choose(rows, devices=[device], lane_width=4).evaluation_batch
-    assert 32 <= size <= 4096
 
 
 def test_the_record_counts_the_lanes_that_work():

@@ -29,7 +29,7 @@ def images():
 # ---- Times of evaluations.
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 130), st.integers(1, 9), st.floats(0.01, 20))
 def test_evaluations_go_from_0_to_the_last_step(batch_size, num_epochs, eval_every):
     program = prepared(
@@ -42,23 +42,21 @@ def test_evaluations_go_from_0_to_the_last_step(batch_size, num_epochs, eval_eve
     assert program.num_examples == 2 * steps * batch_size
 
 
-def test_five_evaluations_an_epoch():
-    program = prepared(batch_size=13, num_epochs=2, eval_every_epochs=0.2)
-    assert program.boundaries == tuple(range(0, 21, 2))
-
-
-def test_a_whole_number_of_epochs_ends_on_epochs():
-    program = prepared(num_epochs=5, eval_every_epochs=2.0)
-    assert program.boundaries == (0, 16, 32, 40)
-
-
-def test_an_interval_beyond_the_end_leaves_the_first_and_the_last():
-    assert prepared(num_epochs=2, eval_every_epochs=9.0).boundaries == (0, 16)
-
-
-def test_an_interval_below_a_step_is_every_step():
-    program = prepared(num_epochs=1, eval_every_epochs=1e-12)
-    assert program.boundaries == tuple(range(9))
+@pytest.mark.parametrize(
+    ("batch_size", "num_epochs", "every", "wanted"),
+    [
+        (13, 2, 0.2, range(0, 21, 2)),
+        (16, 5, 2.0, (0, 16, 32, 40)),  # a whole number of epochs ends on epochs
+        (16, 2, 9.0, (0, 16)),  # beyond the end
+        (16, 1, 1e-12, range(9)),  # below a step
+        (50, 1, 1.0, (0, 2)),  # the short batch is dropped
+    ],
+)
+def test_evaluations_come_at_equal_intervals(batch_size, num_epochs, every, wanted):
+    program = prepared(
+        batch_size=batch_size, num_epochs=num_epochs, eval_every_epochs=every
+    )
+    assert program.boundaries == tuple(wanted)
 
 
 @pytest.mark.parametrize(
@@ -76,36 +74,15 @@ def test_training_may_end_before_its_epochs_do(max_steps, wanted):
 # ---- Data.
 
 
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match=r"batch_size=131 .* 130 training examples"):
-        prepared(batch_size=131)
-
-
-def test_train_size_limits_the_training_examples_alone():
-    program = prepared(train_size=50)
-    sizes = [len(getattr(program.dataset, name).labels) for name in tiny.SIZES]
-    assert sizes == [50, tiny.SIZES["validation"], tiny.SIZES["test"]]
-    assert program.steps_per_epoch == 3
-
-
-def test_the_short_batch_is_dropped():
-    assert prepared(batch_size=50).steps_per_epoch == 2
-
-
-def test_a_train_size_beyond_the_data_is_refused():
-    with pytest.raises(ValueError, match="131 is out of range"):
-        prepared(train_size=131)
-
-
-def test_eval_size_limits_validation_and_test_alone():
-    study = dataclasses.replace(tiny.study(), eval_size=20)
+def test_sizes_limit_their_own_splits_to_the_first_examples():
+    study = dataclasses.replace(tiny.study(train_size=50), eval_size=20)
     (program,) = networks(study, dataset=tiny.dataset())
-    sizes = [len(getattr(program.dataset, name).labels) for name in tiny.SIZES]
-    assert sizes == [tiny.SIZES["train"], 20, 20]
-    for name in ("validation", "test"):
+    assert program.steps_per_epoch == 3
+    for name, size in {"train": 50, "validation": 20, "test": 20}.items():
         few, whole = (getattr(d, name) for d in (program.dataset, tiny.dataset()))
-        np.testing.assert_array_equal(few.inputs, whole.inputs[:20])
-        np.testing.assert_array_equal(few.labels, whole.labels[:20])
+        assert len(few.labels) == size
+        np.testing.assert_array_equal(few.inputs, whole.inputs[:size])
+        np.testing.assert_array_equal(few.labels, whole.labels[:size])
 
 
 def test_further_test_sets_are_of_the_examples_that_eval_size_leaves():
@@ -152,14 +129,6 @@ def test_large_inputs_that_nothing_scales_are_pointed_out(caplog, standardize):
 # ---- Programs.
 
 
-def test_programs_share_what_is_static():
-    sweep = [{"batch_size": b, tiny.RATE: r} for r in (0.1, 0.2) for b in (8, 16)]
-    found = prepare(tiny.study(sweep), dataset=tiny.dataset())
-    trials = [[trial.index for trial in program.trials] for program in found]
-    assert trials == [[0, 2], [1, 3]]
-    assert [program.steps_per_epoch for program in found] == [16, 8]
-
-
 def test_the_message_names_the_trial():
     sweep = [{"batch_size": 16}, {"batch_size": 500, "label": "huge"}]
     with pytest.raises(ValueError, match="trial 'huge': batch_size=500"):
@@ -183,26 +152,42 @@ def test_a_resnet_has_the_rows_of_its_table():
     assert program.demand.parameters == sum(row.parameters for row in program.rows)
 
 
-def test_an_mlp_has_its_layers_in_order():
-    program = prepared(**{"model.hidden": (8, 4), "model.batch_norm": True})
-    wanted = ("dense_0", "batch_norm_0", "dense_1", "batch_norm_1", "dense_2")
-    assert program.recipe.layers == wanted
-    assert program.demand.parameters == 7 * 8 + 16 + 9 * 4 + 8 + 5 * 3
+SMALL_CNN = {"model.name": "cnn", "model.channels": (2, 4)}
+ONE_DENSE = {
+    "model.name": "stack",
+    "model.layers": ["flatten", {"layer": "dense", "units": 3}],
+}
 
 
-def test_a_cnn_and_a_stack_are_prepared_on_images():
-    small = {"model.name": "cnn", "model.channels": (2, 4)}
-    (program,) = prepare(tiny.study(**small), dataset=images())
-    assert program.recipe.layers == ("conv_0", "conv_1", "dense_0", "dense_1")
-    layers = [{"layer": "flatten"}, {"layer": "dense", "units": 3}]
-    stack = {"model.name": "stack", "model.layers": layers}
-    (program,) = prepare(tiny.study(**stack), dataset=images())
-    assert program.demand.parameters == 65 * 3
+@pytest.mark.parametrize(
+    ("overrides", "dataset", "names", "parameters"),
+    [
+        (
+            {"model.hidden": (8, 4), "model.batch_norm": True},
+            tiny.dataset(),
+            ("dense_0", "batch_norm_0", "dense_1", "batch_norm_1", "dense_2"),
+            7 * 8 + 16 + 9 * 4 + 8 + 5 * 3,
+        ),
+        (
+            SMALL_CNN,
+            images(),
+            ("conv_0", "conv_1", "dense_0", "dense_1"),
+            20 + 76 + 136 + 27,
+        ),
+        (ONE_DENSE, images(), ("dense_0",), 65 * 3),
+    ],
+)
+def test_layers_are_in_the_order_of_the_network(overrides, dataset, names, parameters):
+    (program,) = networks(tiny.study(**overrides), dataset=dataset)
+    assert program.recipe.layers == names
+    assert program.demand.parameters == parameters
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        ({"batch_size": 131}, r"batch_size=131 .* 130 training examples"),
+        ({"train_size": 131}, "131 is out of range"),
         ({"model.activation": "rulu"}, "'rulu'.*did you mean 'relu'"),
         ({"model.init": "henormal"}, "'henormal'.*did you mean 'he_normal'"),
         ({"model.name": "cnn"}, r"conv.*\(6,\)"),
@@ -248,13 +233,6 @@ def test_a_module_of_ones_own_stands_in():
     assert program.recipe.layers == ("Dense_0", "dense_2", "dense_10", "gain")
     assert program.rows == ()
     assert program.demand.parameters == 7 * 4 + 5 * 4 + 5 * 3 + 1
-
-
-def test_the_stack_and_the_same_module_have_the_same_layers():
-    plain = tiny.program(tiny.study(), module=tiny.Plain(batch_norm=True))
-    stack = prepared(**{"model.batch_norm": True})
-    assert sorted(plain.recipe.layers) == sorted(stack.recipe.layers)
-    assert plain.demand.parameters == stack.demand.parameters
 
 
 @pytest.mark.parametrize(

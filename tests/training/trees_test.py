@@ -17,15 +17,16 @@ FITTERS = [
 ]
 
 
-@pytest.fixture(params=FITTERS, ids=" by ".join)
-def name(request, monkeypatch):
-    """Returns each model with each library that can fit it."""
+@pytest.fixture(scope="module", params=FITTERS, ids=" by ".join)
+def name(request):
+    """Each model with each library that can fit it."""
     model, library = request.param
-    if library == "xgboost":
-        pytest.importorskip("xgboost")
-    elif model == "boosted_trees":
-        monkeypatch.setitem(sys.modules, "xgboost", None)
-    return model
+    with pytest.MonkeyPatch.context() as patch:
+        if library == "xgboost":
+            pytest.importorskip("xgboost")
+        elif model == "boosted_trees":
+            patch.setitem(sys.modules, "xgboost", None)
+        yield model
 
 
 def split(count, label, seed=0, noise=0.0, num_classes=4):
@@ -58,9 +59,18 @@ def splits(label=quadrant, noise=0.0):
     }
 
 
+NOISY = splits(noise=0.3)
+
+
 def fit(name, data, **changes):
     settings = {"num_trees": 12, "depths": (1, 3), "seed": 0, **changes}
     return trees.fit(name, data, settings.pop("num_classes", 4), **settings)
+
+
+@pytest.fixture(scope="module")
+def noisy(name):
+    """A fit to noisy data; its training metrics are of the first 7 examples."""
+    return fit(name, NOISY, train_evaluation_size=7)
 
 
 @pytest.fixture
@@ -90,40 +100,45 @@ def test_the_record_names_what_fits_the_model(name, request):
     assert version.split(".")[0].isdigit()
 
 
-def test_separable_classes_are_learned(name):
-    found = fit(name, splits())
-    for part in splits():
-        assert found.metrics[f"{part}_accuracy"][-1] == 1
+def test_metrics_are_those_of_the_predictions(noisy):
+    assert {key.rpartition("_")[0] for key in noisy.metrics} == set(NOISY)
+    for part, examples in NOISY.items():
+        count = 7 if part == "train" else len(examples.labels)
+        inputs, labels = examples.inputs[:count], examples.labels[:count]
+        accuracy, loss = by_hand(noisy.predict(inputs), labels)
+        assert noisy.metrics[f"{part}_accuracy"][-1] == accuracy
+        np.testing.assert_allclose(noisy.metrics[f"{part}_loss"][-1], loss, rtol=1e-9)
 
 
-def test_metrics_are_those_of_the_predictions(name):
-    data = splits(noise=0.3)
-    found = fit(name, data)
-    assert {key.rpartition("_")[0] for key in found.metrics} == set(data)
-    for part, examples in data.items():
-        accuracy, loss = by_hand(found.predict(examples.inputs), examples.labels)
-        assert found.metrics[f"{part}_accuracy"][-1] == accuracy
-        np.testing.assert_allclose(found.metrics[f"{part}_loss"][-1], loss, rtol=1e-9)
+def test_probabilities_are_those_of_every_test_example(noisy):
+    assert noisy.probabilities.dtype == np.float32
+    assert noisy.probabilities.shape == (101, 4)
+    np.testing.assert_allclose(noisy.probabilities.sum(axis=1), 1, rtol=1e-5)
+    one_by_one = [noisy.predict(row[None])[0] for row in NOISY["test"].inputs[:20]]
+    np.testing.assert_array_equal(noisy.probabilities[:20], one_by_one)
 
 
-def test_probabilities_are_those_of_every_test_example(name):
-    data = splits(noise=0.3)
-    found = fit(name, data)
-    assert found.probabilities.dtype == np.float32
-    assert found.probabilities.shape == (101, 4)
-    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
-    one_by_one = [found.predict(row[None])[0] for row in data["test"].inputs]
-    np.testing.assert_array_equal(found.probabilities, one_by_one)
+def test_a_seed_gives_the_same_bytes_on_any_number_of_cores(name, noisy, monkeypatch):
+    monkeypatch.setattr(trees, "num_cores", lambda: 3)
+    again, other = (
+        fit(name, NOISY, seed=seed, train_evaluation_size=7) for seed in (0, 6)
+    )
+    assert noisy.probabilities.tobytes() == again.probabilities.tobytes()
+    for key, values in noisy.metrics.items():
+        assert values.tobytes() == again.metrics[key].tobytes()
+    assert noisy.candidates == again.candidates
+    assert not np.array_equal(noisy.probabilities, other.probabilities)
 
 
-def test_training_metrics_are_of_the_first_examples(name):
-    data = splits(noise=0.3)
-    few = {**data, "train": Split(*(a[:7] for a in vars(data["train"]).values()))}
-    found = fit(name, data, train_evaluation_size=7)
-    wanted = by_hand(found.predict(few["train"].inputs), few["train"].labels)
-    assert found.metrics["train_accuracy"][-1] == wanted[0]
-    whole = by_hand(found.predict(data["train"].inputs), data["train"].labels)
-    assert whole[0] != wanted[0]  # all examples would show
+def test_boosting_of_little_data_leaves_cores_to_other_fits(monkeypatch):
+    monkeypatch.setattr(trees, "num_cores", lambda: 3)
+    little, much = (
+        Split(np.zeros((count, 784), np.uint8), np.zeros(count, np.int32))
+        for count in (1_000, 20_000)
+    )
+    found = [trees.at_once("boosted_trees", train) for train in (little, much)]
+    assert found == [3, 1]
+    assert trees.at_once("random_forest", little) == 1
 
 
 def test_the_number_with_the_lowest_validation_loss_is_kept(name):
@@ -148,10 +163,9 @@ def test_boosting_ends_when_validation_gets_no_better(name, scored):
 
 
 def test_curves_begin_with_the_first_tree(name):
-    data = splits(noise=0.3)
-    first = fit(name, data, num_trees=1, depths=(3,))
+    first = fit(name, NOISY, num_trees=1, depths=(3,))
     assert first.trees.tolist() == [1]
-    found = fit(name, data, num_trees=30, depths=(3,))
+    found = fit(name, NOISY, num_trees=30, depths=(3,))
     assert len(found.trees) > 2
     for key, values in found.metrics.items():
         np.testing.assert_allclose(values[:1], first.metrics[key], rtol=1e-6)
@@ -193,32 +207,8 @@ def test_a_class_that_is_not_trained_is_never_the_answer(name):
     if trees.library(name)[0] == "scikit-learn":
         assert not found.probabilities[:, 1].any()
         assert found.metrics["test_loss"][-1] > (1 - others) * -np.log(1e-7)
-
-
-def test_one_class_alone_is_always_the_answer(name):
-    data = splits()
-    data["train"] = split(50, lambda inputs: 2)
-    found = fit(name, data)
-    assert (np.argmax(found.probabilities, axis=1) == 2).all()
-
-
-def test_a_seed_gives_the_same_bytes_and_another_seed_other_trees(name):
-    data = splits(noise=0.3)
-    first, again, other = (fit(name, data, seed=seed) for seed in (5, 5, 6))
-    assert first.probabilities.tobytes() == again.probabilities.tobytes()
-    for key, values in first.metrics.items():
-        assert values.tobytes() == again.metrics[key].tobytes()
-    assert first.candidates == again.candidates
-    assert not np.array_equal(first.probabilities, other.probabilities)
-
-
-def test_little_data_gives_the_same_bytes_on_any_number_of_cores(name, monkeypatch):
-    data = splits(noise=0.3)
-    found = []
-    for cores in (1, 2):
-        monkeypatch.setattr(trees, "num_cores", lambda cores=cores: cores)
-        found.append(fit(name, data).probabilities.tobytes())
-    assert found[0] == found[1]
+    alone = fit(name, {**data, "train": split(50, lambda inputs: 2)})
+    assert (np.argmax(alone.probabilities, axis=1) == 2).all()
 
 
 def test_images_are_rows_of_pixels(name):
@@ -227,63 +217,17 @@ def test_images_are_rows_of_pixels(name):
     for part in ("train", "validation", "test"):
         pixels = rng.integers(0, 256, (97, 3, 2, 1), dtype=np.uint8)
         images[part] = Split(pixels, (pixels[:, 2, 1, 0] > 99).astype(np.int32))
-    rows = {
-        part: Split(s.inputs.reshape(97, 6).astype(np.float32), s.labels)
-        for part, s in images.items()
-    }
     found = fit(name, images, num_classes=2)
     assert found.metrics["test_accuracy"][-1] > 0.9
-    wanted = fit(name, rows, num_classes=2)
-    np.testing.assert_array_equal(found.probabilities, wanted.probabilities)
     np.testing.assert_array_equal(
         found.predict(images["test"].inputs), found.probabilities
     )
-
-
-def test_fitting_is_timed_without_the_evaluation(name, scored, monkeypatch):
-    monkeypatch.setattr(trees.time, "perf_counter", lambda: 9 + len(scored))
-    found = fit(name, splits())
-    # The choice scores validation; the training set, 301 examples, comes after.
-    assert found.seconds == scored.index(301) > 0
 
 
 def test_the_first_of_equal_probabilities_is_the_answer():
     even = np.full((3, 2), 0.5, np.float32)
     got = trees.score(even, np.array([0, 1, 1], np.int32))
     np.testing.assert_allclose(got, (1 / 3, np.log(2)))
-
-
-def test_many_features_have_fewer_bins_and_much_data_more_threads(monkeypatch):
-    monkeypatch.setattr(trees, "num_cores", lambda: 3)
-
-    def problem(count, features):
-        train = Split(np.zeros((count, features), np.float32), np.zeros(count, int))
-        return trees._Problem(train, train, 2, 1, (1,), 0)
-
-    assert problem(40_000, 2).bins == 256
-    assert problem(40_000, 2).threads == 1
-    assert problem(10_000, 784).bins == 64
-    assert problem(10_000, 784).threads == 2
-    assert problem(40_000, 784).threads == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"depths": ()}, "depths is empty"),
-        ({"depths": (3, 0)}, "is 0: it must be at least 1"),
-        ({"num_trees": 0}, "is 0: it must be at least 1"),
-    ],
-)
-def test_a_mistake_is_named(changes, message):
-    with pytest.raises(ValueError, match=message):
-        fit("random_forest", splits(), **changes)
-
-
-@pytest.mark.parametrize("call", [trees.library, lambda name: fit(name, splits())])
-def test_an_unknown_model_is_refused(call):
-    with pytest.raises(ValueError, match="did you mean 'boosted_trees'"):
-        call("boosted_tree")
 
 
 def test_importing_it_loads_no_library():

@@ -39,9 +39,7 @@ def conv_general_dilated(
     """Replaces `lax.conv_general_dilated`: `nn.Conv(conv_general_dilated=...)`.
 
     It is fast for plain 2-D channel-last convolutions on a CPU. All others (another
-    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`. Images
-    are (B, height, width, channels), the kernel is (height, width, channels, output
-    channels), strides and padding are in pixels.
+    device, dilation, groups, other layouts) go to `lax.conv_general_dilated`.
     """
     layout = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     dilated = {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}
@@ -146,10 +144,19 @@ def _im2col(
     output_size: tuple[int, int],
     precision: Any,
 ) -> jax.Array:
-    """Convolves by one product of all patches with the kernel."""
-    patches = _patches(x, kernel.shape[:2], strides, output_size)
-    weights = kernel.reshape(-1, kernel.shape[-1])
-    return _product(patches, weights, precision)
+    """Convolves by one product of all patches, (B, height, width, values).
+
+    Each place in the window is a shifted view of the images. Views are quick to copy,
+    and the gradient is a sum of views.
+    """
+    (down, right), (height, width) = strides, output_size
+    views = [
+        x[:, i : i + down * height : down, j : j + right * width : right]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    ]
+    patches = jnp.concatenate(views, axis=-1)
+    return _product(patches, kernel.reshape(-1, kernel.shape[-1]), precision)
 
 
 def _product(x: jax.Array, weights: jax.Array, precision: Any) -> jax.Array:
@@ -158,29 +165,6 @@ def _product(x: jax.Array, weights: jax.Array, precision: Any) -> jax.Array:
     y = jnp.matmul(x.reshape(-1, x.shape[-1]), weights, precision=precision)
     return y.reshape(*x.shape[:-1], -1)
 
-
-def _patches(
-    x: jax.Array,
-    window: tuple[int, ...],
-    strides: tuple[int, ...],
-    output_size: tuple[int, int],
-) -> jax.Array:
-    """Returns each output pixel's patch, (B, height, width, window and channels).
-
-    Each place in the window is a shifted view of the images. Views are quick to copy,
-    and the gradient is a sum of views.
-    """
-    (down, right), (height, width) = strides, output_size
-    views = [
-        x[:, i : i + down * height : down, j : j + right * width : right]
-        for i in range(window[0])
-        for j in range(window[1])
-    ]
-    return jnp.concatenate(views, axis=-1)
-
-
-Grid = Sequence[Sequence[jax.Array]]
-"""For each place of a small square, an array; all have one shape."""
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -202,7 +186,7 @@ def _winograd(
     A tile of 2x2 output pixels takes 16 products instead of 4 times 9: one for each
     place of the transformed 4x4 input under it. Each place is an array of its own, (B,
     rows of tiles, columns of tiles, channels): stacking them would take longer than the
-    transforms. Odd output sizes are filled up with zeros.
+    transforms.
 
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016),
     section 4.1, F(2x2, 3x3).
@@ -253,7 +237,9 @@ def _combine(matrix: Matrix, arrays: Sequence[jax.Array]) -> list[jax.Array]:
     return [functools.reduce(jnp.add, row) for row in terms]
 
 
-def _transform(matrix: Matrix, grid: Grid) -> list[list[jax.Array]]:
+def _transform(
+    matrix: Matrix, grid: Sequence[Sequence[jax.Array]]
+) -> list[list[jax.Array]]:
     """Multiplies the matrix, the grid and the transposed matrix."""
     columns = [_combine(matrix, column) for column in zip(*grid, strict=True)]
     return [_combine(matrix, row) for row in zip(*columns, strict=True)]
@@ -266,27 +252,22 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: int = 0) -> jax.Ar
     gradient, as in `nn.max_pool`. On a CPU the gradient of `nn.max_pool` is the slowest
     part of a CNN's training step, 4 to 12 times slower than this where windows overlap.
 
-    Args:
-      x: images, (B, height, width, channels), at least as large as the window.
-      window, stride: size of a window, and step between windows, in pixels.
-      padding: pixels of minus infinity on each side, fewer than the window has.
-
-    Returns:
-      Images, (B, (height + 2 padding - window) // stride + 1, likewise width,
-      channels).
+    `padding` is a number of pixels of minus infinity on each side. The height becomes
+    (height + 2 padding - window) // stride + 1, and likewise the width.
     """
     if stride != window or padding:
         # Columns first, so that of equal values the first row by row is taken.
         across = _pool_along(x, 2, window, stride, padding)
         return _pool_along(across, 1, window, stride, padding)
-    height, width = (size // window * window for size in x.shape[1:3])
-    return _pool(_windows(x[:, :height, :width], window))
+    rows, columns = (size // window for size in x.shape[1:3])
+    whole = x[:, : rows * window, : columns * window]
+    return _pool(whole.reshape(len(x), rows, window, columns, window, x.shape[3]))
 
 
 def _pool_along(
     x: jax.Array, axis: int, window: int, stride: int, padding: int
 ) -> jax.Array:
-    """Returns the maximum over windows along one axis; the gradient follows it."""
+    """Returns the maximum over windows along one axis."""
     size = x.shape[axis]
     windows = (size + 2 * padding - window) // stride + 1
     needed = stride * (windows + (window - 1) // stride)
@@ -304,16 +285,10 @@ def max_abs_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 
     Of a positive and a negative value of equal magnitude the positive one is taken. It
     also gets the gradient, as in `max_pool`. The output jumps where a positive and a
-    negative value change places as the largest. Arguments are those of `max_pool`.
+    negative value change places as the largest.
     """
     highest, lowest = max_pool(x, window, stride), -max_pool(-x, window, stride)
     return jnp.where(highest >= -lowest, highest, lowest)
-
-
-def _windows(x: jax.Array, window: int) -> jax.Array:
-    batch, height, width, channels = x.shape
-    size = (batch, height // window, window, width // window, window, channels)
-    return x.reshape(size)
 
 
 @jax.custom_jvp

@@ -53,13 +53,9 @@ def program(x, kernel, strides, padding):
     [
         ((1, 1), (2, 3), "VALID"),
         ((2, 3), (2, 1), "SAME"),
-        ((3, 3), (1, 1), "VALID"),
-        ((3, 3), (2, 2), "SAME"),
-        ((4, 4), (3, 2), "SAME"),
+        ((3, 3), (1, 1), ((2, 0), (1, 3))),
         ((5, 2), (4, 4), "VALID"),
         ((6, 6), (1, 2), "SAME"),
-        ((7, 7), (2, 2), "SAME"),
-        ((3, 3), (1, 1), ((2, 0), (1, 3))),
     ],
 )
 def test_convolution_and_its_gradients_are_xlas(window, strides, padding):
@@ -74,9 +70,7 @@ def test_convolution_and_its_gradients_are_xlas(window, strides, padding):
     ("size", "padding"),
     [
         ((4, 4), "SAME"),
-        ((5, 8), "SAME"),
         ((11, 9), "VALID"),
-        ((8, 6), "VALID"),
         ((8, 7), ((2, 0), (1, 3))),
     ],
 )
@@ -87,14 +81,11 @@ def test_winograds_convolution_and_its_gradients_are_xlas(size, padding):
         assert distance(fast, exact) < 2e-6
 
 
-@pytest.mark.parametrize("channels", [3, 16])
-def test_convolution_and_its_gradients_keep_float64(channels):
+@pytest.mark.slow
+def test_winograds_convolution_and_its_gradients_keep_float64():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        x, kernel = (
-            rng.normal(size=(3, 7, 6, channels)),
-            rng.normal(size=(3, 3, channels, 16)),
-        )
+        x, kernel = rng.normal(size=(3, 7, 6, 16)), rng.normal(size=(3, 3, 16, 16))
         for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
             assert fast.dtype == np.float64
             assert distance(fast, exact) < 1e-14
@@ -119,25 +110,24 @@ def test_winograd_serves_where_it_is_faster(size, channels, strides, dtype, prod
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("budget", "size", "values", "channels", "outputs"),
-    [
-        ("_TILE_BYTES", (6, 6), 4 * 32, 16, 16),
-        ("_PATCH_BYTES", (9, 8), 27, 3, 5),
-    ],
+    ("budget", "values", "channels", "outputs"),
+    [("_TILE_BYTES", 4 * 32, 16, 16), ("_PATCH_BYTES", 27, 3, 5)],
 )
 def test_convolution_in_chunks_is_the_same(
-    monkeypatch, budget, size, values, channels, outputs
+    monkeypatch, budget, values, channels, outputs
 ):
-    monkeypatch.setattr(convolution, budget, 2 * size[0] * size[1] * values * 4)
-    x, kernel = normal(0, 6, *size, channels), normal(1, 3, 3, channels, outputs)
+    monkeypatch.setattr(convolution, budget, 2 * 7 * 6 * values * 4)
+    x, kernel = normal(0, 6, 7, 6, channels), normal(1, 3, 3, channels, outputs)
     for fast, exact in fast_and_xla(x, kernel, (1, 1), "SAME"):
         assert distance(fast, exact) < 2e-6
     assert "length=3" in program(x, kernel, (1, 1), "SAME")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("axes", [(None, 0), (0, 0), (0, None)])
-@pytest.mark.parametrize("channels", [2, 16])
+@pytest.mark.parametrize(
+    ("axes", "channels"),
+    [((None, 0), 2), ((None, 0), 16), ((0, 0), 16), ((0, None), 2)],
+)
 def test_members_convolve_as_if_alone(axes, channels):
     conv = nn.Conv(16, (3, 3), use_bias=False, **FAST)
 
@@ -178,10 +168,8 @@ def test_other_convolutions_go_to_xla(fields):
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "padding", "taps"),
     [
-        ((1, 1), 3, 1, 1, (1, 1)),
         ((1, 1), 7, 2, 3, (1, 1)),
         ((2, 1), 3, 2, 1, (2, 1)),
-        ((2, 2), 3, 1, 1, (3, 3)),
         ((1, 3), 5, 1, 2, (1, 5)),
         ((2, 3), 4, 3, 2, (2, 4)),
         ((1, 1), 1, 2, 1, (1, 1)),
@@ -203,8 +191,8 @@ def test_only_the_part_of_a_kernel_that_meets_pixels_is_multiplied(
 @pytest.mark.parametrize(
     ("window", "stride", "padding"),
     [
-        *[(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (2, 1, 0), (3, 2, 0), (2, 3, 0)],
-        *[(3, 2, 1), (3, 1, 2), (2, 2, 1), (5, 3, 2), (3, 5, 1)],
+        *[(1, 1, 0), (2, 2, 0), (3, 3, 0), (3, 2, 0), (2, 3, 0)],
+        *[(3, 2, 1), (3, 1, 2), (3, 5, 1)],
     ],
 )
 def test_max_pool_and_its_gradient_are_flaxs_bit_for_bit(window, stride, padding):
@@ -243,9 +231,7 @@ def naive_max_abs_pool(x, window, stride):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("window", "stride"), [(1, 1), (2, 2), (3, 3), (2, 1), (3, 2), (2, 3)]
-)
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 3), (3, 2), (2, 3)])
 def test_max_abs_pool_and_its_gradient_are_the_naive_ones(window, stride):
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=(3, 7, 6, 2))
