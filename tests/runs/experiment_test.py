@@ -297,7 +297,6 @@ def test_a_run_in_which_all_diverge_ends_early(tmp_path):
     assert len(found.timings) == 2
     assert told[-1].done == told[-1].total
     assert found.config["status"] == "complete"
-    assert report.write(tmp_path).exists()
 
 
 @pytest.mark.slow
@@ -434,6 +433,7 @@ def severity(found, seed, transform, amount):
     return row
 
 
+@pytest.mark.slow
 def test_moved_test_sets_are_scored_once_at_the_end(looked_at):
     for seed in range(2):
         *before, last = rows(looked_at, 0, seed)
@@ -483,6 +483,7 @@ def test_a_stopped_member_ends_and_is_scored_as_it_was_at_its_best(tmp_path):
         assert unmoved["loss"] == pytest.approx(row["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_agree_with_the_curves(looked_at):
     stored = pictures.load(looked_at.workdir)
     last = [rows(looked_at, 0, seed)[-1] for seed in range(2)]
@@ -495,6 +496,7 @@ def test_pictures_agree_with_the_curves(looked_at):
     assert looked_at.config["cohorts"][0]["flops"] == 2 * (64 * 8 + 8 * 10)
 
 
+@pytest.mark.slow
 def test_the_speed_of_one_network_stands_in_a_programs_last_row(looked_at):
     speeds = [
         row["inferences_per_second_batch_1"] for row in looked_at.timings.to_pylist()
@@ -514,18 +516,19 @@ def test_a_share_of_active_units_is_measured_where_it_is_asked_for(finished, tmp
 # ---- Failing programs.
 
 
-def failing(monkeypatch, *programs):
-    """Makes some programs run out of memory at their second call."""
+def failing(monkeypatch):
+    """Makes the first program run out of memory at its second call."""
     train = place.PlacedProgram.train
 
     def fails(program, state, start, count):
-        if program.index in programs and start:
+        if program.index == 0 < start:
             raise MemoryError("out of memory, $5 <b>")
         return train(program, state, start, count)
 
     monkeypatch.setattr(place.PlacedProgram, "train", fails)
 
 
+@pytest.mark.slow
 def test_a_program_leaves_the_devices_when_it_ends(tmp_path, monkeypatch):
     """Otherwise the data of every program of a sweep would stay in memory."""
     made, alive = weakref.WeakSet(), {}
@@ -540,14 +543,14 @@ def test_a_program_leaves_the_devices_when_it_ends(tmp_path, monkeypatch):
         alive[progress.program] = len(made)
 
     monkeypatch.setattr(Population, "__init__", noted)
-    sweep = tuple({"model.hidden": (width,)} for width in (3, 4, 5))
+    sweep = tuple({"model.hidden": (width,)} for width in (3, 4))
     run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=count)
     assert set(alive.values()) == {1}
 
 
 @pytest.mark.slow
 def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
-    failing(monkeypatch, 0)
+    failing(monkeypatch)
     found = run(STUDY, tmp_path)
     assert found.config["status"] == "failed"
     assert found.config["failures"] == {"0": "MemoryError: out of memory, $5 <b>"}
@@ -563,10 +566,10 @@ def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, fin
 
 
 def test_if_all_fail_it_says_why(monkeypatch, tmp_path):
-    failing(monkeypatch, 0, 1)
+    failing(monkeypatch)
     with pytest.raises(MemoryError, match="out of memory"):
-        run(STUDY, tmp_path)
-    assert set(results.load(tmp_path).config["failures"]) == {"0", "1"}
+        run(tiny.study(), tmp_path)
+    assert set(results.load(tmp_path).config["failures"]) == {"0"}
 
 
 # ---- Trees beside networks.
@@ -658,10 +661,10 @@ def test_trees_are_scored_on_moved_images_as_networks_are(tmp_path):
 
 def test_what_takes_longest_trains_last(tmp_path):
     told: list[experiment.Progress] = []
-    sweep = [{BATCH_SIZE: 1, "label": "long"}, {BATCH_SIZE: 100}, TREES]
+    sweep = [{BATCH_SIZE: 1, "label": "long"}, TREES]
     run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=told.append)
     first = {p.program: p.best_label for p in told}
-    assert "long" not in first[0] + first[1]
+    assert "long" not in first[0]
     grown = [(p.status, p.epoch, p.num_epochs) for p in told if p.program == 0]
     assert grown == [("growing", n, 2) for n in range(3)]  # fits of two seeds
     assert told[-1].done == told[-1].total
@@ -710,6 +713,7 @@ def test_a_plane_is_predicted_cell_by_cell_in_the_units_of_the_table(tmp_path):
 # ---- Tables.
 
 
+@pytest.mark.slow
 def test_one_table_read_in_two_ways_is_two_data_sets(tmp_path):
     lines = [f"p{i},{i % 7 if i % 9 else ''},{'xy'[i % 2]},{i % 2}" for i in range(99)]
     (tmp_path / "t.csv").write_text("\n".join(["id,n,who,label", *lines]))
