@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import functools
 import html
+import itertools
 import json
 import os
 import pathlib
@@ -135,7 +136,6 @@ def define(
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:
-    """Sets the field at a dotted path. A mapping changes only what it names."""
     name, dot, inner = path.partition(".")
     if name not in FIELDS:
         raise ValueError(
@@ -151,7 +151,6 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
 def _values(
     base: Study | Mapping[str, Any] | str | os.PathLike[str] | None,
 ) -> dict[str, Any]:
-    """Returns the fields that a study starts from."""
     if base is None:
         return {}
     if isinstance(base, Study):
@@ -234,6 +233,11 @@ def run(
     devices.use_all_cores()
     from nnlab.runs import run as runner  # imports JAX
 
+    where = repr(str(folder))
+    so_far = (
+        f"nnlab.load({where}) has the results so far; the same call with "
+        f"workdir={where}, resume=True goes on"
+    )
     try:
         found = runner.run(
             asked,
@@ -243,7 +247,7 @@ def run(
                 _display(asked) if show else contextlib.nullcontext(),
                 contextlib.nullcontext(on_progress),
             ],
-            so_far=functools.partial(_so_far, folder),
+            so_far=lambda: so_far,
             data_dir=data_dir,
             dataset=own,
             module=module,
@@ -303,40 +307,28 @@ def find_rate(
     )
 
 
-def _so_far(folder: pathlib.Path) -> str:
-    """Says where an interrupted run's results are, and how to continue."""
-    where = repr(str(folder))
-    return (
-        f"nnlab.load({where}) has the results so far; the same call with "
-        f"workdir={where}, resume=True goes on"
-    )
-
-
 def _dataset(given: Any) -> Dataset | None:
     """Returns a data set of one's own; None for a name."""
-    if given is None or isinstance(given, str | Dataset):
-        return None if isinstance(given, str) else given
-    if not isinstance(given, list | tuple) or len(given) not in (2, 4):
-        arrays = isinstance(given, list | tuple)
+    if given is None or isinstance(given, str):
+        return None
+    if isinstance(given, Dataset):
+        return given
+    arrays = isinstance(given, list | tuple)
+    if not arrays or len(given) not in (2, 4):
         what = numbers.count(len(given), "array") if arrays else type(given).__name__
         raise ValueError(
             f"dataset holds {what}: it needs (inputs, labels) or (inputs, labels, "
             "test_inputs, test_labels)"
         )
-    inputs, labels, *test = given
-    return Dataset.from_arrays(
-        inputs, labels, **dict(zip(("test_inputs", "test_labels"), test))
-    )
+    names = "inputs", "labels", "test_inputs", "test_labels"
+    return Dataset.from_arrays(**dict(zip(names, given)))
 
 
 def new_folder() -> pathlib.Path:
-    """Makes a new folder for a run, named by the time."""
+    """Returns a new folder for a run, named by the time."""
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
-    folder, count = RUNS / name, 1
-    while folder.exists():
-        count += 1
-        folder = RUNS / f"{name}_{count}"
-    return folder
+    names = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+    return next(RUNS / n for n in names if not (RUNS / n).exists())
 
 
 @contextlib.contextmanager
@@ -514,7 +506,9 @@ class Outcome:
         measured = "validation_accuracy" in self.results.metrics
         what = "rates" if "rates" in self.study.figures else "validation_accuracy"
         figures = [self.plot(what)] if self.findings.ran and measured else []
-        return _template("outcome").render(
+        loader = jinja2.PackageLoader("nnlab.report", "templates")
+        pages = jinja2.Environment(autoescape=True, finalize=visible, loader=loader)
+        return pages.get_template("outcome.html.j2").render(
             question=self.study.question,
             answer=self.answer,
             figures=[Markup(f._repr_html_()) for f in figures],
@@ -522,13 +516,6 @@ class Outcome:
             size=self.study.size(),
             workdir=str(self.workdir),
         )
-
-
-def _template(name: str) -> jinja2.Template:
-    loader = jinja2.PackageLoader("nnlab.report", "templates")
-    shown = visible
-    environment = jinja2.Environment(autoescape=True, finalize=shown, loader=loader)
-    return environment.get_template(f"{name}.html.j2")
 
 
 @dataclasses.dataclass(frozen=True)

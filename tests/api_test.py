@@ -51,24 +51,23 @@ def found(tmp_path_factory):
     )
 
 
-def test_a_run_outlives_a_change_of_the_current_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
+def test_a_run_outlives_a_change_of_the_current_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    settings = dict(dataset=tiny.dataset(), show=False)
     found = nnlab.run(
-        {**FIELDS, "num_seeds": 1},
-        workdir="~/run",
+        FIELDS,
+        dataset=tiny.dataset(),
         on_progress=lambda _: os.chdir(tmp_path / "elsewhere"),
-        **settings,
     )
-    assert found.workdir == tmp_path / "run"
-    assert found.report().path == tmp_path / "run" / "report.html"
+    assert capsys.readouterr().out.startswith("compiling | 0%")
+    name = str(found.workdir.relative_to(tmp_path))
+    assert re.fullmatch(r"runs/20\d\d-\d\d-\d\d_\d\d-\d\d-\d\d", name)
+    assert found.report().path == tmp_path / name / "report.html"
     assert found.network().input_shape == (6,)
-    assert nnlab.load("../run").workdir.samefile(found.workdir)
+    assert nnlab.load(f"../{name}").workdir.samefile(found.workdir)
     assert not list(tmp_path.glob("elsewhere/*"))
     with pytest.raises(ValueError, match="workdir='' is empty"):
-        nnlab.run(FIELDS, workdir="", **settings)
+        nnlab.run(FIELDS, workdir="")
 
 
 # ---- Studies from plain values.
@@ -295,7 +294,8 @@ def test_a_study_is_not_run_without_what_it_has_of_its_own(found, tmp_path):
                 run(study, workdir=tmp_path / "again", show=False)
     assert not (tmp_path / "again").exists()
     alone = nnlab.define(found.workdir, dataset="digits", own={"metrics": {}})
-    ran = nnlab.run(alone, num_epochs=1, workdir=tmp_path / "alone", show=False)
+    small = {"num_epochs": 1, "train_size": 64, "num_seeds": 1}
+    ran = nnlab.run(alone, **small, workdir=tmp_path / "alone", show=False)
     assert ran.study.own == Study().own
 
 
@@ -304,11 +304,13 @@ def test_of_code_that_cannot_be_known_resuming_asks(tmp_path):
         shape = jax.ShapeDtypeStruct(labels.shape, np.float32)
         return jax.pure_callback(np.float32, shape, labels, vmap_method="expand_dims")
 
-    fields = {**FIELDS, "num_seeds": 1, "dataset": tiny.dataset(), "show": False}
     given = {
-        **fields,
+        **FIELDS,
+        "num_seeds": 1,
+        "dataset": tiny.dataset(),
         "own_metrics": {"hosted": on_the_host},
         "workdir": tmp_path / "a",
+        "show": False,
     }
     nnlab.run(**given)
     with pytest.raises(
@@ -321,14 +323,6 @@ def test_of_code_that_cannot_be_known_resuming_asks(tmp_path):
 
 
 # ---- Progress, and stopping.
-
-
-def test_a_log_says_how_far_it_is(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    ran = nnlab.run(FIELDS, dataset=tiny.dataset())
-    assert capsys.readouterr().out.startswith("compiling | 0%")
-    name = str(ran.workdir.relative_to(tmp_path))
-    assert re.fullmatch(r"runs/20\d\d-\d\d-\d\d_\d\d-\d\d-\d\d", name)
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
@@ -347,7 +341,7 @@ def test_folders_of_one_second_differ(tmp_path, monkeypatch):
         api.new_folder().mkdir(parents=True)
 
 
-def test_a_stop_says_how_to_go_on_and_going_on_ends_the_same(tmp_path):
+def test_a_stop_says_how_to_go_on(tmp_path):
     def stop(progress):
         if progress.evaluation:
             os.kill(os.getpid(), signal.SIGINT)
@@ -360,5 +354,4 @@ def test_a_stop_says_how_to_go_on_and_going_on_ends_the_same(tmp_path):
     assert caught.value._render_traceback_()[0].startswith("interrupted: nnlab.load(")
     assert nnlab.load(tmp_path / "a").results.config["status"] == "interrupted"
     ended = nnlab.run(FIELDS, workdir=tmp_path / "a", resume=True, **options)
-    whole = nnlab.run(FIELDS, workdir=tmp_path / "b", **options)
-    assert ended.results.curves.equals(whole.results.curves)
+    assert ended.results.config["status"] == "complete"

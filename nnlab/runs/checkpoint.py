@@ -58,12 +58,7 @@ class SaveError(OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """A sound checkpoint.
-
-    Attributes:
-      path: its folder.
-      about: the plain values that were saved with it.
-    """
+    """A sound checkpoint: its folder, and the plain values that were saved with it."""
 
     path: pathlib.Path
     about: Mapping[str, Any]
@@ -71,8 +66,7 @@ class Saved:
     def arrays(self, item: str) -> dict[str, np.ndarray]:
         """Returns the arrays that were saved as an item, by name; {} without the item.
 
-        Raises:
-          ValueError, LookupError, TypeError: they cannot be read; see `reading`.
+        Call it within `reading`, which explains all errors.
         """
         path = (self.path / item).absolute()
         if not path.is_dir():
@@ -107,9 +101,6 @@ class Checkpoints:
     """The checkpoints of a workdir: the last two of each part, and its best.
 
     A thread saves them while training goes on; each save waits for the one before.
-
-    Attributes:
-      folder: where they are.
     """
 
     def __init__(
@@ -121,10 +112,8 @@ class Checkpoints:
     ) -> None:
         """Touches nothing until something is saved.
 
-        Args:
-          workdir: the folder whose `FOLDER` holds them.
-          seconds: least time between two checkpoints of a part.
-          read_only: whether `save` and `drop_unsound` do nothing.
+        The seconds are the least time between two checkpoints of a part; `read_only`
+        lets `save` and `drop_unsound` do nothing.
         """
         self._read_only = read_only
         self._seconds = seconds
@@ -155,7 +144,7 @@ class Checkpoints:
         """Saves a checkpoint of a part, in the background.
 
         Args:
-          part: its name, a file name.
+          part: its file name.
           items: named arrays of each item; copies that nobody changes.
           about: plain values, as JSON holds them (NaN too); `latest` compares its
             "of".
@@ -197,10 +186,8 @@ class Checkpoints:
             )
             manager.wait_until_finished()
             sync_tree(folder / str(number))
-            text = "".join(
-                f"{digest}  {name}\n"
-                for name, digest in _digests(folder / str(number)).items()
-            )
+            digests = _digests(folder / str(number)).items()
+            text = "".join(f"{digest}  {name}\n" for name, digest in digests)
             write_atomic(folder / f"{number}.sha256", text.encode())
             for stray in folder.glob("*.sha256"):
                 if not stray.with_suffix("").is_dir():
@@ -233,12 +220,8 @@ class Checkpoints:
     def latest(self, part: str, of: Mapping[str, Any] | None = None) -> Saved | None:
         """Returns the last sound checkpoint of a part; None if none was ever complete.
 
-        Later ones that are cut off or damaged are logged and removed, so that the next
-        checkpoint is the last.
-
-        Args:
-          part: its name.
-          of: the identity it must have, see `resume.identity`; None for any.
+        Later ones that are cut off or damaged are logged. If `of` is given, it must be
+        the identity of that checkpoint; see `resume.identity`.
 
         Raises:
           CheckpointError: all complete checkpoints are damaged.
@@ -304,15 +287,9 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 def filled(tree: Any, leaves: Mapping[str, Any]) -> Any:
-    """Returns the tree with other leaves, by path; the reverse of `named`.
-
-    Raises:
-      KeyError: a leaf is missing.
-    """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: leaves[jax.tree_util.keystr(path, simple=True, separator="/")],
-        tree,
-    )
+    """Returns the tree with other leaves, by path, as from `named`; none may lack."""
+    structure = jax.tree_util.tree_structure(tree)
+    return jax.tree_util.tree_unflatten(structure, [leaves[n] for n in named(tree)])
 
 
 def write_export(
@@ -322,9 +299,6 @@ def write_export(
 
     ``orbax.checkpoint.StandardCheckpointer().restore(folder / "arrays")`` gives the
     arrays by name.
-
-    Raises:
-      FileExistsError: the folder exists.
     """
     if folder.exists():
         raise FileExistsError(f"{str(folder)!r} exists; choose another folder")
@@ -342,11 +316,7 @@ def write_export(
 def read_export(
     folder: pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays and the plain values that `write_export` wrote.
-
-    Raises:
-      ValueError: the folder holds something else.
-    """
+    """Returns the arrays and the plain values that `write_export` wrote."""
     ocp, path = _orbax(), folder.absolute()
     try:
         about = _about(path)
@@ -409,12 +379,12 @@ def _manager(folder: pathlib.Path) -> "orbax.checkpoint.CheckpointManager":
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
     """Returns ``{path within the folder: SHA-256}`` of all files, sorted."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(
             path.read_bytes()
         ).hexdigest()
-        for path in files
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 

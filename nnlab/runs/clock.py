@@ -30,13 +30,12 @@ class Seconds:
 
 @dataclasses.dataclass
 class Clock:
-    """Measures one program, segment after segment.
+    """Measures one program, given by its index, segment after segment.
 
     Attributes:
-      program: its index.
       compiled: returns the seconds its compilation has taken so far.
-      tuning: seconds of measuring lane widths that were not taken.
-      pretraining: seconds spent on backbones; they go into the row of the next segment.
+      tuning, pretraining: seconds of measuring lane widths that were not taken, and of
+        training backbones; they go into the row of the next segment.
       rows: of ``timings.csv``, one for each segment.
       rate: examples per second in the last stretch of training; NaN before the first.
       inference_rate: likewise in the last evaluation.
@@ -57,18 +56,15 @@ class Clock:
     @contextlib.contextmanager
     def training(self, examples: int) -> Iterator[None]:
         """Measures the time in which that many examples are trained."""
-        spent = Seconds()
-        with self._measured(spent):
+        before = self._train.seconds
+        with self._measured(self._train):
             yield
-        self._train.seconds += spent.seconds
         self._trained += examples
-        self.rate = examples / spent.seconds
+        self.rate = examples / (self._train.seconds - before)
 
-    @contextlib.contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def evaluating(self) -> contextlib.AbstractContextManager[None]:
         """Measures the time of one evaluation."""
-        with self._measured(self._evaluation):
-            yield
+        return self._measured(self._evaluation)
 
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
@@ -100,44 +96,39 @@ class Clock:
         spent = self._train.take()
         evaluation = self._evaluation.take()
         self.inference_rate = examples * members / evaluation
-        self.rows.append(
-            {
-                "cohort": self.program,
-                "segment": segment,
-                "step": step,
-                "members": members,
-                "tuning_seconds": self.tuning.take(),
-                "pretraining_seconds": self.pretraining.take(),
-                "compile_seconds": self._newly_compiled(),
-                "train_seconds": spent,
-                "evaluation_seconds": evaluation,
-                "examples_per_second": self._trained / spent if self._trained else None,
-                "inferences_per_second": self.inference_rate,
-                "peak_bytes": peak_bytes(),
-            }
+        self._add(
+            segment,
+            step,
+            members=members,
+            tuning_seconds=self.tuning.take(),
+            pretraining_seconds=self.pretraining.take(),
+            compile_seconds=self._newly_compiled(),
+            train_seconds=spent,
+            evaluation_seconds=evaluation,
+            examples_per_second=self._trained / spent if self._trained else None,
+            inferences_per_second=self.inference_rate,
         )
         self._trained = 0
+
+    def _add(self, segment: int, step: int, **measured: float | None) -> None:
+        at = {"cohort": self.program, "segment": segment, "step": step}
+        self.rows.append({**at, **measured, "peak_bytes": peak_bytes()})
 
     def add_trees(
         self, segment: int, fit: trees.Fit, examples: int, inferences: float
     ) -> None:
-        """Adds the row of one seed's trees.
+        """Adds the row of one seed's trees, fitted to so many examples.
 
-        `segment` is the number of seeds before, `examples` the number of training
-        examples, and `inferences` the examples per second in prediction.
+        `segment` is the number of seeds before; `inferences` are per second.
         """
         step = int(fit.trees[-1])
-        self.rows.append(
-            {
-                "cohort": self.program,
-                "segment": segment,
-                "step": step,
-                "members": 1,
-                "train_seconds": fit.seconds,
-                "examples_per_second": step * examples / fit.seconds,
-                "inferences_per_second": inferences,
-                "peak_bytes": peak_bytes(),
-            }
+        self._add(
+            segment,
+            step,
+            members=1,
+            train_seconds=fit.seconds,
+            examples_per_second=step * examples / fit.seconds,
+            inferences_per_second=inferences,
         )
 
     def add_solo_speed(self, inferences_per_second: float) -> None:

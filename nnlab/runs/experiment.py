@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs an experiment: from a `Study` to results on disk.
-
-Each program of networks trains as one population. Between segments the host hands in
-the examples of the coming steps, takes the metrics out, writes the tables and reports
-the progress.
-"""
+"""Runs an experiment: from a `Study` to results on disk."""
 
 import contextlib
 import dataclasses
@@ -62,15 +57,7 @@ CHECKPOINT_SECONDS = 10.0
 
 @dataclasses.dataclass(eq=False)
 class Work:
-    """The programs that an executor must train.
-
-    Attributes:
-      programs: each must be collected or failed.
-      run: the run; its recorder notes where programs train, and reports progress.
-      workdir: of the run.
-      data_dir, lane_width, checkpoint_seconds: as for `run`.
-      failures: errors of programs that failed.
-    """
+    """The programs of a run that are to be trained; each ends collected or failed."""
 
     programs: list[Program]
     run: loop.Run
@@ -135,20 +122,8 @@ def run(
     """Trains every trial of a study with every seed, and writes the results.
 
     Args:
-      study: what to run.
-      workdir: a folder without results in it; made if missing.
-      data_dir: where image data lie; see `nnlab.data.load`.
-      dataset: a user's own data set, which replaces the study's.
-      module: a user's own Linen module, which replaces the study's model; its
-        ``__call__(self, x, train)`` returns logits (B, C).
-      own_metrics: a user's own further metrics: ``{name: function}``, each from logits
-        (B, C) and labels (B,) to a value for each example, (B,). Their means are the
-        columns train_<name>, validation_<name> and test_<name>; trees have none.
-      lane_width: networks that train at once; 0 lets the plan choose.
-      resume: whether to continue the run in the workdir, if there is one. The study
-        must be the run's or an extension of it, see `nnlab.runs.resume`.
-      resume_anyway: whether to continue also under other versions or on another device,
-        which changes the numbers, or with a module or metrics that may have changed.
+      study, workdir, resume, resume_anyway, lane_width: as for `nnlab.run`.
+      data_dir, dataset, module, own_metrics: see `Handed`.
       executor: trains the programs, such as `nnlab.cluster.ray.Ray`; None for this
         process.
       kept: data and programs of earlier runs of the same study, with fewer trials or
@@ -172,43 +147,68 @@ def run(
       Exception: the first program's error, if all programs failed. If only some did,
         the others' results are returned, and `Results.config` has the "failures".
     """
+    if executor and (dataset or module or own_metrics):
+        raise ValueError(
+            "a data set, a module or metrics of one's own stay in the process that "
+            "made them: train in it (executor=None)"
+        )
+    folder = absolute(workdir, "workdir")
     handed = Handed(
-        data_dir=_absolute(data_dir, "data_dir"),
+        data_dir=None if data_dir is None else absolute(data_dir, "data_dir"),
         dataset=dataset,
         module=module,
         own_metrics=own_metrics,
         loaded=kept.loaded if kept else {},
     )
-    options = _Options(
-        workdir=absolute(workdir, "workdir"),
-        lane_width=lane_width,
-        resume_anyway=resume_anyway,
-        executor=executor,
-        kept=kept,
-        checkpoint_seconds=checkpoint_seconds,
-        profile_dir=_absolute(profile_dir, "profile_dir"),
-        on_progress=on_progress,
-    )
-    with contextlib.ExitStack() as stack:
-        return _run(study, handed, options, resume, stack)
-
-
-def _absolute(path: str | os.PathLike[str] | None, name: str) -> pathlib.Path | None:
-    return None if path is None else absolute(path, name)
-
-
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class _Options:
-    """How a study is to be run; see `run`."""
-
-    workdir: pathlib.Path
-    lane_width: int
-    resume_anyway: bool
-    executor: Executor | None
-    kept: Kept | None
-    checkpoint_seconds: float
-    profile_dir: pathlib.Path | None
-    on_progress: Callable[[Progress], None] | None
+    profile = None if profile_dir is None else absolute(profile_dir, "profile_dir")
+    writes = processes.is_first()
+    # Everything is checked before anything is written.
+    with contextlib.ExitStack() as stack:  # holds the workdir's lock until the end
+        left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
+        past = _Past(study)
+        if goes_on := processes.agreed(resume and left):
+            processes.in_first(lambda: stack.enter_context(alone_in(folder)))
+            with refusing(folder):
+                check_links(folder)
+                past = _past(folder, study, handed)
+        else:
+            processes.in_first(lambda: check_workdir(folder))
+        if not (past.config and kept and kept.loaded):  # else nothing has changed
+            past = _with_own(past, handed, folder)
+        programs = _settle(past, handed, lane_width, executor)
+        if not goes_on:
+            hint = "" if folder.exists() else nearest_file(folder)
+            processes.in_first(lambda: stack.enter_context(_begun(folder)))
+            if resume:
+                _log.info("nothing to resume in %s: starting%s", folder, hint)
+        checkpoints = Checkpoints(folder, checkpoint_seconds, read_only=not writes)
+        stack.callback(checkpoints.close)
+        to = folder if writes else None
+        recorder = Recorder(past.study, to, programs, on_progress)
+        this = loop.Run(past.study, recorder, checkpoints, kept, profile)
+        saved: dict[int, Saved] = {}
+        if goes_on:
+            with refusing(folder):
+                saved = _saved(past, programs, this, resume_anyway)
+        if writes:
+            checkpoints.remove_abandoned()
+            remove_abandoned(folder)
+        processes.wait("all have read")
+        recorder.write("interrupted")
+        settings = folder, handed.data_dir, lane_width, checkpoint_seconds
+        work = Work([*programs], this, *settings)
+        try:
+            _train(work, saved, executor)
+        except BaseException:  # Ctrl-C too: keep the results so far
+            for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
+                with contextlib.suppress(OSError):
+                    keep()
+            raise
+        status = "failed" if work.failures else "complete"
+        recorder.write(status)
+        if len(work.failures) == len(programs):
+            raise work.failures[0]
+        return results.load(folder) if writes else recorder.results(status)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,8 +218,7 @@ class _Past:
     Attributes:
       study: the study to run, merged with the earlier one.
       config: the ``config.json``; None if the run is new, or the file is lost.
-      groups: trials and seeds of each program, those begun first; None for a new run.
-      num_begun: number of programs that have begun.
+      groups: those of the programs that have begun come first; None for a new run.
       doubts: reasons why the user's own module or metrics may have changed.
     """
 
@@ -228,73 +227,6 @@ class _Past:
     groups: tuple[Members, ...] | None = None
     num_begun: int = 0
     doubts: tuple[str, ...] = ()
-
-
-def _run(
-    study: Study,
-    handed: Handed,
-    options: _Options,
-    resume: bool,
-    stack: contextlib.ExitStack,
-) -> results.Results:
-    """Checks everything before anything is written, then runs; see `run`.
-
-    The stack holds the workdir's lock until the end.
-    """
-    if options.executor and (handed.dataset or handed.module or handed.own_metrics):
-        raise ValueError(
-            "a data set, a module or metrics of one's own stay in the process that "
-            "made them: train in it (executor=None)"
-        )
-    folder = options.workdir
-    left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
-    past = _Past(study)
-    if goes_on := processes.agreed(resume and left):
-        processes.in_first(lambda: stack.enter_context(alone_in(folder)))
-        with refusing(folder):
-            check_links(folder)
-            past = _past(folder, study, handed)
-    else:
-        processes.in_first(lambda: check_workdir(folder))
-    past = _with_own(past, handed, options)
-    study = past.study
-    programs = _settle(past, handed, options)
-    if not goes_on:
-        hint = "" if folder.exists() else nearest_file(folder)
-        processes.in_first(lambda: stack.enter_context(_begun(folder)))
-        if resume:
-            _log.info("nothing to resume in %s: starting%s", folder, hint)
-    writes = processes.is_first()
-    seconds = options.checkpoint_seconds
-    checkpoints = Checkpoints(folder, seconds, read_only=not writes)
-    stack.callback(checkpoints.close)
-    to = folder if writes else None
-    recorder = Recorder(study, to, programs, options.on_progress)
-    this = loop.Run(study, recorder, checkpoints, options.kept, options.profile_dir)
-    saved: dict[int, Saved] = {}
-    if goes_on:
-        with refusing(folder):
-            saved = _saved(past, programs, this, options.resume_anyway)
-    if writes:
-        checkpoints.remove_abandoned()
-        remove_abandoned(folder)
-    processes.wait("all have read")
-    recorder.write("interrupted")
-    train = _train_here
-    if options.executor:
-        train = functools.partial(_train_elsewhere, options, handed)
-    try:
-        failures = train(programs, this, saved)
-    except BaseException:  # Ctrl-C too: keep the results so far
-        for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
-            with contextlib.suppress(OSError):
-                keep()
-        raise
-    status = "failed" if failures else "complete"
-    recorder.write(status)
-    if len(failures) == len(programs):
-        raise failures[0]
-    return results.load(folder) if writes else recorder.results(status)
 
 
 @contextlib.contextmanager
@@ -344,85 +276,58 @@ def _records(folder: pathlib.Path, study: Study) -> list[dict[str, Any]]:
     return found
 
 
-def _with_own(past: _Past, handed: Handed, options: _Options) -> _Past:
+def _with_own(past: _Past, handed: Handed, folder: pathlib.Path) -> _Past:
     """Adds the record of the user's own module, metrics and data sets."""
-    if past.config and options.kept and options.kept.loaded:  # nothing has changed
-        return past
     own = handed.own(past.study)
     if past.config:
-        with refusing(options.workdir):
-            return dataclasses.replace(
-                past, doubts=tuple(check_own(past.study.own, own))
-            )
+        with refusing(folder):
+            doubts = tuple(check_own(past.study.own, own))
+        return dataclasses.replace(past, doubts=doubts)
     return dataclasses.replace(past, study=dataclasses.replace(past.study, own=own))
 
 
-def _settle(past: _Past, handed: Handed, options: _Options) -> list[Program]:
+def _settle(
+    past: _Past, handed: Handed, lane_width: int, executor: Executor | None
+) -> list[Program]:
     """Prepares the programs of a run, in the order of their indices."""
-    study, groups, executor = past.study, past.groups, options.executor
-    settle = functools.partial(
-        prepare, study, lane_width=options.lane_width, **vars(handed)
-    )
+    study, groups = past.study, past.groups
+    settle = functools.partial(prepare, study, lane_width=lane_width, **vars(handed))
     if executor:
         groups = groups or by_program(study.trials(), study.num_seeds)
         old, new = groups[: past.num_begun], groups[past.num_begun :]
-        cut = executor.cut(settle(members=new), options.lane_width)
+        cut = executor.cut(settle(members=new), lane_width)
         groups = (*old, *numbered(cut, {members.index for members in old}))
     if groups:
         groups = tuple(sorted(groups, key=lambda members: members.index))
     return settle(members=groups)
 
 
-def _train_here(
-    programs: Sequence[Program], run: loop.Run, saved: Mapping[int, Saved]
-) -> list[Exception]:
-    """Trains one program after another; returns the errors of those that failed."""
-    failures: list[Exception] = []
+def _train(work: Work, saved: Mapping[int, Saved], executor: Executor | None) -> None:
+    """Trains all programs, by the executor if there is one."""
+    run = work.run
+    if executor:
+        for program in [*work.programs]:
+            known = saved.get(program.index)
+            if known and program.is_done(known.about):
+                loop.train(program, run, known)  # notes its backbone
+                work.programs.remove(program)
+        executor.train(work)
+        return
     # The longest comes last: if it is interrupted, the others are done.
-    for program in sorted(programs, key=lambda program: program.work):
+    for program in sorted(work.programs, key=lambda program: program.work):
         try:
             loop.train(program, run, saved.get(program.index))
         except OSError:  # such as a full disk: nothing more can be saved
             raise
         except Exception as error:  # the other programs continue
-            failures.append(error)
-            run.recorder.fail(program, error)
+            work.fail(program, error)
             traceback.clear_frames(error.__traceback__)  # frees its arrays
-    return failures
-
-
-def _train_elsewhere(
-    options: _Options,
-    handed: Handed,
-    programs: Sequence[Program],
-    run: loop.Run,
-    saved: Mapping[int, Saved],
-) -> list[Exception]:
-    """Lets an executor train the programs; returns the errors of those that failed."""
-    waiting = []
-    for program in programs:
-        known = saved.get(program.index)
-        if known and program.is_done(known.about):
-            loop.train(program, run, known)  # notes its backbone
-        else:
-            waiting.append(program)
-    work = Work(
-        waiting,
-        run,
-        options.workdir,
-        handed.data_dir,
-        options.lane_width,
-        options.checkpoint_seconds,
-    )
-    assert options.executor
-    options.executor.train(work)
-    return work.failures
 
 
 def _saved(
     past: _Past, programs: Sequence[Program], run: loop.Run, anyway: bool
 ) -> dict[int, Saved]:
-    """Checks all checkpoints of the run so far, then restores from them."""
+    """Returns the run's last checkpoints; all are checked before any is restored."""
     recorder, checkpoints = run.recorder, run.checkpoints
     if past.config:
         check_data(past.config["datasets"], recorder.config["datasets"])
@@ -479,31 +384,19 @@ def _note_changes(
 
 
 def check_links(folder: pathlib.Path) -> None:
-    """Refuses links in a workdir, through which a run would write or delete elsewhere.
-
-    Raises:
-      ValueError: names the first link.
-    """
+    """Refuses links in a workdir, through which a run would write elsewhere."""
     refuse_links(folder / FOLDER, (folder / pictures.FILE).parent)
 
 
 def check_workdir(folder: pathlib.Path) -> None:
-    """Refuses a workdir that holds results, or that is not a folder.
-
-    Raises:
-      FileExistsError: names the folder.
-      ValueError: it contains a link; see `check_links`.
-    """
+    """Refuses a workdir that holds results or links, or that is not a folder."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"workdir {str(folder)!r} is a file, not a folder")
     check_links(folder)
-    if (folder / results.CONFIG).exists():
-        raise FileExistsError(
-            f"workdir {str(folder)!r} holds results; choose another, or go on with "
-            "them (--resume)"
-        )
-    if (folder / FOLDER).exists():
-        raise FileExistsError(
-            f"workdir {str(folder)!r} holds checkpoints but no {results.CONFIG}; "
-            "choose another, or go on with them (--resume)"
-        )
+    left = {results.CONFIG: "results", FOLDER: f"checkpoints but no {results.CONFIG}"}
+    for name, what in left.items():
+        if (folder / name).exists():
+            raise FileExistsError(
+                f"workdir {str(folder)!r} holds {what}; choose another, or go on with "
+                "them (--resume)"
+            )

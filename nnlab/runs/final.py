@@ -61,29 +61,24 @@ def look(
     first = state.params.get(program.recipe.layers[0], {})
     kernels = population.gather(first["kernel"]) if "kernel" in first else None
     after = probabilities(program, state)
-    plane = plane_of(program.dataset)
     regions = None
-    if plane:
+    if plane := plane_of(program.dataset):
         cells = _cells_of(program.dataset, plane)
         fed = program.features(cells) if program.features else cells
         grid = _predicted(program, state, fed)
         regions = np.concatenate([chunk.argmax(axis=-1) for chunk in grid], axis=2)
     for t, trial in enumerate(program.trials):
         living = record.living(trial.index)
-        chosen = np.flatnonzero(living)[:1]  # the first living seed, if there is one
-        seen = Seen(
+        # Of the first living seed, if there is one.
+        place = (t, living.argmax()) if living.any() else None
+        record.seen[trial.index] = Seen(
             prediction=prediction[t],
             confidence=np.where(living[:, None], confidence[t], np.nan),
-            kernel=kernels[t, chosen[0]]
-            if kernels is not None and len(chosen)
-            else None,
+            kernel=kernels[place] if kernels is not None and place else None,
             before=before[t],
             after=after[t],
-            regions=_as_map(regions[t, chosen[0]])
-            if regions is not None and len(chosen)
-            else None,
+            regions=_as_map(regions[place]) if regions is not None and place else None,
         )
-        record.seen[trial.index] = seen
 
 
 def predicted(
@@ -112,9 +107,8 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
     """Collects what pictures of the trees need, over all seeds."""
     probabilities = np.stack([fit.probabilities for fit in fits])
     after = probabilities[:, :NUM_EXAMPLES]
-    plane = plane_of(dataset)
     regions = None
-    if plane:
+    if plane := plane_of(dataset):
         regions = _as_map(fits[0].predict(_cells_of(dataset, plane)).argmax(axis=-1))
     return Seen(
         prediction=probabilities.argmax(axis=-1).astype(np.int32),
@@ -126,17 +120,16 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
     )
 
 
-def grid_of(plane: Plane) -> np.ndarray:
-    """Returns the centres of a grid's cells, float64 (G * G, 2), row after row."""
+def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:
+    """Returns the centres of a grid's cells, row after row, float32 (G * G, 2).
+
+    They are as the data are stored.
+    """
     x0, x1, y0, y1 = plane.extent
     centres = (np.arange(GRID) + 0.5) / GRID
     x, y = np.meshgrid(x0 + (x1 - x0) * centres, y0 + (y1 - y0) * centres)
-    return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
-def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:
-    """Returns the grid's cells as the data are stored, float32 (G * G, 2)."""
-    return numbers.stored(grid_of(plane), dataset.origin, "cells")
+    cells = np.stack([x.ravel(), y.ravel()], axis=1)
+    return numbers.stored(cells, dataset.origin, "cells")
 
 
 def _as_map(classes: np.ndarray) -> np.ndarray:
@@ -146,8 +139,7 @@ def _as_map(classes: np.ndarray) -> np.ndarray:
 def solo_inferences_per_second(program: PlacedProgram) -> float:
     """Returns how many examples per second one network answers, one at a time.
 
-    All run inside one compiled function on one device, so the number does not include
-    the overhead of a call from Python.
+    All in one compiled function on one device, without a call from Python for each.
     """
     recipe, (device, *_) = program.recipe, jax.local_devices()
     traced = {k: jnp.float32(v[0]) for k, v in program.members.traced().items()}

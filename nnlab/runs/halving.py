@@ -18,13 +18,7 @@ def rungs(
     """Returns the evaluations, as indices into `boundaries`, at which trials end.
 
     A rung is the first evaluation at or after `min_epochs`, `factor` times it, its
-    square times it, and so on; never the last evaluation.
-
-    Args:
-      boundaries: steps of the evaluations, strictly increasing.
-      steps_per_epoch: updates in an epoch.
-      min_epochs: epochs that every trial gets, above 0.
-      factor: at least 2; 0 for no rungs.
+    square times it, and so on; never the last evaluation. A factor of 0 gives none.
     """
     found = set()
     step = min_epochs * steps_per_epoch
@@ -40,14 +34,9 @@ def worst(
 ) -> np.ndarray:
     """Returns which trials end at a rung: all but the best 1/factor, bool (T,).
 
-    A trial's score is its mean validation accuracy over all its seeds; a diverged seed
-    counts as chance. At least one trial stays; of equal ones the first stay.
-
-    Args:
-      accuracy: of each member so far, float (T, S); NaN if it diverged.
-      training: which members still train, bool (T, S).
-      chance: accuracy of a constant answer.
-      factor: at least 2.
+    A trial's score is its mean accuracy over all its seeds, float (T, S); a diverged
+    one, NaN, counts as chance. Only those with members in training, bool (T, S),
+    compete. At least one trial stays; of equal ones the first stay.
     """
     racing = np.flatnonzero(training.any(axis=1))
     scores = np.where(np.isnan(accuracy), chance, accuracy).mean(axis=1)[racing]

@@ -50,12 +50,8 @@ class Run:
     """What all programs of a run share.
 
     Attributes:
-      study: the study.
-      recorder: takes the measurements.
-      checkpoints: where to save.
       kept: earlier programs of the same study; None to keep none.
-      profile_dir: a folder for a trace of each program's first steps; None for no
-        trace.
+      profile_dir: for traces of each program's first steps; None for no traces.
       backbones: those loaded or trained already, by the key of their source.
     """
 
@@ -166,8 +162,7 @@ def train_program(
 ) -> None:
     """Trains networks to their last step, and evaluates the final members.
 
-    The backbone initialises all members, or computes their features. Training begins
-    where `saved` is; `tuning_seconds` were spent on choosing the lanes.
+    The backbone initialises all members, or computes their features.
     """
     recorder, race = run.recorder, run.study.halving
     population, sizes = program.population, program.sizes
@@ -194,12 +189,7 @@ def train_program(
 
 
 class _Training:
-    """A program of networks during its training.
-
-    Attributes:
-      state: its members.
-      at: how far it is.
-    """
+    """A program of networks during its training; `at` says how far it is."""
 
     state: Any
 
@@ -211,7 +201,6 @@ class _Training:
         backbone: Backbone | None,
         saved: Saved | None,
     ) -> None:
-        """Begins at the first step, or where a checkpoint was saved."""
         self._program, self._run, self._backbone = program, run, backbone
         self._record = record
         self._paced = SAMPLE_EVERY  # until the duration of a step is known
@@ -224,7 +213,7 @@ class _Training:
 
     def _begin(self) -> None:
         program, population = self._program, self._program.population
-        self._record.tell("compiling")
+        self._run.recorder.tell(self._record, "compiling")
         self.state = population.init()
         if self._backbone and not program.features:
             self.state = population.begin_at(
@@ -240,7 +229,7 @@ class _Training:
             self.at = Position(**saved.about["position"])
         if saved.about["finished"]:
             record.extend()
-        record.tell("compiling")  # its position is known only now
+        self._run.recorder.tell(record, "compiling")  # its position is known only now
         population = self._program.population
         with saved.reading():
             members = filled(population.template(), saved.arrays("state"))
@@ -295,16 +284,13 @@ class _Training:
         self.state = population.compact(self.state, training)
 
     def visit(self) -> None:
-        """Reports progress, and saves a checkpoint if one is due.
-
-        Raises:
-          KeyboardInterrupt: the observer asked for it; a checkpoint is saved first.
-        """
+        """Reports progress, and saves a checkpoint if one is due or it is stopped."""
         predict = functools.partial(final.predicted, self._program, self.state)
         alone = processes.count() == 1  # otherwise all processes would have to ask
         interrupted: KeyboardInterrupt | None = None
         try:
-            self._record.tell("training", predict if alone else None)
+            recorder = self._run.recorder
+            recorder.tell(self._record, "training", predict if alone else None)
         except KeyboardInterrupt as interrupt:
             interrupted = interrupt
         if processes.any_of(interrupted is not None):
@@ -316,7 +302,8 @@ class _Training:
     def look(self) -> None:
         """Evaluates the final members on further splits and for pictures."""
         program, record = self._program, self._record
-        with record.scoring():
+        self._run.recorder.tell(record, "scoring")
+        with record.clock.scoring():
             final.score(program, self.state, record)
             if "costs" in self._run.study.figures:
                 speed = final.solo_inferences_per_second(program)
@@ -354,11 +341,7 @@ def _paced(steps: float) -> int:
 
 
 def backbone_for(program: Program, run: Run) -> Backbone | None:
-    """Returns the trained backbone of a program; programs of one source share it.
-
-    It comes from the run, from a checkpoint or from training. The result is None if
-    training starts from random values.
-    """
+    """Returns a program's backbone from the run, a checkpoint or training, if any."""
     source = program.source
     if not source:
         return None
@@ -374,7 +357,7 @@ def backbone_for(program: Program, run: Run) -> Backbone | None:
         if saved := run.checkpoints.latest(part, of):
             backbone = _saved_backbone(saved)
         else:
-            backbone = _pretrain(program, source.training, own, run)
+            backbone = _pretrain(source.training, own, run)
             arrays = {"params": backbone.params, "batch_stats": backbone.batch_stats}
             about = {"backbone": dict(backbone.about), **run.origin(of)}
             run.checkpoints.save(part, {"variables": named(arrays)}, about)
@@ -407,10 +390,8 @@ def backbone_part(source: Source) -> str:
     return f"backbone_{hashlib.sha256(source.key.encode()).hexdigest()[:12]}"
 
 
-def _pretrain(
-    program: Program, training: NetworkProgram, own: Mapping[str, str], run: Run
-) -> Backbone:
-    """Trains a program's backbone on its source, and notes `own` about the source."""
+def _pretrain(training: NetworkProgram, own: Mapping[str, str], run: Run) -> Backbone:
+    """Trains a backbone on its source, and notes `own` about the source."""
     h = training.hyperparameters
     begin = time.perf_counter()
     study = Study(base=h, num_seeds=1, root_seed=run.study.root_seed, figures=())
@@ -432,14 +413,10 @@ def _pretrain(
     def accuracy(split: str) -> float:
         return float(measured["sums"][split]["accuracy"][0, 0]) / placed.sizes[split]
 
-    kept = {
-        name: {
-            layer: jax.tree.map(lambda leaf: leaf[0, 0], population.gather(tree[layer]))
-            for layer in layers
-        }
-        for name, layers in layers_of(training.recipe).items()
-        for tree in (getattr(state, name),)
-    }
+    kept = {}
+    for name, layers in layers_of(training.recipe).items():
+        tree = {layer: getattr(state, name)[layer] for layer in layers}
+        kept[name] = jax.tree.map(lambda leaf: leaf[0, 0], population.gather(tree))
     about = {
         **own,
         "dataset": h.data,
@@ -462,7 +439,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
     splits, model = program.splits(), program.hyperparameters.model
     recorder, test = run.recorder, program.dataset.test
     record = recorder.start(program, sizes_of(splits))
-    record.tell("growing")
+    recorder.tell(record, "growing")
 
     def fit_of(seed: int) -> trees.Fit:
         return trees.fit(
@@ -486,19 +463,17 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
                 fit.predict(test.inputs)
                 inferences = len(test.labels) / (time.perf_counter() - start)
                 record.add_trees(trial, seed, fit, inferences)
-                record.tell("growing")
+                recorder.tell(record, "growing")
                 fits[-1].append(fit)
         if run.has_pictures:
             record.seen[trial.index] = final.seen_of_trees(program.dataset, fits[-1])
     for (transform, amount), split in program.test_sets.severities.items():
         inputs, size = split.inputs, len(split.labels)
-        scores = np.array(
-            [
-                [trees.score(fit.predict(inputs), split.labels) for fit in some]
-                for some in fits
-            ]
-        )
-        accuracy, loss = np.moveaxis(scores * size, -1, 0)
+        scores = [
+            [trees.score(fit.predict(inputs), split.labels) for fit in some]
+            for some in fits
+        ]
+        accuracy, loss = np.moveaxis(np.array(scores) * size, -1, 0)
         sums = {"accuracy": accuracy, "loss": loss}
         record.add_severity(transform, amount, sums, size)
     items = {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()}

@@ -66,10 +66,7 @@ def record(study: Study, programs: Sequence[Program]) -> dict[str, Any]:
         "versions": {
             "nnlab": nnlab.__version__,
             "python": platform.python_version(),
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "flax": flax.__version__,
-            "optax": optax.__version__,
+            **{of.__name__: of.__version__ for of in (jax, jaxlib, flax, optax)},
             "numpy": np.__version__,
         },
         "settings": devices.settings(),

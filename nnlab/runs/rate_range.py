@@ -48,12 +48,7 @@ def study_of(
       study: has the network; its claims and figures are left out.
       low, high: the lowest and the highest rate, above 0.
       count: number of rates, evenly spaced in their logarithm.
-      seeds: of each rate.
-      steps: updates of each network.
-
-    Raises:
-      ValueError: the bounds, count or steps are invalid, or the first trial is not a
-        network.
+      seeds, steps: of each rate, and updates of each network.
     """
     first = study.trials()[0]
     _check(first, low, high, count, steps)

@@ -3,7 +3,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,38 +23,35 @@ from nnlab.results.rows import (
 from nnlab.runs import halving, provenance
 from nnlab.runs.checkpoint import Saved
 from nnlab.runs.clock import Clock
-from nnlab.runs.progress import Evaluation, Teller
+from nnlab.runs.progress import Evaluation
+from nnlab.statistics import ranking
 from nnlab.study import Trial
 from nnlab.training import trees
 from nnlab.training.program import NetworkProgram, Program
 
 
 class Record:
-    """All measurements of one program.
+    """All measurements of one program, which has the plan that it uses.
 
     Attributes:
-      program: the program, with the plan that it uses.
       about: its record in ``config.json``.
       rows: the curves and the members.
-      clock: its times.
       severity: its rows of ``severity.csv``.
       seen: what pictures need of the final members, by the index of a trial.
       still_training: members that have not diverged, stopped early or been dropped,
         bool (T, S).
+      done, planned: examples trained so far, and in all.
+      evaluation: the last evaluation, if not yet reported.
+      worths: what its trials, by index, are worth by now; None for those that are out.
     """
 
     def __init__(
         self,
         program: Program,
-        teller: Teller,
         clock: Clock,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
-        """Begins with a program that has not been trained.
-
-        If it is to train, `sizes` has the number of examples of each evaluated split.
-        """
-        index = program.index
+        """Begins; to train, a program needs the sizes of its evaluated splits."""
         shape = len(program.trials), program.members.num_seeds
         self.program, self.clock = program, clock
         self.about = program.to_dict()
@@ -62,13 +59,14 @@ class Record:
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
         self.still_training = np.ones(shape, bool)
-        self._index, self._teller, self._sizes = index, teller, dict(sizes or {})
+        self.done, self.planned = 0, program.num_examples
+        self.evaluation: Evaluation | None = None
+        self.worths: dict[int, float | None] = {}
+        self._sizes = dict(sizes or {})
         self._chance = provenance.chance_of(program.dataset)
         self._accuracy = np.full(shape, math.nan)
         self._means: list[list[float]] = [[] for _ in program.trials]
         self._step = 0
-        teller.rows[index] = self.rows
-        teller.done[index], teller.planned[index] = 0, program.num_examples
 
     @property
     def _network(self) -> NetworkProgram:
@@ -101,11 +99,7 @@ class Record:
         }
 
     def restore(self, saved: Saved) -> None:
-        """Restores the state of a checkpoint of the program.
-
-        Raises:
-          ValueError, LookupError, TypeError: the checkpoint is not of this program.
-        """
+        """Restores the state of a checkpoint; see `Saved.reading` for its errors."""
         known, members = saved.about["known"], self.program.members
         arrays, seen = saved.arrays("rows"), saved.arrays("seen")
         fields: dict[str, dict[str, Any]] = {}
@@ -122,30 +116,23 @@ class Record:
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
         self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
-        self._teller.rows[self._index] = self.rows
         self._note_worths()
         self._account()
 
     def _account(self) -> None:
         """Counts the earlier training of the members as done."""
-        program, teller = self.program, self._teller
+        program = self.program
         if not isinstance(program, NetworkProgram):
-            teller.done[self._index] = self._num_grown * len(
-                program.dataset.train.labels
-            )
+            self.done = self._num_grown * len(program.dataset.train.labels)
             return
         batch_size, steps = program.hyperparameters.batch_size, self.rows.steps
         ended = self.rows.has_status(STOPPED, DIVERGED, DROPPED)
         self._step = int(steps.max())
-        teller.done[self._index] = int(steps.sum()) * batch_size
-        spared = int((program.num_steps - steps[ended]).sum()) * batch_size
-        teller.planned[self._index] -= spared
+        self.done = int(steps.sum()) * batch_size
+        self.planned -= int((program.num_steps - steps[ended]).sum()) * batch_size
 
     def extend(self) -> None:
-        """Lets finished members continue for more epochs.
-
-        Measurements that belong to final members only are removed.
-        """
+        """Lets finished members go on, without the measurements of final members."""
         finished = self.rows.reopen()
         scored = tuple(f"{split}_" for split in self._network.scored())
         self.rows.forget_at(
@@ -153,20 +140,11 @@ class Record:
         )
         self.severity = []
 
-    def tell(
-        self,
-        status: str,
-        predict: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> None:
-        """Reports the program's progress; see `Progress`."""
-        if not isinstance(self.program, NetworkProgram):
-            done, total = float(self._num_grown), float(self.still_training.size)
-        else:
-            done, total = (
-                self._step / self.program.steps_per_epoch,
-                self.program.num_epochs,
-            )
-        self._teller.tell(status, done, total, clock=self.clock, predict=predict)
+    def position(self) -> tuple[float, float]:
+        """Returns how many epochs, or seeds of trees, are trained, and of how many."""
+        if isinstance(self.program, NetworkProgram):
+            return self._step / self.program.steps_per_epoch, self.program.num_epochs
+        return float(self._num_grown), float(self.still_training.size)
 
     @contextlib.contextmanager
     def training(self, step: int, count: int) -> Iterator[None]:
@@ -174,7 +152,7 @@ class Record:
         examples = self._examples(count)
         with self.clock.training(examples):
             yield
-        self._teller.done[self._index] += examples
+        self.done += examples
         self._step = step
 
     def steps_in(self, seconds: float) -> float:
@@ -192,7 +170,7 @@ class Record:
         left = self._network.num_steps - step
         before = self._examples(left)
         yield
-        self._teller.planned[self._index] -= before - self._examples(left)
+        self.planned -= before - self._examples(left)
 
     def add(
         self,
@@ -201,10 +179,10 @@ class Record:
         num_steps: int,
         samples: int,
     ) -> None:
-        """Adds one evaluation of all members, leaves (T, S, ...).
+        """Adds one evaluation of all members, from `Population.evaluate`.
 
-        `measured` is from `Population.evaluate`; since the evaluation before there were
-        `num_steps` updates, with that many samples of the gradient norms.
+        Since the evaluation before there were `num_steps` updates, with so many samples
+        of the gradient norms.
         """
         program, rows = self._network, self.rows
         step = program.boundaries[evaluation]
@@ -229,7 +207,7 @@ class Record:
         )
         with self._ending_some(step):
             self.still_training &= ~(lost | stopped)
-        self._teller.evaluation = Evaluation(
+        self.evaluation = Evaluation(
             program.trials,
             tuple(program.members.seeds),
             step,
@@ -285,19 +263,20 @@ class Record:
             self.still_training &= ~dropped
 
     def _note_worths(self) -> None:
-        self._teller.note(self.rows, self._accuracy, self._chance, self._means)
+        lost, dropped = self.rows.has_status(DIVERGED), self.rows.has_status(DROPPED)
+        for i, trial in enumerate(self.program.trials):
+            worth = ranking.worth(self._accuracy[i], lost[i], self._chance)
+            self.worths[trial.index] = None if dropped[i].any() else worth
+
+    def curve(self, trial: int) -> tuple[float, ...]:
+        """Returns a trial's mean validation accuracy at its evaluations so far."""
+        indices = [t.index for t in self.program.trials]
+        return tuple(self._means[indices.index(trial)])
 
     def _at_chance(self, accuracy: Any) -> Any:
         """Returns which accuracies are at chance: one-sided binomial test at 1 %."""
         chance, size = self._chance, self._sizes["validation"]
         return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
-
-    @contextlib.contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Measures the time of the final evaluations and pictures."""
-        self.tell("scoring")
-        with self.clock.scoring():
-            yield
 
     def living(self, trial: int) -> np.ndarray:
         """Returns which members of a trial (by index) did not diverge, bool (S,)."""
@@ -310,8 +289,7 @@ class Record:
     ) -> None:
         """Adds sums of final members only, ``{split: {metric: (T, S)}}``.
 
-        They go into the row of the network that is kept; if a member stopped early,
-        that is its best evaluation.
+        They go into the row of the network that is kept: the best of one that stopped.
         """
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
@@ -366,5 +344,5 @@ class Record:
         self._accuracy[at] = accuracy
         self.clock.add_trees(self._num_grown, fit, examples, inferences_per_second)
         self.still_training[at] = False
-        self._teller.done[self._index] += examples
+        self.done += examples
         self._note_worths()

@@ -15,11 +15,18 @@ import pyarrow as pa
 from nnlab import results
 from nnlab.machine.files import write_atomic
 from nnlab.results import Results, pictures
-from nnlab.results.rows import curves_table, members_table
+from nnlab.results.rows import (
+    DIVERGED,
+    DROPPED,
+    STOPPED,
+    curves_table,
+    members_table,
+    no_members,
+)
 from nnlab.runs import provenance, resume
 from nnlab.runs.checkpoint import Saved
 from nnlab.runs.clock import Clock, Seconds
-from nnlab.runs.progress import Progress, Teller
+from nnlab.runs.progress import Progress
 from nnlab.runs.record import Record
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
@@ -50,14 +57,12 @@ class Recorder:
         programs: Sequence[Program],
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        """Begins with a run that has trained nothing.
-
-        It writes tables if there is a workdir, and calls the observer `on_progress`.
-        """
+        """Begins a run, which writes tables if there is a workdir."""
         self._study, self._workdir, self._programs = study, workdir, programs
         self._config = provenance.record(study, programs)
-        examples = {program.index: program.num_examples for program in programs}
-        self._teller = Teller(study, examples, on_progress)
+        self._on_progress = on_progress
+        self._begun: set[int] = set()
+        self._elsewhere_since: tuple[float, int] | None = None
         self._records: dict[int, Record] = {}
         self._finished: set[int] = set()
         self._pretraining = Seconds()
@@ -77,11 +82,7 @@ class Recorder:
 
     def identity(self, index: int) -> dict[str, Any]:
         """Returns the identity of a program's checkpoints, by the program's index."""
-        if index in self._records:
-            about = self._records[index].about
-        else:
-            every = self._config["cohorts"]
-            about = next(one for one in every if one["index"] == index)
+        about = next(one for one in self.config["cohorts"] if one["index"] == index)
         return resume.identity(self._study, about, self._config)
 
     def start(
@@ -93,37 +94,30 @@ class Recorder:
     ) -> Record:
         """Begins a program and returns its record; earlier measurements are dropped.
 
-        Args:
-          program: the program, with the plan that it uses.
-          sizes: examples of each split that is evaluated.
-          population: its compiled functions; None for trees.
-          tuning_seconds: time spent on lane widths that were not taken.
+        `sizes` are those of the splits that are evaluated, `population` its compiled
+        functions, if any; `tuning_seconds` were spent on lane widths that are not used.
         """
         index = program.index
         compiled = (lambda: population.compile_seconds) if population else lambda: 0.0
         tuning = Seconds(tuning_seconds)
         clock = Clock(index, compiled, tuning, self._pretraining)
         self._finished.discard(index)
-        self._teller.begun.add(index)
-        self._records[index] = Record(program, self._teller, clock, sizes)
+        self._begun.add(index)
+        self._records[index] = Record(program, clock, sizes)
         return self._records[index]
 
     def take_up(self, program: Program, saved: Saved, is_done: bool) -> None:
-        """Restores a program of a resumed run from its checkpoint.
-
-        Raises:
-          ValueError, LookupError, TypeError: the checkpoint is not of this program.
-        """
+        """Restores a program of a resumed run; see `Saved.reading` for the errors."""
         index, about = program.index, saved.about["known"]["record"]
         if Members.from_dict(about, self._study.trials()) != program.members:
             raise ValueError("its record is of another program")
-        record = Record(program, self._teller, Clock(index))
+        record = Record(program, Clock(index))
         self._finished.discard(index)
         self._records[index] = record
         record.restore(saved)
         record.about = dict(about)
         if is_done:
-            self._teller.begun.add(index)
+            self._begun.add(index)
             self._finished.add(index)
 
     def collect(self, program: Program, saved: Saved) -> None:
@@ -154,8 +148,8 @@ class Recorder:
 
     def pretraining(self, training: NetworkProgram, step: int) -> None:
         """Reports how far the training of a backbone is."""
-        epoch, number = step / training.steps_per_epoch, len(self._teller.begun)
-        self._teller.tell("pretraining", epoch, training.num_epochs, number=number)
+        epoch, number = step / training.steps_per_epoch, len(self._begun)
+        self._tell("pretraining", (epoch, training.num_epochs), number)
 
     def add_backbone(self, backbone: Backbone) -> None:
         """Notes the origin of a backbone."""
@@ -164,20 +158,75 @@ class Recorder:
 
     def tell_elsewhere(self) -> None:
         """Reports the progress of a run whose programs train in other processes."""
-        self._teller.tell_elsewhere(len(self._finished))
+        now, done = time.monotonic(), self._num_done()
+        self._elsewhere_since = self._elsewhere_since or (now, done)
+        begun, before = self._elsewhere_since
+        rate = (done - before) / (now - begun) if done > before else math.nan
+        self._tell("elsewhere", (0, 0), len(self._finished), examples_per_second=rate)
+
+    def tell(
+        self,
+        record: Record,
+        status: str,
+        predict: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
+        """Reports the progress of a program, the last one that began."""
+        evaluation, record.evaluation = record.evaluation, None
+        self._tell(
+            status,
+            record.position(),
+            max(len(self._begun) - 1, 0),
+            evaluation=evaluation,
+            predict=predict,
+            examples_per_second=record.clock.rate,
+            inferences_per_second=record.clock.inference_rate,
+        )
+
+    def _num_done(self) -> int:
+        return sum(record.done for record in self._records.values())
+
+    def _tell(
+        self, status: str, position: tuple[float, float], number: int, **more: Any
+    ) -> None:
+        """Calls the observer, if there is one; see `Progress`."""
+        if self._on_progress is None:
+            return
+        records = self._records
+        of = {trial: r for r in records.values() for trial in r.worths}
+        worths = {t: w for t, r in of.items() if (w := r.worths[t]) is not None}
+        best = ranking.leading(worths)
+        counts = sum((r.rows.counts() for r in records.values()), no_members())
+        planned = {program.index: program.num_examples for program in self._programs}
+        planned |= {index: record.planned for index, record in records.items()}
+        self._on_progress(
+            Progress(
+                program=number,
+                num_programs=len(self._programs),
+                epoch=position[0],
+                num_epochs=position[1],
+                done=self._num_done(),
+                total=sum(planned.values()),
+                best_accuracy=math.nan if best is None else worths[best],
+                best_label="" if best is None else self._study.trials()[best].label,
+                best_curve=() if best is None else of[best].curve(best),
+                diverged=int(counts[DIVERGED]),
+                stopped=int(counts[STOPPED]),
+                dropped=int(counts[DROPPED]),
+                status=status,
+                **more,
+            )
+        )
 
     def fail(self, program: Program, error: Exception) -> None:
         """Notes that a program failed, and writes the traceback to a file."""
         index = program.index
         self._release(index)
-        text = f"{type(error).__name__}: {error}"
-        line = " ".join(text.split())
+        line = " ".join(f"{type(error).__name__}: {error}".split())
         line = line if len(line) <= MAX_FAILURE else f"{line[:MAX_FAILURE]}..."
         self._config["failures"][str(index)] = line
         _log.error("program %d of %d failed: %s", index + 1, len(self._programs), line)
-        lines = traceback.format_exception(error)
         if self._workdir:
-            text = numbers.visible("".join(lines))
+            text = numbers.visible("".join(traceback.format_exception(error)))
             write_atomic(self._failure_file(index), text.encode())
         self.write("interrupted")
 
@@ -270,36 +319,32 @@ class Recorder:
     def _choose_pictures(self, found: Results) -> bytes | None:
         """Collects the pictures of the best and the worst trial so far."""
         best, worst = ranking.best_and_worst(found)
-        records = sorted(
-            self._records.values(), key=lambda record: record.rows.members.first_seed
-        )
         parts: dict[int, list[pictures.Seen]] = {}
-        for record in records:
+        for record in sorted(
+            self._records.values(), key=lambda record: record.rows.members.first_seed
+        ):
             for trial, seen in record.seen.items():
                 parts.setdefault(trial, []).append(seen)
-        all_seen = {trial: pictures.together(some) for trial, some in parts.items()}
-        if best not in all_seen:
+        if best not in parts:
             return None
-        name = found.trials[best].hyperparameters.data
+        data_of = [trial.hyperparameters.data for trial in found.trials]
+        alike = {
+            trial: pictures.together(some)
+            for trial, some in parts.items()
+            if data_of[trial] == data_of[best]
+        }
         dataset = next(
             program.dataset
             for program in self._programs
-            if program.hyperparameters.data == name
+            if program.hyperparameters.data == data_of[best]
         )
-        alike = {
-            trial: seen
-            for trial, seen in all_seen.items()
-            if found.trials[trial].hyperparameters.data == name
-        }
-        test = dataset.test
-        images = None
+        test, images = dataset.test, None
         if len(dataset.input_shape) == 3:
             images = test.inputs.astype(np.float32) * np.float32(dataset.scale)
-        worst = worst if worst in alike else None
         arrays = pictures.choose(
             alike,
             best,
-            worst,
+            worst if worst in alike else None,
             images,
             test.labels,
             dataset.num_classes,

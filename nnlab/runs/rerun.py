@@ -31,7 +31,7 @@ class Rerun:
     """How a repeated training compares with its record.
 
     Attributes:
-      label: label of the trial.
+      label: of the trial.
       num_rows: number of evaluations in the record.
       difference: the first difference, in words; "" if there is none.
       notes: possible reasons for a difference: other versions, another device.
@@ -61,17 +61,11 @@ def rerun(
 ) -> Rerun:
     """Trains one network of a run again and compares; writes nothing.
 
-    Its lanes have the shape of the record's, filled with copies of it.
-
-    Args:
-      workdir: of the run.
-      trial: index of the trial.
-      seed: the seed.
-      data_dir, dataset, module, own_metrics: as for `run`.
+    Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
+    `dataset`, `module` and `own_metrics` are as for `experiment.run`.
 
     Raises:
       ValueError: no such network, or other data.
-      FileNotFoundError, ConnectionError: as `run`.
     """
     found = results.load(workdir)
     found.check_member(trial, seed)
@@ -81,15 +75,11 @@ def rerun(
         for members in continued(study, found.config["cohorts"])
         if (trial, seed) in members.pairs()
     ]
-    handed: dict[str, Any] = {
-        "data_dir": data_dir,
-        "dataset": dataset,
-        "module": module,
-        "own_metrics": own_metrics,
-        "loaded": {},
-    }
-    doubts = check_own(study.own, Handed(**handed).own(study))
-    programs = prepare(study, members=groups, **handed)
+    handed = Handed(
+        data_dir=data_dir, dataset=dataset, module=module, own_metrics=own_metrics
+    )
+    doubts = check_own(study.own, handed.own(study))
+    programs = prepare(study, members=groups, **vars(handed))
     if not (networks := networks_of(programs)):
         raise ValueError(f"trial {trial} is no network: trees are not trained again")
     recorder = Recorder(study, None, programs)

@@ -65,8 +65,8 @@ def moved(
 ) -> Study:
     """Returns the run's study `old` with the current names of its data.
 
-    Data sets of `new` with the same digest as in `datasets`, from ``config.json``, give
-    the names. `digest_of` returns the digest of a new trial's data.
+    Data sets of `new` give the names, by their digests: those of `old` are in
+    `datasets`, from ``config.json``; `digest_of` finds that of a new trial's data.
     """
     before, after = old.datasets(), new.datasets()
     gone = [name for name in before if name not in after]
@@ -112,24 +112,20 @@ def merge(old: Study, new: Study) -> Study:
     for trial in old.trials():
         wanted = _without_epochs(new, trial)
         found = [i for i in rest if effects[i] == wanted]
-        same = [
-            i
-            for i in found
-            if rest[i].hyperparameters.num_epochs == trial.hyperparameters.num_epochs
-        ]
         if not found:
             raise ValueError(
                 f"it has a trial {trial.label!r} that the study does not have any "
                 "more; trials may only be added"
             )
-        match = (same or found)[0]
-        found_there = rest.pop(match).hyperparameters
-        epochs = trial.hyperparameters.num_epochs, found_there.num_epochs
-        if new.halving.factor and epochs[0] != epochs[1]:
-            raise _another("num_epochs", *epochs, UNDER_HALVING)
-        _check_epochs(trial.hyperparameters, found_there)
-        kept.append({**new.sweep[match], **_unread(trial, found_there)})
-        asked = new.trials()[match].num_seeds
+        own = trial.hyperparameters
+        same = (
+            i for i in found if rest[i].hyperparameters.num_epochs == own.num_epochs
+        )
+        match = next(same, found[0])
+        there, asked = rest[match].hyperparameters, rest[match].num_seeds
+        del rest[match]
+        _check_epochs(own, there, new)
+        kept.append({**new.sweep[match], **_unread(own, there)})
         if asked < trial.num_seeds and not new.looks:
             raise _another(
                 f"num_seeds of {trial.label!r}", trial.num_seeds, asked, "may only grow"
@@ -142,19 +138,19 @@ def merge(old: Study, new: Study) -> Study:
     return merged.with_seeds(seeds)
 
 
-def _check_epochs(old: Any, new: Any) -> None:
-    if new.num_epochs == old.num_epochs:
-        return
-    if new.num_epochs < old.num_epochs:
-        raise _another("num_epochs", old.num_epochs, new.num_epochs, "may only grow")
-    if new.schedule.name != "constant":
-        raise _another(
-            "num_epochs",
-            old.num_epochs,
-            new.num_epochs,
-            f"may only grow under a constant learning rate: schedule.name="
-            f"{new.schedule.name!r} depends on the end",
+def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> None:
+    before, after, why = old.num_epochs, new.num_epochs, ""
+    if study.halving.factor:
+        why = UNDER_HALVING
+    elif after < before:
+        why = "may only grow"
+    elif new.schedule.name != "constant":
+        why = (
+            "may only grow under a constant learning rate: schedule.name="
+            f"{new.schedule.name!r} depends on the end"
         )
+    if why and before != after:
+        raise _another("num_epochs", before, after, why)
 
 
 def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
@@ -187,12 +183,12 @@ def _without_epochs(study: Study, trial: Trial) -> dict[str, Any]:
     return {**study.effect(trial.hyperparameters), "num_epochs": 0}
 
 
-def _unread(trial: Trial, equal: Hyperparameters) -> dict[str, Any]:
-    """Returns the settings, to be kept, that differ from a trial of equal effect."""
+def _unread(own: Hyperparameters, equal: Hyperparameters) -> dict[str, Any]:
+    """Returns the settings, to be kept, that differ from others of equal effect."""
     other = equal.flat()
     return {
         path: value
-        for path, value in trial.hyperparameters.flat().items()
+        for path, value in own.flat().items()
         if value != other[path] and path != "num_epochs"
     }
 
@@ -228,11 +224,7 @@ def identity(
 
     It is the same for every study that may continue the run, see `merge`. It has no
     versions: see `differences`. The names of its plain values appear in messages.
-
-    Args:
-      study: of the run.
-      record: of the program, from ``config.json``.
-      config: the rest of ``config.json``.
+    `record` is the program's in ``config.json``, of which `config` has the rest.
     """
     trials = [study.trials()[index] for index in record["trials"]]
     flats = [trial.hyperparameters.identity() for trial in trials]
@@ -273,9 +265,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if before != after:
             found.append(f"the device was {before} and is {after} now")
     # Numbers depend on the device count only below two: `devices.LEAST_CPU_DEVICES`.
-    before, after = (
-        "one device" if of["devices"]["count"] == 1 else "several" for of in (old, new)
-    )
+    count = {True: "one device", False: "several"}
+    before, after = (count[of["devices"]["count"] == 1] for of in (old, new))
     if before != after:
         found.append(f"programs were compiled for {before} and are for {after} now")
     return found
@@ -284,11 +275,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def check_own(old: Own, new: Own) -> list[str]:
     """Refuses a module or metrics of the user's own that differ from the run's.
 
-    Returns:
-      Doubts, in words, where it is unknown whether the code has changed.
-
-    Raises:
-      ValueError: says what differs.
+    Returns doubts, in words, where it is unknown whether the code has changed.
     """
     doubts = _check_module(old.module, new.module)
     if {*old.metrics} != {*new.metrics}:
@@ -299,7 +286,6 @@ def check_own(old: Own, new: Own) -> list[str]:
 
 
 def _check_module(old: OwnModule | None, new: OwnModule | None) -> list[str]:
-    """Does the work of `check_own` for the module alone."""
     if old is None or new is None:
         if old is not new:
             raise _another("module", old and old.name, new and new.name, OWN)
@@ -328,11 +314,7 @@ def _doubts(what: str, old: str, new: str) -> list[str]:
 
 
 def check_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses data sets, as in ``config.json``, that differ from those of a run.
-
-    Raises:
-      ValueError: names the data set.
-    """
+    """Refuses data sets, as in ``config.json``, that differ from those of a run."""
     for name, dataset in new.items():
         before = old.get(name, dataset)
         if before["digest"] != dataset["digest"]:

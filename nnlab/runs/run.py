@@ -33,8 +33,7 @@ def run(
     A signal such as that of Ctrl-C ends the run after its current step.
 
     Args:
-      study: what to run.
-      workdir: where its results go.
+      study, workdir: what to run, and where its results go.
       resumes: whether to continue the run that is there.
       observers: contexts around the run that give observers, called in order.
       so_far: returns where the results of an interrupted run are and how to continue.

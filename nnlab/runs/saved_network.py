@@ -6,6 +6,7 @@ A ``.safetensors`` file holds arrays under their path, such as
 prediction needs: the model as plain values, the shape of an example, the input scaling.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -13,7 +14,7 @@ import logging
 import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -30,7 +31,7 @@ from nnlab.data import labels, numbers
 from nnlab.machine import devices
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.runs import resume
-from nnlab.runs.checkpoint import Checkpoints, Saved, named, read_export, write_export
+from nnlab.runs.checkpoint import Checkpoints, named, read_export, write_export
 from nnlab.study import WEIGHTS, Hyperparameters, Own
 from nnlab.study.fields import from_mapping
 from nnlab.training import backbone as transfer
@@ -267,13 +268,7 @@ def of_member(
     """Returns one network of a run, as it was at the end of its training.
 
     A network that stopped early is at its best evaluation; one that diverged is at its
-    last finite step.
-
-    Args:
-      workdir: of the run.
-      trial: index of the trial.
-      seed: the seed.
-      module: the run's module, if it was a user's own.
+    last finite step. A user's own module must be handed in.
 
     Raises:
       FileNotFoundError: no results.
@@ -286,7 +281,10 @@ def of_member(
     if not found.trials[trial].hyperparameters.model.is_network:
         raise ValueError(f"{label} is of trees, not a network")
     record = found.program_of(trial, seed)
-    saved = _saved(found, record)
+    of = resume.identity(found.study, record, found.config)
+    store = Checkpoints(found.workdir, math.inf, read_only=True)
+    with contextlib.closing(store):
+        saved = store.latest(f"program_{record['index']}", of)
     if saved is None or not saved.about.get("finished"):
         raise ValueError(
             f"{label} has no checkpoint of its end in {str(found.workdir)!r}"
@@ -300,8 +298,12 @@ def of_member(
         }
         frozen = saved.arrays("backbone")
     if frozen:
-        arrays = {_inside("head", name): values for name, values in arrays.items()}
-        arrays |= {_inside("backbone", name): v for name, v in frozen.items()}
+        parts = {"head": arrays, "backbone": frozen}
+        arrays = {
+            name.replace("/", f"/{part}/", 1): values
+            for part, some in parts.items()
+            for name, values in some.items()
+        }
     arrays |= {f"input/{name}": v for name, v in saved.arrays("input").items()}
     about = _about_of(found, trial, seed) | {"frozen": bool(frozen)}
     return _network(arrays, about, module, str(found.workdir))
@@ -329,21 +331,6 @@ def _about_of(found: results.Results, trial: int, seed: int) -> dict[str, Any]:
         "dropout": any(model.dropout_rate for model in models),
         "module": dataclasses.asdict(found.study.own)["module"],
     }
-
-
-def _saved(found: results.Results, record: Mapping[str, Any]) -> Saved | None:
-    checkpoints = Checkpoints(found.workdir, math.inf, read_only=True)
-    of = resume.identity(found.study, record, found.config)
-    try:
-        return checkpoints.latest(f"program_{record['index']}", of)
-    finally:
-        checkpoints.close()
-
-
-def _inside(part: str, name: str) -> str:
-    """Returns an array's name where its module is a part of another."""
-    kind, _, rest = name.partition("/")
-    return f"{kind}/{part}/{rest}"
 
 
 class Probed(nn.Module):
@@ -407,21 +394,18 @@ def _module_of(about: Mapping[str, Any]) -> nn.Module:
 
 def _check(network: Network, where: str) -> None:
     """Refuses arrays that do not fit their module."""
+
+    def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}
+
     sample = jax.ShapeDtypeStruct((1, *network.input_shape), np.float32)
-    wanted = jax.eval_shape(
-        lambda key, x: network.module.init(key, x, train=False),
-        train.key(0),
-        sample,
-    )
-    shapes = _shapes({kind: wanted.get(kind, {}) for kind in network.variables})
-    found = _shapes(network.variables)
+    init = functools.partial(network.module.init, train=False)
+    wanted = jax.eval_shape(init, train.key(0), sample)
+    shapes = shapes_of({kind: wanted.get(kind, {}) for kind in network.variables})
+    found = shapes_of(network.variables)
     for name in sorted({*shapes, *found}):
         if shapes.get(name) != found.get(name):
             raise ValueError(
                 f"{where!r} does not fit its model: {name} has shape {found.get(name)} "
                 f"and needs {shapes.get(name)}"
             )
-
-
-def _shapes(tree: Any) -> dict[str, Sequence[int]]:
-    return {name: tuple(leaf.shape) for name, leaf in named(tree).items()}

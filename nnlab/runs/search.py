@@ -65,9 +65,6 @@ def run(
         and whether to continue the run that is there.
       resumes: whether to continue the search in the workdir.
 
-    Returns:
-      The results of all trials.
-
     Raises:
       ValueError: Optuna is missing, the space is invalid, or the workdir has another
         search.
@@ -92,12 +89,7 @@ def run(
 
 @contextlib.contextmanager
 def _storage(folder: pathlib.Path, begun: bool) -> Iterator[pathlib.Path]:
-    """Locks Optuna's storage in a workdir; removes it again if nothing is trained.
-
-    Raises:
-      ValueError: a link, or a storage that is not what the run wrote.
-      BlockingIOError: another search is at work in it.
-    """
+    """Locks Optuna's storage in a workdir; removes it again if nothing is trained."""
     path, is_new = folder / STORAGE, not folder.exists()
     files.refuse_links(path)
     files.make_folder(folder)
@@ -113,16 +105,12 @@ def _storage(folder: pathlib.Path, begun: bool) -> Iterator[pathlib.Path]:
             yield path
         except BaseException:
             if not (folder / results.CONFIG).exists():  # nothing was trained
-                _remove(path, is_new)
+                for file in (path, files.digest_of(path)):
+                    file.unlink(missing_ok=True)
+                if is_new:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
             raise
-
-
-def _remove(path: pathlib.Path, with_folder: bool) -> None:
-    for file in (path, files.digest_of(path)):
-        file.unlink(missing_ok=True)
-    if with_folder:
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
 
 
 def _run(
@@ -183,12 +171,7 @@ def _tell(
 
 
 def spans_of(study: Study) -> dict[str, Span]:
-    """Returns the search space, by path.
-
-    Raises:
-      ValueError: there is none, it is malformed or names a path twice, or the study
-        does not allow its ends or choices.
-    """
+    """Returns the search space, by path, if the study allows its ends and choices."""
     spans: dict[str, Span] = {}
     for text in study.search.space:
         path, span = parse_space(text)
@@ -232,11 +215,7 @@ def _with(study: Study, settings: Sequence[Mapping[str, Any]]) -> Study:
 
 
 def _continued(folder: pathlib.Path, study: Study) -> Study:
-    """Returns the workdir's study with the changes that a resumed search may have.
-
-    Raises:
-      ValueError: it is another search, or Optuna's storage is missing.
-    """
+    """Returns the workdir's study with the changes that a resumed search may have."""
     try:
         found = results.load_config(folder)["study"]
         past = Study.from_dict(found, recorded=True)
@@ -252,11 +231,7 @@ def _continued(folder: pathlib.Path, study: Study) -> Study:
 
 
 def _cut_back(path: pathlib.Path) -> None:
-    """Cuts off what a killed process added to Optuna's storage after its last digest.
-
-    Raises:
-      ValueError: the storage before it was changed, or there is no digest.
-    """
+    """Cuts off what a killed process added to the storage after its last digest."""
     digest, found = files.read_digest(path), hashlib.sha256()
     if not digest:
         raise ValueError(
@@ -281,11 +256,7 @@ def _cut_back(path: pathlib.Path) -> None:
 
 
 def _known(optuna: Any, path: pathlib.Path) -> Any:
-    """Returns Optuna's study; a new one if its storage is empty.
-
-    Raises:
-      ValueError: the storage holds something else.
-    """
+    """Returns Optuna's study; a new one if its storage is empty."""
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(path))
         return optuna.create_study(
@@ -304,11 +275,7 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
 
 
 def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
-    """Makes the sampler, one of `study.SAMPLERS`, of one field of a trial.
-
-    The random state depends only on the study's root seed, the trial's number and the
-    field's path.
-    """
+    """Makes the sampler of one field of a trial; these decide its random state."""
     kinds = optuna.samplers
     seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
     apart = kinds.RandomSampler(seed)
@@ -333,11 +300,7 @@ def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> A
 
 
 def _optuna(sampler: str) -> Any:
-    """Imports Optuna.
-
-    Raises:
-      ValueError: Optuna, or what the sampler needs, is not installed.
-    """
+    """Imports Optuna, and checks what the sampler needs."""
     try:
         import optuna
     except ImportError:

@@ -17,8 +17,8 @@ def run(
 ) -> Results:
     """Trains a study; if it names looks, adds seeds where they are needed.
 
-    `trained` trains a study, as `experiment.run` does, from the study and whether to
-    continue the run that is there. `resumes` says that for the first call.
+    `trained` trains a study, as `experiment.run` does; its other argument says whether
+    to continue the run that is there, at first `resumes`.
     """
     if not study.looks:
         return trained(study, resumes)

@@ -68,14 +68,11 @@ def test_what_is_saved_comes_back_exactly(store):
 
 
 def test_a_part_without_arrays_has_none(store):
+    assert store.latest("part") is None
     store.save("part", {"none": {}}, {"x": 1})
     store.wait()
     assert store.latest("part").arrays("none") == {}
     assert store.latest("part").arrays("other") == {}
-
-
-def test_nothing_saved_is_none(store):
-    assert store.latest("part") is None
 
 
 def test_the_last_two_and_the_best_are_kept_over_several_runs(tmp_path):
@@ -124,9 +121,6 @@ def test_every_damaged_file_is_found_and_the_one_before_is_used(two, damage, cap
         assert "going on without it" in caplog.text
         path.write_bytes(sound[path])
     assert two.latest("part").about["number"] == 1
-
-
-def test_a_strange_file_in_a_checkpoint_is_found(two):
     (folder(two) / "1" / "strange").write_bytes(b"x")
     assert two.latest("part").about["number"] == 0
 

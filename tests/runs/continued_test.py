@@ -2,10 +2,8 @@
 """Runs that are interrupted, resumed, extended, damaged, or short of memory."""
 
 import dataclasses
-import errno
 import functools
 import itertools
-import os
 import pathlib
 import shutil
 import subprocess
@@ -15,11 +13,10 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from stopped import FILES, Stop, content, gone_on
+from stopped import FILES, content, gone_on
 
 from nnlab import results
 from nnlab.machine import files
-from nnlab.results import tables
 from nnlab.runs import experiment, rerun, saved_network
 from nnlab.runs.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
@@ -30,34 +27,40 @@ pytestmark = pytest.mark.slow
 STUDY = dataclasses.replace(
     tiny.study(
         [
-            {"optimizer.learning_rate": 0.1, "model.hidden": (8,)},
-            {"optimizer.learning_rate": 0.3, "model.hidden": (8,)},
+            {tiny.RATE: 0.1},
+            {tiny.RATE: 0.3},
             {"model.hidden": (4,)},
             {"model.name": "boosted_trees", "model.num_trees": 3},
         ],
-        num_seeds=2,
         num_epochs=4,
     ),
     figures=("curves", "confusion"),
 )
 """Three programs: two of networks, one of trees."""
 
-WITH_PICTURES = (*FILES, "artifacts/pictures.npz")
+SMALL = dataclasses.replace(STUDY, sweep=STUDY.sweep[2:], figures=("curves",))
 
 
 def run(workdir, study: Study = STUDY, **options):
     """Runs at fixed lane widths, so that equal runs are equal."""
     pinned = {"lane_width": 2, "checkpoint_seconds": 0.0, **options}
-    return experiment.run(study, workdir, dataset=tiny.dataset(), **pinned)
+    return experiment.run(study, workdir, **{"dataset": tiny.dataset()} | pinned)
 
 
 def all_of(workdir) -> dict[str, bytes]:
-    return content(workdir, WITH_PICTURES)
+    return content(workdir, (*FILES, "artifacts/pictures.npz"))
+
+
+def more(study: Study = STUDY, **changes) -> Study:
+    """Returns the study with other fields, or `num_epochs`."""
+    epochs = changes.pop("num_epochs", study.base.num_epochs)
+    base = study.base.replace({"num_epochs": epochs})
+    return dataclasses.replace(study, base=base, **changes)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An uninterrupted workdir, and how often the host was visited."""
+    """An uninterrupted workdir, and its progress."""
     workdir, visits = tmp_path_factory.mktemp("whole") / "run", []
     run(workdir, on_progress=visits.append)
     return workdir, visits
@@ -68,143 +71,172 @@ def copy(whole, tmp_path):
     return shutil.copytree(whole[0], tmp_path / "copy")
 
 
-def test_interrupted_at_every_third_visit_it_ends_the_same(whole, tmp_path):
+# ---- Interrupted, finished and new runs.
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_interrupted_it_ends_the_same_though_the_clock_jumps(
+    whole, tmp_path, share, monkeypatch
+):
+    now, jumps = time.time, itertools.cycle([0.0, 86_400.0, 1.0, -7200.0])
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
     workdir, visits = whole
-    rounds = 0
 
     def check(own) -> None:
         assert results.load(own).config["status"] == "interrupted"
 
-    for visit in range(1, len(visits) + 1, 3):
-        own, before, after = gone_on(run, tmp_path, visit, check)
-        assert all_of(own) == all_of(workdir)
-        if before[-1].status == "training":  # this checkpoint was saved
-            assert after[0].done == before[-1].done
-        assert (after[-1].done, after[-1].total) == (visits[-1].done, visits[-1].total)
-        assert [p.done for p in after] == sorted(p.done for p in after)
-        rounds += after[0].done > 0
-    assert rounds > 3
+    own, before, after = gone_on(run, tmp_path, int(share * len(visits)), check)
+    assert all_of(own) == all_of(workdir)
+    if before[-1].status == "training":  # this checkpoint was saved
+        assert after[0].done == before[-1].done
+    assert (after[-1].done, after[-1].total) == (visits[-1].done, visits[-1].total)
+    assert [p.done for p in after] == sorted(p.done for p in after)
 
 
 def test_a_backbone_is_taken_from_its_checkpoint(tmp_path):
-    """For probing and for tuning; one that was cut off is trained again."""
+    """For probing and for tuning."""
     sweep = [{"transfer.mode": mode} for mode in ("probing", "tuning")]
-    settings = {"transfer.source": "digits", "transfer.num_epochs": 1, "num_epochs": 2}
+    settings = {"transfer.source": "digits", "transfer.num_epochs": 1, "num_epochs": 1}
     sizes = {"train_size": 64, "transfer.train_size": 64, "model.hidden": (4,)}
     study = tiny.study(sweep, dataset="digits", **settings, **sizes)
     study = dataclasses.replace(study, eval_size=50)
-    options = {"lane_width": 2, "checkpoint_seconds": 0.0}
-    train, visits = functools.partial(experiment.run, study, **options), []
+    train, visits = functools.partial(run, study=study, dataset=None), []
     train(tmp_path / "whole", on_progress=visits.append)
-    for visit in range(1, len(visits) + 1, 4):
-        own, _, after = gone_on(train, tmp_path, visit)
-        assert content(own) == content(tmp_path / "whole")
-        again = "pretraining" in [progress.status for progress in after]
-        assert again == (visits[visit - 1].status == "pretraining")
-    for trial in range(2):
-        assert rerun.rerun(tmp_path / "whole", trial, 1).is_equal
-    (backbone,) = (tmp_path / "whole" / "checkpoints").glob("backbone_*/0")
+    own, _, after = gone_on(train, tmp_path, len(visits) // 2)
+    assert content(own) == content(tmp_path / "whole")
+    assert "pretraining" in [progress.status for progress in visits]
+    assert "pretraining" not in [progress.status for progress in after]
+    assert rerun.rerun(own, 0, 1).is_equal
+    (backbone,) = (own / "checkpoints").glob("backbone_*/0")
     of = {"root_seed": 1}
     tiny.rewrite_about(backbone, lambda about: {**about, "of": {**about["of"], **of}})
     with pytest.raises(ValueError, match=r"backbone_.*/0 is of another run: root_seed"):
-        rerun.rerun(tmp_path / "whole", 0, 1)
+        rerun.rerun(own, 0, 1)
 
 
-def test_what_is_done_is_not_trained_again(copy):
+def test_a_finished_run_trains_nothing_and_is_put_in_order(whole, copy, tmp_path):
+    """Its workdir is reached by a link; writers were killed between its tables."""
     before = {p: p.stat().st_mtime_ns for p in (copy / "checkpoints").rglob("*")}
+    left = (".members.csv.77.tmp", "checkpoints/program_0/.9.sha256.0a.tmp")
+    for name in left:
+        (copy / name).write_bytes(b"half")
+    (copy / "members.csv").write_bytes(b"trial,seed\n")
+    with pytest.raises(ValueError, match="mended by resuming it"):
+        results.load(copy)
+    (tmp_path / "link").symlink_to(copy)
+    refused = pytest.raises(BlockingIOError, match="another run is at work in workdir")
+    with files.alone_in(copy), refused:
+        run(copy, resume=True)
     seen = []
-    run(copy, resume=True, on_progress=seen.append)
+    run(tmp_path / "link", resume=True, on_progress=seen.append)
     assert seen == []
-    assert {
-        p: p.stat().st_mtime_ns for p in (copy / "checkpoints").rglob("*")
-    } == before
+    assert (tmp_path / "link").is_symlink()
+    after = {p: p.stat().st_mtime_ns for p in (copy / "checkpoints").rglob("*")}
+    assert {p: t for p, t in after.items() if p.is_file()} == {
+        p: t for p, t in before.items() if p.is_file()
+    }
+    assert not any((copy / name).exists() for name in left)
+    assert all_of(copy) == all_of(whole[0])
 
 
-def test_nothing_to_resume_starts_and_says_so(tmp_path, caplog):
+def test_a_new_run_is_alone_from_the_start(tmp_path, caplog):
+    def second(progress) -> None:
+        with pytest.raises(BlockingIOError, match="another run is at work"):
+            run(tmp_path / "run", SMALL, resume=True)
+        with pytest.raises(FileExistsError, match="holds results"):
+            run(tmp_path / "run", SMALL)
+
     with caplog.at_level("INFO"):
-        found = run(tmp_path / "new", resume=True)
+        found = run(tmp_path / "run", SMALL, resume=True, on_progress=second)
     assert found.config["status"] == "complete"
     assert "nothing to resume" in caplog.text
 
 
-def more(**changes) -> Study:
-    base = {k: v for k, v in changes.items() if k == "num_epochs"}
-    rest = {k: v for k, v in changes.items() if k != "num_epochs"}
-    base = dataclasses.replace(STUDY.base, **base)
-    return dataclasses.replace(STUDY, base=base, **rest)
+def test_a_run_that_was_faster_is_not_written_over(tmp_path, monkeypatch):
+    prepare = experiment.prepare
+
+    def slow(study, **options):
+        monkeypatch.undo()
+        run(tmp_path / "run", SMALL)
+        return prepare(study, **options)
+
+    monkeypatch.setattr(experiment, "prepare", slow)
+    with pytest.raises(FileExistsError, match="holds results"):
+        run(tmp_path / "run", SMALL)
 
 
-def trained(seen) -> int:
-    return seen[-1].done - seen[0].done
+# ---- Extended runs.
+
+ENDING = tiny.study(
+    [{**tiny.DEEP, tiny.RATE: rate} for rate in (0.05, 5.0)],
+    **{"early_stopping.patience": 2, "num_epochs": 5},
+)
+MOVED = Study.from_dict(
+    {
+        "batch_size": 400,
+        "num_epochs": 1,
+        "num_seeds": 2,
+        "eval_size": 50,
+        "test_sets": {"moved_pixels": 1, "severity": True},
+    }
+)
+"""Has values at its last evaluation only."""
 
 
-def test_more_seeds_train_only_themselves_and_are_those_of_a_whole_run(copy, tmp_path):
-    seen, all_seen, study = [], [], more(num_seeds=3)
-    options = {"lane_width": 1}
-    shutil.rmtree(copy)
-    run(copy, **options)
-    found = run(copy, study, resume=True, on_progress=seen.append, **options)
-    run(tmp_path / "whole", study, on_progress=all_seen.append, **options)
-    files = WITH_PICTURES[1:]
-    assert content(copy, files) == content(tmp_path / "whole", files)
-    assert trained(seen) == trained(all_seen) / 3
-    parts = [(c["first_seed"], c["num_seeds"]) for c in found.config["cohorts"]]
-    assert parts == 3 * [(0, 2)] + 3 * [(2, 1)]
+def grown(folder, study: Study, changes, **options) -> tuple[float, float]:
+    """Extends a run in "own", trains all in "whole"; returns the examples of each."""
+    run(folder / "own", study, **options)
+    longer, parts = more(study, **changes), []
+    for name in ("own", "whole"):
+        told = []
+        run(folder / name, longer, resume=True, on_progress=told.append, **options)
+        parts.append(told[-1].done - told[0].done)
+    return tuple(parts)
 
 
-def test_more_epochs_are_those_of_a_whole_run(copy, tmp_path):
-    study, seen = more(num_epochs=7), []
-    run(copy, study, resume=True, on_progress=seen.append)
-    run(tmp_path / "whole", study)
-    assert all_of(copy) == all_of(tmp_path / "whole")
-    assert seen[0].done > 0
+def assert_same(folder, names=FILES) -> None:
+    assert content(folder / "own", names) == content(folder / "whole", names)
 
 
-def test_more_epochs_drop_what_only_the_last_ones_had(tmp_path):
-    def study(num_epochs: int) -> Study:
-        return Study.from_dict(
-            {
-                "batch_size": 400,
-                "num_epochs": num_epochs,
-                "num_seeds": 2,
-                "eval_size": 50,
-                "test_sets": {"moved_pixels": 1, "severity": True},
-            }
-        )
-
-    experiment.run(study(1), tmp_path / "longer")
-    experiment.run(study(2), tmp_path / "longer", resume=True)
-    experiment.run(study(2), tmp_path / "whole")
-    files = (*FILES, "severity.csv")
-    assert content(tmp_path / "longer", files) == content(tmp_path / "whole", files)
+def test_more_epochs_are_those_of_a_whole_run(tmp_path):
+    grown(tmp_path, SMALL, {"num_epochs": 7})
+    assert_same(tmp_path)
 
 
 def test_early_stopped_and_diverged_members_stay_ended(tmp_path):
-    def study(num_epochs: int) -> Study:
-        sweep = [{**tiny.DEEP, tiny.RATE: rate} for rate in (0.05, 5.0)]
-        stop = {"early_stopping.patience": 2}
-        return tiny.study(sweep, num_epochs=num_epochs, **stop)
-
-    run(tmp_path / "longer", study(5))
-    run(tmp_path / "longer", study(30), resume=True)
-    found = run(tmp_path / "whole", study(30))
-    status = found.members["status"].to_pylist()
+    grown(tmp_path, ENDING, {"num_epochs": 30})
+    status = results.load(tmp_path / "own").members["status"].to_pylist()
     assert {"diverged", "stopped"} <= set(status)
-    assert content(tmp_path / "longer") == content(tmp_path / "whole")
+    assert_same(tmp_path)
+
+
+def test_more_epochs_drop_what_only_the_last_ones_had(tmp_path):
+    parts = grown(tmp_path, MOVED, {"num_epochs": 2}, dataset=None)
+    assert 2 * parts[0] == parts[1]
+    assert_same(tmp_path, (*FILES, "severity.csv"))
+
+
+def test_more_seeds_train_only_themselves_even_without_a_config(tmp_path):
+    study, own = more(SMALL, num_seeds=3), tmp_path / "own"
+    parts = grown(tmp_path, SMALL, {"num_seeds": 3}, lane_width=1)
+    assert 3 * parts[0] == parts[1]
+    assert_same(tmp_path, FILES[1:])
+    before, seen = content(own), []
+    (own / "config.json").write_bytes(b"")
+    shutil.rmtree(own / "checkpoints" / "program_0")
+    run(own, study, resume=True, on_progress=seen.append, lane_width=1)
+    assert {progress.program for progress in seen} == {3}  # the last of four
+    assert content(own) == before
 
 
 def test_evaluations_that_would_fall_elsewhere_are_refused(tmp_path):
-    study = dataclasses.replace(
-        STUDY, base=dataclasses.replace(STUDY.base, eval_every_epochs=3.0)
-    )
+    base = SMALL.base.replace({"eval_every_epochs": 2.0})
+    study = dataclasses.replace(SMALL, base=base, sweep=SMALL.sweep[:1])
     run(tmp_path / "run", study)
-    longer = dataclasses.replace(
-        study, base=dataclasses.replace(study.base, num_epochs=6)
-    )
     with pytest.raises(
         ValueError, match=r"cannot resume .*multiple of eval_every_epoch"
     ):
-        run(tmp_path / "run", longer, resume=True)
+        run(tmp_path / "run", more(study, num_epochs=6), resume=True)
 
 
 def test_more_trials_leave_the_others_alone(copy):
@@ -216,30 +248,6 @@ def test_more_trials_leave_the_others_alone(copy):
     rows = found.curves.to_pylist()
     assert [row for row in rows if row["trial"] < 4] == before
     assert sum(row["trial"] == 4 for row in rows) == 10
-
-
-@pytest.mark.parametrize("changes", [{"root_seed": 1}, {"sweep": STUDY.sweep[1:]}])
-def test_another_study_is_refused_and_nothing_changes(copy, changes):
-    before = all_of(copy)
-    with pytest.raises(ValueError, match=r"cannot resume '.*copy': "):
-        run(copy, more(**changes), resume=True)
-    assert all_of(copy) == before
-
-
-def test_other_data_are_refused(copy):
-    data = tiny.dataset()
-    inputs = data.test.inputs.copy()
-    inputs[0, 0] += 1
-    other = type(data).from_arrays(
-        data.train.inputs,
-        data.train.labels,
-        test_inputs=inputs,
-        test_labels=data.test.labels,
-    )
-    with pytest.raises(
-        ValueError, match=r"cannot resume .* the data of 'digits' are not"
-    ):
-        experiment.run(STUDY, copy, dataset=other, resume=True)
 
 
 def test_data_that_were_moved_are_the_same_data(tmp_path):
@@ -259,58 +267,44 @@ def test_data_that_were_moved_are_the_same_data(tmp_path):
         experiment.run(of("other.csv", num_seeds=4), tmp_path / "run", resume=True)
 
 
+# ---- Refusals. They change nothing.
+
+
+def refuse(workdir, message, study: Study = STUDY, **options) -> None:
+    before = all_of(workdir)
+    with pytest.raises(ValueError, match=rf"cannot resume [^\n]*{message}"):
+        run(workdir, study, resume=True, **options)
+    assert all_of(workdir) == before
+
+
+def test_another_study_and_other_data_are_refused(copy):
+    refuse(copy, "root_seed was 0 and is 1 now", more(root_seed=1))
+    refuse(copy, "it has a trial .* that the study", more(sweep=STUDY.sweep[1:]))
+    data = tiny.dataset()
+    inputs = data.test.inputs.copy()
+    inputs[0, 0] += 1
+    other = type(data).from_arrays(
+        data.train.inputs,
+        data.train.labels,
+        test_inputs=inputs,
+        test_labels=data.test.labels,
+    )
+    refuse(copy, "the data of 'digits' are not", dataset=other)
+
+
 def test_other_versions_are_refused_but_for_the_asking(copy, monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.0.1")
-    before = all_of(copy)
-    with pytest.raises(ValueError, match=r"jax was .* and is 0.0.1 now"):
-        run(copy, resume=True)
-    assert all_of(copy) == before
+    refuse(copy, r"jax was .* and is 0.0.1 now")
     found = run(copy, resume=True, resume_anyway=True)
     assert found.config["status"] == "complete"
     (told,) = found.config["begun_otherwise"]
     assert told.endswith("and is 0.0.1 now")
 
 
-def interrupted(workdir: pathlib.Path, whole) -> pathlib.Path:
-    """A run that was cut off in its last program, after some evaluations."""
-    with pytest.raises(KeyboardInterrupt):
-        run(workdir, on_progress=Stop(len(whole[1]) - 2))
-    return workdir
-
-
-def damage(path: pathlib.Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
-
-
-def last_checkpoints(workdir: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns each program's checkpoints, the last one first."""
-    return {
-        part.name: sorted(
-            (p for p in part.iterdir() if p.is_dir()), key=lambda p: -int(p.name)
-        )
-        for part in (workdir / "checkpoints").iterdir()
-    }
-
-
-def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(whole, tmp_path, caplog):
-    workdir = interrupted(tmp_path / "run", whole)
-    parts = last_checkpoints(workdir)
-    unfinished = max(parts.values(), key=lambda some: some[0].stat().st_mtime_ns)
-    damage(unfinished[0] / "about" / "metadata")
-    run(workdir, resume=True)
-    assert "is damaged" in caplog.text
-    assert all_of(workdir) == all_of(whole[0])
-
-
-def test_a_finished_program_whose_checkpoints_were_changed_is_refused(copy):
-    before = all_of(copy)
-    for path in last_checkpoints(copy)["program_0"]:
-        damage(path / "about" / "metadata")
-    with pytest.raises(ValueError, match=r"program_0.* is damaged"):
-        run(copy, resume=True)
-    assert all_of(copy) == before
+def checkpoints(part: pathlib.Path) -> list[pathlib.Path]:
+    """Returns a program's checkpoints, the last one first."""
+    found = (path for path in part.iterdir() if path.is_dir())
+    return sorted(found, key=lambda path: -int(path.name))
 
 
 @pytest.mark.parametrize("lost", ["digests", "all"])
@@ -338,174 +332,72 @@ def test_nothing_is_written_or_deleted_behind_a_link(copy, tmp_path, name):
     (outside / "9").mkdir(parents=True)  # without digests it would be removed
     link.symlink_to(outside)
     before = {p: p.stat().st_mtime_ns for p in outside.rglob("*")}
-    with pytest.raises(ValueError, match=f"cannot resume .*{name}' is a link"):
-        run(copy, resume=True)
+    refuse(copy, f"{name}' is a link")
     assert {p: p.stat().st_mtime_ns for p in outside.rglob("*")} == before
 
 
-def test_a_workdir_may_be_a_link(copy, tmp_path):
-    (tmp_path / "link").symlink_to(copy)
-    run(tmp_path / "link", resume=True)
-    assert (tmp_path / "link").is_symlink()
-
-
-def test_what_a_killed_writer_left_is_removed(copy):
-    left = [
-        copy / ".members.csv.77.tmp",
-        copy / "checkpoints/program_0/.9.sha256.0a.tmp",
-    ]
-    for path in left:
-        path.write_bytes(b"half")
-    run(copy, resume=True)
-    assert not any(path.exists() for path in left)
-
-
-@pytest.fixture(scope="module")
-def foreign(tmp_path_factory):
-    """A run with another root seed."""
-    workdir = tmp_path_factory.mktemp("foreign") / "run"
-    run(workdir, more(root_seed=1))
-    return workdir
-
-
-def test_checkpoints_of_another_run_are_refused_and_nothing_changes(foreign, copy):
-    part = pathlib.Path("checkpoints", "program_0")
-    shutil.rmtree(copy / part)
+def test_what_is_of_another_run_is_refused(copy, tmp_path):
+    foreign, part = tmp_path / "foreign", pathlib.Path("checkpoints", "program_0")
+    run(foreign, more(root_seed=1, num_epochs=1, sweep=STUDY.sweep[:2]))
+    shutil.move(copy / part, tmp_path / "own")
     shutil.copytree(foreign / part, copy / part)
-    before = all_of(copy)
     told = r"program_0/\d+ is of another run: root_seed is 1 there and 0 here"
-    with pytest.raises(ValueError, match=rf"cannot resume .*{told}"):
-        run(copy, resume=True)
+    refuse(copy, told)
     with pytest.raises(ValueError, match=told):
         saved_network.of_member(copy, 0, 0)
-    assert all_of(copy) == before
-
-
-def test_another_runs_config_is_refused(foreign, copy):
+    shutil.rmtree(copy / part)
+    shutil.move(tmp_path / "own", copy / part)
     shutil.copy(foreign / "config.json", copy)
-    with pytest.raises(ValueError, match="root_seed was 1 and is 0 now"):
-        run(copy, resume=True)
-    with pytest.raises(ValueError, match="root_seed is 0 there and 1 here"):
-        run(copy, more(root_seed=1), resume=True)
+    refuse(copy, "root_seed was 1 and is 0 now")
+    refuse(copy, "root_seed is 0 there and 1 here", more(root_seed=1))
     with pytest.raises(ValueError, match="is not the file that the run wrote"):
         results.load(copy)
 
 
-def test_programs_that_changed_places_are_refused(copy):
-    one, two, away = (copy / "checkpoints" / n for n in ("program_0", "program_1", "x"))
-    for source, target in ((one, away), (two, one), (away, two)):
-        source.rename(target)
-    with pytest.raises(ValueError, match="program is 2 there and 1 here"):
-        run(copy, resume=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("known", {}),
-        ("num_steps", "x"),
-        ("position", {"step": 1, "steps": 2}),
-        ("position", {"step": -5}),
-        ("versions", None),
-    ],
-)
-def test_a_checkpoint_of_another_form_is_one_line(copy, name, value):
-    (last,) = last_checkpoints(copy)["program_0"][:1]
-    tiny.rewrite_about(last, lambda about: {**about, name: value})
-    before = all_of(copy)
-    with pytest.raises(
-        ValueError, match=r"program_0/\d+ is damaged: [^\n]+; remove it"
+def test_a_checkpoint_of_another_form_is_one_line(copy):
+    last = checkpoints(copy / "checkpoints" / "program_0")[0]
+    told = last / "about" / "metadata"
+    sound = told.read_text()
+    for change in (
+        {"known": {}},
+        {"num_steps": "x"},
+        {"position": {"step": 1, "steps": 2}},
+        {"position": {"step": -5}},
+        {"versions": None},
     ):
-        run(copy, resume=True)
-    assert all_of(copy) == before
+        tiny.rewrite_about(last, lambda about, change=change: {**about, **change})
+        refuse(copy, r"program_0/\d+ is damaged: [^\n]+; remove it")
+        told.write_text(sound)
 
 
-def lose(workdir: pathlib.Path, how: bytes | None) -> None:
-    (workdir / "config.json").unlink()
-    if how is not None:
-        (workdir / "config.json").write_bytes(how)
+# ---- Without config.json.
 
 
-@pytest.mark.parametrize("how", [None, b"", b'{"study": {', b"\xff"])
-def test_a_config_that_is_lost_is_made_again_from_checkpoints(whole, copy, how, caplog):
-    lose(copy, how)
+@pytest.mark.parametrize("left", [None, b"", b'{"study": {', b"\xff"])
+def test_a_config_that_is_lost_is_made_again_from_checkpoints(
+    whole, copy, left, caplog
+):
+    config = copy / "config.json"
+    config.unlink() if left is None else config.write_bytes(left)
     seen = []
+    if left is None:
+        with pytest.raises(FileExistsError, match="holds checkpoints but no config"):
+            run(copy)
     run(copy, resume=True, on_progress=seen.append)
     assert "going on from its checkpoints" in caplog.text
     assert seen == []
     assert all_of(copy) == all_of(whole[0])
 
 
-def test_without_its_config_more_seeds_stay_and_what_is_missing_is_trained(copy):
-    study = more(num_seeds=3)
-    run(copy, study, resume=True)
-    before = all_of(copy)
-    lose(copy, b"")
-    shutil.rmtree(copy / "checkpoints" / "program_1")
-    seen = []
-    run(copy, study, resume=True, on_progress=seen.append)
-    assert {progress.program for progress in seen} == {5}
-    assert all_of(copy) == before
-
-
 def test_without_its_config_another_study_is_refused(copy):
-    lose(copy, b"")
+    (copy / "config.json").write_bytes(b"")
     for changes in ({"root_seed": 1}, {"sweep": STUDY.sweep[::-1]}):
-        with pytest.raises(ValueError, match=r"cannot resume .* is of another run: "):
-            run(copy, more(**changes), resume=True)
-    assert not (copy / "config.json").read_bytes()
-
-
-def test_without_config_and_checkpoints_there_is_nothing_to_go_on_from(copy):
+        refuse(copy, ".* is of another run: ", more(**changes))
     shutil.rmtree(copy / "checkpoints")
-    lose(copy, b"")
-    with pytest.raises(ValueError, match=r"config.json' is damaged: "):
-        run(copy, resume=True)
+    refuse(copy, r".*config.json' is damaged: ")
 
 
-def test_checkpoints_without_their_config_are_not_written_over(copy):
-    (copy / "config.json").unlink()
-    with pytest.raises(FileExistsError, match=r"holds checkpoints but no config.json"):
-        run(copy)
-
-
-def test_torn_tables_are_mended(whole, copy):
-    """Simulates a kill between the tables and config.json."""
-    (copy / "members.csv").write_bytes(b"trial,seed\n")
-    with pytest.raises(ValueError, match="mended by resuming it"):
-        results.load(copy)
-    run(copy, resume=True)
-    assert all_of(copy) == all_of(whole[0])
-
-
-def test_two_runs_in_one_workdir_exclude_each_other(copy):
-    refused = pytest.raises(BlockingIOError, match="another run is at work in workdir")
-    with files.alone_in(copy), refused:
-        run(copy, resume=True)
-    run(copy, resume=True)
-
-
-def test_the_lock_holds_for_a_new_run_too(tmp_path):
-    def second(progress) -> None:
-        with pytest.raises(BlockingIOError, match="another run is at work"):
-            run(tmp_path / "run", resume=True)
-        with pytest.raises(FileExistsError, match="holds results"):
-            run(tmp_path / "run")
-
-    run(tmp_path / "run", on_progress=second)
-
-
-def test_a_run_that_was_faster_is_not_written_over(tmp_path, monkeypatch):
-    prepare = experiment.prepare
-
-    def slow(study, **options):
-        monkeypatch.undo()
-        run(tmp_path / "run")
-        return prepare(study, **options)
-
-    monkeypatch.setattr(experiment, "prepare", slow)
-    with pytest.raises(FileExistsError, match="holds results"):
-        run(tmp_path / "run")
+# ---- Writes that fail, and too little memory.
 
 
 def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
@@ -519,19 +411,19 @@ def test_a_write_that_fails_once_is_blamed_on_no_program(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "wait", once)
     with pytest.raises(SaveError):
-        run(tmp_path / "run")
+        run(tmp_path / "run", SMALL)
     found = results.load_config(tmp_path / "run")
     assert (found["status"], found["failures"]) == ("interrupted", {})
 
 
-def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
+def out_of_memory(monkeypatch, fits: int) -> list[int]:
     """Makes lanes wider than `fits` run out of memory; returns the widths tried."""
     tried: list[int] = []
     train = place.PlacedProgram.train
 
     def failing(program, state, start, count):
         tried.append(program.width)
-        if program.width > fits and len(tried) <= times:
+        if program.width > fits:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return train(program, state, start, count)
 
@@ -540,59 +432,37 @@ def out_of_memory(monkeypatch, fits: int, times: int = 10**9) -> list[int]:
 
 
 def test_out_of_memory_halves_the_lanes_and_is_recorded(tmp_path, monkeypatch, caplog):
-    study = tiny.study(tiny.rates(0.1, 0.2, 0.3, 0.4), num_seeds=2)
-    run(tmp_path / "narrow", study, lane_width=2)
-    tried, told = out_of_memory(monkeypatch, fits=2), []
-    found = run(tmp_path / "run", study, lane_width=8, on_progress=told.append)
+    study = tiny.study(tiny.rates(0.1, 0.2))
+    run(tmp_path / "narrow", study, lane_width=1)
+    tried, told = out_of_memory(monkeypatch, fits=1), []
+    found = run(tmp_path / "run", study, lane_width=4, on_progress=told.append)
     assert {(p.program, p.num_programs) for p in told} == {(0, 1)}
-    assert list(dict.fromkeys(tried)) == [8, 4, 2]
+    assert list(dict.fromkeys(tried)) == [4, 2, 1]
     assert found.config["status"] == "complete"
-    assert found.config["out_of_memory"] == {"0": [8, 4]}
-    assert "out of memory with 8 networks at once" in caplog.text
+    assert found.config["out_of_memory"] == {"0": [4, 2]}
+    assert "out of memory with 4 networks at once" in caplog.text
     files = FILES[1:]
     assert content(tmp_path / "run", files) == content(tmp_path / "narrow", files)
 
 
-def test_out_of_memory_for_good_leaves_the_other_programs(tmp_path, monkeypatch):
-    sweep = [{"model.hidden": (4,)}, {"model.name": "boosted_trees"}]
-    out_of_memory(monkeypatch, fits=0)
-    found = run(tmp_path / "run", tiny.study(sweep))
+def test_out_of_memory_for_good_leaves_the_others_and_is_tried_again(
+    tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        out_of_memory(patch, fits=0)
+        found = run(tmp_path / "run", SMALL)
     assert found.config["status"] == "failed"
     assert list(found.config["failures"]) == ["0"]
     assert set(found.members["trial"].to_pylist()) == {0, 1}
-
-
-def test_what_failed_is_tried_again_when_resumed(tmp_path, monkeypatch):
-    sweep = [{"model.hidden": (4,)}, {"model.name": "boosted_trees"}]
-    study = tiny.study(sweep)
-    with monkeypatch.context() as patch:
-        out_of_memory(patch, fits=0)
-        run(tmp_path / "run", study)
     assert (tmp_path / "run" / "failure_0.txt").exists()
-    found = run(tmp_path / "run", study, resume=True)
+    found = run(tmp_path / "run", SMALL, resume=True)
     assert found.config["status"] == "complete"
     assert not (tmp_path / "run" / "failure_0.txt").exists()
 
 
-def test_a_full_disk_ends_the_run_and_leaves_what_was_there(tmp_path, monkeypatch):
-    write, seen = tables.write_atomic, []
-
-    def full(path, some):
-        if len(seen) > 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        write(path, some)
-
-    monkeypatch.setattr(tables, "write_atomic", full)
-    with pytest.raises(OSError, match="No space left"):
-        run(tmp_path / "run", on_progress=seen.append)
-    monkeypatch.undo()
-    found = run(tmp_path / "run", resume=True)
-    assert found.config["status"] == "complete"
-
-
 # Orbax writes that are still at work when another fails find their loop closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_disk_that_is_full_in_earnest(tmp_path):
+def test_a_disk_that_is_full_in_earnest(whole, tmp_path):
     """A file system of 300 kB, too small for the checkpoints of all programs."""
     small = tmp_path / "small"
     small.mkdir()
@@ -606,58 +476,35 @@ def test_a_disk_that_is_full_in_earnest(tmp_path):
         with pytest.raises(OSError, match="No space left on device"):
             run(small / "run", resume=True)
         assert results.load(small / "run").curves.num_rows >= before
-        whole = shutil.copytree(small / "run", tmp_path / "run")
+        own = shutil.copytree(small / "run", tmp_path / "run")
     finally:
         subprocess.run(["umount", str(small)], check=True)
-    run(whole, resume=True)
-    run(tmp_path / "alone")
-    assert all_of(whole) == all_of(tmp_path / "alone")
+    run(own, resume=True)
+    assert all_of(own) == all_of(whole[0])
 
 
-def test_a_clock_that_jumps_changes_no_result(whole, tmp_path, monkeypatch):
-    now, jumps = time.time, itertools.cycle([0.0, 86_400.0, 1.0, -7200.0])
-    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
-    run(tmp_path / "run")
-    assert all_of(tmp_path / "run") == all_of(whole[0])
+# ---- One network trained again.
 
 
-def test_one_member_trained_again_alone_is_the_same_to_the_last_bit(whole):
-    for trial, seed in ((0, 1), (2, 0)):
-        again = rerun.rerun(whole[0], trial, seed, dataset=tiny.dataset())
-        assert again.is_equal, again.difference
-        assert (again.num_rows, again.notes) == (5, ())
-
-
-def test_a_member_that_is_not_the_recorded_one_is_told(whole, tmp_path):
-    workdir = tmp_path / "run"
-    run(workdir)
-    config = results.load_config(workdir)
-    found = results.load(workdir)
-    rows = found.curves.to_pylist()
-    changed = next(row for row in rows if (row["trial"], row["seed"]) == (1, 1))
-    changed["train_loss"] = np.nextafter(changed["train_loss"], 9.0)
-    content = {
-        "curves.parquet": results.table(rows, results.CURVES),
-        "members.csv": found.members,
-        "summary.csv": (workdir / "summary.csv").read_bytes(),
-        "timings.csv": found.timings,
-    }
-    del config["manifest"]
-    results.write(workdir, config, content)
-    again = rerun.rerun(workdir, 1, 1, dataset=tiny.dataset())
-    assert not again.is_equal
-    assert "first at step 0: train_loss was" in again.difference
-    assert rerun.rerun(workdir, 1, 0, dataset=tiny.dataset()).is_equal
-
-
-@pytest.mark.parametrize(
-    ("trial", "seed", "message"),
-    [
+def test_one_member_trained_again_alone_is_the_same_to_the_last_bit(copy):
+    again = rerun.rerun(copy, 0, 1, dataset=tiny.dataset())
+    assert again.is_equal, again.difference
+    assert (again.num_rows, again.notes) == (5, ())
+    for trial, seed, message in (
         (4, 0, "no trial 4 with seed 0 in .*: trials are 0 to 3, seeds 0 to 1"),
         (0, -1, "no trial 0 with seed -1"),
         (3, 0, "trial 3 is no network"),
-    ],
-)
-def test_there_must_be_such_a_network(whole, trial, seed, message):
-    with pytest.raises(ValueError, match=message):
-        rerun.rerun(whole[0], trial, seed, dataset=tiny.dataset())
+    ):
+        with pytest.raises(ValueError, match=message):
+            rerun.rerun(copy, trial, seed, dataset=tiny.dataset())
+    found, config = results.load(copy), results.load_config(copy)
+    rows = found.curves.to_pylist()
+    changed = next(row for row in rows if (row["trial"], row["seed"]) == (0, 1))
+    changed["train_loss"] = np.nextafter(changed["train_loss"], 9.0)
+    del config["manifest"]
+    kept = {name: (copy / name).read_bytes() for name in ("members.csv", "summary.csv")}
+    written = {"curves.parquet": results.table(rows, results.CURVES), **kept}
+    results.write(copy, config, {**written, "timings.csv": found.timings})
+    again = rerun.rerun(copy, 0, 1, dataset=tiny.dataset())
+    assert not again.is_equal
+    assert "first at step 0: train_loss was" in again.difference

@@ -117,7 +117,7 @@ def check(found) -> None:
 
 @pytest.mark.parametrize("kind", ["complete", "interrupted"])
 def test_a_flipped_bit_in_any_file_is_never_taken_for_sound(workdirs, kind, tmp_path):
-    check(outcomes(workdirs, kind, "flipped", tmp_path, every=9))
+    check(outcomes(workdirs, kind, "flipped", tmp_path, every=15))
 
 
 @pytest.mark.long

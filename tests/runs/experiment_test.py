@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from stopped import Stop
 
 from nnlab import data, report, results
 from nnlab.results import pictures
@@ -48,15 +49,13 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("default_prng_impl", "rbg"), ("disable_jit", True)],
-)
-def test_no_number_depends_on_what_jax_is_set_to(name, value, tmp_path):
-    study = tiny.study(**{"model.dropout_rate": 0.2, "num_epochs": 1})
-    with getattr(jax, name)(value):
-        other = run(study, tmp_path / "other")
-    assert other.curves.equals(run(study, tmp_path / "run").curves)
+def test_no_number_depends_on_what_jax_is_set_to(tmp_path):
+    changes = {"model.dropout_rate": 0.2, "num_epochs": 1}
+    study = tiny.study(num_seeds=1, **changes)
+    plain = run(study, tmp_path / "plain")
+    for name, value in (("default_prng_impl", "rbg"), ("disable_jit", True)):
+        with getattr(jax, name)(value):
+            assert run(study, tmp_path / name).curves.equals(plain.curves)
 
 
 def rows(found, trial, seed):
@@ -90,7 +89,8 @@ def test_every_member_has_a_row_for_each_evaluation_until_it_ends(finished):
         assert steps[0, seed] == steps[2, seed] == [0, 8, 16, 24]
         assert steps[1, seed] == [0]
         assert steps[3, seed] == [0, 10, 20, 30]
-    assert len(found.curves) == sum(map(len, steps.values()))
+    keys = [(r["trial"], r["seed"], r["step"]) for r in found.curves.to_pylist()]
+    assert keys == sorted({(*key, step) for key in steps for step in steps[key]})
     assert set(steps) == {(t, s) for t in range(4) for s in range(2)}
 
 
@@ -100,6 +100,8 @@ def test_curves_are_those_of_the_plain_loop(finished):
     row = rows(found, 0, 1)[-1]
     plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=1, num_steps=24)
     assert row["batch_loss"] == pytest.approx(plain.losses[16:].mean(), rel=1e-5)
+    assert row["batch_loss_std"] == pytest.approx(plain.losses[16:].std(), rel=1e-3)
+    assert rows(found, 0, 1)[0]["batch_loss_std"] is None
     norms = [row[f"grad_norm_dense_{i}"] for i in range(4)]
     np.testing.assert_allclose(norms, plain.norms[23], rtol=1e-4)
     for name, size in tiny.SIZES.items():
@@ -165,6 +167,8 @@ def test_how_often_the_host_visits_changes_no_number(tmp_path, monkeypatch):
 
 def test_every_member_says_how_it_ended(finished):
     found = members(finished[0])
+    at_chance = [trial for trial, seed in found if found[trial, seed]["at_chance"]]
+    assert at_chance == [2, 2]  # which answer the same to all
     statuses = [found[key]["status"] for key in sorted(found)]
     wanted = ["finished", "diverged", "finished", "finished"]
     assert statuses == [status for status in wanted for _ in range(2)]
@@ -177,12 +181,6 @@ def test_every_member_says_how_it_ended(finished):
         norms = [lost[f"last_grad_norm_dense_{i}"] for i in range(4)]
         np.testing.assert_allclose(norms, plain.norms[-1], rtol=1e-3)
         assert lost["diverged_layer"] == f"dense_{np.argmax(norms)}"
-
-
-def test_a_member_that_answers_the_same_to_all_is_at_chance(finished):
-    found = members(finished[0])
-    at_chance = [trial for trial, seed in found if found[trial, seed]["at_chance"]]
-    assert at_chance == [2, 2]
 
 
 def test_the_record_is_complete(finished):
@@ -211,17 +209,6 @@ def test_timings_have_a_row_for_each_program_and_segment(finished):
     assert all(row["compile_seconds"] == 0 for row in timings if row["segment"] > 1)
 
 
-WATCHED = "validation_accuracy"
-
-
-def test_two_runs_are_equal_byte_for_byte(finished, tmp_path):
-    """All files but those with times."""
-    again = run(STUDY, tmp_path)
-    for name in TABLES:
-        first = finished[0].workdir / name
-        assert first.read_bytes() == (again.workdir / name).read_bytes(), name
-
-
 def test_progress_goes_from_nothing_to_all(finished):
     told = finished[1]
     total = 6 * 24 * 16 + 2 * 30 * 13
@@ -234,20 +221,6 @@ def test_progress_goes_from_nothing_to_all(finished):
     assert programs == sorted(programs)
     assert {progress.num_programs for progress in told} == {max(programs) + 1} == {2}
     assert told[-1].diverged == 2
-    best = max(told[-1].best_accuracy, 0.0)
-    assert best == pytest.approx(
-        max(
-            np.mean(
-                [rows(finished[0], trial, s)[i]["validation_accuracy"] for s in (0, 1)]
-            )
-            for trial in (0, 2, 3)
-            for i in range(4)
-        )
-    )
-
-
-def test_a_report_can_be_written(finished):
-    assert report.write(finished[0].workdir).exists()
 
 
 # ---- What must not change results.
@@ -324,7 +297,6 @@ def test_a_run_in_which_all_diverge_ends_early(tmp_path):
     assert len(found.timings) == 2
     assert told[-1].done == told[-1].total
     assert found.config["status"] == "complete"
-    assert report.write(tmp_path).exists()
 
 
 @pytest.mark.slow
@@ -333,44 +305,32 @@ def test_members_that_never_take_a_step_or_fail_after_the_last(tmp_path):
     sweep = ({"model.init_scale": 1e12}, {tiny.RATE: 1e25}, {tiny.RATE: 0.1})
     of = tiny.study(sweep, train_size=16, num_epochs=1, **tiny.DEEP)
     found = run(of, tmp_path)
-    ends = {k: (m["status"], m["diverged_step"]) for k, m in members(found).items()}
+    said = ("status", "diverged_step", "diverged_layer")
+    ends = {k: tuple(m[name] for name in said) for k, m in members(found).items()}
     for seed in range(2):
-        assert ends[0, seed] == ("diverged", 0)
-        assert ends[1, seed] == ("diverged", 1)
-        assert ends[2, seed] == ("finished", None)
-    assert report.write(tmp_path).exists()
+        assert ends[0, seed] == ("diverged", 0, None)
+        assert ends[1, seed][:2] == ("diverged", 1)
+        assert ends[2, seed] == ("finished", None, None)
 
 
 @pytest.mark.parametrize("visits", [1, 4])
 def test_an_interruption_leaves_results_that_can_be_read(tmp_path, visits):
-    told: list[experiment.Progress] = []
-
-    def interrupt(progress):
-        told.append(progress)
-        if len(told) == visits:
-            raise KeyboardInterrupt
-
-    of = tiny.study(num_epochs=5)
     with pytest.raises(KeyboardInterrupt):
-        run(of, tmp_path, on_progress=interrupt)
+        run(tiny.study(num_epochs=5), tmp_path, on_progress=Stop(visits))
     found = results.load(tmp_path)
     assert found.config["status"] == "interrupted"
     assert {m["status"] for m in members(found).values()} == {"unfinished"}
     steps = sorted({row["step"] for row in found.curves.to_pylist()})
     assert steps == {1: [], 4: [0, 8, 16]}[visits]
-    assert report.write(tmp_path).exists()
 
 
-def test_a_workdir_that_holds_results_is_left_alone(finished):
+def test_a_workdir_that_holds_results_or_is_a_file_is_left_alone(finished, tmp_path):
     folder = finished[0].workdir
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     with pytest.raises(FileExistsError, match="holds results"):
         run(STUDY, folder)
     after = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert before == after
-
-
-def test_a_workdir_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="is a file"):
         run(STUDY, tmp_path / "file")
@@ -391,7 +351,7 @@ def test_a_study_that_cannot_run_writes_nothing(tmp_path, kwargs):
 
 
 @pytest.mark.slow
-def test_a_module_of_ones_own_is_trained(tmp_path):
+def test_a_module_of_ones_own_is_trained_and_named(tmp_path):
     """Evaluation uses batch norm's running statistics."""
     plain = tiny.Plain(batch_norm=True)
     found = run(tiny.study(), tmp_path, module=plain)
@@ -400,29 +360,15 @@ def test_a_module_of_ones_own_is_trained(tmp_path):
     row = rows(found, 0, 1)[-1]
     assert row["validation_loss"] == pytest.approx(losses.mean(), rel=1e-5)
     assert row["validation_accuracy"] == rights.mean()
-
-
-@pytest.mark.slow
-def test_the_report_names_a_module_and_data_of_ones_own(tmp_path):
-    run(tiny.study(), tmp_path, module=tiny.Plain())
     page = report.write(tmp_path).with_name("report.md").read_text()
     facts = [line for line in page.splitlines() if line.startswith("| ")]
     (own,) = (line for line in facts if line.startswith("| module "))
-    assert "rate=0.0); 83 parameters; digest of its code" in own
+    assert "rate=0.0); 99 parameters; digest of its code" in own
     assert 'nnlab.run("config.json", workdir="again", module=..., dataset=...)' in page
     assert any(line.startswith(f"| data set {tiny.dataset().name} ") for line in facts)
     (fixed,) = (line for line in facts if line.startswith("| held fixed"))
     assert "dataset=" not in fixed
     assert "model.hidden" not in fixed
-
-
-@pytest.mark.slow
-def test_the_built_in_images_train_a_cnn(tmp_path):
-    small = {"model.name": "cnn", "model.channels": (2,), "model.hidden": (4,)}
-    of = tiny.study(train_size=64, num_epochs=1, **small)
-    found = experiment.run(of, tmp_path, lane_width=1)
-    assert {m["status"] for m in members(found).values()} == {"finished"}
-    assert found.config["cohorts"][0]["plan"]["lane_width"] == 1
 
 
 def test_orders_go_on_across_calls_and_epochs():
@@ -433,19 +379,6 @@ def test_orders_go_on_across_calls_and_epochs():
     epochs = whole[:, :6].reshape(2, 2, 9)
     assert all(len(set(epoch)) == 9 for seed in epochs for epoch in seed.tolist())
     assert not order.take(0, 2, 4)[:, 2:].any()
-
-
-def test_a_measurement_times_every_width_and_is_remembered():
-    of = tiny.study(tiny.rates(0.1, 0.2, 0.3))
-    program = tiny.program(of)
-    assert not lane_width.recall(program)
-    found = lane_width.measure(program, of, seconds=0.01)
-    assert set(found) == {plan.lanes.width for plan in program.plans}
-    assert len(found) > 1
-    assert all(rates.examples_per_second > 0 for rates in found.values())
-    fastest = found[lane_width.fastest(program.plans, found).lanes.width]
-    assert min(fastest.inferences_per_second, fastest.compile_seconds) > 0
-    assert lane_width.recall(program) == found
 
 
 @pytest.mark.slow
@@ -466,23 +399,6 @@ def test_widths_are_measured_where_that_is_cheap_beside_training(
     assert measured == widths if share else len(measured) == 1
 
 
-@pytest.mark.slow
-def test_early_stopping_ends_curves_and_keeps_the_best(tmp_path):
-    changes = {"early_stopping.patience": 2, "early_stopping.metric": WATCHED}
-    of = tiny.study(tiny.rates(0.3, 3.0), num_seeds=3, num_epochs=20, **changes)
-    found = run(of, tmp_path)
-    members = found.members.to_pylist()
-    stopped = [m for m in members if m["status"] == "stopped"]
-    assert len(stopped) > 0
-    for member in stopped:
-        curve = rows(found, member["trial"], member["seed"])
-        accuracy = [row[WATCHED] for row in curve]
-        assert curve[-1]["step"] == member["steps"]
-        best = int(np.argmax(accuracy))
-        assert curve[best]["step"] == member["best_step"]
-        assert len(curve) - 1 - best == 2
-
-
 # ---- Evaluations of the final networks.
 
 IMAGES = {
@@ -499,13 +415,12 @@ IMAGES = {
 
 
 def of_images(folder, **changes):
-    study = Study.from_dict(IMAGES | changes)
-    return experiment.run(study, folder), study
+    return experiment.run(Study.from_dict(IMAGES | changes), folder)
 
 
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory):
-    return of_images(tmp_path_factory.mktemp("looked_at"))[0]
+    return of_images(tmp_path_factory.mktemp("looked_at"))
 
 
 def severity(found, seed, transform, amount):
@@ -518,6 +433,7 @@ def severity(found, seed, transform, amount):
     return row
 
 
+@pytest.mark.slow
 def test_moved_test_sets_are_scored_once_at_the_end(looked_at):
     for seed in range(2):
         *before, last = rows(looked_at, 0, seed)
@@ -540,7 +456,7 @@ MOVED = (("moved", 1), ("rotated", 30))
 @pytest.mark.slow
 def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
     sets = IMAGES["test_sets"] | {"along_curve": True, "severity": False}
-    found, _ = of_images(tmp_path, test_sets=sets, figures=())
+    found = of_images(tmp_path, test_sets=sets, figures=())
     assert not found.severity.num_rows
     for seed in range(2):
         *before, last = rows(found, 0, seed)
@@ -551,19 +467,23 @@ def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_member_is_scored_as_it_was_at_its_best(tmp_path):
-    changes = {"patience": 1}, ({tiny.RATE: 3.0},)
-    found, _ = of_images(tmp_path, early_stopping=changes[0], sweep=changes[1])
+def test_a_stopped_member_ends_and_is_scored_as_it_was_at_its_best(tmp_path):
+    metric = "validation_accuracy"
+    early = {"early_stopping": {"patience": 2, "metric": metric}, "num_epochs": 9}
+    found = of_images(tmp_path, sweep=({tiny.RATE: 3.0},), figures=(), **early)
     stopped = [key for key, m in members(found).items() if m["status"] == "stopped"]
     assert stopped
     for key in stopped:
-        scored = [row for row in rows(found, *key) if row["test_moved_loss"]]
-        (row,) = scored
-        assert row["step"] == members(found)[key]["best_step"]
+        curve, member = rows(found, *key), members(found)[key]
+        best = int(np.argmax([row[metric] for row in curve]))
+        assert (curve[-1]["step"], len(curve) - 1 - best) == (member["steps"], 2)
+        (row,) = (row for row in curve if row["test_moved_loss"])
+        assert row["step"] == curve[best]["step"] == member["best_step"]
         unmoved = severity(found, key[1], "moved", 0)
         assert unmoved["loss"] == pytest.approx(row["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_agree_with_the_curves(looked_at):
     stored = pictures.load(looked_at.workdir)
     last = [rows(looked_at, 0, seed)[-1] for seed in range(2)]
@@ -576,6 +496,7 @@ def test_pictures_agree_with_the_curves(looked_at):
     assert looked_at.config["cohorts"][0]["flops"] == 2 * (64 * 8 + 8 * 10)
 
 
+@pytest.mark.slow
 def test_the_speed_of_one_network_stands_in_a_programs_last_row(looked_at):
     speeds = [
         row["inferences_per_second_batch_1"] for row in looked_at.timings.to_pylist()
@@ -585,36 +506,29 @@ def test_the_speed_of_one_network_stands_in_a_programs_last_row(looked_at):
 
 
 @pytest.mark.slow
-def test_the_spread_of_the_batch_losses_is_that_of_the_plain_loop(finished):
-    row = rows(finished[0], 0, 1)[-1]
-    plain = tiny.loop(tiny.DeepLinear(), optax.sgd(0.1), seed=1, num_steps=24)
-    assert row["batch_loss_std"] == pytest.approx(plain.losses[16:].std(), rel=1e-3)
-    assert rows(finished[0], 0, 1)[0]["batch_loss_std"] is None
-
-
-@pytest.mark.slow
-def test_a_share_of_active_units_is_measured_where_it_is_asked_for(tmp_path):
-    found, _ = of_images(tmp_path, figures=("active_units",), test_sets={})
+def test_a_share_of_active_units_is_measured_where_it_is_asked_for(finished, tmp_path):
+    found = of_images(tmp_path, figures=("active_units",), test_sets={})
     for row in rows(found, 0, 0):
         assert 0 < row["test_active_share"] < 1
-    assert "test_active_share" not in run(STUDY, tmp_path / "other").metrics
+    assert "test_active_share" not in finished[0].metrics
 
 
 # ---- Failing programs.
 
 
-def failing(monkeypatch, *programs):
-    """Makes some programs run out of memory at their second call."""
+def failing(monkeypatch):
+    """Makes the first program run out of memory at its second call."""
     train = place.PlacedProgram.train
 
     def fails(program, state, start, count):
-        if program.index in programs and start:
+        if program.index == 0 < start:
             raise MemoryError("out of memory, $5 <b>")
         return train(program, state, start, count)
 
     monkeypatch.setattr(place.PlacedProgram, "train", fails)
 
 
+@pytest.mark.slow
 def test_a_program_leaves_the_devices_when_it_ends(tmp_path, monkeypatch):
     """Otherwise the data of every program of a sweep would stay in memory."""
     made, alive = weakref.WeakSet(), {}
@@ -629,14 +543,14 @@ def test_a_program_leaves_the_devices_when_it_ends(tmp_path, monkeypatch):
         alive[progress.program] = len(made)
 
     monkeypatch.setattr(Population, "__init__", noted)
-    sweep = tuple({"model.hidden": (width,)} for width in (3, 4, 5))
+    sweep = tuple({"model.hidden": (width,)} for width in (3, 4))
     run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=count)
     assert set(alive.values()) == {1}
 
 
 @pytest.mark.slow
 def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, finished):
-    failing(monkeypatch, 0)
+    failing(monkeypatch)
     found = run(STUDY, tmp_path)
     assert found.config["status"] == "failed"
     assert found.config["failures"] == {"0": "MemoryError: out of memory, $5 <b>"}
@@ -652,10 +566,10 @@ def test_a_program_that_fails_leaves_the_others_alone(monkeypatch, tmp_path, fin
 
 
 def test_if_all_fail_it_says_why(monkeypatch, tmp_path):
-    failing(monkeypatch, 0, 1)
+    failing(monkeypatch)
     with pytest.raises(MemoryError, match="out of memory"):
-        run(STUDY, tmp_path)
-    assert set(results.load(tmp_path).config["failures"]) == {"0", "1"}
+        run(tiny.study(), tmp_path)
+    assert set(results.load(tmp_path).config["failures"]) == {"0"}
 
 
 # ---- Trees beside networks.
@@ -689,10 +603,16 @@ def test_trees_have_rows_in_the_same_tables(mixed):
         assert member["best_step"] == fit.trees[-1]
         assert not member["at_chance"]
         assert of_seed[0]["batch_loss"] is None
+        counts = pictures.load(mixed.workdir).confusion[1][seed]
+        accuracy = of_seed[-1]["test_accuracy"]
+        assert np.trace(counts) / counts.sum() == pytest.approx(accuracy)
     final = Findings(mixed).summary.to_pylist()[1]
     ends = [rows(mixed, 1, seed)[-1]["test_accuracy"] for seed in range(2)]
     assert final["test_accuracy_mean"] == pytest.approx(np.mean(ends))
     assert final["parameters"] is None
+    text = report.write(mixed.workdir).with_suffix(".md").read_text()
+    assert f"trees by {' '.join(trees.library('boosted_trees'))}" in text
+    assert "Of trees an epoch is a round" in text
 
 
 def test_each_fit_of_trees_is_timed(mixed):
@@ -718,10 +638,8 @@ def test_trees_that_answer_the_same_to_all_are_at_chance(tmp_path):
 
 def test_trees_are_scored_on_moved_images_as_networks_are(tmp_path):
     small = {**TREES, "model.num_trees": 3, "model.tree_depths": (2,)}
-    found, _ = of_images(
-        tmp_path, sweep=({**small, "label": "trees"},), root_seed=5,
-        figures=("probabilities",),
-    )  # fmt: skip
+    sweep = ({**small, "label": "trees"},)
+    found = of_images(tmp_path, sweep=sweep, root_seed=5, figures=("probabilities",))
     dataset = data.load("digits").limit(128)
     splits = {name: getattr(dataset, name) for name in tiny.SIZES}
     for seed in range(2):
@@ -741,34 +659,12 @@ def test_trees_are_scored_on_moved_images_as_networks_are(tmp_path):
         np.testing.assert_array_equal(shown.after[seed], fit.probabilities[:6])
 
 
-def test_pictures_of_trees_agree_with_their_curves(mixed):
-    stored = pictures.load(mixed.workdir)
-    for seed in range(2):
-        counts = stored.confusion[1][seed]
-        accuracy = rows(mixed, 1, seed)[-1]["test_accuracy"]
-        assert np.trace(counts) / counts.sum() == pytest.approx(accuracy)
-
-
-def test_a_report_tells_networks_from_trees(mixed):
-    text = report.write(mixed.workdir).with_suffix(".md").read_text()
-    library = " ".join(trees.library("boosted_trees"))
-    assert f"trees by {library}" in text
-    assert "Of trees an epoch is a round" in text
-
-
-def test_trees_repeat_byte_for_byte(mixed, tmp_path):
-    run(mixed.study, tmp_path)
-    for table in results.TABLES:
-        first, second = ((f / table).read_bytes() for f in (mixed.workdir, tmp_path))
-        assert first == second
-
-
 def test_what_takes_longest_trains_last(tmp_path):
     told: list[experiment.Progress] = []
-    sweep = [{BATCH_SIZE: 1, "label": "long"}, {BATCH_SIZE: 100}, TREES]
+    sweep = [{BATCH_SIZE: 1, "label": "long"}, TREES]
     run(tiny.study(sweep, num_epochs=1), tmp_path, on_progress=told.append)
     first = {p.program: p.best_label for p in told}
-    assert "long" not in first[0] + first[1]
+    assert "long" not in first[0]
     grown = [(p.status, p.epoch, p.num_epochs) for p in told if p.program == 0]
     assert grown == [("growing", n, 2) for n in range(3)]  # fits of two seeds
     assert told[-1].done == told[-1].total
@@ -791,10 +687,12 @@ def test_every_gradient_counts_where_gradients_are_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plane_is_predicted_cell_by_cell(tmp_path):
+def test_a_plane_is_predicted_cell_by_cell_in_the_units_of_the_table(tmp_path):
+    """The first column is in seconds since 1970, more than float32 tells apart."""
     rng = np.random.default_rng(0)
     points = rng.uniform(-1, [3, 9], size=(400, 2))
     labels = (points[:, 0] > 1).astype(int) + 2 * (points[:, 1] > 4)
+    points += [1.7e9, 0]
     table = data.Dataset.from_arrays(points, labels, feature_names=("x", "y"))
     asked = dataclasses.replace(
         tiny.study([{tiny.RATE: 0.05}, TREES], num_epochs=60), figures=("regions",)
@@ -802,10 +700,11 @@ def test_a_plane_is_predicted_cell_by_cell(tmp_path):
     experiment.run(asked, tmp_path, dataset=table)
     seen = pictures.load(tmp_path).regions
     x0, x1, y0, y1 = seen.extent
-    assert (x0, y0) == tuple(points.min(axis=0).astype(np.float32))
-    assert (x1, y1) == tuple(points.max(axis=0).astype(np.float32))
+    ends = [(side.min(), side.max()) for side in points.T]
+    np.testing.assert_allclose([(x0, x1), (y0, y1)], ends, rtol=1e-14)
+    np.testing.assert_allclose(np.sort(seen.points[:, 0]), np.sort(points[:, 0]))
     cells = (np.arange(GRID) + 0.5) / GRID
-    right, up = x0 + (x1 - x0) * cells > 1, y0 + (y1 - y0) * cells > 4
+    right, up = x0 + (x1 - x0) * cells > 1 + 1.7e9, y0 + (y1 - y0) * cells > 4
     truth = right[None, :] + 2 * up[:, None]
     for found in (seen.best, seen.worst):
         assert np.mean(found == truth) > 0.9
@@ -814,18 +713,20 @@ def test_a_plane_is_predicted_cell_by_cell(tmp_path):
 # ---- Tables.
 
 
+@pytest.mark.slow
 def test_one_table_read_in_two_ways_is_two_data_sets(tmp_path):
     lines = [f"p{i},{i % 7 if i % 9 else ''},{'xy'[i % 2]},{i % 2}" for i in range(99)]
     (tmp_path / "t.csv").write_text("\n".join(["id,n,who,label", *lines]))
     name = f"csv:{tmp_path / 't.csv'}"
-    sweep = [{"csv.missing": how} for how in ("drop", "mean")]
-    base = {
+    asked = {
         "dataset": name,
         "csv": {"ignore": ["id"]},
         "model": {"name": "random_forest"},
+        "sweep": [{"csv.missing": how} for how in ("drop", "mean")],
+        "num_seeds": 1,
+        "figures": (),
     }
-    asked = Study.from_dict(base | {"sweep": sweep, "num_seeds": 1, "figures": ()})
-    found = experiment.run(asked, tmp_path / "run")
+    found = experiment.run(Study.from_dict(asked), tmp_path / "run")
     keys = [f"{name} (csv.missing={h}, csv.ignore=id)" for h in ("drop", "mean")]
     assert list(found.config["datasets"]) == keys
     drop, mean = map(found.dataset, range(2))

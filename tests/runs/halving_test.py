@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 import math
+import shutil
 
 import drawn
 import numpy as np
@@ -69,20 +70,15 @@ def test_the_best_third_stays_and_a_diverged_seed_counts_as_chance():
 
 
 def test_of_equal_trials_the_first_stay_and_never_none():
-    accuracy, training = np.full((4, 2), 0.5), np.ones((4, 2), bool)
-    assert (
-        halving.worst(accuracy, training, 0.1, 2).tolist() == [False] * 2 + [True] * 2
-    )
-    assert halving.worst(accuracy, training, 0.1, 9).tolist() == [False] + [True] * 3
-    many = halving.worst(np.full((40, 1), 0.5), np.ones((40, 1), bool), 0.1, 2)
-    assert many.tolist() == [False] * 20 + [True] * 20
-    training[0] = False  # ended before, so it does not compete
-    assert halving.worst(accuracy, training, 0.1, 9).tolist() == [
-        False,
-        False,
-        True,
-        True,
-    ]
+    def stays(count, factor, ended=0):
+        training = np.arange(count)[:, None] >= ended  # others do not compete
+        leaves = halving.worst(np.full((count, 1), 0.5), training, 0.1, factor)
+        return np.flatnonzero(training[:, 0] & ~leaves).tolist()
+
+    assert stays(4, 2) == [0, 1]
+    assert stays(4, 9) == [0]
+    assert stays(40, 2) == list(range(20))
+    assert stays(4, 9, ended=1) == [1]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +149,7 @@ def test_those_behind_end_at_their_rung(raced):
     assert not found.members["at_chance"].to_numpy(zero_copy_only=False).any()
 
 
+@pytest.mark.slow
 def test_all_are_up_to_their_end_what_they_would_be_without(raced):
     found, whole, _ = raced
     left = expected(whole)
@@ -162,6 +159,7 @@ def test_all_are_up_to_their_end_what_they_would_be_without(raced):
     assert len(kept) < len(rows)
 
 
+@pytest.mark.slow
 def test_what_is_spared_is_not_trained_nor_counted(raced):
     found, _, told = raced
     steps = [sum(found.member(t, "steps").tolist()) for t in range(8)]
@@ -188,7 +186,7 @@ def test_a_dropped_network_is_that_of_its_rung(tmp_path):
 @pytest.mark.slow
 def test_a_dropped_member_is_trained_again_up_to_its_rung(raced):
     found, whole, _ = raced
-    for trial in expected(whole):
+    for trial in {step: trial for trial, step in expected(whole).items()}.values():
         again = rerun.rerun(found.workdir, trial, 1, dataset=tiny.dataset())
         assert again.is_equal
 
@@ -218,17 +216,16 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path):
     whole = train(tmp_path / "whole", on_progress=visits.append)
     fates = set(whole.members["status"].to_pylist())
     assert fates == {"stopped", "dropped", "finished"}
-    for visit in range(1, len(visits) + 1, 3):
-        own, _, after = gone_on(train, tmp_path, visit)
+    for visit in np.linspace(2, len(visits) - 1, 4, dtype=int):
+        own, _, (*_, told) = gone_on(train, tmp_path, visit)
         assert content(own) == content(tmp_path / "whole")
-        for told in after[-1:]:
-            assert (told.done, told.total) == (visits[-1].done, visits[-1].total)
+        assert (told.done, told.total) == (visits[-1].done, visits[-1].total)
 
 
 @pytest.mark.slow
-def test_only_trials_may_be_added_and_they_race_among_themselves(tmp_path):
-    run(STUDY, tmp_path / "run")
-    before = results.load(tmp_path / "run").members.to_pylist()
+def test_only_trials_may_be_added_and_they_race_among_themselves(raced, tmp_path):
+    shutil.copytree(raced[0].workdir, tmp_path / "run")
+    before = raced[0].members.to_pylist()
     more = (*STUDY.sweep, *tiny.rates(1e-6, 1e-5, 1e-3))
     found = run(dataclasses.replace(STUDY, sweep=more), tmp_path / "run", resume=True)
     assert found.members.to_pylist()[: len(before)] == before
@@ -236,6 +233,7 @@ def test_only_trials_may_be_added_and_they_race_among_themselves(tmp_path):
     assert sorted(map(str, fates)) == ["{'dropped'}", "{'dropped'}", "{'finished'}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -260,42 +258,33 @@ def found():
     """Four trials; the leader and the last were dropped after 3 of 10 epochs."""
     rng = np.random.default_rng(0)
     noisy = LEVELS + 0.003 * rng.standard_normal(LEVELS.shape)
-    fields = {"halving": {"factor": 2, "min_epochs": 1}}
-    claim = Claim(
-        text="2 beats 0",
-        quantity=Quantity(metric="test_accuracy"),
-        left={"label": "2"},
-        right={"label": "0"},
-    )
-    early = dataclasses.replace(
-        claim,
-        quantity=Quantity(metric="test_accuracy", reduction="at_epoch", epoch=2),
-    )
-    late = dataclasses.replace(
-        claim,
-        quantity=Quantity(
-            metric="validation_accuracy", reduction="steps_to", target=0.995
-        ),
-    )
+    claims = [
+        Claim(
+            text="2 beats 0",
+            quantity=Quantity(**quantity),
+            left={"label": "2"},
+            right={"label": "0"},
+        )
+        for quantity in (
+            {"metric": "test_accuracy"},
+            {"metric": "test_accuracy", "reduction": "at_epoch", "epoch": 2},
+            {"metric": "validation_accuracy", "reduction": "steps_to", "target": 0.995},
+        )
+    ]
     return synthetic.results(
         noisy,
         sweep=synthetic.labelled(4),
         dropped={2: 3, 3: 1},
         stopped={(2, 0): 2},
-        fields=fields,
-        claims=[claim, early, late],
+        fields={"halving": {"factor": 2, "min_epochs": 1}},
+        claims=claims,
     )
 
 
-def test_the_best_trained_to_the_end(found):
-    assert ranking.best_trial(found) == 0
-    assert ranking.worst_trial(found) == 1
-    assert ranking.expected_accuracy(found, 2) is None
-
-
 def test_a_dropped_trial_has_no_final_value_not_even_of_a_seed_that_stopped(found):
-    assert members.dropped_after(found, 2) == 3
-    assert members.dropped_after(found, 0) is None
+    assert (ranking.best_trial(found), ranking.worst_trial(found)) == (0, 1)
+    assert ranking.expected_accuracy(found, 2) is None
+    assert [members.dropped_after(found, t) for t in (2, 0)] == [3, None]
     final = Quantity(metric="test_accuracy", reduction="final")
     assert np.isnan(members.reduce_members(found, final, 2)).all()
     assert np.isfinite(members.reduce_members(found, final, 0)).all()
@@ -327,7 +316,8 @@ def test_steps_to_a_target_that_some_seeds_reached_in_time_say_nothing(found):
     assert targets.steps_to_target(found, 2, 0.993).n == 0
 
 
-def test_the_answer_says_who_was_dropped_when_and_what_it_spared(found):
+@pytest.mark.slow
+def test_the_report_says_who_was_dropped_when_and_what_it_spared(found, tmp_path):
     said = " ".join(answer.sentences(Findings(found)))
     assert "Of the 2 trials that trained to the end, best by validation" in said
     assert "The other trial is significantly worse over seeds." in said
@@ -338,22 +328,15 @@ def test_the_answer_says_who_was_dropped_when_and_what_it_spared(found):
     dropped = "Successive halving dropped 2 of 4 trials (1 at epoch 1 and 1 at epoch 3)"
     assert f"{dropped}, and so trained on {share} of the examples" in said
     assert "Too few seeds" not in said
-
-
-def test_table_and_gaps_say_at_which_epoch(found, tmp_path):
-    page = synthetic_report(found, tmp_path)
+    synthetic._written(dataclasses.replace(found, workdir=tmp_path), tmp_path)
+    page = report.write(tmp_path).with_suffix(".md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| 2 ")]
     assert "dropped at epoch 3" in rows[0]
     assert "Dropped by halving at epoch 3: trial 2." in page
     assert "every network finished" not in page
 
 
-def synthetic_report(found, tmp_path) -> str:
-    written = synthetic._written(dataclasses.replace(found, workdir=tmp_path), tmp_path)
-    return report.write(written.workdir).with_suffix(".md").read_text()
-
-
-def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
+def test_figures_show_them_as_far_as_they_go(ax, found):
     drawn.learning(ax, found, "validation_accuracy")
     ends = {
         (line.get_linestyle(), float(line.get_xdata()[-1])) for line in drawn.solid(ax)
@@ -361,24 +344,12 @@ def test_curves_are_drawn_dashed_as_far_as_they_go(ax, found):
     assert ends == {("-", 10.0), ("--", 3.0), ("--", 1.0)}
     assert ax.get_xscale() == "linear"  # though one ends ten times as early
     assert "2 (1 stopped, 3 dropped)" in " ".join(text.get_text() for text in ax.texts)
-
-
-def test_captions_count_them(found):
     text = captions.caption(Findings(found))
     assert "Of 16 networks: 8 finished, 1 stopped" in text
     assert "7 dropped by halving (dashed as far as they go)" in text
-    assert "did not run" not in text
-
-
-def test_a_map_says_so_in_its_cell():
-    sweep = [
-        {"optimizer.learning_rate": r, "optimizer.momentum": m}
-        for r in (0.1, 0.2)
-        for m in (0.0, 0.5)
-    ]
-    found = synthetic.results(LEVELS, sweep=sweep, dropped={2: 3})
-    ax, _ = drawn.axes("map", found)
-    shown = [text.get_text() for text in ax.texts]
+    sweep = [{tiny.RATE: r, "optimizer.momentum": m} for r in (1, 2) for m in (0, 0.5)]
+    cells, _ = drawn.axes("map", synthetic.results(LEVELS, sweep=sweep, dropped={2: 3}))
+    shown = [text.get_text() for text in cells.texts]
     assert shown == ["90.0", "80.0", "dropped", "epoch 3", "70.0"]
 
 
@@ -395,11 +366,11 @@ def test_on_a_grid_of_64_it_keeps_a_winner_at_a_third_of_the_work(tmp_path):
         whole = experiment.run(without(study), tmp_path / f"whole_{root_seed}")
         steps = [sum(found.members["steps"].to_pylist()) for found in (race, whole)]
         assert 3 * steps[0] <= steps[1]
-        scores = [
+        kept, best = (
             ranking.expected_accuracy(whole, ranking.best_trial(found))
             for found in (race, whole)
-        ]
-        gaps.append(scores[1] - scores[0])
+        )
+        gaps.append(best - kept)
     assert np.mean(gaps) < 0.005
 
 

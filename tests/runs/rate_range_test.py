@@ -144,38 +144,28 @@ def test_unfinished_trials_are_left_out_and_other_sweeps_refused():
         statistics.find(other)
 
 
-def test_the_answer_says_range_edge_and_fastest():
-    final = [[1.9] * 3, [1.5] * 3, [1.0, 0.9, 1.1], [2.0] * 3]
+def test_the_answer_and_the_figure_show_range_edge_and_fastest():
+    final = [[1.9] * 3, [1.5] * 3, [1.0, 0.9, 1.1], [9.0] * 3]
     results = found(final, at_chance=[(3, 0), (3, 1)], diverged={(3, 2): 1})
     said = answer.sentences(Findings(results))
-    assert said[0].startswith(
-        "From learning rate 0.1 to 1, all 3 seeds lose 10 % or more of their training "
-    )
+    assert said[0].startswith("From learning rate 0.1 to 1, all 3 seeds lose 10 % or")
     assert "is at 3.16 (geometric mean and 95 % interval, 1 to 10, n = 3)" in said[1]
     assert said[1].endswith("its edge 1 of 3 seeds diverges and 2 stay at chance.")
     assert said[2].startswith("The fastest rate is 1, with the lowest validation loss")
     assert len(said) == 3
-    said = answer.sentences(Findings(found([[1.0] * 3] * 4)))
-    assert said[1].startswith("No seed has an edge up to 10")
-
-
-def test_the_figure_shows_range_edge_losses_and_statuses():
-    lost = {(3, 0): 1, (3, 1): 1}
-    results = found([[1.9] * 3, *[[1.0] * 3] * 2, [9.0] * 3])
     (ax,) = drawn.axes("rates", results)
     (span, band) = (p for p in ax.patches if p.get_height() == 1)
     assert (span.get_x(), span.get_width()) == pytest.approx((0.1, 0.9))
     assert (band.get_x(), band.get_width()) == pytest.approx((1.0, 9.0))
-    (line,) = (x for x in ax.lines if x.get_linewidth() == 1.6)
-    np.testing.assert_allclose(line.get_ydata(), [1.9, 1.0, 1.0, 9.0])
-    (edge,) = (x for x in ax.lines if x.get_linewidth() == 1.4)
-    assert edge.get_xdata()[0] == Findings(results).rates.edge.value
+    assert any(
+        line.get_xdata()[0] == Findings(results).rates.edge.value for line in ax.lines
+    )
     assert ax.get_ylim()[1] < 9 < START * 5  # 9 is more than three times the start
-    lossy = found([[1.0] * 3] * 4, diverged=lost, at_chance=[(0, 0)])
-    (fresh,) = drawn.axes("rates", lossy)
-    (strip,) = fresh.child_axes
+    (strip,) = ax.child_axes
     heights = sorted(bar.get_height() / 0.9 for bar in strip.patches)
     np.testing.assert_allclose(heights, [1 / 3, 2 / 3])
+    said = answer.sentences(Findings(found([[1.0] * 3] * 4)))
+    assert said[1].startswith("No seed has an edge up to 10")
 
 
 # The study that finds them.

@@ -19,27 +19,26 @@ def rates(of: Study) -> list[float]:
     return [t.hyperparameters.optimizer.learning_rate for t in of.trials()]
 
 
-def test_the_same_study_stays_the_same():
-    assert resume.merge(study(), study()) == study()
-
-
-def test_words_may_change():
-    new = study(question="Why?", notes=("So.",), target=0.5)
-    assert resume.merge(study(), new) == new
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({}, {}),
+        ({}, {"question": "Why?", "notes": ("So.",), "target": 0.5}),
+        ({}, {"num_seeds": 5, "num_epochs": 12}),
+        ({}, {"rates": (0.1, 0.2, 0.3)}),
+        ({"schedule": {"warmup_steps": 5}}, {"num_epochs": 11}),  # knows no end
+    ],
+)
+def test_more_of_the_same_and_other_words_may_be_asked_for(old, new):
+    asked = study(**old | new)
+    assert resume.merge(study(**old), asked) == asked
+    # The checkpoints are those of both.
+    assert identity(resume.merge(study(**old), asked)) == identity(study(**old))
 
 
 def test_trials_keep_their_place_and_new_ones_stand_behind_them():
-    assert rates(resume.merge(study((0.1, 0.2)), study((0.3, 0.2, 0.05, 0.1)))) == [
-        0.1,
-        0.2,
-        0.3,
-        0.05,
-    ]
-
-
-def test_more_seeds_and_more_epochs_are_more_of_the_same():
-    new = study(num_seeds=5, num_epochs=12)
-    assert resume.merge(study(), new) == new
+    merged = resume.merge(study((0.1, 0.2)), study((0.3, 0.2, 0.05, 0.1)))
+    assert rates(merged) == [0.1, 0.2, 0.3, 0.05]
 
 
 def test_of_trials_that_differ_in_epochs_each_finds_its_own():
@@ -74,12 +73,6 @@ def test_more_epochs_need_a_rate_that_does_not_know_the_end(name):
     schedule = {"name": name}
     with pytest.raises(ValueError, match=f"schedule.name='{name}' depends on the end"):
         resume.merge(study(schedule=schedule), study(schedule=schedule, num_epochs=11))
-
-
-def test_a_warm_up_does_not_know_the_end():
-    schedule = {"warmup_steps": 5}
-    new = study(schedule=schedule, num_epochs=11)
-    assert resume.merge(study(schedule=schedule), new) == new
 
 
 def members(programs) -> list[tuple[int, int]]:
@@ -130,33 +123,35 @@ RECORD = {
 }
 
 
-def test_equal_versions_pass_and_python_and_numpy_may_differ():
-    new = {**RECORD, "versions": {**RECORD["versions"], "numpy": "2", "python": "3"}}
-    assert resume.differences(RECORD, new) == []
+DEVICES = RECORD["devices"]
+VERSIONS = RECORD["versions"]
 
 
-@pytest.mark.parametrize("name", resume.PACKAGES)
-def test_another_version_is_named(name):
-    new = {**RECORD, "versions": {**RECORD["versions"], name: "2"}}
-    assert resume.differences(RECORD, new) == [f"{name} was 1 and is 2 now"]
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"versions": {**VERSIONS, "numpy": "2", "python": "3"}}, ""),
+        *(
+            ({"versions": {**VERSIONS, name: "2"}}, f"{name} was 1 and is 2 now")
+            for name in resume.PACKAGES
+        ),
+        ({"devices": {**DEVICES, "kind": "b"}}, "the device was a and is b now"),
+        ({"devices": {**DEVICES, "count": 4}}, ""),
+        (
+            {"devices": {**DEVICES, "count": 1}},
+            "programs were compiled for several and are for one device now",
+        ),
+        ({"settings": {"XLA_FLAGS": "--fast"}}, ""),  # not noted by the run
+    ],
+)
+def test_what_may_change_the_numbers_is_named(changes, told):
+    assert resume.differences(RECORD, {**RECORD, **changes}) == [told][: bool(told)]
 
 
 def test_other_settings_are_named_where_the_run_has_noted_them():
     old, new = ({**RECORD, "settings": {"XLA_FLAGS": of}} for of in ("", "--fast"))
     told = resume.differences(old, new)
     assert told == ["XLA_FLAGS was '' and is '--fast' now"]
-    assert resume.differences(RECORD, new) == []
-
-
-def test_another_device_is_named_and_one_for_several_but_not_their_number():
-    other = {"platform": "cpu", "kind": "b", "count": 2}
-    told = resume.differences(RECORD, {**RECORD, "devices": other})
-    assert told == ["the device was a and is b now"]
-    more = {"platform": "cpu", "kind": "a", "count": 4}
-    assert resume.differences(RECORD, {**RECORD, "devices": more}) == []
-    one = {"platform": "cpu", "kind": "a", "count": 1}
-    (told,) = resume.differences(RECORD, {**RECORD, "devices": one})
-    assert "for several and are for one device now" in told
 
 
 def test_other_data_are_named():
@@ -182,13 +177,6 @@ def test_data_of_the_same_digest_are_the_same_wherever_they_lie():
     )
 
 
-def test_a_study_is_not_changed():
-    old, new = study(), study((0.2, 0.1))
-    before = dataclasses.replace(old), dataclasses.replace(new)
-    resume.merge(old, new)
-    assert (old, new) == before
-
-
 def identity(of: Study, **changes):
     """Finds a program with the first two trials and seeds."""
     record = {"index": 0, "trials": [0, 1], "first_seed": 0, "num_seeds": 2}
@@ -196,18 +184,6 @@ def identity(of: Study, **changes):
     for where in (record, config):
         where.update({k: v for k, v in changes.items() if k in where or k == "source"})
     return resume.identity(of, record, config)
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        study(question="Why?", notes=("So.",), target=0.5),
-        study((0.1, 0.2, 0.3), num_seeds=9),
-        study(num_epochs=12),
-    ],
-)
-def test_a_program_is_the_same_in_every_study_that_a_run_may_go_on_as(new):
-    assert identity(resume.merge(study(), new)) == identity(study())
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 
 import dataclasses
 import math
-import pathlib
-import subprocess
+import shutil
+import signal
 import sys
 
 import numpy as np
@@ -12,10 +12,12 @@ import optuna
 import pytest
 import synthetic
 import tiny
+from absl.testing import flagsaver
 from stopped import Stop, content
 
 import nnlab
 from nnlab import data, report, results
+from nnlab.commands import config, train
 from nnlab.machine import files
 from nnlab.report import answer
 from nnlab.runs import experiment, search
@@ -24,7 +26,6 @@ from nnlab.study import SAMPLERS, Study
 from nnlab.study.sweep import Span, parse_space
 from nnlab.training import place
 
-ROOT = pathlib.Path(__file__).parents[2]
 RATE = "optimizer.learning_rate"
 MOMENTUM = "optimizer.momentum"
 SPACE = (f"{RATE}=log(1e-3,10)", "optimizer.momentum=uniform(0,0.9)")
@@ -68,6 +69,30 @@ def told(folder):
         optuna.storages.journal.JournalFileBackend(str(folder / search.STORAGE))
     )
     return optuna.load_study(study_name="nnlab", storage=storage).trials
+
+
+def searched(folder, of=None, resumes=False, **how):
+    """Searches with made-up accuracies; returns the results and the trainer's calls."""
+    train = Trainer(folder, **how)
+    found = search.run(of or study(), folder, train, resumes=resumes)
+    return found, train.calls
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The workdir of a whole search."""
+    folder = tmp_path_factory.mktemp("search") / "run"
+    searched(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def settings(folder):
+    return [dict(item) for item in results.load(folder).study.sweep]
 
 
 # ---- The space.
@@ -149,9 +174,8 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 
 def test_batches_are_asked_trained_together_and_told(tmp_path):
-    train = Trainer(tmp_path)
-    found = search.run(study(), tmp_path, train)
-    assert train.calls == [(4, False), (8, True), (10, True)]
+    found, calls = searched(tmp_path)
+    assert calls == [(4, False), (8, True), (10, True)]
     assert len(found.trials) == 10
     for trial, known in zip(found.trials, told(tmp_path)):
         h = trial.hyperparameters.optimizer
@@ -162,12 +186,15 @@ def test_batches_are_asked_trained_together_and_told(tmp_path):
     rates = [t.hyperparameters.optimizer.learning_rate for t in found.trials]
     assert len(set(rates)) == 10
     assert all(1e-3 <= rate <= 10 for rate in rates)
+    text = (tmp_path / search.STORAGE).read_text("ascii")  # plain lines
+    assert "cma" not in text
+    assert [p.name for p in tmp_path.glob("*.log.*")] == ["search.log.sha256"]
 
 
 def test_the_sampler_learns_from_what_it_is_told(tmp_path):
     def mean_distance(sampler):
         of = study((SPACE[0],), trials=48, batch=8, sampler=sampler)
-        found = search.run(of, tmp_path / sampler, Trainer(tmp_path / sampler))
+        found, _ = searched(tmp_path / sampler, of)
         rates = [t.hyperparameters.optimizer.learning_rate for t in found.trials]
         return np.abs(np.log10(np.array(rates[24:]) / 0.3)).mean()
 
@@ -175,14 +202,13 @@ def test_the_sampler_learns_from_what_it_is_told(tmp_path):
 
 
 def test_fields_are_drawn_apart(tmp_path):
-    of = study(trials=32, batch=32, sampler="random")
-    search.run(of, tmp_path, Trainer(tmp_path))
+    searched(tmp_path, study(trials=32, batch=32, sampler="random"))
     drawn = [(math.log10(t.params[RATE]), t.params[MOMENTUM]) for t in told(tmp_path)]
     assert abs(np.corrcoef(np.array(drawn).T)[0, 1]) < 0.5
 
 
 def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
-    """Seven trials: one loses a seed, one all, one is dropped, one does not finish."""
+    """Four trials: one loses a seed, one all, one is dropped, one does not finish."""
     fates = {
         "diverged": {(0, 1): 0, (1, 0): 0, (1, 1): 0},
         "dropped": {2: 1},
@@ -190,7 +216,7 @@ def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
     }
     of = dataclasses.replace(study(trials=4), halving={"factor": 2, "min_epochs": 0.5})
     of = dataclasses.replace(of, base=of.base.replace({"eval_every_epochs": 0.5}))
-    found = search.run(of, tmp_path, Trainer(tmp_path, **fates))
+    found, _ = searched(tmp_path, of, **fates)
     states = [trial.state.name for trial in told(tmp_path)]
     assert states == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
     first, second, third, _ = told(tmp_path)
@@ -202,9 +228,8 @@ def test_lost_seeds_count_as_chance_and_dropped_trials_are_pruned(tmp_path):
 
 
 def test_what_was_tried_is_not_trained_again(tmp_path):
-    train = Trainer(tmp_path)
     space = (f"{RATE}=0.1,0.3", f"{MOMENTUM}=0,0.5")
-    found = search.run(study(space, trials=12, sampler="random"), tmp_path, train)
+    found, _ = searched(tmp_path, study(space, trials=12, sampler="random"))
     assert len(found.trials) == 4
     assert len(told(tmp_path)) == 12
     by_rate = {}
@@ -213,63 +238,45 @@ def test_what_was_tried_is_not_trained_again(tmp_path):
     assert all(len(values) == 1 for values in by_rate.values())
 
 
-def settings(folder):
-    return [dict(item) for item in results.load(folder).study.sweep]
+@pytest.mark.parametrize(
+    ("sampler", "where", "at"),
+    [
+        ("tpe", "train", 2),
+        ("qmc", "train", 2),
+        ("qmc", "train", 3),
+        ("tpe", "ask", 2 * 6),  # within the second batch's second trial
+        ("tpe", "tell", 6),  # after the second batch's second trial
+    ],
+)
+def test_interrupted_anywhere_it_ends_the_same(
+    tmp_path, monkeypatch, sampler, where, at
+):
+    whole, own, of = tmp_path / "whole", tmp_path / "own", study(sampler=sampler)
+    searched(whole, of)
+    with monkeypatch.context() as patch:
+        if where != "train":
+            kind, name = {
+                "ask": (optuna.trial.Trial, "suggest_float"),
+                "tell": (optuna.Study, "tell"),
+            }[where]
+            plain, calls = getattr(kind, name), []
 
+            def interrupted(*args, **how):
+                calls.append(args)
+                if where == "tell" or len(calls) < at:
+                    found = plain(*args, **how)
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                return found
 
-@pytest.mark.parametrize("sampler", ["tpe", "qmc"])
-def test_interrupted_at_any_batch_it_ends_the_same(tmp_path, sampler):
-    of = study(sampler=sampler)
-    search.run(of, tmp_path / "whole", Trainer(tmp_path / "whole"))
-    for call in (2, 3):
-        own = tmp_path / f"at_{call}"
+            patch.setattr(kind, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            search.run(of, own, Trainer(own, fail_at=call))
-        with (own / search.STORAGE).open("a") as log:
-            log.write('{"op_code": 4, "work')  # killed while it wrote
-        search.run(of, own, Trainer(own), resumes=True)
-        assert settings(own) == settings(tmp_path / "whole")
-        values = [[t.value for t in told(f)] for f in (own, tmp_path / "whole")]
-        assert values[0] == values[1]
-
-
-def test_a_batch_that_was_asked_for_in_part_is_completed(tmp_path, monkeypatch):
-    search.run(study(), tmp_path / "whole", Trainer(tmp_path / "whole"))
-    drawn, own = [], tmp_path / "own"
-    suggest = optuna.trial.Trial.suggest_float
-
-    def suggested(*args, **how):
-        drawn.append(args)
-        if len(drawn) == 2 * 6:  # the second setting of the second batch's second trial
-            raise KeyboardInterrupt
-        return suggest(*args, **how)
-
-    monkeypatch.setattr(optuna.trial.Trial, "suggest_float", suggested)
-    with pytest.raises(KeyboardInterrupt):
-        search.run(study(), own, Trainer(own))
-    train = Trainer(own)
-    search.run(study(), own, train, resumes=True)
-    assert train.calls == [(8, True), (10, True)]
-    assert settings(own) == settings(tmp_path / "whole")
-
-
-def test_who_is_killed_while_it_tells_ends_as_if_it_had_not(tmp_path, monkeypatch):
-    whole, own, left = tmp_path / "whole", tmp_path / "own", []
-    search.run(study(), whole, Trainer(whole))
-    tell = optuna.Study.tell
-
-    def killed(*args, **how):
-        tell(*args, **how)
-        left.append((own / search.STORAGE).read_bytes())
-        if len(left) == 6:  # the second trial of the second batch
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(optuna.Study, "tell", killed)
-    with pytest.raises(KeyboardInterrupt):
-        search.run(study(), own, Trainer(own))
-    monkeypatch.undo()
+            searched(own, of, fail_at=at if where == "train" else None)
+    with (own / search.STORAGE).open("a") as log:
+        log.write('{"op_code": 4, "work')  # killed while it wrote
     (own / f"{search.STORAGE}.lock").symlink_to("runs/search.log")  # Optuna's, held
-    search.run(study(), own, Trainer(own), resumes=True)
+    _, calls = searched(own, of, resumes=True)
+    assert calls[-1] == (10, True)
     assert settings(own) == settings(whole)
     assert [t.value for t in told(own)] == [t.value for t in told(whole)]
 
@@ -286,37 +293,38 @@ DAMAGES = {
 }
 
 
+def refuse(folder, message, of=None):
+    """Expects that a resumed search is refused and asks for nothing."""
+    path = folder / search.STORAGE
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(ValueError, match=message):
+        searched(folder, of or study(trials=14), resumes=True, fail_at=1)
+    assert before is None or path.read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_storage_that_is_not_what_was_written_is_named(tmp_path, damage):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    path, train = tmp_path / search.STORAGE, Trainer(tmp_path)
-    changed = DAMAGES[damage](path.read_bytes())
-    path.write_bytes(changed)
-    with pytest.raises(ValueError, match=r"cannot resume .*search\.log is not what"):
-        search.run(study(trials=14), tmp_path, train, resumes=True)
-    assert path.read_bytes() == changed
-    files.write_digest(path, changed)  # as if the run had written it
+def test_a_storage_that_is_not_what_was_written_is_named(copy, damage):
+    path = copy / search.STORAGE
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    refuse(copy, r"cannot resume .*search\.log is not what")
+    files.write_digest(path, path.read_bytes())  # as if the run had written it
     if damage in ("binary", "other JSON"):
-        with pytest.raises(ValueError, match=r"search\.log' is no storage of Optuna's"):
-            search.run(study(trials=14), tmp_path, train, resumes=True)
-    assert not train.calls
+        refuse(copy, r"search\.log' is no storage of Optuna's")
 
 
-def test_without_its_digest_a_storage_is_not_read(tmp_path):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    files.digest_of(tmp_path / search.STORAGE).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"search\.log cannot be checked"):
-        search.run(study(trials=14), tmp_path, Trainer(tmp_path), resumes=True)
-    before = (tmp_path / search.STORAGE).read_bytes()
-    files.write_digest(tmp_path / search.STORAGE, before)  # the content itself would do
-    assert len(search.run(study(), tmp_path, Trainer(tmp_path), resumes=True).trials)
+def test_without_its_digest_a_storage_is_not_read(copy):
+    path = copy / search.STORAGE
+    files.digest_of(path).write_bytes(b"")
+    refuse(copy, r"search\.log cannot be checked")
+    files.write_digest(path, path.read_bytes())  # the content itself would do
+    assert searched(copy, resumes=True)[1] == [(10, True)]
 
 
 def test_two_searches_in_one_workdir_exclude_each_other(tmp_path):
     class Second(Trainer):
         def __call__(self, of, resume):
             with pytest.raises(BlockingIOError, match="another run is at work"):
-                search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
+                searched(tmp_path, resumes=True)
             return super().__call__(of, resume)
 
     train = Second(tmp_path)
@@ -328,26 +336,23 @@ def test_a_storage_behind_a_link_is_left_alone(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / search.STORAGE).symlink_to("mine")
     with pytest.raises(ValueError, match=r"search\.log' is a link"):
-        search.run(study(), tmp_path, Trainer(tmp_path))
+        searched(tmp_path)
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_more_trials_go_on_where_it_ended(tmp_path):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    before, train = settings(tmp_path), Trainer(tmp_path)
-    search.run(study(trials=14), tmp_path, train, resumes=True)
-    assert train.calls == [(12, True), (14, True)]
-    assert settings(tmp_path)[:10] == before
-    train = Trainer(tmp_path)
-    search.run(study(trials=14), tmp_path, train, resumes=True)
-    assert train.calls == [(14, True)]  # trains nothing
+def test_more_trials_go_on_where_it_ended(copy):
+    before = settings(copy)
+    _, calls = searched(copy, study(trials=14), resumes=True)
+    assert calls == [(12, True), (14, True)]
+    assert settings(copy)[:10] == before
+    _, calls = searched(copy, study(trials=14), resumes=True)
+    assert calls == [(14, True)]  # trains nothing
 
 
-def test_root_seeds_search_apart_and_equal_ones_alike(tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        of = dataclasses.replace(study(), root_seed=seed)
-        search.run(of, tmp_path / name, Trainer(tmp_path / name))
-    found = [settings(tmp_path / name) for name in "abc"]
+def test_root_seeds_search_apart_and_equal_ones_alike(whole, tmp_path):
+    for name, seed in (("b", 0), ("c", 1)):
+        searched(tmp_path / name, dataclasses.replace(study(), root_seed=seed))
+    found = [settings(f) for f in (whole, tmp_path / "b", tmp_path / "c")]
     assert found[0] == found[1] != found[2]
 
 
@@ -356,7 +361,7 @@ def test_every_sampler_searches(tmp_path, sampler):
     if sampler == "gp":
         pytest.importorskip("torch")
     of = study((*SPACE, "batch_size=16,32"), sampler=sampler, trials=12)
-    found = search.run(of, tmp_path, Trainer(tmp_path))
+    found, _ = searched(tmp_path, of)
     assert len(found.trials) == 12
     assert len({t.hyperparameters.batch_size for t in found.trials}) == 2
 
@@ -368,58 +373,38 @@ def test_every_sampler_searches(tmp_path, sampler):
         ({"sampler": "random"}, "search.sampler was 'tpe' and is 'random' now"),
     ],
 )
-def test_another_search_is_refused_before_it_asks(tmp_path, change, message):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    before = (tmp_path / search.STORAGE).read_bytes()
-    with pytest.raises(ValueError, match=f"cannot resume .*{message}"):
-        search.run(study(**change), tmp_path, Trainer(tmp_path), resumes=True)
-    assert (tmp_path / search.STORAGE).read_bytes() == before
+def test_another_search_is_refused_before_it_asks(copy, change, message):
+    refuse(copy, f"cannot resume .*{message}", study(**change))
 
 
-def test_a_sweep_or_a_lost_storage_is_not_resumed(tmp_path):
+def test_a_sweep_a_lost_storage_or_config_is_not_resumed(copy, tmp_path):
     Trainer(tmp_path / "sweep")(tiny.study(num_epochs=1), False)
-    with pytest.raises(ValueError, match="it is of no search"):
-        search.run(study(), tmp_path / "sweep", Trainer(tmp_path), resumes=True)
-    search.run(study(), tmp_path / "lost", Trainer(tmp_path / "lost"))
-    (tmp_path / "lost" / search.STORAGE).unlink()
-    with pytest.raises(ValueError, match=r"it has no search\.log"):
-        search.run(study(), tmp_path / "lost", Trainer(tmp_path), resumes=True)
-
-
-def test_a_search_whose_config_is_lost_is_refused_and_its_storage_stays(tmp_path):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    before = (tmp_path / search.STORAGE).read_bytes()
-    (tmp_path / results.CHECKPOINTS).mkdir()
-    (tmp_path / "config.json").unlink()
-    with pytest.raises(ValueError, match="a search does not go on without it"):
-        search.run(study(), tmp_path, Trainer(tmp_path), resumes=True)
-    assert (tmp_path / search.STORAGE).read_bytes() == before
+    refuse(tmp_path / "sweep", "it is of no search")
+    (copy / results.CHECKPOINTS).mkdir()
+    config = (copy / "config.json").read_bytes()
+    (copy / "config.json").unlink()
+    refuse(copy, "a search does not go on without it")
+    (copy / "config.json").write_bytes(config)
+    (copy / search.STORAGE).unlink()
+    refuse(copy, r"it has no search\.log")
 
 
 def test_what_fails_before_anything_is_trained_leaves_nothing_behind(tmp_path):
     own = tmp_path / "own"
     with pytest.raises(KeyboardInterrupt):
-        search.run(study(), own, Trainer(own, fail_at=1))
+        searched(own, fail_at=1)
     assert not own.exists()
 
 
-def test_the_storage_holds_plain_lines(tmp_path):
-    search.run(study(), tmp_path, Trainer(tmp_path))
-    text = (tmp_path / search.STORAGE).read_text("ascii")
-    assert "cma" not in text
-    assert [p.name for p in tmp_path.glob("*.log.*")] == ["search.log.sha256"]
-
-
-def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_path):
-    found = search.run(study(), tmp_path, Trainer(tmp_path))
-    said = " ".join(answer.sentences(Findings(found)))
+def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(copy):
+    said = " ".join(answer.sentences(Findings(results.load(copy))))
     assert (
         "Optuna (tpe) chose the 10 trials, 4 at a time, from optimizer.learning_rate="
         "log(1e-3,10) and optimizer.momentum=uniform(0,0.9)."
         in said.replace("; ", " and ")
     )
     assert "The best of 10 was partly lucky" in said
-    page = report.write(tmp_path).with_suffix(".md").read_text()
+    page = report.write(copy).with_suffix(".md").read_text()
     assert "Optuna, tpe, 10 trials, 4 at once" in page
 
 
@@ -427,23 +412,13 @@ def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(tmp_
 
 
 @pytest.mark.slow
-def test_the_command_line_searches_under_halving_and_goes_on_with_more(tmp_path):
-    def launched(*arguments):
-        command = [
-            sys.executable,
-            "-m",
-            "launch.train",
-            f"--workdir={tmp_path}/run",
-        ]
-        return subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def test_the_command_line_searches_under_halving(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(train, "show_log", lambda _: None)
 
-    first = launched(
+    asked = [
+        "train",
+        f"--workdir={tmp_path}/run",
         "--config=quickstart:smoke",
         "--config.num_epochs=3",
         "--search=optuna",
@@ -451,73 +426,43 @@ def test_the_command_line_searches_under_halving_and_goes_on_with_more(tmp_path)
         "--search_trials=6",
         "--search_batch=3",
         "--halving=3",
-    )
-    assert first.returncode == 0, first.stderr
-    assert "search by Optuna (tpe): 6 trials, 3 at a time, x 3 seeds" in first.stdout
-    assert "trials 4 to 6 of 6" in first.stdout
-    assert "trials 4 to 6" not in first.stderr
+    ]
+    with flagsaver.flagsaver():
+        train.define_flags()
+        with pytest.raises(SystemExit) as ended:
+            config.run(train.main, asked)
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    assert "search by Optuna (tpe): 6 trials, 3 at a time, x 3 seeds" in out
     found = results.load(tmp_path / "run")
     assert [c["trials"] for c in found.config["cohorts"]] == [[0, 1, 2], [3, 4, 5]]
     states = [trial.state.name for trial in told(tmp_path / "run")]
     assert sorted(states) == ["COMPLETE"] * 2 + ["PRUNED"] * 4
-    again = launched("--resume", "--search_trials=7")
-    assert again.returncode == 0, again.stderr
-    assert len(results.load(tmp_path / "run").trials) == 7
 
 
 @pytest.mark.slow
-def test_a_search_trains_only_what_is_new_and_resumes_to_the_same_tables(tmp_path):
-    def trainer(folder, visits):
+def test_batches_share_programs_and_data_and_resume_to_the_same(tmp_path, monkeypatch):
+    def run(folder, resumes=False, kept=None, visits=None):
         def train(of, resume):
-            return experiment.run(
-                of,
-                folder,
-                dataset=tiny.dataset(),
-                lane_width=1,
-                resume=resume,
-                checkpoint_seconds=0.0,
-                on_progress=visits,
-            )
+            options = {"resume": resume, "kept": kept, "on_progress": visits}
+            pinned = {"lane_width": 2, "checkpoint_seconds": 0.0}
+            return experiment.run(of, folder, **options, **pinned)
 
-        return train
+        return search.run(of, folder, train, resumes=resumes)
 
     of = study((SPACE[0], "model.hidden=(4,),(8,)"), trials=6, batch=3)
-    seen = []
-    whole, own = tmp_path / "whole", tmp_path / "own"
-    found = search.run(of, whole, trainer(whole, seen.append))
+    base = of.base.replace({"dataset": "digits", "train_size": 64, "num_epochs": 1})
+    of = dataclasses.replace(of, base=base, eval_size=32, num_seeds=1)
+    whole, own, seen = tmp_path / "whole", tmp_path / "own", []
+    loads, load = [], data.load
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "load", lambda *a, **k: (loads.append(a), load(*a, **k))[1])
+        found = run(whole, kept=place.Kept(), visits=seen.append)
+    assert loads == [("digits",)]
     assert [t.value for t in told(whole)] == [
         pytest.approx(found.curve(i, "validation_accuracy").values[:, -1].mean())
         for i in range(6)
     ]
-    with pytest.raises(KeyboardInterrupt):
-        search.run(of, own, trainer(own, Stop(len(seen) - 3)))
-    search.run(of, own, trainer(own, seen.append), resumes=True)
-    assert content(own) == content(whole)
-
-
-@pytest.mark.slow
-def test_batches_share_programs_and_data(tmp_path, monkeypatch):
-    def train_with(folder, kept):
-        def train(of, resume):
-            return experiment.run(
-                of, folder, lane_width=2, resume=resume, checkpoint_seconds=0, kept=kept
-            )
-
-        return train
-
-    of = study((SPACE[0], "model.hidden=(4,),(8,)"), trials=9, batch=3)
-    base = of.base.replace({"dataset": "digits", "train_size": 64})
-    of = dataclasses.replace(of, base=base, eval_size=32)
-    apart, folder = tmp_path / "apart", tmp_path / "run"
-    search.run(of, apart, train_with(apart, None))
-    loads, load = [], data.load
-    monkeypatch.setattr(
-        data, "load", lambda *a, **k: (loads.append(a), load(*a, **k))[1]
-    )
-    found = search.run(of, folder, train_with(folder, place.Kept()))
-    for name in ("curves.parquet", "members.csv", "summary.csv"):
-        assert (folder / name).read_bytes() == (apart / name).read_bytes()
-    assert loads == [("digits",)]
     seconds = found.timings.to_pandas().groupby("cohort")["compile_seconds"].sum()
     widths = [
         found.trials[c["trials"][0]].hyperparameters.model.hidden
@@ -526,17 +471,17 @@ def test_batches_share_programs_and_data(tmp_path, monkeypatch):
     first = {widths.index(w) for w in widths}
     assert len(first) == 2 < len(widths)
     assert {i for i, value in enumerate(seconds) if value} == first
+    with pytest.raises(KeyboardInterrupt):
+        run(own, visits=Stop(len(seen) - 3))
+    run(own, resumes=True)
+    assert content(own) == content(whole)
 
 
 @pytest.mark.slow
 def test_from_python_a_search_is_a_field_of_the_study(tmp_path):
-    data = tiny.dataset()
-    found = nnlab.run(
-        workdir=tmp_path / "run",
-        dataset=(data.train.inputs, data.train.labels),
-        num_seeds=2,
-        num_epochs=1,
-        search={"space": SPACE[:1], "trials": 4, "batch": 2},
-        show=False,
-    )
-    assert len(found.study.trials()) == len(told(tmp_path / "run")) == 4
+    options = {"workdir": tmp_path / "run", "dataset": tiny.dataset(), "show": False}
+    for trials in (2, 3):
+        of = {"space": SPACE[:1], "trials": trials, "batch": 2}
+        options |= {"search": of, "resume": trials == 3, "lane_width": 1}
+        found = nnlab.run(num_epochs=1, num_seeds=1, batch_size=16, **options)
+        assert len(found.study.trials()) == len(told(tmp_path / "run")) == trials
