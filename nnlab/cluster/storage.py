@@ -49,7 +49,7 @@ class StorageError(SaveError):
 
 
 class Storage:
-    """A folder in storage.
+    """A folder in storage; all methods but `check` raise `StorageError` if it fails.
 
     Args:
       url: such as "s3://bucket/runs/x" or "file:///mnt/x".
@@ -138,22 +138,14 @@ class Storage:
         return found
 
     def begin(self, workdir: pathlib.Path) -> None:
-        """Writes the run's config here, by which nodes recognise the folder.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Writes the run's config here, by which nodes recognise the folder."""
         with self._telling():
             self._make([self._root])
             content = (workdir / CONFIG).read_bytes()
             self._files.pipe_file(f"{self._root}/{CONFIG}", content)
 
     def is_begun(self) -> bool:
-        """Returns whether a run's config is here.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Returns whether a run's config is here."""
         with self._telling():
             self._files.invalidate_cache()
             return bool(self._files.exists(f"{self._root}/{CONFIG}"))
@@ -163,14 +155,8 @@ class Storage:
     ) -> None:
         """Makes an attempt's checkpoints of a part equal to those of a workdir.
 
-        Args:
-          part: whose checkpoints.
-          workdir: holds them.
-          attempt: name of a folder that nobody else writes into.
-          there: numbers of the checkpoints already there; updated.
-
-        Raises:
-          StorageError: the storage failed.
+        Nobody else writes into the folder `attempt`. `there` has the numbers of the
+        checkpoints that are there, and is updated.
         """
         folder = workdir / FOLDER / part
         root = f"{self._root}/{FOLDER}/{part}/{attempt}"
@@ -192,19 +178,12 @@ class Storage:
     def pull(
         self, part: str, workdir: pathlib.Path, of: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Replaces a workdir's checkpoints by those of the most advanced attempt.
+        """Replaces a workdir's checkpoints of a part by those of the furthest attempt.
 
-        Args:
-          part: whose checkpoints.
-          workdir: keeps its own if none here is sound.
-          of: the identity they must have; see `Checkpoints.latest`.
-
-        Returns:
-          All attempts found.
+        The workdir keeps its own if none here is sound. Returns all attempts found.
 
         Raises:
-          StorageError: it failed.
-          AnotherRunError: some are of another run.
+          AnotherRunError: some are not `of` the run; see `Checkpoints.latest`.
         """
         scratch = workdir / FOLDER / PULLED
         shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
@@ -232,11 +211,7 @@ class Storage:
         return list(attempts)
 
     def remove(self, path: str = "") -> None:
-        """Removes a file or folder in this one, or this one; it may be missing.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Removes a file or folder in this one, or this one; it may be missing."""
         with self._telling(), contextlib.suppress(FileNotFoundError):
             self._files.invalidate_cache()
             self._files.rm(f"{self._root}/{path}".rstrip("/"), recursive=True)
@@ -341,9 +316,5 @@ class Pushed(Checkpoints):
 
 
 def _advance(saved: Saved) -> tuple[int, bool]:
-    """Returns a checkpoint's step, and whether it is the last one.
-
-    Checkpoints of trees and backbones have neither.
-    """
-    about = saved.about
+    about = saved.about  # of trees and backbones it has neither
     return about.get("position", {}).get("step", 0), bool(about.get("finished"))

@@ -10,12 +10,13 @@ import functools
 import math
 import operator
 import os
-import struct
 import types
 import typing
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from nnlab.models.layers import INT_MAX
 from nnlab.words.spelling import nearest
@@ -189,14 +190,9 @@ def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
     for rule, (holds, words) in _BOUNDS.items():
         if rule in rules and not holds(value, rules[rule]):
             return f"must be {words} {rules[rule]:g}"
-    if "traced" in rules and "below" in rules and _float32(value) >= rules["below"]:
+    if "traced" in rules and np.float32(value) >= rules.get("below", math.inf):
         return f"must be below {rules['below']:g} in float32 too"
     return ""
-
-
-def _float32(value: float) -> float:
-    (rounded,) = struct.unpack("f", struct.pack("f", value))
-    return float(rounded)
 
 
 def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:
