@@ -11,11 +11,20 @@ from unittest import mock
 import pytest
 from absl.testing import flagsaver
 
-from nnlab.commands import config, train
+from nnlab.commands import config, describe, find_rate, report, train
+from nnlab.commands.bench import bench
 
+PROGRAMS = {
+    "train": train,
+    "describe": describe,
+    "report": report,
+    "bench": bench,
+    "find_rate": find_rate,
+}
 ROOT = pathlib.Path(__file__).parent.parent
 QUICKSTART = "--config=quickstart:smoke"
 ONE = [QUICKSTART, "--sweep=batch_size=64", "--config.num_epochs=1", "--seeds=1"]
+ONE += ["--config.figures=()"]
 """The smallest run."""
 
 

@@ -285,7 +285,7 @@ def check_policy(page):
     assert not re.search(r"@import|url\((?!#)|expression|javascript", sheet)
 
 
-def check_markdown(path, figures=True):
+def check_markdown(path):
     """Accepts Markdown with no elements but headings, lists, tables and figures."""
     renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     text = path.read_text()
@@ -754,14 +754,8 @@ def test_a_path_with_dots_or_a_link_is_the_same_table(tmp_path):
     file = tmp_path / "table.csv"
     file.write_text("x,label\n" + "\n".join(f"{i},{i % 2}" for i in range(20)))
     (tmp_path / "link.csv").symlink_to(file)
-    plain, dotted, linked = (
-        data.load(f"csv:{path}")
-        for path in (
-            file,
-            tmp_path / "below" / ".." / "table.csv",
-            tmp_path / "link.csv",
-        )
-    )
+    paths = (file, tmp_path / "below" / ".." / "table.csv", tmp_path / "link.csv")
+    plain, dotted, linked = (data.load(f"csv:{path}") for path in paths)
     assert plain.digest == dotted.digest == linked.digest
 
 

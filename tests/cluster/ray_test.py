@@ -62,6 +62,7 @@ STUDY = study(
         {tiny.RATE: 1e6, "model.activation": "identity", "label": "diverges"},
         {"model.hidden": (4,)},
         {"model.name": "boosted_trees", "model.num_trees": 2},
+        {tiny.RATE: 1.0, "num_epochs": 12, "early_stopping.patience": 1},
     ],
     test_sets={"moved_pixels": 1},
 )
@@ -263,6 +264,7 @@ def test_tables_are_those_of_one_process(cluster, local, tmp_path, chunk_members
     run = tmp_path / "run"
     found = train(STUDY, run, cluster, chunk_members, on_progress=told.append)
     assert_equal(found, local)
+    assert "stopped" in local.members["status"].to_pylist()
     assert found.config["status"] == "complete"
     records = found.config["cohorts"]
     keys = [
@@ -271,23 +273,11 @@ def test_tables_are_those_of_one_process(cluster, local, tmp_path, chunk_members
         for trial in one["trials"]
         for seed in range(one["first_seed"], one["first_seed"] + one["num_seeds"])
     ]
-    assert sorted(keys) == [(t, s) for t in range(6) for s in range(4)]
+    assert sorted(keys) == [(t, s) for t in range(7) for s in range(4)]
     assert (told[0].program, told[-1].program) == (0, len(records))
     assert told[-1].done == told[-1].total
     assert {one.status for one in told} == {"elsewhere"}
     assert found.config["devices"] == local.config["devices"]
-
-
-def test_members_that_stop_early_are_those_of_one_process(cluster, tmp_path):
-    of = study(
-        tiny.rates(0.03, 0.3, 1.0),
-        num_epochs=12,
-        early_stopping={"patience": 1},
-        figures=("curves",),
-    )
-    local = train(of, tmp_path / "local")
-    assert "stopped" in local.members["status"].to_pylist()
-    assert_equal(train(of, tmp_path / "ray", cluster), local, also=())
 
 
 def test_programs_of_equal_chunks_are_compiled_once(cluster, tmp_path):
@@ -348,13 +338,14 @@ def test_what_always_dies_is_given_up(cluster, tmp_path):
 
 @pytest.fixture
 def command():
-    """Starts launch.train on a study; kills what a failing test leaves behind."""
+    """Starts a run of LONGER by Ray; kills what a failing test leaves behind."""
     started = []
 
-    def start(of, workdir, *arguments):
+    def start(workdir, *arguments):
         file = workdir.with_suffix(".json")
-        file.write_text(json.dumps(of.to_dict()))
+        file.write_text(json.dumps(LONGER.to_dict()))
         given = [f"--config_json={file}", f"--workdir={workdir}", "--lane_width=2"]
+        given += ["--executor=ray", "--chunk_members=2", "--checkpoint_seconds=0.1"]
         started.append(
             subprocess.Popen(
                 [sys.executable, "-m", "launch.train", *given, *arguments],
@@ -384,8 +375,7 @@ def wait_for(condition, seconds=120):
 @pytest.mark.long
 def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tmp_path):
     workdir = tmp_path / "run"
-    asked = ("--executor=ray", "--chunk_members=2", "--checkpoint_seconds=0.1")
-    driver = command(LONGER, workdir, *asked)
+    driver = command(workdir)
     wait_for(lambda: list(workdir.glob("checkpoints/program_1/*.sha256")))
     below = processes_below(driver.pid)
     assert any(title.startswith("ray::chunk") for title in below.values())
@@ -393,18 +383,15 @@ def test_a_killed_run_is_resumed_and_leaves_no_process(command, local_longer, tm
     driver.communicate(timeout=60)
     wait_for(lambda: not [p for p in below if pathlib.Path(f"/proc/{p}").exists()])
     assert results.load(workdir).config["status"] == "interrupted"
-    again = command(LONGER, workdir, "--resume", *asked)
-    text, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, text
-    assert "4/4 programs done | 100%" in text
+    text, _ = command(workdir, "--resume").communicate(timeout=300)
+    assert "4/4 programs done | 100%" in text, text
     assert_equal(results.load(workdir), local_longer)
 
 
 @pytest.mark.long
 def test_an_interrupted_run_says_how_it_goes_on(command, tmp_path):
     workdir = tmp_path / "run"
-    storage = f"--storage=file://{tmp_path}/storage?sig=hunter2"
-    driver = command(LONGER, workdir, "--executor=ray", "--chunk_members=2", storage)
+    driver = command(workdir, f"--storage=file://{tmp_path}/storage?sig=hunter2")
     wait_for(lambda: list(workdir.glob("checkpoints/program_0/*")))
     driver.terminate()
     text, _ = driver.communicate(timeout=120)
@@ -430,9 +417,8 @@ def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
     command, local_longer, tmp_path
 ):
     workdir, url = tmp_path / "run", f"file://{tmp_path}/storage"
-    asked = ("--executor=ray", "--chunk_members=2", f"--storage={url}")
-    asked = (*asked, "--checkpoint_seconds=0.1")
-    driver = command(LONGER, workdir, *asked)
+    storage = f"--storage={url}"
+    driver = command(workdir, storage)
     found = wait_for(lambda: [path for path in stored(url) if path.stem != "0"])[0]
     part = found.parts[2]
     folder = tmp_path / "storage" / found.parts[0] / "checkpoints"
@@ -447,7 +433,7 @@ def test_a_storage_that_fails_ends_a_run_which_can_be_resumed(
     assert results.load(workdir).config["status"] == "interrupted"
     folder.unlink()
     (tmp_path / "kept").rename(folder)
-    text, _ = command(LONGER, workdir, "--resume", *asked).communicate(timeout=300)
+    text, _ = command(workdir, "--resume", storage).communicate(timeout=300)
     assert "4/4 programs done | 100%" in text, text
     assert_equal(results.load(workdir), local_longer)
     assert part in gone_on(results.load(workdir))
@@ -592,48 +578,33 @@ def test_chunks_are_the_same_for_any_number_of_devices():
 
 
 @pytest.mark.long
-def test_a_node_that_joins_gets_chunks(tmp_path):
-    from ray.cluster_utils import Cluster
-
-    of = study(tiny.rates(0.03, 0.3), num_epochs=400, num_seeds=12)
-    wanted = train(of, tmp_path / "local")
-    found = Cluster(initialize_head=True, head_node_args=node(0))
-    found.add_node(**node(1))
-    joined, seen = [], set()
-
-    def join(_):
-        seen.update(workers())
-        if seen and not joined:
-            joined.append(found.add_node(**node(1)))
-
-    ray = train(of, tmp_path / "run", found.address, 2, on_progress=join)
-    found.shutdown()
-    assert len(seen) == 2
-    assert_equal(ray, wanted)
-
-
-@pytest.mark.long
-def test_a_killed_process_and_a_killed_node_change_nothing(tmp_path, caplog):
-    """Three nodes, 32 chunks."""
+def test_nodes_that_join_and_deaths_of_a_process_and_a_node_change_nothing(
+    tmp_path, caplog
+):
     from ray.cluster_utils import Cluster
 
     of = study(tiny.rates(0.03, 0.3), num_epochs=200, num_seeds=32)
     wanted = train(of, tmp_path / "local")
     found = Cluster(initialize_head=True, head_node_args=node(0))
-    nodes = [found.add_node(**node(1)) for _ in range(3)]
-    done = []
+    nodes = [found.add_node(**node(1)) for _ in range(2)]
+    done, seen = [], set()
 
-    def kill(progress):
-        if not done and progress.program >= 8 and (some := workers()):
-            os.kill(some[0], signal.SIGKILL)
+    def change(progress):
+        seen.update(now := workers())
+        if not done and now:
+            nodes.append(found.add_node(**node(1)))
+            done.append("joined")
+        elif len(done) == 1 and progress.program >= 8 and now:
+            os.kill(now[0], signal.SIGKILL)
             done.append("process")
-        if len(done) == 1 and progress.program >= 16:
-            found.remove_node(nodes[2], allow_graceful=False)
+        elif len(done) == 2 and progress.program >= 16:
+            found.remove_node(nodes[1], allow_graceful=False)
             done.append("node")
 
-    ray = train(of, tmp_path / "run", found.address, 2, on_progress=kill)
+    ray = train(of, tmp_path / "run", found.address, 2, on_progress=change)
     found.shutdown()
     assert len(ray.config["cohorts"]) == 32
     assert_equal(ray, wanted)
-    assert done == ["process", "node"]
+    assert done == ["joined", "process", "node"]
+    assert len(seen) >= 4  # three nodes, and what replaced the killed process
     assert caplog.text.count("training it again") == 2

@@ -6,6 +6,7 @@ import io
 import json
 import time
 
+import jax
 import pytest
 from absl.testing import flagsaver
 from launched import launched
@@ -19,7 +20,6 @@ from nnlab.models import layers
 from nnlab.training import prepare
 
 TINY = Network("tiny", layers.mlp((3,), 2), (4,), 8, num_classes=2, num_examples=32)
-SKLEARN = Contender("scikit-learn", "scikit-learn")
 IMAGES = rivals.SUITES["mlp"][1]
 NETWORKS = [network for suite in rivals.SUITES.values() for network in suite]
 
@@ -57,12 +57,9 @@ def test_operations_are_counted_without_the_gradient_of_the_inputs(
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: f"{n.name}-{n.batch_size}")
 def test_flax_trains_the_same_network(network):
-    import jax
-
-    module, example = rivals.stock_flax(network), (1, *network.input_shape)
-    shapes = jax.eval_shape(
-        module.init, jax.random.key(0), jax.ShapeDtypeStruct(example, "float32")
-    )
+    example = jax.ShapeDtypeStruct((1, *network.input_shape), "float32")
+    module = rivals.stock_flax(network)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), example)
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes["params"])]
     assert sum(sizes) == parameters(network)
 
@@ -96,25 +93,27 @@ def test_a_flax_contender_does_at_least_the_steps(count):
     assert turn["steps"] == 32  # two scans
 
 
-def test_nnlab_does_the_steps_in_the_lanes_it_is_told():
+ADAM = dataclasses.replace(TINY, optimizer="adam")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [TINY, ADAM], ids=lambda n: n.optimizer)
+def test_nnlab_does_the_steps_by_the_rule_and_in_the_lanes_it_is_told(
+    monkeypatch, network
+):
+    asked, find = [], prepare.networks
+    monkeypatch.setattr(
+        prepare,
+        "networks",
+        lambda study, **more: asked.append(study) or find(study, **more),
+    )
     contender = Contender("", "nnlab", 8, {"width": 2})
-    ready, first, second = rivals.serve(TINY, contender, ["5\n", "3\n"])
+    ready, first, second = rivals.serve(network, contender, ["5\n", "3\n"])
+    assert [study.base.optimizer.name for study in asked] == [network.optimizer]
     assert ready["plan"]["lane_width"] == 2
     assert (first["steps"], second["steps"]) == (5, 3)
     assert second["seconds"] > 0
     assert second["peak_bytes"] > 2**20
-
-
-def test_a_worker_answers_steps_seconds_and_memory(tmp_path):
-    worker = bench.Worker(TINY, SKLEARN, tmp_path)
-    try:
-        assert worker.answer()["setup_seconds"] > 0
-        found = worker.answer(6)
-    finally:
-        worker.close()
-    assert found["steps"] == 8  # whole epochs of four
-    assert found["seconds"] > 0
-    assert found["peak_bytes"] > 2**20
 
 
 @pytest.mark.parametrize(
@@ -161,22 +160,6 @@ def test_who_enters():
     assert adam == ["nnlab, 1 network", "nnlab, 8 networks", "PyTorch loop"]
 
 
-ADAM = dataclasses.replace(TINY, optimizer="adam")
-
-
-@pytest.mark.slow
-def test_nnlab_trains_with_the_rule_of_the_network(monkeypatch):
-    asked, find = [], prepare.networks
-    monkeypatch.setattr(
-        prepare,
-        "networks",
-        lambda study, **more: asked.append(study) or find(study, **more),
-    )
-    for network in (TINY, ADAM):
-        list(rivals.serve(network, Contender("", "nnlab", 2, {"width": 2}), ["1\n"]))
-    assert [study.base.optimizer.name for study in asked] == ["sgd", "adam"]
-
-
 def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
     torch = pytest.importorskip("torch")
     made = []
@@ -191,6 +174,7 @@ def test_pytorch_trains_with_the_rule_of_the_network(monkeypatch):
     assert made == ["SGD", "Adam"]
 
 
+@pytest.mark.slow
 def test_a_run_prints_a_table_and_keeps_every_turn(monkeypatch, tmp_path):
     monkeypatch.setattr(rivals, "SUITES", {"mlp": [TINY]})
     file = tmp_path / "bench.json"
@@ -203,8 +187,11 @@ def test_a_run_prints_a_table_and_keeps_every_turn(monkeypatch, tmp_path):
     (turn, _), (rate, _) = ceiling["turns"], ceiling["rates"]
     assert rate == turn["steps"] / turn["seconds"] > 1e9
     assert len(sklearn["turns"]) == 2
+    assert sklearn["setup_seconds"] > 0
     turn = sklearn["turns"][0]
     assert sklearn["rates"][0] == turn["steps"] * 8 / turn["seconds"]
+    assert turn["steps"] % 4 == 0  # whole epochs
+    assert turn["peak_bytes"] > 2**20
 
 
 def entry(network, contender, rate, setup):

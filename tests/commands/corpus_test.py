@@ -410,7 +410,7 @@ def case_train(folder, drawn):
 
 KINDS = {
     "overrides": (case_overrides, overrides(), 300),
-    "axes": (case_axes, axes(), 200),
+    "axes": (case_axes, axes(), 400),
     "json": (case_json, st.one_of(STUDIES, TEXTS), 200),
     "config": (
         case_config,
@@ -426,7 +426,7 @@ KINDS = {
             st.sampled_from(("gone", "folder", "link", "", "0", "9", "}", "\0", "é")),
             st.integers(0, 10**6),
         ),
-        60,
+        120,
     ),
 }
 

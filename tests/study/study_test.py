@@ -342,28 +342,11 @@ def test_a_claim_names_what_it_lacks():
         Study.from_dict({"claims": [{"left": {}}]})
 
 
-def test_nearest_lists_what_a_person_can_read():
-    hint = spelling.nearest("rleu", ["relu", "elu"])
-    assert hint == "; did you mean 'relu'? allowed: relu, elu"
-    assert spelling.nearest("x", []) == "; allowed: none"
-    # Some forty paths: those of the meant group, or else one level.
-    group = [path for path in PATHS if path.startswith("optimizer.")]
-    hint = spelling.nearest_path("optimizer.x", PATHS)
-    assert hint == "; allowed: " + ", ".join(group)
-    hint = spelling.nearest_path("x", PATHS)
-    assert hint.startswith("; allowed: dataset, train_size, standardize, ")
-    assert "model.*, optimizer.*, schedule.*, transfer.*, " in hint
-    assert len(hint) < 200
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_the_last_part_alone_or_in_a_wrong_group_finds_its_path(path):
-    leaf = path.rpartition(".")[2]
-    for given in (leaf, f"training.{leaf}"):
-        if given not in PATHS:
-            assert (
-                f".{leaf}'?" in spelling.nearest_path(given, PATHS) or "." not in path
-            )
+def test_the_last_part_alone_or_in_a_wrong_group_finds_its_path():
+    for path in (path for path in PATHS if "." in path):
+        leaf = path.rpartition(".")[2]
+        for given in {leaf, f"training.{leaf}"} - {*PATHS}:
+            assert f".{leaf}'?" in spelling.nearest_path(given, PATHS)
 
 
 def test_the_number_of_trials_and_of_layers_has_an_end():
