@@ -273,7 +273,7 @@ def _status(
     return status
 
 
-def start_jax() -> "collections.Counter[str] | None":
+def start_jax() -> collections.Counter[str] | None:
     """Sets JAX up as the flags say; must be called before JAX's first use.
 
     Returns:

@@ -86,6 +86,7 @@ def main() -> None:
     if len(networks) > 1:
         first, *others = (one.facts for one in networks)
         common = [fact for fact in first if all(fact in facts for facts in others)]
+    if common:
         every = "programs" if len(networks) == len(programs) else "networks"
         _rule(console, f"all {every}")
         _say(console, common)
@@ -140,10 +141,7 @@ def _rule(console: Console, title: str) -> None:
 
 
 def _summarize(
-    console: Console,
-    study: Study,
-    programs: Sequence[_Told],
-    networks: Sequence[_Told],
+    console: Console, study: Study, programs: Sequence[_Told], networks: Sequence[_Told]
 ) -> None:
     """Prints the first screen: what would run, how long, in how much memory."""
     console.print(study.question, style="bold")
@@ -153,10 +151,8 @@ def _summarize(
     lines = []
     settings = [trial.settings() for trial in study.trials()]
     for path in study.swept():
-        values = dict.fromkeys(
-            value_text(some[path]) for some in settings if some[path] is not None
-        )
-        lines.append(f"{path}: {_few(list(values))}")
+        read = (some[path] for some in settings if some[path] is not None)
+        lines.append(f"{path}: {_few([*dict.fromkeys(map(value_text, read))])}")
     if (race := study.halving).factor:
         lines.append(
             f"halving: from epoch {race.min_epochs:g} on and at {race.factor} times as "

@@ -76,77 +76,54 @@ SHORT = {
     "FILE": [f"--compilation_cache={__file__}"],
 }
 MISTAKES = r"""
-train --config=configs/quikstart.py
-    => 'configs/quikstart.py'; did you mean 'configs/quickstart.py'? allowed:
+train --config=configs/quikstart.py => did you mean 'configs/quickstart.py'?
 train => --config is missing; bundled: configs/activation.py,
-train --config=configs/quickstart.py:smok
-    => config argument 'smok'; did you mean 'smoke'? allowed: smoke
+train --config=configs/quickstart.py:smok => did you mean 'smoke'?
 train --config=configs/learning_rate.py:mnist,digits => has both 'mnist' and 'digits'
 train Q --storage=s3://bucket/x => --storage needs --executor=ray
-train Q --executor=ray --storage=runs/x
-    => storage 'runs/x' is no URL of a folder, such as s3://bucket/runs/x
-train Q --executor=ray --storage=gold://x
-    => cannot use storage 'gold://x': Protocol not known: gold
-train Q --config.dataset=minst
-    => unknown dataset 'minst'; did you mean 'mnist'? allowed: digits,
-train Q --config.optimizer.learning_rte=1
-    => 'optimizer.learning_rte'; did you mean 'optimizer.learning_rate'? allowed:
+train Q --executor=ray --storage=runs/x => 'runs/x' is no URL of a folder
+train Q --executor=ray --storage=gold://x => 'gold://x': Protocol not known
+train Q --config.dataset=minst => unknown dataset 'minst'; did you mean 'mnist'?
+train Q --config.optimizer.learning_rte=1 => did you mean 'optimizer.learning_rate'?
 train Q --config.optimizer=adam => unknown field 'optimizer'; did you mean
 train Q --halving=1 => halving.factor=1 drops no trial
 train Q --search=optuna => --search_space is missing
 train Q '--search_space=batch_size=int(8,64)' => a search needs --search=optuna
 train Q --search=optuna --search_space=batch_size=8 --sweep=batch_size=1
     => --search and --sweep are both given
-train Q --search=optuna --search_space=batch_size=8,16 MANY
-    => a search runs in one process
+train Q --search=optuna --search_space=batch_size=8,16 MANY => in one process
 train Q --search=optuna '--search_space=batchsize=int(8,64)'
     => unknown field 'batchsize' in the search space; did you mean 'batch_size'?
-train Q --search=optuna --sampler=tpee
-    => sampler='tpee' is not known; did you mean 'tpe'? allowed: tpe, random
-train Q --sweep=learning_rate=1
-    => 'learning_rate' in the sweep; did you mean 'optimizer.learning_rate'?
-train Q --config.optimizer.learning_rate=fast
-    => optimizer.learning_rate='fast' is not a number
-train Q --config.figures=curves,mpa
-    => figures holds 'mpa', which is not known; did you mean 'map'? allowed:
-train Q --config.test_sets.rotated_degrees=200
-    => test_sets.rotated_degrees=200.0 must be at most 180
-train Q --config.batch_size
-    => --config.batch_size has no value; write --config.batch_size=VALUE
+train Q --search=optuna --sampler=tpee => did you mean 'tpe'?
+train Q --sweep=learning_rate=1 => did you mean 'optimizer.learning_rate'?
+train Q --config.optimizer.learning_rate=fast => 'fast' is not a number
+train Q --config.figures=curves,mpa => did you mean 'map'?
+train Q --config.test_sets.rotated_degrees=200 => =200.0 must be at most 180
+train Q --config.batch_size => has no value; write --config.batch_size=VALUE
 train Q --data_dir= => --data_dir= has no value
 train Q --sweep=batch_size=8 --sweep=batch_size=9 => --sweep names 'batch_size' twice
-train Q --config.optimizer.learning_rate=1e999
-    => optimizer.learning_rate=inf is not finite
-train Q --config.early_stopping.metric=test_loss
-    => early_stopping.metric='test_loss' is not known; allowed: validation_loss,
+train Q --config.optimizer.learning_rate=1e999 => =inf is not finite
+train Q --config.early_stopping.metric=test_loss => 'test_loss' is not known; allowed
 train Q FILE => is a file, not a folder
 train Q --seeds=0 => num_seeds=0 must be at least 1
 train Q --seeds=three => --seeds='three' is not an integer
-train Q --config.batch_size=5000
-    => batch_size=5000 is larger than the 1198 training examples
+train Q --config.batch_size=5000 => larger than the 1198 training examples
 train Q --lane_width=999 => lane_width=999 must be from 1 to the program's 24 networks
 train M --data_dir=no/such/folder => data_dir no/such/folder does not exist
 train Q --seed=3 => unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir,
-train Q --lr=0.1
-    => unknown flag '--lr'; did you mean '--config.optimizer.learning_rate=VALUE'?
-train Q --dataset=mnist
-    => unknown flag '--dataset'; did you mean '--config.dataset=VALUE'?
+train Q --lr=0.1 => did you mean '--config.optimizer.learning_rate=VALUE'?
+train Q --dataset=mnist => did you mean '--config.dataset=VALUE'?
 train --config=configs => config 'configs' is a folder; name a
-train --config=tests/tinny.py
-    => no config file 'tests/tinny.py'; did you mean 'tests/tiny.py'? allowed:
+train --config=tests/tinny.py => did you mean 'tests/tiny.py'?
 train --config=:mnist => no config file ''; allowed: configs/
-train --config=lr:mnist
-    => no config file 'lr'; did you mean 'configs/learning_rate.py'? allowed:
+train --config=lr:mnist => no config file 'lr'; did you mean 'configs/learning_rate.py'?
 train --config_json=tests/tiny.jsn => no file --config_json='tests/tiny.jsn'
 train Q '--sweep=optimizer.learning_rate=logspce(0.1,1,3)'
     => a range is logspace(first,last,count) or linspace(first,last,count), and
-train Q --config.optimzer=adam
-    => unknown field 'optimzer'; did you mean 'optimizer.name'? allowed:
+train Q --config.optimzer=adam => did you mean 'optimizer.name'?
 train M --data_dir=tets => data_dir tets does not exist; did you mean 'tests'?
-train Q --config.dataset=csv:READM.md
-    => table {root}/READM.md does not exist; did you mean '{root}/README.md'?
-train Q --config.dataset=folder:confgs
-    => image folder {root}/confgs does not exist; did you mean '{root}/configs'?
+train Q --config.dataset=csv:READM.md => did you mean '{root}/README.md'?
+train Q --config.dataset=folder:confgs => did you mean '{root}/configs'?
 train --help=filds => '--help=filds'; did you mean 'fields'? allowed: conf
 train Q lr=3 => unexpected argument 'lr=3'; flags begin with --
 find_rate Q --low=0 => low=0 and high=100: the lowest rate must be above
@@ -165,13 +142,11 @@ describe Q --cost_per_device_hour=1 => goes with --devices or --members
 describe Q --devices=2 --sweep=model.name=random_forest => not of trees
 train Q --workdir --resume => --workdir has no value: '--resume' comes next
 train --resume=maybe => --resume='maybe' is not true or false
-train Q --rerun=0,1 --resume
-    => --resume does not go with --rerun; allowed beside it: --workdir,
+train Q --rerun=0,1 --resume => --resume does not go with --rerun;
 describe Q --sweep=optimizer.learning_rate=linspace(0,1,10000) --sweep=batch_size=8,9
     => has 20,000 trials; at most 10,000
 describe ENDLESS => 3,700,000,000 updates; at most 2,147,483,647 are allowed
-describe ENDLESS --config.max_steps=2000000
-    => eval_every_epochs=0.01 makes 2,000,000 evaluations in 2,000,000
+describe ENDLESS --config.max_steps=2000000 => eval_every_epochs=0.01 makes 2,000,000
 describe STACK '--config.model.layers=({"layer":"dense","units":9},)'
     => layer 0 (dense_0): got shape (8, 8, 1), needs a flat vector (64,); put a
 describe STACK '--config.model.layers="flatten",{"layer":"dense","units":9}'
