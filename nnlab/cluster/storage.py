@@ -20,8 +20,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from nnlab.machine.files import make_folder, refuse_links, sync, sync_tree, write_atomic
 from nnlab.results import CONFIG
 from nnlab.runs.checkpoint import (
@@ -301,15 +299,8 @@ class Pushed(Checkpoints):
         self._attempt = secrets.token_hex(6)
         self._there: dict[str, set[str]] = collections.defaultdict(set)
 
-    def _save(
-        self,
-        part: str,
-        number: int,
-        items: Mapping[str, Mapping[str, np.ndarray]],
-        about: dict[str, Any],
-        score: float,
-    ) -> None:
-        super()._save(part, number, items, about, score)
+    def _save(self, part: str, *saved: Any, **named: Any) -> None:
+        super()._save(part, *saved, **named)
         self._storage.push(part, self._workdir, self._attempt, self._there[part])
         for attempt in self._past.pop(part, ()):  # what was useful is copied too
             self._storage.remove(f"{FOLDER}/{part}/{attempt}")

@@ -75,7 +75,7 @@ class Worker:
     def __init__(
         self, network: Network, contender: Contender, folder: pathlib.Path
     ) -> None:
-        jobs = {"network": network, "contender": contender}
+        jobs: dict[str, Any] = {"network": network, "contender": contender}
         job = {name: dataclasses.asdict(one) for name, one in jobs.items()}
         log, name = tempfile.mkstemp(dir=folder)
         self._log = pathlib.Path(name)
