@@ -553,14 +553,14 @@ sys.stdin.read()
     head.communicate(timeout=60)
 
 
-def test_refusals(tmp_path, monkeypatch):
+def test_refusals(cluster, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="chunk_members=-1 must be 0 or more"):
         executor.Ray("", -1)
     away = executor.Ray("localhost:1")
     with pytest.raises(ConnectionError, match="cannot join Ray at 'localhost:1'"):
         away.__enter__()
     with pytest.raises(ValueError, match="one's own stay in the process"):
-        train(STUDY, tmp_path, "", dataset=tiny.dataset())
+        train(STUDY, tmp_path, cluster, dataset=tiny.dataset())
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"--executor=ray needs Ray 2\.52 or later"):
         executor.Ray("")
