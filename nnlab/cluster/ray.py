@@ -187,8 +187,12 @@ class _Round:
 
     def run(self) -> bool:
         """Runs until all chunks are done or failed; returns whether all are done."""
-        if self._storage:
-            self._share(self._storage)
+        if self._storage:  # gets what the workdir has of the chunks
+            self._storage.begin(self._work.workdir)
+            for part in {part for one in self._queue for part in self._parts(one)}:
+                self._storage.push(
+                    part, self._work.workdir, secrets.token_hex(6), set()
+                )
         looked, busy = -math.inf, time.monotonic()
         try:
             while self._queue or self._is_busy():
@@ -219,13 +223,6 @@ class _Round:
 
     def _is_busy(self) -> bool:
         return any(node.program for node in self._nodes.values())
-
-    def _share(self, storage: Storage) -> None:
-        """Copies what the workdir has of the chunks to storage, for the nodes."""
-        storage.begin(self._work.workdir)
-        parts = {part for program in self._queue for part in self._parts(program)}
-        for part in parts:
-            storage.push(part, self._work.workdir, secrets.token_hex(6), set())
 
     def _take_nodes(self) -> None:
         """Starts a process on each node that has none, also on nodes that joined."""

@@ -243,15 +243,12 @@ def _amount(line: "scaling.Line") -> str:
         return "not known"
     if line.unit == "bytes":
         return _size(int(line.value))
+    if line.unit == "s" and line.value >= 600:
+        minutes = line.value / 60
+        return f"{minutes:,.0f} min" if minutes < 120 else f"{minutes / 60:,.1f} h"
     if line.unit == "s":
-        return _duration(line.value)
+        return f"{line.value:,.0f} s"
     return f"{line.value:,.2f}" if line.unit == "money" else f"{line.value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 600:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _few(values: Sequence[str]) -> str:

@@ -104,7 +104,9 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
         value = int(value)
     if not isinstance(value, bool):
         if hint is float and isinstance(value, int | float):
-            return _float(value, name)
+            with contextlib.suppress(OverflowError):
+                return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
+            raise FieldError(name, " is too large for a number")
         if hint is int and isinstance(value, int):
             return _int(value, name)
         if hint is str and isinstance(value, str):
@@ -127,13 +129,6 @@ def _pythons(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return list(value) if isinstance(value, range) else value
-
-
-def _float(value: float, name: str) -> float:
-    try:
-        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
-    except OverflowError:
-        raise FieldError(name, " is too large for a number") from None
 
 
 def _int(value: int, name: str) -> int:

@@ -3,7 +3,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from nnlab.models import layers as layer_stack
@@ -33,10 +33,6 @@ def _model(*names: str) -> tuple[Need, ...]:
     return _BUILT_IN, one_of("model.name", *names)
 
 
-def _has_dropout(layers: Sequence[Any]) -> bool:
-    return any(layer["layer"] == "dropout" for layer in layer_stack.normalise(layers))
-
-
 def _above_0(path: str) -> Need:
     return Need("above 0", lambda s: s[path] > 0, path)
 
@@ -59,7 +55,11 @@ _ACTIVATED = Need(
 _CONVOLVES = Need(_LAYERS, lambda s: s["model.channels"], "model.channels")
 _DROPS = Need(
     "with a dropout layer",
-    lambda s: s["model.name"] != "stack" or _has_dropout(s["model.layers"]),
+    lambda s: (
+        s["model.name"] != "stack"
+        or "dropout"
+        in [one["layer"] for one in layer_stack.normalise(s["model.layers"])]
+    ),
     "model.layers",
 )
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
