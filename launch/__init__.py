@@ -6,9 +6,7 @@ import sys
 try:
     import nnlab.commands  # noqa: F401 (it checks what a program needs)
 except ImportError as error:
-    if (
-        error.name != "nnlab"
-    ):  # a library is missing, not what nnlab needs of the system
+    if error.name != "nnlab":  # what is missing is a library, not part of the system
         raise
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

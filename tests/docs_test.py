@@ -1,27 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README and the pages of docs/: examples run, and names exist."""
 
-import logging
-import pathlib
 import re
-import runpy
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import tomllib
 from fnmatch import fnmatch
 from typing import NamedTuple
 
 import pytest
-from absl.testing import flagsaver
+from launched import PROGRAMS, QUICKSTART, ROOT, launched
 
 import nnlab
-
-ROOT = pathlib.Path(__file__).parent.parent
-# Warning about a program that another test has imported as a module.
-pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -156,23 +146,6 @@ def test_the_python_of_a_page_runs(page, here, monkeypatch):
         assert (here / "best.safetensors").exists()
 
 
-@pytest.fixture
-def launch(here, capsys, monkeypatch):
-    """Runs a program in this process; returns status, stdout and stderr."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    log = logging.getLogger("nnlab")
-    handlers, level, propagate = list(log.handlers), log.level, log.propagate
-
-    def run(program, *arguments):
-        monkeypatch.setattr(sys, "argv", [program, *arguments])
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
-            runpy.run_module(f"launch.{program}", run_name="__main__", alter_sys=True)
-        return ended.value.code, *capsys.readouterr()
-
-    yield run
-    log.handlers[:], log.level, log.propagate = handlers, level, propagate
-
-
 def small(arguments):
     """Returns the arguments for the smoke variant, on built-in data."""
     for argument in arguments:
@@ -193,7 +166,7 @@ def trains(command):
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if trains(c)], ids=str)
-def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
+def test_a_command_is_refused_for_its_folder_alone(here, command):
     """Reads flags, study and sweep, until it meets a folder that it may not write."""
     (here / "taken").mkdir()
     (here / "taken" / "config.json").write_text("{}")
@@ -203,7 +176,7 @@ def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
     if command.program == "bench":
         last, message = "--out=none/bench.json", "bench.json': no folder '"
         arguments += ["--dataset=digits"] * ("--suite=search" in arguments)
-    status, out, err = launch(command.program, *arguments, last)
+    status, out, err = launched(PROGRAMS[command.program], *arguments, last)
     assert (status, out) == (2, "")
     assert message in err
 
@@ -212,18 +185,17 @@ def test_a_command_is_refused_for_its_folder_alone(launch, here, command):
 def workdir(tmp_path_factory):
     """A short run of the quickstart."""
     folder = tmp_path_factory.mktemp("quickstart")
-    command = [sys.executable, "-m", "launch.train", "--config=quickstart:smoke"]
-    subprocess.run([*command, f"--workdir={folder}"], cwd=ROOT, check=True)
+    assert launched(PROGRAMS["train"], QUICKSTART, f"--workdir={folder}")[0] == 0
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not trains(c)], ids=str)
-def test_a_command_runs(launch, here, workdir, command):
+def test_a_command_runs(here, workdir, command):
     (here / "DIR").mkdir()
     for name in ("quickstart", "learning_rate", "a", "b"):
         shutil.copytree(workdir, here / "runs" / name)
-    status, out, err = launch(command.program, *small(command.arguments))
+    status, out, err = launched(PROGRAMS[command.program], *small(command.arguments))
     assert (status, err) == (0, "")
     assert out
 
@@ -246,17 +218,16 @@ def test_the_files_of_a_workdir_are_told(workdir):
 # ---- Names exist.
 
 
-def help_of(launch, program, topic):
-    status, out, _ = launch(program, f"--help={topic}")
+def help_of(program, topic):
+    status, out, _ = launched(PROGRAMS[program], f"--help={topic}")
     assert status == 0
     return out
 
 
-def test_flags_and_fields_are_known(launch):
-    told = help_of(launch, "train", "fields")
+def test_flags_and_fields_are_known():
+    told = help_of("train", "fields")
     fields = {*re.findall(r"^  ([\w.]+)=", told, re.MULTILINE)}
-    programs = ("train", "describe", "find_rate", "report", "bench")
-    told = "\n".join(help_of(launch, program, "flags") for program in programs)
+    told = "\n".join(help_of(program, "flags") for program in PROGRAMS)
     flags = {*re.findall(r"^  (--\w+)", told, re.MULTILINE), "--help"}
     set_or_swept = re.compile(r"--(?:config\.|sweep='?|search_space='?)([a-z_.]+)=")
     for page, text in TEXTS.items():

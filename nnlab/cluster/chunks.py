@@ -19,14 +19,13 @@ def cut(
     It never splits a lane, because two chunks would then both train it.
 
     Args:
-      members: T trials and S seeds.
+      members: the program's.
       most: most members of a chunk; a chunk has at least one lane.
       row: trials in a row of a lane.
       rows: rows of a lane, each of another seed.
 
     Returns:
-      Chunks under the program's index; seeds vary fastest. A small enough program is
-      returned whole.
+      Chunks under the program's index; seeds vary fastest.
     """
     trials = len(members.trials)
     if trials > most:

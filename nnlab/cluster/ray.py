@@ -57,7 +57,7 @@ _CACHE = (
 )
 """JAX's settings that each node takes over."""
 
-_PRIVATE = "nnlab-checkpoints-"
+PRIVATE = "nnlab-checkpoints-"
 """How the names of nodes' own folders begin."""
 _POLL_SECONDS = 0.2
 _NODES_SECONDS = 1.0
@@ -146,19 +146,13 @@ class Ray:
 
 @dataclasses.dataclass
 class _Node:
-    """A working node.
-
-    Attributes:
-      name: for messages.
-      process: the actor on it.
-      task: its current task; None if nothing is left to do.
-      program: the chunk that it trains; None while it starts.
-    """
-
     name: str
     process: Any
+    """The actor on it."""
     task: Any
+    """None if nothing is left to do."""
     program: Program | None = None
+    """The chunk that it trains; None while it starts."""
 
 
 class _Round:
@@ -193,11 +187,15 @@ class _Round:
 
     def run(self) -> bool:
         """Runs until all chunks are done or failed; returns whether all are done."""
-        if self._storage:
-            self._share(self._storage)
+        if self._storage:  # gets what the workdir has of the chunks
+            self._storage.begin(self._work.workdir)
+            for part in {part for one in self._queue for part in self._parts(one)}:
+                self._storage.push(
+                    part, self._work.workdir, secrets.token_hex(6), set()
+                )
         looked, busy = -math.inf, time.monotonic()
         try:
-            while self._queue or any(node.program for node in self._nodes.values()):
+            while self._queue or self._is_busy():
                 now = time.monotonic()
                 if now - looked > _NODES_SECONDS:
                     self._take_nodes()
@@ -205,15 +203,14 @@ class _Round:
                 for node in self._nodes.values():
                     if node.task is None:
                         self._hand_out(node)
-                if any(node.program for node in self._nodes.values()):
+                if self._is_busy():
                     busy = now
                 elif now - busy > _PATIENCE_SECONDS:
                     _log.info("waiting for a node with all its processors free")
                     busy = math.inf
                 working = {n.task: key for key, n in self._nodes.items() if n.task}
                 if working:
-                    tasks = list(working)
-                    done, _ = self._ray.wait(tasks, timeout=_POLL_SECONDS)
+                    done, _ = self._ray.wait([*working], timeout=_POLL_SECONDS)
                     for task in done:
                         self._settle(working[task])
                 else:
@@ -224,12 +221,8 @@ class _Round:
                 self._ray.kill(node.process)
         return not self._work.failures
 
-    def _share(self, storage: Storage) -> None:
-        """Copies what the workdir has of the chunks to storage, for the nodes."""
-        storage.begin(self._work.workdir)
-        parts = {part for program in self._queue for part in self._parts(program)}
-        for part in parts:
-            storage.push(part, self._work.workdir, secrets.token_hex(6), set())
+    def _is_busy(self) -> bool:
+        return any(node.program for node in self._nodes.values())
 
     def _take_nodes(self) -> None:
         """Starts a process on each node that has none, also on nodes that joined."""
@@ -282,11 +275,13 @@ class _Round:
             cause = _cause(error)
             if program is None:
                 self._leave_out(key, f"{type(cause).__name__}: {cause}")
-                return
-            if isinstance(cause, OSError):  # such as a full disk: nothing can be saved
+            elif isinstance(
+                cause, OSError
+            ):  # such as a full disk: nothing can be saved
                 raise cause from None
-            self._hand_out(node)
-            self._work.fail(program, cause)
+            else:
+                self._hand_out(node)
+                self._work.fail(program, cause)
         except exceptions.RayError as error:  # the process or its node died
             del self._nodes[key]
             self._ray.kill(node.process)
@@ -377,9 +372,8 @@ class _Process:
 
     def begin(self) -> dict[str, Any]:
         """Loads the data; returns under "problem" what is wrong, "" if nothing is."""
-        found: dict[str, Any] = {"problem": "", "devices": {}}
         if problem := self._find_run():
-            return found | {"problem": problem}
+            return {"problem": problem}
         expected = self._settings["expected"]
         own = Recorder(self._study, None, self._prepare(self._settings["first"])).config
         try:
@@ -388,8 +382,8 @@ class _Process:
                 raise ValueError(f"its versions differ: {'; '.join(others)}")
             resume.check_data(expected["datasets"], own["datasets"])
         except ValueError as error:
-            found["problem"] = str(error)
-        return found | {"devices": own["devices"]}
+            return {"problem": str(error)}
+        return {"problem": "", "devices": own["devices"]}
 
     def _find_run(self) -> str:
         """Opens the storage if there is one; returns why the run is not visible."""
@@ -401,7 +395,7 @@ class _Process:
                 f"it does not see {workdir!r}: the workdir must be on storage that all "
                 "nodes share, or checkpoints go through --storage=URL"
             )
-        _remove_abandoned()
+        remove_abandoned()
         try:
             self._storage = Storage(url)
             if not self._storage.is_begun():
@@ -421,7 +415,7 @@ class _Process:
             stack.enter_context(devices.pinned())
             source = program.source
             folder = self._settings["workdir"] or stack.enter_context(
-                tempfile.TemporaryDirectory(prefix=_PRIVATE)
+                tempfile.TemporaryDirectory(prefix=PRIVATE)
             )
             workdir = pathlib.Path(folder)
             if self._storage:
@@ -468,9 +462,9 @@ class _Process:
         )
 
 
-def _remove_abandoned() -> None:
+def remove_abandoned() -> None:
     """Removes the folders of killed processes, which are not locked."""
-    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{PRIVATE}*"):
         with contextlib.suppress(OSError), files.alone_in(folder):
             shutil.rmtree(folder)
 

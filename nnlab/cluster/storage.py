@@ -20,8 +20,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from nnlab.machine.files import make_folder, refuse_links, sync, sync_tree, write_atomic
 from nnlab.results import CONFIG
 from nnlab.runs.checkpoint import (
@@ -49,7 +47,7 @@ class StorageError(SaveError):
 
 
 class Storage:
-    """A folder in storage.
+    """A folder in storage; all methods but `check` raise `StorageError` if it fails.
 
     Args:
       url: such as "s3://bucket/runs/x" or "file:///mnt/x".
@@ -138,22 +136,14 @@ class Storage:
         return found
 
     def begin(self, workdir: pathlib.Path) -> None:
-        """Writes the run's config here, by which nodes recognise the folder.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Writes the run's config here, by which nodes recognise the folder."""
         with self._telling():
             self._make([self._root])
             content = (workdir / CONFIG).read_bytes()
             self._files.pipe_file(f"{self._root}/{CONFIG}", content)
 
     def is_begun(self) -> bool:
-        """Returns whether a run's config is here.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Returns whether a run's config is here."""
         with self._telling():
             self._files.invalidate_cache()
             return bool(self._files.exists(f"{self._root}/{CONFIG}"))
@@ -163,14 +153,8 @@ class Storage:
     ) -> None:
         """Makes an attempt's checkpoints of a part equal to those of a workdir.
 
-        Args:
-          part: whose checkpoints.
-          workdir: holds them.
-          attempt: name of a folder that nobody else writes into.
-          there: numbers of the checkpoints already there; updated.
-
-        Raises:
-          StorageError: the storage failed.
+        Nobody else writes into the folder `attempt`. `there` has the numbers of the
+        checkpoints that are there, and is updated.
         """
         folder = workdir / FOLDER / part
         root = f"{self._root}/{FOLDER}/{part}/{attempt}"
@@ -192,19 +176,12 @@ class Storage:
     def pull(
         self, part: str, workdir: pathlib.Path, of: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Replaces a workdir's checkpoints by those of the most advanced attempt.
+        """Replaces a workdir's checkpoints of a part by those of the furthest attempt.
 
-        Args:
-          part: whose checkpoints.
-          workdir: keeps its own if none here is sound.
-          of: the identity they must have; see `Checkpoints.latest`.
-
-        Returns:
-          All attempts found.
+        The workdir keeps its own if none here is sound. Returns all attempts found.
 
         Raises:
-          StorageError: it failed.
-          AnotherRunError: some are of another run.
+          AnotherRunError: some are not `of` the run; see `Checkpoints.latest`.
         """
         scratch = workdir / FOLDER / PULLED
         shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process
@@ -232,11 +209,7 @@ class Storage:
         return list(attempts)
 
     def remove(self, path: str = "") -> None:
-        """Removes a file or folder in this one, or this one; it may be missing.
-
-        Raises:
-          StorageError: that failed.
-        """
+        """Removes a file or folder in this one, or this one; it may be missing."""
         with self._telling(), contextlib.suppress(FileNotFoundError):
             self._files.invalidate_cache()
             self._files.rm(f"{self._root}/{path}".rstrip("/"), recursive=True)
@@ -326,24 +299,13 @@ class Pushed(Checkpoints):
         self._attempt = secrets.token_hex(6)
         self._there: dict[str, set[str]] = collections.defaultdict(set)
 
-    def _save(
-        self,
-        part: str,
-        number: int,
-        items: Mapping[str, Mapping[str, np.ndarray]],
-        about: dict[str, Any],
-        score: float,
-    ) -> None:
-        super()._save(part, number, items, about, score)
+    def _save(self, part: str, *saved: Any, **named: Any) -> None:
+        super()._save(part, *saved, **named)
         self._storage.push(part, self._workdir, self._attempt, self._there[part])
         for attempt in self._past.pop(part, ()):  # what was useful is copied too
             self._storage.remove(f"{FOLDER}/{part}/{attempt}")
 
 
 def _advance(saved: Saved) -> tuple[int, bool]:
-    """Returns a checkpoint's step, and whether it is the last one.
-
-    Checkpoints of trees and backbones have neither.
-    """
-    about = saved.about
+    about = saved.about  # of trees and backbones it has neither
     return about.get("position", {}).get("step", 0), bool(about.get("finished"))

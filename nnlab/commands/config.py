@@ -6,8 +6,8 @@ Below this module, the library has keyword arguments only. A config file defines
 of flat override dicts.
 """
 
+import collections
 import contextlib
-import dataclasses
 import errno
 import importlib.util
 import io
@@ -127,21 +127,22 @@ def study() -> study_lib.Study:
     Raises:
       ValueError: a bad config file, field, value or axis.
     """
+    given = flags.FLAGS
     values = _given()
-    trials = values.pop("sweep")
-    for text in flags.FLAGS[_OVERRIDE].value or ():
+    for text in given[_OVERRIDE].value or ():
         _override(values, *text.split("=", 1))
-    if flags.FLAGS.seeds is not None:
-        values["num_seeds"] = flags.FLAGS.seeds
-    if flags.FLAGS.halving is not None:
-        values["halving"] = {**values["halving"], "factor": flags.FLAGS.halving}
+    if given.seeds is not None:
+        values["num_seeds"] = given.seeds
+    if given.halving is not None:
+        values["halving"] = {**values["halving"], "factor": given.halving}
     axes: dict[str, tuple[Any, ...]] = {}
-    for text in flags.FLAGS.sweep:
+    for text in given.sweep:
         field, points = sweep_lib.parse_axis(text)
         if field in axes:
             raise UsageError(f"--sweep names {field!r} twice")
         axes[field] = points
-    values["sweep"] = sweep_lib.product(axes) if axes else trials
+    if axes:
+        values["sweep"] = sweep_lib.product(axes)
     return study_lib.Study.from_dict(values)
 
 
@@ -189,8 +190,7 @@ def _resumed(workdir: pathlib.Path) -> dict[str, Any]:
 def _load_json(path: pathlib.Path) -> dict[str, Any]:
     told = f"--config_json={files.shown(path)!r}"
     if not path.is_file():  # a pipe may never end
-        hint = spelling.nearest_file(files.shown(path))
-        raise UsageError(f"no file {told}{hint}")
+        raise UsageError(f"no file {told}{spelling.nearest_file(files.shown(path))}")
     if path.stat().st_size > _MOST_BYTES:
         raise UsageError(f"{told} is larger than {_MOST_BYTES >> 30} GiB")
     try:
@@ -273,22 +273,12 @@ def _status(
     return status
 
 
-@dataclasses.dataclass
-class CompilationCache:
-    """Counts how often the persistent compilation cache was of use."""
-
-    hits: int = 0
-    misses: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.hits} programs found, {self.misses} compiled and added"
-
-
-def start_jax() -> CompilationCache | None:
+def start_jax() -> collections.Counter[str] | None:
     """Sets JAX up as the flags say; must be called before JAX's first use.
 
     Returns:
-      The counts of the compilation cache; None without ``--compilation_cache``.
+      How often the compilation cache had a program ("cache_hits") and had not
+      ("cache_misses"), kept up to date; None without ``--compilation_cache``.
     """
     devices.use_all_cores()
     path = check_folder("compilation_cache")
@@ -304,22 +294,15 @@ def start_jax() -> CompilationCache | None:
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    counts = CompilationCache()
-
-    def count(event: str, **_: object) -> None:
-        counts.hits += event == "/jax/compilation_cache/cache_hits"
-        counts.misses += event == "/jax/compilation_cache/cache_misses"
-
-    jax.monitoring.register_event_listener(count)
+    counts: collections.Counter[str] = collections.Counter()
+    jax.monitoring.register_event_listener(
+        lambda event, **_: counts.update([event.rpartition("/")[2]])
+    )
     return counts
 
 
 def check_folder(name: str) -> pathlib.Path | None:
-    """Returns a flag's folder; None if none is given.
-
-    Raises:
-      UsageError: it is something else, or could not be made.
-    """
+    """Returns a flag's folder, which can be made or written; None if none is given."""
     folder = flags.FLAGS[name].value
     if folder is None:
         return None
@@ -485,7 +468,6 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _bundled() -> list[str]:
-    """Returns nnlab's own config files, as they are written in a command."""
     return [f"configs/{file.name}" for file in _bundled_files()]
 
 

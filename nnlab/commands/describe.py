@@ -25,7 +25,7 @@ from nnlab.words.numbers import count
 from nnlab.words.settings import value_text
 
 if TYPE_CHECKING:
-    from nnlab.describe import gradients, scaling
+    from nnlab.describe import scaling
     from nnlab.models.layers import LayerRow
     from nnlab.training.lane_width import Rates
     from nnlab.training.program import NetworkProgram, Program, Source
@@ -49,32 +49,21 @@ _MOST_PERIOD = 8
 
 @dataclasses.dataclass(frozen=True)
 class _Told:
-    """The description of a program; one of trees if it is no `_ToldNetwork`.
-
-    Attributes:
-      program: the program.
-      facts: one line each.
-    """
-
-    program: "Program"
-    facts: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _ToldNetwork(_Told):
-    """The description of a program of networks.
+    """What is said of a program, one line a fact.
 
     Attributes:
       program: the program, with the plan that it would run by.
+      facts: the lines.
       seconds: training, evaluation and compilation; NaN if it is not known.
       peak_bytes: of memory.
-      known: what was measured of its lane widths.
+      known: what was measured of its lane widths; None for trees.
     """
 
-    program: "NetworkProgram"
-    seconds: float
-    peak_bytes: int
-    known: "Mapping[int, Rates]"
+    program: Any
+    facts: tuple[str, ...]
+    seconds: float = math.nan
+    peak_bytes: int = 0
+    known: "Mapping[int, Rates] | None" = None
 
 
 def main() -> None:
@@ -82,56 +71,39 @@ def main() -> None:
     study = config.study()
     asked = _asked(study)
     config.start_jax()
-    from nnlab.describe import gradients
-    from nnlab.machine.devices import peak_bytes
-    from nnlab.training import lane_width, prepare
-    from nnlab.training.program import NetworkProgram
+    from nnlab.training import prepare
 
     ready = prepare.prepare(
         study, data_dir=flags.FLAGS.data_dir, lane_width=flags.FLAGS.lane_width
     )
     console = terminal.Terminal()
-    peak = peak_bytes()
-    programs: list[_Told] = []
-    with console.status("") as status:  # in a terminal only
-        for program in ready:
-            if not isinstance(program, NetworkProgram):
-                programs.append(_Told(program, (_trees(program), *_data(program))))
-                continue
-            known = lane_width.recall(program)
-            if flags.FLAGS.measure:
-                status.update(f"measuring {_number_of(program, len(ready))}")
-                known |= lane_width.measure(program, study)
-            program = program.with_plan(lane_width.fastest(program.plans, known))
-            programs.append(_described(program, known, peak))
-    _summarize(console, study, programs)
+    programs = _told(console, study, ready)
+    networks = [one for one in programs if one.known is not None]
+    _summarize(console, study, programs, networks)
     if asked:
-        _scale(console, programs, *asked)
-    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
-    common = _common(networks)
+        _scale(console, networks, *asked)
+    common: list[str] = []
+    if len(networks) > 1:
+        first, *others = (one.facts for one in networks)
+        common = [fact for fact in first if all(fact in facts for facts in others)]
     if common:
-        console.print()
         every = "programs" if len(networks) == len(programs) else "networks"
-        console.rule(f"all {every}")
+        _rule(console, f"all {every}")
         _say(console, common)
     tables: dict[Any, int] = {}
     wrong: list[str] = []
     for one in programs:
-        program, number = one.program, _number_of(one.program, len(programs))
-        console.print()
-        console.rule(f"{number}: {count(len(program.trials), 'trial')}")
-        if setting := _setting(study, program):
+        number = f"program {one.program.index + 1} of {len(programs)}"
+        _rule(console, f"{number}: {count(len(one.program.trials), 'trial')}")
+        if setting := _setting(study, one.program):
             _say(console, [setting])
-        if isinstance(program, NetworkProgram):
-            _layers(console, program, tables)
-        told = common if one in networks else ()
-        _say(console, [fact for fact in one.facts if fact not in told])
-        if flags.FLAGS.check_gradients and isinstance(program, NetworkProgram):
-            if program.source and program.source.frozen:
-                continue
-            found = gradients.check(program)
-            _compare(console, found, gradients.TOLERANCE)
-            wrong += [f"{r.layer} of {number}" for r in found if not r.agrees]
+        if one.known is None:
+            _say(console, one.facts)
+            continue
+        _layers(console, one.program, tables)
+        _say(console, [fact for fact in one.facts if fact not in common])
+        if flags.FLAGS.check_gradients:
+            wrong += [f"{layer} of {number}" for layer in _check(console, one.program)]
     if flags.FLAGS.check_gradients:
         console.print()
         console.print(_LEGEND, style="dim")
@@ -142,23 +114,45 @@ def main() -> None:
         )
 
 
-def _number_of(program: "Program", programs: int) -> str:
-    return f"program {program.index + 1} of {programs}"
+def _told(console: Console, study: Study, ready: "Sequence[Program]") -> list[_Told]:
+    """Describes the programs; measures their speed first if that is asked for."""
+    from nnlab.machine.devices import peak_bytes
+    from nnlab.training import lane_width
+    from nnlab.training.program import NetworkProgram
+
+    with_data, found = peak_bytes(), []
+    with console.status("") as status:  # in a terminal only
+        for program in ready:
+            if not isinstance(program, NetworkProgram):
+                found.append(_Told(program, (_trees(program), *_data(program))))
+                continue
+            known = lane_width.recall(program)
+            if flags.FLAGS.measure:
+                status.update(f"measuring program {program.index + 1} of {len(ready)}")
+                known |= lane_width.measure(program, study)
+            program = program.with_plan(lane_width.fastest(program.plans, known))
+            found.append(_described(program, known, with_data))
+    return found
 
 
-def _summarize(console: Console, study: Study, programs: Sequence[_Told]) -> None:
+def _rule(console: Console, title: str) -> None:
+    console.print()
+    console.rule(title)
+
+
+def _summarize(
+    console: Console, study: Study, programs: Sequence[_Told], networks: Sequence[_Told]
+) -> None:
     """Prints the first screen: what would run, how long, in how much memory."""
-    trials = study.trials()
-    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     console.print(study.question, style="bold")
     size = f"{study.size()} in {count(len(programs), 'program')}"
     _say(console, [size, *([_needs(networks)] if networks else [])])
     console.print()
     lines = []
+    settings = [trial.settings() for trial in study.trials()]
     for path in study.swept():
-        read = (v for t in trials if (v := t.settings()[path]) is not None)
-        values = dict.fromkeys(map(value_text, read))
-        lines.append(f"{path}: {_few(list(values))}")
+        read = (some[path] for some in settings if some[path] is not None)
+        lines.append(f"{path}: {_few([*dict.fromkeys(map(value_text, read))])}")
     if (race := study.halving).factor:
         lines.append(
             f"halving: from epoch {race.min_epochs:g} on and at {race.factor} times as "
@@ -168,13 +162,12 @@ def _summarize(console: Console, study: Study, programs: Sequence[_Told]) -> Non
     if further := _test_sets(study.test_sets):
         lines.append(f"further test sets: {further}")
     lines.append(f"figures: {', '.join(study.figures) or 'none'}")
-    lines += study.remarks()
-    _say(console, lines)
+    _say(console, [*lines, *study.remarks()])
     if len(networks) > 1:
         _order(console, networks)
 
 
-def _needs(networks: Sequence[_ToldNetwork]) -> str:
+def _needs(networks: Sequence[_Told]) -> str:
     """Returns the time and the memory of all, in a line."""
     largest = max(networks, key=lambda one: one.peak_bytes)
     memory = f"{_size(largest.peak_bytes)} of memory"
@@ -211,7 +204,7 @@ def _asked(study: Study) -> tuple[int, int, float] | None:
 
 def _scale(
     console: Console,
-    programs: Sequence[_Told],
+    networks: Sequence[_Told],
     members: int,
     devices: int,
     price: float,
@@ -221,23 +214,28 @@ def _scale(
 
     from nnlab.describe import scaling
 
-    networks = [p for p in programs if isinstance(p, _ToldNetwork)]
     lines = scaling.predict(
-        [p.program for p in networks],
-        [p.known for p in networks],
+        [one.program for one in networks],
+        [one.known or {} for one in networks],
         members=members,
         devices=devices or jax.device_count(),
         price=price,
     )
-    table = Table("predicted", "value", "basis", "how", box=None)
-    table.columns[1].justify = "right"
+    table = _table("predicted", "value", "basis", "how", right=(1,))
     for line in lines:
         table.add_row(line.name, _amount(line), line.basis, line.how)
-    console.print()
-    console.rule("at another size")
+    _rule(console, "at another size")
     console.print(table)
     if any(math.isnan(line.value) for line in lines):
         console.print("what is not known, --measure measures")
+
+
+def _table(*columns: str, right: Iterable[int]) -> Table:
+    """Returns a table without lines, with numbers in the columns `right`."""
+    table = Table(*columns, box=None)
+    for index in right:
+        table.columns[index].justify = "right"
+    return table
 
 
 def _amount(line: "scaling.Line") -> str:
@@ -245,15 +243,12 @@ def _amount(line: "scaling.Line") -> str:
         return "not known"
     if line.unit == "bytes":
         return _size(int(line.value))
+    if line.unit == "s" and line.value >= 600:
+        minutes = line.value / 60
+        return f"{minutes:,.0f} min" if minutes < 120 else f"{minutes / 60:,.1f} h"
     if line.unit == "s":
-        return _duration(line.value)
+        return f"{line.value:,.0f} s"
     return f"{line.value:,.2f}" if line.unit == "money" else f"{line.value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 600:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _few(values: Sequence[str]) -> str:
@@ -271,13 +266,6 @@ def _setting(study: Study, program: "Program") -> str:
     return ", ".join(textwrap.shorten(part, 76, placeholder=" ...") for part in parts)
 
 
-def _common(networks: Sequence[_ToldNetwork]) -> list[str]:
-    """Returns the lines that describe all of several programs alike."""
-    if len(networks) < 2:
-        return []
-    return [f for f in networks[0].facts if all(f in p.facts for p in networks)]
-
-
 def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         parts = textwrap.wrap(
@@ -290,31 +278,28 @@ def _say(console: Console, lines: Iterable[str]) -> None:
         console.print("\n".join(parts), soft_wrap=True)
 
 
-def _order(console: Console, networks: Sequence[_ToldNetwork]) -> None:
+def _order(console: Console, networks: Sequence[_Told]) -> None:
     """Prints each program's share of the time, where they differ."""
     networks = sorted(networks, key=lambda one: one.program.work)
     measured = not any(math.isnan(one.seconds) for one in networks)
-    costs = [p.seconds if measured else p.program.work for p in networks]
+    costs = [one.seconds if measured else one.program.work for one in networks]
     columns = ["trials", "batch", "updates", "epochs", "share of the time"]
-    table = Table("program", *columns, *["seconds"][: int(measured)], box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    columns += ["seconds"] * measured
+    table = _table("program", *columns, right=range(1, len(columns) + 1))
     table.columns[0].overflow = "ellipsis"
     table.columns[0].no_wrap = True
     for one, cost in zip(networks, costs):
         program = one.program
-        trials = program.trials
         cells = [
-            f"{program.index + 1}: {trials[0].label}",
-            str(len(trials)),
+            f"{program.index + 1}: {program.trials[0].label}",
+            str(len(program.trials)),
             str(program.hyperparameters.batch_size),
             f"{program.num_steps:,}",
             f"{program.num_epochs:.3g}",
             f"{cost / sum(costs):.0%}",
         ]
         table.add_row(*cells, *([f"{one.seconds:,.0f}"] if measured else []))
-    console.print()
-    console.rule("programs, in the order in which they train")
+    _rule(console, "programs, in the order in which they train")
     console.print(table)
     if not measured:
         console.print(
@@ -334,26 +319,23 @@ def _layers(console: Console, program: "NetworkProgram", told: dict[Any, int]) -
         console.print(f"layers: as in program {first}")
         return
     columns = ("parameters", "weights", "biases", "FLOPs an example")
-    table = Table("layer", "output", *columns, box=None)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = _table("layer", "output", *columns, right=range(2, 6))
     table.add_row("input", shape)
     for cells in _folded(program.rows):
         table.add_row(*cells)
-    biases = sum(row.biases for row in program.rows)
-    forward = sum(row.flops for row in program.rows)
-    parameters = program.demand.parameters
-    numbers = (parameters, parameters - biases, biases, forward)
-    table.add_row("all", "", *map(_number, numbers))
+    table.add_row("all", "", *_numbers(program.rows, program.demand.parameters))
     console.print(table)
 
 
 def _cells(rows: "Sequence[LayerRow]") -> list[str]:
     parameters = sum(row.parameters for row in rows)
-    biases = sum(row.biases for row in rows)
-    flops = sum(row.flops for row in rows)
-    numbers = map(_number, (parameters, parameters - biases, biases, flops))
-    return [rows[-1].name, _shape(rows[-1].output_shape), *numbers]
+    shape = _shape(rows[-1].output_shape)
+    return [rows[-1].name, shape, *_numbers(rows, parameters)]
+
+
+def _numbers(rows: "Sequence[LayerRow]", parameters: int) -> list[str]:
+    biases, flops = sum(row.biases for row in rows), sum(row.flops for row in rows)
+    return [*map(_number, (parameters, parameters - biases, biases, flops))]
 
 
 def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
@@ -377,12 +359,11 @@ def _folded(rows: "Sequence[LayerRow]") -> list[list[str]]:
             best = max(best, ((times - 1) * period - 1, period, times))
         saved, period, times = best
         if times < 3 or saved < 1:
-            found.append(_cells([rows[i]]))
-            i += 1
-            continue
+            period = times = 1
         found += [_cells([row]) for row in rows[i : i + period]]
-        name, _, *numbers = _cells(rows[i + period : i + times * period])
-        found.append([f"... {name}", f"{times - 1} x the same", *numbers])
+        if times > 1:
+            name, _, *numbers = _cells(rows[i + period : i + times * period])
+            found.append([f"... {name}", f"{times - 1} x the same", *numbers])
         i += times * period
     return found
 
@@ -398,14 +379,11 @@ def _trees(program: "Program") -> str:
 
 
 def _described(
-    program: "NetworkProgram", known: Mapping[int, "Rates"], process_bytes: int
-) -> _ToldNetwork:
+    program: "NetworkProgram", known: "Mapping[int, Rates]", process_bytes: int
+) -> _Told:
     """Describes a program of networks: data, training, lanes, memory, time.
 
-    Args:
-      program: with the plan that it would run by.
-      known: what was measured of its lane widths.
-      process_bytes: peak memory of this process, with the data.
+    `process_bytes` is the peak memory of this process, with the data.
     """
     h, data, plan = program.hyperparameters, program.dataset, program.plan
     facts = _data(program)
@@ -447,7 +425,7 @@ def _described(
         work = 3 * forward * program.num_examples
         facts.append(f"work: about {work:.1e} floating-point operations in training")
     times, seconds = _predicted(program, known)
-    return _ToldNetwork(program, (*facts, *times), seconds, peak, known)
+    return _Told(program, (*facts, *times), seconds, peak, known)
 
 
 def _data(program: "Program") -> list[str]:
@@ -482,13 +460,9 @@ def _source(source: "Source") -> list[str]:
 
 
 def _predicted(
-    program: "NetworkProgram", known: Mapping[int, "Rates"]
+    program: "NetworkProgram", known: "Mapping[int, Rates]"
 ) -> tuple[list[str], float]:
-    """Predicts the time from earlier runs on this machine, or from `--measure`.
-
-    Returns:
-      Lines about it; seconds in all, NaN if nothing was found.
-    """
+    """Predicts the time by earlier measurements: lines about it; seconds or NaN."""
     width, lines = program.plan.lanes.width, []
     if len(known) > 1:
         speeds = (f"{w}: {known[w].examples_per_second:,.0f}" for w in sorted(known))
@@ -509,12 +483,15 @@ def _predicted(
     return lines, seconds + rates.compile_seconds
 
 
-def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) -> None:
-    """Prints autodiff against central differences, a line for each layer and eps."""
+def _check(console: Console, program: "NetworkProgram") -> list[str]:
+    """Compares gradients, prints a line for each layer and eps; returns wrong ones."""
+    from nnlab.describe import gradients
+
+    if program.source and program.source.frozen:
+        return []
+    rows = gradients.check(program)
     columns = ("agree", "eps", "largest", "relative", "median", "order", "kinks")
-    table = Table("layer", *columns, box=None)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _table("layer", *columns, right=range(1, 8))
     for row in rows:
         first = [row.layer, f"{row.agreeing} of {row.compared}"]
         for step in row.steps:
@@ -529,17 +506,20 @@ def _compare(console: Console, rows: "list[gradients.Row]", tolerance: float) ->
     console.print(table)
     agreeing, compared = sum(r.agreeing for r in rows), sum(r.compared for r in rows)
     weights = count(compared, "weight")
-    text = f"gradients: {agreeing} of {weights} agree to a relative {tolerance:.0e}"
+    told = f"{agreeing} of {weights} agree to a relative {gradients.TOLERANCE:.0e}"
+    text = f"gradients: {told}"
     orders = [s.order for r in rows for s in r.steps if not math.isnan(s.order)]
     if orders:
         text += f", to order {statistics.median(orders):.2f} of eps"
     if kinked := sum(row.kinked for row in rows):
         text += f"; {kinked} have a kink nearby"
-    if bad := [row.layer for row in rows if not row.agrees]:
+    bad = [row.layer for row in rows if not row.agrees]
+    if bad:
         text += f"; too few agree in {', '.join(bad)}"
     console.print(text)
     if still := sum(row.checked for row in rows) - compared:
         console.print(f"without effect on the loss: {count(still, 'further weight')}")
+    return bad
 
 
 def _test_sets(asked: MovedSets) -> str:

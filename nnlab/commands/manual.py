@@ -26,31 +26,22 @@ _COLUMN = 23
 """Column where the meaning of a flag begins."""
 _GROUPS = {
     "What to run": (
-        *("config", "config.PATH", "sweep", "seeds", "until_resolved", "max_seeds"),
-        *("low", "high", "count", "steps", "halving", "config_json"),
+        *("config", "config.PATH", "sweep", "seeds", "until_resolved*", "max_seeds*"),
+        *("low", "high", "count*", "steps", "halving*", "config_json*"),
     ),
-    "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache", "profile"),
+    "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache*", "profile*"),
     "How it runs": (
-        *("lane_width", "checkpoint_seconds", "measure", "members", "devices"),
-        *("cost_per_device_hour", "check_gradients"),
+        *("lane_width*", "checkpoint_seconds*", "measure", "members", "devices"),
+        *("cost_per_device_hour*", "check_gradients"),
     ),
     "Search, in the place of a sweep": (
-        *("search", "search_space", "search_trials", "search_batch", "sampler"),
+        *("search*", "search_space*", "search_trials*", "search_batch*", "sampler*"),
     ),
-    "As one of several processes": ("coordinator", "processes", "process_index"),
-    "On many machines": ("executor", "chunk_members", "storage"),
-    "Afterwards": ("resume", "resume_anyway", "rerun"),
+    "As one of several processes": ("coordinator*", "processes*", "process_index*"),
+    "On many machines": ("executor*", "chunk_members*", "storage*"),
+    "Afterwards": ("resume", "resume_anyway*", "rerun"),
 }
-"""Groups of flags; the others come last."""
-_RARE = {
-    *("until_resolved", "max_seeds", "count", "halving", "config_json", "lane_width"),
-    *("compilation_cache", "profile", "checkpoint_seconds", "cost_per_device_hour"),
-    *_GROUPS["Search, in the place of a sweep"],
-    *_GROUPS["As one of several processes"],
-    *_GROUPS["On many machines"],
-    "resume_anyway",
-}
-"""Flags that the first screen leaves out."""
+"""Groups of flags; the others come last. The first screen leaves out those with *."""
 _VALUES = {
     "config": "=FILE:ARG",
     "config.PATH": "=VALUE",
@@ -113,9 +104,8 @@ def page(
     """
     has_study = any(flag.name == "config" for flag in defined)
     topics = tuple(_TOPICS) if has_study else ("flags",)
-    if not which:
-        return "\n".join(_first_screen(doc, defined, topics))
     makers = {
+        "": lambda: _first_screen(doc, defined, topics),
         "configs": lambda: _configs(bundled, load),
         "fields": _fields,
         "parts": _parts,
@@ -152,7 +142,7 @@ def _flags(defined: Sequence[flags.Flag]) -> list[str]:
         lines.append(title)
         for flag, placeholder in some:
             text = _meaning(flag) + _default(flag)
-            lines += [f"  --{flag.name}{placeholder}", *_wrapped(text, 6)]
+            lines += [f"  --{flag.name}{placeholder}", *_hung("", text, 6)]
     return lines
 
 
@@ -162,11 +152,10 @@ def _grouped(
     """Yields titles with their flags and what stands for the flags' values."""
     left = {flag.name: flag for flag in defined if not _is_numbers(flag)}
     for title, names in _GROUPS.items():
-        found = [left[name] for name in names if name in left]
-        some = [f for f in found if with_rare or f.name not in _RARE]
-        if some:
-            yield title, [(f, _VALUES.get(f.name, _kind(f))) for f in some]
-    grouped = {name for names in _GROUPS.values() for name in names}
+        some = [name.rstrip("*") for name in names if with_rare or name[-1] != "*"]
+        if found := [left[name] for name in some if name in left]:
+            yield title, [(f, _VALUES.get(f.name, _kind(f))) for f in found]
+    grouped = {name.rstrip("*") for names in _GROUPS.values() for name in names}
     if others := [f for f in defined if f.name not in grouped or _is_numbers(f)]:
         yield "Flags", [(flag, _kind(flag)) for flag in others]
 
@@ -198,7 +187,7 @@ def _configs(
         module = load(file)
         lines += _hung(f"  {file.stem}", (module.__doc__ or "").partition("\n\n")[0])
         groups = [", ".join(filter(None, some)) for some in module.GROUPS]
-        lines += _wrapped(f"takes {'; '.join(groups)}", _COLUMN)
+        lines += _hung("", f"takes {'; '.join(groups)}")
     return lines
 
 
@@ -230,10 +219,7 @@ def _fields() -> list[str]:
 def _described(
     title: str, cls: Any, skipped: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Yields titles with names and meanings of a dataclass's fields.
-
-    Each dataclass in it is a group of its own, after its plain fields.
-    """
+    """Yields titles with names and meanings: plain fields, then each dataclass's."""
     docs, plain, groups = _attributes(cls), [], []
     for field in dataclasses.fields(cls):
         hint, text = hints(cls)[field.name], docs[field.name]
@@ -266,11 +252,9 @@ def _field(
 def _value(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
-    if isinstance(default, float):
-        return f"{default:g}"
     if isinstance(default, tuple):
         return ",".join(map(str, default)) or "()"
-    return str(default)
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _attributes(cls: Any) -> dict[str, str]:
@@ -285,13 +269,7 @@ def _attributes(cls: Any) -> dict[str, str]:
 
 def _hung(name: str, text: str, column: int = _COLUMN) -> list[str]:
     """Puts the meaning beside a name, or below it if the name is long."""
-    lines = textwrap.wrap(text, WIDTH - column)
-    if len(name) + 1 >= column:
-        return [name, *textwrap.indent("\n".join(lines), " " * column).split("\n")]
-    first = f"{name:{column}}{lines[0] if lines else ''}".rstrip()
-    return [first, *(" " * column + line for line in lines[1:])]
-
-
-def _wrapped(text: str, indent: int) -> list[str]:
-    lines = textwrap.fill(text, WIDTH - indent)
-    return textwrap.indent(lines, " " * indent).split("\n")
+    margin, is_short = " " * column, len(name) + 1 < column
+    beside = f"{name:{column}}" if is_short else margin
+    lines = textwrap.wrap(text, WIDTH, initial_indent=beside, subsequent_indent=margin)
+    return lines if is_short and lines else [name, *lines]

@@ -31,7 +31,6 @@ from nnlab.watch import tensorboard, terminal
 from nnlab.words import errors, numbers, spelling
 
 if TYPE_CHECKING:
-    from nnlab.runs import experiment
     from nnlab.runs.progress import Progress
 
 FIRST_LOOK, MOST_SEEDS = 4, 32
@@ -234,7 +233,12 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         where = files.shown(workdir)
         return f"{where} holds the results so far; go on with {_command(workdir)}"
 
-    nodes = _nodes(console, address) if elsewhere else None
+    nodes = None
+    if elsewhere:
+        from nnlab.cluster import ray
+
+        nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
+        console.print(f"joining Ray at {address}" if address else "starting Ray")
     observers = _observers(console, study, workdir if writes else None)
     start = time.monotonic()
     try:
@@ -262,8 +266,10 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
-    if cache:
-        console.print(f"compilation cache: {cache}")
+    if cache is not None:
+        hits, misses = cache["cache_hits"], cache["cache_misses"]
+        told = f"{hits} programs found, {misses} compiled and added"
+        console.print(f"compilation cache: {told}")
     if flags.FLAGS.tensorboard:
         command = shlex.join(["tensorboard", "--logdir", files.shown(workdir / EVENTS)])
         console.print(f"event files: {command}", soft_wrap=True)
@@ -279,22 +285,12 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         )
 
 
-def _nodes(
-    console: Console, address: str
-) -> "contextlib.AbstractContextManager[experiment.Executor]":
-    from nnlab.cluster import ray
-
-    nodes = ray.Ray(address, flags.FLAGS.chunk_members, flags.FLAGS.storage)
-    console.print(f"joining Ray at {address}" if address else "starting Ray")
-    return nodes
-
-
 def _observers(
     console: Console, study: Study, workdir: pathlib.Path | None
 ) -> "list[contextlib.AbstractContextManager[Callable[[Progress], None]]]":
-    """Returns what is told about progress: the console, and event files if asked for.
+    """Returns what is told about progress: the console, and event files in `workdir`.
 
-    `workdir` is for the event files; None if this process writes nothing.
+    `workdir` is None if this process writes nothing.
     """
     remarks = () if study.search.space else study.remarks()
     heading = iter((study.question, _size(study), *remarks))
@@ -307,24 +303,24 @@ def _observers(
     found: list[contextlib.AbstractContextManager[Callable[[Progress], None]]]
     found = [contextlib.nullcontext(head), shown(console)]
     if flags.FLAGS.tensorboard and workdir:
-        found.append(tensorboard.EventFiles(workdir / EVENTS, _num_trials(study)))
+        search = study.search
+        trials = search.trials if search.space else len(study.trials())
+        found.append(tensorboard.EventFiles(workdir / EVENTS, trials))
     return found
 
 
 def _searched(study: Study) -> Study:
-    given = {
+    asked = {
         "space": tuple(flags.FLAGS.search_space) or None,
         "trials": flags.FLAGS.search_trials,
         "batch": flags.FLAGS.search_batch,
         "sampler": flags.FLAGS.sampler,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None}
     if given and not (flags.FLAGS.search or study.search.space):
         raise config.UsageError("a search needs --search=optuna")
-    if flags.FLAGS.search or given:
-        study = dataclasses.replace(
-            study, search=dataclasses.replace(study.search, **given)
-        )
+    search = dataclasses.replace(study.search, **given)
+    study = dataclasses.replace(study, search=search)
     if flags.FLAGS.search and not study.search.space:
         raise config.UsageError(
             "--search_space is missing, such as "
@@ -333,10 +329,6 @@ def _searched(study: Study) -> Study:
     if flags.FLAGS.search and flags.FLAGS.sweep:
         raise config.UsageError("--search and --sweep are both given; one is enough")
     return study
-
-
-def _num_trials(study: Study) -> int:
-    return study.search.trials if study.search.space else len(study.trials())
 
 
 def _size(study: Study) -> str:
@@ -352,11 +344,7 @@ def _size(study: Study) -> str:
 
 
 def _executor() -> tuple[bool, str]:
-    """Returns whether nodes of Ray train, and their cluster's address; "" for one here.
-
-    Raises:
-      UsageError: no such executor, or a flag that does not go with it.
-    """
+    """Returns whether nodes of Ray train, and their cluster's address ("" for here)."""
     given = flags.FLAGS.executor
     kind, colon, address = given.partition(":")
     if kind not in (LOCAL, RAY) or (colon and (kind == LOCAL or not address)):
@@ -374,10 +362,10 @@ def _executor() -> tuple[bool, str]:
 
 
 def _join() -> str:
-    """Joins the processes that run this same command, if there are others.
+    """Joins the processes that run this same command; "" if there are no others.
 
     Returns:
-      Which of them this is, in words; "" if it is alone.
+      Which of them this is, in words.
     """
     from nnlab.machine import processes
 

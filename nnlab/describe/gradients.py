@@ -41,14 +41,12 @@ KINKED = {"relu", "leaky_relu", *POOLS.values()}
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """The weights of a layer at one eps.
+    """The weights of a layer at one eps, half the width of the interval.
 
     Attributes:
-      eps: half-width of the interval.
       largest: largest absolute difference of a weight's two derivatives.
-      largest_relative: largest difference relative to the larger derivative, over the
-        weights that are compared; NaN if none is.
-      median_relative: the median of these relative differences.
+      largest_relative, median_relative: of the differences relative to the larger
+        derivative, over the weights that are compared; NaN if none is.
       order: power of eps by which the differences fell from the eps before, 2 where L
         is smooth: the median over the weights that are not irregular and whose
         differences are well above rounding; NaN if there is none.
@@ -106,7 +104,7 @@ def check(
     random numbers are fixed, and JAX's precision is restored afterwards.
 
     Args:
-      program: the program; nothing of it is trained.
+      program: nothing of it is trained.
       num_weights: weights of each layer, shared evenly by its arrays.
       num_examples: size of the batch, the first of the training examples.
       epsilons: half-widths of the intervals, falling.
@@ -225,7 +223,7 @@ def row_of(
     """Compares the derivatives of a layer's weights.
 
     Args:
-      layer: its name.
+      layer: for the table.
       exact: derivatives of W weights, (W,).
       found: difference quotients at E eps, (W, E).
       epsilons, rounding: the eps, and the loss's rounding divided by each, (E,).

@@ -8,7 +8,7 @@ plan. The host's time for writing the tables was not measured and is left out.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 
@@ -26,41 +26,29 @@ million rows of the quickstart's columns; half of it before."""
 COPIES = 3
 """Most checkpoints of a program: the last two and the best."""
 
-Basis = Literal["given", "measured", "modelled", "assumed"]
 
+class Line(NamedTuple):
+    """A number of the prediction, NaN if unknown.
 
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """A number of the prediction.
-
-    Attributes:
-      name: what the number is.
-      value: the number; NaN if unknown.
-      unit: "", "s", "bytes" or "money".
-      basis: its source; for a product, its least certain factor.
-      how: the calculation, in a few words.
+    Its basis is that of its least certain factor.
     """
 
     name: str
     value: float
-    unit: str
-    basis: Basis
+    unit: Literal["", "s", "bytes", "money"]
+    basis: Literal["given", "measured", "modelled", "assumed"]
     how: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of one program of networks.
+    """The cost of one program of networks; seconds are NaN if never measured.
 
     Attributes:
       lanes: on the device with the most of them.
       chunks: how often the program runs, each time with some of the networks, because
         the devices' memory does not hold all.
-      device_bytes: memory on a device.
-      train_seconds, evaluation_seconds, compile_seconds: NaN if never measured.
       rows: of the curves.
-      curve_bytes: of the curves on disk.
-      checkpoint_bytes: at most.
     """
 
     lanes: int
@@ -127,14 +115,11 @@ def predict(
     devices: int,
     price: float = 0.0,
 ) -> list[Line]:
-    """Predicts the cost of a study's networks, as lines of a table.
+    """Predicts the cost of so many of a study's networks, as lines of a table.
 
-    Args:
-      programs: its programs, each with its plan.
-      known: for each, the measured speeds of its lane widths.
-      members: number of networks; each program gets the share that it has in the study.
-      devices: number of devices like those here.
-      price: of a device for an hour, in any currency; 0 for none.
+    Each program gets the share of the networks that it has in the study; `known` has
+    the measured speeds of its lane widths. Devices are like those here; `price` is that
+    of one for an hour.
 
     Raises:
       ValueError: fewer networks than programs, or no device.
@@ -151,40 +136,31 @@ def predict(
     evaluation = sum(p.evaluation_seconds for p in found)
     compiling = sum(p.compile_seconds * p.chunks for p in found)
     wall = training + evaluation + compiling
+    programs_run, lanes = sum(p.chunks for p in found), max(p.lanes for p in found)
+    memory = max(p.device_bytes for p in found)
+    curves = sum(p.curve_bytes for p in found)
+    saved = sum(p.checkpoint_bytes for p in found)
+    at_once = f"{programs[0].plan.lanes.width} networks at once in each"
+    more = "more where memory does not hold all networks"
+    parts = "states, one lane at work, data"
+    each_value = f"{BYTES_A_VALUE:g} bytes a value"
+    each_state = f"{COPIES} states of each network, at most"
+    kept = f"{rows:,.0f} rows of the curves, until the end"
+    rate = "this machine's rate, times devices"
+    three = "the three; writing tables is not measured"
     lines = [
         Line("networks", members, "", "given", "--members"),
         Line("devices", devices, "", "given", "--devices, like those here"),
-        Line(
-            *("lanes a device", max(p.lanes for p in found), "", "modelled"),
-            f"{programs[0].plan.lanes.width} networks at once in each",
-        ),
-        Line(
-            *("programs run", sum(p.chunks for p in found), "", "modelled"),
-            "more where memory does not hold all networks",
-        ),
-        Line(
-            *("memory a device", max(p.device_bytes for p in found), "bytes"),
-            *("modelled", "states, one lane at work, data"),
-        ),
-        Line(
-            *("memory of the host", rows * ROW_BYTES, "bytes", "modelled"),
-            f"{rows:,.0f} rows of the curves, until the end",
-        ),
-    ]
-    rate = "this machine's rate, times devices"
-    lines += [
+        Line("lanes a device", lanes, "", "modelled", at_once),
+        Line("programs run", programs_run, "", "modelled", more),
+        Line("memory a device", memory, "bytes", "modelled", parts),
+        Line("memory of the host", rows * ROW_BYTES, "bytes", "modelled", kept),
         Line("training", training, "s", "modelled", rate),
         Line("evaluation", evaluation, "s", "modelled", rate),
         Line("compiling", compiling, "s", "measured", "here; once for each run"),
-        Line("all", wall, "s", "modelled", "the three; writing tables is not measured"),
-        Line(
-            *("curves.parquet", sum(p.curve_bytes for p in found), "bytes"),
-            *("modelled", f"{BYTES_A_VALUE:g} bytes a value"),
-        ),
-        Line(
-            *("checkpoints", sum(p.checkpoint_bytes for p in found), "bytes"),
-            *("modelled", f"{COPIES} states of each network, at most"),
-        ),
+        Line("all", wall, "s", "modelled", three),
+        Line("curves.parquet", curves, "bytes", "modelled", each_value),
+        Line("checkpoints", saved, "bytes", "modelled", each_state),
     ]
     if price:
         cost = price * devices * wall / 3600

@@ -9,20 +9,17 @@ from nnlab.study.choices import (
     sized,
     updates_an_epoch,
 )
-from nnlab.study.claims import COMPARABLE, REDUCTIONS, RELATIONS, Claim, Quantity
+from nnlab.study.claims import Claim, Quantity
 from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,
-    MOST_LAYERS,
     NEEDS,
     OPTIMIZERS,
     PATHS,
     POOLS,
     SCHEDULES,
     TRACED,
-    TRANSFERS,
     TREES,
-    TUPLES,
     WATCHED,
     WEIGHTS,
     Csv,

@@ -51,11 +51,9 @@ def choose(arg: str, *groups: Sequence[str]) -> tuple[str, ...]:
 
 
 def sized(size: str, **sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a size changes in a config, for its method `update`.
+    """What a size, one of `SIZES` or of a config's own, changes in a config.
 
-    Args:
-      size: the choice, one of `SIZES` or of a config's own.
-      sizes: for each size the fields that it sets; "smoke" begins with `SMOKE`.
+    `sizes` has for each size the fields that it sets; "smoke" begins with `SMOKE`.
 
     >>> sized("smoke", full={"train_size": 0})
     {'train_size': 512, 'num_epochs': 3, 'num_seeds': 2}

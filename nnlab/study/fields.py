@@ -10,12 +10,13 @@ import functools
 import math
 import operator
 import os
-import struct
 import types
 import typing
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from nnlab.models.layers import INT_MAX
 from nnlab.words.spelling import nearest
@@ -103,7 +104,9 @@ def coerced(value: Any, hint: Any, name: str) -> Any:
         value = int(value)
     if not isinstance(value, bool):
         if hint is float and isinstance(value, int | float):
-            return _float(value, name)
+            with contextlib.suppress(OverflowError):
+                return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
+            raise FieldError(name, " is too large for a number")
         if hint is int and isinstance(value, int):
             return _int(value, name)
         if hint is str and isinstance(value, str):
@@ -126,13 +129,6 @@ def _pythons(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return list(value) if isinstance(value, range) else value
-
-
-def _float(value: float, name: str) -> float:
-    try:
-        return float(value) + 0.0  # -0.0 becomes 0.0, which is the same setting
-    except OverflowError:
-        raise FieldError(name, " is too large for a number") from None
 
 
 def _int(value: int, name: str) -> int:
@@ -189,14 +185,9 @@ def _out_of_bounds(value: float, rules: Mapping[str, Any]) -> str:
     for rule, (holds, words) in _BOUNDS.items():
         if rule in rules and not holds(value, rules[rule]):
             return f"must be {words} {rules[rule]:g}"
-    if "traced" in rules and "below" in rules and _float32(value) >= rules["below"]:
+    if "traced" in rules and np.float32(value) >= rules.get("below", math.inf):
         return f"must be below {rules['below']:g} in float32 too"
     return ""
-
-
-def _float32(value: float) -> float:
-    (rounded,) = struct.unpack("f", struct.pack("f", value))
-    return float(rounded)
 
 
 def from_mapping(cls: type, values: Mapping[str, Any], name: str) -> Any:

@@ -3,7 +3,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from nnlab.models import layers as layer_stack
@@ -33,8 +33,8 @@ def _model(*names: str) -> tuple[Need, ...]:
     return _BUILT_IN, one_of("model.name", *names)
 
 
-def _has_dropout(layers: Sequence[Any]) -> bool:
-    return any(layer["layer"] == "dropout" for layer in layer_stack.normalise(layers))
+def _above_0(path: str) -> Need:
+    return Need("above 0", lambda s: s[path] > 0, path)
 
 
 _NETWORK = one_of("model.name", *(name for name in MODELS if name not in TREES))
@@ -43,24 +43,23 @@ _BUILT_IN = Need(
     lambda s: not s[OWN_MODULE] or s["model.name"] in TREES,
 )
 _DENSE = _model("mlp", "cnn")
+_LAYERS = "of at least one layer"
 _HIDDEN = Need(
-    "of at least one layer",
-    lambda s: bool(s["model.hidden"]) or s["model.name"] == "stack",
-    "model.hidden",
+    _LAYERS, lambda s: s["model.hidden"] or s["model.name"] == "stack", "model.hidden"
 )
 _ACTIVATED = Need(
-    "of at least one layer",
-    lambda s: bool(
-        s["model.hidden"] or (s["model.name"] == "cnn" and s["model.channels"])
-    ),
+    _LAYERS,
+    lambda s: s["model.hidden"] or (s["model.name"] == "cnn" and s["model.channels"]),
     "model.hidden",
 )
-_CONVOLVES = Need(
-    "of at least one layer", lambda s: bool(s["model.channels"]), "model.channels"
-)
+_CONVOLVES = Need(_LAYERS, lambda s: s["model.channels"], "model.channels")
 _DROPS = Need(
     "with a dropout layer",
-    lambda s: s["model.name"] != "stack" or _has_dropout(s["model.layers"]),
+    lambda s: (
+        s["model.name"] != "stack"
+        or "dropout"
+        in [one["layer"] for one in layer_stack.normalise(s["model.layers"])]
+    ),
     "model.layers",
 )
 _WHOLE = one_of("transfer.mode", "scratch", "tuning")
@@ -157,14 +156,11 @@ class Model(Checked):
             )
         if not self.is_network and not self.tree_depths:
             raise FieldError("tree_depths", " is empty: it needs at least one depth")
-        if self.name != "stack":
-            if self.layers:
-                raise FieldError(
-                    "layers", f" goes with name='stack', not {self.name!r}"
-                )
-            return
+        if self.name != "stack" and self.layers:
+            raise FieldError("layers", f" goes with name='stack', not {self.name!r}")
         try:
-            layer_stack.normalise(self.layers)
+            if self.name == "stack":
+                layer_stack.normalise(self.layers)
         except ValueError as error:
             raise FieldError("layers", f": {error}") from None
 
@@ -196,15 +192,7 @@ class Optimizer(Checked):
     momentum: float = field(
         0.0, minimum=0.0, below=1.0, traced=True, needs=(_MOMENTUM,)
     )
-    nesterov: bool = field(
-        False,
-        needs=(
-            _MOMENTUM,
-            Need(
-                "above 0", lambda s: s["optimizer.momentum"] > 0, "optimizer.momentum"
-            ),
-        ),
-    )
+    nesterov: bool = field(False, needs=(_MOMENTUM, _above_0("optimizer.momentum")))
     weight_decay: float = field(0.0, minimum=0.0, traced=True)
 
 
@@ -236,13 +224,7 @@ class EarlyStopping(Checked):
     metric: str = field(
         "validation_loss",
         choices=WATCHED,
-        needs=(
-            Need(
-                "above 0",
-                lambda s: s["early_stopping.patience"] > 0,
-                "early_stopping.patience",
-            ),
-        ),
+        needs=(_above_0("early_stopping.patience"),),
     )
 
     def __post_init__(self) -> None:

@@ -57,14 +57,11 @@ class Members:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], trials: Sequence[Trial]) -> "Members":
-        """Reads a record of `to_dict`.
-
-        Args:
-          record: the record; further entries are ignored.
-          trials: all trials of the study.
+        """Reads a record of `to_dict`; further entries are ignored.
 
         Raises:
-          ValueError: its networks are not in the study, or are not of one program.
+          ValueError: its networks are not among the study's `trials`, or are not of one
+            program.
         """
         try:
             index, first_seed, num_seeds = (

@@ -26,7 +26,7 @@ class Need:
     """
 
     words: str
-    holds: Callable[[Settings], bool]
+    holds: Callable[[Settings], Any]
     path: str = ""
 
     def why(self, lacking: Iterable[Settings]) -> str:

@@ -352,8 +352,7 @@ class Study(Checked):
     def _settle(self, recorded: bool) -> None:
         """Makes the trials, and merges those that are equal in effect.
 
-        Args:
-          recorded: whether the study is that of a run, whose trials must not change.
+        Those of a study that was `recorded` by a run stay as they were.
         """
         asked = [self._asked(index, item) for index, item in enumerate(self.sweep)]
         settings = [self.settings(trial.hyperparameters) for trial in asked]
@@ -377,13 +376,12 @@ class Study(Checked):
         swept = _differing([settings[group[0].index] for group in groups])
         sweep, trials = [], []
         for index, group in enumerate(groups):
-            trial = _merged(index, group, swept)
-            asked_item = self.sweep[group[0].index]
-            item = {k: v for k, v in asked_item.items() if k not in OF_TRIAL[1:]}
-            fewer = trial.num_seeds < self.num_seeds
-            item |= {"num_seeds": trial.num_seeds} if fewer else {}
-            several = trial.combinations
-            item |= {"combinations": several} if several > 1 else {}
+            trial, given = _merged(index, group, swept), self.sweep[group[0].index]
+            item = {k: v for k, v in given.items() if k not in OF_TRIAL[1:]}
+            if trial.num_seeds < self.num_seeds:
+                item["num_seeds"] = trial.num_seeds
+            if trial.combinations > 1:
+                item["combinations"] = trial.combinations
             sweep.append(item)
             trials.append(trial)
         object.__setattr__(self, "sweep", tuple(sweep))
@@ -456,16 +454,7 @@ def _differing(flats: list[dict[str, Any]]) -> tuple[str, ...]:
 def check_read(
     swept: Iterable[str], trials: Sequence[needs.Settings], what: str = "sweep"
 ) -> None:
-    """Refuses to sweep or to search a field that no trial reads.
-
-    Args:
-      swept: the paths.
-      trials: the trials' settings, with `needs.OWN_MODULE`.
-      what: "sweep" or "search", for the message.
-
-    Raises:
-      ValueError: names the field and what it goes with.
-    """
+    """Refuses to sweep (or to search) a field that no trial reads."""
     for path in swept:
         if why := needs.idle(NEEDS[path], trials):
             raise ValueError(

@@ -71,9 +71,7 @@ def parse_axis(text: str) -> tuple[str, tuple[Any, ...]]:
             f"sweep {text!r} is not of the form path=v1,v2 "
             "(or path=logspace(1e-3,1,12), path=linspace(0,0.9,4))"
         )
-    if path not in PATHS:
-        hint = nearest_path(path, PATHS)
-        raise ValueError(f"unknown field {path!r} in the sweep{hint}")
+    _check_path(path, "sweep")
     if not values:
         raise ValueError(f"the sweep over {path!r} has no values: {text!r}")
     if ranged := _RANGE.fullmatch(values):
@@ -130,20 +128,16 @@ def parse_space(text: str) -> tuple[str, Span]:
     if not call or not near(call[1], _SPANS) or _RANGE.fullmatch(values):
         path, choices = parse_axis(text)
         return path, Span("choices", values=tuple(dict.fromkeys(choices)))
-    if path not in PATHS:
-        hint = nearest_path(path, PATHS)
-        raise ValueError(f"unknown field {path!r} in the search space{hint}")
+    _check_path(path, "search space")
     found = re.fullmatch(rf"({'|'.join(_SPANS)})\(([^(),]+),([^(),]+)\)", values)
     if not found:
         raise ValueError(
             f"search space {text!r}: numbers are from log(low,high), uniform(low,high) "
             "or int(low,high), which stands alone"
         )
-    kind = found[1]
+    kind, read = found[1], int if found[1] == "int" else float
     try:
-        low, high = (
-            (int if kind == "int" else float)(bound) for bound in found.groups()[1:]
-        )
+        low, high = read(found[2]), read(found[3])
     except ValueError:
         what = "whole numbers" if kind == "int" else "numbers"
         raise ValueError(f"search space {text!r}: bounds must be {what}") from None
@@ -152,6 +146,12 @@ def parse_space(text: str) -> tuple[str, Span]:
     if kind == "log" and low <= 0:
         raise ValueError(f"search space {text!r}: log needs bounds above 0")
     return path, Span(kind, low, high)
+
+
+def _check_path(path: str, where: str) -> None:
+    if path not in PATHS:
+        hint = nearest_path(path, PATHS)
+        raise ValueError(f"unknown field {path!r} in the {where}{hint}")
 
 
 def parse_value(path: str, text: str) -> Any:

@@ -7,9 +7,7 @@ from nnlab.study import claims
 from nnlab.study.claims import Claim, Quantity
 
 LEFT, RIGHT = {"batch_size": 6}, {"batch_size": 45}
-SOONER = Quantity(
-    metric="validation_accuracy", reduction="steps_to", target=0.9
-)  # fmt: skip
+SOONER = claims.steps_to(0.9)
 QUANTITIES = [
     (claims.final(), {"metric": "test_accuracy", "reduction": "final"}),
     (claims.best("a"), {"metric": "a", "reduction": "best"}),
@@ -17,39 +15,22 @@ QUANTITIES = [
     (claims.at_step(9, "a"), {"metric": "a", "reduction": "at_step", "step": 9.0}),
     (claims.best_minus_final("a"), {"metric": "a", "reduction": "best_minus_final"}),
     (claims.drop("a"), {"metric": "a", "reduction": "drop_from_test"}),
-    (
-        claims.steps_to(0.9, "a"),
-        {"metric": "a", "reduction": "steps_to", "target": 0.9},
-    ),
+    (claims.steps_to(1, "a"), {"metric": "a", "reduction": "steps_to", "target": 1.0}),
     (claims.SECONDS, {"reduction": "seconds"}),
     (claims.STEPS, {"reduction": "steps"}),
     (claims.AT_CHANCE, {"reduction": "at_chance_share"}),
     (claims.DIVERGED, {"reduction": "diverged_share"}),
 ]
-FINAL = claims.final("test_loss")
+FINAL, A = claims.final("test_loss"), claims.best("a")
 TEXT = "so it is"
+SAME = {"relation": "same", "margin": 0.1, "among": "best"}
 COMPARISONS = [
-    (
-        claims.higher(TEXT, FINAL, LEFT, RIGHT),
-        {"quantity": FINAL, "relation": "greater"},
-    ),
-    (
-        claims.lower(TEXT, "test_loss", LEFT, RIGHT),
-        {"quantity": FINAL, "relation": "less"},
-    ),
-    (
-        claims.same_within(TEXT, 0.1, "test_loss", LEFT, RIGHT, among="best"),
-        {"quantity": FINAL, "relation": "same", "margin": 0.1, "among": "best"},
-    ),
-    (claims.faster(TEXT, 0.9, LEFT, RIGHT), {"quantity": SOONER, "relation": "less"}),
-    (
-        claims.slower(TEXT, 0.9, LEFT, RIGHT),
-        {"quantity": SOONER, "relation": "greater"},
-    ),
-    (
-        claims.lower(TEXT, FINAL, LEFT, RIGHT, right_quantity=claims.best("a")),
-        {"quantity": FINAL, "relation": "less", "right_quantity": claims.best("a")},
-    ),
+    (claims.higher, (FINAL,), {}, {"quantity": FINAL, "relation": "greater"}),
+    (claims.lower, ("test_loss",), {}, {"quantity": FINAL, "relation": "less"}),
+    (claims.same_within, (0.1, FINAL), {"among": "best"}, {"quantity": FINAL, **SAME}),
+    (claims.faster, (0.9,), {}, {"quantity": SOONER, "relation": "less"}),
+    (claims.slower, (0.9,), {}, {"quantity": SOONER, "relation": "greater"}),
+    (claims.higher, (FINAL,), {"right_quantity": A}, {"quantity": FINAL}),
 ]
 
 
@@ -58,9 +39,11 @@ def test_a_quantity(made, stored):
     assert made == Quantity(**stored)
 
 
-@pytest.mark.parametrize(("made", "stored"), COMPARISONS)
-def test_a_comparison(made, stored):
-    assert made == Claim(text=TEXT, left=LEFT, right=RIGHT, **stored)
+@pytest.mark.parametrize(("make", "given", "more", "stored"), COMPARISONS)
+def test_a_comparison(make, given, more, stored):
+    made = make(TEXT, *given, LEFT, RIGHT, **more)
+    fields = {"text": TEXT, "left": LEFT, "right": RIGHT}
+    assert made == Claim(**fields, **(more | stored))
 
 
 def test_a_bad_comparison_says_which_claim_it_is():

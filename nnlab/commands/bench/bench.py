@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -74,10 +75,8 @@ class Worker:
     def __init__(
         self, network: Network, contender: Contender, folder: pathlib.Path
     ) -> None:
-        job = {
-            "network": dataclasses.asdict(network),
-            "contender": dataclasses.asdict(contender),
-        }
+        jobs: dict[str, Any] = {"network": network, "contender": contender}
+        job = {name: dataclasses.asdict(one) for name, one in jobs.items()}
         log, name = tempfile.mkstemp(dir=folder)
         self._log = pathlib.Path(name)
         self._process = subprocess.Popen(
@@ -109,12 +108,13 @@ class Worker:
                 process.stdin.flush()
             line = process.stdout.readline()
         timer.cancel()
-        if not line and time.monotonic() - begin >= LIMIT_SECONDS:
-            raise WorkerError(f"no answer within {LIMIT_SECONDS:g} s")
-        if not line:
+        if line:
+            found: dict[str, Any] = json.loads(line)
+        elif time.monotonic() - begin >= LIMIT_SECONDS:
+            found = {"error": f"no answer within {LIMIT_SECONDS:g} s"}
+        else:
             last = self._log.read_text().strip().rpartition("\n")[2]
-            raise WorkerError(f"died with status {process.wait()} {last}".strip())
-        found: dict[str, Any] = json.loads(line)
+            found = {"error": f"died with status {process.wait()} {last}".strip()}
         if "error" in found:
             raise WorkerError(found["error"])
         return found
@@ -151,11 +151,15 @@ def main() -> None:
         if suite not in SUITES:
             hint = spelling.nearest(suite, SUITES)
             raise config.UsageError(f"unknown suite {suite!r}{hint}")
-    sizes = {name: _whole_numbers(name) for name in ("members", "lane_widths")}
-    sizes["cores"] = _cores()
+    sizes = {n: _whole_numbers(n) for n in ("members", "lane_widths", "cores")}
+    _check_cores(sizes["cores"])
     if "search" in wanted:
         _check_search()
-    out = _out()
+    out = files.absolute(flags.FLAGS.out, "--out") if flags.FLAGS.out else None
+    if out and not out.parent.is_dir():
+        raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
+    if out:
+        config.need_no_output()
     console = terminal.Terminal(None if sys.stdout.isatty() else 100)
     about = _about()
     versions = ", ".join(f"{name} {v}" for name, v in about["versions"].items())
@@ -167,19 +171,14 @@ def main() -> None:
         f"fewer (PyTorch: {about['cores']} threads); load before the start "
         f"{about['load']:.1f}; {versions}; {turns}"
     )
-    entries: list[Entry] = []
-
-    def save() -> None:  # after each table: a later failure loses nothing
-        if out:
-            found = {**about, "entries": [entry.to_dict() for entry in entries]}
-            out.write_text(json.dumps(found, indent=1) + "\n")
-
     if "search" in wanted:
         about["searches"] = measure_searches(console)
-        save()
-    for measured in _suites(console, wanted, sizes):
+    entries: list[Entry] = []
+    for measured in itertools.chain([[]], _suites(console, wanted, sizes)):
         entries += measured
-        save()
+        if out:  # after each table: a later failure loses nothing
+            found = {**about, "entries": [entry.to_dict() for entry in entries]}
+            out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _check_search() -> None:
@@ -191,16 +190,6 @@ def _check_search() -> None:
         data.load(flags.FLAGS.dataset, data_dir=flags.FLAGS.data_dir)
     except (ValueError, OSError) as error:
         raise config.UsageError(str(error)) from None
-
-
-def _out() -> pathlib.Path | None:
-    if not flags.FLAGS.out:
-        return None
-    out = files.absolute(flags.FLAGS.out, "--out")
-    if not out.parent.is_dir():
-        raise config.UsageError(f"--out={str(out)!r}: no folder {str(out.parent)!r}")
-    config.need_no_output()
-    return out
 
 
 def _suites(
@@ -258,9 +247,8 @@ def _whole_numbers(flag: str) -> list[int]:
     return [int(text) for text in texts]
 
 
-def _cores() -> list[int]:
-    """Returns the numbers of CPU cores to try, each below the machine's."""
-    asked, there = _whole_numbers("cores"), devices.num_cores()
+def _check_cores(asked: Sequence[int]) -> None:
+    there = devices.num_cores()
     if any(some >= there for some in asked):
         raise config.UsageError(
             f"--cores={','.join(flags.FLAGS.cores)} must be below the {there} cores "
@@ -268,7 +256,6 @@ def _cores() -> list[int]:
         )
     if asked and not hasattr(os, "sched_setaffinity"):
         raise config.UsageError("--cores needs Linux: elsewhere cores cannot be chosen")
-    return asked
 
 
 def _about() -> dict[str, Any]:

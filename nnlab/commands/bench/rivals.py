@@ -37,15 +37,11 @@ SetUp = tuple[Run, dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What is trained, and on how much data.
+    """What is trained, and on how many examples in memory.
 
     Attributes:
-      name: for the table.
       layers: as `nnlab.models.layers.check` takes them.
       input_shape: of an example, channels last.
-      batch_size: examples in an update.
-      num_classes: C.
-      num_examples: in memory.
       optimizer: "sgd" or "adam"; of the rivals only the PyTorch loop has Adam here.
     """
 
@@ -71,8 +67,7 @@ class Network:
     def operations(self) -> int:
         """Operations of the matrix products that training executes for an example.
 
-        They are those of the forward pass, and twice as many backward, less the
-        gradient for the inputs, which is not needed.
+        Backward twice as many as forward, less the inputs' gradient: nobody needs it.
         """
         work = [row.flops for row in self.rows if row.flops]
         return 3 * sum(work) - work[0]
@@ -88,7 +83,6 @@ class Contender:
     """What trains a network.
 
     Attributes:
-      name: for the table.
       kind: one of `KINDS`.
       members: networks trained at once.
       options: further keywords of the kind's function.
@@ -102,10 +96,8 @@ class Contender:
     cores: int = 0
 
 
-def mlp_784(batch_size: int) -> Network:
-    """Returns the multilayer perceptron 784-64-10."""
-    stack = mlp((64,), 10)
-    return Network("MLP 784-64-10", stack, (28, 28, 1), batch_size)
+IMAGE = (28, 28, 1)
+DEPTHS_AND_WIDTHS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
 
 
 def of_depth_and_width(depth: int, width: int) -> Network:
@@ -115,29 +107,23 @@ def of_depth_and_width(depth: int, width: int) -> Network:
     return Network(name, stack, (2,), 256, 20, 40_000, "adam")
 
 
-DEPTHS_AND_WIDTHS = ((1, 16), (2, 16), (6, 16), (10, 16), (6, 8), (6, 32), (6, 64))
-
+DEEP = mlp((64,) * 6, 20, batch_norm=True)
 SUITES: dict[str, list[Network]] = {
-    "mlp": [mlp_784(size) for size in (32, 64, 256)],
-    "deep": [
-        Network(
-            "MLP 2-64x6-20, batch norm",
-            mlp((64,) * 6, 20, batch_norm=True),
-            *((2,), 256, 20),
-        )
+    "mlp": [
+        Network("MLP 784-64-10", mlp((64,), 10), IMAGE, size) for size in (32, 64, 256)
     ],
+    "deep": [Network("MLP 2-64x6-20, batch norm", DEEP, (2,), 256, 20)],
     "depth_width": [of_depth_and_width(*pair) for pair in DEPTHS_AND_WIDTHS],
-    "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), (28, 28, 1), 64)],
+    "cnn": [Network("CNN 32-64-128-10", cnn((32, 64), (128,), 10), IMAGE, 64)],
     "architectures": [
-        Network(name, layers, (28, 28, 1), 64)
-        for name, layers in {
-            "three 3x3 convolutions 32-64-64, hidden 128": cnn(
-                (32, 64, 64), (128,), 10
-            ),
-            "one 5x5 convolution 32, hidden 128-64": cnn(
-                (32,), (128, 64), 10, kernel=5
-            ),
-        }.items()
+        Network(
+            "three 3x3 convolutions 32-64-64, hidden 128",
+            *(cnn((32, 64, 64), (128,), 10), IMAGE, 64),
+        ),
+        Network(
+            "one 5x5 convolution 32, hidden 128-64",
+            *(cnn((32,), (128, 64), 10, kernel=5), IMAGE, 64),
+        ),
     ],
 }
 
@@ -151,12 +137,9 @@ def contenders(
 ) -> list[Contender]:
     """Returns the contenders for a network.
 
-    Args:
-      network: what is trained.
-      members: sizes of nnlab's populations.
-      lane_widths: fixed widths to try besides the plan's own choice.
-      ensemble: networks that the rivals train at once, where they can.
-      cores: numbers of CPU cores to try for the populations besides all.
+    Populations have these numbers of `members`, in the plan's lanes on all cores, and
+    besides in lanes of each of `lane_widths` and on each number of `cores`. Rivals
+    train an `ensemble` at once, where they can.
     """
     found = []
     for count in members:
@@ -197,10 +180,8 @@ def make_data(network: Network) -> tuple[np.ndarray, np.ndarray]:
 def nnlab_population(network: Network, count: int, width: int = 0) -> SetUp:
     """Sets up a population of nnlab, as `nnlab.runs.experiment.run` trains it.
 
-    Args:
-      network: what to train.
-      count: number of networks: 4 seeds if 4 divides it, times learning rates.
-      width: of the lanes; 0 lets the engine choose, as in a run of 20 epochs.
+    It has 4 seeds if 4 divides `count`, times learning rates. Its lanes have `width`
+    networks; 0 lets the engine choose, as in a run of 20 epochs.
     """
     import jax
 
@@ -288,11 +269,26 @@ def flax_step(module: Any, optimizer: Any, images: Any, answers: Any) -> Any:
     return step
 
 
+def _repeated(
+    call: Callable[[int], Any], size: int, wait: Callable[[Any], Any] | None = None
+) -> Run:
+    """Calls again and again, each time for `size` steps, and waits for the last."""
+
+    def run(steps: int) -> int:
+        calls = math.ceil(steps / size)
+        for index in range(calls):
+            found = call(index)
+        if wait:
+            wait(found)
+        return calls * size
+
+    return run
+
+
 def flax_loop(network: Network, count: int) -> SetUp:
     """Sets up stock Flax and optax in a jitted scan.
 
-    `count` is 1, or the number of networks under a plain `vmap`, each with its own
-    order.
+    Several networks are under a plain `vmap`, each with its own order.
     """
     import jax
     import jax.numpy as jnp
@@ -322,17 +318,14 @@ def flax_loop(network: Network, count: int) -> SetUp:
         init, scan = jax.vmap(init), jax.vmap(scan)
     else:
         keys, orders = keys[0], orders[:, 0]
-    carry, call = jax.jit(init)(keys), jax.jit(scan, donate_argnums=0)
+    carry, epoch = jax.jit(init)(keys), jax.jit(scan, donate_argnums=0)
 
-    def run(steps: int) -> int:
+    def call(index: int) -> Any:
         nonlocal carry
-        calls = math.ceil(steps / length)
-        for index in range(calls):
-            carry = call(carry, orders[index % calls_per_epoch])
-        jax.block_until_ready(carry)
-        return calls * length
+        carry = epoch(carry, orders[index % calls_per_epoch])
+        return carry
 
-    return run, {}
+    return _repeated(call, length, jax.block_until_ready), {}
 
 
 def torch_module(network: Network) -> Any:
@@ -433,19 +426,20 @@ def _torch_run(network: Network, step: Callable[[Any], None], device: Any) -> Ru
     """Takes steps along a new random order in each epoch."""
     import torch
 
-    batch = network.batch_size
+    batch, order = network.batch_size, torch.arange(0)
 
-    def run(steps: int) -> int:
-        for done in range(steps):
-            position = done % network.steps_per_epoch
-            if position == 0:
-                order = torch.randperm(network.num_examples, device=device)
-            step(order[position * batch :][:batch])
+    def call(index: int) -> None:
+        nonlocal order
+        position = index % network.steps_per_epoch
+        if position == 0:
+            order = torch.randperm(network.num_examples, device=device)
+        step(order[position * batch :][:batch])
+
+    def wait(_: None) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return steps
 
-    return run
+    return _repeated(call, 1, wait)
 
 
 def sklearn_loop(network: Network, count: int) -> SetUp:
@@ -465,15 +459,11 @@ def sklearn_loop(network: Network, count: int) -> SetUp:
         batch_size=network.batch_size,
         learning_rate_init=RATE,
     )
-    per_epoch = math.ceil(len(inputs) / network.batch_size)
 
-    def run(steps: int) -> int:
-        epochs = math.ceil(steps / per_epoch)
-        for _ in range(epochs):
-            model.partial_fit(flat, labels, classes=range(network.num_classes))
-        return epochs * per_epoch
+    def call(_: int) -> None:
+        model.partial_fit(flat, labels, classes=range(network.num_classes))
 
-    return run, {}
+    return _repeated(call, math.ceil(len(inputs) / network.batch_size)), {}
 
 
 def matrix_product(network: Network, count: int) -> SetUp:
@@ -486,16 +476,11 @@ def matrix_product(network: Network, count: int) -> SetUp:
     matrix = np.random.default_rng(0).standard_normal((size, size), np.float32)
     placed = [jax.device_put(matrix, device) for device in devices]
     product = jax.jit(jnp.matmul)
-    work = 2 * size**3 * len(devices)
 
-    def run(steps: int) -> int:
-        products = math.ceil(steps / work)
-        for _ in range(products):
-            found = [product(m, m) for m in placed]
-        jax.block_until_ready(found)
-        return products * work
+    def call(_: int) -> list[jax.Array]:
+        return [product(m, m) for m in placed]
 
-    return run, {}
+    return _repeated(call, 2 * size**3 * len(devices), jax.block_until_ready), {}
 
 
 KINDS: dict[str, tuple[str, Callable[..., SetUp]]] = {
@@ -515,9 +500,9 @@ def serve(
     """Sets a contender up and runs it.
 
     Yields:
-      First `plan`, `import_seconds`, `setup_seconds` (data, compilation, two steps),
-      `device` and `peak_bytes` so far. Then for each of `lines`, which are numbers of
-      steps, the `steps` done, their `seconds`, and `peak_bytes`.
+      First plan, times (that of the set-up has data, compilation and two steps), device
+      and memory so far. Then for each of `lines`, which are numbers of steps, how many
+      were done, how long they took, and memory.
     """
     module, set_up = KINDS[contender.kind]
     if contender.cores:

@@ -37,14 +37,8 @@ class Race:
     """A contender and its search.
 
     Attributes:
-      name: for the table.
       batch: trials that nnlab trains at once; 0 for a plain loop in Flax and optax.
-      dataset, data_dir: see `nnlab.data.load`.
-      trials: number of settings to try.
-      seeds: number of seeds of each trial.
-      epochs: of training.
       train_size: training examples; 0 for all.
-      batch_size: examples in an update.
       root_seed: of the sampler and of the networks.
     """
 
@@ -60,20 +54,8 @@ class Race:
     root_seed: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """The result of a search.
-
-    Attributes:
-      seconds: of the whole search.
-      settings: of the chosen trial.
-      validation, test: its mean accuracies over the seeds.
-    """
-
-    seconds: float
-    settings: dict[str, Any]
-    validation: float
-    test: float
+Found = dict[str, Any]
+"""Of a search: seconds, the chosen settings, and their mean accuracy over the seeds."""
 
 
 def by_population(race: Race, dataset: data.Dataset) -> Found:
@@ -121,7 +103,7 @@ def by_population(race: Race, dataset: data.Dataset) -> Found:
         name: float(np.nanmean(results.curve(best, f"{name}_accuracy").values[:, -1]))
         for name in ("validation", "test")
     }
-    return Found(seconds, dict(results.study.sweep[best]), **last)
+    return {"seconds": seconds, "settings": dict(results.study.sweep[best]), **last}
 
 
 def by_loop(race: Race, dataset: data.Dataset) -> Found:
@@ -169,8 +151,8 @@ def by_loop(race: Race, dataset: data.Dataset) -> Found:
     study.optimize(objective, n_trials=race.trials)
     seconds = time.perf_counter() - begin
     best = study.best_trial
-    assert best.value is not None
-    return Found(seconds, dict(best.params), best.value, tests[best.number])
+    last = {"validation": best.value, "test": tests[best.number]}
+    return {"seconds": seconds, "settings": dict(best.params), **last}
 
 
 def _programs(width: int, num_classes: int, inputs: Any, labels: Any) -> Any:
@@ -211,7 +193,7 @@ def main() -> None:
         devices.use_all_cores()  # stock JAX has one device and spreads each operation
     dataset = data.load(race.dataset, data_dir=race.data_dir)
     found = by_population(race, dataset) if race.batch else by_loop(race, dataset)
-    print(json.dumps(dataclasses.asdict(found)), file=answers, flush=True)
+    print(json.dumps(found), file=answers, flush=True)
 
 
 if __name__ == "__main__":

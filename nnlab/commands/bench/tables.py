@@ -21,13 +21,7 @@ LOOP = "PyTorch loop"
 
 @dataclasses.dataclass
 class Entry:
-    """What was measured of a contender on a network.
-
-    Attributes:
-      network, contender: what was trained by whom.
-      ready: the worker's first answer.
-      turns: its answers to the turns.
-    """
+    """What was measured of a contender: its first answer, and those to its turns."""
 
     network: Network
     contender: Contender
