@@ -20,11 +20,6 @@ from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 MAX_LEFT_OUT = 0.25
 
 
-def _untestable(sign: int, bound: float) -> float:
-    """The p-value of an effect that cannot be tested: always NaN."""
-    return np.nan
-
-
 @dataclasses.dataclass(frozen=True)
 class Effect:
     """An estimate and its test.
@@ -37,7 +32,7 @@ class Effect:
     low: float = np.nan
     high: float = np.nan
     n: int = 0
-    tail: Callable[[int, float], float] = _untestable
+    tail: Callable[[int, float], float] = lambda sign, bound: math.nan
     exact: str = ""
 
 

@@ -56,9 +56,6 @@ def steps_to_target(
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
     have n = 0: they take no updates.
-
-    Raises:
-      ValueError: no such column.
     """
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
