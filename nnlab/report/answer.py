@@ -219,8 +219,8 @@ def _best(findings: Findings) -> list[str]:
             some = texts.count(len(ran), "trial")
             told = f"of the {some} that trained to the end, {told}"
         said = [f"{texts.capital(told)}, with a test accuracy of {number}."]
-    if results.study.num_seeds < 3:
-        return [*said, no_interval(results)]
+    if why := no_interval(results):
+        return [*said, why]
     return [*said, *_others(findings, ran)]
 
 
@@ -260,13 +260,11 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
 
 
 def no_interval(results: Results) -> str:
-    """Says why results of one or two seeds have no interval."""
-    if results.study.num_seeds == 1:
-        return "One seed shows no spread: no interval is drawn and nothing is tested."
-    return (
-        "With two seeds a 95 % interval is 13 standard errors wide to each side and "
-        "says nothing: none is drawn and nothing is tested."
-    )
+    """Says why results of one or two seeds have no interval; "" of more seeds."""
+    one = "One seed shows no spread: no interval is drawn and nothing is tested."
+    two = "With two seeds a 95 % interval is 13 standard errors wide to each side and "
+    two += "says nothing: none is drawn and nothing is tested."
+    return {1: one, 2: two}.get(results.study.num_seeds, "")
 
 
 # How it was searched.

@@ -28,6 +28,7 @@ from nnlab.report.sections import (
     Columns,
     Section,
     Table,
+    notes,
     number,
     tabulated,
     yes_or_no,
@@ -432,30 +433,16 @@ def _bests(runs: Runs) -> Section:
         "significant": lambda d: yes_or_no(d.resolved, d.p_holm),
         "remarks": lambda d: d.reason,
     }
-    notes = (
-        "Final test accuracy of each run's best trial by validation accuracy, mean and "
-        "half-width of the 95 % Student-t interval over the seeds that finished or "
-        "stopped early. Runs on the same data under the same root seed share "
-        "initialisations, data order and noise: their seeds are pairs (paired t). "
-        "Under different root seeds they are two samples (Welch's t); on different "
-        "test data nothing is compared.",
-        "p is multiplied by the number of trials that the side with more of them chose "
-        "its best from, and adjusted by Holm over all pairs of runs; where the seeds "
-        "at chance differ by over a quarter, it is at least that of their counts. p up "
-        "to 0.05 is significant over seeds. The intervals are not adjusted.",
-        "No adjustment knows of runs that were made and are not shown here.",
-    )
     table = tabulated(runs.differences, columns)
-    return Section("bests", "Best against best", notes, tables=(table,))
+    said = notes("bests")
+    return Section("bests", "Best against best", said, tables=(table,))
 
 
 def _studies(runs: Sequence[Run]) -> Section:
     rows = tuple((name, *values) for name, values in differing(runs))
     table = Table(("field", *(run.name for run in runs)), rows)
-    note = "All other fields of the studies, data, versions and devices are the same."
-    return Section(
-        "studies", "How the runs differ", (note,), tables=(table,) if rows else ()
-    )
+    tables, said = (table,) * bool(rows), notes("studies")
+    return Section("studies", "How the runs differ", said, tables=tables)
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
@@ -555,8 +542,8 @@ def _runs(runs: Sequence[Run]) -> Section:
         "n": of_best(lambda run: str(_num_alive(run))),
         "parameters": of_best(parameters),
     }
-    note = "Each accuracy is that of the run's best trial by validation accuracy."
-    return Section("runs", "The runs", (note,), tables=(tabulated(runs, columns),))
+    tables = (tabulated(runs, columns),)
+    return Section("runs", "The runs", notes("runs"), tables=tables)
 
 
 def _costs(runs: Sequence[Run]) -> Section:
@@ -575,12 +562,7 @@ def _costs(runs: Sequence[Run]) -> Section:
         "training examples/s": lambda run: examples_per_second(timings[run.name]),
         "peak, MB": lambda run: peak(timings[run.name]),
     }
-    note = (
-        "Sums over all networks of a run, each timed once: they are described, not "
-        "tested, and say little across devices. Examples a second are training "
-        "examples of all networks together, without compilation and evaluation."
-    )
-    return Section("costs", "Costs", (note,), tables=(tabulated(runs, columns),))
+    return Section("costs", "Costs", notes("sums"), tables=(tabulated(runs, columns),))
 
 
 # The tables.

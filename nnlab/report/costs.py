@@ -9,7 +9,7 @@ import numpy as np
 
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.sections import Columns, Section, Table, number, tabulated
+from nnlab.report.sections import Columns, Section, Table, notes, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -40,20 +40,8 @@ def costs(findings: Findings) -> Section:
     batches = {c["plan"].get("evaluation_batch") for c in programs if c.get("plan")}
     batches -= {None, 0}
     sizes = numbers.joined([f"{b:,}" for b in sorted(batches)] or ["one size"])
-    of_best = ", for the program's best trial by validation" if shares else ""
-    notes = (
-        "A program is compiled for the trials that share all settings but those that "
-        "enter it as numbers, such as the learning rate. Operations are those of a "
-        "forward pass over one example; a multiplication with its addition counts two.",
-        "Training examples/s and inferences/s are of all networks of the program "
-        f"together, the latter in batches of {sizes}. At batch 1, one network answers "
-        "one example at a time inside a compiled program. Seconds of training are a "
-        "network's share of the program's time, without compilation and evaluation; in "
-        "all, they are a mean over its networks, which may have ended early.",
-        "Accuracies are of the final networks, mean and half-width of the 95 % "
-        f"interval over the seeds that finished or stopped{of_best}.",
-    )
-    return Section("costs", "Costs", notes, tables=(tabulated(programs, columns),))
+    said = notes("costs", batches=sizes, shares=shares)
+    return Section("costs", "Costs", said, tables=(tabulated(programs, columns),))
 
 
 def _speed_columns(findings: Findings) -> Columns:
@@ -177,11 +165,6 @@ def how(findings: Findings) -> Section:
     caption = "Programs and their times"
     times = tabulated(results.config["cohorts"], columns, caption=caption)
     grown = any("library" in program for program in results.config["cohorts"])
-    trees = (
-        "Of trees an epoch is a round that grows one for each class (of a forest, one "
-        "tree); depth and number are chosen by validation, seed by seed, and training "
-        "is the time of all depths. "
-    ) * grown
     own = results.study.own
     handed = {
         "module": own.module,
@@ -189,17 +172,11 @@ def how(findings: Findings) -> Section:
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
-    needed = "settings and what is not in them:" if more else "settings alone:"
     code = REPLAY
     if more:
         code = f'nnlab.run("config.json", workdir="again", {", ".join(more)})'
-    note = (
-        "A program is the trials that share one compiled program; a lane is the "
-        "networks that run at once on a device. Examples a second are training "
-        "examples of all its networks together, without compilation and evaluation. "
-        f"{trees}To run the same study again, from the stored {needed}"
-    )
-    return Section("how", "How it was run", (note,), tables=(facts, times), code=code)
+    said = notes("how", trees=grown, more=more)
+    return Section("how", "How it was run", said, tables=(facts, times), code=code)
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:

@@ -2,11 +2,13 @@
 """Sections of a report about findings: claims, comparison, and what is missing."""
 
 import dataclasses
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
+import jinja2
 import numpy as np
 
 from nnlab.report import answer
@@ -70,6 +72,29 @@ class Section:
     code: str = ""
 
 
+def environment(**options: Any) -> jinja2.Environment:
+    """Returns what reads the report's templates."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("nnlab.report", "templates"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        **options,
+    )
+
+
+@functools.cache
+def _notes() -> jinja2.Template:
+    words = {"joined": numbers.joined, "count": numbers.count}
+    return environment().get_template("notes.txt.j2", globals=words)
+
+
+def notes(section: str, **facts: Any) -> tuple[str, ...]:
+    """Returns the paragraphs of a macro of ``notes.txt.j2``."""
+    text: str = getattr(_notes().module, section)(**facts)
+    return tuple(" ".join(p.split()) for p in text.split("\n\n") if p.strip())
+
+
 def number(value: int | None) -> str:
     """Returns a number with thousands separated; None, as of trees, is a dash."""
     return numbers.NONE if value is None else f"{value:,}"
@@ -101,32 +126,9 @@ def claims(findings: Findings) -> Section:
     }
     if not findings.verdicts:
         return Section("claims", "Claims")
-    shared = num_families(results) > 1
-    doubled = ", and doubled, because trials are tested against the best too" * shared
-    note = (
-        "Differences are left minus right, paired by seed (paired t; exact tests for "
-        "shares and where many seeds stay at chance or miss a target; against a "
-        "number, t corrected for skewness). p is adjusted by Holm over the claims that "
-        f"were tested{doubled}{_times_looks(results)}; p up to 0.05 is significant. If "
-        f"all claims were about equals, at most {2.5 if shared else 5:g} % of reports "
-        "would support or contradict one. The intervals are not adjusted. Accuracies "
-        "and shares are in percent, their differences in points. Steps to a target are "
-        "medians, with the share of seeds that reach it. n counts the pairs or, where "
-        "seconds are compared, the timed segments, which speak of this run on this "
-        "device alone; fewer than 3 give neither an interval nor a test. Where a side "
-        "means several trials, their mean stands for them, seed by seed; where best "
-        "trials are compared, they are the best by validation accuracy, and p is "
-        "multiplied by the number of trials on the side that had more to choose from."
-    )
+    said = notes("claims", families=num_families(results), looks=results.study.looks)
     table = tabulated(findings.verdicts, columns)
-    return Section("claims", "Claims", (note,), tables=(table,))
-
-
-def _times_looks(results: Results) -> str:
-    """Says that p-values are corrected for several looks, if they are."""
-    if not results.study.looks:
-        return ""
-    return f", and multiplied by {len(results.study.looks)}, the number of looks"
+    return Section("claims", "Claims", said, tables=(table,))
 
 
 def _compared(claim: Claim) -> str:
@@ -251,8 +253,20 @@ def comparison(findings: Findings) -> Section:
     }
     marked = next((i for i, row in enumerate(ran) if row["best"]), None)
     table = tabulated(ran, columns, marked=marked)
-    notes = tuple(_notes(findings, ran))
-    return Section("comparison", "Comparison", notes, tables=(table,))
+    tested = [row for row in ran if not (row["best"] or row["n_dropped"])]
+    said = notes(
+        "comparison",
+        findings=findings,
+        families=num_families(results),
+        tested=_is_compared(findings),
+        untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
+        sets=moved_sets(findings),
+        meaning=set_meaning(results),
+        stops=_can_stop(results),
+        no_interval=answer.no_interval(results),
+        few=any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran),
+    )
+    return Section("comparison", "Comparison", said, tables=(table,))
 
 
 def _is_compared(findings: Findings) -> bool:
@@ -347,73 +361,6 @@ def _stop_columns(findings: Findings) -> Columns:
     }
 
 
-def _notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    results = findings.results
-    yield (
-        "Final values, mean and half-width of the 95 % Student-t interval over the "
-        "seeds that finished or stopped early."
-    )
-    if _is_compared(findings):
-        yield from _test_notes(findings, ran)
-    if findings.dropped:
-        race = results.study.halving
-        yield (
-            "Dropped seeds have no final values: at each rung, from epoch "
-            f"{race.min_epochs:g} on and at {race.factor} times as many each, only the "
-            f"best of {race.factor} trials that share a program went on, by mean "
-            "validation accuracy over the seeds, a diverged one counting as chance."
-        )
-    yield (
-        "All else is described, not tested: times to a target, drops, costs, and what "
-        "figures show. Each interval holds by itself, not all of them together."
-    )
-    if sets := moved_sets(findings):
-        yield (
-            f"Under {numbers.joined(sets)} stands the accuracy on such images; a drop "
-            "is that on the normal test set minus it, paired by seed. "
-            f"{set_meaning(results)}"
-        )
-    if _can_stop(results):
-        yield (
-            "Steps used are the updates until a seed finished or stopped early; the "
-            "best step is that of its best evaluation, to whose parameters a stopped "
-            "seed goes back."
-        )
-    if not math.isnan(findings.target):
-        yield (
-            f"Reached by: seeds that get to {100 * findings.target:g} % validation "
-            "accuracy; the median counts the others as last."
-        )
-    if results.study.num_seeds < 3:
-        yield answer.no_interval(results)
-    elif any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran):
-        yield "A trial with fewer than 3 such seeds has no interval."
-
-
-def _test_notes(findings: Findings, ran: list[dict[str, Any]]) -> Iterable[str]:
-    families = num_families(findings.results)
-    doubled = ", and doubled, because the claims are tested too" * (families > 1)
-    yield (
-        "The best trial is chosen by validation accuracy, a diverged seed counting "
-        "as chance. Differences to it are on the test set, over the pairs of seeds "
-        "that survive in both (paired t; where a trial has more seeds at chance "
-        "than the best, or fewer, by over a quarter of them, also a test of such "
-        "counts). p is adjusted by Holm over all pairs of trials, because the data "
-        f"chose the best{doubled}{_times_looks(findings.results)}; p up to 0.05 is "
-        "significant over seeds. If no trial differed in truth, at most "
-        f"{5 / families:g} % of reports would call a difference significant."
-    )
-    if any(
-        row["test_accuracy_difference_p_holm"] is None and not row["n_dropped"]
-        for row in ran
-        if not row["best"]
-    ):
-        yield (
-            "Not tested: where more than a quarter of the pairs, or all but two, "
-            "have no value."
-        )
-
-
 # Seeds, look by look.
 
 
@@ -438,23 +385,14 @@ def looks(findings: Findings) -> Section:
         "not significantly different": lambda look: names(look.unresolved),
         "networks so far": lambda look: f"{look.networks:,}",
     }
-    planned = results.study.looks
-    notes = [
-        f"Planned beforehand: {numbers.count(len(planned), 'look')} at most, at "
-        f"{numbers.joined([str(n) for n in planned])} seeds. After each, the best "
-        "trial by validation accuracy and those that do not differ significantly from "
-        "it on the test set get the seeds of the next look; the others keep theirs. "
-        f"All p-values of this report are multiplied by {len(planned)}, the number of "
-        "looks (Bonferroni): if nothing differed, at most "
-        f"{5 / num_families(results):g} % of reports would call a difference "
-        "significant at any look, whenever they end."
-    ]
-    if taken[-1].untested:
-        notes.append(
-            f"Not compared, since fewer than half of their seeds survive: "
-            f"{several(results, taken[-1].untested)}."
-        )
-    return Section("looks", title, tuple(notes), tables=(tabulated(taken, columns),))
+    untested = taken[-1].untested
+    said = notes(
+        "looks",
+        planned=results.study.looks,
+        families=num_families(results),
+        untested=several(results, untested) if untested else "",
+    )
+    return Section("looks", title, said, tables=(tabulated(taken, columns),))
 
 
 # What is missing.
