@@ -135,9 +135,9 @@ def _speed(findings: Findings) -> list[str]:
     if not times:
         return []
     goal = f"{100 * target:g} % validation accuracy"
-    order = sorted(times, key=lambda t: (times[t].median_epochs, -_reached(times[t])))
+    order = sorted(times, key=lambda t: (times[t].median_epochs, -times[t].reached))
     first = order[0]
-    if not any(map(_reached, times.values())):
+    if not any(time.reached for time in times.values()):
         return [f"No trial reaches {goal}."]
     if not math.isfinite(times[first].median_epochs):
         return [
@@ -172,12 +172,8 @@ def _speed(findings: Findings) -> list[str]:
     return [said, f"{rest}."]
 
 
-def _reached(time: StepsToTarget) -> int:
-    return round(time.reached_share * time.n)
-
-
 def _share(time: StepsToTarget) -> str:
-    return f"{_reached(time)} of {time.n}"
+    return f"{time.reached} of {time.n}"
 
 
 def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[str]:
@@ -188,7 +184,7 @@ def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[st
         if math.isfinite(time.median_epochs):
             after = texts.median_text(time.median_epochs)
             parts.append(f"{name} after {after} ({_share(time)})")
-        elif _reached(time):
+        elif time.reached:
             some.append(f"{name} only in {_share(time)} seeds")
         else:
             never.append(name)

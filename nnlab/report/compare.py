@@ -289,12 +289,10 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 
 def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     """Gathers what the report says; `drawn` are its stored figures."""
-    names = [run.name for run in runs]
-    which = "better" if len(runs) == 2 else "best"
-    listed = texts.joined(names) if len(runs) <= FEW else f"{len(runs)} runs"
-    title = f"Which is {which}: {listed.replace(' and ', ' or ')}?"
-    if len(runs) > FEW:
-        title = f"Which of {len(runs)} runs is best?"
+    title = f"Which of {len(runs)} runs is best?"
+    if len(runs) <= FEW:
+        listed = texts.joined([run.name for run in runs]).replace(" and ", " or ")
+        title = f"Which is {'better' if len(runs) == 2 else 'best'}: {listed}?"
     networks = sum(t.num_seeds for run in runs for t in run.results.trials)
     about = f"{len(runs)} runs, {networks:,} networks"
 
@@ -339,7 +337,10 @@ def sentences(runs: Runs) -> list[str]:
         said.append("Studies, data, versions and devices are the same.")
     said += _copies(runs)
     for run in runs:
-        said += [f"{run.name}: {text}" for text in _gaps(run)]
+        gaps = [*answer.crashes(run.results), *answer.interruption(run.findings)]
+        if run.status == RUNNING:
+            gaps = ["The run is still training; this is what it has found so far."]
+        said += [f"{run.name}: {text}" for text in gaps]
     return said
 
 
@@ -389,12 +390,6 @@ def _copies(runs: Sequence[Run]) -> list[str]:
         for names in same.values()
         if len(names) > 1
     ]
-
-
-def _gaps(run: Run) -> list[str]:
-    if run.status == RUNNING:
-        return ["The run is still training; this is what it has found so far."]
-    return [*answer.crashes(run.results), *answer.interruption(run.findings)]
 
 
 def _bests(runs: Runs) -> Section:

@@ -17,6 +17,7 @@ from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
 from nnlab.statistics.findings import Findings
+from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.sequential import Look
 from nnlab.statistics.verdicts import Verdict, matching
@@ -134,11 +135,8 @@ def claims(findings: Findings) -> Section:
 def _compared(claim: Claim) -> str:
     """Returns quantity and relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
-    accuracy = quantity.metric.endswith("accuracy")
-    share = accuracy and quantity.reduction != "steps_to"
-    share = share or quantity.reduction.endswith("_share")
     points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    margin = points if share else f"{claim.margin:g}"
+    margin = points if _is_share(quantity) else f"{claim.margin:g}"
     relation = {
         "greater": "left is greater",
         "less": "left is less",
@@ -153,10 +151,10 @@ def _compared(claim: Claim) -> str:
 
 def _quantity(quantity: Quantity) -> str:
     """Returns a quantity in words: "final test accuracy"."""
-    metric = words(quantity.metric)
-    target = quantity.target or 0.0
-    accuracy = quantity.metric.endswith("accuracy")
-    goal = f"{100 * target:g} % {metric}" if accuracy else f"a {metric} of {target:g}"
+    metric, target = words(quantity.metric), quantity.target or 0.0
+    goal = f"a {metric} of {target:g}"
+    if is_accuracy(quantity.metric):
+        goal = f"{100 * target:g} % {metric}"
     return {
         "final": f"final {metric}",
         "best": f"best {metric}",
@@ -172,21 +170,17 @@ def _quantity(quantity: Quantity) -> str:
     }[quantity.reduction]
 
 
-def _factor(verdict: Verdict) -> float:
-    """Returns 100 for what is shown in percent, else 1."""
-    quantity = verdict.claim.quantity
-    if quantity.reduction.endswith("_share"):
-        return 100.0
+def _is_share(quantity: Quantity) -> bool:
+    """Whether a quantity is shown in percent."""
     plain = quantity.reduction in ("steps_to", "seconds")
-    return 100.0 if quantity.metric.endswith("accuracy") and not plain else 1.0
+    accuracy = is_accuracy(quantity.metric) and not plain
+    return accuracy or quantity.reduction.endswith("_share")
 
 
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
     """Names a side's trials, with their value: "0.7: 95.1 %"."""
-    selector = getattr(verdict.claim, which)
-    value, reached = getattr(verdict, which), getattr(verdict, f"{which}_reached")
-    text = _side_value(verdict, value, reached)
-    best = getattr(verdict, f"{which}_trial")
+    selector, best = getattr(verdict.claim, which), getattr(verdict, f"{which}_trial")
+    text = _side_value(verdict, which)
     if best is not None:
         return f"{trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
@@ -198,34 +192,37 @@ def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -
     return f"{selector}: {text}" if isinstance(selector, str) else text
 
 
-def _side_value(verdict: Verdict, value: float, reached: float) -> str:
-    if verdict.claim.quantity.reduction == "steps_to" and not math.isnan(reached):
+def _side_value(verdict: Verdict, which: str) -> str:
+    value, reached = getattr(verdict, which), getattr(verdict, f"{which}_reached")
+    quantity = verdict.claim.quantity
+    if quantity.reduction == "steps_to" and not math.isnan(reached):
         median = f"{value:,.0f}" if math.isfinite(value) else "not reached"
         return f"{median} ({numbers.percent(reached, 0)})"
     if not math.isfinite(value):
         return numbers.NONE
-    factor = _factor(verdict)
+    factor, unit = (100, "%") if _is_share(quantity) else (1, verdict.unit)
     half = factor * (verdict.high - verdict.effect)
     text = f"{factor * value:.4g}"
     if math.isfinite(half) and half > 0:
         text = numbers.fixed(factor * value, numbers.supported_decimals(half))
-    unit = "%" if factor == 100 else verdict.unit
     return numbers.true_minus(f"{text} {unit}".strip())
 
 
 def _effect(verdict: Verdict) -> str:
     if math.isnan(verdict.effect):
         return numbers.NONE
-    factor = _factor(verdict)
-    unit = "points" if factor == 100 else verdict.unit
-    ends = factor * verdict.low, factor * verdict.high
-    if math.isnan(ends[0]):
-        return numbers.true_minus(f"{factor * verdict.effect:+.3g} {unit}".strip())
-    decimals = numbers.supported_decimals((ends[1] - ends[0]) / 2)
-    low, high = (numbers.fixed(e, decimals) for e in ends)
-    value = numbers.fixed(factor * verdict.effect, decimals)
+    share = _is_share(verdict.claim.quantity)
+    factor, unit = (100, "points") if share else (1, verdict.unit)
+    effect, low, high = (
+        factor * v for v in (verdict.effect, verdict.low, verdict.high)
+    )
+    if math.isnan(low):
+        return numbers.true_minus(f"{effect:+.3g} {unit}".strip())
+    decimals = numbers.supported_decimals((high - low) / 2)
+    value, *ends = (numbers.fixed(v, decimals) for v in (effect, low, high))
     sign = "" if value.startswith("-") or not float(value.replace(",", "")) else "+"
-    return numbers.true_minus(f"{sign}{value} {unit}".strip() + f" ({low} to {high})")
+    interval = f" ({' to '.join(ends)})"
+    return numbers.true_minus(f"{sign}{value} {unit}".strip() + interval)
 
 
 # The comparison of trials; a row is one of `Findings.rows`.
@@ -334,8 +331,7 @@ def _target_columns(findings: Findings) -> Columns:
 
     def share(row: Any) -> str:
         time = findings.steps_to_target(row["index"], findings.target)
-        reached = round(time.reached_share * time.n) if time.n else 0
-        return f"{reached} of {time.n}" if time.n else numbers.NONE
+        return f"{time.reached} of {time.n}" if time.n else numbers.NONE
 
     return {
         f"median epochs to {100 * findings.target:g} %": median,
@@ -350,8 +346,9 @@ def _stop_columns(findings: Findings) -> Columns:
         def cell(row: Any) -> str:
             trial = row["index"]
             values = findings.results.member(trial, column)[findings.alive(trial)]
-            middle = np.median(values.astype(float)) if values.size else 0.0
-            return f"{middle:,.0f}" if values.size else numbers.NONE
+            if not values.size:
+                return numbers.NONE
+            return f"{np.median(values.astype(float)):,.0f}"
 
         return cell
 
@@ -402,9 +399,9 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
     """Says what failed, did not run or finish, diverged and where, or is not drawn."""
     results = findings.results
     items = [*answer.interruption(findings), *_troubles(findings)]
-    losses = [row for row in map(_losses(results), findings.ran) if row]
+    losses = [_losses(results, t) for t in findings.ran]
     tables: tuple[Table, ...] = ()
-    if losses:
+    if losses := [row for row in losses if row]:
         items.append(
             "Diverged networks are frozen at their first non-finite loss or gradient "
             "and left out of all means."
@@ -448,30 +445,23 @@ def _troubles(findings: Findings) -> Iterable[str]:
         yield f"Not run: {named(never)}."
 
 
-def _losses(results: Results) -> Callable[[int], tuple[str, ...]]:
-    """Makes cells of how many networks diverged, when and where; () for none."""
-    start = "last_grad_norm_"
-    columns = results.members.column_names
-    layers = [c.removeprefix(start) for c in columns if c.startswith(start)]
-
-    def row(trial: int) -> tuple[str, ...]:
-        lost = results.member(trial, "status").astype(str) == DIVERGED
-        if not lost.any():
-            return ()
-        steps = results.member(trial, "diverged_step")[lost].astype(float)
-        first, last = np.nanmin(steps), np.nanmax(steps)
-        where = Counter(results.member(trial, "diverged_layer")[lost].astype(str))
-        norms = []
-        for layer in layers:
-            values = results.member(trial, f"{start}{layer}")[lost].astype(float)
-            if np.isfinite(values).any():
-                norms.append(f"{layer} {np.nanmedian(values):.2g}")
-        return (
-            trial_name(results, trial),
-            f"{lost.sum()} of {lost.size}",
-            f"{first:,.0f}" if first == last else f"{first:,.0f} to {last:,.0f}",
-            ", ".join(f"{layer} ({n})" for layer, n in where.most_common()),
-            ", ".join(norms),
-        )
-
-    return row
+def _losses(results: Results, trial: int) -> tuple[str, ...]:
+    """Returns how many networks diverged, when and where, as cells; () for none."""
+    lost = results.member(trial, "status").astype(str) == DIVERGED
+    if not lost.any():
+        return ()
+    steps = results.member(trial, "diverged_step")[lost].astype(float)
+    first, last = np.nanmin(steps), np.nanmax(steps)
+    where = Counter(results.member(trial, "diverged_layer")[lost].astype(str))
+    start, norms = "last_grad_norm_", []
+    for column in (c for c in results.members.column_names if c.startswith(start)):
+        values = results.member(trial, column)[lost].astype(float)
+        if np.isfinite(values).any():
+            norms.append(f"{column.removeprefix(start)} {np.nanmedian(values):.2g}")
+    return (
+        trial_name(results, trial),
+        f"{lost.sum()} of {lost.size}",
+        f"{first:,.0f}" if first == last else f"{first:,.0f} to {last:,.0f}",
+        ", ".join(f"{layer} ({n})" for layer, n in where.most_common()),
+        ", ".join(norms),
+    )

@@ -47,6 +47,11 @@ class StepsToTarget:
     median_steps: float
     median_epochs: float
 
+    @property
+    def reached(self) -> int:
+        """Number of networks that reached the target."""
+        return round(self.reached_share * self.n) if self.n else 0
+
 
 def steps_to_target(
     results: Results, trial: int, target: float, metric: str = "validation_accuracy"
