@@ -178,7 +178,7 @@ def results(
         ),
         severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
-    return found if workdir is None else _written(found, workdir)
+    return found if workdir is None else write(found, workdir)
 
 
 def findings(*args: Any, **options: Any) -> Findings:
@@ -353,8 +353,8 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
     return {**record, "input_shape": [8, 8, 1]}
 
 
-def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
-
+def write(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
+    """Stores results in a folder, and loads them again."""
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,

@@ -26,6 +26,8 @@ from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
 
 SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
+SMALL = {"num_trials": 2, "num_seeds": 3, "num_evaluations": 3}
+GRID = [{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)]
 EVIL = "<script>alert('x')</script> [a](http://evil.example) *b* `c` | $d$\n# e"
 
 
@@ -35,7 +37,7 @@ def _write(tmp_path, *args, **options):
 
 
 class _Page(html.parser.HTMLParser):
-    """Collects tags, ids and links of a page."""
+    """Collects what a page shows, and checks that it stands alone."""
 
     def __init__(self, text):
         super().__init__()
@@ -47,8 +49,15 @@ class _Page(html.parser.HTMLParser):
         assert own == SCRIPT.read_text()
         digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
         assert f"script-src 'sha256-{digest}';" in text
+        assert "default-src 'none'" in text
+        assert "img-src data:;" in text
         assert text.count("<script") == 1
         self.tags.remove("script")
+        assert len(self.ids) == len(set(self.ids))
+        targets = {f"#{name}" for name in self.ids}
+        self.others = set(self.links) - targets
+        assert all(link.startswith("data:image/png;base64,") for link in self.others)
+        assert set(re.findall(r"url\((#[^)]*)\)", text)) <= targets
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
@@ -63,6 +72,17 @@ class _Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The folder of a run with its report, which no test changes."""
+    folder = tmp_path_factory.mktemp("plain")
+    return _write(folder, num_trials=2, diverged={(1, 1): 2})[1].parent
+
+
+def _markdown(path):
+    return path.with_name("report.md").read_text()
 
 
 # Safety.
@@ -93,12 +113,12 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
         right=0.5,
     )
     sweep = [{RATE: 0.1, "label": EVIL}, {RATE: 0.2, "label": "</td></svg>--><img>"}]
-    found, path = _write(tmp_path, sweep=sweep, question=EVIL, claims=[claim])
+    _, path = _write(tmp_path, sweep=sweep, question=EVIL, claims=[claim])
     page = _Page(path.read_text())
     assert not page.tags & {"script", "img", "iframe", "object", "embed", "link"}
-    assert all(link.startswith("#") for link in page.links)
+    assert not page.others
     assert EVIL.splitlines()[0] in "".join(page.text)
-    markdown = (found.workdir / "report.md").read_text()
+    markdown = _markdown(path)
     assert not re.search(r"<script|<img|(?<!\\)\]\(http|^# e", markdown, flags=re.M)
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
     widths = {len(re.findall(r"(?<!\\)\|", r)) for r in rows if "script" in r}
@@ -109,66 +129,50 @@ def test_text_in_a_figure_of_a_page_keeps_what_looks_like_code(tmp_path):
     label = 'url(#a) style="x" href="#b"'
     sweep = [{RATE: 0.1, "label": label}, {"batch_size": 8}]
     _, path = _write(tmp_path, sweep=sweep, fields={"figures": ("curves",)})
-    text = path.read_text()
-    assert re.search(r'<text[^>]*>url\(#a\) style="x"', text)
-    assert label in "".join(_Page(text).text)
+    assert re.search(rf"<text[^>]*>{re.escape(label)}</text>", path.read_text())
 
 
-def test_page_stands_alone(tmp_path):
-    _, path = _write(tmp_path, diverged={(3, 1): 2})
-    text = path.read_text()
-    page = _Page(text)
-    assert "default-src 'none'" in text
-    assert len(page.ids) == len(set(page.ids))
-    targets = {f"#{name}" for name in page.ids}
-    assert set(page.links) <= targets
-    assert set(re.findall(r"url\((#[^)]*)\)", text)) <= targets
-    assert text.count("<svg") == 5
+def test_page_stands_alone(plain):
+    text = (plain / "report.html").read_text()
+    assert len(_Page(text).names) == text.count("<figure") == 5
     assert not re.search(r"@import|url\((?!#)", text)
 
 
 # The files.
 
 
-def test_report_needs_no_jax_and_little_time(tmp_path):
-    found, _ = _write(tmp_path, num_trials=8, num_evaluations=20)
+def test_writing_again_needs_no_jax_and_little_time_and_changes_no_byte(plain):
+    files = sorted(p for p in plain.rglob("*") if p.is_file())
+    before = [p.read_bytes() for p in files]
     code = (
         "import sys, time; from nnlab import report; report.write(sys.argv[1]);"
         "assert 'jax' not in sys.modules; print(time.process_time())"
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(found.workdir)]
+    command = [sys.executable, "-W", "error", "-c", code, str(plain)]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) < 5
-
-
-def test_figures_are_stored_and_shown(tmp_path):
-    found, _ = _write(tmp_path)
-    markdown = (found.workdir / "report.md").read_text()
-    shown = re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)
-    assert shown[0] == "curves_validation_accuracy"
-    stored = {p.name for p in (found.workdir / "figures").iterdir()}
-    assert stored == {f"{name}{s}" for name in shown for s in (".png", ".svg")}
-
-
-def test_writing_again_changes_no_byte(tmp_path):
-    found, _ = _write(tmp_path, num_trials=2)
-    files = sorted(p for p in found.workdir.rglob("*") if p.is_file())
-    before = [p.read_bytes() for p in files]
-    report.write(found.workdir)
     assert [p.read_bytes() for p in files] == before
 
 
+def test_figures_are_stored_and_shown(plain):
+    markdown = (plain / "report.md").read_text()
+    shown = re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)
+    assert shown[0] == "curves_validation_accuracy"
+    stored = {p.name for p in (plain / "figures").iterdir()}
+    assert stored == {f"{name}{s}" for name in shown for s in (".png", ".svg")}
+
+
 def test_times_appear_only_under_costs_and_how_it_was_run():
-    texts = []
-    for seconds in (0.01, 0.5):
-        found = synthetic.results(
-            num_trials=2, seconds={0: [seconds] * 3}, fields={"figures": ("costs",)}
-        )
-        sections = report.content(Findings(found)).sections
-        texts.append({s.anchor: s for s in sections})
-    slow, fast = texts
-    assert {a for a in slow if slow[a] != fast[a]} == {"costs", "how"}
+    slow, fast = (
+        report.content(
+            synthetic.findings(
+                num_trials=2, seconds={0: [each] * 3}, fields={"figures": ("costs",)}
+            )
+        ).sections
+        for each in (0.5, 0.01)
+    )
+    assert {a.anchor for a, b in zip(slow, fast) if a != b} == {"costs", "how"}
 
 
 def test_claims_come_with_verdict_effect_and_n():
@@ -196,55 +200,41 @@ def test_claims_come_with_verdict_effect_and_n():
     "options",
     [
         {"num_trials": 1, "num_seeds": 1, "num_evaluations": 1},
-        {"diverged": {(t, s): s % 2 for t in range(4) for s in range(8)}},
-        {"unfinished": {(0, s): 4 for s in range(8)}, "never_ran": [1, 2, 3]},
+        {"diverged": {(t, s): s % 2 for t in range(2) for s in range(3)}, **SMALL},
+        {"unfinished": {(0, s): 2 for s in range(3)}, "never_ran": [1], **SMALL},
         {"never_ran": range(4)},
-        {
-            "sweep": [
-                {"model.hidden": h, RATE: r}
-                for h in ([8], [16, 16])
-                for r in (0.1, 1.0)
-            ]
-        },
+        {"sweep": GRID, "num_seeds": 3, "num_evaluations": 3},
     ],
 )
 def test_every_shape_of_study_has_a_report(tmp_path, options):
-    found, path = _write(tmp_path, **options)
-    assert path == found.workdir / "report.html"
-    for name in ("report.md", "report.html"):
-        text = (found.workdir / name).read_text()
+    _, path = _write(tmp_path, **options)
+    for text in (path.read_text(), _markdown(path)):
         assert not re.search(r"\bnan\b|\binf\b|None", text)
 
 
 def test_a_damaged_run_is_refused(tmp_path):
-    found, _ = _write(tmp_path, num_trials=1)
-    (found.workdir / results.TABLES[0]).write_bytes(b"")
+    synthetic.results(num_trials=1, workdir=tmp_path)
+    (tmp_path / results.TABLES[0]).write_bytes(b"")
     with pytest.raises(ValueError, match=r"curves\.parquet"):
-        report.write(found.workdir)
+        report.write(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("num_seeds", "why"), [(1, "One seed shows"), (2, "With two seeds"), (3, "")]
 )
-def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(
-    tmp_path, num_seeds, why
-):
+def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(num_seeds, why):
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={RATE: 3.0}, right={}
     )
-    found, _ = _write(tmp_path, sweep=RATES, num_seeds=num_seeds, claims=[claim])
-    text = (found.workdir / "report.md").read_text()
+    found = synthetic.findings(sweep=RATES, num_seeds=num_seeds, claims=[claim])
+    text = str(report.content(found))
     assert ("±" in text) == (not why)
     if why:
         assert text.count(why) == 2  # in the answer and beside the table
         assert f"n = {num_seeds}, and a test needs 3 pairs" in text
-    for ax, kind in (
-        (
-            drawn.learning(Figure().add_subplot(), found, "test_accuracy"),
-            PolyCollection,
-        ),
-        (drawn.axes("final", found)[0], LineCollection),
-    ):
+    learning = drawn.learning(Figure().add_subplot(), found.results, "test_accuracy")
+    (final,) = drawn.axes("final", found.results)
+    for ax, kind in ((learning, PolyCollection), (final, LineCollection)):
         assert any(isinstance(c, kind) for c in ax.collections) == (not why)
 
 
@@ -264,7 +254,7 @@ def _all_parts(tmp_path):
     }
     found = synthetic.results(
         columns,
-        sweep=[{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)],
+        sweep=GRID,
         fields={
             # No plane to colour: the data have more than two features.
             "figures": tuple(p for p in study.PARTS if p not in ("regions", "rates")),
@@ -293,14 +283,13 @@ def _all_parts(tmp_path):
     images = rng.uniform(size=(40, 8, 8, 1)).astype(np.float32)
     best, worst = Findings(found).extremes
     seen = {t: right if t == best else wrong for t in range(4)}
-    pictures = choose(seen, best, worst, images, labels, 10)
     files = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
         "summary.csv": Findings(found).summary,
         "timings.csv": found.timings,
         "severity.csv": results.table(severity, results.SEVERITY),
-        FILE: encode(pictures),
+        FILE: encode(choose(seen, best, worst, images, labels, 10)),
     }
     results.write(tmp_path, found.config, files)
     return results.load(tmp_path)
@@ -317,17 +306,10 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
         page.names
     )
     assert len(page.names) == text.count("<figure") == len(set(page.names))
-    assert len(page.ids) == len(set(page.ids))
-    targets = {f"#{name}" for name in page.ids}
-    others = set(page.links) - targets
-    assert others
-    assert all(link.startswith("data:image/png;base64,") for link in others)
-    assert set(re.findall(r"url\((#[^)]*)\)", text)) <= targets
-    assert "default-src 'none'" in text
-    assert "img-src data:;" in text
+    assert page.others
     assert text.count('<figure class="pictures">') == 4
     assert len(text) < 3_000_000
-    markdown = (tmp_path / "report.md").read_text()
+    markdown = _markdown(path)
     stored = {p.stem for p in (found.workdir / "figures").iterdir()}
     assert set(re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)) == stored
     titles = re.findall("^## (.*)", markdown, flags=re.M)
@@ -349,7 +331,7 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
 
 
 def test_only_the_parts_that_are_named_are_shown(tmp_path):
-    found, _ = _write(tmp_path, fields={"figures": ("updates", "final")})
+    found, _ = _write(tmp_path, **SMALL, fields={"figures": ("updates", "final")})
     stored = {p.stem for p in (found.workdir / "figures").iterdir()}
     assert stored == {"updates", "final_test_accuracy"}
     assert section_of(report.content(Findings(found)), "costs") is None
@@ -366,8 +348,8 @@ def test_only_the_parts_that_are_named_are_shown(tmp_path):
 )
 def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
     fields = {"figures": ("target", part)}
-    found, _ = _write(tmp_path, fields=fields)
-    said = (found.workdir / "report.md").read_text().partition("## What is missing")[2]
+    _, path = _write(tmp_path, **SMALL, fields=fields)
+    said = _markdown(path).partition("## What is missing")[2]
     line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
     assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
     absent = {part: why}
@@ -377,8 +359,8 @@ def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
 
 
 def test_a_usual_part_that_is_not_there_is_left_out_silently(tmp_path):
-    found, _ = _write(tmp_path, np.full((2, 3), synthetic.CHANCE))
-    said = (found.workdir / "report.md").read_text()
+    _, path = _write(tmp_path, np.full((2, 3), synthetic.CHANCE))
+    said = _markdown(path)
     assert "epochs_to_target" not in said
     assert "Not shown" not in said
 
@@ -391,4 +373,4 @@ def test_missing_says_what_failed_and_how(tmp_path):
     page = _Page(path.read_text())
     assert not page.tags & {"script", "img"}
     assert EVIL.splitlines()[0] in "".join(page.text)
-    assert "<script" not in (found.workdir / "report.md").read_text()
+    assert "<script" not in _markdown(path)

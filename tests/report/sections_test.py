@@ -12,12 +12,9 @@ from nnlab import study
 from nnlab.report import sections
 from nnlab.study import Claim, Quantity
 
-CLAIM = Claim(
-    text="x",
-    quantity=Quantity(metric="test_accuracy"),
-    left={RATE: 0.7},
-    right={RATE: 0.02},
-)
+VALIDATION = "validation_accuracy"
+FINAL = Quantity(metric="test_accuracy")
+CLAIM = Claim(text="x", quantity=FINAL, left={RATE: 0.7}, right={RATE: 0.02})
 
 
 def claim_row(**changes):
@@ -93,7 +90,9 @@ def test_notes_say_what_p_was_adjusted_over(rates, claims, share):
         ("test_accuracy", "at_epoch", {"epoch": 3}, "test accuracy at epoch 3"),
         ("test_loss", "at_step", {"step": 2857}, "test loss at 2,857 updates"),
         (
-            *("validation_accuracy", "steps_to", {"target": 0.95}),
+            VALIDATION,
+            "steps_to",
+            {"target": 0.95},
             "updates to 95 % validation accuracy",
         ),
         ("train_loss", "steps_to", {"target": 0.1}, "updates to a train loss of 0.1"),
