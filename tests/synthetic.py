@@ -353,8 +353,10 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
     return {**record, "input_shape": [8, 8, 1]}
 
 
-def write(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
-    """Stores results in a folder, and loads them again."""
+def write(
+    found: tables.Results, workdir: pathlib.Path, **more: bytes
+) -> tables.Results:
+    """Stores results in a folder, with `more` files, and loads them again."""
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
@@ -363,5 +365,5 @@ def write(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
     }
     if found.severity.num_rows:
         content["severity.csv"] = found.severity
-    tables.write(workdir, found.config, content)
+    tables.write(workdir, found.config, {**content, **more})
     return tables.load(workdir)

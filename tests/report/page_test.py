@@ -5,7 +5,6 @@ import base64
 import dataclasses
 import hashlib
 import html.parser
-import itertools
 import pathlib
 import re
 import subprocess
@@ -23,7 +22,7 @@ from nnlab import report, results, study
 from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.findings import Findings
-from nnlab.study import Claim, Quantity
+from nnlab.study.claims import higher, slower
 
 SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
 SMALL = {"num_trials": 2, "num_seeds": 3, "num_evaluations": 3}
@@ -106,18 +105,15 @@ def test_markdown_is_shown_as_it_is(text, escaped):
 
 
 def test_every_text_of_a_user_is_escaped(tmp_path):
-    claim = Claim(
-        text=EVIL,
-        quantity=Quantity(metric="test_accuracy"),
-        left={"label": EVIL},
-        right=0.5,
-    )
+    claim = higher(EVIL, "test_accuracy", {"label": EVIL}, 0.5)
     sweep = [{RATE: 0.1, "label": EVIL}, {RATE: 0.2, "label": "</td></svg>--><img>"}]
-    _, path = _write(tmp_path, sweep=sweep, question=EVIL, claims=[claim])
+    sweep.append({"model.hidden": (8,)})
+    failed = {"never_ran": [2], "failures": {1: f"failed {EVIL}"}}
+    _, path = _write(tmp_path, sweep=sweep, question=EVIL, claims=[claim], **failed)
     page = _Page(path.read_text())
     assert not page.tags & {"script", "img", "iframe", "object", "embed", "link"}
     assert not page.others
-    assert EVIL.splitlines()[0] in "".join(page.text)
+    assert f"The program said: failed {EVIL}" in "".join(page.text)
     markdown = _markdown(path)
     assert not re.search(r"<script|<img|(?<!\\)\]\(http|^# e", markdown, flags=re.M)
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
@@ -176,12 +172,11 @@ def test_times_appear_only_under_costs_and_how_it_was_run():
 
 
 def test_claims_come_with_verdict_effect_and_n():
-    quantity = Quantity(metric="validation_accuracy")
-    late = Quantity(metric="validation_accuracy", reduction="steps_to", target=0.9)
+    fast, slow = {RATE: 0.7}, {RATE: 0.02}
     claims = [
-        Claim(text="higher", quantity=quantity, left={RATE: 0.7}, right={RATE: 0.02}),
-        Claim(text="sooner", quantity=late, left={RATE: 0.7}, right={RATE: 0.02}),
-        Claim(text="absent", quantity=quantity, left={RATE: 9.0}, right="chance"),
+        higher("higher", "validation_accuracy", fast, slow),
+        slower("sooner", 0.9, fast, slow),
+        higher("absent", "validation_accuracy", {RATE: 9.0}, "chance"),
     ]
     values = reaching((10, 2), high=0.95)
     values[1] += 0.02
@@ -223,9 +218,7 @@ def test_a_damaged_run_is_refused(tmp_path):
     ("num_seeds", "why"), [(1, "One seed shows"), (2, "With two seeds"), (3, "")]
 )
 def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(num_seeds, why):
-    claim = Claim(
-        text="x", quantity=Quantity(metric="test_accuracy"), left={RATE: 3.0}, right={}
-    )
+    claim = higher("x", "test_accuracy", {RATE: 3.0}, {})
     found = synthetic.findings(sweep=RATES, num_seeds=num_seeds, claims=[claim])
     text = str(report.content(found))
     assert ("±" in text) == (not why)
@@ -244,33 +237,18 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(num_seed
 def _all_parts(tmp_path):
     """A run of 2 x 2 trials with everything that a report can show."""
     rng = np.random.default_rng(0)
-    shape = 4, 3, 5
-    columns = {
-        name: rng.uniform(0.3, 0.9, shape)
-        for name in (
-            *("batch_loss_std", "validation_active_share"),
-            *("test_moved_accuracy", "test_rotated_accuracy"),
-        )
-    }
+    measured = ("batch_loss_std", "validation_active_share")
+    measured += ("test_moved_accuracy", "test_rotated_accuracy")
+    # No plane to colour: the data have more than two features.
+    parts = tuple(p for p in study.PARTS if p not in ("regions", "rates"))
+    changed = {"moved_pixels": 2, "rotated_degrees": 30}
+    changed |= {"along_curve": True, "severity": True}
     found = synthetic.results(
-        columns,
+        {name: rng.uniform(0.3, 0.9, (4, 3, 5)) for name in measured},
         sweep=GRID,
-        fields={
-            # No plane to colour: the data have more than two features.
-            "figures": tuple(p for p in study.PARTS if p not in ("regions", "rates")),
-            "test_sets": {
-                "moved_pixels": 2,
-                "rotated_degrees": 30,
-                "along_curve": True,
-                "severity": True,
-            },
-        },
+        fields={"figures": parts, "test_sets": changed},
+        severity=("moved", "rotated"),
     )
-    severity = [
-        {"trial": t, "seed": s, "transform": kind, "amount": a, "accuracy": 0.5 + t / 9}
-        for kind in ("moved", "rotated")
-        for t, s, a in itertools.product(range(4), range(3), (0.0, 3.0, 6.0))
-    ]
     labels = np.arange(40) % 10
     right = Seen(
         prediction=np.tile(np.where(labels < 9, labels, 0), (3, 1)),
@@ -283,16 +261,8 @@ def _all_parts(tmp_path):
     images = rng.uniform(size=(40, 8, 8, 1)).astype(np.float32)
     best, worst = Findings(found).extremes
     seen = {t: right if t == best else wrong for t in range(4)}
-    files = {
-        "curves.parquet": found.curves,
-        "members.csv": found.members,
-        "summary.csv": Findings(found).summary,
-        "timings.csv": found.timings,
-        "severity.csv": results.table(severity, results.SEVERITY),
-        FILE: encode(choose(seen, best, worst, images, labels, 10)),
-    }
-    results.write(tmp_path, found.config, files)
-    return results.load(tmp_path)
+    pictures = encode(choose(seen, best, worst, images, labels, 10))
+    return synthetic.write(found, tmp_path, **{FILE: pictures})
 
 
 @pytest.mark.slow
@@ -302,9 +272,8 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     text = path.read_text()
     page = _Page(text)
     # Every figure says what can be seen, not only what it shows.
-    assert all(re.search(r"\. .*(\d|No network).*\.$", name) for name in page.names), (
-        page.names
-    )
+    dumb = [n for n in page.names if not re.search(r"\. .*(\d|No network).*\.$", n)]
+    assert not dumb
     assert len(page.names) == text.count("<figure") == len(set(page.names))
     assert page.others
     assert text.count('<figure class="pictures">') == 4
@@ -314,63 +283,35 @@ def test_a_report_with_every_part_is_whole_and_safe(tmp_path):
     assert set(re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)) == stored
     titles = re.findall("^## (.*)", markdown, flags=re.M)
     assert titles == [
-        "Learning curves",
-        "Against updates and seconds",
-        "Results against hidden",
-        "Moved and rotated images",
-        "Maps",
-        "Looking at the models",
-        "Comparison",
-        "Costs",
-        "How it was run",
-        "What is missing",
+        *("Learning curves", "Against updates and seconds", "Results against hidden"),
+        *("Moved and rotated images", "Maps", "Looking at the models", "Comparison"),
+        *("Costs", "How it was run", "What is missing"),
     ]
     assert markdown.rstrip().endswith("Nothing: every network finished.")
     assert stored >= {"gap", "noise", "severity", "map", "divergence", "gallery"}
     assert "curves_test_rotated_accuracy" in stored
 
 
-def test_only_the_parts_that_are_named_are_shown(tmp_path):
-    found, _ = _write(tmp_path, **SMALL, fields={"figures": ("updates", "final")})
-    stored = {p.stem for p in (found.workdir / "figures").iterdir()}
-    assert stored == {"updates", "final_test_accuracy"}
-    assert section_of(report.content(Findings(found)), "costs") is None
-
-
-@pytest.mark.parametrize(
-    ("part", "why"),
-    [
-        ("map", "the trials are no grid of two hyperparameters"),
-        ("gallery", "it takes images, and two trials to compare"),
-        ("noise", "the curves have no spread of batch losses"),
-        ("severity", "no image was moved or rotated by more"),
-    ],
-)
-def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
-    fields = {"figures": ("target", part)}
-    _, path = _write(tmp_path, **SMALL, fields=fields)
-    said = _markdown(path).partition("## What is missing")[2]
-    line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
-    assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
-    absent = {part: why}
-    found = synthetic.findings(fields=fields, never_ran=[1])  # more may follow
-    items = section_of(report.content(found, absent=absent), "missing").items
-    assert not any("Not shown" in item for item in items)
-
-
-def test_a_usual_part_that_is_not_there_is_left_out_silently(tmp_path):
-    _, path = _write(tmp_path, np.full((2, 3), synthetic.CHANCE))
-    said = _markdown(path)
-    assert "epochs_to_target" not in said
-    assert "Not shown" not in said
-
-
-def test_missing_says_what_failed_and_how(tmp_path):
-    sweep = [{"model.hidden": (h,)} for h in (8, 16)]
-    found, path = _write(tmp_path, sweep=sweep, never_ran=[1], failures={1: EVIL})
-    items = section_of(report.content(Findings(found)), "missing").items
-    assert items == (f"Failed: hidden 16. The program said: {EVIL}",)
-    page = _Page(path.read_text())
-    assert not page.tags & {"script", "img"}
-    assert EVIL.splitlines()[0] in "".join(page.text)
-    assert "<script" not in _markdown(path)
+def test_only_what_is_asked_for_is_shown_and_what_is_not_there_is_missing(tmp_path):
+    why = {
+        "noise": "the curves have no spread of batch losses",
+        "severity": "no image was moved or rotated by more",
+        "map": "the trials are no grid of two hyperparameters",
+        "gallery": "it takes images, and two trials to compare",
+    }
+    fields = {"figures": ("updates", "final", *why)}
+    found = synthetic.findings(**SMALL, fields=fields)
+    drawn_figures, absent = catalog.draw(found, tmp_path)
+    assert {f.name for f in drawn_figures} == {"updates", "final_test_accuracy"}
+    assert absent == why
+    content = report.content(found, drawn_figures, absent)
+    assert section_of(content, "costs") is None
+    assert section_of(content, "missing").items == tuple(
+        f"Not shown: {catalog.PARTS[part].words}, since {reason}."
+        for part, reason in why.items()
+    )
+    begun = synthetic.findings(fields=fields, never_ran=[1])  # more may follow
+    dull = synthetic.findings(np.full((2, 3), synthetic.CHANCE))  # usual parts
+    for some, lacking in ((begun, why), (dull, {"target": "no trial learns"})):
+        items = section_of(report.content(some, absent=lacking), "missing").items
+        assert not any("Not shown" in item for item in items)

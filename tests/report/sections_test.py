@@ -35,6 +35,13 @@ def test_missing_says_where_networks_diverged():
     assert "dense_1 1e+08" in norms
 
 
+def test_missing_says_what_failed_and_how():
+    widths = [{"model.hidden": (h,)} for h in (8, 16)]
+    found = synthetic.findings(sweep=widths, never_ran=[1], failures={1: "OOM"})
+    items = sections.missing(found, {}).items
+    assert items == ("Failed: hidden 16. The program said: OOM",)
+
+
 def test_comparison_shows_paired_drops_and_the_steps_used():
     test = np.array([[0.9, 0.8, 0.7], [0.6, 0.7, 0.8]])
     found = synthetic.findings(
