@@ -5,6 +5,7 @@ import dataclasses
 import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import synthetic
 from shown import RATE, RATES, reaching
@@ -12,7 +13,7 @@ from shown import RATE, RATES, reaching
 from nnlab.report import answer, trials
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
-from nnlab.study import Claim, Quantity
+from nnlab.study.claims import higher
 
 WIDTHS = [{"model.hidden": (h,)} for h in (8, 16, 32)]
 
@@ -227,31 +228,25 @@ def test_drops_are_of_trials_near_the_best(test, drop, end):
 def test_it_compares_untrained_networks_with_chance():
     values = np.full((2, 3, 4), 0.9)
     values[:, :, 0] = [[0.08, 0.09, 0.10], [0.11, 0.12, 0.13]]
-    found = synthetic.results(
-        {"test_accuracy": values, "test_loss": 25 * values},
-        sweep=RATES[:2],
-        fields={"figures": ("probabilities",)},
-    )
+    columns = {"test_accuracy": values, "test_loss": 25 * values}
+    fields = {"figures": ("probabilities",)}
+    found = synthetic.results(columns, sweep=RATES[:2], fields=fields)
     assert "Before" not in " ".join(answer.sentences(Findings(found)))  # from step 35
-    steps = found.curves["step"].to_numpy()
-    place = found.curves.column_names.index("step")
-    curves = found.curves.set_column(place, "step", [steps - steps.min()])
-    found = dataclasses.replace(found, curves=curves)
-    text = " ".join(answer.sentences(Findings(found)))
+    curves = found.curves.to_pandas()
+    curves["step"] -= curves["step"].min()
+    curves = pa.Table.from_pandas(curves, found.curves.schema)
+    started = Findings(dataclasses.replace(found, curves=curves))
+    text = " ".join(answer.sentences(started))
     assert "test accuracy is 9.0 to 12.0 % (chance 11.0 %)" in text
     assert "the loss 2.25 to 3.00 (ln 10 = 2.30)" in text
-    usual = dataclasses.replace(found.study, figures=("curves",))
-    unasked = Findings(dataclasses.replace(found, study=usual))
-    assert "Before" not in " ".join(answer.sentences(unasked))
 
 
 def test_it_counts_claims_and_names_the_contradicted():
-    higher = Quantity(metric="test_accuracy")
-    sides = {RATE: 0.7}, {RATE: 0.02}
+    fast, slow = {RATE: 0.7}, {RATE: 0.02}
     claims = [
-        Claim(text="true", quantity=higher, left=sides[0], right=sides[1]),
-        Claim(text="wrong, too", quantity=higher, left=sides[1], right=sides[0]),
-        Claim(text="absent", quantity=higher, left={RATE: 9.0}, right="chance"),
+        higher("true", "test_accuracy", fast, slow),
+        higher("wrong, too", "test_accuracy", slow, fast),
+        higher("absent", "test_accuracy", {RATE: 9.0}, "chance"),
     ]
     values = reaching((1, 1))
     values[1] += 0.01

@@ -9,7 +9,7 @@ import synthetic
 from scipy import stats
 
 from nnlab.study import Claim, Quantity
-from nnlab.study.claims import SECONDS
+from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS
 
 FINAL = Quantity(metric="test_accuracy")
 BATCHES = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
@@ -21,10 +21,10 @@ def _binomial_bound(n, rate):
 
 
 def _claim(quantity=FINAL, left="0", right="1", **more):
-    sides = [{"label": s} if isinstance(s, str) else s for s in (left, right)]
-    sides[1] = "chance" if right == "chance" else sides[1]
-    sides = {"left": sides[0], "right": sides[1]}
-    return Claim(text="a claim", quantity=quantity, **sides, **more)
+    if right != "chance" and isinstance(right, str):
+        right = {"label": right}
+    left = {"label": left} if isinstance(left, str) else left
+    return Claim(text="x", quantity=quantity, left=left, right=right, **more)
 
 
 def _verdicts(values, *claims, **options):
@@ -33,16 +33,20 @@ def _verdicts(values, *claims, **options):
     return synthetic.findings(values, claims=claims, **options).verdicts
 
 
+def _agrees(found, expected, constant=0.0):
+    """Expects p and interval of SciPy's test; of a share against a constant's too."""
+    interval = getattr(expected, "confidence_interval", None) or expected.proportion_ci
+    ends = found.low + constant, found.high + constant
+    assert found.p == pytest.approx(expected.pvalue)
+    assert ends == pytest.approx(tuple(interval()))
+
+
 def test_verdict_is_a_paired_t_test():
     accuracy = 0.9 + 0.01 * np.random.default_rng(3).normal(size=(2, 8))
     accuracy[0] += 0.05
     (verdict,) = _verdicts(accuracy, _claim())
-    expected = stats.ttest_rel(accuracy[0], accuracy[1])
     assert verdict.verdict == "supported"
-    assert verdict.p == pytest.approx(expected.pvalue)
-    assert (verdict.low, verdict.high) == pytest.approx(
-        tuple(expected.confidence_interval())
-    )
+    _agrees(verdict, stats.ttest_rel(accuracy[0], accuracy[1]))
     assert verdict.left - verdict.right == pytest.approx(verdict.effect)
 
 
@@ -79,8 +83,7 @@ def test_equal_differences_take_the_sign_test_and_two_seeds_none(
 
 
 def test_shares_are_compared_by_mcnemar():
-    share = Quantity(reduction="diverged_share")
-    claims = _claim(share), _claim(share, relation="same", margin=0.1)
+    claims = _claim(DIVERGED), _claim(DIVERGED, relation="same", margin=0.1)
     found = {
         n: _verdicts(
             np.full((2, 8), 0.9), *claims, diverged={(0, s): 2 for s in range(n)}
@@ -101,18 +104,11 @@ def test_shares_are_compared_by_mcnemar():
     [(0, "contradicted"), (7, "not significant"), (8, "supported")],
 )
 def test_a_share_against_a_number_is_a_binomial_test(count, expected_verdict):
-    share = Quantity(reduction="at_chance_share")
     dead = [(0, seed) for seed in range(count)]
-    (verdict,) = _verdicts(
-        np.full((1, 8), 0.9), _claim(share, right=0.5), at_chance=dead
-    )
-    expected = stats.binomtest(count, 8, 0.5)
+    claim = _claim(AT_CHANCE, right=0.5)
+    (verdict,) = _verdicts(np.full((1, 8), 0.9), claim, at_chance=dead)
     assert verdict.verdict == expected_verdict
-    assert verdict.p == pytest.approx(expected.pvalue)
-    interval = expected.proportion_ci()
-    assert (verdict.low + 0.5, verdict.high + 0.5) == pytest.approx(
-        (interval.low, interval.high)
-    )
+    _agrees(verdict, stats.binomtest(count, 8, 0.5), constant=0.5)
 
 
 def test_survivors_do_not_speak_for_a_diverging_trial():
@@ -173,17 +169,16 @@ def test_selectors_average_matching_trials_seed_by_seed():
     wide, slow = {"model.hidden": [16, 16]}, {"optimizer.learning_rate": 0.1 + 1e-17}
     claims = (_claim(left=wide, right=slow), _claim(left=wide | slow, right=0.9))
     averaged, single = _verdicts(accuracy, *claims, sweep=sweep)
-    expected = stats.ttest_rel(accuracy[[2, 3]].mean(0), accuracy[[0, 2]].mean(0))
-    assert averaged.p == pytest.approx(expected.pvalue)
+    _agrees(
+        averaged, stats.ttest_rel(accuracy[[2, 3]].mean(0), accuracy[[0, 2]].mean(0))
+    )
     assert single.effect == pytest.approx(accuracy[2].mean() - 0.9)
 
 
 def test_averages_of_shares_are_compared():
-    share = Quantity(reduction="diverged_share")
     lost = {(trial, seed): 2 for trial in (0, 1) for seed in range(8)}
-    both = {"batch_size": 32}
     sweep = [*synthetic.labelled(2), {"batch_size": 64, "label": "other"}]
-    claim = _claim(share, left=both, right="other")
+    claim = _claim(DIVERGED, left={"batch_size": 32}, right="other")
     (verdict,) = _verdicts(np.full((3, 8), 0.9), claim, sweep=sweep, diverged=lost)
     assert (verdict.verdict, verdict.effect) == ("supported", 1.0)
 
@@ -200,8 +195,7 @@ def test_two_quantities_are_compared_each_on_its_side():
     ]
     final, second, absent = _verdicts(values, *claims)
     for verdict, right in ((final, train[0, :, 3]), (second, train[0, :, 1])):
-        expected = stats.ttest_rel(test[0, :, 3], right)
-        assert verdict.p == pytest.approx(expected.pvalue)
+        _agrees(verdict, stats.ttest_rel(test[0, :, 3], right))
         assert verdict.right == pytest.approx(right.mean())
         assert verdict.verdict == "supported"
     assert absent.verdict == "not tested in this run"
@@ -329,11 +323,8 @@ def test_seconds_are_compared_by_welch_between_programs():
     times = {0: [0.1, 0.12, 0.11, 0.1], 1: [0.2, 0.23, 0.21]}
     claim, accuracy = _claim(SECONDS, relation="less"), np.full((2, 8), 0.9)
     (verdict,) = _verdicts(accuracy, claim, sweep=BATCHES, seconds=times)
-    expected = stats.ttest_ind(times[0], times[1], equal_var=False)
-    interval = expected.confidence_interval()
     assert verdict.verdict == "supported"
-    assert verdict.p == pytest.approx(expected.pvalue)
-    assert (verdict.low, verdict.high) == pytest.approx(tuple(interval))
+    _agrees(verdict, stats.ttest_ind(times[0], times[1], equal_var=False))
     (shared,) = _verdicts(accuracy, claim)
     assert shared.verdict == "not significant"
     assert "one compiled program" in shared.reason
