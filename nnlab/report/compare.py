@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.levels import Level, level_of
 from nnlab.report.page import Content, folder_of_figures, lay_out
 from nnlab.report.sections import (
-    Columns,
     Section,
     Table,
     notes,
@@ -393,19 +392,21 @@ def _copies(runs: Sequence[Run]) -> list[str]:
 
 
 def _bests(runs: Runs) -> Section:
-    columns: Columns = {
-        "left": lambda d: runs[d.left].full,
-        "right": lambda d: runs[d.right].full,
-        "left, %": lambda d: runs[d.left].accuracy(),
-        "right, %": lambda d: runs[d.right].accuracy(),
-        "left minus right, points": lambda d: texts.mean_text(d.mean, d.high),
-        "compared": lambda d: d.method or "no",
-        "n": lambda d: str(d.n) if d.method else "",
-        "p (adjusted)": lambda d: texts.p_text(d.p_holm),
-        "significant": lambda d: yes_or_no(d.resolved, d.p_holm),
-        "remarks": lambda d: d.reason,
-    }
-    table = tabulated(runs.differences, columns)
+    table = tabulated(
+        {
+            "left": runs[d.left].full,
+            "right": runs[d.right].full,
+            "left, %": runs[d.left].accuracy(),
+            "right, %": runs[d.right].accuracy(),
+            "left minus right, points": texts.mean_text(d.mean, d.high),
+            "compared": d.method or "no",
+            "n": str(d.n) if d.method else "",
+            "p (adjusted)": texts.p_text(d.p_holm),
+            "significant": yes_or_no(d.resolved, d.p_holm),
+            "remarks": d.reason,
+        }
+        for d in runs.differences
+    )
     said = notes("bests")
     return Section("bests", "Best against best", said, tables=(table,))
 
@@ -490,42 +491,45 @@ def _values_text(values: Sequence[Any]) -> str:
 
 
 def _runs(runs: Sequence[Run]) -> Section:
-    def of_best(text: Callable[[Run, int], str]) -> Callable[[Run], str]:
-        return lambda run: texts.NONE if run.best is None else text(run, run.best)
+    def parameters(run: Run) -> str:
+        if run.best is None:
+            return texts.NONE
+        return number(run.results.program(run.best)["parameters"])
 
-    columns: Columns = {
-        "run": lambda run: run.name,
-        "question": lambda run: run.results.study.question,
-        "status": lambda run: run.status,
-        "trials": lambda run: str(len(run.results.study.sweep)),
-        "seeds": lambda run: run.results.study.seeds().partition(" seed")[0],
-        "best trial": of_best(lambda run, _: run.trial),
-        "validation accuracy, %": lambda run: run.accuracy("validation_accuracy"),
-        "test accuracy, %": lambda run: run.accuracy(),
-        "n": of_best(lambda run, _: str(run.num_alive)),
-        "parameters": of_best(lambda r, t: number(r.results.program(t)["parameters"])),
-    }
-    tables = (tabulated(runs, columns),)
-    return Section("runs", "The runs", notes("runs"), tables=tables)
+    table = tabulated(
+        {
+            "run": run.name,
+            "question": run.results.study.question,
+            "status": run.status,
+            "trials": str(len(run.results.study.sweep)),
+            "seeds": run.results.study.seeds().partition(" seed")[0],
+            "best trial": texts.NONE if run.best is None else run.trial,
+            "validation accuracy, %": run.accuracy("validation_accuracy"),
+            "test accuracy, %": run.accuracy(),
+            "n": texts.NONE if run.best is None else str(run.num_alive),
+            "parameters": parameters(run),
+        }
+        for run in runs
+    )
+    return Section("runs", "The runs", notes("runs"), tables=(table,))
 
 
 def _costs(runs: Sequence[Run]) -> Section:
-    timings = {run.name: run.results.timings.to_pylist() for run in runs}
-
-    def seconds(column: str) -> Callable[[Run], str]:
-        return lambda run: f"{total(timings[run.name], column):,.1f}"
-
-    columns: Columns = {
-        "run": lambda run: run.name,
-        "device": lambda run: captions.device(run.results),
-        "networks": lambda run: f"{run.results.members.num_rows:,}",
-        "compiling, s": seconds("compile_seconds"),
-        "training, s": seconds("train_seconds"),
-        "evaluating, s": seconds("evaluation_seconds"),
-        "training examples/s": lambda run: examples_per_second(timings[run.name]),
-        "peak, MB": lambda run: peak(timings[run.name]),
-    }
-    return Section("costs", "Costs", notes("sums"), tables=(tabulated(runs, columns),))
+    timings = [(run, run.results.timings.to_pylist()) for run in runs]
+    table = tabulated(
+        {
+            "run": run.name,
+            "device": captions.device(run.results),
+            "networks": f"{run.results.members.num_rows:,}",
+            "compiling, s": f"{total(rows, 'compile_seconds'):,.1f}",
+            "training, s": f"{total(rows, 'train_seconds'):,.1f}",
+            "evaluating, s": f"{total(rows, 'evaluation_seconds'):,.1f}",
+            "training examples/s": examples_per_second(rows),
+            "peak, MB": peak(rows),
+        }
+        for run, rows in timings
+    )
+    return Section("costs", "Costs", notes("sums"), tables=(table,))
 
 
 # The tables.

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import jinja2
@@ -19,7 +19,6 @@ from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Resu
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import num_families
-from nnlab.statistics.sequential import Look
 from nnlab.statistics.verdicts import Verdict, matching
 from nnlab.study import Claim, Quantity, Study
 from nnlab.words import numbers
@@ -33,8 +32,6 @@ FATES = {
     "unfinished": UNFINISHED,
     "at chance": "at_chance",
 }
-Columns = Mapping[str, Callable[[Any], str]]
-"""The columns of a table: ``{header: text of a row's cell}``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +51,11 @@ class Table:
     caption: str = ""
 
 
-def tabulated(rows: Iterable[Any], columns: Columns, **options: Any) -> Table:
-    """Makes a table with a row for each item; `options` are fields of `Table`."""
-    texts = tuple(tuple(cell(row) for cell in columns.values()) for row in rows)
-    return Table(tuple(columns), texts, **options)
+def tabulated(rows: Iterable[Mapping[str, str]], **options: Any) -> Table:
+    """Makes a table of rows, ``{header: text}``; `options` are fields of `Table`."""
+    found = list(rows)
+    cells = tuple(tuple(row.values()) for row in found)
+    return Table(tuple(found[0]), cells, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,22 +111,24 @@ def yes_or_no(resolved: bool, p: float | None) -> str:
 
 def claims(findings: Findings) -> Section:
     """Makes the table of the study's claims with their verdicts."""
-    results = findings.results
-    columns: Columns = {
-        "claim": lambda v: v.claim.text,
-        "verdict": lambda v: v.verdict,
-        "compared": lambda v: _compared(v.claim),
-        "left": lambda v: _side(results, v, "left"),
-        "right": lambda v: _side(results, v, "right"),
-        "difference (95 % interval)": _effect,
-        "n": lambda v: str(v.n),
-        "p (adjusted)": lambda v: numbers.p_text(v.p_holm),
-        "remarks": lambda v: v.reason,
-    }
     if not findings.verdicts:
         return Section("claims", "Claims")
+    results = findings.results
+    table = tabulated(
+        {
+            "claim": v.claim.text,
+            "verdict": v.verdict,
+            "compared": _compared(v.claim),
+            "left": _side(results, v, "left"),
+            "right": _side(results, v, "right"),
+            "difference (95 % interval)": _effect(v),
+            "n": str(v.n),
+            "p (adjusted)": numbers.p_text(v.p_holm),
+            "remarks": v.reason,
+        }
+        for v in findings.verdicts
+    )
     said = notes("claims", families=num_families(results), looks=results.study.looks)
-    table = tabulated(findings.verdicts, columns)
     return Section("claims", "Claims", said, tables=(table,))
 
 
@@ -234,22 +234,19 @@ def comparison(findings: Findings) -> Section:
     ran = [findings.rows[t] for t in findings.ran]
     if not ran:
         return Section("comparison", "Comparison")
-    grouped = any(sweep_of(results).groups)
-    labelled = any("label" in item for item in results.study.sweep)
-    name = "trial" if labelled or grouped else sweep_of(results).name or "trial"
     fates = {h: s for h, s in FATES.items() if any(row[f"n_{s}"] for row in ran)}
     sizes = len({row["parameters"] for row in ran}) > 1
-    columns: dict[str, Callable[[Any], str]] = {
-        name: lambda row: trial_name(results, row["index"]),
-        **_metric_columns(findings),
-        **(_test_columns(findings) if _is_compared(findings) else {}),
-        **({} if math.isnan(findings.target) else _target_columns(findings)),
-        **(_stop_columns(findings) if _can_stop(results) else {}),
-        **{header: _count(status) for header, status in fates.items()},
-        **({"parameters": lambda row: number(row["parameters"])} if sizes else {}),
-    }
-    marked = next((i for i, row in enumerate(ran) if row["best"]), None)
-    table = tabulated(ran, columns, marked=marked)
+    table = tabulated(
+        (
+            {
+                **_values(findings, row),
+                **{header: str(row[f"n_{status}"]) for header, status in fates.items()},
+                **({"parameters": number(row["parameters"])} if sizes else {}),
+            }
+            for row in ran
+        ),
+        marked=next((i for i, row in enumerate(ran) if row["best"]), None),
+    )
     tested = [row for row in ran if not (row["best"] or row["n_dropped"])]
     said = notes(
         "comparison",
@@ -276,86 +273,54 @@ def _can_stop(results: Results) -> bool:
     return any(t.hyperparameters.early_stopping.patience for t in results.trials)
 
 
-def _mean(column: str, factor: float = 100.0) -> Callable[[Any], str]:
-    return lambda row: numbers.mean_text(
-        row[f"{column}_mean"], row[f"{column}_high"], factor
-    )
+def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
+    """Returns cells of a trial: its name, accuracies, differences and times."""
+    results, trial = findings.results, row["index"]
+    sweep = sweep_of(results)
+    labelled = any("label" in item for item in results.study.sweep)
+    header = "" if labelled or any(sweep.groups) else sweep.name
+    cells = {header or "trial": trial_name(results, trial)}
 
+    def mean(column: str, factor: float = 100) -> str:
+        return numbers.mean_text(row[f"{column}_mean"], row[f"{column}_high"], factor)
 
-def _count(status: str) -> Callable[[Any], str]:
-    return lambda row: str(row[f"n_{status}"])
-
-
-def _metric_columns(findings: Findings) -> Columns:
-    results = findings.results
+    for metric in ("validation_accuracy", "test_accuracy"):
+        if metric in results.metrics:
+            cells[f"{words(metric)}, %"] = mean(metric)
     sets = {name: f"test_{name}_accuracy" for name in moved_sets(findings)}
-    plain = [
-        m for m in ("validation_accuracy", "test_accuracy") if m in results.metrics
-    ]
-    own = [f"test_{name}" for name in results.study.own.metrics]
-    return {
-        **{f"{words(m)}, %": _mean(m) for m in plain},
-        **{f"{name}, %": _mean(m) for name, m in sets.items()},
-        **{f"drop, {name}, points": _mean(f"{m}_drop") for name, m in sets.items()},
-        **{words(m): _mean(m, 1) for m in own if m in results.metrics},
-    }
-
-
-def _test_columns(findings: Findings) -> Columns:
-    start = "test_accuracy_difference"
-    mean = _mean(start)
-
-    def verdict(row: Any) -> str:
-        epochs = findings.dropped_after(row["index"])
-        if epochs is not None:
-            return f"dropped at epoch {epochs:g}"
-        return yes_or_no(row[f"{start}_resolved"], row[f"{start}_p_holm"])
-
-    def unless_best(cell: Callable[[Any], str]) -> Callable[[Any], str]:
-        return lambda row: "" if row["best"] else cell(row)
-
-    return {
-        "test, points to best": lambda row: "best" if row["best"] else mean(row),
-        "pairs": unless_best(lambda row: str(row[f"{start}_n"])),
-        "p (adjusted)": unless_best(lambda r: numbers.p_text(r[f"{start}_p_holm"])),
-        "significant": unless_best(verdict),
-    }
-
-
-def _target_columns(findings: Findings) -> Columns:
-    def median(row: Any) -> str:
-        if not findings.steps_to_target(row["index"], findings.target).n:
-            return numbers.NONE
+    cells |= {f"{name}, %": mean(m) for name, m in sets.items()}
+    cells |= {f"drop, {name}, points": mean(f"{m}_drop") for name, m in sets.items()}
+    for metric in (f"test_{name}" for name in results.study.own.metrics):
+        if metric in results.metrics:
+            cells[words(metric)] = mean(metric, 1)
+    if _is_compared(findings):
+        start = "test_accuracy_difference"
+        p = row[f"{start}_p_holm"]
+        significant = yes_or_no(row[f"{start}_resolved"], p)
+        if (epochs := findings.dropped_after(trial)) is not None:
+            significant = f"dropped at epoch {epochs:g}"
+        is_best = row["best"]
+        cells |= {
+            "test, points to best": "best" if is_best else mean(start),
+            "pairs": "" if is_best else str(row[f"{start}_n"]),
+            "p (adjusted)": "" if is_best else numbers.p_text(p),
+            "significant": "" if is_best else significant,
+        }
+    if not math.isnan(findings.target):
+        time = findings.steps_to_target(trial, findings.target)
         epochs = row["median_epochs_to_target"]
-        return "not reached" if epochs is None else numbers.median_text(epochs)
-
-    def share(row: Any) -> str:
-        time = findings.steps_to_target(row["index"], findings.target)
-        return f"{time.reached} of {time.n}" if time.n else numbers.NONE
-
-    return {
-        f"median epochs to {100 * findings.target:g} %": median,
-        "reached by": share,
-    }
-
-
-def _stop_columns(findings: Findings) -> Columns:
-    """Columns of when training ended: medians over finished and stopped networks."""
-
-    def median(column: str) -> Callable[[Any], str]:
-        def cell(row: Any) -> str:
-            trial = row["index"]
-            values = findings.results.member(trial, column)[findings.alive(trial)]
-            if not values.size:
-                return numbers.NONE
-            return f"{np.median(values.astype(float)):,.0f}"
-
-        return cell
-
-    return {
-        "median steps used": median("steps"),
-        "median best step": median("best_step"),
-    }
+        soon = "not reached" if epochs is None else numbers.median_text(epochs)
+        goal = f"median epochs to {100 * findings.target:g} %"
+        cells[goal] = soon if time.n else numbers.NONE
+        reached = f"{time.reached} of {time.n}"
+        cells["reached by"] = reached if time.n else numbers.NONE
+    if _can_stop(results):
+        kept = findings.alive(trial)
+        for header, column in (("steps used", "steps"), ("best step", "best_step")):
+            steps = results.member(trial, column)[kept].astype(float)
+            median = f"{np.median(steps):,.0f}" if steps.size else numbers.NONE
+            cells[f"median {header}"] = median
+    return cells
 
 
 # Seeds, look by look.
@@ -370,18 +335,20 @@ def looks(findings: Findings) -> Section:
     def names(trials: Collection[int]) -> str:
         return several(results, trials) if trials else numbers.NONE
 
-    def best(look: Look) -> str:
-        return numbers.NONE if look.best is None else trial_name(results, look.best)
-
-    columns: Columns = {
-        "look": lambda look: str(taken.index(look) + 1),
-        "seeds": lambda look: str(look.seeds),
-        "trials that have them": lambda k: str(sum(n == k.seeds for n in k.each)),
-        "best by validation": best,
-        "now significantly different": lambda look: names(look.resolved),
-        "not significantly different": lambda look: names(look.unresolved),
-        "networks so far": lambda look: f"{look.networks:,}",
-    }
+    table = tabulated(
+        {
+            "look": str(place),
+            "seeds": str(look.seeds),
+            "trials that have them": str(look.each.count(look.seeds)),
+            "best by validation": numbers.NONE
+            if look.best is None
+            else trial_name(results, look.best),
+            "now significantly different": names(look.resolved),
+            "not significantly different": names(look.unresolved),
+            "networks so far": f"{look.networks:,}",
+        }
+        for place, look in enumerate(taken, 1)
+    )
     untested = taken[-1].untested
     said = notes(
         "looks",
@@ -389,7 +356,7 @@ def looks(findings: Findings) -> Section:
         families=num_families(results),
         untested=several(results, untested) if untested else "",
     )
-    return Section("looks", title, said, tables=(tabulated(taken, columns),))
+    return Section("looks", title, said, tables=(table,))
 
 
 # What is missing.
