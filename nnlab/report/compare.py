@@ -23,7 +23,7 @@ from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.levels import Level, level_of
-from nnlab.report.page import Content, folder_of_figures, lay_out
+from nnlab.report.page import Content, filled, folder_of_figures, lay_out
 from nnlab.report.sections import (
     Section,
     Table,
@@ -48,12 +48,9 @@ FEW = 6  # up to here names, values and fields are gone through
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One of the runs that are compared.
+    """One of the runs that are compared, under a name of its own.
 
-    Attributes:
-      name: unique among them.
-      findings: its statistics.
-      status: as `listing.status_of` has it.
+    `status` is as `listing.status_of` has it.
     """
 
     name: str
@@ -221,15 +218,15 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
     groups = _groups(runs)
     drawn = []
     with style.context():
-        for place, group in enumerate(groups):
+        for place, group in enumerate(groups, 1):
             suffix, where = "", ""
             if len(groups) > 1:
-                suffix, where = f"_{place + 1}", f"On {_data_name(group)}: "
+                suffix, where = f"_{place}", f"On {_data_name(group)}: "
             for metric in CURVES:
                 measured = [r for r in group if r.findings.is_measured(metric)]
                 if len(measured) > 1:  # a run alone has them in its own report
-                    name = f"best_{metric}{suffix}"
-                    drawn.append(_curves(measured, metric, folder / name, where))
+                    path = folder / f"best_{metric}{suffix}"
+                    drawn.append(_curves(measured, metric, path, where))
             drawn.append(_finals(group, folder / f"all_test_accuracy{suffix}", where))
     return tuple(drawn)
 
@@ -242,15 +239,11 @@ def _curves(
     style.save(canvas, path)
     what = f"{where}{settings.words(metric)} of each run's best trial against epochs"
     what = texts.capital(what)
-    seeds = [f"{run.num_alive} of {run.name}" for run in runs]
-    caption = (
-        f"{what}; best is by validation accuracy. {captions.error_scale(canvas)} Means "
-        f"over the seeds that finished or stopped early ({texts.joined(seeds)}), with "
-        "95 % Student-t intervals from 3 seeds on. Ticks are where seeds stopped, "
-        "crosses where they diverged."
-    )
+    seeds = texts.joined([f"{run.num_alive} of {run.name}" for run in runs])
+    scale = captions.error_scale(canvas)
+    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds)
     alt = f"{what}. {_ends(runs, metric)}"
-    return catalog.Figure("curves", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("curves", path.name, alt, caption)
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
@@ -259,13 +252,10 @@ def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figu
     style.save(canvas, path)
     what = f"{where}final test accuracy of all trials, a row for each run"
     what = texts.capital(what)
-    caption = (
-        f"{what}. Points are trials, means over their seeds; the ring marks the best "
-        f"by validation, with its 95 % interval. {captions.error_scale(canvas)} A run "
-        "with more trials has more chances of a high one."
-    )
+    scale = captions.error_scale(canvas)
+    (caption,) = notes("all_finals", what=what, scale=scale)
     alt = f"{what}. Of the best trials: {_ends(runs, 'test_accuracy')}"
-    return catalog.Figure("final", path.name, alt, " ".join(caption.split()))
+    return catalog.Figure("final", path.name, alt, caption)
 
 
 def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
@@ -307,8 +297,7 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
         _runs(runs),
         _costs(runs),
     )
-    shown = tuple(s for s in sections if s.items or s.tables or s.figures)
-    return Content(title, about, tuple(sentences(runs)), shown)
+    return Content(title, about, tuple(sentences(runs)), filled(sections))
 
 
 def sentences(runs: Runs) -> list[str]:

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
 from importlib import resources
 from typing import Any
@@ -198,29 +198,32 @@ def content(
     """
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
-    main = sweep_of(results).name or "the trials"
+    swept = sweep_of(results).name or "the trials"
     batches = {t.hyperparameters.batch_size for t in results.trials}
     time = notes("time", batches=len(batches))
+
+    def figures(anchor: str, title: str) -> Section:
+        named = title.format(along=" and ".join(along), swept=swept)
+        said = time if anchor == ("along" if along else "curves") else ()
+        chosen = tuple(f for f in drawn if f.section == anchor)
+        return Section(anchor, named, said, figures=chosen)
+
     sections = (
         claims(findings),
-        *(
-            Section(
-                anchor,
-                title.format(along=" and ".join(along), swept=main),
-                time if anchor == ("along" if along else "curves") else (),
-                figures=tuple(f for f in drawn if f.section == anchor),
-            )
-            for anchor, title in catalog.SECTIONS.items()
-        ),
+        *(figures(*section) for section in catalog.SECTIONS.items()),
         comparison(findings),
         looks(findings),
         costs(findings),
         how(findings),
         missing(findings, absent),
     )
-    shown = (s for s in sections if s.items or s.tables or s.figures)
     said = tuple(answer.sentences(findings))
-    return Content(results.study.question, _about(results), said, tuple(shown))
+    return Content(results.study.question, _about(results), said, filled(sections))
+
+
+def filled(sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Returns the sections that hold anything."""
+    return tuple(s for s in sections if s.items or s.tables or s.figures)
 
 
 def _about(results: Results) -> str:

@@ -90,6 +90,8 @@ def _notes() -> jinja2.Template:
 
 def notes(section: str, **facts: Any) -> tuple[str, ...]:
     """Returns the paragraphs of a macro of ``notes.txt.j2``."""
+    for name, fact in facts.items():  # names of users may hold empty lines
+        facts[name] = " ".join(fact.split()) if isinstance(fact, str) else fact
     text: str = getattr(_notes().module, section)(**facts)
     return tuple(" ".join(p.split()) for p in text.split("\n\n") if p.strip())
 

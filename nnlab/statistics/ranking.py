@@ -33,7 +33,7 @@ _MOST_VALUES = 2**22
 def mean_accuracy(results: Results, trial: int) -> float:
     """Returns a trial's last mean validation accuracy, however its networks ended.
 
-    The mean is over all seeds; a diverged one counts with the accuracy of chance.
+    A diverged one counts with the accuracy of chance.
     """
     lost = has_status(results, trial, DIVERGED)
     last = _last_accuracy(results, trial)
@@ -47,18 +47,11 @@ def _last_accuracy(results: Results, trial: int) -> np.ndarray:
 
 
 def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
-    """Returns what a trial is worth by the validation accuracy of its seeds.
+    """Returns the mean validation accuracy of a trial's seeds, (S,).
 
-    It is the mean over all seeds. A diverged seed counts with the accuracy of chance:
-    one lucky survivor of eight at 99 % makes a trial of 21 %.
-
-    Args:
-      accuracy: of each seed, float (S,).
-      lost: which have diverged, bool (S,).
-      chance: accuracy of a constant answer.
-
-    Returns:
-      An accuracy, or None if fewer than half survive, or one has none yet.
+    The `lost` ones, which diverged, count with the accuracy of chance: one lucky
+    survivor of eight at 99 % makes a trial of 21 %. None if fewer than half survive, or
+    one has no accuracy yet.
     """
     mean = float(np.where(lost, chance, accuracy).mean())
     return None if 2 * lost.sum() > len(lost) or np.isnan(mean) else mean
@@ -128,11 +121,7 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
 
 
 def best_and_worst(results: Results) -> tuple[int | None, int | None]:
-    """Returns the trials whose networks are shown: the best and the worst.
-
-    Baselines are left out where there are at least two networks: the figures show what
-    networks have learnt.
-    """
+    """Returns the best and the worst trial; of at least two networks, no baselines."""
     among = networks(results)
     chosen = among if len(among) > 1 else None
     return best_trial(results, chosen), worst_trial(results, chosen)

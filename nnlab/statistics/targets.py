@@ -90,11 +90,7 @@ def default_target(results: Results, best: int | None) -> float:
     among the trials is taken ("not reached" counts as one); of several such, the
     highest.
 
-    Args:
-      best: the best network, as `best_trial` has it among `networks`.
-
-    Returns:
-      An accuracy in (0, 1); NaN if there is no best trial, or it reaches none of them.
+    NaN if there is no best trial among `networks`, or it reaches no target.
     """
     if best is None:
         return np.nan
