@@ -25,6 +25,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.study.claims import higher, slower
 
 SCRIPT = pathlib.Path(report.__file__).parent / "templates" / "report.js"
+FEW = ("curves", "final")
 SMALL = {"num_trials": 2, "num_seeds": 3, "num_evaluations": 3}
 GRID = [{"model.hidden": (h,), RATE: r} for h in (8, 16) for r in (0.1, 1.0)]
 EVIL = "<script>alert('x')</script> [a](http://evil.example) *b* `c` | $d$\n# e"
@@ -76,8 +77,9 @@ class _Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """The folder of a run with its report, which no test changes."""
+    fields = {"figures": ("curves",)}
     folder = tmp_path_factory.mktemp("plain")
-    return _write(folder, num_trials=2, diverged={(1, 1): 2})[1].parent
+    return _write(folder, **SMALL, diverged={(1, 1): 2}, fields=fields)[1].parent
 
 
 def _markdown(path):
@@ -107,9 +109,9 @@ def test_markdown_is_shown_as_it_is(text, escaped):
 def test_every_text_of_a_user_is_escaped(tmp_path):
     claim = higher(EVIL, "test_accuracy", {"label": EVIL}, 0.5)
     sweep = [{RATE: 0.1, "label": EVIL}, {RATE: 0.2, "label": "</td></svg>--><img>"}]
-    sweep.append({"model.hidden": (8,)})
-    failed = {"never_ran": [2], "failures": {1: f"failed {EVIL}"}}
-    _, path = _write(tmp_path, sweep=sweep, question=EVIL, claims=[claim], **failed)
+    options = {"sweep": [*sweep, {"model.hidden": (8,)}], "fields": {"figures": FEW}}
+    options |= {"never_ran": [2], "failures": {1: f"failed {EVIL}"}, "num_seeds": 3}
+    _, path = _write(tmp_path, **options, question=EVIL, claims=[claim])
     page = _Page(path.read_text())
     assert not page.tags & {"script", "img", "iframe", "object", "embed", "link"}
     assert not page.others
@@ -130,7 +132,7 @@ def test_text_in_a_figure_of_a_page_keeps_what_looks_like_code(tmp_path):
 
 def test_page_stands_alone(plain):
     text = (plain / "report.html").read_text()
-    assert len(_Page(text).names) == text.count("<figure") == 5
+    assert len(_Page(text).names) == text.count("<figure") == 3
     assert not re.search(r"@import|url\((?!#)", text)
 
 
@@ -154,7 +156,7 @@ def test_writing_again_needs_no_jax_and_little_time_and_changes_no_byte(plain):
 def test_figures_are_stored_and_shown(plain):
     markdown = (plain / "report.md").read_text()
     shown = re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)
-    assert shown[0] == "curves_validation_accuracy"
+    assert len(shown) == 3
     stored = {p.name for p in (plain / "figures").iterdir()}
     assert stored == {f"{name}{s}" for name in shown for s in (".png", ".svg")}
 
