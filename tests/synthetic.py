@@ -178,7 +178,7 @@ def results(
         ),
         severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
-    return found if workdir is None else write(found, workdir)
+    return found if workdir is None else _written(found, workdir)
 
 
 def findings(*args: Any, **options: Any) -> Findings:
@@ -353,10 +353,8 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
     return {**record, "input_shape": [8, 8, 1]}
 
 
-def write(
-    found: tables.Results, workdir: pathlib.Path, **more: bytes
-) -> tables.Results:
-    """Stores results in a folder, with `more` files, and loads them again."""
+def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
+
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,
@@ -365,5 +363,5 @@ def write(
     }
     if found.severity.num_rows:
         content["severity.csv"] = found.severity
-    tables.write(workdir, found.config, {**content, **more})
+    tables.write(workdir, found.config, content)
     return tables.load(workdir)

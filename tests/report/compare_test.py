@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A comparison of runs says what their tables say, and overwrites nothing else."""
 
-import dataclasses
 import functools
-import json
 import re
 
 import folders
@@ -11,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from shown import store_again
 
 from nnlab import results
 from nnlab.machine import files
@@ -38,10 +37,10 @@ def make(folder, level=0.9, digest=None, **options):
     noise = np.random.default_rng(int(1e4 * level)).normal(0, 0.002, (2, 5))
     values = np.array([[level - 0.1], [level]]) + noise
     options = {"sweep": [{RATE: 0.1}, {RATE: 0.3}], "num_evaluations": 4, **options}
-    found = synthetic.results(values, **options)
+    config = synthetic.results(values, workdir=folder, **options).config
     if digest:
-        found.config["datasets"]["digits"]["digest"] = digest
-    synthetic.write(found, folder)
+        config["datasets"]["digits"]["digest"] = digest
+        store_again(folder, config)
     return folder
 
 
@@ -117,12 +116,11 @@ def test_different_test_data_are_not_compared(made, tmp_path):
 
 def test_exactly_what_differs_is_listed(made, tmp_path):
     a, rate, other, same = made("a", "rate", "else", "same")
-    found = results.load(a)
-    config = json.loads(json.dumps(dict(found.config)))
+    d = make(tmp_path / "d")
+    config = results.load(d).config
     config["versions"]["jax"] = "9.9"
     config["devices"] = {"platform": "tpu", "kind": "TPU v5e", "count": 4}
-    d = tmp_path / "d"
-    synthetic.write(dataclasses.replace(found, config=config), d)
+    store_again(d, config)
 
     def fields(*folders):
         return {
