@@ -49,11 +49,10 @@ def counted_calls():
 @pytest.mark.slow
 def test_a_report_computes_each_statistic_once(tmp_path):
     rate = Quantity(metric="test_accuracy")
-    claim = Claim(text="x", quantity=rate, left={RATE: 0.22}, right="chance")
-    fields = {"figures": ("curves", "target")}
-    found = synthetic.results(
-        claims=[claim], diverged={(3, 0): 2}, fields=fields, workdir=tmp_path
-    )
+    claim = Claim(text="x", quantity=rate, left={RATE: 3.2}, right="chance")
+    options = {"num_trials": 2, "num_evaluations": 4, "diverged": {(1, 0): 2}}
+    options["fields"] = {"figures": ("curves", "target")}
+    found = synthetic.results(claims=[claim], workdir=tmp_path, **options)
     with counted_calls() as calls:
         report.write(found.workdir)
     assert {name for name, *_ in calls} == {f.__name__ for f in STATISTICS}
