@@ -3,6 +3,8 @@
 
 import numpy as np
 
+from nnlab import results
+
 RATE = "optimizer.learning_rate"
 RATES = [{RATE: r} for r in (0.02, 0.7, 3.0)]
 
@@ -11,6 +13,13 @@ def rows_of(section, table=0):
     """Returns a section's table as mappings from header to cell."""
     shown = section.tables[table]
     return [dict(zip(shown.header, row)) for row in shown.rows]
+
+
+def store_again(folder, config, **more):
+    """Stores a run's files again, under another config and with `more` files."""
+    names = (*results.TABLES, "timings.csv", "severity.csv")
+    files = {n: (folder / n).read_bytes() for n in names if (folder / n).exists()}
+    results.write(folder, config, {**files, **more})
 
 
 def section_of(content, anchor):

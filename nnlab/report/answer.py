@@ -49,9 +49,8 @@ def sentences(findings: Findings) -> list[str]:
     return [*cut, *said, *findings.results.study.notes, *missing]
 
 
-def is_or_are(count: int) -> str:
-    """Returns the verb for a count."""
-    return "is" if count == 1 else "are"
+def _verb(count: int, one: str = "is", more: str = "are") -> str:
+    return one if count == 1 else more
 
 
 # Which learning rates train.
@@ -71,15 +70,16 @@ def _rates(findings: Findings) -> list[str]:
     updates = texts.count(steps, "update")
     lowest, highest = (f"{found.values[i]:g}" for i in (0, -1))
     fall = f"{100 * rate_range.MARGIN:g} %"
-    said = [
-        f"At no learning rate between {lowest} and {highest} do all seeds lose {fall} "
-        f"of their training loss within {updates}."
-    ]
-    if found.stable is not None:
-        low, high = (f"{rate:g}" for rate in found.stable)
+    if found.stable is None:
+        said = [
+            f"At no learning rate between {lowest} and {highest} do all seeds lose "
+            f"{fall} of their training loss within {updates}."
+        ]
+    else:
+        low, high = found.stable
         every = f"all {seeds} seeds lose" if seeds > 1 else "the seed loses"
         said = [
-            f"From learning rate {low} to {high}, {every} {fall} or more of their "
+            f"From learning rate {low:g} to {high:g}, {every} {fall} or more of their "
             f"training loss within {updates}; lower rates are too slow."
         ]
     if found.edge.n:
@@ -101,10 +101,9 @@ def _edge(edge: rate_range.Edge, highest: str, seeds: int) -> str:
     """Says where the edge is, how sure that is, and what lies beyond it."""
     if edge.beyond == edge.n:
         return f"No seed has an edge up to {highest}, the highest rate tried."
-    middle = "median" if edge.beyond else "geometric mean"
     value = f"above {highest}" if math.isinf(edge.value) else f"at {edge.value:.3g}"
+    middle, least = ("median", 6) if edge.beyond else ("geometric mean", 3)
     if math.isnan(edge.low):
-        least = "6" if edge.beyond else "3"
         sure = f"{middle} of {texts.count(edge.n, 'seed')}; fewer than {least} give "
         sure += "no interval"
     else:
@@ -135,29 +134,30 @@ def _speed(findings: Findings) -> list[str]:
     if not times:
         return []
     goal = f"{100 * target:g} % validation accuracy"
-    order = sorted(times, key=lambda t: (times[t].median_epochs, -_reached(times[t])))
+    order = sorted(times, key=lambda t: (times[t].median_epochs, -times[t].reached))
     first = order[0]
-    if not any(map(_reached, times.values())):
+    if not any(time.reached for time in times.values()):
         return [f"No trial reaches {goal}."]
     if not math.isfinite(times[first].median_epochs):
         return [
             f"No trial reaches {goal} in more than half of its seeds; "
             f"{named(results, first)} comes nearest, in {_share(times[first])} seeds."
         ]
-    a_median = "a median of " if times[first].n > 1 else ""
-    soonest = texts.median_text(times[first].median_epochs)
-    after = f"after {a_median}{soonest} {'epoch' if soonest == '1' else 'epochs'}"
-    seeds = "seed" if times[first].n == 1 else "seeds"
-    start = f"reaches {goal} {after} ({_share(times[first])} {seeds})"
+    n, soonest = times[first].n, texts.median_text(times[first].median_epochs)
+    after = "after a median of " if n > 1 else "after "
+    after += f"{soonest} {'epoch' if soonest == '1' else 'epochs'}"
+    start = (
+        f"reaches {goal} {after} ({_share(times[first])} {_verb(n, 'seed', 'seeds')})"
+    )
     who = texts.capital(named(results, first))
     if len(results.trials) == 1:
         return [f"Training {start}."]
     if len(times) <= FEW:
         others = _one_by_one(results, {t: times[t] for t in order[1:]})
         return [f"{'; '.join([f'{who} {start}', *others])}."]
-    arrived = [t for t in order if math.isfinite(times[t].median_epochs)]
-    median = times[first].median_epochs
-    fastest = [t for t in arrived if times[t].median_epochs == median]
+    medians = {t: times[t].median_epochs for t in order}
+    arrived = [t for t in order if math.isfinite(medians[t])]
+    fastest = [t for t in arrived if medians[t] == medians[first]]
     said = f"{who} {start}."
     if len(fastest) > 1:
         those = texts.capital(several(results, fastest))
@@ -165,19 +165,15 @@ def _speed(findings: Findings) -> list[str]:
     left = " that were not dropped before" * bool(findings.dropped)
     rest = f"{len(arrived)} of {len(times)} trials{left} reach it in most of their "
     rest += "seeds"
-    slowest = arrived[-1]
-    if times[slowest].median_epochs > median:
-        late = texts.median_text(times[slowest].median_epochs)
-        rest += f", the slowest ({trial_name(results, slowest)}) after {late} epochs"
+    if medians[arrived[-1]] > medians[first]:
+        late = texts.median_text(medians[arrived[-1]])
+        slowest = trial_name(results, arrived[-1])
+        rest += f", the slowest ({slowest}) after {late} epochs"
     return [said, f"{rest}."]
 
 
-def _reached(time: StepsToTarget) -> int:
-    return round(time.reached_share * time.n)
-
-
 def _share(time: StepsToTarget) -> str:
-    return f"{_reached(time)} of {time.n}"
+    return f"{time.reached} of {time.n}"
 
 
 def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[str]:
@@ -188,7 +184,7 @@ def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[st
         if math.isfinite(time.median_epochs):
             after = texts.median_text(time.median_epochs)
             parts.append(f"{name} after {after} ({_share(time)})")
-        elif _reached(time):
+        elif time.reached:
             some.append(f"{name} only in {_share(time)} seeds")
         else:
             never.append(name)
@@ -219,8 +215,8 @@ def _best(findings: Findings) -> list[str]:
             some = texts.count(len(ran), "trial")
             told = f"of the {some} that trained to the end, {told}"
         said = [f"{texts.capital(told)}, with a test accuracy of {number}."]
-    if results.study.num_seeds < 3:
-        return [*said, no_interval(results)]
+    if why := no_interval(results):
+        return [*said, why]
     return [*said, *_others(findings, ran)]
 
 
@@ -239,19 +235,17 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
     below = len(tested) - len(same) - len(above)
     parts = []
     if same:
-        verb = "does" if len(same) == 1 else "do"
-        some = several(results, same, FEW - 1)
-        parts.append(f"{some} {verb} not differ significantly from it")
+        some, do = several(results, same, FEW - 1), _verb(len(same), "does", "do")
+        parts.append(f"{some} {do} not differ significantly from it")
     if above:
-        verb = "does" if len(above) == 1 else "do"
-        some = several(results, above)
-        parts.append(f"on the test set {some} {verb} significantly better")
+        some, do = several(results, above), _verb(len(above), "does", "do")
+        parts.append(f"on the test set {some} {do} significantly better")
     if below:
-        of_all = {1: "the other trial", 2: "both others"}.get(below)
-        who = of_all or f"all {below} others"
+        of_all = {1: "the other trial", 2: "both others"}
+        who = of_all.get(below, f"all {below} others")
         if parts:
             who = "the other one" if below == 1 else f"the other {below}"
-        parts.append(f"{who} {is_or_are(below)} significantly worse")
+        parts.append(f"{who} {_verb(below)} significantly worse")
     said = [f"{texts.capital('; '.join(parts))} over seeds."] if parts else []
     if untold := [c.trial for c in others if math.isnan(c.p_holm)]:
         who = several(results, untold)
@@ -260,13 +254,11 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
 
 
 def no_interval(results: Results) -> str:
-    """Says why results of one or two seeds have no interval."""
-    if results.study.num_seeds == 1:
-        return "One seed shows no spread: no interval is drawn and nothing is tested."
-    return (
-        "With two seeds a 95 % interval is 13 standard errors wide to each side and "
-        "says nothing: none is drawn and nothing is tested."
-    )
+    """Says why results of one or two seeds have no interval; "" of more seeds."""
+    one = "One seed shows no spread: no interval is drawn and nothing is tested."
+    two = "With two seeds a 95 % interval is 13 standard errors wide to each side and "
+    two += "says nothing: none is drawn and nothing is tested."
+    return {1: one, 2: two}.get(results.study.num_seeds, "")
 
 
 # How it was searched.
@@ -284,15 +276,13 @@ def _looks(findings: Findings) -> list[str]:
     spent = f"{last.networks:,} of at most {most:,} networks were trained"
     if not last.unresolved:
         those = " that can be compared" * bool(last.untested)
-        return [
-            f"{after} all others{those} differ significantly from the best; {spent}."
-        ]
-    left = texts.count(len(last.unresolved), "trial")
-    verb = "does" if len(last.unresolved) == 1 else "do"
-    ended = ", and that was the last look" * (len(taken) == len(planned))
-    return [
-        f"{after} {left} {verb} not differ significantly from the best; {spent}{ended}."
-    ]
+        told = f"all others{those} differ significantly from the best; {spent}"
+    else:
+        count = len(last.unresolved)
+        told = f"{texts.count(count, 'trial')} {_verb(count, 'does', 'do')} not differ "
+        told += f"significantly from the best; {spent}"
+        told += ", and that was the last look" * (len(taken) == len(planned))
+    return [f"{after} {told}."]
 
 
 def _search(findings: Findings) -> list[str]:
@@ -342,13 +332,11 @@ def _halving(findings: Findings) -> list[str]:
 
 def _drops(findings: Findings) -> list[str]:
     sets = findings.results.study.test_sets
-    changes = {
-        "moved": f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}",
-        "rotated": f"rotated by up to {sets.rotated_degrees:g} degrees",
-    }
+    moved = f"moved by up to {texts.count(sets.moved_pixels, 'pixel')}"
+    rotated = f"rotated by up to {sets.rotated_degrees:g} degrees"
     said = (
-        _drop_on(findings, f"test_{name}_accuracy", change)
-        for name, change in changes.items()
+        _drop_on(findings, "test_moved_accuracy", moved),
+        _drop_on(findings, "test_rotated_accuracy", rotated),
     )
     return [text for text in said if text]
 
@@ -400,37 +388,32 @@ def _untrained(findings: Findings) -> list[str]:
         groups.setdefault(key, []).append(trial)
     said = []
     for (chance, classes), trials in groups.items():
-        columns = [
-            _at_start(results, trials, f"test_{m}") for m in ("accuracy", "loss")
-        ]
-        if not all(c.size for c in columns):
+        accuracy = _at_start(results, trials, "test_accuracy", 100, 1)
+        loss = _at_start(results, trials, "test_loss", 1, 2)
+        if not (accuracy and loss):
             continue
-        accuracy, loss = (_range(c) for c in columns)
         where = f" of {several(results, trials)}" if len(groups) > 1 else ""
         means = "the trials' means" if len(trials) > 1 else "means"
         said.append(
-            f"Before training the test accuracy{where} is {accuracy[0]} % (chance "
-            f"{texts.percent(chance)}) and the loss {loss[1]} (ln {classes} = "
+            f"Before training the test accuracy{where} is {accuracy} % (chance "
+            f"{texts.percent(chance)}) and the loss {loss} (ln {classes} = "
             f"{math.log(classes):.2f}), {means} over {results.study.seeds()}."
         )
     return said
 
 
-def _at_start(results: Results, trials: Sequence[int], metric: str) -> np.ndarray:
-    """Returns the mean over the seeds at step 0, of each trial that has it, (n,)."""
+def _at_start(
+    results: Results, trials: Sequence[int], metric: str, factor: float, decimals: int
+) -> str:
+    """Returns the range of the trials' means at step 0, such as "9.1 to 12.0"."""
     if metric not in results.metrics:
-        return np.empty(0)
+        return ""
     curves = [results.curve(t, metric) for t in trials]
     means = [c.values[:, 0].mean() for c in curves if c.steps.size and c.steps[0] == 0]
-    values = np.array(means)
-    return values[np.isfinite(values)]
-
-
-def _range(values: np.ndarray) -> tuple[str, str]:
-    ends = (float(values.min()), float(values.max()))
-    shares = dict.fromkeys(texts.fixed(100 * e, 1) for e in ends)
-    plain = dict.fromkeys(texts.fixed(e, 2) for e in ends)
-    return " to ".join(shares), " to ".join(plain)
+    known = [float(mean) for mean in means if np.isfinite(mean)]
+    ends = (min(known), max(known)) if known else ()
+    shown = dict.fromkeys(texts.fixed(factor * end, decimals) for end in ends)
+    return " to ".join(shown)
 
 
 # What became of the claims, and what failed.
@@ -443,7 +426,7 @@ def _claims(findings: Findings) -> list[str]:
     counts = Counter(v.verdict for v in verdicts)
     parts = []
     for verdict in (v for v in VERDICTS if counts[v]):
-        part = f"{counts[verdict]} {is_or_are(counts[verdict])} {verdict}"
+        part = f"{counts[verdict]} {_verb(counts[verdict])} {verdict}"
         if verdict == CONTRADICTED:
             wrong = [v.claim.text for v in verdicts if v.verdict == verdict]
             part += f" ({'; '.join(f'“{text}”' for text in wrong)})"
@@ -455,17 +438,15 @@ def _claims(findings: Findings) -> list[str]:
 def _failures(findings: Findings) -> list[str]:
     results = findings.results
     seeds = {t.index: t.num_seeds for t in results.trials}
+    counts = {t: findings.counts(t) for t in seeds}
     fates = {
-        t: {DIVERGE: c["diverged"], STAY: c["at_chance"]}
-        for t, c in ((t, findings.counts(t)) for t in seeds)
+        t: {DIVERGE: c["diverged"], STAY: c["at_chance"]} for t, c in counts.items()
     }
-    failing = [t for t, counts in fates.items() if any(counts.values())]
+    failing = [t for t in fates if any(fates[t].values())]
     if not failing:
         return []
     if len(failing) > 4:
-        total: Counter[tuple[str, str]] = Counter()
-        for trial in failing:
-            total.update(fates[trial])
+        total = {fate: sum(fates[t][fate] for t in failing) for fate in (DIVERGE, STAY)}
         lost = _fates(total, sum(seeds[t] for t in failing))
         return [f"In {several(results, failing)}, {lost}."]
     at = "with" if sweep_of(results).scale == "categories" else "at"
@@ -488,9 +469,7 @@ def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
     `counts` is ``{(singular verb, plural verb): number of seeds}``.
     """
     said: list[str] = []
-    for verbs, count in counts.items():
-        if not count:
-            continue
+    for verbs, count in ((verbs, n) for verbs, n in counts.items() if n):
         if count == total:
             who = {1: "the only seed", 2: "both seeds"}.get(total, f"all {total} seeds")
         else:
@@ -515,11 +494,10 @@ def crashes(results: Results) -> list[str]:
     failed = failed_trials(results)
     if not failed:
         return []
-    total = texts.count(len(results.trials), "trial")
-    whose = "its" if len(failed) == 1 else "their"
+    total, whose = len(results.trials), _verb(len(failed), "its", "their")
     return [
-        f"{len(failed)} of {total} {is_or_are(len(failed))} missing because {whose} "
-        f"program failed: {several(results, failed)}."
+        f"{len(failed)} of {texts.count(total, 'trial')} {_verb(len(failed))} missing "
+        f"because {whose} program failed: {several(results, failed)}."
     ]
 
 
@@ -533,8 +511,8 @@ def interruption(findings: Findings) -> list[str]:
     unfinished = sum(findings.counts(t)[UNFINISHED] for t in trials)
     parts = []
     if absent:
-        verb = "has" if len(absent) == 1 else "have"
-        parts.append(f"{len(absent)} of {len(results.trials)} trials {verb} not run")
+        have = _verb(len(absent), "has", "have")
+        parts.append(f"{len(absent)} of {len(results.trials)} trials {have} not run")
     if unfinished:
         parts.append(f"{texts.count(unfinished, 'network')} did not finish")
     said = " and ".join(parts) or "what is missing cannot be told"
@@ -544,10 +522,10 @@ def interruption(findings: Findings) -> list[str]:
 def _best_so_far(results: Results) -> str:
     """Says which trial leads an unfinished run; "" if none has trained."""
     best = best_trial(results, so_far=True)
-    if best is None:
-        return ""
-    done = float(np.nanmax(results.member(best, "steps").astype(float)))
-    if not done:
+    done = 0.0
+    if best is not None:
+        done = float(np.nanmax(results.member(best, "steps").astype(float)))
+    if best is None or not done:
         return ""
     accuracy = texts.percent(mean_accuracy(results, best))
     whose = f"best so far is {named(results, best)}, with a"

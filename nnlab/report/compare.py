@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,12 @@ from nnlab.report.answer import percentage
 from nnlab.report.costs import examples_per_second, own_facts, peak, total
 from nnlab.report.figures import catalog, several_runs
 from nnlab.report.figures.drawing import captions, style
-from nnlab.report.figures.drawing.levels import level_of
-from nnlab.report.page import Content, folder_of_figures, lay_out
+from nnlab.report.figures.drawing.levels import Level, level_of
+from nnlab.report.page import Content, filled, folder_of_figures, lay_out
 from nnlab.report.sections import (
-    Columns,
     Section,
     Table,
+    notes,
     number,
     tabulated,
     yes_or_no,
@@ -48,12 +48,9 @@ FEW = 6  # up to here names, values and fields are gone through
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One of the runs that are compared.
+    """One of the runs that are compared, under a name of its own.
 
-    Attributes:
-      name: unique among them.
-      findings: its statistics.
-      status: as `listing.status_of` has it.
+    `status` is as `listing.status_of` has it.
     """
 
     name: str
@@ -73,9 +70,9 @@ class Run:
     @property
     def trial(self) -> str:
         """Name of the best trial, such as "learning rate 0.1"; "" for a single one."""
-        assert self.best is not None
-        single = len(self.results.trials) == 1
-        return "" if single else trials.named(self.results, self.best)
+        if self.best is None or len(self.results.trials) == 1:
+            return ""
+        return trials.named(self.results, self.best)
 
     @property
     def full(self) -> str:
@@ -88,11 +85,26 @@ class Run:
         assert self.best is not None
         return test_data(self.results, self.best)
 
+    @property
+    def num_alive(self) -> int:
+        """Number of networks of the best trial that finished or stopped early."""
+        return 0 if self.best is None else int(self.findings.alive(self.best).sum())
+
+    @property
+    def score(self) -> str:
+        """The best trial's test accuracy: "95.2 % ± 0.3 (n = 8)"."""
+        few = ", no interval" if self.num_alive < 3 else ""
+        return f"{percentage(self.accuracy())} (n = {self.num_alive}{few})"
+
+    def level(self, metric: str) -> Level | None:
+        """Returns the best trial's final mean; None for none."""
+        if self.best is None or metric not in self.results.metrics:
+            return None
+        return level_of(self.findings, self.best, metric)
+
     def accuracy(self, metric: str = "test_accuracy") -> str:
         """Returns the best trial's final mean with its interval, in percent."""
-        if self.best is None or metric not in self.results.metrics:
-            return texts.NONE
-        level = level_of(self.findings, self.best, metric)
+        level = self.level(metric)
         return texts.NONE if level is None else texts.mean_text(level.mean, level.high)
 
 
@@ -161,26 +173,24 @@ def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
     for place, folder in zip(places, folders):
         if places.count(place) > 1:
             raise ValueError(f"workdir {str(folder)!r} is named twice")
-    runs = []
-    for folder, name in zip(folders, distinct_names(places)):
-        found = results.load(folder)
-        status = status_of(folder, found.config)
-        runs.append(Run(name, Findings(found), status))
-    return Runs(runs)
+    found = [results.load(folder) for folder in folders]
+    return Runs(
+        Run(name, Findings(one), status_of(folder, one.config))
+        for name, one, folder in zip(distinct_names(places), found, folders)
+    )
 
 
 def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
     """Returns the shortest endings of absolute paths that are all different."""
-    names = []
-    for place in places:
-        count = 1
-        while any(
-            other != place and other.parts[-count:] == place.parts[-count:]
-            for other in places
-        ):
-            count += 1
-        names.append("/".join(place.parts[-count:]) or str(place))
-    return names
+
+    def name(place: pathlib.Path) -> str:
+        others = [other.parts for other in places if other != place]
+        for count in range(1, len(place.parts)):
+            if all(other[-count:] != place.parts[-count:] for other in others):
+                return "/".join(place.parts[-count:])
+        return str(place)
+
+    return [name(place) for place in places]
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
@@ -208,14 +218,15 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
     groups = _groups(runs)
     drawn = []
     with style.context():
-        for place, group in enumerate(groups):
-            suffix = f"_{place + 1}" if len(groups) > 1 else ""
-            where = f"On {_data_name(group)}: " if len(groups) > 1 else ""
+        for place, group in enumerate(groups, 1):
+            suffix, where = "", ""
+            if len(groups) > 1:
+                suffix, where = f"_{place}", f"On {_data_name(group)}: "
             for metric in CURVES:
                 measured = [r for r in group if r.findings.is_measured(metric)]
                 if len(measured) > 1:  # a run alone has them in its own report
-                    name = f"best_{metric}{suffix}"
-                    drawn.append(_curves(measured, metric, folder / name, where))
+                    path = folder / f"best_{metric}{suffix}"
+                    drawn.append(_curves(measured, metric, path, where))
             drawn.append(_finals(group, folder / f"all_test_accuracy{suffix}", where))
     return tuple(drawn)
 
@@ -226,57 +237,39 @@ def _curves(
     canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
-    what = f"{settings.words(metric)} of each run's best trial against epochs"
-    seeds = [f"{_num_alive(run)} of {run.name}" for run in runs]
-    caption = (
-        f"{texts.capital(where + what)}; best is by validation accuracy. "
-        f"{captions.error_scale(canvas)} Means over the seeds that finished or stopped "
-        f"early ({texts.joined(seeds)}), with 95 % Student-t intervals from 3 seeds "
-        "on. Ticks are where seeds stopped, crosses where they diverged."
-    )
-    seen = _ends(runs, metric)
-    alt = f"{texts.capital(where + what)}. {seen}"
-    return catalog.Figure("curves", path.name, alt, " ".join(caption.split()))
+    what = f"{where}{settings.words(metric)} of each run's best trial against epochs"
+    what = texts.capital(what)
+    seeds = texts.joined([f"{run.num_alive} of {run.name}" for run in runs])
+    scale = captions.error_scale(canvas)
+    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds)
+    alt = f"{what}. {_ends(runs, metric)}"
+    return catalog.Figure("curves", path.name, alt, caption)
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
     canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
-    what = texts.capital(
-        f"{where}final test accuracy of all trials, a row for each run"
-    )
-    caption = (
-        f"{what}. Points are trials, means over their seeds; the ring marks the best "
-        f"by validation, with its 95 % interval. {captions.error_scale(canvas)} A run "
-        "with more trials has more chances of a high one."
-    )
-    seen = _ends(runs, "test_accuracy")
-    alt = f"{what}. Of the best trials: {seen}"
-    return catalog.Figure("final", path.name, alt, " ".join(caption.split()))
+    what = f"{where}final test accuracy of all trials, a row for each run"
+    what = texts.capital(what)
+    scale = captions.error_scale(canvas)
+    (caption,) = notes("all_finals", what=what, scale=scale)
+    alt = f"{what}. Of the best trials: {_ends(runs, 'test_accuracy')}"
+    return catalog.Figure("final", path.name, alt, caption)
 
 
 def _chosen(runs: Sequence[Run]) -> list[several_runs.Chosen]:
-    return [
-        several_runs.Chosen(r.name, r.findings, r.best)
-        for r in runs
-        if r.best is not None
-    ]
-
-
-def _num_alive(run: Run) -> int:
-    return 0 if run.best is None else int(run.findings.alive(run.best).sum())
+    chosen = ((run.name, run.findings, run.best) for run in runs)
+    return [several_runs.Chosen(n, f, b) for n, f, b in chosen if b is not None]
 
 
 def _ends(runs: Sequence[Run], metric: str) -> str:
-    parts = []
-    for run in runs:
-        assert run.best is not None
-        level = level_of(run.findings, run.best, metric)
-        if level is not None:
-            share = metric.endswith("accuracy")
-            value = texts.percent(level.mean) if share else f"{level.mean:.3g}"
-            parts.append(f"{value} for {run.full}")
+    levels = [(run, run.level(metric)) for run in runs]
+    parts = [
+        f"{captions.value_text(metric, level.mean)} for {run.full}"
+        for run, level in levels
+        if level is not None
+    ]
     return f"At the end: {'; '.join(parts)}."
 
 
@@ -285,29 +278,26 @@ def _ends(runs: Sequence[Run], metric: str) -> str:
 
 def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     """Gathers what the report says; `drawn` are its stored figures."""
-    names = [run.name for run in runs]
-    which = "better" if len(runs) == 2 else "best"
-    listed = texts.joined(names) if len(runs) <= FEW else f"{len(runs)} runs"
-    title = f"Which is {which}: {listed.replace(' and ', ' or ')}?"
-    if len(runs) > FEW:
-        title = f"Which of {len(runs)} runs is best?"
+    title = f"Which of {len(runs)} runs is best?"
+    if len(runs) <= FEW:
+        listed = texts.joined([run.name for run in runs]).replace(" and ", " or ")
+        title = f"Which is {'better' if len(runs) == 2 else 'best'}: {listed}?"
     networks = sum(t.num_seeds for run in runs for t in run.results.trials)
     about = f"{len(runs)} runs, {networks:,} networks"
-    parts = {"curves": "Learning curves of the best trials", "final": "All trials"}
-    figures = {
-        part: Section(part, heading, figures=tuple(f for f in drawn if f.part == part))
-        for part, heading in parts.items()
-    }
+
+    def figures(part: str, heading: str) -> Section:
+        figures = tuple(f for f in drawn if f.part == part)
+        return Section(part, heading, figures=figures)
+
     sections = (
         _bests(runs),
-        figures["curves"],
-        figures["final"],
+        figures("curves", "Learning curves of the best trials"),
+        figures("final", "All trials"),
         _studies(runs),
         _runs(runs),
         _costs(runs),
     )
-    shown = tuple(s for s in sections if s.items or s.tables or s.figures)
-    return Content(title, about, tuple(sentences(runs)), shown)
+    return Content(title, about, tuple(sentences(runs)), filled(sections))
 
 
 def sentences(runs: Runs) -> list[str]:
@@ -320,10 +310,7 @@ def sentences(runs: Runs) -> list[str]:
             said += _leader(runs, group, on)
         else:
             run = group[0]
-            said.append(
-                f"{on}{run.full} has a test accuracy of "
-                f"{percentage(run.accuracy())}{_spread(run)}."
-            )
+            said.append(f"{on}{run.full} has a test accuracy of {run.score}.")
     if len(groups) > 1:
         said.append("Accuracies on different test data are not compared.")
     for run in runs:
@@ -338,71 +325,54 @@ def sentences(runs: Runs) -> list[str]:
         said.append("Studies, data, versions and devices are the same.")
     said += _copies(runs)
     for run in runs:
-        said += [f"{run.name}: {text}" for text in _gaps(run)]
+        gaps = [*answer.crashes(run.results), *answer.interruption(run.findings)]
+        if run.status == RUNNING:
+            gaps = ["The run is still training; this is what it has found so far."]
+        said += [f"{run.name}: {text}" for text in gaps]
     return said
 
 
 def _leader(runs: Runs, group: Sequence[Run], on: str) -> list[str]:
-    def score(run: Run) -> float:
+    def worth(run: Run) -> float:
         assert run.best is not None
         return expected_accuracy(run.results, run.best) or 0.0
 
-    lead = max(group, key=score)
+    lead = max(group, key=worth)
     said = [
         f"{on}{'best' if on else 'Best'} by validation accuracy is {lead.full}, with a "
-        f"test accuracy of {percentage(lead.accuracy())}{_spread(lead)}."
+        f"test accuracy of {lead.score}."
     ]
     others = [run for run in group if run is not lead]
-    for run in others[:FEW]:
-        found, sign = _between(runs, lead, run)
-        said.append(f"{_against(found, sign, run)}.")
+    said += [f"{_against(runs, lead, run)}." for run in others[:FEW]]
     if len(others) > FEW:
         said.append(f"{len(others) - FEW} more stand in the table.")
     return said
 
 
-def _between(runs: Runs, one: Run, other: Run) -> tuple[Difference, int]:
-    """Returns the difference of two runs, and -1 if it is `other` minus `one`."""
-    places = runs.index(one), runs.index(other)
-    for found in runs.differences:
-        if {found.left, found.right} == {*places}:
-            return found, 1 if found.left == places[0] else -1
-    raise AssertionError("every pair has a difference")
-
-
-def _against(found: Difference, sign: int, other: Run) -> str:
+def _against(runs: Runs, lead: Run, other: Run) -> str:
     """Says how far the best is from another run, and how sure that is."""
-    mean = sign * found.mean
+    places = runs.index(lead), runs.index(other)
+    (found,) = (d for d in runs.differences if {d.left, d.right} == {*places})
+    mean = found.mean if found.left == places[0] else -found.mean
     points = texts.mean_text(abs(mean), abs(mean) + found.high - found.mean)
     where = "above" if mean > 0 else "below"
     far = f"{points} points {where}" if mean else "equal to"
-    text = (
-        f"That is {far} that of {other.full}, {percentage(other.accuracy())}"
-        f"{_spread(other)}"
-    )
+    text = f"That is {far} that of {other.full}, {other.score}"
     if np.isnan(found.p_holm):
         return f"{text}: not tested ({found.reason})"
     over = f"paired over {found.n} seeds" if found.method == "paired" else "unpaired"
     verdict = "" if found.resolved else "not "
-    return f"{text}: {verdict}significant over seeds ({over}, p {_p(found.p_holm)})"
-
-
-def _p(value: float) -> str:
-    text = texts.p_text(value)
-    return text if text.startswith("<") else f"= {text}"
-
-
-def _spread(run: Run) -> str:
-    n = _num_alive(run)
-    return f" (n = {n}{', no interval' if n < 3 else ''})"
+    p = texts.p_text(found.p_holm)
+    p = p if p.startswith("<") else f"= {p}"
+    return f"{text}: {verdict}significant over seeds ({over}, p {p})"
 
 
 def _copies(runs: Sequence[Run]) -> list[str]:
-    tables = ("curves.parquet", "members.csv")
     same: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
         manifest = run.results.config["manifest"]
-        same.setdefault(tuple(manifest[t] for t in tables), []).append(run.name)
+        tables = manifest["curves.parquet"], manifest["members.csv"]
+        same.setdefault(tables, []).append(run.name)
     return [
         f"{texts.joined(names)} found the same, to the last byte."
         for names in same.values()
@@ -410,52 +380,31 @@ def _copies(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _gaps(run: Run) -> list[str]:
-    if run.status == RUNNING:
-        return ["The run is still training; this is what it has found so far."]
-    return [*answer.crashes(run.results), *answer.interruption(run.findings)]
-
-
 def _bests(runs: Runs) -> Section:
-    def name(run: Run) -> str:
-        return run.name if run.best is None else run.full
-
-    columns: Columns = {
-        "left": lambda d: name(runs[d.left]),
-        "right": lambda d: name(runs[d.right]),
-        "left, %": lambda d: runs[d.left].accuracy(),
-        "right, %": lambda d: runs[d.right].accuracy(),
-        "left minus right, points": lambda d: texts.mean_text(d.mean, d.high),
-        "compared": lambda d: d.method or "no",
-        "n": lambda d: str(d.n) if d.method else "",
-        "p (adjusted)": lambda d: texts.p_text(d.p_holm),
-        "significant": lambda d: yes_or_no(d.resolved, d.p_holm),
-        "remarks": lambda d: d.reason,
-    }
-    notes = (
-        "Final test accuracy of each run's best trial by validation accuracy, mean and "
-        "half-width of the 95 % Student-t interval over the seeds that finished or "
-        "stopped early. Runs on the same data under the same root seed share "
-        "initialisations, data order and noise: their seeds are pairs (paired t). "
-        "Under different root seeds they are two samples (Welch's t); on different "
-        "test data nothing is compared.",
-        "p is multiplied by the number of trials that the side with more of them chose "
-        "its best from, and adjusted by Holm over all pairs of runs; where the seeds "
-        "at chance differ by over a quarter, it is at least that of their counts. p up "
-        "to 0.05 is significant over seeds. The intervals are not adjusted.",
-        "No adjustment knows of runs that were made and are not shown here.",
+    table = tabulated(
+        {
+            "left": runs[d.left].full,
+            "right": runs[d.right].full,
+            "left, %": runs[d.left].accuracy(),
+            "right, %": runs[d.right].accuracy(),
+            "left minus right, points": texts.mean_text(d.mean, d.high),
+            "compared": d.method or "no",
+            "n": str(d.n) if d.method else "",
+            "p (adjusted)": texts.p_text(d.p_holm),
+            "significant": yes_or_no(d.resolved, d.p_holm),
+            "remarks": d.reason,
+        }
+        for d in runs.differences
     )
-    table = tabulated(runs.differences, columns)
-    return Section("bests", "Best against best", notes, tables=(table,))
+    said = notes("bests")
+    return Section("bests", "Best against best", said, tables=(table,))
 
 
 def _studies(runs: Sequence[Run]) -> Section:
     rows = tuple((name, *values) for name, values in differing(runs))
     table = Table(("field", *(run.name for run in runs)), rows)
-    note = "All other fields of the studies, data, versions and devices are the same."
-    return Section(
-        "studies", "How the runs differ", (note,), tables=(table,) if rows else ()
-    )
+    tables, said = (table,) * bool(rows), notes("studies")
+    return Section("studies", "How the runs differ", said, tables=tables)
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
@@ -472,16 +421,11 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, tuple[str, ...]]]:
         if len(set(keys)) == 1:
             continue
         shown = [text for _, text in values]
+        pairs = list(zip(shown, keys))
         # Where different values look alike, digests separate them.
-        alike = {
-            text
-            for text in shown
-            if len({k for t, k in zip(shown, keys) if t == text}) > 1
-        }
-        shown = [
-            f"{text} (digest {key[:6]})" if text in alike else text
-            for text, key in zip(shown, keys)
-        ]
+        for place, (text, key) in enumerate(pairs):
+            if any(t == text and k != key for t, k in pairs):
+                shown[place] = f"{text} (digest {key[:6]})"
         found.append((name, tuple(shown)))
     return found
 
@@ -536,88 +480,75 @@ def _values_text(values: Sequence[Any]) -> str:
 
 
 def _runs(runs: Sequence[Run]) -> Section:
-    def of_best(text: Callable[[Run], str]) -> Callable[[Run], str]:
-        return lambda run: texts.NONE if run.best is None else text(run)
-
     def parameters(run: Run) -> str:
-        assert run.best is not None
+        if run.best is None:
+            return texts.NONE
         return number(run.results.program(run.best)["parameters"])
 
-    columns: Columns = {
-        "run": lambda run: run.name,
-        "question": lambda run: run.results.study.question,
-        "status": lambda run: run.status,
-        "trials": lambda run: str(len(run.results.study.sweep)),
-        "seeds": lambda run: run.results.study.seeds().partition(" seed")[0],
-        "best trial": of_best(lambda run: run.trial),
-        "validation accuracy, %": of_best(lambda r: r.accuracy("validation_accuracy")),
-        "test accuracy, %": of_best(lambda run: run.accuracy()),
-        "n": of_best(lambda run: str(_num_alive(run))),
-        "parameters": of_best(parameters),
-    }
-    note = "Each accuracy is that of the run's best trial by validation accuracy."
-    return Section("runs", "The runs", (note,), tables=(tabulated(runs, columns),))
+    table = tabulated(
+        {
+            "run": run.name,
+            "question": run.results.study.question,
+            "status": run.status,
+            "trials": str(len(run.results.study.sweep)),
+            "seeds": run.results.study.seeds().partition(" seed")[0],
+            "best trial": texts.NONE if run.best is None else run.trial,
+            "validation accuracy, %": run.accuracy("validation_accuracy"),
+            "test accuracy, %": run.accuracy(),
+            "n": texts.NONE if run.best is None else str(run.num_alive),
+            "parameters": parameters(run),
+        }
+        for run in runs
+    )
+    return Section("runs", "The runs", notes("runs"), tables=(table,))
 
 
 def _costs(runs: Sequence[Run]) -> Section:
-    timings = {run.name: run.results.timings.to_pylist() for run in runs}
-
-    def seconds(column: str) -> Callable[[Run], str]:
-        return lambda run: f"{total(timings[run.name], column):,.1f}"
-
-    columns: Columns = {
-        "run": lambda run: run.name,
-        "device": lambda run: captions.device(run.results),
-        "networks": lambda run: f"{run.results.members.num_rows:,}",
-        "compiling, s": seconds("compile_seconds"),
-        "training, s": seconds("train_seconds"),
-        "evaluating, s": seconds("evaluation_seconds"),
-        "training examples/s": lambda run: examples_per_second(timings[run.name]),
-        "peak, MB": lambda run: peak(timings[run.name]),
-    }
-    note = (
-        "Sums over all networks of a run, each timed once: they are described, not "
-        "tested, and say little across devices. Examples a second are training "
-        "examples of all networks together, without compilation and evaluation."
+    timings = [(run, run.results.timings.to_pylist()) for run in runs]
+    table = tabulated(
+        {
+            "run": run.name,
+            "device": captions.device(run.results),
+            "networks": f"{run.results.members.num_rows:,}",
+            "compiling, s": f"{total(rows, 'compile_seconds'):,.1f}",
+            "training, s": f"{total(rows, 'train_seconds'):,.1f}",
+            "evaluating, s": f"{total(rows, 'evaluation_seconds'):,.1f}",
+            "training examples/s": examples_per_second(rows),
+            "peak, MB": peak(rows),
+        }
+        for run, rows in timings
     )
-    return Section("costs", "Costs", (note,), tables=(tabulated(runs, columns),))
+    return Section("costs", "Costs", notes("sums"), tables=(table,))
 
 
 # The tables.
 
 
-def _trial_rows(runs: Sequence[Run]) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
-    for run in runs:
-        about = {
+def _trial_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    return [
+        {
             "run": run.name,
             "workdir": str(run.results.workdir),
             "status": run.status,
             "root_seed": run.results.study.root_seed,
             "num_seeds": run.results.study.num_seeds,
+            "data_digest": run.results.dataset(row["index"])["digest"],
+            **row,
         }
-        for row in run.findings.rows:
-            digest = run.results.dataset(row["index"])["digest"]
-            rows.append({**about, "data_digest": digest, **row})
-    return rows
-
-
-def _best_rows(runs: Runs) -> list[Mapping[str, Any]]:
-    def finite(value: float) -> float | None:
-        return value if np.isfinite(value) else None
-
-    numbers = ("mean", "low", "high", "p", "p_holm")
-    return [
-        {
-            "left": runs[found.left].name,
-            "right": runs[found.right].name,
-            "left_trial": runs[found.left].best,
-            "right_trial": runs[found.right].best,
-            "method": found.method,
-            "n": found.n,
-            **{name: finite(getattr(found, name)) for name in numbers},
-            "resolved": found.resolved,
-            "reason": found.reason,
-        }
-        for found in runs.differences
+        for run in runs
+        for row in run.findings.rows
     ]
+
+
+def _best_rows(runs: Runs) -> list[dict[str, Any]]:
+    rows = []
+    for found in runs.differences:
+        left, right = runs[found.left], runs[found.right]
+        row: dict[str, Any] = {"left": left.name, "right": right.name}
+        row |= {"left_trial": left.best, "right_trial": right.best}
+        row |= {"method": found.method, "n": found.n}
+        for name in ("mean", "low", "high", "p", "p_holm"):
+            value = getattr(found, name)
+            row[name] = value if np.isfinite(value) else None
+        rows.append({**row, "resolved": found.resolved, "reason": found.reason})
+    return rows

@@ -2,14 +2,14 @@
 """Sections of a report about its programs: what they cost, and how they ran."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets
-from nnlab.report.sections import Columns, Section, Table, number, tabulated
+from nnlab.report.sections import Section, Table, notes, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -30,91 +30,46 @@ def costs(findings: Findings) -> Section:
     if "costs" not in results.study.figures or not programs:
         return Section("costs", "Costs")
     shares = any(len(c["trials"]) > 1 for c in programs)
-    columns: dict[str, Callable[[Any], str]] = {
-        "program": lambda c: _program(results, c["trials"]),
-        "parameters": lambda c: number(c["parameters"]),
-        "operations an example": lambda c: _operations(c.get("flops", 0)),
-        **_speed_columns(findings),
-        **_accuracy_columns(findings, shares),
-    }
+    table = tabulated(_cells(findings, program, shares) for program in programs)
     batches = {c["plan"].get("evaluation_batch") for c in programs if c.get("plan")}
     batches -= {None, 0}
     sizes = numbers.joined([f"{b:,}" for b in sorted(batches)] or ["one size"])
-    of_best = ", for the program's best trial by validation" if shares else ""
-    notes = (
-        "A program is compiled for the trials that share all settings but those that "
-        "enter it as numbers, such as the learning rate. Operations are those of a "
-        "forward pass over one example; a multiplication with its addition counts two.",
-        "Training examples/s and inferences/s are of all networks of the program "
-        f"together, the latter in batches of {sizes}. At batch 1, one network answers "
-        "one example at a time inside a compiled program. Seconds of training are a "
-        "network's share of the program's time, without compilation and evaluation; in "
-        "all, they are a mean over its networks, which may have ended early.",
-        "Accuracies are of the final networks, mean and half-width of the 95 % "
-        f"interval over the seeds that finished or stopped{of_best}.",
-    )
-    return Section("costs", "Costs", notes, tables=(tabulated(programs, columns),))
+    said = notes("costs", batches=sizes, shares=shares)
+    return Section("costs", "Costs", said, tables=(table,))
 
 
-def _speed_columns(findings: Findings) -> Columns:
-    """Columns of examples/s, seconds, and inferences/s in batches and singly."""
-    results = findings.results
+def _cells(
+    findings: Findings, program: Mapping[str, Any], shares: bool
+) -> dict[str, str]:
+    """Returns cells of what a program costs and what its best trial achieves."""
+    results, rows = findings.results, findings.timings(program["index"])
+    epochs = findings.seconds_per_epoch(program["index"])
+    seeds = program.get("num_seeds", results.study.num_seeds)
+    in_all = total(rows, "train_seconds") / (len(program["trials"]) * seeds)
+    best = findings.best_of(program["trials"])
+    name = numbers.NONE if best is None else trial_name(results, best)
 
-    def an_epoch(program: Mapping[str, Any]) -> str:
-        seconds = findings.seconds_per_epoch(program["index"])
-        return _seconds_text(float(seconds.mean()) if seconds.size else 0.0)
+    def median(column: str) -> str:
+        values = [row[column] for row in rows if row.get(column)]
+        return rate(float(np.median(values)) if values else 0.0)
 
-    def in_all(program: Mapping[str, Any]) -> str:
-        seeds = program.get("num_seeds", results.study.num_seeds)
-        seconds = total(findings.timings(program["index"]), "train_seconds")
-        return _seconds_text(seconds / (len(program["trials"]) * seeds))
-
-    def median(column: str) -> Callable[[Any], str]:
-        def cell(program: Mapping[str, Any]) -> str:
-            rows = findings.timings(program["index"])
-            values = [row[column] for row in rows if row.get(column)]
-            return rate(float(np.median(values)) if values else 0.0)
-
-        return cell
-
-    return {
-        "training examples/s": lambda c: examples_per_second(
-            findings.timings(c["index"])
-        ),
-        "training, s an epoch": an_epoch,
-        "training, s in all": in_all,
-        "inferences/s": median("inferences_per_second"),
-        "inferences/s, batch 1": median("inferences_per_second_batch_1"),
-    }
-
-
-def _accuracy_columns(findings: Findings, shares: bool) -> Columns:
-    results = findings.results
-
-    def best(program: Mapping[str, Any]) -> int | None:
-        return findings.best_of(program["trials"])
-
-    def accuracy(metric: str) -> Callable[[Any], str]:
-        def cell(program: Mapping[str, Any]) -> str:
-            trial = best(program)
-            values = np.empty(0) if trial is None else findings.final(trial, metric)
-            mean, _, high = (float(v) for v in mean_interval(values))
-            return numbers.mean_text(mean, high)
-
-        return cell
-
-    def seeds(program: Mapping[str, Any]) -> str:
-        trial = best(program)
-        return "0" if trial is None else str(findings.alive(trial).sum())
-
-    def name(program: Mapping[str, Any]) -> str:
-        trial = best(program)
-        return numbers.NONE if trial is None else trial_name(results, trial)
+    def accuracy(metric: str) -> str:
+        values = np.empty(0) if best is None else findings.final(best, metric)
+        mean, _, high = (float(v) for v in mean_interval(values))
+        return numbers.mean_text(mean, high)
 
     sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
     return {
+        "program": _program(results, program["trials"]),
+        "parameters": number(program["parameters"]),
+        "operations an example": _operations(program.get("flops", 0)),
+        "training examples/s": examples_per_second(rows),
+        "training, s an epoch": _seconds_text(epochs.mean() if epochs.size else 0.0),
+        "training, s in all": _seconds_text(in_all),
+        "inferences/s": median("inferences_per_second"),
+        "inferences/s, batch 1": median("inferences_per_second_batch_1"),
         **{f"{words(m)}, %": accuracy(m) for m in ("test_accuracy", *sets)},
-        "seeds": seeds,
+        "seeds": "0" if best is None else str(findings.alive(best).sum()),
         **({"accuracies of": name} if shares else {}),
     }
 
@@ -173,15 +128,12 @@ def how(findings: Findings) -> Section:
     """Makes the section on device, versions, data, program and times."""
     results = findings.results
     facts = Table(("what", "value"), tuple(_facts(results)), caption="Device and data")
-    columns = _cohort_columns(findings)
-    caption = "Programs and their times"
-    times = tabulated(results.config["cohorts"], columns, caption=caption)
-    grown = any("library" in program for program in results.config["cohorts"])
-    trees = (
-        "Of trees an epoch is a round that grows one for each class (of a forest, one "
-        "tree); depth and number are chosen by validation, seed by seed, and training "
-        "is the time of all depths. "
-    ) * grown
+    programs = results.config["cohorts"]
+    times = tabulated(
+        (_times(program, findings.timings(program["index"])) for program in programs),
+        caption="Programs and their times",
+    )
+    grown = any("library" in program for program in programs)
     own = results.study.own
     handed = {
         "module": own.module,
@@ -189,17 +141,11 @@ def how(findings: Findings) -> Section:
         "dataset": own.datasets,
     }
     more = [f"{keyword}=..." for keyword, known in handed.items() if known]
-    needed = "settings and what is not in them:" if more else "settings alone:"
     code = REPLAY
     if more:
         code = f'nnlab.run("config.json", workdir="again", {", ".join(more)})'
-    note = (
-        "A program is the trials that share one compiled program; a lane is the "
-        "networks that run at once on a device. Examples a second are training "
-        "examples of all its networks together, without compilation and evaluation. "
-        f"{trees}To run the same study again, from the stored {needed}"
-    )
-    return Section("how", "How it was run", (note,), tables=(facts, times), code=code)
+    said = notes("how", trees=grown, more=more)
+    return Section("how", "How it was run", said, tables=(facts, times), code=code)
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
@@ -265,30 +211,26 @@ def _backbone(about: Mapping[str, Any]) -> str:
     )
 
 
-def _cohort_columns(findings: Findings) -> Columns:
-    def lanes(program: Mapping[str, Any]) -> str:
-        if not (plan := program.get("plan")):
-            return f"trees by {program['library']}"
+def _times(
+    program: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    if plan := program.get("plan"):
         trials = numbers.count(plan["lane_trials"], "trial")
         seeds = numbers.count(plan["lane_seeds"], "seed")
-        return f"{plan['lanes']} of {trials} x {seeds}"
-
-    def of_timings(text: Callable[[Any], str]) -> Callable[[Any], str]:
-        return lambda program: text(findings.timings(program["index"]))
-
-    def seconds(*columns: str) -> Callable[[Any], str]:
-        return of_timings(lambda rows: f"{total(rows, *columns):.1f}")
-
+        lanes = f"{plan['lanes']} of {trials} x {seeds}"
+    else:
+        lanes = f"trees by {program['library']}"
+    evaluating = total(rows, "evaluation_seconds", "scoring_seconds")
     return {
-        "program": lambda c: str(c["index"]),
-        "trials": lambda c: str(len(c["trials"])),
-        "training examples": lambda c: f"{c['train_examples']:,}",
-        "parameters": lambda c: number(c["parameters"]),
+        "program": str(program["index"]),
+        "trials": str(len(program["trials"])),
+        "training examples": f"{program['train_examples']:,}",
+        "parameters": number(program["parameters"]),
         "lanes": lanes,
-        "steps an epoch": lambda c: f"{c['steps_per_epoch']:,}",
-        "compiling, s": seconds("compile_seconds"),
-        "training, s": seconds("train_seconds"),
-        "evaluating, s": seconds("evaluation_seconds", "scoring_seconds"),
-        "examples/s": of_timings(examples_per_second),
-        "peak, MB": of_timings(peak),
+        "steps an epoch": f"{program['steps_per_epoch']:,}",
+        "compiling, s": f"{total(rows, 'compile_seconds'):.1f}",
+        "training, s": f"{total(rows, 'train_seconds'):.1f}",
+        "evaluating, s": f"{evaluating:.1f}",
+        "examples/s": examples_per_second(rows),
+        "peak, MB": peak(rows),
     }

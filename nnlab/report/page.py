@@ -13,11 +13,11 @@ import os
 import pathlib
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import unescape
+from importlib import resources
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from nnlab.machine.files import refuse_links, write_atomic
@@ -25,7 +25,15 @@ from nnlab.report import answer
 from nnlab.report.costs import costs, how
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
-from nnlab.report.sections import Section, claims, comparison, looks, missing
+from nnlab.report.sections import (
+    Section,
+    claims,
+    comparison,
+    environment,
+    looks,
+    missing,
+    notes,
+)
 from nnlab.report.trials import sweep_of
 from nnlab.results import Results, load
 from nnlab.statistics.findings import Findings
@@ -90,21 +98,15 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     The page's policy names its one style sheet and its one script by their digests and
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
-    shared: dict[str, Any] = {
-        "loader": jinja2.PackageLoader("nnlab.report", "templates"),
-        "trim_blocks": True,
-        "lstrip_blocks": True,
-        "undefined": jinja2.StrictUndefined,
-    }
-    markdown = jinja2.Environment(finalize=escape_markdown, **shared)
+    markdown = environment(finalize=escape_markdown)
     text = markdown.get_template("report.md.j2").render(content=shown)
     write_atomic(folder / "report.md", text.encode(), durable=False)
-    html = jinja2.Environment(autoescape=True, finalize=visible, **shared)
+    html = environment(autoescape=True, finalize=visible)
     styles: dict[str, str] = {}
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()
     css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
-    script, _, _ = shared["loader"].get_source(html, "report.js")
+    script = (resources.files("nnlab.report") / "templates/report.js").read_text()
     html.globals |= {
         "svg": inlined,
         "css": Markup(css),
@@ -196,29 +198,32 @@ def content(
     """
     along = [f.part for f in drawn if f.section == "along"]
     results = findings.results
-    main = sweep_of(results).name or "the trials"
+    swept = sweep_of(results).name or "the trials"
+    batches = {t.hyperparameters.batch_size for t in results.trials}
+    time = notes("time", batches=len(batches))
+
+    def figures(anchor: str, title: str) -> Section:
+        named = title.format(along=" and ".join(along), swept=swept)
+        said = time if anchor == ("along" if along else "curves") else ()
+        chosen = tuple(f for f in drawn if f.section == anchor)
+        return Section(anchor, named, said, figures=chosen)
+
     sections = (
         claims(findings),
-        *(
-            Section(
-                anchor,
-                title.format(along=" and ".join(along), swept=main),
-                _time_notes(results)
-                if anchor == ("along" if along else "curves")
-                else (),
-                figures=tuple(f for f in drawn if f.section == anchor),
-            )
-            for anchor, title in catalog.SECTIONS.items()
-        ),
+        *(figures(*section) for section in catalog.SECTIONS.items()),
         comparison(findings),
         looks(findings),
         costs(findings),
         how(findings),
         missing(findings, absent),
     )
-    shown = (s for s in sections if s.items or s.tables or s.figures)
     said = tuple(answer.sentences(findings))
-    return Content(results.study.question, _about(results), said, tuple(shown))
+    return Content(results.study.question, _about(results), said, filled(sections))
+
+
+def filled(sections: Iterable[Section]) -> tuple[Section, ...]:
+    """Returns the sections that hold anything."""
+    return tuple(s for s in sections if s.items or s.tables or s.figures)
 
 
 def _about(results: Results) -> str:
@@ -228,15 +233,3 @@ def _about(results: Results) -> str:
     return (
         f"{trials} x {seeds} on {numbers.joined([*data])}; {captions.device(results)}"
     )
-
-
-def _time_notes(results: Results) -> tuple[str, ...]:
-    batches = {t.hyperparameters.batch_size for t in results.trials}
-    note = (
-        "An epoch is a pass over the training examples, an update a step on one batch"
-    )
-    if len(batches) > 1:
-        note += (
-            "; the batches are of different sizes, so equal epochs are no equal updates"
-        )
-    return (f"{note}.",)

@@ -9,7 +9,6 @@ Runs on different test data are not compared.
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,7 @@ from nnlab.statistics.effects import (
 )
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
-from nnlab.study import Quantity
-
-AT_CHANCE = Quantity(reduction="at_chance_share")
+from nnlab.study.claims import AT_CHANCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,19 +75,13 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     Where no trial differs from another, at most 4.3 % of comparisons call a difference
     significant (1,000 simulations for each of 8 shapes, see ``between_runs_test.py``).
 
-    Args:
-      runs: two or more.
-
     Returns:
-      One for each pair, (0, 1), (0, 2), ..., (1, 2), ...
+      One for each pair of two or more runs, (0, 1), (0, 2), ..., (1, 2), ...
     """
     pairs = itertools.combinations(range(len(runs)), 2)
     drafts = [_compare(runs, left, right) for left, right in pairs]
-    adjusted = holm([draft.p for draft in drafts])
-    return tuple(
-        dataclasses.replace(draft, p_holm=float(p))
-        for draft, p in zip(drafts, adjusted)
-    )
+    adjusted = holm([draft.p for draft in drafts]).tolist()
+    return tuple(dataclasses.replace(d, p_holm=p) for d, p in zip(drafts, adjusted))
 
 
 def test_data(results: Results, trial: int) -> tuple[str, int]:
@@ -107,18 +98,18 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
         return dataclasses.replace(none, reason="a run has no best trial")
     if any("test_accuracy" not in run.results.metrics for run in sides):
         return dataclasses.replace(none, reason="a run has no test accuracy")
-    left_data = test_data(sides[0].results, first)
-    if left_data != test_data(sides[1].results, second):
-        return dataclasses.replace(none, reason="their test data are not the same")
     bests = tuple(zip(sides, (first, second)))
+    if len({test_data(run.results, trial) for run, trial in bests}) > 1:
+        return dataclasses.replace(none, reason="their test data are not the same")
     values = [run.final(trial, "test_accuracy") for run, trial in bests]
     lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
-    roots = {run.results.study.root_seed for run in sides}
-    shared = len(roots) == 1
-    effect, notes, floor = (_pairs if shared else _samples)(values, lost)
-    facts: dict[str, Any] = {"mean": effect.mean, "low": effect.low, "n": effect.n}
-    p = max(two_sided(effect), floor) if not np.isnan(two_sided(effect)) else np.nan
-    if not np.isnan(p):
+    shared = len({run.results.study.root_seed for run in sides}) == 1
+    effect, floor, notes, untested = (_pairs if shared else _samples)(values, lost)
+    p = np.nan
+    if untested:
+        notes.append(untested)
+    else:
+        p = max(two_sided(effect), floor)
         if floor and p == floor:
             notes.append("so many stay at chance that their counts decide")
         # A network that is lucky on validation data tends to be lucky on test data.
@@ -126,56 +117,46 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
         p = min(searched * p, 1.0)
         if searched > 1:
             notes.append(f"p times {searched}, since the best of {searched} was chosen")
-    return dataclasses.replace(
-        none,
-        method="paired" if shared else "unpaired",
-        reason="; ".join(notes),
-        high=effect.high,
-        p=float(p),
-        **facts,
-    )
+    method, reason = "paired" if shared else "unpaired", "; ".join(notes)
+    interval = effect.mean, effect.low, effect.high
+    return Difference(left, right, method, reason, *interval, effect.n, p)
 
 
-def _pairs(
-    values: Sequence[np.ndarray], lost: Sequence[np.ndarray]
-) -> tuple[Effect, list[str], float]:
-    """Compares the seeds that both have; see `_samples`."""
+_Sides = Sequence[np.ndarray]
+_Tested = tuple[Effect, float, list[str], str]
+"""The effect, the least p that the networks at chance allow, and notes; at the end why
+nothing is tested, or ""."""
+
+
+def _pairs(values: _Sides, lost: _Sides) -> _Tested:
+    """Compares the seeds that both have."""
     common = min(map(len, values))
+    uneven = any(len(v) > common for v in values)
+    notes = [f"over the {common} seeds that both have"] if uneven else []
     d = difference(values[0][:common], values[1][:common])
-    effect, notes = paired(d), []
-    if any(len(v) > common for v in values):
-        notes.append(f"over the {common} seeds that both have")
+    effect, untested = paired(d), ""
     more = (lost[0][:common] - lost[1][:common])[~np.isnan(d)]
-    floor = least_p(float(more.sum()), len(more))
     if effect.n < MIN_SEEDS:
-        notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
+        untested = f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs"
     elif not is_enough(effect, common):
-        effect = dataclasses.replace(effect, tail=Effect(np.nan).tail)
-        notes.append("too many pairs have no value for a test")
-    return effect, notes, floor
+        untested = "too many pairs have no value for a test"
+    return effect, least_p(float(more.sum()), len(more)), notes, untested
 
 
-def _samples(
-    values: Sequence[np.ndarray], lost: Sequence[np.ndarray]
-) -> tuple[Effect, list[str], float]:
-    """Compares two samples of seeds.
-
-    Returns:
-      The effect, notes in words, and the least p that the networks at chance allow.
-    """
+def _samples(values: _Sides, lost: _Sides) -> _Tested:
+    """Compares two samples of seeds."""
     notes = ["the root seeds differ, so that seeds are no pairs: Welch's test"]
     alive = [v[~np.isnan(v)] for v in values]
-    if not all(a.size for a in alive):
-        return Effect(np.nan), [*notes, "a side has no value"], 0.0
+    fewest = min(a.size for a in alive)
+    if not fewest:
+        return Effect(np.nan), 0.0, notes, "a side has no value"
     effect = welch(float(alive[0].mean() - alive[1].mean()), alive[:1], alive[1:])
     shares = [float(side[~np.isnan(v)].mean()) for side, v in zip(lost, values)]
-    fewest = min(a.size for a in alive)
-    floor = least_p((shares[0] - shares[1]) * fewest, fewest)
-    if any(a.size < MIN_SEEDS for a in alive):
-        notes.append(f"a test needs {MIN_SEEDS} seeds on both sides")
+    untested = ""
+    if fewest < MIN_SEEDS:
+        untested = f"a test needs {MIN_SEEDS} seeds on both sides"
     elif any(len(v) - a.size > MAX_LEFT_OUT * len(v) for v, a in zip(values, alive)):
-        effect = dataclasses.replace(effect, tail=Effect(np.nan).tail)
-        notes.append("too many seeds have no value for a test")
+        untested = "too many seeds have no value for a test"
     elif np.isnan(two_sided(effect)):
-        notes.append("no spread to test with")
-    return effect, notes, floor
+        untested = "no spread to test with"
+    return effect, least_p((shares[0] - shares[1]) * fewest, fewest), notes, untested

@@ -20,11 +20,6 @@ from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 MAX_LEFT_OUT = 0.25
 
 
-def _untestable(sign: int, bound: float) -> float:
-    """The p-value of an effect that cannot be tested: always NaN."""
-    return np.nan
-
-
 @dataclasses.dataclass(frozen=True)
 class Effect:
     """An estimate and its test.
@@ -37,7 +32,7 @@ class Effect:
     low: float = np.nan
     high: float = np.nan
     n: int = 0
-    tail: Callable[[int, float], float] = _untestable
+    tail: Callable[[int, float], float] = lambda sign, bound: math.nan
     exact: str = ""
 
 
@@ -113,24 +108,17 @@ def chance_of_parting(net: float, n: int) -> float:
     Where some networks learn and others are lost, the values form two clusters, and t
     misleads: if each network is lost with probability 1/2, all of 3 pairs differ in the
     same direction in 3 % of cases, and t gives them p = 0.00005. This is the two-sided
-    p-value of the counts. A probability of 1/2 is the worst case.
-
-    Args:
-      net: by how many networks more one side lost than the other, in [0, n].
-      n: pairs.
+    p-value of the counts: of n pairs, one side lost `net` networks more than the other.
+    A probability of 1/2 is the worst case.
     """
     least = n + math.ceil(abs(net) - 1e-9)  # n plus the difference of two binomials
     return min(1.0, 2 * float(special.bdtrc(least - 1, 2 * n, 0.5)))
 
 
 def least_p(net: float, n: int) -> float:
-    """Returns the least p that losses to chance allow: that of their counts, or 0.
+    """Returns the `chance_of_parting` that p is at least, for `net` in [-n, n].
 
-    The counts decide where they differ by more than a quarter of the pairs.
-
-    Args:
-      net: by how many networks more one side lost than the other, in [-n, n].
-      n: pairs.
+    It is 0 unless the counts differ by more than a quarter of the pairs.
     """
     return chance_of_parting(net, n) if abs(net) > MAX_LEFT_OUT * n else 0.0
 
@@ -142,8 +130,7 @@ def range_p(counts: np.ndarray, size: int) -> np.ndarray:
     random. One trial of 6 with all its 5 networks lost has p = 0.0003.
 
     Args:
-      counts: networks lost in each trial, int (T,).
-      size: networks of each trial.
+      counts: networks lost in each trial, int (T,), of `size` in each.
 
     Returns:
       P-values (size + 1,), one for each difference, valid for all pairs of trials at
@@ -266,14 +253,9 @@ def two_sided(effect: Effect) -> float:
 
 
 def holm(p: npt.ArrayLike) -> np.ndarray:
-    """Adjusts p-values so that any false positive has at most the tests' level.
+    """Adjusts p-values (m,) so that any false positive has at most the tests' level.
 
-    Args:
-      p: float (m,); NaN marks a test that was not made: it stays NaN and does not
-        count.
-
-    Returns:
-      Adjusted p-values (m,), at most 1.
+    NaN marks a test that was not made: it stays NaN and does not count.
 
     Source: Holm, S. (1979). A simple sequentially rejective multiple test procedure.
 

@@ -69,8 +69,7 @@ class Findings:
     @once
     def ran(self) -> tuple[int, ...]:
         """The trials that have networks, finished or not."""
-        trials = (t.index for t in self.results.trials)
-        return tuple(t for t in trials if self.results.has_run(t))
+        return tuple(filter(self.results.has_run, range(len(self.results.trials))))
 
     @once
     def networks(self) -> tuple[int, ...]:
@@ -92,8 +91,8 @@ class Findings:
         """Each trial's difference to the best in final test accuracy, if measured."""
         if "test_accuracy" not in self.results.metrics:
             return ()
-        trials = (t.index for t in self.results.trials)
-        values = np.array([self.final(t, "test_accuracy") for t in trials])
+        every = range(len(self.results.trials))
+        values = np.array([self.final(t, "test_accuracy") for t in every])
         return ranking.compare_to_best(self.results, self.best, values)
 
     @once

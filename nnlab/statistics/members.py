@@ -28,17 +28,14 @@ ROUNDING = 1e-6
 
 def networks(results: Results) -> tuple[int, ...]:
     """Returns the trials, by index, that are networks; all trials where none is."""
-    every = tuple(t.index for t in results.trials)
-    found = (t for t in results.trials if t.hyperparameters.model.is_network)
-    return tuple(t.index for t in found) or every
+    found = [t for t in results.trials if t.hyperparameters.model.is_network]
+    return tuple(t.index for t in found or results.trials)
 
 
 def status_counts(results: Results, trial: int) -> dict[str, int]:
-    """Counts how a trial's networks ended.
+    """Counts how a trial's networks ended, and how many ended "at_chance".
 
-    Returns:
-      Counts of "finished", "stopped", "diverged", "dropped" and "unfinished", which add
-      up to the networks that started, and of "at_chance", some of these.
+    The counts of `STATUSES` add up to the networks that started.
     """
     if not results.has_run(trial):
         return dict.fromkeys((*STATUSES, "at_chance"), 0)
@@ -91,9 +88,6 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
     Early stopping restores the parameters of the best evaluation, so a stopped network
     keeps that evaluation's value from its last row on. Networks that diverged or did
     not finish are NaN from where they ended.
-
-    Raises:
-      ValueError: no such column.
     """
     curve = results.curve(trial, metric)
     values = curve.values.copy()
@@ -141,9 +135,6 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
       dropped or diverged. A diverged network has a value of shares and of steps to a
       target: 1 or 0, and infinity. All of a dropped trial are NaN unless it was dropped
       later.
-
-    Raises:
-      ValueError: no such column.
     """
     reduction = quantity.reduction
     missing = np.full(results.study.num_seeds, np.nan)
@@ -152,10 +143,10 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     if reduction == "seconds":
         seconds = seconds_per_epoch(results, results.program(trial)["index"])
         return missing if not len(seconds) else np.full_like(missing, seconds.mean())
+    lost = has_status(results, trial, DIVERGED)
     if reduction in ("diverged_share", "at_chance_share"):
-        counted = has_status(results, trial, DIVERGED)
-        if reduction == "at_chance_share":
-            counted = at_chance(results, trial)
+        diverged = reduction == "diverged_share"
+        counted = lost if diverged else at_chance(results, trial)
         ended = asked(results, trial) & ~has_status(results, trial, UNFINISHED, DROPPED)
         return np.where(ended, counted.astype(float), np.nan)
     if reduction == "steps":
@@ -164,7 +155,6 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
     curve = carried_forward(results, trial, quantity.metric)
     if reduction == "steps_to":
         assert quantity.target is not None
-        lost = has_status(results, trial, DIVERGED)
         steps = steps_to(curve, lost, quantity.metric, quantity.target)
         unknown = has_status(results, trial, UNFINISHED) & np.isinf(steps)
         unknown |= ~asked(results, trial)
@@ -241,14 +231,11 @@ def is_measured(results: Results, column: str) -> bool:
 
 
 def seconds_per_epoch(results: Results, program: int) -> np.ndarray:
-    """Returns the seconds that one network of a program takes for an epoch, by segment.
+    """Returns the seconds a network of a program takes for an epoch, (segments,).
 
     Compilation and evaluation are left out. Networks of a program train at the same
     time and share its rate. Those that stopped or diverged leave lanes idle, so only
     segments count in which the most networks trained, at least three segments.
-
-    Returns:
-      float (segments,).
     """
     record = next(c for c in results.config["cohorts"] if c["index"] == program)
     if "cohort" not in results.timings.column_names:
@@ -271,18 +258,14 @@ def dropped(results: Results) -> dict[float, list[int]]:
     """Returns the trials, by index, that halving dropped, by the epoch of the rung."""
     found: dict[float, list[int]] = {}
     for trial in range(len(results.trials)):
-        epochs = dropped_after(results, trial)
-        if epochs is not None:
+        if (epochs := dropped_after(results, trial)) is not None:
             found.setdefault(epochs, []).append(trial)
     return dict(sorted(found.items()))
 
 
 def finals(results: Results, metric: str) -> np.ndarray:
-    """Returns a metric of all trials' final networks, (T, S); see `final`."""
-    return np.array([final(results, t.index, metric) for t in results.trials])
-
-
-def final(results: Results, trial: int, metric: str) -> np.ndarray:
-    """Returns a metric of a trial's final networks, (S,); NaN for those without one."""
-    quantity = Quantity(metric=metric, reduction="final")
-    return reduce_members(results, quantity, trial)
+    """Returns a metric of all trials' final networks, (T, S); NaN for none."""
+    quantity = Quantity(metric=metric)
+    return np.array(
+        [reduce_members(results, quantity, t.index) for t in results.trials]
+    )

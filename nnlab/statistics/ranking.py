@@ -33,7 +33,7 @@ _MOST_VALUES = 2**22
 def mean_accuracy(results: Results, trial: int) -> float:
     """Returns a trial's last mean validation accuracy, however its networks ended.
 
-    The mean is over all seeds; a diverged one counts with the accuracy of chance.
+    A diverged one counts with the accuracy of chance.
     """
     lost = has_status(results, trial, DIVERGED)
     last = _last_accuracy(results, trial)
@@ -47,18 +47,11 @@ def _last_accuracy(results: Results, trial: int) -> np.ndarray:
 
 
 def worth(accuracy: np.ndarray, lost: np.ndarray, chance: float) -> float | None:
-    """Returns what a trial is worth by the validation accuracy of its seeds.
+    """Returns the mean validation accuracy of a trial's seeds, (S,).
 
-    It is the mean over all seeds. A diverged seed counts with the accuracy of chance:
-    one lucky survivor of eight at 99 % makes a trial of 21 %.
-
-    Args:
-      accuracy: of each seed, float (S,).
-      lost: which have diverged, bool (S,).
-      chance: accuracy of a constant answer.
-
-    Returns:
-      An accuracy, or None if fewer than half of them survive, or one has none yet.
+    The `lost` ones, which diverged, count with the accuracy of chance: one lucky
+    survivor of eight at 99 % makes a trial of 21 %. None if fewer than half survive, or
+    one has no accuracy yet.
     """
     mean = float(np.where(lost, chance, accuracy).mean())
     return None if 2 * lost.sum() > len(lost) or np.isnan(mean) else mean
@@ -74,12 +67,8 @@ def expected_accuracy(
 ) -> float | None:
     """Returns a trial's expected final validation accuracy; see `worth`.
 
-    Args:
-      so_far: whether unfinished networks count with their last evaluation.
-
-    Returns:
-      An accuracy, or None if a network is unfinished or dropped, or fewer than half of
-      them survive.
+    None if a network is dropped or unfinished (which count with their last evaluation
+    where `so_far`), or fewer than half survive.
     """
     survivors, seeds = alive(results, trial), asked(results, trial)
     if so_far:
@@ -94,19 +83,14 @@ def expected_accuracy(
 def best_trial(
     results: Results, among: Iterable[int] | None = None, *, so_far: bool = False
 ) -> int | None:
-    """Returns the trial with the highest expected final validation accuracy.
+    """Returns the trial, by index, with the highest `expected_accuracy`; None for none.
 
-    A trial is out if any of its networks is unfinished or dropped, or if fewer than
-    half survive; a diverged one counts with the accuracy of chance. Ties go to the
-    lower index. Where some trials have more seeds than others, only those with the most
-    qualify: the others were found to differ from the best before.
+    Ties go to the lower index. Where some trials have more seeds than others, only
+    those with the most qualify: the others were found to differ from the best before.
 
     Args:
       among: indices of the trials to choose from; all when None.
       so_far: whether unfinished networks count with their last evaluation.
-
-    Returns:
-      The index, or None if no trial qualifies.
     """
     chosen = list(range(len(results.trials)) if among is None else among)
     most = max((results.trials[t].num_seeds for t in chosen), default=0)
@@ -122,34 +106,22 @@ def _expected(
 
 
 def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | None:
-    """Returns the trial with the lowest expected final validation accuracy.
+    """Returns the trial with the lowest expected accuracy on the best trial's data set.
 
-    It must be on the best trial's data set, and at least half of its networks must
-    survive, so that there are networks to look at.
-
-    Args:
-      among: indices of the trials to choose from, the best one included; all when None.
-
-    Returns:
-      The index, or None if no trial but the best qualifies.
+    `among` are indices, the best one's included; all when None. Returns None if no
+    trial but the best has an `expected_accuracy`.
     """
     chosen = set(range(len(results.trials)) if among is None else among)
     best = best_trial(results, chosen)
     if best is None:
         return None
-    dataset = results.trials[best].hyperparameters.data
-    others = (
-        t for t in chosen - {best} if results.trials[t].hyperparameters.data == dataset
-    )
+    data = [t.hyperparameters.data for t in results.trials]
+    others = (t for t in chosen - {best} if data[t] == data[best])
     return leading({t: -v for t, v in _expected(results, others).items()})
 
 
 def best_and_worst(results: Results) -> tuple[int | None, int | None]:
-    """Returns the trials whose networks are shown: the best and the worst.
-
-    Baselines are left out where there are at least two networks: the figures show what
-    networks have learnt.
-    """
+    """Returns the best and the worst trial; of at least two networks, no baselines."""
     among = networks(results)
     chosen = among if len(among) > 1 else None
     return best_trial(results, chosen), worst_trial(results, chosen)
@@ -219,9 +191,7 @@ def compare_to_best(
     Where the numbers of networks at chance differ by more than a quarter of the seeds,
     t misleads, and p is the larger one of t and of `range_p`.
 
-    Args:
-      best: index of the best trial; None if there is none.
-      values: the metric of each trial's final networks, (T, S).
+    `values` is the metric of each trial's final networks, (T, S).
 
     Returns:
       One comparison for each trial, in order of index. It is NaN and not significant
@@ -245,15 +215,13 @@ def compare_to_best(
     with_best = (a == best) | (b == best)
     others = (a + b - best)[with_best].tolist()
     tested = dict(zip(others, zip(p[with_best].tolist(), adjusted[with_best].tolist())))
-    found = []
-    for trial in trials:
-        if trial == best:
-            found.append(Comparison(trial))
-            continue
+
+    def compared(trial: int) -> Comparison:
         effect = paired(difference(values[trial], values[best]))
-        interval = effect.mean, effect.low, effect.high, effect.n
-        found.append(Comparison(trial, *interval, *tested[trial]))
-    return tuple(found)
+        interval = effect.mean, effect.low, effect.high
+        return Comparison(trial, *interval, effect.n, *tested[trial])
+
+    return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 
 
 def _with_range(
@@ -261,21 +229,17 @@ def _with_range(
 ) -> np.ndarray:
     """Adjusts p-values (P,) by Holm, at least to those of the pairs' losses to chance.
 
-    Args:
-      a, b: the trials of each pair, int (P,).
-      p: of each pair, (P,).
-      common: seeds that both trials of a pair have, int (P,).
+    `a` and `b` are the trials of each pair, `common` the seeds that both have, (P,).
     """
     adjusted = holm(p)
-    trials = results.trials
-    dull = np.array([at_chance(results, t.index) for t in trials])
+    dull = np.array([at_chance(results, t.index) for t in results.trials])
     for seeds in np.unique(common).tolist():
         counts = dull[:, :seeds].sum(axis=1)
-        ran = [results.has_run(t.index) and t.num_seeds >= seeds for t in trials]
         apart = np.abs(counts[a] - counts[b])
         clustered = (common == seeds) & (apart > MAX_LEFT_OUT * seeds)
         if clustered.any():
-            floor = range_p(counts[ran], seeds)
-            worse = np.maximum(adjusted[clustered], floor[apart[clustered]])
-            adjusted[clustered] = worse
+            whole = (t for t in results.trials if t.num_seeds >= seeds)
+            ran = [t.index for t in whole if results.has_run(t.index)]
+            floor = range_p(counts[ran], seeds)[apart[clustered]]
+            adjusted[clustered] = np.maximum(adjusted[clustered], floor)
     return adjusted

@@ -112,19 +112,16 @@ def find(results: Results) -> Rates:
         dull[row] = at_chance(results, trial)
     trains = np.less_equal(losses, (1 - MARGIN) * starts)  # not where one is NaN
     trains &= ~diverged & ~dull
-    whole = trains.all(axis=1)
     fastest, stable = None, None
-    if whole.any():
-        means = np.where(whole, validation.mean(axis=1), np.inf)
-        best = int(means.argmin())
-        first = last = best
-        while first > 0 and whole[first - 1]:
-            first -= 1
-        while last + 1 < len(order) and whole[last + 1]:
-            last += 1
+    if (whole := trains.all(axis=1)).any():
+        best = int(np.where(whole, validation.mean(axis=1), np.inf).argmin())
+        gaps = np.flatnonzero(~whole)
+        first = max(gaps[gaps < best], default=-1) + 1
+        last = min(gaps[gaps > best], default=len(order)) - 1
         fastest, stable = order[best], (float(values[first]), float(values[last]))
     start = float(np.nanmean(starts)) if np.isfinite(starts).any() else math.nan
-    edge = _edge(values, trains, losses, diverged, dull)
+    seeds = trains.any(axis=0)
+    edge = _edge(values, *(a[:, seeds] for a in (trains, losses, diverged, dull)))
     return Rates(order, values, trains, start, fastest, stable, edge)
 
 
@@ -135,34 +132,31 @@ def _edge(
     diverged: np.ndarray,
     dull: np.ndarray,
 ) -> Edge:
-    """Finds the edge over the seeds; arguments are (T,) and (T, S)."""
-    below, above = [], []
-    lost = {"diverged": 0, "at_chance": 0, "stuck": 0}
-    for seed in range(trains.shape[1]):
-        if not trains[:, seed].any():
-            continue
-        best = int(np.where(trains[:, seed], losses[:, seed], np.inf).argmin())
-        failing = best + np.flatnonzero(~trains[best:, seed])
-        first = int(failing[0]) if failing.size else len(values)
-        below.append(values[first - 1])
-        above.append(values[first] if failing.size else np.inf)
-        if failing.size:
-            fate = "diverged" if diverged[first, seed] else "stuck"
-            lost["at_chance" if dull[first, seed] else fate] += 1
-    n, beyond = len(below), int(np.isinf(above).sum())
-    if beyond:
-        ends = _median_interval(np.array(below), np.array(above))
-    elif n:
+    """Finds the edge of seeds that train at some rate, from (T,) and (T, S)."""
+    n = trains.shape[1]
+    if not n:
+        return Edge(math.nan, math.nan, math.nan, 0, 0, 0, 0, 0)
+    best = np.where(trains, losses, np.inf).argmin(axis=0)
+    fails = ~trains & (np.arange(len(values))[:, None] > best)
+    ends = fails.any(axis=0)
+    first = np.where(ends, fails.argmax(axis=0), len(values))
+    below, above = values[first - 1], np.append(values, np.inf)[first]
+    if ends.all():
         low, high = np.log(below), np.log(above)
         middle = float(np.exp((low + high).mean() / 2))
-        ends = middle, float(np.exp(mean_interval(low)[1])), _top(high)
+        least, most = mean_interval(low)[1], mean_interval(high)[2]
+        interval = middle, float(np.exp(least)), float(np.exp(most))
     else:
-        ends = (math.nan,) * 3
-    return Edge(*ends, n, beyond, **lost)
-
-
-def _top(logs: np.ndarray) -> float:
-    return float(np.exp(mean_interval(logs)[2]))
+        interval = _median_interval(below, above)
+    at = first[ends], np.flatnonzero(ends)
+    return Edge(
+        *interval,
+        n=n,
+        beyond=int(np.count_nonzero(~ends)),
+        diverged=int((diverged[at] & ~dull[at]).sum()),
+        at_chance=int(dull[at].sum()),
+        stuck=int((~diverged[at] & ~dull[at]).sum()),
+    )
 
 
 def _median_interval(

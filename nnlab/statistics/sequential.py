@@ -53,14 +53,7 @@ class Look:
 
 
 def begin(study: Study, looks: Sequence[int]) -> Study:
-    """Returns the study at its first look.
-
-    Args:
-      looks: number of seeds at each look.
-
-    Raises:
-      ValueError: looks that make no sense.
-    """
+    """Returns the study at the first of its looks, the numbers of seeds at each."""
     whole = study.with_seeds([looks[0]] * len(study.sweep))
     return dataclasses.replace(whole, looks=tuple(looks))
 
@@ -112,31 +105,26 @@ def history(results: Results) -> tuple[Look, ...]:
 
 def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     best = best_trial(view)
-    open_: list[int] = []
-    done: list[int] = []
+    resolved: list[int] = []
+    unresolved: list[int] = []
     untested: list[int] = []
-    values = finals(view, "test_accuracy")
-    for comparison in compare_to_best(view, best, values) if best is not None else ():
-        trial = comparison.trial
-        if trial == best or not view.has_run(trial):
+    # New is what was the best, or not told from it, and is told now.
+    news = {*before[-1].compared, *before[-1].untested} if before else None
+    for compared in compare_to_best(view, best, finals(view, "test_accuracy")):
+        trial = compared.trial
+        if best in (trial, None) or not view.has_run(trial):
             continue
-        if math.isnan(comparison.p_holm):
-            survivors = int(alive(view, trial).sum())
-            lost = 2 * survivors < view.trials[trial].num_seeds
-            (untested if lost else open_).append(trial)
+        if compared.resolved:
+            resolved += [trial] if news is None or trial in news else []
+        elif (
+            math.isnan(compared.p_holm)
+            and 2 * alive(view, trial).sum() < view.trials[trial].num_seeds
+        ):
+            untested.append(trial)
         else:
-            (done if comparison.resolved else open_).append(trial)
-    known = set(range(len(view.trials)))
-    if before:  # one that was the best, or not told from it, and is so now
-        known = {*before[-1].compared, *before[-1].untested}
-    return Look(
-        seeds=seeds,
-        each=tuple(t.num_seeds for t in view.trials),
-        best=best,
-        resolved=tuple(t for t in done if t in known),
-        unresolved=tuple(open_),
-        untested=tuple(untested),
-    )
+            unresolved.append(trial)
+    each = tuple(t.num_seeds for t in view.trials)
+    return Look(seeds, each, best, *map(tuple, (resolved, unresolved, untested)))
 
 
 def restricted(results: Results, seeds: Sequence[int]) -> Results:

@@ -47,6 +47,11 @@ class StepsToTarget:
     median_steps: float
     median_epochs: float
 
+    @property
+    def reached(self) -> int:
+        """Number of networks that reached the target."""
+        return round(self.reached_share * self.n) if self.n else 0
+
 
 def steps_to_target(
     results: Results, trial: int, target: float, metric: str = "validation_accuracy"
@@ -56,9 +61,6 @@ def steps_to_target(
     There is no mean over those that did: it would favour a trial in which only the
     luckiest networks arrive. A diverged network counts as not having reached it. Trees
     have n = 0: they take no updates.
-
-    Raises:
-      ValueError: no such column.
     """
     is_network = results.trials[trial].hyperparameters.model.is_network
     if not (results.has_run(trial) and is_network) or np.isnan(target):
@@ -88,11 +90,7 @@ def default_target(results: Results, best: int | None) -> float:
     among the trials is taken ("not reached" counts as one); of several such, the
     highest.
 
-    Args:
-      best: the best network, as `best_trial` has it among `networks`.
-
-    Returns:
-      An accuracy in (0, 1); NaN if there is no best trial, or it reaches none of them.
+    NaN if there is no best trial among `networks`, or it reaches no target.
     """
     if best is None:
         return np.nan

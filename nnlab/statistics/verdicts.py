@@ -27,6 +27,7 @@ from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import correction
 from nnlab.statistics.targets import censored_median
 from nnlab.study import Claim, Quantity, Trial
+from nnlab.study.claims import AT_CHANCE
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
@@ -123,19 +124,13 @@ def _settle(draft: Verdict, p_holm: float) -> Verdict:
 
 
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
-    """Returns the trials that a side of a claim means.
+    """Returns the trials that ``{path: value}`` on a side of a claim means."""
 
-    Args:
-      selector: ``{path: value}`` of hyperparameters, or of the label.
-    """
-    return [
-        trial
-        for trial in results.trials
-        if all(
-            _equal({**trial.hyperparameters.flat(), "label": trial.label}[path], value)
-            for path, value in selector.items()
-        )
-    ]
+    def fits(trial: Trial) -> bool:
+        known = {**trial.hyperparameters.flat(), "label": trial.label}
+        return all(_equal(known[path], value) for path, value in selector.items())
+
+    return list(filter(fits, results.trials))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -169,30 +164,27 @@ class _Side:
     note: str = ""
 
 
+_Sides = tuple[_Side, _Side]
+
+
 def _examine(findings: "Findings", claim: Claim) -> Verdict:
     """Drafts a verdict by where the data lean; `_settle` decides by significance."""
     try:
-        left = _side(findings, claim, "left", claim.left)
-        right = _Side("right")
-        if isinstance(claim.right, Mapping):
-            right = _side(findings, claim, "right", claim.right)
-        _check_columns(findings.results, claim)
-        if not right.trials:
-            number = _number(findings.results, claim, left)
-            right = dataclasses.replace(right, number=number)
-        seconds = claim.quantity.reduction == "seconds"
-        compare = _compare_seconds if seconds else _compare_members
-        try:
-            verdict = compare(findings, claim, left, right)
-        except _UntestedError as error:  # the notes of its sides still hold
-            verdict = Verdict(claim, NOT_TESTED, str(error))
+        sides = _sides(findings, claim)
     except _UntestedError as error:
         return Verdict(claim, NOT_TESTED, str(error))
-    notes = [left.note, right.note]
-    searched = max(left.searched, right.searched)
+    seconds = claim.quantity.reduction == "seconds"
+    try:
+        verdict = (_compare_seconds if seconds else _compare_members)(
+            findings, claim, sides
+        )
+    except _UntestedError as error:  # the notes of its sides still hold
+        verdict = Verdict(claim, NOT_TESTED, str(error))
+    notes = [side.note for side in sides]
+    searched = max(side.searched for side in sides)
     chosen: dict[str, Any] = {
         f"{side.name}_trial": side.trials[0].index
-        for side in (left, right)
+        for side in sides
         if side.searched > 1
     }
     if searched > 1 and not math.isnan(verdict.p):
@@ -202,10 +194,29 @@ def _examine(findings: "Findings", claim: Claim) -> Verdict:
     return dataclasses.replace(verdict, reason=reason, **chosen)
 
 
-def _side(
-    findings: "Findings", claim: Claim, name: str, selector: Mapping[str, Any]
-) -> _Side:
-    trials = matching(findings.results, selector)
+def _sides(findings: "Findings", claim: Claim) -> _Sides:
+    left, right = _side(findings, claim, "left"), _Side("right")
+    if isinstance(claim.right, Mapping):
+        right = _side(findings, claim, "right")
+    quantity = claim.quantity
+    needed = [quantity.metric, (claim.right_quantity or quantity).metric]
+    needed += ["test_accuracy"] * (quantity.reduction == "drop_from_test")
+    for column in filter(None, needed):
+        if column not in findings.results.metrics:
+            raise _UntestedError(f"the curves have no column {column}")
+    if claim.right == "chance":
+        levels = ("final", "best", "at_epoch")
+        if not is_accuracy(quantity.metric) or quantity.reduction not in levels:
+            raise _UntestedError("only an accuracy compares with chance")
+        data = [findings.results.dataset(t.index) for t in left.trials]
+        right = _Side("right", number=float(np.mean([d["chance"] for d in data])))
+    elif not isinstance(claim.right, Mapping):
+        right = _Side("right", number=float(claim.right))
+    return left, right
+
+
+def _side(findings: "Findings", claim: Claim, name: str) -> _Side:
+    trials = matching(findings.results, getattr(claim, name))
     ran = tuple(t for t in trials if findings.results.has_run(t.index))
     if not ran:
         count = "matching it has run" if trials else "matches it"
@@ -222,114 +233,37 @@ def _side(
     return dataclasses.replace(side, trials=best_trial, searched=len(ran))
 
 
-def _check_columns(results: Results, claim: Claim) -> None:
-    quantities = (claim.quantity, claim.right_quantity or claim.quantity)
-    needed = [q.metric for q in quantities if q.metric]
-    if claim.quantity.reduction == "drop_from_test":
-        needed.append("test_accuracy")
-    for column in needed:
-        if column not in results.metrics:
-            raise _UntestedError(f"the curves have no column {column}")
-
-
-def _number(results: Results, claim: Claim, left: _Side) -> float:
-    """Returns the number that the left is compared with where there is no right."""
-    if claim.right != "chance":
-        assert not isinstance(claim.right, Mapping)
-        return float(claim.right)
-    levels = ("final", "best", "at_epoch")
-    quantity = claim.quantity
-    if not is_accuracy(quantity.metric) or quantity.reduction not in levels:
-        raise _UntestedError("only an accuracy compares with chance")
-    return float(np.mean([results.dataset(t.index)["chance"] for t in left.trials]))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sample:
-    """The networks of both sides.
-
-    Attributes:
-      left, right: their values, float (trials of the side, seeds that all trials have);
-        a number is repeated, (1, seeds). Steps count up to the shorter training.
-      lost: which networks end at chance, or short of the target, for each side.
-      censored: whether any network is short of the target.
-      note: what the reader must know; may be "".
-      facts: fields of the verdict that are known by now.
-    """
-
-    left: np.ndarray
-    right: np.ndarray
-    lost: tuple[np.ndarray, np.ndarray]
-    facts: Mapping[str, Any]
-    censored: bool = False
-    note: str = ""
-
-
-def _sample(findings: "Findings", claim: Claim, left: _Side, right: _Side) -> _Sample:
-    quantity = claim.quantity
-    seeds = min(t.num_seeds for t in (*left.trials, *right.trials))
-    values = (
-        _values(findings, quantity, left, seeds),
-        _values(findings, claim.right_quantity or quantity, right, seeds),
-    )
+def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Verdict:
+    quantity, right = claim.quantity, sides[1]
+    trials = [trial for side in sides for trial in side.trials]
+    seeds = min(trial.num_seeds for trial in trials)
+    quantities = quantity, claim.right_quantity or quantity
+    values = [_values(findings, *of, seeds) for of in zip(quantities, sides)]
     facts: dict[str, Any] = {"unit": _unit(quantity)}
-    if quantity.reduction != "steps_to":
-        share = Quantity(reduction="at_chance_share")
-        of_left, of_right = (
-            np.nan_to_num(_members(findings, share, side)[:, :seeds])
-            for side in (left, right)
-        )
-        return _Sample(*values, (of_left, of_right), facts)
-    facts |= {"left": censored_median(values[0]), "right": censored_median(values[1])}
-    facts["left_reached"] = _share(np.isfinite(values[0]), ~np.isnan(values[0]))
-    if right.trials:
-        facts["right_reached"] = _share(np.isfinite(values[1]), ~np.isnan(values[1]))
-    # Beyond the shorter training one side is unknown.
-    programs = (
-        findings.results.program(t.index) for t in (*left.trials, *right.trials)
-    )
-    horizon = min(program["num_steps"] for program in programs)
-    short = values[0] > horizon, values[1] > horizon
-    censored = any(bool(side.any()) for side in short)
-    note = f"steps count up to {horizon}, so the effect is a lower bound in size"
-    least = np.minimum(values[0], horizon), np.minimum(values[1], horizon)
-    return _Sample(*least, short, facts, censored, note if censored else "")
-
-
-def _values(
-    findings: "Findings", quantity: Quantity, side: _Side, seeds: int
-) -> np.ndarray:
-    if not side.trials:
-        return np.full((1, seeds), side.number)
-    values = _members(findings, quantity, side)[:, :seeds]
-    for trial, of_trial in zip(side.trials, values):
-        epochs = findings.dropped_after(trial.index)
-        if epochs is not None and np.isnan(of_trial).any():
-            raise _UntestedError(f"{trial.label} was dropped at epoch {epochs:g}")
-    diverged = any(findings.counts(t.index)[DIVERGED] for t in side.trials)
-    if np.isnan(values).all() and not diverged:
-        raise _UntestedError(f"no network on the {side.name} has a value yet")
-    return values
-
-
-def _members(findings: "Findings", quantity: Quantity, side: _Side) -> np.ndarray:
-    rows = [findings.reduced(t.index, quantity) for t in side.trials]
-    return np.array(rows).reshape(len(rows), findings.results.study.num_seeds)
-
-
-def _compare_members(
-    findings: "Findings", claim: Claim, left: _Side, right: _Side
-) -> Verdict:
-    sample = _sample(findings, claim, left, right)
-    means = sample.left.mean(axis=0), sample.right.mean(axis=0)
-    effect, least = _effect(claim.quantity, means, sample.lost, right)
-    facts = dict(sample.facts)
+    notes: list[str] = []
+    steps, censored = quantity.reduction == "steps_to", False
+    if steps:
+        facts["left"], facts["right"] = map(censored_median, values)
+        facts["left_reached"] = _share_reached(values[0])
+        if right.trials:
+            facts["right_reached"] = _share_reached(values[1])
+        # Beyond the shorter training one side is unknown.
+        programs = [findings.results.program(t.index) for t in trials]
+        horizon = min(program["num_steps"] for program in programs)
+        lost = [side > horizon for side in values]
+        values = [np.minimum(side, horizon) for side in values]
+        if censored := any(side.any() for side in lost):
+            notes.append(
+                f"steps count up to {horizon}, so the effect is a lower bound in size"
+            )
+    else:
+        lost = [_members(findings, AT_CHANCE, side, seeds) for side in sides]
+    means = [side.mean(axis=0) for side in values]
+    effect, least = _effect(quantity, means, lost, right)
     both = ~np.isnan(means[0] + means[1])
-    if both.any() and claim.quantity.reduction != "steps_to":
-        facts["left"], facts["right"] = (float(m[both].mean()) for m in means)
-    notes = [sample.note] if sample.note else []
-    left_out = facts["left_out"] = len(both) - effect.n
-    if left_out:
+    if both.any() and not steps:
+        facts["left"], facts["right"] = (float(mean[both].mean()) for mean in means)
+    if left_out := len(both) - effect.n:
         notes.append(
             f"{left_out} of {len(both)} pairs left out, diverged or unfinished"
         )
@@ -344,12 +278,37 @@ def _compare_members(
     elif not is_enough(effect, len(both)):
         p = np.nan
         notes.append("too many of them for a test")
-    elif sample.censored and claim.relation == "same" and lean == SUPPORTED:
+    elif censored and claim.relation == "same" and lean == SUPPORTED:
         p = np.nan
         notes.append("a lower bound cannot show that they are the same")
     elif effect.exact:
         notes.append(effect.exact)
+    facts["left_out"] = left_out
     return _verdict(claim, lean, "; ".join(notes), effect, p, **facts)
+
+
+def _values(
+    findings: "Findings", quantity: Quantity, side: _Side, seeds: int
+) -> np.ndarray:
+    """Returns the values of a side, (trials, seeds); a number is repeated."""
+    if not side.trials:
+        return np.full((1, seeds), side.number)
+    values = _members(findings, quantity, side, seeds)
+    for trial, of_trial in zip(side.trials, values):
+        epochs = findings.dropped_after(trial.index)
+        if epochs is not None and np.isnan(of_trial).any():
+            raise _UntestedError(f"{trial.label} was dropped at epoch {epochs:g}")
+    diverged = any(findings.counts(t.index)[DIVERGED] for t in side.trials)
+    if np.isnan(values).all() and not diverged:
+        raise _UntestedError(f"no network on the {side.name} has a value yet")
+    return values
+
+
+def _members(
+    findings: "Findings", quantity: Quantity, side: _Side, seeds: int
+) -> np.ndarray:
+    rows = [findings.reduced(t.index, quantity)[:seeds] for t in side.trials]
+    return np.array(rows).reshape(len(rows), seeds)
 
 
 def _effect(
@@ -360,11 +319,8 @@ def _effect(
 ) -> tuple[Effect, float]:
     """Returns the effect, and the least p that the numbers of lost networks allow.
 
-    Args:
-      quantity: what is compared.
-      means: of each side, seed by seed, (S,).
-      lost: see `_Sample`.
-      right: the side on the right.
+    `means` are those of each side, seed by seed, (S,). `lost` says which networks,
+    (trials, S), end at chance, or short of the target.
     """
     share = quantity.reduction.endswith("_share")
     d = difference(*means)
@@ -373,7 +329,8 @@ def _effect(
         return against, 0.0
     if share:
         return paired_shares(d), 0.0
-    more = (lost[0].mean(axis=0) - lost[1].mean(axis=0))[~np.isnan(d)]
+    counts = [np.nan_to_num(side).mean(axis=0) for side in lost]
+    more = (counts[0] - counts[1])[~np.isnan(d)]
     return paired(d), least_p(float(more.sum()), len(more))
 
 
@@ -384,8 +341,9 @@ def _verdict(
     return Verdict(claim, lean, reason, n=effect.n, p=p, **facts)
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> float:
-    return float(part.sum() / whole.sum()) if whole.any() else np.nan
+def _share_reached(steps: np.ndarray) -> float:
+    known = steps[~np.isnan(steps)]
+    return float(np.isfinite(known).mean()) if known.size else np.nan
 
 
 def _unit(quantity: Quantity) -> str:
@@ -394,26 +352,22 @@ def _unit(quantity: Quantity) -> str:
     return units.get(quantity.reduction, loss)
 
 
-def _compare_seconds(
-    findings: "Findings", claim: Claim, left: _Side, right: _Side
-) -> Verdict:
+def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Verdict:
+    program = findings.results.program
+    programs = [sorted({program(t.index)["index"] for t in s.trials}) for s in sides]
     unit = _unit(claim.quantity)
-    of_left, of_right = (
-        sorted({findings.results.program(t.index)["index"] for t in side.trials})
-        for side in (left, right)
-    )
-    if set(of_left) & set(of_right):
+    if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
         return Verdict(claim, NOT_SIGNIFICANT, reason, unit=unit)
-    times = [[findings.seconds_per_epoch(c) for c in of] for of in (of_left, of_right)]
+    times = [[findings.seconds_per_epoch(p) for p in of] for of in programs]
     if not all(len(segments) for side in times for segments in side):
         raise _UntestedError("no segment was timed")
-    means = [float(np.mean([s.mean() for s in side] or right.number)) for side in times]
-    effect = welch(means[0] - means[1], *times)
+    means = [[s.mean() for s in of] or side.number for of, side in zip(times, sides)]
+    left, right = (float(np.mean(of)) for of in means)
+    effect = welch(left - right, *times)
     p, lean = _lean(claim, effect)
     reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
-    sides = {"left": means[0], "right": means[1]}
-    return _verdict(claim, lean, reason, effect, p, unit=unit, **sides)
+    return _verdict(claim, lean, reason, effect, p, unit=unit, left=left, right=right)
 
 
 def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:

@@ -1,23 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """A comparison of runs says what their tables say, and overwrites nothing else."""
 
-import contextlib
-import csv
-import fcntl
-import json
-import os
+import functools
 import re
 
 import folders
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
+from shown import store_again
 
 from nnlab import results
+from nnlab.machine import files
 from nnlab.report import compare
-from nnlab.statistics.findings import Findings
 
 RATE = "optimizer.learning_rate"
+
+
+PROGRAMS = [{"model.hidden": (h,)} for h in (8, 16)]
+MADE = {
+    "a": {},
+    "same": {},
+    "b": {"level": 0.95},
+    "c": {"level": 0.99, "digest": "1" * 64},
+    "rate": {"sweep": [{RATE: 0.1}, {RATE: 0.7}]},
+    "else": {"fields": {"root_seed": 3}, "question": "Else?"},
+    "cut": {"never_ran": [1]},
+    "failed": {"sweep": PROGRAMS, "failures": {0: "x"}, "never_ran": [0]},
+    "nothing": {"diverged": {(t, s): 2 for t in range(2) for s in range(5)}},
+}
 
 
 def make(folder, level=0.9, digest=None, **options):
@@ -25,13 +37,19 @@ def make(folder, level=0.9, digest=None, **options):
     noise = np.random.default_rng(int(1e4 * level)).normal(0, 0.002, (2, 5))
     values = np.array([[level - 0.1], [level]]) + noise
     options = {"sweep": [{RATE: 0.1}, {RATE: 0.3}], "num_evaluations": 4, **options}
-    found = synthetic.results(values, **options)
+    config = synthetic.results(values, workdir=folder, **options).config
     if digest:
-        found.config["datasets"]["digits"]["digest"] = digest
-    tables = {"curves.parquet": found.curves, "members.csv": found.members}
-    tables |= {"summary.csv": Findings(found).summary, "timings.csv": found.timings}
-    results.write(folder, found.config, tables)
+        config["datasets"]["digits"]["digest"] = digest
+        store_again(folder, config)
     return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns the folders of some of `MADE`, which no test changes."""
+    root = tmp_path_factory.mktemp("runs")
+    one = functools.cache(lambda name: make(root / name, **MADE[name]))
+    return lambda *names: tuple(map(one, names))
 
 
 def said(*workdirs):
@@ -48,8 +66,8 @@ def content_of(*workdirs):
     return compare.content(compare.load(workdirs))
 
 
-def test_it_says_which_best_is_better_by_how_much_and_how_sure(tmp_path):
-    a, b = make(tmp_path / "a", 0.9), make(tmp_path / "b", 0.95)
+def test_it_says_which_best_is_better_by_how_much_and_how_sure(made):
+    a, b, same = made("a", "b", "same")
     (found,) = compare.load([a, b]).differences
     assert found.resolved
     points = f"{-100 * found.mean:.1f} ± {100 * (found.high - found.mean):.1f}"
@@ -60,14 +78,14 @@ def test_it_says_which_best_is_better_by_how_much_and_how_sure(tmp_path):
     assert ": significant over seeds (paired" in text
     # The same from the other side, and without a difference.
     assert said(b, a).replace(points, "") == text.replace(points, "")
-    assert "That is equal to that of" in said(a, make(tmp_path / "copy", 0.9))
+    assert "That is equal to that of" in said(a, same)
     (row,) = table_of(content_of(a, b), "bests")
     assert row["left minus right, points"] == f"\u2212{points}"
     assert (row["n"], row["compared"], row["significant"]) == ("5", "paired", "yes")
 
 
-def test_the_best_by_validation_may_be_below_on_the_test_set(tmp_path):
-    a = make(tmp_path / "a", 0.9)
+def test_the_best_by_validation_may_be_below_on_the_test_set(made, tmp_path):
+    (a,) = made("a")
     values = np.full((1, 5), 0.95) + np.arange(5) / 1_000
     found = synthetic.results(
         {"validation_accuracy": values, "test_accuracy": values - 0.1},
@@ -79,9 +97,8 @@ def test_the_best_by_validation_may_be_below_on_the_test_set(tmp_path):
     assert re.search(r"That is 4\.\d+ ± 0\.\d+ points below that of a", text)
 
 
-def test_different_test_data_are_not_compared(tmp_path):
-    a, b = make(tmp_path / "a"), make(tmp_path / "b", 0.95)
-    c = make(tmp_path / "c", 0.99, digest="1" * 64)
+def test_different_test_data_are_not_compared(made, tmp_path):
+    a, b, c = made("a", "b", "c")
     text = said(a, b, c)
     assert "Accuracies on different test data are not compared." in text
     assert "digest 000000), best by validation accuracy is b" in text
@@ -97,18 +114,13 @@ def test_different_test_data_are_not_compared(tmp_path):
     }
 
 
-def test_exactly_what_differs_is_listed(tmp_path):
-    a = make(tmp_path / "a")
-    b = make(tmp_path / "b", sweep=[{RATE: 0.1}, {RATE: 0.7}])
-    c = make(tmp_path / "c", fields={"root_seed": 3}, question="Else?")
-    path = make(tmp_path / "d") / "config.json"
-    config = json.loads(path.read_text())
-    del config["digest"]
+def test_exactly_what_differs_is_listed(made, tmp_path):
+    a, rate, other, same = made("a", "rate", "else", "same")
+    d = make(tmp_path / "d")
+    config = results.load(d).config
     config["versions"]["jax"] = "9.9"
     config["devices"] = {"platform": "tpu", "kind": "TPU v5e", "count": 4}
-    d = tmp_path / "d"
-    tables = {n: (d / n).read_bytes() for n in (*results.TABLES, "timings.csv")}
-    results.write(d, config, tables)
+    store_again(d, config)
 
     def fields(*folders):
         return {
@@ -116,10 +128,10 @@ def test_exactly_what_differs_is_listed(tmp_path):
             for row in table_of(content_of(*folders), "studies")
         }
 
-    found = fields(a, b)
+    found = fields(a, rate)
     assert found.pop("trials")[0].startswith("2 (digest ")
     assert found == {RATE: ("0.1, 0.3", "0.1, 0.7")}
-    assert fields(a, c) == {
+    assert fields(a, other) == {
         "question": ("How does the learning rate change training?", "Else?"),
         "root_seed": ("0", "3"),
     }
@@ -128,52 +140,36 @@ def test_exactly_what_differs_is_listed(tmp_path):
         "device": ("2 CPU devices", "4 x TPU v5e"),
     }
     assert "differ in version of jax and device." in said(a, d)
-    same = make(tmp_path / "same")
     assert "Studies, data, versions and devices are the same." in said(a, same)
     assert "a and same found the same, to the last byte." in said(a, same)
     assert not any(s.anchor == "studies" for s in content_of(a, same).sections)
 
 
-def test_what_did_not_finish_is_told(tmp_path):
-    a = make(tmp_path / "a")
-    cut = make(tmp_path / "cut", never_ran=[1])
-    programs = [{"model.hidden": (h,)} for h in (8, 16)]
-    failed = make(tmp_path / "failed", sweep=programs, failures={0: "x"}, never_ran=[0])
-    lost = {(t, s): 2 for t in range(2) for s in range(5)}
-    nothing = make(tmp_path / "nothing", diverged=lost)
+def test_what_did_not_finish_is_told(made):
+    a, cut, failed, nothing = made("a", "cut", "failed", "nothing")
     text = said(a, cut, failed, nothing)
     assert "cut: The run was interrupted: 1 of 2 trials has not run; best" in text
     assert "failed: 1 of 2 trials is missing because its program failed" in text
     assert "nothing has no best trial, and is not compared." in text
-    with at_work(cut):
+    with files.alone_in(cut):
         assert "cut: The run is still training" in said(a, cut)
         rows = table_of(content_of(a, cut), "runs")
     assert [row["status"] for row in rows] == ["complete", "running"]
 
 
-@contextlib.contextmanager
-def at_work(folder):
-    """Holds the lock of a run, as `files.alone_in` does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (("x/a", "y/a", "y/z/a", "b"), ("x/a", "y/a", "z/a", "b")),
+        (("p/q/a", "r/q/a"), ("p/q/a", "r/q/a")),
+    ],
+)
+def test_runs_of_one_name_get_names_that_differ(tmp_path, places, names):
+    assert compare.distinct_names([tmp_path / p for p in places]) == list(names)
 
 
-def test_runs_of_one_name_get_names_that_differ(tmp_path):
-    places = [tmp_path / p for p in ("x/a", "y/a", "y/z/a", "b")]
-    names = compare.distinct_names(places)
-    assert names == ["x/a", "y/a", "z/a", "b"]
-    assert compare.distinct_names([tmp_path / "p/q/a", tmp_path / "r/q/a"]) == [
-        "p/q/a",
-        "r/q/a",
-    ]
-
-
-def test_the_comparison_is_written_with_its_tables(tmp_path):
-    a, b = make(tmp_path / "a", 0.9), make(tmp_path / "b", 0.95)
+def test_the_comparison_is_written_with_its_tables(made, tmp_path):
+    a, b = made("a", "b")
     page = compare.write(compare.load([a, b]), tmp_path / "new" / "both")
     assert page == tmp_path / "new" / "both" / "report.html"
     text = page.read_text()
@@ -190,26 +186,23 @@ def test_the_comparison_is_written_with_its_tables(tmp_path):
         "The runs",
         "Costs",
     ]
-    with (page.parent / compare.TRIALS).open() as lines:
-        rows = list(csv.DictReader(lines))
-    assert [(r["run"], r["index"], r["best"]) for r in rows] == [
-        *(("a", "0", "false"), ("a", "1", "true")),
-        *(("b", "0", "false"), ("b", "1", "true")),
+    rows = pd.read_csv(page.parent / compare.TRIALS)
+    assert rows[["run", "index", "best"]].values.tolist() == [
+        *(["a", 0, False], ["a", 1, True]),
+        *(["b", 0, False], ["b", 1, True]),
     ]
-    assert float(rows[3]["test_accuracy_mean"]) == pytest.approx(0.95, abs=0.003)
-    with (page.parent / compare.BESTS).open() as lines:
-        (row,) = csv.DictReader(lines)
+    assert rows["test_accuracy_mean"][3] == pytest.approx(0.95, abs=0.003)
+    (row,) = pd.read_csv(page.parent / compare.BESTS).to_dict("records")
     (found,) = compare.load([a, b]).differences
-    assert float(row["mean"]) == pytest.approx(found.mean)
-    assert (row["resolved"], row["method"], row["n"]) == ("true", "paired", "5")
+    assert row["mean"] == pytest.approx(found.mean)
+    assert (row["resolved"], row["method"], row["n"]) == (True, "paired", 5)
 
 
-def test_an_earlier_comparison_is_written_over_and_nothing_else(tmp_path):
-    a, b, c = (make(tmp_path / n, 0.9 + i / 50) for i, n in enumerate("abc"))
+def test_an_earlier_comparison_is_written_over_and_nothing_else(made, tmp_path):
+    a, b, c = made("a", "b", "c")
     target = tmp_path / "both"
     before = compare.write(compare.load([a, b]), target).read_bytes()
     assert compare.write(compare.load([b, c]), target).read_bytes() != before
-    assert compare.write(compare.load([a, b]), target).read_bytes() == before
     inner = {p: p.read_bytes() for p in c.rglob("*") if p.is_file()}
     with folders.refused(FileExistsError, "holds a run's results"):
         compare.write(compare.load([a, b]), c)
@@ -228,13 +221,13 @@ def test_an_earlier_comparison_is_written_over_and_nothing_else(tmp_path):
         compare.write(compare.load([a, b]), target)
 
 
-def test_mistakes_are_refused_in_a_line(tmp_path):
-    a = make(tmp_path / "a")
+def test_mistakes_are_refused_in_a_line(made, tmp_path):
+    (a,) = made("a")
     (tmp_path / "empty").mkdir()
     with folders.refused(ValueError, "takes two workdirs or more", "a"):
         compare.load([a])
     with folders.refused(ValueError, "is named twice"):
-        compare.load([a, tmp_path / "empty" / ".." / "a"])
+        compare.load([a, a.parent / "b" / ".." / "a"])
     with folders.refused(FileNotFoundError, "no folder"):
         compare.load([a, tmp_path / "b"])
     with folders.refused(FileNotFoundError, "holds no results", "empty"):
@@ -257,12 +250,10 @@ def test_texts_of_users_are_escaped(tmp_path):
     assert {len(re.findall(r"(?<!\\)\|", r)) for r in (*first, rows[2])} == {11}
 
 
-def test_trees_and_many_runs_have_their_place(tmp_path):
-    runs = [make(tmp_path / str(n), 0.9 + n / 500) for n in range(8)]
+def test_trees_and_many_runs_have_their_place(made, tmp_path):
+    many = [make(tmp_path / str(n), 0.9 + n / 500) for n in range(6)]
     trees = synthetic.beside_trees(0.9, trees=0.99, workdir=tmp_path / "trees")
-    page = compare.write(compare.load([*runs, trees.workdir]), tmp_path / "all")
-    text = page.read_text()
-    assert '<h1 id="answer">Which of 9 runs is best?</h1>' in text
-    assert "2 more stand in the table" in text
-    rows = table_of(content_of(*runs, trees.workdir), "bests")
-    assert len(rows) == 36
+    content = content_of(*made("a", "b"), *many, trees.workdir)
+    assert content.title == "Which of 9 runs is best?"
+    assert "2 more stand in the table." in content.answer
+    assert len(table_of(content, "bests")) == 36

@@ -12,12 +12,9 @@ from nnlab import study
 from nnlab.report import sections
 from nnlab.study import Claim, Quantity
 
-CLAIM = Claim(
-    text="x",
-    quantity=Quantity(metric="test_accuracy"),
-    left={RATE: 0.7},
-    right={RATE: 0.02},
-)
+VALIDATION = "validation_accuracy"
+FINAL = Quantity(metric="test_accuracy")
+CLAIM = Claim(text="x", quantity=FINAL, left={RATE: 0.7}, right={RATE: 0.02})
 
 
 def claim_row(**changes):
@@ -36,6 +33,13 @@ def test_missing_says_where_networks_diverged():
     assert (trial, lost) == ("3.2", "2 of 8")
     assert (steps, layers) == ("104 to 174", "dense_1 (2)")
     assert "dense_1 1e+08" in norms
+
+
+def test_missing_says_what_failed_and_how():
+    widths = [{"model.hidden": (h,)} for h in (8, 16)]
+    found = synthetic.findings(sweep=widths, never_ran=[1], failures={1: "OOM"})
+    items = sections.missing(found, {}).items
+    assert items == ("Failed: hidden 16. The program said: OOM",)
 
 
 def test_comparison_shows_paired_drops_and_the_steps_used():
@@ -93,7 +97,9 @@ def test_notes_say_what_p_was_adjusted_over(rates, claims, share):
         ("test_accuracy", "at_epoch", {"epoch": 3}, "test accuracy at epoch 3"),
         ("test_loss", "at_step", {"step": 2857}, "test loss at 2,857 updates"),
         (
-            *("validation_accuracy", "steps_to", {"target": 0.95}),
+            VALIDATION,
+            "steps_to",
+            {"target": 0.95},
             "updates to 95 % validation accuracy",
         ),
         ("train_loss", "steps_to", {"target": 0.1}, "updates to a train loss of 0.1"),

@@ -16,22 +16,22 @@ ABLATION = {
     "improved sigmoid": {"model.activation": "lecun_tanh"},
     "momentum 0.9": {"optimizer.momentum": 0.9, "model.init": "uniform"},
 }
-RATES = (0.02, 0.1, 0.5)
+RATE, RATES = "optimizer.learning_rate", (0.02, 0.1, 0.5)
+HIDDEN = ((64,), (60, 60), (64,) * 10)
+CNN = {"model.name": "cnn", "model.hidden": (128,)}
+BATCH = {"batch_size": 64}
 
 
 @pytest.mark.parametrize(
     ("sweep", "scale", "groups"),
     [
-        ([{"optimizer.learning_rate": r} for r in (1e-3, 1e-2, 0.1)], "log", 1),
+        ([{RATE: r} for r in (1e-3, 1e-2, 0.1)], "log", 1),
         ([{"optimizer.momentum": m} for m in (0.0, 0.3, 0.6, 0.9)], "linear", 1),
         ([{"model.hidden": [h]} for h in (16, 64, 256)], "log", 1),
         ([{"model.activation": a} for a in drawn.ACTIVATIONS], "categories", 1),
         (drawn.TWO_PATHS, "log", 3),
         (
-            [
-                {"optimizer.learning_rate": 0.1 * i, "optimizer.momentum": 0.1 * i}
-                for i in range(1, 9)
-            ],
+            [{RATE: i / 10, "optimizer.momentum": i / 10} for i in range(9)],
             "categories",
             1,
         ),
@@ -47,41 +47,26 @@ def test_the_axis_is_chosen_by_what_was_swept(sweep, scale, groups):
     [
         (drawn.TWO_PATHS, ["relu", "tanh", "sigmoid"]),
         (
-            [
-                {"batch_size": b, "optimizer.learning_rate": r}
-                for b in (6, 70)
-                for r in RATES
-            ],
+            [{"batch_size": b, RATE: r} for b in (6, 70) for r in RATES],
             ["batch size 6", "batch size 70"],
         ),
         (
-            [
-                {"model.hidden": h, "optimizer.learning_rate": r}
-                for h in ((64,), (60, 60), (64,) * 10)
-                for r in RATES
-            ],
+            [{"model.hidden": h, RATE: r} for h in HIDDEN for r in RATES],
             ["hidden 64", "hidden 60-60", "hidden 10 x 64"],
         ),
         (
             [
-                {"label": f"{n}, rate {r}", "optimizer.learning_rate": r, **change}
+                {"label": f"{n}, rate {r}", RATE: r, **change}
                 for n, change in ABLATION.items()
                 for r in RATES
             ],
             list(ABLATION),
         ),
+        ([{RATE: r, **c} for c in ({}, CNN) for r in RATES], ["mlp", "cnn"]),
         (
             [
-                {"optimizer.learning_rate": r, **change}
-                for change in ({}, {"model.name": "cnn", "model.hidden": (128,)})
-                for r in RATES
-            ],
-            ["mlp", "cnn"],
-        ),
-        (
-            [
-                {"optimizer.learning_rate": r, **change}
-                for change in ({"model.batch_norm": True}, {"batch_size": 64})
+                {RATE: r, **c}
+                for c in ({"model.batch_norm": True}, BATCH)
                 for r in RATES
             ],
             ["batch norm, batch size 32", "no batch norm, batch size 64"],
@@ -98,7 +83,7 @@ def test_groups_are_named_by_what_tells_them_apart(sweep, groups):
     ("sweep", "texts"),
     [
         ([{"label": n, **c, "batch_size": 8} for n, c in ABLATION.items()], ABLATION),
-        ([{}, {"model.name": "cnn", "model.hidden": (128,)}], ("mlp", "cnn")),
+        ([{}, CNN], ("mlp", "cnn")),
         (
             [{}, {"model.bias": "none", "model.hidden": (60, 60), "batch_size": 8}],
             ("all", "none"),

@@ -10,7 +10,6 @@ import synthetic
 
 from nnlab import report
 from nnlab.statistics import (
-    findings,
     members,
     ranking,
     sequential,
@@ -36,9 +35,8 @@ def counted_calls():
 
     def note(frame, event, _):
         if event == "call" and frame.f_code in names:
-            of = [
-                v for v in frame.f_locals.values() if isinstance(v, int | float | tuple)
-            ]
+            values = frame.f_locals.values()
+            of = [v for v in values if isinstance(v, int | float | tuple)]
             calls[names[frame.f_code], *of] += 1
 
     sys.setprofile(note)
@@ -51,24 +49,18 @@ def counted_calls():
 @pytest.mark.slow
 def test_a_report_computes_each_statistic_once(tmp_path):
     rate = Quantity(metric="test_accuracy")
-    claim = Claim(text="x", quantity=rate, left={RATE: 0.22}, right="chance")
-    found = synthetic.results(claims=[claim], diverged={(3, 0): 2}, workdir=tmp_path)
+    claim = Claim(text="x", quantity=rate, left={RATE: 3.2}, right="chance")
+    options = {"num_trials": 2, "num_evaluations": 4, "diverged": {(1, 0): 2}}
+    options["fields"] = {"figures": ("curves", "target")}
+    found = synthetic.results(claims=[claim], workdir=tmp_path, **options)
     with counted_calls() as calls:
         report.write(found.workdir)
     assert {name for name, *_ in calls} == {f.__name__ for f in STATISTICS}
     assert set(calls.values()) == {1}, calls
 
 
-def test_what_is_held_cannot_be_changed():
-    found = synthetic.findings()
-    values = found.final(0, "test_accuracy")
-    assert values is found.final(0, "test_accuracy")
-    with pytest.raises(ValueError, match="read-only"):
-        values[0] = 0.0
-
-
-def test_what_is_found_is_what_the_functions_say():
-    found = findings.Findings(synthetic.results(never_ran=[1], diverged={(0, 1): 2}))
+def test_what_is_found_is_what_the_functions_say_and_is_held():
+    found = synthetic.findings(never_ran=[1], diverged={(0, 1): 2})
     results = found.results
     assert found.ran == (0, 2, 3)
     assert found.best == ranking.best_trial(results)
@@ -77,3 +69,7 @@ def test_what_is_found_is_what_the_functions_say():
     time = found.steps_to_target(2, 0.5)
     assert time == targets.steps_to_target(results, 2, 0.5)
     assert found.rows == found.summary.to_pylist()
+    values = found.final(0, "test_accuracy")
+    assert values is found.final(0, "test_accuracy")
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0.0

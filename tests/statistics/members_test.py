@@ -34,67 +34,48 @@ def test_every_member_is_counted_once():
         never_ran=[2],
     )
     counts = members.status_counts(found, 0)
-    assert counts == {
-        "finished": 4,
-        "stopped": 1,
-        "diverged": 2,
-        "dropped": 0,
-        "unfinished": 1,
-        "at_chance": 1,
-    }
-    assert members.alive(found, 0).tolist() == [False] * 2 + [True] + [False] + (
-        [True] * 4
-    )
-    assert set(members.status_counts(found, 2).values()) == {0}
+    ended = {"diverged": 2, "dropped": 0, "unfinished": 1, "at_chance": 1}
+    assert counts == {"finished": 4, "stopped": 1, **ended}
+    assert members.alive(found, 0).tolist() == [*[False] * 2, True, False, *[True] * 4]
+    assert set(members.status_counts(found, 2).values()) == {0}  # it never ran
+    assert np.isnan(members.reduce_members(found, FINAL, 2)).all()
+
+
+ACCURACY, LOSS, MOVED = "test_accuracy", "test_loss", "test_moved_accuracy"
 
 
 @pytest.mark.parametrize(
-    ("quantity", "expected"),
+    ("metric", "reduction", "more", "expected"),
     [
-        (Quantity(metric="test_accuracy"), [0.6, np.nan]),
-        (Quantity(metric="test_accuracy", reduction="best"), [0.9, np.nan]),
-        (Quantity(metric="test_loss", reduction="best"), [0.2, np.nan]),
-        (Quantity(metric="test_accuracy", reduction="best_minus_final"), [0.3, np.nan]),
-        (Quantity(metric="test_loss", reduction="best_minus_final"), [-0.4, np.nan]),
-        (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=2), [0.9, 0.7]),
-        (Quantity(metric="test_accuracy", reduction="at_epoch", epoch=9), [np.nan] * 2),
-        (Quantity(metric="test_accuracy", reduction="at_step", step=42), [0.58, 0.54]),
-        (Quantity(metric="test_accuracy", reduction="at_step", step=70), [0.9, 0.7]),
-        (
-            Quantity(metric="test_accuracy", reduction="at_step", step=84),
-            [0.78, np.nan],
-        ),
-        (Quantity(metric="test_accuracy", reduction="at_step", step=34), [np.nan] * 2),
-        (Quantity(metric="test_accuracy", reduction="at_step", step=106), [np.nan] * 2),
-        (Quantity(reduction="steps"), [105.0, np.nan]),
-        (
-            Quantity(metric="test_moved_accuracy", reduction="drop_from_test"),
-            [0.2, np.nan],
-        ),
-        (Quantity(reduction="diverged_share"), [0.0, 1.0]),
-        (Quantity(reduction="at_chance_share"), [0.0, 0.0]),
-        (
-            Quantity(metric="test_accuracy", reduction="steps_to", target=0.9),
-            [70.0, np.inf],
-        ),
-        (
-            Quantity(metric="test_loss", reduction="steps_to", target=0.5),
-            [70.0, np.inf],
-        ),
-        (
-            Quantity(metric="test_accuracy", reduction="steps_to", target=0.7),
-            [70.0, np.inf],
-        ),
+        (ACCURACY, "final", {}, [0.6, np.nan]),
+        (ACCURACY, "best", {}, [0.9, np.nan]),
+        (LOSS, "best", {}, [0.2, np.nan]),
+        (ACCURACY, "best_minus_final", {}, [0.3, np.nan]),
+        (LOSS, "best_minus_final", {}, [-0.4, np.nan]),
+        (ACCURACY, "at_epoch", {"epoch": 2}, [0.9, 0.7]),
+        (ACCURACY, "at_epoch", {"epoch": 9}, [np.nan] * 2),
+        (ACCURACY, "at_step", {"step": 42}, [0.58, 0.54]),
+        (ACCURACY, "at_step", {"step": 70}, [0.9, 0.7]),
+        (ACCURACY, "at_step", {"step": 84}, [0.78, np.nan]),
+        (ACCURACY, "at_step", {"step": 34}, [np.nan] * 2),
+        (ACCURACY, "at_step", {"step": 106}, [np.nan] * 2),
+        ("", "steps", {}, [105.0, np.nan]),
+        (MOVED, "drop_from_test", {}, [0.2, np.nan]),
+        ("", "diverged_share", {}, [0.0, 1.0]),
+        ("", "at_chance_share", {}, [0.0, 0.0]),
+        (ACCURACY, "steps_to", {"target": 0.9}, [70.0, np.inf]),
+        (LOSS, "steps_to", {"target": 0.5}, [70.0, np.inf]),
+        (ACCURACY, "steps_to", {"target": 0.7}, [70.0, np.inf]),
     ],
-    ids=lambda v: v.reduction if isinstance(v, Quantity) else "",
 )
-def test_reductions(quantity, expected):
+def test_reductions(metric, reduction, more, expected):
     values = {
-        "test_accuracy": [[[0.5, 0.9, 0.6], [0.5, 0.7, 0.6]]],
-        "test_moved_accuracy": [[[0.1, 0.2, 0.4], [0.1, 0.2, 0.4]]],
-        "test_loss": [[[0.8, 0.2, 0.6], [0.8, 0.7, 0.6]]],
+        ACCURACY: [[[0.5, 0.9, 0.6], [0.5, 0.7, 0.6]]],
+        MOVED: [[[0.1, 0.2, 0.4], [0.1, 0.2, 0.4]]],
+        LOSS: [[[0.8, 0.2, 0.6], [0.8, 0.7, 0.6]]],
     }
     found = synthetic.results(values, diverged={(0, 1): 2})
+    quantity = Quantity(metric=metric, reduction=reduction, **more)
     reduced = members.reduce_members(found, quantity, 0)
     np.testing.assert_allclose(reduced, expected, rtol=1e-12)
 
@@ -136,11 +117,6 @@ def test_a_metric_of_the_kept_model_alone_is_its_final_value():
     assert np.isnan(members.reduce_members(nothing, FINAL, 0)).all()
 
 
-def test_members_of_a_trial_that_never_ran_have_no_value():
-    found = synthetic.results(never_ran=[1])
-    assert np.isnan(members.reduce_members(found, FINAL, 1)).all()
-
-
 def test_the_final_value_of_trees_is_that_of_the_number_each_seed_keeps():
     accuracy = np.tile([0.6, 0.7, 0.8, 0.9], (1, 3, 1))
     found = synthetic.results(accuracy, sweep=[{"model.name": "boosted_trees"}])
@@ -163,13 +139,12 @@ def test_an_epoch_of_trees_is_a_round_over_all_training_examples():
 
 def test_segments_with_idle_lanes_do_not_count_in_seconds():
     found = synthetic.results(num_trials=2, seconds={0: [0.1, 0.2, 0.1, 0.1, 0.9, 0.9]})
-    counts = pa.array([16, 16, 16, 15, 4, 1], pa.int32())
     index = found.timings.column_names.index("members")
-    timings = found.timings.set_column(index, "members", counts)
-    seconds = members.seconds_per_epoch(dataclasses.replace(found, timings=timings), 0)
-    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1])
-    fewer = timings.set_column(
-        index, "members", pa.array([16, 9, 7, 7, 4, 1], pa.int32())
-    )
-    seconds = members.seconds_per_epoch(dataclasses.replace(found, timings=fewer), 0)
-    np.testing.assert_allclose(seconds, [0.1, 0.2, 0.1, 0.1])
+    for counts, expected in (
+        ([16, 16, 16, 15, 4, 1], [0.1, 0.2, 0.1]),
+        ([16, 9, 7, 7, 4, 1], [0.1, 0.2, 0.1, 0.1]),
+    ):
+        column = pa.array(counts, pa.int32())
+        timings = found.timings.set_column(index, "members", column)
+        some = dataclasses.replace(found, timings=timings)
+        np.testing.assert_allclose(members.seconds_per_epoch(some, 0), expected)

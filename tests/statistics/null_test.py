@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where no trial differs, at most 5 % of reports claim a difference."""
 
+import re
+
 import numpy as np
 import pytest
 from null import Null, count_false, draw, most
 from scipy import stats
+from shown import rows_of, section_of
 
 from nnlab import report
 from nnlab.statistics.findings import Findings
@@ -28,12 +31,12 @@ FAST = (
 
 
 @pytest.mark.slow
-def test_where_no_trial_differs_less_than_one_report_in_20_says_so():
-    """Over eight shapes, so few of 800 reports are a chance of 5 % at a rate of 5 %."""
-    counts = {null: count_false(null, 100) for null in FAST}
-    assert sum(counts.values()) <= most(800)
+def test_where_no_trial_differs_at_most_one_report_in_20_says_so():
+    """At a rate of 10 % so few of 320 reports would be a chance of 1 in 1,000."""
+    counts = [count_false(null, 40) for null in FAST]
+    assert sum(counts) <= 320 / 20
     # A bound for one shape, which a rate of 5 % exceeds once in 1,000 times.
-    assert max(counts.values()) <= stats.binom.ppf(0.999, 100, 0.05)
+    assert max(counts) <= stats.binom.ppf(0.999, 40, 0.05)
 
 
 @pytest.mark.slow
@@ -55,28 +58,22 @@ def test_the_report_says_what_is_counted_here():
     for shift in ((), (), (3.0,), (-3.0,), (3.0, 3.0)):
         found = Findings(draw(Null(4, 8), rng, shift))
         content = report.content(found)
-        sections = {s.anchor: s for s in content.sections}
-        (claims,), (trials,) = (sections[a].tables for a in ("claims", "comparison"))
-        assert [r[1] for r in claims.rows] == [v.verdict for v in found.verdicts]
-        resolved = {c.resolved for c in found.compared}
-        assert any(
-            row[trials.header.index("significant")] == "yes" for row in trials.rows
-        ) == (True in resolved)
+        claims, trials = (
+            rows_of(section_of(content, a)) for a in ("claims", "comparison")
+        )
+        verdicts = [v.verdict for v in found.verdicts]
+        assert [row["verdict"] for row in claims] == verdicts
+        resolved = any(c.resolved for c in found.compared)
+        assert any(row["significant"] == "yes" for row in trials) == resolved
         said = " ".join(content.answer)
-        told = "significantly worse" in said or "significantly better" in said
-        assert told == (True in resolved)
-        contradicted = any(v.verdict == CONTRADICTED for v in found.verdicts)
-        assert ("contradicted" in said) == contradicted
-        seen.add(True in resolved)
+        assert bool(re.search("significantly (worse|better)", said)) == resolved
+        assert ("contradicted" in said) == (CONTRADICTED in verdicts)
+        seen.add(resolved)
     assert seen == {True, False}
 
 
 def count_found(null, shift, reports):
-    """Counts the reports that find a better first trial, and support the claim of it.
-
-    Returns:
-      Counts of: all others significantly worse than it, and the first claim supported.
-    """
+    """Counts reports with all others significantly worse, and with claim 0 right."""
     rng = np.random.default_rng(11)
     counts = np.zeros(2, int)
     for _ in range(reports):
@@ -93,4 +90,4 @@ def count_found(null, shift, reports):
 )
 def test_a_true_difference_is_found(null, shift):
     """A difference in standard deviations over seeds, 0.5 points of accuracy."""
-    assert count_found(null, shift, 30).min() >= 24
+    assert count_found(null, shift, 20).min() >= 16

@@ -35,12 +35,9 @@ def test_default_target_tells_the_trials_apart():
     speeds = np.array([1.0, 0.3, 0.1, 0.03])[:, None, None]
     accuracy = np.broadcast_to(0.98 * (1 - np.exp(-speeds * time)), (4, 5, 30))
     found = synthetic.results(accuracy)
-    target = Findings(found).target
-    medians = [
-        targets.steps_to_target(found, t, target).median_steps for t in (0, 1, 2, 3)
-    ]
-    assert target == 0.9
-    assert len(set(medians)) == 4
+    assert Findings(found).target == 0.9
+    times = [targets.steps_to_target(found, t, 0.9) for t in range(4)]
+    assert len({time.median_steps for time in times}) == 4
 
 
 def test_default_target_survives_a_dead_seed_and_perfect_accuracy():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts on claims: error rates, censoring, and which networks count."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -10,8 +9,10 @@ import synthetic
 from scipy import stats
 
 from nnlab.study import Claim, Quantity
+from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS
 
 FINAL = Quantity(metric="test_accuracy")
+BATCHES = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
 
 
 def _binomial_bound(n, rate):
@@ -19,17 +20,11 @@ def _binomial_bound(n, rate):
     return stats.binom.ppf(0.9999, n, rate)
 
 
-def _claim(quantity=FINAL, left="0", right="1", relation="greater", margin=0.0):
-    sides = [{"label": s} if isinstance(s, str) else s for s in (left, right)]
-    sides[1] = "chance" if right == "chance" else sides[1]
-    return Claim(
-        text="a claim",
-        quantity=quantity,
-        left=sides[0],
-        right=sides[1],
-        relation=relation,
-        margin=margin,
-    )
+def _claim(quantity=FINAL, left="0", right="1", **more):
+    if right != "chance" and isinstance(right, str):
+        right = {"label": right}
+    left = {"label": left} if isinstance(left, str) else left
+    return Claim(text="x", quantity=quantity, left=left, right=right, **more)
 
 
 def _verdicts(values, *claims, **options):
@@ -38,16 +33,20 @@ def _verdicts(values, *claims, **options):
     return synthetic.findings(values, claims=claims, **options).verdicts
 
 
+def _agrees(found, expected, constant=0.0):
+    """Expects p and interval of SciPy's test; of a share against a constant's too."""
+    interval = getattr(expected, "confidence_interval", None) or expected.proportion_ci
+    ends = found.low + constant, found.high + constant
+    assert found.p == pytest.approx(expected.pvalue)
+    assert ends == pytest.approx(tuple(interval()))
+
+
 def test_verdict_is_a_paired_t_test():
     accuracy = 0.9 + 0.01 * np.random.default_rng(3).normal(size=(2, 8))
     accuracy[0] += 0.05
     (verdict,) = _verdicts(accuracy, _claim())
-    expected = stats.ttest_rel(accuracy[0], accuracy[1])
     assert verdict.verdict == "supported"
-    assert verdict.p == pytest.approx(expected.pvalue)
-    assert (verdict.low, verdict.high) == pytest.approx(
-        tuple(expected.confidence_interval())
-    )
+    _agrees(verdict, stats.ttest_rel(accuracy[0], accuracy[1]))
     assert verdict.left - verdict.right == pytest.approx(verdict.effect)
 
 
@@ -63,45 +62,41 @@ def test_swapping_the_sides_swaps_the_verdict(shift):
     assert less.verdict == one.verdict
 
 
-def test_equal_differences_need_the_sign_test():
-    accuracy = np.array([[0.9] * 8, [0.8] * 8])
-    (verdict,) = _verdicts(accuracy, _claim())
-    assert verdict.p == pytest.approx(2 * 0.5**8)
-    assert math.isnan(verdict.low)
-    (few,) = _verdicts(accuracy[:, :5], _claim())
-    assert (few.verdict, few.p) == ("not significant", pytest.approx(2 * 0.5**5))
-
-
-@pytest.mark.parametrize("relation", ["greater", "same"])
-def test_two_seeds_are_not_tested(relation):
-    claim = _claim(relation=relation, margin=0.5)
-    (verdict,) = _verdicts(np.array([[0.9, 0.91], [0.5, 0.5]]), claim)
-    assert (verdict.verdict, verdict.n) == ("not significant", 2)
-    assert math.isnan(verdict.p)
-
-
-def test_identical_sides_are_not_resolved():
-    (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim())
-    assert (verdict.verdict, verdict.effect, verdict.p) == ("not significant", 0.0, 1.0)
+@pytest.mark.parametrize(
+    ("values", "relation", "verdict", "p"),
+    [
+        ([[0.9] * 8, [0.8] * 8], "greater", "supported", 2 * 0.5**8),
+        ([[0.9] * 5, [0.8] * 5], "greater", "not significant", 2 * 0.5**5),
+        ([[0.9] * 8] * 2, "greater", "not significant", 1.0),
+        ([[0.9, 0.91], [0.5, 0.5]], "greater", "not significant", math.nan),
+        ([[0.9, 0.91], [0.5, 0.5]], "same", "not significant", math.nan),
+    ],
+)
+def test_equal_differences_take_the_sign_test_and_two_seeds_none(
+    values, relation, verdict, p
+):
+    margin = 0.5 * (relation == "same")
+    (found,) = _verdicts(np.array(values), _claim(relation=relation, margin=margin))
+    assert (found.verdict, found.n) == (verdict, len(values[0]))
+    assert found.p == pytest.approx(p, nan_ok=True)
+    assert math.isnan(found.low)
 
 
 def test_shares_are_compared_by_mcnemar():
-    share = Quantity(reduction="diverged_share")
-    lost = {(0, seed): 2 for seed in range(8)}
-    (all_lost,) = _verdicts(np.full((2, 8), 0.9), _claim(share), diverged=lost)
-    assert all_lost.verdict == "supported"
-    assert all_lost.p == pytest.approx(2 * 0.5**8)
-    assert 0.4 < all_lost.low < all_lost.high == 1.0
-    lost = {(0, seed): 2 for seed in range(4)}
-    (half,) = _verdicts(np.full((2, 8), 0.9), _claim(share), diverged=lost)
-    assert (half.verdict, half.p) == ("not significant", pytest.approx(2 * 0.5**4))
-
-
-def test_eight_agreeing_pairs_do_not_prove_shares_the_same():
-    share = Quantity(reduction="diverged_share")
-    same = _claim(share, relation="same", margin=0.1)
-    (verdict,) = _verdicts(np.full((2, 8), 0.9), same)
-    assert verdict.verdict == "not significant"
+    claims = _claim(DIVERGED), _claim(DIVERGED, relation="same", margin=0.1)
+    found = {
+        n: _verdicts(
+            np.full((2, 8), 0.9), *claims, diverged={(0, s): 2 for s in range(n)}
+        )
+        for n in (0, 4, 8)
+    }
+    assert found[8][0].verdict == "supported"
+    assert found[8][0].p == pytest.approx(2 * 0.5**8)
+    assert 0.4 < found[8][0].low < found[8][0].high == 1.0
+    assert found[4][0].verdict == "not significant"
+    assert found[4][0].p == pytest.approx(2 * 0.5**4)
+    # Eight agreeing pairs do not prove shares the same.
+    assert found[0][1].verdict == "not significant"
 
 
 @pytest.mark.parametrize(
@@ -109,18 +104,11 @@ def test_eight_agreeing_pairs_do_not_prove_shares_the_same():
     [(0, "contradicted"), (7, "not significant"), (8, "supported")],
 )
 def test_a_share_against_a_number_is_a_binomial_test(count, expected_verdict):
-    share = Quantity(reduction="at_chance_share")
     dead = [(0, seed) for seed in range(count)]
-    (verdict,) = _verdicts(
-        np.full((1, 8), 0.9), _claim(share, right=0.5), at_chance=dead
-    )
-    expected = stats.binomtest(count, 8, 0.5)
+    claim = _claim(AT_CHANCE, right=0.5)
+    (verdict,) = _verdicts(np.full((1, 8), 0.9), claim, at_chance=dead)
     assert verdict.verdict == expected_verdict
-    assert verdict.p == pytest.approx(expected.pvalue)
-    interval = expected.proportion_ci()
-    assert (verdict.low + 0.5, verdict.high + 0.5) == pytest.approx(
-        (interval.low, interval.high)
-    )
+    _agrees(verdict, stats.binomtest(count, 8, 0.5), constant=0.5)
 
 
 def test_survivors_do_not_speak_for_a_diverging_trial():
@@ -154,7 +142,7 @@ def test_trials_that_are_absent_are_not_tested():
         _claim(left="2"),
         _claim(Quantity(metric="test_moved_accuracy")),
         _claim(Quantity(metric="test_accuracy", reduction="at_epoch", epoch=99)),
-        _claim(Quantity(reduction="seconds"), right="chance"),
+        _claim(SECONDS, right="chance"),
         _claim(),
     )
     accuracy = np.random.default_rng(7).normal(0.9, 0.01, (3, 8))
@@ -167,8 +155,7 @@ def test_trials_that_are_absent_are_not_tested():
 def test_chance_is_that_of_the_data_set():
     accuracy = np.random.default_rng(8).normal(0.5, 0.01, (1, 8))
     (verdict,) = _verdicts(accuracy, _claim(right="chance"))
-    assert verdict.verdict == "supported"
-    assert verdict.right == synthetic.CHANCE
+    assert (verdict.verdict, verdict.right) == ("supported", synthetic.CHANCE)
 
 
 def test_selectors_average_matching_trials_seed_by_seed():
@@ -182,17 +169,16 @@ def test_selectors_average_matching_trials_seed_by_seed():
     wide, slow = {"model.hidden": [16, 16]}, {"optimizer.learning_rate": 0.1 + 1e-17}
     claims = (_claim(left=wide, right=slow), _claim(left=wide | slow, right=0.9))
     averaged, single = _verdicts(accuracy, *claims, sweep=sweep)
-    expected = stats.ttest_rel(accuracy[[2, 3]].mean(0), accuracy[[0, 2]].mean(0))
-    assert averaged.p == pytest.approx(expected.pvalue)
+    _agrees(
+        averaged, stats.ttest_rel(accuracy[[2, 3]].mean(0), accuracy[[0, 2]].mean(0))
+    )
     assert single.effect == pytest.approx(accuracy[2].mean() - 0.9)
 
 
 def test_averages_of_shares_are_compared():
-    share = Quantity(reduction="diverged_share")
     lost = {(trial, seed): 2 for trial in (0, 1) for seed in range(8)}
-    both = {"batch_size": 32}
     sweep = [*synthetic.labelled(2), {"batch_size": 64, "label": "other"}]
-    claim = _claim(share, left=both, right="other")
+    claim = _claim(DIVERGED, left={"batch_size": 32}, right="other")
     (verdict,) = _verdicts(np.full((3, 8), 0.9), claim, sweep=sweep, diverged=lost)
     assert (verdict.verdict, verdict.effect) == ("supported", 1.0)
 
@@ -204,13 +190,12 @@ def test_two_quantities_are_compared_each_on_its_side():
     values = {"test_accuracy": test, "train_accuracy": train}
     early = Quantity(metric="train_accuracy", reduction="at_epoch", epoch=2)
     claims = [
-        dataclasses.replace(_claim(right="0", relation="less"), right_quantity=right)
+        _claim(right="0", relation="less", right_quantity=right)
         for right in (Quantity(metric="train_accuracy"), early, Quantity(metric="no"))
     ]
     final, second, absent = _verdicts(values, *claims)
     for verdict, right in ((final, train[0, :, 3]), (second, train[0, :, 1])):
-        expected = stats.ttest_rel(test[0, :, 3], right)
-        assert verdict.p == pytest.approx(expected.pvalue)
+        _agrees(verdict, stats.ttest_rel(test[0, :, 3], right))
         assert verdict.right == pytest.approx(right.mean())
         assert verdict.verdict == "supported"
     assert absent.verdict == "not tested in this run"
@@ -225,7 +210,7 @@ def _tuned(validation, test, **options):
         for side, rates in ((left, (0.1, 0.2, 0.3)), (right, (0.1, 0.2)))
         for rate in rates
     ]
-    claim = dataclasses.replace(_claim(left=left, right=right), among="best")
+    claim = _claim(left=left, right=right, among="best")
     values = {"validation_accuracy": validation, "test_accuracy": test}
     return _verdicts(values, claim, sweep=sweep, **options)[0]
 
@@ -260,13 +245,13 @@ def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
     """Luck in validation is luck in the test: here both accuracies are one."""
     sides = [{"batch_size": 16}] * 7 + [{"batch_size": 64}]
     sweep = [{**t, **side} for t, side in zip(synthetic.labelled(8), sides)]
-    claim = dataclasses.replace(_claim(left=sides[0], right=sides[7]), among="best")
+    claim = _claim(left=sides[0], right=sides[7], among="best")
     rng = np.random.default_rng(5)
     false = sum(
         _verdicts(values, claim, sweep=sweep)[0].p <= 0.05
-        for values in rng.normal(0.9, 0.01, (400, 8, 8, 1))
+        for values in rng.normal(0.9, 0.01, (100, 8, 8, 1))
     )
-    assert false <= _binomial_bound(400, 0.05) / 2  # without the factor 42 of 400
+    assert false <= _binomial_bound(100, 0.05) / 2  # without the factor 11 % err
 
 
 def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
@@ -281,11 +266,8 @@ def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
     assert "counts" not in few.reason
     (shared,) = _verdicts(accuracy[:, :3], _claim(), at_chance=[*lost[:3], (0, 1)])
     assert shared.p >= 2 * (1 + 6) / 2**6  # two of three: P(at least 2 more)
-
-
-def test_members_that_miss_a_target_are_counted_likewise():
-    accuracy = _reaching([2, 3, 2], [99, 99, 99])
-    (verdict,) = _verdicts(accuracy, _claim(TO_90, relation="less"))
+    late = _reaching([2, 3, 2], [99, 99, 99])  # those that miss a target likewise
+    (verdict,) = _verdicts(late, _claim(TO_90, relation="less"))
     assert (verdict.verdict, verdict.p) == ("not significant", pytest.approx(2 / 4**3))
 
 
@@ -318,8 +300,8 @@ def test_steps_to_a_target_count_the_censored():
 def test_steps_are_not_compared_where_nobody_arrives():
     accuracy = _reaching([99] * 8, [99] * 8)
     same = _claim(TO_90, relation="same", margin=10.0)
-    for verdict in _verdicts(accuracy, _claim(TO_90), same):
-        assert verdict.verdict == "not significant"
+    both = _verdicts(accuracy, _claim(TO_90), same)
+    assert [v.verdict for v in both] == ["not significant"] * 2
 
 
 def test_diverged_members_never_arrive():
@@ -331,8 +313,7 @@ def test_diverged_members_never_arrive():
 
 def test_steps_are_restricted_to_the_shorter_training():
     accuracy = _reaching([15, 16, 17], [18, 18, 19])
-    sweep = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
-    (verdict,) = _verdicts(accuracy, _claim(TO_90), sweep=sweep)
+    (verdict,) = _verdicts(accuracy, _claim(TO_90), sweep=BATCHES)
     horizon = 20 * (synthetic.EXAMPLES["train"] // 64)
     right = np.mean([19, 19, 20]) * (synthetic.EXAMPLES["train"] // 64)
     assert verdict.effect == pytest.approx(horizon - right)
@@ -340,47 +321,21 @@ def test_steps_are_restricted_to_the_shorter_training():
 
 def test_seconds_are_compared_by_welch_between_programs():
     times = {0: [0.1, 0.12, 0.11, 0.1], 1: [0.2, 0.23, 0.21]}
-    sweep = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
-    claims = (_claim(Quantity(reduction="seconds"), relation="less"),)
-    (verdict,) = _verdicts(np.full((2, 8), 0.9), *claims, sweep=sweep, seconds=times)
-    expected = stats.ttest_ind(times[0], times[1], equal_var=False)
+    claim, accuracy = _claim(SECONDS, relation="less"), np.full((2, 8), 0.9)
+    (verdict,) = _verdicts(accuracy, claim, sweep=BATCHES, seconds=times)
     assert verdict.verdict == "supported"
-    assert verdict.p == pytest.approx(expected.pvalue)
-    assert (verdict.low, verdict.high) == pytest.approx(
-        tuple(expected.confidence_interval())
-    )
-
-
-def test_one_program_has_one_speed():
-    (verdict,) = _verdicts(np.full((2, 8), 0.9), _claim(Quantity(reduction="seconds")))
-    assert verdict.verdict == "not significant"
-    assert "one compiled program" in verdict.reason
-
-
-@pytest.mark.slow
-def test_no_difference_yields_no_verdict_in_95_of_100_studies():
-    claims = [_claim(left=a, right=b) for a, b in ("01", "02", "13", "23")]
-    rng = np.random.default_rng(10)
-    false = sum(
-        any(v.verdict != "not significant" for v in _verdicts(values, *claims))
-        for values in rng.normal(0.9, 0.01, (300, 4, 6, 1))
-    )
-    # Without Holm 15 % of these studies err: 46 of 300.
-    assert false <= _binomial_bound(300, 0.05)
+    _agrees(verdict, stats.ttest_ind(times[0], times[1], equal_var=False))
+    (shared,) = _verdicts(accuracy, claim)
+    assert shared.verdict == "not significant"
+    assert "one compiled program" in shared.reason
 
 
 @pytest.mark.slow
 def test_a_difference_at_the_margin_is_rarely_called_the_same():
     rng = np.random.default_rng(11)
-    accuracy = rng.normal(0.9, 0.004, (300, 2, 8, 1))
+    accuracy = rng.normal(0.9, 0.004, (100, 2, 8, 1))
     accuracy[:, 0] += 0.01
     same = _claim(relation="same", margin=0.01)
     verdicts = [_verdicts(values, same)[0].verdict for values in accuracy]
-    assert verdicts.count("supported") <= _binomial_bound(300, 0.05)
-    assert verdicts.count("contradicted") <= _binomial_bound(300, 0.05)
-
-
-def test_verdicts_are_frozen_and_in_order():
-    claims = [dataclasses.replace(_claim(), text=t) for t in ("one", "two")]
-    verdicts = _verdicts(np.full((2, 4), 0.9), *claims)
-    assert [v.claim.text for v in verdicts] == ["one", "two"]
+    assert verdicts.count("supported") <= _binomial_bound(100, 0.05)
+    assert verdicts.count("contradicted") <= _binomial_bound(100, 0.05)
