@@ -48,11 +48,7 @@ class Part:
     images: bool = False
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
-        """Draws its figures without storing them.
-
-        Raises:
-          Lacking: what it needs is missing.
-        """
+        """Draws its figures, or raises `Lacking`; stores nothing."""
         for column in self.needs:
             there = findings.is_measured(column)
             need(there, f"the curves have no {settings.words(column)}")
@@ -237,7 +233,7 @@ class Figure:
     Attributes:
       part: name of its `Part`.
       name: of its files in ``figures/``, without suffix.
-      alt: alternative text: what it shows and what can be seen in it.
+      alt: alternative text.
       caption: what the reader must know to read it.
     """
 
@@ -269,12 +265,10 @@ def draw(
     absent: dict[str, str] = {}
     for part in (part for name, part in PARTS.items() if name in asked):
         try:
-            sketches = part.sketches(findings)
+            for made in part.sketches(findings):
+                style.save(made.canvas, folder / made.name)
+                caption = " ".join(made.caption.split())
+                drawn.append(Figure(part.name, made.name, made.alt, caption))
         except Lacking as reason:
             absent[part.name] = str(reason)
-            continue
-        for made in sketches:
-            style.save(made.canvas, folder / made.name)
-            caption = " ".join(made.caption.split())
-            drawn.append(Figure(part.name, made.name, made.alt, caption))
     return tuple(drawn), absent
