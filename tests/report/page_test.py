@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from shown import RATE, RATES, reaching, rows_of, section_of
 
 from nnlab import report, results, study
-from nnlab.report.figures import catalog
 from nnlab.results.pictures import FILE, Seen, choose, encode
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
@@ -368,7 +367,7 @@ def test_a_part_that_is_asked_for_and_not_there_is_missing(tmp_path, part, why):
     fields = {"figures": ("target", part)}
     found, _ = _write(tmp_path, fields=fields)
     said = (found.workdir / "report.md").read_text().partition("## What is missing")[2]
-    line = f"- Not shown: {catalog.PARTS[part].words}, since {why}."
+    line = f"- Not shown: {study.PARTS[part]}, since {why}."
     assert said.strip() == report.escape_markdown(line).replace(r"\-", "-", 1)
     absent = {part: why}
     found = synthetic.findings(fields=fields, never_ran=[1])  # more may follow

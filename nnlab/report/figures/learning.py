@@ -61,6 +61,16 @@ def usual(findings: Findings) -> Iterator[Sketch]:
         yield learning(findings, metric, f"curves_{metric}")
 
 
+def noise(findings: Findings) -> Sketch:
+    """Draws the spread of the batch losses."""
+    return learning(findings, "batch_loss_std", "noise")
+
+
+def updates(findings: Findings) -> Sketch:
+    """Draws the validation accuracy against updates."""
+    return learning(findings, "validation_accuracy", "updates", "step")
+
+
 def seconds(findings: Findings) -> Sketch:
     """Draws the validation accuracy against a network's share of the time."""
     programs = (program["index"] for program in findings.results.config["cohorts"])
