@@ -61,10 +61,10 @@ class Settings:
 def study_of(
     stack: editing.Stack, found: layers.Inspection, dataset: Dataset, of: Settings
 ) -> Study:
-    """Makes the study that trains one stack.
+    """Makes the study that trains one stack; `found` is what `layers.inspect` says.
 
     It evaluates at least once an epoch and more often where an epoch is long, but at
-    most `MOST_EVALUATIONS` times in all. `found` is the result of `layers.inspect`.
+    most `MOST_EVALUATIONS` times in all.
 
     Raises:
       ValueError: the stack or a setting is invalid.
@@ -191,10 +191,9 @@ class Training:
 
     Attributes:
       number: of the training, from 1.
-      study, stack, dataset, folder: what is trained, and where its tables go.
+      folder: where its tables go.
       show: called by the training's thread when there is news, with the training and
         whether to draw its curves and examples too.
-      history: the measurements so far.
       before, now: class probabilities of the first test examples, before training and
         now: means over the networks that have not diverged, (N, C). None before the
         first evaluation; `now` also if all networks have diverged.

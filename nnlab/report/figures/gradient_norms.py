@@ -37,11 +37,9 @@ OUTLYING = 0.005
 
 @dataclasses.dataclass(frozen=True)
 class Norms:
-    """Gradient norms of one trial's layers.
+    """Gradient norms of one trial's layers; the title is "best: 0.1 (1 diverged)".
 
     Attributes:
-      trial: its index.
-      title: the trial's name: "best: 0.1 (1 diverged)".
       curves: norms of each layer but batch norm, in the order of the network, the
         output layer last. Means are over the networks that finished or stopped; if all
         diverged, over those that had not yet.
@@ -113,11 +111,7 @@ def gradients(findings: Findings) -> Sketch:
 
 
 def collect(findings: Findings) -> list[Norms]:
-    """Returns the norms of the trials that are shown.
-
-    Of more than `MOST_TRIALS`, these are the best and the worst, or the first ones if
-    none is best.
-    """
+    """Returns the norms of all trials; of many, of the best and the worst, or some."""
     measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:
@@ -174,8 +168,7 @@ def _norm(ends: tuple[float, float]) -> LogNorm:
 def _draw_map(ax: Axes, norms: Norms, norm: LogNorm) -> None:
     """Draws each layer's mean norm as a row, with a cell between two evaluations.
 
-    Grey is a norm of exactly 0; white was not measured. Marks at the right edge have
-    the colours of the layers' lines.
+    Grey is a norm of exactly 0; white was not measured.
     """
     trained = norms.epochs > 0  # there is no gradient before training
     edges = np.concatenate([[0.0], norms.epochs[trained]])
@@ -227,11 +220,7 @@ def _text(norm: float) -> str:
 
 
 def _draw_lines(ax: Axes, norms: Norms) -> None:
-    """Draws the norms of the layers of `Norms.colors` by epoch.
-
-    Lines are means over the networks with 95 % Student-t bands, which end at the foot
-    of the axes where they reach 0. Triangles at the foot mark means of exactly 0.
-    """
+    """Draws the norms of the layers of `Norms.colors`; bands end at the axes' foot."""
     ax.yaxis.set_major_formatter(lambda norm, _: _text(norm))
     foot = ax.get_ylim()[0]
     every = [*norms.curves.values()]

@@ -119,12 +119,7 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> N
     """Draws which classes are confused, over all living seeds.
 
     Only errors are coloured, by the square root of their share; the right answers would
-    drown them.
-
-    Args:
-      ax: where to draw.
-      seeds: examples by [seed, true class, predicted class], (S, C, C), some above 0.
-      class_names: of the C classes.
+    drown them. `seeds` are examples by [seed, true class, predicted class], (S, C, C).
     """
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
@@ -369,9 +364,8 @@ def probabilities(findings: Findings) -> Sketch:
 def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
     """Draws images, and beside each the probabilities of its classes as bars.
 
-    Bars are means over the seeds of the best trial, with a line from the lowest to the
-    highest seed. Of more than `MOST_BARS` classes, the true one and the most probable
-    ones after training are shown.
+    Of more than `MOST_BARS` classes, the true one and the most probable ones after
+    training are shown.
     """
     count, bars = len(shown.images), min(shown.after.shape[2], MOST_BARS)
     rows = math.ceil(count / 2)
@@ -459,10 +453,9 @@ def draw_weights(
 ) -> Figure:
     """Draws weights as images, a tile for each unit.
 
-    Three channels are red, green and blue, with mid-grey for 0. All tiles share a scale
-    around 0, at which the outermost 0.5 % of the weights are saturated. If the weights
-    of two trials differ more than `SHARED_SCALE` times, each has its own. `which` is
-    ``{"best" or "worst": the trial's name}`` of the kernels to show.
+    Three channels are red, green and blue, with mid-grey for 0. The outermost 0.5 % of
+    the weights are saturated. `which` is ``{"best" or "worst": the trial's name}`` of
+    the kernels to show.
     """
     found = {name: tiles(kernels[name], input_shape) for name in which}
     shown = {
@@ -580,11 +573,9 @@ def draw_regions(
 ) -> Figure:
     """Draws a plane of two features: its data, and how the trials divide it.
 
-    Colours are classes, `FILLS` over and over; dark lines are where the prediction
-    changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
-    as far as the other. `which` is ``{"best" or "worst": the trial's name}`` of the
-    trials to show; the second line of a name is small. `features` are the names of x
-    and y.
+    Both features have the same scale unless one extends `MOST_STRETCHED` times as far
+    as the other. `which` is ``{"best" or "worst": the trial's name}`` of the trials to
+    show; a name may have a second line.
     """
     left, right, bottom, top = (float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)

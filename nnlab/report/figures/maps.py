@@ -36,8 +36,7 @@ class Grid:
 
     Attributes:
       x, y: paths of the two hyperparameters.
-      columns, rows: their values as text: ascending numbers, else in the order of the
-        sweep.
+      columns, rows: their values: ascending numbers, else in the order of the sweep.
       ascending: whether rows are ascending numbers; others are read from the top.
       cells: ``{(column, row): index of the trial}``, from 0.
     """
@@ -63,9 +62,6 @@ def grid_of(findings: Findings) -> Grid:
     """Returns the map of two swept hyperparameters, if half of their product was run.
 
     The numeric one with more values lies along x. Baselines have no place on a map.
-
-    Raises:
-      Lacking: not exactly two were swept, or most of the product is missing.
     """
     results, trials = findings.results, findings.networks
     paths = swept.paths(results)

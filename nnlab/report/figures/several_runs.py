@@ -15,13 +15,7 @@ from nnlab.statistics.findings import Findings
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """A run and its best trial.
-
-    Attributes:
-      name: of the run, unique among those drawn.
-      findings: of the run.
-      trial: index of the best trial.
-    """
+    """A run, under a name of its own, and its best trial."""
 
     name: str
     findings: Findings

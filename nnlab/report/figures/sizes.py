@@ -38,17 +38,13 @@ PLACES = (
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A trial with its final test accuracy.
+    """A trial with its final test accuracy; its name is such as "6 x 64".
 
     Attributes:
-      trial: its index.
-      name: such as "6 x 64".
-      depth: hidden layers of a fully connected network whose layers have equally many
-        units; None for other models.
-      width: their number of units; None likewise.
+      depth, width: hidden layers of a fully connected network and their units, if all
+        layers have equally many; else None.
       parameters: None for baselines.
       seconds: training time of one network; NaN if it was not timed.
-      accuracy: mean over the finished and stopped networks, and its 95 % interval.
     """
 
     trial: int
@@ -143,15 +139,13 @@ def _size(findings: Findings, trial: int) -> Size | None:
 
 
 def _seconds(findings: Findings, trial: int) -> float:
-    """Returns the seconds of training one network or baseline; NaN if not timed.
-
-    A network's epochs take equally long, and those that stopped early have fewer.
-    """
+    """Returns the seconds of training one network or baseline; NaN if not timed."""
     results = findings.results
     program = results.program(trial)
     if not results.trials[trial].hyperparameters.model.is_network:
         fits = findings.timings(program["index"])
         return float(np.mean([f["train_seconds"] for f in fits])) if fits else math.nan
+    # Epochs take equally long, and networks that stopped early have fewer.
     seconds = findings.seconds_per_epoch(program["index"])
     steps = results.member(trial, "steps")[findings.alive(trial)]
     epochs = steps.astype(float).mean() / program["steps_per_epoch"]
@@ -159,10 +153,7 @@ def _seconds(findings: Findings, trial: int) -> float:
 
 
 def lines(sizes: Sequence[Size], along: Along) -> dict[int, list[Size]]:
-    """Returns lines along depth, by width, or along width, by depth.
-
-    A line has at least two points. Keys and sizes ascend.
-    """
+    """Returns lines of two points or more along depth, by width, or the reverse."""
 
     def key(size: Size) -> tuple[int, int]:
         return getattr(size, OTHER[along]), getattr(size, along)
@@ -184,11 +175,10 @@ def panels(sizes: Sequence[Size]) -> list[Along]:
 
 
 def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> None:
-    """Draws the final test accuracy, mean and 95 % interval, against one of `panels`.
+    """Draws the final test accuracy against one of `panels`.
 
-    Along depth there is a line for each width, and along width one for each depth;
-    baselines are long-dashed lines across the axes. Along parameters and along the
-    seconds of training one network, every trial is a point, coloured by depth, with its
+    Along depth there is a line for each width, and along width one for each depth.
+    Along parameters and seconds every trial is a point, coloured by depth, with its
     name where there is room in the present size of `ax`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
@@ -219,7 +209,8 @@ def _draw_lines(
         middle = [min(size.accuracy.mean, scale.ceiling) for size in line]
         ax.plot(at, middle, color=color, linewidth=1.2)
         for x, size in zip(at, line):
-            _draw_point(ax, findings, size, x, color, scale)
+            point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+            draw_points(ax, x, point, color, best=size.trial == best)
         ax.plot([], [], color=color, marker="o", markersize=4, label=f"{value}")
     beside = baselines(findings.results)
     across = [size for size in sizes if size.trial in beside]
@@ -241,19 +232,6 @@ def _draw_lines(
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), **look)
 
 
-def _draw_point(
-    ax: Axes,
-    findings: Findings,
-    size: Size,
-    x: float,
-    color: str,
-    scale: Scale,
-    marker: str = "o",
-) -> None:
-    point, best = np.minimum(size.accuracy, scale.ceiling), size.trial == findings.best
-    draw_points(ax, x, point, color, best=best, marker=marker)
-
-
 def _draw_costs(
     ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
@@ -272,7 +250,8 @@ def _draw_costs(
         color, marker = tints.get(size.depth, style.MUTED), "o"
         if size.trial in beside:
             color, marker = style.colors(findings)[size.trial], "D"
-        _draw_point(ax, findings, size, x, color, scale, marker)
+        point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
+        draw_points(ax, x, point, color, best=size.trial == best, marker=marker)
     _name_points(ax, costs, drawn, scale)
 
 
@@ -288,9 +267,9 @@ def _name_points(
 ) -> None:
     """Writes names beside points where they cover no point and no other name.
 
-    They cover no interval either, if there is such a place. They have some air, since
-    constrained layout has yet to set the final size of the axes.
+    They cover no interval either, if there is such a place.
     """
+    # Names have some air, since constrained layout has yet to set the axes' size.
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi  # points a dot
     inside = Bbox.from_bounds(0.0, 0.0, box.width * unit, box.height * unit)

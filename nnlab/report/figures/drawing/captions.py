@@ -42,7 +42,6 @@ class Sketch:
 
     Attributes:
       name: of its files, without suffix.
-      canvas: the matplotlib figure.
       what: what it shows, in a few words.
       caption: what the reader must know to read it.
       seen: what can be seen in it, in a sentence; may be "".
@@ -56,7 +55,7 @@ class Sketch:
 
     @property
     def alt(self) -> str:
-        """The alternative text: what the figure shows."""
+        """The alternative text."""
         return f"{self.what}. {self.seen}".strip()
 
 

@@ -79,9 +79,6 @@ def curve_of(
 
     If there are none, it is over the unfinished or dropped ones. It is None where the
     trial did not run, or was not timed for an axis of seconds.
-
-    Raises:
-      ValueError: no such metric.
     """
     results = findings.results
     if not results.has_run(trial):
@@ -126,15 +123,10 @@ class Curves:
 
     Lines are means over the networks that finished or stopped, with the 95 % Student-t
     band. Where a trial has none, the line is dashed and over those that are unfinished
-    or were dropped. There is no band below three seeds, and a thin line for each seed
-    where there are at most five. A tick marks where networks stopped early, taller
-    where several did at once; from there on they count with their best. A cross marks
-    where a network diverged, at its last finite value (at the foot of the axes if it
-    had none).
-
-    Up to twelve trials have labels at the ends of their lines; more have a colour bar.
-    The x axis is logarithmic where some trials end far before others. Baselines beside
-    networks have no epochs: their final value is a long-dashed line across the axes.
+    or were dropped. A tick marks where networks stopped early, taller where several did
+    at once; from there on they count with their best. A cross marks where a network
+    diverged, at its last finite value. Baselines beside networks have no epochs: their
+    final value is a long-dashed line across the axes.
     """
 
     def __init__(
@@ -143,8 +135,6 @@ class Curves:
         """Collects the curves of a metric, and of a second one that is drawn `dashed`.
 
         With a second metric, trials without a network trained to its end have no curve.
-        "seconds" are a network's share of its program's training time: epochs times the
-        mean of `members.seconds_per_epoch`.
 
         Raises:
           ValueError: no such metric.
@@ -263,11 +253,10 @@ def draw_curve(
     thin: bool = False,
     ends: bool = True,
 ) -> None:
-    """Draws a trial's mean and band.
+    """Draws a trial's mean and band; the limits of `ax` must be set.
 
-    The limits of `ax` must be set. The mean is dashed if the networks did not train to
-    the end. If `thin`, few seeds have lines of their own. If `ends`, marks show where
-    networks stopped and where they diverged.
+    If `thin`, few seeds have lines of their own. If `ends`, marks show where networks
+    stopped and where they diverged.
     """
     # Step 0 has no place on a log axis.
     x = np.where(curve.x > 0, curve.x, np.nan) if ax.get_xscale() == "log" else curve.x

@@ -26,10 +26,9 @@ FAILURES = {"diverged": "#b5381c", "at chance": "#6d7782", "not reached": "#6d77
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """What is drawn against what was swept.
+    """What is drawn against what was swept; a trial without a place lies across.
 
     Attributes:
-      sweep: where each trial lies; a trial without a place lies across the axes.
       points: for each trial, a value for each network, (N,).
       centers: for each trial that has one: centre and interval, NaN for no interval.
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
