@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures that look at networks: what they confuse, see, and get wrong.
 
-A function that takes findings makes the whole figure from what the run stored of its
-best and its worst trial. It calls another, which draws plain data.
+They show what the run stored of its best and of its worst trial.
 """
 
 import math
@@ -28,7 +27,7 @@ from nnlab.report.figures.drawing.labels import LEGEND, plain
 from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE, Look
 from nnlab.report.trials import trial_name
 from nnlab.results import pictures
-from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+from nnlab.results.pictures import Gallery, Kernel, Mistakes, Stored
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
@@ -100,27 +99,16 @@ def _sketch(
 
 
 def confusion(findings: Findings) -> Sketch:
-    """Draws which classes the best trial confuses."""
-    best, classes = trials_of(findings)["best"], _about_best(findings, "classes")
-    counts = stored_of(findings).confusion[best]
-    need(counts.any(), "no network of the best trial finished")
-    drawn = style.canvas(5.4)
-    draw_confusion(drawn.add_subplot(), counts, classes)
-    what = "Which classes the best trial takes for which"
-    rest = (
-        f" ({trial_name(findings.results, best)}). A row is a true class and "
-        "adds up to 100 %; the diagonal is right, the colours show the errors."
-    )
-    seen = confused(counts, classes)
-    return _sketch(findings, "confusion", drawn, what, rest, seen)
-
-
-def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draws which classes are confused, over all living seeds.
+    """Draws which classes the best trial confuses, over all living seeds.
 
     Only errors are coloured, by the square root of their share; the right answers would
-    drown them. `seeds` are examples by [seed, true class, predicted class], (S, C, C).
+    drown them.
     """
+    best, class_names = trials_of(findings)["best"], _about_best(findings, "classes")
+    seeds = stored_of(findings).confusion[best]
+    need(seeds.any(), "no network of the best trial finished")
+    drawn = style.canvas(5.4)
+    ax = drawn.add_subplot()
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
     size = len(counts)
@@ -156,6 +144,13 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> N
         ticks = {mark: f"{100 * mark:g} %" for mark in round_ones}
         label = "errors, in % of the true class"
         style.color_bar(ax, (norm, tints), ticks, label, 7.5, shrink=0.8)
+    what = "Which classes the best trial takes for which"
+    rest = (
+        f" ({trial_name(findings.results, best)}). A row is a true class and "
+        "adds up to 100 %; the diagonal is right, the colours show the errors."
+    )
+    seen = confused(counts, class_names)
+    return _sketch(findings, "confusion", drawn, what, rest, seen)
 
 
 def _write_shares(
@@ -181,11 +176,10 @@ def _write_shares(
 def confused(counts: np.ndarray, classes: Sequence[str]) -> str:
     """Says the share that is right, and the most confused pair of classes.
 
-    `counts` are examples by [seed, true class, predicted class], (S, C, C).
+    `counts` are examples by [true class, predicted class], (C, C).
     """
-    matrix = counts.sum(axis=0).astype(float)
-    right = numbers.percent(float(np.trace(matrix) / matrix.sum()))
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = numbers.percent(float(np.trace(counts) / counts.sum()))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0.0)
     true, taken = np.unravel_index(shares.argmax(), shares.shape)
     if not shares[true, taken]:
@@ -210,21 +204,7 @@ def gallery(findings: Findings) -> Sketch:
         "no test image is got right by the best trial and wrong by the worst",
     )
     classes = _about_best(findings, "classes")
-    drawn = draw_gallery(shown, classes, _named(findings))
-    what = "Test images that the best trial gets right and the worst wrong"
-    rest = (
-        ", in more than half of their seeds; first those with the widest gap. "
-        f"{captions.by_validation(findings)}"
-    )
-    seen = taken_for(shown, classes)
-    return _sketch(findings, "gallery", drawn, what, rest, seen)
-
-
-def draw_gallery(
-    shown: Gallery, class_names: Sequence[str], trials: Mapping[str, str]
-) -> Figure:
-    """Draws images with what both trials say; `trials` are their names."""
-    names = [plain(name, MOST_NAME) for name in class_names]
+    names = [plain(name, MOST_NAME) for name in classes]
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -235,9 +215,17 @@ def draw_gallery(
             shown.labels, shown.taken_for, shown.best_right, shown.worst_right
         )
     ]
-    key = {f"{n}: {plain(t, 80)}": c for (n, t), c in zip(trials.items(), CATEGORIES)}
+    trials = zip(_named(findings).items(), CATEGORIES)
+    key = {f"{name}: {plain(trial, 80)}": color for (name, trial), color in trials}
     foot = "What most seeds say; in brackets, how many of the seeds are right."
-    return _show(shown.images, said, key, foot)
+    drawn = _show(shown.images, said, key, foot)
+    what = "Test images that the best trial gets right and the worst wrong"
+    rest = (
+        ", in more than half of their seeds; first those with the widest gap. "
+        f"{captions.by_validation(findings)}"
+    )
+    seen = taken_for(shown, classes)
+    return _sketch(findings, "gallery", drawn, what, rest, seen)
 
 
 def mistakes(findings: Findings) -> Sketch:
@@ -246,16 +234,7 @@ def mistakes(findings: Findings) -> Sketch:
     need(int(shown.seeds), "no network of the best trial finished")
     need(len(shown.images), "most seeds of the best trial are right on every image")
     classes = _about_best(findings, "classes")
-    drawn = draw_mistakes(shown, classes)
-    what = "The best trial's most confident mistakes"
-    rest = ": test images that more than half of its seeds get wrong."
-    seen = taken_for(shown, classes)
-    return _sketch(findings, "mistakes", drawn, what, rest, seen)
-
-
-def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
-    """Draws images with the predicted classes and their probabilities."""
-    names = [plain(name, MOST_NAME) for name in class_names]
+    names = [plain(name, MOST_NAME) for name in classes]
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -270,7 +249,11 @@ def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
         "Sure: mean over the seeds of the probability with which they say that class. "
         "Wrong: how many of the seeds are."
     )
-    return _show(shown.images, said, {}, foot)
+    drawn = _show(shown.images, said, {}, foot)
+    what = "The best trial's most confident mistakes"
+    rest = ": test images that more than half of its seeds get wrong."
+    seen = taken_for(shown, classes)
+    return _sketch(findings, "mistakes", drawn, what, rest, seen)
 
 
 def _show(
@@ -343,35 +326,18 @@ def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
 
 
 def probabilities(findings: Findings) -> Sketch:
-    """Draws class probabilities of a few test images, before and after training."""
-    shown = need(stored_of(findings).examples, IMAGES)
-    need(len(shown.images), IMAGES)
-    drawn = draw_probabilities(shown, _about_best(findings, "classes"))
-    what = "Class probabilities of a few test images, before and after training"
-    rest = ", from the best trial; the images are the first of the test set."
-    places = np.arange(len(shown.labels))
-    before, after = (
-        numbers.percent(float(p[:, places, shown.labels].mean()))
-        for p in (shown.before, shown.after)
-    )
-    seen = (
-        f"The true class of {numbers.count(len(places), 'image')} has a mean "
-        f"probability of {before} before and {after} after training."
-    )
-    return _sketch(findings, "probabilities", drawn, what, rest, seen)
-
-
-def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
-    """Draws images, and beside each the probabilities of its classes as bars.
+    """Draws class probabilities of a few test images, before and after training.
 
     Of more than `MOST_BARS` classes, the true one and the most probable ones after
     training are shown.
     """
+    shown = need(stored_of(findings).examples, IMAGES)
+    need(len(shown.images), IMAGES)
     count, bars = len(shown.images), min(shown.after.shape[2], MOST_BARS)
     rows = math.ceil(count / 2)
     figure = _canvas(rows * (0.55 + 0.145 * bars) + 0.6)
     grid = figure.add_gridspec(rows, 4, width_ratios=(0.85, 1.2) * 2)
-    names = [plain(name, MOST_NAME) for name in class_names]
+    names = [plain(name, MOST_NAME) for name in _about_best(findings, "classes")]
     for number, label in enumerate(shown.labels.tolist()):
         row, column = divmod(number, 2)
         picture = figure.add_subplot(grid[row, 2 * column])
@@ -387,7 +353,17 @@ def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
     what = f"means over {seeds} seeds; lines go from the lowest to the highest seed"
     over = "one seed" if seeds == 1 else what
     _foot(figure, f"Probabilities of the best trial: {over}.")
-    return figure
+    what = "Class probabilities of a few test images, before and after training"
+    rest = ", from the best trial; the images are the first of the test set."
+    before, after = (
+        numbers.percent(float(p[:, range(count), shown.labels].mean()))
+        for p in (shown.before, shown.after)
+    )
+    seen = (
+        f"The true class of {numbers.count(count, 'image')} has a mean "
+        f"probability of {before} before and {after} after training."
+    )
+    return _sketch(findings, "probabilities", figure, what, rest, seen)
 
 
 def _bars(
@@ -429,40 +405,22 @@ def _canvas(height: float) -> Figure:
 
 
 def weights(findings: Findings) -> Sketch:
-    """Draws first-layer weights of the best and of the worst trial as images."""
+    """Draws first-layer weights of the best and of the worst trial, a tile for a unit.
+
+    Three channels are red, green and blue, with mid-grey for 0. The outermost 0.5 % of
+    the weights are saturated.
+    """
     kernels = stored_of(findings).kernels
     need(kernels, "the first layer has no weights to show")
     shape = findings.results.dataset(trials_of(findings)["best"])["input_shape"]
-    lying = {n for n, kernel in kernels.items() if tiles(kernel, shape) is not None}
-    which = {name: t for name, t in _named(findings).items() if name in lying}
-    need(which, "no first layer's weights lie on an image's pixels")
-    drawn = draw_weights(kernels, which, shape)
-    what = f"First-layer weights of the {' and the '.join(which)} trial as images"
-    rest = (
-        ", of one seed each: a tile is a unit, a dot a weight. "
-        f"{captions.by_validation(findings)}"
-    )
-    units = {name: numbers.count(kernels[name].units, "unit") for name in which}
-    seen = ", ".join(f"{n}: {trial}, {units[n]}" for n, trial in which.items())
-    seen = f"{numbers.capital(seen)}."
-    return _sketch(findings, "weights", drawn, what, rest, seen)
-
-
-def draw_weights(
-    kernels: Mapping[str, Kernel], which: Mapping[str, str], input_shape: Sequence[int]
-) -> Figure:
-    """Draws weights as images, a tile for each unit.
-
-    Three channels are red, green and blue, with mid-grey for 0. The outermost 0.5 % of
-    the weights are saturated. `which` is ``{"best" or "worst": the trial's name}`` of
-    the kernels to show.
-    """
-    found = {name: tiles(kernels[name], input_shape) for name in which}
-    shown = {
-        f"{name}: {plain(which[name], 40)}\n{_about(kernels[name], input_shape)}": some
-        for name, some in found.items()
-        if some is not None
-    }
+    shown, units = {}, {}
+    for name, trial in _named(findings).items():
+        if name in kernels and (some := tiles(kernels[name], shape)) is not None:
+            about = _about(kernels[name], shape)
+            shown[f"{name}: {plain(trial, 40)}\n{about}"] = some
+            count = numbers.count(kernels[name].units, "unit")
+            units[name] = f"{name}: {trial}, {count}"
+    need(shown, "no first layer's weights lie on an image's pixels")
     limits = {t: float(np.quantile(np.abs(w), 0.995)) or 1.0 for t, w in shown.items()}
     if max(limits.values()) <= SHARED_SCALE * min(limits.values()):
         limits = dict.fromkeys(limits, max(limits.values()))
@@ -488,7 +446,13 @@ def draw_weights(
         ticks = {tick: f"{tick:.2g}" for tick in (-limit, 0.0, limit)}
         bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, (True, True), **place)
         bar.outline.set(visible=True, color=RULE, linewidth=0.5)
-    return figure
+    what = f"First-layer weights of the {' and the '.join(units)} trial as images"
+    rest = (
+        ", of one seed each: a tile is a unit, a dot a weight. "
+        f"{captions.by_validation(findings)}"
+    )
+    seen = f"{numbers.capital(', '.join(units.values()))}."
+    return _sketch(findings, "weights", figure, what, rest, seen)
 
 
 def _about(kernel: Kernel, input_shape: Sequence[int]) -> str:
@@ -538,7 +502,11 @@ def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
 
 
 def regions(findings: Findings) -> Sketch:
-    """Draws the plane coloured by the best and the worst trial's predictions."""
+    """Draws the data, and the plane coloured by the trials' predictions.
+
+    Both features have the same scale unless one extends `MOST_STRETCHED` times as far
+    as the other.
+    """
     why = "it takes data with two features and a best trial"
     shown, trials = need(stored_of(findings).regions, why), trials_of(findings)
     which = {
@@ -546,37 +514,7 @@ def regions(findings: Findings) -> Sketch:
         for name, called in _named(findings).items()
         if getattr(shown, name) is not None
     }
-    drawn = draw_regions(shown, which, _about_best(findings, "features") or FEATURES)
-    what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
-    rest = (
-        ", of one seed each: colours are classes, lines are where the predicted class "
-        f"changes. {captions.by_validation(findings)}"
-    )
-    seen = "; ".join(f"{name}: {text}" for name, text in which.items())
-    seen = numbers.capital(seen.replace("\n", ", ")) + "."
-    return _sketch(findings, "regions", drawn, what, rest, seen)
-
-
-def _own_accuracy(findings: Findings, trial: int) -> str:
-    """Returns the test accuracy of the seed that is shown, the first living one."""
-    living = np.flatnonzero(findings.alive(trial))
-    if "test_accuracy" not in findings.results.metrics or not living.size:
-        return ""
-    share = float(findings.final(trial, "test_accuracy")[living[0]])
-    if math.isnan(share):
-        return ""
-    return f"test accuracy {numbers.percent(share)} (seed {living[0]})"
-
-
-def draw_regions(
-    shown: Regions, which: Mapping[str, str], features: Sequence[str]
-) -> Figure:
-    """Draws a plane of two features: its data, and how the trials divide it.
-
-    Both features have the same scale unless one extends `MOST_STRETCHED` times as far
-    as the other. `which` is ``{"best" or "worst": the trial's name}`` of the trials to
-    show; a name may have a second line.
-    """
+    features = _about_best(findings, "features") or FEATURES
     left, right, bottom, top = (float(end) for end in shown.extent)
     ratio = (top - bottom) / (right - left)
     ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
@@ -599,7 +537,25 @@ def draw_regions(
         ax.locator_params(nbins=5)
         ax.tick_params(color=MUTED, labelcolor=INK, length=3, labelsize=8)
         ax.spines[:].set(color=MUTED, linewidth=0.6)
-    return figure
+    what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
+    rest = (
+        ", of one seed each: colours are classes, lines are where the predicted class "
+        f"changes. {captions.by_validation(findings)}"
+    )
+    seen = "; ".join(f"{name}: {text}" for name, text in which.items())
+    seen = numbers.capital(seen.replace("\n", ", ")) + "."
+    return _sketch(findings, "regions", figure, what, rest, seen)
+
+
+def _own_accuracy(findings: Findings, trial: int) -> str:
+    """Returns the test accuracy of the seed that is shown, the first living one."""
+    living = np.flatnonzero(findings.alive(trial))
+    if "test_accuracy" not in findings.results.metrics or not living.size:
+        return ""
+    share = float(findings.final(trial, "test_accuracy")[living[0]])
+    if math.isnan(share):
+        return ""
+    return f"test accuracy {numbers.percent(share)} (seed {living[0]})"
 
 
 def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:

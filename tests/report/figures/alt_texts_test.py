@@ -58,13 +58,13 @@ def test_targets_name_medians_and_who_is_late():
 
 
 def test_confusions_and_mistakes_are_named_and_counted():
-    counts = np.array([[[8, 2, 0], [0, 10, 0], [1, 0, 9]]])
+    counts = np.array([[8, 2, 0], [0, 10, 0], [1, 0, 9]])
     said = images.confused(counts, ["cat", "dog", "owl"])
     assert said == (
         "90.0 % of the examples are right; most often cat is taken for dog, in 20.0 % "
         "of its examples."
     )
-    assert "All examples" in images.confused(np.eye(3, dtype=int)[None], "abc")
+    assert "All examples" in images.confused(np.eye(3, dtype=int), "abc")
     wrong = {"labels": np.array([3, 4, 3]), "taken_for": np.array([5, 9, 5])}
     said = images.taken_for(types.SimpleNamespace(**wrong), "0123456789")
     assert said == "3 images: 2 of 3 taken for 5, 1 of 4 taken for 9."
