@@ -203,17 +203,15 @@ def probabilities(training: Training) -> str:
 def table(trainings: Iterable[Training]) -> str:
     """Makes an HTML table of trainings that have ended, the last one first."""
     columns = ("run", "data set", "layers", "training", "test accuracy", "")
-    rows = [_cells(each) for each in sorted(trainings, key=lambda each: -each.number)]
-    if not rows:
-        return ""
-    head, *body = (
-        "".join(f"<{tag}>{numbers.escaped(cell)}</{tag}>" for cell in row)
-        for tag, row in (("th", columns), *(("td", row) for row in rows))
-    )
-    return (
-        f"<h3>Runs so far</h3><table><thead><tr>{head}</tr></thead><tbody>"
-        f"{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"
-    )
+    ended = sorted(trainings, key=lambda each: -each.number)
+    body = "".join(_row("td", _cells(each)) for each in ended)
+    whole = f"<thead>{_row('th', columns)}</thead><tbody>{body}</tbody>"
+    return f"<h3>Runs so far</h3><table>{whole}</table>" if body else ""
+
+
+def _row(tag: str, cells: Iterable[str]) -> str:
+    made = (f"<{tag}>{numbers.escaped(cell)}</{tag}>" for cell in cells)
+    return f"<tr>{''.join(made)}</tr>"
 
 
 def _cells(training: Training) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnlab.report.figures.drawing import captions, curves, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.levels import Level, level_of
+from nnlab.report.figures.drawing.levels import Level, levels_of
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -22,8 +22,7 @@ def final(findings: Findings) -> Sketch:
     canvas = style.canvas(height_of(results))
     ax = canvas.add_subplot()
     finals = {t: scales.finite([findings.final(t, metric)]) for t in findings.ran}
-    found = {t: level_of(findings, t, metric) for t in finals}
-    levels = {t: level for t, level in found.items() if level is not None}
+    levels = levels_of(findings, finals, metric)
     scale = scales.scale_of(results, metric, scales.finite(finals.values()))
     shares = points.shares_lost(findings, findings.ran)
     shown = points.Against(sweep_of(results), finals, levels, shares)

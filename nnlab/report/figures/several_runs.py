@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several runs on one Axes: curves of their best trials, final values of all trials."""
 
-import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,19 +13,12 @@ from nnlab.report.figures.drawing.levels import Level
 from nnlab.statistics.findings import Findings
 
 
-@dataclasses.dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A run, under a name of its own, and its best trial."""
 
     name: str
     findings: Findings
     trial: int
-
-    @property
-    def is_network(self) -> bool:
-        """Whether the trial trains along epochs; trees do not."""
-        trial = self.findings.results.trials[self.trial]
-        return trial.hyperparameters.model.is_network
 
 
 def colors(count: int) -> list[str]:
@@ -42,11 +35,12 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
     """
     curves: dict[int, lines.Drawn] = {}
     across: dict[int, Level] = {}
-    for place, run in enumerate(runs):
-        if not run.is_network:
-            if level := levels.level_of(run.findings, run.trial, metric):
+    for place, (_, findings, trial) in enumerate(runs):
+        model = findings.results.trials[trial].hyperparameters.model
+        if not model.is_network:
+            if level := levels.level_of(findings, trial, metric):
                 across[place] = level
-        elif curve := lines.curve_of(run.findings, run.trial, metric):
+        elif curve := lines.curve_of(findings, trial, metric):
             curves[place] = curve
     drawn: list[lines.Drawn | Level] = [*curves.values(), *across.values()]
     core = scales.finite(one.mean for one in drawn)
@@ -83,14 +77,10 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
     Raises:
       ValueError: a run has no such metric.
     """
-    found = [
-        {
-            t.index: level
-            for t in run.findings.results.trials
-            if (level := levels.level_of(run.findings, t.index, metric)) is not None
-        }
-        for run in runs
-    ]
+    found = []
+    for run in runs:
+        every = range(len(run.findings.results.trials))
+        found.append(levels.levels_of(run.findings, every, metric))
     best = [row[run.trial] for row, run in zip(found, runs)]
     core = scales.finite(level.mean for row in found for level in row.values())
     scale = _scale_of(runs, metric, core)

@@ -14,7 +14,13 @@ from matplotlib.transforms import Bbox
 
 from nnlab.report.figures.drawing import captions, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.levels import Level, draw_level, level_of, note_levels
+from nnlab.report.figures.drawing.levels import (
+    Level,
+    draw_level,
+    level_of,
+    levels_of,
+    note_levels,
+)
 from nnlab.report.figures.drawing.points import draw_points
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.report.figures.learning import SECONDS
@@ -75,8 +81,7 @@ def against_sizes(findings: Findings) -> Sketch:
             ax.tick_params(labelleft=False)
     what = f"Final test accuracy against {numbers.joined(along)}"
     every = range(len(findings.results.trials))
-    known = [t for t in every if level_of(findings, t, "test_accuracy") is not None]
-    if len(known) > len(compared):
+    if len(levels_of(findings, every, "test_accuracy")) > len(compared):
         notes.append(
             "Of trials with networks of one size, the best by validation is shown."
         )

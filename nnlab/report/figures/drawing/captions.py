@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Canvas
 
 from nnlab import results as tables
 from nnlab.report.figures.drawing.curves import FEW_LINES, FEW_SEEDS
-from nnlab.report.figures.drawing.levels import level_of
+from nnlab.report.figures.drawing.levels import level_of, levels_of
 from nnlab.report.trials import baselines, named, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
@@ -118,8 +118,8 @@ def versions(packages: Mapping[str, str]) -> str:
 
 def beside(findings: Findings, metric: str) -> str:
     """Explains long dashes, if there are any."""
-    levels = (level_of(findings, t, metric) for t in baselines(findings.results))
-    return "Long dashes are the final values of baselines." if any(levels) else ""
+    levels = levels_of(findings, baselines(findings.results), metric)
+    return "Long dashes are the final values of baselines." if levels else ""
 
 
 def error_scale(canvas: Canvas) -> str:
@@ -155,8 +155,7 @@ def ends(findings: Findings, metric: str, trials: Collection[int] | None = None)
     """
     results = findings.results
     among = range(len(results.trials)) if trials is None else trials
-    levels = {t: level_of(findings, t, metric) for t in among}
-    means = {t: level.mean for t, level in levels.items() if level is not None}
+    means = {t: lv.mean for t, lv in levels_of(findings, among, metric).items()}
     order = sorted(means, key=lambda t: (-means[t], t))
     if not order:
         return ""

@@ -16,7 +16,7 @@ from nnlab.report.figures.drawing.labels import End, fate_of, label_ends, plain
 from nnlab.report.figures.drawing.levels import (
     Level,
     draw_level,
-    level_of,
+    levels_of,
     note_levels,
 )
 from nnlab.report.figures.drawing.scales import Scale, finite
@@ -149,9 +149,7 @@ class Curves:
             }
             for name in (metric, dashed)
         )
-        beside = baselines(findings.results)
-        levels = {t: level_of(findings, t, metric) for t in beside}
-        self.levels = {t: level for t, level in levels.items() if level is not None}
+        self.levels = levels_of(findings, baselines(findings.results), metric)
 
     def draw(self, ax: Axes, trials: Collection[int] | None = None) -> None:
         """Draws some trials, by index; all when None."""
