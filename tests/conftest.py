@@ -58,3 +58,19 @@ def _strict_keys():
 
     with jax.debug_key_reuse(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without windows. Its event loop must end with the module."""
+    reason = "no playwright here"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium here")
+    with sync_api.sync_playwright() as player:
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        browser = player.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()

@@ -21,7 +21,7 @@ ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
 
 
 def learning(ax, results, metric, x="epoch", trials=None):
-    return curves.collect(Findings(results), metric, x).draw(ax, trials)
+    return curves.Curves(Findings(results), metric, x).draw(ax, trials)
 
 
 def axes(part, results):

@@ -49,32 +49,28 @@ def results(
 ) -> tables.Results:
     """Makes a study's results with chosen or plausible curves.
 
-    Trials of trees have a row for each number in `TREES`, with as many evaluations, and
-    no gradients.
+    Trials of trees have a row for each number in `TREES`, and no gradients.
 
     Args:
       values: None for plausible learning curves; an array (T, S, E) or (T, S), the same
-        at every evaluation, for all three accuracies; or ``{column: array}`` for single
-        columns. Arrays set T, S and E.
+        at every evaluation, for all three accuracies; or ``{column: array}``.
       sweep: the trials; a log-spaced learning rate when None.
       num_trials, num_seeds, num_evaluations: T, S and E (one an epoch), where neither
         `sweep` nor an array sets them.
       diverged: ``{(trial, seed): evaluation}``: the network has rows before that one.
       stopped: likewise; its best step is that of its best validation accuracy.
       unfinished: likewise; the study is then "interrupted".
-      dropped: ``{trial: evaluation}``: halving dropped its networks, which have rows
-        before that one, but for those named above.
+      dropped: ``{trial: evaluation}``: halving dropped its networks, likewise.
       at_chance: networks whose accuracies always lie at chance.
       never_ran: trials without rows; the study is then "interrupted".
       seconds: ``{program: (a network's training seconds an epoch, one a segment)}``.
-      severity: transforms, "moved" or "rotated", on which the final networks are
-        evaluated.
+      severity: transforms, "moved" or "rotated", of the final networks' test images.
       base: the hyperparameters that the trials start from; `num_epochs` is set to E.
       claims, target, question, fields: fields of the study.
       failures: ``{program: message}`` of those that failed; the study is then "failed".
       layers: of all networks, in their order.
       features: names of the data set's two features; its examples are images if empty.
-      workdir: written there with `nnlab.results.write` and loaded again, if given.
+      workdir: where the results are written and loaded again, if given.
     """
     given = dict(values) if isinstance(values, Mapping) else {}
     if values is not None and not isinstance(values, Mapping):
@@ -105,22 +101,19 @@ def results(
             columns[f"{part}_accuracy"][member] = CHANCE
             columns[f"{part}_loss"][member] = np.log(10)
 
+    seeds = range(num_seeds)
+    of_trials = {(t, s): end for t, end in (dropped or {}).items() for s in seeds}
     ends = {
         tables.DIVERGED: diverged or {},
         tables.STOPPED: stopped or {},
         tables.UNFINISHED: unfinished or {},
-        tables.DROPPED: {
-            (trial, seed): count
-            for trial, count in (dropped or {}).items()
-            for seed in range(num_seeds)
-        },
+        tables.DROPPED: of_trials,
     }
     programs = _programs(trials, layers)
+    program_of = {t: p for p in reversed(programs) for t in p["trials"]}
     curve_rows, member_rows = [], []
-    for trial, seed in itertools.product(range(len(trials)), range(num_seeds)):
-        if trial in never_ran:
-            continue
-        program = next(c for c in programs if trial in c["trials"])
+    ran = [t for t in range(len(trials)) if t not in never_ran]
+    for trial, seed in itertools.product(ran, seeds):
         status = next((s for s in ends if (trial, seed) in ends[s]), tables.FINISHED)
         count = ends.get(status, {}).get((trial, seed), num_evaluations)
         epochs = np.arange(1, num_evaluations + 1)
@@ -129,7 +122,7 @@ def results(
             epochs = np.array(TREES)
             count = min(count, len(epochs))
             own = dict.fromkeys(c for c in columns if c.startswith(("grad", "batch")))
-        step = epochs * program["steps_per_epoch"]
+        step = epochs * program_of[trial]["steps_per_epoch"]
         batch = _examples_a_step(trials[trial])
         for e in range(count):
             where = {"trial": trial, "seed": seed, "step": int(step[e])}
@@ -154,6 +147,8 @@ def results(
         )
     complete = not (unfinished or never_ran)
     status = "complete" if complete else "interrupted"
+    timing_rows = _timing_rows(trials, num_seeds, programs, seconds or {})
+    datasets = sorted({t.hyperparameters.dataset for t in trials})
     found = tables.Results(
         workdir=workdir or pathlib.Path("."),
         config={
@@ -161,11 +156,15 @@ def results(
             "study_digest": study.digest(),
             "status": "failed" if failures else status,
             "failures": {str(c): text for c, text in (failures or {}).items()},
-            "trials": [_trial_record(t, programs) for t in trials],
+            "trials": [
+                {"index": t.index, "id": t.id, "label": t.label}
+                | {"overrides": {**t.overrides}, "cohort": program_of[t.index]["index"]}
+                for t in trials
+            ],
             "cohorts": programs,
             "finished": [program["index"] for program in programs] if complete else [],
             "begun_otherwise": [],
-            "datasets": {name: _dataset_record(features) for name in _datasets(trials)},
+            "datasets": {name: _dataset_record(features) for name in datasets},
             "versions": {"nnlab": "0.1.0", "jax": "0.10.2"},
             "devices": {"platform": "cpu", "kind": "cpu", "count": 2},
             "git_commit": "0" * 40,
@@ -173,9 +172,7 @@ def results(
         study=study,
         curves=tables.table(curve_rows, tables.CURVES),
         members=tables.table(member_rows, tables.MEMBERS),
-        timings=tables.table(
-            _timing_rows(trials, num_seeds, programs, seconds or {}), tables.TIMINGS
-        ),
+        timings=tables.table(timing_rows, tables.TIMINGS),
         severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
     return found if workdir is None else _written(found, workdir)
@@ -239,34 +236,17 @@ def _programs(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, 
     programs = []
     for members in by_program(trials, max(trial.num_seeds for trial in trials)):
         setting = members.trials[0].hyperparameters
-        common = {
-            **members.to_dict(),
-            "train_examples": setting.train_size or EXAMPLES["train"],
-        }
-        if not setting.model.is_network:
-            trees = {"steps_per_epoch": 1, "num_steps": TREES[-1], "library": "xgboost"}
-            nothing = {"parameters": None, "flops": 0, "layers": []}
-            programs.append({**common, **nothing, **trees})
-            continue
-        units = sum(setting.model.units)
-        steps = EXAMPLES["train"] // setting.batch_size
-        programs.append(
-            {
-                **common,
-                "parameters": 65 * units + 10,
-                "flops": 128 * units,
-                "layers": list(layers),
-                "plan": {
-                    "lane_width": 8,
-                    "lane_trials": 4,
-                    "lane_seeds": 2,
-                    "lanes": 3,
-                    "evaluation_batch": 1024,
-                },
-                "steps_per_epoch": steps,
-                "num_steps": steps * setting.num_epochs,
-            }
-        )
+        examples = {"train_examples": setting.train_size or EXAMPLES["train"]}
+        own = {"steps_per_epoch": 1, "num_steps": TREES[-1], "library": "xgboost"}
+        own |= {"parameters": None, "flops": 0, "layers": []}
+        if setting.model.is_network:
+            units = sum(setting.model.units)
+            steps = EXAMPLES["train"] // setting.batch_size
+            own = {"parameters": 65 * units + 10, "flops": 128 * units}
+            lanes = {"lane_width": 8, "lane_trials": 4, "lane_seeds": 2, "lanes": 3}
+            own |= {"layers": list(layers), "plan": {**lanes, "evaluation_batch": 1024}}
+            own |= {"steps_per_epoch": steps, "num_steps": steps * setting.num_epochs}
+        programs.append({**members.to_dict(), **examples, **own})
     return programs
 
 
@@ -329,22 +309,6 @@ def _examples_a_step(trial: Trial) -> int:
     return trial.hyperparameters.batch_size if network else EXAMPLES["train"]
 
 
-def _trial_record(
-    trial: Trial, programs: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "index": trial.index,
-        "id": trial.id,
-        "label": trial.label,
-        "overrides": dict(trial.overrides),
-        "cohort": next(c["index"] for c in programs if trial.index in c["trials"]),
-    }
-
-
-def _datasets(trials: Sequence[Trial]) -> list[str]:
-    return sorted({t.hyperparameters.dataset for t in trials})
-
-
 def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
     classes = [str(i) for i in range(10)]
     record = {**EXAMPLES, "classes": classes, "chance": CHANCE, "digest": "0" * 64}
@@ -354,7 +318,6 @@ def _dataset_record(features: Sequence[str]) -> dict[str, Any]:
 
 
 def _written(found: tables.Results, workdir: pathlib.Path) -> tables.Results:
-
     content = {
         "curves.parquet": found.curves,
         "members.csv": found.members,

@@ -35,10 +35,8 @@ def stack_of(layers: Iterable[Layer]) -> Stack:
 
 def fresh(kind: str) -> dict[str, Any]:
     """Makes a new layer of a kind, with all fields of its kind."""
-    fields = FIELDS[kind].items()
-    return {"layer": kind} | {
-        name: SUGGESTED.get(name, field.default) for name, field in fields
-    }
+    values = {n: SUGGESTED.get(n, f.default) for n, f in FIELDS[kind].items()}
+    return {"layer": kind, **values}
 
 
 def insert(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
@@ -48,7 +46,8 @@ def insert(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
 
 def edit(stack: Stack, position: int, field: str, value: Any) -> Stack:
     """Changes one field of one layer."""
-    return _with(stack, position, {**stack[position], field: value})
+    changed = {**stack[position], field: value}
+    return insert(remove(stack, position), position, changed)
 
 
 def turn(stack: Stack, position: int, kind: str) -> Stack:
@@ -57,11 +56,7 @@ def turn(stack: Stack, position: int, kind: str) -> Stack:
     A convolution that becomes a dense layer keeps its bias and loses its kernel.
     """
     kept = {k: v for k, v in stack[position].items() if k in FIELDS[kind]}
-    return _with(stack, position, {**fresh(kind), **kept})
-
-
-def _with(stack: Stack, position: int, layer: dict[str, Any]) -> Stack:
-    return (*stack[:position], layer, *stack[position + 1 :])
+    return insert(remove(stack, position), position, {**fresh(kind), **kept})
 
 
 def move(stack: Stack, position: int, by: int) -> Stack:

@@ -21,8 +21,7 @@ from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import status_counts
 from nnlab.words import numbers
 
-MOST_BARS = 10
-"""Most classes of an example that get a bar."""
+MOST_BARS = 10  # classes of an example that get one
 
 
 def share(values: np.ndarray) -> str:
@@ -33,10 +32,7 @@ def share(values: np.ndarray) -> str:
 
 
 def untrained(accuracy: np.ndarray, dataset: Dataset, chance: float) -> str:
-    """Says how accurate the networks, (S,), are before training.
-
-    NaN stands for outputs that are not finite; `chance` is that of a constant answer.
-    """
+    """Says how accurate the networks, (S,), are before training; NaN if not finite."""
     finite = accuracy[np.isfinite(accuracy)]
     if not len(finite):
         return "Untrained: no network has finite outputs."
@@ -175,10 +171,9 @@ def png(image: np.ndarray) -> bytes | None:
     if image.ndim != 3 or image.shape[-1] not in (1, 3):
         return None
     values = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
+    grey = values.shape[-1] == 1
     buffer = io.BytesIO()
-    Image.fromarray(values.squeeze(-1) if values.shape[-1] == 1 else values).save(
-        buffer, format="PNG"
-    )
+    Image.fromarray(values[..., 0] if grey else values).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -190,14 +185,12 @@ def probabilities(training: Training) -> str:
         return ""
     if now is None or not training.history.living.any():
         return f"{title}<div>All networks have diverged.</div>"
-    cards = []
-    for i in range(len(now)):
-        label = int(dataset.test.labels[i])
-        name = numbers.escaped(dataset.class_names[label])
+    names, cards = dataset.class_names, []
+    for i, label in enumerate(dataset.test.labels[: len(now)].tolist()):
         cards.append(
             f'<div class="nnlab-card"><div class="nnlab-example">{_shown(dataset, i)}'
-            f"<b>{name}</b></div>"
-            f"{_bars(dataset.class_names, label, before[i], now[i])}</div>"
+            f"<b>{numbers.escaped(names[label])}</b></div>"
+            f"{_bars(names, label, before[i], now[i])}</div>"
         )
     networks = numbers.count(int(training.history.living.sum()), "network")
     return (
@@ -210,18 +203,15 @@ def probabilities(training: Training) -> str:
 def table(trainings: Iterable[Training]) -> str:
     """Makes an HTML table of trainings that have ended, the last one first."""
     columns = ("run", "data set", "layers", "training", "test accuracy", "")
-    rows = [_cells(each) for each in sorted(trainings, key=lambda each: -each.number)]
-    if not rows:
-        return ""
-    body = "".join(
-        f"<tr>{''.join(f'<td>{numbers.escaped(cell)}</td>' for cell in row)}</tr>"
-        for row in rows
-    )
-    head = "".join(f"<th>{column}</th>" for column in columns)
-    return (
-        f"<h3>Runs so far</h3><table><thead><tr>{head}</tr></thead><tbody>{body}"
-        "</tbody></table>"
-    )
+    ended = sorted(trainings, key=lambda each: -each.number)
+    body = "".join(_row("td", _cells(each)) for each in ended)
+    whole = f"<thead>{_row('th', columns)}</thead><tbody>{body}</tbody>"
+    return f"<h3>Runs so far</h3><table>{whole}</table>" if body else ""
+
+
+def _row(tag: str, cells: Iterable[str]) -> str:
+    made = (f"<{tag}>{numbers.escaped(cell)}</{tag}>" for cell in cells)
+    return f"<tr>{''.join(made)}</tr>"
 
 
 def _cells(training: Training) -> list[str]:

@@ -7,6 +7,7 @@ process, and these figures are drawn in a thread beside the user's own.
 
 import io
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, dress
+from nnlab.report.figures.drawing.labels import LEGEND
+from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, Look, dress
 from nnlab.statistics.intervals import mean_interval
 
 SIZE = (4.4, 2.7)
@@ -28,7 +30,7 @@ def curves(
     lines: Mapping[str, np.ndarray],
     *,
     chance: float | None = None,
-) -> Axes:
+) -> None:
     """Draws the mean over the seeds with its 95 % band, for each split.
 
     Args:
@@ -37,9 +39,6 @@ def curves(
       lines: ``{name in the legend: (E, S)}``; NaN for networks that diverged.
       chance: for accuracies, that of a constant answer; None for losses, which get a
         logarithmic axis if they span decades.
-
-    Returns:
-      `ax`.
     """
     dress(ax)
     ax.tick_params(labelsize=8)
@@ -61,45 +60,27 @@ def curves(
         ax.set_ylim(0, 1.02)
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         ax.axhline(chance, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        ax.text(
-            *(0.99, chance + 0.015, "chance"),
-            transform=ax.get_yaxis_transform(),
-            ha="right",
-            fontsize=7.5,
-            color=MUTED,
-        )
+        look: Look = {"ha": "right", "fontsize": 7.5, "color": MUTED}
+        look["transform"] = ax.get_yaxis_transform()
+        ax.text(0.99, chance + 0.015, "chance", **look)
     elif lowest > 0 and highest > lowest * 10**MOST_DECADES:
         ax.set_yscale("log")
     elif highest >= 0:
         ax.set_ylim(0, highest * 1.08 or 1)
     what = "loss" if chance is None else "accuracy"
     ax.set_title(what, loc="left", fontsize=9, color=INK, fontweight="bold", pad=6)
-    ax.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(lines),
-        frameon=False,
-        fontsize=8,
-        labelcolor=INK,
-        handlelength=1.2,
-        borderaxespad=0.1,
-    )
+    place: Look = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+    ax.legend(ncols=len(lines), labelcolor=INK, **place, **LEGEND)
     if not any(np.isfinite(values[-1]).any() for values in lines.values()):
         text = "all networks have diverged"
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=INK)
-    return ax
 
 
-def picture(
-    epochs: np.ndarray,
-    lines: Mapping[str, np.ndarray],
-    *,
-    chance: float | None = None,
-) -> bytes:
-    """Returns a PNG of `curves`, with the same arguments, on a figure of its own."""
+def picture(*args: Any, **options: Any) -> bytes:
+    """Returns a PNG of `curves`, whose arguments but the first these are."""
     figure = Figure(figsize=SIZE, dpi=140, facecolor="white")
     # Placed by hand, because an automatic layout would take longer than drawing.
-    curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), epochs, lines, chance=chance)
+    curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), *args, **options)
     for ax in figure.axes:  # texts that the user's settings would send to LaTeX
         for axis in (ax.xaxis, ax.yaxis):
             axis.get_ticklabels(which="both")  # makes them

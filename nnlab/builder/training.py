@@ -24,19 +24,14 @@ from nnlab.study import Hyperparameters, Model, Optimizer, Study
 from nnlab.training import place, prepare
 from nnlab.words import errors
 
-SECONDS_BETWEEN_WORDS = 0.25
-"""Least time between two updates of the texts, and of the pictures."""
-SHOWING_COST = 0.03
-"""Largest share of the time for pictures, and for texts; training waits for them."""
-MOST_EVALUATED = 2_000
-"""Most validation examples, and most test examples, that are evaluated."""
+SECONDS_BETWEEN_WORDS = 0.25  # at least, between updates of texts, and of pictures
+SHOWING_COST = 0.03  # share of the time for either, at most; training waits for them
+MOST_EVALUATED = 2_000  # validation examples, and test examples
 MOST_EVALUATIONS = 1_000
+# Operations of training between two evaluations: about half a second on two cores. A
+# training can stop, and curves are drawn, only at evaluations.
 WORK_BETWEEN_VISITS = 5e10
-"""Operations of training between two evaluations: about half a second on two cores. A
-training can stop, and curves are drawn, only at evaluations."""
-NUM_EXAMPLES = 6
-"""Test examples whose class probabilities are shown."""
-
+NUM_EXAMPLES = 6  # of the test set, whose class probabilities are shown
 NO_MOMENTUM = ("adam", "adamw")
 _LABEL = "stack"
 
@@ -66,10 +61,10 @@ class Settings:
 def study_of(
     stack: editing.Stack, found: layers.Inspection, dataset: Dataset, of: Settings
 ) -> Study:
-    """Makes the study that trains one stack.
+    """Makes the study that trains one stack; `found` is what `layers.inspect` says.
 
     It evaluates at least once an epoch and more often where an epoch is long, but at
-    most `MOST_EVALUATIONS` times in all. `found` is the result of `layers.inspect`.
+    most `MOST_EVALUATIONS` times in all.
 
     Raises:
       ValueError: the stack or a setting is invalid.
@@ -88,8 +83,7 @@ def study_of(
         batch_size=of.batch_size,
         num_epochs=of.num_epochs,
     )
-    examples = of.train_size or len(dataset.train.labels)
-    steps = max(1, examples // of.batch_size)
+    steps = max(1, (of.train_size or len(dataset.train.labels)) // of.batch_size)
     work = 3 * sum(row.flops for row in found.rows) * of.batch_size * of.num_seeds
     between = min(steps, max(16, WORK_BETWEEN_VISITS // max(1, work)))
     between = max(between, steps * of.num_epochs / MOST_EVALUATIONS)
@@ -138,10 +132,7 @@ def keep_programs() -> tempfile.TemporaryDirectory[str] | None:
 
     Untrained and trained networks share one compiled function, also at another learning
     rate: training begins after 0.6 s instead of 5 (100 ReLU units on digits, a busy
-    2-core CPU).
-
-    Returns:
-      Their folder, which is removed when the process ends.
+    2-core CPU). Returns their folder, which is removed when the process ends.
     """
     if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return None
@@ -200,10 +191,9 @@ class Training:
 
     Attributes:
       number: of the training, from 1.
-      study, stack, dataset, folder: what is trained, and where its tables go.
+      folder: where its tables go.
       show: called by the training's thread when there is news, with the training and
         whether to draw its curves and examples too.
-      history: the measurements so far.
       before, now: class probabilities of the first test examples, before training and
         now: means over the networks that have not diverged, (N, C). None before the
         first evaluation; `now` also if all networks have diverged.
@@ -233,11 +223,7 @@ class Training:
         self._thread = threading.Thread(target=self._train, daemon=True)
         self._began, self._done_before = 0.0, 0
         self._next_words = self._next_pictures = 0.0
-
-    @property
-    def chance(self) -> float:
-        """The accuracy of a constant answer."""
-        return provenance.chance_of(self.dataset)
+        self.chance = provenance.chance_of(self.dataset)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -270,25 +256,18 @@ class Training:
 
     def _train(self) -> None:
         try:
-            self.outcome = self._run()
+            self.results, self.outcome = self._run()
         except Exception as error:  # of any kind, as a thread has no cell to show it
-            self.failure = one_line(error)
-            self.outcome = "failed"
+            self.failure, self.outcome = one_line(error), "failed"
         self.show(self, True)
 
-    def _run(self) -> str:
-        """Trains to the end or until it is stopped; returns which."""
+    def _run(self) -> tuple[Results, str]:
+        """Trains to the end or until it is stopped; says which."""
+        run = functools.partial(experiment.run, self.study, self.folder)
         try:
-            self.results = experiment.run(
-                self.study,
-                self.folder,
-                dataset=self.dataset,
-                on_progress=self._update,
-            )
-            return "finished"
+            return run(dataset=self.dataset, on_progress=self._update), "finished"
         except KeyboardInterrupt:
-            self.results = load(self.folder)
-            return "stopped"
+            return load(self.folder), "stopped"
 
     def _update(self, progress: Progress) -> None:
         """Keeps what was measured, and shows it if enough time has passed."""

@@ -16,7 +16,7 @@ import pathlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -59,9 +59,6 @@ _SETTINGS = {
     "train_size": "examples (0: all)",
 }
 _PLOTS = ("accuracy", "loss")
-_WIDTHS = {"channels": "114px"}
-
-
 _ACTIONS = {
     "up": ("↑", "move this layer up"),
     "down": ("↓", "move this layer down"),
@@ -79,18 +76,17 @@ class _Row:
         self.layer = layer
         self.number = _html("nnlab-number")
         self.cells = [_html(f"nnlab-{name}") for name in ("shape", "count", "cost")]
-        kind = widgets.Dropdown(
-            options=list(layers.FIELDS), value=layer["layer"], layout={"width": "auto"}
-        )
+        kind = _control("", str, layer["layer"], "auto", options=list(layers.FIELDS))
         kind.add_class("nnlab-kind")
         kind.observe(lambda change: act(self, "turn", change["new"]), "value")
         fields = []
         for name, field in layers.FIELDS[layer["layer"]].items():
             control = _field(name, field, layer.get(name, field.default))
-            control.observe(
-                lambda change, name=name: act(self, "edit", (name, change["new"])),
-                "value",
-            )
+
+            def edit(change: Any, name: str = name) -> None:
+                act(self, "edit", (name, change["new"]))
+
+            control.observe(edit, "value")
             fields.append(control)
         buttons = (
             _button(text, tip, functools.partial(act, self, action))
@@ -118,6 +114,7 @@ class ModelBuilder(widgets.VBox):
     Attributes:
       results: of the last training that ended or was stopped; None before.
       answer: the result of the last training in words, or why it did not train.
+      is_training: whether a training is running.
     """
 
     def __init__(
@@ -151,7 +148,7 @@ class ModelBuilder(widgets.VBox):
         self._trainings: list[Training] = []
         self._rows: list[_Row] = []
         self._edits = self._edits_trained = 0
-        self._is_settling = self._is_training = False
+        self._is_settling = self.is_training = False
         self._measuring = threading.Lock()
         self.results: results.Results | None = None
         self.answer = ""
@@ -163,13 +160,8 @@ class ModelBuilder(widgets.VBox):
         self._stack = editing.stack_of(stack)
         self._study: Study | None = None
         self._mistake = ""
-        super().__init__(
-            [
-                *self._editor(name, preset),
-                *self._trainer(settings or Settings()),
-                *self._outputs(),
-            ]
-        )
+        parts = self._editor(name, preset), self._trainer(settings or Settings())
+        super().__init__([*itertools.chain(*parts, self._outputs())])
         self.add_class("nnlab-builder")
         self._show_stack()
 
@@ -193,11 +185,6 @@ class ModelBuilder(widgets.VBox):
             self._set_quietly(control, getattr(settings, name))
         self._refresh()
 
-    @property
-    def is_training(self) -> bool:
-        """Whether a training is running."""
-        return self._is_training
-
     def train(self, wait: bool = False) -> None:
         """Trains the stack; does nothing while a training is running.
 
@@ -215,7 +202,7 @@ class ModelBuilder(widgets.VBox):
             *(self._folder(), self._show),
         )
         self._trainings.append(training)
-        self._is_training = True
+        self.is_training = True
         self._set_buttons()
         self._news.value = messages.news(training)
         self._note.value = self._examples.value = ""
@@ -267,7 +254,7 @@ class ModelBuilder(widgets.VBox):
         heads = {"kind": "layer", "shape": "output", "count": "parameters"}
         heads["cost"] = "FLOPs"
         return [
-            widgets.HTML(f"<style>{css.read_text('utf-8')}</style>"),
+            _html(text=f"<style>{css.read_text('utf-8')}</style>"),
             _box("nnlab-line", self._data, self._preset),
             self._about_data,
             _box("nnlab-head", *(_html(f"nnlab-{k}", v) for k, v in heads.items())),
@@ -278,23 +265,18 @@ class ModelBuilder(widgets.VBox):
 
     def _trainer(self, settings: Settings) -> list[Any]:
         """Makes the settings and the buttons."""
-        options: dict[str, Any] = {"optimizer": {"options": list(OPTIMIZERS)}}
-        types = Settings.__annotations__
-        self._settings = {
-            name: _control(
-                *(label, types[name], getattr(settings, name), "auto"),
-                **options.get(name, {}),
-            )
-            for name, label in _SETTINGS.items()
-        }
-        for control in self._settings.values():
+        self._settings = {}
+        for name, kind in get_type_hints(Settings).items():
+            options = {"options": list(OPTIMIZERS)} if name == "optimizer" else {}
+            value = getattr(settings, name)
+            control = _control(_SETTINGS[name], kind, value, "auto", **options)
             control.observe(self._refresh, "value")
+            self._settings[name] = control
         self._train = _button("Train", "train these layers", lambda _: self.train())
         self._train.button_style = "primary"
         self._stop = _button("Stop", "stop the training", lambda _: self.stop())
-        self._report = _button(
-            "Write report", "write the report", lambda _: self.write_report()
-        )
+        write, tip = lambda _: self.write_report(), "write the report"
+        self._report = _button("Write report", tip, write)
         return [
             _html(text="<h3>Training</h3>"),
             _box("nnlab-settings", *self._settings.values()),
@@ -311,10 +293,9 @@ class ModelBuilder(widgets.VBox):
         return [self._news, self._note, self._plot_box, self._examples, self._done]
 
     def _set_buttons(self) -> None:
-        at_work = self.is_training
-        self._train.disabled = at_work or self._study is None
-        self._stop.disabled = not at_work
-        self._report.disabled = at_work or self.results is None
+        self._train.disabled = self.is_training or self._study is None
+        self._stop.disabled = not self.is_training
+        self._report.disabled = self.is_training or self.results is None
 
     def _set_quietly(self, control: Any, value: Any) -> None:
         """Sets a control without calling its observers."""
@@ -363,18 +344,19 @@ class ModelBuilder(widgets.VBox):
     def _act(self, row: _Row, action: str, value: Any) -> None:
         """Edits the stack as a row's control says."""
         stack, at = self._stack, self._rows.index(row)
-        if action == "edit":
-            name, given = value
-            stack = editing.edit(stack, at, name, _value(row.layer, name, given))
-            row.layer = stack[at]
-        elif action == "turn":
-            stack = editing.turn(stack, at, value)
-        elif action == "insert":
-            stack = editing.insert(stack, at + 1, editing.fresh("relu"))
-        elif action == "remove":
-            stack = editing.remove(stack, at)
-        else:
-            stack = editing.move(stack, at, -1 if action == "up" else 1)
+        match action:
+            case "edit":
+                name, given = value
+                stack = editing.edit(stack, at, name, _value(row.layer, name, given))
+                row.layer = stack[at]  # it keeps its controls
+            case "turn":
+                stack = editing.turn(stack, at, value)
+            case "insert":
+                stack = editing.insert(stack, at + 1, editing.fresh("relu"))
+            case "remove":
+                stack = editing.remove(stack, at)
+            case _:
+                stack = editing.move(stack, at, -1 if action == "up" else 1)
         self._take(stack)
 
     def _show_stack(self) -> None:
@@ -400,10 +382,8 @@ class ModelBuilder(widgets.VBox):
         for position, row in enumerate(self._rows):
             made = found.rows[position] if position < len(found.rows) else None
             row.show(position, made, position == found.position)
-        train, validation, test = (
-            f"{len(split.labels):,}"
-            for split in (some.train, some.validation, some.test)
-        )
+        splits = (some.train, some.validation, some.test)
+        train, validation, test = (f"{len(split.labels):,}" for split in splits)
         self._about_data.value = escaped(
             f"{train} training, {validation} validation and {test} test examples of "
             f"shape {some.input_shape}, {some.num_classes} classes"
@@ -415,10 +395,8 @@ class ModelBuilder(widgets.VBox):
             self._study = study_of(self._stack, found, some, self.settings)
         except ValueError as error:
             self._study, self._mistake = None, str(error)
-            self._verdict.value, self._untrained.value = (
-                messages.box("error", self._mistake),
-                "",
-            )
+            self._verdict.value = messages.box("error", self._mistake)
+            self._untrained.value = ""
         self._set_buttons()
         if self._study is None:
             return
@@ -427,8 +405,8 @@ class ModelBuilder(widgets.VBox):
         text = f"Valid: {parameters:,} parameters, {operations:,} FLOPs an example."
         self._verdict.value = messages.box("fine", text)
         self._untrained.value = _line("Untrained: …")
-        arguments = (self._edits, self._study, some)
-        timer = threading.Timer(SECONDS_OF_QUIET, self._evaluate_untrained, arguments)
+        given = (self._edits, self._study, some)
+        timer = threading.Timer(SECONDS_OF_QUIET, self._evaluate_untrained, given)
         timer.daemon = True
         timer.start()
 
@@ -466,20 +444,16 @@ class ModelBuilder(widgets.VBox):
                 self._done.value = messages.table(ended)
         finally:
             if training.outcome:
-                self._is_training = False
+                self.is_training = False
                 self._set_buttons()
 
     def _draw(self, training: Training) -> None:
         history = training.history
         for name, plot in self._plots.items():
-            plot.value = plots.picture(
-                np.array(history.epochs),
-                {
-                    "training": history.curve(f"train_{name}"),
-                    "validation": history.curve(f"validation_{name}"),
-                },
-                chance=training.chance if name == "accuracy" else None,
-            )
+            splits = {"training": "train", "validation": "validation"}
+            lines = {k: history.curve(f"{s}_{name}") for k, s in splits.items()}
+            chance = training.chance if name == "accuracy" else None
+            plot.value = plots.picture(np.array(history.epochs), lines, chance=chance)
         self._plot_box.children = list(self._plots.values())
         self._examples.value = messages.probabilities(training)
 
@@ -513,21 +487,18 @@ def _field(name: str, field: layers.Field, value: Any) -> Any:
     if field.absent:
         text = "" if value is None else str(value)
         return _control(name, str, text, "146px", placeholder=field.absent)
-    return _control(name, field.type, value or 0, _WIDTHS.get(name, "94px"))
+    width = "114px" if name == "channels" else "94px"
+    return _control(name, field.type, value or 0, width)
 
 
 def _control(label: str, kind: type, value: Any, width: str, **more: Any) -> Any:
     """Makes a labelled control for a value; `width` includes the label."""
     makers = {bool: widgets.Checkbox, int: widgets.IntText, float: widgets.FloatText}
     make = widgets.Dropdown if "options" in more else makers.get(kind, widgets.Text)
-    return make(
-        description=label,
-        value=value,
-        style={"description_width": "initial"},
-        layout={"width": width},
-        **({"continuous_update": True} if kind in (int, float) else {}),
-        **more,
-    )
+    if kind in (int, float):
+        more["continuous_update"] = True
+    look = {"style": {"description_width": "initial"}, "layout": {"width": width}}
+    return make(description=label, value=value, **look, **more)
 
 
 def _button(text: str, tip: str, do: Callable[[Any], object]) -> Any:

@@ -192,12 +192,10 @@ def _configs(
 
 
 def _parts() -> list[str]:
-    from nnlab.report.figures import catalog  # imports matplotlib
-
     shown = ",".join(study_lib.Study().figures)
     lines = [f"Parts of a report, --config.figures=PART,PART (default: {shown})"]
-    for name, part in catalog.PARTS.items():
-        lines += _hung(f"  {name}", part.words)
+    for name, words in study_lib.PARTS.items():
+        lines += _hung(f"  {name}", words)
     return lines
 
 

@@ -23,13 +23,34 @@ from nnlab.words.spelling import nearest
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
 """Samplers of Optuna whose storage holds plain values only."""
-PARTS = (
-    *("curves", "gap", "extremes", "noise", "updates", "seconds", "final", "target"),
-    *("rates", "test_sets", "severity", "map", "sizes", "divergence", "active_units"),
-    *("gradients", "costs", "confusion", "regions", "weights", "gallery", "mistakes"),
-    "probabilities",
-)
-"""The parts of a report; `nnlab.report.figures.catalog` has each by its name."""
+PARTS = {
+    "curves": "validation accuracy, validation loss and training loss by epoch",
+    "gap": "training and test accuracy by epoch, side by side",
+    "extremes": "training, validation and test curves of the best and the worst trial",
+    "noise": "spread of the batch losses by epoch",
+    "updates": "validation accuracy against updates",
+    "seconds": "validation accuracy against seconds of training",
+    "final": "final test accuracy against what was swept",
+    "target": "epochs to the target against what was swept",
+    "rates": "final training loss against the learning rate, what trains, and the edge",
+    "test_sets": "accuracy on the normal, the moved and the rotated test set",
+    "severity": "test accuracy against how far the images are moved or rotated",
+    "map": "final test accuracy over the two hyperparameters that were swept",
+    "sizes": "final test accuracy against depth, width, parameters and training time",
+    "divergence": "where networks left the finite numbers, over what was swept",
+    "active_units": "share of the activations' outputs above 0, by epoch",
+    "gradients": "gradient norm of each layer by epoch, as a map and as lines",
+    "costs": "time, examples/s, inferences/s, parameters and operations, side by side",
+    "confusion": "which classes the best trial takes for which",
+    "regions": "the plane coloured by the best and the worst trial's predictions",
+    "weights": "first-layer weights of the best and the worst trial as images",
+    "gallery": "test images that the best trial gets right and the worst wrong",
+    "mistakes": "the best trial's most confident mistakes",
+    "probabilities": (
+        "class probabilities of a few test images, before and after training"
+    ),
+}
+"""The parts of a report; `nnlab.report.figures.catalog` says how each is drawn."""
 PICTURES = (
     *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
 )
@@ -213,7 +234,7 @@ class Study(Checked):
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
-    figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
+    figures: tuple[str, ...] = field(("curves", "final", "target"), among=tuple(PARTS))
     notes: tuple[str, ...] = ()
     recorded: dataclasses.InitVar[bool] = False
 

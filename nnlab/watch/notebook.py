@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnlab.machine import devices
 from nnlab.study import Study
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.25
-WIDTH = 100
-"""Characters of a line."""
+WIDTH = 100  # characters of a line
 PAGE = '<pre style="line-height: 1.2; overflow-x: auto">{code}</pre>'
 
 
@@ -65,21 +64,12 @@ def set_up(wanted: str | None = None) -> None:
 
 @contextlib.contextmanager
 def display(study: Study) -> "Iterator[Callable[[Progress], None]]":
-    """Shows the terminal's `board` below the cell, updated a few times a second.
-
-    Yields:
-      The function to call with the progress after every segment.
-    """
+    """Shows the terminal's `board` below the cell; yields what updates it."""
     from IPython.display import HTML
     from IPython.display import display as show
 
-    console = terminal.Terminal(
-        WIDTH,
-        file=io.StringIO(),
-        record=True,
-        color_system="truecolor",
-        force_jupyter=False,
-    )
+    colours: dict[str, Any] = {"color_system": "truecolor", "force_jupyter": False}
+    console = terminal.Terminal(WIDTH, file=io.StringIO(), record=True, **colours)
     board, update_board = terminal.board(console)
     start, drawn = time.monotonic(), -math.inf
 

@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-MOST_TRIALS = 64
-"""Most trials with a curve of their own; each keeps a file open."""
+MOST_TRIALS = 64  # with a curve of their own; each keeps a file open
 QUANTILES = {"quantile_10": 0.1, "median": 0.5, "quantile_90": 0.9}
-"""Quantiles over all networks of a program."""
-_MOST_NAME = 60
-"""Characters of a trial's label in a file name: at most 240 of 255 bytes."""
+MOST_NAME = 60  # characters of a trial's label in a file name: 240 of 255 bytes
 
 
 class EventFiles:
@@ -64,15 +61,15 @@ class EventFiles:
                 'constraints.txt -e ".[tensorboard]"'
             ) from None
         self._folder = absolute(folder, "folder")
-        self._chosen = _spread(num_trials, MOST_TRIALS)
+        count = min(num_trials, MOST_TRIALS)
+        self._chosen = {*np.linspace(0, num_trials - 1, count).round().astype(int)}
         self._writers: dict[str, Any] = {}
         self._step = -1
-        if len(self._chosen) < num_trials:
+        if count < num_trials:
             _log.info(
                 "TensorBoard gets a run for each of %d of the %d trials, and their "
                 "population",
-                len(self._chosen),
-                num_trials,
+                *(count, num_trials),
             )
 
     def __enter__(self) -> Self:
@@ -106,18 +103,13 @@ class EventFiles:
         seeds = ""
         if found.seeds[0]:  # seeds added to a study that has some already
             seeds = f"_seeds_{found.seeds[0]}-{found.seeds[-1]}"
-        indexes = [trial.index for trial in found.trials]
-        yield (
-            f"population_{_range_text(indexes)}{seeds}",
-            _scalars(found.metrics, found.diverged, QUANTILES),
-        )
+        name = f"population_{_range_text([trial.index for trial in found.trials])}"
+        yield name + seeds, _scalars(found.metrics, found.diverged, QUANTILES)
         for t, trial in enumerate(found.trials):
             if trial.index in self._chosen:
                 metrics = {name: values[t] for name, values in found.metrics.items()}
-                yield (
-                    f"{trial.index:03d}_{safe(trial.label)}{seeds}",
-                    _scalars(metrics, found.diverged[t], {}),
-                )
+                name = f"{trial.index:03d}_{safe(trial.label)}"
+                yield name + seeds, _scalars(metrics, found.diverged[t], {})
 
     def _write(
         self, name: str, found: "Evaluation", values: Mapping[str, float], begins: bool
@@ -154,7 +146,7 @@ class EventFiles:
 def safe(label: str) -> str:
     """Makes a trial's label fit for a file name: "hidden=60,60,learning_rate=0.1"."""
     text = re.sub(r",?[()\[\]{}'\"]", "", label).replace(", ", ",")
-    return re.sub(r"[^\w.,=+-]", "_", text)[:_MOST_NAME]
+    return re.sub(r"[^\w.,=+-]", "_", text)[:MOST_NAME]
 
 
 def _scalars(
@@ -180,10 +172,3 @@ def _range_text(indexes: Sequence[int]) -> str:
     if last - first + 1 == count:
         return f"trials_{first}-{last}"
     return f"trial_{first}_and_{count - 1}_more"
-
-
-def _spread(count: int, most: int) -> set[int]:
-    """Returns up to `most` numbers below `count`, evenly spaced, both ends included."""
-    if count <= most:
-        return set(range(count))
-    return {round(i * (count - 1) / (most - 1)) for i in range(most)}

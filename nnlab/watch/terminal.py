@@ -13,16 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-import rich.progress
+from rich import progress as bars
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.segment import Segment
 from rich.text import Text
 
@@ -32,12 +25,9 @@ if TYPE_CHECKING:
     from nnlab.runs.progress import Progress
 
 SECONDS_BETWEEN_LINES = 15.0
-BLOCKS = "▁▂▃▄▅▆▇█"
-"""The characters of a sparkline, low to high."""
-WIDTH = 20
-"""Most characters of a sparkline."""
-SMALLEST_RANGE = 0.01
-"""Least range of a sparkline; with less, noise would look steep."""
+BLOCKS = "▁▂▃▄▅▆▇█"  # of a sparkline, low to high
+WIDTH = 20  # characters of a sparkline, at most
+SMALLEST_RANGE = 0.01  # of a sparkline; with less, noise would look steep
 
 
 class Terminal(Console):
@@ -99,16 +89,15 @@ def board(
 ) -> tuple[RenderableType, Callable[["Progress"], None]]:
     """Makes a bar with epoch and time left; below it speed, best trial and its curve.
 
-    Returns:
-      What to show, and a function that updates it from the progress.
+    Returns what to show, and a function that updates it from the progress.
     """
-    bar = rich.progress.Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    bar = bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(bar_width=None),
+        bars.TaskProgressColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
         console=console,
         expand=True,
     )
@@ -118,12 +107,8 @@ def board(
     task = bar.add_task("loading", total=None)
 
     def update(progress: "Progress") -> None:
-        bar.update(
-            task,
-            description=where(progress),
-            total=progress.total,
-            completed=progress.done,
-        )
+        total, done = progress.total, progress.done
+        bar.update(task, description=where(progress), total=total, completed=done)
         lines = [news(progress), curve(progress) if has_blocks else ""]
         below.plain = "\n".join(filter(None, lines))
 
@@ -132,11 +117,7 @@ def board(
 
 @contextlib.contextmanager
 def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
-    """Shows the `board` in a terminal, redrawn in place.
-
-    Yields:
-      The function to call with the progress after every segment.
-    """
+    """Shows the `board` in a terminal, redrawn in place; yields what updates it."""
     shown, update = board(console)
     with Live(shown, console=console):
         yield update
@@ -146,8 +127,7 @@ def live(console: Console) -> Iterator[Callable[["Progress"], None]]:
 def lines(console: Console) -> Iterator[Callable[["Progress"], None]]:
     """Prints a line when a program starts and every 15 seconds, for logs.
 
-    Yields:
-      The function to call with the progress after every segment.
+    Yields the function to call with the progress after every segment.
     """
     last, program = -math.inf, -1
 
@@ -208,23 +188,23 @@ def curve(progress: "Progress") -> str:
     values = _finite(progress.best_curve)
     if len(values) < 2:
         return ""
-    ends = [f"{values[i]:.0%}" for i in (0, -1)]
-    if ends[0] == ends[1]:
-        ends = [f"{values[i]:.1%}" for i in (0, -1)]
-    return f"validation accuracy of the best: {ends[0]} {sparkline(values)} {ends[1]}"
+    first, last = (f"{values[i]:.0%}" for i in (0, -1))
+    if first == last:
+        first, last = (f"{values[i]:.1%}" for i in (0, -1))
+    return f"validation accuracy of the best: {first} {sparkline(values)} {last}"
 
 
-def sparkline(values: Sequence[float], width: int = WIDTH) -> str:
+def sparkline(values: Sequence[float]) -> str:
     """Draws a curve as a row of blocks: the lowest value is low, the highest full.
 
     Values that are not finite are left out; with fewer than two the result is "". A
-    curve longer than `width` characters is sampled evenly, with both its ends.
+    longer curve than `WIDTH` is sampled evenly, with both its ends.
     """
     values = _finite(values)
     if len(values) < 2:
         return ""
-    if (last := len(values) - 1) >= width:
-        values = [values[round(i * last / (width - 1))] for i in range(width)]
+    if (last := len(values) - 1) >= WIDTH:
+        values = [values[round(i * last / (WIDTH - 1))] for i in range(WIDTH)]
     low = min(values)
     step = max(max(values) - low, SMALLEST_RANGE) / (len(BLOCKS) - 1)
     return "".join(BLOCKS[round((value - low) / step)] for value in values)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model builder's notebook in Chromium, served by Voila."""
 
-import importlib.util
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,23 +15,16 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "model_builder.ipynb"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-MISSING = [
-    *([] if CHROMIUM else ["Chromium"]),
-    *(name for name in ("playwright", "voila") if not importlib.util.find_spec(name)),
-]
 SECONDS = 120
 """Timeout of each wait: the machine may be busy."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"no {' and no '.join(MISSING)} here"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Serves the notebook and returns its address."""
+    pytest.importorskip("voila", reason="no voila here")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,15 +41,9 @@ def address(tmp_path_factory):
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "IPYTHONDIR": str(folder / "ipython"),
     }
+    how = {"cwd": folder, "env": environment, "start_new_session": True}
     with log.open("w") as out:
-        server = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        server = subprocess.Popen(command, stdout=out, stderr=out, **how)
     url = f"http://127.0.0.1:{port}/"
     try:
         end = time.monotonic() + SECONDS
@@ -87,41 +72,22 @@ def _answers(url):
 
 
 @pytest.fixture(scope="module")
-def page(address):
+def page(chromium, address):
     """Opens the page and waits until its example is trained."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as player:
-        browser = player.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1100, "height": 1700})
-        page.set_default_timeout(1000 * SECONDS)
-        page.goto(address)
-        page.get_by_role("button", name="Train").wait_for()
-        yield page
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1100, "height": 1700})
+    page.set_default_timeout(1000 * SECONDS)
+    page.goto(address)
+    page.get_by_role("button", name="Train").wait_for()
+    return page
 
 
-@pytest.fixture(scope="module")
-def keep(page, tmp_path_factory):
-    """Stores pictures of the page on a desktop and on a phone."""
-    folder = pathlib.Path(
-        os.environ.get("NNLAB_ARTIFACTS") or tmp_path_factory.mktemp("pictures")
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def keep(name):
-        for device, width, height in (("phone", 400, 3400), ("desktop", 1100, 1700)):
-            page.set_viewport_size({"width": width, "height": height})
-            whole = page.locator(".nnlab-builder")
-            page.wait_for_function(  # the new layout takes a moment
-                "([e, width]) => e.getBoundingClientRect().width <= width",
-                arg=[whole.element_handle(), width],
-            )
-            whole.screenshot(path=folder / f"builder-{name}-{device}.png")
-
-    return keep
+def fits(page):
+    """Waits until the builder is no wider than a desktop, and than a phone."""
+    whole = page.locator(".nnlab-builder").element_handle()
+    for width, height in ((400, 3400), (1100, 1700)):
+        page.set_viewport_size({"width": width, "height": height})
+        narrow = "([e, width]) => e.getBoundingClientRect().width <= width"
+        page.wait_for_function(narrow, arg=[whole, width])
 
 
 def wait(page, condition, argument=None):
@@ -129,9 +95,8 @@ def wait(page, condition, argument=None):
     return page.wait_for_function(condition, arg=argument).json_value()
 
 
-def test_a_model_is_built_mended_trained_and_stopped(page, keep):
+def test_a_model_is_built_mended_trained_and_stopped(page):
     error, fine = page.locator(".nnlab-error"), page.locator(".nnlab-fine")
-    keep("arrives")
 
     # An invalid model says why.
     page.get_by_label("begin with").select_option("dense on images (invalid)")
@@ -144,7 +109,7 @@ def test_a_model_is_built_mended_trained_and_stopped(page, keep):
     assert rows.nth(2).locator(".nnlab-shape").inner_text() == "(4, 4, 8)"
     assert "nnlab-bad" in rows.nth(3).get_attribute("class")
     assert page.get_by_role("button", name="Train").is_disabled()
-    keep("invalid")
+    fits(page)
 
     # Once mended, it says at once how good it is without training.
     rows.nth(2).get_by_title("insert a layer below this one").click()
@@ -181,7 +146,7 @@ def test_a_model_is_built_mended_trained_and_stopped(page, keep):
     assert "(n = 8)" in wait(page, accuracy)
     page.get_by_text("examples/s").wait_for()
     assert page.locator(".nnlab-card").count() == 6
-    keep("trains")
+    fits(page)
 
     # It can be stopped.
     stop.click()
@@ -193,10 +158,9 @@ def test_a_model_is_built_mended_trained_and_stopped(page, keep):
     page.wait_for_timeout(1500)
     assert page.locator(".nnlab-plots img").first.get_attribute("src") == last
     assert page.locator(".nnlab-runs tbody tr").count() == 2
-    keep("stopped")
 
 
-def test_divergence_is_said_on_the_page(page, keep):
+def test_divergence_is_said_on_the_page(page):
     page.get_by_label("begin with").select_option("six linear layers")
     page.get_by_label("epochs").fill("5")
     page.get_by_label("learning rate").fill("0.7")
@@ -206,4 +170,3 @@ def test_divergence_is_said_on_the_page(page, keep):
     first, second = page.locator(".nnlab-note").all_inner_texts()
     assert first.endswith("all networks have diverged.")
     assert "learning rate 0.7 is too high for this stack; try a tenth, 0.07" in second
-    keep("diverges")

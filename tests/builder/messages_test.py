@@ -27,9 +27,8 @@ def training(tmp_path):
     """Three networks on two images of two classes, before training."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (40, 4, 4), dtype=np.uint8)
-    dataset = data.Dataset.from_arrays(
-        images, rng.integers(0, 2, 40), class_names=("<b>cat</b>", "dog")
-    )
+    names = {"name": "<script>", "class_names": ("<b>cat</b>", "dog")}
+    dataset = data.Dataset.from_arrays(images, rng.integers(0, 2, 40), **names)
     made = of_dataset(dataset, tmp_path)
     made.before = np.array([[0.5, 0.5], [0.4, 0.6]])
     made.now = np.array([[0.9, 0.1], [0.2, 0.8]])
@@ -37,12 +36,9 @@ def training(tmp_path):
 
 
 def measure(training, *accuracies):
-    values = np.array(accuracies)
-    names = [
-        f"{split}_{m}" for split in ("train", "test") for m in ("accuracy", "loss")
-    ]
+    names = ("train_accuracy", "train_loss", "test_accuracy", "test_loss")
     step = 8 * len(training.history)
-    training.history.add(step, step / 8, dict.fromkeys(names, values))
+    training.history.add(step, step / 8, dict.fromkeys(names, np.array(accuracies)))
 
 
 def test_an_accuracy_has_its_interval_and_a_single_one_has_none():
@@ -50,16 +46,21 @@ def test_an_accuracy_has_its_interval_and_a_single_one_has_none():
     assert messages.share(np.array([0.5])) == "50.0 %"
 
 
-def test_untrained_networks_are_set_beside_chance():
-    said = messages.untrained(np.array([0.1, 0.2, np.nan]), tiny.dataset(), 0.4)
-    assert said == (
-        "Untrained: 15.0 % of 37 test examples right (10.0 % to 20.0 % over 2 "
-        "networks, chance 40.0 %)."
-    )
-    one = messages.untrained(np.array([0.1]), tiny.dataset(), 0.4)
-    assert one.endswith("right (chance 40.0 %).")
-    none = messages.untrained(np.array([np.nan]), tiny.dataset(), 0.4)
-    assert none == "Untrained: no network has finite outputs."
+@pytest.mark.parametrize(
+    ("accuracies", "wanted"),
+    [
+        (
+            [0.1, 0.2, np.nan],
+            "Untrained: 15.0 % of 37 test examples right (10.0 % to 20.0 % over 2 "
+            "networks, chance 40.0 %).",
+        ),
+        ([0.1], "Untrained: 10.0 % of 37 test examples right (chance 40.0 %)."),
+        ([np.nan], "Untrained: no network has finite outputs."),
+    ],
+)
+def test_untrained_networks_are_set_beside_chance(accuracies, wanted):
+    said = messages.untrained(np.array(accuracies), tiny.dataset(), 0.4)
+    assert said == wanted
 
 
 def test_divergence_is_said_with_what_to_do():
@@ -81,6 +82,9 @@ def test_a_training_that_goes_on_is_told_of_and_lost_networks_are_counted_out(tr
     measure(training, np.nan, np.nan, np.nan)
     training.outcome = "finished"
     assert messages.told(training) == ["After epoch 2: all networks have diverged."]
+    news = messages.news(training)
+    assert "flatten, dense 2 (&lt;script&gt;)" in news
+    assert '<div class="nnlab-note" role="status">After epoch 2: all' in news
 
 
 def test_what_goes_on_is_said_with_the_time_left(training):
@@ -115,14 +119,12 @@ def test_examples_are_shown_with_a_bar_for_each_class(training):
 
 
 def test_of_many_classes_the_true_and_the_most_probable_have_bars(tmp_path):
-    names = tuple(f"class {c}" for c in range(30))
-    dataset = data.Dataset.from_arrays(
-        np.zeros((300, 4)), np.arange(300) % 30, class_names=names
-    )
-    made = of_dataset(dataset, tmp_path)
+    names, labels = tuple(f"class {c}" for c in range(30)), np.arange(300) % 30
+    many = data.Dataset.from_arrays(np.zeros((300, 4)), labels, class_names=names)
+    made = of_dataset(many, tmp_path)
     measure(made, 0.5)
     made.before = made.now = np.linspace(0.01, 0.3, 30)[None]
-    label = int(dataset.test.labels[0])
+    label = int(many.test.labels[0])
     shown = re.findall(r">(class \d+)<", messages.probabilities(made))[1:]
     assert shown == [names[c] for c in sorted({label, *range(30 - 9, 30)})][-10:]
 

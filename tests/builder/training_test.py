@@ -76,6 +76,8 @@ def test_a_training_is_told_of_and_seen_from_its_first_to_its_last_evaluation(tm
     assert abs(training.now.sum(axis=1) - 1).max() < 1e-5
     assert (training.before != training.now).any()
     assert training.results.workdir == tmp_path / "run"
+    accuracy = building.untrained_accuracy(training.study, tiny.dataset())
+    assert accuracy.tolist() == training.history.curve("test_accuracy")[0].tolist()
 
 
 def test_a_training_that_is_stopped_keeps_what_it_found(tmp_path):
@@ -84,9 +86,8 @@ def test_a_training_that_is_stopped_keeps_what_it_found(tmp_path):
             training.stop()
 
     training, shown = trained(tmp_path, stop, num_epochs=1_000_000)
-    assert training.outcome == "stopped"
+    assert training.outcome == shown[-1][0] == "stopped"
     assert training.results.config["status"] == "interrupted"
-    assert shown[-1][0] == "stopped"
 
 
 def test_a_training_that_fails_says_so_in_a_line(tmp_path):
@@ -95,13 +96,6 @@ def test_a_training_that_fails_says_so_in_a_line(tmp_path):
             raise RuntimeError("a first line\nand a second")
 
     training, shown = trained(tmp_path, fail, num_epochs=3)
-    assert training.outcome == "failed"
+    assert training.outcome == shown[-1][0] == "failed"
     assert training.failure == "RuntimeError: a first line and a second"
     assert training.results is None
-    assert shown[-1][0] == "failed"
-
-
-def test_untrained_networks_are_right_as_often_as_at_the_first_evaluation(tmp_path):
-    training, _ = trained(tmp_path, num_epochs=1)
-    accuracy = building.untrained_accuracy(training.study, tiny.dataset())
-    assert accuracy.tolist() == training.history.curve("test_accuracy")[0].tolist()

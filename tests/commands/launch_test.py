@@ -23,7 +23,6 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
-from nnlab.report.figures import catalog
 from nnlab.runs import checkpoint, loop
 from nnlab.training import lane_width, trees
 
@@ -350,7 +349,7 @@ def test_each_topic_of_the_help_tells_all_of_it():
     told = {
         "configs": [f"\n  {path.stem} " for path in (ROOT / "configs").glob("*.py")],
         "fields": [rf"\n  {re.escape(path)}=" for path in study.PATHS],
-        "parts": [f"\n  {p.name} +{p.words[:30]}" for p in catalog.PARTS.values()],
+        "parts": [f"\n  {name} +{words[:30]}" for name, words in study.PARTS.items()],
         "flags": [f"\n  --{name}\\b" for name in defined],
     }
     full = screen(train, "--helpfull")

@@ -2,8 +2,8 @@
 """The page of a report in a browser: it sorts, fits, prints, and reports no error."""
 
 import contextlib
+import html
 import re
-import shutil
 
 import pytest
 import synthetic
@@ -13,12 +13,9 @@ from nnlab.study import Claim, Quantity
 from nnlab.words.numbers import NONE
 
 pytestmark = pytest.mark.slow
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
 RATE = "optimizer.learning_rate"
 RATES = (0.02, 10.0, 0.7, 3.0)
+NOTHING = ("", NONE, "\u2014", "not reached")
 # The contrast of every text with its background, as WCAG 2 computes it; without
 # figures, whose colours are inverted.
 CONTRASTS = """() => {
@@ -47,20 +44,6 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Chromium, until the end of the module."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium in the path")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        with contextlib.closing(started):
-            yield started
-
-
-@pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     """A report with claims, many sections, and a trial without surviving networks."""
     claim = Claim(
@@ -80,20 +63,24 @@ def page_file(tmp_path_factory):
     return report.write(found.workdir)
 
 
-@contextlib.contextmanager
-def opened(browser, file, width=1280, scheme="light", **options):
-    """Opens the page; at its end the console must be empty."""
-    size = {"width": width, "height": 900}
-    with contextlib.closing(
-        browser.new_context(viewport=size, color_scheme=scheme, **options)
-    ) as context:
-        page = context.new_page()
-        said = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(file.as_uri())
-        yield page
-        assert not said
+@pytest.fixture
+def opened(chromium, page_file):
+    """Opens a page; at its end the console must be empty."""
+
+    @contextlib.contextmanager
+    def opened(width=1280, scheme="light", file=page_file, **options):
+        size = {"width": width, "height": 900}
+        context = chromium.new_context(viewport=size, color_scheme=scheme, **options)
+        with contextlib.closing(context):
+            page = context.new_page()
+            said = []
+            page.on("console", lambda message: said.append(message.text))
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.goto(file.as_uri())
+            yield page
+            assert not said
+
+    return opened
 
 
 def cells(page, table, column):
@@ -104,8 +91,8 @@ def cells(page, table, column):
     )
 
 
-def test_a_click_on_a_header_sorts_and_the_third_one_restores(browser, page_file):
-    with opened(browser, page_file) as page:
+def test_a_click_on_a_header_sorts_and_the_third_one_restores(opened):
+    with opened() as page:
         headers = page.locator("section:has(> #comparison) thead th")
         names = headers.all_inner_texts()
         column = names.index("test accuracy, %")
@@ -133,60 +120,56 @@ def test_a_click_on_a_header_sorts_and_the_third_one_restores(browser, page_file
         assert page.locator("th[aria-sort]").count() == 1
 
 
-@pytest.mark.parametrize(
-    ("texts", "ascending"),
-    [
-        (
-            ["1,024", "\u22123.1", "95.7 ± 0.2", ""],
-            ["\u22123.1", "95.7 ± 0.2", "1,024", ""],
-        ),
-        (
-            ["0.02", "\u2014", "< 0.001", "0.001"],
-            ["< 0.001", "0.001", "0.02", "\u2014"],
-        ),
-        (["29", "not reached", "2.5", "12"], ["2.5", "12", "29", "not reached"]),
-        (["2.1 M", "102 k", "814", NONE], ["814", "102 k", "2.1 M", NONE]),
-        (["10 x 8", "2 x 64", "2 x 8", NONE], ["2 x 8", "2 x 64", "10 x 8", NONE]),
-        (["16 of 16", "2 of 16", "1e-05", "9 %"], ["1e-05", "2 of 16", "9 %"]),
-        (
-            ["+2 points (1 to 3)", "\u2212971 updates", "3"],
-            ["\u2212971 updates", "+2 points"],
-        ),
-        (["b", "", "a", "b"], ["a", "b", "b", ""]),
-    ],
+# Columns as they stand, and in ascending order.
+COLUMNS = (
+    (
+        ["1,024", "\u22123.1", "95.7 ± 0.2", ""],
+        ["\u22123.1", "95.7 ± 0.2", "1,024", ""],
+    ),
+    (["0.02", "\u2014", "< 0.001", "0.001"], ["< 0.001", "0.001", "0.02", "\u2014"]),
+    (["29", "not reached", "2.5", "12"], ["2.5", "12", "29", "not reached"]),
+    (["2.1 M", "102 k", "814", NONE], ["814", "102 k", "2.1 M", NONE]),
+    (["10 x 8", "2 x 64", "2 x 8", NONE], ["2 x 8", "2 x 64", "10 x 8", NONE]),
+    (["16 of 16", "2 of 16", "1e-05", "9 %"], ["1e-05", "2 of 16", "9 %", "16 of 16"]),
+    (
+        ["+2 points (1 to 3)", "\u2212971 updates", "3", ""],
+        ["\u2212971 updates", "+2 points (1 to 3)", "3", ""],
+    ),
+    (["b", "", "a", "b"], ["a", "b", "b", ""]),
 )
+TABLE = """<!doctype html><html lang="en"><meta charset="utf-8"><h1 id="answer">a</h1>
+<nav><ol></ol></nav><section><h2 id="t">t</h2><table class="sortable">
+<thead><tr>{}</tr></thead><tbody>{}</tbody></table></section>{}"""
+
+
 def test_numbers_are_sorted_as_numbers_and_what_is_none_comes_last(
-    browser, page_file, tmp_path, texts, ascending
+    opened, page_file, tmp_path
 ):
-    rows = "".join(
-        f"<tr><th>{n}</th><td>{text.replace('<', '&lt;')}</td></tr>"
-        for n, text in enumerate(texts)
-    )
     script = re.search("<script>.*</script>", page_file.read_text(), flags=re.S)[0]
-    file = tmp_path / "table.html"
-    file.write_text(
-        '<!doctype html><html lang="en"><meta charset="utf-8"><h1 id="answer">a</h1>'
-        '<nav><ol></ol></nav><section><h2 id="t">t</h2><table class="sortable">'
-        f"<thead><tr><th>n</th><th>v</th></tr></thead><tbody>{rows}</tbody></table>"
-        f"</section>{script}"
+    rows = zip("0123", *(texts for texts, _ in COLUMNS))
+    body = (
+        f"<tr><td>{'</td><td>'.join(map(html.escape, row))}</td></tr>" for row in rows
     )
-    nothing = [t for t in texts if t in ("", NONE, "\u2014", "not reached")]
-    with opened(browser, file) as page:
-        page.get_by_role("button").nth(1).click()
-        found = cells(page, "t", 1)
-        assert len(found) == len(texts)
-        assert all(a.startswith(b) for a, b in zip(found, ascending))
-        page.get_by_role("button").nth(1).click()
-        down = cells(page, "t", 1)
-        assert down == [*found[: len(found) - len(nothing)][::-1], *nothing]
-        if texts.count("b") == 2:  # equal ones keep their order
-            assert cells(page, "t", 0) == ["0", "3", "2", "1"]
+    file = tmp_path / "table.html"
+    head = "<th>n</th>" * (1 + len(COLUMNS))
+    file.write_text(TABLE.format(head, "".join(body), script), "utf-8")
+    with opened(file=file) as page:
+        for column, (_, ascending) in enumerate(COLUMNS, 1):
+            button = page.get_by_role("button").nth(column)
+            button.click()
+            assert cells(page, "t", column) == ascending
+            button.click()
+            last = ascending[-1:] if ascending[-1] in NOTHING else []
+            some = ascending[: 4 - len(last)]
+            assert cells(page, "t", column) == [*some[::-1], *last]
+        assert cells(page, "t", 0) == ["0", "3", "2", "1"]  # equal ones keep order
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 800, 1280])
-def test_the_page_fits_and_is_legible(browser, page_file, width, scheme):
-    with opened(browser, page_file, width, scheme) as page:
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "light"), (390, "dark"), (800, "light"), (1280, "dark")]
+)
+def test_the_page_fits_and_is_legible(opened, width, scheme):
+    with opened(width, scheme) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
@@ -201,8 +184,8 @@ def test_the_page_fits_and_is_legible(browser, page_file, width, scheme):
         assert 0 <= box["y"] <= 900 - box["height"]
 
 
-def test_a_screen_reader_finds_its_way(browser, page_file):
-    with opened(browser, page_file) as page:
+def test_a_screen_reader_finds_its_way(opened):
+    with opened() as page:
         figures = page.get_by_role("img").all()
         assert len(figures) == page.locator("figure").count() == 6
         for figure in figures:
@@ -223,16 +206,16 @@ def test_a_screen_reader_finds_its_way(browser, page_file):
         assert outline == "2px"
 
 
-def test_without_a_script_the_page_is_whole(browser, page_file):
-    with opened(browser, page_file, java_script_enabled=False) as page:
+def test_without_a_script_the_page_is_whole(opened):
+    with opened(java_script_enabled=False) as page:
         assert page.get_by_role("button").count() == 0
         assert page.locator("tbody tr").count() > 6
         page.get_by_text("How to read this table").first.click()
         assert page.locator("details[open] p").first.is_visible()
 
 
-def test_it_prints_light_and_cuts_nothing_off(browser, page_file):
-    with opened(browser, page_file, 688, "dark") as page:  # as wide as A4's text
+def test_it_prints_light_and_cuts_nothing_off(opened):
+    with opened(688, "dark") as page:  # as wide as A4's text
         pdf = page.pdf(format="A4")
         assert pdf.startswith(b"%PDF")
         assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
@@ -254,10 +237,8 @@ def test_it_prints_light_and_cuts_nothing_off(browser, page_file):
         assert page.locator("details[open]").count() == 0
 
 
-def test_smooth_scrolling_is_for_those_who_want_motion(browser, page_file):
-    for motion, behaviour in (("reduce", "auto"), ("no-preference", "smooth")):
-        with opened(browser, page_file, reduced_motion=motion) as page:
-            found = page.evaluate(
-                "getComputedStyle(document.documentElement).scrollBehavior"
-            )
-            assert found == behaviour
+def test_smooth_scrolling_is_for_those_who_want_motion(opened):
+    behaviour = "getComputedStyle(document.documentElement).scrollBehavior"
+    for motion, wanted in (("reduce", "auto"), ("no-preference", "smooth")):
+        with opened(reduced_motion=motion) as page:
+            assert page.evaluate(behaviour) == wanted

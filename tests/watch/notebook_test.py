@@ -68,8 +68,8 @@ def test_without_a_notebook_it_prints(capsys, monkeypatch):
     assert capsys.readouterr().err == "nnlab trains on 1 CPU. WARNING: Slow.\n"
 
 
-@pytest.fixture(scope="module")
-def cells(tmp_path_factory):
+@pytest.fixture
+def cells(tmp_path):
     """Returns the outputs of a few cells, run in a kernel."""
     sources = (
         "import nnlab\nnnlab.notebook.set_up('tpu')",
@@ -81,14 +81,8 @@ def cells(tmp_path_factory):
     )
     made = [nbformat.v4.new_code_cell(source) for source in sources]
     shown = nbformat.v4.new_notebook(cells=made)
-    folder = tmp_path_factory.mktemp("notebook")
-    client = NotebookClient(
-        shown,
-        timeout=120,
-        allow_errors=True,
-        resources={"metadata": {"path": str(folder)}},
-    )
-    client.execute()
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(shown, timeout=120, allow_errors=True, resources=where).execute()
     return [cell.outputs for cell in shown.cells]
 
 
@@ -97,25 +91,17 @@ def html_of(output):
 
 
 @pytest.mark.slow
-def test_a_device_that_was_not_asked_for_is_said_loudly(cells):
-    (output,) = cells[0]
-    assert "border: 2px solid" in html_of(output)
-    assert "A TPU was asked for, but JAX found only the CPU" in html_of(output)
-
-
-def test_a_run_shows_its_progress_and_then_itself(cells):
-    first, last = cells[1]
-    assert "trained in " in html_of(first)
-    assert "100%" in html_of(first)
-    assert "<table" in html_of(last)
-
-
-def test_a_mistake_is_one_line(cells):
-    lines = [output["traceback"] for (output,) in cells[2:]]
-    heads = [line[0].partition(";")[0] for line in lines]
-    assert [re.sub(r"'/.*/", "'", head) for head in heads] == [
+def test_a_kernel_shows_devices_progress_results_and_mistakes_in_a_line(cells):
+    (device,), (progress, results), *mistakes = cells
+    assert "border: 2px solid" in html_of(device)
+    assert "A TPU was asked for, but JAX found only the CPU" in html_of(device)
+    assert "trained in " in html_of(progress)
+    assert "100%" in html_of(progress)
+    assert "<table" in html_of(results)
+    lines = [line for (output,) in mistakes for line in output["traceback"]]
+    heads = [re.sub(r"'/.*/", "'", line.partition(";")[0]) for line in lines]
+    assert heads == [
         "ValueError: unknown field 'num_seedz'",
         "FileNotFoundError: no folder 'nowhere'",
         "ValueError: nothing to plot: 'finale'",
     ]
-    assert all(len(line) == 1 for line in lines)

@@ -47,109 +47,90 @@ def runs(folder: pathlib.Path) -> dict[str, dict[str, dict[int, float]]]:
     return {run.name: read(run) for run in sorted(folder.iterdir())}
 
 
-STUDY = tiny.study(
-    [
-        {"optimizer.learning_rate": 0.1, "model.hidden": (8,)},
-        {"optimizer.learning_rate": 30.0, **tiny.DEEP},  # diverges
-        {"optimizer.learning_rate": 0.3, "model.hidden": (8,)},
-    ],
-    num_seeds=3,
-    num_epochs=4,
-)
+SWEEP = [
+    {"optimizer.learning_rate": 0.1, "model.hidden": (8,)},
+    {"optimizer.learning_rate": 1e30, "model.hidden": (4,)},  # diverges
+    {"optimizer.learning_rate": 0.3, "model.hidden": (8,)},
+]
+STUDY = tiny.study(SWEEP, num_seeds=2, num_epochs=3)
 
 
-def run(folder, study: Study = STUDY, **options):
+def run(folder, study: Study = STUDY, wrap=lambda record: record, **options):
     with tensorboard.EventFiles(folder / "events", len(study.trials())) as record:
-        options.setdefault("on_progress", record)
-        if around := options.pop("around", None):
-            options["on_progress"] = around(record)
-        return experiment.run(
-            study, folder / "run", dataset=tiny.dataset(), lane_width=2, **options
-        )
+        how = {"dataset": tiny.dataset(), "lane_width": 2, "on_progress": wrap(record)}
+        return experiment.run(study, folder / "run", **how, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A whole run: its results, and what its event files hold."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(folder), runs(folder / "events")
 
 
 @pytest.mark.slow
-def test_event_files_hold_what_the_curves_hold(tmp_path):
-    found = run(tmp_path)
-    written = runs(tmp_path / "events")
+def test_event_files_hold_what_the_curves_hold(whole):
+    found, written = whole
     labels = [tensorboard.safe(trial.label) for trial in found.trials]
-    assert list(written) == [
-        *(f"{index:03d}_{label}" for index, label in enumerate(labels)),
-        "population_trial_0_and_1_more",
-        "population_trial_1",
-    ]
+    trials = {f"{index:03d}_{label}": [index] for index, label in enumerate(labels)}
+    trials["population_trial_0_and_1_more"] = [0, 2]
+    trials["population_trial_1"] = [1]
+    assert list(written) == list(trials)
     curves = found.curves.to_pandas()
     names = [n for n in curves if n.startswith(("train_", "validation_"))]
     assert len(names) == 4
-    trials = {f"{index:03d}_{label}": [index] for index, label in enumerate(labels)}
-    trials |= {
-        "population_trial_0_and_1_more": [0, 2],
-        "population_trial_1": [1],
-    }
     for name, indexes in trials.items():
         rows = curves[curves["trial"].isin(indexes)].groupby("step")
-        epochs = rows["epoch"].first()
-        assert set(epochs) <= {*range(5)}
-        for step, epoch in epochs.items():
-            assert written[name]["epoch"][step] == epoch
+        epochs = rows["epoch"].first().to_dict()
+        assert {step: written[name]["epoch"][step] for step in epochs} == epochs
+        population = name.startswith("population")
         for metric in names:
             wanted = {"mean": rows[metric].mean()}
-            if name.startswith("population"):
-                wanted |= {
-                    "quantile_10": rows[metric].quantile(0.1),
-                    "median": rows[metric].median(),
-                    "quantile_90": rows[metric].quantile(0.9),
-                }
+            for word, share in tensorboard.QUANTILES.items() if population else ():
+                wanted[word] = rows[metric].quantile(share)
             for word, values in wanted.items():
                 points = written[name][f"{metric}/{word}"]
                 assert points == pytest.approx(values.to_dict(), rel=1e-6)
-    shares = written["population_trial_1"]["diverged_share"]
-    assert (shares[0], max(shares.values())) == (0, 1)
-    assert set(written["population_trial_0_and_1_more"]["diverged_share"].values()) == {
-        0.0
+    shares = {
+        name: {*found["diverged_share"].values()} for name, found in written.items()
     }
+    assert shares["population_trial_0_and_1_more"] == {0.0}
+    assert {0.0, 1.0} <= shares["population_trial_1"]
 
 
 @pytest.mark.slow
-def test_a_resumed_run_goes_on_in_the_same_runs(tmp_path):
-    class Interrupt:
-        def __init__(self, record):
-            self.record, self.left = record, 7
+def test_a_resumed_run_goes_on_in_the_same_runs(tmp_path, whole):
+    calls = iter(range(7))
 
-        def __call__(self, progress):
-            self.record(progress)
-            self.left -= 1
-            if not self.left:
+    def wrap(record):
+        def interrupt(progress):
+            record(progress)
+            if next(calls) == 6:
                 raise KeyboardInterrupt
 
-    (tmp_path / "whole").mkdir()
-    run(tmp_path / "whole")
+        return interrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, around=Interrupt)
+        run(tmp_path, wrap=wrap)
     before = runs(tmp_path / "events")  # all of it is on the disk
     run(tmp_path, resume=True)
-    after, whole = runs(tmp_path / "events"), runs(tmp_path / "whole" / "events")
-    assert after == whole
-    assert before != whole
+    assert runs(tmp_path / "events") == whole[1] != before
     assert any(len(list(r.iterdir())) == 2 for r in (tmp_path / "events").iterdir())
-
-
-def test_more_seeds_are_runs_of_their_own(tmp_path):
-    small = dataclasses.replace(STUDY, sweep=STUDY.sweep[:1], num_seeds=2)
-    run(tmp_path, small)
-    run(tmp_path, dataclasses.replace(small, num_seeds=4), resume=True)
-    assert [name.partition("_seeds_")[2] for name in runs(tmp_path / "events")] == [
-        "",
-        "2-3",
-        "",
-        "2-3",
-    ]
 
 
 def points(folder):
     """Returns the validation accuracies of the population in a folder."""
     (run,) = folder.glob("population_*")
     return read(run)["validation_accuracy/mean"]
+
+
+def test_seeds_added_to_a_study_are_runs_of_their_own(tmp_path):
+    more = dataclasses.replace(evaluation(0), seeds=(2, 3))
+    with tensorboard.EventFiles(tmp_path, 2) as record:
+        for found in (evaluation(10), more):
+            record(progress(evaluation=found))
+    names = [run.name.partition("_seeds_")[2] for run in sorted(tmp_path.iterdir())]
+    assert names == ["", "2-3"] * 3
 
 
 def test_what_is_trained_again_is_there_once(tmp_path):

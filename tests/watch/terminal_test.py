@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run in a terminal: one bar, the news, and a curve that fits."""
 
-import dataclasses
 import io
 import math
 import re
@@ -15,21 +14,21 @@ from rich.text import Text
 from nnlab.watch import terminal
 
 NAN = math.nan
+LATE = progress(done=400, diverged=16, stopped=4)
 
 
-def shown(console, *told):
+def shown(console, told):
     """Returns the last lines of a live display."""
     with terminal.live(console) as show:
-        for one in told:
-            show(one)
-    text = console.export_text()
-    return [line.rstrip() for line in text.splitlines() if line.strip()]
+        show(told)
+    lines = map(str.rstrip, console.export_text().splitlines())
+    return [line for line in lines if line]
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_bar_fits_the_terminal(width):
     console = Console(force_terminal=True, width=width, record=True, highlight=False)
-    lines = shown(console, progress(done=400, diverged=16, stopped=4))
+    lines = shown(console, LATE)
     assert max(map(len, lines)) <= width
     bar, news, curve = lines[-3:]
     assert re.match(r"program 1/20 epoch 13.2/60 .* 40% 0:00:0\d left ", bar)
@@ -51,8 +50,7 @@ def test_a_console_without_blocks_gets_no_curve(encoding):
     File.encoding = encoding
     options = {"force_terminal": True, "width": 80, "record": True}
     console = Console(file=File(), legacy_windows=False, **options)
-    lines = shown(console, progress(done=400, diverged=16, stopped=4))
-    assert lines[-1].startswith("2,000,000 examples/s | ")
+    assert shown(console, LATE)[-1].startswith("2,000,000 examples/s | ")
     assert "validation" not in console.file.getvalue()
 
 
@@ -62,33 +60,13 @@ def test_a_console_without_blocks_gets_no_curve(encoding):
         ((), ""),
         ((0.1,), ""),
         ((NAN, 0.1, NAN), ""),
-        ((0.1, 0.9), "▁█"),
-        ((0.9, NAN, 0.1), "█▁"),
-        ((0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "▁▂▃▄▅▆▇█"),
-        ((0.1, 0.1, 0.1), "▁▁▁"),
-        ((0.500, 0.501, 0.500), "▁▂▁"),  # noise stays small
-    ],
-)
-def test_a_sparkline_is_the_curve(curve, wanted):
-    assert terminal.sparkline(curve) == wanted
-
-
-@pytest.mark.parametrize("count", [20, 21, 100, 5000])
-def test_a_long_curve_keeps_its_ends_and_its_direction(count):
-    line = terminal.sparkline([i / count for i in range(count)])
-    assert len(line) == terminal.WIDTH
-    assert (line[0], line[-1]) == ("▁", "█")
-    assert sorted(line) == list(line)
-
-
-@pytest.mark.parametrize(
-    ("curve", "wanted"),
-    [
-        ((), ""),
-        ((0.1, NAN), ""),
         ((0.1, 0.973), "10% ▁█ 97%"),
+        ((0.9, NAN, 0.1), "90% █▁ 10%"),
+        ([n / 10 for n in range(8)], "0% ▁▂▃▄▅▆▇█ 70%"),
+        ((0.1, 0.1, 0.1), "10.0% ▁▁▁ 10.0%"),
+        ((0.500, 0.501, 0.500), "50.0% ▁▂▁ 50.0%"),  # noise stays small
         ((0.9, 0.95, 0.904), "90.0% ▁█▂ 90.4%"),  # else both ends would read 90%
-        (tuple(i / 99 for i in range(100)), "0% ▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▇▇▇██ 100%"),
+        ([i / 99 for i in range(100)], "0% ▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▇▇▇██ 100%"),
     ],
 )
 def test_a_curve_says_where_it_begins_and_ends(curve, wanted):
@@ -97,21 +75,26 @@ def test_a_curve_says_where_it_begins_and_ends(curve, wanted):
     assert len(text) <= 80
 
 
+@pytest.mark.parametrize("count", [20, 21, 5000])
+def test_a_long_curve_keeps_its_ends_and_its_direction(count):
+    line = terminal.sparkline([i / count for i in range(count)])
+    assert len(line) == terminal.WIDTH
+    assert (line[0], line[-1]) == ("▁", "█")
+    assert sorted(line) == list(line)
+
+
 def test_a_log_gets_a_line_now_and_then(capsys, monkeypatch):
     now = iter([0.0, 1.0, 2.0, 20.0])
     monkeypatch.setattr(terminal.time, "monotonic", lambda: next(now))
-    console = Console(width=80, highlight=False)
-    with terminal.lines(console) as show:
+    with terminal.lines(Console(width=80, highlight=False)) as show:
         show(progress(rate=NAN))
         show(progress(done=100))
         show(progress(program=1, done=500))
         show(progress(program=1, done=600))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.partition(" | ")[0] for line in lines] == [
-        "program 1/20 compiling",
-        "program 2/20 epoch 13.2/60",
-        "program 2/20 epoch 13.2/60",
-    ]
+    second = "program 2/20 epoch 13.2/60"
+    heads = [line.partition(" | ")[0] for line in lines]
+    assert heads == ["program 1/20 compiling", second, second]
 
 
 @pytest.mark.parametrize(
@@ -129,17 +112,15 @@ def test_what_goes_on_before_there_is_a_speed(status, wanted):
 
 def test_a_terminal_shows_what_would_steer_it():
     evil = "\x1b]0;x\a\x1b[2J\r\x9b\u202ea"
-    out = io.StringIO()
     console = terminal.Terminal(width=300)
-    console.file = out
+    console.file = io.StringIO()
     console.print(evil)
     table = Table(evil)
     table.add_row(Text(evil))
     console.print(table)
-    with terminal.lines(console) as show:
-        show(dataclasses.replace(progress(), best_label=evil))
-    with terminal.live(console) as show:
-        show(dataclasses.replace(progress(), best_label=evil))
-    told = out.getvalue()
+    for display in (terminal.lines, terminal.live):
+        with display(console) as show:
+            show(progress(best_label=evil))
+    told = console.file.getvalue()
     assert not {"\x1b", "\a", "\r", "\x9b", "\u202e"} & set(told)
     assert told.count(r"\u202ea") == 3

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a report: what each shows, what it needs, how and where it is drawn.
+"""The parts of a report: what each needs, how and where it is drawn.
 
-A new figure has a function in a file of its own, a `Part` here, and its name in
-`study.PARTS`, against which a study's `figures` are checked before training.
+A new figure has a function in a file of its own, a `Part` here, and in `study.PARTS`
+its name, against which a study's `figures` are checked, with what it shows.
 """
 
 import dataclasses
@@ -32,7 +32,6 @@ class Part:
 
     Attributes:
       name: its name in a study's `figures`.
-      words: what it is, for --help=parts and for the list of what is missing.
       section: one of `SECTIONS`; "" for a table.
       draw: makes its figures; raises `Lacking` with the reason where what it needs is
         missing.
@@ -41,18 +40,13 @@ class Part:
     """
 
     name: str
-    words: str
     section: str
     draw: Callable[[Findings], Sketch | Iterable[Sketch]]
     needs: tuple[str, ...] = ()
     images: bool = False
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
-        """Draws its figures without storing them.
-
-        Raises:
-          Lacking: what it needs is missing.
-        """
+        """Draws its figures, or raises `Lacking`; stores nothing."""
         for column in self.needs:
             there = findings.is_measured(column)
             need(there, f"the curves have no {settings.words(column)}")
@@ -72,159 +66,29 @@ SECTIONS = {
 """The report's sections with figures, in order, and their titles."""
 _LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
 _PARTS = (
-    Part(
-        "curves",
-        "validation accuracy, validation loss and training loss by epoch",
-        "curves",
-        learning.usual,
-    ),
-    Part(
-        "gap",
-        "training and test accuracy by epoch, side by side",
-        "curves",
-        learning.gap,
-        ("train_accuracy", *_TESTED),
-    ),
-    Part(
-        "extremes",
-        "training, validation and test curves of the best and the worst trial",
-        "curves",
-        best_and_worst.best_and_worst,
-        _LEARNT,
-    ),
-    Part(
-        "noise",
-        "spread of the batch losses by epoch",
-        "curves",
-        lambda f: learning.learning(f, "batch_loss_std", "noise"),
-        ("batch_loss_std",),
-    ),
-    Part(
-        "updates",
-        "validation accuracy against updates",
-        "along",
-        lambda f: learning.learning(f, "validation_accuracy", "updates", "step"),
-        _LEARNT,
-    ),
-    Part(
-        "seconds",
-        "validation accuracy against seconds of training",
-        "along",
-        learning.seconds,
-        _LEARNT,
-    ),
-    Part(
-        "final",
-        "final test accuracy against what was swept",
-        "final",
-        final.final,
-        _TESTED,
-    ),
-    Part(
-        "target",
-        "epochs to the target against what was swept",
-        "final",
-        final.target,
-        _LEARNT,
-    ),
-    Part(
-        "rates",
-        "final training loss against the learning rate, what trains, and the edge",
-        "final",
-        rate_range.rates,
-        ("train_loss",),
-    ),
-    Part(
-        "test_sets",
-        "accuracy on the normal, the moved and the rotated test set",
-        "moved",
-        test_sets.final_on_sets,
-    ),
-    Part(
-        "severity",
-        "test accuracy against how far the images are moved or rotated",
-        "moved",
-        test_sets.severity,
-    ),
-    Part(
-        "map",
-        "final test accuracy over the two hyperparameters that were swept",
-        "maps",
-        maps.metric_map,
-        _TESTED,
-    ),
-    Part(
-        "sizes",
-        "final test accuracy against depth, width, parameters and training time",
-        "final",
-        sizes.against_sizes,
-        _TESTED,
-    ),
-    Part(
-        "divergence",
-        "where networks left the finite numbers, over what was swept",
-        "maps",
-        maps.divergence_map,
-    ),
-    Part(
-        "active_units",
-        "share of the activations' outputs above 0, by epoch",
-        "models",
-        learning.active_units,
-    ),
-    Part(
-        "gradients",
-        "gradient norm of each layer by epoch, as a map and as lines",
-        "models",
-        gradient_norms.gradients,
-    ),
-    Part(
-        "costs",
-        "time, examples/s, inferences/s, parameters and operations, side by side",
-        "",
-        lambda f: (),  # a table, see `report.costs`
-    ),
-    Part(
-        "confusion",
-        "which classes the best trial takes for which",
-        "models",
-        images.confusion,
-    ),
-    Part(
-        "regions",
-        "the plane coloured by the best and the worst trial's predictions",
-        "models",
-        images.regions,
-        images=True,
-    ),
-    Part(
-        "weights",
-        "first-layer weights of the best and the worst trial as images",
-        "models",
-        images.weights,
-        images=True,
-    ),
-    Part(
-        "gallery",
-        "test images that the best trial gets right and the worst wrong",
-        "models",
-        images.gallery,
-        images=True,
-    ),
-    Part(
-        "mistakes",
-        "the best trial's most confident mistakes",
-        "models",
-        images.mistakes,
-        images=True,
-    ),
-    Part(
-        "probabilities",
-        "class probabilities of a few test images, before and after training",
-        "models",
-        images.probabilities,
-        images=True,
-    ),
+    Part("curves", "curves", learning.usual),
+    Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
+    Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
+    Part("noise", "curves", learning.noise, ("batch_loss_std",)),
+    Part("updates", "along", learning.updates, _LEARNT),
+    Part("seconds", "along", learning.seconds, _LEARNT),
+    Part("final", "final", final.final, _TESTED),
+    Part("target", "final", final.target, _LEARNT),
+    Part("rates", "final", rate_range.rates, ("train_loss",)),
+    Part("test_sets", "moved", test_sets.final_on_sets),
+    Part("severity", "moved", test_sets.severity),
+    Part("map", "maps", maps.metric_map, _TESTED),
+    Part("sizes", "final", sizes.against_sizes, _TESTED),
+    Part("divergence", "maps", maps.divergence_map),
+    Part("active_units", "models", learning.active_units),
+    Part("gradients", "models", gradient_norms.gradients),
+    Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
+    Part("confusion", "models", images.confusion),
+    Part("regions", "models", images.regions, images=True),
+    Part("weights", "models", images.weights, images=True),
+    Part("gallery", "models", images.gallery, images=True),
+    Part("mistakes", "models", images.mistakes, images=True),
+    Part("probabilities", "models", images.probabilities, images=True),
 )
 PARTS = {part.name: part for part in _PARTS}
 """All parts by their names, in the order of the report."""
@@ -237,7 +101,7 @@ class Figure:
     Attributes:
       part: name of its `Part`.
       name: of its files in ``figures/``, without suffix.
-      alt: alternative text: what it shows and what can be seen in it.
+      alt: alternative text.
       caption: what the reader must know to read it.
     """
 
@@ -269,12 +133,10 @@ def draw(
     absent: dict[str, str] = {}
     for part in (part for name, part in PARTS.items() if name in asked):
         try:
-            sketches = part.sketches(findings)
+            for made in part.sketches(findings):
+                style.save(made.canvas, folder / made.name)
+                caption = " ".join(made.caption.split())
+                drawn.append(Figure(part.name, made.name, made.alt, caption))
         except Lacking as reason:
             absent[part.name] = str(reason)
-            continue
-        for made in sketches:
-            style.save(made.canvas, folder / made.name)
-            caption = " ".join(made.caption.split())
-            drawn.append(Figure(part.name, made.name, made.alt, caption))
     return tuple(drawn), absent

@@ -8,45 +8,29 @@ import numpy as np
 
 from nnlab.report.figures.drawing import captions, curves, points, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.levels import Level
+from nnlab.report.figures.drawing.levels import Level, levels_of
 from nnlab.report.trials import Sweep, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.intervals import mean_interval
 from nnlab.study import Quantity
 from nnlab.words import numbers
 
 
 def final(findings: Findings) -> Sketch:
-    """Draws the test accuracy at the end of training against the swept value.
-
-    Shown are the mean and 95 % Student-t interval over the networks that finished or
-    stopped (no interval below three), a dot for each of them, a ring around the best
-    trial by validation, and a strip of the shares that diverged or ended at chance, if
-    any. Categories are rows; other settings are lines of their own. Baselines beside a
-    numeric sweep are long-dashed lines across the axes.
-    """
+    """Draws the test accuracy at the end of training against the swept value."""
     results, metric = findings.results, "test_accuracy"
     canvas = style.canvas(height_of(results))
     ax = canvas.add_subplot()
-    finals = {}
-    for trial in findings.ran:
-        curve = curves.curve_of(findings, trial, metric)
-        if curve is not None and curve.x.size and not curve.running:
-            values = findings.final(trial, metric)
-            finals[trial] = values[~np.isnan(values)]
-    every = scales.finite(finals.values())
-    scale = scales.scale_of(results, metric, every)
-    centers = {t: mean_interval(values) for t, values in finals.items() if values.size}
-    levels = {t: Level(*map(float, center)) for t, center in centers.items()}
+    finals = {t: scales.finite([findings.final(t, metric)]) for t in findings.ran}
+    levels = levels_of(findings, finals, metric)
+    scale = scales.scale_of(results, metric, scales.finite(finals.values()))
     shares = points.shares_lost(findings, findings.ran)
     shown = points.Against(sweep_of(results), finals, levels, shares)
     shown.draw(ax, findings, scales.axis_words(metric, scale), scale)
     low, high = ax.get_xlim() if shown.rows else ax.get_ylim()
-    for chance in curves.chances_of(findings, finals if every.size else ()):
+    for chance in curves.chances_of(findings, levels):
         if low <= chance <= high:
-            line = ax.axvline if shown.rows else ax.axhline
-            line(chance, color=style.MUTED, linestyle=":", linewidth=1, zorder=1)
+            scales.draw_chance(ax, chance, "x" if shown.rows else "y")
     scheme = "Points are seeds; the ring marks the best trial by validation."
     if not shown.rows:
         scheme += f" {captions.beside(findings, metric)}"
@@ -59,8 +43,7 @@ def final(findings: Findings) -> Sketch:
 def height_of(results: Results, row: float = 0.0) -> float:
     """Returns the height in inches of a figure whose trials may have rows.
 
-    `row` is the height of a row where other settings are rows, too; 0 where they are
-    lines.
+    `row` is that of a row where other settings are rows, too; 0 where they are lines.
     """
     sweep = sweep_of(results)
     rows = sweep.scale == "categories" or (row > 0 and any(sweep.groups))
@@ -71,9 +54,7 @@ def height_of(results: Results, row: float = 0.0) -> float:
 def target(findings: Findings) -> Sketch:
     """Draws the epochs until a validation accuracy is reached, and who does not get it.
 
-    Shown are the median, in which networks that never reach the target are later than
-    all others (none where most never do), a dot for each seed that reaches it, and a
-    strip of the share that does not. Baselines have no epochs and are left out.
+    Baselines have no epochs and are left out.
     """
     results, target = findings.results, findings.target
     need(target > 0, "no trial is best, or it reaches no round accuracy")
@@ -121,9 +102,8 @@ def medians_text(findings: Findings) -> str:
     arrived = sorted((m, t) for t, m in known.items() if np.isfinite(m))
     if not arrived:
         return "No trial reaches it in most of its seeds."
-    parts = [
-        f"{numbers.median_text(m)} for {trial_name(results, t)}" for m, t in arrived
-    ]
+    median, name = numbers.median_text, trial_name
+    parts = [f"{median(m)} for {name(results, t)}" for m, t in arrived]
     if len(arrived) > captions.FEW:
         parts = [f"from {parts[0]} up to {parts[-1]}"]
     late = len(known) - len(arrived)

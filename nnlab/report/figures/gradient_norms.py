@@ -16,14 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.ticker import MaxNLocator
 
-from nnlab.report.figures.drawing import captions, labels, scales, style
+from nnlab.report.figures.drawing import captions, curves, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.curves import (
-    Drawn,
-    curve_of,
-    draw_curve,
-    set_time_axis,
-)
 from nnlab.report.trials import trial_name
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
@@ -39,16 +33,13 @@ MOST_TRIALS = 4  # beyond, the best and the worst are shown
 # If only so small a share of the norms lies more than a decade beyond the others, the
 # colours end before them: one exploding step would leave the others one colour.
 OUTLYING = 0.005
-LOG = scales.Scale("log", False, math.inf)
 
 
 @dataclasses.dataclass(frozen=True)
 class Norms:
-    """Gradient norms of one trial's layers.
+    """Gradient norms of one trial's layers; the title is "best: 0.1 (1 diverged)".
 
     Attributes:
-      trial: its index.
-      title: the trial's name: "best: 0.1 (1 diverged)".
       curves: norms of each layer but batch norm, in the order of the network, the
         output layer last. Means are over the networks that finished or stopped; if all
         diverged, over those that had not yet.
@@ -56,7 +47,7 @@ class Norms:
 
     trial: int
     title: str
-    curves: Mapping[str, Drawn]
+    curves: Mapping[str, curves.Drawn]
 
     @property
     def epochs(self) -> np.ndarray:
@@ -78,6 +69,7 @@ class Norms:
         shades = style.ordered_colors(len(some))
         return {**dict(zip(some, shades)), hidden: style.INK}
 
+    @property
     def names(self) -> list[str]:
         """Names of the layers: "0", "1", ..., "output", or "conv 0", ..."""
         *hidden, _ = self.curves
@@ -89,15 +81,22 @@ class Norms:
 def gradients(findings: Findings) -> Sketch:
     """Draws a row for each trial: its map, and beside it its lines."""
     shown = need(collect(findings), "no gradient was measured")
+    means = scales.finite([one.means for one in shown])
+    ends = _color_ends(means)
+    drawn = _positive([one.means[[*one.colors]] for one in shown])
+    longest = max(shown, key=lambda one: one.epochs[-1])
+    time = {longest.trial: next(iter(longest.curves.values()))}
     canvas = style.canvas(0.8 + 2.5 * len(shown))
     panels = canvas.subplots(len(shown), 2, squeeze=False)
     for one, (left, right) in zip(shown, panels):
-        draw_map(left, findings, one, shown)
-        draw_lines(right, findings, one, shown)
-        if one is not shown[-1]:
-            left.set_xlabel("")
-            right.set_xlabel("")
-    draw_color_bar(panels[:, 0].tolist(), shown)
+        scales.set_scale(right, "y", scales.LOG, drawn)
+        for ax in (left, right):
+            curves.set_time_axis(ax, findings, time)
+            if one is not shown[-1]:
+                ax.set_xlabel("")
+        _draw_map(left, one, _norm(ends))
+        _draw_lines(right, one)
+    _draw_color_bar(panels[:, 0].tolist(), ends, means)
     what = "Gradient norm of each layer by epoch, as a map and as lines"
     dead = any(np.any(one.means[[*one.colors]] == 0) for one in shown)
     caption = (
@@ -112,18 +111,13 @@ def gradients(findings: Findings) -> Sketch:
 
 
 def collect(findings: Findings) -> list[Norms]:
-    """Returns the norms that are shown: of all trials that have any.
-
-    Of more than `MOST_TRIALS`, the best and the worst, or the first ones if none is
-    best.
-    """
+    """Returns the norms of all trials; of many, of the best and the worst, or some."""
     measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:
         ends = findings.best_of(measured), worst_trial(findings.results, measured)
-        named = {
-            t: name for t, name in zip(ends, ("best: ", "worst: ")) if t is not None
-        }
+        pairs = zip(ends, ("best: ", "worst: "))
+        named = {t: name for t, name in pairs if t is not None}
         named = named or dict.fromkeys(measured[:MOST_TRIALS], "")
     return [_norms(findings, trial, name) for trial, name in named.items()]
 
@@ -140,25 +134,16 @@ def _layers(findings: Findings, trial: int) -> list[str]:
 
 
 def _norms(findings: Findings, trial: int, name: str) -> Norms:
-    curves = {}
+    found = {}
     for layer in _layers(findings, trial):
-        curve = curve_of(findings, trial, PREFIX + layer)
+        curve = curves.curve_of(findings, trial, PREFIX + layer)
         assert curve is not None
         if not np.isfinite(curve.mean).any():
             mean, low, high = mean_interval(curve.lost)
             curve = curve._replace(mean=mean, low=low, high=high)
-        curves[layer] = curve
+        found[layer] = curve
     called = labels.plain(f"{name}{trial_name(findings.results, trial)}", 44)
-    return Norms(trial, f"{called} {labels.fate_of(findings, trial)}".strip(), curves)
-
-
-def _color_scale(shown: Sequence[Norms]) -> tuple[float, float]:
-    """Returns the ends of the colours that all maps share, as powers of 10."""
-    logs = np.log10(_positive([norms.means for norms in shown]))
-    low, high = (float(q) for q in np.quantile(logs, (OUTLYING, 1 - OUTLYING)))
-    low = low if logs.min() < low - 1 else float(logs.min())
-    high = high if logs.max() > high + 1 else float(logs.max())
-    return low, max(high, low + 0.01)
+    return Norms(trial, f"{called} {labels.fate_of(findings, trial)}".strip(), found)
 
 
 def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -167,34 +152,34 @@ def _positive(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return values if values.size else np.ones(1)
 
 
-def _set_epochs(ax: Axes, findings: Findings, beside: Sequence[Norms]) -> None:
-    """Makes the x axis as long as the longest training that is shown."""
-    longest = max(beside, key=lambda one: one.epochs[-1])
-    curve = next(iter(longest.curves.values()))
-    set_time_axis(ax, findings, {longest.trial: curve})
+def _color_ends(means: np.ndarray) -> tuple[float, float]:
+    """Returns the ends of the colours that all maps share, as powers of 10."""
+    logs = np.log10(_positive([means]))
+    low, high = (float(q) for q in np.quantile(logs, (OUTLYING, 1 - OUTLYING)))
+    low = low if logs.min() < low - 1 else float(logs.min())
+    high = high if logs.max() > high + 1 else float(logs.max())
+    return low, max(high, low + 0.01)
 
 
-def draw_map(
-    ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
-) -> Axes:
+def _norm(ends: tuple[float, float]) -> LogNorm:
+    return LogNorm(10.0 ** ends[0], 10.0 ** ends[1])
+
+
+def _draw_map(ax: Axes, norms: Norms, norm: LogNorm) -> None:
     """Draws each layer's mean norm as a row, with a cell between two evaluations.
 
-    The first layer is at the top. Grey is a norm of exactly 0; white was not measured.
-    Marks at the right edge have the colours of the layers' lines. The maps of all
-    trials `beside` share their colours.
+    Grey is a norm of exactly 0; white was not measured.
     """
     trained = norms.epochs > 0  # there is no gradient before training
     edges = np.concatenate([[0.0], norms.epochs[trained]])
     means = norms.means[:, trained]
     rows = np.arange(len(means) + 1) - 0.5
-    low, high = _color_scale(beside)
     zero = np.ma.masked_where(means != 0, means)
     means = np.ma.masked_where(~(means > 0), means)
     # As images within the SVG: there may be ten thousand cells.
-    norm = LogNorm(10.0**low, 10.0**high)
     ax.pcolormesh(edges, rows, means, cmap=COLORS, norm=norm, rasterized=True)
     ax.pcolormesh(edges, rows, zero, cmap=ListedColormap([ZERO]), rasterized=True)
-    names = norms.names()
+    names = norms.names
     places = list(range(len(names)))
     if len(names) > NAMED_LAYERS:
         last = places[-1]
@@ -202,7 +187,6 @@ def draw_map(
         places = [*(int(t) for t in ticks if 0 <= t <= 0.94 * last), last]
     ax.set_yticks(places, [labels.plain(names[place], 14) for place in places])
     ax.set_ylim(len(names) - 0.5, -0.5)
-    _set_epochs(ax, findings, beside)
     ax.tick_params(color=style.MUTED, labelcolor=style.INK, length=3)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("layer")
@@ -210,68 +194,52 @@ def draw_map(
     edge = ax.get_xlim()[1]
     for place, color in norms.colors.items():
         ax.plot(edge, place, marker="<", markersize=4, color=color, clip_on=False)
-    return ax
 
 
-def draw_color_bar(axes: Sequence[Axes], shown: Sequence[Norms]) -> None:
+def _draw_color_bar(
+    axes: Sequence[Axes], ends: tuple[float, float], means: np.ndarray
+) -> None:
     """Draws a colour bar below the maps, which also explains grey."""
-    low, high = _color_scale(shown)
-    means = scales.finite([norms.means for norms in shown])
+    low, high = ends
     logs = np.log10(means[means > 0])
     beyond = bool(np.any(logs < low)), bool(np.any(logs > high))
-    ticks = scales.ticks(LOG, (low, high))
+    ticks = scales.ticks(scales.LOG, ends)
     powers = [tick for tick in ticks if math.log10(tick).is_integer()]
     kept: list[float] = []
     for tick in powers if len(powers) > 2 else ticks:
         if not kept or math.log10(tick / kept[-1]) > 0.18 * (high - low):
             kept.append(tick)  # a text as long as "0.0001" has room
-    zero = "; grey: exactly 0" if np.any(means == 0) else ""
-    style.color_bar(
-        axes,
-        (LogNorm(10.0**low, 10.0**high), COLORS),
-        {tick: _text(tick) for tick in kept},
-        f"gradient norm{zero}",
-        location="bottom",
-        beyond=beyond,
-    )
+    named = {tick: _text(tick) for tick in kept}
+    label = f"gradient norm{'; grey: exactly 0' * bool(np.any(means == 0))}"
+    bar = _norm(ends), COLORS
+    style.color_bar(axes, bar, named, label, beyond=beyond, location="bottom")
 
 
 def _text(norm: float) -> str:
     return re.sub(r"e\+?(-?)0*", r"e\1", f"{norm:.6g}")
 
 
-def draw_lines(
-    ax: Axes, findings: Findings, norms: Norms, beside: Sequence[Norms]
-) -> Axes:
-    """Draws the norms of the layers of `Norms.colors` by epoch.
-
-    Lines are means over the networks with 95 % Student-t bands, which end at the foot
-    of the axes where they reach 0. Triangles at the foot mark means of exactly 0. The
-    lines of all trials `beside` share their limits.
-    """
-    means = [one.means[[*one.colors]] for one in beside]
-    scales.set_scale(ax, "y", LOG, _positive(means))
+def _draw_lines(ax: Axes, norms: Norms) -> None:
+    """Draws the norms of the layers of `Norms.colors`; bands end at the axes' foot."""
     ax.yaxis.set_major_formatter(lambda norm, _: _text(norm))
-    _set_epochs(ax, findings, beside)
     foot = ax.get_ylim()[0]
-    names, curves = norms.names(), [*norms.curves.values()]
+    every = [*norms.curves.values()]
     ends = []
     for place, color in norms.colors.items():
-        curve = curves[place]
+        curve = every[place]
         zero = curve.mean == 0
         for x in curve.x[zero]:
             ax.plot(x, foot, marker="v", markersize=3, color=color, clip_on=False)
         mean, low, high = (np.where(zero, np.nan, a) for a in curve[2:5])
         above = curve._replace(mean=mean, low=np.maximum(low, foot), high=high)
-        draw_curve(ax, above, color, LOG, ends=False)
+        curves.draw_curve(ax, above, color, scales.LOG, ends=False)
         known = np.flatnonzero(np.isfinite(mean))
         at = known[-1] if known.size else len(mean) - 1
         end = float(curve.x[at]), max(float(curve.mean[at]), foot)
-        ends.append(labels.End(color, *end, names[place]))
+        ends.append(labels.End(color, *end, norms.names[place]))
     style.dress(ax)
     labels.label_ends(ax, ends, "layer")
     ax.set_ylabel("gradient norm")
-    return ax
 
 
 def last_norms(shown: Sequence[Norms]) -> str:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures that look at networks: what they confuse, see, and get wrong.
 
-A function that takes findings makes the whole figure from what the run stored of its
-best and its worst trial. It calls another, which draws plain data.
+They show what the run stored of its best and of its worst trial.
 """
 
 import math
@@ -13,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import (
     LinearSegmentedColormap,
     ListedColormap,
@@ -26,10 +24,10 @@ from matplotlib.patches import Patch
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.figures.drawing.labels import LEGEND, plain
-from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE
+from nnlab.report.figures.drawing.style import CATEGORIES, INK, MUTED, RULE, Look
 from nnlab.report.trials import trial_name
 from nnlab.results import pictures
-from nnlab.results.pictures import Examples, Gallery, Kernel, Mistakes, Regions, Stored
+from nnlab.results.pictures import Gallery, Kernel, Mistakes, Stored
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
@@ -40,6 +38,7 @@ COLUMNS = 5  # of images
 MOST_BARS = 10  # classes of an example
 NAMED_CLASSES = 20  # more have no numbers in the cells, and names only for some
 SOME = 5  # kinds of mistakes that are gone through in words
+MOST_NAME = 11  # letters of a class below or beside an image
 IMAGES = "it takes images and a best trial"
 FEATURES = ("feature 1", "feature 2")  # where the data do not name them
 # Two layers whose weights differ by less than this factor share a scale and can be
@@ -78,9 +77,10 @@ def trials_of(findings: Findings) -> dict[str, int]:
     return {name: trial for name, trial in pair.items() if trial is not None}
 
 
-def classes_of(findings: Findings) -> list[str]:
-    """Returns the names of the best trial's classes."""
-    return list(findings.results.dataset(trials_of(findings)["best"])["classes"])
+def _about_best(findings: Findings, field: str) -> list[str]:
+    """Returns a field of the record of the best trial's data."""
+    best = trials_of(findings)["best"]
+    return list(findings.results.dataset(best).get(field) or ())
 
 
 def _named(findings: Findings) -> dict[str, str]:
@@ -88,40 +88,27 @@ def _named(findings: Findings) -> dict[str, str]:
     return {name: trial_name(findings.results, t) for name, t in trials.items()}
 
 
-def _caption(findings: Findings, what: str, rest: str) -> str:
-    return f"{what}{rest} {captions.source(findings.results)}"
+def _sketch(
+    findings: Findings, name: str, drawn: Figure, what: str, rest: str, seen: str
+) -> Sketch:
+    said = f"{what}{rest} {captions.source(findings.results)}"
+    return Sketch(name, drawn, what, said, seen)
 
 
 # The confusion matrix.
 
 
 def confusion(findings: Findings) -> Sketch:
-    """Draws which classes the best trial confuses."""
-    best, classes = trials_of(findings)["best"], classes_of(findings)
-    counts = stored_of(findings).confusion[best]
-    need(counts.any(), "no network of the best trial finished")
-    drawn = style.canvas(5.4)
-    draw_confusion(drawn.add_subplot(), counts, classes)
-    what = "Which classes the best trial takes for which"
-    rest = (
-        f" ({trial_name(findings.results, best)}). A row is a true class and "
-        "adds up to 100 %; the diagonal is right, the colours show the errors."
-    )
-    said = _caption(findings, what, rest)
-    return Sketch("confusion", drawn, what, said, confused(counts, classes))
+    """Draws which classes the best trial confuses, over all living seeds.
 
-
-def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> Axes:
-    """Draws which classes are confused, over all living seeds.
-
-    Rows are true classes and sum to 100 %. Only errors are coloured, by the square root
-    of their share; the right answers would drown them and stand as numbers on the
-    diagonal. Up to `NAMED_CLASSES` classes, all numbers that do not round to 0 are
-    written.
-
-    `seeds` are examples by [seed, true class, predicted class], (S, C, C), some above
-    0.
+    Only errors are coloured, by the square root of their share; the right answers would
+    drown them.
     """
+    best, class_names = trials_of(findings)["best"], _about_best(findings, "classes")
+    seeds = stored_of(findings).confusion[best]
+    need(seeds.any(), "no network of the best trial finished")
+    drawn = style.canvas(5.4)
+    ax = drawn.add_subplot()
     living = int(np.sum(seeds.sum(axis=(1, 2)) > 0))
     counts = seeds.sum(axis=0)
     size = len(counts)
@@ -139,14 +126,17 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> A
         for side in (ax.xaxis, ax.yaxis):
             side.set_ticks(np.arange(size + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=RULE, linewidth=0.5)
-    _name_classes(ax, class_names, size)
+    places = list(range(0, size, math.ceil(size / NAMED_CLASSES)))
+    names = [plain(class_names[c], 16) for c in places]
+    look: Look = {"fontsize": 8.5 if len(places) <= 12 else 7}
+    ax.set_yticks(places, names, **look)
+    slant: Look = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(places, names, **look, **(slant if max(map(len, names)) > 3 else {}))
     ax.tick_params(which="both", length=0)
     ax.spines[:].set(color=RULE, linewidth=0.5)
-    tested = int(counts.sum()) // living
     over = "one seed" if living == 1 else f"{living} seeds"
-    ax.set_xlabel(
-        f"predicted class, in % of each true class ({over}, {tested:,} examples)"
-    )
+    tested = f"{over}, {int(counts.sum()) // living:,} examples"
+    ax.set_xlabel(f"predicted class, in % of each true class ({tested})")
     ax.set_ylabel("true class")
     if worst:
         marks = [digit * 10.0**power for power in range(-7, 1) for digit in (1, 3)]
@@ -154,60 +144,42 @@ def draw_confusion(ax: Axes, seeds: np.ndarray, class_names: Sequence[str]) -> A
         ticks = {mark: f"{100 * mark:g} %" for mark in round_ones}
         label = "errors, in % of the true class"
         style.color_bar(ax, (norm, tints), ticks, label, 7.5, shrink=0.8)
-    return ax
+    what = "Which classes the best trial takes for which"
+    rest = (
+        f" ({trial_name(findings.results, best)}). A row is a true class and "
+        "adds up to 100 %; the diagonal is right, the colours show the errors."
+    )
+    seen = confused(counts, class_names)
+    return _sketch(findings, "confusion", drawn, what, rest, seen)
 
 
 def _write_shares(
     ax: Axes, shares: np.ndarray, of_class: np.ndarray, worst: float
 ) -> None:
+    """Writes the shares that do not round to 0, those on the diagonal in bold."""
     size = len(shares)
     decimals = 1 if size <= 12 else 0
     fontsize = min(8.5, (90 if decimals else 130) / size)
-    for row, column in np.ndindex(shares.shape):
-        share = shares[row, column]
+    for (row, column), share in np.ndenumerate(shares):
         text = "100" if share == 1.0 else f"{100 * share:.{decimals}f}"
-        right = row == column
-        if right and not of_class[row]:
+        look: Look = {"fontsize": fontsize, "fontweight": "bold", "color": INK}
+        if row != column:
+            if not float(text):
+                continue
+            dark = share > 0.4 * worst
+            look = {"fontsize": 0.85 * fontsize, "color": "white" if dark else INK}
+        elif not of_class[row]:
             text = "none"  # of this class in the test set
-        elif not right and not float(text):
-            continue
-        dark = not right and share > 0.4 * worst
-        ax.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=fontsize if right else 0.85 * fontsize,
-            fontweight="bold" if right else "normal",
-            color="white" if dark else INK,
-        )
-
-
-def _name_classes(ax: Axes, class_names: Sequence[str], size: int) -> None:
-    places = list(range(0, size, math.ceil(size / NAMED_CLASSES)))
-    names = [plain(class_names[c], 16) for c in places]
-    fontsize = 8.5 if len(places) <= 12 else 7
-    ax.set_yticks(places, names, fontsize=fontsize)
-    long = max(map(len, names)) > 3
-    ax.set_xticks(
-        places,
-        names,
-        fontsize=fontsize,
-        rotation=45 if long else 0,
-        ha="right" if long else "center",
-        rotation_mode="anchor",
-    )
+        ax.text(column, row, text, ha="center", va="center", **look)
 
 
 def confused(counts: np.ndarray, classes: Sequence[str]) -> str:
     """Says the share that is right, and the most confused pair of classes.
 
-    `counts` are examples by [seed, true class, predicted class], (S, C, C).
+    `counts` are examples by [true class, predicted class], (C, C).
     """
-    matrix = counts.sum(axis=0).astype(float)
-    right = numbers.percent(float(np.trace(matrix) / matrix.sum()))
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = numbers.percent(float(np.trace(counts) / counts.sum()))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0.0)
     true, taken = np.unravel_index(shares.argmax(), shares.shape)
     if not shares[true, taken]:
@@ -231,22 +203,8 @@ def gallery(findings: Findings) -> Sketch:
         len(shown.images),
         "no test image is got right by the best trial and wrong by the worst",
     )
-    classes = classes_of(findings)
-    drawn = draw_gallery(shown, classes, _named(findings))
-    what = "Test images that the best trial gets right and the worst wrong"
-    rest = (
-        ", in more than half of their seeds; first those with the widest gap. "
-        f"{captions.by_validation(findings)}"
-    )
-    said = _caption(findings, what, rest)
-    return Sketch("gallery", drawn, what, said, taken_for(shown, classes))
-
-
-def draw_gallery(
-    shown: Gallery, class_names: Sequence[str], trials: Mapping[str, str]
-) -> Figure:
-    """Draws images with what both trials say; `trials` are their names."""
-    names = [_class(name) for name in class_names]
+    classes = _about_best(findings, "classes")
+    names = [plain(name, MOST_NAME) for name in classes]
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -257,9 +215,17 @@ def draw_gallery(
             shown.labels, shown.taken_for, shown.best_right, shown.worst_right
         )
     ]
-    key = {f"{n}: {plain(t, 80)}": c for (n, t), c in zip(trials.items(), CATEGORIES)}
+    trials = zip(_named(findings).items(), CATEGORIES)
+    key = {f"{name}: {plain(trial, 80)}": color for (name, trial), color in trials}
     foot = "What most seeds say; in brackets, how many of the seeds are right."
-    return _show(shown.images, said, key, foot)
+    drawn = _show(shown.images, said, key, foot)
+    what = "Test images that the best trial gets right and the worst wrong"
+    rest = (
+        ", in more than half of their seeds; first those with the widest gap. "
+        f"{captions.by_validation(findings)}"
+    )
+    seen = taken_for(shown, classes)
+    return _sketch(findings, "gallery", drawn, what, rest, seen)
 
 
 def mistakes(findings: Findings) -> Sketch:
@@ -267,17 +233,8 @@ def mistakes(findings: Findings) -> Sketch:
     shown = need(stored_of(findings).mistakes, IMAGES)
     need(int(shown.seeds), "no network of the best trial finished")
     need(len(shown.images), "most seeds of the best trial are right on every image")
-    classes = classes_of(findings)
-    drawn = draw_mistakes(shown, classes)
-    what = "The best trial's most confident mistakes"
-    rest = ": test images that more than half of its seeds get wrong."
-    said = _caption(findings, what, rest)
-    return Sketch("mistakes", drawn, what, said, taken_for(shown, classes))
-
-
-def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
-    """Draws images with the predicted classes and their probabilities."""
-    names = [_class(name) for name in class_names]
+    classes = _about_best(findings, "classes")
+    names = [plain(name, MOST_NAME) for name in classes]
     said = [
         (
             (f"true: {names[label]}", INK),
@@ -292,7 +249,11 @@ def draw_mistakes(shown: Mistakes, class_names: Sequence[str]) -> Figure:
         "Sure: mean over the seeds of the probability with which they say that class. "
         "Wrong: how many of the seeds are."
     )
-    return _show(shown.images, said, {}, foot)
+    drawn = _show(shown.images, said, {}, foot)
+    what = "The best trial's most confident mistakes"
+    rest = ": test images that more than half of its seeds get wrong."
+    seen = taken_for(shown, classes)
+    return _sketch(findings, "mistakes", drawn, what, rest, seen)
 
 
 def _show(
@@ -313,6 +274,8 @@ def _show(
     top = 0.1 + 0.19 * len(key)
     height = top + rows * (tall + text + gap) + 0.15
     figure = Figure(figsize=(width, height))
+    below: Look = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    below |= {"ha": "center", "va": "top", "fontsize": 7.5}
     for number, (image, lines) in enumerate(zip(images, said)):
         row, column = divmod(number, COLUMNS)
         left = gap + column * (side + gap)
@@ -321,18 +284,9 @@ def _show(
         ax = figure.add_axes(box)
         _image(ax, image)
         for place, (line, color) in enumerate(lines):
-            ax.annotate(
-                line,
-                (0.5, 0.0),
-                (0, -4 - 10.5 * place),
-                xycoords="axes fraction",
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=7.5,
-                color=color,
-                fontweight="normal" if place else "bold",
-            )
+            weight = "normal" if place else "bold"
+            offset = 0, -4 - 10.5 * place
+            ax.annotate(line, (0.5, 0), offset, color=color, fontweight=weight, **below)
     if key:
         _key(figure, key, 1)
     _foot(figure, foot)
@@ -344,10 +298,6 @@ def _image(ax: Axes, image: np.ndarray) -> None:
     ax.imshow(shown, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(color=RULE, linewidth=0.8)
-
-
-def _class(name: str) -> str:
-    return plain(name, 11)
 
 
 def _key(figure: Figure, colors: Mapping[str, str], columns: int) -> None:
@@ -363,11 +313,11 @@ def _foot(figure: Figure, text: str) -> None:
 def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
     """Says which classes are predicted for the images, the most frequent first."""
     pairs = Counter(zip(found.labels.tolist(), found.taken_for.tolist()))
+    first = pairs.most_common(SOME)
     listed = [
-        f"{count} of {classes[true]} taken for {classes[taken]}"
-        for (true, taken), count in pairs.most_common(SOME)
+        f"{n} of {classes[true]} taken for {classes[c]}" for (true, c), n in first
     ]
-    more = pairs.total() - sum(count for _, count in pairs.most_common(SOME))
+    more = pairs.total() - sum(count for _, count in first)
     rest = f" and {more} more" if more else ""
     return f"{numbers.count(pairs.total(), 'image')}: {', '.join(listed)}{rest}."
 
@@ -376,39 +326,20 @@ def taken_for(found: Gallery | Mistakes, classes: Sequence[str]) -> str:
 
 
 def probabilities(findings: Findings) -> Sketch:
-    """Draws class probabilities of a few test images, before and after training."""
+    """Draws class probabilities of a few test images, before and after training.
+
+    Of more than `MOST_BARS` classes, the true one and the most probable ones after
+    training are shown.
+    """
     shown = need(stored_of(findings).examples, IMAGES)
     need(len(shown.images), IMAGES)
-    drawn = draw_probabilities(shown, classes_of(findings))
-    what = "Class probabilities of a few test images, before and after training"
-    rest = ", from the best trial; the images are the first of the test set."
-    places = np.arange(len(shown.labels))
-    before, after = (
-        numbers.percent(float(p[:, places, shown.labels].mean()))
-        for p in (shown.before, shown.after)
-    )
-    seen = (
-        f"The true class of {numbers.count(len(places), 'image')} has a mean "
-        f"probability of {before} before and {after} after training."
-    )
-    return Sketch("probabilities", drawn, what, _caption(findings, what, rest), seen)
-
-
-def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
-    """Draws images, and beside each the probabilities of its classes as bars.
-
-    Bars are means over the seeds of the best trial, with a line from the lowest to the
-    highest seed. Of more than `MOST_BARS` classes, the true one and the most probable
-    ones after training are shown.
-    """
     count, bars = len(shown.images), min(shown.after.shape[2], MOST_BARS)
     rows = math.ceil(count / 2)
     figure = _canvas(rows * (0.55 + 0.145 * bars) + 0.6)
     grid = figure.add_gridspec(rows, 4, width_ratios=(0.85, 1.2) * 2)
-    names = [_class(name) for name in class_names]
-    for number in range(count):
+    names = [plain(name, MOST_NAME) for name in _about_best(findings, "classes")]
+    for number, label in enumerate(shown.labels.tolist()):
         row, column = divmod(number, 2)
-        label = int(shown.labels[number])
         picture = figure.add_subplot(grid[row, 2 * column])
         _image(picture, shown.images[number])
         picture.set_title(names[label], fontsize=8, fontweight="bold", color=BEST)
@@ -422,7 +353,17 @@ def draw_probabilities(shown: Examples, class_names: Sequence[str]) -> Figure:
     what = f"means over {seeds} seeds; lines go from the lowest to the highest seed"
     over = "one seed" if seeds == 1 else what
     _foot(figure, f"Probabilities of the best trial: {over}.")
-    return figure
+    what = "Class probabilities of a few test images, before and after training"
+    rest = ", from the best trial; the images are the first of the test set."
+    before, after = (
+        numbers.percent(float(p[:, range(count), shown.labels].mean()))
+        for p in (shown.before, shown.after)
+    )
+    seen = (
+        f"The true class of {numbers.count(count, 'image')} has a mean "
+        f"probability of {before} before and {after} after training."
+    )
+    return _sketch(findings, "probabilities", figure, what, rest, seen)
 
 
 def _bars(
@@ -443,12 +384,10 @@ def _bars(
         if len(values) > 1:
             low, high = values.min(axis=0), values.max(axis=0)
             ax.hlines(places + offset, low, high, color=INK, linewidth=0.7)
-    ax.set_yticks(places, [names[c] for c in classes], fontsize=7)
-    for tick, number in zip(ax.get_yticklabels(), classes):
-        bold = {"color": BEST, "fontweight": "bold"}
-        tick.set(**(bold if number == label else {"color": INK}))
-    ax.set_ylim(len(classes) - 0.4, -0.6)
-    ax.set_xlim(0.0, 1.01)
+    ax.set_yticks(places, [names[c] for c in classes], fontsize=7, color=INK)
+    true = ax.get_yticklabels()[classes.tolist().index(label)]
+    true.set(color=BEST, fontweight="bold")
+    ax.set(xlim=(0.0, 1.01), ylim=(len(classes) - 0.4, -0.6))
     ax.set_xticks((0.0, 0.5, 1.0), ("0", "50", "100 %"), fontsize=7)
     ax.tick_params(length=0)
     ax.grid(axis="x", color=RULE, linewidth=0.7)
@@ -466,55 +405,34 @@ def _canvas(height: float) -> Figure:
 
 
 def weights(findings: Findings) -> Sketch:
-    """Draws first-layer weights of the best and of the worst trial as images."""
+    """Draws first-layer weights of the best and of the worst trial, a tile for a unit.
+
+    Three channels are red, green and blue, with mid-grey for 0. The outermost 0.5 % of
+    the weights are saturated.
+    """
     kernels = stored_of(findings).kernels
     need(kernels, "the first layer has no weights to show")
     shape = findings.results.dataset(trials_of(findings)["best"])["input_shape"]
-    lying = {n for n, kernel in kernels.items() if tiles(kernel, shape) is not None}
-    which = {name: t for name, t in _named(findings).items() if name in lying}
-    need(which, "no first layer's weights lie on an image's pixels")
-    drawn = draw_weights(kernels, which, shape)
-    what = f"First-layer weights of the {' and the '.join(which)} trial as images"
-    rest = (
-        ", of one seed each: a tile is a unit, a dot a weight. "
-        f"{captions.by_validation(findings)}"
-    )
-    seen = ", ".join(
-        f"{name}: {trial}, {numbers.count(kernels[name].units, 'unit')}"
-        for name, trial in which.items()
-    )
-    said = _caption(findings, what, rest)
-    return Sketch("weights", drawn, what, said, f"{numbers.capital(seen)}.")
-
-
-def draw_weights(
-    kernels: Mapping[str, Kernel], which: Mapping[str, str], input_shape: Sequence[int]
-) -> Figure:
-    """Draws weights as images, a tile for each unit.
-
-    Three channels are red, green and blue, with mid-grey for 0. All tiles share a scale
-    around 0, at which the outermost 0.5 % of the weights are saturated. If the weights
-    of two trials differ more than `SHARED_SCALE` times, each has its own. `which` is
-    ``{"best" or "worst": the trial's name}`` of the kernels to show.
-    """
-    found = {name: tiles(kernels[name], input_shape) for name in which}
-    shown = {
-        f"{name}: {plain(which[name], 40)}\n{_about(kernels[name], input_shape)}": some
-        for name, some in found.items()
-        if some is not None
-    }
+    shown, units = {}, {}
+    for name, trial in _named(findings).items():
+        if name in kernels and (some := tiles(kernels[name], shape)) is not None:
+            about = _about(kernels[name], shape)
+            shown[f"{name}: {plain(trial, 40)}\n{about}"] = some
+            count = numbers.count(kernels[name].units, "unit")
+            units[name] = f"{name}: {trial}, {count}"
+    need(shown, "no first layer's weights lie on an image's pixels")
     limits = {t: float(np.quantile(np.abs(w), 0.995)) or 1.0 for t, w in shown.items()}
     if max(limits.values()) <= SHARED_SCALE * min(limits.values()):
         limits = dict.fromkeys(limits, max(limits.values()))
     mosaics = {title: _mosaic(w, 16 // len(shown)) for title, w in shown.items()}
     ratio = max(m.shape[0] / m.shape[1] for m in mosaics.values())
     figure = _canvas(ratio * (7.2 / len(shown) - 0.15) + 0.85)
-    for number, (title, mosaic) in enumerate(mosaics.items()):
-        ax = figure.add_subplot(1, len(mosaics), number + 1)
+    place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
+    panels = figure.subplots(1, len(mosaics), squeeze=False)[0]
+    for ax, (title, mosaic) in zip(panels, mosaics.items()):
         # Equally high, so that both begin at the top.
         room = round(ratio * mosaic.shape[1]) - len(mosaic)
-        empty = ((0, room), (0, 0), (0, 0))
-        mosaic = np.pad(mosaic, empty, constant_values=np.nan)
+        mosaic = np.pad(mosaic, ((0, room), (0, 0), (0, 0)), constant_values=np.nan)
         limit = limits[title]
         norm, tints = Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"]
         if mosaic.shape[-1] == 3:
@@ -525,12 +443,16 @@ def draw_weights(
             ax.imshow(mosaic[..., 0], cmap=tints, norm=norm, interpolation="nearest")
         ax.set_axis_off()
         ax.set_title(title, fontsize=8.5)
-        place = {"location": "bottom", "aspect": 80 // len(mosaics), "shrink": 0.7}
         ticks = {tick: f"{tick:.2g}" for tick in (-limit, 0.0, limit)}
-        both = True, True
-        bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, both, **place)
+        bar = style.color_bar(ax, (norm, tints), ticks, "", 7.5, (True, True), **place)
         bar.outline.set(visible=True, color=RULE, linewidth=0.5)
-    return figure
+    what = f"First-layer weights of the {' and the '.join(units)} trial as images"
+    rest = (
+        ", of one seed each: a tile is a unit, a dot a weight. "
+        f"{captions.by_validation(findings)}"
+    )
+    seen = f"{numbers.capital(', '.join(units.values()))}."
+    return _sketch(findings, "weights", figure, what, rest, seen)
 
 
 def _about(kernel: Kernel, input_shape: Sequence[int]) -> str:
@@ -580,7 +502,11 @@ def _mosaic(tiles: np.ndarray, most: int) -> np.ndarray:
 
 
 def regions(findings: Findings) -> Sketch:
-    """Draws the plane coloured by the best and the worst trial's predictions."""
+    """Draws the data, and the plane coloured by the trials' predictions.
+
+    Both features have the same scale unless one extends `MOST_STRETCHED` times as far
+    as the other.
+    """
     why = "it takes data with two features and a best trial"
     shown, trials = need(stored_of(findings).regions, why), trials_of(findings)
     which = {
@@ -588,8 +514,29 @@ def regions(findings: Findings) -> Sketch:
         for name, called in _named(findings).items()
         if getattr(shown, name) is not None
     }
-    features = findings.results.dataset(trials["best"]).get("features") or FEATURES
-    drawn = draw_regions(shown, which, features)
+    features = _about_best(findings, "features") or FEATURES
+    left, right, bottom, top = (float(end) for end in shown.extent)
+    ratio = (top - bottom) / (right - left)
+    ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
+    wide = (7.2 - 0.7) / (1 + len(which)) - 0.1
+    figure = _canvas(ratio * wide + 0.85)
+    titles = {"data": f"the data\n{len(shown.points):,} examples"}
+    titles |= {name: f"{name}: {text}" for name, text in which.items()}
+    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    for ax, (name, title) in zip(panels, titles.items()):
+        if name == "data":
+            _scatter(ax, shown.points, shown.labels)
+            ax.set_ylabel(plain(features[1]))
+        else:
+            _divide(ax, getattr(shown, name), (left, right, bottom, top))
+            ax.tick_params(labelleft=False)
+        ax.set(xlim=(left, right), ylim=(bottom, top), box_aspect=ratio)
+        first, _, second = title.partition("\n")
+        ax.set_title(f"{plain(first, 34)}\n{plain(second, 40)}", fontsize=8.5)
+        ax.set_xlabel(plain(features[0]))
+        ax.locator_params(nbins=5)
+        ax.tick_params(color=MUTED, labelcolor=INK, length=3, labelsize=8)
+        ax.spines[:].set(color=MUTED, linewidth=0.6)
     what = f"The data, and the plane coloured by the {' and the '.join(which)} trial"
     rest = (
         ", of one seed each: colours are classes, lines are where the predicted class "
@@ -597,7 +544,7 @@ def regions(findings: Findings) -> Sketch:
     )
     seen = "; ".join(f"{name}: {text}" for name, text in which.items())
     seen = numbers.capital(seen.replace("\n", ", ")) + "."
-    return Sketch("regions", drawn, what, _caption(findings, what, rest), seen)
+    return _sketch(findings, "regions", figure, what, rest, seen)
 
 
 def _own_accuracy(findings: Findings, trial: int) -> str:
@@ -611,44 +558,6 @@ def _own_accuracy(findings: Findings, trial: int) -> str:
     return f"test accuracy {numbers.percent(share)} (seed {living[0]})"
 
 
-def draw_regions(
-    shown: Regions, which: Mapping[str, str], features: Sequence[str]
-) -> Figure:
-    """Draws a plane of two features: its data, and how the trials divide it.
-
-    Colours are classes, `FILLS` over and over; dark lines are where the prediction
-    changes. Both features have the same scale unless one extends `MOST_STRETCHED` times
-    as far as the other. `which` is ``{"best" or "worst": the trial's name}`` of the
-    trials to show; the second line of a name is small. `features` are the names of x
-    and y.
-    """
-    left, right, bottom, top = extent = tuple(float(end) for end in shown.extent)
-    ratio = (top - bottom) / (right - left)
-    ratio = ratio if 1 / MOST_STRETCHED <= ratio <= MOST_STRETCHED else 1.0
-    wide = (7.2 - 0.7) / (1 + len(which)) - 0.1
-    figure = _canvas(ratio * wide + 0.85)
-    titles = {"data": f"the data\n{len(shown.points):,} examples"}
-    titles |= {name: f"{name}: {text}" for name, text in which.items()}
-    for number, (name, title) in enumerate(titles.items()):
-        ax = figure.add_subplot(1, len(titles), number + 1)
-        if name == "data":
-            _scatter(ax, shown.points, shown.labels)
-        else:
-            _divide(ax, getattr(shown, name), extent)
-        ax.set(xlim=(left, right), ylim=(bottom, top), box_aspect=ratio)
-        first, _, second = title.partition("\n")
-        ax.set_title(f"{plain(first, 34)}\n{plain(second, 40)}", fontsize=8.5)
-        ax.set_xlabel(plain(features[0]))
-        if number:
-            ax.tick_params(labelleft=False)
-        else:
-            ax.set_ylabel(plain(features[1]))
-        ax.locator_params(nbins=5)
-        ax.tick_params(color=MUTED, labelcolor=INK, length=3, labelsize=8)
-        ax.spines[:].set(color=MUTED, linewidth=0.6)
-    return figure
-
-
 def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     size = float(np.clip(12_000 / max(len(points), 1), 1.0, 12.0))
     colors = [FILLS[label % len(FILLS)] for label in labels]
@@ -657,25 +566,24 @@ def _scatter(ax: Axes, points: np.ndarray, labels: np.ndarray) -> None:
     ax.scatter(x, y, size, colors, linewidth=0, rasterized=True)
 
 
-def _divide(ax: Axes, classes: np.ndarray, extent: tuple[float, ...]) -> None:
-    left, right, bottom, top = extent
+def _divide(
+    ax: Axes, classes: np.ndarray, extent: tuple[float, float, float, float]
+) -> None:
+    """Colours the plane by class, with lines between cells of different classes."""
     ax.imshow(
         classes % len(FILLS),
         cmap=ListedColormap(list(FILLS)),
         vmin=-0.5,
         vmax=len(FILLS) - 0.5,
-        extent=(left, right, bottom, top),
+        extent=extent,
         origin="lower",
         aspect="auto",
         interpolation="nearest",
     )
     rows, columns = classes.shape
-    x, y = np.linspace(left, right, columns + 1), np.linspace(bottom, top, rows + 1)
-    across = np.argwhere(classes[:, 1:] != classes[:, :-1])
-    along = np.argwhere(classes[1:] != classes[:-1])
-    segments = [
-        *([(x[c + 1], y[r]), (x[c + 1], y[r + 1])] for r, c in across),
-        *([(x[c], y[r + 1]), (x[c + 1], y[r + 1])] for r, c in along),
-    ]
-    lines = LineCollection(segments, colors=INK, linewidths=0.5, rasterized=True)
-    ax.add_collection(lines, autolim=False)
+    x, y = np.linspace(*extent[:2], columns + 1), np.linspace(*extent[2:], rows + 1)
+    look: Look = {"colors": INK, "linewidths": 0.5, "rasterized": True}
+    row, column = np.nonzero(classes[:, 1:] != classes[:, :-1])
+    ax.vlines(x[column + 1], y[row], y[row + 1], **look)
+    row, column = np.nonzero(classes[1:] != classes[:-1])
+    ax.hlines(y[row + 1], x[column], x[column + 1], **look)

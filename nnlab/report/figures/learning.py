@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 
 from nnlab.report.figures.drawing import captions, labels, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.curves import Along, Curves, collect
+from nnlab.report.figures.drawing.curves import Along, Curves
 from nnlab.report.trials import baselines, sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
@@ -34,17 +34,15 @@ _MEANINGS = {
 def learning(
     findings: Findings, metric: str, name: str = "", x: Along = "epoch"
 ) -> Sketch:
-    """Draws the curves of a metric, see `curves.Curves`.
-
-    `name` is that of the figure's files; the metric's if "".
-    """
+    """Draws the curves of a metric; `name` is that of the files, else the metric's."""
     results = findings.results
-    canvas = _panels(collect(findings, metric, x))
-    what = f"{numbers.capital(words(metric))} against {_ALONG[x]}"
+    canvas = _panels(Curves(findings, metric, x))
+    along = f"{numbers.capital(words(metric))} against {_ALONG[x]}"
+    what = f"{along}, a line for each trial"
     groups = sweep_of(results).groups
     lines = Counter(groups[t] for t in findings.networks)
     parts = (
-        f"{what}, a line for each trial.",
+        f"{what}.",
         captions.beside(findings, metric),
         next((t for m, t in _MEANINGS.items() if metric.endswith(m)), ""),
         SECONDS if x == "seconds" else "",
@@ -53,8 +51,7 @@ def learning(
         captions.caption(findings),
     )
     seen = captions.ends(findings, metric)
-    each = f"{what}, a line for each trial"
-    return Sketch(name or metric, canvas, each, " ".join(parts), seen)
+    return Sketch(name or metric, canvas, what, " ".join(parts), seen)
 
 
 def usual(findings: Findings) -> Iterator[Sketch]:
@@ -62,6 +59,16 @@ def usual(findings: Findings) -> Iterator[Sketch]:
     own = (f"validation_{name}" for name in findings.results.study.own.metrics)
     for metric in filter(findings.is_measured, (*USUAL, *own)):
         yield learning(findings, metric, f"curves_{metric}")
+
+
+def noise(findings: Findings) -> Sketch:
+    """Draws the spread of the batch losses."""
+    return learning(findings, "batch_loss_std", "noise")
+
+
+def updates(findings: Findings) -> Sketch:
+    """Draws the validation accuracy against updates."""
+    return learning(findings, "validation_accuracy", "updates", "step")
 
 
 def seconds(findings: Findings) -> Sketch:
@@ -81,12 +88,8 @@ def active_units(findings: Findings) -> Sketch:
 
 
 def gap(findings: Findings) -> Sketch:
-    """Draws training accuracy, dashed, and test accuracy, solid, by epoch.
-
-    Trials without a finished or stopped network are left out. Of baselines only the
-    test accuracy is drawn.
-    """
-    canvas = _panels(collect(findings, "test_accuracy", dashed="train_accuracy"))
+    """Draws training accuracy, dashed, and test accuracy, solid, by epoch."""
+    canvas = _panels(Curves(findings, "test_accuracy", dashed="train_accuracy"))
     what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
     beside = captions.beside(findings, "test_accuracy")
     caption = (
@@ -98,9 +101,9 @@ def gap(findings: Findings) -> Sketch:
 
 
 def _panels(curves: Curves) -> Canvas:
-    """Draws a panel for each setting of what was swept besides the main axis.
+    """Draws a panel for each setting of what else was swept that has a value.
 
-    Settings without any value of the metric have none; baselines are in all panels.
+    Baselines are in all panels.
     """
     findings = curves.findings
     results = findings.results
@@ -115,13 +118,12 @@ def _panels(curves: Curves) -> Canvas:
     settings = list(dict.fromkeys(shown)) or [""]
     columns = 2 if len(settings) == 4 else min(len(settings), 3)
     rows = math.ceil(len(settings) / columns)
-    single = columns == 1
-    canvas = style.canvas(*(3.9,) if single else (2.8 * rows, 3.5 * columns))
+    size = (3.9, 7.2) if columns == 1 else (2.8 * rows, 3.5 * columns)
+    canvas = style.canvas(*size)
     for number, setting in enumerate(settings):
         ax = canvas.add_subplot(rows, columns, number + 1)
-        curves.draw(
-            ax, [t for t, g in enumerate(groups) if g == setting or t in beside]
-        )
+        panel = [t for t, g in enumerate(groups) if g == setting or t in beside]
+        curves.draw(ax, panel)
         ax.set_title(labels.plain(setting), fontsize=9, loc="left")
         if number % columns:
             ax.set_ylabel("")

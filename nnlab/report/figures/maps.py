@@ -6,8 +6,8 @@ A cell shows a value by its colour and as a number, and how its networks ended.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -36,8 +36,7 @@ class Grid:
 
     Attributes:
       x, y: paths of the two hyperparameters.
-      columns, rows: their values as text: ascending numbers, else in the order of the
-        sweep.
+      columns, rows: their values: ascending numbers, else in the order of the sweep.
       ascending: whether rows are ascending numbers; others are read from the top.
       cells: ``{(column, row): index of the trial}``, from 0.
     """
@@ -55,20 +54,14 @@ class Grid:
         return style.canvas(max(1.2 + 0.6 * len(self.rows), 2.4), width)
 
 
-class Cell(NamedTuple):
-    """What a trial's cell shows: lines of text on a colour."""
-
-    texts: Sequence[str]
-    color: Any
+Cells = dict[int, tuple[list[str], Any]]
+"""Of each trial: lines of text, and the colour below them."""
 
 
 def grid_of(findings: Findings) -> Grid:
     """Returns the map of two swept hyperparameters, if half of their product was run.
 
     The numeric one with more values lies along x. Baselines have no place on a map.
-
-    Raises:
-      Lacking: not exactly two were swept, or most of the product is missing.
     """
     results, trials = findings.results, findings.networks
     paths = swept.paths(results)
@@ -89,10 +82,8 @@ def grid_of(findings: Findings) -> Grid:
 def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     """Draws each trial's mean final metric as the colour and the number of a cell.
 
-    The mean is over the networks that finished or stopped. A cell says how many
-    networks diverged or ended at chance; if all did, it does not count for the range of
-    colours. Colours are even in what the metric's axis shows. A frame marks the best
-    trial by validation, hatching what did not run.
+    If all networks of a trial diverged or ended at chance, it does not count for the
+    range of colours. Colours are even in what the metric's axis shows.
     """
     grid = grid_of(findings)
     canvas = grid.canvas()
@@ -106,17 +97,17 @@ def metric_map(findings: Findings, metric: str = "test_accuracy") -> Sketch:
     ends = np.minimum([shown.min(), shown.max()], scale.ceiling)
     low, high = (float(v) for v in scale.forward(ends))
     norm = Normalize(low, high if high > low else low + 1e-9, clip=True)
-    cells = {}
+    cells: Cells = {}
     for trial in (t for t in finals if t in findings.ran):
         if trial in means:
             mean = means[trial]
             number = f"{100 * mean:.1f}" if scale.percent else f"{mean:.3g}"
             color = METRIC_COLORS(norm(scale.forward(min(mean, scale.ceiling))))
-            cells[trial] = Cell([number, *_fates(findings, trial)], color)
+            cells[trial] = [number, *_fates(findings, trial)], color
         else:
             epochs = findings.dropped_after(trial)
             cut = ["unfinished"] if epochs is None else ["dropped", f"epoch {epochs:g}"]
-            cells[trial] = Cell(_fates(findings, trial) or cut, style.RULE)
+            cells[trial] = _fates(findings, trial) or cut, style.RULE
     _draw_cells(ax, grid, cells)
     for place in (p for p, trial in grid.cells.items() if trial == findings.best):
         for color, width in (("white", 4.0), (style.INK, 2.0)):
@@ -142,17 +133,18 @@ def divergence_map(findings: Findings) -> Sketch:
     grid = grid_of(findings)
     canvas = grid.canvas()
     ax = canvas.add_subplot()
-    cells, norm = {}, Normalize(0.0, 1.0)
+    cells: Cells = {}
     for trial in (t for t in grid.cells.values() if t in findings.ran):
         count = findings.counts(trial)[DIVERGED]
         seeds = findings.results.trials[trial].num_seeds
         texts = [f"{count}/{seeds}"]
         if count:
             texts = [f"{texts[0]} diverged", *_where(findings.results, trial)]
-        cells[trial] = Cell(texts, SHARE_COLORS(norm(count / seeds)))
+        cells[trial] = texts, SHARE_COLORS(count / seeds)
     _draw_cells(ax, grid, cells)
     ticks = {0.0: "0", 0.5: "50", 1.0: "100"}
-    style.color_bar(ax, (norm, SHARE_COLORS), ticks, "networks that diverged, %")
+    bar = Normalize(0.0, 1.0), SHARE_COLORS
+    style.color_bar(ax, bar, ticks, "networks that diverged, %")
     what = "How many networks diverge, when and where, over what was swept"
     caption = (
         f"{what}. Each cell is a trial: how many of its networks left the "
@@ -206,32 +198,28 @@ def _fates(findings: Findings, trial: int) -> list[str]:
     return [f"{count}/{seeds} {kind}" for kind, count in kinds.items() if count]
 
 
-def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
+def _draw_cells(ax: Axes, grid: Grid, cells: Cells) -> None:
     columns, rows = len(grid.columns), len(grid.rows)
     # A cell in points; constrained layout has yet to make room for the labels.
     box = ax.get_window_extent()
     width = 0.95 * 72 * box.width / ax.figure.dpi / columns
     height = 72 * box.height / ax.figure.dpi / rows
-    first, other = _letters(cells, width, height)
+    first, other = _letters([texts for texts, _ in cells.values()], width, height)
+    hatch: style.Look = {"facecolor": "none", "edgecolor": style.MUTED, "hatch": "//"}
+    hatch |= {"linewidth": 0, "alpha": 0.5}
+    centered: style.Look = {"ha": "center", "va": "center_baseline"}
     for place in np.ndindex(columns, rows):
-        cell = cells.get(grid.cells.get(place, -1))
-        if cell is None:
-            hatch = {"facecolor": "none", "edgecolor": style.MUTED, "hatch": "//"}
-            _box(ax, place, 1, **hatch, linewidth=0, alpha=0.5)
+        trial = grid.cells.get(place)
+        if trial not in cells:
+            _box(ax, place, 1, **hatch)
             continue
-        _box(ax, place, 1, facecolor=cell.color, edgecolor="white")
-        for number, line in enumerate(cell.texts):
-            middle = (len(cell.texts) - 1) / 2
-            ax.annotate(
-                labels.plain(line),
-                place,
-                xytext=(0, 1.25 * first * (middle - number)),
-                textcoords="offset points",
-                ha="center",
-                va="center_baseline",
-                color=style.ink_on(cell.color),
-                fontsize=other if number else first,
-            )
+        texts, color = cells[trial]
+        _box(ax, place, 1, facecolor=color, edgecolor="white")
+        look = {**centered, "color": style.ink_on(color)}
+        for number, line in enumerate(map(labels.plain, texts)):
+            offset = 0, 1.25 * first * ((len(texts) - 1) / 2 - number)
+            look["fontsize"] = other if number else first
+            ax.annotate(line, place, offset, textcoords="offset points", **look)
     ax.set_xlim(-0.5, columns - 0.5)
     ends = (-0.5, rows - 0.5)
     ax.set_ylim(ends if grid.ascending else ends[::-1])
@@ -246,17 +234,16 @@ def _draw_cells(ax: Axes, grid: Grid, cells: Mapping[int, Cell]) -> None:
 
 
 def _letters(
-    cells: Mapping[int, Cell], width: float, height: float
+    cells: list[list[str]], width: float, height: float
 ) -> tuple[float, float]:
     """Returns letter sizes of a cell's first line and of its others, so that all fit.
 
     Width and height of a cell are in points.
     """
-    most = max((len(cell.texts) for cell in cells.values()), default=1)
+    most = max(map(len, cells), default=1)
     sizes = []
     for part in (slice(0, 1), slice(1, None)):
-        texts = [text for cell in cells.values() for text in cell.texts[part]]
-        longest = max(map(len, texts), default=1)
+        longest = max((len(text) for texts in cells for text in texts[part]), default=1)
         room = min(height / (1.4 * most), 0.94 * width / (0.6 * longest))
         sizes.append(float(np.clip(room, 4.0, 8.5)))
     first, other = sizes

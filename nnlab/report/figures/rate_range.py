@@ -20,12 +20,7 @@ MOST = 3.0  # times the loss at the start: what is above leaves the axes
 
 
 def rates(findings: Findings) -> Sketch:
-    """Draws the final training loss against the rate, mean and 95 % band.
-
-    Also shown are a dot for each network that did not diverge, a strip of the shares
-    that diverged or ended at chance, the range in which all seeds train, the edge with
-    its interval, and a ring around the fastest rate.
-    """
+    """Draws the final training loss against the rate, and what `Rates` found."""
     found = need(findings.rates, "the sweep is not of rates alone")
     order = need(found.order, "no rate was tried to the end")
     canvas = style.canvas(3.6)
@@ -85,24 +80,15 @@ def _mark(ax: Axes, found: Rates, mean: np.ndarray) -> None:
         row = found.order.index(found.fastest)
         at = found.values[row], mean[row]
         ax.plot(*at, **style.RING)
-        ax.annotate(
-            f"fastest: {at[0]:g}",
-            at,
-            (-10, -12),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
-        )
+        left: style.Look = {"textcoords": "offset points", "ha": "right", "fontsize": 8}
+        ax.annotate(f"fastest: {at[0]:g}", at, (-10, -12), **left)
 
 
 def _name(ax: Axes, place: float, text: str, color: str) -> None:
     """Writes words above the axes, beside a place on the x axis."""
-    ax.annotate(
-        text,
-        (place, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        color=style.darker(color),
-        fontsize=8,
-    )
+    look: style.Look = {"color": style.darker(color), "fontsize": 8}
+    above: style.Look = {
+        "xycoords": ("data", "axes fraction"),
+        "textcoords": "offset points",
+    }
+    ax.annotate(text, (place, 1.0), (0, 3), **above, **look)

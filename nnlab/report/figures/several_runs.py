@@ -1,36 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several runs on one Axes: curves of their best trials, final values of all trials."""
 
-import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from nnlab.report.figures.drawing import curves as lines
 from nnlab.report.figures.drawing import labels, levels, scales, style
+from nnlab.report.figures.drawing.levels import Level
 from nnlab.statistics.findings import Findings
 
 
-@dataclasses.dataclass(frozen=True)
-class Chosen:
-    """A run and its best trial.
-
-    Attributes:
-      name: of the run, unique among those drawn.
-      findings: of the run.
-      trial: index of the best trial.
-    """
+class Chosen(NamedTuple):
+    """A run, under a name of its own, and its best trial."""
 
     name: str
     findings: Findings
     trial: int
-
-    @property
-    def is_network(self) -> bool:
-        """Whether the trial trains along epochs; trees do not."""
-        trial = self.findings.results.trials[self.trial]
-        return trial.hyperparameters.model.is_network
 
 
 def colors(count: int) -> list[str]:
@@ -39,32 +27,30 @@ def colors(count: int) -> list[str]:
     return [*style.CATEGORIES[:count]] if few else style.ordered_colors(count)
 
 
-def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
-    """Draws each run's best trial as `curves.Curves` draws trials; returns `ax`.
+def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
+    """Draws each run's best trial as `curves.Curves` draws trials.
 
     Raises:
       ValueError: a run has no such metric.
     """
-    found: list[lines.Drawn | levels.Level | None] = [
-        (lines.curve_of if run.is_network else levels.level_of)(
-            run.findings, run.trial, metric
-        )
-        for run in runs
-    ]
-    curves = {n: c for n, c in enumerate(found) if isinstance(c, lines.Drawn)}
-    across = {
-        n: level for n, level in enumerate(found) if isinstance(level, levels.Level)
-    }
-    core = scales.finite(d.mean for d in curves.values())
-    core = np.append(core, [level.mean for level in across.values()])
+    curves: dict[int, lines.Drawn] = {}
+    across: dict[int, Level] = {}
+    for place, (_, findings, trial) in enumerate(runs):
+        model = findings.results.trials[trial].hyperparameters.model
+        if not model.is_network:
+            if level := levels.level_of(findings, trial, metric):
+                across[place] = level
+        elif curve := lines.curve_of(findings, trial, metric):
+            curves[place] = curve
+    drawn: list[lines.Drawn | Level] = [*curves.values(), *across.values()]
+    core = scales.finite(one.mean for one in drawn)
     ends = scales.finite(a for c in curves.values() for a in (c.low, c.high))
     scale = _scale_of(runs, metric, core)
     of_runs = (lines.chances_of(run.findings, [run.trial]) for run in runs)
     chances = set().union(*of_runs) if metric.endswith("accuracy") else set()
-    scales.set_metric_axis(
-        ax, scale, metric, scales.view_of(scale, core, ends), chances
-    )
-    lines.set_time_scale(ax, [c.x for c in curves.values()], "epochs")
+    view = scales.view_of(scale, core, ends)
+    scales.set_metric_axis(ax, scale, metric, view, chances)
+    lines.set_time_scale(ax, curves.values(), "epochs")
     tints = colors(len(runs))
     for place, curve in curves.items():
         lines.draw_curve(ax, curve, tints[place], scale, thin=len(runs) <= 4)
@@ -81,25 +67,20 @@ def best_curves(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
         fate = labels.fate_of(run.findings, run.trial, stopped)
         labelled.append(labels.End(tints[place], *end, run.name, fate))
     labels.label_ends(ax, labelled)
-    return ax
 
 
-def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
-    """Draws the final mean of every trial, a row for each run; returns `ax`.
+def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> None:
+    """Draws the final mean of every trial, a row for each run.
 
     A ring marks the best trial by validation, with its 95 % interval.
 
     Raises:
       ValueError: a run has no such metric.
     """
-    found = [
-        {
-            t.index: level
-            for t in run.findings.results.trials
-            if (level := levels.level_of(run.findings, t.index, metric)) is not None
-        }
-        for run in runs
-    ]
+    found = []
+    for run in runs:
+        every = range(len(run.findings.results.trials))
+        found.append(levels.levels_of(run.findings, every, metric))
     best = [row[run.trial] for row, run in zip(found, runs)]
     core = scales.finite(level.mean for row in found for level in row.values())
     scale = _scale_of(runs, metric, core)
@@ -116,7 +97,6 @@ def all_finals(ax: Axes, runs: Sequence[Chosen], metric: str) -> Axes:
     scales.set_rows(ax, [run.name for run in runs], width=labels.WRAP)
     style.dress(ax, grid="x")
     ax.set_xlabel(scales.axis_words(metric, scale))
-    return ax
 
 
 def _scale_of(runs: Sequence[Chosen], metric: str, core: np.ndarray) -> scales.Scale:

@@ -14,7 +14,13 @@ from matplotlib.transforms import Bbox
 
 from nnlab.report.figures.drawing import captions, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
-from nnlab.report.figures.drawing.levels import Level, draw_level, level_of, note_levels
+from nnlab.report.figures.drawing.levels import (
+    Level,
+    draw_level,
+    level_of,
+    levels_of,
+    note_levels,
+)
 from nnlab.report.figures.drawing.points import draw_points
 from nnlab.report.figures.drawing.scales import Scale
 from nnlab.report.figures.learning import SECONDS
@@ -38,17 +44,13 @@ PLACES = (
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A trial with its final test accuracy.
+    """A trial with its final test accuracy; its name is such as "6 x 64".
 
     Attributes:
-      trial: its index.
-      name: such as "6 x 64".
-      depth: hidden layers of a fully connected network whose layers have equally many
-        units; None for other models.
-      width: their number of units; None likewise.
+      depth, width: hidden layers of a fully connected network and their units, if all
+        layers have equally many; else None.
       parameters: None for baselines.
       seconds: training time of one network; NaN if it was not timed.
-      accuracy: mean over the finished and stopped networks, and its 95 % interval.
     """
 
     trial: int
@@ -64,7 +66,7 @@ def against_sizes(findings: Findings) -> Sketch:
     """Draws a panel for each size along which trials can be compared."""
     compared = sizes_of(findings)
     why = "fewer than two networks of a data set have a depth and one width"
-    need(len(shaped(compared)) > 1, why)
+    need(sum(size.depth is not None for size in compared) > 1, why)
     along = panels(compared)
     rows = math.ceil(len(along) / 2)
     canvas = style.canvas(0.3 + 2.7 * rows)
@@ -79,8 +81,7 @@ def against_sizes(findings: Findings) -> Sketch:
             ax.tick_params(labelleft=False)
     what = f"Final test accuracy against {numbers.joined(along)}"
     every = range(len(findings.results.trials))
-    known = [t for t in every if level_of(findings, t, "test_accuracy") is not None]
-    if len(known) > len(compared):
+    if len(levels_of(findings, every, "test_accuracy")) > len(compared):
         notes.append(
             "Of trials with networks of one size, the best by validation is shown."
         )
@@ -112,8 +113,10 @@ def sizes_of(findings: Findings) -> tuple[Size, ...]:
     for trial in range(len(trials)):
         groups.setdefault(_shape(findings, trial) or trial, []).append(trial)
     best = (t[0] if len(t) == 1 else findings.best_of(t) for t in groups.values())
-    found = (_size(findings, trial) for trial in best if trial is not None)
-    return tuple(sorted((s for s in found if s is not None), key=lambda s: s.trial))
+    found = (
+        _size(findings, trial) for trial in sorted(t for t in best if t is not None)
+    )
+    return tuple(size for size in found if size is not None)
 
 
 def _shape(findings: Findings, trial: int) -> tuple[int, int] | None:
@@ -141,37 +144,27 @@ def _size(findings: Findings, trial: int) -> Size | None:
 
 
 def _seconds(findings: Findings, trial: int) -> float:
-    """Returns the seconds of training one network or baseline; NaN if not timed.
-
-    A network's epochs take equally long, and those that stopped early have fewer.
-    """
+    """Returns the seconds of training one network or baseline; NaN if not timed."""
     results = findings.results
     program = results.program(trial)
     if not results.trials[trial].hyperparameters.model.is_network:
-        rows = results.timings.to_pylist()  # of trees, one for each fit
-        spent = [r["train_seconds"] for r in rows if r["cohort"] == program["index"]]
-        return float(np.mean(spent)) if spent else math.nan
+        fits = findings.timings(program["index"])
+        return float(np.mean([f["train_seconds"] for f in fits])) if fits else math.nan
+    # Epochs take equally long, and networks that stopped early have fewer.
     seconds = findings.seconds_per_epoch(program["index"])
     steps = results.member(trial, "steps")[findings.alive(trial)]
     epochs = steps.astype(float).mean() / program["steps_per_epoch"]
     return float(seconds.mean() * epochs) if seconds.size else math.nan
 
 
-def shaped(sizes: Sequence[Size]) -> list[Size]:
-    """Returns those with a depth and a width."""
-    return [size for size in sizes if size.depth is not None]
-
-
 def lines(sizes: Sequence[Size], along: Along) -> dict[int, list[Size]]:
-    """Returns lines along depth, by width, or along width, by depth.
-
-    A line has at least two points. Keys and sizes ascend.
-    """
+    """Returns lines of two points or more along depth, by width, or the reverse."""
 
     def key(size: Size) -> tuple[int, int]:
         return getattr(size, OTHER[along]), getattr(size, along)
 
-    groups = itertools.groupby(sorted(shaped(sizes), key=key), lambda s: key(s)[0])
+    shaped = sorted((size for size in sizes if size.depth is not None), key=key)
+    groups = itertools.groupby(shaped, lambda size: key(size)[0])
     found = {value: list(of_line) for value, of_line in groups}
     return {value: line for value, line in found.items() if len(line) > 1}
 
@@ -186,14 +179,12 @@ def panels(sizes: Sequence[Size]) -> list[Along]:
     return [a for a in ALONG if (lines if a in OTHER else costing)(sizes, a)]
 
 
-def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> Axes:
-    """Draws the final test accuracy, mean and 95 % interval, against a size.
+def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> None:
+    """Draws the final test accuracy against one of `panels`.
 
-    A ring marks the best trial by validation. Along depth there is a line for each
-    width, and along width one for each depth, if it has two points; baselines are
-    long-dashed lines across the axes. Along parameters and along the seconds of
-    training one network, every trial is a point, coloured by depth, with its name where
-    there is room in the present size of `ax`. `along` is one of `panels`.
+    Along depth there is a line for each width, and along width one for each depth.
+    Along parameters and seconds every trial is a point, coloured by depth, with its
+    name where there is room in the present size of `ax`.
     """
     core = np.array([size.accuracy.mean for size in sizes])
     scale = scales.scale_of(findings.results, "test_accuracy", core)
@@ -202,14 +193,14 @@ def draw(ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along) -> A
     scales.set_metric_axis(ax, scale, "test_accuracy", view)
     (_draw_lines if along in OTHER else _draw_costs)(ax, findings, sizes, along, scale)
     style.dress(ax)
-    return ax
 
 
 def _draw_lines(
     ax: Axes, findings: Findings, sizes: Sequence[Size], along: Along, scale: Scale
 ) -> None:
     drawn = lines(sizes, along)
-    values = sorted({float(getattr(s, along)) for line in drawn.values() for s in line})
+    points = [size for line in drawn.values() for size in line]
+    values = sorted({float(getattr(size, along)) for size in points})
     texts = tuple(f"{value:g}" for value in values)
     spaced: Literal["log", "linear"]
     spaced = "log" if settings.is_log_like(values) else "linear"
@@ -229,27 +220,21 @@ def _draw_lines(
     beside = baselines(findings.results)
     across = [size for size in sizes if size.trial in beside]
     for size in across:
-        color = style.colors(findings)[size.trial]
-        draw_level(ax, size.accuracy, color, scale)
+        draw_level(ax, size.accuracy, style.colors(findings)[size.trial], scale)
     if across:
-        points = [size for line in drawn.values() for size in line]
-        first, last = (
-            _distance([s for s in points if getattr(s, along) == x], across, scale)
-            for x in (values[0], values[-1])
-        )
+
+        def room(x: float) -> float:
+            """Returns how far the points at x are from the baselines."""
+            here = [s.accuracy.mean for s in points if getattr(s, along) == x]
+            levels = [size.accuracy.mean for size in across]
+            apart = np.subtract.outer(scale.forward(here), scale.forward(levels))
+            return float(np.abs(apart).min())
+
         named = {size.name: size.accuracy for size in across}
-        note_levels(ax, named, right=last >= first)
+        note_levels(ax, named, right=room(values[-1]) >= room(values[0]))
     look = {**labels.LEGEND, "handlelength": 1.0, "borderaxespad": 0.2}
     look |= {"handletextpad": 0.4, "columnspacing": 0.9, "ncols": 7}
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), **look)
-
-
-def _distance(some: Sequence[Size], others: Sequence[Size], scale: Scale) -> float:
-    one, other = (
-        scale.forward([size.accuracy.mean for size in sizes])
-        for sizes in (some, others)
-    )
-    return float(np.abs(one[:, None] - other).min())
 
 
 def _draw_costs(
@@ -260,17 +245,16 @@ def _draw_costs(
     # Room for the names of the outermost points.
     span = max(costs.max() / costs.min(), 2.0)
     view = np.array([costs.min() / span**0.06, costs.max() * span**0.2])
-    scales.set_scale(ax, "x", Scale("log", False, math.inf), view)
+    scales.set_scale(ax, "x", scales.LOG, view)
     if along == "parameters":
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.set_xlabel("seconds of training" if along == "seconds" else along)
     tints = _tints(sizes, "depth")
     beside = baselines(findings.results)
     for x, size in zip(costs, drawn):
+        color, marker = tints.get(size.depth, style.MUTED), "o"
         if size.trial in beside:
             color, marker = style.colors(findings)[size.trial], "D"
-        else:
-            color, marker = tints.get(size.depth, style.MUTED), "o"
         point, best = np.minimum(size.accuracy, scale.ceiling), findings.best
         draw_points(ax, x, point, color, best=size.trial == best, marker=marker)
     _name_points(ax, costs, drawn, scale)
@@ -278,9 +262,9 @@ def _draw_costs(
 
 def _tints(sizes: Sequence[Size], by: Along) -> dict[int | None, str]:
     """Returns a colour for each depth or width, dark for small ones."""
-    values = sorted({getattr(size, by) for size in shaped(sizes)})
-    shades = "plasma" if by == "depth" else "viridis"
-    return dict(zip(values, style.ordered_colors(len(values), shades)))
+    values = sorted({getattr(size, by) for size in sizes if size.depth is not None})
+    shades = style.ordered_colors(len(values), "plasma" if by == "depth" else "viridis")
+    return dict(zip(values, shades))
 
 
 def _name_points(
@@ -288,9 +272,9 @@ def _name_points(
 ) -> None:
     """Writes names beside points where they cover no point and no other name.
 
-    They cover no interval either, if there is such a place. They have some air, since
-    constrained layout has yet to set the final size of the axes.
+    They cover no interval either, if there is such a place.
     """
+    # Names have some air, since constrained layout has yet to set the axes' size.
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi  # points a dot
     inside = Bbox.from_bounds(0.0, 0.0, box.width * unit, box.height * unit)
@@ -300,31 +284,34 @@ def _name_points(
         ends = np.nan_to_num(np.array(size.accuracy), nan=size.accuracy.mean)
         levels = np.clip(ends, *ax.get_ylim())
         dots = ax.transData.transform([(x, level) for level in levels])
-        places.append((dots - (box.x0, box.y0)) * unit)
+        places.append((dots - box.p0) * unit)
     bars = [
         _box(x, (low + high) / 2, 2.5, high - low)
         for (x, _), (_, low), (_, high) in places
     ]
     taken = [_box(x, middle, 2 * MARKER, 2 * MARKER) for (x, middle), _, _ in places]
+    look: style.Look = {
+        "textcoords": "offset points",
+        "fontsize": LABEL_SIZE,
+        "color": style.INK,
+    }
+    look |= {"ha": "center", "va": "center"}
     for number in np.argsort(costs, kind="stable"):
         text = labels.plain(sizes[number].name, 24)
-        rooms = [r for r in _rooms(text, places[number]) if _holds(inside, r)]
-        free = [room for room in rooms if not room.count_overlaps(taken)]
+        rooms = _rooms(text, places[number])
+        free = [
+            room
+            for room in rooms
+            if all(inside.contains(*corner) for corner in room.corners())
+            and not room.count_overlaps(taken)
+        ]
         best = min(free, key=lambda room: room.count_overlaps(bars), default=None)
         if best is None:
             continue
         taken.append(best)
+        at = costs[number], min(sizes[number].accuracy.mean, scale.ceiling)
         middle = (best.p0 + best.p1) / 2
-        ax.annotate(
-            text,
-            (costs[number], min(sizes[number].accuracy.mean, scale.ceiling)),
-            xytext=tuple(middle - places[number][0]),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=LABEL_SIZE,
-            color=style.INK,
-        )
+        ax.annotate(text, at, tuple(middle - places[number][0]), **look)
 
 
 def _rooms(text: str, place: np.ndarray) -> list[Bbox]:
@@ -338,10 +325,6 @@ def _rooms(text: str, place: np.ndarray) -> list[Bbox]:
         y = end + up * (MARKER + 1.0 + height / 2)
         rooms.append(_box(x, y, width, height))
     return rooms
-
-
-def _holds(inside: Bbox, box: Bbox) -> bool:
-    return all(inside.contains(*corner) for corner in box.corners())
 
 
 def _box(x: float, y: float, width: float, height: float) -> Bbox:

@@ -65,16 +65,14 @@ def set_meaning(results: Results) -> str:
 def _draw_sets(ax: Axes, findings: Findings) -> None:
     """Draws each trial's final accuracy on the normal, the moved, the rotated test set.
 
-    Shown are the mean and 95 % Student-t interval over the networks that finished or
-    stopped, and a small dot for each of them. A numeric sweep runs along x with a line
-    for each set; otherwise each trial is a row.
+    A numeric sweep runs along x with a line for each set; otherwise each trial is a
+    row.
     """
     results = findings.results
     sets = [m for m in results.metrics if re.fullmatch(r"test_(\w+_)?accuracy", m)]
     ran = [t for t in findings.ran if findings.alive(t).any()]
-    finals = {(t, m): findings.final(t, m) for m in sets for t in ran}
-    finals = {key: p[~np.isnan(p)] for key, p in finals.items()}
-    finals = {key: p for key, p in finals.items() if p.size}
+    measured = {(t, m): findings.final(t, m) for m in sets for t in ran}
+    finals = {k: p[~np.isnan(p)] for k, p in measured.items() if np.isfinite(p).any()}
     centers = {key: mean_interval(p) for key, p in finals.items()}
     sweep = sweep_of(results)
     if rows := sweep.scale == "categories" or any(sweep.groups):
@@ -89,15 +87,13 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
     view = np.append(view, [c for c in chances if view.size])
     scales.set_scale(ax, "x" if rows else "y", scale, view)
     for chance in chances:
-        line = (ax.axvline if rows else ax.axhline)(chance, linewidth=1, zorder=1)
-        line.set(color=style.MUTED, linestyle=":", label="chance")
+        scales.draw_chance(ax, chance, "x" if rows else "y", "chance")
     for number, metric in enumerate(sets):
         color = style.CATEGORIES[number % len(style.CATEGORIES)]
         marker = "osD^v"[number % 5]
         shift = 0.22 * (number - (len(sets) - 1) / 2) if rows else 0.0
-        of_set = sorted(
-            (t for t, m in finals if m == metric), key=sweep.values.__getitem__
-        )
+        of_set = [t for t, m in finals if m == metric]
+        of_set.sort(key=sweep.values.__getitem__)
         if not rows:
             middle = [min(float(centers[t, metric][0]), scale.ceiling) for t in of_set]
             at = [sweep.values[t] for t in of_set]
@@ -114,11 +110,7 @@ def _draw_sets(ax: Axes, findings: Findings) -> None:
 
 
 def severity(findings: Findings) -> Sketch:
-    """Draws the test accuracy against how far the images are moved or rotated.
-
-    Each has a panel, each trial a line: the mean over its final networks and the 95 %
-    Student-t band (none below three).
-    """
+    """Draws the test accuracy against how far the images are moved or rotated."""
     results = findings.results
     kinds = results.severity["transform"].to_pylist()
     shown = [s for s in SETS if s in kinds]
@@ -141,9 +133,9 @@ def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
     table = table[table["transform"] == kind]
     amounts = np.unique(table["amount"])
     drawn = {}
-    for trial, rows in table.groupby("trial"):  # a row for each seed, (S, A)
-        values = rows.pivot(index="seed", columns="amount", values="accuracy")
-        values = values.reindex(columns=amounts).to_numpy()
+    for trial, rows in table.groupby("trial"):
+        seeds = rows.pivot(index="seed", columns="amount", values="accuracy")
+        values = seeds.reindex(columns=amounts).to_numpy()
         drawn[int(trial)] = curves.Drawn.of(amounts, values)
     core = scales.finite(d.mean for d in drawn.values())
     scale = scales.scale_of(results, metric, core)

@@ -13,18 +13,11 @@ from typing import TypeVar
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from nnlab import results as tables
 from nnlab.report.figures.drawing.curves import FEW_LINES, FEW_SEEDS
-from nnlab.report.figures.drawing.levels import level_of
+from nnlab.report.figures.drawing.levels import level_of, levels_of
 from nnlab.report.trials import baselines, named, trial_name
-from nnlab.results import (
-    DIVERGED,
-    DROPPED,
-    FINISHED,
-    STATUSES,
-    STOPPED,
-    UNFINISHED,
-    Results,
-)
+from nnlab.results import Results
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.words import numbers as texts
@@ -32,11 +25,11 @@ from nnlab.words import numbers as texts
 _T = TypeVar("_T")
 MAIN_PACKAGES = ("nnlab", "jax")  # those that a caption names
 ENDED = {
-    FINISHED: "finished",
-    STOPPED: "stopped (small ticks; carried on at their best)",
-    DIVERGED: "diverged (left out of means, crosses)",
-    DROPPED: "dropped by halving (dashed as far as they go)",
-    UNFINISHED: "unfinished (dashed if alone)",
+    tables.FINISHED: "finished",
+    tables.STOPPED: "stopped (small ticks; carried on at their best)",
+    tables.DIVERGED: "diverged (left out of means, crosses)",
+    tables.DROPPED: "dropped by halving (dashed as far as they go)",
+    tables.UNFINISHED: "unfinished (dashed if alone)",
     "absent": "did not run",
 }
 """Ways in which networks end, and how each is drawn."""
@@ -49,7 +42,6 @@ class Sketch:
 
     Attributes:
       name: of its files, without suffix.
-      canvas: the matplotlib figure.
       what: what it shows, in a few words.
       caption: what the reader must know to read it.
       seen: what can be seen in it, in a sentence; may be "".
@@ -63,7 +55,7 @@ class Sketch:
 
     @property
     def alt(self) -> str:
-        """The alternative text: what the figure shows."""
+        """The alternative text."""
         return f"{self.what}. {self.seen}".strip()
 
 
@@ -72,17 +64,10 @@ class Lacking(Exception):
 
 
 def need(value: _T | None, why: str) -> _T:
-    """Returns a value that a figure needs.
-
-    Raises:
-      Lacking: it is None, False, 0 or empty; the message is `why`.
-    """
+    """Returns a value, or raises `Lacking` if it is None, False, 0 or empty."""
     if not value:
         raise Lacking(why)
     return value
-
-
-# Captions.
 
 
 def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
@@ -104,7 +89,7 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     else:
         first = "One seed, hence no interval"
     total = sum(seeds)
-    counts["absent"] = total - sum(counts[s] for s in STATUSES)
+    counts["absent"] = total - sum(counts[s] for s in tables.STATUSES)
     listed = ", ".join(f"{counts[s]} {text}" for s, text in ENDED.items() if counts[s])
     said = f"{first}. Of {total} {'network' if total == 1 else 'networks'}: {listed}"
     if counts["at_chance"]:
@@ -133,8 +118,8 @@ def versions(packages: Mapping[str, str]) -> str:
 
 def beside(findings: Findings, metric: str) -> str:
     """Explains long dashes, if there are any."""
-    levels = (level_of(findings, t, metric) for t in baselines(findings.results))
-    return "Long dashes are the final values of baselines." if any(levels) else ""
+    levels = levels_of(findings, baselines(findings.results), metric)
+    return "Long dashes are the final values of baselines." if levels else ""
 
 
 def error_scale(canvas: Canvas) -> str:
@@ -163,30 +148,22 @@ def by_validation(findings: Findings) -> str:
     return f"Best and worst are by validation accuracy{among}."
 
 
-# What can be seen.
-
-
 def ends(findings: Findings, metric: str, trials: Collection[int] | None = None) -> str:
     """Says the final means from the largest on; of many trials the extremes and median.
 
     Returns "" where no trial has a value.
-
-    Raises:
-      ValueError: no such column.
     """
     results = findings.results
     among = range(len(results.trials)) if trials is None else trials
-    levels = {t: level_of(findings, t, metric) for t in among}
-    means = {t: level.mean for t, level in levels.items() if level is not None}
+    means = {t: lv.mean for t, lv in levels_of(findings, among, metric).items()}
     order = sorted(means, key=lambda t: (-means[t], t))
     if not order:
         return ""
     if len(results.trials) == 1:
         return f"At the end: {value_text(metric, means[order[0]])}."
-    few = len(order) <= FEW
     names = [named(results, order[0]), *(trial_name(results, t) for t in order[1:])]
     parts = [f"{value_text(metric, means[t])} for {n}" for t, n in zip(order, names)]
-    if few:
+    if len(order) <= FEW:
         return f"At the end: {', '.join(parts)}."
     middle = value_text(metric, float(np.median(list(means.values()))))
     return (
@@ -211,15 +188,12 @@ def ends_of_each(
     """
     said = []
     for which, trial in trials.items():
-        if trial is None:
-            continue
-        levels = {n: level_of(findings, trial, m) for n, m in metrics.items()}
         values = [
-            f"{name} {value_text(metrics[name], level.mean)}"
-            for name, level in levels.items()
-            if level is not None
+            f"{name} {value_text(metric, level.mean)}"
+            for name, metric in metrics.items()
+            if trial is not None and (level := level_of(findings, trial, metric))
         ]
-        if values:
+        if trial is not None and values:
             name = trial_name(findings.results, trial)
             said.append(f"{which}, {name}: {', '.join(values)}")
     return f"At the end of the {'; of the '.join(said)}." if said else ""

@@ -1,33 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning curves: for each trial a line, its mean over the seeds, and their band."""
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.ticker import MaxNLocator
 
+from nnlab.report.figures.drawing import scales, style
 from nnlab.report.figures.drawing.labels import End, fate_of, label_ends, plain
 from nnlab.report.figures.drawing.levels import (
     Level,
     draw_level,
-    level_of,
+    levels_of,
     note_levels,
 )
-from nnlab.report.figures.drawing.scales import (
-    Scale,
-    finite,
-    scale_of,
-    set_metric_axis,
-    set_scale,
-    view_of,
-)
-from nnlab.report.figures.drawing.style import color_bar, colors, darker, dress
+from nnlab.report.figures.drawing.scales import Scale, finite
 from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
 from nnlab.statistics.findings import Findings
@@ -70,11 +62,10 @@ class Drawn(NamedTuple):
 
     def end(self, foot: float) -> tuple[float, float]:
         """Returns where its line ends; x is NaN and y is `foot` if it has no end."""
-        ends = [_last(self.x, v) for v in (self.mean, *self.lost)]
-        place = ends[0]
+        place, *lost = (_last(self.x, v) for v in (self.mean, *self.lost))
         if np.isnan(place[0]):  # all have diverged: the one that lasted longest
-            place = max((e for e in ends if not np.isnan(e[0])), default=place)
-        return (np.nan, foot) if np.isnan(place[1]) else place
+            place = max((e for e in lost if not np.isnan(e[0])), default=(np.nan, foot))
+        return place
 
 
 Along = Literal["epoch", "step", "seconds"]
@@ -88,9 +79,6 @@ def curve_of(
 
     If there are none, it is over the unfinished or dropped ones. It is None where the
     trial did not run, or was not timed for an axis of seconds.
-
-    Raises:
-      ValueError: no such metric.
     """
     results = findings.results
     if not results.has_run(trial):
@@ -123,40 +111,47 @@ def _filled(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.interp(steps, steps[known], values[known]) if known.any() else values
 
 
-@dataclasses.dataclass(frozen=True)
+def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Returns the last point whose value is finite; NaN for none."""
+    known = np.flatnonzero(np.isfinite(values))
+    at = known[-1:]
+    return (float(x[at][0]), float(values[at][0])) if at.size else (np.nan, np.nan)
+
+
 class Curves:
     """The curves of all trials; panels that show some of them share limits and colours.
 
     Lines are means over the networks that finished or stopped, with the 95 % Student-t
     band. Where a trial has none, the line is dashed and over those that are unfinished
-    or were dropped. There is no band below three seeds, and a thin line for each seed
-    where there are at most five. A tick marks where networks stopped early, taller
-    where several did at once; from there on they count with their best. A cross marks
-    where a network diverged, at its last finite value (at the foot of the axes if it
-    had none).
-
-    Up to twelve trials have labels at the ends of their lines; more have a colour bar.
-    The x axis is logarithmic where some trials end far before others. Baselines beside
-    networks have no epochs: their final value is a long-dashed line across the axes.
-
-    Attributes:
-      findings: of the run.
-      metric: a column of the curves.
-      x: the x axis. "seconds" is a network's share of its program's training time:
-        epochs times the mean of `members.seconds_per_epoch`.
-      solid: curve of the metric, by trial.
-      dashed: curve of a second metric, by trial; may be empty.
-      levels: final values of the baselines, by trial.
+    or were dropped. A tick marks where networks stopped early, taller where several did
+    at once; from there on they count with their best. A cross marks where a network
+    diverged, at its last finite value. Baselines beside networks have no epochs: their
+    final value is a long-dashed line across the axes.
     """
 
-    findings: Findings
-    metric: str
-    x: Along
-    solid: Mapping[int, Drawn]
-    dashed: Mapping[int, Drawn]
-    levels: Mapping[int, Level]
+    def __init__(
+        self, findings: Findings, metric: str, x: Along = "epoch", dashed: str = ""
+    ) -> None:
+        """Collects the curves of a metric, and of a second one that is drawn `dashed`.
 
-    def draw(self, ax: Axes, trials: Collection[int] | None = None) -> Axes:
+        With a second metric, trials without a network trained to its end have no curve.
+
+        Raises:
+          ValueError: no such metric.
+        """
+        self.findings, self.metric, self.x = findings, metric, x
+        self.solid, self.dashed = (
+            {
+                trial: curve
+                for trial in (findings.networks if name else ())
+                if (curve := curve_of(findings, trial, name, x)) is not None
+                and not (dashed and curve.running)
+            }
+            for name in (metric, dashed)
+        )
+        self.levels = levels_of(findings, baselines(findings.results), metric)
+
+    def draw(self, ax: Axes, trials: Collection[int] | None = None) -> None:
         """Draws some trials, by index; all when None."""
         findings = self.findings
         every = [*self.solid.items(), *self.dashed.items()]
@@ -166,7 +161,7 @@ class Curves:
         among = range(len(findings.results.trials)) if trials is None else trials
         shown = {t: d for t, d in self.solid.items() if t in among}
         levels = {t: level for t, level in self.levels.items() if t in among}
-        tints = colors(findings)
+        tints = style.colors(findings)
         if self.dashed:
             error = "\n(error on log scale)" if scale.name == "error" else ""
             ax.set_ylabel(f"accuracy: test solid, training dashed{error}")
@@ -177,33 +172,8 @@ class Curves:
             draw_curve(ax, curve, tints[trial], scale, thin=thin)
         for trial, level in levels.items():
             draw_level(ax, level, tints[trial], scale)
-        dress(ax)
+        style.dress(ax)
         name_lines(ax, findings, shown, tints, levels)
-        return ax
-
-
-def collect(
-    findings: Findings, metric: str, x: Along = "epoch", dashed: str = ""
-) -> Curves:
-    """Returns the curves of a metric, and of a second one that is drawn dashed, if any.
-
-    With a second metric, trials without a network trained to its end have no curve.
-
-    Raises:
-      ValueError: no such metric.
-    """
-    solid, second = (
-        {
-            trial: curve
-            for trial in (findings.networks if name else ())
-            if (curve := curve_of(findings, trial, name, x)) is not None
-            and not (dashed and curve.running)
-        }
-        for name in (metric, dashed)
-    )
-    beside = {t: level_of(findings, t, metric) for t in baselines(findings.results)}
-    levels = {t: level for t, level in beside.items() if level is not None}
-    return Curves(findings, metric, x, solid, second, levels)
 
 
 def set_curves_axis(
@@ -213,26 +183,22 @@ def set_curves_axis(
     curves: Sequence[tuple[int, Drawn]],
     levels: Mapping[int, Level],
 ) -> Scale:
-    """Sets limits and scale of y so that curves of one kind of metric are in view.
-
-    The level of chance is drawn where accuracies are near it.
-    """
+    """Sets limits and scale of y so that curves of one kind of metric are in view."""
     # The loss of a trial that learns nothing can be 1e9, and flatten the others.
     bounded = metric.endswith(("accuracy", "_share"))
     learnt = [d.mean for t, d in curves if not bounded and _learns(findings, t)]
     choices = (learnt, [d.mean for _, d in curves], [d.lost for _, d in curves])
     core = next((c for c in map(finite, choices) if c.size), np.empty(0))
     core = np.append(core, [level.mean for level in levels.values()])
-    scale = scale_of(findings.results, metric, core)
-    ends = finite([a for _, d in curves for a in (d.low, d.high)])
-    ends = np.append(ends, finite([*levels.values()]))
-    view = view_of(scale, core, ends)
+    scale = scales.scale_of(findings.results, metric, core)
+    ends = finite([*(a for _, d in curves for a in (d.low, d.high)), *levels.values()])
+    view = scales.view_of(scale, core, ends)
     if metric.endswith("loss") and view.size:
         # So would a loss that grows in a few seeds of a trial that learns in others.
         start = finite([d.mean[:1] for _, d in curves])
         view = np.minimum(view, MOST_LOSS * start.max(initial=view.min()))
     trials = {*levels, *(t for t, _ in curves)} if metric.endswith("accuracy") else ()
-    set_metric_axis(ax, scale, metric, view, chances_of(findings, trials))
+    scales.set_metric_axis(ax, scale, metric, view, chances_of(findings, trials))
     return scale
 
 
@@ -248,28 +214,25 @@ def _learns(findings: Findings, trial: int) -> bool:
 def set_time_axis(
     ax: Axes, findings: Findings, curves: Mapping[int, Drawn], x: Along = "epoch"
 ) -> None:
-    """Sets limits and ticks of x for curves by trial, see `set_time_scale`.
-
-    Curves of trees run along their number.
-    """
+    """Sets limits and ticks of x for curves by trial; those of trees count trees."""
     trials = (findings.results.trials[t] for t in curves)
     networks = {trial.hyperparameters.model.is_network for trial in trials}
     along = "trees" if networks == {False} and x != "seconds" else ALONG[x]
-    set_time_scale(ax, [d.x for d in curves.values()], along, whole=x != "seconds")
+    set_time_scale(ax, curves.values(), along, whole=x != "seconds")
 
 
 def set_time_scale(
-    ax: Axes, places: Sequence[np.ndarray], along: str, whole: bool = True
+    ax: Axes, curves: Collection[Drawn], along: str, whole: bool = True
 ) -> None:
-    """Sets limits and ticks of x for curves; logarithmic if their ends are far apart.
+    """Sets limits and ticks of x; logarithmic if the curves' ends are far apart.
 
-    `places` are x of the evaluations of each curve, (E,), whole numbers if `whole`.
+    Ticks are whole numbers if `whole`.
     """
-    ends = [float(p[-1]) for p in places if p.size]
+    ends = [float(curve.x[-1]) for curve in curves if curve.x.size]
     last = max(ends, default=0.0)
     if ends and FAR_APART * min(ends) < last and min(ends) > 0:
-        view = finite(places)
-        set_scale(ax, "x", Scale("log", False, math.inf), view[view > 0])
+        view = finite(curve.x for curve in curves)
+        scales.set_scale(ax, "x", scales.LOG, view[view > 0])
         ax.set_xlabel(f"{along}, log scale")
         return
     ax.set_xlim(0, last or 1.0)
@@ -288,14 +251,13 @@ def draw_curve(
     thin: bool = False,
     ends: bool = True,
 ) -> None:
-    """Draws a trial's mean and band.
+    """Draws a trial's mean and band; the limits of `ax` must be set.
 
-    The limits of `ax` must be set. The mean is dashed if the networks did not train to
-    the end. If `thin`, few seeds have lines of their own. If `ends`, marks show where
-    networks stopped and where they diverged.
+    If `thin`, few seeds have lines of their own. If `ends`, marks show where networks
+    stopped and where they diverged.
     """
     # Step 0 has no place on a log axis.
-    x = np.where(curve.x > 0, curve.x, np.nan) if _is_log(ax) else curve.x
+    x = np.where(curve.x > 0, curve.x, np.nan) if ax.get_xscale() == "log" else curve.x
     shown = (np.minimum(a, scale.ceiling) for a in (curve.mean, curve.low, curve.high))
     mean, low, high = shown
     if thin and 1 < len(curve.values) <= FEW_SEEDS:
@@ -305,53 +267,30 @@ def draw_curve(
         ax.vlines(x, low, high, color=color, linewidth=1.2, alpha=0.5)
     elif np.isfinite(low).any():
         ax.fill_between(x, low, high, color=color, alpha=0.14, linewidth=0)
-    ax.plot(
-        x,
-        mean,
-        color=color,
-        linewidth=1.7 if line == "-" else 1.2,
-        linestyle="--" if curve.running else line,
-        marker="o" if x.size <= 2 else "",
-        markersize=4,
-        clip_on=x.size > 2,
-        zorder=3,
-    )
+    look: style.Look = {"linewidth": 1.7 if line == "-" else 1.2, "zorder": 3}
+    look["linestyle"] = "--" if curve.running else line
+    if x.size <= 2:
+        look |= {"marker": "o", "markersize": 4, "clip_on": False}
+    ax.plot(x, mean, color=color, **look)
     if ends:
         _draw_ends(ax, curve, x, mean, color)
-
-
-def _is_log(ax: Axes) -> bool:
-    return ax.get_xscale() == "log"
 
 
 def _draw_ends(
     ax: Axes, curve: Drawn, x: np.ndarray, mean: np.ndarray, color: str
 ) -> None:
+    tick: style.Look = {"marker": "|", "markeredgewidth": 1.3, "zorder": 4}
     for at, count in Counter(curve.stopped.tolist()).items():
-        tick: dict[str, Any] = {"marker": "|", "markeredgewidth": 1.3, "zorder": 4}
         size = 5.0 + 2.0 * min(count, 8)
-        ax.plot(x[at], mean[at], **tick, markersize=size, color=darker(color))
+        ax.plot(x[at], mean[at], **tick, markersize=size, color=style.darker(color))
     bottom, top = ax.get_ylim()
+    cross: style.Look = {"marker": "x", "markersize": 6, "markeredgewidth": 1.4}
     for values in curve.lost:
         ax.plot(x, values, color=color, linewidth=0.6, alpha=0.5)
         place, value = _last(x, values)
-        ax.plot(
-            ax.get_xlim()[0] if np.isnan(place) else place,
-            bottom if np.isnan(value) else np.clip(value, bottom, top),
-            marker="x",
-            markersize=6,
-            markeredgewidth=1.4,
-            color=color,
-            clip_on=False,
-            zorder=5,
-        )
-
-
-def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    known = np.flatnonzero(np.isfinite(values))
-    if not known.size:
-        return np.nan, np.nan
-    return float(x[known[-1]]), float(values[known[-1]])
+        place = ax.get_xlim()[0] if np.isnan(place) else place
+        value = bottom if np.isnan(value) else np.clip(value, bottom, top)
+        ax.plot(place, value, color=color, clip_on=False, zorder=5, **cross)
 
 
 def name_lines(
@@ -393,4 +332,4 @@ def _color_bar(ax: Axes, findings: Findings, tints: Sequence[str]) -> None:
     ticks = {float(n): plain(texts[n]) for n in range(0, len(shades), step)}
     size = 6 if step == 1 and len(shades) > 16 else 8
     bar = norm, ListedColormap(list(shades))
-    color_bar(ax, bar, ticks, plain(sweep.name), size)
+    style.color_bar(ax, bar, ticks, plain(sweep.name), size)

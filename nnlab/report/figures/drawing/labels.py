@@ -4,18 +4,18 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from nnlab.report.figures.drawing.style import MUTED, legible
+from nnlab.report.figures.drawing.style import MUTED, Look, legible
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers as texts
 
 WRAP = 26  # characters in a line of a label that has two
 SIZE = 8.0  # points, of labels and legends
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": SIZE, "handlelength": 1.2}
+LEGEND: Look = {"frameon": False, "fontsize": SIZE, "handlelength": 1.2}
 
 
 class End(NamedTuple):
@@ -24,8 +24,7 @@ class End(NamedTuple):
     Attributes:
       color: of the line.
       x, y: where it ends; x is NaN for a line without an end.
-      name: of the line; may be "".
-      remark: on the line; may be "".
+      name, remark: of the line; may be "".
     """
 
     color: str
@@ -64,30 +63,22 @@ def fate_of(findings: Findings, trial: int, stopped: int | None = None) -> str:
 
     `stopped` is how many have a tick; all that stopped when None.
     """
-    counts = findings.counts(trial)
-    parts = {
-        "stopped": counts["stopped"] if stopped is None else stopped,
-        "diverged": counts["diverged"],
-        "dropped": counts["dropped"],
-        "at chance": counts["at_chance"],
-    }
-    shown = ", ".join(f"{count} {text}" for text, count in parts.items() if count)
+    counts = {**findings.counts(trial)}
+    if stopped is not None:
+        counts["stopped"] = stopped
+    kinds = ("stopped", "diverged", "dropped", "at_chance")
+    parts = [f"{counts[k]} {k.replace('_', ' ')}" for k in kinds if counts[k]]
+    shown = ", ".join(parts)
     return f"({shown})" if shown else ""
 
 
 def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) -> None:
     """Writes a small grey word above or below a horizontal line at `y`."""
-    ax.annotate(
-        text,
-        (0.99 if right else 0.01, y),
-        xycoords=ax.get_yaxis_transform(),
-        xytext=(0, 1 if above else -2),
-        textcoords="offset points",
-        fontsize="x-small",
-        color=MUTED,
-        ha="right" if right else "left",
-        va="bottom" if above else "top",
-    )
+    x, ha = (0.99, "right") if right else (0.01, "left")
+    up, va = (1, "bottom") if above else (-2, "top")
+    place: Look = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
+    look: Look = {"fontsize": "x-small", "color": MUTED, "ha": ha, "va": va}
+    ax.annotate(text, (x, y), (0, up), **place, **look)
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
@@ -125,9 +116,8 @@ def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     """
     if not ends:
         return
-    y = ax.transAxes.inverted().transform(
-        ax.transData.transform([(ax.get_xlim()[1], end.y) for end in ends])
-    )[:, 1]
+    dots = ax.transData.transform([(ax.get_xlim()[1], end.y) for end in ends])
+    y = ax.transAxes.inverted().transform(dots)[:, 1]
     # Constrained layout will shrink the axes; 0.8 is on the safe side.
     inches = 0.8 * ax.get_window_extent().height / ax.figure.dpi
     gap = 1.2 * SIZE / 72 / inches
@@ -136,38 +126,22 @@ def label_ends(ax: Axes, ends: Sequence[End], title: str = "") -> None:
     if lines * gap * (len(ends) - 1) > 1:
         shown, lines = [end.text(one_line=True) for end in ends], 1
     places = spread(np.clip(y, 0, 1), lines * gap, 0.0, 1.0)
-    leader = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.7}
+    leader: Look = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.7}
     leader |= {"shrinkA": 0, "shrinkB": 0}
+    beside: Look = {"textcoords": "axes fraction", "annotation_clip": False}
+    look: Look = {"transform": ax.transAxes, "fontsize": SIZE, "linespacing": 1.0}
     for text, end, place in zip(shown, ends, places):
         if text and np.isfinite(end.x):
-            ax.annotate(
-                "",
-                (end.x, np.clip(end.y, *ax.get_ylim())),
-                xytext=(1.025, place),
-                textcoords="axes fraction",
-                arrowprops={**leader, "color": end.color},
-                annotation_clip=False,
-            )
-        ax.text(
-            1.035,
-            place,
-            text,
-            transform=ax.transAxes,
-            color=legible(end.color),
-            fontsize=SIZE,
-            va="center" if "\n" in text else "center_baseline",
-            linespacing=1.0,
-        )
+            at = end.x, np.clip(end.y, *ax.get_ylim())
+            arrow = {**leader, "color": end.color}
+            ax.annotate("", at, (1.025, place), arrowprops=arrow, **beside)
+        va = "center" if "\n" in text else "center_baseline"
+        ax.text(1.035, place, text, color=legible(end.color), va=va, **look)
     if title and len(ends) > 1:
-        ax.annotate(
-            plain(title),
-            (1.035, max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2),
-            xycoords="axes fraction",
-            xytext=(0, 0.9 * SIZE),
-            textcoords="offset points",
-            color=MUTED,
-            fontsize=SIZE,
-        )
+        top = max(float(np.max(places)), 0.0) + (lines - 1) * gap / 2
+        above: Look = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        above |= {"color": MUTED, "fontsize": SIZE}
+        ax.annotate(plain(title), (1.035, top), (0, 0.9 * SIZE), **above)
 
 
 def legend_above(ax: Axes) -> None:
@@ -177,12 +151,10 @@ def legend_above(ax: Axes) -> None:
         return
     named = dict(zip(names, handles))
     fitting = max(1, min(4, 90 // (max(map(len, named)) + 6)))
-    ax.legend(
-        list(named.values()),
-        list(named),
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=math.ceil(len(named) / math.ceil(len(named) / fitting)),
-        borderaxespad=0.2,
-        **LEGEND,
-    )
+    columns = math.ceil(len(named) / math.ceil(len(named) / fitting))
+    place: Look = {
+        "loc": "lower left",
+        "bbox_to_anchor": (0.0, 1.0),
+        "borderaxespad": 0.2,
+    }
+    ax.legend(list(named.values()), list(named), ncols=columns, **place, **LEGEND)

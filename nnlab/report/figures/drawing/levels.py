@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Final values with their intervals; those of baselines are lines across the axes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,14 @@ def level_of(findings: Findings, trial: int, metric: str) -> Level | None:
     values = findings.final(trial, metric)
     values = values[np.isfinite(values)]
     return Level(*map(float, mean_interval(values))) if values.size else None
+
+
+def levels_of(
+    findings: Findings, trials: Iterable[int], metric: str
+) -> dict[int, Level]:
+    """Returns the final means of the trials that have one."""
+    levels = {trial: level_of(findings, trial, metric) for trial in trials}
+    return {trial: level for trial, level in levels.items() if level is not None}
 
 
 def draw_level(ax: Axes, level: Level, color: str, scale: Scale) -> None:

@@ -13,16 +13,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 
+from nnlab.report.figures.drawing import scales
 from nnlab.report.figures.drawing.labels import End, label_ends, legend_above, plain
 from nnlab.report.figures.drawing.levels import Level, draw_level
-from nnlab.report.figures.drawing.scales import (
-    Scale,
-    finite,
-    name_axes,
-    set_scale,
-    view_of,
-)
-from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, RING, colors
+from nnlab.report.figures.drawing.scales import Scale, name_axes, set_scale, view_of
+from nnlab.report.figures.drawing.style import CATEGORIES, MUTED, RING, Look, colors
 from nnlab.report.trials import Sweep
 from nnlab.statistics.findings import Findings
 
@@ -31,10 +26,9 @@ FAILURES = {"diverged": "#b5381c", "at chance": "#6d7782", "not reached": "#6d77
 
 @dataclasses.dataclass(frozen=True)
 class Against:
-    """What is drawn against what was swept.
+    """What is drawn against what was swept; a trial without a place lies across.
 
     Attributes:
-      sweep: where each trial lies; a trial without a place lies across the axes.
       points: for each trial, a value for each network, (N,).
       centers: for each trial that has one: centre and interval, NaN for no interval.
       shares: for each kind of failure, each trial's share of networks, in [0, 1].
@@ -64,8 +58,9 @@ class Against:
         """Draws points, centres with intervals, and a strip of the failing shares."""
         groups, best, tints = self.groups, findings.best, colors(findings)
         failing = failing_among(self.shares, self.placed)
-        core = finite([*self.points.values(), *(c[:1] for c in self.centers.values())])
-        view = view_of(scale, core, finite([c[1:] for c in self.centers.values()]))
+        centers = self.centers.values()
+        core = scales.finite([*self.points.values(), *(c[:1] for c in centers)])
+        view = view_of(scale, core, scales.finite(c[1:] for c in centers))
         room = (0.14 if self.rows else 0.04 + 0.06 * len(groups)) if failing else 0.0
         reserve = room + 0.07 if room and not self.rows else room  # the strip's key
         set_scale(ax, "x" if self.rows else "y", scale, view, reserve)
@@ -166,19 +161,16 @@ def draw_strip(
     box = (1 - room, 0.0, room, 1.0) if rows else (0.0, 0.0, 1.0, room)
     strip = ax.inset_axes(box, sharex=None if rows else ax, sharey=ax if rows else None)
     low, high = _edges(sweep)
-    filled = [
-        float(len(groups) - 1 - groups.index(group)) if group in groups else 0.0
-        for group in sweep.groups
-    ]
+    floors = {group: float(floor) for floor, group in enumerate(reversed(groups))}
+    filled = [floors.get(group, 0.0) for group in sweep.groups]
     for kind, of_trials in shares.items():
+        look: Look = {"align": "edge", "color": FAILURES[kind], "linewidth": 0}
         for trial, share in of_trials.items():
             if not share or not math.isfinite(sweep.values[trial]):
                 continue
             width, height = high[trial] - low[trial], 0.9 * share
             bar = strip.barh if rows else strip.bar
-            made = bar(low[trial], height, width, filled[trial], align="edge")
-            for patch in made:
-                patch.set(color=FAILURES[kind], linewidth=0)
+            bar(low[trial], height, width, filled[trial], **look)
             filled[trial] += height
     strip.set_facecolor("#f4f5f7")
     strip.spines[:].set_visible(False)
@@ -197,17 +189,10 @@ def draw_strip(
         TextArea(text, textprops={"color": color, "fontsize": 7})
         for text, color in texts.items()
     ]
-    ax.add_artist(
-        AnchoredOffsetbox(
-            "lower left",
-            child=(VPacker if rows else HPacker)(children=notes, sep=5 - 3 * rows),
-            bbox_to_anchor=(1 - room, 1.0) if rows else (0.0, room),
-            bbox_transform=ax.transAxes,
-            frameon=False,
-            borderpad=0.2,
-            pad=0,
-        )
-    )
+    child = (VPacker if rows else HPacker)(children=notes, sep=5 - 3 * rows)
+    place: Look = {"bbox_transform": ax.transAxes, "borderpad": 0.2, "pad": 0}
+    place["bbox_to_anchor"] = (1 - room, 1.0) if rows else (0.0, room)
+    ax.add_artist(AnchoredOffsetbox("lower left", child=child, frameon=False, **place))
 
 
 def _edges(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:

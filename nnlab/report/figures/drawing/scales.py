@@ -17,6 +17,7 @@ from nnlab.results import Results
 from nnlab.words.settings import words
 
 ROW_WRAP = 36  # characters in a line of a label that has two, in a row of its own
+Side = Literal["x", "y"]
 
 
 class Scale(NamedTuple):
@@ -56,6 +57,9 @@ class Scale(NamedTuple):
         return f"{100 if value >= self.ceiling else 100 * value:.6g} %"
 
 
+LOG = Scale("log", False, math.inf)
+
+
 def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
     """Chooses the scale for finite values that will be drawn."""
     if metric.endswith("share"):
@@ -67,7 +71,7 @@ def scale_of(results: Results, metric: str, shown: np.ndarray) -> Scale:
         error = shown.size > 0 and shown.max() >= 0.9
         return Scale("error" if error else "linear", True, 1 - 0.5 / max(counts))
     wide = shown.size > 0 and shown.min() > 0 and shown.max() > 3 * shown.min()
-    return Scale("log" if wide else "linear", False, math.inf)
+    return LOG if wide else Scale("linear", False, math.inf)
 
 
 def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -80,10 +84,9 @@ def view_of(scale: Scale, core: np.ndarray, ends: np.ndarray) -> np.ndarray:
     core = np.minimum(core, scale.ceiling)
     low, high = scale.forward([core.min(), core.max()])
     reach = (high - low) / 4
-    near = np.clip(
-        scale.forward(np.minimum(ends, scale.ceiling)), low - reach, high + reach
-    )
-    view = np.append(core, scale.inverse(near))
+    places = scale.forward(np.minimum(ends, scale.ceiling))
+    near = scale.inverse(np.clip(places, low - reach, high + reach))
+    view = np.append(core, near)
     return np.clip(view, 0, 1) if scale.percent else view
 
 
@@ -103,7 +106,7 @@ def set_metric_axis(
         low, high = scale.forward([view.min(), view.max()])
         for chance in set(chances):
             if low - scale.forward(chance) < high - low:
-                ax.axhline(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1)
+                draw_chance(ax, chance)
                 note(ax, chance, "chance")
                 view = np.append(view, chance)
     set_scale(ax, "y", scale, view)
@@ -111,22 +114,17 @@ def set_metric_axis(
 
 
 def set_scale(
-    ax: Axes,
-    which: Literal["x", "y"],
-    scale: Scale,
-    view: np.ndarray,
-    reserve: float = 0.0,
+    ax: Axes, which: Side, scale: Scale, view: np.ndarray, reserve: float = 0.0
 ) -> None:
     """Sets scale, limits and ticks of one axis so that finite `view` is in view.
 
     `reserve` is the share of the axis kept free, at the foot of y or at the end of x.
     """
+    set_scale_of = ax.set_xscale if which == "x" else ax.set_yscale
     if scale.name == "log":
-        ax.set(**{f"{which}scale": "log"})
+        set_scale_of("log")
     elif scale.name == "error":
-        (ax.set_xscale if which == "x" else ax.set_yscale)(
-            "function", functions=(scale.forward, scale.inverse)
-        )
+        set_scale_of("function", functions=(scale.forward, scale.inverse))
     values = np.minimum(view, scale.ceiling) if view.size else np.array([0.0, 1.0])
     low, high = (float(v) for v in scale.forward([values.min(), values.max()]))
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
@@ -147,15 +145,14 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
     """
     low, high = ends
     groups: list[list[float]] = []
+    decades = range(math.floor(low), math.ceil(high) + 1)
     if scale.name == "error":
-        decades = range(math.floor(low), math.ceil(high) + 1)
+        groups.append([scale.ceiling])
         multiples = ((1,), (5,), (2,), (3,), (1.5, 4, 7), (1.2, 2.5, 3.5, 6, 8, 9))
         for group in multiples:
             errors = [m * 10.0**-d for d in decades for m in group]
             groups.append([1 - e for e in errors if e <= 1])
-        groups.insert(0, [scale.ceiling])
     elif scale.name == "log":
-        decades = range(math.floor(low), math.ceil(high) + 1)
         thin = max(1, len(decades) // 6)
         groups.append([10.0**d for d in decades if d % thin == 0])
         finer = (3, 5, 2, 1.5, 7, 4) if thin == 1 else ()
@@ -188,7 +185,7 @@ def set_sweep_axis(ax: Axes, sweep: Sweep) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     places = np.log(values) if sweep.scale == "log" else np.asarray(values)
     texts = dict(zip(sweep.values, sweep.texts))
-    width = 0.016 * max(len(t) for t in texts.values()) * (places[-1] - places[0])
+    width = 0.016 * max(map(len, texts.values())) * (places[-1] - places[0])
     kept = [0]
     for i in range(1, len(values)):
         if places[i] - places[kept[-1]] >= width:
@@ -207,15 +204,21 @@ def set_rows(
 
 def name_axes(ax: Axes, sweep: Sweep, label: str) -> None:
     """Puts trials along x as numbers, or in rows; the other axis is called `label`."""
-    rows = sweep.scale == "categories"
-    if rows:
+    if sweep.scale == "categories":
         names = dict(zip(sweep.values, sweep.texts))
         set_rows(ax, [names[place] for place in sweep.places], sweep.name)
         ax.set_xlabel(label)
+        dress(ax, "x")
     else:
         set_sweep_axis(ax, sweep)
         ax.set_ylabel(label)
-    dress(ax, "x" if rows else "y")
+        dress(ax)
+
+
+def draw_chance(ax: Axes, chance: float, along: Side = "y", label: str = "") -> None:
+    """Draws a dotted line across the axes at the accuracy of constant answers."""
+    line = ax.axvline if along == "x" else ax.axhline
+    line(chance, color=MUTED, linestyle=":", linewidth=1, zorder=1, label=label)
 
 
 def axis_words(metric: str, scale: Scale) -> str:

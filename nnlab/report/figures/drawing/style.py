@@ -26,14 +26,14 @@ from nnlab.report.trials import sweep_of
 from nnlab.statistics.findings import Findings
 from nnlab.words import numbers
 
+Look = dict[str, Any]  # keyword arguments of matplotlib's functions
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 # Okabe and Ito's palette without its yellow, which is illegible on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-# Up to here plasma keeps a contrast of 2 to white; viridis does so only up to 0.75 and
-# has fewer hues on the way.
-PLASMA_END, VIRIDIS_END = 0.8, 0.75
+# Up to here they keep a contrast of 2 to white.
+ENDS = {"plasma": 0.8, "viridis": 0.75}
 MIN_CONTRAST = 4.5  # of letters
-RING: dict[str, Any] = {
+RING: Look = {
     "marker": "o",
     "markersize": 11,
     "markerfacecolor": "none",
@@ -82,13 +82,11 @@ def colors(findings: Findings) -> tuple[str, ...]:
     )
 
 
-def ordered_colors(count: int, of: str = "plasma") -> list[str]:
-    """Returns colours from dark to light, all legible on white.
-
-    `of` is "plasma" or "viridis".
-    """
-    end = {"plasma": PLASMA_END, "viridis": VIRIDIS_END}[of]
-    shades = matplotlib.colormaps[of](np.linspace(0, end, max(count, 2)))
+def ordered_colors(
+    count: int, of: Literal["plasma", "viridis"] = "plasma"
+) -> list[str]:
+    """Returns colours from dark to light, all legible on white."""
+    shades = matplotlib.colormaps[of](np.linspace(0, ENDS[of], max(count, 2)))
     return [to_hex(s) for s in shades[:count]]
 
 
@@ -99,10 +97,7 @@ def darker(color: str, factor: float = 0.75) -> str:
 
 
 def luminance(color: Any) -> float:
-    """Returns how bright a colour is, from 0 to 1.
-
-    Source: WCAG 2.2, relative luminance.
-    """
+    """Returns how bright a colour is, from 0 to 1: WCAG 2.2's relative luminance."""
     channels = np.array(to_rgb(color))
     linear = np.where(
         channels > 0.04045, ((channels + 0.055) / 1.055) ** 2.4, channels / 12.92
@@ -143,14 +138,13 @@ def color_bar(
 ) -> Colorbar:
     """Draws a bar beside axes that says what their colours mean: no box, no marks.
 
-    `shades` map values to colours, `ticks` is ``{value: text}``, `beyond` says whether
-    there are values below the bar and above it, and `options` are `Figure.colorbar`'s.
+    `ticks` is ``{value: text}``, `beyond` says whether there are values below the bar
+    and above it, and `options` are `Figure.colorbar`'s.
     """
-    first = axes if isinstance(axes, Axes) else axes[0]
-    below, above = map(bool, beyond)
-    extend = ("min" * below + "max" * above).replace("minmax", "both")
-    places = {"aspect": 30, "pad": 0.02, "extend": extend or "neither", **options}
-    bar = first.figure.colorbar(ScalarMappable(*shades), ax=axes, **places)
+    figure = (axes if isinstance(axes, Axes) else axes[0]).figure
+    extend = ("neither", "min", "max", "both")[beyond[0] + 2 * beyond[1]]
+    places = {"aspect": 30, "pad": 0.02, "extend": extend, **options}
+    bar = figure.colorbar(ScalarMappable(*shades), ax=axes, **places)
     bar.set_ticks(list(ticks), labels=list(ticks.values()))
     bar.ax.tick_params(length=0, labelsize=size)
     bar.ax.minorticks_off()
@@ -164,9 +158,8 @@ def save(figure: Figure, path: str | pathlib.Path) -> tuple[pathlib.Path, pathli
 
     `path` has no suffix; its folder is made. Returns the paths of both files.
     """
-    stem = pathlib.Path(path)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    png, svg = (stem.with_name(stem.name + suffix) for suffix in (".png", ".svg"))
+    png, svg = (pathlib.Path(f"{path}{suffix}") for suffix in (".png", ".svg"))
+    png.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(png, encoded(figure, ".png"), durable=False)
     write_atomic(svg, encoded(figure, ".svg"), durable=False)
     return png, svg

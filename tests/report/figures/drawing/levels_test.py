@@ -7,7 +7,6 @@ import pytest
 import synthetic
 
 from nnlab.report.figures.drawing import curves
-from nnlab.statistics.findings import Findings
 
 
 @pytest.mark.parametrize(("x", "last"), [("epoch", 10), ("step", 350), ("seconds", 1)])
@@ -21,23 +20,14 @@ def test_baselines_lie_across_curves_at_their_final_value(ax, x, last):
     assert {"boosted trees", "a forest", "0.1"} <= {t.get_text() for t in ax.texts}
 
 
-def test_of_a_baseline_the_gap_shows_the_test_accuracy(ax):
-    results = synthetic.results(sweep=drawn.BESIDE[:4])
-    both = curves.collect(Findings(results), "test_accuracy", dashed="train_accuracy")
-    both.draw(ax)
-    (level,) = drawn.dashed(ax)
-    final = results.curve(3, "test_accuracy").values[:, -1]
-    assert level == pytest.approx(final.mean())
-
-
-def test_a_baseline_without_a_value_is_left_out(ax):
-    results = synthetic.results(sweep=drawn.BESIDE)
-    drawn.learning(ax, results, "grad_norm_dense_0")
-    assert not drawn.dashed(ax)
-    never = synthetic.results(sweep=drawn.BESIDE, never_ran=(3,))
+def test_of_a_baseline_the_gap_shows_the_test_accuracy_if_it_has_one(ax):
+    found = synthetic.findings(sweep=drawn.BESIDE, never_ran=(4,))
+    curves.Curves(found, "test_accuracy", dashed="train_accuracy").draw(ax)
+    final = found.results.curve(3, "test_accuracy").values[:, -1]
+    assert drawn.dashed(ax) == pytest.approx([final.mean()])
     other = ax.figure.add_subplot()
-    drawn.learning(other, never, "test_accuracy")
-    assert len(drawn.dashed(other)) == 1
+    drawn.learning(other, found.results, "grad_norm_dense_0")
+    assert not drawn.dashed(other)
 
 
 @pytest.mark.parametrize("count", [3, 14])
