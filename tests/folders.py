@@ -122,25 +122,22 @@ def description(splits: Mapping[str, Sequence[bytes]]) -> dict[str, Any]:
 
 
 def prepare(
-    monkeypatch: pytest.MonkeyPatch,
-    root: Path,
-    splits: Mapping[str, Sequence[bytes]],
-    name: str = "mnist",
+    monkeypatch: pytest.MonkeyPatch, root: Path, splits: Mapping[str, Sequence[bytes]]
 ) -> Path:
-    """Makes a prepared directory of a dataset from examples; returns it."""
+    """Makes a prepared directory of MNIST from examples; returns it."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    folder = root / name / sources.PUBLICATIONS[name].tfds_version
+    folder = root / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps(description(splits)))
     for split, examples in splits.items():
-        file = folder / f"{name}-{split}.array_record-00000-of-00001"
+        file = folder / f"mnist-{split}.array_record-00000-of-00001"
         writer = ArrayRecordWriter(str(file), "group_size:1")
         for item in examples:
             writer.write(item)
         writer.close()
     counts = {f"num_{split}": len(examples) for split, examples in splits.items()}
-    change(monkeypatch, name, **counts, digest=None)
+    change(monkeypatch, "mnist", **counts, digest=None)
     return folder
 
 

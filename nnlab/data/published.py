@@ -2,21 +2,14 @@
 """Published datasets: their download, and what each must hold from every source."""
 
 import dataclasses
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from nnlab.data.dataset import Dataset
-from nnlab.machine.files import replacing
-
-# A server that takes longer counts as unreachable; waiting could take minutes.
-_PROBE_SECONDS = 3.0
-_ANSWER_SECONDS = 60.0  # between two pieces of a file
 
 
 class Arrays(NamedTuple):
@@ -129,86 +122,6 @@ def _check(
             f"{origin} is damaged or not the real {name}: {counts[odd]:,} {split} "
             f"examples are of class {classes[odd]}, expected {each:,}"
         )
-
-
-def download(root: Path, publication: Publication) -> None:
-    """Downloads the published files to the dataset's folder below `root`.
-
-    The folder is made if it is missing. Files that are not the published ones are
-    deleted.
-
-    Raises:
-      FileNotFoundError: the folder cannot be made.
-      ConnectionError: the network or the server cannot be reached.
-      ValueError: the files are not what was published.
-    """
-    import requests  # takes a fifth of a second
-
-    host = urlsplit(publication.url).hostname
-    names = publication.reader.DOWNLOADS
-    failed = f"{publication.name} is not on this machine and its download from {host}"
-    folder = root / publication.name
-    paths = {key: folder / file for key, file in names.items()}
-    reason = _unreachable(publication.url)
-    if not reason:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileNotFoundError(
-                f"cannot make {folder}: {error.strerror}"
-            ) from error
-        try:
-            for path in paths.values():
-                _fetch(f"{publication.url}{path.name}", path)
-        except requests.exceptions.RequestException as error:
-            reason = type(error).__name__
-    if reason:
-        raise ConnectionError(
-            f"{failed} failed ({reason}): to work without a network, put "
-            f"{', '.join(names.values())} into a folder and pass --data_dir=FOLDER (in "
-            "Python: data_dir=)"
-        )
-    try:
-        publication.reader.read_arrays(paths, publication)
-    except ValueError as error:
-        for path in paths.values():
-            path.unlink()
-        raise ValueError(
-            f"{failed} brought a bad file, now deleted: {error}"
-        ) from error
-
-
-def _fetch(url: str, path: Path) -> None:
-    import requests
-
-    with requests.get(url, stream=True, timeout=_ANSWER_SECONDS) as answer:
-        answer.raise_for_status()
-        with replacing(path, durable=False) as stream:
-            for chunk in answer.iter_content(1 << 20):
-                stream.write(chunk)
-
-
-def _unreachable(url: str) -> str:
-    """Returns why a URL cannot be reached, or "" if a server answers.
-
-    Looking up a name and trying its addresses have no time limit of their own. So a
-    thread does both, and nothing waits for it.
-    """
-    import requests
-
-    reasons = [f"no answer within {_PROBE_SECONDS:.0f} s"]
-
-    def probe() -> None:
-        try:
-            requests.head(url, timeout=_PROBE_SECONDS)
-            reasons.clear()
-        except requests.exceptions.RequestException as error:
-            reasons[0] = type(error).__name__
-
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS + 0.5)
-    return "".join(reasons)
 
 
 def times(shape: Sequence[int]) -> str:

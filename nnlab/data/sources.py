@@ -113,7 +113,7 @@ def load(
 
     "mnist", "fashion_mnist" and "cifar10" come from the first of these that is there: a
     prepared TFDS directory (DIR/mnist/3.0.1, DIR/cifar10/3.0.2, array_record format);
-    the published files; a download of them. "mnist" and "fashion_mnist" are four
+    the published files; a download with TFDS. "mnist" and "fashion_mnist" are four
     files in IDX format (gzipped or not, in DIR/mnist or in DIR). "cifar10" are the six
     files of the binary version (in DIR/cifar10, in DIR or in cifar-10-batches-bin in
     one of them), or cifar-10-binary.tar.gz (in the same places).
@@ -240,18 +240,23 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
     try:
         files, read = _find(root, publication)
     except FileNotFoundError:
-        if data_dir:
+        # TFDS would neither read nor overwrite what it finds in another format.
+        if data_dir or tfds.file_format(tfds.folder(root, publication)) is not None:
             raise
         _log.info("downloading %s to %s", name, root)
-        published.download(root, publication)
+        tfds.download(root, publication)
         files, read = _find(root, publication)
-    return cache.kept(
-        cache.entry(name, files),
-        read,
+    entry = cache.entry(name, files)
+    dataset = cache.read(
+        entry,
         name=name,
         class_names=publication.class_names,
         digest=publication.digest,
     )
+    if dataset is None:
+        dataset = read()
+        cache.write(entry, dataset)
+    return dataset
 
 
 def _existing(given: str | os.PathLike[str], origin: str) -> Path:

@@ -1,21 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prepared TFDS directories, read without TensorFlow.
+"""Prepared TFDS directories, read and made without TensorFlow.
 
 They are read without TFDS's builders, which would import whatever classes the
 directory's features.json names. The features of published datasets are known anyway.
+
+Importing TFDS takes most of a second, so only the functions that need it do.
 """
 
+import contextlib
 import io
 import json
+import logging
+import shutil
 import stat
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from nnlab.data import published
 from nnlab.data.dataset import Dataset
 from nnlab.data.published import Publication
+from nnlab.machine.files import refuse_links
 
+# A server that takes longer counts as unreachable; waiting could take minutes.
+_PROBE_SECONDS = 3.0
 # Of a dataset_info.json; TFDS writes about 2,000 for these datasets.
 _MOST_BYTES = 1 << 20
 
@@ -86,3 +98,132 @@ def _read_split(
             images.append(np.asarray(image))
             labels.append(label)
     return np.array(images), np.array(labels)
+
+
+def download(root: Path, publication: Publication) -> None:
+    """Downloads a dataset with TFDS and prepares it in array_record format.
+
+    The data folder `root` is made if it is missing.
+
+    Raises:
+      FileNotFoundError: the data folder cannot be made.
+      ConnectionError: the network or the server cannot be reached.
+      ValueError: the data is not what was published, or there is a link among the files
+        to delete.
+    """
+    host = urlsplit(publication.url).hostname
+    files = ", ".join(publication.reader.DOWNLOADS.values())
+    failed = f"{publication.name} is not on this machine and its download from {host}"
+
+    def unreachable(reason: str) -> ConnectionError:
+        return ConnectionError(
+            f"{failed} failed ({reason}): to work without a network, put {files} into "
+            "a folder and pass --data_dir=FOLDER (in Python: data_dir=)"
+        )
+
+    if reason := _unreachable(publication.url):
+        raise unreachable(reason)
+
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import download_manager, util
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        refuse_links(root / "downloads")  # it is deleted below
+    except OSError as error:
+        raise FileNotFoundError(f"cannot make {root}: {error.strerror}") from error
+    options = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        with _calm():
+            _builder(root, publication).download_and_prepare(
+                file_format="array_record", download_config=options
+            )
+    except download_manager.NonMatchingChecksumError as error:
+        raise ValueError(f"{failed} brought other files than published") from error
+    except ValueError as error:
+        line = str(error).splitlines()[0]
+        raise ValueError(f"{failed} brought a bad file, now deleted: {line}") from error
+    except (OSError, util.DownloadError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise unreachable(reason) from error
+    finally:
+        # TFDS would trust these files the next time, damaged or not.
+        shutil.rmtree(root / "downloads" / publication.name, ignore_errors=True)
+
+
+def _unreachable(url: str) -> str:
+    """Returns why a URL cannot be reached, or "" if a server answers.
+
+    Looking up a name and trying its addresses have no time limit of their own. So a
+    thread does both, and nothing waits for it.
+    """
+    import requests
+
+    reasons = [f"no answer within {_PROBE_SECONDS:.0f} s"]
+
+    def probe() -> None:
+        try:
+            requests.head(url, timeout=_PROBE_SECONDS)
+            reasons.clear()
+        except requests.exceptions.RequestException as error:
+            reasons[0] = type(error).__name__
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS + 0.5)
+    return "".join(reasons)
+
+
+def _builder(root: Path, publication: Publication) -> Any:
+    """Makes TFDS's own builder, with the steps replaced that need TensorFlow."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import registered
+
+    stock: Any = tfds.builder_cls(publication.name)
+
+    def split_generators(self: Any, manager: Any) -> dict[str, Any]:
+        names = publication.reader.DOWNLOADS
+        urls = {key: f"{publication.url}{file}" for key, file in names.items()}
+        paths = {key: Path(path) for key, path in manager.download(urls).items()}
+        arrays = publication.reader.read_arrays(paths, publication)
+        # The stock builder of CIFAR-10 reads the names from a file of the download.
+        self.info.features["label"].names = list(publication.class_names)
+        ids = "id" in self.info.features
+        return {
+            "train": _examples("train", arrays.train_images, arrays.train_labels, ids),
+            "test": _examples("test", arrays.test_images, arrays.test_labels, ids),
+        }
+
+    methods = {"name": publication.name, "_split_generators": split_generators}
+    with registered.skip_registration():
+        # The name and the stock version make the result readable by stock TFDS.
+        return type(stock.__name__, (stock,), methods)(data_dir=root)
+
+
+def _examples(
+    split: str, images: np.ndarray, labels: np.ndarray, ids: bool
+) -> Iterator[tuple[int, Any]]:
+    from PIL import Image
+
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        # TFDS encodes an array with TensorFlow, a Pillow image without.
+        example = {"image": Image.fromarray(image), "label": int(label)}
+        yield i, example | ({"id": f"{split}_{i:05d}"} if ids else {})
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Keeps TFDS from drawing progress bars, and from retrying for 204 s."""
+    from tensorflow_datasets.core.download import downloader
+
+    logger = logging.getLogger("urllib3")
+    level, retries = logger.level, downloader.MAX_RETRIES
+    sink = io.StringIO()
+    try:
+        logger.setLevel(logging.ERROR)
+        downloader.MAX_RETRIES = 1
+        with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            yield
+    finally:
+        logger.setLevel(level)
+        downloader.MAX_RETRIES = retries

@@ -4,6 +4,8 @@
 import gzip
 import hashlib
 import io
+import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -12,16 +14,13 @@ from folders import (
     assert_equal,
     change,
     entries,
-    example,
     little_memory,
-    prepare,
     publish_at,
     refused,
     serving,
     splits,
     write_files,
 )
-from PIL import Image
 
 from nnlab.data import cifar, load, sources
 
@@ -112,18 +111,41 @@ def test_complete_files_are_preferred_and_the_archive_completes(tmp_path, cifar1
     assert_equal(load("cifar10", data_dir=root), first)
 
 
-def test_a_download_and_a_prepared_directory_hold_what_files_hold(
-    tmp_path, cifar10, images, monkeypatch
+def test_download_prepares_what_the_files_hold_as_stock_tfds_would(
+    tmp_path, cifar10, monkeypatch, capfd
 ):
+    import tensorflow_datasets as tfds
+
     from_files = load("cifar10", data_dir=write_files(tmp_path / "data", cifar10))
     served = write_files(tmp_path / "served", {cifar.ARCHIVE: archive(cifar10)})
     with serving(served) as port:
         publish_at(monkeypatch, "cifar10", port)
         assert_equal(load("cifar10"), from_files)
-    examples = [example(int(y), Image.fromarray(x)) for x, y in zip(*images)]
-    made = {"train": examples[:100], "test": examples[100:]}
-    prepare(monkeypatch, tmp_path / "own", made, "cifar10")
-    assert_equal(load("cifar10", data_dir=tmp_path / "own"), from_files)
+    root = tmp_path / "cache" / "data"
+    made = root / "cifar10" / "3.0.2"
+    assert json.loads((made / "dataset_info.json").read_text())["name"] == "cifar10"
+    shutil.rmtree(tmp_path / "cache" / "arrays")
+    assert_equal(load("cifar10", data_dir=root), from_files)
+    assert [p for p in (root / "downloads").rglob("*") if p.is_file()] == []
+    assert capfd.readouterr() == ("", "")
+    builder = tfds.builder_from_directory(made)
+    assert tuple(builder.info.features["label"].names) == from_files.class_names
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    examples = builder.as_data_source(split="test", decoders=decoders)
+    ids = sorted(examples[i]["id"].decode() for i in range(len(examples)))
+    assert ids == [f"test_{i:05d}" for i in range(20)]
+
+
+def test_prepared_directory_out_of_balance_is_refused(tmp_path, cifar10, monkeypatch):
+    content = archive(cifar10 | {cifar.TEST: unbalanced(cifar10[cifar.TEST])})
+    served = write_archive(tmp_path / "served", monkeypatch, content)
+    with serving(served) as port, monkeypatch.context() as patch:
+        change(patch, "cifar10", balanced=False)
+        publish_at(patch, "cifar10", port)
+        load("cifar10")
+    root = shutil.copytree(tmp_path / "cache" / "data", tmp_path / "own")
+    with refused(ValueError, root / "cifar10" / "3.0.2", "test examples", "expected 2"):
+        load("cifar10", data_dir=root)
 
 
 def relabelled(content, position, label):

@@ -1,59 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prepared TFDS directories: what is read and refused."""
+"""Prepared TFDS directories: what is read, refused, and downloaded."""
 
 import io
 import os
+import shutil
+import socket
 import struct
+import threading
+import time
 import zlib
 
-import numpy as np
 import pytest
-from folders import assert_equal, change, example, prepare, refused
+from folders import assert_equal, change, example, prepare, publish_at, refused
 from PIL import Image
 
-from nnlab.data import idx, load, sources
+from nnlab.data import cifar, idx, load, sources, tfds
 
 BLACK = Image.new("L", (28, 28))
 GOOD = [example(i, BLACK) for i in range(10)]
 
 
-@pytest.fixture
-def prepared(mnist, monkeypatch, tmp_path):
-    """A prepared directory of the small MNIST."""
-    arrays = {
-        file: np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
-        for file, content in mnist.items()
-    }
-
-    def examples(images, labels):
-        pairs = zip(arrays[images].reshape(-1, 28, 28), arrays[labels])
-        return [example(int(y), Image.fromarray(x)) for x, y in pairs]
-
-    splits = {
-        "train": examples(idx.TRAIN_IMAGES, idx.TRAIN_LABELS),
-        "test": examples(idx.TEST_IMAGES, idx.TEST_LABELS),
-    }
-    digest = sources.PUBLICATIONS["mnist"].digest
-    made = prepare(monkeypatch, tmp_path / "own", splits)
-    change(monkeypatch, "mnist", digest=digest)
-    return made
+def test_download_prepares_what_idx_files_hold(served, folder, tmp_path, capfd):
+    from_idx = load("mnist", data_dir=folder)
+    assert_equal(load("mnist"), from_idx)
+    root = tmp_path / "cache" / "data"
+    assert (root / "mnist" / "3.0.1" / "features.json").is_file()
+    shutil.rmtree(tmp_path / "cache" / "arrays")
+    assert_equal(load("mnist", data_dir=root), from_idx)
+    assert capfd.readouterr() == ("", "")
 
 
-def test_a_prepared_directory_comes_first_and_is_checked(
-    prepared, folder, tmp_path, mnist
-):
-    root = tmp_path / "own"
+def test_prepared_directory_comes_first_and_is_checked(served, tmp_path, mnist):
+    load("mnist")
+    root = shutil.copytree(tmp_path / "cache" / "data", tmp_path / "own")
     for file in mnist:
         (root / file).touch()
-    assert_equal(load("mnist", data_dir=root), load("mnist", data_dir=folder))
-    for file in prepared.glob("*train.array_record*"):
+    load("mnist", data_dir=root)
+    for file in (root / "mnist" / "3.0.1").glob("*train.array_record*"):
         file.write_bytes(file.read_bytes()[:20_000])
-    with refused(ValueError, prepared, "damaged"):
+    with refused(ValueError, root / "mnist" / "3.0.1", "damaged"):
         load("mnist", data_dir=root)
 
 
-def test_a_prepared_directory_with_other_content_is_refused(prepared, monkeypatch):
+def test_prepared_directory_with_other_content_is_refused(
+    served, tmp_path, monkeypatch
+):
+    load("mnist")
     digest = sources.PUBLICATIONS["mnist"].digest
+    root = shutil.copytree(tmp_path / "cache" / "data", tmp_path / "own")
     for changes, words in (
         ({"digest": "0" * 64}, [digest, "not the real mnist"]),
         ({"num_train": 61}, ["60 train", "61"]),
@@ -63,8 +57,8 @@ def test_a_prepared_directory_with_other_content_is_refused(prepared, monkeypatc
     ):
         with monkeypatch.context() as patch:
             change(patch, "mnist", **changes)
-            with refused(ValueError, prepared, *words):
-                load("mnist", data_dir=prepared.parents[1])
+            with refused(ValueError, root / "mnist", *words):
+                load("mnist", data_dir=root)
 
 
 def encoded(image, form):
@@ -132,3 +126,61 @@ def test_a_damaged_description_is_named(tmp_path, text):
     file.write_text(text)
     with refused(ValueError, file, "cannot be read"):
         load("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("mnist", f"{idx.TEST_LABELS}.gz"), ("cifar10", cifar.ARCHIVE)],
+)
+@pytest.mark.parametrize("answers", ["refuses", "hangs"])
+def test_no_network_is_told_soon(monkeypatch, tmp_path, answers, name, file):
+    monkeypatch.setattr(tfds, "_PROBE_SECONDS", 0.2)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if answers == "hangs":
+            listener.listen()
+        publish_at(monkeypatch, name, listener.getsockname()[1])
+        began = time.perf_counter()
+        with refused(ConnectionError, "127.0.0.1", "put ", file, "data_dir"):
+            load(name)
+    assert time.perf_counter() - began < 5
+    assert not (tmp_path / "cache").exists()
+
+
+def test_name_server_without_an_answer_is_not_waited_for(mnist, monkeypatch):
+    released = threading.Event()
+
+    def resolve(*args, **kwargs):
+        released.wait(10)
+        raise socket.gaierror
+
+    monkeypatch.setattr(tfds, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    began = time.perf_counter()
+    with refused(ConnectionError, "storage.googleapis.com", "no answer"):
+        load("mnist")
+    released.set()
+    assert time.perf_counter() - began < 5
+
+
+def test_a_failed_download_is_told_and_fetched_again(served):
+    path = served / f"{idx.TEST_LABELS}.gz"
+    good = path.read_bytes()
+    path.unlink()
+    with refused(ConnectionError, "127.0.0.1", "data_dir"):
+        load("mnist")
+    path.write_bytes(good[:-20])
+    with refused(ValueError, "127.0.0.1", "now deleted", "gzip"):
+        load("mnist")
+    path.write_bytes(good)
+    load("mnist")
+
+
+def test_nothing_is_deleted_behind_a_link(served, tmp_path):
+    mine, root = tmp_path / "mine" / "mnist", tmp_path / "cache" / "data"
+    for path in (mine, root):
+        path.mkdir(parents=True)
+    (root / "downloads").symlink_to(mine.parent)
+    with refused(ValueError, root / "downloads", "is a link"):
+        load("mnist")
+    assert mine.is_dir()
