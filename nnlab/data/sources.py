@@ -241,7 +241,10 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
         files, read = _find(root, publication)
     except FileNotFoundError:
         # TFDS would neither read nor overwrite what it finds in another format.
-        if data_dir or tfds.file_format(tfds.folder(root, publication)) is not None:
+        if (
+            data_dir
+            or tfds.file_format(root / name / publication.tfds_version) is not None
+        ):
             raise
         _log.info("downloading %s to %s", name, root)
         tfds.download(root, publication)
