@@ -227,9 +227,10 @@ def test_below_three_seeds_no_interval_is_drawn_and_the_report_says_why(num_seed
     if why:
         assert text.count(why) == 2  # in the answer and beside the table
         assert f"n = {num_seeds}, and a test needs 3 pairs" in text
-    learning = drawn.learning(Figure().add_subplot(), found.results, "test_accuracy")
+    curves = Figure().add_subplot()
+    drawn.learning(curves, found.results, "test_accuracy")
     (final,) = drawn.axes("final", found.results)
-    for ax, kind in ((learning, PolyCollection), (final, LineCollection)):
+    for ax, kind in ((curves, PolyCollection), (final, LineCollection)):
         assert any(isinstance(c, kind) for c in ax.collections) == (not why)
 
 
