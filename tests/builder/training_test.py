@@ -80,6 +80,7 @@ def test_a_training_is_told_of_and_seen_from_its_first_to_its_last_evaluation(tm
     assert accuracy.tolist() == training.history.curve("test_accuracy")[0].tolist()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_keeps_what_it_found(tmp_path):
     def stop(training):
         if len(training.history) >= 2:

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a notebook shows: progress, devices, and mistakes in one line."""
+"""What a notebook shows: progress and devices."""
 
 import html
 import re
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from progressed import progress
 
 from nnlab.study import Study
@@ -66,42 +64,3 @@ def test_without_a_notebook_it_prints(capsys, monkeypatch):
     monkeypatch.setattr(notebook.devices, "check", lambda wanted: ("1 CPU", "Slow."))
     notebook.set_up()
     assert capsys.readouterr().err == "nnlab trains on 1 CPU. WARNING: Slow.\n"
-
-
-@pytest.fixture
-def cells(tmp_path):
-    """Returns the outputs of a few cells, run in a kernel."""
-    sources = (
-        "import nnlab\nnnlab.notebook.set_up('tpu')",
-        "fields = {'num_epochs': 1, 'num_seeds': 1, 'train_size': 64}\n"
-        "found = nnlab.run(fields, workdir='run')\nfound",
-        "nnlab.run(fields, num_seedz=2)",
-        "nnlab.load('nowhere')",
-        "found.plot('finale')",
-    )
-    made = [nbformat.v4.new_code_cell(source) for source in sources]
-    shown = nbformat.v4.new_notebook(cells=made)
-    where = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(shown, timeout=120, allow_errors=True, resources=where).execute()
-    return [cell.outputs for cell in shown.cells]
-
-
-def html_of(output):
-    return output["data"]["text/html"]
-
-
-@pytest.mark.slow
-def test_a_kernel_shows_devices_progress_results_and_mistakes_in_a_line(cells):
-    (device,), (progress, results), *mistakes = cells
-    assert "border: 2px solid" in html_of(device)
-    assert "A TPU was asked for, but JAX found only the CPU" in html_of(device)
-    assert "trained in " in html_of(progress)
-    assert "100%" in html_of(progress)
-    assert "<table" in html_of(results)
-    lines = [line for (output,) in mistakes for line in output["traceback"]]
-    heads = [re.sub(r"'/.*/", "'", line.partition(";")[0]) for line in lines]
-    assert heads == [
-        "ValueError: unknown field 'num_seedz'",
-        "FileNotFoundError: no folder 'nowhere'",
-        "ValueError: nothing to plot: 'finale'",
-    ]
