@@ -230,7 +230,7 @@ def test_more_seeds_train_only_themselves_even_without_a_config(tmp_path):
 
 
 def test_evaluations_that_would_fall_elsewhere_are_refused(tmp_path):
-    base = SMALL.base.replace({"eval_every_epochs": 2.0})
+    base = SMALL.base.replace({"eval_every_epochs": 3.0})
     study = dataclasses.replace(SMALL, base=base, sweep=SMALL.sweep[:1])
     run(tmp_path / "run", study)
     with pytest.raises(
