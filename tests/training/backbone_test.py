@@ -154,7 +154,7 @@ def test_a_population_begins_at_given_layers_and_keeps_its_own_last_one():
         np.testing.assert_array_equal(
             at.params["dense_1"]["kernel"], kept.params["dense_1"]["kernel"]
         )
-    order = members.put_order(tiny.order(of, tiny.NUM_STEPS))
+    order = members.put(tiny.order(of, tiny.NUM_STEPS))
     members.train(begun, order, first_step=0, num_steps=1)  # donates both copies
 
 
