@@ -97,7 +97,7 @@ def trained(
     order = Order(root_seed, range(members.lanes.num_seeds), SIZES["train"], BATCH_SIZE)
     state, start = members.init(), 0
     for count in calls:
-        examples = members.put_order(order.take(start, start + count, room))
+        examples = members.put(order.take(start, start + count, room))
         state = members.train(state, examples, first_step=start, num_steps=count)
         start += count
     return state

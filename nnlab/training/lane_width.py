@@ -180,9 +180,7 @@ class _Stopwatch:
     def __init__(self, placed: PlacedProgram) -> None:
         """Compiles the program if needed."""
         self._placed, population = placed, placed.population
-        self._order = population.put_order(
-            placed.order.take(0, placed.room, placed.room)
-        )
+        self._order = population.put(placed.order.take(0, placed.room, placed.room))
         self._state = population.zeros()
         self._steps, self._lanes = min(SAMPLE_EVERY, placed.room), 1
         self._timed(0, self._steps)

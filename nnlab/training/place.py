@@ -88,9 +88,7 @@ class PlacedProgram(NetworkProgram):
 
     def train(self, state: TrainState, start: int, count: int) -> Any:
         """Trains steps start..start+count-1; donates `state`."""
-        examples = self.population.put_order(
-            self.order.take(start, start + count, self.room)
-        )
+        examples = self.population.put(self.order.take(start, start + count, self.room))
         return self.population.train(state, examples, first_step=start, num_steps=count)
 
 

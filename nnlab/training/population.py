@@ -24,7 +24,7 @@ from nnlab.data import Split
 from nnlab.machine import processes
 from nnlab.study.members import Members
 from nnlab.training import member
-from nnlab.training.lanes import Batches, Lanes, Placement, flattened
+from nnlab.training.lanes import Lanes, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
@@ -59,10 +59,7 @@ class Population:
         self._everywhere = NamedSharding(mesh, _SHARED)
         self._root_seed = root_seed
         self._take(lanes, members)
-        self._data = tuple(
-            processes.put(array, self._everywhere)
-            for array in (flattened(train.inputs), train.labels)
-        )
+        self._data = self.put((flattened(train.inputs), train.labels))
 
         def jit(
             function: Callable[..., Any], sharded: int, shared: int, donate: bool = True
@@ -125,15 +122,9 @@ class Population:
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[key](*arguments)
 
-    def put(self, batches: Mapping[str, Batches]) -> dict[str, Any]:
-        """Places evaluation data on every device."""
-        return jax.tree.map(
-            lambda leaf: processes.put(leaf, self._everywhere), dict(batches)
-        )
-
-    def put_order(self, order: np.ndarray) -> jax.Array:
-        """Places the examples of coming steps, int32 (S, steps, B), on every device."""
-        return processes.put(order, self._everywhere)
+    def put(self, tree: Any) -> Any:
+        """Places a tree of arrays, such as batches or an order, on every device."""
+        return jax.tree.map(lambda leaf: processes.put(leaf, self._everywhere), tree)
 
     def init(self) -> TrainState:
         """Initialises the members; leaves (N, G, W, ...)."""
@@ -203,7 +194,7 @@ class Population:
         num_steps: int,
         first_lanes: int | None = None,
     ) -> TrainState:
-        """Trains members `num_steps` steps along `order`; donates `state`.
+        """Trains members along `order`, int32 (S, steps, B); donates `state`.
 
         For timing, `first_lanes` trains only that many lanes of each device.
         """
@@ -220,7 +211,7 @@ class Population:
             self._seeds,
             self._to_lanes(steps),
             order,
-            processes.put(np.int32(first_step), self._everywhere),
+            self.put(np.int32(first_step)),
             *self._data,
         )
 
@@ -245,8 +236,7 @@ class Population:
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
         """Returns class probabilities of stored inputs, float32 (N, G, W, B, C)."""
-        put = processes.put(inputs, self._everywhere)
-        return self._call(self._predict, state, put)
+        return self._call(self._predict, state, self.put(inputs))
 
     def gather(self, tree: Any) -> Any:
         """Copies a tree of lane results to the host, leaves (T, S, ...)."""

@@ -15,8 +15,6 @@ import safetensors.numpy
 import tiny
 
 from nnlab import data, report
-from nnlab.models import weights
-from nnlab.models.resnet import ResNet18
 from nnlab.models.stack import LEAST_RUN, Stack
 from nnlab.results import pictures
 from nnlab.runs import experiment
@@ -56,24 +54,18 @@ ALL_MODES = dataclasses.replace(
 SCRATCH, PROBING, TUNING = range(3)
 
 
-def spy_on_backbones(patch):
-    """Collects the backbones that a run trains or reads."""
-    made = []
-    keep = experiment.Recorder.add_backbone
-    patch.setattr(
-        experiment.Recorder,
-        "add_backbone",
-        lambda self, backbone: (made.append(backbone), keep(self, backbone)),
-    )
-    return made
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """The results of `ALL_MODES`, its backbones, and the calls of its callback."""
-    told = []
+    told, made = [], []
+    keep = experiment.Recorder.add_backbone
+
+    def noted(self, backbone):
+        made.append(backbone)
+        keep(self, backbone)
+
     with pytest.MonkeyPatch.context() as patch:
-        made = spy_on_backbones(patch)
+        patch.setattr(experiment.Recorder, "add_backbone", noted)
         folder = tmp_path_factory.mktemp("shared")
         found = experiment.run(ALL_MODES, folder, lane_width=2, on_progress=told.append)
     assert found.config["failures"] == {}
@@ -154,7 +146,7 @@ def test_a_population_begins_at_given_layers_and_keeps_its_own_last_one():
         np.testing.assert_array_equal(
             at.params["dense_1"]["kernel"], kept.params["dense_1"]["kernel"]
         )
-    order = members.put_order(tiny.order(of, tiny.NUM_STEPS))
+    order = members.put(tiny.order(of, tiny.NUM_STEPS))
     members.train(begun, order, first_step=0, num_steps=1)  # donates both copies
 
 
@@ -378,18 +370,18 @@ def test_published_weights_see_images_as_in_their_own_training(tmp_path, channel
     np.testing.assert_allclose(seen, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_from_a_file_are_where_members_begin(tmp_path, monkeypatch):
-    made = spy_on_backbones(monkeypatch)
-    module = ResNet18(10)
-    x = jnp.zeros((1, 8, 8, 3))
-    variables = jax.jit(lambda key: module.init(key, x, train=False))(jax.random.key(3))
+def test_weights_from_a_file_are_where_members_begin(tmp_path):
+    tensors = published_resnet.random_weights(0, num_classes=5)
     file = tmp_path / "resnet18.safetensors"
-    safetensors.numpy.save_file(weights.to_torchvision(variables), file)
+    safetensors.numpy.save_file(tensors, file)
     of = study("probing", **{"transfer.source": str(file), "model.name": "resnet18"})
-    of = dataclasses.replace(of, eval_size=16, num_seeds=1)
-    found = experiment.run(of, tmp_path / "run")
+    (program,) = networks(of)
+    source = program.source
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert found.config["backbones"] == [{"key": str(file), "digest": digest}]
-    assert found.config["cohorts"][0]["parameters"] == 513 * 10
-    kernel = variables["params"]["layer4_1_conv2"]["kernel"]
-    np.testing.assert_array_equal(made[0].params["layer4_1_conv2"]["kernel"], kernel)
+    assert (source.key, source.digest) == (str(file), digest)
+    assert program.to_dict()["source"] == digest
+    assert program.demand.parameters == 513 * 10  # the file's own head is left out
+    kernel = tensors["layer4.1.conv2.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(
+        source.variables["params"]["layer4_1_conv2"]["kernel"], kernel
+    )

@@ -345,7 +345,7 @@ def test_moving_members_together_changes_no_bit(width):
         population = tiny.population(of, Lanes.of_width(5, 3, width, 2))
         state = population.init()
         for start in (0, 20):
-            examples = population.put_order(order[:, start : start + 20])
+            examples = population.put(order[:, start : start + 20])
             state = population.train(state, examples, first_step=start, num_steps=20)
             if compact:
                 state = population.compact(state, population.gather(state.alive))
@@ -362,7 +362,7 @@ def test_lanes_of_ended_members_take_no_steps_and_are_not_evaluated():
     training = np.zeros((3, 3), bool)
     training[1, 2] = True
     state = population.compact(population.init(), training)
-    examples = population.put_order(tiny.order(CROWD, 5))
+    examples = population.put(tiny.order(CROWD, 5))
     state = population.train(state, examples, first_step=0, num_steps=5)
     after, measured = evaluate(population, state, 64)
     assert np.array_equal(after.step, 5 * training)
@@ -409,7 +409,7 @@ def stopping(request):
         batches = population.put({n: Batches.cut(s, 64) for n, s in splits.items()})
         state, states, sums = population.init(), [], []
         for start in range(0, 40, 2):
-            examples = population.put_order(order[:, start : start + 2])
+            examples = population.put(order[:, start : start + 2])
             state = population.train(state, examples, first_step=start, num_steps=2)
             state, measured = population.evaluate(state, batches)
             states.append(population.gather(state))
