@@ -21,7 +21,9 @@ ROWS = [{"model.activation": "relu"}, TREES, {"model.activation": "tanh"}]
 
 
 def learning(ax, results, metric, x="epoch", trials=None):
-    return curves.Curves(Findings(results), metric, x).draw(ax, trials)
+    """Draws curves on an Axes, and returns it."""
+    curves.Curves(Findings(results), metric, x).draw(ax, trials)
+    return ax
 
 
 def axes(part, results):
