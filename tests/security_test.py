@@ -186,6 +186,7 @@ def test_templates_trust_no_text():
         for path in (ROOT / "nnlab" / "report" / "templates").iterdir()
     }
     assert trusted == {
+        "notes.txt.j2": [],
         "outcome.html.j2": [],
         "report.css.j2": [],
         "report.html.j2": [],

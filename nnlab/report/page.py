@@ -101,7 +101,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     markdown = environment(finalize=escape_markdown)
     text = markdown.get_template("report.md.j2").render(content=shown)
     write_atomic(folder / "report.md", text.encode(), durable=False)
-    html = environment(autoescape=True, finalize=visible)
+    html = environment(finalize=visible, autoescape=True)
     styles: dict[str, str] = {}
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()

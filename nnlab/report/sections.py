@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import jinja2
@@ -71,21 +71,25 @@ class Section:
     code: str = ""
 
 
-def environment(**options: Any) -> jinja2.Environment:
-    """Returns what reads the report's templates."""
+def environment(
+    finalize: Callable[[Any], Any], autoescape: bool = False
+) -> jinja2.Environment:
+    """Returns what reads the report's templates; `finalize` escapes what they write."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("nnlab.report", "templates"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        **options,
+        finalize=finalize,
+        autoescape=autoescape,
     )
 
 
 @functools.cache
 def _notes() -> jinja2.Template:
     words = {"joined": numbers.joined, "count": numbers.count}
-    return environment().get_template("notes.txt.j2", globals=words)
+    plain = environment(finalize=str)  # page and report.md escape it
+    return plain.get_template("notes.txt.j2", globals=words)
 
 
 def notes(section: str, **facts: Any) -> tuple[str, ...]:
