@@ -21,7 +21,7 @@ from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import status_counts
 from nnlab.words import numbers
 
-MOST_BARS = 10  # classes of an example that get one
+MOST_BARS = 10  # classes of an example, at most
 
 
 def share(values: np.ndarray) -> str:

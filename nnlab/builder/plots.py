@@ -7,7 +7,6 @@ process, and these figures are drawn in a thread beside the user's own.
 
 import io
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,11 +75,16 @@ def curves(
         ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=INK)
 
 
-def picture(*args: Any, **options: Any) -> bytes:
-    """Returns a PNG of `curves`, whose arguments but the first these are."""
+def picture(
+    epochs: np.ndarray,
+    lines: Mapping[str, np.ndarray],
+    *,
+    chance: float | None = None,
+) -> bytes:
+    """Returns a PNG of `curves`, on a figure of its own."""
     figure = Figure(figsize=SIZE, dpi=140, facecolor="white")
     # Placed by hand, because an automatic layout would take longer than drawing.
-    curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), *args, **options)
+    curves(figure.add_axes((0.13, 0.155, 0.84, 0.73)), epochs, lines, chance=chance)
     for ax in figure.axes:  # texts that the user's settings would send to LaTeX
         for axis in (ax.xaxis, ax.yaxis):
             axis.get_ticklabels(which="both")  # makes them

@@ -173,11 +173,12 @@ def load(workdirs: Sequence[str | os.PathLike[str]]) -> Runs:
     for place, folder in zip(places, folders):
         if places.count(place) > 1:
             raise ValueError(f"workdir {str(folder)!r} is named twice")
-    found = [results.load(folder) for folder in folders]
-    return Runs(
-        Run(name, Findings(one), status_of(folder, one.config))
-        for name, one, folder in zip(distinct_names(places), found, folders)
-    )
+
+    def run(name: str, folder: pathlib.Path) -> Run:
+        found = results.load(folder)
+        return Run(name, Findings(found), status_of(folder, found.config))
+
+    return Runs(map(run, distinct_names(places), folders))
 
 
 def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
@@ -325,9 +326,10 @@ def sentences(runs: Runs) -> list[str]:
         said.append("Studies, data, versions and devices are the same.")
     said += _copies(runs)
     for run in runs:
-        gaps = [*answer.crashes(run.results), *answer.interruption(run.findings)]
         if run.status == RUNNING:
             gaps = ["The run is still training; this is what it has found so far."]
+        else:
+            gaps = [*answer.crashes(run.results), *answer.interruption(run.findings)]
         said += [f"{run.name}: {text}" for text in gaps]
     return said
 

@@ -106,7 +106,9 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     inlined = {f.name: _inline_svg(folder, f, styles) for f in shown.figures}
     css = html.get_template("report.css.j2").render()
     css += "".join(f".{name} {{ {rules} }}\n" for rules, name in styles.items())
-    script = (resources.files("nnlab.report") / "templates/report.js").read_text()
+    script = (resources.files("nnlab.report") / "templates/report.js").read_text(
+        "utf-8"
+    )
     html.globals |= {
         "svg": inlined,
         "css": Markup(css),

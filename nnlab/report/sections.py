@@ -52,7 +52,10 @@ class Table:
 
 
 def tabulated(rows: Iterable[Mapping[str, str]], **options: Any) -> Table:
-    """Makes a table of rows, ``{header: text}``; `options` are fields of `Table`."""
+    """Makes a table of one row or more, ``{header: text}``.
+
+    All have the same headers; `options` are fields of `Table`.
+    """
     found = list(rows)
     cells = tuple(tuple(row.values()) for row in found)
     return Table(tuple(found[0]), cells, **options)

@@ -116,9 +116,10 @@ def chance_of_parting(net: float, n: int) -> float:
 
 
 def least_p(net: float, n: int) -> float:
-    """Returns the `chance_of_parting` that p is at least, for `net` in [-n, n].
+    """Returns what p is at least, for `net` in [-n, n].
 
-    It is 0 unless the counts differ by more than a quarter of the pairs.
+    That is `chance_of_parting` where the counts differ by more than a quarter of the
+    pairs, and 0 elsewhere.
     """
     return chance_of_parting(net, n) if abs(net) > MAX_LEFT_OUT * n else 0.0
 

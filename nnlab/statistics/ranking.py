@@ -67,8 +67,8 @@ def expected_accuracy(
 ) -> float | None:
     """Returns a trial's expected final validation accuracy; see `worth`.
 
-    None if a network is dropped or unfinished (which count with their last evaluation
-    where `so_far`), or fewer than half survive.
+    None if fewer than half survive, or a network is dropped or unfinished; with
+    `so_far` the last evaluation of an unfinished one counts.
     """
     survivors, seeds = alive(results, trial), asked(results, trial)
     if so_far:
@@ -109,7 +109,7 @@ def worst_trial(results: Results, among: Iterable[int] | None = None) -> int | N
     """Returns the trial with the lowest expected accuracy on the best trial's data set.
 
     `among` are indices, the best one's included; all when None. Returns None if no
-    trial but the best has an `expected_accuracy`.
+    other trial on that data set has an `expected_accuracy`.
     """
     chosen = set(range(len(results.trials)) if among is None else among)
     best = best_trial(results, chosen)

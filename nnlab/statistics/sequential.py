@@ -112,7 +112,7 @@ def _look(view: Results, seeds: int, before: Sequence[Look]) -> Look:
     news = {*before[-1].compared, *before[-1].untested} if before else None
     for compared in compare_to_best(view, best, finals(view, "test_accuracy")):
         trial = compared.trial
-        if best in (trial, None) or not view.has_run(trial):
+        if best is None or trial == best or not view.has_run(trial):
             continue
         if compared.resolved:
             resolved += [trial] if news is None or trial in news else []

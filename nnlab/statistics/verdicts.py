@@ -241,7 +241,8 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Verdi
     values = [_values(findings, *of, seeds) for of in zip(quantities, sides)]
     facts: dict[str, Any] = {"unit": _unit(quantity)}
     notes: list[str] = []
-    steps, censored = quantity.reduction == "steps_to", False
+    censored = False
+    steps = quantity.reduction == "steps_to"
     if steps:
         facts["left"], facts["right"] = map(censored_median, values)
         facts["left_reached"] = _share_reached(values[0])

@@ -69,7 +69,8 @@ class EventFiles:
             _log.info(
                 "TensorBoard gets a run for each of %d of the %d trials, and their "
                 "population",
-                *(count, num_trials),
+                count,
+                num_trials,
             )
 
     def __enter__(self) -> Self:

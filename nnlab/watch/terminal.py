@@ -198,7 +198,7 @@ def sparkline(values: Sequence[float]) -> str:
     """Draws a curve as a row of blocks: the lowest value is low, the highest full.
 
     Values that are not finite are left out; with fewer than two the result is "". A
-    longer curve than `WIDTH` is sampled evenly, with both its ends.
+    curve longer than `WIDTH` is sampled evenly, with both its ends.
     """
     values = _finite(values)
     if len(values) < 2:

@@ -100,14 +100,13 @@ def test_no_count_of_devices_and_processes_changes_any_table(whole, tmp_path):
     assert_counts_change_nothing(tmp_path / "two", tmp_path, OTHERS, every)
 
 
-def test_an_interrupted_process_stops_all_and_they_can_go_on(whole, tmp_path):
+def test_an_interrupted_process_stops_all_and_one_can_go_on(whole, tmp_path):
     names = ("early_stopping",)
     told = train(tmp_path, names, 2, stop=(1,), stop_after=4)
     assert told == [["interrupted"]] * 2
     run = tmp_path / names[0]
     assert results.load(run).config["status"] == "interrupted"
-    first, second = train(tmp_path, names, 2)
-    assert first == second
+    train(tmp_path, names, 1)
     assert_equal(tmp_path, whole, names)
 
 

@@ -28,7 +28,7 @@ def final(findings: Findings) -> Sketch:
     shown = points.Against(sweep_of(results), finals, levels, shares)
     shown.draw(ax, findings, scales.axis_words(metric, scale), scale)
     low, high = ax.get_xlim() if shown.rows else ax.get_ylim()
-    for chance in curves.chances_of(findings, levels):
+    for chance in curves.chances_of(findings, finals if levels else ()):
         if low <= chance <= high:
             scales.draw_chance(ax, chance, "x" if shown.rows else "y")
     scheme = "Points are seeds; the ring marks the best trial by validation."

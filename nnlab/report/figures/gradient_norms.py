@@ -37,7 +37,7 @@ OUTLYING = 0.005
 
 @dataclasses.dataclass(frozen=True)
 class Norms:
-    """Gradient norms of one trial's layers; the title is "best: 0.1 (1 diverged)".
+    """Gradient norms of one trial's layers, with a title as "best: 0.1 (1 diverged)".
 
     Attributes:
       curves: norms of each layer but batch norm, in the order of the network, the
@@ -111,7 +111,11 @@ def gradients(findings: Findings) -> Sketch:
 
 
 def collect(findings: Findings) -> list[Norms]:
-    """Returns the norms of all trials; of many, of the best and the worst, or some."""
+    """Returns the norms of all trials that have any.
+
+    Of more than `MOST_TRIALS`, of the best and the worst, or of the first ones if none
+    is best.
+    """
     measured = [t for t in findings.ran if _layers(findings, t)]
     named = dict.fromkeys(measured, "")
     if len(measured) > MOST_TRIALS:

@@ -30,7 +30,7 @@ Look = dict[str, Any]  # keyword arguments of matplotlib's functions
 INK, MUTED, RULE = "#1f2328", "#68717a", "#e3e6ea"
 # Okabe and Ito's palette without its yellow, which is illegible on white.
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-# Up to here they keep a contrast of 2 to white.
+# Up to here the colour maps keep a contrast of 2 to white.
 ENDS = {"plasma": 0.8, "viridis": 0.75}
 MIN_CONTRAST = 4.5  # of letters
 RING: Look = {
