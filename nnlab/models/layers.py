@@ -132,19 +132,33 @@ class LayerRow:
         return self.output_shape[-1] if self.layer.get("bias") else 0
 
 
-def mlp(hidden: Sequence[int], num_classes: int, **fields: Any) -> list[dict[str, Any]]:
+def mlp(
+    hidden: Sequence[int],
+    num_classes: int,
+    *,
+    activation: str = "relu",
+    batch_norm: bool = False,
+    dropout: bool = False,
+    bias: str = "all",
+) -> list[dict[str, Any]]:
     """Returns a fully connected network: flatten, hidden layers, logits.
 
-    Args:
-      hidden: units of each hidden layer; empty for a linear classifier.
-      num_classes: units of the last layer.
-      **fields: `activation`, `batch_norm`, `dropout` and `bias`, as in `cnn`.
+    `hidden` are the units of each hidden layer, none for a linear classifier; all
+    other arguments are as in `cnn`.
 
     >>> rows = check(mlp([64], 10), (28, 28, 1), 10)
     >>> [row.name for row in rows], sum(row.parameters for row in rows)
     (['flatten_0', 'dense_0', 'relu_0', 'dense_1'], 50890)
     """
-    return cnn((), hidden, num_classes, **fields)
+    return cnn(
+        (),
+        hidden,
+        num_classes,
+        activation=activation,
+        batch_norm=batch_norm,
+        dropout=dropout,
+        bias=bias,
+    )
 
 
 def cnn(

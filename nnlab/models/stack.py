@@ -70,7 +70,10 @@ class Stack(nn.Module):
 
     @property
     def runs(self) -> dict[str, dict[str, tuple[str, ...]]]:
-        """Where stacked parameters are: `names` along the axis of params[run][kind]."""
+        """Where the parameters of equal layers are, ``{run: {kind: names}}``.
+
+        The leading axis of ``params[run][kind]`` holds the layers of these names.
+        """
         found = {}
         for blocks in _runs(layer_stack.normalise(self.layers), self.rolled):
             if len(blocks) > 1:

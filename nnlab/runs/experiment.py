@@ -122,8 +122,12 @@ def run(
     """Trains every trial of a study with every seed, and writes the results.
 
     Args:
-      study, workdir, resume, resume_anyway, lane_width: as for `nnlab.run`.
-      data_dir, dataset, module, own_metrics: see `Handed`.
+      study: what to run.
+      workdir: a folder without results in it, unless it is resumed; made if missing.
+      resume: whether to continue the run in the workdir, if there is one.
+      resume_anyway: with `resume`, whether to continue also under other versions, on
+        another device, or with a module or metrics that may have changed.
+      data_dir, dataset, module, own_metrics, lane_width: as for `nnlab.run`.
       executor: trains the programs, such as `nnlab.cluster.ray.Ray`; None for this
         process.
       kept: data and programs of earlier runs of the same study, with fewer trials or
@@ -306,11 +310,14 @@ def _train(work: Work, saved: Mapping[int, Saved], executor: Executor | None) ->
     """Trains all programs, by the executor if there is one."""
     run = work.run
     if executor:
-        for program in [*work.programs]:
+        waiting = []
+        for program in work.programs:
             known = saved.get(program.index)
             if known and program.is_done(known.about):
                 loop.train(program, run, known)  # notes its backbone
-                work.programs.remove(program)
+            else:
+                waiting.append(program)
+        work.programs = waiting
         executor.train(work)
         return
     # The longest comes last: if it is interrupted, the others are done.

@@ -162,7 +162,8 @@ def train_program(
 ) -> None:
     """Trains networks to their last step, and evaluates the final members.
 
-    The backbone initialises all members, or computes their features.
+    The backbone initialises all members, or computes their features. Training begins
+    where `saved` is; `tuning_seconds` were spent on choosing the lanes.
     """
     recorder, race = run.recorder, run.study.halving
     population, sizes = program.population, program.sizes

@@ -82,7 +82,11 @@ class Recorder:
 
     def identity(self, index: int) -> dict[str, Any]:
         """Returns the identity of a program's checkpoints, by the program's index."""
-        about = next(one for one in self.config["cohorts"] if one["index"] == index)
+        if index in self._records:
+            about = self._records[index].about
+        else:
+            every = self._config["cohorts"]
+            about = next(one for one in every if one["index"] == index)
         return resume.identity(self._study, about, self._config)
 
     def start(

@@ -62,7 +62,7 @@ def rerun(
     """Trains one network of a run again and compares; writes nothing.
 
     Its lanes have the shape of the record's, filled with copies of it. `data_dir`,
-    `dataset`, `module` and `own_metrics` are as for `experiment.run`.
+    `dataset`, `module` and `own_metrics` are as for `nnlab.run`.
 
     Raises:
       ValueError: no such network, or other data.

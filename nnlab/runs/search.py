@@ -275,7 +275,10 @@ def _known(optuna: Any, path: pathlib.Path) -> Any:
 
 
 def sampler(optuna: Any, name: str, root_seed: int, number: int, path: str) -> Any:
-    """Makes the sampler of one field of a trial; these decide its random state."""
+    """Makes the sampler of the field at `path` of the trial of that number.
+
+    Its random state depends on these and the root seed alone.
+    """
     kinds = optuna.samplers
     seed = int(digest_json(["search", root_seed, number, path])[:8], 16)
     apart = kinds.RandomSampler(seed)

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Handed:
-    """What a caller passes to a run beside the study, see `runs.experiment.run`.
+    """What a caller passes to a run beside the study, as to `nnlab.run`.
 
     `loaded` are data sets loaded before; newly loaded ones are added.
     """

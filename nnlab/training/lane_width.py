@@ -33,7 +33,10 @@ TOLERANCE = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """The measured speed of all members of a program together; 0 if unknown."""
+    """What was measured of a program, all members together.
+
+    The last two are 0 if unknown.
+    """
 
     examples_per_second: float
     inferences_per_second: float = 0.0
@@ -42,9 +45,7 @@ class Rates:
 
 def recall(program: NetworkProgram) -> dict[int, Rates]:
     """Returns the speeds remembered for a program: ``{lane width: rates}``."""
-    if not (
-        cache.root() / "rates"
-    ).is_dir():  # on a new machine, skips computing the file name
+    if not (cache.root() / "rates").is_dir():  # else computes the name of the file
         return {}
     try:
         found = json.loads(_file(program).read_text())

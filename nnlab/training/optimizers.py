@@ -84,8 +84,8 @@ def schedule(
     - linear: 1 - p
     - step: 1, from half of `total_steps` 0.1, from three quarters 0.01
 
-    It is a function from the number of steps already taken (may be traced) to the
-    factor in [0, 1], float32; constant from `total_steps` on.
+    The shape is a function of the number of steps already taken (may be traced). It
+    returns the factor in [0, 1], float32, and is constant from `total_steps` on.
 
     Source: Loshchilov and Hutter, "SGDR" (2017), for the cosine; He et al., "Deep
     residual learning" (2016), for the step; Goyal et al., "Accurate, large minibatch

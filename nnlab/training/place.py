@@ -105,7 +105,7 @@ class Kept:
         self._placed: dict[str, PlacedProgram] = {}
 
     def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:
-        """Returns a kept program with the same functions and data."""
+        """Returns a kept program with the same functions and data; None for none."""
         return self._placed.get(_functions_key(program, study))
 
     def keep(self, placed: PlacedProgram, study: Study) -> None:

@@ -367,9 +367,9 @@ def _probe(
 
     blank: dict[str, Any] = {}
     for name in SPLITS:
-        labels = getattr(dataset, name).labels
-        zeros = np.broadcast_to(np.float32(0), (len(labels), *shape))
-        blank[name] = Split(zeros, labels)
+        answers = getattr(dataset, name).labels
+        zeros = np.broadcast_to(np.float32(0), (len(answers), *shape))
+        blank[name] = Split(zeros, answers)
     fed = dataclasses.replace(dataset, **blank, scale=1.0)
     return fed, recipe, layers.check(module.layers, shape, dataset.num_classes)
 
