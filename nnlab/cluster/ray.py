@@ -275,9 +275,8 @@ class _Round:
             cause = _cause(error)
             if program is None:
                 self._leave_out(key, f"{type(cause).__name__}: {cause}")
-            elif isinstance(
-                cause, OSError
-            ):  # such as a full disk: nothing can be saved
+            # Such as a full disk: nothing can be saved.
+            elif isinstance(cause, OSError):
                 raise cause from None
             else:
                 self._hand_out(node)

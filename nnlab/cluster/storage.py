@@ -47,7 +47,9 @@ class StorageError(SaveError):
 
 
 class Storage:
-    """A folder in storage; all methods but `check` raise `StorageError` if it fails.
+    """A folder in storage; if it fails, methods raise `StorageError`.
+
+    `check` raises ConnectionError instead, and `of_run` ValueError.
 
     Args:
       url: such as "s3://bucket/runs/x" or "file:///mnt/x".
@@ -176,12 +178,13 @@ class Storage:
     def pull(
         self, part: str, workdir: pathlib.Path, of: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Replaces a workdir's checkpoints of a part by those of the furthest attempt.
+        """Replaces a workdir's checkpoints of a part by the furthest attempt's.
 
         The workdir keeps its own if none here is sound. Returns all attempts found.
 
         Raises:
-          AnotherRunError: some are not `of` the run; see `Checkpoints.latest`.
+          AnotherRunError: some belong to another run than `of`; see
+            `Checkpoints.latest`.
         """
         scratch = workdir / FOLDER / PULLED
         shutil.rmtree(scratch, ignore_errors=True)  # left by a killed process

@@ -129,6 +129,7 @@ def study() -> study_lib.Study:
     """
     given = flags.FLAGS
     values = _given()
+    trials = values.pop("sweep")  # of dicts: no field to override
     for text in given[_OVERRIDE].value or ():
         _override(values, *text.split("=", 1))
     if given.seeds is not None:
@@ -141,8 +142,7 @@ def study() -> study_lib.Study:
         if field in axes:
             raise UsageError(f"--sweep names {field!r} twice")
         axes[field] = points
-    if axes:
-        values["sweep"] = sweep_lib.product(axes)
+    values["sweep"] = sweep_lib.product(axes) if axes else trials
     return study_lib.Study.from_dict(values)
 
 

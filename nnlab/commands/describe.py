@@ -52,7 +52,8 @@ class _Told:
     """What is said of a program, one line a fact.
 
     Attributes:
-      program: the program, with the plan that it would run by.
+      program: a `TreeProgram`, or a `NetworkProgram` with the plan that it would run
+        by; `known` tells which.
       facts: the lines.
       seconds: training, evaluation and compilation; NaN if it is not known.
       peak_bytes: of memory.

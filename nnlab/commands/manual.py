@@ -194,7 +194,7 @@ def _configs(
 def _parts() -> list[str]:
     shown = ",".join(study_lib.Study().figures)
     lines = [f"Parts of a report, --config.figures=PART,PART (default: {shown})"]
-    for name, words in study_lib.PARTS.items():
+    for name, words in study_lib.SHOWN.items():
         lines += _hung(f"  {name}", words)
     return lines
 

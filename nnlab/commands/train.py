@@ -317,10 +317,11 @@ def _searched(study: Study) -> Study:
         "sampler": flags.FLAGS.sampler,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    if given and not (flags.FLAGS.search or study.search.space):
-        raise config.UsageError("a search needs --search=optuna")
-    search = dataclasses.replace(study.search, **given)
-    study = dataclasses.replace(study, search=search)
+    if given:
+        if not (flags.FLAGS.search or study.search.space):
+            raise config.UsageError("a search needs --search=optuna")
+        search = dataclasses.replace(study.search, **given)
+        study = dataclasses.replace(study, search=search)
     if flags.FLAGS.search and not study.search.space:
         raise config.UsageError(
             "--search_space is missing, such as "

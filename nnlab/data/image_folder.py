@@ -202,7 +202,7 @@ def _is_image(path: Path) -> bool:
             return True
     except ValueError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
-            raise
+            return True  # is refused when it is read
     if suffix in _OTHER_IMAGES:
         raise ValueError(
             f"{path}: {suffix} images are not read; convert it to PNG or JPEG"

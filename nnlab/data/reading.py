@@ -13,10 +13,14 @@ from nnlab.words.spelling import nearest_file
 
 @contextlib.contextmanager
 def reading(path: Path, tool: str = "") -> Iterator[None]:
-    """Turns errors into a line: of archives into ValueError, else FileNotFoundError.
+    """Turns the errors of archives and of the system into one line.
 
     It names `path` unless the system names a file below it. `tool` is what unpacks it:
     "gzip" or "tar".
+
+    Raises:
+      ValueError: the archive is damaged.
+      FileNotFoundError: the file cannot be opened or read.
     """
     try:
         yield

@@ -249,17 +249,13 @@ def _published(name: str, data_dir: Path | None) -> Dataset:
         _log.info("downloading %s to %s", name, root)
         tfds.download(root, publication)
         files, read = _find(root, publication)
-    entry = cache.entry(name, files)
-    dataset = cache.read(
-        entry,
+    return cache.kept(
+        cache.entry(name, files),
+        read,
         name=name,
         class_names=publication.class_names,
         digest=publication.digest,
     )
-    if dataset is None:
-        dataset = read()
-        cache.write(entry, dataset)
-    return dataset
 
 
 def _existing(given: str | os.PathLike[str], origin: str) -> Path:

@@ -146,6 +146,7 @@ def read(
         )
     if not path.is_file():
         raise absent(path, "table", "file")
+    csv.field_size_limit(_LONGEST_LINE)  # 131,072 characters by default
     try:
         with reading(path):
             layout = _layout(path, one_line(label), [one_line(one) for one in ignore])
@@ -268,7 +269,11 @@ def _fault_of_header(
                 f"{times} columns are named {name!r}: each needs a name of its own, or "
                 "csv.ignore leaves them out"
             )
-    return ""
+    return _only(label) if len(kept) == 1 else ""
+
+
+def _only(label: str) -> str:
+    return f"{label!r} is the only column, a table needs features, too"
 
 
 def _ends(names: Sequence[str]) -> list[str]:
@@ -294,10 +299,10 @@ def _measured(layout: _Layout) -> tuple[_Layout, int]:
                 "of its row, the header must, too)"
             )
             more *= len(cells) == wanted + 1
-            found = counted(len(cells), "cell")
             raise ValueError(
-                f"{layout.path}, line {line}: {found}, the header has {wanted} "
-                f"columns, separated by {layout.delimiter!r}{more}"
+                f"{layout.path}, line {line}: {counted(len(cells), 'cell')}, the "
+                f"header has {counted(wanted, 'column')}, separated by "
+                f"{layout.delimiter!r}{more}"
             )
         has_content = has_content or any(cells[i].strip() for i in nameless)
     where = f"{layout.path}, line {layout.line}"
@@ -305,10 +310,7 @@ def _measured(layout: _Layout) -> tuple[_Layout, int]:
         raise ValueError(f"{where}: column {nameless[0] + 1} has no name")
     layout = replace(layout, left_out=layout.left_out.union(nameless))
     if not layout.features:
-        label = layout.columns[layout.label]
-        raise ValueError(
-            f"{where}: {label!r} is the only column, a table needs features, too"
-        )
+        raise ValueError(f"{where}: {_only(layout.columns[layout.label])}")
     return layout, count
 
 
@@ -342,13 +344,21 @@ class _Cells:
             gone[:, i] = codes < 0
         return gone
 
+    def put(self, place: Any, numbers: np.ndarray) -> None:
+        """Stores numbers, float64, at an index; widens `numbers` if it must."""
+        with np.errstate(over="ignore"):
+            narrow = numbers.astype(np.float32)
+        if not np.array_equal(narrow, numbers, equal_nan=True):
+            self.numbers = self.numbers.astype(np.float64, copy=False)
+        self.numbers[place] = numbers
+
 
 def _read(layout: _Layout, name: str, missing: str) -> Dataset:
     path = layout.path
     layout, count = _measured(layout)
     if not count:
         raise ValueError(f"{path} has a header but no rows")
-    cells = _cells(layout)
+    cells = _cells(layout, count)
     gone = cells.missing()
     rows, no_label = gone.any(axis=1), labels.missing(cells.labels)
     if (
@@ -412,8 +422,8 @@ def _frames(layout: _Layout, places: Sequence[int], **options: Any) -> Iterator[
             yield from frames
 
 
-def _cells(layout: _Layout) -> _Cells:
-    """Reads the cells of features and labels.
+def _cells(layout: _Layout, count: int) -> _Cells:
+    """Reads the cells of features and labels of so many rows.
 
     Columns that pandas does not read as numbers are read again as texts: where a column
     holds both, the first pass keeps neither as it was written.
@@ -421,8 +431,10 @@ def _cells(layout: _Layout) -> _Cells:
     import pandas as pd
 
     places = layout.features
-    parts: list[np.ndarray] = []
-    found: list[str] = []
+    cells = _Cells(
+        np.full((count, len(places)), np.nan, np.float32), np.full(count, "", object)
+    )
+    end = 0
     textual: set[int] = set()
     for frame in _frames(
         layout,
@@ -430,12 +442,14 @@ def _cells(layout: _Layout) -> _Cells:
         na_values=dict.fromkeys(places, sorted(labels.MISSING)),
         converters={layout.label: str},  # a dtype for one slows down all
     ):
-        found += map(one_line, frame.pop(layout.label))
+        rows = slice(end, end := end + len(frame))
+        if end > count:  # to the csv module such a line is blank, to pandas a row
+            raise ValueError(f"{layout.path} has a line of blanks in quotes: remove it")
+        cells.labels[rows] = [*map(one_line, frame.pop(layout.label))]
         numbers = frame.select_dtypes("number")
         textual.update(set(places).difference(numbers.columns))
-        parts.append(_narrow(numbers.reindex(columns=places).to_numpy(np.float64)))
-    cells = _Cells(np.concatenate(parts), np.array(found, object))
-    cells.wrong = not all(text.isprintable() for text in set(found))
+        cells.put(rows, numbers.reindex(columns=places).to_numpy(np.float64))
+    cells.wrong = not all(text.isprintable() for text in set(cells.labels))
     if textual:
         frames = _frames(layout, sorted(textual), dtype=str, na_filter=False)
         frame = pd.concat(frames, ignore_index=True)
@@ -447,13 +461,6 @@ def _cells(layout: _Layout) -> _Cells:
     return cells
 
 
-def _narrow(numbers: np.ndarray) -> np.ndarray:
-    """Returns numbers as float32 if that holds all of them exactly."""
-    with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
-    return narrow if np.array_equal(narrow, numbers, equal_nan=True) else numbers
-
-
 def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> None:
     """Stores a column that pandas did not read as numbers: as numbers, or as texts."""
     gone = labels.missing(np.array(values, object))
@@ -461,10 +468,7 @@ def _put_texts(cells: _Cells, i: int, codes: np.ndarray, values: list[str]) -> N
     if 2 * sum(map(_like_number, known)) > len(known) or not known:
         column = np.array([_number(text) for text in values])
         cells.wrong |= bool((np.isnan(column) & ~gone).any())
-        column = _narrow(np.where(gone, np.nan, column))[codes]
-        wide = np.promote_types(cells.numbers.dtype, column.dtype)
-        cells.numbers = cells.numbers.astype(wide, copy=False)
-        cells.numbers[:, i] = column
+        cells.put((slice(None), i), np.where(gone, np.nan, column)[codes])
         return
     cells.wrong |= not all(text.isprintable() for text in known)
     ordered = labels.in_order(known)

@@ -20,7 +20,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import num_families
 from nnlab.statistics.verdicts import Verdict, matching
-from nnlab.study import PARTS, Claim, Quantity, Study
+from nnlab.study import SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -389,7 +389,7 @@ def missing(findings: Findings, absent: Mapping[str, str]) -> Section:
     if results.config["status"] == "complete":
         usual = Study().figures  # of these the report says nothing
         for part in (p for p in absent if p not in usual):
-            items.append(f"Not shown: {PARTS[part]}, since {absent[part]}.")
+            items.append(f"Not shown: {SHOWN[part]}, since {absent[part]}.")
     if not items:
         items = ["Nothing: every network finished."]
     return Section("missing", "What is missing", items=tuple(items), tables=tables)

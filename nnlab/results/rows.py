@@ -195,7 +195,8 @@ class Rows:
     def from_arrays(cls, members: Members, arrays: Mapping[str, np.ndarray]) -> "Rows":
         """Restores the rows of the same members from `to_arrays`.
 
-        Of other members it raises KeyError.
+        Raises:
+          KeyError: they are of other members, or an array is missing.
         """
         found = cls(members)
         codes = {name: code for code, name in enumerate(results.STATUSES)}

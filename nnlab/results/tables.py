@@ -469,8 +469,8 @@ def _decoded(
 ) -> pa.Table:
     """Reads a table from its file's content, and checks it against the study.
 
-    Columns beside the fixed ones, such as norms by layer, are float64. What cannot be
-    is refused (ValueError).
+    Columns beside the fixed ones, such as norms by layer, are float64. Impossible
+    values are refused (ValueError).
     """
     if name.endswith(".parquet"):
         found = pyarrow.parquet.read_table(pa.BufferReader(content))

@@ -9,17 +9,20 @@ from nnlab.study.choices import (
     sized,
     updates_an_epoch,
 )
-from nnlab.study.claims import Claim, Quantity
+from nnlab.study.claims import COMPARABLE, REDUCTIONS, RELATIONS, Claim, Quantity
 from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,
+    MOST_LAYERS,
     NEEDS,
     OPTIMIZERS,
     PATHS,
     POOLS,
     SCHEDULES,
     TRACED,
+    TRANSFERS,
     TREES,
+    TUPLES,
     WATCHED,
     WEIGHTS,
     Csv,
@@ -36,6 +39,7 @@ from nnlab.study.study import (
     PARTS,
     PICTURES,
     SAMPLERS,
+    SHOWN,
     Halving,
     MovedSets,
     Own,

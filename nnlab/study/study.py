@@ -23,7 +23,7 @@ from nnlab.words.spelling import nearest
 
 SAMPLERS = ("tpe", "random", "qmc", "gp")
 """Samplers of Optuna whose storage holds plain values only."""
-PARTS = {
+SHOWN = {
     "curves": "validation accuracy, validation loss and training loss by epoch",
     "gap": "training and test accuracy by epoch, side by side",
     "extremes": "training, validation and test curves of the best and the worst trial",
@@ -50,6 +50,8 @@ PARTS = {
         "class probabilities of a few test images, before and after training"
     ),
 }
+"""What each part of a report shows, by the part's name."""
+PARTS = tuple(SHOWN)
 """The parts of a report; `nnlab.report.figures.catalog` says how each is drawn."""
 PICTURES = (
     *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
@@ -234,7 +236,7 @@ class Study(Checked):
     root_seed: int = field(0, minimum=0, below=2**31)
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
-    figures: tuple[str, ...] = field(("curves", "final", "target"), among=tuple(PARTS))
+    figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
     notes: tuple[str, ...] = ()
     recorded: dataclasses.InitVar[bool] = False
 

@@ -194,6 +194,26 @@ def test_a_run_prints_a_table_and_keeps_every_turn(monkeypatch, tmp_path):
     assert turn["peak_bytes"] > 2**20
 
 
+def test_a_file_of_results_is_kept_until_there_are_others(monkeypatch, tmp_path):
+    file = tmp_path / "bench.json"
+    file.write_text("earlier")
+    monkeypatch.setattr(bench, "measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        launched(bench, f"--out={file}")
+    assert file.read_text() == "earlier"
+    monkeypatch.setattr(bench, "measure_searches", lambda _: ["one"])
+    monkeypatch.setattr(bench, "_check_search", lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        launched(bench, "--suite=search,mlp", f"--out={file}")
+    assert json.loads(file.read_text())["searches"] == ["one"]
+
+
+def test_no_steps_are_none():
+    waited = []
+    run = rivals._repeated(lambda index: index, 4, waited.append)
+    assert ([run(0), run(5)], waited) == ([0, 8], [1])
+
+
 def entry(network, contender, rate, setup):
     """An entry with `rate` examples/s of all networks together in each turn."""
     steps = 1000

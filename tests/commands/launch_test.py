@@ -85,6 +85,7 @@ train Q --executor=ray --storage=gold://x => 'gold://x': Protocol not known
 train Q --config.dataset=minst => unknown dataset 'minst'; did you mean 'mnist'?
 train Q --config.optimizer.learning_rte=1 => did you mean 'optimizer.learning_rate'?
 train Q --config.optimizer=adam => unknown field 'optimizer'; did you mean
+train Q --config.sweep=x => unknown field 'sweep'
 train Q --halving=1 => halving.factor=1 drops no trial
 train Q --search=optuna => --search_space is missing
 train Q '--search_space=batch_size=int(8,64)' => a search needs --search=optuna
@@ -349,7 +350,7 @@ def test_each_topic_of_the_help_tells_all_of_it():
     told = {
         "configs": [f"\n  {path.stem} " for path in (ROOT / "configs").glob("*.py")],
         "fields": [rf"\n  {re.escape(path)}=" for path in study.PATHS],
-        "parts": [f"\n  {name} +{words[:30]}" for name, words in study.PARTS.items()],
+        "parts": [f"\n  {name} +{words[:30]}" for name, words in study.SHOWN.items()],
         "flags": [f"\n  --{name}\\b" for name in defined],
     }
     full = screen(train, "--helpfull")

@@ -273,17 +273,21 @@ def test_no_other_program_is_started_for_an_image(folder, name):
 
 
 @pytest.mark.parametrize("side", [9_460, 30_000])
-@pytest.mark.parametrize("pillow", [None, 89_478_485])
+@pytest.mark.parametrize(
+    ("name", "pillow"), [("x.png", None), ("x.png", 89_478_485), ("x", 89_478_485)]
+)
 def test_an_image_that_claims_too_much_is_never_decoded(
-    folder, monkeypatch, side, pillow
+    folder, monkeypatch, side, name, pillow
 ):
     """Pillow would warn, or raise, or its limit was removed."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow)
     monkeypatch.setattr(image_folder, "_resized", None)
-    file = folder / "train/cat" / "x.png"
+    file = folder / "train/cat" / name
     file.write_bytes(png_header(side, side))
     with refused(ValueError, file, "more than 89,478,485 pixels"):
         read(folder)
+    with refused(ValueError, "is not in the folder of a class"):
+        read(file.rename(folder / "train" / name).parents[1])
 
 
 def test_too_many_bytes_are_refused_before_decoding(folder, monkeypatch):

@@ -14,6 +14,7 @@ from nnlab.data import Dataset, load, tabular
 ROWS = [(i, i % 3 + 0.5, "abc"[i % 3]) for i in range(12)]
 HEADER = "height,width,label\n"
 GOOD = HEADER + "".join(f"{a},{b},{c}\n" for a, b, c in ROWS)
+WIDE = ",".join(["label", *map("c{}".format, range(1_233))]) + "\na"
 
 
 @pytest.fixture
@@ -171,13 +172,16 @@ QUANTITY = ("different labels", "regression", "bins")
         ("a,,label\n", ["line 1: column 2 has no name"]),
         ("a,b,a ,label\n", ["line 1: 2 columns are named 'a'"]),
         ("label\n1\n", ["line 1: 'label' is the only column"]),
+        ("sep=,\nlabel\n1,2\n", ["line 2: 'label' is the only column"]),
         (GOOD.replace("label", "Label"), ["csv:PATH:COLUMN", "did you mean 'Label'?"]),
         (",".join(f"c{i}" for i in range(785)), ["c0, c1", "c14, ..., c770", "c784"]),
         (with_label([f"{i % 60 / 7:.3f}" for i in range(200)]), ["60 d", *QUANTITY]),
         (with_label([1_000 + i % 150 for i in range(400)]), ["150 d", *QUANTITY]),
         ("# made by me\n" + GOOD, ["line 1: '# made by me' is a single cell"]),
         ("a, b, c;lab\n" + "1;x\n" * 9, ["';' separates columns"]),
+        (GOOD + '" "\n', ["a line of blanks in quotes"]),
         (GOOD + "# more\n", ["line 14: 1 cell, the header has 3 columns"]),
+        (WIDE + ",1" * 1_234 + "\n", ["2: 1,235 cells, the header has 1,234 col"]),
         (GOOD[len(HEADER) :], ["line 1: no column", "write a header above it"]),
         (GOOD.replace(",", " "), ["line 1", "commas, semicolons, tabs or vertical"]),
         (HEADER + GOOD[len(HEADER) :].replace("\n", ",\n"), ["line 2", "ends in ','"]),
@@ -268,6 +272,12 @@ def test_columns_are_left_out_by_name(table):
             load(f"csv:{path}", csv={"ignore": (name,)})
     with refused(ValueError, "'label' is the only column"):
         load(f"csv:{path}", csv={"ignore": ("who", "n, m")})
+
+
+def test_cells_of_a_column_that_is_left_out_may_be_long(read):
+    long = "x" * 200_000
+    content = rows_of("a,b", lambda i: f'{i},"{long}"', 12)
+    assert_equal(read(content, ignore=["b"]), read(rows_of("a", str, 12)))
 
 
 GAPS = rows_of("n,who", lambda i: f"{i * i % 7 if i % 5 else 'NA'},{'xy?'[i % 3]}", 60)

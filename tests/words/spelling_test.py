@@ -41,7 +41,7 @@ MEANT = [
         ("fmnist", "fashion_mnist"), ("cifar", "cifar10"), ("csv", "csv:PATH"),
         ("imagenet", None),
     ]),
-    *((tuple(study.PARTS), pair) for pair in [
+    *((study.PARTS, pair) for pair in [
         ("curve", "curves"), ("mpa", "map"), ("confusion_matrix", "confusion"),
         ("prob", "probabilities"), ("loss", None), ("all", None),
     ]),

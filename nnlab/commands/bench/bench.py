@@ -171,10 +171,12 @@ def main() -> None:
         f"fewer (PyTorch: {about['cores']} threads); load before the start "
         f"{about['load']:.1f}; {versions}; {turns}"
     )
+    entries: list[Entry] = []
+    tables_done = _suites(console, wanted, sizes)
     if "search" in wanted:
         about["searches"] = measure_searches(console)
-    entries: list[Entry] = []
-    for measured in itertools.chain([[]], _suites(console, wanted, sizes)):
+        tables_done = itertools.chain([[]], tables_done)
+    for measured in tables_done:
         entries += measured
         if out:  # after each table: a later failure loses nothing
             found = {**about, "entries": [entry.to_dict() for entry in entries]}

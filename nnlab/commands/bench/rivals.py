@@ -67,7 +67,8 @@ class Network:
     def operations(self) -> int:
         """Operations of the matrix products that training executes for an example.
 
-        Backward twice as many as forward, less the inputs' gradient: nobody needs it.
+        Backward takes twice as many as forward, less the inputs' gradient, which nobody
+        needs.
         """
         work = [row.flops for row in self.rows if row.flops]
         return 3 * sum(work) - work[0]
@@ -278,7 +279,7 @@ def _repeated(
         calls = math.ceil(steps / size)
         for index in range(calls):
             found = call(index)
-        if wait:
+        if wait and calls:
             wait(found)
         return calls * size
 

@@ -55,7 +55,11 @@ class Race:
 
 
 Found = dict[str, Any]
-"""Of a search: seconds, the chosen settings, and their mean accuracy over the seeds."""
+"""The result of a search.
+
+"seconds" are of the whole search, "settings" of the chosen trial; "validation" and
+"test" are the trial's mean accuracies over the seeds.
+"""
 
 
 def by_population(race: Race, dataset: data.Dataset) -> Found:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a report: what each needs, how and where it is drawn.
 
-A new figure has a function in a file of its own, a `Part` here, and in `study.PARTS`
-its name, against which a study's `figures` are checked, with what it shows.
+A new figure has a function in a file of its own and a `Part` here. `study.SHOWN` has
+the parts' names, by which a study asks for them, and says what each shows.
 """
 
 import dataclasses

@@ -32,7 +32,7 @@ def draw(part, sweep, values=None, **options):
 
 
 def test_a_study_can_ask_for_every_part_by_its_name():
-    assert [*catalog.PARTS] == [*study.PARTS]
+    assert (*catalog.PARTS,) == study.PARTS
     sections = {part.section for part in catalog.PARTS.values()}
     assert sections == {*catalog.SECTIONS, ""}  # costs are a table
     assert {*study.PICTURES} <= {*catalog.PARTS}
