@@ -140,7 +140,7 @@ def test_inspecting_shows_the_rows_before_a_mistake():
 @pytest.mark.parametrize("field", ["activation", "bias", "pool"])
 def test_helpers_refuse_unknown_names(field):
     with pytest.raises(ValueError, match=f"unknown {field} 'rellu'.*allowed: "):
-        layers.mlp([8], 10, **{field: "rellu"})
+        layers.cnn((2,), [8], 10, **{field: "rellu"})
 
 
 SMALL = st.integers(1, 4)
