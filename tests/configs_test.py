@@ -9,7 +9,7 @@ import itertools
 import pytest
 from launched import ROOT, launched
 
-from nnlab import results
+from nnlab import report, results
 from nnlab.commands import train
 from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
@@ -20,6 +20,8 @@ from nnlab.training.prepare import prepare
 FILES = sorted((ROOT / "configs").glob("*.py"))
 WHOLE = ["quickstart", "model_builder"]
 """These run from flags to report, of the others one trial."""
+UNUSUAL = {"transfer", "cnn_architectures", "mlp_vs_cnn", "gradient_norms"}
+"""Their figures are unusual, so their reports are written too."""
 BUILT_IN = {"digits", "map", "real_or_generated:digits"}
 MOST_LINES = 70
 # Least training images of MNIST in a study with dense or with other networks.
@@ -124,6 +126,8 @@ def test_a_trial_trains_and_records_what_the_claims_need(tmp_path, name):
     found = experiment.run(some, tmp_path)
     assert found.config["failures"] == {}
     assert {c.quantity.metric for c in study.claims} <= {"", *found.metrics}
+    if name in UNUSUAL:
+        assert report.write(tmp_path).exists()
 
 
 @pytest.mark.parametrize("name", [f.stem for f in FILES])

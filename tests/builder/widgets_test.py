@@ -7,6 +7,7 @@ import re
 import time
 
 import ipywidgets as widgets
+import numpy as np
 import pytest
 import tiny
 
@@ -317,6 +318,18 @@ def test_a_preset_follows_the_data_and_an_edited_stack_does_not(begin):
     user.set("data set", "map")
     (error,) = user.said("error")
     assert "gives shape (10,), needs (20,)" in error
+
+
+def test_names_and_texts_that_are_typed_are_escaped(begin):
+    name, classes = "<script>alert(1)</script>", ("<b>a</b>", "&")
+    pixels, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    of = {"name": name, "class_names": classes}
+    evil = data.Dataset.from_arrays(pixels, labels, **of)
+    user = begin(evil, stack=editing.PRESETS["two convolutions"](2))
+    user.set("stride", name, row=1)
+    assert html.escape(name) in user.html
+    assert "<script" not in user.html
+    assert classes[0] not in user.html
 
 
 def test_adam_has_no_momentum_to_set(user):

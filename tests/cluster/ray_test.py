@@ -18,6 +18,7 @@ import pytest
 import tiny
 
 from nnlab import results
+from nnlab.cluster import connect
 from nnlab.cluster import ray as executor
 from nnlab.cluster.connect import STORE_BYTES
 from nnlab.cluster.storage import Storage
@@ -410,6 +411,51 @@ def test_folders_of_killed_processes_are_removed_but_none_in_use(tmp_path, monke
     with files.alone_in(held):
         executor.remove_abandoned()
     assert list(tmp_path.iterdir()) == [held]
+
+
+class Here:
+    """A class, an object of it, or its result, in this process in the place of Ray."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def __getattr__(self, name):
+        return Here(getattr(self.made, name))
+
+    def options(self, **_):
+        return self
+
+    def remote(self, *given):
+        return Here(self.made(*given))
+
+
+def test_a_process_removes_abandoned_folders_and_locks_its_own(tmp_path, monkeypatch):
+    import ray
+
+    temporary, seen, pull = tmp_path / "tmp", [], Storage.pull
+    (temporary / f"{executor.PRIVATE}1").mkdir(parents=True)
+
+    def noted(*given):
+        seen.append([files.is_taken(folder) for folder in temporary.iterdir()])
+        return pull(*given)
+
+    keys = ("NodeID", "NodeManagerHostname", "NodeManagerAddress")
+    here = {**dict.fromkeys(keys, "ab" * 28), "Alive": True, "Resources": {"CPU": 2}}
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(Storage, "pull", noted)
+    monkeypatch.setattr(connect, "connected", lambda *_: contextlib.nullcontext())
+    for name, does in {
+        "nodes": lambda: [here],
+        "remote": Here,
+        "wait": lambda tasks, timeout: (tasks, []),
+        "get": lambda task: task.made,
+        "kill": lambda process: None,
+    }.items():
+        monkeypatch.setattr(ray, name, does)
+    tree = {"model.name": "boosted_trees", "model.num_trees": 1}
+    of, storage = study([tree], num_seeds=1), f"file://{tmp_path}/storage"
+    train(of, tmp_path / "run", "", storage=storage)
+    assert seen == [[True], []]  # of the process, and of the run that collects
 
 
 @pytest.mark.long

@@ -82,6 +82,8 @@ train --config=configs/learning_rate.py:mnist,digits => has both 'mnist' and 'di
 train Q --storage=s3://bucket/x => --storage needs --executor=ray
 train Q --executor=ray --storage=runs/x => 'runs/x' is no URL of a folder
 train Q --executor=ray --storage=gold://x => 'gold://x': Protocol not known
+train Q --config.dataset=csv: => dataset 'csv:' lacks its argument: write csv:PATH
+train Q --config.dataset=csv:: => dataset 'csv::' lacks its argument: write csv:PATH
 train Q --config.dataset=minst => unknown dataset 'minst'; did you mean 'mnist'?
 train Q --config.optimizer.learning_rte=1 => did you mean 'optimizer.learning_rate'?
 train Q --config.optimizer=adam => unknown field 'optimizer'; did you mean
@@ -320,6 +322,14 @@ def test_an_error_that_is_no_refusal_keeps_its_traceback():
 
     with pytest.raises(ValueError, match="is not in the subpath"):
         config.run(broken, ["test"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_starts_as_a_module(program):
+    ended = command("-m", f"launch.{program}", "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"python -m launch.{program} --" in ended.stdout
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -800,7 +810,7 @@ def test_a_limit_that_is_too_low_is_told_at_once(limit, need):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
 def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
     workdir = tmp_path / "run"
     endless = ["--config.num_epochs=100000", "--sweep=batch_size=64", "--seeds=1"]

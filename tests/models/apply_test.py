@@ -58,6 +58,12 @@ def test_initializers_have_mean_0_and_their_variance(name, variance):
     assert abs(kernel.mean()) <= 0.015 * math.sqrt(variance)
 
 
+def test_orthogonal_columns_are_orthonormal():
+    draw = jax.jit(INITIALIZERS["orthogonal"], static_argnums=(1,))
+    kernel = np.asarray(draw(key(0), (30, 20)))
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)
+
+
 # Dropout
 
 DROPPING = stack.Stack(["dropout", "dropout"])

@@ -156,6 +156,18 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
     assert distance(evaluate(SMALL, variables, x), alike) > 0.1
 
 
+@pytest.mark.slow
+def test_a_member_is_as_if_alone():
+    apply = functools.partial(SMALL.apply, train=True, mutable=["batch_stats"])
+    first, x = init(SMALL, *TINY), normal(1, 8, *TINY)
+    second = jax.tree.map(lambda leaf: 0.7 * leaf[..., ::-1], first)
+    both = jax.tree.map(lambda *leaves: np.stack(leaves), first, second)
+    together = jax.jit(jax.vmap(apply, (0, None)))(both, x)
+    alone = jax.jit(apply)(second, x)
+    for one, all_of in zip(*map(jax.tree.leaves, (alone, together)), strict=True):
+        assert distance(all_of[1], one) < 1e-4
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_it_computes_in_other_types(dtype):
     with jax.enable_x64(True):

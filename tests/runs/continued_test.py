@@ -2,8 +2,10 @@
 """Runs that are interrupted, resumed, extended, damaged, or short of memory."""
 
 import dataclasses
+import errno
 import functools
 import itertools
+import os
 import pathlib
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from stopped import FILES, content, gone_on
 
 from nnlab import results
 from nnlab.machine import files
+from nnlab.results import tables
 from nnlab.runs import experiment, rerun, saved_network
 from nnlab.runs.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
@@ -323,6 +326,19 @@ def test_a_finished_program_whose_checkpoints_are_lost_is_trained_again(
     assert all_of(copy) == before
 
 
+def test_a_finished_program_whose_checkpoints_are_damaged_is_refused(copy):
+    for path in checkpoints(copy / "checkpoints" / "program_0"):
+        (path / "about" / "metadata").write_bytes(b"other")
+    refuse(copy, "program_0.* is damaged")
+
+
+def test_programs_that_changed_places_are_refused(copy):
+    one, two, away = (copy / "checkpoints" / n for n in ("program_0", "program_1", "x"))
+    for source, target in ((one, away), (two, one), (away, two)):
+        source.rename(target)
+    refuse(copy, "program is 2 there and 1 here")
+
+
 LINKS = ("checkpoints", "checkpoints/program_0", "checkpoints/program_0/9", "artifacts")
 
 
@@ -460,6 +476,24 @@ def test_out_of_memory_for_good_leaves_the_others_and_is_tried_again(
     found = run(tmp_path / "run", SMALL, resume=True)
     assert found.config["status"] == "complete"
     assert not (tmp_path / "run" / "failure_0.txt").exists()
+
+
+def test_a_full_disk_under_the_tables_ends_a_run_which_can_be_resumed(
+    tmp_path, monkeypatch
+):
+    write, seen = tables.write_atomic, []
+
+    def full(path, some):
+        if seen and path.suffix != ".json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, some)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "write_atomic", full)
+        with pytest.raises(OSError, match=r"\A.*No space left on device: .*\Z"):
+            run(tmp_path / "run", SMALL, on_progress=seen.append)
+    found = run(tmp_path / "run", SMALL, resume=True)
+    assert found.config["status"] == "complete"
 
 
 # Orbax writes that are still at work when another fails find their loop closed.

@@ -4,7 +4,6 @@
 import dataclasses
 import math
 import shutil
-import signal
 import sys
 
 import numpy as np
@@ -12,12 +11,12 @@ import optuna
 import pytest
 import synthetic
 import tiny
-from absl.testing import flagsaver
+from launched import QUICKSTART, launched
 from stopped import Stop, content
 
 import nnlab
 from nnlab import data, report, results
-from nnlab.commands import config, train
+from nnlab.commands import train
 from nnlab.machine import files
 from nnlab.report import answer
 from nnlab.runs import experiment, search
@@ -412,32 +411,20 @@ def test_the_report_says_what_was_searched_and_that_the_best_is_one_of_many(copy
 
 
 @pytest.mark.slow
-def test_the_command_line_searches_under_halving(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(train, "show_log", lambda _: None)
-
-    asked = [
-        "train",
-        f"--workdir={tmp_path}/run",
-        "--config=quickstart:smoke",
-        "--config.num_epochs=3",
-        "--search=optuna",
-        f"--search_space={SPACE[0]}",
-        "--search_trials=6",
-        "--search_batch=3",
-        "--halving=3",
-    ]
-    with flagsaver.flagsaver():
-        train.define_flags()
-        with pytest.raises(SystemExit) as ended:
-            config.run(train.main, asked)
-    out, err = capsys.readouterr()
-    assert ended.value.code == 0, err
+def test_the_command_line_searches_under_halving_and_goes_on_with_more(tmp_path):
+    run = f"--workdir={tmp_path}/run"
+    halved = ["--search=optuna", "--search_batch=3", "--halving=3"]
+    asked = [*halved, f"--search_space={SPACE[0]}", "--search_trials=6"]
+    status, out, err = launched(train, run, QUICKSTART, "--config.num_epochs=3", *asked)
+    assert (status, err) == (0, "")
     assert "search by Optuna (tpe): 6 trials, 3 at a time, x 3 seeds" in out
     found = results.load(tmp_path / "run")
     assert [c["trials"] for c in found.config["cohorts"]] == [[0, 1, 2], [3, 4, 5]]
     states = [trial.state.name for trial in told(tmp_path / "run")]
     assert sorted(states) == ["COMPLETE"] * 2 + ["PRUNED"] * 4
+    status, _, err = launched(train, run, "--resume", "--search_trials=7")
+    assert (status, err) == (0, "")
+    assert len(results.load(tmp_path / "run").trials) == 7
 
 
 @pytest.mark.slow

@@ -110,6 +110,15 @@ def test_tables_are_standardized_column_by_column():
     np.testing.assert_allclose(seen.std(axis=0), [1, 1, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dataset", "axis"), [(tiny.dataset(), 0), (images(), None)])
+def test_inputs_that_are_no_table_are_standardized_where_asked(dataset, axis):
+    """Points column by column, images as a whole."""
+    (program,) = networks(tiny.study(standardize=True), dataset=dataset)
+    seen = np.asarray(train.scaled(program.recipe, program.dataset.train.inputs))
+    np.testing.assert_allclose(seen.mean(axis=axis), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std(axis=axis), 1, rtol=1e-5)
+
+
 def test_what_does_not_change_cannot_be_standardized():
     flat = Dataset.from_arrays(np.ones((12, 2)), np.arange(12) % 2)
     with pytest.raises(ValueError, match="no column of the training inputs changes"):

@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -222,6 +223,23 @@ def test_images_are_rows_of_pixels(name):
     np.testing.assert_array_equal(
         found.predict(images["test"].inputs), found.probabilities
     )
+
+
+def test_fitting_is_timed_without_the_evaluation(name, scored, monkeypatch):
+    monkeypatch.setattr(trees.time, "perf_counter", lambda: 9 + len(scored))
+    found = fit(name, splits())
+    # The choice scores validation; the training set, 301 examples, comes after.
+    assert found.seconds == scored.index(301) > 0
+
+
+@pytest.mark.parametrize(("features", "bins"), [(784, 64), (2, 256)])
+def test_many_features_have_fewer_bins(features, bins, monkeypatch):
+    xgboost = pytest.importorskip("xgboost")
+    matrix = mock.Mock(wraps=xgboost.QuantileDMatrix)
+    monkeypatch.setattr(xgboost, "QuantileDMatrix", matrix)
+    some = Split(np.eye(8, features, dtype=np.float32), np.arange(8) % 4)
+    fit("boosted_trees", dict.fromkeys(("train", "validation", "test"), some))
+    assert {call.kwargs["max_bin"] for call in matrix.call_args_list} == {bins}
 
 
 def test_the_first_of_equal_probabilities_is_the_answer():
