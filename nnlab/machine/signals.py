@@ -33,9 +33,10 @@ class Interrupt:
             signal.signal(number, signal.SIG_IGN)
             if self._asked:
                 return
-        if self._asked or not self._training:
+        at_once = self._asked or not self._training
+        self._asked = True  # `check` ends the run even if a library swallows this:
+        if at_once:
             raise KeyboardInterrupt
-        self._asked = True
         # The stream may be closed, or in the middle of another print.
         with contextlib.suppress(OSError, RuntimeError):
             print("stopping after this step; again to stop at once", file=sys.stderr)

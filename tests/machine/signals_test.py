@@ -46,6 +46,18 @@ def test_the_first_waits_for_the_step_and_the_second_does_not(first, second):
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_before_the_first_step_it_ends_at_once_or_if_that_is_lost_with_the_step(first):
+    interrupt = Interrupt()
+    try:
+        with pytest.raises(KeyboardInterrupt):  # as if a library had swallowed it
+            send(first)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+    finally:
+        interrupt.restore()
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_terminal_that_closes_hurries_nobody(first, monkeypatch):
     dead = os.open("/dev/full", os.O_WRONLY)
     with os.fdopen(dead, "w") as stream, training() as interrupt:
