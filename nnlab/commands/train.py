@@ -7,6 +7,7 @@ python -m launch.train --config=learning_rate:smoke --workdir=runs/rates \\
 python -m launch.train --workdir=runs/first --resume
 """
 
+import collections
 import contextlib
 import dataclasses
 import logging
@@ -266,6 +267,21 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the report is soon drawn
     console.print(f"trained in {time.monotonic() - start:,.1f} s; drawing the report")
+    _tell_beside(console, workdir, cache)
+    if writes:
+        report.write(console, found)
+    if failures := found.config["failures"]:
+        notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
+        raise config.Failure(
+            f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
+            f"report has the others, and {', '.join(notes)} what happened"
+        )
+
+
+def _tell_beside(
+    console: Console, workdir: pathlib.Path, cache: collections.Counter[str] | None
+) -> None:
+    """Says what the flags asked for beside the report, and where it is."""
     if cache is not None:
         hits, misses = cache["cache_hits"], cache["cache_misses"]
         told = f"{hits} programs found, {misses} compiled and added"
@@ -275,14 +291,6 @@ def run(console: Console, study: Study, workdir: pathlib.Path) -> None:
         console.print(f"event files: {command}", soft_wrap=True)
     if flags.FLAGS.profile:
         console.print(f"profile: {flags.FLAGS.profile}")
-    if writes:
-        report.write(console, found)
-    if failures := found.config["failures"]:
-        notes = (files.shown(workdir / f"failure_{index}.txt") for index in failures)
-        raise config.Failure(
-            f"{len(failures)} of {len(found.config['cohorts'])} programs failed; the "
-            f"report has the others, and {', '.join(notes)} what happened"
-        )
 
 
 def _observers(

@@ -169,12 +169,10 @@ def run(
     # Everything is checked before anything is written.
     with contextlib.ExitStack() as stack:  # holds the workdir's lock until the end
         left = any((folder / name).exists() for name in (results.CONFIG, FOLDER))
+        goes_on = processes.agreed(resume and left)
         past = _Past(study)
-        if goes_on := processes.agreed(resume and left):
-            processes.in_first(lambda: stack.enter_context(alone_in(folder)))
-            with refusing(folder):
-                check_links(folder)
-                past = _past(folder, study, handed)
+        if goes_on:
+            past = _taken_up(folder, study, handed, stack)
         else:
             processes.in_first(lambda: check_workdir(folder))
         if not (past.config and kept and kept.loaded):  # else nothing has changed
@@ -200,19 +198,7 @@ def run(
         processes.wait("all have read")
         recorder.write("interrupted")
         settings = folder, handed.data_dir, lane_width, checkpoint_seconds
-        work = Work([*programs], this, *settings)
-        try:
-            _train(work, saved, executor)
-        except BaseException:  # Ctrl-C too: keep the results so far
-            for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
-                with contextlib.suppress(OSError):
-                    keep()
-            raise
-        status = "failed" if work.failures else "complete"
-        recorder.write(status)
-        if len(work.failures) == len(programs):
-            raise work.failures[0]
-        return results.load(folder) if writes else recorder.results(status)
+        return _trained(Work([*programs], this, *settings), saved, executor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,8 +228,20 @@ def _begun(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
+def _taken_up(
+    folder: pathlib.Path, study: Study, handed: Handed, stack: contextlib.ExitStack
+) -> _Past:
+    """Reads what a workdir's run has, and merges it with the study.
+
+    The workdir is locked until the stack is closed.
+    """
+    processes.in_first(lambda: stack.enter_context(alone_in(folder)))
+    with refusing(folder):
+        check_links(folder)
+        return _past(folder, study, handed)
+
+
 def _past(folder: pathlib.Path, study: Study, handed: Handed) -> _Past:
-    """Reads what a workdir's run has, and merges it with the study."""
 
     def digest_of(h: Hyperparameters) -> str:
         if handed.dataset is None and ":" not in h.dataset:
@@ -304,6 +302,28 @@ def _settle(
     if groups:
         groups = tuple(sorted(groups, key=lambda members: members.index))
     return settle(members=groups)
+
+
+def _trained(
+    work: Work, saved: Mapping[int, Saved], executor: Executor | None
+) -> results.Results:
+    """Trains all programs, and writes what they leave, also if it is interrupted."""
+    recorder, checkpoints = work.run.recorder, work.run.checkpoints
+    num_programs = len(work.programs)
+    try:
+        _train(work, saved, executor)
+    except BaseException:  # Ctrl-C too: keep the results so far
+        for keep in (checkpoints.wait, lambda: recorder.write("interrupted")):
+            with contextlib.suppress(OSError):
+                keep()
+        raise
+    status = "failed" if work.failures else "complete"
+    recorder.write(status)
+    if len(work.failures) == num_programs:
+        raise work.failures[0]
+    if processes.is_first():
+        return results.load(work.workdir)
+    return recorder.results(status)
 
 
 def _train(work: Work, saved: Mapping[int, Saved], executor: Executor | None) -> None:
