@@ -259,7 +259,9 @@ def test_a_killed_process_is_replaced_and_goes_on(
     assert not workers()
 
 
-@pytest.mark.parametrize("chunk_members", [4, 100])
+@pytest.mark.parametrize(
+    "chunk_members", [4, pytest.param(100, marks=pytest.mark.long)]
+)
 def test_tables_are_those_of_one_process(cluster, local, tmp_path, chunk_members):
     told = []
     run = tmp_path / "run"

@@ -156,7 +156,7 @@ def test_training_normalises_by_the_batch_and_moves_the_running_statistics():
     assert distance(evaluate(SMALL, variables, x), alike) > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_member_is_as_if_alone():
     apply = functools.partial(SMALL.apply, train=True, mutable=["batch_stats"])
     first, x = init(SMALL, *TINY), normal(1, 8, *TINY)
