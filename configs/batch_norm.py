@@ -11,7 +11,7 @@ accuracies of 95.1 % +- 0.3 with batch norm at its best rate, 0.0003, and 94.9 +
 without at 0.001. At 0.001 batch norm reaches 85 % validation accuracy after a median of
 3 epochs instead of 5, but ends at a higher validation loss.
 
-The report that is tested here ran each network once, at rate 0.001.
+The lab report that is tested here ran each network once, at rate 0.001.
 """
 
 from nnlab.commands.config import ConfigDict, default

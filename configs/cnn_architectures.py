@@ -18,10 +18,10 @@ CPU, jax 0.10.2): test accuracies of 98.1 % with three convolutions, 97.7 % with
 Expect of ":fashion_mnist" (likewise, 342 s): 87.1, 87.2, 82.2, 86.5 and 85.7 %; on the
 training images 92.1 and 94.3 % with max-pooling, and 98.9 % fully connected.
 
-The report that is tested here lost its second architecture to a crash, so it compared
-nothing; it wondered about pooling by absolute value and did not try it. ":full" trains
-on all images with light augmentation (shifts by up to 1 pixel), more channels, batch
-norm, dropout and a cosine schedule.
+The lab report that is tested here lost its second architecture to a crash, so it
+compared nothing; it wondered about pooling by absolute value and did not try it.
+":full" trains on all images with light augmentation (shifts by up to 1 pixel), more
+channels, batch norm, dropout and a cosine schedule.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -58,7 +58,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def claims(dataset: str, size: str) -> Claims:
-    """What the report says of such data, and the pool that it did not try."""
+    """What the lab report says of such data, and the pool that it did not try."""
     three, one = {"label": THREE}, {"label": ONE}
     for name, net in ((THREE, three), (ONE, one)):
         yield higher(f"{name}: better than fully connected", TEST, net, DENSE)

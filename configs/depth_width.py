@@ -17,7 +17,7 @@ accuracy 90.4 % +- 0.3 with 1 x 16, 94.3 with 2 x 16 and 6 x 8, 95.1 with 6 x 16
 with 10 x 16, 95.5 with 6 x 32, 95.6 +- 0.5 with 6 x 64; boosted trees 98.5 +- 0.03.
 ":grid" takes 185 s (n = 6): 6 x 32 is best, with 94.9 % +- 0.6.
 
-The report that is tested here ran each network once.
+The lab report that is tested here ran each network once.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -70,7 +70,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.update(num_epochs=30, num_seeds=6, figures=("map", "sizes"))
     else:
         config.eval_every_epochs = 2.0
-        config.notes = ("The report says both that width hurts and that it helps.",)
+        config.notes = ("The lab report says both that width hurts and that it helps.",)
     config.figures += ("costs",)
     config.update(sized(size, smoke={"train_size": 2_000, "num_epochs": 2}))
     if size == "smoke":

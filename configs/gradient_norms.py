@@ -13,8 +13,8 @@ norm gradients explode towards the first layer, from 0.2 in the last hidden one 
 in the first (epoch 1); without it all but the output layer's are exactly 0. Neither
 learns: 11 and 10 % test accuracy.
 
-The report that is tested here ran the network with batch norm once and drew layers 0,
-30, 60, 90, 95 and 99.
+The lab report that is tested here ran the network with batch norm once and drew layers
+0, 30, 60, 90, 95 and 99.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -53,7 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
         same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
     )
     config.notes = (
-        "The report does not say which norm its peak of 0.00175 is; here it is the "
+        "The lab report does not say which norm its peak of 0.00175 is; here it is the "
         "Euclidean norm of a layer's weights and biases together.",
     )
     return config

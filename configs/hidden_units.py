@@ -13,7 +13,7 @@ Expect of ":mnist" (20,000 training images, at most 50 epochs, n = 8; 122 s on a
 CPU, jax 0.10.2): test accuracies of 94.8 % with 32 units, 96.2 % with 64, 97.0 % with
 128 and 97.3 % with 256.
 
-The report that is tested here ran 32, 64 and 128 units once each.
+The lab report that is tested here ran 32, 64 and 128 units once each.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -48,8 +48,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.notes = (
         "Faster means fewer updates. An update of a wider network takes longer; the "
         "costs are in the table below.",
-        "All widths train at the rate 0.02 that the report took for 64 units; another "
-        "width may want another rate.",
+        "All widths train at the rate 0.02 that the lab report took for 64 units; "
+        "another width may want another rate.",
     )
     return config
 

@@ -16,8 +16,8 @@ CPU, jax 0.10.2): best 0.3 with a test accuracy of 97.58 % +- 0.14, 17 points le
 moved and 7 on rotated images, and 95 % validation accuracy after a median of 2 epochs
 (0.02: 16 epochs); at 3.0 5 of 8 seeds stay at chance.
 
-The report that is tested here drew one run for each of 0.02, 0.7 and 1.0, 100 epochs
-long (so does ":full", with 8 seeds), of networks that it does not describe.
+The lab report that is tested here drew one run for each of 0.02, 0.7 and 1.0, 100
+epochs long (so does ":full", with 8 seeds), of networks that it does not describe.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -62,8 +62,8 @@ def get_config(arg: str = "") -> ConfigDict:
         c.higher("At 0.7 moving costs more than 5 points", moved, HIGH, 0.05),
     )
     config.notes = (
-        "The report does not say what its networks are, nor how far its test images "
-        f"are moved and rotated. Here they are moved by up to "
+        "The lab report does not say what its networks are, nor how far its test "
+        f"images are moved and rotated. Here they are moved by up to "
         f"{config.test_sets.moved_pixels} px along both axes and rotated by up to "
         "30 degrees to both sides.",
     )

@@ -13,7 +13,7 @@ Expect of ":mnist" (20,000 training images, 5 epochs, n = 8 seeds; 92 s on a 2-c
 jax 0.10.2): 113 of 288 networks diverge, none of one layer; of eight layers 6 of 8 do
 at rate 0.1, after some 18 updates. At its best rate each depth ends at 90.9 to 91.4 %.
 
-The report that is tested here saw the accuracy plummet and the probabilities become
+The lab report that is tested here saw the accuracy plummet and the probabilities become
 NaN in a browser, with an unknown number of layers, and gave no reason.
 """
 
@@ -54,7 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "A stack of linear layers computes what one linear layer can, but its "
         "gradients are products of the other layers' weights: it is trained "
         "differently, and diverges at rates that one layer bears.",
-        "The report does not say how many layers it stacked.",
+        "The lab report does not say how many layers it stacked.",
     )
     return config
 

@@ -14,9 +14,10 @@ Expect (n = 8 seeds; 54 s for the whole command on a 2-core CPU, jax 0.10.2): ba
 128 end best, at a test accuracy of 95.0 % +- 0.5; 90 % validation accuracy comes after
 a median of 3 epochs with batches of 16, 4 with 1, 5.5 with 128 and 18 with 1024.
 
-The report that is tested here trained batches of 1 for one epoch, of 16 for ten and of
-128 and 1024 for fifty, each once, and compared the ends: unequal numbers of epochs and
-of updates. Here sizes are compared after equally many epochs and equally many updates.
+The lab report that is tested here trained batches of 1 for one epoch, of 16 for ten and
+of 128 and 1024 for fifty, each once, and compared the ends: unequal numbers of epochs
+and of updates. Here sizes are compared after equally many epochs and equally many
+updates.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -42,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
     config.claims = tuple(claims(epoch, updates))
     config.notes = (
-        "The report gave batches of 1, 16, 128 and 1024 one, ten, fifty and fifty "
+        "The lab report gave batches of 1, 16, 128 and 1024 one, ten, fifty and fifty "
         "epochs, so that batch size, epochs and updates changed together: with 40,000 "
         "points 40,000, 25,000, 15,600 and 1,950 updates. The final values here are "
         "after 10, 50, 50 and 50 epochs; the claims compare equal epochs and equal "
@@ -52,7 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def claims(epoch: int, updates: int) -> c.Claims:
-    """What the report says, after equal epochs and after equal updates."""
+    """What the lab report says, after equal epochs and after equal updates."""
     fall, after = c.best_minus_final(SCORE), c.at_epoch(epoch, SCORE)
     for large, small in ((1024, 1), (1024, 16), (128, 1), (128, 16)):
         text = f"Batches of {large} are better than of {small} after {epoch} epochs"

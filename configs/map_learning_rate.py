@@ -12,7 +12,7 @@ Expect (n = 8 seeds; 38 s for the whole command on a 2-core CPU, jax 0.10.2): te
 accuracies of 95.4 % +- 0.5 at rate 0.001, 94.3 at 0.01, 47 at 0.00001; chance at 1.
 85 % validation accuracy comes after a median of 1.5 epochs at 0.01 and 5 at 0.001.
 
-The report that is tested here ran each rate once, for 50 epochs.
+The lab report that is tested here ran each rate once, for 50 epochs.
 """
 
 from nnlab.commands.config import ConfigDict, default
@@ -56,7 +56,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.higher("0.001 ends over half a point below its best", fall, STEADY, 0.005),
     )
     config.notes = (
-        "The report read the number of epochs off separate runs of 1 to 100; at a "
+        "The lab report read the number of epochs off separate runs of 1 to 100; at a "
         "constant rate they are points of one curve.",
     )
     return config

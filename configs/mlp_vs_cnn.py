@@ -17,7 +17,7 @@ CPU, jax 0.10.2): test accuracies of 98.1 % for the convolutional network, 95.5 
 % for the others; on moved images 10, 27 and 27 points less, on rotated ones 6, 10 and
 10. An epoch takes the convolutional one 1.4 s, the dense one of its size 0.09 s.
 
-The report that is tested here compared one run of each network, without saying how
+The lab report that is tested here compared one run of each network, without saying how
 large they are, and looked at the test sets one by one.
 """
 
@@ -62,7 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
         f"All networks see the same data for equally many epochs{each}. In the time of "
         "a convolutional one a fully connected one could train many more.",
         f"Images come moved by up to {config.test_sets.moved_pixels} px along both "
-        "axes or rotated by up to 30 degrees; the report does not say how far.",
+        "axes or rotated by up to 30 degrees; the lab report does not say how far.",
     )
     return config
 

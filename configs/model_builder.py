@@ -16,9 +16,9 @@ CPU, jax 0.10.2): untrained 9.3 to 10.1 % right (chance 11.7 %) at a loss of 2.3
 Expect of ":fashion_mnist" (likewise, 134 s): untrained 8.7 to 11.7 % right (chance
 10.5 %) at a loss of 2.35 to 2.40; trained 82.1, 83.6 and 85.9 %.
 
-The report that is tested here looked at one untrained network in a browser, and gave
-two reasons for its errors: random weights, and few units. Its speeds (1,050 to 1,600
-inferences a second, 1,460 examples a second) are those of that browser.
+The lab report that is tested here looked at one untrained network in a browser, and
+gave two reasons for its errors: random weights, and few units. Its speeds (1,050 to
+1,600 inferences a second, 1,460 examples a second) are those of that browser.
 """
 
 import math
@@ -57,8 +57,8 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.claims = CLAIMS
     config.notes = (
-        "The report counted 1,050 to 1,600 inferences and 1,460 examples a second in "
-        "a browser. The speeds here are those of a compiled program that trains all "
+        "The lab report counted 1,050 to 1,600 inferences and 1,460 examples a second "
+        "in a browser. The speeds here are those of a compiled program that trains all "
         "networks together, and of one network with one example at a time.",
     )
     return config

@@ -38,10 +38,10 @@ Of ":mnist" (n = 5, 8 epochs, 1,000 validation and test images; 570 s): tuned 89
 84.3 % +- 0.8. Low rates suit scratch and tuning; that high ones suit probing is not
 significant. 5 of 11 claims are supported, none contradicted.
 
-The report that is tested here told real faces from generated ones, trained each network
-once, for one epoch, and warned that one epoch may mislead. Its test accuracies at rates
-0.1, 0.01, 0.001 and 0.0001: scratch 0.475, 0.535, 0.45, 0.556; probing 0.72, 0.695,
-0.635, 0.495; tuning 0.5, 0.563, 0.725, 0.73; boosted trees 0.73 (training 1.00).
+The lab report that is tested here told real faces from generated ones, trained each
+network once, for one epoch, and warned that one epoch may mislead. Its test accuracies
+at rates 0.1, 0.01, 0.001 and 0.0001: scratch 0.475, 0.535, 0.45, 0.556; probing 0.72,
+0.695, 0.635, 0.495; tuning 0.5, 0.563, 0.725, 0.73; boosted trees 0.73 (training 1.00).
 """
 
 from nnlab.commands.config import ConfigDict, default

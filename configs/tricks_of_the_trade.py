@@ -7,19 +7,19 @@ layer?
 
 A 784-64-10 network with sigmoid units, a bias on its input only, standardised inputs,
 weights uniform in -1..1, batch 32, rate 0.1; five evaluations an epoch, and a network
-stops when its validation loss has not improved in 50 of them. The report's ladder adds
-one trick after another: weights with standard deviation 1/sqrt(fan-in), the activation
-1.7159 tanh(2x/3), momentum 0.9 (with rate 0.02). The clean comparison makes one change
-at a time to the plain network, each at the best of three rates (with momentum 0.9 a
-tenth of them, since it adds up to ten times a steady gradient).
+stops when its validation loss has not improved in 50 of them. The lab report's ladder
+adds one trick after another: weights with standard deviation 1/sqrt(fan-in), the
+activation 1.7159 tanh(2x/3), momentum 0.9 (with rate 0.02). The clean comparison makes
+one change at a time to the plain network, each at the best of three rates (with
+momentum 0.9 a tenth of them, since it adds up to ten times a steady gradient).
 
 Expect of ":mnist" (20,000 training images, at most 50 epochs, n = 5; 208 s on
 a 2-core CPU, jax 0.10.2): up the ladder 91.8, 96.2, 96.3 and 96.3 %; one change at a
 time, each at its best rate, plain 94.8, init 96.3, tanh 93.5 and momentum 94.9 %.
 
-The report that is tested here ran the ladder once. Its last rung changes momentum and
-learning rate together, and each rung stands on those before it, so the ladder cannot
-say what a trick adds by itself. The clean comparison can.
+The lab report that is tested here ran the ladder once. Its last rung changes momentum
+and learning rate together, and each rung stands on those before it, so the ladder
+cannot say what a trick adds by itself. The clean comparison can.
 
 Source of the tricks: LeCun, Y., Bottou, L., Orr, G. B. and Mueller, K.-R. (1998).
 Efficient BackProp. In Neural Networks: Tricks of the Trade. Springer.
@@ -67,7 +67,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def claims(goal: float) -> c.Claims:
-    """What the report says of its ladder, and what each change does by itself."""
+    """What the lab report says of its ladder, and what each change does by itself."""
     for name, (below, above) in zip(TRICKS, itertools.pairwise(LADDER)):
         yield c.higher(f"Adding {name} raises the accuracy", TEST, above, below)
         yield c.faster(f"Adding {name} speeds up, to {goal:.0%}", goal, above, below)

@@ -32,10 +32,11 @@ from nnlab.study.claims import AT_CHANCE
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
 
-SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTED = VERDICTS = (
+SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTABLE, NOT_TESTED = VERDICTS = (
     "supported",
     "contradicted",
     "not significant",
+    "not testable",
     "not tested in this run",
 )
 
@@ -46,7 +47,8 @@ class Verdict:
 
     Attributes:
       claim: the claim.
-      verdict: one of `VERDICTS`.
+      verdict: one of `VERDICTS`; not testable is what has values but no p, such as two
+        seeds.
       reason: what the reader must know to judge the numbers; may be "".
       unit: of the quantity: "" (a share or an accuracy), "nats", "updates", "s/epoch".
       effect: mean of left minus right over the pairs. For steps to a target, each side
@@ -119,7 +121,7 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
 def _settle(draft: Verdict, p_holm: float) -> Verdict:
     verdict = draft.verdict
     if verdict != NOT_TESTED and not p_holm <= 1 - LEVEL:
-        verdict = NOT_SIGNIFICANT
+        verdict = NOT_TESTABLE if math.isnan(p_holm) else NOT_SIGNIFICANT
     return dataclasses.replace(draft, verdict=verdict, p_holm=p_holm)
 
 
@@ -359,7 +361,7 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Verdi
     unit = _unit(claim.quantity)
     if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
-        return Verdict(claim, NOT_SIGNIFICANT, reason, unit=unit)
+        return Verdict(claim, NOT_TESTABLE, reason, unit=unit)
     times = [[findings.seconds_per_epoch(p) for p in of] for of in programs]
     if not all(len(segments) for side in times for segments in side):
         raise _UntestedError("no segment was timed")

@@ -68,8 +68,8 @@ def test_swapping_the_sides_swaps_the_verdict(shift):
         ([[0.9] * 8, [0.8] * 8], "greater", "supported", 2 * 0.5**8),
         ([[0.9] * 5, [0.8] * 5], "greater", "not significant", 2 * 0.5**5),
         ([[0.9] * 8] * 2, "greater", "not significant", 1.0),
-        ([[0.9, 0.91], [0.5, 0.5]], "greater", "not significant", math.nan),
-        ([[0.9, 0.91], [0.5, 0.5]], "same", "not significant", math.nan),
+        ([[0.9, 0.91], [0.5, 0.5]], "greater", "not testable", math.nan),
+        ([[0.9, 0.91], [0.5, 0.5]], "same", "not testable", math.nan),
     ],
 )
 def test_equal_differences_take_the_sign_test_and_two_seeds_none(
@@ -119,7 +119,7 @@ def test_survivors_do_not_speak_for_a_diverging_trial():
     assert (verdict.verdict, verdict.n, verdict.left_out) == ("supported", 6, 2)
     assert "2 of 8 pairs left out" in verdict.reason
     (verdict,) = _verdicts(accuracy, _claim(), diverged=three)
-    assert (verdict.verdict, verdict.n) == ("not significant", 5)
+    assert (verdict.verdict, verdict.n) == ("not testable", 5)
 
 
 def test_same_needs_the_interval_inside_the_margin():
@@ -301,7 +301,7 @@ def test_steps_are_not_compared_where_nobody_arrives():
     accuracy = _reaching([99] * 8, [99] * 8)
     same = _claim(TO_90, relation="same", margin=10.0)
     both = _verdicts(accuracy, _claim(TO_90), same)
-    assert [v.verdict for v in both] == ["not significant"] * 2
+    assert [v.verdict for v in both] == ["not significant", "not testable"]
 
 
 def test_diverged_members_never_arrive():
@@ -326,7 +326,7 @@ def test_seconds_are_compared_by_welch_between_programs():
     assert verdict.verdict == "supported"
     _agrees(verdict, stats.ttest_ind(times[0], times[1], equal_var=False))
     (shared,) = _verdicts(accuracy, claim)
-    assert shared.verdict == "not significant"
+    assert shared.verdict == "not testable"
     assert "one compiled program" in shared.reason
 
 
