@@ -2,9 +2,11 @@
 """Which signals end a run after its step, which at once, and which never."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
+import textwrap
 
 import pytest
 
@@ -55,6 +57,38 @@ def test_before_the_first_step_it_ends_at_once_or_if_that_is_lost_with_the_step(
             interrupt.check()
     finally:
         interrupt.restore()
+
+
+def test_no_import_is_cut_off(tmp_path, monkeypatch):
+    # Within `_get_module_lock` an error leaves the lock of all imports held.
+    body = "import os\nfor number in (1, 2, 15):\n    os.kill(os.getpid(), number)\n"
+    (tmp_path / "importing.py").write_text(body + "done = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    interrupt = Interrupt()
+    try:
+        assert importlib.import_module("importing").done
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+    finally:
+        interrupt.restore()
+        sys.modules.pop("importing", None)
+
+
+def test_a_script_that_is_imported_is_cut_off(tmp_path, monkeypatch):
+    body = """
+    import os
+    from nnlab.machine.signals import Interrupt
+    interrupt = Interrupt()
+    try:
+        os.kill(os.getpid(), 15)
+    except KeyboardInterrupt:
+        ended = True
+    finally:
+        interrupt.restore()
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(body))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.import_module("script").ended
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
