@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nnlab import results
 from nnlab.machine.files import write_atomic
-from nnlab.results import Results, pictures
+from nnlab.results import Results, pictures, seal
 from nnlab.results.rows import (
     DIVERGED,
     DROPPED,
@@ -176,6 +176,8 @@ class Recorder:
     ) -> None:
         """Reports the progress of a program, the last one that began."""
         evaluation, record.evaluation = record.evaluation, None
+        if evaluation and self._study.seal:
+            evaluation = evaluation.without(seal.is_test)
         self._tell(
             status,
             record.position(),
@@ -257,6 +259,20 @@ class Recorder:
         largest = max(every, key=lambda one: one["count"])
         self._config["devices"] = {**largest, **several}
 
+    def seal(self, past: Mapping[str, Any] | None, goes_on: bool) -> None:
+        """Writes the plan of a new run, or notes that a run goes on once it was seen.
+
+        `past` is the earlier ``config.json``, if a run that goes on has it.
+        """
+        if not self._study.seal:
+            return
+        seen = bool(past and past.get("test_seen"))
+        if past and not seal.is_closed(self._study, past["status"]):
+            seen |= bool(past["failures"]) or past["study"] != self._config["study"]
+        self._config["test_seen"] = seen
+        if self._workdir and not goes_on:
+            seal.write(self._workdir, self._study, self._config["datasets"])
+
     def note_beginning(self, differences: Sequence[str]) -> None:
         """Notes, in words, under which other versions or where the run began."""
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
@@ -276,7 +292,7 @@ class Recorder:
         ]
         timings = [row for record in records for row in record.clock.rows]
         severity = [row for record in records for row in record.severity]
-        return Results(
+        found = Results(
             workdir=self._workdir or pathlib.Path(),
             config={**self.config, "status": status},
             study=self._study,
@@ -291,6 +307,8 @@ class Recorder:
                 results.SEVERITY,
             ),
         )
+        closed = seal.is_closed(self._study, status)
+        return seal.without_tests(found) if closed else found
 
     def write_if_due(self) -> None:
         """Writes all tables if the last write was long enough ago."""
@@ -304,7 +322,8 @@ class Recorder:
             return
         begin = time.monotonic()
         found = self.results(status)
-        if self._pictures is None:
+        closed = seal.is_closed(self._study, status)
+        if self._pictures is None and not closed:
             self._pictures = self._choose_pictures(found)
         files: dict[str, pa.Table | bytes] = {
             "curves.parquet": found.curves,
@@ -314,7 +333,7 @@ class Recorder:
         }
         if found.severity.num_rows:
             files["severity.csv"] = found.severity
-        if self._pictures:
+        if self._pictures and not closed:
             files[pictures.FILE] = self._pictures
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()

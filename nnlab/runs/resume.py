@@ -32,7 +32,15 @@ from nnlab.study.members import Members, alike, lacking, numbered
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that do not affect training."""
 
-MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
+MAY_DIFFER = (
+    *WORDS,
+    "own",
+    "seal",
+    "sweep",
+    "num_seeds",
+    "num_epochs",
+    "search.trials",
+)
 """Fields of a study that may change when a run continues, some within limits.
 
 The user's own module and metrics are compared by `check_own`.
@@ -102,6 +110,8 @@ def merge(old: Study, new: Study) -> Study:
     for path in before:
         if before[path] != after[path]:
             raise _another(path, before[path], after[path])
+    if new.seal and not old.seal:
+        raise _another("seal", False, True, "a plan is sealed before it is run")
     if new.halving.factor and new.num_seeds != old.num_seeds:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
     if new.num_seeds < old.num_seeds and not new.looks:
@@ -134,7 +144,8 @@ def merge(old: Study, new: Study) -> Study:
     seeds += [new.trials()[i].num_seeds for i in rest]
     sweep = (*kept, *(new.sweep[i] for i in rest))
     most = max(new.num_seeds, old.num_seeds)
-    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most, own=old.own)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
+    merged = dataclasses.replace(merged, own=old.own, seal=old.seal)
     return merged.with_seeds(seeds)
 
 

@@ -221,6 +221,9 @@ class Study(Checked):
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
       notes: what the reader must know to judge the answer, in words.
+      seal: whether the plan (study, claims and seeds) is written with a digest before
+        training, and test scores stay hidden until it is done; see
+        `nnlab.results.seal`.
     """
 
     question: str = "How does training go?"
@@ -238,6 +241,7 @@ class Study(Checked):
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
     notes: tuple[str, ...] = ()
+    seal: bool = False
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:
@@ -262,6 +266,12 @@ class Study(Checked):
             raise ValueError(
                 f"looks={self.looks} does not go with {other}: trials that are chosen "
                 "or dropped on the way are not compared look by look"
+            )
+        if self.seal and (self.search.space or self.looks):
+            other = "search.space" if self.search.space else "looks"
+            raise ValueError(
+                f"seal=True does not go with {other}: which networks train is then no "
+                "plan that could be sealed"
             )
         if self.halving.factor and not any(map(self._has_rung, self.trials())):
             h = self.base
