@@ -287,8 +287,7 @@ def evaluate(
     mask: jax.Array,
 ) -> dict[str, jax.Array]:
     """Sums what `judge` says of a batch; the mask, bool (B,), is False for padding."""
-    judged = judge(recipe, state, inputs, labels)
-    return {name: metrics.summed(values, mask) for name, values in judged.items()}
+    return metrics.sums(judge(recipe, state, inputs, labels), mask)
 
 
 def judge(

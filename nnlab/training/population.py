@@ -379,8 +379,7 @@ def _score_lanes(
 
     def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
         judged = member.judge(recipe, state, inputs, labels)
-        sums = {name: metrics.summed(judged[name], mask) for name in judged}
-        return sums, {name: judged[name] for name in kept}
+        return metrics.sums(judged, mask), {name: judged[name] for name in kept}
 
     def of_batch(state: TrainState, batch: Any) -> Any:
         of_trials = _map(one, (0, None, None, None))
