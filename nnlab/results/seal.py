@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from nnlab.machine.files import write_atomic
+from nnlab.results.answers import Answers
 from nnlab.results.tables import CURVES, SEVERITY, Results, table
 from nnlab.study import Study, digest_json
 from nnlab.words import numbers
@@ -88,12 +89,23 @@ def without_tests(results: Results) -> Results:
             curves = curves.set_column(place, name, nulls)
         else:
             curves = curves.remove_column(place)
-    return dataclasses.replace(results, curves=curves, severity=table([], SEVERITY))
+    each = {file: _untested(one) for file, one in (results.each or {}).items()}
+    none = table([], SEVERITY)
+    return dataclasses.replace(results, curves=curves, severity=none, each=each)
 
 
-def is_test(column: str) -> bool:
-    """Whether a column of the curves holds scores of test examples."""
-    return column.startswith("test_")
+def _untested(each: Answers) -> Answers:
+    kept = [split for split in each.values if not is_test(split)]
+    return dataclasses.replace(
+        each,
+        sizes={split: each.sizes[split] for split in kept},
+        values={split: each.values[split] for split in kept},
+    )
+
+
+def is_test(name: str) -> bool:
+    """Whether a split, or a column of the curves, is of test examples."""
+    return name.startswith("test")
 
 
 def deviations(results: Results) -> tuple[str, list[str]]:

@@ -224,6 +224,8 @@ class Study(Checked):
       seal: whether the plan (study, claims and seeds) is written with a digest before
         training, and test scores stay hidden until it is done; see
         `nnlab.results.seal`.
+      example_losses: whether to store the final networks' loss of each validation and
+        test example, beside whether it was right; 32 times as much.
     """
 
     question: str = "How does training go?"
@@ -242,6 +244,7 @@ class Study(Checked):
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
     notes: tuple[str, ...] = ()
     seal: bool = False
+    example_losses: bool = field(False, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:

@@ -23,6 +23,7 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
+from nnlab.results import answers
 from nnlab.runs import checkpoint, loop
 from nnlab.training import lane_width, trees
 
@@ -847,6 +848,7 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
 @pytest.mark.slow
 def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(tmp_path):
     small = [*ONE, "--seeds=2", "--config.num_epochs=2", "--lane_width=2"]
+    small += ["--example_losses"]  # which resuming and replaying ask for by themselves
     run, again = (f"--workdir={tmp_path / name}" for name in ("run", "again"))
     for arguments in ([*small, run], [run, "--resume"]):
         assert launched(train, *arguments)[0] == 0
@@ -857,7 +859,8 @@ def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(tmp_path):
     )
     replay = f"--config_json={tmp_path / 'run' / 'config.json'}"
     assert launched(train, again, replay, "--lane_width=2")[0] == 0
-    for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
+    tables = ("config.json", "curves.parquet", "members.csv", "summary.csv")
+    for name in (*tables, answers.CORRECT, answers.LOSSES):
         first, second = ((tmp_path / n / name).read_bytes() for n in ("run", "again"))
         assert first == second
 
