@@ -8,6 +8,7 @@ of flat override dicts.
 
 import collections
 import contextlib
+import dataclasses
 import errno
 import importlib.util
 import io
@@ -58,7 +59,8 @@ def default(doc: str | None = None) -> ConfigDict:
     >>> default("Does depth help?\\n\\nSix networks.").question
     'Does depth help?'
     """
-    values = study_lib.Study().fields()
+    unset = dataclasses.asdict(study_lib.Hyperparameters())
+    values = {**study_lib.Study().fields(), **unset}  # a study chooses what is "auto"
     del values["sweep"]
     if doc:
         values["question"] = " ".join(doc.partition("\n\n")[0].split())

@@ -28,6 +28,7 @@ from nnlab.study import (
     digest_json,
 )
 from nnlab.study.members import Members, alike, lacking, numbered
+from nnlab.study.study import METRIC
 
 WORDS = ("question", "claims", "notes", "target")
 """Fields of a study that do not affect training."""
@@ -42,6 +43,8 @@ PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Packages whose version may change the numbers."""
 
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
+
+FOLLOWS = "where it is not set, it follows the claims; set it to what it was"
 
 OWN = "hand in the run's own"
 
@@ -101,7 +104,8 @@ def merge(old: Study, new: Study) -> Study:
     before, after = _flat(old), _flat(new)
     for path in before:
         if before[path] != after[path]:
-            raise _another(path, before[path], after[path])
+            why = {METRIC: FOLLOWS}.get(path, "another study")
+            raise _another(path, before[path], after[path], why)
     if new.halving.factor and new.num_seeds != old.num_seeds:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
     if new.num_seeds < old.num_seeds and not new.looks:
@@ -153,7 +157,7 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         raise _another("num_epochs", before, after, why)
 
 
-def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
+def _another(path: str, old: Any, new: Any, why: str) -> ValueError:
     def text(value: Any) -> str:
         shown = repr(value)
         half = MOST_TEXT // 2 - 2  # two paths differ at their ends

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Student's interval of a mean, on plain arrays."""
+"""Student's interval of a mean, and the bound of chance, on plain arrays."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,8 @@ from scipy import special
 
 LEVEL = 0.95
 MIN_SEEDS = 3
+LUCK = 0.01
+"""How often an answer that knows nothing may be called above chance."""
 
 
 def mean_interval(
@@ -48,3 +50,22 @@ def mean_interval(
     error = np.sqrt((deviation**2).sum(axis) / freedom / np.where(n == 0, np.nan, n))
     half = special.stdtrit(freedom, (1 + level) / 2) * error
     return mean, mean - half, mean + half
+
+
+def chance_bound(chance: float, size: int) -> float:
+    """Returns the highest accuracy on a set that still counts as chance.
+
+    More right answers have a probability of at most 1 % for an answer that is right
+    with probability `chance` on each example, independently: an exact one-sided
+    binomial test. A constant answer is never above the bound, and all answers right are
+    always above it, also on a set so small that luck would reach that more often.
+
+    Args:
+      chance: the share of the set's largest class, in (0, 1].
+      size: the set's number of examples.
+
+    >>> [round(chance_bound(share, 120), 3) for share in (0.1, 0.5, 0.95)]
+    [0.167, 0.608, 0.992]
+    """
+    more = special.bdtrc(np.arange(size - 1), size, chance)  # than so many are right
+    return max(chance, int((more > LUCK).sum()) / size)

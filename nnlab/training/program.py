@@ -348,6 +348,7 @@ class NetworkProgram(Program):
             "steps_per_epoch": self.steps_per_epoch,
             "num_steps": self.num_steps,
             "plan": self.plan.to_dict(),
+            **({"keeps_best": True} if self.recipe.patience else {}),
             **({"source": self.source.digest} if self.source else {}),
         }
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals are Student's, with the stated coverage."""
+"""Intervals are Student's, with the stated coverage; chance has an exact bound."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from nnlab.statistics import intervals
@@ -36,3 +38,18 @@ def test_intervals_cover_the_mean_of_normal_data(n):
     values = np.random.default_rng(n).normal(5.0, 2.0, (n, 10_000))
     _, low, high = intervals.mean_interval(values)
     assert 0.93 <= np.mean((low <= 5.0) & (high >= 5.0)) <= 0.97
+
+
+@given(st.integers(5, 2000), st.data())
+def test_luck_passes_the_bound_of_chance_in_at_most_1_percent(size, data):
+    largest = data.draw(st.integers(-(-size // 10), size - 1))  # of up to ten classes
+    chance = largest / size
+    right = round(size * intervals.chance_bound(chance, size))
+    luck = stats.binom(size, chance)
+    assert largest <= right < size
+    assert luck.sf(right) <= 0.01 or right == size - 1
+    assert luck.sf(right - 1) > 0.01
+
+
+def test_the_only_class_of_a_set_is_no_achievement():
+    assert intervals.chance_bound(1.0, 5) == 1.0
