@@ -105,6 +105,7 @@ def define_study_flags() -> None:
         "--config.halving.min_epochs (1), at N times as many epochs, and so on; those "
         "that share a program race with each other; 0 for none",
     )
+    define_bands()
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -123,6 +124,18 @@ def define_study_flags() -> None:
     )
 
 
+def define_bands() -> None:
+    """Defines the flag of the bands, of the study and of its report."""
+    flags.DEFINE_enum(
+        "bands",
+        None,
+        list(study_lib.BANDS),
+        "what the bands of learning curves cover in 95 % of experiments; pointwise is "
+        "each point by itself, simultaneous the whole curve, which makes them wider; "
+        "default: the study's",
+    )
+
+
 def study() -> study_lib.Study:
     """Returns the study that the parsed flags describe.
 
@@ -136,6 +149,8 @@ def study() -> study_lib.Study:
         _override(values, *text.split("=", 1))
     if given.seeds is not None:
         values["num_seeds"] = given.seeds
+    if given.bands is not None:
+        values["bands"] = given.bands
     if given.halving is not None:
         values["halving"] = {**values["halving"], "factor": given.halving}
     axes: dict[str, tuple[Any, ...]] = {}
@@ -359,7 +374,9 @@ def _parse(arguments: Sequence[str]) -> None:
     except flags.Error as error:
         wrong = re.match(r"flag --(\w+)=(.*?): ", text := errors.line_of(error))
         if wrong:
-            kind = flags.FLAGS[wrong[1]].parser.syntactic_help or "true or false"
+            parser = flags.FLAGS[wrong[1]].parser
+            allowed = getattr(parser, "enum_values", ("true", "false"))
+            kind = parser.syntactic_help or " or ".join(allowed)
             text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
         raise UsageError(text) from None
     for flag in _flags():

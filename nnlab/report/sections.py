@@ -13,6 +13,7 @@ import numpy as np
 
 from nnlab.report import answer
 from nnlab.report.figures import catalog
+from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
@@ -138,7 +139,9 @@ def claims(findings: Findings) -> Section:
         for v in findings.verdicts
     )
     said = notes("claims", families=num_families(results), looks=results.study.looks)
-    return Section("claims", "Claims", said, tables=(table,))
+    measured = (v.claim.quantity.metric for v in findings.verdicts)
+    some = filter(None, [captions.sampled(results, *measured)])
+    return Section("claims", "Claims", (*said, *some), tables=(table,))
 
 
 def _compared(claim: Claim) -> str:

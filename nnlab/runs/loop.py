@@ -21,7 +21,7 @@ from nnlab.runs import final, halving, saved_network
 from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.runs.record import Record
 from nnlab.runs.recorder import Recorder
-from nnlab.study import PICTURES, Study
+from nnlab.study import PICTURES, TRAIN_EVALUATION_SIZE, Study
 from nnlab.training import lane_width, member, trees
 from nnlab.training.backbone import Backbone, features, layers_of
 from nnlab.training.place import (
@@ -33,7 +33,6 @@ from nnlab.training.place import (
 )
 from nnlab.training.population import SAMPLE_EVERY
 from nnlab.training.program import (
-    TRAIN_EVALUATION_SIZE,
     NetworkProgram,
     Position,
     Program,

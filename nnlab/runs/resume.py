@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import (
+    METRIC,
     PATHS,
     TRACED,
     Hyperparameters,
@@ -28,9 +29,8 @@ from nnlab.study import (
     digest_json,
 )
 from nnlab.study.members import Members, alike, lacking, numbered
-from nnlab.study.study import METRIC
 
-WORDS = ("question", "claims", "notes", "target")
+WORDS = ("question", "claims", "notes", "target", "bands")
 """Fields of a study that do not affect training."""
 
 MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")

@@ -58,6 +58,10 @@ PICTURES = (
 )
 """Those of `PARTS` that need the final networks' predictions or weights."""
 PATIENCE, METRIC = "early_stopping.patience", "early_stopping.metric"
+BANDS = POINTWISE, SIMULTANEOUS = "pointwise", "simultaneous"
+"""What a band covers in 95 % of experiments: each point, or the whole curve."""
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training loss and accuracy are of the first so many training examples, at most."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -221,6 +225,8 @@ class Study(Checked):
         data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
+      bands: what the bands of learning curves cover in 95 % of experiments: each point
+        by itself ("pointwise"), or the whole curve ("simultaneous", which is wider).
       notes: what the reader must know to judge the answer, in words.
     """
 
@@ -238,6 +244,7 @@ class Study(Checked):
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
+    bands: str = field(POINTWISE, choices=BANDS)
     notes: tuple[str, ...] = ()
     recorded: dataclasses.InitVar[bool] = False
 
@@ -459,7 +466,10 @@ class Study(Checked):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON, with the hyperparameters at the top level."""
-        return json.loads(json.dumps(self.fields()))
+        values = self.fields()
+        if self.bands == POINTWISE:  # as in studies from before there was a choice
+            del values["bands"]
+        return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:
         """Returns the same in Python's values, with tuples, as a config has them."""

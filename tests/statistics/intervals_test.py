@@ -40,6 +40,28 @@ def test_intervals_cover_the_mean_of_normal_data(n):
     assert 0.93 <= np.mean((low <= 5.0) & (high >= 5.0)) <= 0.97
 
 
+@pytest.mark.slow
+def test_simultaneous_bands_cover_whole_curves():
+    points, whole, by_point = np.arange(10), [], []
+    near = np.linalg.cholesky(0.4 ** np.abs(points[:, None] - points))
+    for values in np.random.default_rng(0).normal(size=(500, 8, 10)) @ near.T:
+        for bands, found in (("simultaneous", whole), ("pointwise", by_point)):
+            _, low, high = intervals.band(5 * values + points, bands)
+            found.append(np.all((low <= points) & (points <= high)))
+    assert np.mean(whole) >= 0.93
+    assert 0.55 <= np.mean(by_point) <= 0.68
+
+
+def test_a_simultaneous_band_is_as_wide_as_its_curves_need():
+    one = np.random.default_rng(0).normal(size=(8, 1))
+    rigid = one * [1.0, 2.0, 0.0] + [0.0, 0.0, 7.0]  # the last point never varies
+    assert intervals.simultaneous_level(rigid) == pytest.approx(0.95, abs=0.01)
+    gaps = np.append(rigid, np.full((8, 2), np.nan), axis=1)
+    assert intervals.simultaneous_level(gaps) == intervals.simultaneous_level(rigid)
+    for few in (one[:2], np.ones((8, 3)), np.full((8, 3), np.nan)):
+        assert intervals.simultaneous_level(few) == 0.95
+
+
 @given(st.integers(5, 2000), st.data())
 def test_luck_passes_the_bound_of_chance_in_at_most_1_percent(size, data):
     largest = data.draw(st.integers(-(-size // 10), size - 1))  # of up to ten classes

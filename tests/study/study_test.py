@@ -316,6 +316,13 @@ def test_networks_stop_by_what_the_claims_are_about(base, fields, metric):
     assert other.base == study.base == Study.from_dict(study.to_dict()).base
 
 
+def test_the_kind_of_bands_is_recorded_where_it_is_not_the_usual_one():
+    assert "bands" not in Study().to_dict()
+    wide = Study(bands="simultaneous")
+    assert wide.to_dict()["bands"] == "simultaneous"
+    assert Study.from_dict(wide.to_dict()) == wide
+
+
 def test_the_metric_that_follows_the_claims_can_be_swept():
     sweep = tuple({METRIC: metric} for metric in ("auto", "validation_loss"))
     base = Hyperparameters().replace(PATIENT)
