@@ -269,6 +269,7 @@ def comparison(findings: Findings) -> Section:
         sets=moved_sets(findings),
         meaning=set_meaning(results),
         watched=_watched(results),
+        older=not any("keeps_best" in p for p in results.config["cohorts"]),
         no_interval=answer.no_interval(results),
         few=any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran),
     )
