@@ -39,7 +39,7 @@ _GROUPS = {
     ),
     "As one of several processes": ("coordinator*", "processes*", "process_index*"),
     "On many machines": ("executor*", "chunk_members*", "storage*"),
-    "Afterwards": ("resume", "resume_anyway*", "rerun"),
+    "Afterwards": ("resume", "resume_anyway*", "rerun", "bands*"),
 }
 """Groups of flags; the others come last. The first screen leaves out those with *."""
 _VALUES = {
@@ -52,6 +52,7 @@ _VALUES = {
     "search": "=optuna",
     "search_space": "=PATH=SPAN",
     "sampler": "=NAME",
+    "bands": "=KIND",
     "coordinator": "=HOST:PORT",
     "executor": "=ray:ADDR",
     "storage": "=URL",

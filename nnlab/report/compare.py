@@ -242,7 +242,8 @@ def _curves(
     what = texts.capital(what)
     seeds = texts.joined([f"{run.num_alive} of {run.name}" for run in runs])
     scale = captions.error_scale(canvas)
-    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds)
+    bands = captions.band_text([run.findings.results.study.bands for run in runs])
+    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds, bands=bands)
     alt = f"{what}. {_ends(runs, metric)}"
     return catalog.Figure("curves", path.name, alt, caption)
 
@@ -437,7 +438,9 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
     study = found.study
     facts: dict[str, tuple[Any, str]] = {
         name: (value := getattr(study, name), settings.value_text(value))
-        for name in ("question", "num_seeds", "root_seed", "eval_size", "target")
+        for name in (
+            *("question", "num_seeds", "root_seed", "eval_size", "target", "bands"),
+        )
     }
     for name in ("claims", "notes"):
         values = found.config["study"].get(name, ())

@@ -21,8 +21,8 @@ from nnlab.runs import final, halving, saved_network
 from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.runs.record import Record
 from nnlab.runs.recorder import Recorder
-from nnlab.study import PICTURES, Study
-from nnlab.training import lane_width, trees
+from nnlab.study import PICTURES, TRAIN_EVALUATION_SIZE, Study
+from nnlab.training import lane_width, member, trees
 from nnlab.training.backbone import Backbone, features, layers_of
 from nnlab.training.place import (
     STEPS_PER_CALL,
@@ -33,7 +33,6 @@ from nnlab.training.place import (
 )
 from nnlab.training.population import SAMPLE_EVERY
 from nnlab.training.program import (
-    TRAIN_EVALUATION_SIZE,
     NetworkProgram,
     Position,
     Program,
@@ -302,15 +301,15 @@ class _Training:
 
     def look(self) -> None:
         """Evaluates the final members on further splits and for pictures."""
-        program, record = self._program, self._record
+        program, record, state = self._program, self._record, member.kept(self.state)
         self._run.recorder.tell(record, "scoring")
         with record.clock.scoring():
-            final.score(program, self.state, record)
+            final.score(program, state, record)
             if "costs" in self._run.study.figures:
                 speed = final.solo_inferences_per_second(program)
                 record.clock.add_solo_speed(speed)
             if self._before is not None:
-                final.look(program, self.state, record, self._before)
+                final.look(program, state, record, self._before)
 
     def save(self, finished: bool = False) -> None:
         """Saves a checkpoint of the current state."""

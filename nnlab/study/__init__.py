@@ -34,12 +34,17 @@ from nnlab.study.hyperparameters import (
     Transfer,
 )
 from nnlab.study.study import (
+    BANDS,
+    METRIC,
     MOST_TRIALS,
     OF_TRIAL,
     PARTS,
     PICTURES,
+    POINTWISE,
     SAMPLERS,
     SHOWN,
+    SIMULTANEOUS,
+    TRAIN_EVALUATION_SIZE,
     Halving,
     MovedSets,
     Own,

@@ -16,7 +16,7 @@ from typing import Any
 from nnlab.study import needs
 from nnlab.study.claims import Claim
 from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
-from nnlab.study.hyperparameters import DEFAULTS, NEEDS, PATHS, Hyperparameters
+from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
 from nnlab.study.needs import OWN_MODULE
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
@@ -57,6 +57,11 @@ PICTURES = (
     *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
 )
 """Those of `PARTS` that need the final networks' predictions or weights."""
+PATIENCE, METRIC = "early_stopping.patience", "early_stopping.metric"
+BANDS = POINTWISE, SIMULTANEOUS = "pointwise", "simultaneous"
+"""What a band covers in 95 % of experiments: each point, or the whole curve."""
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training loss and accuracy are of the first so many training examples, at most."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -220,6 +225,8 @@ class Study(Checked):
         data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
+      bands: what the bands of learning curves cover in 95 % of experiments: each point
+        by itself ("pointwise"), or the whole curve ("simultaneous", which is wider).
       notes: what the reader must know to judge the answer, in words.
       seal: whether the plan (study, claims and seeds) is written with a digest before
         training, and test scores stay hidden until it is done; see
@@ -242,6 +249,7 @@ class Study(Checked):
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
+    bands: str = field(POINTWISE, choices=BANDS)
     notes: tuple[str, ...] = ()
     seal: bool = False
     example_losses: bool = field(False, later=True)
@@ -260,6 +268,7 @@ class Study(Checked):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
             )
+        self._choose_metric()
         self._settle(recorded)
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
@@ -366,10 +375,10 @@ class Study(Checked):
                 f"{equal} of {asked} combinations {'is' if equal == 1 else 'are'} "
                 f"equal in effect to another: {left} {verb} left."
             )
-        values = self.trials()[0].hyperparameters.flat()
+        values, usual = self.trials()[0].hyperparameters.flat(), Study().base.flat()
         groups: dict[str, list[str]] = {}
         for path, why in self.idle().items():
-            if values[path] != DEFAULTS[path]:
+            if values[path] != usual[path]:
                 groups.setdefault(why, []).append(path)
         for why, paths in groups.items():
             verbs = ("is", "changes", "it goes")
@@ -384,6 +393,26 @@ class Study(Checked):
     def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
         return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
+
+    def _choose_metric(self) -> None:
+        """Puts the metric that decides when networks stop in the place of "auto".
+
+        It is the one that the claims are about; without any it is the accuracy, by
+        which trials are compared. Where no network may stop, none is read, and the loss
+        is noted, as ever.
+        """
+        loss, accuracy = WATCHED
+        stops = self.base.early_stopping.patience or any(
+            item.get(PATIENCE) for item in self.sweep
+        )
+        stops = stops or any(s.startswith(PATIENCE) for s in self.search.space)
+        about = [claim.quantity.metric for claim in self.claims]
+        of_losses = about and all(metric.endswith("loss") for metric in about)
+        chosen = {METRIC: loss if of_losses or not stops else accuracy}
+        if self.base.early_stopping.metric == AUTO:
+            object.__setattr__(self, "base", self.base.replace(chosen))
+        sweep = (i | chosen if i.get(METRIC) == AUTO else i for i in self.sweep)
+        object.__setattr__(self, "sweep", tuple(sweep))
 
     def _settle(self, recorded: bool) -> None:
         """Makes the trials, and merges those that are equal in effect.
@@ -450,7 +479,10 @@ class Study(Checked):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON, with the hyperparameters at the top level."""
-        return json.loads(json.dumps(self.fields()))
+        values = self.fields()
+        if self.bands == POINTWISE:  # as in studies from before there was a choice
+            del values["bands"]
+        return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:
         """Returns the same in Python's values, with tuples, as a config has them."""

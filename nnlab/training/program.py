@@ -14,15 +14,12 @@ import numpy as np
 from nnlab.data import Dataset, Split
 from nnlab.data.dataset import read_only
 from nnlab.models import layers
-from nnlab.study import Hyperparameters, Trial
+from nnlab.study import TRAIN_EVALUATION_SIZE, Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
 from nnlab.training import trees
 from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
-
-TRAIN_EVALUATION_SIZE = 5_000
-"""Most training examples on which the training metrics are evaluated."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -350,6 +347,7 @@ class NetworkProgram(Program):
             "steps_per_epoch": self.steps_per_epoch,
             "num_steps": self.num_steps,
             "plan": self.plan.to_dict(),
+            **({"keeps_best": True} if self.recipe.patience else {}),
             **({"source": self.source.digest} if self.source else {}),
         }
 

@@ -172,6 +172,8 @@ report --workdir=dcos => dcos'; did you mean '{root}/docs'?
 report --compare=a,b => --workdir is missing: a folder for the comparison
 report --compare=a --workdir=x => takes two workdirs or more
 report --compare=a,b --list=x => --compare does not go with --list
+report --bands=simultaneous --list=x => --bands does not go with --list
+train Q --bands=wide => --bands='wide' is not pointwise or simultaneous
 report --workdir=x --list=x => --workdir does not go with --list
 """
 """Commands, with the names of `SHORT`, each with a part of what it is told."""
@@ -681,6 +683,19 @@ def test_report_redraws_without_jax_whatever_matplotlibrc_and_encoding(tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.endswith(f"report: {tmp_path / 'run/report.html'}\nFalse\n")
     assert "% ?" in ended.stdout
+
+
+def test_a_report_is_redrawn_with_other_bands_and_changes_no_result(tmp_path):
+    place = tmp_path / "run"
+    made_up(num_trials=2, num_seeds=3, fields={"figures": ("updates",)}, workdir=place)
+    before = (place / "config.json").read_bytes()
+    for bands, told in (
+        (("--bands=simultaneous",), "along the whole curve"),
+        ((), "point by point"),
+    ):
+        assert launched(report, f"--workdir={place}", *bands)[0] == 0
+        assert told in (place / "report.md").read_text()
+    assert (place / "config.json").read_bytes() == before
 
 
 def refused(told, program, *arguments):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlab.data import Split
+from nnlab.training import member
 from nnlab.training.lanes import Batches, Lanes
 from nnlab.training.population import SAMPLE_EVERY
 
@@ -430,7 +431,7 @@ def stopping(request):
 
 
 @pytest.mark.slow
-def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
+def test_a_member_stops_when_its_patience_ends_and_keeps_its_best(stopping):
     free, sums, patient = stopping
     last, steps = patient[-1], set()
     for place in np.ndindex(2, 3):
@@ -438,13 +439,13 @@ def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
         best = [int(np.argmin(values[: i + 1])) for i in range(len(values))]
         stops = [i for i in range(len(values)) if i - best[i] >= PATIENCE]
         assert bool(last.stopped[place]) == bool(stops)
-        if not stops:
-            continue
-        stop = stops[0]
-        steps.add(stop)
-        assert last.step[place] == 2 * (stop + 1)
-        assert last.best.step[place] == 2 * (best[stop] + 1)
-        assert equal(at(last, *place).params, at(free[best[stop]], *place).params)
+        end = stops[0] if stops else len(values) - 1
+        steps.add(end)
+        assert last.step[place] == 2 * (end + 1)
+        assert last.best.step[place] == 2 * (best[end] + 1)
+        kept = member.kept(at(last, *place))
+        assert equal(kept.params, at(free[best[end]], *place).params)
+        assert equal(at(last, *place).params, at(free[end], *place).params)
     assert len(steps) > 1  # each at its own time
 
 
