@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from nnlab.runs.saved_network import Network
     from nnlab.training.metrics import Metric
 
-FIELDS = (*Study().to_dict(), "own")
+FIELDS = (*Study().fields(), "own")
 """The top-level fields of a study."""
 
 RUNS = pathlib.Path("runs")

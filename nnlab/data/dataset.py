@@ -62,6 +62,11 @@ class Split:
     inputs: np.ndarray
     labels: np.ndarray
 
+    @property
+    def size(self) -> int:
+        """N, the number of examples."""
+        return len(self.labels)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:

@@ -437,7 +437,14 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
     study = found.study
     facts: dict[str, tuple[Any, str]] = {
         name: (value := getattr(study, name), settings.value_text(value))
-        for name in ("question", "num_seeds", "root_seed", "eval_size", "target")
+        for name in (
+            "question",
+            "num_seeds",
+            "root_seed",
+            "vary",
+            "eval_size",
+            "target",
+        )
     }
     for name in ("claims", "notes"):
         values = found.config["study"].get(name, ())

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab.data import Dataset, numbers
+from nnlab.data import Dataset, Split, numbers
 from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
 from nnlab.runs.record import Record
 from nnlab.training import member, trees
 from nnlab.training.lanes import flattened
 from nnlab.training.place import PlacedProgram, batches_of, sizes_of
+from nnlab.training.program import Program, TreeProgram
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are copied to the host at once."""
@@ -29,12 +30,13 @@ def score(program: PlacedProgram, state: member.TrainState, record: Record) -> N
     """Evaluates the final members on the test sets that curves do not include."""
     population = program.population
     if splits := program.scored():
-        batches = population.put(batches_of(program, splits))
+        batches = population.put(batches_of(program, splits, population))
         sums = population.gather(population.score(state, batches))
         record.add_final(sums, sizes_of(splits))
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all sets, so that one compilation serves them.
-        batches = population.put(batches_of(program, {"severity": split}))
+        severity = {"severity": split}
+        batches = population.put(batches_of(program, severity, population))
         sums = population.gather(population.score(state, batches))["severity"]
         record.add_severity(transform, amount, sums, len(split.labels))
 
@@ -55,7 +57,7 @@ def look(
     population = program.population
     found = [
         (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
-        for chunk in _predicted(program, state, program.fed.test.inputs)
+        for chunk in _tested(program, state)
     ]
     prediction, confidence = (np.concatenate(part, axis=2) for part in zip(*found))
     first = state.params.get(program.recipe.layers[0], {})
@@ -74,6 +76,7 @@ def look(
         record.seen[trial.index] = Seen(
             prediction=prediction[t],
             confidence=np.where(living[:, None], confidence[t], np.nan),
+            labels=own_labels(program),
             kernel=kernels[place] if kernels is not None and place else None,
             before=before[t],
             after=after[t],
@@ -90,6 +93,32 @@ def predicted(
     return program.population.gather(program.population.predict(state, flattened(fed)))
 
 
+def own_labels(program: Program) -> np.ndarray | None:
+    """Returns the classes of each seed's own test examples, int32 (S, N), if it has."""
+    drawing = program.drawing
+    if not (drawing and "test" in drawing.sizes):
+        return None
+    return drawing.pool.labels[drawing.stacked("test", program.members.seeds)]
+
+
+def _tested(program: PlacedProgram, state: member.TrainState) -> Iterator[np.ndarray]:
+    """Yields class probabilities of the test examples, in parts, float32 (T, S, N, C).
+
+    They are each seed's own where seeds draw them.
+    """
+    test = program.evaluated()["test"]
+    if isinstance(test, Split):
+        yield from _predicted(program, state, test.inputs)
+        return
+    population, places = program.population, program.order.places
+    size = min(PREDICTED_AT_ONCE, test.size)
+    for start in range(0, test.size, size):
+        rows = test.rows[:, start : start + size]
+        more = (0, places - len(rows)), (0, size - rows.shape[1])
+        found = population.predict_picked(state, np.pad(rows, more))
+        yield population.gather(found)[:, :, : rows.shape[1]]
+
+
 def _predicted(
     program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -103,8 +132,9 @@ def _predicted(
         yield found[:, :, : len(chunk)]
 
 
-def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
+def seen_of_trees(program: TreeProgram, fits: Sequence[trees.Fit]) -> Seen:
     """Collects what pictures of the trees need, over all seeds."""
+    dataset = program.dataset
     probabilities = np.stack([fit.probabilities for fit in fits])
     after = probabilities[:, :NUM_EXAMPLES]
     regions = None
@@ -117,6 +147,7 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
         after=after,
         kernel=None,
         regions=regions,
+        labels=own_labels(program),
     )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import (
+    OWNED,
     PATHS,
     TRACED,
     Hyperparameters,
@@ -238,7 +239,11 @@ def identity(
         "program": record["index"] + 1,
         "first_seed": record["first_seed"],
         "num_seeds": record["num_seeds"],
-        **{path: v for path, v in _flat(study).items() if path not in PATHS},
+        **{
+            path: v
+            for path, v in _flat(study).items()
+            if path not in PATHS and (path != "vary" or study.vary != OWNED)
+        },
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
         "the digest of its data": data["digest"][:12],

@@ -34,8 +34,10 @@ from nnlab.study.hyperparameters import (
     Transfer,
 )
 from nnlab.study.study import (
+    DRAWN,
     MOST_TRIALS,
     OF_TRIAL,
+    OWNED,
     PARTS,
     PICTURES,
     SAMPLERS,
