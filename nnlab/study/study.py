@@ -62,6 +62,8 @@ OWNED = ("init", "order", "noise")
 examples, and noise (dropout, moved images, what a tree sees)."""
 DRAWN = ("split", "split=published")
 """What else may: all parts of the data, or all but the published test set."""
+ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
+"""Those of `PARTS` that show test images, which all seeds must share."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -304,6 +306,18 @@ class Study(Checked):
         """How seeds draw their examples, one of `DRAWN`; "" for one split for all."""
         return next((name for name in self.vary if name in DRAWN), "")
 
+    def varying(self) -> str:
+        """Says what changes from seed to seed, where that is not the default."""
+        if self.vary == OWNED:
+            return ""
+        fixed = [name for name in OWNED if name not in self.vary]
+        parts = "training, validation and test" if self.split == DRAWN[0] else ""
+        parts = "training and validation" if self.split == DRAWN[1] else parts
+        own = f"; each seed draws {parts} examples of its own" if parts else ""
+        rest = f"; {texts.joined(fixed)} as in seed 0" if fixed else ""
+        streams = [name.partition("=")[0] for name in self.vary]
+        return f"{texts.joined(streams)}{rest}{own}"
+
     def index_of(self, stream: str, seed: int) -> int:
         """Returns which of a stream's random numbers a seed has: its own, or seed 0's.
 
@@ -407,6 +421,13 @@ class Study(Checked):
             said.append(
                 f"{texts.joined(paths)} {verbs[0]} set, but {verbs[1]} nothing: "
                 f"{verbs[2]} with {why}."
+            )
+        alike = [part for part in self.figures if part in ON_ONE_TEST_SET]
+        if alike and self.split == DRAWN[0]:
+            verb = "is" if len(alike) == 1 else "are"
+            said.append(
+                f"{texts.joined(alike)} {verb} left out: every seed has test examples "
+                f"of its own (vary={DRAWN[1]} keeps the published ones)."
             )
         if self.vary == ("noise",) and not any(map(self._is_noisy, self.trials())):
             said.append(

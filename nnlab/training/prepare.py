@@ -246,6 +246,12 @@ def _source_training(
     asked = h.transfer
     if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
         return None
+    if study.split and asked.source == h.dataset:
+        raise ValueError(
+            f"transfer.source={asked.source!r} is the data set itself: with vary="
+            f"{study.split} its backbone would learn from examples that are drawn for "
+            "validation or test; choose another source"
+        )
     base = Hyperparameters(
         dataset=asked.source,
         csv=h.csv,
