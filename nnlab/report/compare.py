@@ -80,7 +80,7 @@ class Run:
         return f"{self.name} ({self.trial})" if self.trial else self.name
 
     @property
-    def data(self) -> tuple[str, int]:
+    def data(self) -> tuple[str, int, bool]:
         """What it shares with runs whose best trial has the same test examples."""
         assert self.best is not None
         return test_data(self.results, self.best)
