@@ -195,7 +195,7 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    groups: dict[tuple[str, int], list[Run]] = {}
+    groups: dict[tuple[str, int, bool], list[Run]] = {}
     for run in runs:
         if run.best is not None and run.findings.is_measured("test_accuracy"):
             groups.setdefault(run.data, []).append(run)
