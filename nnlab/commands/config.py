@@ -98,6 +98,13 @@ def define_study_flags() -> None:
     flags.DEFINE_integer(
         "seeds", None, "repetitions of every trial; default: the study's"
     )
+    flags.DEFINE_list(
+        "vary",
+        None,
+        "what changes from seed to seed; default: init,order,noise; with split, too, "
+        "each seed draws training, validation and test examples of its own, with "
+        "split=published only the first two",
+    )
     flags.DEFINE_integer(
         "halving",
         None,
@@ -158,6 +165,8 @@ def study() -> study_lib.Study:
         values["num_seeds"] = given.seeds
     if given.bands is not None:
         values["bands"] = given.bands
+    if given.vary is not None:
+        values["vary"] = tuple(given.vary)
     if given.halving is not None:
         values["halving"] = {**values["halving"], "factor": given.halving}
     if given.example_losses is not None:

@@ -27,7 +27,7 @@ _COLUMN = 23
 _GROUPS = {
     "What to run": (
         *("config", "config.PATH", "sweep", "seeds", "until_resolved*", "max_seeds*"),
-        *("low", "high", "count*", "steps", "halving*", "config_json*"),
+        *("vary*", "low", "high", "count*", "steps", "halving*", "config_json*"),
     ),
     "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache*", "profile*"),
     "How it runs": (
@@ -49,6 +49,7 @@ _VALUES = {
     "config_json": "=FILE",
     **dict.fromkeys(("workdir", "data_dir", "compilation_cache", "profile"), "=DIR"),
     **dict.fromkeys(("members", "devices"), "=N"),  # may be written as 1e6
+    "vary": "=A,B,..",
     "search": "=optuna",
     "search_space": "=PATH=SPAN",
     "sampler": "=NAME",

@@ -31,7 +31,7 @@ from nnlab.runs.progress import Progress
 from nnlab.runs.record import Record
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
-from nnlab.study import Study
+from nnlab.study import DRAWN, Study
 from nnlab.study.members import Members, lacking
 from nnlab.training.backbone import Backbone
 from nnlab.training.population import Population
@@ -380,7 +380,7 @@ class Recorder:
             if program.hyperparameters.data == data_of[best]
         )
         test, images = dataset.test, None
-        if len(dataset.input_shape) == 3:
+        if len(dataset.input_shape) == 3 and self._study.split != DRAWN[0]:
             images = test.inputs.astype(np.float32) * np.float32(dataset.scale)
         arrays = pictures.choose(
             alike,

@@ -35,9 +35,11 @@ from nnlab.study.hyperparameters import (
 )
 from nnlab.study.study import (
     BANDS,
+    DRAWN,
     METRIC,
     MOST_TRIALS,
     OF_TRIAL,
+    OWNED,
     PARTS,
     PICTURES,
     POINTWISE,

@@ -411,6 +411,7 @@ TUPLES = (
     *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
     "figures",
     "looks",
+    "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""
 

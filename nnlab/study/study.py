@@ -62,6 +62,13 @@ BANDS = POINTWISE, SIMULTANEOUS = "pointwise", "simultaneous"
 """What a band covers in 95 % of experiments: each point, or the whole curve."""
 TRAIN_EVALUATION_SIZE = 5_000
 """Training loss and accuracy are of the first so many training examples, at most."""
+OWNED = ("init", "order", "noise")
+"""What changes from seed to seed by default: initial weights, order of the training
+examples, and noise (dropout, moved images, what a tree sees)."""
+DRAWN = ("split", "split=published")
+"""What else may: all parts of the data, or all but the published test set."""
+ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
+"""Those of `PARTS` that show test images, which all seeds must share."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -221,6 +228,11 @@ class Study(Checked):
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
+      vary: what changes from seed to seed, some of "init", "order", "noise" and
+        "split"; the rest stays that of seed 0. With "split" every seed draws its own
+        training, validation and test examples from all of the data set, stratified by
+        class, in the sizes of the data set's own split; "split=published" keeps the
+        test set.
       target: validation accuracy that "steps to target" refers to; 0 picks it from the
         data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
@@ -246,12 +258,13 @@ class Study(Checked):
     search: Search = Search()
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
+    vary: tuple[str, ...] = field(OWNED, among=(*OWNED, *DRAWN), later=True)
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
-    bands: str = field(POINTWISE, choices=BANDS)
+    bands: str = field(POINTWISE, choices=BANDS, later=True)
     notes: tuple[str, ...] = ()
-    seal: bool = False
+    seal: bool = field(False, later=True)
     example_losses: bool = field(False, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
@@ -269,6 +282,7 @@ class Study(Checked):
                 f"looks={self.looks}: each takes more seeds than the one before"
             )
         self._choose_metric()
+        self._check_vary()
         self._settle(recorded)
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
@@ -292,6 +306,48 @@ class Study(Checked):
                 f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
                 f"eval_every_epochs={h.eval_every_epochs:g})"
             )
+
+    def _check_vary(self) -> None:
+        if not self.vary:
+            raise FieldError(
+                "vary", f" is empty: name some of {texts.joined([*OWNED, DRAWN[0]])}"
+            )
+        streams = [name.partition("=")[0] for name in self.vary]
+        if twice := [name for name in streams if streams.count(name) > 1]:
+            raise FieldError("vary", f"={self.vary} names {twice[0]!r} twice")
+        ordered = tuple(name for name in (*OWNED, *DRAWN) if name in self.vary)
+        object.__setattr__(self, "vary", ordered)
+        if self.split == DRAWN[0] and self.test_sets.severity:
+            raise ValueError(
+                "test_sets.severity needs one test set for all seeds: vary="
+                f"{DRAWN[1]!r} keeps the published one"
+            )
+
+    @property
+    def split(self) -> str:
+        """How seeds draw their examples, one of `DRAWN`; "" for one split for all."""
+        return next((name for name in self.vary if name in DRAWN), "")
+
+    def varying(self) -> str:
+        """Says what changes from seed to seed, where that is not the default."""
+        if self.vary == OWNED:
+            return ""
+        fixed = [name for name in OWNED if name not in self.vary]
+        parts = "training, validation and test" if self.split == DRAWN[0] else ""
+        parts = "training and validation" if self.split == DRAWN[1] else parts
+        own = f"; each seed draws {parts} examples of its own" if parts else ""
+        rest = f"; {texts.joined(fixed)} as in seed 0" if fixed else ""
+        streams = [name.partition("=")[0] for name in self.vary]
+        return f"{texts.joined(streams)}{rest}{own}"
+
+    def index_of(self, stream: str, seed: int) -> int:
+        """Returns which of a stream's random numbers a seed has: its own, or seed 0's.
+
+        >>> study = Study(vary=("order",))
+        >>> study.index_of("order", 3), study.index_of("init", 3)
+        (3, 0)
+        """
+        return seed if stream in self.vary else 0
 
     def _has_rung(self, trial: Trial) -> bool:
         h = trial.hyperparameters
@@ -388,7 +444,25 @@ class Study(Checked):
                 f"{texts.joined(paths)} {verbs[0]} set, but {verbs[1]} nothing: "
                 f"{verbs[2]} with {why}."
             )
+        alike = [part for part in self.figures if part in ON_ONE_TEST_SET]
+        if alike and self.split == DRAWN[0]:
+            verb = "is" if len(alike) == 1 else "are"
+            said.append(
+                f"{texts.joined(alike)} {verb} left out: every seed has test examples "
+                f"of its own (vary={DRAWN[1]} keeps the published ones)."
+            )
+        if self.vary == ("noise",) and not any(map(self._is_noisy, self.trials())):
+            said.append(
+                "Seeds differ in nothing: only the noise varies (vary=noise), and no "
+                "trial has any, such as model.dropout_rate or augment_pixels."
+            )
         return tuple(said)
+
+    def _is_noisy(self, trial: Trial) -> bool:
+        h = trial.hyperparameters
+        unknown = self.own.module is not None or h.model.name == "stack"
+        grown = not h.model.is_network
+        return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
 
     def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
@@ -478,10 +552,16 @@ class Study(Checked):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON, with the hyperparameters at the top level."""
+        """Returns plain values for JSON, with the hyperparameters at the top level.
+
+        Fields that were added `later` are there only if they are not the default, as in
+        the records of older runs.
+        """
         values = self.fields()
-        if self.bands == POINTWISE:  # as in studies from before there was a choice
-            del values["bands"]
+        for added in dataclasses.fields(self):
+            name = added.name
+            if "later" in added.metadata and values[name] == added.default:
+                del values[name]
         return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:

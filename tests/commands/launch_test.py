@@ -90,6 +90,10 @@ train Q --config.optimizer.learning_rte=1 => did you mean 'optimizer.learning_ra
 train Q --config.optimizer=adam => unknown field 'optimizer'; did you mean
 train Q --config.sweep=x => unknown field 'sweep'
 train Q --halving=1 => halving.factor=1 drops no trial
+train Q --vary=init,splits => vary holds 'splits', which is not known; did you mean
+train Q --vary=split,split=published => names 'split' twice
+train Q --vary=split --config.test_sets.severity=true => vary='split=published' keeps
+train Q --vary=split --config.train_size=9 => a training set of 9 examples cannot hold
 train Q --search=optuna => --search_space is missing
 train Q '--search_space=batch_size=int(8,64)' => a search needs --search=optuna
 train Q --search=optuna --search_space=batch_size=8 --sweep=batch_size=1

@@ -420,3 +420,31 @@ def test_a_field_that_came_later_leaves_ids_as_they_were():
     assert not [path for path in trial.hyperparameters.identity() if "csv." in path]
     (other,) = Study(sweep=({"dataset": "csv:t.csv", "csv.missing": "drop"},)).trials()
     assert other.hyperparameters.identity()["csv.missing"] == "drop"
+
+
+# ---- What varies from seed to seed.
+
+
+def test_the_names_of_what_varies_have_one_order_and_one_record():
+    study = Study(vary=("split", "noise", "init"))
+    assert study.vary == ("init", "noise", "split")
+    assert Study.from_dict(study.to_dict()) == study
+    assert "vary" not in Study(vary=("noise", "order", "init")).to_dict()
+    assert study.digest() != Study().digest()
+
+
+@pytest.mark.parametrize("vary", [(), ("order", "order"), ("seed",)])
+def test_what_varies_is_one_thing_once(vary):
+    with pytest.raises(ValueError, match="vary"):
+        Study(vary=vary)
+
+
+def test_seeds_that_differ_in_nothing_are_pointed_out():
+    for base, is_said in (
+        ({}, True),
+        ({"model.dropout_rate": 0.5}, False),
+        ({"augment_pixels": 1}, False),
+        ({"model.name": "random_forest"}, False),
+    ):
+        study = Study(base=Hyperparameters().replace(base), vary=("noise",))
+        assert any("Seeds differ in nothing" in r for r in study.remarks()) == is_said
