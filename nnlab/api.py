@@ -156,7 +156,7 @@ def _values(
     if base is None:
         return {}
     if isinstance(base, Study):
-        return base.to_dict()
+        return base.fields()
     if isinstance(base, Mapping):
         return dict(base)
     path = absolute(base, "study")

@@ -8,7 +8,6 @@ of flat override dicts.
 
 import collections
 import contextlib
-import dataclasses
 import errno
 import importlib.util
 import io
@@ -59,8 +58,7 @@ def default(doc: str | None = None) -> ConfigDict:
     >>> default("Does depth help?\\n\\nSix networks.").question
     'Does depth help?'
     """
-    unset = dataclasses.asdict(study_lib.Hyperparameters())
-    values = {**study_lib.Study().fields(), **unset}  # a study chooses what is "auto"
+    values = study_lib.Study().fields()
     del values["sweep"]
     if doc:
         values["question"] = " ".join(doc.partition("\n\n")[0].split())

@@ -476,17 +476,19 @@ class Study(Checked):
         is noted, as ever.
         """
         loss, accuracy = WATCHED
-        stops = self.base.early_stopping.patience or any(
-            item.get(PATIENCE) for item in self.sweep
-        )
-        stops = stops or any(s.startswith(PATIENCE) for s in self.search.space)
         about = [claim.quantity.metric for claim in self.claims]
         of_losses = about and all(metric.endswith("loss") for metric in about)
-        chosen = {METRIC: loss if of_losses or not stops else accuracy}
+        chosen = {METRIC: loss if of_losses or not self._may_stop() else accuracy}
         if self.base.early_stopping.metric == AUTO:
             object.__setattr__(self, "base", self.base.replace(chosen))
         sweep = (i | chosen if i.get(METRIC) == AUTO else i for i in self.sweep)
         object.__setattr__(self, "sweep", tuple(sweep))
+
+    def _may_stop(self) -> bool:
+        """Whether any network may stop early."""
+        patience = [self.base.flat(), *self.sweep]
+        searched = any(text.startswith(PATIENCE) for text in self.search.space)
+        return searched or any(settings.get(PATIENCE) for settings in patience)
 
     def _settle(self, recorded: bool) -> None:
         """Makes the trials, and merges those that are equal in effect.
@@ -558,6 +560,7 @@ class Study(Checked):
         the records of older runs.
         """
         values = self.fields()
+        values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
         for added in dataclasses.fields(self):
             name = added.name
             if "later" in added.metadata and values[name] == added.default:
@@ -565,9 +568,14 @@ class Study(Checked):
         return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:
-        """Returns the same in Python's values, with tuples, as a config has them."""
+        """Returns the same in Python's values, with tuples, as a config has them.
+
+        The metric that nothing reads is "auto" again: patience may be added.
+        """
         values = dataclasses.asdict(self)
         base = values.pop("base")
+        if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
+            base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
             del values["own"]
         return {**values, **base}

@@ -323,6 +323,13 @@ def test_the_kind_of_bands_is_recorded_where_it_is_not_the_usual_one():
     assert Study.from_dict(wide.to_dict()) == wide
 
 
+def test_patience_that_is_added_to_a_study_stops_by_the_metric_of_its_claims():
+    fields = Study().fields()
+    fields["early_stopping"]["patience"] = 3
+    assert Study.from_dict(fields).base.early_stopping.metric == "validation_accuracy"
+    assert Study().to_dict()["early_stopping"]["metric"] == "validation_loss"
+
+
 def test_the_metric_that_follows_the_claims_can_be_swept():
     sweep = tuple({METRIC: metric} for metric in ("auto", "validation_loss"))
     base = Hyperparameters().replace(PATIENT)
