@@ -34,6 +34,42 @@ class Effect:
     n: int = 0
     tail: Callable[[int, float], float] = lambda sign, bound: math.nan
     exact: str = ""
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+
+def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:
+    """Returns the numbers that a two-sided test of the effect does not reject.
+
+    So the interval excludes 0 where, and only where, p is below 1 - level. NaN where
+    nothing is tested, or the values have no spread.
+
+    >>> effect = paired(np.array([0.1, 0.2, 0.4]))
+    >>> bool(np.allclose(interval(effect), (effect.low, effect.high)))
+    True
+    """
+    side = (1 - level) / 2
+    if math.isnan(effect.low):
+        return np.nan, np.nan
+
+    def end(sign: int) -> float:
+        inside, width = effect.mean, max(effect.high - effect.low, 1e-12)
+        limit = effect.limits[sign > 0]
+        outside = inside + sign * width
+        while effect.tail(-sign, outside) > side and sign * (limit - outside) > 0:
+            width *= 2
+            outside = inside + sign * width
+        for _ in range(60):  # to the last bit
+            middle = (inside + outside) / 2
+            if effect.tail(-sign, middle) > side:
+                inside = middle
+            else:
+                outside = middle
+        return inside if sign * (limit - inside) > 0 else limit
+
+    low, high = end(-1), end(1)
+    if two_sided(effect) > 1 - level:  # exact tests of 0 have intervals of other tests
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
 
 
 def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -46,7 +82,8 @@ def is_enough(effect: Effect, num_pairs: int) -> bool:
     return effect.n >= MIN_SEEDS and num_pairs - effect.n <= MAX_LEFT_OUT * num_pairs
 
 
-def _student(mean: float, error: float, freedom: float, n: int) -> Effect:
+def student(mean: float, error: float, freedom: float, n: int) -> Effect:
+    """Tests a mean of n values with a standard error of so many degrees of freedom."""
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
 
     def tail(sign: int, bound: float) -> float:
@@ -72,7 +109,7 @@ def paired(differences: np.ndarray) -> Effect:
             exact=f"all {len(d)} differences are equal: sign test",
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
-    return _student(float(d.mean()), error, len(d) - 1.0, len(d))
+    return student(float(d.mean()), error, len(d) - 1.0, len(d))
 
 
 def against_number(differences: np.ndarray) -> Effect:
@@ -244,7 +281,7 @@ def welch(
         return Effect(effect, n=int(sizes.sum()))
     freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
     error = math.sqrt(variances.sum())
-    return _student(effect, error, float(freedom), int(sizes.sum()))
+    return student(effect, error, float(freedom), int(sizes.sum()))
 
 
 def two_sided(effect: Effect) -> float:
