@@ -25,6 +25,7 @@ MIN_EXAMPLES = 5
 """Where two trials differ on fewer examples, t covers too little: with 1, 2, 3, 4 such
 examples 11 to 98 % of intervals (3 to 16 seeds, one trial truly better), with 5 or more
 91 to 100 %. No sign test of 4 examples gets below p = 0.125 either."""
+_ROUNDING = 1e-9  # of means over several trials
 _MOST_CELLS = 2**22
 """Most differences of examples held at once, 32 MB."""
 
@@ -62,7 +63,7 @@ def crossed(*parts: np.ndarray) -> Effect:
     if n < MIN_SEEDS:
         return Effect(mean, n=n)
     examples = [part.mean(axis=0) for part in parts]
-    differ = int(np.count_nonzero(examples[0]))
+    differ = int(np.count_nonzero(np.abs(examples[0]) > _ROUNDING))
     if len(parts) == 1 and differ < MIN_EXAMPLES:
         return _too_few(parts[0], mean, differ)
     found = np.array([_example_squares(m * n, n) for m in examples])

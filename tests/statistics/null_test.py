@@ -22,7 +22,7 @@ NULLS = (
     *(Null(2, 3, at_chance=0.4), Null(8, 3, at_chance=0.3), Null(8, 5, at_chance=0.4)),
     *(Null(8, 8, at_chance=0.4), Null(30, 3, at_chance=0.1)),
     *(Null(30, 5, at_chance=0.3), Null(8, 5, diverged=0.1)),
-    Null(8, 8, diverged=0.15, at_chance=0.15),
+    *(Null(8, 8, diverged=0.15, at_chance=0.15), Null(2, 3, at_chance=0.5)),
 )
 FAST = (
     *(Null(2, 3), Null(2, 8), Null(8, 5), Null(8, 16, "skewed"), Null(8, 5, "ties")),

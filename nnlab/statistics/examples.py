@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a quantity is on every example, and of what its test therefore speaks."""
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from nnlab.results import Results
+from nnlab.statistics.crossed import crossed, crossed_share, resampled
+from nnlab.statistics.effects import Effect
+from nnlab.statistics.intervals import MIN_SEEDS
+from nnlab.statistics.members import is_accuracy
+from nnlab.study import Quantity
+
+SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
+"""What a significant difference would show again in: new seeds, and so on."""
+_SETS = ("validation", "test", "test_moved", "test_rotated")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a quantity is the mean of: a value for each network and example.
+
+    Attributes:
+      of: the examples; answers of the same ones are paired.
+      values: (S, N): whether a network is right, or how much less on moved images.
+    """
+
+    of: Hashable
+    values: np.ndarray
+
+
+def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
+    """Returns a quantity of a trial's final networks on every example.
+
+    None for all but final accuracies on validation and test sets and their drops, for
+    runs that did not keep answers, and where every seed has examples of its own.
+    """
+    name = quantity.metric.removesuffix("_accuracy")
+    correct = getattr(results, "correct", None)
+    if correct is None or name not in _SETS or not is_accuracy(quantity.metric):
+        return None
+    if quantity.reduction not in ("final", "drop_from_test") or ratio(
+        results, trial, quantity
+    ):
+        return None
+    found = correct(trial, name)
+    if found is None:
+        return None
+    found = found[: results.study.num_seeds]
+    if quantity.reduction == "drop_from_test":
+        test = correct(trial, "test")[: results.study.num_seeds]
+        found = test.astype(np.int8) - found
+    part = "validation" if name == "validation" else "test"
+    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), found)
+
+
+def ratio(results: Results, trial: int, quantity: Quantity) -> float:
+    """Returns n_test / n_train where every seed draws the examples; else 0.
+
+    That is so with `Study.vary` of "split"; with "split=published" the test set is the
+    same for all, and only validation examples are drawn.
+    """
+    part = "validation" if quantity.metric.startswith("validation") else "test"
+    vary = getattr(results.study, "vary", ())
+    scored = quantity.metric.startswith(("validation_", "test_"))
+    drawn = "split" in vary or ("split=published" in vary and part == "validation")
+    if not (drawn and scored and quantity.reduction in ("final", "drop_from_test")):
+        return 0.0
+    data = results.dataset(trial)
+    return float(data[part] / results.program(trial)["train_examples"])
+
+
+def widened(
+    effect: Effect,
+    differences: np.ndarray,
+    sides: Sequence[tuple[Quantity, Iterable[int]]],
+    results: Results,
+    number: float = np.nan,
+) -> tuple[Effect, str]:
+    """Returns the effect of new examples, too, where they are known, and its reach.
+
+    Args:
+      effect: over seeds alone; it is returned where examples are not known.
+      differences: of the sides, (S,); NaN for seeds that do not count.
+      sides: of each side, the first one minus the second: what is measured of which
+        trials, whose mean counts. There is one side against a number.
+      number: what the only side is compared with.
+    """
+    if effect.n < MIN_SEEDS:
+        return effect, SEEDS
+    means = [(quantity, tuple(trials)) for quantity, trials in sides]
+    ratios = [ratio(results, t, quantity) for quantity, of in means for t in of]
+    if all(ratios):
+        return resampled(differences, max(ratios)), DATA
+    there = ~np.isnan(differences)
+    parts: dict[Hashable, np.ndarray] = {}
+    for sign, (quantity, of) in zip((1, -1), means):
+        for trial in of:
+            found = answers(results, trial, quantity)
+            if found is None:
+                return effect, SEEDS
+            share = found.values[: len(there)][there] * (sign / len(of))
+            parts[found.of] = parts.get(found.of, 0.0) + share
+    if len(means) > 1:
+        return crossed(*parts.values()), EXAMPLES
+    (values,) = parts.values() if len(parts) == 1 else (None,)
+    if values is None:  # trials on several data sets against one number
+        return effect, SEEDS
+    if means[0][0].reduction == "final":
+        return crossed_share(values, number), EXAMPLES
+    return crossed(values - number), EXAMPLES
