@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import jinja2
+import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -44,6 +45,7 @@ from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
+from nnlab.results.answers import SPLITS
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -437,6 +439,52 @@ class Outcome:
         table = self.findings.summary.to_pandas().set_index("index")
         same = [p for p in table if p in PATHS and p not in self.study.swept()]
         return table.drop(columns=["id", *same])
+
+    @_briefly
+    def correct(self, split: str) -> np.ndarray:
+        """Returns which examples every final network got right, bool (T, S, N).
+
+        By trial, seed and example, in the order of the data. Networks that neither
+        finished nor stopped early, see `members`, are False throughout. The means of
+        the others are their accuracies in the tables.
+
+        Args:
+          split: "validation" or "test"; "test_moved" or "test_rotated" where the study
+            has them.
+
+        Raises:
+          ValueError: the run does not have them, or trials have different data.
+
+        >>> right = np.array([[True, True, False, True], [True, False, False, True]])
+        >>> right.mean(axis=1)  # the accuracies of two seeds
+        array([0.75, 0.5 ])
+        >>> right.mean(axis=0)  # which share of the seeds is right about each example
+        array([1. , 0.5, 0. , 1. ])
+        """
+        of, trials = self.results, self.results.trials
+        found = [of.correct(trial.index, split) for trial in trials]
+        shapes = {one.shape for one in found if one is not None}
+        if not shapes:
+            have = [
+                s for s in SPLITS for t in trials if of.correct(t.index, s) is not None
+            ]
+            raise ValueError(
+                f"the run does not know what networks said of {split!r}"
+                f"{spelling.nearest(split, dict.fromkeys(have))}"
+            )
+        if len(shapes) > 1:
+            raise ValueError(
+                f"trials have different {split} examples: take those of one by "
+                f"results.correct(trial, {split!r})"
+            )
+        for trial, one in zip(trials, found):
+            if one is None and of.has_run(trial.index):
+                raise ValueError(
+                    f"the run does not know what all networks of {trial.label!r} said "
+                    f"of {split!r}: it has not ended, or an earlier nnlab began it"
+                )
+        none = np.zeros(shapes.pop(), bool)
+        return np.stack([none if one is None else one for one in found])
 
     @_briefly
     def plot(

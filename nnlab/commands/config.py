@@ -103,6 +103,13 @@ def define_study_flags() -> None:
         "--config.halving.min_epochs (1), at N times as many epochs, and so on; those "
         "that share a program race with each other; 0 for none",
     )
+    flags.DEFINE_bool(
+        "example_losses",
+        None,
+        "store the final networks' loss of each validation and test example, in "
+        "artifacts/losses.npz; whether each was right is always stored; default: the "
+        "study's",
+    )
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -136,6 +143,8 @@ def study() -> study_lib.Study:
         values["num_seeds"] = given.seeds
     if given.halving is not None:
         values["halving"] = {**values["halving"], "factor": given.halving}
+    if given.example_losses is not None:
+        values["example_losses"] = given.example_losses
     axes: dict[str, tuple[Any, ...]] = {}
     for text in given.sweep:
         field, points = sweep_lib.parse_axis(text)

@@ -386,14 +386,27 @@ def _regions(
 
 
 def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Returns the content of `FILE`; equal arrays give equal bytes.
+    """Returns the content of a file such as `FILE`; equal arrays give equal bytes.
 
-    It is uncompressed, a few hundred kilobytes, so that its digest does not depend on
-    the compressor.
+    It is uncompressed, so that its digest does not depend on the compressor.
     """
     buffer = io.BytesIO()
     np.savez(buffer, **dict[str, Any](arrays))
     return buffer.getvalue()
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+    """Reads what `encode` made; returns None without a file, refuses a damaged one."""
+    if not path.is_file():
+        return None
+    content = io.BytesIO(path.read_bytes())  # NumPy would leave a damaged file open
+    try:
+        with np.load(content, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception:  # zipfile and NumPy raise many kinds on damaged bytes
+        raise ValueError(
+            f"{str(path)!r} is damaged: it cannot be read as an npz file"
+        ) from None
 
 
 def load(workdir: str | os.PathLike[str]) -> Stored | None:
@@ -403,16 +416,9 @@ def load(workdir: str | os.PathLike[str]) -> Stored | None:
     or has a wrong type, shape or value.
     """
     path = pathlib.Path(workdir) / FILE
-    if not path.is_file():
+    arrays = read(path)
+    if arrays is None:
         return None
-    content = io.BytesIO(path.read_bytes())  # NumPy would leave a damaged file open
-    try:
-        with np.load(content, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception:  # zipfile and NumPy raise many kinds on damaged bytes
-        raise ValueError(
-            f"{str(path)!r} is damaged: it cannot be read as an npz file"
-        ) from None
     try:
         return _stored(arrays)
     except ValueError as error:

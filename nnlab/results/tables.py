@@ -33,7 +33,8 @@ from nnlab.machine.files import (
     write_atomic,
     write_digest,
 )
-from nnlab.results import cells
+from nnlab.results import answers, cells, pictures
+from nnlab.results.answers import Answers
 from nnlab.study import OF_TRIAL, Study, Trial, digest_json
 from nnlab.study.members import Members, lacking
 from nnlab.words.spelling import nearest, nearest_file
@@ -101,7 +102,7 @@ CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 TIMINGS_FILE = "timings.csv"
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
-OPTIONAL = ("severity.csv", "artifacts/pictures.npz")
+OPTIONAL = ("severity.csv", pictures.FILE, answers.CORRECT, answers.LOSSES)
 """Files of a workdir that only some studies have."""
 
 
@@ -148,6 +149,8 @@ class Results:
       curves, members, timings: the tables.
       severity: accuracy of the final networks on images that were moved or rotated ever
         further; without rows where the study does not ask for it.
+      each: what is known of each example, by file, see `nnlab.results.answers`; None to
+        read it from the workdir when it is asked for.
     """
 
     workdir: pathlib.Path
@@ -159,6 +162,7 @@ class Results:
     severity: pa.Table = dataclasses.field(
         default_factory=lambda: table([], SEVERITY), kw_only=True
     )
+    each: Mapping[str, Answers] | None = dataclasses.field(default=None, kw_only=True)
 
     @functools.cached_property
     def trials(self) -> tuple[Trial, ...]:
@@ -215,6 +219,51 @@ class Results:
             return values
         nothing = None if values.dtype == object else np.nan
         return np.append(values, [nothing] * absent)
+
+    def correct(self, trial: int, split: str) -> np.ndarray | None:
+        """Returns whether a trial's final networks were right, bool (S, N).
+
+        Rows are in order of seed, those of networks that did not finish or stop are
+        False. Columns are the examples of "validation", "test", "test_moved" or
+        "test_rotated" in their order. None where the run has no answers, or lacks that
+        of a network: the program still trains, or an earlier nnlab trained it.
+
+        Raises:
+          ValueError: the file is damaged.
+        """
+        return self._of_final(self._correct, trial, split)
+
+    def losses(self, trial: int, split: str) -> np.ndarray | None:
+        """Returns each example's loss, float32 (S, N); see `correct`.
+
+        None, too, unless the study asks for them (`Study.example_losses`).
+        """
+        return self._of_final(self._losses, trial, split)
+
+    @functools.cached_property
+    def _correct(self) -> Answers | None:
+        return self._held(answers.CORRECT)
+
+    @functools.cached_property
+    def _losses(self) -> Answers | None:
+        return self._held(answers.LOSSES)
+
+    def _held(self, file: str) -> Answers | None:
+        if self.each is not None:
+            return self.each.get(file)
+        shape = len(self.trials), self.study.num_seeds
+        return answers.load(self.workdir / file, shape)
+
+    def _of_final(
+        self, held: Answers | None, trial: int, split: str
+    ) -> np.ndarray | None:
+        if held is None or not self.has_run(trial):
+            return None
+        living = np.isin(self.member(trial, "status"), (FINISHED, STOPPED))
+        found = held.of(trial, split)
+        if found is None or (living & ~held.known[trial]).any():
+            return None
+        return np.where(living[:, None], found, found.dtype.type(0))
 
     def check_member(self, trial: int, seed: int) -> None:
         """Refuses (ValueError) a trial that has not run, or a seed that it lacks."""

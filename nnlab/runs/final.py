@@ -2,13 +2,13 @@
 """Evaluates the final members: further test sets, predictions, first layers."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nnlab.data import Dataset, numbers
+from nnlab.data import Dataset, Split, numbers
 from nnlab.results.pictures import NUM_EXAMPLES, Plane, Seen, plane_of
 from nnlab.runs.record import Record
 from nnlab.training import member, trees
@@ -26,16 +26,19 @@ SOLO_INFERENCES = 256
 
 
 def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
-    """Evaluates the final members on the test sets that curves do not include."""
-    population = program.population
-    if splits := program.scored():
-        batches = population.put(batches_of(program, splits))
-        sums = population.gather(population.score(state, batches))
-        record.add_final(sums, sizes_of(splits))
+    """Evaluates the final members: example by example, and on further test sets."""
+    population, further = program.population, program.scored()
+    batches = {n: some for n, some in program.batches.items() if n != "train"}
+    batches |= population.put(batches_of(program, further))
+    scored = population.gather(population.score(state, batches))
+    sizes = program.sizes | sizes_of(further)
+    record.add_final({split: scored[split][0] for split in further}, sizes)
+    record.add_each({split: each for split, (_, each) in scored.items()}, sizes)
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all sets, so that one compilation serves them.
         batches = population.put(batches_of(program, {"severity": split}))
-        sums = population.gather(population.score(state, batches))["severity"]
+        sums, _ = population.score(state, batches)["severity"]
+        sums = population.gather(sums)
         record.add_severity(transform, amount, sums, len(split.labels))
 
 
@@ -105,7 +108,7 @@ def _predicted(
 
 def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
     """Collects what pictures of the trees need, over all seeds."""
-    probabilities = np.stack([fit.probabilities for fit in fits])
+    probabilities = np.stack([fit.probabilities["test"] for fit in fits])
     after = probabilities[:, :NUM_EXAMPLES]
     regions = None
     if plane := plane_of(dataset):
@@ -118,6 +121,19 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
         kernel=None,
         regions=regions,
     )
+
+
+def judged_trees(
+    fits: Sequence[Sequence[trees.Fit]], splits: Mapping[str, Split], losses: bool
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns what trees, by trial and seed, said of each example; see `add_each`."""
+    found = {}
+    for split in fits[0][0].probabilities:
+        labels = splits[split].labels
+        each = [[trees.judge(f.probabilities[split], labels) for f in s] for s in fits]
+        right, loss = (np.array([[f[i] for f in s] for s in each]) for i in (0, 1))
+        found[split] = {"accuracy": right} | ({"loss": loss} if losses else {})
+    return found
 
 
 def _cells_of(dataset: Dataset, plane: Plane) -> np.ndarray:

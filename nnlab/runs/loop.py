@@ -322,7 +322,7 @@ class _Training:
         if self._before is not None:
             items["before"] = {"probabilities": self._before}
         if finished:
-            items["seen"] = record.seen_arrays()
+            items |= record.final_arrays()
             items |= saved_network.items_of(program, self._backbone)
         about = {
             "finished": finished,
@@ -477,7 +477,9 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
         accuracy, loss = np.moveaxis(np.array(scores) * size, -1, 0)
         sums = {"accuracy": accuracy, "loss": loss}
         record.add_severity(transform, amount, sums, size)
-    items = {"rows": record.rows.to_arrays(), "seen": record.seen_arrays()}
+    judged = final.judged_trees(fits, splits, run.study.example_losses)
+    record.add_each(judged, sizes_of(splits))
+    items = {"rows": record.rows.to_arrays(), **record.final_arrays()}
     origin = run.origin(recorder.identity(program.index))
     about = {"finished": True, "known": record.snapshot(), **origin}
     run.checkpoints.save(program.part, items, about)

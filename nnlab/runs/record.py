@@ -2,6 +2,7 @@
 """Takes the measurements of one program while it trains."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from nnlab import results
 from nnlab.results import pictures
+from nnlab.results.answers import CORRECT, LOSSES, Answers
 from nnlab.results.rows import (
     DIVERGED,
     DROPPED,
@@ -29,6 +31,11 @@ from nnlab.study import Trial
 from nnlab.training import trees
 from nnlab.training.program import NetworkProgram, Program
 
+_log = logging.getLogger(__name__)
+
+_ITEMS = {CORRECT: "correct", LOSSES: "losses"}
+"""The items of a checkpoint that hold what files of the workdir hold."""
+
 
 class Record:
     """All measurements of one program, which has the plan that it uses.
@@ -38,6 +45,7 @@ class Record:
       rows: the curves and the members.
       severity: its rows of ``severity.csv``.
       seen: what pictures need of the final members, by the index of a trial.
+      each: what the final members said of each example, by the file that holds it.
       still_training: members that have not diverged, stopped early or been dropped,
         bool (T, S).
       done, planned: examples trained so far, and in all.
@@ -58,6 +66,7 @@ class Record:
         self.rows = Rows(program.members)
         self.severity: list[dict[str, Any]] = []
         self.seen: dict[int, pictures.Seen] = {}
+        self.each: dict[str, Answers] = {}
         self.still_training = np.ones(shape, bool)
         self.done, self.planned = 0, program.num_examples
         self.evaluation: Evaluation | None = None
@@ -89,14 +98,16 @@ class Record:
             "means": [list(values) for values in self._means],
         }
 
-    def seen_arrays(self) -> dict[str, np.ndarray]:
-        """Returns what pictures need, as named arrays."""
-        return {
+    def final_arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        """Returns what is known of the final members, as items of named arrays."""
+        seen = {
             f"{trial}/{name}": value
             for trial, seen in self.seen.items()
             for name, value in vars(seen).items()
             if value is not None
         }
+        each = {_ITEMS[file]: one.arrays() for file, one in self.each.items()}
+        return {"seen": seen, **each}
 
     def restore(self, saved: Saved) -> None:
         """Restores the state of a checkpoint; see `Saved.reading` for its errors."""
@@ -107,12 +118,15 @@ class Record:
             trial, _, field = name.partition("/")
             fields.setdefault(trial, {"kernel": None})[field] = value
         self.seen = {int(t): pictures.Seen(**some) for t, some in fields.items()}
+        shape = self.still_training.shape
+        for file, item in _ITEMS.items():
+            if each := saved.arrays(item):  # an earlier nnlab saved none
+                self.each[file] = Answers.from_arrays(each, shape)
         self.rows = Rows.from_arrays(members, arrays)
         self.severity = plain_rows(known["severity"], results.SEVERITY, "trial", "seed")
         self.clock.rows = plain_rows(
             known["timings"], results.TIMINGS, "cohort", "segment"
         )
-        shape = self.still_training.shape
         self.still_training = np.array(known["still_training"], bool).reshape(shape)
         self._accuracy = np.array(known["accuracy"], np.float64).reshape(shape)
         self._means = [list(values) for values in known["means"]]
@@ -138,7 +152,7 @@ class Record:
         self.rows.forget_at(
             self.rows.steps, lambda name: name.startswith(scored), finished
         )
-        self.severity = []
+        self.severity, self.each = [], {}
 
     def position(self) -> tuple[float, float]:
         """Returns how many epochs, or seeds of trees, are trained, and of how many."""
@@ -291,10 +305,45 @@ class Record:
 
         They go into the row of the network that is kept: the best of one that stopped.
         """
+        steps, kept = self._final_rows()
+        self.rows.add_at(steps, means(sums, sizes), kept)
+
+    def _final_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns at which steps, (T, S), networks are kept, and which, bool (T, S)."""
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
-        kept = self.rows.has_status(FINISHED, STOPPED)
-        self.rows.add_at(steps, means(sums, sizes), kept)
+        return steps, self.rows.has_status(FINISHED, STOPPED)
+
+    def add_each(
+        self,
+        judged: Mapping[str, Mapping[str, np.ndarray]],
+        sizes: Mapping[str, int],
+    ) -> None:
+        """Adds what the final members said of each example.
+
+        Args:
+          judged: ``{split: {"accuracy": bool, "loss": float}}``, (T, S, N or more);
+            losses may lack.
+          sizes: N of each split.
+        """
+        steps, known = self._final_rows()
+        living = known
+        for split, of in judged.items():
+            counts = of["accuracy"][..., : sizes[split]].sum(axis=-1)
+            wanted = self.rows.taken_at(steps, f"{split}_accuracy", living)
+            known = known & (counts / sizes[split] == wanted)
+        if unequal := int((living & ~known).sum()):
+            # Compiled apart, an evaluation may round a logit otherwise on some devices.
+            _log.warning(
+                "program %d: what %d of its networks said of each example is left out, "
+                "because its mean is not that of the tables",
+                self.program.index + 1,
+                unequal,
+            )
+        for file, name in ((CORRECT, "accuracy"), (LOSSES, "loss")):
+            each = {split: of[name] for split, of in judged.items() if name in of}
+            if each:
+                self.each[file] = Answers.of_program(each, sizes, known)
 
     def add_severity(
         self,

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from nnlab import results
 from nnlab.machine.files import write_atomic
-from nnlab.results import Results, pictures
+from nnlab.results import Results, answers, pictures
+from nnlab.results.answers import Answers
 from nnlab.results.rows import (
     DIVERGED,
     DROPPED,
@@ -67,6 +68,7 @@ class Recorder:
         self._finished: set[int] = set()
         self._pretraining = Seconds()
         self._pictures: bytes | None = None
+        self._each: dict[str, Answers] | None = None
         self._written, self._write_seconds = -math.inf, 0.0
 
     @property
@@ -147,6 +149,7 @@ class Recorder:
 
     def _end(self, index: int) -> None:
         self._pictures = None  # the best or the worst trial may have changed
+        self._each = None
         if self._workdir:  # the failure of an earlier attempt
             self._failure_file(index).unlink(missing_ok=True)
 
@@ -274,6 +277,8 @@ class Recorder:
             for seeds in left[trial]
             for seed in seeds
         ]
+        if self._each is None:
+            self._each = self._join_each(records)
         timings = [row for record in records for row in record.clock.rows]
         severity = [row for record in records for row in record.severity]
         return Results(
@@ -290,7 +295,18 @@ class Recorder:
                 sorted(severity, key=lambda row: (row["trial"], row["seed"])),
                 results.SEVERITY,
             ),
+            each=self._each,
         )
+
+    def _join_each(self, records: Sequence[Record]) -> dict[str, Answers]:
+        """Joins what the final members of all programs said of each example."""
+        shape = len(self._study.trials()), self._study.num_seeds
+        found = {}
+        for file in (answers.CORRECT, answers.LOSSES):
+            parts = [(r.rows.members, r.each[file]) for r in records if file in r.each]
+            if parts:
+                found[file] = answers.joined(parts, shape)
+        return found
 
     def write_if_due(self) -> None:
         """Writes all tables if the last write was long enough ago."""
@@ -316,6 +332,8 @@ class Recorder:
             files["severity.csv"] = found.severity
         if self._pictures:
             files[pictures.FILE] = self._pictures
+        for file, each in (found.each or {}).items():
+            files[file] = pictures.encode(each.arrays())
         results.write(self._workdir, found.config, files)
         self._written = time.monotonic()
         self._write_seconds = self._written - begin

@@ -234,11 +234,14 @@ def identity(
     del static["dataset"]  # a path, which may change
     data = config["datasets"][trials[0].hyperparameters.data]
     own = [(t.index, *(flat[p] for p in TRACED)) for t, flat in zip(trials, flats)]
+    added = {f.name for f in dataclasses.fields(Study) if "later" in f.metadata}
+    fields, plain = _flat(study), _flat(Study())
+    same = {path for path in fields if path in added and fields[path] == plain[path]}
     found = {
         "program": record["index"] + 1,
         "first_seed": record["first_seed"],
         "num_seeds": record["num_seeds"],
-        **{path: v for path, v in _flat(study).items() if path not in PATHS},
+        **{p: v for p, v in fields.items() if p not in PATHS and p not in same},
         **static,
         "the digest of its trials' settings": digest_json(own)[:12],
         "the digest of its data": data["digest"][:12],

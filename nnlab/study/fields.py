@@ -57,7 +57,8 @@ def field(default: Any = dataclasses.MISSING, **rules: Any) -> Any:
     `choices`, `minimum`, `maximum`, `above` and `below` bound the value. `among` lists
     the allowed elements of a tuple. `traced` marks an argument of the compiled program.
     `needs` says when the field is read, see `nnlab.study.needs`. `later` marks a field
-    added after trials had ids, see `study.Hyperparameters.identity`.
+    added after trials or checkpoints had ids, see `study.Hyperparameters.identity` and
+    `runs.resume.identity`.
     """
     return dataclasses.field(default=default, metadata=rules)
 

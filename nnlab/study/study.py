@@ -221,6 +221,8 @@ class Study(Checked):
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
       notes: what the reader must know to judge the answer, in words.
+      example_losses: whether to store the final networks' loss of each validation and
+        test example, beside whether it was right; 32 times as much.
     """
 
     question: str = "How does training go?"
@@ -238,6 +240,7 @@ class Study(Checked):
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
     notes: tuple[str, ...] = ()
+    example_losses: bool = field(False, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
     def __post_init__(self, recorded: bool) -> None:

@@ -40,7 +40,9 @@ class Recipe:
       input_scale, input_shift: the network sees inputs * scale - shift; numbers, or
         float32 (1, values of an example).
       augment_pixels: largest shift of a training image; 0 for none.
-      activity: whether `evaluate` measures the share of active units.
+      activity: whether `judge` measures the share of active units.
+      example_losses: whether the losses of each example are kept of the final members,
+        beside whether it was right.
       every_norm: whether `norm_sum` takes the gradient norms of all steps, not only of
         sampled ones.
       patience: evaluations without a better `watched` metric, "loss" or "accuracy" on
@@ -59,6 +61,7 @@ class Recipe:
     input_shift: float | np.ndarray = 0.0
     augment_pixels: int = 0
     activity: bool = False
+    example_losses: bool = False
     own_metrics: Mapping[str, metrics.Metric] = dataclasses.field(default_factory=dict)
     every_norm: bool = False
     patience: int = 0
@@ -283,11 +286,19 @@ def evaluate(
     labels: jax.Array,
     mask: jax.Array,
 ) -> dict[str, jax.Array]:
-    """Sums the metrics over a batch, with the running statistics of batch norm.
+    """Sums what `judge` says of a batch; the mask, bool (B,), is False for padding."""
+    judged = judge(recipe, state, inputs, labels)
+    return {name: metrics.summed(values, mask) for name, values in judged.items()}
 
-    The mask, bool (B,), is False for padding. Returns ``{"loss": (), "accuracy": ()}``;
-    the recipe's own metrics; and, if the recipe asks for it, "active_share": the share
-    of the activations' outputs that are above 0.
+
+def judge(
+    recipe: Recipe, state: TrainState, inputs: jax.Array, labels: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns metrics of each example, with the running statistics of batch norm.
+
+    They are "loss" and "accuracy", see `metrics.judged`; the recipe's own metrics; and,
+    if the recipe asks for it, "active_share": the share of the activations' outputs
+    that are above 0. All are (B,).
     """
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     x = scaled(recipe, inputs)
@@ -300,10 +311,7 @@ def evaluate(
     else:
         logits, of_example = recipe.module.apply(variables, x, train=False), {}
     of_example |= {name: of(logits, labels) for name, of in recipe.own_metrics.items()}
-    return metrics.classification_sums(logits, labels, mask) | {
-        name: jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
-        for name, values in of_example.items()
-    }
+    return metrics.judged(logits, labels) | of_example
 
 
 def predict(recipe: Recipe, state: TrainState, inputs: jax.Array) -> jax.Array:

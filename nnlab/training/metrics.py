@@ -23,19 +23,24 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
 
 
-def classification_sums(
-    logits: jax.Array, labels: jax.Array, mask: jax.Array
-) -> dict[str, jax.Array]:
-    """Sums the loss and the correct answers over all examples but padding.
+def judged(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+    """Returns "loss", float32 (B,), and "accuracy", bool (B,), of each example.
 
-    The answer is the largest logit, the first of equal ones. Logits are (B, C); the
-    mask, bool (B,), is False for padding; the sums are float32 ().
+    Accuracy is whether the answer is right: the largest of the logits (B, C), the first
+    of equal ones.
     """
     right = jnp.argmax(logits, axis=1) == labels
-    return {
-        "loss": jnp.sum(jnp.where(mask, cross_entropy(logits, labels), 0.0)),
-        "accuracy": jnp.sum(mask & right).astype(jnp.float32),
-    }
+    return {"loss": cross_entropy(logits, labels), "accuracy": right}
+
+
+def summed(values: jax.Array, mask: jax.Array) -> jax.Array:
+    """Sums values of examples, (B,), over all but padding, float32 ().
+
+    The mask, bool (B,), is False for padding. Truth values are counted.
+    """
+    if values.dtype == bool:
+        return jnp.sum(mask & values).astype(jnp.float32)
+    return jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
 
 
 def gradient_norms(

@@ -23,7 +23,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from nnlab.data import Split
 from nnlab.machine import processes
 from nnlab.study.members import Members
-from nnlab.training import member
+from nnlab.training import member, metrics
 from nnlab.training.lanes import Lanes, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
@@ -77,7 +77,9 @@ class Population:
         self._init = jit(_init_lanes, 2, 0, donate=False)
         self._train = jit(_train_lanes, 5, 4)
         self._evaluate = jit(_evaluate_lanes, 2, 1)
-        self._score = jit(_score_lanes, 2, 1, donate=False)
+        kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
+        score = functools.partial(_score_lanes, kept=kept)
+        self._score = jit(score, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._compiled: dict[Any, Any] = {}
 
@@ -229,8 +231,16 @@ class Population:
         """
         return self._call(self._evaluate, state, self._busy, batches)
 
-    def score(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
-        """Evaluates all members, ``{split: {metric: (N, G, W)}}``; stops nobody."""
+    def score(
+        self, state: TrainState, batches: dict[str, Any]
+    ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+        """Evaluates all members; stops nobody.
+
+        Returns:
+          For each split its sums, ``{metric: (N, G, W)}``; and "accuracy" (and "loss",
+          if the recipe asks for it) of each example, (N, G, W, examples), padding
+          included, see `member.judge`.
+        """
         every = self._to_lanes(np.ones(self.lanes.count, bool))
         return self._call(self._score, state, every, batches)
 
@@ -356,21 +366,38 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
 
 
 def _score_lanes(
-    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+    recipe: Recipe,
+    states: TrainState,
+    busy: jax.Array,
+    batches: Mapping[str, Any],
+    kept: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Sums the metrics of each split; zeros in lanes that are not busy."""
+    """Sums the metrics of each split, and keeps some of each example.
+
+    Lanes that are not busy have zeros; see `Population.score`.
+    """
+
+    def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
+        judged = member.judge(recipe, state, inputs, labels)
+        sums = {name: metrics.summed(judged[name], mask) for name in judged}
+        return sums, {name: judged[name] for name in kept}
 
     def of_batch(state: TrainState, batch: Any) -> Any:
-        one = functools.partial(member.evaluate, recipe)
         of_trials = _map(one, (0, None, None, None))
         return _map(of_trials, (0, None, None, None))(state, *batch)
 
     def of_split(state: TrainState, batches: Any) -> Any:
         def add(sums: Any, batch: Any) -> Any:
-            return jax.tree.map(jnp.add, sums, of_batch(state, batch)), None
+            more, each = of_batch(state, batch)
+            return jax.tree.map(jnp.add, sums, more), each
+
+        def in_a_row(each: jax.Array) -> jax.Array:  # (batches, G, W, B)
+            return jnp.moveaxis(each, 0, 2).reshape(*each.shape[1:3], -1)
 
         first = jax.tree.map(lambda leaf: leaf[0], batches)
-        return jax.lax.scan(add, _zeros(of_batch, state, first), batches)[0]
+        zeros, _ = _zeros(of_batch, state, first)
+        sums, each = jax.lax.scan(add, zeros, batches)
+        return sums, jax.tree.map(in_a_row, each)
 
     def of_lane(state: TrainState) -> dict[str, Any]:
         return {split: of_split(state, batches[split]) for split in batches}
@@ -398,7 +425,8 @@ def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax
 def _evaluate_lanes(
     recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
 ) -> tuple[TrainState, dict[str, Any]]:
-    sums = _score_lanes(recipe, states, busy, batches)
+    scored = _score_lanes(recipe, states, busy, batches)
+    sums = {split: of_split for split, (of_split, _) in scored.items()}
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])

@@ -208,6 +208,7 @@ def _recipe(
         input_shift=shift,
         augment_pixels=h.augment_pixels,
         activity=activity,
+        example_losses=study.example_losses,
         own_metrics=dict(handed.own_metrics),
         every_norm="gradients" in study.figures,
         patience=h.early_stopping.patience,

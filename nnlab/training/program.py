@@ -300,7 +300,9 @@ class NetworkProgram(Program):
         size = sum(len(split.labels) for split in self.evaluated().values())
         once = [*self.scored().values(), *self.test_sets.severities.values()]
         last = sum(len(split.labels) for split in once)
-        return (len(self.boundaries) * size + last) * self.plan.lanes.members
+        # The final members' answers are taken on all evaluated splits but "train".
+        again = size - len(self.evaluated()["train"].labels)
+        return (len(self.boundaries) * size + again + last) * self.plan.lanes.members
 
     def is_done(self, about: Mapping[str, Any]) -> bool:
         """Returns whether nothing is left to train; a resumed run may train longer."""

@@ -54,7 +54,8 @@ class Fit:
         the last is the number kept. Boosted trees count rounds: each grows a tree for
         every class.
       metrics: ``{"<split>_accuracy": (E,), "<split>_loss": (E,)}``, see `score`.
-      probabilities: float32 (N, C), of the kept trees for the N examples of "test".
+      probabilities: of the kept trees for the N examples of each split but "train",
+        float32 (N, C).
       seconds: wall clock of fitting and choosing, without evaluating `metrics`.
       candidates: ``{depth: validation accuracy of the trees it would keep}``.
       predict: maps inputs (B, ...) to float32 class probabilities (B, C).
@@ -63,7 +64,7 @@ class Fit:
     depth: int
     trees: np.ndarray
     metrics: Mapping[str, np.ndarray]
-    probabilities: np.ndarray
+    probabilities: Mapping[str, np.ndarray]
     seconds: float
     candidates: Mapping[int, float]
     predict: Callable[[np.ndarray], np.ndarray]
@@ -161,18 +162,19 @@ def fit(
     subset = Split(train.inputs[:most], train.labels[:most])
     numbers = _ladder(best.kept)
     metrics: dict[str, np.ndarray] = {}
+    final: dict[str, np.ndarray] = {}
     for split, examples in {**splits, "train": subset}.items():
         scores = []
         for probabilities in best.stages(_rows(examples.inputs), numbers):
             scores.append(score(probabilities, examples.labels))
         metrics[f"{split}_accuracy"], metrics[f"{split}_loss"] = np.array(scores).T
-        if split == "test":
-            tested = probabilities
+        if split != "train":
+            final[split] = probabilities
     return Fit(
         depth=best.depth,
         trees=np.array(numbers, np.int64),
         metrics=metrics,
-        probabilities=tested,
+        probabilities=final,
         seconds=seconds,
         candidates=accuracies,
         predict=lambda inputs: next(best.stages(_rows(inputs), (best.kept,))),
@@ -329,14 +331,23 @@ def _choose(depth: int, stages: Stages, size: int, validation: Split) -> _Candid
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Returns accuracy, and loss in nats, of class probabilities (B, C) of labels (B,).
+    """Returns the means of what `judge` says of each example: accuracy and loss."""
+    right, losses = judge(probabilities, labels)
+    return float(np.mean(right)), float(np.mean(losses))
 
-    The first of equal probabilities is the answer.
+
+def judge(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns whether each answer is right, bool (B,), and its loss in nats (B,).
+
+    Class probabilities are (B, C), labels (B,); losses are float64. The first of equal
+    probabilities is the answer.
     """
     right = np.argmax(probabilities, axis=1) == labels
-    of_labels = np.take_along_axis(probabilities, labels[:, None], axis=1)
+    of_labels = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     clipped = np.clip(of_labels.astype(np.float64), SMALLEST_PROBABILITY, 1.0)
-    return float(np.mean(right)), float(-np.mean(np.log(clipped)))
+    return right, -np.log(clipped)
 
 
 def _picked(

@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 TABLES = ("curves.parquet", "members.csv", "summary.csv")
-PICTURES = "artifacts/pictures.npz"
+PICTURES, CORRECT = "artifacts/pictures.npz", "artifacts/correct.npz"
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -107,7 +107,7 @@ def train(of, folder, address=None, chunk_members=2, storage=None, **kwargs):
         return experiment.run(of, folder, lane_width=2, executor=nodes, **kwargs)
 
 
-def assert_equal(found, wanted, also=(PICTURES,)):
+def assert_equal(found, wanted, also=(PICTURES, CORRECT)):
     for name in (*TABLES, *also):
         first, other = (one.workdir / name for one in (found, wanted))
         assert first.read_bytes() == other.read_bytes(), name

@@ -19,7 +19,7 @@ from stopped import FILES, content, gone_on
 
 from nnlab import results
 from nnlab.machine import files
-from nnlab.results import tables
+from nnlab.results import answers, pictures, tables
 from nnlab.runs import experiment, rerun, saved_network
 from nnlab.runs.checkpoint import Checkpoints, SaveError
 from nnlab.study import Study
@@ -51,7 +51,7 @@ def run(workdir, study: Study = STUDY, **options):
 
 
 def all_of(workdir) -> dict[str, bytes]:
-    return content(workdir, (*FILES, "artifacts/pictures.npz"))
+    return content(workdir, (*FILES, pictures.FILE, answers.CORRECT))
 
 
 def more(study: Study = STUDY, **changes) -> Study:

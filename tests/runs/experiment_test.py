@@ -656,7 +656,7 @@ def test_trees_are_scored_on_moved_images_as_networks_are(tmp_path):
             assert rotated[metric] == pytest.approx(last[f"test_rotated_{metric}"])
         shown = pictures.load(tmp_path).examples
         assert np.all(shown.before == np.float32(0.1))  # without trees, no opinion
-        np.testing.assert_array_equal(shown.after[seed], fit.probabilities[:6])
+        np.testing.assert_array_equal(shown.after[seed], fit.probabilities["test"][:6])
 
 
 def test_what_takes_longest_trains_last(tmp_path):

@@ -101,7 +101,10 @@ def evaluate(population, state, size):
 def test_every_example_is_scored_once_as_numpy_scores_it(variant):
     """Batch norm uses the running statistics; no split is a multiple of the batch."""
     state = tiny.trained(variant.population)
-    _, measured = evaluate(variant.population, state, 7)
+    batches = {n: Batches.cut(getattr(tiny.dataset(), n), 7) for n in tiny.SIZES}
+    population = variant.population
+    scored = population.gather(population.score(state, population.put(batches)))
+    _, measured = evaluate(population, state, 7)
     plain = variant.plain[1]
     for name in tiny.SIZES:
         split = getattr(tiny.dataset(), name)
@@ -117,7 +120,12 @@ def test_every_example_is_scored_once_as_numpy_scores_it(variant):
         losses = np.log(np.exp(logits).sum(axis=1)) - chosen
         sums = at(measured["sums"][name], 1, 1)
         np.testing.assert_allclose(sums["loss"], losses.sum(), rtol=1e-5)
-        assert sums["accuracy"] == np.sum(np.argmax(logits, axis=1) == split.labels)
+        right = np.argmax(logits, axis=1) == split.labels
+        assert sums["accuracy"] == np.sum(right)
+        again, each = scored[name]
+        assert equal(again, measured["sums"][name])
+        said = at(each["accuracy"], 1, 1)[: len(right)]  # then comes the padding
+        np.testing.assert_array_equal(said, right)
 
 
 def test_an_evaluation_resets_the_sums_and_nothing_else(variant):
@@ -285,7 +293,7 @@ def test_splits_of_one_size_are_told_apart_by_their_names(crowd):
     state, split = crowd.init(), tiny.dataset().test
     cut = Batches.cut(split, 64)
     found = [crowd.score(state, crowd.put({name: cut})) for name in ("moved", "still")]
-    assert [list(sums) for sums in found] == [["moved"], ["still"]]
+    assert [list(scored) for scored in found] == [["moved"], ["still"]]
     assert equal(found[0]["moved"], found[1]["still"])
 
 
