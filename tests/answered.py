@@ -32,14 +32,12 @@ class World:
         parts = self.suits, self.ability, self.luck
         return f"{self.seeds} x {self.examples} {self.accuracies[0]:g} {parts}"
 
-    def draw(self, rng):
+    def draw(self, rng, examples=0):
         """Returns which networks are right, bool (T, S, N)."""
-        trials = len(self.accuracies)
+        trials, size = len(self.accuracies), examples or self.examples
         scale = np.sqrt(1 + self.suits**2 + self.ability**2 + self.luck**2)
         score = np.reshape(special.ndtri(self.accuracies) * scale, (-1, 1, 1))
-        score = score + rng.normal(size=self.examples)
-        score = score + self.suits * rng.normal(size=(trials, 1, self.examples))
+        score = score + rng.normal(size=size)
+        score = score + self.suits * rng.normal(size=(trials, 1, size))
         score = score + self.ability * rng.normal(size=(trials, self.seeds, 1))
-        return (
-            score + self.luck * rng.normal(size=(*score.shape[:2], self.examples)) > 0
-        )
+        return score + self.luck * rng.normal(size=(*score.shape[:2], size)) > 0

@@ -7,15 +7,15 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from nnlab.results import Results
+from nnlab.results.answers import SPLITS
 from nnlab.statistics.crossed import crossed, crossed_share, resampled
 from nnlab.statistics.effects import Effect
-from nnlab.statistics.intervals import MIN_SEEDS
-from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
+from nnlab.statistics.members import is_accuracy, reduce_members
 from nnlab.study import Quantity
 
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
-_SETS = ("validation", "test", "test_moved", "test_rotated")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,22 +38,20 @@ def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     runs that did not keep answers, and where every seed has examples of its own.
     """
     name = quantity.metric.removesuffix("_accuracy")
-    correct = getattr(results, "correct", None)
-    if correct is None or name not in _SETS or not is_accuracy(quantity.metric):
+    if name not in SPLITS or not is_accuracy(quantity.metric):
         return None
     if quantity.reduction not in ("final", "drop_from_test") or ratio(
         results, trial, quantity
     ):
         return None
-    found = correct(trial, name)
-    if found is None:
+    found = results.correct(trial, name)
+    drop = quantity.reduction == "drop_from_test"
+    test = results.correct(trial, "test") if drop else found
+    if found is None or test is None:
         return None
-    found = found[: results.study.num_seeds]
-    if quantity.reduction == "drop_from_test":
-        test = correct(trial, "test")[: results.study.num_seeds]
-        found = test.astype(np.int8) - found
+    values = np.subtract(test, found, dtype=np.int8) if drop else found
     part = "validation" if name == "validation" else "test"
-    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), found)
+    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), values)
 
 
 def ratio(results: Results, trial: int, quantity: Quantity) -> float:
@@ -70,6 +68,23 @@ def ratio(results: Results, trial: int, quantity: Quantity) -> float:
         return 0.0
     data = results.dataset(trial)
     return float(data[part] / results.program(trial)["train_examples"])
+
+
+def level(
+    results: Results, quantity: Quantity, trial: int
+) -> tuple[float, float, float]:
+    """Returns the mean of a trial's final networks with its 95 % interval.
+
+    It is for new seeds and new examples where these are known, see `widened`. That of
+    an accuracy stays within [0, 1].
+    """
+    values = reduce_members(results, quantity, trial)
+    mean, low, high = map(float, mean_interval(values))
+    plain = Effect(mean, low, high, int(np.count_nonzero(~np.isnan(values))))
+    effect, _ = widened(plain, values, [(quantity, [trial])], results, 0.0)
+    if is_accuracy(quantity.metric) and quantity.reduction == "final":
+        return effect.mean, max(effect.low, 0.0), min(effect.high, 1.0)
+    return effect.mean, effect.low, effect.high
 
 
 def widened(
