@@ -51,6 +51,27 @@ def found(tmp_path_factory):
     )
 
 
+def test_what_networks_said_of_each_example(found, tmp_path):
+    size = tiny.SIZES["test"]
+    for outcome in (found, nnlab.load(found.workdir)):
+        right = outcome.correct("test")
+        assert (right.dtype, right.shape) == (bool, (4, 3, size))
+        ends = outcome.curves().query("epoch == epoch.max()").test_accuracy
+        np.testing.assert_array_equal(right.mean(axis=2).ravel(), ends)
+    allowed = "did you mean 'test'\\? allowed: validation, test$"
+    with pytest.raises(ValueError, match=f"said of 'tests'; {allowed}"):
+        found.correct("tests")
+    other = nnlab.run(
+        {"train_size": 64, "num_epochs": 1, "num_seeds": 1, "model": {"hidden": (4,)}},
+        sweep={"dataset": ["digits", "map"]},
+        workdir=tmp_path / "run",
+        show=False,
+    )
+    with pytest.raises(ValueError, match=r"take those of one by results.correct\(tri"):
+        other.correct("test")
+    assert other.results.correct(1, "test").shape != (1, size)
+
+
 def test_a_run_outlives_a_change_of_the_current_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()

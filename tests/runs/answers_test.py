@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
+import nnlab
 from nnlab import results
 from nnlab.results import answers
 from nnlab.runs import experiment
@@ -141,6 +142,10 @@ def test_runs_of_an_earlier_nnlab_have_none_and_go_on(tmp_path):
     found = experiment.run(more, tmp_path, resume=True, **options)
     assert found.correct(0, "test") is None
     assert found.correct(1, "test").shape == (3, tiny.SIZES["test"])
+    with pytest.raises(
+        ValueError, match=r"all networks of .*an earlier nnlab began it"
+    ):
+        nnlab.load(tmp_path).correct("test")
 
 
 def forget_answers(workdir: pathlib.Path) -> None:

@@ -112,11 +112,11 @@ def test_metrics_are_those_of_the_predictions(noisy):
 
 
 def test_probabilities_are_those_of_every_test_example(noisy):
-    assert noisy.probabilities.dtype == np.float32
-    assert noisy.probabilities.shape == (101, 4)
-    np.testing.assert_allclose(noisy.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert noisy.probabilities["test"].dtype == np.float32
+    assert noisy.probabilities["test"].shape == (101, 4)
+    np.testing.assert_allclose(noisy.probabilities["test"].sum(axis=1), 1, rtol=1e-5)
     one_by_one = [noisy.predict(row[None])[0] for row in NOISY["test"].inputs[:20]]
-    np.testing.assert_array_equal(noisy.probabilities[:20], one_by_one)
+    np.testing.assert_array_equal(noisy.probabilities["test"][:20], one_by_one)
 
 
 def test_a_seed_gives_the_same_bytes_on_any_number_of_cores(name, noisy, monkeypatch):
@@ -124,11 +124,13 @@ def test_a_seed_gives_the_same_bytes_on_any_number_of_cores(name, noisy, monkeyp
     again, other = (
         fit(name, NOISY, seed=seed, train_evaluation_size=7) for seed in (0, 6)
     )
-    assert noisy.probabilities.tobytes() == again.probabilities.tobytes()
+    assert (
+        noisy.probabilities["test"].tobytes() == again.probabilities["test"].tobytes()
+    )
     for key, values in noisy.metrics.items():
         assert values.tobytes() == again.metrics[key].tobytes()
     assert noisy.candidates == again.candidates
-    assert not np.array_equal(noisy.probabilities, other.probabilities)
+    assert not np.array_equal(noisy.probabilities["test"], other.probabilities["test"])
 
 
 def test_boosting_of_little_data_leaves_cores_to_other_fits(monkeypatch):
@@ -153,7 +155,9 @@ def test_the_number_with_the_lowest_validation_loss_is_kept(name):
     # The kept number does not depend on how many more there might be.
     again = fit(name, splits(noise=0.5), num_trees=int(kept), depths=(4,))
     assert again.trees[-1] == kept
-    np.testing.assert_allclose(again.probabilities, found.probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        again.probabilities["test"], found.probabilities["test"], atol=1e-6
+    )
 
 
 def test_boosting_ends_when_validation_gets_no_better(name, scored):
@@ -179,7 +183,7 @@ def test_validation_chooses_the_depth(name):
     assert found.candidates[1] < 0.7
     assert found.candidates[9] > 0.95
     assert found.candidates[9] == found.metrics["validation_accuracy"][-1]
-    assert found.probabilities.shape == (101, 2)
+    assert found.probabilities["test"].shape == (101, 2)
 
 
 def test_of_equal_depths_the_smaller_is_chosen(name):
@@ -200,16 +204,16 @@ def test_a_class_that_is_not_trained_is_never_the_answer(name):
     kept = data["train"].labels != 1
     data["train"] = Split(data["train"].inputs[kept], data["train"].labels[kept])
     found = fit(name, data)
-    assert found.probabilities.shape == (101, 4)
-    assert 1 not in np.argmax(found.probabilities, axis=1)
+    assert found.probabilities["test"].shape == (101, 4)
+    assert 1 not in np.argmax(found.probabilities["test"], axis=1)
     others = np.mean(data["test"].labels != 1)
     assert found.metrics["test_accuracy"][-1] == others
     assert np.isfinite(found.metrics["test_loss"]).all()
     if trees.library(name)[0] == "scikit-learn":
-        assert not found.probabilities[:, 1].any()
+        assert not found.probabilities["test"][:, 1].any()
         assert found.metrics["test_loss"][-1] > (1 - others) * -np.log(1e-7)
     alone = fit(name, {**data, "train": split(50, lambda inputs: 2)})
-    assert (np.argmax(alone.probabilities, axis=1) == 2).all()
+    assert (np.argmax(alone.probabilities["test"], axis=1) == 2).all()
 
 
 def test_images_are_rows_of_pixels(name):
@@ -221,7 +225,7 @@ def test_images_are_rows_of_pixels(name):
     found = fit(name, images, num_classes=2)
     assert found.metrics["test_accuracy"][-1] > 0.9
     np.testing.assert_array_equal(
-        found.predict(images["test"].inputs), found.probabilities
+        found.predict(images["test"].inputs), found.probabilities["test"]
     )
 
 
