@@ -259,7 +259,7 @@ def _effect(verdict: Verdict) -> str:
 # The comparison of trials; a row is one of `Findings.rows`.
 
 
-_TO_BEST = "test, points to best (± adjusted like p)"
+_TO_BEST = "test, points to best (interval adjusted like p)"
 
 
 def comparison(findings: Findings) -> Section:

@@ -70,7 +70,7 @@ def test_comparison_says_what_was_not_tested_and_over_how_many_pairs():
     assert (
         "±"
         not in rows[0]["test accuracy, %"]
-        + rows[0]["test, points to best (± adjusted like p)"]
+        + rows[0]["test, points to best (interval adjusted like p)"]
     )
     assert "±" in rows[1]["test accuracy, %"]
     whole = sections.comparison(synthetic.findings())

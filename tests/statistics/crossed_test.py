@@ -24,14 +24,16 @@ def test_the_error_is_that_of_the_analysis_of_variance():
     squares = *squares, (rest**2).sum() / ((n - 1) * (size - 1))
     variance = (squares[0] + squares[1] - squares[2]) / x.size
     freedom_of_examples = min(size - 1, 2 * size / (stats.kurtosis(columns) + 2))
-    freedoms = n - 1, freedom_of_examples, (n - 1) * (size - 1)
-    shares = (s**2 / f for s, f in zip(squares, freedoms))
-    freedom = (variance * x.size) ** 2 / sum(shares)
     assert squares[1] > squares[2]
+    share = squares[0] / x.size / variance
     found = crossed.crossed(x)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
     assert (found.mean, found.n) == (pytest.approx(x.mean()), n)
-    assert (found.low, found.high) == pytest.approx((x.mean() - half, x.mean() + half))
+    t = (found.mean - 0.1) / math.sqrt(variance)
+    tails = stats.t.sf(t, n - 1), stats.t.sf(t, freedom_of_examples)
+    weighted = share * tails[0] + (1 - share) * tails[1]
+    assert found.tail(1, 0.1) == pytest.approx(weighted)
+    assert found.tail(-1, found.high) == pytest.approx(0.025)
+    assert found.tail(1, found.low) == pytest.approx(0.025)
 
 
 def test_it_is_never_smaller_than_the_seeds_own():
