@@ -30,7 +30,8 @@ class World:
 
     def name(self):
         parts = self.suits, self.ability, self.luck
-        return f"{self.seeds} x {self.examples} {self.accuracies[0]:g} {parts}"
+        size = f"{len(self.accuracies)} x {self.seeds} x {self.examples}"
+        return f"{size} {self.accuracies[0]:g} {parts}"
 
     def draw(self, rng, examples=0):
         """Returns which networks are right, bool (T, S, N)."""
