@@ -24,7 +24,8 @@ class Answers:
 
     Attributes:
       of: the examples; answers of the same ones are paired.
-      values: (S, N): whether a network is right, or how much less on moved images.
+      values: (S, N): whether a network is right, how much less on moved images, or its
+        loss.
     """
 
     of: Hashable
@@ -34,17 +35,17 @@ class Answers:
 def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
     """Returns a quantity of a trial's final networks on every example.
 
-    None for all but final accuracies on validation and test sets and their drops, for
-    runs that did not keep answers, and where every seed has examples of its own.
+    None for all but final accuracies and losses on validation and test sets and drops
+    of accuracy, for runs that did not keep them, and where every seed has examples of
+    its own.
     """
-    name = quantity.metric.removesuffix("_accuracy")
-    if name not in SPLITS or not is_accuracy(quantity.metric):
+    name, _, kind = quantity.metric.rpartition("_")
+    known = {"accuracy": ("final", "drop_from_test"), "loss": ("final",)}
+    if name not in SPLITS or quantity.reduction not in known.get(kind, ()):
         return None
-    if quantity.reduction not in ("final", "drop_from_test") or ratio(
-        results, trial, quantity
-    ):
+    if ratio(results, trial, quantity):
         return None
-    found = results.correct(trial, name)
+    found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
     drop = quantity.reduction == "drop_from_test"
     test = results.correct(trial, "test") if drop else found
     if found is None or test is None:
@@ -123,6 +124,6 @@ def widened(
     (values,) = parts.values() if len(parts) == 1 else (None,)
     if values is None:  # trials on several data sets against one number
         return effect, SEEDS
-    if means[0][0].reduction == "final":
+    if quantity.reduction == "final" and is_accuracy(quantity.metric):
         return crossed_share(values, number), EXAMPLES
     return crossed(values - number), EXAMPLES

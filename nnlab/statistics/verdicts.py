@@ -152,24 +152,29 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     """
     drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
     factor = correction(findings.results)
-    p = [d.verdict.p for d in drafts]
-    tested = _adjusted(drafts, p, factor)
-    alone = _adjusted(drafts, [d.verdict.p_seeds for d in drafts], factor)
-    steps = factor * holm_steps(p)
+    tested, steps = _adjusted(drafts, [d.verdict.p for d in drafts], factor)
+    alone, _ = _adjusted(drafts, [d.verdict.p_seeds for d in drafts], factor)
     first = factor * np.count_nonzero(~np.isnan(tested))
     found = zip(drafts, tested.tolist(), alone.tolist(), steps.tolist())
     return tuple(_settle(*of, int(first)) for of in found)
 
 
-def _adjusted(drafts: Sequence[_Draft], p: Sequence[float], factor: int) -> np.ndarray:
-    """Adjusts p-values (m,), at least to those of the counts of lost networks."""
+def _adjusted(
+    drafts: Sequence[_Draft], p: Sequence[float], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adjusts p-values (m,), at least to those of the counts of lost networks.
+
+    Returns:
+      The p-values, and by how much each was multiplied beside its own search.
+    """
     searched = np.array([d.searched for d in drafts])
+    least = searched * np.array([d.least for d in drafts])
+    together = np.array([d.together for d in drafts])
     plain = np.minimum(searched * np.array(p), 1.0)
-    least = np.minimum(searched * np.array([d.least for d in drafts]), 1.0)
-    together = np.array([d.together if d.least else 0.0 for d in drafts])
-    claim_by_claim = factor * holm(np.maximum(plain, least))
-    at_once = np.maximum(factor * holm(plain), together)
-    return np.minimum(np.minimum(claim_by_claim, at_once), 1.0)
+    floored = np.minimum(np.maximum(plain, least), 1.0)
+    at_once = np.where(least > 0, np.maximum(factor * holm(plain), together), np.inf)
+    adjusted = np.minimum(np.minimum(factor * holm(floored), at_once), 1.0)
+    return adjusted, factor * np.minimum(holm_steps(plain), holm_steps(floored))
 
 
 def _settle(

@@ -9,6 +9,7 @@ import synthetic
 from answered import World
 from null import draw_answers
 
+from nnlab.results.answers import LOSSES, Answers
 from nnlab.statistics import crossed, effects, examples
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.sequential import restricted
@@ -60,6 +61,23 @@ def test_final_accuracies_and_drops_speak_of_new_examples(quantity, values):
         assert verdict.p == pytest.approx(effects.two_sided(effect))
         plain = effects.two_sided(effects.paired((x[0] - side).mean(axis=1)))
         assert verdict.p_seeds > plain * 1.99
+
+
+def test_losses_do_where_those_of_each_example_were_kept():
+    losses = np.random.default_rng(0).gamma(0.5, size=(2, 8, 300)).astype(np.float32)
+    losses[1] *= 1.5
+    kept = {"test": losses}
+    loss = Quantity(metric="test_loss")
+    claims = _claim(loss, relation="less"), _claim(loss, right=0.3)
+    values = {"test_loss": losses.mean(axis=2, dtype=float)}
+    found = synthetic.findings(values, claims=claims, sweep=synthetic.labelled(2))
+    each = {LOSSES: Answers.of_program(kept, {"test": 300}, np.ones((2, 8), bool))}
+    found = Findings(dataclasses.replace(found.results, each=each))
+    x = losses.astype(float)
+    for verdict, d in zip(found.verdicts, (x[0] - x[1], x[0] - 0.3)):
+        assert verdict.over == examples.EXAMPLES
+        expected = effects.two_sided(crossed.crossed(d))
+        assert verdict.p == pytest.approx(expected, rel=1e-3)
 
 
 def test_against_a_number_an_accuracy_stays_within_its_limits():
