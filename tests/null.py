@@ -136,6 +136,33 @@ def false_statements(results):
     return said + ["resolved"] * resolved
 
 
+def false_over_seeds(results):
+    """Returns whether a report would say anything false that looked at seeds alone."""
+    found = Findings(results)
+    p = [c.p_seeds for c in found.compared]
+    p += [v.p_seeds for v in found.verdicts if v.claim.relation != "same"]
+    return any(value <= 0.05 for value in p)
+
+
+def draw_answers(world, rng):
+    """Draws results of trials that are equal on the population, but on no test set."""
+    trials, accuracy = len(world.accuracies), world.accuracies[0]
+    size = world.examples
+    right = world.draw(rng, 2 * size)  # validation and test examples
+    one, other = {"label": "0"}, {"label": str(trials - 1)}
+    sides = ((one, other, "mean"), (one, {}, "best"), ({}, accuracy, "mean"))
+    claims = [
+        Claim(text="x", quantity=FINAL, left=left, right=right, among=among)
+        for left, right, among in sides
+    ]
+    return synthetic.results(
+        sweep=synthetic.labelled(trials),
+        num_evaluations=1,
+        correct={"validation": right[..., :size], "test": right[..., size:]},
+        claims=claims,
+    )
+
+
 def count_false(null, reports):
     """Counts the reports that say anything false."""
     rng = np.random.default_rng(7)

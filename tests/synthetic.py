@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results made up for tests, in the tables' true schema, without training anything."""
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlab import results as tables
+from nnlab.results.answers import CORRECT, Answers
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Hyperparameters, Study, Trial
 from nnlab.study.members import by_program
@@ -45,6 +47,7 @@ def results(
     failures: Mapping[int, str] | None = None,
     layers: Sequence[str] = LAYERS,
     features: Sequence[str] = (),
+    correct: Mapping[str, np.ndarray] | None = None,
     workdir: pathlib.Path | None = None,
 ) -> tables.Results:
     """Makes a study's results with chosen or plausible curves.
@@ -70,9 +73,12 @@ def results(
       failures: ``{program: message}`` of those that failed; the study is then "failed".
       layers: of all networks, in their order.
       features: names of the data set's two features; its examples are images if empty.
+      correct: ``{split: bool (T, S, N)}``: what each network said of each example; the
+        accuracies of such splits are its means. Not written into a workdir.
       workdir: where the results are written and loaded again, if given.
     """
     given = dict(values) if isinstance(values, Mapping) else {}
+    given |= {f"{of}_accuracy": a.mean(axis=2) for of, a in (correct or {}).items()}
     if values is not None and not isinstance(values, Mapping):
         given = {f"{part}_accuracy": values for part in EXAMPLES}
     arrays = {name: np.asarray(array, float) for name, array in given.items()}
@@ -175,6 +181,11 @@ def results(
         timings=tables.table(timing_rows, tables.TIMINGS),
         severity=tables.table(_severity_rows(member_rows, severity), tables.SEVERITY),
     )
+    if correct:
+        ended = np.ones((len(trials), num_seeds), bool)
+        sizes = {split: of.shape[2] for split, of in correct.items()}
+        each = {CORRECT: Answers.of_program(correct, sizes, ended)}
+        found = dataclasses.replace(found, each=each)
     return found if workdir is None else _written(found, workdir)
 
 

@@ -205,12 +205,12 @@ def _best(findings: Findings) -> list[str]:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
     values = findings.final(best, "test_accuracy")
-    mean, _, high = (float(v) for v in mean_interval(values))
+    mean, low, high = findings.level(best, Quantity(metric="test_accuracy"))
     n = int(np.isfinite(values).sum())
     spread = f"mean and 95 % interval, n = {n}" if n >= 3 else f"n = {n}, no interval"
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
-    number = f"{percentage(texts.mean_text(mean, high))} ({spread})"
+    number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
         said = [f"Test accuracy is {number}."]
     else:
@@ -250,7 +250,8 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
         if parts:
             who = "the other one" if below == 1 else f"the other {below}"
         parts.append(f"{who} {_verb(below)} significantly worse")
-    said = [f"{texts.capital('; '.join(parts))} over seeds."] if parts else []
+    over = " or ".join(dict.fromkeys(c.over for c in tested))
+    said = [f"{texts.capital('; '.join(parts))} over {over}."] if parts else []
     if untold := [c.trial for c in others if math.isnan(c.p_holm)]:
         who = several(results, untold)
         said.append(f"Too few seeds survive to compare it with {who}.")
@@ -374,10 +375,12 @@ def _drop_on(findings: Findings, metric: str, change: str) -> str:
 
 def _drop(findings: Findings, trial: int, metric: str, drops: np.ndarray) -> str:
     """Returns a paired drop and what is left: "35.1 ± 0.8 points, to 61.2 %"."""
-    mean, _, high = (float(v) for v in mean_interval(drops))
+    quantity = Quantity(metric=metric, reduction="drop_from_test")
+    mean, low, high = findings.level(trial, quantity)
     left = float(np.nanmean(findings.final(trial, metric)))
     n = np.count_nonzero(np.isfinite(drops))
-    return f"{texts.mean_text(mean, high)} points, to {texts.percent(left)} (n = {n})"
+    drop = texts.mean_text(mean, high, low=low)
+    return f"{drop} points, to {texts.percent(left)} (n = {n})"
 
 
 def _untrained(findings: Findings) -> list[str]:

@@ -13,8 +13,7 @@ from nnlab.report.sections import Section, Table, notes, number, tabulated
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.intervals import mean_interval
-from nnlab.study import Own, digest_json
+from nnlab.study import Own, Quantity, digest_json
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -54,9 +53,10 @@ def _cells(
         return rate(float(np.median(values)) if values else 0.0)
 
     def accuracy(metric: str) -> str:
-        values = np.empty(0) if best is None else findings.final(best, metric)
-        mean, _, high = (float(v) for v in mean_interval(values))
-        return numbers.mean_text(mean, high)
+        if best is None:
+            return numbers.NONE
+        mean, low, high = findings.level(best, Quantity(metric=metric))
+        return numbers.mean_text(mean, high, low=low)
 
     sets = (f"test_{name}_accuracy" for name in moved_sets(findings))
     return {

@@ -17,9 +17,10 @@ from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
+from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
-from nnlab.statistics.ranking import num_families
+from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import Verdict, matching
 from nnlab.study import SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
@@ -124,6 +125,7 @@ def claims(findings: Findings) -> Section:
     if not findings.verdicts:
         return Section("claims", "Claims")
     results = findings.results
+    widens = _overs(findings.verdicts) != {SEEDS}
     table = tabulated(
         {
             "claim": v.claim.text,
@@ -131,17 +133,37 @@ def claims(findings: Findings) -> Section:
             "compared": _compared(v.claim),
             "left": _side(results, v, "left"),
             "right": _side(results, v, "right"),
-            "difference (95 % interval)": _effect(v),
+            "difference (interval adjusted like p)": _effect(v),
             "n": str(v.n),
             "p (adjusted)": numbers.p_text(v.p_holm),
+            **(_reach(v) if widens else {}),
             "remarks": v.reason,
         }
         for v in findings.verdicts
     )
-    said = notes("claims", families=num_families(results), looks=results.study.looks)
+    said = notes(
+        "claims",
+        families=num_families(results),
+        looks=results.study.looks,
+        over=_overs(findings.verdicts),
+    )
     measured = (v.claim.quantity.metric for v in findings.verdicts)
     some = filter(None, [captions.sampled(results, *measured)])
     return Section("claims", "Claims", (*said, *some), tables=(table,))
+
+
+def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
+    """Returns of what p-values speak, each kind once."""
+    return {one.over for one in found if not math.isnan(one.p_holm)}
+
+
+def _reach(verdict: Verdict) -> dict[str, str]:
+    """Returns the cells that tell seeds from examples."""
+    tested = not math.isnan(verdict.p_holm)
+    return {
+        "p over seeds alone": numbers.p_text(verdict.p_seeds),
+        "speaks of": f"new {verdict.over}" if tested else "",
+    }
 
 
 def _compared(claim: Claim) -> str:
@@ -240,6 +262,9 @@ def _effect(verdict: Verdict) -> str:
 # The comparison of trials; a row is one of `Findings.rows`.
 
 
+_TO_BEST = "test, points to best (interval adjusted like p)"
+
+
 def comparison(findings: Findings) -> Section:
     """Makes the table of trials: accuracies, differences to the best, and failures."""
     results = findings.results
@@ -265,6 +290,7 @@ def comparison(findings: Findings) -> Section:
         findings=findings,
         families=num_families(results),
         tested=_is_compared(findings),
+        over=_overs(findings.compared),
         untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
         sets=moved_sets(findings),
         meaning=set_meaning(results),
@@ -297,7 +323,8 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
     cells = {header or "trial": trial_name(results, trial)}
 
     def mean(column: str, factor: float = 100) -> str:
-        return numbers.mean_text(row[f"{column}_mean"], row[f"{column}_high"], factor)
+        ends = row[f"{column}_high"], row[f"{column}_low"]
+        return numbers.mean_text(row[f"{column}_mean"], ends[0], factor, ends[1])
 
     for metric in ("validation_accuracy", "test_accuracy"):
         if metric in results.metrics:
@@ -310,15 +337,20 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
             cells[words(metric)] = mean(metric, 1)
     if _is_compared(findings):
         start = "test_accuracy_difference"
-        p = row[f"{start}_p_holm"]
+        p, alone = row[f"{start}_p_holm"], row[f"{start}_p_seeds"]
         significant = yes_or_no(row[f"{start}_resolved"], p)
         if (epochs := findings.dropped_after(trial)) is not None:
             significant = f"dropped at epoch {epochs:g}"
         is_best = row["best"]
         cells |= {
-            "test, points to best": "best" if is_best else mean(start),
+            _TO_BEST: "best" if is_best else mean(start),
             "pairs": "" if is_best else str(row[f"{start}_n"]),
             "p (adjusted)": "" if is_best else numbers.p_text(p),
+            **(
+                {"p over seeds alone": "" if is_best else numbers.p_text(alone)}
+                if _overs(findings.compared) - {SEEDS}
+                else {}
+            ),
             "significant": "" if is_best else significant,
         }
     if not math.isnan(findings.target):

@@ -251,7 +251,8 @@ class Results:
     def _held(self, file: str) -> Answers | None:
         if self.each is not None:
             return self.each.get(file)
-        shape = len(self.trials), self.study.num_seeds
+        # Of the run: a view of it may have fewer seeds.
+        shape = len(self.trials), int(self.config["study"]["num_seeds"])
         return answers.load(self.workdir / file, shape)
 
     def _of_final(
@@ -260,10 +261,11 @@ class Results:
         if held is None or not self.has_run(trial):
             return None
         living = np.isin(self.member(trial, "status"), (FINISHED, STOPPED))
+        seeds = slice(len(living))  # a view of a run may have fewer
         found = held.of(trial, split)
-        if found is None or (living & ~held.known[trial]).any():
+        if found is None or (living & ~held.known[trial][seeds]).any():
             return None
-        return np.where(living[:, None], found, found.dtype.type(0))
+        return np.where(living[:, None], found[seeds], found.dtype.type(0))
 
     def check_member(self, trial: int, seed: int) -> None:
         """Refuses (ValueError) a trial that has not run, or a seed that it lacks."""

@@ -34,6 +34,42 @@ class Effect:
     n: int = 0
     tail: Callable[[int, float], float] = lambda sign, bound: math.nan
     exact: str = ""
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+
+def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:
+    """Returns the numbers that a two-sided test of the effect does not reject.
+
+    So the interval excludes 0 where, and only where, p is below 1 - level. NaN where
+    nothing is tested, or the values have no spread.
+
+    >>> effect = paired(np.array([0.1, 0.2, 0.4]))
+    >>> bool(np.allclose(interval(effect), (effect.low, effect.high)))
+    True
+    """
+    side = (1 - level) / 2
+    if math.isnan(effect.low):
+        return np.nan, np.nan
+
+    def end(sign: int) -> float:
+        inside, width = effect.mean, max(effect.high - effect.low, 1e-12)
+        limit = effect.limits[sign > 0]
+        outside = inside + sign * width
+        while effect.tail(-sign, outside) > side and sign * (limit - outside) > 0:
+            width *= 2
+            outside = inside + sign * width
+        for _ in range(60):  # to the last bit
+            middle = (inside + outside) / 2
+            if effect.tail(-sign, middle) > side:
+                inside = middle
+            else:
+                outside = middle
+        return inside if sign * (limit - inside) > 0 else limit
+
+    low, high = end(-1), end(1)
+    if two_sided(effect) > 1 - level:  # exact tests of 0 have intervals of other tests
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
 
 
 def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -46,7 +82,8 @@ def is_enough(effect: Effect, num_pairs: int) -> bool:
     return effect.n >= MIN_SEEDS and num_pairs - effect.n <= MAX_LEFT_OUT * num_pairs
 
 
-def _student(mean: float, error: float, freedom: float, n: int) -> Effect:
+def student(mean: float, error: float, freedom: float, n: int) -> Effect:
+    """Tests a mean of n values with a standard error of so many degrees of freedom."""
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
 
     def tail(sign: int, bound: float) -> float:
@@ -72,7 +109,7 @@ def paired(differences: np.ndarray) -> Effect:
             exact=f"all {len(d)} differences are equal: sign test",
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
-    return _student(float(d.mean()), error, len(d) - 1.0, len(d))
+    return student(float(d.mean()), error, len(d) - 1.0, len(d))
 
 
 def against_number(differences: np.ndarray) -> Effect:
@@ -145,12 +182,41 @@ def range_p(counts: np.ndarray, size: int) -> np.ndarray:
     return (spans[:, None] >= np.arange(size + 1)).mean(axis=0)
 
 
-def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.ndarray:
+def parting_p(counts: np.ndarray, size: int) -> np.ndarray:
+    """Returns the p-values (size + 1,) of differences in lost networks; see `range_p`.
+
+    Of two trials it is `chance_of_parting`, which does not take their sum as given, and
+    so tells 3 of 3 lost networks from 0 of 3 (p = 0.03, against 0.1).
+    """
+    if len(counts) == 2:
+        return np.array([chance_of_parting(net, size) for net in range(size + 1)])
+    return range_p(counts, size)
+
+
+def seeds_to_part(share: float, factor: float) -> int:
+    """Returns with how many seeds counts that part by a share would be significant.
+
+    Args:
+      share: of its networks that one side lost more than the other, in (0, 1].
+      factor: by which p is multiplied.
+
+    >>> seeds_to_part(1.0, 2.0)
+    4
+    """
+    n = MIN_SEEDS
+    while factor * chance_of_parting(share * n, n) > 1 - LEVEL:
+        n += 1
+    return n
+
+
+def paired_p(
+    differences: np.ndarray, pairs: np.ndarray | None = None, ratio: float = 0.0
+) -> np.ndarray:
     """Returns two-sided p-values (P,) of `paired` for each row of differences (P, S).
 
     They are NaN where too few pairs have a value. `pairs`, int (P,), is the number of
-    pairs of each row, S by default. All rows are computed at once: 120 trials make
-    7,140 pairs.
+    pairs of each row, S by default. With a `ratio` they are those of
+    `crossed.resampled`. All rows are computed at once: 120 trials make 7,140 pairs.
     """
     n = np.count_nonzero(~np.isnan(differences), axis=1)
     of = np.full(len(differences), differences.shape[1]) if pairs is None else pairs
@@ -159,7 +225,7 @@ def paired_p(differences: np.ndarray, pairs: np.ndarray | None = None) -> np.nda
     d, n = differences[enough], n[enough]
     spread = np.nanmax(d, axis=1) - np.nanmin(d, axis=1)
     flat = spread <= 1e-9 * np.nanmax(np.abs(d), axis=1)
-    error = np.nanstd(d, axis=1, ddof=1) / np.sqrt(n)
+    error = np.nanstd(d, axis=1, ddof=1) * np.sqrt(1 / n + ratio)
     t = np.nanmean(d, axis=1) / np.where(flat, np.nan, error)
     p[enough] = 2 * special.stdtr(n - 1.0, -np.abs(t))
     for row in np.flatnonzero(enough)[flat]:
@@ -244,7 +310,7 @@ def welch(
         return Effect(effect, n=int(sizes.sum()))
     freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
     error = math.sqrt(variances.sum())
-    return _student(effect, error, float(freedom), int(sizes.sum()))
+    return student(effect, error, float(freedom), int(sizes.sum()))
 
 
 def two_sided(effect: Effect) -> float:
@@ -264,8 +330,38 @@ def holm(p: npt.ArrayLike) -> np.ndarray:
     [0.02, 0.04, nan]
     """
     raw = np.asarray(p, float)
-    adjusted = np.full(raw.shape, np.nan)
+    adjusted = raw * holm_steps(raw)
+    order = np.argsort(raw, kind="stable")  # NaN comes last
+    return np.minimum(np.maximum.accumulate(adjusted[order])[np.argsort(order)], 1.0)
+
+
+def holm_steps(p: npt.ArrayLike) -> np.ndarray:
+    """Returns by what Holm multiplies each p-value (m,): how many are not smaller.
+
+    NaN where no test was made.
+
+    >>> holm_steps([0.01, 0.04, float("nan")]).tolist()
+    [2.0, 1.0, nan]
+    """
+    raw = np.asarray(p, float)
+    steps = np.full(raw.shape, np.nan)
     order = np.argsort(raw, kind="stable")[: np.count_nonzero(~np.isnan(raw))]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(raw[order] * factors), 1.0)
-    return adjusted
+    steps[order] = np.arange(len(order), 0, -1)
+    return steps
+
+
+def adjusted_interval(
+    effect: Effect, factor: float, p_adjusted: float
+) -> tuple[float, float]:
+    """Returns the interval that goes with an adjusted p-value.
+
+    Its level is that of the test: 1 - 0.05 / factor. It contains 0 wherever the
+    difference is not significant, for whatever other reason, too: a larger p-value that
+    comes first in Holm's procedure, or the counts of networks at chance. Where nothing
+    was tested (NaN) it is the plain one.
+    """
+    tested = not math.isnan(p_adjusted)
+    low, high = interval(effect, 1 - (1 - LEVEL) / factor if tested else LEVEL)
+    if p_adjusted > 1 - LEVEL:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high

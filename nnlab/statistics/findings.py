@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from nnlab.results import Results
 from nnlab.statistics import (
+    examples,
     members,
     ranking,
     rate_range,
@@ -157,8 +158,13 @@ class Findings:
         """Returns a metric of the final networks, (S,); NaN for those without one."""
         return self.reduced(trial, Quantity(metric=metric))
 
+    def level(self, trial: int, quantity: Quantity) -> tuple[float, float, float]:
+        """Returns mean, low and high of the final networks, see `examples.level`."""
+        return self._level(quantity, trial)
+
     _best_of = _held(ranking.best_trial)
     _reduced = _held(members.reduce_members)
+    _level = _held(examples.level)
     counts = _held(members.status_counts)
     alive = _held(members.alive)
     dropped_after = _held(members.dropped_after)

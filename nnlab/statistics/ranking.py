@@ -7,14 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from nnlab.results import DIVERGED, UNFINISHED, Results
+from nnlab.statistics.crossed import pairs_p
 from nnlab.statistics.effects import (
     MAX_LEFT_OUT,
+    adjusted_interval,
     difference,
     holm,
+    holm_steps,
     paired,
     paired_p,
-    range_p,
+    parting_p,
 )
+from nnlab.statistics.examples import SEEDS, answers, ratio, widened
 from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.members import (
     alive,
@@ -25,6 +29,7 @@ from nnlab.statistics.members import (
     has_status,
     networks,
 )
+from nnlab.study import Quantity
 
 _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
@@ -156,10 +161,13 @@ class Comparison:
     Attributes:
       trial: index.
       mean: the trial minus the best, over the pairs in which both survive.
-      low, high: its 95 % interval; NaN below 3 pairs or without spread.
+      low, high: its interval, adjusted like `p_holm`: without 0 where, and only where,
+        the difference is significant. NaN below 3 pairs or without spread.
       n: pairs.
       p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
       p_holm: `p` adjusted over all pairs of trials and by `correction`.
+      p_seeds: the same over seeds alone, on these examples.
+      over: of what else `p` speaks, see `examples.widened`.
     """
 
     trial: int
@@ -169,17 +177,23 @@ class Comparison:
     n: int = 0
     p: float = np.nan
     p_holm: float = np.nan
+    p_seeds: float = np.nan
+    over: str = SEEDS
 
     @property
     def resolved(self) -> bool:
-        """Whether the trial differs significantly from the best, over seeds."""
+        """Whether the trial differs significantly from the best."""
         return self.p_holm <= 1 - LEVEL
 
 
 def compare_to_best(
     results: Results, best: int | None, values: np.ndarray
 ) -> tuple[Comparison, ...]:
-    """Compares each trial's final metric with the best trial's, seed by seed.
+    """Compares each trial's final test accuracy with the best trial's.
+
+    The test is over new seeds and new examples, where the run kept what each network
+    said of each test example (`crossed.pairs_p`); over new data, where every seed drew
+    its own split; else over seeds.
 
     Holm's adjustment runs over all T(T-1)/2 pairs of trials, not over the T-1 with the
     best: the data choose the best, so any pair might have been compared. Where no trial
@@ -189,9 +203,9 @@ def compare_to_best(
     with different numbers of seeds are compared over those that both have.
 
     Where the numbers of networks at chance differ by more than a quarter of the seeds,
-    t misleads, and p is the larger one of t and of `range_p`.
+    t misleads, and p is at least that of `parting`.
 
-    `values` is the metric of each trial's final networks, (T, S).
+    `values` is the test accuracy of each trial's final networks, (T, S).
 
     Returns:
       One comparison for each trial, in order of index. It is NaN and not significant
@@ -203,43 +217,110 @@ def compare_to_best(
     a, b = np.triu_indices(len(trials), 1)
     seeds = np.array([t.num_seeds for t in results.trials])
     common = np.minimum(seeds[a], seeds[b])
-    rows = max(1, _MOST_VALUES // values.shape[1])
-    p = np.concatenate(
-        [
-            paired_p(difference(values[a[some]], values[b[some]]), common[some])
-            for some in np.split(np.arange(len(a)), range(rows, len(a), rows))
-        ]
-    )
-    adjusted = _with_range(results, a, b, p, common)
-    adjusted = np.minimum(correction(results) * adjusted, 1)
+    alone = _paired(values, a, b, common)
+    p = _widened(results, values, a, b, common, alone)
+    found = {
+        "p": p,
+        "p_holm": _adjusted(results, a, b, p, common),
+        "p_seeds": _adjusted(results, a, b, alone, common),
+    }
     with_best = (a == best) | (b == best)
     others = (a + b - best)[with_best].tolist()
-    tested = dict(zip(others, zip(p[with_best].tolist(), adjusted[with_best].tolist())))
+    tested = {
+        name: dict(zip(others, v[with_best].tolist())) for name, v in found.items()
+    }
+    factors = holm_steps(p) * correction(results)
+    step = dict(zip(others, factors[with_best].tolist()))
 
     def compared(trial: int) -> Comparison:
-        effect = paired(difference(values[trial], values[best]))
-        interval = effect.mean, effect.low, effect.high
-        return Comparison(trial, *interval, effect.n, *tested[trial])
+        d = difference(values[trial], values[best])
+        plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
+        sides = [(_TEST, [trial]), (_TEST, [best])]
+        effect, over = widened(plain, d, sides, results)
+        own = {name: of[trial] for name, of in tested.items()}
+        ends = adjusted_interval(effect, step[trial], own["p_holm"])
+        return Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
 
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 
 
-def _with_range(
+_TEST = Quantity(metric="test_accuracy")
+
+
+def _paired(
+    values: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    common: np.ndarray,
+    share: float = 0.0,
+) -> np.ndarray:
+    """Returns p-values (P,) of pairs of trials over seeds, or splits."""
+    rows = max(1, _MOST_VALUES // values.shape[1])
+    parts = np.split(np.arange(len(a)), range(rows, len(a), rows))
+    return np.concatenate(
+        [
+            paired_p(difference(values[a[some]], values[b[some]]), common[some], share)
+            for some in parts
+        ]
+    )
+
+
+def _widened(
+    results: Results,
+    values: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    common: np.ndarray,
+    alone: np.ndarray,
+) -> np.ndarray:
+    """Returns p-values (P,) over examples or data, too, where they are known.
+
+    `alone` are those over seeds.
+    """
+    ran = [t.index for t in results.trials if results.has_run(t.index)]
+    if shares := [share for t in ran if (share := ratio(results, t, _TEST))]:
+        return _paired(values, a, b, common, max(shares))
+    said = {t: found for t in ran if (found := answers(results, t, _TEST))}
+    p = alone.copy()
+    for of in {found.of for found in said.values()}:
+        same = [t for t, found in said.items() if found.of == of]
+        place = np.full(len(results.trials), -1)
+        place[same] = np.arange(len(same))
+        some = (place[a] >= 0) & (place[b] >= 0) & ~np.isnan(alone)
+        right = np.array([said[t].values for t in same])
+        present = ~np.isnan(values[same])
+        p[some] = pairs_p(right, present, place[a[some]], place[b[some]])
+    return p
+
+
+def parting(results: Results, seeds: int) -> np.ndarray:
+    """Returns p-values (seeds + 1,) of differences in networks at chance.
+
+    One holds for all pairs of trials, and so for all claims about them, at once; it is
+    multiplied by the number of looks only. See `effects.parting_p`.
+    """
+    dull = [
+        np.count_nonzero(at_chance(results, t.index)[:seeds])
+        for t in results.trials
+        if t.num_seeds >= seeds and results.has_run(t.index)
+    ]
+    return max(1, len(results.study.looks)) * parting_p(np.array(dull), seeds)
+
+
+def _adjusted(
     results: Results, a: np.ndarray, b: np.ndarray, p: np.ndarray, common: np.ndarray
 ) -> np.ndarray:
     """Adjusts p-values (P,) by Holm, at least to those of the pairs' losses to chance.
 
     `a` and `b` are the trials of each pair, `common` the seeds that both have, (P,).
     """
-    adjusted = holm(p)
+    adjusted = correction(results) * holm(p)
     dull = np.array([at_chance(results, t.index) for t in results.trials])
     for seeds in np.unique(common).tolist():
         counts = dull[:, :seeds].sum(axis=1)
         apart = np.abs(counts[a] - counts[b])
         clustered = (common == seeds) & (apart > MAX_LEFT_OUT * seeds)
         if clustered.any():
-            whole = (t for t in results.trials if t.num_seeds >= seeds)
-            ran = [t.index for t in whole if results.has_run(t.index)]
-            floor = range_p(counts[ran], seeds)[apart[clustered]]
+            floor = parting(results, seeds)[apart[clustered]]
             adjusted[clustered] = np.maximum(adjusted[clustered], floor)
-    return adjusted
+    return np.minimum(adjusted, 1.0)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from nnlab.results import table
-from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import is_accuracy
 from nnlab.study import Quantity
 
@@ -27,7 +26,11 @@ def summarize(findings: "Findings") -> pa.Table:
     test set test_<set>_accuracy_drop_mean, _low and _high, the loss of accuracy against
     the normal set, paired by seed; target, reached_share, median_steps_to_target,
     median_epochs_to_target; best; and test_accuracy_difference_mean, _low, _high, _n
-    (pairs), _p_holm and _resolved (significant), against the best.
+    (pairs), _p_holm, _p_seeds (the same over seeds alone), _resolved (significant) and
+    _over (of what it speaks), against the best; see `ranking.Comparison`.
+
+    Intervals are those of `examples.level`; that of a difference is adjusted like
+    _p_holm.
 
     What is not defined is null, and so is a swept setting that the trial does not read.
     """
@@ -51,9 +54,9 @@ def summarize(findings: "Findings") -> pa.Table:
             **{f"n_{status}": count for status, count in counts.items()},
         }
         for column, quantity in quantities.items():
-            values = findings.reduced(trial.index, quantity)
-            for name, value in zip(("mean", "low", "high"), mean_interval(values)):
-                row[f"{column}_{name}"] = _or_null(float(value))
+            found = findings.level(trial.index, quantity)
+            for name, value in zip(("mean", "low", "high"), found):
+                row[f"{column}_{name}"] = _or_null(value)
         time = findings.steps_to_target(trial.index, findings.target)
         row["target"] = _or_null(findings.target)
         row["reached_share"] = _or_null(time.reached_share)
@@ -61,11 +64,12 @@ def summarize(findings: "Findings") -> pa.Table:
         row["median_epochs_to_target"] = _or_null(time.median_epochs)
         row["best"] = trial.index == findings.best
         if difference := compared.get(trial.index):
-            for name in ("mean", "low", "high", "p_holm"):
+            for name in ("mean", "low", "high", "p_holm", "p_seeds"):
                 number = _or_null(getattr(difference, name))
                 row[f"test_accuracy_difference_{name}"] = number
             row["test_accuracy_difference_n"] = difference.n
             row["test_accuracy_difference_resolved"] = difference.resolved
+            row["test_accuracy_difference_over"] = difference.over
         rows.append(row)
     return table(rows)
 

@@ -3,6 +3,7 @@
 
 import dataclasses
 import math
+import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +12,24 @@ import numpy as np
 from nnlab.results import DIVERGED, Results
 from nnlab.statistics.effects import (
     Effect,
+    adjusted_interval,
     against_number,
     difference,
     holm,
+    holm_steps,
     is_enough,
     least_p,
     paired,
     paired_shares,
+    seeds_to_part,
     share_against,
     two_sided,
     welch,
 )
+from nnlab.statistics.examples import SEEDS, widened
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.members import is_accuracy
-from nnlab.statistics.ranking import correction
+from nnlab.statistics.ranking import correction, parting
 from nnlab.statistics.targets import censored_median
 from nnlab.study import Claim, Quantity, Trial
 from nnlab.study.claims import AT_CHANCE
@@ -39,6 +44,8 @@ SUPPORTED, CONTRADICTED, NOT_SIGNIFICANT, NOT_TESTABLE, NOT_TESTED = VERDICTS = 
     "not testable",
     "not tested in this run",
 )
+LEVELS = ("final", "best", "at_epoch")
+"""Reductions of an accuracy that are accuracies."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +61,16 @@ class Verdict:
       effect: mean of left minus right over the pairs. For steps to a target, each side
         counts at most as long as the shorter training (a restricted mean): its sign is
         right and, where a side did not reach the target, its size a lower bound.
-      low, high: 95 % interval of the effect; NaN below 3 pairs or without spread.
+      low, high: interval of the effect, adjusted like `p_holm`: without 0 where, and
+        only where, a difference is significant. NaN below 3 pairs or without spread.
       n: pairs (seeds with a value on both sides), or segments for seconds.
       left_out: pairs without a value because a side diverged or did not finish.
       p: two-sided p-value; for "same" the larger of two one-sided ones. NaN if no test
         was made.
       p_holm: `p` adjusted over the study's tested claims and by `ranking.correction`;
         significant up to 0.05.
+      p_seeds: the same over seeds alone, on these examples.
+      over: of what else `p` speaks, see `examples.widened`.
       left, right: means over the n pairs, or the number on the right; for steps to a
         target, medians over all networks, infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
@@ -78,6 +88,8 @@ class Verdict:
     left_out: int = 0
     p: float = np.nan
     p_holm: float = np.nan
+    p_seeds: float = np.nan
+    over: str = SEEDS
     left: float = np.nan
     right: float = np.nan
     left_reached: float = np.nan
@@ -86,11 +98,36 @@ class Verdict:
     right_trial: int | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+    """A verdict by where the data lean, before corrections decide.
+
+    Attributes:
+      verdict: with what is known of one claim alone; its p-values are not adjusted.
+      effect: what was tested.
+      searched: by how much p is multiplied, as the best of so many was chosen.
+      least: what p is at least by the counts of lost networks; 0 if they do not differ.
+      together: likewise, for all claims and trials of the study at once; infinity if
+        it is not known.
+      share: of its networks that one side lost more than the other.
+    """
+
+    verdict: Verdict
+    effect: Effect | None = None
+    searched: int = 1
+    least: float = 0.0
+    together: float = math.inf
+    share: float = 0.0
+
+
 def judge(findings: "Findings") -> tuple[Verdict, ...]:
     """Returns verdicts on the study's claims, in their order.
 
-    The effect is paired by seed and tested with Student's t, with an exact sign test
-    where the differences have no spread, and for shares with McNemar's test (a binomial
+    Final accuracies on validation and test sets, and drops between test sets, are
+    tested for new seeds and new examples (`crossed`), or, where each seed draws its own
+    split, for new data. All else, and runs that did not keep what each network said of
+    each example, are tested for new seeds: by Student's t paired by seed, an exact sign
+    test where the differences have no spread, and for shares McNemar's test (a binomial
     test against a number). Holm's adjustment runs over the tested claims. A claim is
     contradicted when the opposite is significant. "same" is supported by two one-sided
     tests against the margin, and contradicted by an effect beyond it. Where more than a
@@ -106,23 +143,65 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     of the choice.
 
     Where one side has more than a quarter of the seeds more at chance than the other
-    (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`.
-    Against a number, t is corrected for skewness.
+    (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`,
+    adjusted like all p-values, or `ranking.parting`, which holds for all claims at once
+    as it is. Against a number, t over seeds is corrected for skewness.
 
     Seconds are compared by program with Welch's test, with segments as samples: they
     speak about this run on this device, not about other runs.
     """
     drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
     factor = correction(findings.results)
-    adjusted = np.minimum(factor * holm([d.p for d in drafts]), 1.0)
-    return tuple(_settle(d, float(p)) for d, p in zip(drafts, adjusted))
+    tested, steps = _adjusted(drafts, [d.verdict.p for d in drafts], factor)
+    alone, _ = _adjusted(drafts, [d.verdict.p_seeds for d in drafts], factor)
+    first = factor * np.count_nonzero(~np.isnan(tested))
+    found = zip(drafts, tested.tolist(), alone.tolist(), steps.tolist())
+    return tuple(_settle(*of, int(first)) for of in found)
 
 
-def _settle(draft: Verdict, p_holm: float) -> Verdict:
-    verdict = draft.verdict
+def _adjusted(
+    drafts: Sequence[_Draft], p: Sequence[float], factor: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Adjusts p-values (m,), at least to those of the counts of lost networks.
+
+    Returns:
+      The p-values, and by how much each was multiplied beside its own search.
+    """
+    searched = np.array([d.searched for d in drafts])
+    least = searched * np.array([d.least for d in drafts])
+    together = np.array([d.together for d in drafts])
+    plain = np.minimum(searched * np.array(p), 1.0)
+    floored = np.minimum(np.maximum(plain, least), 1.0)
+    at_once = np.where(least > 0, np.maximum(factor * holm(plain), together), np.inf)
+    adjusted = np.minimum(np.minimum(factor * holm(floored), at_once), 1.0)
+    return adjusted, factor * np.minimum(holm_steps(plain), holm_steps(floored))
+
+
+def _settle(
+    draft: _Draft, p_holm: float, p_seeds: float, step: float, first: int
+) -> Verdict:
+    """Decides; p is multiplied by `step`, and by `first` if it is the smallest."""
+    found = draft.verdict
+    verdict, reason = found.verdict, found.reason
     if verdict != NOT_TESTED and not p_holm <= 1 - LEVEL:
         verdict = NOT_TESTABLE if math.isnan(p_holm) else NOT_SIGNIFICANT
-    return dataclasses.replace(draft, verdict=verdict, p_holm=p_holm)
+    if draft.least > found.p and verdict == NOT_SIGNIFICANT:
+        seeds = seeds_to_part(draft.share, first * draft.searched)
+        reason += f"; {seeds} seeds that part like these would be significant"
+    low = high = np.nan
+    if draft.effect:
+        factor = draft.searched * step
+        low, high = adjusted_interval(draft.effect, factor, p_holm)
+    return dataclasses.replace(
+        found,
+        verdict=verdict,
+        reason=reason,
+        low=low,
+        high=high,
+        p=float(np.minimum(draft.searched * np.maximum(found.p, draft.least), 1.0)),
+        p_holm=p_holm,
+        p_seeds=p_seeds,
+    )
 
 
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
@@ -169,19 +248,20 @@ class _Side:
 _Sides = tuple[_Side, _Side]
 
 
-def _examine(findings: "Findings", claim: Claim) -> Verdict:
+def _examine(findings: "Findings", claim: Claim) -> _Draft:
     """Drafts a verdict by where the data lean; `_settle` decides by significance."""
     try:
         sides = _sides(findings, claim)
     except _UntestedError as error:
-        return Verdict(claim, NOT_TESTED, str(error))
+        return _Draft(Verdict(claim, NOT_TESTED, str(error)))
     seconds = claim.quantity.reduction == "seconds"
     try:
-        verdict = (_compare_seconds if seconds else _compare_members)(
+        draft = (_compare_seconds if seconds else _compare_members)(
             findings, claim, sides
         )
     except _UntestedError as error:  # the notes of its sides still hold
-        verdict = Verdict(claim, NOT_TESTED, str(error))
+        draft = _Draft(Verdict(claim, NOT_TESTED, str(error)))
+    verdict = draft.verdict
     notes = [side.note for side in sides]
     searched = max(side.searched for side in sides)
     chosen: dict[str, Any] = {
@@ -191,9 +271,9 @@ def _examine(findings: "Findings", claim: Claim) -> Verdict:
     }
     if searched > 1 and not math.isnan(verdict.p):
         notes.append(f"p times {searched}, since the best of {searched} was chosen")
-        chosen["p"] = float(np.minimum(searched * verdict.p, 1.0))
     reason = "; ".join(filter(None, (*notes, verdict.reason)))
-    return dataclasses.replace(verdict, reason=reason, **chosen)
+    verdict = dataclasses.replace(verdict, reason=reason, **chosen)
+    return dataclasses.replace(draft, verdict=verdict, searched=searched)
 
 
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
@@ -207,8 +287,7 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
         if column not in findings.results.metrics:
             raise _UntestedError(f"the curves have no column {column}")
     if claim.right == "chance":
-        levels = ("final", "best", "at_epoch")
-        if not is_accuracy(quantity.metric) or quantity.reduction not in levels:
+        if not is_accuracy(quantity.metric) or quantity.reduction not in LEVELS:
             raise _UntestedError("only an accuracy compares with chance")
         data = [findings.results.dataset(t.index) for t in left.trials]
         right = _Side("right", number=float(np.mean([d["chance"] for d in data])))
@@ -235,7 +314,7 @@ def _side(findings: "Findings", claim: Claim, name: str) -> _Side:
     return dataclasses.replace(side, trials=best_trial, searched=len(ran))
 
 
-def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Verdict:
+def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draft:
     quantity, right = claim.quantity, sides[1]
     trials = [trial for side in sides for trial in side.trials]
     seeds = min(trial.num_seeds for trial in trials)
@@ -262,8 +341,18 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Verdi
     else:
         lost = [_members(findings, AT_CHANCE, side, seeds) for side in sides]
     means = [side.mean(axis=0) for side in values]
-    effect, least = _effect(quantity, means, lost, right)
-    both = ~np.isnan(means[0] + means[1])
+    d = difference(*means)
+    plain = _effect(quantity, d, means[0], right)
+    of_sides = [
+        (of, tuple(t.index for t in side.trials))
+        for of, side in zip(quantities, sides)
+        if side.trials
+    ]
+    effect, over = widened(plain, d, of_sides, findings.results, right.number)
+    counts: dict[str, Any] = {}
+    if right.trials and not quantity.reduction.endswith("_share"):
+        counts = _counts(findings, d, lost, steps)
+    both = ~np.isnan(d)
     if both.any() and not steps:
         facts["left"], facts["right"] = (float(mean[both].mean()) for mean in means)
     if left_out := len(both) - effect.n:
@@ -271,23 +360,25 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Verdi
             f"{left_out} of {len(both)} pairs left out, diverged or unfinished"
         )
     p, lean = _lean(claim, effect)
-    if least > p:
-        p = least
+    p_seeds, _ = _lean(claim, plain)
+    if counts.get("least", 0.0) > p:
         notes.append(
             "so many stay at chance, or short of the target, that their counts decide"
         )
+    untested = ""
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
     elif not is_enough(effect, len(both)):
-        p = np.nan
-        notes.append("too many of them for a test")
+        untested = "too many of them for a test"
     elif censored and claim.relation == "same" and lean == SUPPORTED:
-        p = np.nan
-        notes.append("a lower bound cannot show that they are the same")
+        untested = "a lower bound cannot show that they are the same"
     elif effect.exact:
         notes.append(effect.exact)
-    facts["left_out"] = left_out
-    return _verdict(claim, lean, "; ".join(notes), effect, p, **facts)
+    if untested:
+        p = p_seeds = np.nan
+        notes.append(untested)
+    facts |= {"left_out": left_out, "p_seeds": p_seeds, "over": over}
+    return _draft(claim, lean, "; ".join(notes), effect, p, counts, **facts)
 
 
 def _values(
@@ -315,33 +406,53 @@ def _members(
 
 
 def _effect(
-    quantity: Quantity,
-    means: Sequence[np.ndarray],
-    lost: Sequence[np.ndarray],
-    right: _Side,
-) -> tuple[Effect, float]:
-    """Returns the effect, and the least p that the numbers of lost networks allow.
+    quantity: Quantity, d: np.ndarray, left: np.ndarray, right: _Side
+) -> Effect:
+    """Returns the effect over seeds alone, of differences and values on the left, (S,).
 
-    `means` are those of each side, seed by seed, (S,). `lost` says which networks,
-    (trials, S), end at chance, or short of the target.
+    Intervals of accuracies and shares stay where these can be.
     """
     share = quantity.reduction.endswith("_share")
-    d = difference(*means)
-    if not right.trials:
-        against = share_against(means[0], right.number) if share else against_number(d)
-        return against, 0.0
-    if share:
-        return paired_shares(d), 0.0
-    counts = [np.nan_to_num(side).mean(axis=0) for side in lost]
-    more = (counts[0] - counts[1])[~np.isnan(d)]
-    return paired(d), least_p(float(more.sum()), len(more))
+    limits = (-np.inf, np.inf)
+    if right.trials:
+        effect = paired_shares(d) if share else paired(d)
+        limits = (-1.0, 1.0)
+    else:
+        effect = share_against(left, right.number) if share else against_number(d)
+        limits = (-right.number, 1.0 - right.number)
+    accuracy = is_accuracy(quantity.metric) and quantity.reduction in LEVELS
+    return dataclasses.replace(effect, limits=limits) if share or accuracy else effect
 
 
-def _verdict(
-    claim: Claim, lean: str, reason: str, effect: Effect, p: float, **facts: Any
-) -> Verdict:
-    facts |= {"effect": effect.mean, "low": effect.low, "high": effect.high}
-    return Verdict(claim, lean, reason, n=effect.n, p=p, **facts)
+def _counts(
+    findings: "Findings", d: np.ndarray, lost: Sequence[np.ndarray], steps: bool
+) -> dict[str, Any]:
+    """Returns what the numbers of lost networks allow, as fields of a draft.
+
+    `lost` says which networks, (trials, S), end at chance, or short of the target.
+    """
+    left, right = (np.nan_to_num(side).mean(axis=0) for side in lost)
+    more, n = abs(float((left - right)[~np.isnan(d)].sum())), int((~np.isnan(d)).sum())
+    least = least_p(more, n)
+    if not least:
+        return {}
+    counts = {"least": least, "share": more / n}
+    if steps or n < len(d):
+        return counts
+    return counts | {"together": parting(findings.results, n)[math.ceil(more - 1e-9)]}
+
+
+def _draft(
+    claim: Claim,
+    lean: str,
+    reason: str,
+    effect: Effect,
+    p: float,
+    counts: Mapping[str, Any] = types.MappingProxyType({}),
+    **facts: Any,
+) -> _Draft:
+    verdict = Verdict(claim, lean, reason, n=effect.n, effect=effect.mean, p=p, **facts)
+    return _Draft(verdict, effect, **counts)
 
 
 def _share_reached(steps: np.ndarray) -> float:
@@ -355,13 +466,13 @@ def _unit(quantity: Quantity) -> str:
     return units.get(quantity.reduction, loss)
 
 
-def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Verdict:
+def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> _Draft:
     program = findings.results.program
     programs = [sorted({program(t.index)["index"] for t in s.trials}) for s in sides]
     unit = _unit(claim.quantity)
     if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
-        return Verdict(claim, NOT_TESTABLE, reason, unit=unit)
+        return _Draft(Verdict(claim, NOT_TESTABLE, reason, unit=unit))
     times = [[findings.seconds_per_epoch(p) for p in of] for of in programs]
     if not all(len(segments) for side in times for segments in side):
         raise _UntestedError("no segment was timed")
@@ -370,7 +481,8 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Verdi
     effect = welch(left - right, *times)
     p, lean = _lean(claim, effect)
     reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
-    return _verdict(claim, lean, reason, effect, p, unit=unit, left=left, right=right)
+    facts: dict[str, Any] = {"left": left, "right": right, "unit": unit, "p_seeds": p}
+    return _draft(claim, lean, reason, effect, p, **facts)
 
 
 def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:

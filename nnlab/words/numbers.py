@@ -91,13 +91,19 @@ def supported_decimals(half_width: float) -> int:
     return min(max(-power + (half_width < 1.95 * 10.0**power), 0), 4)
 
 
-def mean_text(mean: float | None, high: float | None, factor: float = 100.0) -> str:
+def mean_text(
+    mean: float | None,
+    high: float | None,
+    factor: float = 100.0,
+    low: float | None = None,
+) -> str:
     """Returns a mean and the half-width of its interval, such as "97.53 ± 0.12".
 
     Args:
       mean: None for no value.
       high: upper end of the interval; None for no interval, which gives one decimal.
       factor: 100 for shares in percent.
+      low: its lower end, where it may be further from the mean; the longer side counts.
 
     >>> mean_text(0.9753, 0.9765)
     '97.53 ± 0.12'
@@ -106,7 +112,7 @@ def mean_text(mean: float | None, high: float | None, factor: float = 100.0) -> 
         return NONE
     if high is None or math.isnan(high):
         return true_minus(fixed(factor * mean, 1 if factor == 100 else 3))
-    half = factor * (high - mean)
+    half = factor * max(high - mean, 0.0 if low is None else mean - low)
     decimals = supported_decimals(half)
     return f"{true_minus(fixed(factor * mean, decimals))} ± {fixed(half, decimals)}"
 

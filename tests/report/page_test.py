@@ -187,7 +187,9 @@ def test_claims_come_with_verdict_effect_and_n():
     verdicts = ["supported", "contradicted", "not tested in this run"]
     assert [r["verdict"] for r in rows] == verdicts
     points = 100 * (values[1, :, -1] - values[0, :, -1]).mean()
-    assert rows[0]["difference (95 % interval)"].startswith(f"+{points:.2f} points (")
+    assert rows[0]["difference (interval adjusted like p)"].startswith(
+        f"+{points:.2f} points ("
+    )
     assert (rows[0]["n"], rows[0]["p (adjusted)"]) == ("8", "< 0.001")
     assert rows[1]["left"] == "0.7: 70 (100 %)"
 

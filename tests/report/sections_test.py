@@ -82,7 +82,11 @@ def test_comparison_says_what_was_not_tested_and_over_how_many_pairs():
     assert [r["pairs"] for r in rows] == ["2", "6", "1", ""]
     tested = [r["significant"] != "not tested" for r in rows]
     assert tested == [False, True, False, True]
-    assert "±" not in rows[0]["test accuracy, %"] + rows[0]["test, points to best"]
+    assert (
+        "±"
+        not in rows[0]["test accuracy, %"]
+        + rows[0]["test, points to best (interval adjusted like p)"]
+    )
     assert "±" in rows[1]["test accuracy, %"]
     whole = sections.comparison(synthetic.findings())
     for text in ("Not tested:", "fewer than 3"):

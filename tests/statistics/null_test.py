@@ -5,7 +5,16 @@ import re
 
 import numpy as np
 import pytest
-from null import Null, count_false, draw, most
+from answered import World
+from null import (
+    Null,
+    count_false,
+    draw,
+    draw_answers,
+    false_over_seeds,
+    false_statements,
+    most,
+)
 from scipy import stats
 from shown import rows_of, section_of
 
@@ -22,7 +31,7 @@ NULLS = (
     *(Null(2, 3, at_chance=0.4), Null(8, 3, at_chance=0.3), Null(8, 5, at_chance=0.4)),
     *(Null(8, 8, at_chance=0.4), Null(30, 3, at_chance=0.1)),
     *(Null(30, 5, at_chance=0.3), Null(8, 5, diverged=0.1)),
-    Null(8, 8, diverged=0.15, at_chance=0.15),
+    *(Null(8, 8, diverged=0.15, at_chance=0.15), Null(2, 3, at_chance=0.5)),
 )
 FAST = (
     *(Null(2, 3), Null(2, 8), Null(8, 5), Null(8, 16, "skewed"), Null(8, 5, "ties")),
@@ -95,3 +104,38 @@ def count_found(null, shift, reports):
 def test_a_true_difference_is_found(null, shift):
     """A difference in standard deviations over seeds, 0.5 points of accuracy."""
     assert count_found(null, shift, 20).min() >= 16
+
+
+# Trials that are equal on the population, but not on this test set.
+
+EQUAL = tuple(
+    World(seeds, size, (0.95,) * trials, *parts)
+    for trials, seeds, size in ((2, 3, 360), (2, 16, 360), (8, 5, 360), (8, 8, 360))
+    for parts in ((0.5, 0.3, 0.7), (0.7, 0.05, 0.3))
+)
+
+
+def count_on_new_examples(world, reports):
+    """Counts reports with a false statement, today's over seeds alone beside it."""
+    rng, counts = np.random.default_rng(7), np.zeros(2, int)
+    for _ in range(reports):
+        drawn = draw_answers(world, rng)
+        counts += bool(false_statements(drawn)), false_over_seeds(drawn)
+    return counts
+
+
+def test_luck_with_this_test_set_is_seldom_called_a_difference():
+    both, seeds_only = count_on_new_examples(EQUAL[5], 60)
+    assert both <= stats.binom.ppf(0.999, 60, 0.05)
+    assert seeds_only > 25
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "world", EQUAL, ids=lambda w: f"{len(w.accuracies)} x {w.name()}"
+)
+def test_luck_with_this_test_set_is_called_a_difference_in_less_than_5_percent(world):
+    both, seeds_only = count_on_new_examples(world, 1_000)
+    print(f"{both} of 1,000 reports err, over seeds alone {seeds_only}")
+    assert both <= most(1_000)

@@ -34,11 +34,16 @@ def _verdicts(values, *claims, **options):
 
 
 def _agrees(found, expected, constant=0.0):
-    """Expects p and interval of SciPy's test; of a share against a constant's too."""
+    """Expects p and interval of SciPy's test; of a share against a constant's too.
+
+    The interval is adjusted like p.
+    """
     interval = getattr(expected, "confidence_interval", None) or expected.proportion_ci
     ends = found.low + constant, found.high + constant
     assert found.p == pytest.approx(expected.pvalue)
-    assert ends == pytest.approx(tuple(interval()))
+    assert found.p_seeds == found.p_holm >= found.p
+    level = 1 - 0.05 * found.p / found.p_holm
+    assert ends == pytest.approx(tuple(interval(level)))
 
 
 def test_verdict_is_a_paired_t_test():
@@ -161,6 +166,7 @@ def test_chance_is_that_of_the_data_set():
 def test_selectors_average_matching_trials_seed_by_seed():
     rng = np.random.default_rng(9)
     accuracy = rng.normal(0.9, 0.01, (4, 8))
+    accuracy[3] += 0.05
     sweep = [
         {"optimizer.learning_rate": rate, "model.hidden": hidden}
         for hidden in ((8,), (16, 16))
@@ -257,11 +263,21 @@ def test_choosing_by_validation_does_not_flatter_the_side_with_more_trials():
 def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
     accuracy = 0.9 + 0.003 * np.random.default_rng(18).normal(size=(2, 8))
     lost = [(1, seed) for seed in range(8)]
-    for n, verdict in ((3, "not significant"), (8, "supported")):
+    for n in (3, 8):
         (found,) = _verdicts(accuracy[:, :n], _claim(), at_chance=lost[:n])
         assert found.p == pytest.approx(2 * 0.25**n)
-        assert found.verdict == verdict
+        assert found.p_holm == found.p  # holds for the comparison with the best, too
+        assert found.verdict == "supported"
         assert "counts decide" in found.reason
+    sweep = [*synthetic.labelled(5)]
+    many = np.concatenate([accuracy, accuracy[:1], accuracy[:1], accuracy[:1]])[:, :3]
+    lost = [(t, seed) for t in (1, 2) for seed in range(3)]
+    (found,) = _verdicts(many, _claim(), at_chance=lost, sweep=sweep)
+    assert found.verdict == "not significant"
+    assert found.low <= 0 < found.high
+    assert "4 seeds that part like these" in found.reason
+    assert 2 * 2 * 0.25**4 <= 0.05 < 2 * 2 * 0.25**3
+    lost = [(1, seed) for seed in range(8)]
     (few,) = _verdicts(accuracy, _claim(), at_chance=lost[:2])
     assert "counts" not in few.reason
     (shared,) = _verdicts(accuracy[:, :3], _claim(), at_chance=[*lost[:3], (0, 1)])

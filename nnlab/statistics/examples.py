@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a quantity is on every example, and of what its test therefore speaks."""
+
+import dataclasses
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from nnlab.results import Results
+from nnlab.results.answers import SPLITS
+from nnlab.statistics.crossed import crossed, crossed_share, resampled
+from nnlab.statistics.effects import Effect
+from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
+from nnlab.statistics.members import is_accuracy, reduce_members
+from nnlab.study import Quantity
+
+SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
+"""What a significant difference would show again in: new seeds, and so on."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a quantity is the mean of: a value for each network and example.
+
+    Attributes:
+      of: the examples; answers of the same ones are paired.
+      values: (S, N): whether a network is right, how much less on moved images, or its
+        loss.
+    """
+
+    of: Hashable
+    values: np.ndarray
+
+
+def answers(results: Results, trial: int, quantity: Quantity) -> Answers | None:
+    """Returns a quantity of a trial's final networks on every example.
+
+    None for all but final accuracies and losses on validation and test sets and drops
+    of accuracy, for runs that did not keep them, and where every seed has examples of
+    its own.
+    """
+    name, _, kind = quantity.metric.rpartition("_")
+    known = {"accuracy": ("final", "drop_from_test"), "loss": ("final",)}
+    if name not in SPLITS or quantity.reduction not in known.get(kind, ()):
+        return None
+    if ratio(results, trial, quantity):
+        return None
+    found = (results.correct if kind == "accuracy" else results.losses)(trial, name)
+    drop = quantity.reduction == "drop_from_test"
+    test = results.correct(trial, "test") if drop else found
+    if found is None or test is None:
+        return None
+    values = np.subtract(test, found, dtype=np.int8) if drop else found
+    part = "validation" if name == "validation" else "test"
+    return Answers((results.dataset(trial)["digest"], part, found.shape[1]), values)
+
+
+def ratio(results: Results, trial: int, quantity: Quantity) -> float:
+    """Returns n_test / n_train where every seed draws the examples; else 0.
+
+    That is so with `Study.vary` of "split"; with "split=published" the test set is the
+    same for all, and only validation examples are drawn.
+    """
+    part = "validation" if quantity.metric.startswith("validation") else "test"
+    vary = getattr(results.study, "vary", ())
+    scored = quantity.metric.startswith(("validation_", "test_"))
+    drawn = "split" in vary or ("split=published" in vary and part == "validation")
+    if not (drawn and scored and quantity.reduction in ("final", "drop_from_test")):
+        return 0.0
+    data = results.dataset(trial)
+    return float(data[part] / results.program(trial)["train_examples"])
+
+
+def level(
+    results: Results, quantity: Quantity, trial: int
+) -> tuple[float, float, float]:
+    """Returns the mean of a trial's final networks with its 95 % interval.
+
+    It is for new seeds and new examples where these are known, see `widened`. That of
+    an accuracy stays within [0, 1].
+    """
+    values = reduce_members(results, quantity, trial)
+    mean, low, high = map(float, mean_interval(values))
+    plain = Effect(mean, low, high, int(np.count_nonzero(~np.isnan(values))))
+    effect, _ = widened(plain, values, [(quantity, [trial])], results, 0.0)
+    if is_accuracy(quantity.metric) and quantity.reduction == "final":
+        return effect.mean, max(effect.low, 0.0), min(effect.high, 1.0)
+    return effect.mean, effect.low, effect.high
+
+
+def widened(
+    effect: Effect,
+    differences: np.ndarray,
+    sides: Sequence[tuple[Quantity, Iterable[int]]],
+    results: Results,
+    number: float = np.nan,
+) -> tuple[Effect, str]:
+    """Returns the effect of new examples, too, where they are known, and its reach.
+
+    Args:
+      effect: over seeds alone; it is returned where examples are not known.
+      differences: of the sides, (S,); NaN for seeds that do not count.
+      sides: of each side, the first one minus the second: what is measured of which
+        trials, whose mean counts. There is one side against a number.
+      number: what the only side is compared with.
+    """
+    if effect.n < MIN_SEEDS:
+        return effect, SEEDS
+    means = [(quantity, tuple(trials)) for quantity, trials in sides]
+    ratios = [ratio(results, t, quantity) for quantity, of in means for t in of]
+    if all(ratios):
+        return resampled(differences, max(ratios)), DATA
+    there = ~np.isnan(differences)
+    parts: dict[Hashable, np.ndarray] = {}
+    for sign, (quantity, of) in zip((1, -1), means):
+        for trial in of:
+            found = answers(results, trial, quantity)
+            if found is None:
+                return effect, SEEDS
+            share = found.values[: len(there)][there] * (sign / len(of))
+            parts[found.of] = parts.get(found.of, 0.0) + share
+    if len(means) > 1:
+        return crossed(*parts.values()), EXAMPLES
+    (values,) = parts.values() if len(parts) == 1 else (None,)
+    if values is None:  # trials on several data sets against one number
+        return effect, SEEDS
+    if quantity.reduction == "final" and is_accuracy(quantity.metric):
+        return crossed_share(values, number), EXAMPLES
+    return crossed(values - number), EXAMPLES
