@@ -25,21 +25,30 @@ SOLO_INFERENCES = 256
 """Number of examples for measuring the speed at batch size 1."""
 
 
-def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
-    """Evaluates the final members: example by example, and on further test sets."""
-    population, further = program.population, program.scored()
-    batches = {n: some for n, some in program.batches.items() if n != "train"}
-    batches |= population.put(batches_of(program, further))
-    scored = population.gather(population.score(state, batches))
-    sizes = program.sizes | sizes_of(further)
-    record.add_final({split: scored[split][0] for split in further}, sizes)
-    record.add_each({split: each for split, (_, each) in scored.items()}, sizes)
+def score(
+    program: PlacedProgram, state: member.TrainState, record: Record
+) -> member.TrainState:
+    """Evaluates the final members: example by example, and on further test sets.
+
+    Returns the state; the given one is donated.
+    """
+    population = program.population
+    state, judged = population.judge(state, program.batches)
+    each, sizes = population.gather(judged), dict(program.sizes)
+    if splits := program.scored():
+        batches = population.put(batches_of(program, splits))
+        sums, more = population.gather(population.score(state, batches))
+        sizes |= sizes_of(splits)
+        record.add_final(sums, sizes)
+        each |= more
+    record.add_each(each, sizes)
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all sets, so that one compilation serves them.
         batches = population.put(batches_of(program, {"severity": split}))
-        sums, _ = population.score(state, batches)["severity"]
-        sums = population.gather(sums)
-        record.add_severity(transform, amount, sums, len(split.labels))
+        sums, _ = population.score(state, batches)
+        found = population.gather(sums)["severity"]
+        record.add_severity(transform, amount, found, len(split.labels))
+    return state
 
 
 def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:

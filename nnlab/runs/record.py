@@ -2,7 +2,6 @@
 """Takes the measurements of one program while it trains."""
 
 import contextlib
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,8 +29,6 @@ from nnlab.statistics import ranking
 from nnlab.study import Trial
 from nnlab.training import trees
 from nnlab.training.program import NetworkProgram, Program
-
-_log = logging.getLogger(__name__)
 
 _ITEMS = {CORRECT: "correct", LOSSES: "losses"}
 """The items of a checkpoint that hold what files of the workdir hold."""
@@ -305,14 +302,10 @@ class Record:
 
         They go into the row of the network that is kept: the best of one that stopped.
         """
-        steps, kept = self._final_rows()
-        self.rows.add_at(steps, means(sums, sizes), kept)
-
-    def _final_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns at which steps, (T, S), networks are kept, and which, bool (T, S)."""
         best = self.rows.more.get("best_step", 0)
         steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
-        return steps, self.rows.has_status(FINISHED, STOPPED)
+        kept = self.rows.has_status(FINISHED, STOPPED)
+        self.rows.add_at(steps, means(sums, sizes), kept)
 
     def add_each(
         self,
@@ -326,20 +319,7 @@ class Record:
             losses may lack.
           sizes: N of each split.
         """
-        steps, known = self._final_rows()
-        living = known
-        for split, of in judged.items():
-            counts = of["accuracy"][..., : sizes[split]].sum(axis=-1)
-            wanted = self.rows.taken_at(steps, f"{split}_accuracy", living)
-            known = known & (counts / sizes[split] == wanted)
-        if unequal := int((living & ~known).sum()):
-            # Compiled apart, an evaluation may round a logit otherwise on some devices.
-            _log.warning(
-                "program %d: what %d of its networks said of each example is left out, "
-                "because its mean is not that of the tables",
-                self.program.index + 1,
-                unequal,
-            )
+        known = self.rows.has_status(FINISHED, STOPPED)
         for file, name in ((CORRECT, "accuracy"), (LOSSES, "loss")):
             each = {split: of[name] for split, of in judged.items() if name in of}
             if each:

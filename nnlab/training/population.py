@@ -77,9 +77,7 @@ class Population:
         self._init = jit(_init_lanes, 2, 0, donate=False)
         self._train = jit(_train_lanes, 5, 4)
         self._evaluate = jit(_evaluate_lanes, 2, 1)
-        kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
-        score = functools.partial(_score_lanes, kept=kept)
-        self._score = jit(score, 2, 1, donate=False)
+        self._score = jit(_score_lanes, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._compiled: dict[Any, Any] = {}
 
@@ -229,20 +227,38 @@ class Population:
           The state, and ``{"sums": {split: {metric: (N, G, W)}}, "best_step"}`` with
           the state's fields `MEASURED`; `gather` rearranges them into (T, S, ...).
         """
-        return self._call(self._evaluate, state, self._busy, batches)
+        state, measured, _ = self._call(self._evaluate, state, self._busy, batches)
+        return state, measured
+
+    def judge(
+        self, state: TrainState, batches: dict[str, Any]
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """Evaluates all members and stops nobody; donates `state`.
+
+        It is the compiled function of `evaluate`, so that no answer can differ.
+
+        Returns:
+          The state, and the answers to all splits but "train", see `score`.
+        """
+        frozen = self._to_lanes(np.ones(self._placement.trial.shape, bool))
+        stopped, state = state.stopped, dataclasses.replace(state, stopped=frozen)
+        state, _, each = self._call(self._evaluate, state, self._every(), batches)
+        return dataclasses.replace(state, stopped=stopped), each
 
     def score(
         self, state: TrainState, batches: dict[str, Any]
-    ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Evaluates all members; stops nobody.
 
         Returns:
-          For each split its sums, ``{metric: (N, G, W)}``; and "accuracy" (and "loss",
-          if the recipe asks for it) of each example, (N, G, W, examples), padding
-          included, see `member.judge`.
+          The sums, ``{split: {metric: (N, G, W)}}``; and "accuracy" (and "loss", if the
+          recipe asks for it) of each example, ``{split: {metric: (N, G, W, examples)}``
+          with the padding, see `member.judge`.
         """
-        every = self._to_lanes(np.ones(self.lanes.count, bool))
-        return self._call(self._score, state, every, batches)
+        return self._call(self._score, state, self._every(), batches)
+
+    def _every(self) -> Any:
+        return self._to_lanes(np.ones(self.lanes.count, bool))
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
         """Returns class probabilities of stored inputs, float32 (N, G, W, B, C)."""
@@ -366,16 +382,13 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
 
 
 def _score_lanes(
-    recipe: Recipe,
-    states: TrainState,
-    busy: jax.Array,
-    batches: Mapping[str, Any],
-    kept: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Sums the metrics of each split, and keeps some of each example.
+    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sums the metrics of each split, and keeps some of each example but "train".
 
     Lanes that are not busy have zeros; see `Population.score`.
     """
+    kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
 
     def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
         judged = member.judge(recipe, state, inputs, labels)
@@ -398,8 +411,11 @@ def _score_lanes(
         sums, each = jax.lax.scan(add, zeros, batches)
         return sums, jax.tree.map(in_a_row, each)
 
-    def of_lane(state: TrainState) -> dict[str, Any]:
-        return {split: of_split(state, batches[split]) for split in batches}
+    def of_lane(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+        scored = {split: of_split(state, batches[split]) for split in batches}
+        sums = {split: sums for split, (sums, _) in scored.items()}
+        each = {n: each for n, (_, each) in scored.items() if n != "train"}
+        return sums, each
 
     def of_busy_lane(lane: tuple[TrainState, jax.Array]) -> dict[str, Any]:
         state, busy = lane
@@ -423,13 +439,12 @@ def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax
 
 def _evaluate_lanes(
     recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
-) -> tuple[TrainState, dict[str, Any]]:
-    scored = _score_lanes(recipe, states, busy, batches)
-    sums = {split: of_split for split, (of_split, _) in scored.items()}
+) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+    sums, each = _score_lanes(recipe, states, busy, batches)
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
     measured = {name: getattr(states, name) for name in MEASURED}
     measured["best_step"] = states.best.step if states.best else states.step
     reset: dict[str, Any] = {name: jnp.zeros_like(measured[name]) for name in _SUMS}
-    return dataclasses.replace(states, **reset), {"sums": sums, **measured}
+    return dataclasses.replace(states, **reset), {"sums": sums, **measured}, each
