@@ -25,16 +25,10 @@ SOLO_INFERENCES = 256
 """Number of examples for measuring the speed at batch size 1."""
 
 
-def score(
-    program: PlacedProgram, state: member.TrainState, record: Record
-) -> member.TrainState:
-    """Evaluates the final members: example by example, and on further test sets.
-
-    Returns the state; the given one is donated.
-    """
-    population = program.population
-    state, judged = population.judge(state, program.batches)
-    each, sizes = population.gather(judged), dict(program.sizes)
+def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
+    """Evaluates the final members: example by example, and on further test sets."""
+    population, sizes = program.population, dict(program.sizes)
+    each = population.gather(population.judge(state, program.batches))
     if splits := program.scored():
         batches = population.put(batches_of(program, splits))
         sums, more = population.gather(population.score(state, batches))
@@ -48,7 +42,6 @@ def score(
         sums, _ = population.score(state, batches)
         found = population.gather(sums)["severity"]
         record.add_severity(transform, amount, found, len(split.labels))
-    return state
 
 
 def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:

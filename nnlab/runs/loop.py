@@ -305,7 +305,7 @@ class _Training:
         program, record = self._program, self._record
         self._run.recorder.tell(record, "scoring")
         with record.clock.scoring():
-            self.state = final.score(program, self.state, record)
+            final.score(program, self.state, record)
             if "costs" in self._run.study.figures:
                 speed = final.solo_inferences_per_second(program)
                 record.clock.add_solo_speed(speed)

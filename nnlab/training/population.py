@@ -230,20 +230,13 @@ class Population:
         state, measured, _ = self._call(self._evaluate, state, self._busy, batches)
         return state, measured
 
-    def judge(
-        self, state: TrainState, batches: dict[str, Any]
-    ) -> tuple[TrainState, dict[str, Any]]:
-        """Evaluates all members and stops nobody; donates `state`.
+    def judge(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
+        """Returns all members' answers to all splits but "train", see `score`.
 
-        It is the compiled function of `evaluate`, so that no answer can differ.
-
-        Returns:
-          The state, and the answers to all splits but "train", see `score`.
+        The compiled function is that of `evaluate`, so that no answer can differ.
         """
-        frozen = self._to_lanes(np.ones(self._placement.trial.shape, bool))
-        stopped, state = state.stopped, dataclasses.replace(state, stopped=frozen)
-        state, _, each = self._call(self._evaluate, state, self._every(), batches)
-        return dataclasses.replace(state, stopped=stopped), each
+        copy = self._to_lanes(jax.tree.map(_copied, state))  # which is donated
+        return self._call(self._evaluate, copy, self._every(), batches)[2]
 
     def score(
         self, state: TrainState, batches: dict[str, Any]
@@ -294,6 +287,10 @@ class Population:
     def _turns(self, busy: np.ndarray) -> int:
         """Returns how many lanes the busiest device trains."""
         return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
+
+
+def _copied(leaf: jax.Array) -> np.ndarray:
+    return np.array(processes.to_host(leaf))  # a copy of its own, also on CPU
 
 
 def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
