@@ -7,7 +7,7 @@
 One hidden layer of 16 to 256 units with all tricks of the trade: 1.7159 tanh(2x/3),
 weights with standard deviation 1/sqrt(fan-in), momentum 0.9 at rate 0.02, standardised
 inputs, a bias on the input only. Batch 32, five evaluations an epoch; a network stops
-when its validation loss has not improved in 50 of them.
+when its validation accuracy has not improved in 50 of them.
 
 Expect of ":mnist" (20,000 training images, at most 50 epochs, n = 8; 122 s on a 2-core
 CPU, jax 0.10.2): test accuracies of 94.8 % with 32 units, 96.2 % with 64, 97.0 % with

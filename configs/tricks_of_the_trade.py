@@ -7,8 +7,8 @@ layer?
 
 A 784-64-10 network with sigmoid units, a bias on its input only, standardised inputs,
 weights uniform in -1..1, batch 32, rate 0.1; five evaluations an epoch, and a network
-stops when its validation loss has not improved in 50 of them. The lab report's ladder
-adds one trick after another: weights with standard deviation 1/sqrt(fan-in), the
+stops when its validation accuracy has not improved in 50 of them. The lab report's
+ladder adds one trick after another: weights with standard deviation 1/sqrt(fan-in), the
 activation 1.7159 tanh(2x/3), momentum 0.9 (with rate 0.02). The clean comparison makes
 one change at a time to the plain network, each at the best of three rates (with
 momentum 0.9 a tenth of them, since it adds up to ten times a steady gradient).

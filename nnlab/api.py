@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from nnlab.runs.saved_network import Network
     from nnlab.training.metrics import Metric
 
-FIELDS = (*Study().to_dict(), "own")
+FIELDS = (*Study().fields(), "own")
 """The top-level fields of a study."""
 
 RUNS = pathlib.Path("runs")
@@ -156,7 +156,7 @@ def _values(
     if base is None:
         return {}
     if isinstance(base, Study):
-        return base.to_dict()
+        return base.fields()
     if isinstance(base, Mapping):
         return dict(base)
     path = absolute(base, "study")

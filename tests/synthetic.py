@@ -257,6 +257,8 @@ def _programs(trials: Sequence[Trial], layers: Sequence[str]) -> list[dict[str, 
             lanes = {"lane_width": 8, "lane_trials": 4, "lane_seeds": 2, "lanes": 3}
             own |= {"layers": list(layers), "plan": {**lanes, "evaluation_batch": 1024}}
             own |= {"steps_per_epoch": steps, "num_steps": steps * setting.num_epochs}
+            if setting.early_stopping.patience:
+                own["keeps_best"] = True
         programs.append({**members.to_dict(), **examples, **own})
     return programs
 

@@ -96,6 +96,13 @@ def define_study_flags() -> None:
     flags.DEFINE_integer(
         "seeds", None, "repetitions of every trial; default: the study's"
     )
+    flags.DEFINE_list(
+        "vary",
+        None,
+        "what changes from seed to seed; default: init,order,noise; with split, too, "
+        "each seed draws training, validation and test examples of its own, with "
+        "split=published only the first two",
+    )
     flags.DEFINE_integer(
         "halving",
         None,
@@ -110,6 +117,7 @@ def define_study_flags() -> None:
         "artifacts/losses.npz; whether each was right is always stored; default: the "
         "study's",
     )
+    define_bands()
     flags.DEFINE_string(
         "data_dir",
         None,
@@ -128,6 +136,18 @@ def define_study_flags() -> None:
     )
 
 
+def define_bands() -> None:
+    """Defines the flag of the bands, of the study and of its report."""
+    flags.DEFINE_enum(
+        "bands",
+        None,
+        list(study_lib.BANDS),
+        "what the bands of learning curves cover in 95 % of experiments; pointwise is "
+        "each point by itself, simultaneous the whole curve, which makes them wider; "
+        "default: the study's",
+    )
+
+
 def study() -> study_lib.Study:
     """Returns the study that the parsed flags describe.
 
@@ -141,6 +161,10 @@ def study() -> study_lib.Study:
         _override(values, *text.split("=", 1))
     if given.seeds is not None:
         values["num_seeds"] = given.seeds
+    if given.bands is not None:
+        values["bands"] = given.bands
+    if given.vary is not None:
+        values["vary"] = tuple(given.vary)
     if given.halving is not None:
         values["halving"] = {**values["halving"], "factor": given.halving}
     if given.example_losses is not None:
@@ -366,7 +390,9 @@ def _parse(arguments: Sequence[str]) -> None:
     except flags.Error as error:
         wrong = re.match(r"flag --(\w+)=(.*?): ", text := errors.line_of(error))
         if wrong:
-            kind = flags.FLAGS[wrong[1]].parser.syntactic_help or "true or false"
+            parser = flags.FLAGS[wrong[1]].parser
+            allowed = getattr(parser, "enum_values", ("true", "false"))
+            kind = parser.syntactic_help or " or ".join(allowed)
             text = f"--{wrong[1]}={wrong[2]!r} is not {kind}"
         raise UsageError(text) from None
     for flag in _flags():

@@ -160,6 +160,8 @@ def _summarize(
             f"many each, the best of {race.factor} trials of a program go on; time and "
             "work are without it"
         )
+    if varying := study.varying():
+        lines.append(f"from seed to seed: {varying}")
     if further := _test_sets(study.test_sets):
         lines.append(f"further test sets: {further}")
     lines.append(f"figures: {', '.join(study.figures) or 'none'}")

@@ -27,19 +27,19 @@ _COLUMN = 23
 _GROUPS = {
     "What to run": (
         *("config", "config.PATH", "sweep", "seeds", "until_resolved*", "max_seeds*"),
-        *("low", "high", "count*", "steps", "halving*", "config_json*"),
+        *("vary*", "low", "high", "count*", "steps", "halving*", "config_json*"),
     ),
     "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache*", "profile*"),
     "How it runs": (
-        *("lane_width*", "checkpoint_seconds*", "measure", "members", "devices"),
-        *("cost_per_device_hour*", "check_gradients"),
+        *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members"),
+        *("devices", "cost_per_device_hour*", "check_gradients"),
     ),
     "Search, in the place of a sweep": (
         *("search*", "search_space*", "search_trials*", "search_batch*", "sampler*"),
     ),
     "As one of several processes": ("coordinator*", "processes*", "process_index*"),
     "On many machines": ("executor*", "chunk_members*", "storage*"),
-    "Afterwards": ("resume", "resume_anyway*", "rerun"),
+    "Afterwards": ("resume", "resume_anyway*", "rerun", "bands*"),
 }
 """Groups of flags; the others come last. The first screen leaves out those with *."""
 _VALUES = {
@@ -49,9 +49,11 @@ _VALUES = {
     "config_json": "=FILE",
     **dict.fromkeys(("workdir", "data_dir", "compilation_cache", "profile"), "=DIR"),
     **dict.fromkeys(("members", "devices"), "=N"),  # may be written as 1e6
+    "vary": "=A,B,..",
     "search": "=optuna",
     "search_space": "=PATH=SPAN",
     "sampler": "=NAME",
+    "bands": "=KIND",
     "coordinator": "=HOST:PORT",
     "executor": "=ray:ADDR",
     "storage": "=URL",

@@ -2,10 +2,12 @@
 """Redraws the report of a run, compares several runs, or lists them.
 
 python -m launch.report --workdir=runs/quickstart
+python -m launch.report --workdir=runs/quickstart --bands=simultaneous
 python -m launch.report --compare=runs/a,runs/b --workdir=runs/comparison
 python -m launch.report --list=runs
 """
 
+import dataclasses
 import pathlib
 import time
 
@@ -27,6 +29,11 @@ def main() -> None:
     """Redraws the report of a workdir, compares several, or lists them."""
     console = terminal.Terminal()
     given, workdir = flags.FLAGS.compare, flags.FLAGS.workdir
+    if flags.FLAGS.bands and (given or flags.FLAGS.list is not None):
+        beside = "compare" if given else "list"
+        raise config.UsageError(
+            f"--bands does not go with --{beside}; redraw a run with it"
+        )
     if flags.FLAGS.list is not None:
         if given or workdir:
             beside = "compare" if given else "workdir"
@@ -40,7 +47,10 @@ def main() -> None:
             )
         write_comparison(console, given, files.absolute(workdir, "--workdir"))
     elif workdir:
-        write(console, results.load(files.absolute(workdir, "--workdir")))
+        found = results.load(files.absolute(workdir, "--workdir"))
+        bands = flags.FLAGS.bands or found.study.bands
+        drawn = dataclasses.replace(found.study, bands=bands, recorded=True)
+        write(console, dataclasses.replace(found, study=drawn))
     else:
         raise config.UsageError("--workdir is missing: a folder that launch.train made")
 
@@ -121,6 +131,7 @@ def define_flags() -> None:
         None,
         "folder that launch.train made; with --compare, one for the comparison",
     )
+    config.define_bands()
     flags.DEFINE_list(
         "compare",
         None,

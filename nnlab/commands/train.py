@@ -53,6 +53,12 @@ def define_flags() -> None:
         "its seed, such as 3,0",
     )
     flags.DEFINE_bool(
+        "seal",
+        None,
+        "write the study, its claims and its seeds with a digest before training, and "
+        "hide all test scores until that plan is done; the report says what deviates",
+    )
+    flags.DEFINE_bool(
         "until_resolved",
         False,
         "begin with --seeds (4) and add seeds to trials that do not differ "
@@ -185,6 +191,8 @@ def main() -> None:
 
 def _asked() -> Study:
     study, given = _searched(config.study()), flags.FLAGS
+    if given.seal is not None:
+        study = dataclasses.replace(study, seal=given.seal)
     if study.search.space:
         search.spans_of(study)
     if not given.until_resolved:

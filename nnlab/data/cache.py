@@ -22,7 +22,7 @@ from nnlab.data.dataset import Dataset, Split, digest_of, read_only
 from nnlab.machine.files import absolute, remove_abandoned, replacing
 
 # To be raised when the canonical order, the split or the layout of an entry changes.
-_FORMAT = 3
+_FORMAT = 4
 # Fields of a dataset that are stored as JSON; the others are arrays or None.
 _ABOUT = ("class_names", "scale", "feature_names", "notes")
 _ARRAYS = ("class_values", "origin")

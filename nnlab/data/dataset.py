@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nnlab.data import labels as classes
 from nnlab.data import numbers
+from nnlab.data.splits import divided
 
 # From 8-bit images to [0, 1].
 IMAGE_SCALE = 1 / 255
@@ -61,6 +62,11 @@ class Split:
 
     inputs: np.ndarray
     labels: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """N, the number of examples."""
+        return len(self.labels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,13 +163,15 @@ class Dataset:
     ) -> "Dataset":
         """Makes a dataset from your own arrays.
 
-        The examples are put into canonical order. Without test arrays the last fifth
-        becomes the test set. Then the last min(10,000, a sixth) of the remaining
-        examples become the validation set. Copied arrays share no memory with the
-        dataset.
+        The examples are put into canonical order. Without test arrays a fifth of them,
+        the last ones of each class, becomes the test set. Then min(10,000, a sixth) of
+        the remaining examples, the last ones of each class, become the validation set.
+        Each set has every class in its share of the examples, and at least one example
+        of it. Copied arrays share no memory with the dataset.
 
         Args:
-          inputs: (N, ...), N >= 6 (8 without test arrays): uint8 (images), or numbers
+          inputs: (N, ...), N >= 6 (8 without test arrays), and 2 (3) or more of each
+            class: uint8 (images), or numbers
             that become float32, less an `origin` where needed. (N, H, W) becomes (N, H,
             W, 1). The columns of a data frame name the features.
           labels: (N,), integers, booleans, whole-numbered floats or strings. They
@@ -183,12 +191,13 @@ class Dataset:
 
         Raises:
           ValueError: the arrays are empty, of a wrong dtype, not finite, of lengths or
-            shapes that do not fit together, or hold fewer than two classes; a column is
-            beyond float32; or names do not fit the inputs.
+            shapes that do not fit together, or hold fewer than two classes; a class has
+            too few examples for one in each set; a column is beyond float32; or names
+            do not fit the inputs.
 
         >>> flowers = Dataset.from_arrays([[5.1, 3], [6.2, 2]] * 6, ["a", "b"] * 6)
         >>> flowers.class_names, flowers.train.inputs.shape, flowers.test.labels.shape
-        (('a', 'b'), (8, 2), (3,))
+        (('a', 'b'), (7, 2), (3,))
         """
         if (test_inputs is None) != (test_labels is None):
             raise ValueError("test_inputs and test_labels must be given together")
@@ -197,15 +206,14 @@ class Dataset:
         x, origin = _stored(x, feature_names)
         if test_inputs is None or test_labels is None:
             encoded = _encode(y, labels, class_names)
-            whole = Split(*canonical(x, encoded.codes, copy))
-            learnt, test = _cut(whole, -(-len(y) // _TEST_SHARE))
+            parts = _cut(x, encoded, len(y), ("train", "validation", "test"), copy)
+            train, validation, test = parts
         else:
             names = feature_names
             test_x, test_y = _checked(test_inputs, test_labels, "test_", names, x.dtype)
             encoded = _encode(classes.joined(y, test_y), labels, class_names)
-            learnt = Split(*canonical(x, encoded.codes[: len(y)]))
+            train, validation = _cut(x, encoded, len(y), ("train", "validation"))
             test = Split(*canonical(_like(test_x, x, origin), encoded.codes[len(y) :]))
-        train, validation = _cut(learnt, validation_size(len(learnt.labels)))
         values = encoded.values if class_values is None else np.array(class_values)
         return cls(
             name=name,
@@ -257,13 +265,23 @@ def canonical(
     Inputs are (N, ...), uint8 or float32, labels (N,), integers. copy=False sorts the
     inputs in place.
     """
+    return _arranged(inputs, labels, _canonical_order(inputs, labels), copy)
+
+
+def _canonical_order(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     examples = inputs.astype(inputs.dtype.newbyteorder("<"), order="C", copy=False)
     codes = labels.astype("<i4")
     digests = b"".join(
         hashlib.sha256(example.tobytes() + code.tobytes()).digest()
         for example, code in zip(examples, codes, strict=True)
     )
-    order = np.argsort(np.frombuffer(digests, dtype="S32"), kind="stable")
+    return np.argsort(np.frombuffer(digests, dtype="S32"), kind="stable")
+
+
+def _arranged(
+    inputs: np.ndarray, labels: np.ndarray, order: np.ndarray, copy: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts examples into an order, read-only; in place if they are not copied."""
     if copy:
         return read_only(inputs[order]), read_only(labels[order])
     inputs = np.ascontiguousarray(inputs)
@@ -274,9 +292,28 @@ def canonical(
     return read_only(inputs), read_only(labels[order])
 
 
-def _cut(examples: Split, count: int) -> tuple[Split, Split]:
-    x, y = examples.inputs, examples.labels
-    return Split(x[:-count], y[:-count]), Split(x[-count:], y[-count:])
+def _cut(
+    inputs: np.ndarray,
+    encoded: classes.Encoded,
+    count: int,
+    names: Sequence[str],
+    copy: bool = True,
+) -> list[Split]:
+    """Cuts the first `count` examples into stratified sets, in canonical order.
+
+    One array holds all sets, so that nothing is copied twice.
+    """
+    codes = encoded.codes[:count]
+    order, there = _canonical_order(inputs, codes), len(np.unique(codes))
+    share = -(-count // _TEST_SHARE) if "test" in names else 0
+    # Of few examples a fifth or a sixth may be less than one of each class.
+    validation = max(validation_size(count - share), there)
+    test = max(share, there) if share else 0
+    sizes = dict(zip(names, (count - test - validation, validation, test)))
+    parts = divided(codes[order], sizes, encoded.names)
+    x, y = _arranged(inputs, codes, order[np.concatenate([*parts.values()])], copy)
+    ends = np.cumsum([*sizes.values()])[:-1]
+    return [Split(*part) for part in zip(np.split(x, ends), np.split(y, ends))]
 
 
 def _scale(given: float | None, dtype: np.dtype) -> float:

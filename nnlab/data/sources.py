@@ -57,7 +57,7 @@ _MNIST = _IDX(
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
-    digest="0b38593b3b6dfa455c968f79981895c1a44c41be66df69351f261808f19da37f",
+    digest="bbb503b01cf2421df844869c4d65a81693e1961155674c3fa1d5a629773ecc54",
 )
 _FASHION_MNIST = _IDX(
     name="fashion_mnist",
@@ -73,7 +73,7 @@ _FASHION_MNIST = _IDX(
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
-    digest="46181264d546d3ff5c4ffe1b228cd72b703006b32a539811f77107bd7fcb129e",
+    digest="39d2dd94e6cedf243cb7b5da11ffba3fd6d4f85093bec89dc406b4d01c28b470",
 )
 _CIFAR10 = Publication(
     name="cifar10",

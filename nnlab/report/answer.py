@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from nnlab.report.trials import named, several, sweep_of, trial_name
-from nnlab.results import DROPPED, UNFINISHED, Results
+from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
@@ -30,8 +30,9 @@ def sentences(findings: Findings) -> list[str]:
     In order: the best trial so far of an interrupted run; how soon trials reach the
     target; which trial is best and how significant that is; how it was searched; which
     trials were dropped; what moved and rotated images cost; the start of training,
-    where the study asks; failures; claims; the study's notes; and what is missing. Up
-    to six trials are all mentioned; of more, the best, the fastest and ranges.
+    where the study asks; failures; claims; whether it ran as planned; the study's
+    notes; and what is missing. Up to six trials are all mentioned; of more, the best,
+    the fastest and ranges.
     """
     rates = _rates(findings)
     said = [
@@ -42,6 +43,7 @@ def sentences(findings: Findings) -> list[str]:
         *_untrained(findings),
         *(() if rates else _failures(findings)),
         *_claims(findings),
+        *_plan(findings.results),
     ]
     cut, missing = interruption(findings), crashes(findings.results)
     if not said:
@@ -197,6 +199,8 @@ def _best(findings: Findings) -> list[str]:
     if results.config["status"] == "interrupted":
         gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
     ran = [t for t in findings.ran if t not in gone]
+    if seal.is_closed(results.study, results.config["status"]):
+        return ["The plan is sealed: test scores stay hidden until it is done."]
     if best is None or "test_accuracy" not in results.metrics:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
@@ -436,6 +440,18 @@ def _claims(findings: Findings) -> list[str]:
         parts.append(part)
     total = texts.count(len(verdicts), "claim")
     return [f"Of {total}, {texts.joined(parts)}."]
+
+
+def _plan(results: Results) -> list[str]:
+    """Says whether a sealed run went as planned; nothing of another, or a part."""
+    status = results.config["status"]
+    if not results.study.seal or seal.is_closed(results.study, status):
+        return []
+    digest, changes = seal.deviations(results)
+    if not changes:
+        return [f"All went as planned and sealed before training (digest {digest})."]
+    sealed = f" (digest {digest})" if digest else ""
+    return [f"Not all went as planned and sealed{sealed}: {'; '.join(changes)}."]
 
 
 def _failures(findings: Findings) -> list[str]:

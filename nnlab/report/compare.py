@@ -80,7 +80,7 @@ class Run:
         return f"{self.name} ({self.trial})" if self.trial else self.name
 
     @property
-    def data(self) -> tuple[str, int]:
+    def data(self) -> tuple[str, int, bool]:
         """What it shares with runs whose best trial has the same test examples."""
         assert self.best is not None
         return test_data(self.results, self.best)
@@ -195,7 +195,7 @@ def distinct_names(places: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _groups(runs: Sequence[Run]) -> list[list[Run]]:
-    groups: dict[tuple[str, int], list[Run]] = {}
+    groups: dict[tuple[str, int, bool], list[Run]] = {}
     for run in runs:
         if run.best is not None and run.findings.is_measured("test_accuracy"):
             groups.setdefault(run.data, []).append(run)
@@ -242,7 +242,8 @@ def _curves(
     what = texts.capital(what)
     seeds = texts.joined([f"{run.num_alive} of {run.name}" for run in runs])
     scale = captions.error_scale(canvas)
-    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds)
+    bands = captions.band_text([run.findings.results.study.bands for run in runs])
+    (caption,) = notes("best_curves", what=what, scale=scale, seeds=seeds, bands=bands)
     alt = f"{what}. {_ends(runs, metric)}"
     return catalog.Figure("curves", path.name, alt, caption)
 
@@ -437,7 +438,10 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
     study = found.study
     facts: dict[str, tuple[Any, str]] = {
         name: (value := getattr(study, name), settings.value_text(value))
-        for name in ("question", "num_seeds", "root_seed", "eval_size", "target")
+        for name in (
+            *("question", "num_seeds", "root_seed", "vary", "eval_size", "target"),
+            "bands",
+        )
     }
     for name in ("claims", "notes"):
         values = found.config["study"].get(name, ())

@@ -154,6 +154,8 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     yield "versions", captions.versions(config["versions"])
     trials = numbers.count(len(results.trials), "trial")
     yield "population", f"{trials} x {study.seeds()}, root seed {study.root_seed}"
+    if varying := study.varying():
+        yield "from seed to seed", varying
     if (search := study.search).space:
         most = f"{numbers.count(search.trials, 'trial')}, {search.batch} at once"
         space = "; ".join(search.space)

@@ -13,6 +13,7 @@ import numpy as np
 
 from nnlab.report import answer
 from nnlab.report.figures import catalog
+from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
@@ -146,7 +147,9 @@ def claims(findings: Findings) -> Section:
         looks=results.study.looks,
         over=_overs(findings.verdicts),
     )
-    return Section("claims", "Claims", said, tables=(table,))
+    measured = (v.claim.quantity.metric for v in findings.verdicts)
+    some = filter(None, [captions.sampled(results, *measured)])
+    return Section("claims", "Claims", (*said, *some), tables=(table,))
 
 
 def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
@@ -291,7 +294,8 @@ def comparison(findings: Findings) -> Section:
         untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
         sets=moved_sets(findings),
         meaning=set_meaning(results),
-        stops=_can_stop(results),
+        watched=_watched(results),
+        older=not any("keeps_best" in p for p in results.config["cohorts"]),
         no_interval=answer.no_interval(results),
         few=any(row["n_finished"] + row["n_stopped"] in (1, 2) for row in ran),
     )
@@ -304,8 +308,10 @@ def _is_compared(findings: Findings) -> bool:
     return several_ran and "test_accuracy" in findings.results.metrics
 
 
-def _can_stop(results: Results) -> bool:
-    return any(t.hyperparameters.early_stopping.patience for t in results.trials)
+def _watched(results: Results) -> tuple[str, ...]:
+    """Returns the metrics by which networks may stop early, in words."""
+    rules = [t.hyperparameters.early_stopping for t in results.trials]
+    return tuple(dict.fromkeys(words(r.metric) for r in rules if r.patience))
 
 
 def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
@@ -355,7 +361,7 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
         cells[goal] = soon if time.n else numbers.NONE
         reached = f"{time.reached} of {time.n}"
         cells["reached by"] = reached if time.n else numbers.NONE
-    if _can_stop(results):
+    if _watched(results):
         kept = findings.alive(trial)
         for header, column in (("steps used", "steps"), ("best step", "best_step")):
             steps = results.member(trial, column)[kept].astype(float)

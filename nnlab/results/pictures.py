@@ -41,6 +41,8 @@ class Seen:
       regions: class that the first living seed predicts in each cell of a `Plane`,
         int32 (G, G): rows from low to high second feature, columns from low to high
         first feature; None for other data.
+      labels: true class of each test example, int32 (S, N), where seeds have test
+        examples of their own; None where all have the same.
     """
 
     prediction: np.ndarray
@@ -49,6 +51,7 @@ class Seen:
     after: np.ndarray
     kernel: np.ndarray | None
     regions: np.ndarray | None = None
+    labels: np.ndarray | None = None
 
     @property
     def living(self) -> np.ndarray:
@@ -61,9 +64,11 @@ def together(parts: Sequence[Seen]) -> Seen:
     if len(parts) == 1:
         return parts[0]
     alive = next((part for part in parts if part.living.any()), parts[0])
+    fields = ["prediction", "confidence", "before", "after"]
+    fields += ["labels"] if parts[0].labels is not None else []
     joined = {
         field: np.concatenate([getattr(part, field) for part in parts])
-        for field in ("prediction", "confidence", "before", "after")
+        for field in fields
     }
     return dataclasses.replace(alive, **joined)
 
@@ -246,7 +251,8 @@ def choose(
       seen: for each trial that ran, what was collected; all on the same test examples.
       best: the best trial, with its entry in `seen`; None if there is none.
       worst: likewise the worst trial.
-      images: the test images, float32 (N, H, W, D) in [0, 1]; None for other data.
+      images: the test images, float32 (N, H, W, D) in [0, 1]; None for other data, and
+        where seeds have test examples of their own.
       labels: their true classes, (N,), integers in [0, C).
       num_classes: C.
       plane: of data with two features; None for others.
@@ -281,7 +287,8 @@ def choose(
 def _confusion(seen: Seen, labels: np.ndarray, num_classes: int) -> np.ndarray:
     counts = np.zeros((len(seen.prediction), num_classes, num_classes), np.int64)
     for seed in np.flatnonzero(seen.living):
-        np.add.at(counts[seed], (labels, seen.prediction[seed]), 1)
+        true = labels if seen.labels is None else seen.labels[seed]
+        np.add.at(counts[seed], (true, seen.prediction[seed]), 1)
     return counts
 
 

@@ -196,6 +196,7 @@ def run(
             checkpoints.remove_abandoned()
             remove_abandoned(folder)
         processes.wait("all have read")
+        recorder.seal(past.config, bool(goes_on))
         recorder.write("interrupted")
         settings = folder, handed.data_dir, lane_width, checkpoint_seconds
         return _trained(Work([*programs], this, *settings), saved, executor)

@@ -14,6 +14,7 @@ from nnlab.runs.record import Record
 from nnlab.training import member, trees
 from nnlab.training.lanes import flattened
 from nnlab.training.place import PlacedProgram, batches_of, sizes_of
+from nnlab.training.program import Program, TreeProgram
 
 PREDICTED_AT_ONCE = 500
 """Examples whose class probabilities are copied to the host at once."""
@@ -29,14 +30,15 @@ def score(program: PlacedProgram, state: member.TrainState, record: Record) -> N
     """Evaluates the final members: example by example, and on further test sets."""
     population, further = program.population, program.scored()
     batches = {n: some for n, some in program.batches.items() if n != "train"}
-    batches |= population.put(batches_of(program, further))
+    batches |= population.put(batches_of(program, further, population))
     scored = population.gather(population.score(state, batches))
     sizes = program.sizes | sizes_of(further)
     record.add_final({split: scored[split][0] for split in further}, sizes)
     record.add_each({split: each for split, (_, each) in scored.items()}, sizes)
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all sets, so that one compilation serves them.
-        batches = population.put(batches_of(program, {"severity": split}))
+        severity = {"severity": split}
+        batches = population.put(batches_of(program, severity, population))
         sums, _ = population.score(state, batches)["severity"]
         sums = population.gather(sums)
         record.add_severity(transform, amount, sums, len(split.labels))
@@ -58,7 +60,7 @@ def look(
     population = program.population
     found = [
         (chunk.argmax(axis=-1).astype(np.int32), chunk.max(axis=-1))
-        for chunk in _predicted(program, state, program.fed.test.inputs)
+        for chunk in _tested(program, state)
     ]
     prediction, confidence = (np.concatenate(part, axis=2) for part in zip(*found))
     first = state.params.get(program.recipe.layers[0], {})
@@ -77,6 +79,7 @@ def look(
         record.seen[trial.index] = Seen(
             prediction=prediction[t],
             confidence=np.where(living[:, None], confidence[t], np.nan),
+            labels=own_labels(program),
             kernel=kernels[place] if kernels is not None and place else None,
             before=before[t],
             after=after[t],
@@ -93,6 +96,32 @@ def predicted(
     return program.population.gather(program.population.predict(state, flattened(fed)))
 
 
+def own_labels(program: Program) -> np.ndarray | None:
+    """Returns the classes of each seed's own test examples, int32 (S, N), if it has."""
+    drawing = program.drawing
+    if not (drawing and "test" in drawing.sizes):
+        return None
+    return drawing.pool.labels[drawing.stacked("test", program.members.seeds)]
+
+
+def _tested(program: PlacedProgram, state: member.TrainState) -> Iterator[np.ndarray]:
+    """Yields class probabilities of the test examples, in parts, float32 (T, S, N, C).
+
+    They are each seed's own where seeds draw them.
+    """
+    test = program.evaluated()["test"]
+    if isinstance(test, Split):
+        yield from _predicted(program, state, test.inputs)
+        return
+    population, places = program.population, program.order.places
+    size = min(PREDICTED_AT_ONCE, test.size)
+    for start in range(0, test.size, size):
+        rows = test.rows[:, start : start + size]
+        more = (0, places - len(rows)), (0, size - rows.shape[1])
+        found = population.predict_picked(state, np.pad(rows, more))
+        yield population.gather(found)[:, :, : rows.shape[1]]
+
+
 def _predicted(
     program: PlacedProgram, state: member.TrainState, inputs: np.ndarray
 ) -> Iterator[np.ndarray]:
@@ -106,8 +135,9 @@ def _predicted(
         yield found[:, :, : len(chunk)]
 
 
-def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
+def seen_of_trees(program: TreeProgram, fits: Sequence[trees.Fit]) -> Seen:
     """Collects what pictures of the trees need, over all seeds."""
+    dataset = program.dataset
     probabilities = np.stack([fit.probabilities["test"] for fit in fits])
     after = probabilities[:, :NUM_EXAMPLES]
     regions = None
@@ -120,17 +150,28 @@ def seen_of_trees(dataset: Dataset, fits: Sequence[trees.Fit]) -> Seen:
         after=after,
         kernel=None,
         regions=regions,
+        labels=own_labels(program),
     )
 
 
 def judged_trees(
-    fits: Sequence[Sequence[trees.Fit]], splits: Mapping[str, Split], losses: bool
+    fits: Sequence[Sequence[trees.Fit]],
+    splits: Sequence[Mapping[str, Split]],
+    losses: bool,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Returns what trees, by trial and seed, said of each example; see `add_each`."""
+    """Returns what trees, by trial and seed, said of each example; see `add_each`.
+
+    `splits` are those of each seed.
+    """
     found = {}
     for split in fits[0][0].probabilities:
-        labels = splits[split].labels
-        each = [[trees.judge(f.probabilities[split], labels) for f in s] for s in fits]
+        each = [
+            [
+                trees.judge(fit.probabilities[split], of_seed[split].labels)
+                for fit, of_seed in zip(some, splits, strict=True)
+            ]
+            for some in fits
+        ]
         right, loss = (np.array([[f[i] for f in s] for s in each]) for i in (0, 1))
         found[split] = {"accuracy": right} | ({"loss": loss} if losses else {})
     return found

@@ -21,8 +21,8 @@ from nnlab.runs import final, halving, saved_network
 from nnlab.runs.checkpoint import Checkpoints, Saved, filled, named
 from nnlab.runs.record import Record
 from nnlab.runs.recorder import Recorder
-from nnlab.study import PICTURES, Study
-from nnlab.training import lane_width, trees
+from nnlab.study import PICTURES, TRAIN_EVALUATION_SIZE, Study
+from nnlab.training import lane_width, member, trees
 from nnlab.training.backbone import Backbone, features, layers_of
 from nnlab.training.place import (
     STEPS_PER_CALL,
@@ -33,7 +33,6 @@ from nnlab.training.place import (
 )
 from nnlab.training.population import SAMPLE_EVERY
 from nnlab.training.program import (
-    TRAIN_EVALUATION_SIZE,
     NetworkProgram,
     Position,
     Program,
@@ -302,15 +301,15 @@ class _Training:
 
     def look(self) -> None:
         """Evaluates the final members on further splits and for pictures."""
-        program, record = self._program, self._record
+        program, record, state = self._program, self._record, member.kept(self.state)
         self._run.recorder.tell(record, "scoring")
         with record.clock.scoring():
-            final.score(program, self.state, record)
+            final.score(program, state, record)
             if "costs" in self._run.study.figures:
                 speed = final.solo_inferences_per_second(program)
                 record.clock.add_solo_speed(speed)
             if self._before is not None:
-                final.look(program, self.state, record, self._before)
+                final.look(program, state, record, self._before)
 
     def save(self, finished: bool = False) -> None:
         """Saves a checkpoint of the current state."""
@@ -437,19 +436,19 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
     """Fits trees, seed after seed, and evaluates them; see `train`."""
     if saved:
         return
-    splits, model = program.splits(), program.hyperparameters.model
-    recorder, test = run.recorder, program.dataset.test
-    record = recorder.start(program, sizes_of(splits))
+    model, recorder = program.hyperparameters.model, run.recorder
+    test = program.dataset.test
+    record = recorder.start(program, sizes_of(program.splits(0)))
     recorder.tell(record, "growing")
 
     def fit_of(seed: int) -> trees.Fit:
         return trees.fit(
             model.name,
-            splits,
+            program.splits(seed),
             program.dataset.num_classes,
             num_trees=model.num_trees,
             depths=model.tree_depths,
-            seed=run.study.root_seed + seed,
+            seed=run.study.root_seed + run.study.index_of("noise", seed),
             train_evaluation_size=TRAIN_EVALUATION_SIZE,
         )
 
@@ -467,7 +466,7 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
                 recorder.tell(record, "growing")
                 fits[-1].append(fit)
         if run.has_pictures:
-            record.seen[trial.index] = final.seen_of_trees(program.dataset, fits[-1])
+            record.seen[trial.index] = final.seen_of_trees(program, fits[-1])
     for (transform, amount), split in program.test_sets.severities.items():
         inputs, size = split.inputs, len(split.labels)
         scores = [
@@ -477,8 +476,9 @@ def grow(program: TreeProgram, run: Run, saved: Saved | None = None) -> None:
         accuracy, loss = np.moveaxis(np.array(scores) * size, -1, 0)
         sums = {"accuracy": accuracy, "loss": loss}
         record.add_severity(transform, amount, sums, size)
+    splits = [program.splits(seed) for seed in program.members.seeds]
     judged = final.judged_trees(fits, splits, run.study.example_losses)
-    record.add_each(judged, sizes_of(splits))
+    record.add_each(judged, sizes_of(splits[0]))
     items = {"rows": record.rows.to_arrays(), **record.final_arrays()}
     origin = run.origin(recorder.identity(program.index))
     about = {"finished": True, "known": record.snapshot(), **origin}

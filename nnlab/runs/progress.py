@@ -31,6 +31,11 @@ class Evaluation:
     metrics: Mapping[str, np.ndarray]
     diverged: np.ndarray
 
+    def without(self, is_hidden: Callable[[str], bool]) -> "Evaluation":
+        """Returns the evaluation without some of its columns."""
+        kept = {k: v for k, v in self.metrics.items() if not is_hidden(k)}
+        return dataclasses.replace(self, metrics=kept)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Progress:

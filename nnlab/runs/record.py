@@ -2,6 +2,7 @@
 """Takes the measurements of one program while it trains."""
 
 import contextlib
+import functools
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from nnlab.runs.checkpoint import Saved
 from nnlab.runs.clock import Clock
 from nnlab.runs.progress import Evaluation
 from nnlab.statistics import ranking
+from nnlab.statistics.intervals import chance_bound
 from nnlab.study import Trial
 from nnlab.training import trees
 from nnlab.training.program import NetworkProgram, Program
@@ -150,7 +152,7 @@ class Record:
         finished = self.rows.reopen()
         scored = tuple(f"{split}_" for split in self._network.scored())
         self.rows.forget_at(
-            self.rows.steps, lambda name: name.startswith(scored), finished
+            self._kept_steps(), lambda name: name.startswith(scored), finished
         )
         self.severity, self.each = [], {}
 
@@ -215,7 +217,10 @@ class Record:
         stopped = seen & measured["stopped"]
         self._note_accuracy(step, measured, metrics["validation_accuracy"], seen)
         self._accuracy[lost] = math.nan
-        rows.end(seen if last else stopped, stopped, self._at_chance(self._accuracy))
+        ended = seen if last else stopped
+        if program.recipe.patience:
+            self._accuracy[ended] = rows.best_accuracy[ended]
+        rows.end(ended, stopped, self._accuracy <= self._chance_bound)
         rows.diverge(
             lost, measured["step"], measured["last_norms"], program.recipe.layers
         )
@@ -263,8 +268,6 @@ class Record:
         self.rows.more.put("best_step", step, best)
         self.rows.best_accuracy[best] = accuracy[best]
         self._accuracy[seen] = accuracy[seen]
-        stopped = seen & measured["stopped"]
-        self._accuracy[stopped] = self.rows.best_accuracy[stopped]
 
     def drop_worst(self, factor: int) -> None:
         """Ends all but the best 1/factor of the trials by the last evaluation."""
@@ -287,10 +290,10 @@ class Record:
         indices = [t.index for t in self.program.trials]
         return tuple(self._means[indices.index(trial)])
 
-    def _at_chance(self, accuracy: Any) -> Any:
-        """Returns which accuracies are at chance: one-sided binomial test at 1 %."""
-        chance, size = self._chance, self._sizes["validation"]
-        return accuracy <= chance + 2.326 * math.sqrt(chance * (1 - chance) / size)
+    @functools.cached_property
+    def _chance_bound(self) -> float:
+        """The highest validation accuracy that counts as chance."""
+        return chance_bound(self._chance, self._sizes["validation"])
 
     def living(self, trial: int) -> np.ndarray:
         """Returns which members of a trial (by index) did not diverge, bool (S,)."""
@@ -303,16 +306,18 @@ class Record:
     ) -> None:
         """Adds sums of final members only, ``{split: {metric: (T, S)}}``.
 
-        They go into the row of the network that is kept: the best of one that stopped.
+        They go into the row of the parameters that are kept.
         """
-        steps, kept = self._final_rows()
-        self.rows.add_at(steps, means(sums, sizes), kept)
+        kept = self.rows.has_status(FINISHED, STOPPED)
+        self.rows.add_at(self._kept_steps(), means(sums, sizes), kept)
 
-    def _final_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns at which steps, (T, S), networks are kept, and which, bool (T, S)."""
-        best = self.rows.more.get("best_step", 0)
-        steps = np.where(self.rows.has_status(STOPPED), best, self.rows.steps)
-        return steps, self.rows.has_status(FINISHED, STOPPED)
+    def _kept_steps(self) -> np.ndarray:
+        """Returns the step of the parameters that each ended member keeps, (T, S)."""
+        steps: np.ndarray = self.rows.steps
+        program = self.program
+        if isinstance(program, NetworkProgram) and program.recipe.patience:
+            steps = self.rows.more.get("best_step", steps)
+        return steps
 
     def add_each(
         self,
@@ -326,8 +331,8 @@ class Record:
             losses may lack.
           sizes: N of each split.
         """
-        steps, known = self._final_rows()
-        living = known
+        steps = self._kept_steps()
+        living = known = self.rows.has_status(FINISHED, STOPPED)
         for split, of in judged.items():
             counts = of["accuracy"][..., : sizes[split]].sum(axis=-1)
             wanted = self.rows.taken_at(steps, f"{split}_accuracy", living)
@@ -388,7 +393,7 @@ class Record:
         accuracy = float(fit.metrics["validation_accuracy"][-1])
         kept = int(fit.trees[-1])
         self.rows.status[at], self.rows.steps[at] = FINISHED, kept
-        self.rows.at_chance[at] = self._at_chance(accuracy)
+        self.rows.at_chance[at] = accuracy <= self._chance_bound
         self.rows.more.put("best_step", kept, here)
         self._accuracy[at] = accuracy
         self.clock.add_trees(self._num_grown, fit, examples, inferences_per_second)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nnlab import results
 from nnlab.machine.files import write_atomic
-from nnlab.results import Results, answers, pictures
+from nnlab.results import Results, answers, pictures, seal
 from nnlab.results.answers import Answers
 from nnlab.results.rows import (
     DIVERGED,
@@ -31,7 +31,7 @@ from nnlab.runs.progress import Progress
 from nnlab.runs.record import Record
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
-from nnlab.study import Study
+from nnlab.study import DRAWN, Study
 from nnlab.study.members import Members, lacking
 from nnlab.training.backbone import Backbone
 from nnlab.training.population import Population
@@ -179,6 +179,8 @@ class Recorder:
     ) -> None:
         """Reports the progress of a program, the last one that began."""
         evaluation, record.evaluation = record.evaluation, None
+        if evaluation and self._study.seal:
+            evaluation = evaluation.without(seal.is_test)
         self._tell(
             status,
             record.position(),
@@ -260,6 +262,20 @@ class Recorder:
         largest = max(every, key=lambda one: one["count"])
         self._config["devices"] = {**largest, **several}
 
+    def seal(self, past: Mapping[str, Any] | None, goes_on: bool) -> None:
+        """Writes the plan of a new run, or notes that a run goes on once it was seen.
+
+        `past` is the earlier ``config.json``, if a run that goes on has it.
+        """
+        if not self._study.seal:
+            return
+        seen = bool(past and past.get("test_seen"))
+        if past and not seal.is_closed(self._study, past["status"]):
+            seen |= bool(past["failures"]) or past["study"] != self._config["study"]
+        self._config["test_seen"] = seen
+        if self._workdir and not goes_on:
+            seal.write(self._workdir, self._study, self._config["datasets"])
+
     def note_beginning(self, differences: Sequence[str]) -> None:
         """Notes, in words, under which other versions or where the run began."""
         self._config["begun_otherwise"] = list(dict.fromkeys(differences))
@@ -281,7 +297,7 @@ class Recorder:
             self._each = self._join_each(records)
         timings = [row for record in records for row in record.clock.rows]
         severity = [row for record in records for row in record.severity]
-        return Results(
+        found = Results(
             workdir=self._workdir or pathlib.Path(),
             config={**self.config, "status": status},
             study=self._study,
@@ -297,6 +313,8 @@ class Recorder:
             ),
             each=self._each,
         )
+        closed = seal.is_closed(self._study, status)
+        return seal.without_tests(found) if closed else found
 
     def _join_each(self, records: Sequence[Record]) -> dict[str, Answers]:
         """Joins what the final members of all programs said of each example."""
@@ -320,7 +338,8 @@ class Recorder:
             return
         begin = time.monotonic()
         found = self.results(status)
-        if self._pictures is None:
+        closed = seal.is_closed(self._study, status)
+        if self._pictures is None and not closed:
             self._pictures = self._choose_pictures(found)
         files: dict[str, pa.Table | bytes] = {
             "curves.parquet": found.curves,
@@ -330,7 +349,7 @@ class Recorder:
         }
         if found.severity.num_rows:
             files["severity.csv"] = found.severity
-        if self._pictures:
+        if self._pictures and not closed:
             files[pictures.FILE] = self._pictures
         for file, each in (found.each or {}).items():
             files[file] = pictures.encode(each.arrays())
@@ -361,7 +380,7 @@ class Recorder:
             if program.hyperparameters.data == data_of[best]
         )
         test, images = dataset.test, None
-        if len(dataset.input_shape) == 3:
+        if len(dataset.input_shape) == 3 and self._study.split != DRAWN[0]:
             images = test.inputs.astype(np.float32) * np.float32(dataset.scale)
         arrays = pictures.choose(
             alike,

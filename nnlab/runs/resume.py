@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnlab.study import (
+    METRIC,
     PATHS,
     TRACED,
     Hyperparameters,
@@ -29,10 +30,18 @@ from nnlab.study import (
 )
 from nnlab.study.members import Members, alike, lacking, numbered
 
-WORDS = ("question", "claims", "notes", "target")
+WORDS = ("question", "claims", "notes", "target", "bands")
 """Fields of a study that do not affect training."""
 
-MAY_DIFFER = (*WORDS, "own", "sweep", "num_seeds", "num_epochs", "search.trials")
+MAY_DIFFER = (
+    *WORDS,
+    "own",
+    "seal",
+    "sweep",
+    "num_seeds",
+    "num_epochs",
+    "search.trials",
+)
 """Fields of a study that may change when a run continues, some within limits.
 
 The user's own module and metrics are compared by `check_own`.
@@ -42,6 +51,8 @@ PACKAGES = ("nnlab", "jax", "jaxlib", "flax", "optax")
 """Packages whose version may change the numbers."""
 
 UNDER_HALVING = "trials have been dropped by it (halving.factor)"
+
+FOLLOWS = "where it is not set, it follows the claims; set it to what it was"
 
 OWN = "hand in the run's own"
 
@@ -101,7 +112,10 @@ def merge(old: Study, new: Study) -> Study:
     before, after = _flat(old), _flat(new)
     for path in before:
         if before[path] != after[path]:
-            raise _another(path, before[path], after[path])
+            why = {METRIC: FOLLOWS}.get(path, "another study")
+            raise _another(path, before[path], after[path], why)
+    if new.seal and not old.seal:
+        raise _another("seal", False, True, "a plan is sealed before it is run")
     if new.halving.factor and new.num_seeds != old.num_seeds:
         raise _another("num_seeds", old.num_seeds, new.num_seeds, UNDER_HALVING)
     if new.num_seeds < old.num_seeds and not new.looks:
@@ -134,7 +148,8 @@ def merge(old: Study, new: Study) -> Study:
     seeds += [new.trials()[i].num_seeds for i in rest]
     sweep = (*kept, *(new.sweep[i] for i in rest))
     most = max(new.num_seeds, old.num_seeds)
-    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most, own=old.own)
+    merged = dataclasses.replace(new, sweep=sweep, num_seeds=most)
+    merged = dataclasses.replace(merged, own=old.own, seal=old.seal)
     return merged.with_seeds(seeds)
 
 
@@ -153,7 +168,7 @@ def _check_epochs(old: Hyperparameters, new: Hyperparameters, study: Study) -> N
         raise _another("num_epochs", before, after, why)
 
 
-def _another(path: str, old: Any, new: Any, why: str = "another study") -> ValueError:
+def _another(path: str, old: Any, new: Any, why: str) -> ValueError:
     def text(value: Any) -> str:
         shown = repr(value)
         half = MOST_TEXT // 2 - 2  # two paths differ at their ends

@@ -32,6 +32,7 @@ from nnlab.machine import devices
 from nnlab.machine.files import absolute, write_atomic
 from nnlab.runs import resume
 from nnlab.runs.checkpoint import Checkpoints, named, read_export, write_export
+from nnlab.statistics.members import keep_best
 from nnlab.study import WEIGHTS, Hyperparameters, Own
 from nnlab.study.fields import from_mapping
 from nnlab.training import backbone as transfer
@@ -267,8 +268,8 @@ def of_member(
 ) -> Network:
     """Returns one network of a run, as it was at the end of its training.
 
-    A network that stopped early is at its best evaluation; one that diverged is at its
-    last finite step. A user's own module must be handed in.
+    With early stopping it is at its best evaluation; one that diverged is at its last
+    finite step. A user's own module must be handed in.
 
     Raises:
       FileNotFoundError: no results.
@@ -290,11 +291,12 @@ def of_member(
             f"{label} has no checkpoint of its end in {str(found.workdir)!r}"
         )
     at = record["trials"].index(trial), seed - record["first_seed"]
+    kept = "best/" if keep_best(found, trial)[seed] else ""
     with saved.reading():
         arrays = {
-            name: values[at]
+            name.removeprefix(kept): values[at]
             for name, values in saved.arrays("state").items()
-            if name.startswith(("params/", "batch_stats/"))
+            if name.startswith((f"{kept}params/", f"{kept}batch_stats/"))
         }
         frozen = saved.arrays("backbone")
     if frozen:

@@ -26,6 +26,7 @@ from nnlab.statistics.effects import (
 )
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
+from nnlab.study import DRAWN
 from nnlab.study.claims import AT_CHANCE
 
 
@@ -84,10 +85,11 @@ def compare_bests(runs: Sequence[Findings]) -> tuple[Difference, ...]:
     return tuple(dataclasses.replace(d, p_holm=p) for d, p in zip(drafts, adjusted))
 
 
-def test_data(results: Results, trial: int) -> tuple[str, int]:
+def test_data(results: Results, trial: int) -> tuple[str, int, bool]:
     """Returns what two trials share if they are scored on the same examples."""
     data = results.dataset(trial)
-    return str(data["digest"]), int(data["test"])
+    drawn = results.study.split == DRAWN[0]
+    return str(data["digest"]), int(data["test"]), drawn
 
 
 def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
@@ -103,7 +105,8 @@ def _compare(runs: Sequence[Findings], left: int, right: int) -> Difference:
         return dataclasses.replace(none, reason="their test data are not the same")
     values = [run.final(trial, "test_accuracy") for run, trial in bests]
     lost = [np.nan_to_num(run.reduced(trial, AT_CHANCE)) for run, trial in bests]
-    shared = len({run.results.study.root_seed for run in sides}) == 1
+    owners = {(run.results.study.root_seed, run.results.study.vary) for run in sides}
+    shared = len(owners) == 1
     effect, floor, notes, untested = (_pairs if shared else _samples)(values, lost)
     p = np.nan
     if untested:

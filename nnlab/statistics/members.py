@@ -82,12 +82,25 @@ def has_status(results: Results, trial: int, *statuses: str) -> np.ndarray:
     return np.isin(results.member(trial, "status").astype(str), statuses)
 
 
+def keep_best(results: Results, trial: int) -> np.ndarray:
+    """Returns which networks keep the parameters of their best evaluation, bool (S,).
+
+    With early stopping all do, also those that reached the last epoch. Runs that do not
+    record it are older: there only stopped networks did.
+    """
+    kept = has_status(results, trial, STOPPED)
+    if results.has_run(trial) and results.program(trial).get("keeps_best"):
+        kept |= has_status(results, trial, FINISHED)
+    return kept
+
+
 def carried_forward(results: Results, trial: int, metric: str) -> Curve:
     """Returns a metric's curve in which stopped networks keep their best value.
 
-    Early stopping restores the parameters of the best evaluation, so a stopped network
-    keeps that evaluation's value from its last row on. Networks that diverged or did
-    not finish are NaN from where they ended.
+    Early stopping keeps the parameters of the best evaluation, so a stopped network has
+    that evaluation's value from its last row on. Networks that diverged or did not
+    finish are NaN from where they ended. The curve of one that finished is as measured,
+    up to its end; see `final_values` for what it keeps.
     """
     curve = results.curve(trial, metric)
     values = curve.values.copy()
@@ -101,18 +114,19 @@ def carried_forward(results: Results, trial: int, metric: str) -> Curve:
 
 
 def final_values(results: Results, trial: int, curve: Curve) -> np.ndarray:
-    """Returns the metric of the kept networks, (S,): at the best step of stopped ones.
+    """Returns the metric of the kept networks, (S,): of their best step, if they do.
 
-    It is not always the last column of the carried-forward curve: all networks may have
-    stopped before it, and each seed of trees has its own last number of trees.
+    It is not always the last column of the carried-forward curve: networks may keep an
+    earlier evaluation, see `keep_best`, and each seed of trees has its own last number
+    of trees.
     """
     if not len(curve.steps):
         return np.full(len(curve.values), np.nan)
     known = ~np.isnan(curve.values)
     kept = known.shape[1] - 1 - known[:, ::-1].argmax(axis=1)  # the last known
-    stopped = np.flatnonzero(has_status(results, trial, STOPPED))
-    best = results.member(trial, "best_step")[stopped].astype(np.int64)
-    kept[stopped] = np.searchsorted(curve.steps, best)
+    early = np.flatnonzero(keep_best(results, trial))
+    best = results.member(trial, "best_step")[early].astype(np.int64)
+    kept[early] = np.searchsorted(curve.steps, best)
     return np.take_along_axis(curve.values, kept[:, None], axis=1)[:, 0]
 
 
@@ -121,7 +135,7 @@ def reduce_members(results: Results, quantity: Quantity, trial: int) -> np.ndarr
 
     Args:
       quantity: the column and its reduction. "final" is the value of the kept network,
-        at the best step of a stopped one. "steps_to" is the step of the first
+        with early stopping that of its best step. "steps_to" is the step of the first
         evaluation at the target or beyond (at least it for accuracies, at most it for
         all else). "steps" is the step of the last evaluation. "best" is the largest
         accuracy, or the smallest value of all else. "at_epoch" is the evaluation

@@ -22,6 +22,7 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("constant", "linear", "cosine", "step")
 DTYPES = ("float32", "bfloat16")
 WATCHED = ("validation_loss", "validation_accuracy")
+AUTO = "auto"
 POOLS = ("max", "max_abs")
 
 MOST_LAYERS = 10_000
@@ -212,23 +213,25 @@ class Schedule(Checked):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EarlyStopping(Checked):
-    """When a network stops before `num_epochs`.
+    """When a network stops before `num_epochs`, and which parameters it keeps.
 
     Attributes:
-      patience: evaluations without a better metric after which a network stops and goes
-        back to its best parameters; 0 for never.
-      metric: "validation_loss" or "validation_accuracy".
+      patience: evaluations without a better metric after which a network stops; 0 for
+        never. Each keeps its best parameters, also if it reaches the last epoch.
+      metric: "validation_loss", "validation_accuracy", or "auto": what the study's
+        claims are about, the loss if all of them are about losses, else the accuracy.
     """
 
     patience: int = field(0, minimum=0)
     metric: str = field(
-        "validation_loss",
-        choices=WATCHED,
+        AUTO,
+        choices=(*WATCHED, AUTO),
         needs=(_above_0("early_stopping.patience"),),
     )
 
     def __post_init__(self) -> None:
-        if self.metric not in WATCHED and str(self.metric).startswith("validation_"):
+        own = str(self.metric).startswith("validation_")
+        if own and self.metric not in WATCHED:
             raise FieldError(
                 "metric",
                 f"={self.metric!r} is not watched: early stopping knows "
@@ -408,6 +411,7 @@ TUPLES = (
     *(path for path, (hint, _) in _FIELDS.items() if typing.get_origin(hint)),
     "figures",
     "looks",
+    "vary",
 )
 """Fields that hold a tuple, those of the study itself included."""
 

@@ -16,7 +16,7 @@ from typing import Any
 from nnlab.study import needs
 from nnlab.study.claims import Claim
 from nnlab.study.fields import Checked, FieldError, coerced, field, from_mapping
-from nnlab.study.hyperparameters import DEFAULTS, NEEDS, PATHS, Hyperparameters
+from nnlab.study.hyperparameters import AUTO, NEEDS, PATHS, WATCHED, Hyperparameters
 from nnlab.study.needs import OWN_MODULE
 from nnlab.words import numbers as texts
 from nnlab.words.spelling import nearest
@@ -57,6 +57,18 @@ PICTURES = (
     *("confusion", "regions", "weights", "gallery", "mistakes", "probabilities"),
 )
 """Those of `PARTS` that need the final networks' predictions or weights."""
+PATIENCE, METRIC = "early_stopping.patience", "early_stopping.metric"
+BANDS = POINTWISE, SIMULTANEOUS = "pointwise", "simultaneous"
+"""What a band covers in 95 % of experiments: each point, or the whole curve."""
+TRAIN_EVALUATION_SIZE = 5_000
+"""Training loss and accuracy are of the first so many training examples, at most."""
+OWNED = ("init", "order", "noise")
+"""What changes from seed to seed by default: initial weights, order of the training
+examples, and noise (dropout, moved images, what a tree sees)."""
+DRAWN = ("split", "split=published")
+"""What else may: all parts of the data, or all but the published test set."""
+ON_ONE_TEST_SET = ("gallery", "mistakes", "probabilities")
+"""Those of `PARTS` that show test images, which all seeds must share."""
 OF_TRIAL = ("label", "num_seeds", "combinations")
 """Keys of a trial in a sweep that are no hyperparameters."""
 MOST_TRIALS = 10_000
@@ -216,11 +228,21 @@ class Study(Checked):
       eval_size: validation and test examples that are used, the first of each; 0 for
         all.
       root_seed: the root of every random key.
+      vary: what changes from seed to seed, some of "init", "order", "noise" and
+        "split"; the rest stays that of seed 0. With "split" every seed draws its own
+        training, validation and test examples from all of the data set, stratified by
+        class, in the sizes of the data set's own split; "split=published" keeps the
+        test set.
       target: validation accuracy that "steps to target" refers to; 0 picks it from the
         data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
       figures: what the report shows beside answer and tables, some of `PARTS`.
+      bands: what the bands of learning curves cover in 95 % of experiments: each point
+        by itself ("pointwise"), or the whole curve ("simultaneous", which is wider).
       notes: what the reader must know to judge the answer, in words.
+      seal: whether the plan (study, claims and seeds) is written with a digest before
+        training, and test scores stay hidden until it is done; see
+        `nnlab.results.seal`.
       example_losses: whether to store the final networks' loss of each validation and
         test example, beside whether it was right; 32 times as much.
     """
@@ -236,10 +258,13 @@ class Study(Checked):
     search: Search = Search()
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
+    vary: tuple[str, ...] = field(OWNED, among=(*OWNED, *DRAWN), later=True)
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
+    bands: str = field(POINTWISE, choices=BANDS, later=True)
     notes: tuple[str, ...] = ()
+    seal: bool = field(False, later=True)
     example_losses: bool = field(False, later=True)
     recorded: dataclasses.InitVar[bool] = False
 
@@ -256,6 +281,8 @@ class Study(Checked):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
             )
+        self._choose_metric()
+        self._check_vary()
         self._settle(recorded)
         for seeds in {self.num_seeds, *(t.num_seeds for t in self.trials())}:
             if self.looks and seeds not in self.looks:
@@ -266,6 +293,12 @@ class Study(Checked):
                 f"looks={self.looks} does not go with {other}: trials that are chosen "
                 "or dropped on the way are not compared look by look"
             )
+        if self.seal and (self.search.space or self.looks):
+            other = "search.space" if self.search.space else "looks"
+            raise ValueError(
+                f"seal=True does not go with {other}: which networks train is then no "
+                "plan that could be sealed"
+            )
         if self.halving.factor and not any(map(self._has_rung, self.trials())):
             h = self.base
             raise ValueError(
@@ -273,6 +306,48 @@ class Study(Checked):
                 f"before the end to drop a trial at (num_epochs={h.num_epochs}, "
                 f"eval_every_epochs={h.eval_every_epochs:g})"
             )
+
+    def _check_vary(self) -> None:
+        if not self.vary:
+            raise FieldError(
+                "vary", f" is empty: name some of {texts.joined([*OWNED, DRAWN[0]])}"
+            )
+        streams = [name.partition("=")[0] for name in self.vary]
+        if twice := [name for name in streams if streams.count(name) > 1]:
+            raise FieldError("vary", f"={self.vary} names {twice[0]!r} twice")
+        ordered = tuple(name for name in (*OWNED, *DRAWN) if name in self.vary)
+        object.__setattr__(self, "vary", ordered)
+        if self.split == DRAWN[0] and self.test_sets.severity:
+            raise ValueError(
+                "test_sets.severity needs one test set for all seeds: vary="
+                f"{DRAWN[1]!r} keeps the published one"
+            )
+
+    @property
+    def split(self) -> str:
+        """How seeds draw their examples, one of `DRAWN`; "" for one split for all."""
+        return next((name for name in self.vary if name in DRAWN), "")
+
+    def varying(self) -> str:
+        """Says what changes from seed to seed, where that is not the default."""
+        if self.vary == OWNED:
+            return ""
+        fixed = [name for name in OWNED if name not in self.vary]
+        parts = "training, validation and test" if self.split == DRAWN[0] else ""
+        parts = "training and validation" if self.split == DRAWN[1] else parts
+        own = f"; each seed draws {parts} examples of its own" if parts else ""
+        rest = f"; {texts.joined(fixed)} as in seed 0" if fixed else ""
+        streams = [name.partition("=")[0] for name in self.vary]
+        return f"{texts.joined(streams)}{rest}{own}"
+
+    def index_of(self, stream: str, seed: int) -> int:
+        """Returns which of a stream's random numbers a seed has: its own, or seed 0's.
+
+        >>> study = Study(vary=("order",))
+        >>> study.index_of("order", 3), study.index_of("init", 3)
+        (3, 0)
+        """
+        return seed if stream in self.vary else 0
 
     def _has_rung(self, trial: Trial) -> bool:
         h = trial.hyperparameters
@@ -356,10 +431,10 @@ class Study(Checked):
                 f"{equal} of {asked} combinations {'is' if equal == 1 else 'are'} "
                 f"equal in effect to another: {left} {verb} left."
             )
-        values = self.trials()[0].hyperparameters.flat()
+        values, usual = self.trials()[0].hyperparameters.flat(), Study().base.flat()
         groups: dict[str, list[str]] = {}
         for path, why in self.idle().items():
-            if values[path] != DEFAULTS[path]:
+            if values[path] != usual[path]:
                 groups.setdefault(why, []).append(path)
         for why, paths in groups.items():
             verbs = ("is", "changes", "it goes")
@@ -369,11 +444,51 @@ class Study(Checked):
                 f"{texts.joined(paths)} {verbs[0]} set, but {verbs[1]} nothing: "
                 f"{verbs[2]} with {why}."
             )
+        alike = [part for part in self.figures if part in ON_ONE_TEST_SET]
+        if alike and self.split == DRAWN[0]:
+            verb = "is" if len(alike) == 1 else "are"
+            said.append(
+                f"{texts.joined(alike)} {verb} left out: every seed has test examples "
+                f"of its own (vary={DRAWN[1]} keeps the published ones)."
+            )
+        if self.vary == ("noise",) and not any(map(self._is_noisy, self.trials())):
+            said.append(
+                "Seeds differ in nothing: only the noise varies (vary=noise), and no "
+                "trial has any, such as model.dropout_rate or augment_pixels."
+            )
         return tuple(said)
+
+    def _is_noisy(self, trial: Trial) -> bool:
+        h = trial.hyperparameters
+        unknown = self.own.module is not None or h.model.name == "stack"
+        grown = not h.model.is_network
+        return unknown or grown or h.model.dropout_rate > 0 or h.augment_pixels > 0
 
     def settings(self, hyperparameters: Hyperparameters) -> dict[str, Any]:
         """Returns a trial's settings, as `nnlab.study.needs` takes them."""
         return {**hyperparameters.flat(), OWN_MODULE: self.own.module is not None}
+
+    def _choose_metric(self) -> None:
+        """Puts the metric that decides when networks stop in the place of "auto".
+
+        It is the one that the claims are about; without any it is the accuracy, by
+        which trials are compared. Where no network may stop, none is read, and the loss
+        is noted, as ever.
+        """
+        loss, accuracy = WATCHED
+        about = [claim.quantity.metric for claim in self.claims]
+        of_losses = about and all(metric.endswith("loss") for metric in about)
+        chosen = {METRIC: loss if of_losses or not self._may_stop() else accuracy}
+        if self.base.early_stopping.metric == AUTO:
+            object.__setattr__(self, "base", self.base.replace(chosen))
+        sweep = (i | chosen if i.get(METRIC) == AUTO else i for i in self.sweep)
+        object.__setattr__(self, "sweep", tuple(sweep))
+
+    def _may_stop(self) -> bool:
+        """Whether any network may stop early."""
+        patience = [self.base.flat(), *self.sweep]
+        searched = any(text.startswith(PATIENCE) for text in self.search.space)
+        return searched or any(settings.get(PATIENCE) for settings in patience)
 
     def _settle(self, recorded: bool) -> None:
         """Makes the trials, and merges those that are equal in effect.
@@ -439,13 +554,28 @@ class Study(Checked):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain values for JSON, with the hyperparameters at the top level."""
-        return json.loads(json.dumps(self.fields()))
+        """Returns plain values for JSON, with the hyperparameters at the top level.
+
+        Fields that were added `later` are there only if they are not the default, as in
+        the records of older runs.
+        """
+        values = self.fields()
+        values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
+        for added in dataclasses.fields(self):
+            name = added.name
+            if "later" in added.metadata and values[name] == added.default:
+                del values[name]
+        return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:
-        """Returns the same in Python's values, with tuples, as a config has them."""
+        """Returns the same in Python's values, with tuples, as a config has them.
+
+        The metric that nothing reads is "auto" again: patience may be added.
+        """
         values = dataclasses.asdict(self)
         base = values.pop("base")
+        if base["early_stopping"]["metric"] == WATCHED[0] and not self._may_stop():
+            base["early_stopping"]["metric"] = AUTO
         if self.own == Own():
             del values["own"]
         return {**values, **base}

@@ -13,10 +13,11 @@ import numpy as np
 from nnlab import data
 from nnlab.data import Dataset, Split, transforms
 from nnlab.data.dataset import read_only
-from nnlab.study import Hyperparameters, MovedSets, Own, Study
+from nnlab.data.drawing import Drawing
+from nnlab.study import DRAWN, Hyperparameters, MovedSets, Own, Study
 from nnlab.training import own
 from nnlab.training.metrics import Metric
-from nnlab.training.program import FurtherSets
+from nnlab.training.program import SPLITS, FurtherSets
 
 TAKEN = ("loss", "accuracy", "active_share")
 """Endings of nnlab's own metrics, by which tables and figures recognise them."""
@@ -24,8 +25,14 @@ TAKEN = ("loss", "accuracy", "active_share")
 LARGE = 30.0
 """Absolute input above which a warning suggests scaling."""
 
-Loaded = dict[str, tuple[Dataset, FurtherSets]]
-"""A study's data sets that have been loaded, by their names in the study."""
+Data = tuple[Dataset, FurtherSets, Drawing | None]
+"""A data set, its further test sets, and how seeds draw from it, if they do.
+
+If they draw the test set too, further test sets are of the whole pool.
+"""
+
+Loaded = dict[str, Data]
+"""A study's data that have been loaded, by their names in the study."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,15 +81,16 @@ class Handed:
         mine = own.called(self.module)
         if not (self.dataset or mine or self.own_metrics):
             return Own()
-        some, _ = self.data(study.trials()[0].hyperparameters, study)
+        some, *_ = self.data(study.trials()[0].hyperparameters, study)
         found = own.record(mine, self.own_metrics, some.input_shape, some.num_classes)
         names = study.datasets() if self.dataset else ()
         return dataclasses.replace(found, datasets=dict.fromkeys(names, some.digest))
 
-    def data(self, h: Hyperparameters, study: Study) -> tuple[Dataset, FurtherSets]:
-        """Loads a trial's data set and its further test sets, once for each name."""
+    def data(self, h: Hyperparameters, study: Study) -> Data:
+        """Loads a trial's data, once for each name."""
         if h.data not in self.loaded:
             some = self.dataset or _load(h, self.data_dir)
+            drawing = _drawing(some, study) if study.split else None
             if most := study.eval_size:
                 validation, test = (
                     Split(split.inputs[:most], split.labels[:most])
@@ -92,7 +100,10 @@ class Handed:
             all_h = [trial.hyperparameters for trial in study.trials()]
             if any(one.model.is_network and not one.standardize for one in all_h):
                 _point_out_large(some)
-            self.loaded[h.data] = some, _test_sets(some, study.test_sets)
+            draws_test = drawing and "test" in drawing.sizes
+            test = drawing.pool if drawing and draws_test else some.test
+            sets = _test_sets(some, test, study.test_sets)
+            self.loaded[h.data] = some, sets, drawing
         return self.loaded[h.data]
 
 
@@ -116,9 +127,19 @@ def _point_out_large(dataset: Dataset) -> None:
         )
 
 
-def _test_sets(dataset: Dataset, asked: MovedSets) -> FurtherSets:
-    """Makes the moved and rotated test sets that a study asks for."""
-    test = dataset.test
+def _drawing(dataset: Dataset, study: Study) -> Drawing:
+    """Returns how the seeds of a study draw their examples; refuses what cannot be."""
+    parts = SPLITS if study.split == DRAWN[0] else SPLITS[:2]
+    drawing = Drawing.of(dataset, parts, study.root_seed, study.eval_size)
+    try:
+        drawing.indices(0)
+    except ValueError as error:
+        raise ValueError(f"vary={study.split}: {dataset.name}: {error}") from None
+    return drawing
+
+
+def _test_sets(dataset: Dataset, test: Split, asked: MovedSets) -> FurtherSets:
+    """Makes the moved and rotated copies of `test` that a study asks for."""
     amounts = {"moved": asked.moved_pixels, "rotated": asked.rotated_degrees}
     wanted = {name: amount for name, amount in amounts.items() if amount}
     if (wanted or asked.severity) and len(dataset.input_shape) != 3:

@@ -3,7 +3,7 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -170,6 +170,27 @@ class Batches(NamedTuple):
             np.pad(labels, (0, padding)).reshape(count, size),
             mask.reshape(count, size),
         )
+
+
+class Picks(NamedTuple):
+    """Batches of examples that each seed picks from a pool."""
+
+    inputs: Any  # of the pool, as stored, (N, values of an example)
+    labels: Any  # of the pool, int32 (N,)
+    rows: np.ndarray  # of the pool, int32 (S, batches, B)
+    mask: np.ndarray  # bool (batches, B), False for padding
+
+    @classmethod
+    def cut(cls, pool: Split, rows: np.ndarray, size: int, places: int) -> "Picks":
+        """Cuts each seed's `rows` of a pool, int32 (S, n), as `Batches.cut` does.
+
+        `pool` may be on the devices. `places` is the S of the batches, at least that of
+        the rows.
+        """
+        more = ((0, places - len(rows)), (0, 0))
+        cut = Batches.cut(Split(np.pad(rows, more).T, np.zeros(rows.shape[1])), size)
+        picked = np.moveaxis(cut.inputs, 2, 0)
+        return cls(flattened(pool.inputs), pool.labels, picked, cut.mask)
 
 
 def flattened(inputs: np.ndarray) -> np.ndarray:

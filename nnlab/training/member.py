@@ -92,7 +92,7 @@ class TrainState:
         first.
       stopped: True from the evaluation at which patience ended or halving dropped the
         member.
-      best: the state that early stopping restores; None without early stopping.
+      best: what early stopping keeps, see `kept`; None without early stopping.
     """
 
     params: Any
@@ -287,8 +287,7 @@ def evaluate(
     mask: jax.Array,
 ) -> dict[str, jax.Array]:
     """Sums what `judge` says of a batch; the mask, bool (B,), is False for padding."""
-    judged = judge(recipe, state, inputs, labels)
-    return {name: metrics.summed(values, mask) for name, values in judged.items()}
+    return metrics.sums(judge(recipe, state, inputs, labels), mask)
 
 
 def judge(
@@ -339,10 +338,10 @@ def shifted(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
 def note_best(
     recipe: Recipe, state: TrainState, sums: Mapping[str, jax.Array]
 ) -> TrainState:
-    """Keeps a member's best evaluation, and stops it when its patience is used up.
+    """Notes a member's best evaluation, and stops it when its patience is used up.
 
-    A member that stops goes back to its best parameters. The recipe's `patience` is at
-    least 1, and `sums` come from `evaluate` on the validation set.
+    The recipe's `patience` is at least 1, and `sums` come from `evaluate` on the
+    validation set.
     """
     best, training = state.best, state.alive & ~state.stopped
     assert best is not None
@@ -353,13 +352,19 @@ def note_best(
         better, found, dataclasses.replace(best, waited=best.waited + training)
     )
     stops = training & (best.waited >= recipe.patience)
-    return dataclasses.replace(
-        state,
-        params=_where(stops, best.params, state.params),
-        batch_stats=_where(stops, best.batch_stats, state.batch_stats),
-        stopped=state.stopped | stops,
-        best=best,
-    )
+    return dataclasses.replace(state, stopped=state.stopped | stops, best=best)
+
+
+def kept(state: TrainState) -> TrainState:
+    """Returns an ended member, or many, with the parameters that are kept.
+
+    With early stopping they are the best, also of a member that reached the last epoch.
+    The state itself holds the last ones, with which a longer training goes on.
+    """
+    best = state.best
+    if best is None:
+        return state
+    return dataclasses.replace(state, params=best.params, batch_stats=best.batch_stats)
 
 
 def scaled(recipe: Recipe, inputs: jax.Array) -> jax.Array:

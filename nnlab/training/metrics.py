@@ -33,14 +33,18 @@ def judged(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
     return {"loss": cross_entropy(logits, labels), "accuracy": right}
 
 
-def summed(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Sums values of examples, (B,), over all but padding, float32 ().
+def sums(each: Mapping[str, jax.Array], mask: jax.Array) -> dict[str, jax.Array]:
+    """Sums named values of examples, (B,), over all but padding, float32 ().
 
     The mask, bool (B,), is False for padding. Truth values are counted.
     """
-    if values.dtype == bool:
-        return jnp.sum(mask & values).astype(jnp.float32)
-    return jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
+
+    def over(values: jax.Array) -> jax.Array:
+        if values.dtype == bool:
+            return jnp.sum(mask & values).astype(jnp.float32)
+        return jnp.sum(jnp.where(mask, values, 0.0), dtype=jnp.float32)
+
+    return {name: over(values) for name, values in each.items()}
 
 
 def gradient_norms(

@@ -2,17 +2,18 @@
 """Puts a program and its data on the devices, by its plan."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnlab.data import Dataset, Split
-from nnlab.study import TRACED, Study
-from nnlab.training.lanes import Batches
+from nnlab.data.drawing import Drawing
+from nnlab.study import OWNED, TRACED, Study
+from nnlab.training.lanes import Batches, Picks
 from nnlab.training.member import TrainState, epoch_order
 from nnlab.training.population import SAMPLE_EVERY, Population
-from nnlab.training.program import FurtherSets, NetworkProgram
+from nnlab.training.program import FurtherSets, NetworkProgram, Picked
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Most steps between two visits of the host; slow programs are visited sooner."""
@@ -35,11 +36,17 @@ class Order:
         train_size: int,
         batch: int,
         places: int = 0,
+        vary: Collection[str] = OWNED,
+        rows: np.ndarray | None = None,
     ) -> None:
-        """Loads no epoch yet. `places` is the least S of what `take` returns."""
-        self._root_seed = root_seed
-        self._seeds = seeds
-        self._places = max(len(seeds), places)
+        """Loads no epoch yet. `places` is the least S of what `take` returns.
+
+        `vary` is that of the study; `rows`, int32 (seeds, train_size), are the training
+        examples of each seed, if they have their own.
+        """
+        self._root_seed, self._rows = root_seed, rows
+        self._seeds = seeds if "order" in vary else [0] * len(seeds)
+        self.places = max(len(seeds), places)
         self._train_size = train_size
         self._batch = batch
         self._steps_per_epoch = train_size // batch
@@ -48,7 +55,7 @@ class Order:
 
     def take(self, start: int, stop: int, room: int) -> np.ndarray:
         """Returns the examples of steps start..stop-1, int32 (S, room, B), 0-padded."""
-        taken = np.zeros((self._places, room, self._batch), np.int32)
+        taken = np.zeros((self.places, room, self._batch), np.int32)
         step = start
         while step < stop:
             epoch, first = divmod(step, self._steps_per_epoch)
@@ -62,10 +69,12 @@ class Order:
     def _of_epoch(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
             shape = (self._steps_per_epoch, self._batch)
-            orders = (
+            orders = [
                 epoch_order(self._root_seed, seed, epoch, self._train_size)
                 for seed in self._seeds
-            )
+            ]
+            if self._rows is not None:
+                orders = [own[order] for own, order in zip(self._rows, orders)]
             self._current = np.stack([np.resize(order, shape) for order in orders])
             self._epoch = epoch
         return self._current
@@ -101,7 +110,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self.loaded: dict[str, tuple[Dataset, FurtherSets]] = {}
+        self.loaded: dict[str, tuple[Dataset, FurtherSets, Drawing | None]] = {}
         self._placed: dict[str, PlacedProgram] = {}
 
     def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:
@@ -146,7 +155,7 @@ def place(
 
     If `kept` has earlier programs of the same study, their data and functions are used.
     """
-    plan, members, train = program.plan, program.members, program.fed.train
+    plan, members, drawing = program.plan, program.members, program.drawing
     lanes, splits = plan.lanes, program.evaluated()
     like = kept.like(program, study) if kept else None
     if (
@@ -157,8 +166,13 @@ def place(
         population = like.population.of_others(lanes, members)
         batches = like.batches
     else:
-        population = Population(program.recipe, lanes, members, study.root_seed, train)
-        batches = population.put(batches_of(program, splits))
+        train = program.pool or program.fed.train
+        population = Population(
+            program.recipe, lanes, members, study.root_seed, train, study.vary
+        )
+        batches = {}
+    if drawing or not batches:  # other seeds have other examples
+        batches = population.put(batches_of(program, splits, population))
     longest = int(np.diff(program.boundaries).max())
     fields = {
         f.name: getattr(program, f.name) for f in dataclasses.fields(NetworkProgram)
@@ -171,22 +185,34 @@ def place(
         order=Order(
             study.root_seed,
             members.seeds,
-            len(train.labels),
+            len(program.fed.train.labels),
             program.hyperparameters.batch_size,
             lanes.room[1],
+            study.vary,
+            drawing.stacked("train", members.seeds) if drawing else None,
         ),
         room=min(STEPS_PER_CALL, longest),
     )
 
 
 def batches_of(
-    program: NetworkProgram, splits: Mapping[str, Split]
-) -> dict[str, Batches]:
+    program: NetworkProgram,
+    splits: Mapping[str, Split | Picked],
+    population: Population,
+) -> dict[str, Batches | Picks]:
     """Cuts splits into the batches in which a program evaluates them."""
-    size = program.plan.evaluation_batch
-    return {name: Batches.cut(split, size) for name, split in splits.items()}
+    members, lanes = program.members, program.plan.lanes
+    size, places = program.plan.evaluation_batch, max(members.num_seeds, lanes.room[1])
+
+    def cut(split: Split | Picked) -> Batches | Picks:
+        if isinstance(split, Split):
+            return Batches.cut(split, size)
+        pool = population.pool if split.pool is program.pool else split.pool
+        return Picks.cut(pool, split.rows, size, places)
+
+    return {name: cut(split) for name, split in splits.items()}
 
 
-def sizes_of(splits: Mapping[str, Split]) -> dict[str, int]:
+def sizes_of(splits: Mapping[str, Split | Picked]) -> dict[str, int]:
     """Returns the number of examples of each split."""
-    return {name: len(split.labels) for name, split in splits.items()}
+    return {name: split.size for name, split in splits.items()}

@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,9 +22,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from nnlab.data import Split
 from nnlab.machine import processes
+from nnlab.study import OWNED
 from nnlab.study.members import Members
 from nnlab.training import member, metrics
-from nnlab.training.lanes import Lanes, Placement, flattened
+from nnlab.training.lanes import Lanes, Picks, Placement, flattened
 from nnlab.training.member import Recipe, Traced, TrainState
 
 SAMPLE_EVERY = 16
@@ -50,14 +51,19 @@ class Population:
         members: Members,
         root_seed: int,
         train: Split,
+        vary: Collection[str] = OWNED,
     ) -> None:
+        """Puts `train`, or the pool that seeds draw from, on the devices.
+
+        `vary` is that of the study.
+        """
         devices = jax.devices()[: lanes.devices]
         mesh = jax.make_mesh(
             (len(devices),), ("lanes",), devices=devices, axis_types=(AxisType.Auto,)
         )
         self._by_lane = NamedSharding(mesh, _LANES)
         self._everywhere = NamedSharding(mesh, _SHARED)
-        self._root_seed = root_seed
+        self._root_seed, self._vary = root_seed, vary
         self._take(lanes, members)
         self._data = self.put((flattened(train.inputs), train.labels))
 
@@ -81,6 +87,7 @@ class Population:
         score = functools.partial(_score_lanes, kept=kept)
         self._score = jit(score, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
+        self._predict_picked = jit(_predict_picked_lanes, 2, 2, donate=False)
         self._compiled: dict[Any, Any] = {}
 
     def of_others(self, lanes: Lanes, members: Members) -> "Population":
@@ -112,6 +119,8 @@ class Population:
     def _seed_keys(self, stream: str) -> jax.Array:
         of_seed = functools.partial(member.stream_key, self._root_seed, stream=stream)
         seeds = jnp.asarray(self._placement.seed + self._first_seed)
+        if stream not in self._vary:
+            seeds = jnp.zeros_like(seeds)
         return self._to_lanes(jax.vmap(jax.vmap(of_seed))(seeds))
 
     def _call(self, program: Any, *arguments: Any) -> Any:
@@ -123,6 +132,11 @@ class Population:
             self._compiled[key] = program.lower(*arguments).compile()
             self.compile_seconds += time.perf_counter() - start
         return self._compiled[key](*arguments)
+
+    @property
+    def pool(self) -> Split:
+        """The examples that it trains on, on the devices; inputs (N, values)."""
+        return Split(*self._data)
 
     def put(self, tree: Any) -> Any:
         """Places a tree of arrays, such as batches or an order, on every device."""
@@ -229,7 +243,8 @@ class Population:
           The state, and ``{"sums": {split: {metric: (N, G, W)}}, "best_step"}`` with
           the state's fields `MEASURED`; `gather` rearranges them into (T, S, ...).
         """
-        return self._call(self._evaluate, state, self._busy, batches)
+        lanes = self._scored(self._busy, batches)
+        return self._call(self._evaluate, state, lanes, batches)
 
     def score(
         self, state: TrainState, batches: dict[str, Any]
@@ -242,11 +257,21 @@ class Population:
           included, see `member.judge`.
         """
         every = self._to_lanes(np.ones(self.lanes.count, bool))
-        return self._call(self._score, state, every, batches)
+        return self._call(self._score, state, self._scored(every, batches), batches)
+
+    def _scored(self, busy: jax.Array, batches: dict[str, Any]) -> tuple[Any, ...]:
+        """Returns which lanes are scored, with their seeds where these matter."""
+        picked = any(isinstance(some, Picks) for some in batches.values())
+        return (busy, self._seeds) if picked else (busy,)
 
     def predict(self, state: TrainState, inputs: np.ndarray) -> jax.Array:
         """Returns class probabilities of stored inputs, float32 (N, G, W, B, C)."""
         return self._call(self._predict, state, self.put(inputs))
+
+    def predict_picked(self, state: TrainState, rows: np.ndarray) -> jax.Array:
+        """Returns the same of rows of the pool, int32 (S, B), for each seed its own."""
+        picked = self._data[0], self.put(rows)
+        return self._call(self._predict_picked, state, self._seeds, *picked)
 
     def gather(self, tree: Any) -> Any:
         """Copies a tree of lane results to the host, leaves (T, S, ...)."""
@@ -368,25 +393,34 @@ def _train_lane(recipe: Recipe, lane: Any, shared: Any) -> TrainState:
 def _score_lanes(
     recipe: Recipe,
     states: TrainState,
-    busy: jax.Array,
+    lanes: tuple[jax.Array, ...],
     batches: Mapping[str, Any],
     kept: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Sums the metrics of each split, and keeps some of each example.
 
+    `lanes` says which are busy, bool (N,), and, for `Picks`, the seeds of their rows.
     Lanes that are not busy have zeros; see `Population.score`.
     """
 
     def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
         judged = member.judge(recipe, state, inputs, labels)
-        sums = {name: metrics.summed(judged[name], mask) for name in judged}
-        return sums, {name: judged[name] for name in kept}
+        return metrics.sums(judged, mask), {name: judged[name] for name in kept}
 
-    def of_batch(state: TrainState, batch: Any) -> Any:
-        of_trials = _map(one, (0, None, None, None))
-        return _map(of_trials, (0, None, None, None))(state, *batch)
+    def of_split(state: TrainState, batches: Any, seeds: Any) -> Any:
+        pool: list[jax.Array] = []
+        if isinstance(batches, Picks):
+            *pool, rows, mask = batches
+            batches = jnp.moveaxis(rows[seeds[0]], 0, 1), mask
 
-    def of_split(state: TrainState, batches: Any) -> Any:
+        def of_batch(state: TrainState, batch: Any) -> Any:
+            of_trials = _map(one, (0, None, None, None))
+            own = 0 if pool else None
+            if pool:
+                rows, mask = batch
+                batch = *(values[rows] for values in pool), mask
+            return _map(of_trials, (0, own, own, None))(state, *batch)
+
         def add(sums: Any, batch: Any) -> Any:
             more, each = of_batch(state, batch)
             return jax.tree.map(jnp.add, sums, more), each
@@ -399,15 +433,15 @@ def _score_lanes(
         sums, each = jax.lax.scan(add, zeros, batches)
         return sums, jax.tree.map(in_a_row, each)
 
-    def of_lane(state: TrainState) -> dict[str, Any]:
-        return {split: of_split(state, batches[split]) for split in batches}
+    def of_lane(state: TrainState, *seeds: jax.Array) -> dict[str, Any]:
+        return {split: of_split(state, batches[split], seeds) for split in batches}
 
-    def of_busy_lane(lane: tuple[TrainState, jax.Array]) -> dict[str, Any]:
-        state, busy = lane
-        zeros = _zeros(of_lane, state)
-        return jax.lax.cond(busy, of_lane, lambda _: zeros, state)
+    def of_busy_lane(lane: tuple[Any, ...]) -> dict[str, Any]:
+        state, busy, *seeds = lane
+        zeros = _zeros(of_lane, state, *seeds)
+        return jax.lax.cond(busy, of_lane, lambda *_: zeros, state, *seeds)
 
-    return jax.lax.map(of_busy_lane, (states, busy))
+    return jax.lax.map(of_busy_lane, (states, *lanes))
 
 
 def _zeros(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -422,10 +456,27 @@ def _predict_lanes(recipe: Recipe, states: TrainState, inputs: jax.Array) -> jax
     return jax.lax.map(lambda state: of_lane(state, inputs), states)
 
 
+def _predict_picked_lanes(
+    recipe: Recipe,
+    states: TrainState,
+    seeds: jax.Array,
+    inputs: jax.Array,
+    rows: jax.Array,
+) -> jax.Array:
+    one = functools.partial(member.predict, recipe)
+    of_lane = _map(_map(one, (0, None)), (0, 0))
+    return jax.lax.map(
+        lambda lane: of_lane(lane[0], inputs[rows[lane[1]]]), (states, seeds)
+    )
+
+
 def _evaluate_lanes(
-    recipe: Recipe, states: TrainState, busy: jax.Array, batches: Mapping[str, Any]
+    recipe: Recipe,
+    states: TrainState,
+    lanes: tuple[jax.Array, ...],
+    batches: Mapping[str, Any],
 ) -> tuple[TrainState, dict[str, Any]]:
-    scored = _score_lanes(recipe, states, busy, batches)
+    scored = _score_lanes(recipe, states, lanes, batches)
     sums = {split: of_split for split, (of_split, _) in scored.items()}
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)

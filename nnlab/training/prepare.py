@@ -70,13 +70,18 @@ def prepare(
     found: list[Program] = []
     for some in members:
         h = some.trials[0].hyperparameters
-        dataset, test_sets = given.data(h, study)
+        dataset, test_sets, drawing = given.data(h, study)
         try:
+            dataset = dataset.limit(h.train_size)
+            if drawing:
+                drawing = drawing.limit(h.train_size)
+                dataset = drawing.dataset(dataset, 0)
             program = Program(
                 members=some,
                 hyperparameters=h,
-                dataset=dataset.limit(h.train_size),
+                dataset=dataset,
                 test_sets=test_sets,
+                drawing=drawing,
             )
             if h.model.is_network:
                 program = _networks(program, study, given, lane_width)
@@ -102,11 +107,12 @@ def _networks(
     recipe, rows = _recipe(program, study, handed, boundaries[-1])
     shapes, *_ = member.shapes(recipe, members.traced())
     _check_logits(recipe, shapes, dataset)
-    fed, source = dataset, None
+    fed, source, drawing = dataset, None, program.drawing
+    pool, shared = (drawing.pool, drawing.shared) if drawing else (None, SPLITS)
     if h.transfer.mode != "scratch":
         source = _source(h, recipe, shapes, training)
     if source and source.frozen:
-        fed, recipe, rows = _probe(source, dataset)
+        fed, pool, recipe, rows = _probe(source, dataset, pool)
         shapes, *_ = member.shapes(recipe, members.traced())
     demand = Demand(
         members=members,
@@ -116,8 +122,9 @@ def _networks(
         batch_size=h.batch_size,
         data_bytes=sum(
             array.nbytes
-            for name in SPLITS
-            for array in vars(getattr(fed, name)).values()
+            for split in (pool, *(getattr(fed, name) for name in shared))
+            if split
+            for array in vars(split).values()
         ),
         stops_early=(
             h.early_stopping.patience > 0
@@ -131,6 +138,7 @@ def _networks(
     return NetworkProgram(
         **{**vars(program), "source": source},
         fed=fed,
+        pool=pool,
         rows=rows,
         recipe=recipe,
         demand=demand,
@@ -190,7 +198,7 @@ def _recipe(
             dataset.num_classes,
             dropout=bool(traced["dropout_rate"].any()),
         )
-    scale, shift = _scaling(h, dataset)
+    scale, shift = _scaling(program)
     recipe = member.Recipe(
         module=module,
         layers=_layer_names(module, dataset.input_shape, rows),
@@ -239,6 +247,12 @@ def _source_training(
     asked = h.transfer
     if asked.mode == "scratch" or asked.source.endswith(WEIGHTS):
         return None
+    if study.split and asked.source == h.dataset:
+        raise ValueError(
+            f"transfer.source={asked.source!r} is the data set itself: with vary="
+            f"{study.split} its backbone would learn from examples that are drawn for "
+            "validation or test; choose another source"
+        )
     base = Hyperparameters(
         dataset=asked.source,
         csv=h.csv,
@@ -337,9 +351,9 @@ def _source(
 
 
 def _probe(
-    source: Source, dataset: Dataset
-) -> tuple[Dataset, member.Recipe, tuple[layers.LayerRow, ...]]:
-    """Returns data (still 0), recipe and layer table of a last layer on features."""
+    source: Source, dataset: Dataset, pool: Split | None
+) -> tuple[Dataset, Split | None, member.Recipe, tuple[layers.LayerRow, ...]]:
+    """Returns data and pool (still 0), recipe and layer table of a last layer."""
     whole = source.whole
     if whole.augment_pixels:
         raise ValueError(
@@ -366,23 +380,33 @@ def _probe(
         activity=False,
     )
 
-    blank: dict[str, Any] = {}
-    for name in SPLITS:
-        answers = getattr(dataset, name).labels
-        zeros = np.broadcast_to(np.float32(0), (len(answers), *shape))
-        blank[name] = Split(zeros, answers)
-    fed = dataclasses.replace(dataset, **blank, scale=1.0)
-    return fed, recipe, layers.check(module.layers, shape, dataset.num_classes)
+    def blank(split: Split) -> Split:
+        zeros = np.broadcast_to(np.float32(0), (split.size, *shape))
+        return Split(zeros, split.labels)
+
+    blanks: dict[str, Any] = {name: blank(getattr(dataset, name)) for name in SPLITS}
+    fed = dataclasses.replace(dataset, **blanks, scale=1.0)
+    return (
+        fed,
+        pool and blank(pool),
+        recipe,
+        layers.check(module.layers, shape, dataset.num_classes),
+    )
 
 
-def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
-    """Returns factor and shift from stored inputs to those of the network."""
+def _scaling(program: Program) -> tuple[Any, Any]:
+    """Returns factor and shift from stored inputs to those of the network.
+
+    Inputs are standardized by the training examples; where each seed draws its own, by
+    all that it may draw, without their labels.
+    """
+    h, dataset = program.hyperparameters, program.dataset
     if h.transfer.mode != "scratch" and h.transfer.source.endswith(WEIGHTS):
         return _imagenet_scaling(dataset)
     if not (h.standardize or dataset.is_table):
         return dataset.scale, 0.0
+    inputs = (program.drawing.pool if program.drawing else dataset.train).inputs
     if len(dataset.input_shape) == 1:
-        inputs = dataset.train.inputs
         mean = inputs.mean(axis=0, dtype=np.float64, keepdims=True)
         deviation = inputs.std(axis=0, dtype=np.float64, keepdims=True)
         if not deviation.any():
@@ -390,7 +414,7 @@ def _scaling(h: Hyperparameters, dataset: Dataset) -> tuple[Any, Any]:
         # A constant column has no information: the network sees 0.
         factor = np.divide(1, deviation, out=0 * deviation, where=deviation > 0)
         return factor.astype(np.float32), (mean * factor).astype(np.float32)
-    mean, deviation = _moments(dataset.train.inputs)
+    mean, deviation = _moments(inputs)
     if not deviation > 0:
         raise ValueError("standardize=True needs training inputs that differ")
     return 1 / deviation, mean / deviation

@@ -13,16 +13,14 @@ import numpy as np
 
 from nnlab.data import Dataset, Split
 from nnlab.data.dataset import read_only
+from nnlab.data.drawing import Drawing
 from nnlab.models import layers
-from nnlab.study import Hyperparameters, Trial
+from nnlab.study import TRAIN_EVALUATION_SIZE, Hyperparameters, Trial
 from nnlab.study.members import Members
 from nnlab.training import member as train
 from nnlab.training import trees
 from nnlab.training.lanes import Lanes
 from nnlab.training.plan import Demand, Plan
-
-TRAIN_EVALUATION_SIZE = 5_000
-"""Most training examples on which the training metrics are evaluated."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,6 +35,19 @@ class FurtherSets:
     splits: Mapping[str, Split]  # "test_moved", "test_rotated" as the study asks
     along_curve: bool  # whether every evaluation includes them
     severities: Mapping[tuple[str, float], Split]  # by transform and amount
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Picked:
+    """Examples of one purpose that each seed picks from a pool; see `Split`."""
+
+    pool: Split
+    rows: np.ndarray  # of the pool, int32 (S, N)
+
+    @property
+    def size(self) -> int:
+        """N, the number of a seed's examples."""
+        return self.rows.shape[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +92,9 @@ class Program:
 
     Attributes:
       hyperparameters: those of the first trial; all trials share the static ones.
-      dataset: the data, limited to `train_size`.
+      dataset: the data, limited to `train_size`; as seed 0 has them.
       test_sets: further test sets, as the members are fed them.
+      drawing: how each seed draws its own examples; None if all have the same.
       source: where the members' backbone comes from; None without one.
     """
 
@@ -90,6 +102,7 @@ class Program:
     hyperparameters: Hyperparameters
     dataset: Dataset
     test_sets: FurtherSets
+    drawing: Drawing | None = None
     source: Source | None = None
 
     @property
@@ -149,11 +162,18 @@ class TreeProgram(Program):
         """Training examples of all fits, once each."""
         return len(self.dataset.train.labels) * len(self.members.pairs())
 
-    def splits(self) -> dict[str, Split]:
-        """Returns all splits by name."""
-        return {name: getattr(self.dataset, name) for name in SPLITS} | dict(
-            self.test_sets.splits
-        )
+    def splits(self, seed: int) -> dict[str, Split]:
+        """Returns all splits of a seed by name."""
+        dataset, further = self.dataset, dict(self.test_sets.splits)
+        if self.drawing:
+            dataset = self.drawing.dataset(dataset, seed)
+            rows = self.drawing.indices(seed).get("test")
+            if rows is not None:
+                further = {
+                    name: Split(pool.inputs[rows], pool.labels[rows])
+                    for name, pool in further.items()
+                }
+        return {name: getattr(dataset, name) for name in SPLITS} | further
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record for ``config.json``; an epoch is a round of trees."""
@@ -181,6 +201,7 @@ class NetworkProgram(Program):
     Attributes:
       fed: the members' inputs: the data, or a frozen backbone's features, which are 0
         until `with_features`.
+      pool: likewise what each seed draws its own examples from; None without `drawing`.
       rows: the layer table; empty for a user's own module.
       plans: lane plans to choose from, the likely fastest one first.
       steps_per_epoch: updates in an epoch; the short batch at its end is dropped.
@@ -196,6 +217,7 @@ class NetworkProgram(Program):
     steps_per_epoch: int
     boundaries: tuple[int, ...]
     features: Callable[[np.ndarray], np.ndarray] | None = None
+    pool: Split | None = None
 
     @property
     def whole(self) -> train.Recipe:
@@ -242,14 +264,21 @@ class NetworkProgram(Program):
                 for name, split in splits.items()
             }
 
-        data = through({name: getattr(self.dataset, name) for name in SPLITS})
+        drawing, pool = self.drawing, self.pool
+        shared = drawing.shared if drawing else SPLITS
+        data = through({name: getattr(self.dataset, name) for name in shared})
         sets = dataclasses.replace(
             self.test_sets,
             splits=through(self.test_sets.splits),
             severities=through(self.test_sets.severities),
         )
         fed = dataclasses.replace(self.fed, **data)
-        return dataclasses.replace(self, features=of, fed=fed, test_sets=sets)
+        if drawing:
+            pool = through({"pool": drawing.pool})["pool"]
+            fed = drawing.dataset(fed, 0, pool)
+        return dataclasses.replace(
+            self, features=of, fed=fed, test_sets=sets, pool=pool
+        )
 
     @functools.cached_property
     def jaxpr(self) -> str:
@@ -297,11 +326,11 @@ class NetworkProgram(Program):
     @property
     def num_evaluated(self) -> int:
         """Examples that all members evaluate in all evaluations."""
-        size = sum(len(split.labels) for split in self.evaluated().values())
+        size = sum(split.size for split in self.evaluated().values())
         once = [*self.scored().values(), *self.test_sets.severities.values()]
-        last = sum(len(split.labels) for split in once)
+        last = sum(split.size for split in once)
         # The final members' answers are taken on all evaluated splits but "train".
-        again = size - len(self.evaluated()["train"].labels)
+        again = size - self.evaluated()["train"].size
         return (len(self.boundaries) * size + again + last) * self.plan.lanes.members
 
     def is_done(self, about: Mapping[str, Any]) -> bool:
@@ -326,18 +355,29 @@ class NetworkProgram(Program):
         Position(**at).check(self.boundaries)
         return ""
 
-    def evaluated(self) -> dict[str, Split]:
+    def evaluated(self) -> dict[str, Split | Picked]:
         """Returns the splits that are evaluated along training, by name."""
-        splits: dict[str, Split] = {name: getattr(self.fed, name) for name in SPLITS}
+        splits: dict[str, Any] = {name: getattr(self.fed, name) for name in SPLITS}
         whole, most = splits["train"], TRAIN_EVALUATION_SIZE
         splits["train"] = Split(whole.inputs[:most], whole.labels[:most])
-        return splits | dict(
-            self.test_sets.splits if self.test_sets.along_curve else {}
-        )
+        if self.drawing and self.pool:
+            for name in self.drawing.sizes:
+                rows = self.drawing.stacked(name, self.members.seeds)
+                splits[name] = Picked(self.pool, rows[:, : splits[name].size])
+        return splits | (self._further() if self.test_sets.along_curve else {})
 
-    def scored(self) -> dict[str, Split]:
+    def scored(self) -> dict[str, Split | Picked]:
         """Returns the splits that only the final members are evaluated on, by name."""
-        return {} if self.test_sets.along_curve else dict(self.test_sets.splits)
+        return {} if self.test_sets.along_curve else self._further()
+
+    def _further(self) -> dict[str, Any]:
+        """Returns the further test sets: of each seed's own examples, if it has any."""
+        if not (self.drawing and "test" in self.drawing.sizes):
+            return dict(self.test_sets.splits)
+        rows = self.drawing.stacked("test", self.members.seeds)
+        return {
+            name: Picked(pool, rows) for name, pool in self.test_sets.splits.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the record for ``config.json``."""
@@ -350,6 +390,7 @@ class NetworkProgram(Program):
             "steps_per_epoch": self.steps_per_epoch,
             "num_steps": self.num_steps,
             "plan": self.plan.to_dict(),
+            **({"keeps_best": True} if self.recipe.patience else {}),
             **({"source": self.source.digest} if self.source else {}),
         }
 

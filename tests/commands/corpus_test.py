@@ -111,7 +111,7 @@ WORDS = (
     "('flatten',{'layer':'dense','units':-1})",
 )
 FIELDS = (*study.PATHS, "num_seeds", "root_seed", "target", "question", "notes")
-FIELDS += ("eval_size", "figures", "claims", "test_sets.moved_pixels")
+FIELDS += ("eval_size", "vary", "figures", "claims", "test_sets.moved_pixels")
 FIELDS += ("test_sets.rotated_degrees", "test_sets.severity")
 
 ODD = [*map(str, SIZES[:-1]), *map(str, NUMBERS), *WORDS]

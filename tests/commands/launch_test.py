@@ -23,6 +23,7 @@ from nnlab import data, study
 from nnlab.commands import config, describe, find_rate, report, train
 from nnlab.commands.bench import bench
 from nnlab.data import Dataset
+from nnlab.results import answers
 from nnlab.runs import checkpoint, loop
 from nnlab.training import lane_width, trees
 
@@ -89,6 +90,10 @@ train Q --config.optimizer.learning_rte=1 => did you mean 'optimizer.learning_ra
 train Q --config.optimizer=adam => unknown field 'optimizer'; did you mean
 train Q --config.sweep=x => unknown field 'sweep'
 train Q --halving=1 => halving.factor=1 drops no trial
+train Q --vary=init,splits => vary holds 'splits', which is not known; did you mean
+train Q --vary=split,split=published => names 'split' twice
+train Q --vary=split --config.test_sets.severity=true => vary='split=published' keeps
+train Q --vary=split --config.train_size=9 => a training set of 9 examples cannot hold
 train Q --search=optuna => --search_space is missing
 train Q '--search_space=batch_size=int(8,64)' => a search needs --search=optuna
 train Q --search=optuna --search_space=batch_size=8 --sweep=batch_size=1
@@ -171,6 +176,8 @@ report --workdir=dcos => dcos'; did you mean '{root}/docs'?
 report --compare=a,b => --workdir is missing: a folder for the comparison
 report --compare=a --workdir=x => takes two workdirs or more
 report --compare=a,b --list=x => --compare does not go with --list
+report --bands=simultaneous --list=x => --bands does not go with --list
+train Q --bands=wide => --bands='wide' is not pointwise or simultaneous
 report --workdir=x --list=x => --workdir does not go with --list
 """
 """Commands, with the names of `SHORT`, each with a part of what it is told."""
@@ -682,6 +689,19 @@ def test_report_redraws_without_jax_whatever_matplotlibrc_and_encoding(tmp_path)
     assert "% ?" in ended.stdout
 
 
+def test_a_report_is_redrawn_with_other_bands_and_changes_no_result(tmp_path):
+    place = tmp_path / "run"
+    made_up(num_trials=2, num_seeds=3, fields={"figures": ("updates",)}, workdir=place)
+    before = (place / "config.json").read_bytes()
+    for bands, told in (
+        (("--bands=simultaneous",), "along the whole curve"),
+        ((), "point by point"),
+    ):
+        assert launched(report, f"--workdir={place}", *bands)[0] == 0
+        assert told in (place / "report.md").read_text()
+    assert (place / "config.json").read_bytes() == before
+
+
 def refused(told, program, *arguments):
     """Whether a program ends with status 2 and one line that tells something."""
     status, _, err = launched(program, *arguments)
@@ -847,6 +867,7 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path, sent):
 @pytest.mark.slow
 def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(tmp_path):
     small = [*ONE, "--seeds=2", "--config.num_epochs=2", "--lane_width=2"]
+    small += ["--example_losses"]  # which resuming and replaying ask for by themselves
     run, again = (f"--workdir={tmp_path / name}" for name in ("run", "again"))
     for arguments in ([*small, run], [run, "--resume"]):
         assert launched(train, *arguments)[0] == 0
@@ -857,7 +878,8 @@ def test_a_run_is_resumed_rerun_and_replayed_from_its_workdir(tmp_path):
     )
     replay = f"--config_json={tmp_path / 'run' / 'config.json'}"
     assert launched(train, again, replay, "--lane_width=2")[0] == 0
-    for name in ("config.json", "curves.parquet", "members.csv", "summary.csv"):
+    tables = ("config.json", "curves.parquet", "members.csv", "summary.csv")
+    for name in (*tables, answers.CORRECT, answers.LOSSES):
         first, second = ((tmp_path / n / name).read_bytes() for n in ("run", "again"))
         assert first == second
 

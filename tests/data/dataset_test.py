@@ -36,16 +36,37 @@ def test_order_of_the_examples_given_changes_nothing(seed, floats):
     )
 
 
-def test_splits_partition_the_examples_in_order_of_their_sha256():
+def test_splits_have_each_class_in_order_of_the_sha256():
+    """Of every class the first examples are for training, the last for the test."""
     inputs = np.arange(100, dtype=np.uint8).reshape(-1, 1)
     data = Dataset.from_arrays(inputs, inputs[:, 0] % 4)
     assert lengths(data) == [67, 13, 20]
-    everything = np.concatenate([split.inputs[:, 0] for split in splits(data)])
-    assert sorted(everything) == list(range(100))
-    keys = [hashlib.sha256(bytes([x, x % 4, 0, 0, 0])).digest() for x in everything]
-    assert keys == sorted(keys)
     for split in splits(data):
         np.testing.assert_array_equal(split.inputs[:, 0] % 4, split.labels)
+        keys = [sha256_of(x) for x in split.inputs[:, 0]]
+        assert keys == sorted(keys)
+        counts = np.bincount(split.labels)
+        assert counts.max() - counts.min() <= 1
+    everything = np.concatenate([split.inputs[:, 0] for split in splits(data)])
+    assert sorted(everything) == list(range(100))
+    for label in range(4):
+        keys = [sha256_of(x) for x in everything if x % 4 == label]
+        assert keys == sorted(keys)
+
+
+def sha256_of(x):
+    return hashlib.sha256(bytes([x, x % 4, 0, 0, 0])).digest()
+
+
+def test_a_class_too_rare_for_every_set_is_refused():
+    """With 3 examples it is in each; with a test set of one's own 2 are enough."""
+    x, y = np.arange(60.0).reshape(-1, 1), np.array(["a"] * 57 + ["b"] * 3)
+    assert all({*split.labels} == {0, 1} for split in splits(Dataset.from_arrays(x, y)))
+    with refused(ValueError, "class 'b' has 2 examples", "add examples, or leave"):
+        Dataset.from_arrays(x[:-1], y[:-1])
+    Dataset.from_arrays(x[:-1], y[:-1], test_inputs=x, test_labels=y)
+    with refused(ValueError, "class 'b' has 1 example", "a training and a validation"):
+        Dataset.from_arrays(x[:-2], y[:-2], test_inputs=x, test_labels=y)
 
 
 def test_validation_never_exceeds_10000():

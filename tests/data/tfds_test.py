@@ -97,7 +97,7 @@ def test_a_wrong_example_is_refused(tmp_path, monkeypatch, wrong):
 
 def test_a_wrong_file_is_refused(tmp_path, monkeypatch):
     root = tmp_path / "data"
-    where = prepare(monkeypatch, root, {"train": GOOD, "test": GOOD})
+    where = prepare(monkeypatch, root, {"train": [*GOOD, *GOOD], "test": GOOD})
     load("mnist", data_dir=root)
     shard = where / "mnist-test.array_record-00000-of-00001"
     good = shard.read_bytes()

@@ -62,6 +62,21 @@ def test_comparison_shows_paired_drops_and_the_steps_used():
     assert rows[1]["median best step"] == f"{best:,.0f}"
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({}, ""),
+        ({"patience": 2}, "by validation accuracy, whose parameters"),
+        ({"patience": 2, "metric": "validation_loss"}, "by validation loss, whose par"),
+    ],
+)
+def test_comparison_says_which_metric_stopped_networks(rule, told):
+    base = study.Hyperparameters(early_stopping=study.EarlyStopping(**rule))
+    said = " ".join(sections.comparison(synthetic.findings(base=base)).paragraphs)
+    assert told in said
+    assert ("whose parameters" in said) == bool(told)
+
+
 def test_comparison_says_what_was_not_tested_and_over_how_many_pairs():
     lost = {(0, s): 2 for s in range(6)} | {(1, s): 2 for s in range(2)}
     lost |= {(2, s): 2 for s in range(7)}

@@ -215,8 +215,12 @@ def test_early_stopped_and_diverged_members_stay_ended(tmp_path):
     assert_same(tmp_path)
 
 
-def test_more_epochs_drop_what_only_the_last_ones_had(tmp_path):
-    parts = grown(tmp_path, MOVED, {"num_epochs": 2}, dataset=None)
+@pytest.mark.parametrize("patience", [0, 5])
+def test_more_epochs_drop_what_only_the_last_ones_had(tmp_path, patience):
+    # At rate 20 both networks are best at their start, in an earlier row than the last.
+    early = {tiny.RATE: 20.0, "early_stopping.patience": patience} if patience else {}
+    moved = dataclasses.replace(MOVED, base=MOVED.base.replace(early))
+    parts = grown(tmp_path, moved, {"num_epochs": 2}, dataset=None)
     assert 2 * parts[0] == parts[1]
     assert_same(tmp_path, (*FILES, "severity.csv"))
 

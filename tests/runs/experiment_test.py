@@ -467,16 +467,21 @@ def test_along_the_curve_they_end_with_the_same_values(looked_at, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_member_ends_and_is_scored_as_it_was_at_its_best(tmp_path):
+@pytest.mark.parametrize(("patience", "status"), [(2, "stopped"), (9, "finished")])
+def test_with_patience_a_member_is_scored_as_it_was_at_its_best(
+    tmp_path, patience, status
+):
     metric = "validation_accuracy"
-    early = {"early_stopping": {"patience": 2, "metric": metric}, "num_epochs": 9}
-    found = of_images(tmp_path, sweep=({tiny.RATE: 3.0},), figures=(), **early)
-    stopped = [key for key, m in members(found).items() if m["status"] == "stopped"]
-    assert stopped
-    for key in stopped:
+    early = {"early_stopping": {"patience": patience, "metric": metric}}
+    rate = ({tiny.RATE: 3.0},)
+    found = of_images(tmp_path, sweep=rate, figures=(), **early, num_epochs=9)
+    ended = [key for key, m in members(found).items() if m["status"] == status]
+    assert ended
+    for key in ended:
         curve, member = rows(found, *key), members(found)[key]
         best = int(np.argmax([row[metric] for row in curve]))
-        assert (curve[-1]["step"], len(curve) - 1 - best) == (member["steps"], 2)
+        assert curve[-1]["step"] == member["steps"]
+        assert status == "finished" or len(curve) - 1 - best == patience
         (row,) = (row for row in curve if row["test_moved_loss"])
         assert row["step"] == curve[best]["step"] == member["best_step"]
         unmoved = severity(found, key[1], "moved", 0)

@@ -13,6 +13,7 @@ from nnlab.runs import recorder as module
 from nnlab.runs.provenance import chance_of
 from nnlab.runs.recorder import Recorder
 from nnlab.statistics import ranking
+from nnlab.statistics.intervals import chance_bound
 
 SIZES = {"train": 100, "validation": 25, "test": 50}
 STEPS = 24
@@ -118,12 +119,11 @@ def test_the_best_step_is_the_first_of_the_best(recorder, record, tmp_path):
     assert [member["best_step"] for member in members] == [8] * 4
 
 
-def test_at_chance_is_a_one_sided_test_at_one_percent(recorder, record, tmp_path):
-    """With 25 answers the bound is chance plus 2.326 standard deviations."""
+def test_a_network_ends_at_chance_up_to_the_bound(recorder, record, tmp_path):
     chance = chance_of(tiny.dataset())
     assert chance == max(np.bincount(tiny.dataset().validation.labels)) / 26
-    bound = chance + 2.326 * np.sqrt(chance * (1 - chance) / 25)
-    accuracy = np.array([[0.0, chance], [bound - 0.001, bound + 0.001]])
+    right = round(25 * chance_bound(chance, 25))
+    accuracy = np.array([[0, right - 1], [right, right + 1]]) / 25
     add(recorder, record, 3, measured(accuracy), 24, 2)
     _, members = tables(recorder, tmp_path)
     assert [m["at_chance"] for m in members] == [True, True, True, False]

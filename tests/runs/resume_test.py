@@ -24,6 +24,7 @@ def rates(of: Study) -> list[float]:
     [
         ({}, {}),
         ({}, {"question": "Why?", "notes": ("So.",), "target": 0.5}),
+        ({}, {"bands": "simultaneous"}),
         ({}, {"num_seeds": 5, "num_epochs": 12}),
         ({}, {"rates": (0.1, 0.2, 0.3)}),
         ({"schedule": {"warmup_steps": 5}}, {"num_epochs": 11}),  # knows no end
@@ -34,6 +35,15 @@ def test_more_of_the_same_and_other_words_may_be_asked_for(old, new):
     assert resume.merge(study(**old), asked) == asked
     # The checkpoints are those of both.
     assert identity(resume.merge(study(**old), asked)) == identity(study(**old))
+
+
+def test_a_metric_that_follows_other_claims_is_named_with_what_to_do():
+    loss = {"text": "a", "quantity": {"metric": "test_loss"}, "left": {}, "right": 1.0}
+    early = {"early_stopping": {"patience": 2}}
+    old, new = study(claims=(loss,), **early), study(**early)
+    told = "'validation_loss' and is 'validation_accuracy' now: .*set it to what it was"
+    with pytest.raises(ValueError, match=told):
+        resume.merge(old, new)
 
 
 def test_trials_keep_their_place_and_new_ones_stand_behind_them():

@@ -80,10 +80,14 @@ def test_other_programs_can_read_what_was_saved(finished, tmp_path):
         found.save(folder)
 
 
-def test_one_that_stopped_early_is_at_its_best(tmp_path):
-    study = tiny.study(tiny.rates(1.0), num_epochs=40, **{"early_stopping.patience": 2})
+@pytest.mark.parametrize("status", [results.STOPPED, results.FINISHED])
+def test_one_with_patience_is_at_its_best_whether_it_stopped_or_not(tmp_path, status):
+    patience = {results.STOPPED: 2, results.FINISHED: 40}[status]
+    early = {"early_stopping.patience": patience, "num_epochs": 40}
+    study = tiny.study(tiny.rates(1.0), **early)
     found = experiment.run(study, tmp_path / "run", dataset=tiny.dataset())
-    assert set(found.member(0, "status")) == {results.STOPPED}
+    assert set(found.member(0, "status")) == {status}
+    assert (found.member(0, "best_step") < found.member(0, "steps")).all()
     for seed in range(2):
         best = int(found.member(0, "best_step")[seed])
         curve = found.curve(0, "test_accuracy")

@@ -9,7 +9,7 @@ import pytest
 import synthetic
 
 from nnlab.statistics import members
-from nnlab.study import Quantity
+from nnlab.study import EarlyStopping, Hyperparameters, Quantity
 
 FINAL = Quantity(metric="test_accuracy")
 
@@ -23,6 +23,21 @@ def test_stopped_members_are_carried_forward_at_their_best():
     found = synthetic.results(np.tile(accuracy, (1, 2, 1)), stopped={(0, 0): 3})
     curve = members.carried_forward(found, 0, "test_accuracy")
     np.testing.assert_array_equal(curve.values[0], [0.5, 0.9, 0.6, 0.9])
+
+
+def test_a_network_that_patience_did_not_stop_keeps_its_best_too():
+    accuracy = np.array([[[0.5, 0.9, 0.6, 0.7], [0.1, 0.2, 0.3, 0.4]]])
+    base = Hyperparameters(early_stopping=EarlyStopping(patience=3))
+    patient = synthetic.results(accuracy, base=base)
+    older = dataclasses.replace(
+        patient,
+        config=patient.config
+        | {"cohorts": synthetic.results(accuracy).config["cohorts"]},
+    )
+    for found, final in ((patient, [0.9, 0.4]), (older, [0.7, 0.4])):
+        assert members.reduce_members(found, FINAL, 0).tolist() == final
+        curve = members.carried_forward(found, 0, "test_accuracy")
+        np.testing.assert_array_equal(curve.values, accuracy[0])
 
 
 def test_every_member_is_counted_once():

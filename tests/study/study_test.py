@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A study converts to JSON and back, and refuses what makes no sense."""
 
+import dataclasses
 import json
 import re
 
@@ -24,7 +25,8 @@ from nnlab.study import (
     Schedule,
     Study,
 )
-from nnlab.study.claims import best, final, lower
+from nnlab.study.claims import SECONDS, best, best_minus_final, final, higher, lower
+from nnlab.study.study import METRIC
 from nnlab.words import spelling
 
 RATES = st.floats(0, 1e6, allow_subnormal=False)
@@ -276,10 +278,63 @@ def test_what_no_trial_reads_is_refused_when_swept_and_pointed_out_when_set(
     message = f"the sweep over '{path}' changes nothing: it goes with .*{why}"
     with pytest.raises(ValueError, match=message):
         Study(base=base, own=own, sweep=tuple({path: value} for value in values))
-    other = next(v for v in values if v != Hyperparameters().flat()[path])
+    other = next(v for v in values if v != Study().base.flat()[path])
     (said,) = Study(base=base.replace({path: other}), own=own).remarks()
     assert re.search(f"{path} is set, but changes nothing: it goes with .*{why}", said)
     assert not Study(base=base, own=own).remarks()
+
+
+PATIENT = {"early_stopping.patience": 3}
+FALLS = lower("a", "test_loss", {}, 0.5)
+RISES = higher("b", best_minus_final("validation_accuracy"), {}, 0.5)
+LASTS = lower("c", SECONDS, {}, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("base", "fields", "metric"),
+    [
+        (PATIENT, {}, "validation_accuracy"),
+        (PATIENT, {"claims": (FALLS,)}, "validation_loss"),
+        (PATIENT, {"claims": (FALLS, RISES)}, "validation_accuracy"),
+        (PATIENT, {"claims": (FALLS, LASTS)}, "validation_accuracy"),
+        ({}, {}, "validation_loss"),  # which nothing reads
+        ({}, {"sweep": ({}, PATIENT)}, "validation_accuracy"),
+        (
+            {},
+            {"search": {"space": ("early_stopping.patience=int(1,4)",)}},
+            "validation_accuracy",
+        ),
+        (PATIENT | {METRIC: "validation_loss"}, {}, "validation_loss"),
+    ],
+)
+def test_networks_stop_by_what_the_claims_are_about(base, fields, metric):
+    study = Study(base=Hyperparameters().replace(base), **fields)
+    assert study.to_dict()["early_stopping"]["metric"] == metric
+    found = {trial.hyperparameters.early_stopping.metric for trial in study.trials()}
+    assert found == {metric}
+    other = dataclasses.replace(study, claims=(FALLS,))  # which is too late
+    assert other.base == study.base == Study.from_dict(study.to_dict()).base
+
+
+def test_the_kind_of_bands_is_recorded_where_it_is_not_the_usual_one():
+    assert "bands" not in Study().to_dict()
+    wide = Study(bands="simultaneous")
+    assert wide.to_dict()["bands"] == "simultaneous"
+    assert Study.from_dict(wide.to_dict()) == wide
+
+
+def test_patience_that_is_added_to_a_study_stops_by_the_metric_of_its_claims():
+    fields = Study().fields()
+    fields["early_stopping"]["patience"] = 3
+    assert Study.from_dict(fields).base.early_stopping.metric == "validation_accuracy"
+    assert Study().to_dict()["early_stopping"]["metric"] == "validation_loss"
+
+
+def test_the_metric_that_follows_the_claims_can_be_swept():
+    sweep = tuple({METRIC: metric} for metric in ("auto", "validation_loss"))
+    base = Hyperparameters().replace(PATIENT)
+    labels = [trial.label for trial in Study(base=base, sweep=sweep).trials()]
+    assert labels == ["metric=validation_accuracy", "metric=validation_loss"]
 
 
 def test_trials_that_are_equal_in_effect_are_one():
@@ -372,3 +427,31 @@ def test_a_field_that_came_later_leaves_ids_as_they_were():
     assert not [path for path in trial.hyperparameters.identity() if "csv." in path]
     (other,) = Study(sweep=({"dataset": "csv:t.csv", "csv.missing": "drop"},)).trials()
     assert other.hyperparameters.identity()["csv.missing"] == "drop"
+
+
+# ---- What varies from seed to seed.
+
+
+def test_the_names_of_what_varies_have_one_order_and_one_record():
+    study = Study(vary=("split", "noise", "init"))
+    assert study.vary == ("init", "noise", "split")
+    assert Study.from_dict(study.to_dict()) == study
+    assert "vary" not in Study(vary=("noise", "order", "init")).to_dict()
+    assert study.digest() != Study().digest()
+
+
+@pytest.mark.parametrize("vary", [(), ("order", "order"), ("seed",)])
+def test_what_varies_is_one_thing_once(vary):
+    with pytest.raises(ValueError, match="vary"):
+        Study(vary=vary)
+
+
+def test_seeds_that_differ_in_nothing_are_pointed_out():
+    for base, is_said in (
+        ({}, True),
+        ({"model.dropout_rate": 0.5}, False),
+        ({"augment_pixels": 1}, False),
+        ({"model.name": "random_forest"}, False),
+    ):
+        study = Study(base=Hyperparameters().replace(base), vary=("noise",))
+        assert any("Seeds differ in nothing" in r for r in study.remarks()) == is_said

@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnlab.data import Split
+from nnlab.training import member
 from nnlab.training.lanes import Batches, Lanes
-from nnlab.training.population import SAMPLE_EVERY
+from nnlab.training.place import Order
+from nnlab.training.population import SAMPLE_EVERY, Population
 
 ONE_LANE = Lanes(2, 2, 2, 1, 2)
+ONE_LANE_OF_TWO = Lanes(1, 2, 1, 2, 1)
 RATES = (0.1, 0.3)
 
 
@@ -194,6 +197,25 @@ def test_trials_share_what_a_seed_draws_and_seeds_share_nothing(variant):
     assert not np.intersect1d(kernels[0, 0], kernels[0, 1]).size
     losses = population.gather(tiny.trained(population, (1,))).loss_sum
     assert losses[0, 1] == losses[1, 1] != losses[0, 0]
+
+
+@pytest.mark.parametrize("vary", [("init",), ("noise",), ("order",), ()])
+def test_seeds_differ_in_what_varies_alone(vary):
+    """By the weights at the start, and by the first losses under dropout."""
+    of = tiny.study(num_seeds=2, **{"model.dropout_rate": 0.5})
+    found = tiny.program(of)
+    population = Population(
+        found.recipe, ONE_LANE_OF_TWO, found.members, 0, found.dataset.train, vary
+    )
+    order = Order(0, range(2), tiny.SIZES["train"], tiny.BATCH_SIZE, vary=vary)
+    examples = order.take(0, 1, 1)
+    assert np.array_equal(examples[0], examples[1]) == ("order" not in vary)
+    start = population.gather(population.init())
+    assert equal(at(start, 0, 0).params, at(start, 0, 1).params) == ("init" not in vary)
+    placed = population.put(examples)
+    state = population.train(population.init(), placed, first_step=0, num_steps=1)
+    losses = population.gather(state).loss_sum[0]
+    assert (losses[0] == losses[1]) == (not vary)
 
 
 # ---- Divergence.
@@ -430,7 +452,7 @@ def stopping(request):
 
 
 @pytest.mark.slow
-def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
+def test_a_member_stops_when_its_patience_ends_and_keeps_its_best(stopping):
     free, sums, patient = stopping
     last, steps = patient[-1], set()
     for place in np.ndindex(2, 3):
@@ -438,13 +460,13 @@ def test_a_member_stops_when_its_patience_ends_at_its_best_parameters(stopping):
         best = [int(np.argmin(values[: i + 1])) for i in range(len(values))]
         stops = [i for i in range(len(values)) if i - best[i] >= PATIENCE]
         assert bool(last.stopped[place]) == bool(stops)
-        if not stops:
-            continue
-        stop = stops[0]
-        steps.add(stop)
-        assert last.step[place] == 2 * (stop + 1)
-        assert last.best.step[place] == 2 * (best[stop] + 1)
-        assert equal(at(last, *place).params, at(free[best[stop]], *place).params)
+        end = stops[0] if stops else len(values) - 1
+        steps.add(end)
+        assert last.step[place] == 2 * (end + 1)
+        assert last.best.step[place] == 2 * (best[end] + 1)
+        kept = member.kept(at(last, *place))
+        assert equal(kept.params, at(free[best[end]], *place).params)
+        assert equal(at(last, *place).params, at(free[end], *place).params)
     assert len(steps) > 1  # each at its own time
 
 

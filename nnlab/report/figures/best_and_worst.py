@@ -69,7 +69,8 @@ def best_and_worst(findings: Findings) -> Sketch:
     caption = (
         f"{what}, against epochs{along}. {captions.by_validation(findings)} "
         f"{captions.error_scale(canvas)} "
-        f"{captions.caption(findings, tuple(trials.values()))}"
+        f"{captions.sampled(results, *measured.values())} "
+        f"{captions.caption(findings, tuple(trials.values()), curves=True)}"
     )
     seen = captions.ends_of_each(findings, trials, measured)
     return Sketch("extremes", canvas, what, caption, seen)

@@ -20,7 +20,7 @@ from nnlab.report.figures.drawing import captions, curves, labels, scales, style
 from nnlab.report.figures.drawing.captions import Sketch, need
 from nnlab.report.trials import trial_name
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.intervals import band
 from nnlab.statistics.ranking import worst_trial
 
 COLORS = matplotlib.colormaps["viridis"]
@@ -105,7 +105,7 @@ def gradients(findings: Findings) -> Sketch:
         "batches since the last evaluation of the Euclidean norm of the layer's "
         "gradient (weights and biases together); over the seeds it is the arithmetic "
         f"mean. {'Triangles at the foot are means of exactly 0.' if dead else ''} "
-        f"{captions.caption(findings, [one.trial for one in shown])}"
+        f"{captions.caption(findings, [one.trial for one in shown], curves=True)}"
     )
     return Sketch("gradients", canvas, what, caption, last_norms(shown))
 
@@ -143,7 +143,7 @@ def _norms(findings: Findings, trial: int, name: str) -> Norms:
         curve = curves.curve_of(findings, trial, PREFIX + layer)
         assert curve is not None
         if not np.isfinite(curve.mean).any():
-            mean, low, high = mean_interval(curve.lost)
+            mean, low, high = band(curve.lost, findings.results.study.bands)
             curve = curve._replace(mean=mean, low=low, high=high)
         found[layer] = curve
     called = labels.plain(f"{name}{trial_name(findings.results, trial)}", 44)

@@ -47,8 +47,9 @@ def learning(
         next((t for m, t in _MEANINGS.items() if metric.endswith(m)), ""),
         SECONDS if x == "seconds" else "",
         captions.error_scale(canvas),
+        captions.sampled(results, metric),
         captions.thin_lines(results, max(lines.values())),
-        captions.caption(findings),
+        captions.caption(findings, curves=True),
     )
     seen = captions.ends(findings, metric)
     return Sketch(name or metric, canvas, what, " ".join(parts), seen)
@@ -92,12 +93,16 @@ def gap(findings: Findings) -> Sketch:
     canvas = _panels(Curves(findings, "test_accuracy", dashed="train_accuracy"))
     what = "Training accuracy (dashed) and test accuracy (solid) against epochs"
     beside = captions.beside(findings, "test_accuracy")
-    caption = (
-        f"{what}. {beside} {captions.error_scale(canvas)} {captions.caption(findings)}"
-    )
     both = {"training": "train_accuracy", "test": "test_accuracy"}
+    parts = (
+        f"{what}.",
+        beside,
+        captions.error_scale(canvas),
+        captions.sampled(findings.results, *both.values()),
+        captions.caption(findings, curves=True),
+    )
     seen = captions.ends_of_each(findings, {"best": findings.best}, both)
-    return Sketch("gap", canvas, what, caption, seen)
+    return Sketch("gap", canvas, what, " ".join(parts), seen)
 
 
 def _panels(curves: Curves) -> Canvas:

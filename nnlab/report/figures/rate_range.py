@@ -60,6 +60,7 @@ def rates(findings: Findings) -> Sketch:
     parts.append("The dotted line is the mean loss before training.")
     if np.any(losses > ax.get_ylim()[1]):
         parts.append("What lies above the axes is not shown.")
+    parts.append(captions.sampled(findings.results, "train_loss"))
     parts.append(captions.caption(findings, order))
     seen = " ".join(answer.sentences(findings)[:2])
     return Sketch("rates", canvas, what, " ".join(parts), seen)

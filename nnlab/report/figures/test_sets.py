@@ -122,7 +122,7 @@ def severity(findings: Findings) -> Sketch:
     caption = (
         f"{what}, for the final networks of each trial. {captions.error_scale(canvas)} "
         f"{captions.thin_lines(results, len(results.trials))} "
-        f"{captions.caption(findings)}"
+        f"{captions.caption(findings, curves=True)}"
     )
     return Sketch("severity", canvas, what, caption, falls(findings))
 
@@ -136,7 +136,7 @@ def _draw_severity(ax: Axes, findings: Findings, kind: str) -> None:
     for trial, rows in table.groupby("trial"):
         seeds = rows.pivot(index="seed", columns="amount", values="accuracy")
         values = seeds.reindex(columns=amounts).to_numpy()
-        drawn[int(trial)] = curves.Drawn.of(amounts, values)
+        drawn[int(trial)] = curves.Drawn.of(amounts, values, results.study.bands)
     core = scales.finite(d.mean for d in drawn.values())
     scale = scales.scale_of(results, metric, core)
     ends = scales.finite(a for d in drawn.values() for a in (d.low, d.high))

@@ -19,7 +19,8 @@ from nnlab.report.figures.drawing.levels import level_of, levels_of
 from nnlab.report.trials import baselines, named, trial_name
 from nnlab.results import Results
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.members import is_accuracy, keep_best
+from nnlab.study import POINTWISE, SIMULTANEOUS, TRAIN_EVALUATION_SIZE
 from nnlab.words import numbers as texts
 
 _T = TypeVar("_T")
@@ -70,8 +71,13 @@ def need(value: _T | None, why: str) -> _T:
     return value
 
 
-def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
-    """Says what lines are means over: seeds, how they ended, band, device, versions."""
+def caption(
+    findings: Findings, trials: Collection[int] | None = None, *, curves: bool = False
+) -> str:
+    """Says what lines are means over: seeds, how they ended, band, device, versions.
+
+    Bands along `curves` are of the study's kind, all others are pointwise.
+    """
     results = findings.results
     shown = range(len(results.trials)) if trials is None else trials
     counts: Counter[str] = Counter()
@@ -81,7 +87,8 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     least, most = (f(seeds, default=results.study.num_seeds) for f in (min, max))
     if most >= 3:
         span = f"{least} to {most}" if least < most else f"{most}"
-        first = f"Mean over {span} seeds with its 95 % Student-t interval"
+        kind = band_text([results.study.bands]) if curves else "Student-t interval"
+        first = f"Mean over {span} seeds with its 95 % {kind}"
         if any(np.count_nonzero(findings.alive(t)) in (1, 2) for t in shown):
             first += "; no interval where fewer than 3 survive"
     elif most == 2:
@@ -92,9 +99,33 @@ def caption(findings: Findings, trials: Collection[int] | None = None) -> str:
     counts["absent"] = total - sum(counts[s] for s in tables.STATUSES)
     listed = ", ".join(f"{counts[s]} {text}" for s, text in ENDED.items() if counts[s])
     said = f"{first}. Of {total} {'network' if total == 1 else 'networks'}: {listed}"
+    kept = sum(np.count_nonzero(keep_best(results, t)) for t in shown)
+    if curves and kept > counts[tables.STOPPED]:
+        said += "; lines end as measured, final values are of each network's best"
     if counts["at_chance"]:
         said += f"; {counts['at_chance']} ended at chance and count in the means"
     return f"{said}. {_made_with(results)}"
+
+
+def band_text(kinds: Collection[str]) -> str:
+    """Returns what bands along curves are, for one or more of `study.BANDS`."""
+    said = {
+        POINTWISE: "Student-t interval, which holds point by point",
+        SIMULTANEOUS: "band, which holds along the whole curve",
+    }
+    return " or ".join(text for kind, text in said.items() if kind in kinds)
+
+
+def sampled(results: Results, *metrics: str) -> str:
+    """Says of which examples training loss and accuracy are, if not of all."""
+    most = max(program["train_examples"] for program in results.config["cohorts"])
+    of_training = any(metric.startswith("train_") for metric in metrics)
+    if not of_training or most <= TRAIN_EVALUATION_SIZE:
+        return ""
+    return (
+        "Training loss and accuracy are measured on the first "
+        f"{TRAIN_EVALUATION_SIZE:,} training examples."
+    )
 
 
 def _made_with(results: Results) -> str:

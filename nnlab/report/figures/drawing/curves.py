@@ -23,7 +23,7 @@ from nnlab.report.figures.drawing.scales import Scale, finite
 from nnlab.report.trials import baselines, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.intervals import mean_interval
+from nnlab.statistics.intervals import band
 from nnlab.statistics.members import at_chance, carried_forward
 
 MOST_LABELS = 12  # above it, a colour bar
@@ -55,10 +55,13 @@ class Drawn(NamedTuple):
     running: bool = False
 
     @classmethod
-    def of(cls, x: np.ndarray, values: np.ndarray) -> "Drawn":
-        """Makes the curve of values (n, E), none of which was lost or stopped."""
+    def of(cls, x: np.ndarray, values: np.ndarray, bands: str) -> "Drawn":
+        """Makes the curve of values (n, E), none of which was lost or stopped.
+
+        Its band is as `intervals.band` makes it.
+        """
         none = np.empty((0, len(x)))
-        return cls(x, values, *mean_interval(values), none, np.empty(0, np.int64))
+        return cls(x, values, *band(values, bands), none, np.empty(0, np.int64))
 
     def end(self, foot: float) -> tuple[float, float]:
         """Returns where its line ends; x is NaN and y is `foot` if it has no end."""
@@ -100,7 +103,8 @@ def curve_of(
     running = not ended.any() and bool(cut.any())
     last = results.member(trial, "steps")[status == STOPPED]
     lost = np.where(np.isfinite(values), values, np.nan)[status == DIVERGED]
-    drawn = Drawn.of(np.asarray(along[x], float), values[cut if running else ended])
+    shown = values[cut if running else ended]
+    drawn = Drawn.of(np.asarray(along[x], float), shown, results.study.bands)
     stopped = np.searchsorted(curve.steps, last)
     return drawn._replace(lost=lost, stopped=stopped, running=running)
 
@@ -121,12 +125,12 @@ def _last(x: np.ndarray, values: np.ndarray) -> tuple[float, float]:
 class Curves:
     """The curves of all trials; panels that show some of them share limits and colours.
 
-    Lines are means over the networks that finished or stopped, with the 95 % Student-t
-    band. Where a trial has none, the line is dashed and over those that are unfinished
-    or were dropped. A tick marks where networks stopped early, taller where several did
-    at once; from there on they count with their best. A cross marks where a network
-    diverged, at its last finite value. Baselines beside networks have no epochs: their
-    final value is a long-dashed line across the axes.
+    Lines are means over the networks that finished or stopped, with the study's kind of
+    95 % band. Where a trial has none, the line is dashed and over those that are
+    unfinished or were dropped. A tick marks where networks stopped early, taller where
+    several did at once; from there on they count with their best. A cross marks where a
+    network diverged, at its last finite value. Baselines beside networks have no
+    epochs: their final value is a long-dashed line across the axes.
     """
 
     def __init__(

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many seeds and test examples tell a difference apart; plans, on plain arrays."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import special
+
+from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
+
+POWER = 0.8
+"""Share of runs in which a plan promises to find the difference."""
+MOST = 2**20
+"""Most seeds or examples, as a multiple of those known, that a plan looks for."""
+_QUANTILES = (np.arange(64) + 0.5) / 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """What makes the measured difference of two trials vary, as variances.
+
+    A difference of one seed on one example is the true one, plus what is particular to
+    the seed, to the example, and to both.
+
+    Attributes:
+      seeds: of new seeds, on all examples there could be.
+      examples: of new examples, over all seeds; 0 where only seeds vary.
+      rest: of what is left.
+      size: examples that were scored; 1 where only seeds vary.
+      freedom: degrees of freedom of the seeds' variance.
+    """
+
+    seeds: float
+    examples: float = 0.0
+    rest: float = 0.0
+    size: int = 1
+    freedom: float = np.inf
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is any."""
+        return self.seeds + self.examples + self.rest > 0
+
+
+def spread(x: np.ndarray) -> Spread:
+    """Estimates the spread of differences (S, N) of S seeds on the same N examples.
+
+    N = 1 where a seed has one number. The components of variance are those of the
+    analysis of variance, 0 where that is negative.
+
+    Source: Searle, S. R., Casella, G. and McCulloch, C. E. (1992). Variance Components,
+    chapter 4.
+
+    Raises:
+      ValueError: fewer than two seeds.
+    """
+    n, size = x.shape
+    if n < 2:
+        raise ValueError(f"a spread over seeds needs 2 of them, not {n}")
+    seeds = size * x.mean(axis=1).var(ddof=1)
+    if size == 1:
+        return Spread(float(seeds), freedom=n - 1.0)
+    examples = n * x.mean(axis=0).var(ddof=1)
+    whole = n * size * x.var()
+    rest = whole - (n - 1) * seeds - (size - 1) * examples
+    rest = max(rest / ((n - 1) * (size - 1)), 0.0)
+    return Spread(
+        seeds=max(float(seeds - rest) / size, 0.0),
+        examples=max(float(examples - rest) / n, 0.0),
+        rest=float(rest),
+        size=size,
+        freedom=n - 1.0,
+    )
+
+
+def pooled(spreads: Sequence[Spread]) -> Spread:
+    """Returns the mean spread of trials that were each compared with the same one.
+
+    What they share makes their differences correlate by about a half, and so the
+    variances by a quarter: k of them have not k times the degrees of freedom but k / (1
+    + (k - 1) / 4) times.
+    """
+    k = len(spreads)
+    each = {
+        name: float(np.mean([getattr(one, name) for one in spreads]))
+        for name in ("seeds", "examples", "rest", "freedom")
+    }
+    each["freedom"] *= k / (1 + (k - 1) / 4)
+    return Spread(size=min(one.size for one in spreads), **each)
+
+
+def chance_to_tell(
+    of: Spread,
+    difference: float,
+    seeds: int,
+    examples: int = 0,
+    alpha: float = 1 - LEVEL,
+) -> float:
+    """Returns the power of the two-way test (`crossed`) to tell a true difference.
+
+    How large the spread over seeds is, is known from few of them: the power is the mean
+    over what it may be, given its degrees of freedom (a fiducial distribution).
+
+    Args:
+      of: the spread, such as that of a pilot.
+      difference: the true one.
+      seeds: of each trial.
+      examples: that are scored; 0 for as many as before.
+      alpha: the level of the two-sided test.
+    """
+    size = examples or of.size
+    mean_square = size * of.seeds + of.rest
+    if np.isfinite(of.freedom):
+        quantiles = special.chdtri(of.freedom, _QUANTILES)
+        mean_square = mean_square * of.freedom / quantiles
+    of_examples = seeds * of.examples + of.rest
+    error = np.maximum(mean_square + of_examples - of.rest, mean_square)
+    squares = mean_square**2 / (seeds - 1)
+    if size > 1:
+        squares = squares + of_examples**2 / (size - 1)
+        squares = squares + of.rest**2 / ((seeds - 1) * (size - 1))
+    freedom = error**2 / squares
+    shift = abs(difference) / np.sqrt(error / (seeds * size))
+    critical = special.stdtrit(freedom, 1 - alpha / 2)
+    found = 1 - special.nctdtr(freedom, shift, critical)
+    # Far out the noncentral t is not computed: there the difference is plain.
+    return float(
+        np.where(shift > critical + 8, 1.0, np.nan_to_num(found, nan=1)).mean()
+    )
+
+
+def seeds_needed(
+    of: Spread,
+    difference: float,
+    power: float = POWER,
+    examples: int = 0,
+    alpha: float = 1 - LEVEL,
+) -> int | None:
+    """Returns the fewest seeds, at least 3, that tell a true difference apart.
+
+    None if no number of seeds does: then the examples are too few; see
+    `examples_needed`. Arguments are those of `chance_to_tell`, and the power to reach.
+
+    >>> seeds_needed(Spread(seeds=0.01**2), 0.01)
+    10
+    """
+    return _fewest(
+        lambda n: chance_to_tell(of, difference, n, examples, alpha) >= power, MIN_SEEDS
+    )
+
+
+def examples_needed(
+    of: Spread,
+    difference: float,
+    seeds: int,
+    power: float = POWER,
+    alpha: float = 1 - LEVEL,
+) -> int | None:
+    """Returns the fewest examples that do, with so many seeds; None if none do."""
+    return _fewest(
+        lambda n: chance_to_tell(of, difference, seeds, n, alpha) >= power, 2
+    )
+
+
+def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:
+    """Returns the least number that suffices, of those up to `MOST` times the least."""
+    high = least
+    while not suffices(high):
+        high *= 2
+        if high > MOST * least:
+            return None
+    low = high // 2
+    while high - low > 1 and high > least:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
