@@ -49,14 +49,15 @@ def test_what_is_promised_keeps_the_power_and_the_level(run):
     assert power.chance_to_tell(of, 0.2, seeds - 1, alpha=alpha) < 0.8 or seeds == 3
 
 
-def test_where_examples_are_too_few_it_says_how_many_would_do(run):
-    of, alpha = (
-        f(Findings(run)) for f in (pilot.of_comparison, pilot.alpha_of_comparison)
-    )
-    told = planned(run, 0.001)
-    assert "no number of seeds would tell 0.1 points apart" in told[-2]
+def test_where_examples_are_too_few_it_says_how_many_would_do(run, monkeypatch):
+    of = power.Spread(seeds=1e-5, examples=0.01, rest=0.02, size=37, freedom=5)
+    monkeypatch.setattr(pilot, "of_comparison", lambda _: of)
+    alpha = pilot.alpha_of_comparison(Findings(run))
+    told = planned(run, 0.01)
+    assert "no number of seeds would tell 1 point apart" in told[-2]
     examples, seeds = (int(n.replace(",", "")) for n in re.findall(r"[\d,]+", told[-1]))
-    assert power.chance_to_tell(of, 0.001, seeds, examples, alpha) >= 0.8
+    assert power.chance_to_tell(of, 0.01, seeds, examples, alpha) >= 0.8
+    assert power.chance_to_tell(of, 0.01, seeds, examples - 1, alpha) < 0.8
 
 
 def test_a_run_of_other_trials_is_no_pilot(run):
