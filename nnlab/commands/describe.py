@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would run: time, memory, programs, layers; how many seeds it needs.
+"""What a study would run: time, memory, programs, layers; the seeds it needs.
 
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
