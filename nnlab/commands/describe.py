@@ -4,7 +4,6 @@
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
 python -m launch.describe --config=depth:smoke --check_gradients
-python -m launch.describe --config=quickstart --members=1e6 --devices=64
 python -m launch.describe --config=quickstart --detect=0.005
 """
 
