@@ -165,7 +165,8 @@ class Comparison:
       low, high: its interval, adjusted like `p_holm`: without 0 where, and only where,
         the difference is significant. NaN below 3 pairs or without spread.
       n: pairs.
-      p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
+      p: two-sided; NaN below 3 pairs, if more than a quarter of them is missing, or
+        if the study does not ask for the comparison.
       p_holm: `p` adjusted over all pairs of trials and by `correction`.
       p_seeds: the same over seeds alone, on these examples.
       over: of what else `p` speaks, see `examples.widened`.
