@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a study would run: time, memory, programs, layers; trains nothing.
 
+With --detect it trains a pilot and says how many seeds a difference needs.
+
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
 python -m launch.describe --config=depth:smoke --check_gradients
 python -m launch.describe --config=quickstart --members=1e6 --devices=64
+python -m launch.describe --config=quickstart --detect=0.005
 """
 
 import dataclasses
@@ -18,7 +21,8 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from nnlab.commands import config
+from nnlab.commands import config, detect
+from nnlab.statistics import power
 from nnlab.study import TRACED, MovedSets, Study
 from nnlab.watch import terminal
 from nnlab.words.numbers import count
@@ -71,6 +75,12 @@ def main() -> None:
     """Describes the study of the flags."""
     study = config.study()
     asked = _asked(study)
+    given = flags.FLAGS
+    plan = given.detect, given.power, given.workdir, given.data_dir
+    if given.detect is not None:
+        detect.check(*plan[:2])
+    elif given.workdir or given["power"].present:
+        raise config.UsageError("--workdir and --power go with --detect")
     config.start_jax()
     from nnlab.training import prepare
 
@@ -83,6 +93,9 @@ def main() -> None:
     _summarize(console, study, programs, networks)
     if asked:
         _scale(console, networks, *asked)
+    if flags.FLAGS.detect is not None:
+        _rule(console, "how many seeds tell a difference apart")
+        _say(console, detect.lines(study, *plan))
     common: list[str] = []
     if len(networks) > 1:
         first, *others = (one.facts for one in networks)
@@ -565,6 +578,19 @@ def define_flags() -> None:
     )
     flags.DEFINE_float(
         "cost_per_device_hour", 0.0, "price of a device; adds the cost", lower_bound=0.0
+    )
+    flags.DEFINE_float(
+        "detect",
+        None,
+        "a difference of test accuracy to the best trial, such as 0.005; says how many "
+        "seeds tell it apart, from the run in --workdir or a pilot of "
+        f"{detect.PILOT_SEEDS} seeds",
+    )
+    flags.DEFINE_float(
+        "power", power.POWER, "with --detect, share of runs that are to find it"
+    )
+    flags.DEFINE_string(
+        "workdir", None, "with --detect, the run to read, or where the pilot goes"
     )
     flags.DEFINE_bool(
         "check_gradients",

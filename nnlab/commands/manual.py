@@ -32,7 +32,7 @@ _GROUPS = {
     "Where": ("workdir", "data_dir", "tensorboard", "compilation_cache*", "profile*"),
     "How it runs": (
         *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members"),
-        *("devices", "cost_per_device_hour*", "check_gradients"),
+        *("devices", "cost_per_device_hour*", "detect", "power*", "check_gradients"),
     ),
     "Search, in the place of a sweep": (
         *("search*", "search_space*", "search_trials*", "search_batch*", "sampler*"),

@@ -37,12 +37,12 @@ class Drawing:
         cls, dataset: Dataset, parts: Sequence[str], root_seed: int, eval_size: int = 0
     ) -> "Drawing":
         """Returns the drawing of a data set's `parts`; what else it has stays fixed."""
-        splits = {name: getattr(dataset, name) for name in parts}
+        drawn = {name: getattr(dataset, name) for name in parts}
         inputs, labels = (
-            read_only(np.concatenate([getattr(s, field) for s in splits.values()]))
+            read_only(np.concatenate([getattr(part, field) for part in drawn.values()]))
             for field in ("inputs", "labels")
         )
-        sizes = {name: len(split.labels) for name, split in splits.items()}
+        sizes = {name: part.size for name, part in drawn.items()}
         pool = Split(inputs, labels)
         return cls(pool, sizes, dataset.class_names, root_seed, eval_size=eval_size)
 

@@ -139,14 +139,6 @@ class Rows:
             for name, some in values.items():
                 self._evaluations[step].values.put(name, some, rows & (steps == step))
 
-    def taken_at(self, steps: np.ndarray, name: str, rows: np.ndarray) -> np.ndarray:
-        """Returns a column at a step (T, S) each, float64 (T, S); NaN where unknown."""
-        found = np.full(self._shape, np.nan)
-        for step in np.unique(steps[rows]).tolist():
-            held = self._evaluations[step].values.taken(rows & (steps == step))
-            found[rows & (steps == step)] = np.ma.filled(held[name], np.nan)
-        return found
-
     def forget_at(
         self, steps: np.ndarray, names: Callable[[str], bool], rows: np.ndarray
     ) -> None:

@@ -28,20 +28,22 @@ SOLO_INFERENCES = 256
 
 def score(program: PlacedProgram, state: member.TrainState, record: Record) -> None:
     """Evaluates the final members: example by example, and on further test sets."""
-    population, further = program.population, program.scored()
-    batches = {n: some for n, some in program.batches.items() if n != "train"}
-    batches |= population.put(batches_of(program, further, population))
-    scored = population.gather(population.score(state, batches))
-    sizes = program.sizes | sizes_of(further)
-    record.add_final({split: scored[split][0] for split in further}, sizes)
-    record.add_each({split: each for split, (_, each) in scored.items()}, sizes)
+    population, sizes = program.population, dict(program.sizes)
+    each = population.gather(population.judge(state, program.batches))
+    if splits := program.scored():
+        batches = population.put(batches_of(program, splits, population))
+        sums, more = population.gather(population.score(state, batches))
+        sizes |= sizes_of(splits)
+        record.add_final(sums, sizes)
+        each |= more
+    record.add_each(each, sizes)
     for (transform, amount), split in program.test_sets.severities.items():
         # One name for all sets, so that one compilation serves them.
         severity = {"severity": split}
         batches = population.put(batches_of(program, severity, population))
-        sums, _ = population.score(state, batches)["severity"]
-        sums = population.gather(sums)
-        record.add_severity(transform, amount, sums, len(split.labels))
+        sums, _ = population.score(state, batches)
+        found = population.gather(sums)["severity"]
+        record.add_severity(transform, amount, found, len(split.labels))
 
 
 def probabilities(program: PlacedProgram, state: member.TrainState) -> np.ndarray:

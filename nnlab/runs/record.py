@@ -3,7 +3,6 @@
 
 import contextlib
 import functools
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -32,8 +31,6 @@ from nnlab.statistics.intervals import chance_bound
 from nnlab.study import Trial
 from nnlab.training import trees
 from nnlab.training.program import NetworkProgram, Program
-
-_log = logging.getLogger(__name__)
 
 _ITEMS = {CORRECT: "correct", LOSSES: "losses"}
 """The items of a checkpoint that hold what files of the workdir hold."""
@@ -331,20 +328,7 @@ class Record:
             losses may lack.
           sizes: N of each split.
         """
-        steps = self._kept_steps()
-        living = known = self.rows.has_status(FINISHED, STOPPED)
-        for split, of in judged.items():
-            counts = of["accuracy"][..., : sizes[split]].sum(axis=-1)
-            wanted = self.rows.taken_at(steps, f"{split}_accuracy", living)
-            known = known & (counts / sizes[split] == wanted)
-        if unequal := int((living & ~known).sum()):
-            # Compiled apart, an evaluation may round a logit otherwise on some devices.
-            _log.warning(
-                "program %d: what %d of its networks said of each example is left out, "
-                "because its mean is not that of the tables",
-                self.program.index + 1,
-                unequal,
-            )
+        known = self.rows.has_status(FINISHED, STOPPED)
         for file, name in ((CORRECT, "accuracy"), (LOSSES, "loss")):
             each = {split: of[name] for split, of in judged.items() if name in of}
             if each:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import special
 
+from nnlab.statistics.effects import Effect, interval
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
 POWER = 0.8
@@ -161,6 +162,46 @@ def examples_needed(
     return _fewest(
         lambda n: chance_to_tell(of, difference, seeds, n, alpha) >= power, 2
     )
+
+
+def least_told(
+    of: Spread,
+    seeds: int,
+    power: float = POWER,
+    examples: int = 0,
+    alpha: float = 1 - LEVEL,
+) -> float:
+    """Returns the smallest true difference that so many seeds tell apart.
+
+    >>> round(least_told(Spread(seeds=0.01**2), 10), 3)
+    0.01
+    """
+    if not of.varies:
+        return 0.0
+    high = np.sqrt(of.seeds + of.examples + of.rest)
+    while chance_to_tell(of, high, seeds, examples, alpha) < power:
+        high *= 2
+    low = 0.0
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        if chance_to_tell(of, middle, seeds, examples, alpha) < power:
+            low = middle
+        else:
+            high = middle
+    return float(high)
+
+
+def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> float:
+    """Returns which true difference a test could have told apart with some power.
+
+    For a t test it is (t of the level + t of the power) standard errors, each read off
+    the effect's own tails; NaN where there was no test.
+
+    Args:
+      factor: what the test's p is multiplied with.
+    """
+    ends = [interval(effect, 1 - (1 - LEVEL) / factor), interval(effect, 2 * power - 1)]
+    return float(sum(high - low for low, high in ends) / 2)
 
 
 def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:

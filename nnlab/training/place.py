@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nnlab.data import Dataset, Split
-from nnlab.data.drawing import Drawing
+from nnlab.data import Split
 from nnlab.study import OWNED, TRACED, Study
+from nnlab.training.handed import Loaded
 from nnlab.training.lanes import Batches, Picks
 from nnlab.training.member import TrainState, epoch_order
 from nnlab.training.population import SAMPLE_EVERY, Population
-from nnlab.training.program import FurtherSets, NetworkProgram, Picked
+from nnlab.training.program import NetworkProgram, Picked
 
 STEPS_PER_CALL = 16 * SAMPLE_EVERY
 """Most steps between two visits of the host; slow programs are visited sooner."""
@@ -110,7 +110,7 @@ class Kept:
     """
 
     def __init__(self) -> None:
-        self.loaded: dict[str, tuple[Dataset, FurtherSets, Drawing | None]] = {}
+        self.loaded: Loaded = {}
         self._placed: dict[str, PlacedProgram] = {}
 
     def like(self, program: NetworkProgram, study: Study) -> PlacedProgram | None:

@@ -83,9 +83,7 @@ class Population:
         self._init = jit(_init_lanes, 2, 0, donate=False)
         self._train = jit(_train_lanes, 5, 4)
         self._evaluate = jit(_evaluate_lanes, 2, 1)
-        kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
-        score = functools.partial(_score_lanes, kept=kept)
-        self._score = jit(score, 2, 1, donate=False)
+        self._score = jit(_score_lanes, 2, 1, donate=False)
         self._predict = jit(_predict_lanes, 1, 1, donate=False)
         self._predict_picked = jit(_predict_picked_lanes, 2, 2, donate=False)
         self._compiled: dict[Any, Any] = {}
@@ -244,20 +242,33 @@ class Population:
           the state's fields `MEASURED`; `gather` rearranges them into (T, S, ...).
         """
         lanes = self._scored(self._busy, batches)
-        return self._call(self._evaluate, state, lanes, batches)
+        state, measured, _ = self._call(self._evaluate, state, lanes, batches)
+        return state, measured
+
+    def judge(self, state: TrainState, batches: dict[str, Any]) -> dict[str, Any]:
+        """Returns all members' answers to all splits but "train", see `score`.
+
+        The compiled function is that of `evaluate`, so that no answer can differ.
+        """
+        copy = self._to_lanes(jax.tree.map(_copied, state))  # which is donated
+        lanes = self._scored(self._every(), batches)
+        return self._call(self._evaluate, copy, lanes, batches)[2]
 
     def score(
         self, state: TrainState, batches: dict[str, Any]
-    ) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Evaluates all members; stops nobody.
 
         Returns:
-          For each split its sums, ``{metric: (N, G, W)}``; and "accuracy" (and "loss",
-          if the recipe asks for it) of each example, (N, G, W, examples), padding
-          included, see `member.judge`.
+          The sums, ``{split: {metric: (N, G, W)}}``; and "accuracy" (and "loss", if the
+          recipe asks for it) of each example, ``{split: {metric: (N, G, W, examples)}``
+          with the padding, see `member.judge`.
         """
-        every = self._to_lanes(np.ones(self.lanes.count, bool))
-        return self._call(self._score, state, self._scored(every, batches), batches)
+        lanes = self._scored(self._every(), batches)
+        return self._call(self._score, state, lanes, batches)
+
+    def _every(self) -> Any:
+        return self._to_lanes(np.ones(self.lanes.count, bool))
 
     def _scored(self, busy: jax.Array, batches: dict[str, Any]) -> tuple[Any, ...]:
         """Returns which lanes are scored, with their seeds where these matter."""
@@ -303,6 +314,10 @@ class Population:
     def _turns(self, busy: np.ndarray) -> int:
         """Returns how many lanes the busiest device trains."""
         return int(busy.reshape(self.lanes.devices, -1).sum(1).max())
+
+
+def _copied(leaf: jax.Array) -> np.ndarray:
+    return np.array(processes.to_host(leaf))  # a copy of its own, also on CPU
 
 
 def _map(function: Callable[..., Any], axes: Sequence[int | None]) -> Any:
@@ -395,13 +410,13 @@ def _score_lanes(
     states: TrainState,
     lanes: tuple[jax.Array, ...],
     batches: Mapping[str, Any],
-    kept: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Sums the metrics of each split, and keeps some of each example.
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sums the metrics of each split, and keeps some of each example but "train".
 
     `lanes` says which are busy, bool (N,), and, for `Picks`, the seeds of their rows.
     Lanes that are not busy have zeros; see `Population.score`.
     """
+    kept = ("accuracy", "loss") if recipe.example_losses else ("accuracy",)
 
     def one(state: TrainState, inputs: Any, labels: Any, mask: Any) -> Any:
         judged = member.judge(recipe, state, inputs, labels)
@@ -433,8 +448,13 @@ def _score_lanes(
         sums, each = jax.lax.scan(add, zeros, batches)
         return sums, jax.tree.map(in_a_row, each)
 
-    def of_lane(state: TrainState, *seeds: jax.Array) -> dict[str, Any]:
-        return {split: of_split(state, batches[split], seeds) for split in batches}
+    def of_lane(
+        state: TrainState, *seeds: jax.Array
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        scored = {n: of_split(state, some, seeds) for n, some in batches.items()}
+        sums = {split: sums for split, (sums, _) in scored.items()}
+        each = {n: each for n, (_, each) in scored.items() if n != "train"}
+        return sums, each
 
     def of_busy_lane(lane: tuple[Any, ...]) -> dict[str, Any]:
         state, busy, *seeds = lane
@@ -475,13 +495,12 @@ def _evaluate_lanes(
     states: TrainState,
     lanes: tuple[jax.Array, ...],
     batches: Mapping[str, Any],
-) -> tuple[TrainState, dict[str, Any]]:
-    scored = _score_lanes(recipe, states, lanes, batches)
-    sums = {split: of_split for split, (of_split, _) in scored.items()}
+) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+    sums, each = _score_lanes(recipe, states, lanes, batches)
     if recipe.patience:
         note_best = functools.partial(member.note_best, recipe)
         states = jax.vmap(jax.vmap(jax.vmap(note_best)))(states, sums["validation"])
     measured = {name: getattr(states, name) for name in MEASURED}
     measured["best_step"] = states.best.step if states.best else states.step
     reset: dict[str, Any] = {name: jnp.zeros_like(measured[name]) for name in _SUMS}
-    return dataclasses.replace(states, **reset), {"sums": sums, **measured}
+    return dataclasses.replace(states, **reset), {"sums": sums, **measured}, each

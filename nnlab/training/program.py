@@ -329,9 +329,8 @@ class NetworkProgram(Program):
         size = sum(split.size for split in self.evaluated().values())
         once = [*self.scored().values(), *self.test_sets.severities.values()]
         last = sum(split.size for split in once)
-        # The final members' answers are taken on all evaluated splits but "train".
-        again = size - self.evaluated()["train"].size
-        return (len(self.boundaries) * size + again + last) * self.plan.lanes.members
+        evaluations = len(self.boundaries) + 1  # of the final members once more
+        return (evaluations * size + last) * self.plan.lanes.members
 
     def is_done(self, about: Mapping[str, Any]) -> bool:
         """Returns whether nothing is left to train; a resumed run may train longer."""

@@ -186,6 +186,10 @@ MOVED = Study.from_dict(
     }
 )
 """Has values at its last evaluation only."""
+BY_ACCURACY = {
+    "early_stopping.patience": 9,
+    "early_stopping.metric": "validation_accuracy",
+}
 
 
 def grown(folder, study: Study, changes, **options) -> tuple[float, float]:
@@ -215,13 +219,21 @@ def test_early_stopped_and_diverged_members_stay_ended(tmp_path):
     assert_same(tmp_path)
 
 
-@pytest.mark.parametrize("patience", [0, 5])
-def test_more_epochs_drop_what_only_the_last_ones_had(tmp_path, patience):
-    # At rate 20 both networks are best at their start, in an earlier row than the last.
-    early = {tiny.RATE: 20.0, "early_stopping.patience": patience} if patience else {}
-    moved = dataclasses.replace(MOVED, base=MOVED.base.replace(early))
-    parts = grown(tmp_path, moved, {"num_epochs": 2}, dataset=None)
-    assert 2 * parts[0] == parts[1]
+@pytest.mark.parametrize(
+    ("early", "epochs", "more_epochs"),
+    [
+        ({}, 1, 2),
+        # The best evaluation is not the last, and another one in the longer run.
+        ({tiny.RATE: 1.0, **BY_ACCURACY}, 2, 5),
+    ],
+)
+def test_more_epochs_drop_what_only_the_last_ones_had(
+    tmp_path, early, epochs, more_epochs
+):
+    base = MOVED.base.replace({**early, "num_epochs": epochs})
+    moved = dataclasses.replace(MOVED, base=base)
+    parts = grown(tmp_path, moved, {"num_epochs": more_epochs}, dataset=None)
+    assert more_epochs * parts[0] == (more_epochs - epochs) * parts[1]
     assert_same(tmp_path, (*FILES, "severity.csv"))
 
 

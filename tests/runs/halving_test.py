@@ -208,7 +208,8 @@ def test_trials_race_with_those_of_their_program_only(tmp_path):
 def test_interrupted_anywhere_it_ends_the_same(tmp_path):
     """Works with early stopping, and with networks that share lanes."""
     sweep = [*tiny.rates(0.01, 0.1, 0.3, 1.0, 2.0, 3.0), {"model.hidden": (4,)}]
-    stop = {"early_stopping.patience": 3, "num_epochs": 12}
+    rule = {"early_stopping.patience": 3, "early_stopping.metric": "validation_loss"}
+    stop = rule | {"num_epochs": 12}
     study = tiny.study(sweep, num_seeds=3, **stop)
     study = dataclasses.replace(study, halving={"factor": 2, "min_epochs": 3})
     options, visits = {"lane_width": 3, "checkpoint_seconds": 0.0}, []

@@ -3,9 +3,12 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import tiny
 
+from nnlab.study import OWNED
+from nnlab.study.members import Members
 from nnlab.training import lane_width, place
 from nnlab.training.prepare import networks
 
@@ -61,6 +64,31 @@ def test_what_changes_data_or_functions_shares_nothing(other):
     kept = kept_with(STUDY)
     found = placed(other, kept)
     assert kept.like(found, other) is None
+
+
+def test_added_seeds_are_placed_with_examples_of_their_own():
+    """By the functions that the first seeds were compiled for."""
+    study = tiny.study(tiny.rates(0.1), num_seeds=4)
+    study = dataclasses.replace(study, vary=(*OWNED, "split"), looks=(2, 4))
+    groups = [Members(0, study.trials(), first, 2) for first in (0, 2)]
+    kept, found = place.Kept(), []
+    for members in groups:
+        (program,) = networks(
+            study, dataset=tiny.dataset(), members=[members], lane_width=1
+        )
+        found.append(place.place(program, study, kept))
+        kept.keep(found[-1], study)
+        state = found[-1].population.init()
+        found[-1].population.evaluate(state, found[-1].batches)
+    assert found[1].population.compile_count == found[0].population.compile_count == 2
+    drawing = found[1].drawing
+    for seed, rows, steps in zip(
+        (2, 3), found[1].batches["test"].rows, found[1].order.take(0, 8, 8)
+    ):
+        own = drawing.indices(seed)
+        size = tiny.SIZES["test"]
+        assert np.array_equal(np.ravel(rows)[:size], own["test"])
+        assert np.isin(steps, own["train"]).all()
 
 
 def test_other_evaluation_batches_are_placed_anew():

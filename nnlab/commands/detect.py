@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says how many seeds and test examples tell a difference apart; for `describe`."""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from nnlab import results
+from nnlab.commands import config
+from nnlab.machine import files
+from nnlab.statistics import pilot, power
+from nnlab.statistics.findings import Findings
+from nnlab.study import Study
+from nnlab.words import numbers
+
+PILOT_SEEDS = 4
+"""Seeds of a pilot, where no run is handed in."""
+
+
+def check(difference: float, share: float) -> None:
+    """Refuses a difference or a power that no plan is made for."""
+    if not 0 < difference < 1:
+        raise config.UsageError(
+            f"--detect={difference:g} must be a difference of accuracies above 0 and "
+            "below 1, such as 0.005 for half a point"
+        )
+    if not 0.5 <= share < 1:
+        raise config.UsageError(
+            f"--power={share:g} must be the share of runs that find the difference, "
+            "from 0.5 to below 1, such as 0.8"
+        )
+
+
+def lines(
+    study: Study,
+    difference: float,
+    share: float,
+    workdir: str | None = None,
+    data_dir: str | None = None,
+) -> Iterator[str]:
+    """Yields what tells a difference of test accuracy to the best trial apart.
+
+    Args:
+      study: what is planned.
+      difference: of accuracies.
+      share: of the runs that are to find it, if it is there.
+      workdir: of a run of the study, which is then the pilot; where it has none, the
+        pilot is written there. None: the pilot is thrown away.
+      data_dir: where image data lie.
+
+    Raises:
+      ValueError: the workdir's run has other trials, or the pilot says nothing.
+    """
+    check(difference, share)
+    with contextlib.ExitStack() as stack:
+        folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+        findings = Findings(_pilot(study, files.absolute(folder, "workdir"), data_dir))
+        of = pilot.of_comparison(findings)
+        seconds = pilot.seconds_of_a_seed(findings)
+        alpha = pilot.alpha_of_comparison(findings)
+        known = findings.results.study.num_seeds
+        examples = min(d["test"] for d in findings.results.config["datasets"].values())
+    if of is None or not of.varies:
+        raise ValueError(
+            "the pilot says nothing about differences: two trials at least must have "
+            "no seed that diverges or ends at chance"
+        )
+    yield (
+        f"from {numbers.count(known, 'seed')} of a pilot; significant is p up to "
+        f"{alpha:.2g}, corrected for {numbers.count(round(0.05 / alpha), 'comparison')}"
+    )
+    points = f"{100 * difference:g} {'point' if difference == 0.01 else 'points'}"
+    told = power.least_told(of, study.num_seeds, share, alpha=alpha)
+    yield (
+        f"{numbers.count(study.num_seeds, 'seed')}, as planned, would tell "
+        f"{100 * told:.2g} points apart"
+    )
+    needed = power.seeds_needed(of, difference, share, alpha=alpha)
+    if needed is not None:
+        seeds = numbers.count(needed, "seed")
+        yield f"{seeds} would tell {points} apart, in about {seconds * needed:,.0f} s"
+        return
+    yield (
+        f"no number of seeds would tell {points} apart on these {examples:,} test "
+        f"examples, which alone leave a standard error of "
+        f"{100 * (of.examples / of.size) ** 0.5:.2g} points"
+    )
+    plenty = power.MOST * examples
+    several = 2 * (power.seeds_needed(of, difference, share, plenty, alpha) or 1)
+    most = power.examples_needed(of, difference, several, share, alpha)
+    if most is not None:
+        yield f"{most:,} test examples and {several:,} seeds would"
+
+
+def _pilot(study: Study, folder: pathlib.Path, data_dir: str | None) -> results.Results:
+    """Reads the run of a workdir, or trains a pilot there."""
+    if (folder / results.CONFIG).exists():
+        found = results.load(folder)
+        ids = [[trial.id for trial in of.trials()] for of in (study, found.study)]
+        if ids[0] != ids[1]:
+            raise ValueError(
+                f"the run in {str(folder)!r} has other trials than the study: choose "
+                "that study's --config, or another --workdir"
+            )
+        return found
+    from nnlab.runs import experiment
+
+    seeds = [PILOT_SEEDS] * len(study.trials())
+    plan = dataclasses.replace(study, looks=(), seal=False, figures=())
+    logging.getLogger(__name__).info("training a pilot of %d seeds", PILOT_SEEDS)
+    return experiment.run(plan.with_seeds(seeds), folder, data_dir=data_dir)

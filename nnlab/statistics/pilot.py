@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says about the seeds and test examples that a difference needs."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nnlab.statistics.examples import answers
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
+from nnlab.statistics.power import Spread, pooled, spread
+from nnlab.statistics.ranking import correction
+from nnlab.study import Quantity
+
+_TEST = Quantity(metric="test_accuracy")
+
+
+def of_comparison(findings: Findings) -> Spread | None:
+    """Returns the spread of the trials' differences to the best in test accuracy.
+
+    Small differences are between trials that are about as good, so it is the mean over
+    the half of the trials that come nearest to the best; of those without a seed that
+    diverged or ended at chance. None if no other is like that, or of fewer than three
+    seeds.
+    """
+    best, results = findings.best, findings.results
+    found = {}
+    for trial in findings.ran:
+        counts = findings.counts(trial)
+        if best is None or trial == best or counts["at_chance"] or counts["diverged"]:
+            continue
+        d = findings.final(trial, "test_accuracy") - findings.final(
+            best, "test_accuracy"
+        )
+        there = ~np.isnan(d)
+        if there.sum() < MIN_SEEDS:
+            continue
+        own, other = (answers(results, t, _TEST) for t in (trial, best))
+        x = d[:, None]
+        if own and other and own.of == other.of:
+            x = np.subtract(own.values, other.values, dtype=np.int8)
+        found[abs(float(d[there].mean()))] = spread(x[there])
+    nearest = [of for _, of in sorted(found.items(), key=lambda item: item[0])]
+    return pooled(nearest[: -(-len(nearest) // 2)]) if nearest else None
+
+
+def alpha_of_comparison(findings: Findings) -> float:
+    """Returns the level of the first step of the comparison with the best, if asked."""
+    pairs = math.comb(len(findings.results.trials), 2)
+    study = findings.results.study
+    asked = dataclasses.replace(study, compare_trials="yes", recorded=True)
+    return (1 - LEVEL) / (correction(asked) * max(pairs, 1))
+
+
+def seconds_of_a_seed(findings: Findings) -> float:
+    """Returns how long all trials train and evaluate one seed, without compilation."""
+    timings = findings.results.timings
+    names = ("train_seconds", "evaluation_seconds", "scoring_seconds")
+    parts = [timings[n].to_numpy() for n in names if n in timings.column_names]
+    return float(sum(map(np.nansum, parts))) / findings.results.study.num_seeds
