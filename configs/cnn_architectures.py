@@ -51,6 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
+    config.compare_trials = "yes"
     config.claims = tuple(claims(dataset, size))
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     config.notes += ("The fully connected network trains for more epochs.",)

@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` "smoke" shortens it to seconds."""
     (size,) = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset="map", batch_size=256, num_epochs=30, num_seeds=6)
+    config.update(dataset="map", batch_size=256, num_epochs=30, num_seeds=8)
     config.model.update(hidden=(4,), depth=100)
     config.optimizer.update(name="adam", learning_rate=0.001)
     config.update(sized(size, smoke={"train_size": 1_000, "num_epochs": 2}))

@@ -26,9 +26,9 @@ HIDDEN = {layers: (100,) * (layers - 1) for layers in (1, 2, 3, 4, 6, 8)}
 RATES = (0.01, 0.03, 0.1, 0.3, 0.7, 2.0)
 ONE, SIX, EIGHT = ({"model.hidden": HIDDEN[layers]} for layers in (1, 6, 8))
 DEMO, HIGH = {"optimizer.learning_rate": 0.1}, {"optimizer.learning_rate": 0.7}
-TEST = "test_accuracy"
+TEST, SOME = "test_accuracy", 0.05  # "some" is more than this share
 CLAIMS = (
-    higher("At 0.1 some networks of eight layers diverge", DIVERGED, EIGHT | DEMO, 0.0),
+    higher("Some of eight layers diverge at 0.1", DIVERGED, EIGHT | DEMO, SOME),
     lower("Six layers end below 50 % at rate 0.1", TEST, SIX | DEMO, 0.5),
     lower("Six layers end below one at rate 0.1", TEST, SIX | DEMO, ONE | DEMO),
     higher("Six diverge more often than one at 0.7", DIVERGED, SIX | HIGH, ONE | HIGH),

@@ -42,6 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
         f"At 0.001 most is learned by epoch {n}": c.at_epoch(n, SCORE) for n in early
     }
     fall, rise = c.best_minus_final(SCORE), c.best_minus_final("validation_loss")
+    config.compare_trials = "yes"
     config.claims = (
         c.same_within("Rate 1 learns nothing", 0.05, score, HIGH, "chance"),
         c.higher("Losses spread more at 1 than at 0.001", spread, HIGH, STEADY),

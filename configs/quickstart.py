@@ -38,6 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.num_epochs = 40
     config.num_seeds = 16
     config.update(sized(size, smoke={"train_size": 0, "num_seeds": 3}))
+    config.compare_trials = "yes"
     config.claims = CLAIMS
     return config
 

@@ -13,7 +13,7 @@ from nnlab import report, results
 from nnlab.commands import train
 from nnlab.runs import experiment
 from nnlab.statistics.findings import Findings
-from nnlab.statistics.verdicts import NOT_TESTED
+from nnlab.statistics.verdicts import NOT_TESTED, undecidable
 from nnlab.study import Study
 from nnlab.training.prepare import prepare
 
@@ -94,6 +94,11 @@ def test_smoke_alone_uses_the_built_in_data(name):
     for trial in study.trials():
         assert trial.hyperparameters.dataset in BUILT_IN
         assert trial.hyperparameters.num_epochs <= 3
+
+
+@pytest.mark.parametrize(("name", "arg"), [s for s in STUDIES if "smoke" not in s[1]])
+def test_some_outcome_decides_each_claim(name, arg):
+    assert undecidable(study_of(name, arg)) == ()
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from nnlab.statistics.verdicts import CONTRADICTED, SUPPORTED
 from nnlab.study import Claim, Quantity
 
 FINAL = Quantity(metric="test_accuracy")
+NORM = Quantity(metric="grad_norm_dense_0")
 LEFT, RIGHT = {"model.activation": "relu"}, {"model.activation": "tanh"}
 
 
@@ -23,11 +24,13 @@ class Null:
       trials, seeds: their numbers.
       kind: of accuracies: "normal", "skewed" (lognormal errors), "ties" (counts of 360
         test images), "untrained" (around chance), or "late" (each network reaches 90 %
-        after one to six epochs, or never).
+        after one to six epochs, or never). "norms" are also lognormal over four
+        powers of ten, and "zeros" likewise, but a third of them 0.
       seed_effect: share of the variance that the networks of a seed have in common.
       own: share of the rest that belongs to the network, and so is the same on
         validation and on test images.
       at_chance, diverged: a network's probability to end so.
+      compare: `Study.compare_trials`; "yes" tests the trials beside the claims.
     """
 
     trials: int
@@ -37,11 +40,13 @@ class Null:
     own: float = 0.8
     at_chance: float = 0.0
     diverged: float = 0.0
+    compare: str = "yes"
 
     def name(self):
         parts = [f"{self.trials} x {self.seeds} {self.kind}"]
         parts += [f"{self.at_chance:g} at chance"] * bool(self.at_chance)
         parts += [f"{self.diverged:g} diverged"] * bool(self.diverged)
+        parts += ["claims alone"] * (self.compare == "auto")
         return " ".join(parts + ["no seed effect"] * (not self.seed_effect))
 
 
@@ -73,6 +78,9 @@ def draw(null, rng, shift=()):
     dull = np.argwhere(
         (dead >= null.diverged) & (dead < null.diverged + null.at_chance)
     )
+    norms = np.exp(2 * score[0])
+    if null.kind == "zeros":
+        norms *= rng.uniform(size=shape) > 1 / 3
     claims = _claims(null, mean)
     half = null.trials // 2
     sweep = [
@@ -80,13 +88,18 @@ def draw(null, rng, shift=()):
         for t, trial in enumerate(synthetic.labelled(null.trials))
     ]
     return synthetic.results(
-        {"validation_accuracy": values[0], "test_accuracy": values[1]},
+        {
+            "validation_accuracy": values[0],
+            "test_accuracy": values[1],
+            **({NORM.metric: norms} if null.kind in ("norms", "zeros") else {}),
+        },
         sweep=sweep,
         num_evaluations=values.shape[-1],
         diverged={tuple(m): 0 for m in lost.tolist()},
         at_chance=[tuple(m) for m in dull.tolist()],
         claims=claims,
         target=0.9,
+        fields={"compare_trials": null.compare},
         seconds={c: rng.normal(1.0, 0.05, 4) for c in range(2)},
     )
 
@@ -113,6 +126,11 @@ def _claims(null, mean):
         constant = "chance" if null.kind == "untrained" else float(mean)
         late = null.kind == "late"  # the mean depends on who arrives
         claims += [] if late else [claim(one, constant), claim(other, constant, "less")]
+    if null.kind in ("norms", "zeros"):
+        sides = [(one, other), (LEFT, RIGHT), (other, one, "less")]
+        # The geometric mean, and the median, is 1.
+        sides += [(one, 1.0), (other, 1.0, "less")] * (null.kind == "norms")
+        claims += [claim(*of, quantity=NORM) for of in sides]
     if null.kind == "late":
         steps = Quantity(metric="test_accuracy", reduction="steps_to", target=0.9)
         claims += [
@@ -157,6 +175,7 @@ def draw_answers(world, rng):
     ]
     return synthetic.results(
         sweep=synthetic.labelled(trials),
+        fields={"compare_trials": "yes"},
         num_evaluations=1,
         correct={"validation": right[..., :size], "test": right[..., size:]},
         claims=claims,

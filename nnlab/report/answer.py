@@ -231,6 +231,8 @@ def percentage(mean: str) -> str:
 
 def _others(findings: Findings, ran: Collection[int]) -> list[str]:
     results = findings.results
+    if not results.study.compares:
+        return []
     others = [c for c in findings.compared if c.trial in ran]
     others = [c for c in others if c.trial != findings.best]
     tested = [c for c in others if not math.isnan(c.p_holm)]

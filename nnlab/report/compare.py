@@ -440,7 +440,7 @@ def _facts(found: Results) -> dict[str, tuple[Any, str]]:
         name: (value := getattr(study, name), settings.value_text(value))
         for name in (
             *("question", "num_seeds", "root_seed", "vary", "eval_size", "target"),
-            "bands",
+            *("bands", "compare_trials"),
         )
     }
     for name in ("claims", "notes"):

@@ -22,7 +22,7 @@ from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
 from nnlab.statistics.verdicts import Verdict, matching
-from nnlab.study import SHOWN, Claim, Quantity, Study
+from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -126,6 +126,8 @@ def claims(findings: Findings) -> Section:
         return Section("claims", "Claims")
     results = findings.results
     widens = _overs(findings.verdicts) != {SEEDS}
+    logs = any(v.scale != DIFFERENCE for v in findings.verdicts)
+    effect = "difference, or ratio x" if logs else "difference"
     table = tabulated(
         {
             "claim": v.claim.text,
@@ -133,7 +135,7 @@ def claims(findings: Findings) -> Section:
             "compared": _compared(v.claim),
             "left": _side(results, v, "left"),
             "right": _side(results, v, "right"),
-            "difference (interval adjusted like p)": _effect(v),
+            f"{effect} (interval adjusted like p)": _effect(v),
             "n": str(v.n),
             "p (adjusted)": numbers.p_text(v.p_holm),
             **(_reach(v) if widens else {}),
@@ -143,9 +145,10 @@ def claims(findings: Findings) -> Section:
     )
     said = notes(
         "claims",
-        families=num_families(results),
+        families=num_families(results.study),
         looks=results.study.looks,
         over=_overs(findings.verdicts),
+        logs=logs,
     )
     measured = (v.claim.quantity.metric for v in findings.verdicts)
     some = filter(None, [captions.sampled(results, *measured)])
@@ -235,6 +238,8 @@ def _side_value(verdict: Verdict, which: str) -> str:
     if not math.isfinite(value):
         return numbers.NONE
     factor, unit = (100, "%") if _is_share(quantity) else (1, verdict.unit)
+    if verdict.scale != DIFFERENCE:
+        return numbers.true_minus(f"{_digits(value, 3)} {unit}".strip())
     half = factor * (verdict.high - verdict.effect)
     text = f"{factor * value:.4g}"
     if math.isfinite(half) and half > 0:
@@ -245,6 +250,8 @@ def _side_value(verdict: Verdict, which: str) -> str:
 def _effect(verdict: Verdict) -> str:
     if math.isnan(verdict.effect):
         return numbers.NONE
+    if verdict.scale == RATIO:
+        return numbers.true_minus(f"x {_ratio(verdict)}")
     share = _is_share(verdict.claim.quantity)
     factor, unit = (100, "points") if share else (1, verdict.unit)
     effect, low, high = (
@@ -259,10 +266,28 @@ def _effect(verdict: Verdict) -> str:
     return numbers.true_minus(f"{sign}{value} {unit}".strip() + interval)
 
 
+def _ratio(verdict: Verdict) -> str:
+    """Returns a ratio with its interval: "3.2 (2.1 to 4.8)"."""
+    ratio, low, high = verdict.effect, verdict.low, verdict.high
+    if math.isnan(low):
+        return _digits(ratio, 3)
+    width = math.log10(max((high - low) / ratio, numbers.ROUNDING))
+    digits = math.ceil(min(max(2 - width, 2), 5))  # as the interval supports
+    ends = f"{_digits(low, digits)} to {_digits(high, digits)}"
+    return f"{_digits(ratio, digits)} ({ends})"
+
+
+def _digits(value: float, digits: int) -> str:
+    """Returns a positive number with its first digits: "1,240", "0.0023", "2e+10"."""
+    if 10**digits <= value < 1e6:  # longer than its digits, and still readable
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
 # The comparison of trials; a row is one of `Findings.rows`.
 
 
-_TO_BEST = "test, points to best (interval adjusted like p)"
+_TO_BEST = "test, points to best ({})"
 
 
 def comparison(findings: Findings) -> Section:
@@ -288,8 +313,9 @@ def comparison(findings: Findings) -> Section:
     said = notes(
         "comparison",
         findings=findings,
-        families=num_families(results),
-        tested=_is_compared(findings),
+        families=num_families(results.study),
+        shown=_is_compared(findings),
+        tested=_is_compared(findings) and results.study.compares,
         over=_overs(findings.compared),
         untested=any(r.get("test_accuracy_difference_p_holm") is None for r in tested),
         sets=moved_sets(findings),
@@ -303,7 +329,7 @@ def comparison(findings: Findings) -> Section:
 
 
 def _is_compared(findings: Findings) -> bool:
-    """Whether trials are tested against the best."""
+    """Whether there are differences to the best trial."""
     several_ran = findings.best is not None and len(findings.ran) > 1
     return several_ran and "test_accuracy" in findings.results.metrics
 
@@ -335,16 +361,19 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
     for metric in (f"test_{name}" for name in results.study.own.metrics):
         if metric in results.metrics:
             cells[words(metric)] = mean(metric, 1)
+    start = "test_accuracy_difference"
+    tested = results.study.compares
     if _is_compared(findings):
-        start = "test_accuracy_difference"
+        header = _TO_BEST.format("interval adjusted like p" if tested else "95 %")
+        cells[header] = "best" if row["best"] else mean(start)
+        cells["pairs"] = "" if row["best"] else str(row[f"{start}_n"])
+    if _is_compared(findings) and tested:
         p, alone = row[f"{start}_p_holm"], row[f"{start}_p_seeds"]
         significant = yes_or_no(row[f"{start}_resolved"], p)
         if (epochs := findings.dropped_after(trial)) is not None:
             significant = f"dropped at epoch {epochs:g}"
         is_best = row["best"]
         cells |= {
-            _TO_BEST: "best" if is_best else mean(start),
-            "pairs": "" if is_best else str(row[f"{start}_n"]),
             "p (adjusted)": "" if is_best else numbers.p_text(p),
             **(
                 {"p over seeds alone": "" if is_best else numbers.p_text(alone)}
@@ -400,7 +429,7 @@ def looks(findings: Findings) -> Section:
     said = notes(
         "looks",
         planned=results.study.looks,
-        families=num_families(results),
+        families=num_families(results.study),
         untested=several(results, untested) if untested else "",
     )
     return Section("looks", title, said, tables=(table,))

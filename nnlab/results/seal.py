@@ -149,6 +149,8 @@ def _changes(plan: Study, ran: Study) -> Iterator[str]:
         yield f"{max(epochs[0])} epochs were planned, and {max(epochs[1])} ran"
     if plan.target != ran.target:
         yield f"the target was {plan.target:g}, and is {ran.target:g}"
+    if plan.compare_trials != ran.compare_trials:
+        yield f"compare_trials was {plan.compare_trials}, and is {ran.compare_trials}"
     claims, now = ({c.text: c for c in of.claims} for of in (plan, ran))
     for text in (*claims, *(text for text in now if text not in claims)):
         if text not in now:

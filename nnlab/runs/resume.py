@@ -30,7 +30,7 @@ from nnlab.study import (
 )
 from nnlab.study.members import Members, alike, lacking, numbered
 
-WORDS = ("question", "claims", "notes", "target", "bands")
+WORDS = ("question", "claims", "notes", "target", "bands", "compare_trials")
 """Fields of a study that do not affect training."""
 
 MAY_DIFFER = (

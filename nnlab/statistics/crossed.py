@@ -88,7 +88,8 @@ def crossed(*parts: np.ndarray) -> Effect:
         return float(error.tail(sign * (mean - bound) / deviation))
 
     wide = 2 * deviation  # where the search for the ends begins
-    return _with_interval(Effect(mean, mean - wide, mean + wide, n, tail))
+    ends, values = (mean - wide, mean + wide), parts[0] if len(parts) == 1 else None
+    return _with_interval(Effect(mean, *ends, n, tail, values=values))
 
 
 def _rest(x: np.ndarray, examples: np.ndarray) -> float:
@@ -179,6 +180,7 @@ def _too_few(x: np.ndarray, mean: float, differ: int) -> Effect:
             exact=f"too few: the sides differ on {differ} of {size} examples, and a "
             f"test needs {MIN_EXAMPLES}; more examples would help",
             limits=(-widest, widest),
+            values=x,
         )
     )
 
@@ -231,7 +233,7 @@ def crossed_share(x: np.ndarray, constant: float) -> Effect:
 
     limits = -constant, 1 - constant
     effect = Effect(mean - constant, *limits, n=n, tail=tail, limits=limits)
-    return _with_interval(effect)
+    return _with_interval(dataclasses.replace(effect, values=x - constant))
 
 
 def resampled(differences: np.ndarray, ratio: float) -> Effect:
@@ -252,7 +254,8 @@ def resampled(differences: np.ndarray, ratio: float) -> Effect:
         return effect
     d = differences[~np.isnan(differences)]
     error = float(d.std(ddof=1)) * math.sqrt(1 / effect.n + ratio)
-    return student(effect.mean, error, effect.n - 1.0, effect.n)
+    found = student(effect.mean, error, effect.n - 1.0, effect.n)
+    return dataclasses.replace(found, values=d)
 
 
 def pairs_p(

@@ -5,6 +5,7 @@ Trials are compared seed by seed: a seed has the same data order in every trial.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from scipy import special
 
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
+from nnlab.study import DIFFERENCE, ORDER
 
 # Where more pairs are lost to divergence, the rest do not represent the trial.
 MAX_LEFT_OUT = 0.25
@@ -25,7 +27,10 @@ class Effect:
     """An estimate and its test.
 
     `tail(sign, bound)` is the one-sided p-value for an effect above (sign 1) or below
-    (sign -1) the bound. `exact` names the test if it was not a t test.
+    (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
+    what the numbers are: differences, logarithms of ratios, or nothing but an order.
+    `values` are what was tested, (S,), or (S, N) over examples, too, as
+    `power.spread` takes them.
     """
 
     mean: float
@@ -35,6 +40,10 @@ class Effect:
     tail: Callable[[int, float], float] = lambda sign, bound: math.nan
     exact: str = ""
     limits: tuple[float, float] = (-np.inf, np.inf)
+    scale: str = DIFFERENCE
+    values: np.ndarray | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
 
 
 def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:
@@ -107,9 +116,40 @@ def paired(differences: np.ndarray) -> Effect:
             n=len(d),
             tail=lambda sign, bound: _sign_tail(sign * (d - bound)),
             exact=f"all {len(d)} differences are equal: sign test",
+            values=d,
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
-    return student(float(d.mean()), error, len(d) - 1.0, len(d))
+    effect = student(float(d.mean()), error, len(d) - 1.0, len(d))
+    return dataclasses.replace(effect, values=d)
+
+
+def ordered(differences: np.ndarray, more_lost: float = 0.0) -> Effect:
+    """Tests which side is larger, where differences (S,) may be infinite.
+
+    By an exact sign test of the pairs, which needs no symmetry. If the counts of lost
+    networks part (see `least_p`) their exact test decides: all of 5 pairs in one
+    direction have p = 0.06 by sign, and 0.002 if 5 networks of one side get to the
+    target and none of the other. There is no size of the effect, and no interval.
+
+    Args:
+      differences: their signs count; NaN is left out.
+      more_lost: by how many networks more the left side missed the target, which makes
+        it larger.
+    """
+    d = differences[~np.isnan(differences)]
+    if len(d) < MIN_SEEDS:
+        return Effect(np.nan, n=len(d), scale=ORDER)
+    parted = least_p(more_lost, len(d))
+
+    def tail(sign: int, bound: float) -> float:
+        if bound == 0.0 and parted:
+            return parted / 2 if sign * more_lost > 0 else 1.0
+        return _sign_tail(sign * (d - bound))
+
+    greater, less = (int(np.count_nonzero(sign * d > 0)) for sign in (1, -1))
+    exact = f"greater in {greater} of {len(d)} pairs, less in {less}"
+    exact += "" if parted else ": sign test"
+    return Effect(np.nan, n=len(d), tail=tail, exact=exact, scale=ORDER, values=d)
 
 
 def against_number(differences: np.ndarray) -> Effect:
@@ -234,38 +274,69 @@ def paired_p(
 
 
 def _sign_tail(d: np.ndarray) -> float:
-    """Returns the sign test's p-value of the positive values; zeros are left out.
-
-    On differences of binary values this is McNemar's exact test.
-    """
+    """Returns the sign test's p-value of the positive values; zeros are left out."""
     positive, n = np.count_nonzero(d > 0), np.count_nonzero(d)
     return float(special.bdtrc(positive - 1, n, 0.5)) if positive else 1.0
 
 
-def paired_shares(differences: np.ndarray) -> Effect:
-    """Tests the difference of two paired shares, from differences in [-1, 1].
+@functools.cache
+def counts_p(left: int, right: int, n: int) -> float:
+    """Returns the two-sided p-value of two counts of n networks each.
 
-    Interval and tests against a margin are Wald's with half a pair added to each of the
-    four cells. Unlike t they keep their width when all pairs agree.
+    Barnard's exact test by the pooled z, at the common probability that makes it
+    largest. McNemar's test of the pairs sees only those that differ: 5 of 8 against
+    none have p = 0.06, here 0.008. Networks of a seed share initialisation and order,
+    and so tend to end alike; then the test is conservative.
+
+    Source: Suissa, S. and Shuster, J. J. (1985). Exact unconditional sample sizes for
+    the 2 x 2 binomial trial. Journal of the Royal Statistical Society A 148, 317.
+
+    >>> round(counts_p(5, 0, 8), 3)
+    0.008
+    """
+    k = np.arange(n + 1)
+    pooled = (k[:, None] + k) / (2 * n)
+    error = np.sqrt(2 * n * pooled * (1 - pooled))
+    z = np.abs(k[:, None] - k) / np.where(error > 0, error, 1.0)
+    beyond = z >= z[left, right] * (1 - 1e-9)
+    q = np.linspace(0, 1, 401)[1:-1, None]  # 1/2, often the worst case, among them
+    chances = special.binom(n, k) * q**k * (1 - q) ** (n - k)
+    return float(np.einsum("qi,ij,qj->q", chances, beyond, chances).max().clip(max=1))
+
+
+def paired_shares(left: np.ndarray, right: np.ndarray) -> Effect:
+    """Tests the difference of two shares, from values (S,) in [0, 1], paired by seed.
+
+    It is an exact test of the counts; averages over several trials are no counts, and
+    take the sign test. Interval and tests against a margin are Wald's with half a pair
+    added to each of the four cells. Unlike t they keep their width when all agree.
 
     Source: Agresti, A. and Min, Y. (2005). Simple improved confidence intervals for
     comparing matched proportions. Statistics in Medicine 24, 729.
     """
-    d = differences[~np.isnan(differences)]
+    d = difference(left, right)
+    there = ~np.isnan(d)
+    d, sides = d[there], np.array([left[there], right[there]])
     if len(d) < MIN_SEEDS:
         return Effect(float(d.mean()) if len(d) else np.nan, n=len(d))
     n = len(d) + 2
     centre = d.sum() / n
     error = math.sqrt(((d**2).sum() + 1 - n * centre**2) / n) / math.sqrt(n)
     half = special.ndtri((1 + LEVEL) / 2) * error
+    counted = bool(np.isin(sides, (0.0, 1.0)).all())
+    counts = sides.sum(axis=1).astype(int).tolist()
 
     def tail(sign: int, bound: float) -> float:
+        if bound == 0.0 and counted:
+            more = sign * (counts[0] - counts[1]) > 0
+            return counts_p(*counts, len(d)) / 2 if more else 1.0
         if bound == 0.0:
             return _sign_tail(sign * d)
         return float(special.ndtr(-sign * (centre - bound) / error))
 
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
-    return Effect(float(d.mean()), low, high, len(d), tail, "exact McNemar test")
+    name = "exact test of the counts" if counted else "sign test"
+    return Effect(float(d.mean()), low, high, len(d), tail, name, values=d)
 
 
 def share_against(values: np.ndarray, constant: float) -> Effect:
@@ -288,9 +359,8 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
         at_least = float(special.bdtrc(k - 1, n, share)) if k else 1.0
         return at_least if sign > 0 else at_most
 
-    return Effect(
-        k / n - constant, low - constant, high - constant, n, tail, "binomial test"
-    )
+    ends, name = (low - constant, high - constant), "binomial test"
+    return Effect(k / n - constant, *ends, n, tail, name, values=x - constant)
 
 
 def welch(

@@ -13,7 +13,7 @@ from nnlab.statistics.crossed import crossed, crossed_share, resampled
 from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import MIN_SEEDS, mean_interval
 from nnlab.statistics.members import is_accuracy, reduce_members
-from nnlab.study import Quantity
+from nnlab.study import ORDER, RATIO, Quantity
 
 SEEDS, EXAMPLES, DATA = "seeds", "seeds and examples", "data of the same kind"
 """What a significant difference would show again in: new seeds, and so on."""
@@ -98,15 +98,31 @@ def widened(
 ) -> tuple[Effect, str]:
     """Returns the effect of new examples, too, where they are known, and its reach.
 
+    The logarithm of a mean loss varies over examples like what each one adds to the
+    mean, divided by it (the delta method), so ratios of losses cross them as well.
+
     Args:
       effect: over seeds alone; it is returned where examples are not known.
-      differences: of the sides, (S,); NaN for seeds that do not count.
+      differences: of the sides, (S,); NaN for seeds that do not count. Of the scale of
+        the effect, as the effects are.
       sides: of each side, the first one minus the second: what is measured of which
         trials, whose mean counts. There is one side against a number.
       number: what the only side is compared with.
     """
-    if effect.n < MIN_SEEDS:
+    if effect.n < MIN_SEEDS or effect.scale == ORDER:
         return effect, SEEDS
+    found, over = _widened(effect, differences, sides, results, number)
+    return dataclasses.replace(found, scale=effect.scale), over
+
+
+def _widened(
+    effect: Effect,
+    differences: np.ndarray,
+    sides: Sequence[tuple[Quantity, Iterable[int]]],
+    results: Results,
+    number: float,
+) -> tuple[Effect, str]:
+    is_ratio = effect.scale == RATIO
     limited = functools.partial(dataclasses.replace, limits=effect.limits)
     means = [(quantity, tuple(trials)) for quantity, trials in sides]
     ratios = [ratio(results, t, quantity) for quantity, of in means for t in of]
@@ -119,7 +135,8 @@ def widened(
             found = answers(results, trial, quantity)
             if found is None:
                 return effect, SEEDS
-            share = found.values[: len(there)][there] * (sign / len(of))
+            values = found.values[: len(there)][there]
+            share = (_log_means(values) if is_ratio else values) * (sign / len(of))
             parts[found.of] = parts.get(found.of, 0.0) + share
     if len(means) > 1:
         return limited(crossed(*parts.values())), EXAMPLES
@@ -128,4 +145,14 @@ def widened(
         return effect, SEEDS
     if quantity.reduction == "final" and is_accuracy(quantity.metric):
         return crossed_share(values, number), EXAMPLES
-    return limited(crossed(values - number)), EXAMPLES
+    values = values - (np.log(number) if is_ratio else number)
+    return limited(crossed(values)), EXAMPLES
+
+
+def _log_means(values: np.ndarray) -> np.ndarray:
+    """Returns (S, N) whose means over examples are the logarithms of those of values.
+
+    Each example is there with what it adds to the mean, linearly.
+    """
+    mean = values.mean(axis=1, keepdims=True, dtype=float)
+    return np.log(mean) + values / mean - 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says about the seeds and test examples that a difference needs."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -45,9 +46,11 @@ def of_comparison(findings: Findings) -> Spread | None:
 
 
 def alpha_of_comparison(findings: Findings) -> float:
-    """Returns the level of the first step of the comparison with the best."""
+    """Returns the level of the first step of the comparison with the best, if asked."""
     pairs = math.comb(len(findings.results.trials), 2)
-    return (1 - LEVEL) / (correction(findings.results) * max(pairs, 1))
+    study = findings.results.study
+    asked = dataclasses.replace(study, compare_trials="yes", recorded=True)
+    return (1 - LEVEL) / (correction(asked) * max(pairs, 1))
 
 
 def seconds_of_a_seed(findings: Findings) -> float:

@@ -10,10 +10,12 @@ from nnlab.results import DIVERGED, UNFINISHED, Results
 from nnlab.statistics.crossed import pairs_p
 from nnlab.statistics.effects import (
     MAX_LEFT_OUT,
+    Effect,
     adjusted_interval,
     difference,
     holm,
     holm_steps,
+    interval,
     paired,
     paired_p,
     parting_p,
@@ -29,7 +31,7 @@ from nnlab.statistics.members import (
     has_status,
     networks,
 )
-from nnlab.study import Quantity
+from nnlab.study import Quantity, Study
 
 _MOST_VALUES = 2**22
 """Most differences held at once: 1,000 trials of 1,000 seeds have 500 million."""
@@ -132,17 +134,16 @@ def best_and_worst(results: Results) -> tuple[int | None, int | None]:
     return best_trial(results, chosen), worst_trial(results, chosen)
 
 
-def num_families(results: Results) -> int:
+def num_families(study: Study) -> int:
     """Returns how many families of tests share the report's level of 5 %.
 
-    Two, if it compares trials with the best one and judges claims; then p-values are
+    Two, if the study asks which trial is best and makes claims; then p-values are
     multiplied by 2. It depends on the study, not on its results.
     """
-    compares = len(results.trials) > 1
-    return max(1, compares + bool(results.study.claims))
+    return max(1, study.compares + bool(study.claims))
 
 
-def correction(results: Results) -> int:
+def correction(study: Study) -> int:
     """Returns the factor on p-values, beside Holm's adjustment.
 
     It is `num_families` times K, the number of looks at which trials are compared (one,
@@ -151,7 +152,7 @@ def correction(results: Results) -> int:
     level / (K m) of one of m true null hypotheses at one of K looks, which has at most
     the probability of the level (Bonferroni).
     """
-    return num_families(results) * max(1, len(results.study.looks))
+    return num_families(study) * max(1, len(study.looks))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +165,8 @@ class Comparison:
       low, high: its interval, adjusted like `p_holm`: without 0 where, and only where,
         the difference is significant. NaN below 3 pairs or without spread.
       n: pairs.
-      p: two-sided; NaN below 3 pairs, or if more than a quarter of them is missing.
+      p: two-sided; NaN below 3 pairs, if more than a quarter of them is missing, or
+        if the study does not ask for the comparison.
       p_holm: `p` adjusted over all pairs of trials and by `correction`.
       p_seeds: the same over seeds alone, on these examples.
       over: of what else `p` speaks, see `examples.widened`.
@@ -202,6 +204,9 @@ def compare_to_best(
     adjusting for all pairs in 3 %. P-values are also multiplied by `correction`. Trials
     with different numbers of seeds are compared over those that both have.
 
+    Where the study does not ask for it (`Study.compares`) nothing is tested: there are
+    differences with 95 % intervals and no p-values.
+
     Where the numbers of networks at chance differ by more than a quarter of the seeds,
     t misleads, and p is at least that of `parting`.
 
@@ -214,6 +219,19 @@ def compare_to_best(
     trials = [t.index for t in results.trials]
     if best is None:
         return tuple(Comparison(trial) for trial in trials)
+
+    def effect_of(trial: int) -> tuple[Effect, str]:
+        d = difference(values[trial], values[best])
+        plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
+        return widened(plain, d, [(_TEST, [trial]), (_TEST, [best])], results)
+
+    def described(trial: int) -> Comparison:
+        effect, over = effect_of(trial)
+        ends = interval(effect)
+        return Comparison(trial, effect.mean, *ends, n=effect.n, over=over)
+
+    if not results.study.compares:
+        return tuple(Comparison(t) if t == best else described(t) for t in trials)
     a, b = np.triu_indices(len(trials), 1)
     seeds = np.array([t.num_seeds for t in results.trials])
     common = np.minimum(seeds[a], seeds[b])
@@ -229,14 +247,11 @@ def compare_to_best(
     tested = {
         name: dict(zip(others, v[with_best].tolist())) for name, v in found.items()
     }
-    factors = holm_steps(p) * correction(results)
+    factors = holm_steps(p) * correction(results.study)
     step = dict(zip(others, factors[with_best].tolist()))
 
     def compared(trial: int) -> Comparison:
-        d = difference(values[trial], values[best])
-        plain = dataclasses.replace(paired(d), limits=(-1.0, 1.0))
-        sides = [(_TEST, [trial]), (_TEST, [best])]
-        effect, over = widened(plain, d, sides, results)
+        effect, over = effect_of(trial)
         own = {name: of[trial] for name, of in tested.items()}
         ends = adjusted_interval(effect, step[trial], own["p_holm"])
         return Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
@@ -314,7 +329,7 @@ def _adjusted(
 
     `a` and `b` are the trials of each pair, `common` the seeds that both have, (P,).
     """
-    adjusted = correction(results) * holm(p)
+    adjusted = correction(results.study) * holm(p)
     dull = np.array([at_chance(results, t.index) for t in results.trials])
     for seeds in np.unique(common).tolist():
         counts = dull[:, :seeds].sum(axis=1)

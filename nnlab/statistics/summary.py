@@ -27,10 +27,11 @@ def summarize(findings: "Findings") -> pa.Table:
     the normal set, paired by seed; target, reached_share, median_steps_to_target,
     median_epochs_to_target; best; and test_accuracy_difference_mean, _low, _high, _n
     (pairs), _p_holm, _p_seeds (the same over seeds alone), _resolved (significant) and
-    _over (of what it speaks), against the best; see `ranking.Comparison`.
+    _over (of what it speaks), against the best; see `ranking.Comparison`. P-values are
+    null where the study does not ask for the comparison.
 
     Intervals are those of `examples.level`; that of a difference is adjusted like
-    _p_holm.
+    _p_holm, if there is one.
 
     What is not defined is null, and so is a swept setting that the trial does not read.
     """

@@ -2,10 +2,12 @@
 """Verdicts on a study's claims: effects between trials, paired by seed."""
 
 import dataclasses
+import itertools
 import math
+import sys
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from nnlab.statistics.effects import (
     holm_steps,
     is_enough,
     least_p,
+    ordered,
     paired,
     paired_shares,
     seeds_to_part,
@@ -31,7 +34,7 @@ from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import correction, parting
 from nnlab.statistics.targets import censored_median
-from nnlab.study import Claim, Quantity, Trial
+from nnlab.study import DIFFERENCE, ORDER, RATIO, Claim, Quantity, Study, Trial
 from nnlab.study.claims import AT_CHANCE
 
 if TYPE_CHECKING:
@@ -58,11 +61,14 @@ class Verdict:
         seeds.
       reason: what the reader must know to judge the numbers; may be "".
       unit: of the quantity: "" (a share or an accuracy), "nats", "updates", "s/epoch".
-      effect: mean of left minus right over the pairs. For steps to a target, each side
-        counts at most as long as the shorter training (a restricted mean): its sign is
-        right and, where a side did not reach the target, its size a lower bound.
-      low, high: interval of the effect, adjusted like `p_holm`: without 0 where, and
-        only where, a difference is significant. NaN below 3 pairs or without spread.
+      scale: what tells the sides apart. "difference": the mean of left minus right over
+        the pairs. "ratio": of norms, losses, times and steps, the geometric mean of
+        left / right. "order": which is larger, where such a value is 0, or a target
+        was not reached in the shorter training.
+      effect: on that scale; NaN for an order.
+      low, high: interval of the effect, adjusted like `p_holm`: without 0 (a ratio:
+        without 1) where, and only where, a difference is significant. NaN below 3
+        pairs, without spread, and for an order.
       n: pairs (seeds with a value on both sides), or segments for seconds.
       left_out: pairs without a value because a side diverged or did not finish.
       p: two-sided p-value; for "same" the larger of two one-sided ones. NaN if no test
@@ -71,8 +77,9 @@ class Verdict:
         significant up to 0.05.
       p_seeds: the same over seeds alone, on these examples.
       over: of what else `p` speaks, see `examples.widened`.
-      left, right: means over the n pairs, or the number on the right; for steps to a
-        target, medians over all networks, infinity meaning not reached.
+      left, right: means over the n pairs (of a ratio geometric, of an order medians),
+        or the number on the right; for steps to a target, medians over all networks,
+        infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
       left_trial, right_trial: index of a side's best of several trials; else None.
     """
@@ -81,6 +88,7 @@ class Verdict:
     verdict: str
     reason: str = ""
     unit: str = ""
+    scale: str = DIFFERENCE
     effect: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -127,8 +135,15 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     tested for new seeds and new examples (`crossed`), or, where each seed draws its own
     split, for new data. All else, and runs that did not keep what each network said of
     each example, are tested for new seeds: by Student's t paired by seed, an exact sign
-    test where the differences have no spread, and for shares McNemar's test (a binomial
-    test against a number). Holm's adjustment runs over the tested claims. A claim is
+    test where the differences have no spread, and for shares an exact test of counts.
+
+    What is positive and spreads over factors (`Quantity.scale`) is compared by its
+    logarithms: one network's norm may be as large as all others' together, and t would
+    see noise alone. Where a value is 0, or a target was not reached, an exact test of
+    the order decides (`effects.ordered`). "same" within a margin of other trials stays
+    a difference; about a number, the geometric mean is compared with both ends.
+
+    Holm's adjustment runs over the tested claims. A claim is
     contradicted when the opposite is significant. "same" is supported by two one-sided
     tests against the margin, and contradicted by an effect beyond it. Where more than a
     quarter of the pairs have no value, nothing is decided: the survivors of a diverging
@@ -151,7 +166,7 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     speak about this run on this device, not about other runs.
     """
     drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
-    factor = correction(findings.results)
+    factor = correction(findings.results.study)
     tested, steps = _adjusted(drafts, [d.verdict.p for d in drafts], factor)
     alone, _ = _adjusted(drafts, [d.verdict.p_seeds for d in drafts], factor)
     first = factor * np.count_nonzero(~np.isnan(tested))
@@ -185,13 +200,14 @@ def _settle(
     verdict, reason = found.verdict, found.reason
     if verdict != NOT_TESTED and not p_holm <= 1 - LEVEL:
         verdict = NOT_TESTABLE if math.isnan(p_holm) else NOT_SIGNIFICANT
-    if draft.least > found.p and verdict == NOT_SIGNIFICANT:
+    if draft.least and draft.least >= found.p and verdict == NOT_SIGNIFICANT:
         seeds = seeds_to_part(draft.share, first * draft.searched)
         reason += f"; {seeds} seeds that part like these would be significant"
     low = high = np.nan
     if draft.effect:
         factor = draft.searched * step
-        low, high = adjusted_interval(draft.effect, factor, p_holm)
+        ends = adjusted_interval(draft.effect, factor, p_holm)
+        low, high = (_shown(end, draft.effect.scale) for end in ends)
     return dataclasses.replace(
         found,
         verdict=verdict,
@@ -204,14 +220,55 @@ def _settle(
     )
 
 
+def undecidable(study: Study) -> tuple[Claim, ...]:
+    """Returns the claims that no outcome could decide at the study's seeds.
+
+    Even the clearest outcome has a p-value above 0.05 there, if it comes first in
+    Holm's procedure: shares of few networks take few values, and fewer than three seeds
+    test nothing. All else can be as plain as it likes.
+
+    >>> from nnlab.study.claims import DIVERGED, higher
+    >>> some = higher("Half of them diverge", DIVERGED, {}, 0.5)
+    >>> [len(undecidable(Study(claims=[some], num_seeds=n))) for n in (5, 6)]
+    [1, 0]
+    """
+    factor = correction(study) * len(study.claims)
+    return tuple(c for c in study.claims if factor * _least(study, c) > 1 - LEVEL)
+
+
+def _least(study: Study, claim: Claim) -> float:
+    """Returns the least p-value that a claim could have; infinity for none."""
+    sides = [side for side in (claim.left, claim.right) if isinstance(side, Mapping)]
+    trials = [_meant(study.trials(), side) for side in sides]
+    seeds = min((t.num_seeds for side in trials for t in side), default=0)
+    is_share = claim.quantity.reduction.endswith("_share")
+    if seeds < MIN_SEEDS or (is_share and claim.right == "chance"):
+        return math.inf
+    if not is_share:
+        return 0.0
+    counts = np.tri(seeds + 1, seeds, -1)  # of 0 to all networks
+    if len(sides) > 1:
+        none = np.zeros(seeds)
+        pairs = [sides for x in counts for sides in ((x, none), (none, x))]
+        effects = [paired_shares(*of) for of in pairs]
+    else:
+        number = cast(float, claim.right)
+        effects = [share_against(x, number) for x in counts]
+    searched = max(map(len, trials)) if claim.among == "best" else 1
+    return searched * min(_lean(claim, effect)[0] for effect in effects)
+
+
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
     """Returns the trials that ``{path: value}`` on a side of a claim means."""
+    return _meant(results.trials, selector)
 
+
+def _meant(trials: Sequence[Trial], selector: Mapping[str, Any]) -> list[Trial]:
     def fits(trial: Trial) -> bool:
         known = {**trial.hyperparameters.flat(), "label": trial.label}
         return all(_equal(known[path], value) for path, value in selector.items())
 
-    return list(filter(fits, results.trials))
+    return list(filter(fits, trials))
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -335,14 +392,14 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
         lost = [side > horizon for side in values]
         values = [np.minimum(side, horizon) for side in values]
         if censored := any(side.any() for side in lost):
-            notes.append(
-                f"steps count up to {horizon}, so the effect is a lower bound in size"
-            )
+            notes.append(f"steps count up to {horizon}")
     else:
         lost = [_members(findings, AT_CHANCE, side, seeds) for side in sides]
-    means = [side.mean(axis=0) for side in values]
-    d = difference(*means)
-    plain = _effect(quantity, d, means[0], right)
+    scale = _scale(claim, values, censored)
+    means, d = _differences(values, scale)
+    both = ~np.isnan(d)
+    more = _more_lost(lost, both) if right.trials else 0.0
+    plain = _effect(quantity, d, means, right, scale, more * steps)
     of_sides = [
         (of, tuple(t.index for t in side.trials))
         for of, side in zip(quantities, sides)
@@ -351,17 +408,19 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     effect, over = widened(plain, d, of_sides, findings.results, right.number)
     counts: dict[str, Any] = {}
     if right.trials and not quantity.reduction.endswith("_share"):
-        counts = _counts(findings, d, lost, steps)
-    both = ~np.isnan(d)
+        counts = _counts(findings, abs(more), both, steps)
     if both.any() and not steps:
-        facts["left"], facts["right"] = (float(mean[both].mean()) for mean in means)
+        middle = np.median if scale == ORDER else np.mean
+        facts["left"], facts["right"] = (
+            _shown(float(middle(mean[both])), scale) for mean in means
+        )
     if left_out := len(both) - effect.n:
         notes.append(
             f"{left_out} of {len(both)} pairs left out, diverged or unfinished"
         )
     p, lean = _lean(claim, effect)
     p_seeds, _ = _lean(claim, plain)
-    if counts.get("least", 0.0) > p:
+    if counts and counts["least"] >= p:
         notes.append(
             "so many stay at chance, or short of the target, that their counts decide"
         )
@@ -379,6 +438,40 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
         notes.append(untested)
     facts |= {"left_out": left_out, "p_seeds": p_seeds, "over": over}
     return _draft(claim, lean, "; ".join(notes), effect, p, counts, **facts)
+
+
+def _scale(claim: Claim, values: Sequence[np.ndarray], censored: bool = False) -> str:
+    """Returns on which scale the sides are told apart, from their values.
+
+    What spreads over factors is compared by logarithms, or, where a value is 0 or was
+    not reached, by its order. A margin between two sides is a difference.
+    """
+    sides = (claim.quantity, claim.right_quantity or claim.quantity)
+    known = np.concatenate([side.ravel() for side in values])
+    margin = claim.relation == "same" and isinstance(claim.right, Mapping)
+    if margin or any(of.scale != RATIO for of in sides) or (known < 0).any():
+        return DIFFERENCE
+    no_log = censored or ((known == 0) | np.isinf(known)).any()
+    return ORDER if no_log else RATIO
+
+
+def _differences(
+    values: Sequence[np.ndarray], scale: str
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the means of each side's trials, seed by seed, and their differences.
+
+    Logarithms of both where the scale takes them, which may be infinite.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        taken = values if scale == DIFFERENCE else [np.log(side) for side in values]
+        left, right = (side.mean(axis=0) for side in taken)
+        return [left, right], difference(left, right)
+
+
+def _shown(value: float, scale: str) -> float:
+    """Returns a number of a scale as readers see it."""
+    with np.errstate(over="ignore"):  # an interval may end beyond all numbers
+        return value if scale == DIFFERENCE else float(np.exp(value))
 
 
 def _values(
@@ -406,38 +499,52 @@ def _members(
 
 
 def _effect(
-    quantity: Quantity, d: np.ndarray, left: np.ndarray, right: _Side
+    quantity: Quantity,
+    d: np.ndarray,
+    means: Sequence[np.ndarray],
+    right: _Side,
+    scale: str,
+    more_lost: float,
 ) -> Effect:
-    """Returns the effect over seeds alone, of differences and values on the left, (S,).
+    """Returns the effect over seeds alone, of differences and means of sides, (S,).
 
     Intervals of accuracies and shares stay where these can be.
     """
+    if scale == ORDER:
+        return ordered(d, more_lost)
     share = quantity.reduction.endswith("_share")
     limits = (-np.inf, np.inf)
     if right.trials:
-        effect = paired_shares(d) if share else paired(d)
+        effect = paired_shares(*means) if share else paired(d)
         limits = (-1.0, 1.0)
     else:
-        effect = share_against(left, right.number) if share else against_number(d)
+        effect = share_against(means[0], right.number) if share else against_number(d)
         limits = (-right.number, 1.0 - right.number)
     accuracy = is_accuracy(quantity.metric) and quantity.reduction in LEVELS
-    return dataclasses.replace(effect, limits=limits) if share or accuracy else effect
+    if share or accuracy:
+        effect = dataclasses.replace(effect, limits=limits)
+    return dataclasses.replace(effect, scale=scale)
 
 
-def _counts(
-    findings: "Findings", d: np.ndarray, lost: Sequence[np.ndarray], steps: bool
-) -> dict[str, Any]:
-    """Returns what the numbers of lost networks allow, as fields of a draft.
+def _more_lost(lost: Sequence[np.ndarray], both: np.ndarray) -> float:
+    """Returns how many networks more the left side lost, of the pairs in `both`.
 
     `lost` says which networks, (trials, S), end at chance, or short of the target.
     """
     left, right = (np.nan_to_num(side).mean(axis=0) for side in lost)
-    more, n = abs(float((left - right)[~np.isnan(d)].sum())), int((~np.isnan(d)).sum())
+    return float((left - right)[both].sum())
+
+
+def _counts(
+    findings: "Findings", more: float, both: np.ndarray, steps: bool
+) -> dict[str, Any]:
+    """Returns what so many more lost networks allow, as fields of a draft."""
+    n = int(both.sum())
     least = least_p(more, n)
     if not least:
         return {}
     counts = {"least": least, "share": more / n}
-    if steps or n < len(d):
+    if steps or n < len(both):
         return counts
     return counts | {"together": parting(findings.results, n)[math.ceil(more - 1e-9)]}
 
@@ -451,7 +558,8 @@ def _draft(
     counts: Mapping[str, Any] = types.MappingProxyType({}),
     **facts: Any,
 ) -> _Draft:
-    verdict = Verdict(claim, lean, reason, n=effect.n, effect=effect.mean, p=p, **facts)
+    facts |= {"scale": effect.scale, "effect": _shown(effect.mean, effect.scale)}
+    verdict = Verdict(claim, lean, reason, n=effect.n, p=p, **facts)
     return _Draft(verdict, effect, **counts)
 
 
@@ -476,21 +584,31 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     times = [[findings.seconds_per_epoch(p) for p in of] for of in programs]
     if not all(len(segments) for side in times for segments in side):
         raise _UntestedError("no segment was timed")
-    means = [[s.mean() for s in of] or side.number for of, side in zip(times, sides)]
+    numbers = [side.number for side in sides]
+    known = [np.array([*itertools.chain(*of), n]) for of, n in zip(times, numbers)]
+    scale = RATIO if _scale(claim, known) == RATIO else DIFFERENCE
+    if scale == RATIO:
+        times = [[np.log(segments) for segments in of] for of in times]
+        numbers = [float(np.log(n)) for n in numbers]
+    means = [[s.mean() for s in of] or n for of, n in zip(times, numbers)]
     left, right = (float(np.mean(of)) for of in means)
-    effect = welch(left - right, *times)
+    effect = dataclasses.replace(welch(left - right, *times), scale=scale)
     p, lean = _lean(claim, effect)
     reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
-    facts: dict[str, Any] = {"left": left, "right": right, "unit": unit, "p_seeds": p}
+    facts: dict[str, Any] = {"unit": unit, "p_seeds": p}
+    facts |= {"left": _shown(left, scale), "right": _shown(right, scale)}
     return _draft(claim, lean, reason, effect, p, **facts)
 
 
 def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:
     """Returns the p-value of the likelier direction, and the verdict it would give."""
     if claim.relation == "same":
-        margin = claim.margin
-        inside = np.maximum(effect.tail(1, -margin), effect.tail(-1, margin))
-        outside = 2 * np.minimum(effect.tail(1, margin), effect.tail(-1, -margin))
+        low, high = -claim.margin, claim.margin
+        if effect.scale != DIFFERENCE:  # about a number, so its ends have logarithms
+            share = claim.margin / cast(float, claim.right)
+            low, high = math.log(max(1 - share, sys.float_info.min)), math.log1p(share)
+        inside = np.maximum(effect.tail(1, low), effect.tail(-1, high))
+        outside = 2 * np.minimum(effect.tail(1, high), effect.tail(-1, low))
         if outside < inside:
             return float(outside), CONTRADICTED
         return float(inside), SUPPORTED

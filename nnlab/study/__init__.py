@@ -9,7 +9,16 @@ from nnlab.study.choices import (
     sized,
     updates_an_epoch,
 )
-from nnlab.study.claims import COMPARABLE, REDUCTIONS, RELATIONS, Claim, Quantity
+from nnlab.study.claims import (
+    COMPARABLE,
+    DIFFERENCE,
+    ORDER,
+    RATIO,
+    REDUCTIONS,
+    RELATIONS,
+    Claim,
+    Quantity,
+)
 from nnlab.study.hyperparameters import (
     DTYPES,
     MODELS,

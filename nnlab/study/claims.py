@@ -40,6 +40,9 @@ REDUCTIONS = (
 
 COMPARABLE = ("final", "best", "at_epoch", "at_step")
 """Reductions whose values may be compared with those of another of them."""
+DIFFERENCE, RATIO, ORDER = "difference", "ratio", "order"
+"""What tells two values apart: how much, how many times, or only which is larger."""
+_NORMS = ("grad_norm_", "last_grad_norm_")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,21 @@ class Quantity(Checked):
         bare = ("steps", "diverged_share", "at_chance_share", "seconds")
         if not self.metric and self.reduction not in bare:
             raise FieldError("reduction", f"={self.reduction!r} needs metric")
+
+    @property
+    def scale(self) -> str:
+        """`RATIO` for what is positive and spreads over factors, else `DIFFERENCE`.
+
+        The first are norms of gradients, losses and their spread, steps and seconds.
+
+        >>> final("test_loss").scale, final("test_accuracy").scale, STEPS.scale
+        ('ratio', 'difference', 'ratio')
+        """
+        positive = self.metric.endswith("_loss") or self.metric == "batch_loss_std"
+        positive |= self.metric.startswith(_NORMS)
+        counted = self.reduction in ("steps", "steps_to", "seconds")
+        is_ratio = counted or (positive and self.reduction in COMPARABLE)
+        return RATIO if is_ratio else DIFFERENCE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

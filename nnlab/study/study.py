@@ -233,6 +233,9 @@ class Study(Checked):
         training, validation and test examples from all of the data set, stratified by
         class, in the sizes of the data set's own split; "split=published" keeps the
         test set.
+      compare_trials: whether the trials are tested against the best one: "yes", "no",
+        or "auto", where the study makes no claims. Beside claims each question gets
+        half of the 5 % that may err; what is not tested is described.
       target: validation accuracy that "steps to target" refers to; 0 picks it from the
         data (see `targets.default_target`).
       test_sets: further test sets, beside the normal one.
@@ -259,6 +262,7 @@ class Study(Checked):
     eval_size: int = field(0, minimum=0)
     root_seed: int = field(0, minimum=0, below=2**31)
     vary: tuple[str, ...] = field(OWNED, among=(*OWNED, *DRAWN), later=True)
+    compare_trials: str = field(AUTO, choices=(AUTO, "yes", "no"), later=True)
     target: float = field(0.0, minimum=0.0, below=1.0)
     test_sets: MovedSets = MovedSets()
     figures: tuple[str, ...] = field(("curves", "final", "target"), among=PARTS)
@@ -280,6 +284,11 @@ class Study(Checked):
         if any(b <= a for a, b in itertools.pairwise(self.looks)):
             raise ValueError(
                 f"looks={self.looks}: each takes more seeds than the one before"
+            )
+        if self.looks and self.compare_trials == "no":
+            raise ValueError(
+                f"looks={self.looks} compares the trials: compare_trials must be "
+                "'yes' or 'auto'"
             )
         self._choose_metric()
         self._check_vary()
@@ -327,6 +336,14 @@ class Study(Checked):
     def split(self) -> str:
         """How seeds draw their examples, one of `DRAWN`; "" for one split for all."""
         return next((name for name in self.vary if name in DRAWN), "")
+
+    @property
+    def compares(self) -> bool:
+        """Whether the trials are tested against the best one."""
+        asked = not self.claims or bool(self.looks)
+        if self.compare_trials != AUTO:
+            asked = self.compare_trials == "yes"
+        return asked and len(self.trials()) > 1
 
     def varying(self) -> str:
         """Says what changes from seed to seed, where that is not the default."""

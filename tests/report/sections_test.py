@@ -2,6 +2,7 @@
 """Sections on claims, trials and losses say what the tables say, in words."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from null import draw_answers
 from shown import RATE, RATES, rows_of
 
 from nnlab import report, study
-from nnlab.report import sections
+from nnlab.report import answer, sections
 from nnlab.statistics.findings import Findings
 from nnlab.study import Claim, Quantity
+from nnlab.words import numbers
 
 VALIDATION = "validation_accuracy"
 FINAL = Quantity(metric="test_accuracy")
@@ -116,12 +118,43 @@ def test_tables_tell_seeds_from_examples_where_answers_are_kept():
     [(RATES, [CLAIM], True), (RATES, [], False), ([{RATE: 0.7}], [CLAIM], False)],
 )
 def test_notes_say_what_p_was_adjusted_over(rates, claims, doubled):
-    found = synthetic.findings(sweep=rates, claims=claims)
+    fields = {"compare_trials": "yes"}
+    found = synthetic.findings(sweep=rates, claims=claims, fields=fields)
     tables = [sections.comparison(found)] * (len(rates) > 1)
     tables += [sections.claims(found)] * bool(claims)
     for section in tables:
         text = " ".join(section.paragraphs)
         assert ("and doubled" in text) == doubled
+
+
+def test_what_is_not_asked_is_shown_with_its_interval_and_called_nothing():
+    rng = np.random.default_rng(0)
+    values = np.array([[0.6], [0.9], [0.7]]) + 0.001 * rng.normal(size=(3, 8))
+    found = synthetic.findings(values, sweep=RATES, claims=[CLAIM])
+    section = sections.comparison(found)
+    rows = rows_of(section)
+    shown = [row["test, points to best (95 %)"] for row in rows]
+    assert ["±" in text for text in shown] == [True, False, True]
+    assert not {"significant", "p (adjusted)"} & set(rows[0])
+    assert "described and not tested" in " ".join(section.paragraphs)
+    assert "significant" not in " ".join(answer.sentences(found)).partition("claim")[0]
+
+
+def test_a_ratio_is_shown_with_its_interval_and_an_order_without():
+    norm = Quantity(metric="grad_norm_dense_0")
+    claim = dataclasses.replace(CLAIM, quantity=norm)
+    values = np.ones((3, 4)) + 0.001 * np.arange(4)
+    values[1] = [300, 310, 330, 350]
+
+    def cell():
+        curves = {norm.metric: values, "validation_accuracy": np.full((3, 4), 0.9)}
+        found = synthetic.findings(curves, sweep=RATES, claims=[claim])
+        (row,) = rows_of(sections.claims(found))
+        return row["difference, or ratio x (interval adjusted like p)"]
+
+    assert re.fullmatch(r"x 32\d \(2\d\d to 3\d\d\)", cell())
+    values[0, 0] = 0.0
+    assert cell() == numbers.NONE
 
 
 @pytest.mark.parametrize(

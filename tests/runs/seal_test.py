@@ -83,6 +83,7 @@ def test_no_test_score_is_seen_before_the_plan_is_done(planned, tmp_path):
             "trial “learning_rate=0.5” was not planned",
         ),
         ({"target": 0.5}, "the target was 0, and is 0.5"),
+        ({"compare_trials": "yes"}, "compare_trials was auto, and is yes"),
     ],
 )
 def test_what_deviates_is_told(planned, change, told):

@@ -31,6 +31,7 @@ def _drawn(*accuracies, seeds=8, size=300, **parts):
 
 def _found(correct, *claims, **options):
     options = {"sweep": synthetic.labelled(len(correct["test"])), **options}
+    options.setdefault("fields", {"compare_trials": "yes"})
     return synthetic.findings(correct=correct, claims=claims, **options)
 
 
@@ -74,7 +75,12 @@ def test_losses_do_where_those_of_each_example_were_kept():
     each = {LOSSES: Answers.of_program(kept, {"test": 300}, np.ones((2, 8), bool))}
     found = Findings(dataclasses.replace(found.results, each=each))
     x = losses.astype(float)
-    for verdict, d in zip(found.verdicts, (x[0] - x[1], x[0] - 0.3)):
+    means = x.mean(axis=2, keepdims=True)
+    assert found.verdicts[0].effect == pytest.approx(
+        np.exp(np.log(means[0] / means[1]).mean())
+    )
+    logs = np.log(means) + x / means - 1  # to the first order, example by example
+    for verdict, d in zip(found.verdicts, (logs[0] - logs[1], logs[0] - np.log(0.3))):
         assert verdict.over == examples.EXAMPLES
         expected = effects.two_sided(crossed.crossed(d))
         assert verdict.p == pytest.approx(expected, rel=1e-3)

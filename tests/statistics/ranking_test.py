@@ -54,12 +54,35 @@ def test_claims_take_half_of_what_may_err():
         text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
     )
     alone = synthetic.findings(accuracy).compared
-    beside = synthetic.findings(accuracy, claims=[claim]).compared
+    only = synthetic.findings(accuracy, claims=[claim])
+    fields = {"compare_trials": "yes"}
+    both = synthetic.findings(accuracy, claims=[claim], fields=fields)
+    beside = both.compared
+    assert both.verdicts[0].p_holm == 2 * only.verdicts[0].p_holm
+    single = synthetic.results(accuracy[:1], claims=[claim], fields=fields)
+    assert ranking.num_families(single.study) == 1
     for one, other in zip(alone, beside):
         if one.trial != 1:
             assert other.p_holm == pytest.approx(min(1.0, 2 * one.p_holm))
-    single = synthetic.results(accuracy[:1], claims=[claim])
-    assert ranking.num_families(single) == 1
+
+
+def test_what_a_study_does_not_ask_is_described_and_not_tested():
+    accuracy = 0.9 + 0.01 * np.random.default_rng(1).normal(size=(3, 8))
+    accuracy[1] += 0.1
+    claim = Claim(
+        text="x", quantity=Quantity(metric="test_accuracy"), left={}, right="chance"
+    )
+    found = synthetic.findings(accuracy, claims=[claim])
+    for other in (found.compared[t] for t in (0, 2)):
+        assert np.isnan([other.p, other.p_holm, other.p_seeds]).all()
+        assert not other.resolved
+        test = stats.ttest_rel(accuracy[other.trial], accuracy[1])
+        interval = test.confidence_interval(0.95)
+        assert (other.low, other.high) == pytest.approx(tuple(interval))
+    fields = {"compare_trials": "no"}
+    assert not synthetic.findings(accuracy, fields=fields).compared[0].resolved
+    with pytest.raises(ValueError, match="compare_trials must be"):
+        synthetic.results(accuracy, fields={**fields, "looks": (4, 8)})
 
 
 def _at_chance(*counts, seeds):

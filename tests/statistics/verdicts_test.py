@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdicts on claims: error rates, censoring, and which networks count."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import synthetic
 from scipy import stats
 
-from nnlab.study import Claim, Quantity
+from nnlab.statistics.verdicts import undecidable
+from nnlab.study import Claim, Quantity, Study
 from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS
 
 FINAL = Quantity(metric="test_accuracy")
@@ -87,19 +89,19 @@ def test_equal_differences_take_the_sign_test_and_two_seeds_none(
     assert math.isnan(found.low)
 
 
-def test_shares_are_compared_by_mcnemar():
+def test_shares_are_compared_by_their_counts():
     claims = _claim(DIVERGED), _claim(DIVERGED, relation="same", margin=0.1)
     found = {
         n: _verdicts(
             np.full((2, 8), 0.9), *claims, diverged={(0, s): 2 for s in range(n)}
         )
-        for n in (0, 4, 8)
+        for n in (0, 3, 5, 8)
     }
-    assert found[8][0].verdict == "supported"
-    assert found[8][0].p == pytest.approx(2 * 0.5**8)
+    for n, expected in ((8, "supported"), (5, "supported"), (3, "not significant")):
+        exact = stats.barnard_exact([[n, 0], [8 - n, 8]], n=401)
+        assert found[n][0].p == pytest.approx(exact.pvalue, rel=0.01)
+        assert found[n][0].verdict == expected
     assert 0.4 < found[8][0].low < found[8][0].high == 1.0
-    assert found[4][0].verdict == "not significant"
-    assert found[4][0].p == pytest.approx(2 * 0.5**4)
     # Eight agreeing pairs do not prove shares the same.
     assert found[0][1].verdict == "not significant"
 
@@ -154,7 +156,7 @@ def test_trials_that_are_absent_are_not_tested():
     *absent, tested = _verdicts(accuracy, *claims, never_ran=[2])
     assert {v.verdict for v in absent} == {"not tested in this run"}
     assert all(v.reason for v in absent)
-    assert tested.p_holm == min(1, 2 * tested.p)  # beside the comparison
+    assert tested.p_holm == tested.p
 
 
 def test_chance_is_that_of_the_data_set():
@@ -272,7 +274,8 @@ def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
     sweep = [*synthetic.labelled(5)]
     many = np.concatenate([accuracy, accuracy[:1], accuracy[:1], accuracy[:1]])[:, :3]
     lost = [(t, seed) for t in (1, 2) for seed in range(3)]
-    (found,) = _verdicts(many, _claim(), at_chance=lost, sweep=sweep)
+    both = {"compare_trials": "yes"}  # p is doubled
+    (found,) = _verdicts(many, _claim(), at_chance=lost, sweep=sweep, fields=both)
     assert found.verdict == "not significant"
     assert found.low <= 0 < found.high
     assert "4 seeds that part like these" in found.reason
@@ -283,8 +286,9 @@ def test_members_at_chance_are_counted_where_t_does_not_know_clusters():
     (shared,) = _verdicts(accuracy[:, :3], _claim(), at_chance=[*lost[:3], (0, 1)])
     assert shared.p >= 2 * (1 + 6) / 2**6  # two of three: P(at least 2 more)
     late = _reaching([2, 3, 2], [99, 99, 99])  # those that miss a target likewise
-    (verdict,) = _verdicts(late, _claim(TO_90, relation="less"))
+    (verdict,) = _verdicts(late, _claim(TO_90, relation="less"), fields=both)
     assert (verdict.verdict, verdict.p) == ("not significant", pytest.approx(2 / 4**3))
+    assert "4 seeds that part like these" in verdict.reason
 
 
 def test_a_mean_against_a_number_allows_for_skewness():
@@ -302,15 +306,35 @@ def _reaching(*evaluations, num_evaluations=20):
     return np.where(np.arange(num_evaluations) >= at, 0.95, 0.5)
 
 
-def test_steps_to_a_target_count_the_censored():
-    accuracy = _reaching([2, 3, 2, 4, 3, 2, 3, 4], [15, 16, 99, 99, 17, 99, 99, 99])
-    (verdict,) = _verdicts(accuracy, _claim(TO_90, relation="less"))
-    assert verdict.verdict == "supported"
-    assert (verdict.left, verdict.right) == (35 * 4, math.inf)
-    assert (verdict.left_reached, verdict.right_reached) == (1.0, 3 / 8)
-    restricted = 35 * (np.mean([16, 17, 18] + [20] * 5) - np.mean([3, 4, 5]) + 0.125)
-    assert verdict.effect == pytest.approx(-restricted)
-    assert "lower bound" in verdict.reason
+def test_steps_that_all_reach_the_target_are_compared_by_their_ratio():
+    one, other = [2, 3, 2, 4, 3, 2, 3, 4], [8, 9, 7, 9, 15, 8, 8, 9]
+    (found,) = _verdicts(_reaching(one, other), _claim(TO_90, relation="less"))
+    logs = np.log(np.add(one, 1)) - np.log(np.add(other, 1))
+    assert (found.verdict, found.scale) == ("supported", "ratio")
+    assert found.effect == pytest.approx(np.exp(logs.mean()))
+    test = stats.ttest_1samp(logs, 0)
+    assert found.p == pytest.approx(test.pvalue)
+    ends = np.exp(test.confidence_interval(0.95))
+    assert (found.low, found.high) == pytest.approx(tuple(ends))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p"),
+    [
+        # Three of eight arrive: the counts part, and decide.
+        ([2, 3, 2, 4, 3, 2, 3, 4], [15, 16, 99, 99, 17, 99, 99, 99], 0.021),
+        # One does not: the sign test. Where neither does, it is a tie.
+        ([2, 3, 2, 4, 3, 2, 3, 4], [8, 8, 8, 8, 8, 8, 8, 99], 2 / 2**8),
+        ([2, 3, 2, 4, 3, 2, 3, 99], [8, 8, 8, 8, 8, 8, 8, 99], 2 / 2**7),
+    ],
+)
+def test_steps_to_a_target_count_the_censored(one, other, p):
+    (found,) = _verdicts(_reaching(one, other), _claim(TO_90, relation="less"))
+    assert (found.verdict, found.scale) == ("supported", "order")
+    assert found.p == pytest.approx(p, rel=0.02)
+    assert np.isnan([found.effect, found.low, found.high]).all()
+    assert found.left == 35 * 4
+    assert (found.right == math.inf) == (p == 0.021)
 
 
 def test_steps_are_not_compared_where_nobody_arrives():
@@ -327,12 +351,73 @@ def test_diverged_members_never_arrive():
     assert (verdict.verdict, verdict.left_reached) == ("contradicted", 0.0)
 
 
-def test_steps_are_restricted_to_the_shorter_training():
-    accuracy = _reaching([15, 16, 17], [18, 18, 19])
-    (verdict,) = _verdicts(accuracy, _claim(TO_90), sweep=BATCHES)
-    horizon = 20 * (synthetic.EXAMPLES["train"] // 64)
-    right = np.mean([19, 19, 20]) * (synthetic.EXAMPLES["train"] // 64)
-    assert verdict.effect == pytest.approx(horizon - right)
+def test_steps_are_unknown_beyond_the_shorter_training():
+    steps = synthetic.EXAMPLES["train"] // 32, synthetic.EXAMPLES["train"] // 64
+    evaluations = math.ceil(20 * steps[1] / steps[0]) + 1
+    accuracy = _reaching([evaluations] * 3, [99] * 3)  # beyond, and never
+    (found,) = _verdicts(accuracy, _claim(TO_90, relation="less"), sweep=BATCHES)
+    assert (found.p, found.left_reached) == (1.0, 1.0)
+    margin = _claim(TO_90, relation="same", margin=1e6)
+    (same,) = _verdicts(accuracy, margin, sweep=BATCHES)
+    assert same.verdict == "not testable"
+
+
+NORM = Quantity(metric="grad_norm_dense_0")
+
+
+def test_what_spreads_over_factors_is_compared_by_its_logarithms():
+    logs = 3 * np.random.default_rng(3).normal(size=(2, 8))
+    logs[0] += 12
+    claims = (
+        _claim(NORM),
+        _claim(NORM, right=1.0),
+        _claim(NORM, right=1.0, relation="same", margin=1.0),
+        _claim(NORM, left="1", right=1.0, relation="same", margin=1e9),
+    )
+    found = _verdicts({"grad_norm_dense_0": np.exp(logs)}, *claims)
+    pair, number, *_ = found
+    assert pair.p == pytest.approx(stats.ttest_rel(logs[0], logs[1]).pvalue)
+    assert pair.effect == pytest.approx(np.exp((logs[0] - logs[1]).mean()))
+    assert pair.effect == pytest.approx(pair.left / pair.right)
+    assert 0 < pair.low < pair.effect < pair.high
+    assert number.effect == pytest.approx(np.exp(logs[0].mean()))
+    verdicts = [v.verdict for v in found]
+    assert verdicts == ["supported", "supported", "contradicted", "supported"]
+    # Differences of such values would decide nothing.
+    assert stats.ttest_rel(*np.exp(logs)).pvalue > 0.05
+
+
+def test_zeros_are_compared_by_their_order():
+    norms = np.exp(np.random.default_rng(3).normal(size=(2, 8)))
+    norms[1] = 0.0
+    small = _claim(NORM, left="1", right=1e-6, relation="less")
+    pair, number = _verdicts({"grad_norm_dense_0": norms}, _claim(NORM), small)
+    for found in (pair, number):
+        assert (found.verdict, found.scale) == ("supported", "order")
+        assert found.p == 2 / 2**8
+    assert (pair.right, number.left, math.isnan(pair.low)) == (0.0, 0.0, True)
+    norms[:, :4] = 0.0  # ties
+    (tied,) = _verdicts({"grad_norm_dense_0": norms}, _claim(NORM))
+    assert tied.p == 2 / 2**4
+
+
+@pytest.mark.parametrize(
+    ("claim", "seeds", "decidable"),
+    [
+        (_claim(DIVERGED, right=0.05), 3, True),  # all three have p = 0.0003
+        (_claim(DIVERGED, right=0.5), 5, False),
+        (_claim(DIVERGED, right=0.5), 6, True),
+        (_claim(DIVERGED), 3, True),
+        (_claim(), 2, False),
+        (_claim(), 3, True),
+        (_claim(NORM, right=1.0), 3, True),
+    ],
+)
+def test_it_is_known_beforehand_what_no_outcome_decides(claim, seeds, decidable):
+    study = Study(claims=(claim,), sweep=synthetic.labelled(2), num_seeds=seeds)
+    assert (undecidable(study) == ()) == decidable
+    twice = dataclasses.replace(study, compare_trials="yes")
+    assert len(undecidable(twice)) >= len(undecidable(study))
 
 
 def test_seconds_are_compared_by_welch_between_programs():
@@ -340,7 +425,11 @@ def test_seconds_are_compared_by_welch_between_programs():
     claim, accuracy = _claim(SECONDS, relation="less"), np.full((2, 8), 0.9)
     (verdict,) = _verdicts(accuracy, claim, sweep=BATCHES, seconds=times)
     assert verdict.verdict == "supported"
-    _agrees(verdict, stats.ttest_ind(times[0], times[1], equal_var=False))
+    logs = [np.log(of) for of in times.values()]
+    test = stats.ttest_ind(*logs, equal_var=False)
+    assert verdict.p == pytest.approx(test.pvalue)
+    ends = np.exp(test.confidence_interval(0.95))
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(ends))
     (shared,) = _verdicts(accuracy, claim)
     assert shared.verdict == "not testable"
     assert "one compiled program" in shared.reason

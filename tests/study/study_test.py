@@ -455,3 +455,23 @@ def test_seeds_that_differ_in_nothing_are_pointed_out():
     ):
         study = Study(base=Hyperparameters().replace(base), vary=("noise",))
         assert any("Seeds differ in nothing" in r for r in study.remarks()) == is_said
+
+
+@pytest.mark.parametrize(
+    ("fields", "compares"),
+    [
+        ({}, True),
+        ({"claims": True}, False),
+        ({"claims": True, "compare_trials": "yes"}, True),
+        ({"compare_trials": "no"}, False),
+        ({"claims": True, "looks": (4, 8)}, True),  # --until_resolved takes it
+        ({"sweep": ({},)}, False),
+    ],
+)
+def test_trials_are_compared_where_the_study_asks_it(fields, compares):
+    if "claims" in fields:
+        fields = fields | {"claims": [higher("x", "test_accuracy", {}, "chance")]}
+    rates = [{"optimizer.learning_rate": rate} for rate in (0.1, 0.2)]
+    study = Study(**{"sweep": rates, **fields})
+    assert study.compares == compares
+    assert ("compare_trials" in study.to_dict()) == ("compare_trials" in fields)
