@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import jinja2
@@ -139,7 +139,7 @@ def claims(findings: Findings) -> Section:
             "n": str(v.n),
             "p (adjusted)": numbers.p_text(v.p_holm),
             **(_reach(v) if widens else {}),
-            "remarks": v.reason,
+            "remarks": "; ".join(filter(None, (v.reason, *_remedy(v)))),
         }
         for v in findings.verdicts
     )
@@ -158,6 +158,27 @@ def claims(findings: Findings) -> Section:
 def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
     """Returns of what p-values speak, each kind once."""
     return {one.over for one in found if not math.isnan(one.p_holm)}
+
+
+def _remedy(verdict: Verdict) -> Iterator[str]:
+    """Says what a claim that is not decided would have shown, and what would do."""
+    if math.isfinite(verdict.detectable):
+        share = _is_share(verdict.claim.quantity)
+        factor, unit = (100, "points") if share else (1, verdict.unit)
+        size = f"{_digits(factor * verdict.detectable, 2)} {unit}".strip()
+        kind = "difference"
+        if verdict.scale == RATIO:
+            kind, size = "ratio", f"{verdict.detectable:.3g}"
+        yield f"a {kind} of {size} would show in 80 % of such runs"
+    if seeds := verdict.enough_seeds:
+        most = max(seeds, verdict.n + 1)
+        yield f"if it is as measured, {most:,} seeds would decide it"
+    if examples := verdict.enough_examples:
+        seeds = 2 * verdict.n
+        yield (
+            "if it is as measured, no number of seeds would decide it on these "
+            f"examples, but {examples:,} examples and {seeds} seeds would"
+        )
 
 
 def _reach(verdict: Verdict) -> dict[str, str]:
@@ -381,6 +402,7 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
                 else {}
             ),
             "significant": "" if is_best else significant,
+            _SHOWS: _shows(findings.compared[trial], row["best"]),
         }
     if not math.isnan(findings.target):
         time = findings.steps_to_target(trial, findings.target)
@@ -397,6 +419,17 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
             median = f"{np.median(steps):,.0f}" if steps.size else numbers.NONE
             cells[f"median {header}"] = median
     return cells
+
+
+_SHOWS = "would show from, points"
+
+
+def _shows(compared: Comparison, is_best: bool) -> str:
+    """Returns the difference that one which is not significant had to have."""
+    told = compared.detectable
+    if is_best or compared.resolved or not math.isfinite(told):
+        return ""
+    return _digits(100 * told, 2)
 
 
 # Seeds, look by look.

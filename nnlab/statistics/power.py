@@ -2,12 +2,13 @@
 """How many seeds and test examples tell a difference apart; plans, on plain arrays."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import special
 
-from nnlab.statistics.effects import Effect, interval
+from nnlab.statistics.effects import Effect
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
 POWER = 0.8
@@ -194,14 +195,48 @@ def least_told(
 def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> float:
     """Returns which true difference a test could have told apart with some power.
 
-    For a t test it is (t of the level + t of the power) standard errors, each read off
-    the effect's own tails; NaN where there was no test.
+    It takes the spread for known. NaN where that is not known, or nothing was tested.
 
     Args:
+      effect: has `Effect.values`.
       factor: what the test's p is multiplied with.
     """
-    ends = [interval(effect, 1 - (1 - LEVEL) / factor), interval(effect, 2 * power - 1)]
-    return float(sum(high - low for low, high in ends) / 2)
+    if math.isnan(effect.low) or (of := _tested(effect)) is None:
+        return math.nan
+    of = dataclasses.replace(of, freedom=np.inf)
+    return least_told(of, effect.n, power, alpha=(1 - LEVEL) / factor)
+
+
+def _tested(effect: Effect) -> Spread | None:
+    """Returns the spread of what was tested; None if it is not known, or has none."""
+    if effect.values is None:
+        return None
+    values = effect.values.reshape(len(effect.values), -1)
+    of = spread(values[~np.isnan(values).any(axis=1)])
+    return of if of.varies else None
+
+
+def to_decide(
+    effect: Effect, difference: float, factor: float
+) -> tuple[int | None, int | None]:
+    """Returns how many seeds tell a true difference apart, by what was tested.
+
+    Args:
+      effect: has `Effect.values`.
+      factor: what the test's p is multiplied with.
+
+    Returns:
+      The seeds, on as many examples, and None. Where no number of seeds would do: None,
+      and how many examples would with twice the seeds, if any. Both are None where the
+      spread is not known.
+    """
+    of = _tested(effect)
+    if of is None or not difference:
+        return None, None
+    alpha = (1 - LEVEL) / factor
+    if seeds := seeds_needed(of, difference, alpha=alpha):
+        return seeds, None
+    return None, examples_needed(of, difference, 2 * effect.n, alpha=alpha)
 
 
 def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:

@@ -31,6 +31,7 @@ from nnlab.statistics.members import (
     has_status,
     networks,
 )
+from nnlab.statistics.power import detectable
 from nnlab.study import Quantity, Study
 
 _MOST_VALUES = 2**22
@@ -170,6 +171,8 @@ class Comparison:
       p_holm: `p` adjusted over all pairs of trials and by `correction`.
       p_seeds: the same over seeds alone, on these examples.
       over: of what else `p` speaks, see `examples.widened`.
+      detectable: the smallest true difference that would have been significant in 80 %
+        of such runs; NaN if nothing was tested.
     """
 
     trial: int
@@ -181,6 +184,7 @@ class Comparison:
     p_holm: float = np.nan
     p_seeds: float = np.nan
     over: str = SEEDS
+    detectable: float = np.nan
 
     @property
     def resolved(self) -> bool:
@@ -254,6 +258,7 @@ def compare_to_best(
         effect, over = effect_of(trial)
         own = {name: of[trial] for name, of in tested.items()}
         ends = adjusted_interval(effect, step[trial], own["p_holm"])
+        own["detectable"] = detectable(effect, step[trial])
         return Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
 
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)

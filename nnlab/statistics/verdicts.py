@@ -32,6 +32,7 @@ from nnlab.statistics.effects import (
 from nnlab.statistics.examples import SEEDS, widened
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.power import detectable, to_decide
 from nnlab.statistics.ranking import correction, parting
 from nnlab.statistics.targets import censored_median
 from nnlab.study import DIFFERENCE, ORDER, RATIO, Claim, Quantity, Study, Trial
@@ -82,6 +83,11 @@ class Verdict:
         infinity meaning not reached.
       left_reached, right_reached: shares that reach the target; else NaN.
       left_trial, right_trial: index of a side's best of several trials; else None.
+      detectable: of what is not significant, the smallest true difference (a ratio: the
+        ratio) that would have been in 80 % of such runs; else NaN.
+      enough_seeds: of what is not significant, the seeds that decide the claim if what
+        was measured is true; None if that is not known, or no number of seeds does.
+      enough_examples: in that last case, how many examples do with twice the seeds.
     """
 
     claim: Claim
@@ -104,6 +110,9 @@ class Verdict:
     right_reached: float = np.nan
     left_trial: int | None = None
     right_trial: int | None = None
+    detectable: float = np.nan
+    enough_seeds: int | None = None
+    enough_examples: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,8 +217,12 @@ def _settle(
         factor = draft.searched * step
         ends = adjusted_interval(draft.effect, factor, p_holm)
         low, high = (_shown(end, draft.effect.scale) for end in ends)
+    more: dict[str, Any] = {}
+    if draft.effect and verdict == NOT_SIGNIFICANT and draft.effect.scale != ORDER:
+        more = _remedy(draft.effect, found.claim, draft.searched * step)
     return dataclasses.replace(
         found,
+        **more,
         verdict=verdict,
         reason=reason,
         low=low,
@@ -218,6 +231,19 @@ def _settle(
         p_holm=p_holm,
         p_seeds=p_seeds,
     )
+
+
+def _remedy(effect: Effect, claim: Claim, factor: float) -> dict[str, Any]:
+    """Returns what a test that decided nothing could have told, and what would do."""
+    goal = abs(effect.mean)
+    if claim.relation == "same":
+        goal = abs(goal - claim.margin)
+    seeds, examples = to_decide(effect, goal, factor)
+    return {
+        "detectable": _shown(detectable(effect, factor), effect.scale),
+        "enough_seeds": seeds,
+        "enough_examples": examples,
+    }
 
 
 def undecidable(study: Study) -> tuple[Claim, ...]:

@@ -6,7 +6,9 @@ import pytest
 from scipy import stats
 
 from nnlab.statistics import power
-from nnlab.statistics.power import Spread
+from nnlab.statistics.crossed import crossed
+from nnlab.statistics.effects import paired, share_against, two_sided
+from nnlab.statistics.power import Spread, detectable, to_decide
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])
@@ -50,6 +52,28 @@ def test_examples_that_are_too_few_are_told_from_seeds_that_are():
 def test_one_seed_has_no_spread():
     with pytest.raises(ValueError, match="needs 2"):
         power.spread(np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("factor", [1, 20])
+def test_what_a_run_could_have_told_is_found_in_four_of_five_runs(factor):
+    rng = np.random.default_rng(0)
+    told = [detectable(paired(rng.normal(size=12)), factor) for _ in range(2_000)]
+    found = [
+        two_sided(paired(rng.normal(np.mean(told), 1, 12))) <= 0.05 / factor
+        for _ in range(2_000)
+    ]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
+
+
+def test_what_decides_is_seeds_or_else_examples():
+    rng = np.random.default_rng(0)
+    found = to_decide(crossed(drawn(rng, 8, 400, (0.01, 0.0, 1.0))), 0.02, 1)
+    assert found[0] > 8
+    assert found[1] is None
+    found = to_decide(crossed(drawn(rng, 8, 400, (0.01, 1.0, 0.1))), 0.05, 1)
+    assert found[0] is None
+    assert found[1] > 400
+    assert to_decide(share_against(np.ones(8), 0.5), 0.1, 1) == (None, None)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.0])
