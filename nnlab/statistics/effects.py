@@ -29,8 +29,8 @@ class Effect:
     `tail(sign, bound)` is the one-sided p-value for an effect above (sign 1) or below
     (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
     what the numbers are: differences, logarithms of ratios, or nothing but an order.
-    `values` are what was tested, (S,), or (S, N) over examples, too, as
-    `power.spread` takes them.
+    `values` are what was tested, floats (S,), or (S, N) over examples, too; None of
+    several data sets or samples.
     """
 
     mean: float

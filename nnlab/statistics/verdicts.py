@@ -425,7 +425,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     means, d = _differences(values, scale)
     both = ~np.isnan(d)
     more = _more_lost(lost, both) if right.trials else 0.0
-    plain = _effect(quantity, d, means, right, scale, more * steps)
+    plain = _effect(quantity, d, means, right, scale, more if steps else 0.0)
     of_sides = [
         (of, tuple(t.index for t in side.trials))
         for of, side in zip(quantities, sides)
