@@ -242,7 +242,10 @@ def _others(findings: Findings, ran: Collection[int]) -> list[str]:
     parts = []
     if same:
         some, do = several(results, same, FEW - 1), _verb(len(same), "does", "do")
-        parts.append(f"{some} {do} not differ significantly from it")
+        told = max((c.detectable for c in tested if c.trial in same), default=math.nan)
+        seen = f" (a difference of {100 * told:.2g} points would show in 80 % of such "
+        seen = f"{seen}runs)" if math.isfinite(told) else ""
+        parts.append(f"{some} {do} not differ significantly from it{seen}")
     if above:
         some, do = several(results, above), _verb(len(above), "does", "do")
         parts.append(f"on the test set {some} {do} significantly better")
