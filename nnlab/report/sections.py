@@ -117,6 +117,8 @@ def yes_or_no(resolved: bool, p: float | None) -> str:
     return "yes" if resolved else "no"
 
 
+_P, _PS = "p (adjusted)", "p (over seeds alone)"
+
 # Claims.
 
 
@@ -136,9 +138,7 @@ def claims(findings: Findings) -> Section:
             "left": _side(results, v, "left"),
             "right": _side(results, v, "right"),
             f"{effect} (interval adjusted like p)": _effect(v),
-            "n": str(v.n),
-            "p (adjusted)": numbers.p_text(v.p_holm),
-            **(_reach(v) if widens else {}),
+            **(_reach(v) if widens else {"n": str(v.n), _P: numbers.p_text(v.p_holm)}),
             "remarks": "; ".join(filter(None, (v.reason, *_remedy(v)))),
         }
         for v in findings.verdicts
@@ -182,12 +182,13 @@ def _remedy(verdict: Verdict) -> Iterator[str]:
 
 
 def _reach(verdict: Verdict) -> dict[str, str]:
-    """Returns the cells that tell seeds from examples."""
-    tested = not math.isnan(verdict.p_holm)
-    return {
-        "p over seeds alone": numbers.p_text(verdict.p_seeds),
-        "speaks of": f"new {verdict.over}" if tested else "",
-    }
+    """Returns the cells of n and p where they tell seeds from examples."""
+    over, p = verdict.over, numbers.p_text(verdict.p_holm)
+    if verdict.claim.quantity.reduction == "seconds":
+        over = "segments"
+    elif over != SEEDS:
+        p += f" ({numbers.p_text(verdict.p_seeds)})"
+    return {"n, over": f"{verdict.n} {over}", _PS: p}
 
 
 def _compared(claim: Claim) -> str:
@@ -393,14 +394,11 @@ def _values(findings: Findings, row: Mapping[str, Any]) -> dict[str, str]:
         significant = yes_or_no(row[f"{start}_resolved"], p)
         if (epochs := findings.dropped_after(trial)) is not None:
             significant = f"dropped at epoch {epochs:g}"
-        is_best = row["best"]
+        is_best, header, told = row["best"], _P, numbers.p_text(p)
+        if _overs(findings.compared) - {SEEDS}:
+            header, told = _PS, f"{told} ({numbers.p_text(alone)})"
         cells |= {
-            "p (adjusted)": "" if is_best else numbers.p_text(p),
-            **(
-                {"p over seeds alone": "" if is_best else numbers.p_text(alone)}
-                if _overs(findings.compared) - {SEEDS}
-                else {}
-            ),
+            header: "" if is_best else told,
             "significant": "" if is_best else significant,
             _SHOWS: _shows(findings.compared[trial], row["best"]),
         }
