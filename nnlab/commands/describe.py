@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a study would run: time, memory, programs, layers; trains nothing.
-
-With --detect it trains a pilot and says how many seeds a difference needs.
+"""What a study would run: time, memory, programs, layers; the seeds it needs.
 
 python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure

@@ -33,6 +33,7 @@ _GROUPS = {
     "How it runs": (
         *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members"),
         *("devices", "cost_per_device_hour*", "detect", "power*", "check_gradients"),
+        *("example_losses*",),
     ),
     "Search, in the place of a sweep": (
         *("search*", "search_space*", "search_trials*", "search_batch*", "sampler*"),

@@ -2,6 +2,7 @@
 """What a quantity is on every example, and of what its test therefore speaks."""
 
 import dataclasses
+import functools
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -62,9 +63,9 @@ def ratio(results: Results, trial: int, quantity: Quantity) -> float:
     same for all, and only validation examples are drawn.
     """
     part = "validation" if quantity.metric.startswith("validation") else "test"
-    vary = getattr(results.study, "vary", ())
+    split = results.study.split
     scored = quantity.metric.startswith(("validation_", "test_"))
-    drawn = "split" in vary or ("split=published" in vary and part == "validation")
+    drawn = split == "split" or (bool(split) and part == "validation")
     if not (drawn and scored and quantity.reduction in ("final", "drop_from_test")):
         return 0.0
     data = results.dataset(trial)
@@ -122,10 +123,11 @@ def _widened(
     number: float,
 ) -> tuple[Effect, str]:
     is_ratio = effect.scale == RATIO
+    limited = functools.partial(dataclasses.replace, limits=effect.limits)
     means = [(quantity, tuple(trials)) for quantity, trials in sides]
     ratios = [ratio(results, t, quantity) for quantity, of in means for t in of]
     if all(ratios):
-        return resampled(differences, max(ratios)), DATA
+        return limited(resampled(differences, max(ratios))), DATA
     there = ~np.isnan(differences)
     parts: dict[Hashable, np.ndarray] = {}
     for sign, (quantity, of) in zip((1, -1), means):
@@ -137,13 +139,14 @@ def _widened(
             share = (_log_means(values) if is_ratio else values) * (sign / len(of))
             parts[found.of] = parts.get(found.of, 0.0) + share
     if len(means) > 1:
-        return crossed(*parts.values()), EXAMPLES
+        return limited(crossed(*parts.values())), EXAMPLES
     (values,) = parts.values() if len(parts) == 1 else (None,)
     if values is None:  # trials on several data sets against one number
         return effect, SEEDS
     if quantity.reduction == "final" and is_accuracy(quantity.metric):
         return crossed_share(values, number), EXAMPLES
-    return crossed(values - (np.log(number) if is_ratio else number)), EXAMPLES
+    values = values - (np.log(number) if is_ratio else number)
+    return limited(crossed(values)), EXAMPLES
 
 
 def _log_means(values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import tiny
 from stopped import Stop
 
 from nnlab import data, report, results
-from nnlab.results import pictures
+from nnlab.results import answers, pictures
 from nnlab.runs import experiment
 from nnlab.runs import loop as training
 from nnlab.runs.final import GRID
@@ -194,7 +194,8 @@ def test_the_record_is_complete(finished):
     (data,) = config["datasets"].values()
     assert [data[name] for name in tiny.SIZES] == list(tiny.SIZES.values())
     assert data["digest"] == tiny.dataset().digest
-    assert set(config["manifest"]) == set(TABLES) - {"config.json"}
+    files = {*TABLES, answers.CORRECT} - {"config.json"}
+    assert set(config["manifest"]) == files
     assert len((finished[0].workdir / "summary.csv").read_text().splitlines()) == 5
 
 

@@ -149,6 +149,7 @@ def test_splits_of_each_seed_speak_of_new_data():
     ratio = synthetic.EXAMPLES["test"] / synthetic.EXAMPLES["train"]
     effect = crossed.resampled(values[0] - values[1], ratio)
     pair, number = found.verdicts
+    assert pair.high <= 1.0
     compared = found.compared[1 - found.best]
     assert {pair.over, number.over, compared.over} == {examples.DATA}
     assert pair.p == pytest.approx(effects.two_sided(effect))
@@ -161,6 +162,17 @@ def test_splits_of_each_seed_speak_of_new_data():
     assert again.verdicts[0].over == examples.EXAMPLES  # one test set for all
     validation = Quantity(metric="validation_accuracy")
     assert examples.ratio(found.results, 0, validation) == pytest.approx(288 / 1149)
+
+
+def test_intervals_of_differences_stay_within_1():
+    world = World(3, 12, (0.9, 0.3), suits=0.1, ability=1.0)
+    test = world.draw(np.random.default_rng(4))
+    found = _found({"validation": test, "test": test}, _claim())
+    for one in (found, Findings(dataclasses.replace(found.results, each=None))):
+        ends = one.verdicts[0].low, one.verdicts[0].high
+        ends += one.compared[1].low, one.compared[1].high
+        assert -1.0 <= min(ends) < max(ends) <= 1.0
+        assert max(map(abs, ends)) == 1.0
 
 
 def test_a_trial_at_chance_in_3_of_3_seeds_differs_from_100_percent():

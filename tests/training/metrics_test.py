@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nnlab.training.metrics import classification_sums, cross_entropy, gradient_norms
+from nnlab.training.metrics import cross_entropy, gradient_norms, judged, sums
 
 RNG = np.random.default_rng(0)
 LOGITS = 3 * RNG.normal(size=(11, 4)).astype(np.float32)
@@ -28,7 +28,7 @@ def test_large_logits_do_not_overflow():
 
 def test_sums_are_those_of_the_examples_that_count():
     mask = np.arange(11) < 7
-    got = classification_sums(jnp.asarray(LOGITS), jnp.asarray(LABELS), mask)
+    got = sums(judged(jnp.asarray(LOGITS), jnp.asarray(LABELS)), mask)
     right = np.argmax(LOGITS, axis=1) == LABELS
     losses = losses_by_hand(LOGITS, LABELS)
     np.testing.assert_allclose(got["loss"], losses[:7].sum(), rtol=1e-5)
@@ -39,15 +39,13 @@ def test_sums_are_those_of_the_examples_that_count():
 def test_padding_that_is_not_finite_does_not_count():
     logits = np.array([[1.0, 0.0], [np.nan, np.inf]], np.float32)
     mask = np.array([True, False])
-    got = classification_sums(jnp.asarray(logits), jnp.array([0, 0]), mask)
+    got = sums(judged(jnp.asarray(logits), jnp.array([0, 0])), mask)
     np.testing.assert_allclose(got["loss"], np.log1p(np.exp(-1.0)), rtol=1e-6)
     assert got["accuracy"] == 1
 
 
 def test_the_first_of_equal_logits_is_the_answer():
-    got = classification_sums(
-        jnp.zeros((3, 2)), jnp.array([0, 1, 1]), jnp.ones(3, bool)
-    )
+    got = sums(judged(jnp.zeros((3, 2)), jnp.array([0, 1, 1])), jnp.ones(3, bool))
     assert got["accuracy"] == 1
 
 
