@@ -174,8 +174,9 @@ def test_p_values_are_multiplied_by_the_number_of_looks():
     claim = Claim(
         text="x", quantity=Quantity(metric="test_accuracy"), left={}, right=0.887
     )
+    options = {"claims": [claim], "fields": {"compare_trials": "yes"}}
     once, thrice = (
-        Findings(found([0.9, 0.89], plan=p, claims=[claim])) for p in ((), LOOKS)
+        Findings(found([0.9, 0.89], plan=p, **options)) for p in ((), LOOKS)
     )
     pairs = (once.compared[1], thrice.compared[1]), (*once.verdicts, *thrice.verdicts)
     for plain, looked in pairs:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holm's adjustment keeps the order of the tests."""
+"""Tests err as seldom as they say, and Holm's adjustment keeps their order."""
 
 import numpy as np
 import pytest
@@ -77,3 +77,16 @@ def test_the_range_of_counts_holds_for_all_pairs_at_once():
     assert false <= stats.binom.ppf(0.99, 100, 0.05)
     lone = np.array([0] * 5 + [5])
     assert effects.range_p(lone, 5)[5] < 0.001
+
+
+@pytest.mark.parametrize(("n", "lost"), [(5, 0.5), (8, 0.1), (8, 0.5), (32, 0.5)])
+def test_an_order_is_seldom_seen_where_there_is_none(n, lost):
+    rng, errors = np.random.default_rng(0), 0
+    for _ in range(500):
+        steps = rng.normal(size=n) + rng.normal(size=(2, n))
+        missed = rng.uniform(size=(2, n)) < lost
+        one, other = np.where(missed, 9.0, steps)  # both late: a tie
+        more = missed[0].sum() - missed[1].sum()
+        found = effects.ordered(effects.difference(one, other), float(more))
+        errors += effects.two_sided(found) <= 0.05
+    assert errors <= stats.binom.ppf(0.999, 500, 0.05)
