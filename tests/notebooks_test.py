@@ -21,7 +21,7 @@ SHOWN = {
     "quickstart": (
         *PROGRESS,
         "<table",
-        "reaches 90 %",
+        "% validation accuracy after",
         "srcdoc=",
         "seed 0:",
         "did you",

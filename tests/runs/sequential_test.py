@@ -352,7 +352,7 @@ STUDY = dataclasses.replace(
     tiny.study(tiny.rates(0.001, 0.03, 0.3, 0.35), num_seeds=4, num_epochs=4),
     looks=(4, 6, 9),
 )
-EACH = [6, 9, 9, 9]
+EACH = [6, 6, 9, 9]
 
 
 def trained(workdir, study=STUDY, resume=False, on_progress=None, kept=None):
@@ -385,7 +385,7 @@ def test_only_the_trials_that_need_them_get_more_seeds(whole):
     members = made.members.to_pandas()
     assert members.groupby("trial").size().tolist() == EACH
     assert set(members["status"]) == {"finished"}
-    wanted = [([0, 1, 2, 3], 0, 4), ([0, 1, 2, 3], 4, 2), ([1, 2, 3], 6, 3)]
+    wanted = [([0, 1, 2, 3], 0, 4), ([0, 1, 2, 3], 4, 2), ([2, 3], 6, 3)]
     assert shapes(made.config["cohorts"]) == wanted
 
 
