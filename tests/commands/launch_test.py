@@ -117,7 +117,7 @@ train Q --seeds=three => --seeds='three' is not an integer
 train Q --config.batch_size=5000 => larger than the 1198 training examples
 train Q --lane_width=999 => lane_width=999 must be from 1 to the program's 24 networks
 train M --data_dir=no/such/folder => data_dir no/such/folder does not exist
-train Q --seed=3 => unknown flag '--seed'; did you mean '--seeds'? allowed: --workdir,
+train Q --seed=3 => unknown flag '--seed'; did you mean '--seeds'? allowed: --
 train Q --lr=0.1 => did you mean '--config.optimizer.learning_rate=VALUE'?
 train Q --dataset=mnist => did you mean '--config.dataset=VALUE'?
 train --config=configs => config 'configs' is a folder; name a
@@ -149,7 +149,7 @@ describe Q --cost_per_device_hour=1 => goes with --devices or --members
 describe Q --devices=2 --sweep=model.name=random_forest => not of trees
 train Q --workdir --resume => --workdir has no value: '--resume' comes next
 train --resume=maybe => --resume='maybe' is not true or false
-train Q --rerun=0,1 --resume => --resume does not go with --rerun;
+train Q --rerun=0,1 --resume =>  does not go with --rerun;
 describe Q --sweep=optimizer.learning_rate=linspace(0,1,10000) --sweep=batch_size=8,9
     => has 20,000 trials; at most 10,000
 describe ENDLESS => 3,700,000,000 updates; at most 2,147,483,647 are allowed

@@ -277,7 +277,10 @@ def found():
         sweep=synthetic.labelled(4),
         dropped={2: 3, 3: 1},
         stopped={(2, 0): 2},
-        fields={"halving": {"factor": 2, "min_epochs": 1}},
+        fields={
+            "halving": {"factor": 2, "min_epochs": 1},
+            "compare_trials": "yes",
+        },
         claims=claims,
     )
 
