@@ -5,7 +5,7 @@
 
 Eight rates x sixteen seeds of a 64-32-10 ReLU network on scikit-learn's 1,797 real
 handwritten digits (8x8), plain SGD, batch 32, 40 epochs: 128 networks in one compiled
-program. 9 s on a 2-core CPU (jax 0.10.2, median of 3 runs of the whole command).
+program. 11 s on a 2-core CPU (jax 0.10.2, median of 4 runs of the whole command).
 
 Expect (n = 16 seeds): best by validation 0.1, test accuracy 95.6 % (93.1 to 97.4 for
 new seeds and images); 0.03, 0.3 and 1 do not differ significantly from it, on 360 test
