@@ -55,6 +55,11 @@ def lines(
       ValueError: the workdir's run has other trials, or the pilot says nothing.
     """
     check(difference, share)
+    if study.split:
+        raise config.UsageError(
+            f"--detect does not go with vary={study.split!r}: it plans for one split; "
+            "leave it out of --vary"
+        )
     with contextlib.ExitStack() as stack:
         folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
         findings = Findings(_pilot(study, files.absolute(folder, "workdir"), data_dir))

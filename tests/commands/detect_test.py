@@ -72,6 +72,7 @@ def test_a_run_of_other_trials_is_no_pilot(run):
         (["--detect=2"], "--detect=2 must be a difference of accuracies"),
         (["--detect=0.01", "--power=0.3"], "--power=0.3 must be the share of runs"),
         (["--power=0.9"], "go with --detect"),
+        (["--detect=0.01", "--vary=init,split"], "does not go with vary='split'"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(arguments, told):

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from nnlab.statistics import power
-from nnlab.statistics.crossed import crossed
+from nnlab.statistics.crossed import crossed, resampled
 from nnlab.statistics.effects import paired, share_against, two_sided
 from nnlab.statistics.power import Spread, detectable, to_decide
 
@@ -74,6 +74,13 @@ def test_what_decides_is_seeds_or_else_examples():
     assert found[0] is None
     assert found[1] > 400
     assert to_decide(share_against(np.ones(8), 0.5), 0.1, 1) == (None, None)
+
+
+def test_of_splits_that_overlap_nothing_is_promised():
+    """The error of their mean does not fall as 1 / sqrt(S)."""
+    effect = resampled(np.random.default_rng(0).normal(size=8), 0.25)
+    assert np.isnan(detectable(effect))
+    assert to_decide(effect, 1.0, 1) == (None, None)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.0])
