@@ -111,6 +111,7 @@ class Claim(Checked):
         tuned.
       relation: left is "greater" or "less" than right, or the "same" within `margin`.
       margin: half-width of "same", in units of the quantity.
+      main: whether it answers the study's question: the report opens with it.
     """
 
     text: str
@@ -121,6 +122,7 @@ class Claim(Checked):
     among: str = field("mean", choices=("mean", "best"))
     relation: str = field("greater", choices=RELATIONS)
     margin: float = field(0.0, minimum=0.0)
+    main: bool = field(False, later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,7 +215,8 @@ def higher(
       left: the trials meant, such as ``{"batch_size": 6}``.
       right: likewise, or a number, or "chance".
       more: further fields of `Claim`: ``among="best"`` where each side's trial is
-        chosen by validation, or `right_quantity`.
+        chosen by validation, `right_quantity`, or ``main=True`` where it answers the
+        study's question.
 
     Raises:
       ValueError: a bad field; says of which claim.

@@ -578,10 +578,11 @@ class Study(Checked):
         """
         values = self.fields()
         values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
-        for added in dataclasses.fields(self):
-            name = added.name
-            if "later" in added.metadata and values[name] == added.default:
-                del values[name]
+        claims = values["claims"]
+        for of, kept in ((self, values), *zip(self.claims, claims, strict=True)):
+            for added in dataclasses.fields(of):
+                if "later" in added.metadata and kept[added.name] == added.default:
+                    del kept[added.name]
         return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:
