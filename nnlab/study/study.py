@@ -578,8 +578,8 @@ class Study(Checked):
         """
         values = self.fields()
         values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
-        claims = values["claims"]
-        for of, kept in ((self, values), *zip(self.claims, claims, strict=True)):
+        made: list[tuple[Any, dict[str, Any]]] = [(self, values)]
+        for of, kept in (*made, *zip(self.claims, values["claims"])):
             for added in dataclasses.fields(of):
                 if "later" in added.metadata and kept[added.name] == added.default:
                     del kept[added.name]
