@@ -160,6 +160,11 @@ def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
     return {one.over for one in found if not math.isnan(one.p_holm)}
 
 
+def effect_text(verdict: Verdict) -> str:
+    """Returns an effect with its interval: "+1.3 points (0.8 to 1.8)"."""
+    return _effect(verdict)
+
+
 def _remedy(verdict: Verdict) -> Iterator[str]:
     """Says what a claim that is not decided would have shown, and what would do."""
     if math.isfinite(verdict.detectable):
