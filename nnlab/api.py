@@ -39,7 +39,7 @@ from nnlab import report, results
 from nnlab.data import Dataset
 from nnlab.machine import devices
 from nnlab.machine.files import absolute
-from nnlab.report import answer, sections
+from nnlab.report import answer, cite, sections
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch
@@ -424,6 +424,10 @@ class Outcome:
     def answer(self) -> tuple[str, ...]:
         """The answer in sentences, as at the top of the report."""
         return tuple(answer.sentences(self.findings))
+
+    def cite(self) -> str:
+        """Returns methods and result in one paragraph of plain text, for citing."""
+        return cite.paragraph(self.findings)
 
     def curves(self) -> "pd.DataFrame":
         """A row for each evaluation of each network: settings and metrics."""

@@ -52,13 +52,18 @@ def _finite(value: Any) -> Any:
 
 
 def line(verdict: Verdict) -> str:
-    """Returns a verdict in a line: the verdict, the claim, effect, n, p and remarks."""
+    """Returns a verdict in a line: the verdict, the claim, its facts and remarks."""
+    told = "; ".join(filter(None, (*facts(verdict), verdict.reason)))
+    shown = f" [{told}]" if told else ""
+    return numbers.visible(f"{verdict.verdict}: {verdict.claim.text}{shown}")
+
+
+def facts(verdict: Verdict) -> list[str]:
+    """Returns effect, n and adjusted p, as far as they are known."""
     p = numbers.p_text(verdict.p_holm)
-    facts = [
-        effect_text(verdict) if math.isfinite(verdict.effect) else "",
-        f"n = {verdict.n} {verdict.over}" if verdict.n else "",
-        f"p {'' if p.startswith('<') else '= '}{p}" if verdict.p_holm >= 0 else "",
-        verdict.reason,
-    ]
-    told = "; ".join(filter(None, facts))
-    return numbers.visible(f"{verdict.verdict}: {verdict.claim.text} [{told}]")
+    known = {
+        effect_text(verdict): math.isfinite(verdict.effect),
+        f"n = {verdict.n} {verdict.over}": verdict.n > 0,
+        f"p {p}" if p.startswith("<") else f"p = {p}": math.isfinite(verdict.p_holm),
+    }
+    return [text for text, is_known in known.items() if is_known]

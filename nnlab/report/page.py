@@ -21,7 +21,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nnlab.machine.files import refuse_links, write_atomic
-from nnlab.report import answer, decided
+from nnlab.report import answer, cite, decided
 from nnlab.report.costs import costs, how
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
@@ -68,7 +68,7 @@ class Content:
 def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
-    Beside them goes ``verdicts.json``, where the study makes claims.
+    Beside them go ``cite.txt`` and, where the study makes claims, ``verdicts.json``.
 
     `found` are the findings of a run, or its folder. Returns the path of report.html,
     which holds its figures and needs no other file.
@@ -81,6 +81,7 @@ def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     folder = findings.results.workdir
     drawn, absent = catalog.draw(findings, folder_of_figures(folder))
     decided.write(findings)
+    cite.write(findings)
     return lay_out(folder, content(findings, drawn, absent))
 
 
@@ -220,6 +221,7 @@ def content(
         looks(findings),
         costs(findings),
         how(findings),
+        cite.section(findings),
         missing(findings, absent),
     )
     said = tuple(answer.sentences(findings))
