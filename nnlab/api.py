@@ -46,7 +46,7 @@ from nnlab.report.figures.drawing.captions import Lacking, Sketch
 from nnlab.report.figures.learning import learning
 from nnlab.report.page import visible
 from nnlab.results.answers import SPLITS
-from nnlab.results.asked import beside, of_study
+from nnlab.results.asked import beside, of_run, of_study
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
@@ -424,6 +424,18 @@ class Outcome:
     def answer(self) -> tuple[str, ...]:
         """The answer in sentences, as at the top of the report."""
         return tuple(answer.sentences(self.findings))
+
+    @_briefly
+    def ask(self, *claims: str) -> "Outcome":
+        """Returns the outcome with further claims, such as "test_loss(depth=6) < 0.1".
+
+        They are tested together with the study's own, and marked as asked after the
+        run, whose record does not change. `nnlab.study.grammar` says how to write them.
+
+        Raises:
+          ValueError: no claim, or about trials or columns that the run does not have.
+        """
+        return Outcome(of_run(self.results, claims)[0], self._module)
 
     def cite(self) -> str:
         """Returns methods and result in one paragraph of plain text, for citing."""

@@ -87,11 +87,10 @@ def parse(text: str) -> Claim:
     'Six learn'
     """
     source = " ".join(text.split())
-    said, colon, rest = source.partition(":")
-    if not colon or "(" in said:
-        said, rest = source, source
+    said, _, _ = source.partition("(")[0].rpartition(":")
+    rest = source[len(said) :].removeprefix(":")
     try:
-        fields = _fields(rest)
+        fields = _fields(rest.strip())
     except ValueError as error:
         raise ValueError(f"claim {source!r}: {error}") from None
     return made.higher(said.strip() or source, **fields)

@@ -89,8 +89,8 @@ def test_a_line_is_the_claim_that_a_function_makes(text):
 def test_a_claim_s_text_is_its_source_or_stands_before_a_colon():
     source = "test_accuracy(dataset=csv:a.csv)  >  chance"
     assert grammar.parse(source).text == "test_accuracy(dataset=csv:a.csv) > chance"
-    said = grammar.parse(f"Does it learn, at 3 > 2?: {source}")
-    assert said.text == "Does it learn, at 3 > 2?"
+    said = grammar.parse(f"Does it learn: at 3 > 2?: {source}")
+    assert said.text == "Does it learn: at 3 > 2?"
     assert without_text(said) == without_text(grammar.parse(source))
 
 
