@@ -29,7 +29,7 @@ from nnlab.statistics.intervals import LEVEL
 from nnlab.statistics.ranking import correction
 from nnlab.study import Quantity
 from nnlab.study.claims import AT_CHANCE
-from nnlab.words.settings import is_number
+from nnlab.words.settings import is_number, words
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
@@ -42,7 +42,8 @@ class Interaction:
     """The clearest difference between the gains of one field at values of another.
 
     Attributes:
-      field: path of the one with fewer values; of two alike the first of `PATHS`.
+      field: path of the one that the question names first, else of the one with fewer
+        values.
       other: path of the other one.
       trials: indices of the four trials: at the other field's first value the field's
         first and last one, then likewise at its second value.
@@ -77,7 +78,8 @@ class Interaction:
 def grid(findings: "Findings") -> tuple[str, str, np.ndarray] | None:
     """Returns two swept fields and the trials at their values, int (A, B).
 
-    The field with fewer values comes first. Numbers and truth values ascend, all others
+    First comes the field that the question names first, by any word of four letters or
+    more, else the one with fewer values. Numbers and truth values ascend, all others
     keep the order of the sweep. None unless exactly two fields were swept, every
     combination is a trial, and all ran.
     """
@@ -91,9 +93,17 @@ def grid(findings: "Findings") -> tuple[str, str, np.ndarray] | None:
     if sorted(map(repr, itertools.chain(*wanted))) != sorted(map(repr, rows)):
         return None
     found = np.array([[rows.index(pair) for pair in line] for line in wanted])
-    if len(axes[0]) <= len(axes[1]):
+    asked = [_place(path, results.study.question) for path in swept]
+    if (asked[0], len(axes[0])) <= (asked[1], len(axes[1])):
         return swept[0], swept[1], found
     return swept[1], swept[0], found.T
+
+
+def _place(path: str, question: str) -> int:
+    """Returns where a question names a field; behind its end if it does not."""
+    names = [word for word in words(path).split() if len(word) >= 4]  # no "of"
+    places = [question.lower().find(word) for word in names]
+    return min((p for p in places if p >= 0), default=len(question))
 
 
 def _ordered(values: Sequence[Any]) -> list[Any]:

@@ -26,7 +26,8 @@ def accuracies(gains, seeds=8):
 
 
 def found(gains, **options):
-    return synthetic.findings(accuracies(gains), sweep=GRID, **options).interaction
+    options = {"sweep": GRID, "question": "What helps?", **options}
+    return synthetic.findings(accuracies(gains), **options).interaction
 
 
 def test_it_is_a_paired_t_of_differences_adjusted_over_all_pairs():
@@ -47,6 +48,12 @@ def test_it_is_a_paired_t_of_differences_adjusted_over_all_pairs():
     assert one.trials == (3 + j, j, 3 + k, k)  # momentum 0 comes last in the sweep
 
 
+def test_the_field_that_the_question_names_first_is_asked():
+    for question in ("Which rate is best at what momentum?", "Is LEARNING fast?"):
+        assert found((0.1, 0.1, 0.05), question=question).field == PATHS[1]
+    assert found((0.1, 0.1, 0.05), question="What helps?").field == PATHS[0]
+
+
 def test_gains_that_are_alike_are_no_interaction():
     one = found((0.1, 0.1, 0.1))
     assert not one.resolved
@@ -58,8 +65,10 @@ def test_without_a_trial_that_differs_nothing_interacts():
     mean = rises.mean(axis=2, keepdims=True)
     level = 0.9 + 0.02 * np.array([[[1], [-1], [0]], [[-1], [1], [0]]])
     crossing = (rises - mean + level).reshape(6, 8)
-    options = {"sweep": GRID, "claims": [higher("a", "test_loss", {}, 0.1)]}
-    told = synthetic.findings(crossing, **options)  # whose trials are not compared
+    claims = [higher("a", "test_loss", {}, 0.1)]
+    told = synthetic.findings(
+        crossing, sweep=GRID, claims=claims
+    )  # whose trials are not compared
     assert np.isnan(told.interaction.p_holm)
     told = synthetic.findings(crossing, sweep=GRID)
     least = min(c.p_holm for c in told.compared if c.p_holm >= 0)
@@ -69,7 +78,8 @@ def test_without_a_trial_that_differs_nothing_interacts():
 def test_it_speaks_of_new_examples_where_they_are_known():
     world = answered.World(6, 400, (0.9, 0.9, 0.9, 0.6, 0.9, 0.9))
     right = world.draw(np.random.default_rng(0))
-    one = synthetic.findings(sweep=GRID, correct={"test": right}).interaction
+    options = {"sweep": GRID, "question": "What helps?"}
+    one = synthetic.findings(correct={"test": right}, **options).interaction
     assert one.over == "seeds and examples"
     assert one.resolved
     assert one.trials[:2] == (3, 0)
