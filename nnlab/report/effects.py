@@ -232,7 +232,7 @@ def each_at_best(findings: Findings) -> list[str]:
     known = [trial for trial in best if trial is not None]
     if not 2 <= len(known) <= FEW_VALUES:
         return []
-    parts = []
+    parts: list[str] = []
     for trial in known:
         mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
         at = value_text(value_of(results, trial, other))
