@@ -23,7 +23,7 @@ large they are, and looked at the test sets one by one.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import SECONDS, drop, higher, lower, same_within
+from nnlab.study.claims import SECONDS, answering, drop, higher, lower, same_within
 
 GROUPS = (DATASETS, SIZES)
 RATES, FULL_RATES = (0.1, 0.3), (0.03,)
@@ -57,6 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
             lower(f"Moving costs the CNN less {than}", MOVED, CNN, mlp, among="best"),
             same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
         )
+    config.claims = answering(config.claims, f"than MLP {_units(dataset)[1]}")
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. In the time of "

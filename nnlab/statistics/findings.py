@@ -22,6 +22,7 @@ import pyarrow as pa
 from nnlab.results import Results
 from nnlab.statistics import (
     examples,
+    interaction,
     members,
     ranking,
     rate_range,
@@ -97,9 +98,20 @@ class Findings:
         return ranking.compare_to_best(self.results, self.best, values)
 
     @once
+    def as_good(self) -> tuple[int, ...]:
+        """The trials that were tested against the best, and are not found worse."""
+        tested = (c for c in self.compared if not np.isnan(c.p_holm))
+        return tuple(c.trial for c in tested if not c.resolved or c.mean > 0)
+
+    @once
     def verdicts(self) -> tuple[verdicts.Verdict, ...]:
         """What the data say about the study's claims."""
         return verdicts.judge(self)
+
+    @once
+    def interaction(self) -> interaction.Interaction | None:
+        """Whether the gain of one swept field depends on another; None if not asked."""
+        return interaction.find(self)
 
     @once
     def target(self) -> float:

@@ -259,6 +259,29 @@ def same_within(
     return higher(text, quantity, left, right, **more)
 
 
+def answering(claims: Claims, *parts: str) -> tuple[Claim, ...]:
+    """Marks the claims that answer the study's question, by a part of their texts.
+
+    The report opens with them, three at most.
+
+    Raises:
+      ValueError: a part is in no claim; says in which there are.
+
+    >>> learns = higher("6 learns", "test_accuracy", {"batch_size": 6}, "chance")
+    >>> [claim.main for claim in answering([learns], "learns")]
+    [True]
+    """
+    found = tuple(claims)
+    for part in parts:
+        if not any(part in claim.text for claim in found):
+            texts = "; ".join(claim.text for claim in found)
+            raise ValueError(f"no claim says {part!r}; there are: {texts}")
+    main = [any(part in claim.text for part in parts) for claim in found]
+    return tuple(
+        dataclasses.replace(c, main=is_main) for c, is_main in zip(found, main)
+    )
+
+
 def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
     """The claim that the left has a validation accuracy in fewer updates.
 

@@ -7,7 +7,8 @@ the parts' names, by which a study asks for them, and says what each shows.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from nnlab.report.figures import (
     best_and_worst,
@@ -23,6 +24,7 @@ from nnlab.report.figures import (
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
 from nnlab.statistics.findings import Findings
+from nnlab.study import COMPARABLE, Quantity
 from nnlab.words import settings
 
 
@@ -37,6 +39,7 @@ class Part:
         missing.
       needs: columns of the curves that must have been measured.
       images: whether it holds pictures, whose colours a dark page must not invert.
+      tells: what it shows, as a pattern of metrics and of reductions.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Part:
     draw: Callable[[Findings], Sketch | Iterable[Sketch]]
     needs: tuple[str, ...] = ()
     images: bool = False
+    tells: str = ""
 
     def sketches(self, findings: Findings) -> tuple[Sketch, ...]:
         """Draws its figures, or raises `Lacking`; stores nothing."""
@@ -66,22 +70,22 @@ SECTIONS = {
 """The report's sections with figures, in order, and their titles."""
 _LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
 _PARTS = (
-    Part("curves", "curves", learning.usual),
+    Part("curves", "curves", learning.usual, tells="(validation|train)_"),
     Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
     Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
-    Part("noise", "curves", learning.noise, ("batch_loss_std",)),
+    Part("noise", "curves", learning.noise, ("batch_loss_std",), tells="batch_loss"),
     Part("updates", "along", learning.updates, _LEARNT),
-    Part("seconds", "along", learning.seconds, _LEARNT),
-    Part("final", "final", final.final, _TESTED),
-    Part("target", "final", final.target, _LEARNT),
-    Part("rates", "final", rate_range.rates, ("train_loss",)),
-    Part("test_sets", "moved", test_sets.final_on_sets),
+    Part("seconds", "along", learning.seconds, _LEARNT, tells="seconds"),
+    Part("final", "final", final.final, _TESTED, tells="test_|at_chance|diverged"),
+    Part("target", "final", final.target, _LEARNT, tells="steps_to"),
+    Part("rates", "final", rate_range.rates, ("train_loss",), tells="test_"),
+    Part("test_sets", "moved", test_sets.final_on_sets, tells="drop_from|test_[mr]o"),
     Part("severity", "moved", test_sets.severity),
-    Part("map", "maps", maps.metric_map, _TESTED),
-    Part("sizes", "final", sizes.against_sizes, _TESTED),
-    Part("divergence", "maps", maps.divergence_map),
-    Part("active_units", "models", learning.active_units),
-    Part("gradients", "models", gradient_norms.gradients),
+    Part("map", "maps", maps.metric_map, _TESTED, tells="test_"),
+    Part("sizes", "final", sizes.against_sizes, _TESTED, tells="test_"),
+    Part("divergence", "maps", maps.divergence_map, tells="diverged"),
+    Part("active_units", "models", learning.active_units, tells=".*active_share"),
+    Part("gradients", "models", gradient_norms.gradients, tells="(last_)?grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
     Part("confusion", "models", images.confusion),
     Part("regions", "models", images.regions, images=True),
@@ -119,6 +123,27 @@ class Figure:
     def section(self) -> str:
         """Its section of the report, one of `SECTIONS`."""
         return PARTS[self.part].section
+
+
+def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
+    """Returns the figure that shows what the study asks for; None for none.
+
+    That is what the claims measure, those that carry the answer first, else the test
+    accuracy. Of several such figures the last part is the most special.
+    """
+    results = findings.results
+    claims = sorted(results.study.claims, key=lambda claim: not claim.main)
+    asked = [claim.quantity for claim in claims] or [Quantity(metric="test_accuracy")]
+    several = len(results.trials) > 1
+    for quantity in asked if several else ():
+        is_level = quantity.reduction in COMPARABLE
+        what = quantity.metric if is_level else quantity.reduction
+        for figure in reversed(drawn):
+            tells = PARTS[figure.part].tells
+            if tells and re.match(tells, what):
+                alike = (f for f in drawn if f.part == figure.part)
+                return next((f for f in alike if f.name.endswith(what)), figure)
+    return drawn[0] if drawn else None
 
 
 def draw(
