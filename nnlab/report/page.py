@@ -23,6 +23,7 @@ from markupsafe import Markup
 from nnlab.machine.files import refuse_links, write_atomic
 from nnlab.report import answer, cite, decided
 from nnlab.report.costs import costs, how
+from nnlab.report.effects import MOST
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions, style
 from nnlab.report.sections import (
@@ -43,7 +44,6 @@ from nnlab.statistics.verdicts import VERDICTS
 from nnlab.words import numbers
 
 PLOT_WIDTH = 48  # rem of a figure as wide as a page
-FIRST = 3  # sentences of the answer that open the report, above its figure
 MOST_CHIPS = 6  # more verdicts than these stand below only
 
 
@@ -111,7 +111,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     The page's policy names its one style sheet and its one script by their digests and
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
-    whole = {"content": shown, "first": FIRST, "most_chips": MOST_CHIPS}
+    whole = {"content": shown, "first": MOST, "most_chips": MOST_CHIPS}
     markdown = environment(finalize=escape_markdown)
     text = markdown.get_template("report.md.j2").render(whole)
     write_atomic(folder / "report.md", text.encode(), durable=False)

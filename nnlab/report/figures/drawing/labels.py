@@ -82,7 +82,7 @@ def note(ax: Axes, y: float, text: str, above: bool = True, right: bool = True) 
     x, ha = (0.99, "right") if right else (0.01, "left")
     up, va = (1, "bottom") if above else (-2, "top")
     place: Look = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
-    look: Look = {"fontsize": "x-small", "color": MUTED, "ha": ha, "va": va}
+    look: Look = {"fontsize": 7, "color": MUTED, "ha": ha, "va": va}
     ax.annotate(text, (x, y), (0, up), **place, **look)
 
 
