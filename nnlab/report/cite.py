@@ -12,7 +12,7 @@ from nnlab.machine.files import write_atomic
 from nnlab.report import answer, decided
 from nnlab.report.figures.drawing import captions
 from nnlab.report.sections import Section
-from nnlab.report.trials import sweep_of
+from nnlab.report.trials import setting_text, sweep_of
 from nnlab.results import DIVERGED, DROPPED, STOPPED, UNFINISHED, Results, seal
 from nnlab.statistics.examples import DATA, EXAMPLES, SEEDS
 from nnlab.statistics.findings import Findings
@@ -80,7 +80,9 @@ def _sentences(findings: Findings) -> Iterator[str]:
     if fates := ", ".join(_fates(findings)):
         yield f"Of the networks, {fates}."
     yield from _tests(findings)
-    yield answer.sentences(findings)[0]
+    told, claims = answer.sentences(findings)[0], findings.verdicts
+    if not any(v.claim.main and v.claim.text.rstrip(" .") in told for v in claims):
+        yield told  # else it is one of those below
     if not seal.is_closed(study, config["status"]):
         yield from _claims(findings)
     made, digest = captions.versions(config["versions"]), digest_json(config["study"])
@@ -126,11 +128,11 @@ def _settings(results: Results) -> Iterator[str]:
 
 def _setting(path: str, value: Any) -> str:
     group = path.partition(".")[0]
+    if isinstance(value, bool):
+        return setting_text(path, value)
     name = words(path)
     if group in ("early_stopping", "transfer"):  # "patience" alone says too little
         name = f"{words(group)} {name}"
-    if isinstance(value, bool):
-        return ("" if value else "no ") + name
     return f"{name} {value_text(value)}"
 
 

@@ -219,7 +219,8 @@ def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
 
 def effect_text(verdict: Verdict) -> str:
     """Returns an effect with its interval: "+1.3 points (0.8 to 1.8)"."""
-    return _effect(verdict)
+    size, interval = _effect(verdict)
+    return size if interval == numbers.NONE else f"{size} ({interval})"
 
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
