@@ -178,7 +178,7 @@ def _tests(findings: Findings) -> Iterator[str]:
             f"{numbers.joined(made)}{half}."
         )
     if any(claim.relation == "same" for claim in study.claims):
-        yield "That two are the same within a margin is two one-sided tests."
+        yield "That two are the same within a margin is shown by two one-sided tests."
     if any(v.scale != DIFFERENCE for v in findings.verdicts):
         yield "Norms, losses, times and steps are compared by their logarithms."
     if study.seal and not seal.is_closed(study, status):

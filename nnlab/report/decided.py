@@ -10,6 +10,7 @@ from typing import Any
 from nnlab.machine.files import write_atomic
 from nnlab.report.sections import effect_text
 from nnlab.results import seal
+from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.verdicts import Verdict
 from nnlab.words import numbers
@@ -60,10 +61,14 @@ def line(verdict: Verdict) -> str:
 
 def facts(verdict: Verdict) -> list[str]:
     """Returns effect, n and adjusted p, as far as they are known."""
-    p = numbers.p_text(verdict.p_holm)
+    p, over = numbers.p_text(verdict.p_holm), verdict.over
+    if verdict.claim.quantity.reduction == "seconds":
+        over = "segments"
+    elif over != SEEDS:
+        over = f"over {over}"
     known = {
         effect_text(verdict): math.isfinite(verdict.effect),
-        f"n = {verdict.n} {verdict.over}": verdict.n > 0,
+        f"n = {verdict.n} {over}": verdict.n > 0,
         f"p {p}" if p.startswith("<") else f"p = {p}": math.isfinite(verdict.p_holm),
     }
     return [text for text, is_known in known.items() if is_known]

@@ -54,6 +54,9 @@ SAME = {
         "", TEST, SIX, {}, among="best"
     ),
     """test_accuracy("a, b") > test_accuracy("it's > 3")""": higher("", TEST, *LABELS),
+    "test_accuracy(dataset='csv:a, b > c.csv', learning_rate=1) < 1": lower(
+        "", TEST, {"dataset": "csv:a, b > c.csv", "optimizer.learning_rate": 1}, 1
+    ),
     "test_accuracy(hidden=(64, 32), activation='relu', batch_norm=true) > 0": higher(
         "",
         TEST,
