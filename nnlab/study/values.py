@@ -68,7 +68,7 @@ def masked(text: str, of: str = "") -> str:
     for character in text:
         if quote:
             quote = quote.strip(character)
-        elif character in "'\"" and before in (",([{:=" if depth else ","):
+        elif character in "'\"" and before in (",=([{:" if depth else ",="):
             quote = character
         else:
             depth += (character in "([{") - (character in ")]}")
