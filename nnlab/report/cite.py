@@ -76,6 +76,8 @@ def _sentences(findings: Findings) -> Iterator[str]:
     which = f", which differ in {_difference(results)}," if study.swept() else ""
     yield f"{study.size()}{which} were trained on {_data(results)}"
     yield f"with {', '.join(_settings(results))}."
+    if study.search.space:
+        yield f"Optuna ({study.search.sampler}) chose the trials."
     yield _seeds(results)
     if fates := ", ".join(_fates(findings)):
         yield f"Of the networks, {fates}."
@@ -172,6 +174,7 @@ def _tests(findings: Findings) -> Iterator[str]:
         if study.compares:
             made.append("all comparisons of two trials")
         half = ", each with half of the 5 %" if num_families(study) > 1 else ""
+        half += f", and for {len(study.looks)} looks" if study.looks else ""
         yield (
             f"Differences are paired by seed and tested two-sided: {how}; p-values and "
             "intervals are adjusted by Holm's procedure over "

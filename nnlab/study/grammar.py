@@ -38,8 +38,8 @@ the largest that does not after == ("within"). Quantities, their trials last:
                                      steps_to(0.1, COLUMN, ..): another column
   drop(COLUMN, TRIALS)               test accuracy minus it, at the end
   best_minus_final(COLUMN, TRIALS)   its best value minus the last
-  diverged(TRIALS)                   share that diverges; at_chance(..): stays
-  seconds(TRIALS)                    of training an epoch; steps(..): updates
+  diverged(TRIALS)                   share that does; at_chance(..) likewise
+  seconds(TRIALS)                    training an epoch; steps(..): updates in all
 Trials of a side; of several the mean over them counts, seed by seed:
   depth=6, activation=relu           with these settings: paths or last parts
   "batch norm"                       with this label
