@@ -39,7 +39,7 @@ the largest that does not after == ("within"). Quantities, their trials last:
   drop(COLUMN, TRIALS)               test accuracy minus it, at the end
   best_minus_final(COLUMN, TRIALS)   its best value minus the last
   diverged(TRIALS)                   share that does; at_chance(..) likewise
-  seconds(TRIALS)                    training an epoch; steps(..): updates in all
+  seconds(TRIALS)                    training an epoch; steps(..): all updates
 Trials of a side; of several the mean over them counts, seed by seed:
   depth=6, activation=relu           with these settings: paths or last parts
   "batch norm"                       with this label
@@ -94,6 +94,11 @@ def parse(text: str) -> Claim:
     except ValueError as error:
         raise ValueError(f"claim {source!r}: {error}") from None
     return made.higher(said.strip() or source, **fields)
+
+
+def answer(text: str) -> Claim:
+    """Reads a claim that carries the answer to the study's question; see `parse`."""
+    return dataclasses.replace(parse(text), main=True)
 
 
 def _fields(text: str) -> dict[str, Any]:

@@ -212,7 +212,8 @@ class Study(Checked):
     Attributes:
       question: in words; the report opens with it.
       claims: what people believe, tested on the results; as claims, or as texts such
-        as "test_accuracy(model.depth=6) > chance"; see `nnlab.study.grammar`.
+        as "test_accuracy(depth=6) > chance", which answer the question; see
+        `nnlab.study.grammar`.
       base: the hyperparameters that the trials start from.
       own: what is passed from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
@@ -275,7 +276,8 @@ class Study(Checked):
 
     def __post_init__(self, recorded: bool) -> None:
         if isinstance(self.claims, list | tuple):
-            read = (grammar.parse(c) if isinstance(c, str) else c for c in self.claims)
+            given = self.claims
+            read = (grammar.answer(c) if isinstance(c, str) else c for c in given)
             object.__setattr__(self, "claims", tuple(read))
         super().__post_init__()
         if not self.sweep:

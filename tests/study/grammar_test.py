@@ -101,7 +101,8 @@ def test_a_study_takes_texts_and_keeps_fields():
     text = "test_accuracy(depth=6) > chance"
     claim = higher("by function", TEST, SIX, "chance")
     study = Study(claims=[text, claim])
-    assert study.claims == (grammar.parse(text), claim)
+    assert study.claims == (grammar.answer(text), claim)
+    assert [claim.main for claim in study.claims] == [True, False]
     assert study == Study.from_dict(study.to_dict())
 
 
