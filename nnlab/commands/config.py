@@ -225,6 +225,11 @@ def _given() -> dict[str, Any]:
     if given.config_json:
         fields = _load_json(files.absolute(given.config_json, "--config_json"))
     elif "resume" in given and given.resume and given.workdir:
+        if "claim" in given and given.claim:  # it would look as if made before
+            raise UsageError(
+                "--claim does not go with --resume without --config; launch.report "
+                "--claim asks a run that is there"
+            )
         fields = _resumed(files.absolute(given.workdir, "--workdir"))
     else:
         raise UsageError(f"--config is missing; bundled: {', '.join(_bundled())}")

@@ -186,6 +186,7 @@ train Q '--claim=test_acuracy(learning_rate=0.1) > chance'
     => unknown column 'test_acuracy'; did you mean 'test_accuracy'?
 train Q '--claim=diverge(learning_rate=0.1) > 5 %' => did you mean 'diverged'?
 train Q '--claim=drop(test_moved_accuracy) > 5 %' => column 'test_moved_accuracy'
+train --resume --claim=x => --claim does not go with --resume without --config; launch
 train Q '--claim=test_accuracy(lr=0.1) > chance' => did you mean 'optimizer.learning_ra
 report --bands=simultaneous --list=x => --bands does not go with --list
 train Q --bands=wide => --bands='wide' is not pointwise or simultaneous
