@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ from nnlab.words.settings import value_text, words
 
 MOST = 3  # sentences of an answer, so that it is one
 FEW_VALUES = 4  # of a field, up to which all are named
+_FALLS = ("best_minus_final", "drop_from_test")  # differences by themselves
 _WHETHER = re.compile(
     r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
 )
@@ -112,29 +113,33 @@ def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
     text = f"{_quantity(quantity)} {left}"
     if isinstance(right, dict):
         of = verdict.claim.right_quantity
-        text += f" against {other}{f' of {_quantity(of)}' if of else ''}"
+        text += f" and {_quantity(of)} {other}" if of else f" against {other}"
         text += f", {effect}" if effect else ""
-    inside = ", ".join([*([" to ".join(ends)] if ends else ()), n])
-    yield f"{text} ({inside})"
+    yield f"{text} ({_inside(ends, n)})"
     if right == "chance":
         yield f"chance is {other}"
 
 
+def _inside(ends: Sequence[str], n: str) -> str:
+    """Returns an interval, if there is one, and n: "0.1 to 0.5, n = 8"."""
+    return ", ".join(filter(None, (" to ".join(ends), n)))
+
+
 def _quantity(quantity: Quantity) -> str:
-    """Returns a quantity in a few words: "test accuracy"."""
+    """Returns a quantity in a few words, up to its value: "test accuracy is"."""
     metric = words(quantity.metric)
     return {
-        "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
-        "at_step": f"{metric} at {quantity.step or 0:,.0f} updates",
-        "best": f"best {metric}",
-        "best_minus_final": f"best minus final {metric}",
-        "drop_from_test": f"test accuracy minus {metric}",
-        "steps_to": "a median of",
-        "steps": "training for",
-        "diverged_share": "share of seeds that diverge",
-        "at_chance_share": "share of seeds at chance",
+        "at_epoch": f"at epoch {quantity.epoch or 0:g} the {metric} is",
+        "at_step": f"after {quantity.step or 0:,.0f} updates the {metric} is",
+        "best": f"best {metric} is",
+        "best_minus_final": f"from its best the {metric} falls by",
+        "drop_from_test": f"{metric} is below test accuracy by",
+        "steps_to": "it takes a median of",
+        "steps": "training takes",
+        "diverged_share": "the share of seeds that diverge is",
+        "at_chance_share": "the share of seeds at chance is",
         "seconds": "an epoch takes",
-    }.get(quantity.reduction, metric)
+    }.get(quantity.reduction, f"{metric} is")
 
 
 def _plain(verdict: Verdict, value: float) -> str:
@@ -152,8 +157,10 @@ def _plain(verdict: Verdict, value: float) -> str:
 def _value(results: Results, verdict: Verdict, side: Literal["left", "right"]) -> str:
     """Returns a side's value, with the trial that stands for it if it was chosen."""
     value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
+    quantity = verdict.claim.quantity
     unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
-    unit = "%" if is_share(verdict.claim.quantity) else unit
+    if is_share(quantity):
+        unit = "points" if quantity.reduction in _FALLS else "%"
     text = f"{_plain(verdict, value)} {unit * math.isfinite(value)}".strip()
     return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
 
@@ -194,20 +201,17 @@ def depends(findings: Findings) -> list[str]:
     gain = f"what {_setting(results, last, found.field)} gains over "
     gain += _setting(results, first, found.field)
     other = words(found.other)
-    places = [value_text(value_of(results, t, found.other)) for t in (first, above)]
+    places = [_short(results, t, found.other) for t in (first, above)]
     half = 100 * (found.high - found.low) / 2
-    decimals = numbers.supported_decimals(half)
-    texts = [
-        numbers.true_minus(f"{'+' * (v > 0)}{numbers.fixed(100 * v, decimals)}")
-        for v in (*found.gains, found.effect)
-    ]
-    shown = f"{texts[0]} points with {places[0]} and {texts[1]} with {places[1]}"
-    ends = [
-        numbers.true_minus(numbers.fixed(100 * end, decimals))
-        for end in (found.low, found.high)
-    ]
-    inside = f"{' to '.join(ends)}, n = {found.n}"
-    shown += f", a difference of {texts[2]} ({inside})"
+    decimals = max(numbers.supported_decimals(half), 1)  # where an end is near 0
+
+    def points(value: float) -> str:
+        return numbers.true_minus(numbers.fixed(100 * value, decimals))
+
+    signed = [f"{'+' * (v > 0)}{points(v)}" for v in (*found.gains, found.effect)]
+    shown = f"{signed[0]} points with {places[0]} and {signed[1]} with {places[1]}"
+    ends = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
+    shown += f", a difference of {signed[2]} ({_inside(ends, f'n = {found.n}')})"
     if found.resolved:
         return [f"{numbers.capital(gain)} depends on the {other}: {shown}."]
     return [f"It is not decided whether {gain} depends on the {other}: {shown}."]
@@ -219,6 +223,13 @@ def _setting(results: Results, trial: int, path: str) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
     return value if isinstance(value, str) else f"{name} {value_text(value)}"
+
+
+def _short(results: Results, trial: int, path: str) -> str:
+    """Returns a setting where its field was named: "0.9", "no batch norm"."""
+    value = value_of(results, trial, path)
+    is_flag = isinstance(value, bool)
+    return _setting(results, trial, path) if is_flag else value_text(value)
 
 
 def each_at_best(findings: Findings) -> list[str]:
@@ -235,7 +246,7 @@ def each_at_best(findings: Findings) -> list[str]:
     parts: list[str] = []
     for trial in known:
         mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
-        at = value_text(value_of(results, trial, other))
+        at = _short(results, trial, other)
         of = _setting(results, trial, field)
         ends = "" if parts else " ends"
         parts.append(f"{of}{ends} at {numbers.percent(mean)} ({at})")

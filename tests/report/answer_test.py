@@ -112,6 +112,15 @@ def test_the_first_sentence_names_all_that_cannot_be_told_from_the_best(levels):
         assert min(abs(100 * mean - number) for number in shown) < 0.06
 
 
+def test_what_counts_of_networks_at_chance_leave_open_is_not_called_alike():
+    lost = [(1, s) for s in range(3)]
+    found = synthetic.findings(spread((0.9, 0.9, 0.5), 4), sweep=RATES, at_chance=lost)
+    assert not found.compared[1].resolved
+    first, *rest = answer.sentences(found)
+    assert "differ" not in first
+    assert any(re.match("So few seeds .* rate 0.7 ", text) for text in rest)
+
+
 def test_beside_a_baseline_the_best_network_is_named():
     found = Findings(synthetic.beside_trees(0.7, 0.8, trees=0.9))
     first = answer.sentences(found)[0]
