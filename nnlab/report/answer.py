@@ -308,7 +308,6 @@ def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[st
     if same:
         some, do = several(results, same, FEW - 1), _verb(len(same), "does", "do")
         alike = f"; {some} {_levels(findings, same)} {do} not differ significantly"
-        alike += " from it"
     if above:
         some, do = several(results, above), _verb(len(above), "does", "do")
         better = f", but on the test set {some} {_levels(findings, above)} {do} "

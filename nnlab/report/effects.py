@@ -107,12 +107,14 @@ def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
     if math.isnan(verdict.left):
         return
     quantity, right = verdict.claim.quantity, verdict.claim.right
-    left, other = (_value(results, verdict, side) for side in ("left", "right"))
+    of, beside = verdict.claim.right_quantity, isinstance(right, dict)
+    once = beside and not of and verdict.left_trial is None  # its unit, on the right
+    left = _value(results, verdict, "left", bare=once and math.isfinite(verdict.right))
+    other = _value(results, verdict, "right")
     n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
     effect, ends = _effect(verdict)
     text = f"{_quantity(quantity)} {left}"
-    if isinstance(right, dict):
-        of = verdict.claim.right_quantity
+    if beside:
         text += f" and {_quantity(of)} {other}" if of else f" against {other}"
         text += f", {effect}" if effect else ""
     yield f"{text} ({_inside(ends, n)})"
@@ -154,14 +156,23 @@ def _plain(verdict: Verdict, value: float) -> str:
     )
 
 
-def _value(results: Results, verdict: Verdict, side: Literal["left", "right"]) -> str:
-    """Returns a side's value, with the trial that stands for it if it was chosen."""
+def _value(
+    results: Results,
+    verdict: Verdict,
+    side: Literal["left", "right"],
+    bare: bool = False,
+) -> str:
+    """Returns a side's value, with the trial that stands for it if it was chosen.
+
+    A `bare` one has no unit.
+    """
     value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
     quantity = verdict.claim.quantity
     unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
     if is_share(quantity):
         unit = "points" if quantity.reduction in _FALLS else "%"
-    text = f"{_plain(verdict, value)} {unit * math.isfinite(value)}".strip()
+    unit *= math.isfinite(value) and not bare
+    text = f"{_plain(verdict, value)} {unit}".strip()
     return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
 
 

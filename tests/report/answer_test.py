@@ -79,7 +79,7 @@ def test_it_names_the_best_with_its_interval_and_who_differs_from_it():
     assert best == (
         "Learning rate 3 does best by validation, with a test accuracy of 95.01 % ± "
         "0.09 (mean and 95 % interval, n = 8); learning rate 0.7 (95.0 %) does not "
-        "differ significantly from it."
+        "differ significantly."
     )
     assert others == "The other one is significantly worse over seeds."
     assert "0.25 points" in seen

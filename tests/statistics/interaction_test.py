@@ -75,6 +75,20 @@ def test_without_a_trial_that_differs_nothing_interacts():
     assert told.interaction.p_holm >= least
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [0.0, 0.05])
+def test_gains_that_do_not_depend_are_rarely_called_so(gain):
+    rng, count = np.random.default_rng(3), 300
+    levels = gain * np.array([[[1], [1], [0]], [[0], [0], [-1]]])
+    wrong = 0
+    for _ in range(count):
+        values = 0.8 + levels + 0.01 * rng.normal(size=(2, 3, 5))
+        options = {"sweep": GRID, "num_evaluations": 2}
+        found = synthetic.findings(values.reshape(6, 5), **options)
+        wrong += found.interaction.resolved
+    assert wrong <= stats.binom.isf(1e-3, count, 0.05)
+
+
 def test_it_speaks_of_new_examples_where_they_are_known():
     world = answered.World(6, 400, (0.9, 0.9, 0.9, 0.6, 0.9, 0.9))
     right = world.draw(np.random.default_rng(0))
