@@ -48,11 +48,17 @@ def get_config(arg: str = "") -> ConfigDict:
             "The last layer's gradient is about 0.00175", 0.00175, last, NORM, 0.00175
         ),
         lower("The last layer's gradient falls", end, NORM, NORM, **than_last),
-        lower("The first layer's gradient is smaller", first, NORM, NORM, **than_last),
+        higher(
+            "With batch norm gradients grow towards the first layer",
+            first,
+            NORM,
+            NORM,
+            **than_last,
+        ),
         lower("Without batch norm the first gradient vanishes", first, PLAIN, 1e-6),
         same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
     )
-    main = "The first layer", "Without batch norm", "So deep"
+    main = "gradients grow", "Without batch norm", "So deep"
     config.claims = answering(config.claims, *main)
     config.notes = (
         "The lab report does not say which norm its peak of 0.00175 is; here it is the "

@@ -84,8 +84,9 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         if claim.relation == "same":
             why = f"the difference is surely above {margin}"
         elif rises == (claim.relation == "less"):
-            return f"No, the opposite of “{text}” holds{shown}."
-        return f"No: “{text}” does not hold, {why}{shown}."
+            opposite = f"the opposite of “{text}” holds{shown}."
+            return f"No, {opposite}" if whether else numbers.capital(opposite)
+        return f"{'No: ' * whether}“{text}” does not hold, {why}{shown}."
     if verdict.verdict == NOT_SIGNIFICANT:
         seeds = verdict.enough_seeds
         would = max(seeds, verdict.n + 1) if seeds else 0
@@ -205,7 +206,7 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
 def depends(findings: Findings) -> list[str]:
     """Says whether what one of two swept fields gains depends on the other."""
     found = findings.interaction
-    if found is None or math.isnan(found.p_holm):
+    if found is None:
         return []
     results = findings.results
     first, last, _, above = found.trials

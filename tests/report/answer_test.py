@@ -169,6 +169,7 @@ def claimed(gain, *, question="Is 0.7 better?", make=higher, seeds=8, **more):
         (0.05, {}, "Yes: 0.7 is better;"),
         (0.05, {"question": "Which rate is better?"}, "0.7 is better;"),
         (-0.05, {}, "No, the opposite of “0.7 is better” holds;"),
+        (-0.05, {"question": "Which is?"}, "The opposite of “0.7 is better” holds;"),
         (-0.05, {"make": lower}, "Yes: 0.7 is better;"),
         (0.0, {}, "Not decided: 0.7 is better;"),
         (0.05, {"seeds": 2}, "Not testable: 0.7 is better;"),
