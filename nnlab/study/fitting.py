@@ -66,7 +66,9 @@ def fitted(
         claims = [dataclasses.replace(claim, main=False) for claim in claims]
     own: dict[str, Any] = {"claims": tuple(claims)}
     if is_other:
-        own |= {"question": _question(study), "notes": ()}
+        own["notes"] = ()
+    if is_other and study.question != Study().question:
+        own["question"] = _question(study)
     kept = {name: value for name, value in own.items() if name not in given}
     return Study.from_dict({**values, **kept})
 
