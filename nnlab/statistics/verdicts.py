@@ -26,7 +26,7 @@ from nnlab.statistics.effects import (
     paired_shares,
     seeds_to_part,
     share_against,
-    two_sided,
+    signs,
     welch,
 )
 from nnlab.statistics.examples import SEEDS, widened
@@ -149,14 +149,16 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     What is positive and spreads over factors (`Quantity.scale`) is compared by its
     logarithms: one network's norm may be as large as all others' together, and t would
     see noise alone. Where a value is 0, or a target was not reached, an exact test of
-    the order decides (`effects.ordered`). "same" within a margin of other trials stays
-    a difference; about a number, the geometric mean is compared with both ends.
+    the ranks decides (`effects.ordered`), against a number one of the signs. "same"
+    within a margin of other trials stays a difference; about a number, the geometric
+    mean is compared with both ends.
 
-    Holm's adjustment runs over the tested claims. A claim is
-    contradicted when the opposite is significant. "same" is supported by two one-sided
-    tests against the margin, and contradicted by an effect beyond it. Where more than a
-    quarter of the pairs have no value, nothing is decided: the survivors of a diverging
-    trial flatter it.
+    Holm's adjustment runs over the tested claims. A claim is contradicted when the
+    opposite is significant, or, where it has a margin, when the effect is significantly
+    smaller than that. At no true effect both would be wrong. "same" is supported by two
+    one-sided tests against the margin, and contradicted by an effect beyond it. Where
+    more than a quarter of the pairs have no value, nothing is decided: the survivors of
+    a diverging trial flatter it.
 
     Several trials of a side are averaged seed by seed. In a claim about the best, the
     trial with the highest expected validation accuracy stands for its side. A network
@@ -166,10 +168,10 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     by the number of trials on the larger side. The interval leaves out the uncertainty
     of the choice.
 
-    Where one side has more than a quarter of the seeds more at chance than the other
-    (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`,
-    adjusted like all p-values, or `ranking.parting`, which holds for all claims at once
-    as it is. Against a number, t over seeds is corrected for skewness.
+    Where one side has more than a quarter of the seeds more at chance than the other, p
+    is at least `effects.chance_of_parting`, adjusted like all p-values, or
+    `ranking.parting`, which holds for all claims at once as it is. Against a number, t
+    over seeds is corrected for skewness.
 
     Seconds are compared by program with Welch's test, with segments as samples: they
     speak about this run on this device, not about other runs.
@@ -215,7 +217,8 @@ def _settle(
     low = high = np.nan
     if draft.effect:
         factor = draft.searched * step
-        ends = adjusted_interval(draft.effect, factor, p_holm)
+        bound = _bound(found.claim, draft.effect.scale)
+        ends = adjusted_interval(draft.effect, factor, p_holm, bound)
         low, high = (_shown(end, draft.effect.scale) for end in ends)
     more: dict[str, Any] = {}
     if draft.effect and verdict == NOT_SIGNIFICANT and draft.effect.scale != ORDER:
@@ -235,9 +238,9 @@ def _settle(
 
 def _remedy(effect: Effect, claim: Claim, factor: float) -> dict[str, Any]:
     """Returns what a test that decided nothing could have told, and what would do."""
-    goal = abs(effect.mean)
+    goal = max(abs(effect.mean), abs(effect.mean - _bound(claim, effect.scale)))
     if claim.relation == "same":
-        goal = abs(goal - claim.margin)
+        goal = abs(abs(effect.mean) - claim.margin)
     seeds, examples = to_decide(effect, goal, factor)
     return {
         "detectable": _shown(detectable(effect, factor), effect.scale),
@@ -425,7 +428,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     means, d = _differences(values, scale)
     both = ~np.isnan(d)
     more = _more_lost(lost, both) if right.trials else 0.0
-    plain = _effect(quantity, d, means, right, scale, more if steps else 0.0)
+    plain = _effect(quantity, d, means, right, scale)
     of_sides = [
         (of, tuple(t.index for t in side.trials))
         for of, side in zip(quantities, sides)
@@ -433,8 +436,8 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     ]
     effect, over = widened(plain, d, of_sides, findings.results, right.number)
     counts: dict[str, Any] = {}
-    if right.trials and not quantity.reduction.endswith("_share"):
-        counts = _counts(findings, abs(more), both, steps)
+    if right.trials and not steps and not quantity.reduction.endswith("_share"):
+        counts = _counts(findings, abs(more), both)
     if both.any() and not steps:
         middle = np.median if scale == ORDER else np.mean
         facts["left"], facts["right"] = (
@@ -447,9 +450,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     p, lean = _lean(claim, effect)
     p_seeds, _ = _lean(claim, plain)
     if counts and counts["least"] >= p:
-        notes.append(
-            "so many stay at chance, or short of the target, that their counts decide"
-        )
+        notes.append("so many stay at chance that their counts decide")
     untested = ""
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
@@ -530,14 +531,13 @@ def _effect(
     means: Sequence[np.ndarray],
     right: _Side,
     scale: str,
-    more_lost: float,
 ) -> Effect:
     """Returns the effect over seeds alone, of differences and means of sides, (S,).
 
     Intervals of accuracies and shares stay where these can be.
     """
     if scale == ORDER:
-        return ordered(d, more_lost)
+        return ordered(*means) if right.trials else signs(d)
     share = quantity.reduction.endswith("_share")
     limits = (-np.inf, np.inf)
     if right.trials:
@@ -555,22 +555,20 @@ def _effect(
 def _more_lost(lost: Sequence[np.ndarray], both: np.ndarray) -> float:
     """Returns how many networks more the left side lost, of the pairs in `both`.
 
-    `lost` says which networks, (trials, S), end at chance, or short of the target.
+    `lost` says which networks, (trials, S), end at chance.
     """
     left, right = (np.nan_to_num(side).mean(axis=0) for side in lost)
     return float((left - right)[both].sum())
 
 
-def _counts(
-    findings: "Findings", more: float, both: np.ndarray, steps: bool
-) -> dict[str, Any]:
+def _counts(findings: "Findings", more: float, both: np.ndarray) -> dict[str, Any]:
     """Returns what so many more lost networks allow, as fields of a draft."""
     n = int(both.sum())
     least = least_p(more, n)
     if not least:
         return {}
     counts = {"least": least, "share": more / n}
-    if steps or n < len(both):
+    if n < len(both):
         return counts
     return counts | {"together": parting(findings.results, n)[math.ceil(more - 1e-9)]}
 
@@ -638,8 +636,22 @@ def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:
         if outside < inside:
             return float(outside), CONTRADICTED
         return float(inside), SUPPORTED
-    above, below = effect.tail(1, 0.0), effect.tail(-1, 0.0)
-    claimed, opposite = (
-        (above, below) if claim.relation == "greater" else (below, above)
-    )
-    return two_sided(effect), SUPPORTED if claimed < opposite else CONTRADICTED
+    sign, bound = _sign(claim), _bound(claim, effect.scale)
+    claimed, opposite = effect.tail(sign, 0.0), effect.tail(-sign, bound)
+    p = float(np.minimum(2 * np.minimum(claimed, opposite), 1.0))
+    return p, SUPPORTED if claimed < opposite else CONTRADICTED
+
+
+def _sign(claim: Claim) -> int:
+    return 1 if claim.relation == "greater" else -1
+
+
+def _bound(claim: Claim, scale: str) -> float:
+    """Returns the least effect that a claim of more or less is about; 0 for any."""
+    quantities = claim.quantity, claim.right_quantity or claim.quantity
+    if claim.relation == "same" or scale == ORDER:
+        return 0.0
+    if scale == RATIO:
+        return _sign(claim) * math.log1p(claim.margin)
+    plain = all(of.scale == DIFFERENCE for of in quantities)
+    return _sign(claim) * claim.margin if plain else 0.0

@@ -110,7 +110,10 @@ class Claim(Checked):
         the "best" of them by validation accuracy, as when each side's learning rate is
         tuned.
       relation: left is "greater" or "less" than right, or the "same" within `margin`.
-      margin: half-width of "same", in units of the quantity.
+      margin: half-width of "same", in units of the quantity. Of "greater" and "less"
+        the least difference that the claim is about: what is surely smaller contradicts
+        it, too. In units of the quantity; of what is compared as a ratio, a share (0.1:
+        by a tenth).
     """
 
     text: str
