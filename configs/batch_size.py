@@ -64,12 +64,12 @@ def get_config(arg: str = "") -> ConfigDict:
         "A step too large can switch ReLU units off for good, but not sigmoid units.",
     )
     if part == "map":
-        config.update(figures=("map", "final"), claims=MAP_CLAIMS)
+        config.update(figures=("map", "final"), claims=tuple(c.about(MAP_CLAIMS)))
         return config
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
     epoch = updates_an_epoch(dataset, 140, config.train_size)  # of the largest batch
     early, late = c.at_step(epoch, SCORE), c.at_step(config.num_epochs * epoch, TEST)
-    config.claims = (
+    claims = (
         c.higher("Batch 6 ends further below its best than 45", FALL, B6, B45),
         c.higher("The losses of 6 spread more than those of 45", NOISE, B6, B45),
         c.higher("More networks end at chance with 6 than 45", c.AT_CHANCE, B6, B45),
@@ -81,6 +81,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.higher("70 is ahead of 140 after one epoch", FIRST, B70, B140),
         c.same_within("70 is like 140 after equal updates", 0.01, early, B70, B140),
     )
+    config.claims = tuple(c.about(claims))
     return config
 
 

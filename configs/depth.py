@@ -20,7 +20,7 @@ The lab report that is tested here ran each network once, at rate 0.02.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized, updates_an_epoch
-from nnlab.study.claims import higher, lower, same_within, steps_to
+from nnlab.study.claims import about, higher, lower, same_within, steps_to
 
 GROUPS = (DATASETS, SIZES)
 RATES = (0.002, 0.006, 0.02)
@@ -47,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
     one, two, ten = (network | REPORTED for network in (ONE, TWO, TEN))
     speed, config.target = steps_to(goal), goal
     config.figures = ("curves", "final", "target", "gap", "costs")
-    config.claims = (
+    claims = (
         same_within("Two layers are like one at rate 0.02", 0.005, TEST, two, one),
         same_within(
             "At best rates two layers equal one", 0.005, TEST, TWO, ONE, among="best"
@@ -57,6 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
         lower("Ten layers are less accurate than one, at 0.02", TEST, ten, one),
         lower("At best rates ten are worse than one", TEST, TEN, ONE, among="best"),
     )
+    config.claims = tuple(about(claims))
     config.notes = (
         "On 28x28 images one hidden layer of 64 has 785 x 64 + 64 x 10 = 50,880 "
         "parameters and two of 60 have 785 x 60 + 60 x 60 + 60 x 10 = 51,300: about "

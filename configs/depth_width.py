@@ -66,7 +66,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optimizer.update(name="adam", learning_rate=0.001)
     config.figures = ("curves", "sizes", "extremes", "regions", "noise", "final")
     config.compare_trials = "yes"
-    config.claims = GRID_CLAIMS if kind == "grid" else CLAIMS
+    config.claims = tuple(c.about(GRID_CLAIMS if kind == "grid" else CLAIMS))
     if kind == "grid":
         config.update(num_epochs=30, num_seeds=6, figures=("map", "sizes"))
     else:

@@ -32,7 +32,8 @@ class Effect:
     (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
     what the numbers are: differences, logarithms of ratios, or nothing but an order.
     `values` are what was tested, floats (S,), or (S, N) over examples, too; None of
-    several data sets or samples.
+    several data sets or samples. `again(n)` is an exact test of n pairs that repeat
+    these, as what a plan expects of more seeds.
     """
 
     mean: float
@@ -46,6 +47,7 @@ class Effect:
     values: np.ndarray | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
+    again: "Callable[[int], Effect] | None" = None
 
 
 def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:
@@ -119,6 +121,7 @@ def paired(differences: np.ndarray) -> Effect:
             tail=lambda sign, bound: _sign_tail(sign * (d - bound)),
             exact=f"all {len(d)} differences are equal: sign test",
             values=d,
+            again=lambda n: paired(np.resize(d, n)),
         )
     error = float(d.std(ddof=1)) / math.sqrt(len(d))
     effect = student(float(d.mean()), error, len(d) - 1.0, len(d))
@@ -143,10 +146,10 @@ def ordered(left: np.ndarray, right: np.ndarray) -> Effect:
       left, right: pairs by seed; those with a NaN are left out.
     """
     there = ~(np.isnan(left) | np.isnan(right))
-    n = int(there.sum())
+    left, right, n = left[there], right[there], int(there.sum())
     if n < MIN_SEEDS:
         return Effect(np.nan, n=n, scale=ORDER)
-    both = np.concatenate([left[there], right[there]])
+    both = np.concatenate([left, right])
     _, place, counts = np.unique(both, return_inverse=True, return_counts=True)
     ranks = (2 * np.cumsum(counts) - counts + 1)[place]  # twice the mean ranks: whole
     above, below = _rank_tails(tuple(sorted(ranks.tolist())), int(ranks[:n].sum()))
@@ -156,7 +159,10 @@ def ordered(left: np.ndarray, right: np.ndarray) -> Effect:
     def tail(sign: int, bound: float) -> float:
         return math.nan if bound else (above if sign > 0 else below)
 
-    return Effect(np.nan, n=n, tail=tail, exact=exact, scale=ORDER)
+    def again(n: int) -> Effect:
+        return ordered(np.resize(left, n), np.resize(right, n))
+
+    return Effect(np.nan, n=n, tail=tail, exact=exact, scale=ORDER, again=again)
 
 
 @functools.cache
@@ -192,6 +198,7 @@ def signs(differences: np.ndarray) -> Effect:
         tail=lambda sign, bound: _sign_tail(sign * (d - bound)),
         exact=f"greater in {greater} of {len(d)}, less in {less}: sign test",
         scale=ORDER,
+        again=lambda n: signs(np.resize(d, n)),
     )
 
 
@@ -379,7 +386,15 @@ def paired_shares(left: np.ndarray, right: np.ndarray) -> Effect:
 
     low, high = max(-1.0, centre - half), min(1.0, centre + half)
     name = "exact test of the counts" if counted else "sign test"
-    return Effect(float(d.mean()), low, high, len(d), tail, name, values=d)
+    return Effect(
+        float(d.mean()),
+        low,
+        high,
+        len(d),
+        tail,
+        name,
+        again=lambda n: paired_shares(*(np.resize(side, n) for side in sides)),
+    )
 
 
 def share_against(values: np.ndarray, constant: float) -> Effect:
@@ -403,7 +418,14 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
         return at_least if sign > 0 else at_most
 
     ends, name = (low - constant, high - constant), "binomial test"
-    return Effect(k / n - constant, *ends, n, tail, name, values=x - constant)
+    return Effect(
+        k / n - constant,
+        *ends,
+        n,
+        tail,
+        name,
+        again=lambda n: share_against(np.resize(x, n), constant),
+    )
 
 
 def welch(
