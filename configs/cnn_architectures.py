@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "fashion_mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=5)
+    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=6)
     config.update(num_epochs=6, eval_every_epochs=2.0, model={"name": "cnn"})
     config.optimizer.update(learning_rate=0.02, momentum=0.9)
     if dataset == "digits":
@@ -51,7 +51,6 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
-    config.compare_trials = "yes"
     config.claims = tuple(about(claims(dataset, size)))
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     config.notes += ("The fully connected network trains for more epochs.",)

@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=5)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=8)
     config.update(train_size=20_000, num_epochs=30, eval_every_epochs=0.2)
     config.model.update(activation="lecun_tanh", init="lecun_normal", bias="first")
     config.optimizer.momentum = 0.9
@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if dataset == "digits":
         config.update(train_size=0, num_epochs=50)
     epoch = updates_an_epoch(dataset, config.batch_size, config.train_size)
-    config.update(sized(size, full={"train_size": 0, "num_epochs": 50, "num_seeds": 8}))
+    config.update(sized(size, full={"train_size": 0, "num_epochs": 50}))
     goal = {"digits": 0.9, "mnist": 0.95, "fashion_mnist": 0.83}[dataset]
     one, two, ten = (network | REPORTED for network in (ONE, TWO, TEN))
     speed, config.target = steps_to(goal), goal

@@ -68,7 +68,7 @@ def test_an_exact_test_is_planned_for_seeds_that_end_alike():
     need, *_ = plan.needs(findings(values, *claims))
     late, sooner = np.minimum(at[1, :, 0], 10.0), at[0, :, 0].astype(float)
     p = {
-        n: effects.two_sided(effects.ordered(*(np.resize(s, n) for s in (sooner, late))))
+        n: effects.two_sided(effects.ordered(np.resize(sooner, n), np.resize(late, n)))
         for n in range(3, 9)
     }
     step = min(n for n in p if p[n] <= 0.05)
