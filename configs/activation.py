@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=10)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=8)
     config.update(train_size=20_000, num_epochs=30, eval_every_epochs=0.2)
     config.model.update(hidden=(64,), init="lecun_normal", bias="first")
     config.optimizer.momentum = 0.9

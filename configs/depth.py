@@ -34,7 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "mnist", "fashion_mnist,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=8)
+    config.update(dataset=dataset, standardize=True, batch_size=32, num_seeds=6)
     config.update(train_size=20_000, num_epochs=30, eval_every_epochs=0.2)
     config.model.update(activation="lecun_tanh", init="lecun_normal", bias="first")
     config.optimizer.momentum = 0.9

@@ -56,5 +56,6 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def sweep(arg: str = "") -> Sweep:
-    """One trial for each width."""
-    return product({"model.hidden": [(units,) for units in UNITS]})
+    """One trial for each width; of those that no claim is about, fewer seeds."""
+    for trial in product({"model.hidden": [(units,) for units in UNITS]}):
+        yield trial if trial in (FEW, USUAL, MANY) else {**trial, "num_seeds": 3}
