@@ -16,7 +16,7 @@ The lab report that is tested here ran each network once, at rate 0.001.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, product, sized
-from nnlab.study.claims import about, best_minus_final, faster, higher, lower
+from nnlab.study.claims import about, answering, best_minus_final, faster, higher, lower
 
 GROUPS = (("full", "smoke"),)
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
@@ -45,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.update(sized(size, smoke={"train_size": 2_000}))
     config.target = 0.85
     config.figures = ("curves", "gap", "final", "target", "map", "noise")
-    config.claims = tuple(about(CLAIMS))
+    config.claims = answering(about(CLAIMS), "At its best rate")
     return config
 
 

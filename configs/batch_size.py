@@ -64,7 +64,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "A step too large can switch ReLU units off for good, but not sigmoid units.",
     )
     if part == "map":
-        config.update(figures=("map", "final"), claims=tuple(c.about(MAP_CLAIMS)))
+        config.update(
+            figures=("map", "final"), claims=c.answering(c.about(MAP_CLAIMS), "best")
+        )
         return config
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
     epoch = updates_an_epoch(dataset, 140, config.train_size)  # of the largest batch
@@ -81,7 +83,9 @@ def get_config(arg: str = "") -> ConfigDict:
         c.higher("70 is ahead of 140 after one epoch", FIRST, B70, B140),
         c.same_within("70 is like 140 after equal updates", 0.01, early, B70, B140),
     )
-    config.claims = tuple(c.about(claims))
+    config.claims = c.answering(
+        c.about(claims), "chance", "takes", "after equal epochs"
+    )
     return config
 
 

@@ -26,7 +26,15 @@ channels, batch norm, dropout and a cosine schedule.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import Claims, about, drop, higher, lower, same_within
+from nnlab.study.claims import (
+    Claims,
+    about,
+    answering,
+    drop,
+    higher,
+    lower,
+    same_within,
+)
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
 THREE, ONE, ABSOLUTE = "3 convolutions", "1 convolution", ", max |x|"
@@ -51,7 +59,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
-    config.claims = tuple(about(claims(dataset, size)))
+    config.claims = answering(about(claims(dataset, size)), "better")
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     config.notes += ("The fully connected network trains for more epochs.",)
     return config

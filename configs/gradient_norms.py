@@ -19,7 +19,15 @@ The lab report that is tested here ran the network with batch norm once and drew
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, sized
-from nnlab.study.claims import Quantity, about, at_epoch, higher, lower, same_within
+from nnlab.study.claims import (
+    Quantity,
+    about,
+    answering,
+    at_epoch,
+    higher,
+    lower,
+    same_within,
+)
 
 GROUPS = (("full", "smoke"),)
 NORM, PLAIN = {"model.batch_norm": True}, {"model.batch_norm": False}
@@ -52,7 +60,8 @@ def get_config(arg: str = "") -> ConfigDict:
         lower("Without batch norm the first gradient vanishes", first, PLAIN, 1e-6),
         same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
     )
-    config.claims = tuple(about(claims))
+    main = "The first layer", "Without batch norm", "So deep"
+    config.claims = answering(about(claims), *main)
     config.notes = (
         "The lab report does not say which norm its peak of 0.00175 is; here it is the "
         "Euclidean norm of a layer's weights and biases together.",

@@ -56,7 +56,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.lower("0.001 overfits: its loss rises by over 0.05", rise, STEADY, -0.05),
         c.higher("0.001 ends over half a point below its best", fall, STEADY, 0.005),
     )
-    config.claims = tuple(c.about(claims))
+    config.claims = c.answering(c.about(claims), "At 0.001 most")
     config.notes = (
         "The lab report read the number of epochs off separate runs of 1 to 100; at a "
         "constant rate they are points of one curve.",

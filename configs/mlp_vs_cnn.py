@@ -23,7 +23,15 @@ large they are, and looked at the test sets one by one.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import SECONDS, about, drop, higher, lower, same_within
+from nnlab.study.claims import (
+    SECONDS,
+    about,
+    answering,
+    drop,
+    higher,
+    lower,
+    same_within,
+)
 
 GROUPS = (DATASETS, SIZES)
 RATES, FULL_RATES = (0.1, 0.3), (0.03,)
@@ -58,6 +66,7 @@ def get_config(arg: str = "") -> ConfigDict:
             same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
         )
         config.claims += tuple(about(claims))
+    config.claims = answering(config.claims, f"than MLP {_units(dataset)[1]}")
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. In the time of "

@@ -25,7 +25,7 @@ import math
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import about, at_epoch, higher, same_within
+from nnlab.study.claims import about, answering, at_epoch, higher, same_within
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
 ONE, TWO = {"label": "dense 10"}, {"label": "dense 100, dense 10"}
@@ -55,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures = (
         *("curves", "final", "costs", "probabilities", "confusion", "mistakes"),
     )
-    config.claims = tuple(about(CLAIMS))
+    config.claims = answering(about(CLAIMS), "An untrained", "Trained, 100")
     config.notes = (
         "The lab report counted 1,050 to 1,600 inferences and 1,460 examples a second "
         "in a browser. The speeds here are those of a compiled program that trains all "

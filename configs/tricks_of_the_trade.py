@@ -56,7 +56,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.update(sized(size, full={"train_size": 0}))
     config.target = {"digits": 0.85, "mnist": 0.9, "fashion_mnist": 0.8}[dataset]
     config.figures = ("curves", "target", "final", "gap")
-    config.claims = tuple(c.about(claims(config.target)))
+    config.claims = c.answering(c.about(claims(config.target)), "is better")
     config.notes = (
         "The ladder's last step changes the rate too, from 0.1 to 0.02. What a trick "
         "adds by itself, single changes say; each counts at its best rate.",

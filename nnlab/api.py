@@ -49,6 +49,7 @@ from nnlab.results.answers import SPLITS
 from nnlab.runs import rate_range
 from nnlab.statistics.findings import Findings
 from nnlab.study import PATHS, PICTURES, Study, sweep
+from nnlab.study.fitting import fitted
 from nnlab.watch import notebook, terminal
 from nnlab.words import errors, numbers, spelling
 
@@ -106,7 +107,8 @@ def define(
 
     Args:
       base: where to start: a study, a mapping of its fields, the workdir of a run, or a
-        JSON file of a study such as ``config.json``; None for the defaults.
+        JSON file of a study such as ``config.json``; None for the defaults. Its
+        question, claims and notes stay while they fit, see `fitting.fitted`.
       **fields: fields of `study.Study` and `study.Hyperparameters`, such as
         ``num_seeds=8``. A mapping changes only what it names:
         ``model={"hidden": (64,)}`` or ``**{"model.hidden": (64,)}``. The sweep is
@@ -126,6 +128,8 @@ def define(
     (64,)
     """
     values = _values(base)
+    before = values.get("sweep", ())
+    before = [before] if isinstance(before, Mapping) else before
     for name, value in fields.items():
         _set(values, name, value)
     trials = values.get("sweep")
@@ -134,7 +138,7 @@ def define(
         values["sweep"] = sweep.product(trials)
     elif trials is not None:
         values["sweep"] = list(trials) if isinstance(trials, Iterable) else trials
-    return Study.from_dict(values)
+    return Study.from_dict(values) if base is None else fitted(values, fields, before)
 
 
 def _set(values: dict[str, Any], path: str, value: Any) -> None:

@@ -31,6 +31,7 @@ from nnlab import results
 from nnlab import study as study_lib
 from nnlab.commands import manual
 from nnlab.machine import devices, files
+from nnlab.study import fitting
 from nnlab.study import sweep as sweep_lib
 from nnlab.watch import terminal
 from nnlab.words import errors, numbers, spelling
@@ -157,8 +158,11 @@ def study() -> study_lib.Study:
     given = flags.FLAGS
     values = _given()
     trials = values.pop("sweep")  # of dicts: no field to override
+    own = set()
     for text in given[_OVERRIDE].value or ():
-        _override(values, *text.split("=", 1))
+        path, value = text.split("=", 1)
+        _override(values, path, value)
+        own.add(path)
     if given.seeds is not None:
         values["num_seeds"] = given.seeds
     if given.bands is not None:
@@ -176,7 +180,8 @@ def study() -> study_lib.Study:
             raise UsageError(f"--sweep names {field!r} twice")
         axes[field] = points
     values["sweep"] = sweep_lib.product(axes) if axes else trials
-    return study_lib.Study.from_dict(values)
+    own |= {"sweep"} if axes else set()
+    return fitting.fitted(values, own, trials)
 
 
 def load(config: str) -> study_lib.Study:

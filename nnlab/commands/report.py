@@ -56,7 +56,10 @@ def main() -> None:
 
 
 def write(console: Console, found: results.Results) -> None:
-    """Writes figures and report, and prints the answer and the report's path."""
+    """Writes figures and report, and prints the answer and the report's path.
+
+    That takes eight lines at most; the report has all sentences.
+    """
     # Imported here, since a list needs no matplotlib.
     from nnlab import report
     from nnlab.report import answer
@@ -65,7 +68,7 @@ def write(console: Console, found: results.Results) -> None:
     findings = Findings(found)
     page = report.write(findings)
     config.need_no_output()
-    _say(console, answer.sentences(findings), page)
+    terminal.say(console, answer.sentences(findings), f"report: {files.shown(page)}")
 
 
 def write_comparison(
@@ -77,13 +80,7 @@ def write_comparison(
     runs = compare.load(workdirs)
     page = compare.write(runs, folder)
     config.need_no_output()
-    _say(console, compare.sentences(runs), page)
-
-
-def _say(console: Console, sentences: list[str], page: pathlib.Path) -> None:
-    for sentence in sentences:
-        console.print(sentence, soft_wrap=not console.is_terminal)
-    console.print(f"report: {files.shown(page)}", style="bold", soft_wrap=True)
+    terminal.say(console, compare.sentences(runs), f"report: {files.shown(page)}")
 
 
 def show_list(console: Console, folder: str) -> None:

@@ -4,9 +4,11 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
+from nnlab.report import effects
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
@@ -27,28 +29,80 @@ ALIKE = 0.05  # of accuracy: trials so close to the best have as much to lose
 def sentences(findings: Findings) -> list[str]:
     """Returns what the data say about the question, in plain sentences.
 
-    In order: the best trial so far of an interrupted run; how soon trials reach the
-    target; which trial is best and how significant that is; how it was searched; which
-    trials were dropped; what moved and rotated images cost; the start of training,
-    where the study asks; failures; claims; whether it ran as planned; the study's
-    notes; and what is missing. Up to six trials are all mentioned; of more, the best,
-    the fastest and ranges.
+    In order: what an interrupted run lacks; the answer, in one to three sentences; what
+    is missing; claims; failures; how soon trials reach the target; what moved and
+    rotated images cost; the start of training, where the study asks; how it was
+    searched; which trials were dropped; whether it ran as planned; and the study's
+    notes. Up to six trials are all mentioned; of more, the best, the fastest and
+    ranges.
     """
-    rates = _rates(findings)
+    rates, nothing = _rates(findings), _nothing(findings)
+    first = rates or _first(findings, nothing)
+    cut, missing = interruption(findings), crashes(findings.results)
     said = [
-        *(rates or (*_speed(findings), *_best(findings), *_looks(findings))),
-        *_search(findings),
-        *_halving(findings),
+        *_claims(findings),
+        *(() if rates or nothing == first else _failures(findings)),
+        *(() if rates or nothing else _speed(findings)),
         *_drops(findings),
         *_untrained(findings),
-        *(() if rates else _failures(findings)),
-        *_claims(findings),
+        *_looks(findings),
+        *_search(findings),
+        *_halving(findings),
         *_plan(findings.results),
     ]
-    cut, missing = interruption(findings), crashes(findings.results)
-    if not said:
+    said = [text for text in said if text not in first]
+    if not first and not said:
         return [*cut, *missing] or ["Nothing has run yet."]
-    return [*cut, *said, *findings.results.study.notes, *missing]
+    return [*cut, *first, *missing, *said, *findings.results.study.notes]
+
+
+def _first(findings: Findings, nothing: list[str]) -> list[str]:
+    """Returns the answer to the question.
+
+    It is that of the claims that carry it. Where trials are compared, or none does, it
+    is which trial does best, and of two swept fields whether one's gain depends on the
+    other. A study without claims is asked what its first figure shows.
+    """
+    study = findings.results.study
+    if seal.is_closed(study, findings.results.config["status"]):
+        return ["The plan is sealed: test scores stay hidden until it is done."]
+    claimed = effects.claimed(findings)
+    if claimed and not study.compares:
+        return claimed
+    if nothing and not claimed:
+        return nothing
+    best = _best(findings)
+    if claimed:
+        return [*best[:1], *claimed, *best[1:]]
+    shown = study.figures[0] if study.figures and not study.claims else ""
+    asked = _ASKED[shown](findings) if shown in _ASKED else []
+    crossed = [*effects.each_at_best(findings), *effects.depends(findings)]
+    if effects.asks_whether(study.question):
+        return [*asked, *crossed, *best]
+    return [*asked, *best[:1], *reversed(crossed), *best[1:]]
+
+
+def _nothing(findings: Findings) -> list[str]:
+    """Says that no network has learnt anything; nothing if one has."""
+    results = findings.results
+    counts = [findings.counts(t) for t in findings.ran]
+    total = sum(results.trials[t].num_seeds for t in findings.ran)
+    diverged, dull = (sum(c[n] for c in counts) for n in ("diverged", "at_chance"))
+    if not total or diverged + dull < total:
+        return []
+    networks = "The only network" if total == 1 else f"All {total:,} networks"
+    if dull == total:
+        one = "stays" if total == 1 else "stay"
+        return [f"{networks} {one} at chance: nothing is learnt, and no trial is best."]
+    rates = [
+        results.trials[t].hyperparameters.optimizer.learning_rate for t in findings.ran
+    ]
+    lower = f"; learning rates below {min(rates):g} may train"
+    if diverged == total:
+        one = "diverges" if total == 1 else "diverge"
+        return [f"{networks} {one}: nothing is learnt{lower}."]
+    fates = f"{diverged:,} diverge and {dull:,} stay at chance"
+    return [f"Nothing is learnt: of {total:,} networks {fates}{lower}."]
 
 
 def _verb(count: int, one: str = "is", more: str = "are") -> str:
@@ -194,13 +248,15 @@ def _one_by_one(results: Results, times: Mapping[int, StepsToTarget]) -> list[st
 
 
 def _best(findings: Findings) -> list[str]:
+    """Says which trial does best, and all that cannot be told from it.
+
+    Validation chooses it; the test set confirms that or says that others are better.
+    """
     results, best = findings.results, findings.best
     gone = {t for some in findings.dropped.values() for t in some}
     if results.config["status"] == "interrupted":
         gone |= {t for t in findings.ran if findings.counts(t)[UNFINISHED]}
     ran = [t for t in findings.ran if t not in gone]
-    if seal.is_closed(results.study, results.config["status"]):
-        return ["The plan is sealed: test scores stay hidden until it is done."]
     if best is None or "test_accuracy" not in results.metrics:
         reason = "each has unfinished networks, or fewer than half of them survive"
         return [f"No trial can be called best: {reason}."] if ran else []
@@ -214,14 +270,19 @@ def _best(findings: Findings) -> list[str]:
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
         said = [f"Test accuracy is {number}."]
     else:
-        told = f"best by validation accuracy is {named(results, best)}"
+        told = f"{named(results, best)} does best by validation"
         if gone:
             some = texts.count(len(ran), "trial")
             told = f"of the {some} that trained to the end, {told}"
-        said = [f"{texts.capital(told)}, with a test accuracy of {number}."]
+        same, more, rest = _others(findings, ran)
+        if best not in findings.networks:
+            network = cast(int, findings.best_of(findings.networks))
+            more += f", and {trial_name(results, network)} best of all networks"
+        said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
+        said += rest
     if why := no_interval(results):
         return [*said, why]
-    return [*said, *_others(findings, ran)]
+    return said
 
 
 def percentage(mean: str) -> str:
@@ -229,38 +290,55 @@ def percentage(mean: str) -> str:
     return mean.replace(" ±", " % ±") if "±" in mean else f"{mean} %"
 
 
-def _others(findings: Findings, ran: Collection[int]) -> list[str]:
+def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[str]]:
+    """Returns who does not differ from the best, who is better, and sentences more."""
     results = findings.results
     if not results.study.compares:
-        return []
+        return "", "", []
     others = [c for c in findings.compared if c.trial in ran]
     others = [c for c in others if c.trial != findings.best]
     tested = [c for c in others if not math.isnan(c.p_holm)]
     same = [c.trial for c in tested if not c.resolved]
     above = [c.trial for c in tested if c.resolved and c.mean > 0]
     below = len(tested) - len(same) - len(above)
-    parts = []
+    alike = better = ""
     if same:
         some, do = several(results, same, FEW - 1), _verb(len(same), "does", "do")
-        told = max((c.detectable for c in tested if c.trial in same), default=math.nan)
-        seen = f" (a difference of {100 * told:.2g} points would show in 80 % of such "
-        seen = f"{seen}runs)" if math.isfinite(told) else ""
-        parts.append(f"{some} {do} not differ significantly from it{seen}")
+        alike = f"; {some} {_levels(findings, same)} {do} not differ significantly"
+        alike += " from it"
     if above:
         some, do = several(results, above), _verb(len(above), "does", "do")
-        parts.append(f"on the test set {some} {do} significantly better")
+        better = f", but on the test set {some} {_levels(findings, above)} {do} "
+        better += "significantly better"
+    over = " or ".join(dict.fromkeys(c.over for c in tested))
+    said = []
     if below:
         of_all = {1: "the other trial", 2: "both others"}
         who = of_all.get(below, f"all {below} others")
-        if parts:
+        if same or above:
             who = "the other one" if below == 1 else f"the other {below}"
-        parts.append(f"{who} {_verb(below)} significantly worse")
-    over = " or ".join(dict.fromkeys(c.over for c in tested))
-    said = [f"{texts.capital('; '.join(parts))} over {over}."] if parts else []
+        said.append(
+            f"{texts.capital(who)} {_verb(below)} significantly worse over {over}."
+        )
+    told = max((c.detectable for c in tested if c.trial in same), default=math.nan)
+    if math.isfinite(told):
+        said.append(
+            f"A difference of {100 * told:.2g} points would show in 80 % of such runs."
+        )
     if untold := [c.trial for c in others if math.isnan(c.p_holm)]:
         who = several(results, untold)
         said.append(f"Too few seeds survive to compare it with {who}.")
-    return said
+    return alike, better, said
+
+
+def _levels(findings: Findings, trials: Sequence[int]) -> str:
+    """Returns the mean test accuracies of trials: "(95.1 and 96.3 %)"."""
+    order = sorted(trials, key=lambda t: sweep_of(findings.results).values[t])
+    means = [float(np.nanmean(findings.final(t, "test_accuracy"))) for t in order]
+    shown = [texts.fixed(100 * mean, 1) for mean in means]
+    if len(shown) >= FEW:
+        return f"({min(shown, key=float)} to {max(shown, key=float)} %)"
+    return f"({texts.joined(shown)} %)"
 
 
 def no_interval(results: Results) -> str:
@@ -428,6 +506,47 @@ def _at_start(
     return " to ".join(shown)
 
 
+# What a first figure may ask for.
+
+
+def _seconds(findings: Findings) -> list[str]:
+    """Says how long a network trains for an epoch, at most and at least."""
+    results, programs = findings.results, findings.results.config["cohorts"]
+    times = {
+        float(seconds.mean()): program["trials"]
+        for program in programs
+        if (seconds := findings.seconds_per_epoch(program["index"])).size
+    }
+    if not times:
+        return []
+    ends = dict.fromkeys((max(times), min(times)))
+    parts = [f"{effects.digits(s, 2)} s" for s in ends]
+    if len(times) > 1:
+        names = (several(results, times[s], 2) for s in ends)
+        parts = [f"{text} with {name}" for text, name in zip(parts, names)]
+    most, least = ("at most ", "at least ") if len(times) > 2 else ("", "")
+    return [f"An epoch takes a network {most}{f' and {least}'.join(parts)}."]
+
+
+def _gradients(findings: Findings) -> list[str]:
+    """Says how large the final gradients are, in the last and in the first layer."""
+    results, parts = findings.results, []
+    for trial in findings.ran[:FEW]:
+        layers = results.program(trial)["layers"]
+        ends = [f"grad_norm_{layer}" for layer in layers[-1:] + layers[:1]]
+        if len(ends) < 2 or not {*ends} <= {*results.metrics}:
+            continue
+        last, first = (findings.final(trial, metric) for metric in ends)
+        if np.isfinite(last + first).any():
+            norms = (f"{np.nanmedian(norm):.2g}" for norm in (last, first))
+            of = f" ({trial_name(results, trial)})" * (len(findings.ran) > 1)
+            parts.append(f"{' and '.join(norms)}{of}")
+    if not parts:
+        return []
+    lead = "At the end the norms of the gradients in the last and the first layer are"
+    return [f"{lead} {'; '.join(parts)}, medians over {results.study.seeds()}."]
+
+
 # What became of the claims, and what failed.
 
 
@@ -436,12 +555,14 @@ def _claims(findings: Findings) -> list[str]:
     if not verdicts:
         return []
     counts = Counter(v.verdict for v in verdicts)
+    said = [v for v in verdicts if v.claim.main][: effects.MOST]
+    rest = [v for v in verdicts if v not in said]
     parts = []
     for verdict in (v for v in VERDICTS if counts[v]):
         part = f"{counts[verdict]} {_verb(counts[verdict])} {verdict}"
         if verdict == CONTRADICTED:
-            wrong = [v.claim.text for v in verdicts if v.verdict == verdict]
-            part += f" ({'; '.join(f'“{text}”' for text in wrong)})"
+            wrong = [f"“{v.claim.text}”" for v in rest if v.verdict == verdict]
+            part += f" ({'; '.join(wrong)})" if wrong else ""
         parts.append(part)
     total = texts.count(len(verdicts), "claim")
     return [f"Of {total}, {texts.joined(parts)}."]
@@ -500,6 +621,18 @@ def _fates(counts: Mapping[tuple[str, str], int], total: int) -> str:
             who = f"{count}" if said else f"{count} of {texts.count(total, 'seed')}"
         said.append(f"{who} {verbs[count > 1]}")
     return texts.joined(said)
+
+
+_ASKED = {
+    "costs": _seconds,
+    "divergence": _failures,
+    "gradients": _gradients,
+    "probabilities": _untrained,
+    "seconds": _seconds,
+    "target": _speed,
+    "test_sets": _drops,
+}
+"""What the first of a study's figures shows, in sentences."""
 
 
 def failed_trials(results: Results) -> list[int]:

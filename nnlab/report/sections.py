@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
+from nnlab.report.effects import digits, is_share
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -169,9 +170,9 @@ def _remedy(verdict: Verdict) -> Iterator[str]:
     if verdict.verdict == CONTRADICTED and _least(claim) and not opposite:
         yield f"the difference is significantly smaller than {_margin(claim)}"
     if math.isfinite(verdict.detectable):
-        share = _is_share(verdict.claim.quantity)
+        share = is_share(verdict.claim.quantity)
         factor, unit = (100, "points") if share else (1, verdict.unit)
-        size = f"{_digits(factor * verdict.detectable, 2)} {unit}".strip()
+        size = f"{digits(factor * verdict.detectable, 2)} {unit}".strip()
         kind = "difference"
         if verdict.scale == RATIO:
             kind, size = "ratio", f"{verdict.detectable:.3g}"
@@ -216,7 +217,7 @@ def _compared(claim: Claim) -> str:
 
 def _margin(claim: Claim) -> str:
     """Returns a claim's margin in words: "0.5 points", "10 %", "300"."""
-    if _is_share(claim.quantity):
+    if is_share(claim.quantity):
         return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
     is_ratio = claim.relation != "same" and claim.quantity.scale == RATIO
     return f"{100 * claim.margin:g} %" if is_ratio else f"{claim.margin:g}"
@@ -248,13 +249,6 @@ def _quantity(quantity: Quantity) -> str:
     }[quantity.reduction]
 
 
-def _is_share(quantity: Quantity) -> bool:
-    """Whether a quantity is shown in percent."""
-    plain = quantity.reduction in ("steps_to", "seconds")
-    accuracy = is_accuracy(quantity.metric) and not plain
-    return accuracy or quantity.reduction.endswith("_share")
-
-
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
     """Names a side's trials, with their value: "0.7: 95.1 %"."""
     selector, best = getattr(verdict.claim, which), getattr(verdict, f"{which}_trial")
@@ -278,9 +272,9 @@ def _side_value(verdict: Verdict, which: str) -> str:
         return f"{median} ({numbers.percent(reached, 0)})"
     if not math.isfinite(value):
         return numbers.NONE
-    factor, unit = (100, "%") if _is_share(quantity) else (1, verdict.unit)
+    factor, unit = (100, "%") if is_share(quantity) else (1, verdict.unit)
     if verdict.scale != DIFFERENCE:
-        return numbers.true_minus(f"{_digits(value, 3)} {unit}".strip())
+        return numbers.true_minus(f"{digits(value, 3)} {unit}".strip())
     half = factor * (verdict.high - verdict.effect)
     text = f"{factor * value:.4g}"
     if math.isfinite(half) and half > 0:
@@ -293,7 +287,7 @@ def _effect(verdict: Verdict) -> str:
         return numbers.NONE
     if verdict.scale == RATIO:
         return numbers.true_minus(f"x {_ratio(verdict)}")
-    share = _is_share(verdict.claim.quantity)
+    share = is_share(verdict.claim.quantity)
     factor, unit = (100, "points") if share else (1, verdict.unit)
     effect, low, high = (
         factor * v for v in (verdict.effect, verdict.low, verdict.high)
@@ -311,18 +305,11 @@ def _ratio(verdict: Verdict) -> str:
     """Returns a ratio with its interval: "3.2 (2.1 to 4.8)"."""
     ratio, low, high = verdict.effect, verdict.low, verdict.high
     if math.isnan(low):
-        return _digits(ratio, 3)
+        return digits(ratio, 3)
     width = math.log10(max((high - low) / ratio, numbers.ROUNDING))
-    digits = math.ceil(min(max(2 - width, 2), 5))  # as the interval supports
-    ends = f"{_digits(low, digits)} to {_digits(high, digits)}"
-    return f"{_digits(ratio, digits)} ({ends})"
-
-
-def _digits(value: float, digits: int) -> str:
-    """Returns a positive number with its first digits: "1,240", "0.0023", "2e+10"."""
-    if 10**digits <= value < 1e6:  # longer than its digits, and still readable
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}"
+    count = math.ceil(min(max(2 - width, 2), 5))  # as the interval supports
+    ends = f"{digits(low, count)} to {digits(high, count)}"
+    return f"{digits(ratio, count)} ({ends})"
 
 
 # The comparison of trials; a row is one of `Findings.rows`.
@@ -446,7 +433,7 @@ def _shows(compared: Comparison, is_best: bool) -> str:
     told = compared.detectable
     if is_best or compared.resolved or not math.isfinite(told):
         return ""
-    return _digits(100 * told, 2)
+    return digits(100 * told, 2)
 
 
 # Seeds, look by look.

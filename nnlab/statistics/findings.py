@@ -22,6 +22,7 @@ import pyarrow as pa
 from nnlab.results import Results
 from nnlab.statistics import (
     examples,
+    interaction,
     members,
     ranking,
     rate_range,
@@ -100,6 +101,11 @@ class Findings:
     def verdicts(self) -> tuple[verdicts.Verdict, ...]:
         """What the data say about the study's claims."""
         return verdicts.judge(self)
+
+    @once
+    def interaction(self) -> interaction.Interaction | None:
+        """Whether the gain of one swept field depends on another; None if not asked."""
+        return interaction.find(self)
 
     @once
     def target(self) -> float:

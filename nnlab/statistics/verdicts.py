@@ -37,6 +37,7 @@ from nnlab.statistics.ranking import correction, parting
 from nnlab.statistics.targets import censored_median
 from nnlab.study import DIFFERENCE, ORDER, RATIO, Claim, Quantity, Study, Trial
 from nnlab.study.claims import AT_CHANCE
+from nnlab.study.fitting import meant
 
 if TYPE_CHECKING:
     from nnlab.statistics.findings import Findings
@@ -280,7 +281,7 @@ def undecidable(study: Study) -> tuple[Claim, ...]:
 def _least(study: Study, claim: Claim) -> float:
     """Returns the least p-value that a claim could have; infinity for none."""
     sides = [side for side in (claim.left, claim.right) if isinstance(side, Mapping)]
-    trials = [_meant(study.trials(), side) for side in sides]
+    trials = [meant(study.trials(), side) for side in sides]
     seeds = min((t.num_seeds for side in trials for t in side), default=0)
     is_share = claim.quantity.reduction.endswith("_share")
     if seeds < MIN_SEEDS or (is_share and claim.right == "chance"):
@@ -301,23 +302,7 @@ def _least(study: Study, claim: Claim) -> float:
 
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
     """Returns the trials that ``{path: value}`` on a side of a claim means."""
-    return _meant(results.trials, selector)
-
-
-def _meant(trials: Sequence[Trial], selector: Mapping[str, Any]) -> list[Trial]:
-    def fits(trial: Trial) -> bool:
-        known = {**trial.hyperparameters.flat(), "label": trial.label}
-        return all(_equal(known[path], value) for path, value in selector.items())
-
-    return list(filter(fits, trials))
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return math.isclose(a, b, rel_tol=1e-9)
-    return a == b
+    return meant(results.trials, selector)
 
 
 class _UntestedError(Exception):

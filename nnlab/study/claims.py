@@ -114,6 +114,7 @@ class Claim(Checked):
         the least difference that the claim is about: what is surely smaller contradicts
         it, too. In units of the quantity; of what is compared as a ratio, a share (0.1:
         by a tenth).
+      main: whether it answers the study's question: the report opens with it.
     """
 
     text: str
@@ -124,6 +125,7 @@ class Claim(Checked):
     among: str = field("mean", choices=("mean", "best"))
     relation: str = field("greater", choices=RELATIONS)
     margin: float = field(0.0, minimum=0.0)
+    main: bool = field(False, later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -216,7 +218,8 @@ def higher(
       left: the trials meant, such as ``{"batch_size": 6}``.
       right: likewise, or a number, or "chance".
       more: further fields of `Claim`: ``among="best"`` where each side's trial is
-        chosen by validation, or `right_quantity`.
+        chosen by validation, `right_quantity`, or ``main=True`` where it answers the
+        study's question.
 
     Raises:
       ValueError: a bad field; says of which claim.
@@ -257,6 +260,29 @@ def same_within(
     """
     more |= {"relation": "same", "margin": margin}
     return higher(text, quantity, left, right, **more)
+
+
+def answering(claims: Claims, *parts: str) -> tuple[Claim, ...]:
+    """Marks the claims that answer the study's question, by a part of their texts.
+
+    The report opens with them, three at most.
+
+    Raises:
+      ValueError: a part is in no claim; says in which there are.
+
+    >>> learns = higher("6 learns", "test_accuracy", {"batch_size": 6}, "chance")
+    >>> [claim.main for claim in answering([learns], "learns")]
+    [True]
+    """
+    found = tuple(claims)
+    for part in parts:
+        if not any(part in claim.text for claim in found):
+            texts = "; ".join(claim.text for claim in found)
+            raise ValueError(f"no claim says {part!r}; there are: {texts}")
+    main = [any(part in claim.text for part in parts) for claim in found]
+    return tuple(
+        dataclasses.replace(c, main=is_main) for c, is_main in zip(found, main)
+    )
 
 
 def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:

@@ -576,10 +576,11 @@ class Study(Checked):
         """
         values = self.fields()
         values["early_stopping"] = dataclasses.asdict(self.base.early_stopping)
-        for added in dataclasses.fields(self):
-            name = added.name
-            if "later" in added.metadata and values[name] == added.default:
-                del values[name]
+        made: list[tuple[Any, dict[str, Any]]] = [(self, values)]
+        for of, kept in (*made, *zip(self.claims, values["claims"])):
+            for added in dataclasses.fields(of):
+                if "later" in added.metadata and kept[added.name] == added.default:
+                    del kept[added.name]
         return json.loads(json.dumps(values))
 
     def fields(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Everything shown comes from `nnlab.runs.progress.Progress`; nothing here imports
 
 import contextlib
 import math
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -28,6 +29,8 @@ SECONDS_BETWEEN_LINES = 15.0
 BLOCKS = "▁▂▃▄▅▆▇█"  # of a sparkline, low to high
 WIDTH = 20  # characters of a sparkline, at most
 SMALLEST_RANGE = 0.01  # of a sparkline; with less, noise would look steep
+MOST_LINES, MOST_WIDTH = 8, 100
+"""Of what is said after a run, so that it can be read at a glance."""
 
 
 class Terminal(Console):
@@ -82,6 +85,24 @@ class Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def say(console: Console, sentences: Sequence[str], last: str) -> None:
+    """Prints sentences while whole ones fit into `MOST_LINES`, and a last line.
+
+    Each begins a line. Lines have at most `MOST_WIDTH` characters, but for the last,
+    which is printed as it is. Of a first sentence that is too long, the beginning is.
+    """
+    width = min(MOST_WIDTH, console.width) if console.is_terminal else MOST_WIDTH
+    said: list[str] = []
+    for sentence in map(numbers.visible, sentences):
+        lines = textwrap.wrap(sentence, width, subsequent_indent="  ")
+        if said and len(said) + len(lines) >= MOST_LINES:
+            break
+        said += lines
+    for line in said[: MOST_LINES - 1]:
+        console.print(line, soft_wrap=True)
+    console.print(last, style="bold", soft_wrap=True)
 
 
 def board(

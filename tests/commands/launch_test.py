@@ -424,6 +424,16 @@ def test_overrides_flags_and_axes_meet_in_one_study():
     assert study.swept() == ("optimizer.learning_rate", "batch_size")
 
 
+def test_nothing_of_a_config_leaks_into_another_question():
+    sweep = "--sweep=model.dropout_rate=0,0.5"
+    (study,) = studies(describe, [QUICKSTART, sweep])
+    assert (study.claims, study.notes, study.compares) == ((), (), True)
+    assert "dropout rate" in study.question
+    (same,) = studies(describe, [QUICKSTART, "--sweep=optimizer.learning_rate=0.1,10"])
+    assert same.question == studies(describe, [QUICKSTART])[0].question
+    assert [claim.left for claim in same.claims] == [{"optimizer.learning_rate": 10.0}]
+
+
 @pytest.fixture
 def like_mnist(monkeypatch):
     """Replaces every data set by a few random images of MNIST's size."""

@@ -13,7 +13,8 @@ from shown import RATE, RATES, reaching
 from nnlab.report import answer, trials
 from nnlab.statistics import ranking
 from nnlab.statistics.findings import Findings
-from nnlab.study.claims import higher
+from nnlab.study import product
+from nnlab.study.claims import AT_CHANCE, higher, lower
 
 WIDTHS = [{"model.hidden": (h,)} for h in (8, 16, 32)]
 
@@ -29,32 +30,43 @@ def one_with(text, *args, **options):
     return found
 
 
-# How soon, and which is best.
+# The answer: which trial is best, and how soon.
+
+
+def spread(levels, seeds=8):
+    """Accuracies (T, S) at these levels, with other noise in each trial."""
+    noise = np.random.default_rng(0).normal(0, 0.002, (len(levels), seeds))
+    return np.array(levels)[:, None] + noise - noise.mean(axis=1, keepdims=True)
 
 
 def test_it_says_how_soon_the_target_is_reached_and_by_how_many():
+    def speed():
+        return one_with("reach", values, sweep=RATES, target=0.9)
+
     values = reaching((9, 2, 5))
     values[0, :3] = 0.5
     values[2] = 0.5
-    first = said(values, sweep=RATES, target=0.9)[0]
-    assert first == (
+    assert speed() == (
         "Learning rate 0.7 reaches 90 % validation accuracy after a median of 2 "
         "epochs (8 of 8 seeds); 0.02 after 9 (5 of 8); 3 never."
     )
     values[0, :6] = 0.5
-    assert "0.02 only in 2 of 8 seeds" in said(values, sweep=RATES, target=0.9)[0]
+    assert "0.02 only in 2 of 8 seeds" in speed()
     values[1, :5] = 0.5
-    first = said(values, sweep=RATES, target=0.9)[0]
-    assert re.search("No trial .* more than half .* learning rate 0.7 .* 3 of 8", first)
+    assert re.search(
+        "No trial .* more than half .* learning rate 0.7 .* 3 of 8", speed()
+    )
     values[:] = 0.5
-    first = said(values, sweep=RATES, target=0.9)[0]
-    assert first == "No trial reaches 90 % validation accuracy."
+    assert speed() == "No trial reaches 90 % validation accuracy."
+    fields = {"figures": ("target",)}  # what is asked comes first
+    first = said(reaching((9, 2, 5)), sweep=RATES, target=0.9, fields=fields)[0]
+    assert first.startswith("Learning rate 0.7 reaches 90 %")
 
 
-def test_of_one_trial_it_says_how_soon_and_how_good():
-    how_soon, how_good = said(reaching((3,)), sweep=[{}], target=0.9)
-    assert how_soon.startswith("Training reaches 90 % validation accuracy after")
+def test_of_one_trial_it_says_how_good_and_how_soon():
+    how_good, how_soon = said(reaching((3,)), sweep=[{}], target=0.9)
     assert how_good.startswith("Test accuracy is ")
+    assert how_soon.startswith("Training reaches 90 % validation accuracy after")
 
 
 def test_it_names_the_best_with_its_interval_and_who_differs_from_it():
@@ -62,17 +74,15 @@ def test_it_names_the_best_with_its_interval_and_who_differs_from_it():
     values += np.array([0.0, 0.05, 0.0501])[:, None, None]
     values[1:] += 0.001 * np.array([-1, 1] * 4)[:, None]
     values[2] = values[2][::-1]
-    _, best, others = said(values, sweep=RATES, target=0.99)
+    best, others, seen, *_ = said(values, sweep=RATES, target=0.99)
     # 0.001 * sqrt(8/7) / sqrt(8) * t(0.975, 7) = 0.00089, one digit of it.
     assert best == (
-        "Best by validation accuracy is learning rate 3, with a test accuracy of "
-        "95.01 % ± 0.09 (mean and 95 % interval, n = 8)."
+        "Learning rate 3 does best by validation, with a test accuracy of 95.01 % ± "
+        "0.09 (mean and 95 % interval, n = 8); learning rate 0.7 (95.0 %) does not "
+        "differ significantly from it."
     )
-    assert others == (
-        "Learning rate 0.7 does not differ significantly from it (a difference of 0.25 "
-        "points would show in 80 % of such runs); the other one is significantly worse "
-        "over seeds."
-    )
+    assert others == "The other one is significantly worse over seeds."
+    assert "0.25 points" in seen
 
 
 def test_others_may_be_better_on_the_test_set():
@@ -82,12 +92,156 @@ def test_others_may_be_better_on_the_test_set():
     validation = np.array([0.95, 0.9, 0.9, 0.8, 0.8])[:, None] + np.zeros(8)
     columns = {"validation_accuracy": validation, "test_accuracy": test}
     sweep = [{RATE: r} for r in (0.1, 0.3, 1.0, 3.0, 9.0)]
-    assert said(columns, sweep=sweep, target=0.99)[2] == (
-        "On the test set learning rate 0.3 and 1 do significantly better; the other 2 "
-        "are significantly worse over seeds."
-    )
+    first, second, *_ = said(columns, sweep=sweep, target=0.99)
+    assert re.match("Learning rate 0.1 .* 0.3 and 1 .* do significantly better", first)
+    assert second == "The other 2 are significantly worse over seeds."
     only = {name: values[[0, 3, 4]] for name, values in columns.items()}
     assert "Both others are significantly worse over seeds." in said(only, sweep=RATES)
+
+
+@pytest.mark.parametrize("levels", [(0.9, 0.5, 0.9), (0.5, 0.9, 0.7), (0.9, 0.9, 0.9)])
+def test_the_first_sentence_names_all_that_cannot_be_told_from_the_best(levels):
+    found = synthetic.findings(spread(levels), sweep=RATES)
+    first = answer.sentences(found)[0]
+    alike = [c.trial for c in found.compared if not c.resolved]
+    named = [t for t, rate in enumerate(RATES) if f" {rate[RATE]:g} " in first]
+    assert named == alike
+    for trial in named:
+        mean = found.final(trial, "test_accuracy").mean()
+        shown = map(float, re.findall(r"\d+\.\d+", first))
+        assert min(abs(100 * mean - number) for number in shown) < 0.06
+
+
+def test_beside_a_baseline_the_best_network_is_named():
+    found = Findings(synthetic.beside_trees(0.7, 0.8, trees=0.9))
+    first = answer.sentences(found)[0]
+    assert first.startswith("Trial t does best")
+    assert "and 1 best of all networks" in first
+
+
+# The answer: nothing is learnt.
+
+
+@pytest.mark.parametrize(
+    ("fates", "told"),
+    [
+        ({"diverged": 8}, "^All 8 networks diverge: .* below 0.02 may train"),
+        ({"at_chance": 8}, "^All 8 networks stay at chance"),
+        ({"diverged": 3, "at_chance": 5}, "of 8 networks 3 diverge and 5 stay at"),
+    ],
+)
+def test_where_nothing_is_learnt_no_trial_is_best(fates, told):
+    every = [(t, s) for t in range(2) for s in range(4)]
+    lost = fates.get("diverged", 0)
+    ends = {"diverged": dict.fromkeys(every[:lost], 1), "at_chance": every[lost:]}
+    texts = said(spread((0.9, 0.9), 4), sweep=RATES[:2], **ends)
+    assert re.search(told, texts[0])
+    assert not any(re.search("best by|reach|called best", text) for text in texts)
+
+
+# The answer: claims that carry it.
+
+FAST, SLOW = {RATE: 0.7}, {RATE: 0.02}
+
+
+def claimed(gain, *, question="Is 0.7 better?", make=higher, seeds=8, **more):
+    """The answer of a main claim about 0.7 and 0.02, and its verdict."""
+    values = spread((0.9, 0.9 + gain), seeds)
+    claim = make("0.7 is better", "test_accuracy", FAST, SLOW, main=True, **more)
+    other = higher("aside", "test_accuracy", FAST, 0.1)
+    options = {"claims": [other, claim], "question": question}
+    found = synthetic.findings(values, sweep=RATES[:2], **options)
+    return answer.sentences(found)[0], found.verdicts[1]
+
+
+@pytest.mark.parametrize(
+    ("gain", "options", "start"),
+    [
+        (0.05, {}, "Yes: 0.7 is better;"),
+        (0.05, {"question": "Which rate is better?"}, "0.7 is better;"),
+        (-0.05, {}, "No, the opposite of “0.7 is better” holds;"),
+        (-0.05, {"make": lower}, "Yes: 0.7 is better;"),
+        (0.0, {}, "Not decided: 0.7 is better;"),
+        (0.05, {"seeds": 2}, "Not testable: 0.7 is better;"),
+        (0.0, {"relation": "same", "margin": 0.01}, "0.7 is better;"),
+        (0.05, {"relation": "same", "margin": 0.01}, "No: “0.7 is better” does not"),
+    ],
+)
+def test_a_main_claim_is_answered_first_with_its_effect(gain, options, start):
+    first, verdict = claimed(gain, **options)
+    assert first.startswith(start)
+    ends = [100 * verdict.left, 100 * verdict.right, 100 * abs(verdict.effect)]
+    numbers = [float(text) for text in re.findall(r"\d+\.\d+", first.split(";")[1])]
+    for end in ends:
+        assert min(abs(number - end) for number in numbers) < 0.06
+    assert f"n = {verdict.n}" in first
+
+
+def test_a_number_on_the_right_leaves_the_left_sides_interval():
+    claim = higher("Some do", AT_CHANCE, {RATE: 0.7}, 0.05, main=True)
+    lost = [(1, s) for s in range(6)]
+    found = synthetic.findings(sweep=RATES[:2], claims=[claim], at_chance=lost)
+    (verdict,) = found.verdicts
+    ends = (f"{100 * (verdict.right + e):.0f}" for e in (verdict.low, verdict.high))
+    assert f"75 % ({' to '.join(ends)}, n = 8)" in answer.sentences(found)[0]
+
+
+def test_three_claims_at_most_and_beside_a_comparison_after_the_best_trial():
+    claims = [
+        higher(f"{n}", "test_accuracy", FAST, n / 10, main=True) for n in range(1, 6)
+    ]
+    options = {"sweep": RATES[:2], "claims": claims}
+    texts = said(spread((0.9, 0.95)), **options)
+    assert [text[0] for text in texts[:4]] == ["1", "2", "3", "O"]
+    texts = said(spread((0.9, 0.95)), fields={"compare_trials": "yes"}, **options)
+    assert texts[0].startswith("Learning rate 0.7 does best")
+    assert [text[0] for text in texts[1:4]] == ["1", "2", "3"]
+
+
+# The answer: two swept fields, and what a figure shows.
+
+
+@pytest.mark.parametrize("question", ["Does momentum help?", "Which momentum is best?"])
+@pytest.mark.parametrize("gain", [0.0, 0.1])
+def test_two_swept_fields_are_crossed(question, gain):
+    momentum = "optimizer.momentum"
+    sweep = product({momentum: (0.0, 0.9), RATE: (0.1, 0.3)})
+    values = spread((0.7, 0.8, 0.75, 0.75 + gain))
+    found = synthetic.findings(values, sweep=sweep, question=question)
+    first, *rest = answer.sentences(found)
+    whether = question.startswith("Does")
+    assert first.startswith("At its best learning rate momentum 0 ends") == whether
+    assert any("does best by validation" in text for text in (first, *rest))
+    (text,) = (text for text in (first, *rest) if "momentum 0.9 gains over" in text)
+    one = found.interaction
+    assert text.startswith("What") == one.resolved
+    shown = re.findall(
+        r"(\d+\.\d+) points|(\d+\.\d+) with 0.3|difference of .(\S+)", text
+    )
+    gains = [float("".join(found)) for found in shown]
+    assert gains == pytest.approx(
+        [abs(100 * v) for v in (*one.gains, one.effect)], abs=0.06
+    )
+
+
+def test_a_first_figure_without_claims_asks_for_what_it_shows():
+    fields = {"figures": ("gradients", "curves")}
+    found = synthetic.findings(spread((0.9, 0.8)), sweep=RATES[:2], fields=fields)
+    first = answer.sentences(found)[0]
+    for trial in (0, 1):
+        for layer in ("dense_1", "dense_0"):
+            norm = np.median(found.final(trial, f"grad_norm_{layer}"))
+            assert f"{norm:.2g}" in first
+    times = {0: (0.2, 0.2, 0.2), 1: (0.05, 0.05, 0.05)}
+    fields = {"figures": ("seconds",)}
+    first = said(sweep=WIDTHS[:2], seconds=times, fields=fields)[0]
+    assert (
+        first
+        == "An epoch takes a network 0.2 s with hidden 8 and 0.05 s with hidden 16."
+    )
+
+
+# Many trials.
 
 
 def test_of_many_trials_few_are_named():
@@ -114,17 +268,17 @@ def test_of_many_trials_few_are_named():
     ],
 )
 def test_it_says_how_many_seeds_fail(count, options, text):
-    failing = said(num_trials=2, num_seeds=count, **options)[-1]
-    assert failing == f"At learning rate 3.2, {text}."
+    texts = said(num_trials=2, num_seeds=count, **options)
+    assert f"At learning rate 3.2, {text}." in texts
 
 
 def test_trials_that_fail_alike_are_named_together():
     lost = {(t, s): 1 for t in range(2) for s in range(4)}
-    first, *_, last = said(num_trials=2, num_seeds=4, diverged=lost)
-    assert first.startswith("No trial can be called best")
-    assert last == "At both learning rate 0.001 and 3.2, all 4 seeds diverge."
+    first, *rest = said(num_trials=3, num_seeds=4, diverged=lost)
+    assert first.startswith("Learning rate 3.2 does best")
+    assert "At both learning rate 0.001 and 0.056, all 4 seeds diverge." in rest
     lost = {(t, 0): 1 for t in range(3)}
-    assert "At each of learning rate 0.001, " in said(diverged=lost)[-1]
+    assert any("At each of learning rate 0.001, " in t for t in said(diverged=lost))
 
 
 def test_trials_that_lose_too_many_seeds_are_not_left_unsaid():
@@ -142,7 +296,7 @@ def test_an_interrupted_run_says_what_is_missing():
     text = one_with("The run was interrupted", **cut)
     assert "2 of 4 trials have not run and 2 networks did not finish" in text
     assert "best so far is learning rate 0.0" in text
-    best = one_with("best by validation accuracy", **cut)
+    best = one_with("does best by validation", **cut)
     assert best.startswith("Of the 1 trial that trained to the end, ")
 
 
@@ -164,16 +318,16 @@ def test_the_best_so_far_is_named_with_its_seeds_and_epochs(end):
 
 
 def test_a_program_that_failed_is_missing_and_not_an_interruption():
-    *_, last = said(sweep=WIDTHS, never_ran=[1], failures={1: "OOM"})
-    assert last.startswith("1 of 3 trials is missing")
-    assert last.endswith("hidden 16.")
-    assert "interrupted" not in last
+    texts = said(sweep=WIDTHS, never_ran=[1], failures={1: "OOM"})
+    (told,) = (text for text in texts if "1 of 3 trials is missing" in text)
+    assert told.endswith("hidden 16.")
+    assert "interrupted" not in " ".join(texts)
     found = synthetic.results(sweep=WIDTHS, never_ran=[1, 2], failures={1: "OOM"})
     config = {**found.config, "status": "interrupted"}
     cut = Findings(dataclasses.replace(found, config=config))
-    first, *_, last = answer.sentences(cut)
+    first, *rest = answer.sentences(cut)
     assert first.startswith("The run was interrupted: 1 of 3 trials has not run;")
-    assert last.startswith("1 of 3 trials is missing")
+    assert any(text.startswith("1 of 3 trials is missing") for text in rest)
 
 
 # Moved and rotated images, the start, claims and notes.
@@ -252,8 +406,8 @@ def test_it_counts_claims_and_names_the_contradicted():
     values = reaching((1, 1))
     values[1] += 0.01
     fields = {"notes": ("A note.", "Two.")}
-    *_, counted, note, two = said(values, sweep=RATES[:2], claims=claims, fields=fields)
-    assert counted == (
+    *texts, note, two = said(values, sweep=RATES[:2], claims=claims, fields=fields)
+    assert texts[1] == (
         "Of 3 claims, 1 is supported; 1 is contradicted (“wrong, too”) and 1 is not "
         "tested in this run."
     )

@@ -49,3 +49,13 @@ def test_a_comparison(make, given, more, stored):
 def test_a_bad_comparison_says_which_claim_it_is():
     with pytest.raises(ValueError, match=r"^claim 'so it is'.relation='same' needs a"):
         claims.same_within(TEXT, 0.0, "test_loss", LEFT, 0.5)
+
+
+def test_the_claims_that_answer_are_marked_by_their_words():
+    made = [claims.higher(text, FINAL, LEFT, 0.5) for text in ("a wins", "b learns")]
+    marked = claims.answering(made, "learns")
+    assert [claim.main for claim in marked] == [False, True]
+    with pytest.raises(
+        ValueError, match=r"no claim says 'lerns'; there are: a wins; b"
+    ):
+        claims.answering(made, "wins", "lerns")

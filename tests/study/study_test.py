@@ -429,6 +429,14 @@ def test_a_field_that_came_later_leaves_ids_as_they_were():
     assert other.hyperparameters.identity()["csv.missing"] == "drop"
 
 
+def test_what_a_claim_got_later_is_recorded_where_it_is_not_the_usual():
+    usual = higher("6 learns", "test_accuracy", {"batch_size": 6}, "chance")
+    main = dataclasses.replace(usual, main=True)
+    record = Study(claims=(usual, main)).to_dict()
+    assert [claim.get("main") for claim in record["claims"]] == [None, True]
+    assert Study.from_dict(record).claims == (usual, main)
+
+
 # ---- What varies from seed to seed.
 
 

@@ -37,6 +37,21 @@ def test_the_bar_fits_the_terminal(width):
     assert curve == "validation accuracy of the best: 10% ▁▄█ 97%"
 
 
+@pytest.mark.parametrize("width", [60, 200])
+def test_a_few_lines_are_said_and_the_last_is_whole(width):
+    console = terminal.Terminal(width=width, force_terminal=True, record=True)
+    sentences = ["word " * 30, "short", "word " * 90, "not reached"]
+    path = "report: /" + "folder/" * 30
+    terminal.say(console, sentences, path)
+    *lines, last = console.export_text().splitlines()
+    assert len(lines) < terminal.MOST_LINES
+    assert max(map(len, lines)) <= min(width, terminal.MOST_WIDTH)
+    assert lines[-1] == "short"
+    assert last == path
+    terminal.say(console, ["word " * 900], path)
+    assert len(console.export_text().splitlines()) == terminal.MOST_LINES
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "no-such-codec"])
 def test_a_console_without_blocks_gets_no_curve(encoding):
     class File(io.StringIO):

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts and interactions as sentences that answer a question; no matplotlib."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Literal, cast
+
+import numpy as np
+
+from nnlab.report.trials import trial_name, value_of
+from nnlab.results import Results
+from nnlab.statistics import interaction
+from nnlab.statistics.findings import Findings
+from nnlab.statistics.members import is_accuracy
+from nnlab.statistics.verdicts import (
+    CONTRADICTED,
+    NOT_SIGNIFICANT,
+    NOT_TESTED,
+    SUPPORTED,
+    Verdict,
+)
+from nnlab.study import ORDER, RATIO, Quantity
+from nnlab.words import numbers
+from nnlab.words.settings import value_text, words
+
+MOST = 3  # sentences of an answer, so that it is one
+FEW_VALUES = 4  # of a field, up to which all are named
+_WHETHER = re.compile(
+    r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
+)
+
+
+def asks_whether(question: str) -> bool:
+    """Whether a question wants yes or no, by its first word.
+
+    >>> asks_whether("Does dropout help?"), asks_whether("Which rate helps?")
+    (True, False)
+    """
+    return bool(_WHETHER.match(question.strip()))
+
+
+def is_share(quantity: Quantity) -> bool:
+    """Whether a quantity is shown in percent."""
+    plain = quantity.reduction in ("steps_to", "seconds")
+    accuracy = is_accuracy(quantity.metric) and not plain
+    return accuracy or quantity.reduction.endswith("_share")
+
+
+def digits(value: float, count: int) -> str:
+    """Returns a positive number with its first digits: "1,240", "0.0023", "2e+10".
+
+    >>> digits(1240.2, 3), digits(0.00234, 2)
+    ('1,240', '0.0023')
+    """
+    if 10**count <= value < 1e6:  # longer than its digits, and still readable
+        return f"{value:,.0f}"
+    return f"{value:.{count}g}"
+
+
+def claimed(findings: Findings) -> list[str]:
+    """Says what became of the claims that answer the question, three at most."""
+    results = findings.results
+    whether = asks_whether(results.study.question)
+    main = [v for v in findings.verdicts if v.claim.main]
+    return [_claimed(results, v, whether) for v in main[:MOST]]
+
+
+def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
+    """Says yes, no or not decided in the claim's words; numbers come after."""
+    claim, text = verdict.claim, verdict.claim.text.rstrip(" .")
+    shown = "; ".join(["", *_evidence(results, verdict)])
+    if verdict.verdict == SUPPORTED:
+        # "The same" is no answer to whether one is better.
+        yes = "Yes: " if whether and claim.relation != "same" else ""
+        return f"{yes}{text}{shown}."
+    if verdict.verdict == CONTRADICTED:
+        rises = verdict.effect > (1 if verdict.scale == RATIO else 0)
+        if verdict.scale == ORDER:
+            rises = verdict.left > verdict.right
+        margin = _size(verdict, claim.margin)
+        why = f"the difference is surely below {margin}"
+        if claim.relation == "same":
+            why = f"the difference is surely above {margin}"
+        elif rises == (claim.relation == "less"):
+            return f"No, the opposite of “{text}” holds{shown}."
+        return f"No: “{text}” does not hold, {why}{shown}."
+    if verdict.verdict == NOT_SIGNIFICANT:
+        seeds = verdict.enough_seeds
+        would = max(seeds, verdict.n + 1) if seeds else 0
+        more = f"; if it is as measured, {would:,} seeds would decide it" * (would > 0)
+        return f"Not decided: {text}{shown}{more}."
+    lead = "Not tested" if verdict.verdict == NOT_TESTED else "Not testable"
+    reason = f"; {verdict.reason}" if verdict.reason else ""
+    return f"{lead}: {text}{shown}{reason}."
+
+
+def _size(verdict: Verdict, size: float) -> str:
+    if is_share(verdict.claim.quantity):
+        return f"{100 * size:g} point{'s' * (size != 0.01)}"
+    return f"{size:g} {verdict.unit}".strip()
+
+
+def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
+    """Yields both sides' values, and the effect with its interval and n."""
+    if math.isnan(verdict.left):
+        return
+    quantity, right = verdict.claim.quantity, verdict.claim.right
+    left, other = (_value(results, verdict, side) for side in ("left", "right"))
+    n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
+    effect, ends = _effect(verdict)
+    text = f"{_quantity(quantity)} {left}"
+    if isinstance(right, dict):
+        of = verdict.claim.right_quantity
+        text += f" against {other}{f' of {_quantity(of)}' if of else ''}"
+        text += f", {effect}" if effect else ""
+    inside = ", ".join([*([" to ".join(ends)] if ends else ()), n])
+    yield f"{text} ({inside})"
+    if right == "chance":
+        yield f"chance is {other}"
+
+
+def _quantity(quantity: Quantity) -> str:
+    """Returns a quantity in a few words: "test accuracy"."""
+    metric = words(quantity.metric)
+    return {
+        "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
+        "at_step": f"{metric} at {quantity.step or 0:,.0f} updates",
+        "best": f"best {metric}",
+        "best_minus_final": f"best minus final {metric}",
+        "drop_from_test": f"test accuracy minus {metric}",
+        "steps_to": "a median of",
+        "steps": "training for",
+        "diverged_share": "share of seeds that diverge",
+        "at_chance_share": "share of seeds at chance",
+        "seconds": "an epoch takes",
+    }.get(quantity.reduction, metric)
+
+
+def _plain(verdict: Verdict, value: float) -> str:
+    """Returns a side's value without its unit, such as "96.3" or "0.18"."""
+    if not math.isfinite(value):
+        return "not reached" if verdict.unit == "updates" else numbers.NONE
+    if not is_share(verdict.claim.quantity):
+        return numbers.true_minus(digits(value, 3) if value > 0 else f"{value:.3g}")
+    half = 100 * (verdict.high - verdict.low) / 2
+    return numbers.true_minus(
+        numbers.fixed(100 * value, numbers.supported_decimals(half))
+    )
+
+
+def _value(results: Results, verdict: Verdict, side: Literal["left", "right"]) -> str:
+    """Returns a side's value, with the trial that stands for it if it was chosen."""
+    value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
+    unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
+    unit = "%" if is_share(verdict.claim.quantity) else unit
+    text = f"{_plain(verdict, value)} {unit * math.isfinite(value)}".strip()
+    return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
+
+
+def _effect(verdict: Verdict) -> tuple[str, list[str]]:
+    """Returns an effect, and the ends of its interval if there are any.
+
+    Beside a number on the right the ends are those of the left side's own value.
+    """
+    known = not math.isnan(verdict.low)
+    ends = [verdict.low, verdict.high] if known else []
+    if not isinstance(verdict.claim.right, dict):
+        by = verdict.right
+        beside = [by * e if verdict.scale == RATIO else by + e for e in ends]
+        return "", [_plain(verdict, end) for end in beside]
+    if verdict.scale == RATIO:
+        return (
+            f"a factor of {digits(verdict.effect, 3)}",
+            [digits(end, 3) for end in ends],
+        )
+    if verdict.scale == ORDER:
+        return "", []
+    texts = [_plain(verdict, value) for value in (verdict.effect, *ends)]
+    unit = "points" if is_share(verdict.claim.quantity) else verdict.unit
+    return f"{'+' * (verdict.effect > 0)}{texts[0]} {unit}".strip(), texts[1:]
+
+
+# Two swept fields.
+
+
+def depends(findings: Findings) -> list[str]:
+    """Says whether what one of two swept fields gains depends on the other."""
+    found = findings.interaction
+    if found is None or math.isnan(found.p_holm):
+        return []
+    results = findings.results
+    first, last, _, above = found.trials
+    gain = f"what {_setting(results, last, found.field)} gains over "
+    gain += _setting(results, first, found.field)
+    other = words(found.other)
+    places = [value_text(value_of(results, t, found.other)) for t in (first, above)]
+    half = 100 * (found.high - found.low) / 2
+    decimals = numbers.supported_decimals(half)
+    texts = [
+        numbers.true_minus(f"{'+' * (v > 0)}{numbers.fixed(100 * v, decimals)}")
+        for v in (*found.gains, found.effect)
+    ]
+    shown = f"{texts[0]} points with {places[0]} and {texts[1]} with {places[1]}"
+    ends = [
+        numbers.true_minus(numbers.fixed(100 * end, decimals))
+        for end in (found.low, found.high)
+    ]
+    inside = f"{' to '.join(ends)}, n = {found.n}"
+    shown += f", a difference of {texts[2]} ({inside})"
+    if found.resolved:
+        return [f"{numbers.capital(gain)} depends on the {other}: {shown}."]
+    return [f"It is not decided whether {gain} depends on the {other}: {shown}."]
+
+
+def _setting(results: Results, trial: int, path: str) -> str:
+    """Returns a setting in words: "momentum 0.9", "no batch norm", "relu"."""
+    value, name = value_of(results, trial, path), words(path)
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return value if isinstance(value, str) else f"{name} {value_text(value)}"
+
+
+def each_at_best(findings: Findings) -> list[str]:
+    """Compares the values of one of two swept fields, each at its best of the other."""
+    found = interaction.grid(findings)
+    if found is None:
+        return []
+    field, other, trials = found
+    results = findings.results
+    best = [findings.best_of(row) for row in trials.tolist()]
+    known = [trial for trial in best if trial is not None]
+    if not 2 <= len(known) <= FEW_VALUES:
+        return []
+    parts: list[str] = []
+    for trial in known:
+        mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
+        at = value_text(value_of(results, trial, other))
+        of = _setting(results, trial, field)
+        ends = "" if parts else " ends"
+        parts.append(f"{of}{ends} at {numbers.percent(mean)} ({at})")
+    told = [findings.compared[trial] for trial in known if trial != findings.best]
+    said = f"At its best {words(other)} {numbers.joined(parts)}"
+    apart = [_setting(results, c.trial, field) for c in told if c.resolved]
+    if apart:
+        best_of = _setting(results, cast(int, findings.best), field)
+        do = "differs" if len(apart) == 1 else "differ"
+        said += f"; {numbers.joined(apart)} {do} significantly from {best_of}"
+    elif any(not math.isnan(c.p_holm) for c in told):
+        said += "; these do not differ significantly"
+    return [f"{said}."]
