@@ -58,6 +58,16 @@ def digits(value: float, count: int) -> str:
     return f"{value:.{count}g}"
 
 
+def gain(value: float, unit: str) -> str:
+    """Returns a difference with its sign and unit; of percentages, in points.
+
+    >>> gain(1.234, "%"), gain(0.5, "nats")
+    ('+1.23 points', '+0.5 nats')
+    """
+    unit = "points" if unit == "%" else unit
+    return numbers.true_minus(f"{value:+.3g} {unit}".strip())
+
+
 def claimed(findings: Findings) -> list[str]:
     """Says what became of the claims that answer the question, three at most."""
     results = findings.results
@@ -109,7 +119,7 @@ def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
     left, other = (_value(results, verdict, side) for side in ("left", "right"))
     n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
     effect, ends = _effect(verdict)
-    text = f"{_quantity(quantity)} {left}"
+    text = f"{'gains in ' * bool(verdict.claim.beside)}{_quantity(quantity)} {left}"
     if isinstance(right, dict):
         of = verdict.claim.right_quantity
         text += f" against {other}{f' of {_quantity(of)}' if of else ''}"
@@ -154,6 +164,10 @@ def _value(results: Results, verdict: Verdict, side: Literal["left", "right"]) -
     value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
     unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
     unit = "%" if is_share(verdict.claim.quantity) else unit
+    if verdict.claim.beside and verdict.scale == RATIO:
+        return f"a factor of {digits(value, 3)}"
+    if verdict.claim.beside:
+        return gain(100 * value if unit == "%" else value, unit)
     text = f"{_plain(verdict, value)} {unit * math.isfinite(value)}".strip()
     return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
 

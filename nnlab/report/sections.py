@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.effects import digits, is_share
+from nnlab.report.effects import digits, gain, is_share
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -205,10 +205,13 @@ def _compared(claim: Claim) -> str:
         "greater": "left is greater",
         "less": "left is less",
         "same": f"both are the same within {_margin(claim)}",
+        "different": "left and right differ",
     }[claim.relation]
     if least := _least(claim):
         relation += f"; less than {least} contradicts"
     what = _quantity(quantity)
+    if claim.beside:
+        what = f"gains in {what}"
     if claim.right_quantity:
         what += f" on the left, {_quantity(claim.right_quantity)} on the right"
     best = ", between the best trials of both sides" if claim.among == "best" else ""
@@ -252,16 +255,22 @@ def _quantity(quantity: Quantity) -> str:
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
     """Names a side's trials, with their value: "0.7: 95.1 %"."""
     selector, best = getattr(verdict.claim, which), getattr(verdict, f"{which}_trial")
-    text = _side_value(verdict, which)
+    text, claim = _side_value(verdict, which), verdict.claim
+    if claim.beside:
+        pair = claim.beside if which == "right" else claim.sides[:2]
+        return f"{' over '.join(map(_chosen, pair))}: {text}"
     if best is not None:
         return f"{trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
-        chosen = ", ".join(value_text(value) for value in selector.values())
         meant = len(matching(results, selector))
-        is_mean = meant > 1 and verdict.claim.among == "mean"
+        is_mean = meant > 1 and claim.among == "mean"
         mean = f" (mean of {meant} trials)" if is_mean else ""
-        return f"{chosen}{mean}: {text}"
+        return f"{_chosen(selector)}{mean}: {text}"
     return f"{selector}: {text}" if isinstance(selector, str) else text
+
+
+def _chosen(selector: Mapping[str, Any]) -> str:
+    return ", ".join(value_text(value) for value in selector.values())
 
 
 def _side_value(verdict: Verdict, which: str) -> str:
@@ -273,6 +282,9 @@ def _side_value(verdict: Verdict, which: str) -> str:
     if not math.isfinite(value):
         return numbers.NONE
     factor, unit = (100, "%") if is_share(quantity) else (1, verdict.unit)
+    if verdict.claim.beside:
+        is_ratio = verdict.scale == RATIO
+        return f"x {digits(value, 3)}" if is_ratio else gain(factor * value, unit)
     if verdict.scale != DIFFERENCE:
         return numbers.true_minus(f"{digits(value, 3)} {unit}".strip())
     half = factor * (verdict.high - verdict.effect)

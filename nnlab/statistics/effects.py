@@ -50,6 +50,20 @@ class Effect:
     again: "Callable[[int], Effect] | None" = None
 
 
+def scaled(effect: Effect, factor: float) -> Effect:
+    """Returns the same test of `factor` times the effect, for a factor above 0."""
+    low, high = (factor * end for end in effect.limits)
+    return dataclasses.replace(
+        effect,
+        mean=factor * effect.mean,
+        low=factor * effect.low,
+        high=factor * effect.high,
+        tail=lambda sign, bound: effect.tail(sign, bound / factor),
+        limits=(low, high),
+        values=None if effect.values is None else factor * effect.values,
+    )
+
+
 def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:
     """Returns the numbers that a two-sided test of the effect does not reject.
 

@@ -3,7 +3,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -51,8 +51,8 @@ def needs(findings: Findings, power: float = POWER) -> list[Need]:
 
 def _need(results: Results, draft: verdicts.Draft, step: float, power: float) -> Need:
     claim, effect = draft.verdict.claim, draft.effect
-    sides = [s for s in (claim.left, claim.right) if isinstance(s, Mapping)]
-    trials = {t.index for side in sides for t in verdicts.matching(results, side)}
+    every = (verdicts.matching(results, side) for side in claim.sides)
+    trials = {trial.index for some in every for trial in some}
     need = Need(claim, tuple(sorted(trials)))
     if effect is None or math.isnan(step):
         return dataclasses.replace(need, reason=draft.verdict.reason)

@@ -24,9 +24,11 @@ from nnlab.statistics.effects import (
     ordered,
     paired,
     paired_shares,
+    scaled,
     seeds_to_part,
     share_against,
     signs,
+    two_sided,
     welch,
 )
 from nnlab.statistics.examples import SEEDS, widened
@@ -251,9 +253,11 @@ def _settle(
 
 def _remedy(effect: Effect, claim: Claim, factor: float) -> dict[str, Any]:
     """Returns what a test that decided nothing could have told, and what would do."""
-    goal = max(abs(effect.mean), abs(effect.mean - bound(claim, effect.scale)))
+    least, size = bound(claim, effect.scale), abs(effect.mean)
+    apart = size if claim.relation == "different" else effect.mean
+    goal = max(size, abs(apart - least))
     if claim.relation == "same":
-        goal = abs(abs(effect.mean) - claim.margin)
+        goal = abs(size - claim.margin)
     seeds, examples = to_decide(effect, goal, factor, lambda e: lean(claim, e)[0])
     return {
         "detectable": _shown(detectable(effect, factor), effect.scale),
@@ -280,8 +284,7 @@ def undecidable(study: Study) -> tuple[Claim, ...]:
 
 def _least(study: Study, claim: Claim) -> float:
     """Returns the least p-value that a claim could have; infinity for none."""
-    sides = [side for side in (claim.left, claim.right) if isinstance(side, Mapping)]
-    trials = [meant(study.trials(), side) for side in sides]
+    trials = [meant(study.trials(), side) for side in claim.sides]
     seeds = min((t.num_seeds for side in trials for t in side), default=0)
     is_share = claim.quantity.reduction.endswith("_share")
     if seeds < MIN_SEEDS or (is_share and claim.right == "chance"):
@@ -289,9 +292,9 @@ def _least(study: Study, claim: Claim) -> float:
     if not is_share:
         return 0.0
     counts = np.tri(seeds + 1, seeds, -1)  # of 0 to all networks
-    if len(sides) > 1:
+    if len(trials) > 1:
         none = np.zeros(seeds)
-        pairs = [sides for x in counts for sides in ((x, none), (none, x))]
+        pairs = [of for x in counts for of in ((x, none), (none, x))]
         effects = [paired_shares(*of) for of in pairs]
     else:
         number = cast(float, claim.right)
@@ -360,9 +363,9 @@ def _examine(findings: "Findings", claim: Claim) -> Draft:
 
 
 def _sides(findings: "Findings", claim: Claim) -> _Sides:
-    left, right = _side(findings, claim, "left"), _Side("right")
+    left, right = _side(findings, claim, "left", claim.left), _Side("right")
     if isinstance(claim.right, Mapping):
-        right = _side(findings, claim, "right")
+        right = _side(findings, claim, "right", claim.right)
     quantity = claim.quantity
     needed = [quantity.metric, (claim.right_quantity or quantity).metric]
     needed += ["test_accuracy"] * (quantity.reduction == "drop_from_test")
@@ -376,11 +379,22 @@ def _sides(findings: "Findings", claim: Claim) -> _Sides:
         right = _Side("right", number=float(np.mean([d["chance"] for d in data])))
     elif not isinstance(claim.right, Mapping):
         right = _Side("right", number=float(claim.right))
-    return left, right
+    if not claim.beside:
+        return left, right
+    # (left - right) - (other - last) is twice a difference of the means of two sides.
+    other, last = (_side(findings, claim, "side beside", of) for of in claim.beside)
+    if len({len(side.trials) for side in (left, right, other, last)}) > 1:
+        raise _UntestedError("its four sides are not equally many trials")
+    return (
+        dataclasses.replace(left, trials=left.trials + last.trials),
+        dataclasses.replace(right, trials=right.trials + other.trials),
+    )
 
 
-def _side(findings: "Findings", claim: Claim, name: str) -> _Side:
-    trials = matching(findings.results, getattr(claim, name))
+def _side(
+    findings: "Findings", claim: Claim, name: str, selector: Mapping[str, Any]
+) -> _Side:
+    trials = matching(findings.results, selector)
     ran = tuple(t for t in trials if findings.results.has_run(t.index))
     if not ran:
         count = "matching it has run" if trials else "matches it"
@@ -407,11 +421,12 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     notes: list[str] = []
     censored = False
     steps = quantity.reduction == "steps_to"
-    if steps:
+    if steps and not claim.beside:
         facts["left"], facts["right"] = map(censored_median, values)
         facts["left_reached"] = _share_reached(values[0])
         if right.trials:
             facts["right_reached"] = _share_reached(values[1])
+    if steps:
         # Beyond the shorter training one side is unknown.
         programs = [findings.results.program(t.index) for t in trials]
         horizon = min(program["num_steps"] for program in programs)
@@ -422,6 +437,8 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
     else:
         lost = [_members(findings, AT_CHANCE, side, seeds) for side in sides]
     scale = _scale(claim, values, censored)
+    if claim.beside and scale == ORDER:
+        raise _UntestedError("what is 0, or was not reached, has no difference")
     means, d = _differences(values, scale)
     both = ~np.isnan(d)
     more = _more_lost(lost, both) if right.trials else 0.0
@@ -432,10 +449,13 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft
         if side.trials
     ]
     effect, over = widened(plain, d, of_sides, findings.results, right.number)
+    if claim.beside:
+        plain, effect = scaled(plain, 2.0), scaled(effect, 2.0)
+        means = _gains(values, scale)
     counts: dict[str, Any] = {}
     if right.trials and not steps and not quantity.reduction.endswith("_share"):
         counts = _counts(findings, abs(more), both)
-    if both.any() and not steps:
+    if both.any() and (claim.beside or not steps):
         middle = np.median if scale == ORDER else np.mean
         facts["left"], facts["right"] = (
             _shown(float(middle(mean[both])), scale) for mean in means
@@ -490,6 +510,13 @@ def _differences(
         taken = values if scale == DIFFERENCE else [np.log(side) for side in values]
         left, right = (side.mean(axis=0) for side in taken)
         return [left, right], difference(left, right)
+
+
+def _gains(values: Sequence[np.ndarray], scale: str) -> list[np.ndarray]:
+    """Returns both differences that an interaction compares, each (S,)."""
+    half = len(values[0]) // 2
+    (one, last), (two, other) = ((side[:half], side[half:]) for side in values)
+    return [_differences(pair, scale)[1] for pair in ((one, two), (other, last))]
 
 
 def _shown(value: float, scale: str) -> float:
@@ -633,14 +660,25 @@ def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
         if outside < inside:
             return float(outside), CONTRADICTED
         return float(inside), SUPPORTED
+    if claim.relation == "different":
+        return _lean_different(effect, bound(claim, effect.scale))
     sign, other = _sign(claim), bound(claim, effect.scale)
     claimed, opposite = effect.tail(sign, 0.0), effect.tail(-sign, other)
     p = float(np.minimum(2 * np.minimum(claimed, opposite), 1.0))
     return p, SUPPORTED if claimed < opposite else CONTRADICTED
 
 
+def _lean_different(effect: Effect, margin: float) -> tuple[float, str]:
+    """Likewise for a difference to either side: it is not there if it is small."""
+    apart = two_sided(effect)
+    inside = np.maximum(effect.tail(1, -margin), effect.tail(-1, margin))
+    if margin and inside < apart:
+        return float(inside), CONTRADICTED
+    return apart, SUPPORTED
+
+
 def _sign(claim: Claim) -> int:
-    return 1 if claim.relation == "greater" else -1
+    return -1 if claim.relation == "less" else 1
 
 
 def bound(claim: Claim, scale: str) -> float:

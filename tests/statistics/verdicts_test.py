@@ -12,7 +12,7 @@ from scipy import stats
 from nnlab.statistics import effects
 from nnlab.statistics.verdicts import undecidable
 from nnlab.study import Claim, Quantity, Study
-from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS
+from nnlab.study.claims import AT_CHANCE, DIVERGED, SECONDS, depends
 
 FINAL = Quantity(metric="test_accuracy")
 BATCHES = [{"batch_size": 32, "label": "0"}, {"batch_size": 64, "label": "1"}]
@@ -485,3 +485,66 @@ def test_a_difference_at_the_margin_is_rarely_called_the_same():
     verdicts = [_verdicts(values, same)[0].verdict for values in accuracy]
     assert verdicts.count("supported") <= _binomial_bound(100, 0.05)
     assert verdicts.count("contradicted") <= _binomial_bound(100, 0.05)
+
+
+SIDES = [{"label": name} for name in "0123"]
+
+
+def _four(rng, gain, n=8):
+    """Makes accuracies (4, n) whose first gain exceeds the second one by `gain`."""
+    accuracy = rng.normal(0.8, 0.003, (4, n))
+    accuracy[0] += 0.05 + gain
+    accuracy[2] += 0.05
+    return accuracy
+
+
+def test_an_interaction_is_a_test_of_the_difference_of_differences():
+    accuracy = _four(np.random.default_rng(0), 0.03)
+    gain, other = SIDES[:2], SIDES[2:]
+    two = depends("x", FINAL, gain, other)
+    more = depends("x", FINAL, gain, other, relation="greater", margin=0.02)
+    found, greater = _verdicts(accuracy, two, more)
+    d = (accuracy[0] - accuracy[1]) - (accuracy[2] - accuracy[3])
+    test = stats.ttest_1samp(d, 0.0)
+    for one in (found, greater):
+        assert one.effect == pytest.approx(d.mean())
+        assert one.p == pytest.approx(test.pvalue)
+        assert one.verdict == "supported"
+        assert one.left - one.right == pytest.approx(one.effect)
+    assert found.left == pytest.approx((accuracy[0] - accuracy[1]).mean())
+
+
+def test_an_interaction_of_what_spreads_over_factors_is_one_of_ratios():
+    logs = np.random.default_rng(0).normal([[1.0], [0.0], [3.0], [0.0]], 0.2, (4, 8))
+    claim = depends("x", NORM, SIDES[:2], SIDES[2:])
+    (found,) = _verdicts({"grad_norm_dense_0": np.exp(logs)}, claim)
+    d = logs[0] - logs[1] - logs[2] + logs[3]
+    assert (found.verdict, found.scale) == ("supported", "ratio")
+    assert found.effect == pytest.approx(np.exp(d.mean()))
+    assert found.left / found.right == pytest.approx(found.effect)
+    assert found.low < found.effect < found.high < 1
+
+
+@pytest.mark.parametrize(
+    ("gain", "margin", "verdict"),
+    [
+        (0.0, 0.0, "not significant"),
+        (0.0, 0.02, "contradicted"),
+        (0.06, 0.02, "supported"),
+        (-0.06, 0.02, "supported"),
+    ],
+)
+def test_gains_that_differ_by_less_than_the_margin_do_not_depend(gain, margin, verdict):
+    accuracy = _four(np.random.default_rng(1), gain)
+    claim = depends("x", FINAL, SIDES[:2], SIDES[2:], margin=margin)
+    assert _verdicts(accuracy, claim)[0].verdict == verdict
+
+
+def test_an_interaction_needs_four_sides_of_equally_many_trials():
+    wide = {"model.depth": 1}  # all of them
+    claim = depends("x", FINAL, (SIDES[0], wide), SIDES[2:])
+    (found,) = _verdicts(_four(np.random.default_rng(0), 0.0), claim)
+    assert found.verdict == "not tested in this run"
+    assert "equally many" in found.reason
+    with pytest.raises(ValueError, match="beside needs two sides"):
+        depends("x", FINAL, SIDES[:2], SIDES[2:3])
