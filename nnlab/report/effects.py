@@ -20,7 +20,7 @@ from nnlab.statistics.verdicts import (
     SUPPORTED,
     Verdict,
 )
-from nnlab.study import ORDER, RATIO, Quantity
+from nnlab.study import ORDER, RATIO, Claim, Quantity
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -85,15 +85,10 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         yes = "Yes: " if whether and claim.relation != "same" else ""
         return f"{yes}{text}{shown}."
     if verdict.verdict == CONTRADICTED:
-        rises = verdict.effect > (1 if verdict.scale == RATIO else 0)
-        if verdict.scale == ORDER:
-            rises = verdict.left > verdict.right
-        margin = _size(verdict, claim.margin)
-        why = f"the difference is surely below {margin}"
-        if claim.relation == "same":
-            why = f"the difference is surely above {margin}"
-        elif rises == (claim.relation == "less"):
+        if is_opposite(verdict):
             return f"No, the opposite of “{text}” holds{shown}."
+        below = "above" if claim.relation == "same" else "below"
+        why = f"the difference is surely {below} {margin_text(claim, verdict.unit)}"
         return f"No: “{text}” does not hold, {why}{shown}."
     if verdict.verdict == NOT_SIGNIFICANT:
         seeds = verdict.enough_seeds
@@ -105,10 +100,26 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
     return f"{lead}: {text}{shown}{reason}."
 
 
-def _size(verdict: Verdict, size: float) -> str:
-    if is_share(verdict.claim.quantity):
-        return f"{100 * size:g} point{'s' * (size != 0.01)}"
-    return f"{size:g} {verdict.unit}".strip()
+def is_opposite(verdict: Verdict) -> bool:
+    """Whether a claim of more or less is contradicted because the opposite holds.
+
+    Else it is the claim's margin that contradicts it, or a claim of another kind.
+    """
+    relation, none = verdict.claim.relation, 1.0 if verdict.scale == RATIO else 0.0
+    if verdict.verdict != CONTRADICTED or relation not in ("greater", "less"):
+        return False
+    if verdict.scale == ORDER or not verdict.claim.margin:
+        return True
+    return verdict.high < none if relation == "greater" else verdict.low > none
+
+
+def margin_text(claim: Claim, unit: str = "") -> str:
+    """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
+    if is_share(claim.quantity):
+        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
+    if claim.relation != "same" and claim.quantity.scale == RATIO:
+        return f"{100 * claim.margin:g} %"
+    return f"{claim.margin:g} {unit}".strip()
 
 
 def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.effects import digits, gain, is_share
+from nnlab.report.effects import digits, gain, is_opposite, is_share, margin_text
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -164,11 +164,9 @@ def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
     """Says how a margin decided, or what a claim that is open would have shown."""
-    claim, none = verdict.claim, 1.0 if verdict.scale == RATIO else 0.0
-    more = claim.relation == "greater"
-    opposite = verdict.high < none if more else verdict.low > none
-    if verdict.verdict == CONTRADICTED and _least(claim) and not opposite:
-        yield f"the difference is significantly smaller than {_margin(claim)}"
+    least = _least(verdict.claim)
+    if verdict.verdict == CONTRADICTED and least and not is_opposite(verdict):
+        yield f"the difference is significantly smaller than {least}"
     if math.isfinite(verdict.detectable):
         share = is_share(verdict.claim.quantity)
         factor, unit = (100, "points") if share else (1, verdict.unit)
@@ -204,7 +202,7 @@ def _compared(claim: Claim) -> str:
     relation = {
         "greater": "left is greater",
         "less": "left is less",
-        "same": f"both are the same within {_margin(claim)}",
+        "same": f"both are the same within {margin_text(claim)}",
         "different": "left and right differ",
     }[claim.relation]
     if least := _least(claim):
@@ -218,17 +216,9 @@ def _compared(claim: Claim) -> str:
     return f"{what}{best}: {relation}"
 
 
-def _margin(claim: Claim) -> str:
-    """Returns a claim's margin in words: "0.5 points", "10 %", "300"."""
-    if is_share(claim.quantity):
-        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    is_ratio = claim.relation != "same" and claim.quantity.scale == RATIO
-    return f"{100 * claim.margin:g} %" if is_ratio else f"{claim.margin:g}"
-
-
 def _least(claim: Claim) -> str:
     """Returns the least difference that more or less is about; "" for any."""
-    return _margin(claim) if claim.relation != "same" and claim.margin else ""
+    return margin_text(claim) if claim.relation != "same" and claim.margin else ""
 
 
 def _quantity(quantity: Quantity) -> str:
