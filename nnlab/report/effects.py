@@ -20,7 +20,7 @@ from nnlab.statistics.verdicts import (
     SUPPORTED,
     Verdict,
 )
-from nnlab.study import ORDER, RATIO, Quantity
+from nnlab.study import ORDER, RATIO, Claim, Quantity
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
@@ -59,12 +59,26 @@ def digits(value: float, count: int) -> str:
     return f"{value:.{count}g}"
 
 
+def gain(value: float, unit: str) -> str:
+    """Returns a difference with its sign and unit; of percentages, in points.
+
+    >>> gain(1.234, "%"), gain(0.5, "nats")
+    ('+1.23 points', '+0.5 nats')
+    """
+    unit = "points" if unit == "%" else unit
+    return numbers.true_minus(f"{value:+.3g} {unit}".strip())
+
+
 def claimed(findings: Findings) -> list[str]:
-    """Says what became of the claims that answer the question, three at most."""
+    """Says what became of the claims that answer the question, three at most.
+
+    Of these, those that are decided come first.
+    """
     results = findings.results
     whether = asks_whether(results.study.question)
-    main = [v for v in findings.verdicts if v.claim.main]
-    return [_claimed(results, v, whether) for v in main[:MOST]]
+    main = [v for v in findings.verdicts if v.claim.main][:MOST]
+    main.sort(key=lambda v: v.verdict not in (SUPPORTED, CONTRADICTED))
+    return [_claimed(results, v, whether) for v in main]
 
 
 def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
@@ -76,16 +90,11 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         yes = "Yes: " if whether and claim.relation != "same" else ""
         return f"{yes}{text}{shown}."
     if verdict.verdict == CONTRADICTED:
-        rises = verdict.effect > (1 if verdict.scale == RATIO else 0)
-        if verdict.scale == ORDER:
-            rises = verdict.left > verdict.right
-        margin = _size(verdict, claim.margin)
-        why = f"the difference is surely below {margin}"
-        if claim.relation == "same":
-            why = f"the difference is surely above {margin}"
-        elif rises == (claim.relation == "less"):
+        if is_opposite(verdict):
             opposite = f"the opposite of “{text}” holds{shown}."
             return f"No, {opposite}" if whether else numbers.capital(opposite)
+        below = "above" if claim.relation == "same" else "below"
+        why = f"the difference is surely {below} {margin_text(claim, verdict.unit)}"
         return f"{'No: ' * whether}“{text}” does not hold, {why}{shown}."
     if verdict.verdict == NOT_SIGNIFICANT:
         seeds = verdict.enough_seeds
@@ -97,10 +106,26 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
     return f"{lead}: {text}{shown}{reason}."
 
 
-def _size(verdict: Verdict, size: float) -> str:
-    if is_share(verdict.claim.quantity):
-        return f"{100 * size:g} point{'s' * (size != 0.01)}"
-    return f"{size:g} {verdict.unit}".strip()
+def is_opposite(verdict: Verdict) -> bool:
+    """Whether a claim of more or less is contradicted because the opposite holds.
+
+    Else it is the claim's margin that contradicts it, or a claim of another kind.
+    """
+    relation, none = verdict.claim.relation, 1.0 if verdict.scale == RATIO else 0.0
+    if verdict.verdict != CONTRADICTED or relation not in ("greater", "less"):
+        return False
+    if verdict.scale == ORDER or not verdict.claim.margin:
+        return True
+    return verdict.high < none if relation == "greater" else verdict.low > none
+
+
+def margin_text(claim: Claim, unit: str = "") -> str:
+    """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
+    if is_share(claim.quantity):
+        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
+    if claim.relation != "same" and claim.quantity.scale == RATIO:
+        return f"{100 * claim.margin:g} %"
+    return f"{claim.margin:g} {unit}".strip()
 
 
 def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
@@ -108,14 +133,17 @@ def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
     if math.isnan(verdict.left):
         return
     quantity, right = verdict.claim.quantity, verdict.claim.right
-    of, beside = verdict.claim.right_quantity, isinstance(right, dict)
-    once = beside and not of and verdict.left_trial is None  # its unit, on the right
+    of, is_paired = verdict.claim.right_quantity, isinstance(right, dict)
+    once = is_paired and not of and verdict.left_trial is None  # its unit, on the right
     left = _value(results, verdict, "left", bare=once and math.isfinite(verdict.right))
     other = _value(results, verdict, "right")
     n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
     effect, ends = _effect(verdict)
     text = f"{_quantity(quantity)} {left}"
-    if beside:
+    if verdict.claim.beside:
+        name = words(quantity.metric) or quantity.reduction.replace("_", " ")
+        text = f"the gains in {name} are {left} and {other}, {effect}"
+    elif is_paired:
         text += f" and {_quantity(of)} {other}" if of else f" against {other}"
         text += f", {effect}" if effect else ""
     yield f"{text} ({_inside(ends, n)})"
@@ -172,6 +200,10 @@ def _value(
     unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
     if is_share(quantity):
         unit = "points" if quantity.reduction in _FALLS else "%"
+    if verdict.claim.beside and verdict.scale == RATIO:
+        return f"a factor of {digits(value, 3)}"
+    if verdict.claim.beside:
+        return gain(100 * value if is_share(quantity) else value, unit)
     unit *= math.isfinite(value) and not bare
     text = f"{_plain(verdict, value)} {unit}".strip()
     return text if chosen is None else f"{text} ({trial_name(results, chosen)})"

@@ -74,8 +74,7 @@ def fitted(
 
 
 def _fits(study: Study, claim: Claim) -> bool:
-    sides = (side for side in (claim.left, claim.right) if isinstance(side, Mapping))
-    return all(meant(study.trials(), side) for side in sides)
+    return all(meant(study.trials(), side) for side in claim.sides)
 
 
 def _question(study: Study) -> str:
