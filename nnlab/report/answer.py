@@ -12,6 +12,7 @@ from nnlab.report import effects
 from nnlab.report.trials import named, several, sweep_of, trial_name
 from nnlab.results import DROPPED, UNFINISHED, Results, seal
 from nnlab.statistics import rate_range
+from nnlab.statistics.effects import MAX_LEFT_OUT
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.intervals import mean_interval
 from nnlab.statistics.members import has_status
@@ -298,14 +299,15 @@ def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[st
     others = [c for c in findings.compared if c.trial in ran]
     others = [c for c in others if c.trial != findings.best]
     tested = [c for c in others if not math.isnan(c.p_holm)]
-    same = [c.trial for c in tested if not c.resolved]
+    alone = [c.trial for c in tested if not c.resolved]
+    unsure = [t for t in alone if _loses_more(findings, t)]
+    same = [t for t in alone if t not in unsure]
     above = [c.trial for c in tested if c.resolved and c.mean > 0]
-    below = len(tested) - len(same) - len(above)
+    below = len(tested) - len(same) - len(above) - len(unsure)
     alike = better = ""
     if same:
         some, do = several(results, same, FEW - 1), _verb(len(same), "does", "do")
         alike = f"; {some} {_levels(findings, same)} {do} not differ significantly"
-        alike += " from it"
     if above:
         some, do = several(results, above), _verb(len(above), "does", "do")
         better = f", but on the test set {some} {_levels(findings, above)} {do} "
@@ -315,20 +317,30 @@ def _others(findings: Findings, ran: Collection[int]) -> tuple[str, str, list[st
     if below:
         of_all = {1: "the other trial", 2: "both others"}
         who = of_all.get(below, f"all {below} others")
-        if same or above:
+        if same or above or unsure:
             who = "the other one" if below == 1 else f"the other {below}"
         said.append(
             f"{texts.capital(who)} {_verb(below)} significantly worse over {over}."
         )
-    told = max((c.detectable for c in tested if c.trial in same), default=math.nan)
-    if math.isfinite(told):
+    seen = max((c.detectable for c in tested if c.trial in same), default=math.nan)
+    if math.isfinite(seen):
         said.append(
-            f"A difference of {100 * told:.2g} points would show in 80 % of such runs."
+            f"A difference of {100 * seen:.2g} points would show in 80 % of such runs."
         )
+    if unsure:
+        who = f"{several(results, unsure)} {_levels(findings, unsure)}"
+        told = "networks there often stay at chance"
+        said.append(f"So few seeds cannot tell {who} from it: {told}.")
     if untold := [c.trial for c in others if math.isnan(c.p_holm)]:
         who = several(results, untold)
         said.append(f"Too few seeds survive to compare it with {who}.")
     return alike, better, said
+
+
+def _loses_more(findings: Findings, trial: int) -> bool:
+    """Whether so many more of a trial's networks are at chance that t misleads."""
+    lost = [findings.counts(t)["at_chance"] for t in (trial, cast(int, findings.best))]
+    return lost[0] - lost[1] > MAX_LEFT_OUT * findings.results.study.num_seeds
 
 
 def _levels(findings: Findings, trials: Sequence[int]) -> str:
@@ -555,8 +567,9 @@ def _claims(findings: Findings) -> list[str]:
     if not verdicts:
         return []
     counts = Counter(v.verdict for v in verdicts)
-    said = [v for v in verdicts if v.claim.main][: effects.MOST]
-    rest = [v for v in verdicts if v not in said]
+    rest = [v for v in verdicts if not v.claim.main]
+    if not rest and len(verdicts) <= effects.MOST:
+        return []  # all are said
     parts = []
     for verdict in (v for v in VERDICTS if counts[v]):
         part = f"{counts[verdict]} {_verb(counts[verdict])} {verdict}"

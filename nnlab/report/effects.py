@@ -3,7 +3,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -20,12 +20,13 @@ from nnlab.statistics.verdicts import (
     SUPPORTED,
     Verdict,
 )
-from nnlab.study import ORDER, RATIO, Quantity
+from nnlab.study import ORDER, RATIO, Claim, Quantity
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
 
 MOST = 3  # sentences of an answer, so that it is one
 FEW_VALUES = 4  # of a field, up to which all are named
+_FALLS = ("best_minus_final", "drop_from_test")  # differences by themselves
 _WHETHER = re.compile(
     r"(is|are|was|do|does|did|can|could|will|would|should|must|has|have)\b", re.I
 )
@@ -58,12 +59,26 @@ def digits(value: float, count: int) -> str:
     return f"{value:.{count}g}"
 
 
+def gain(value: float, unit: str) -> str:
+    """Returns a difference with its sign and unit; of percentages, in points.
+
+    >>> gain(1.234, "%"), gain(0.5, "nats")
+    ('+1.23 points', '+0.5 nats')
+    """
+    unit = "points" if unit == "%" else unit
+    return numbers.true_minus(f"{value:+.3g} {unit}".strip())
+
+
 def claimed(findings: Findings) -> list[str]:
-    """Says what became of the claims that answer the question, three at most."""
+    """Says what became of the claims that answer the question, three at most.
+
+    Of these, those that are decided come first.
+    """
     results = findings.results
     whether = asks_whether(results.study.question)
-    main = [v for v in findings.verdicts if v.claim.main]
-    return [_claimed(results, v, whether) for v in main[:MOST]]
+    main = [v for v in findings.verdicts if v.claim.main][:MOST]
+    main.sort(key=lambda v: v.verdict not in (SUPPORTED, CONTRADICTED))
+    return [_claimed(results, v, whether) for v in main]
 
 
 def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
@@ -75,16 +90,12 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
         yes = "Yes: " if whether and claim.relation != "same" else ""
         return f"{yes}{text}{shown}."
     if verdict.verdict == CONTRADICTED:
-        rises = verdict.effect > (1 if verdict.scale == RATIO else 0)
-        if verdict.scale == ORDER:
-            rises = verdict.left > verdict.right
-        margin = _size(verdict, claim.margin)
-        why = f"the difference is surely below {margin}"
-        if claim.relation == "same":
-            why = f"the difference is surely above {margin}"
-        elif rises == (claim.relation == "less"):
-            return f"No, the opposite of “{text}” holds{shown}."
-        return f"No: “{text}” does not hold, {why}{shown}."
+        if is_opposite(verdict):
+            opposite = f"the opposite of “{text}” holds{shown}."
+            return f"No, {opposite}" if whether else numbers.capital(opposite)
+        below = "above" if claim.relation == "same" else "below"
+        why = f"the difference is surely {below} {margin_text(claim, verdict.unit)}"
+        return f"{'No: ' * whether}“{text}” does not hold, {why}{shown}."
     if verdict.verdict == NOT_SIGNIFICANT:
         seeds = verdict.enough_seeds
         would = max(seeds, verdict.n + 1) if seeds else 0
@@ -95,10 +106,26 @@ def _claimed(results: Results, verdict: Verdict, whether: bool) -> str:
     return f"{lead}: {text}{shown}{reason}."
 
 
-def _size(verdict: Verdict, size: float) -> str:
-    if is_share(verdict.claim.quantity):
-        return f"{100 * size:g} point{'s' * (size != 0.01)}"
-    return f"{size:g} {verdict.unit}".strip()
+def is_opposite(verdict: Verdict) -> bool:
+    """Whether a claim of more or less is contradicted because the opposite holds.
+
+    Else it is the claim's margin that contradicts it, or a claim of another kind.
+    """
+    relation, none = verdict.claim.relation, 1.0 if verdict.scale == RATIO else 0.0
+    if verdict.verdict != CONTRADICTED or relation not in ("greater", "less"):
+        return False
+    if verdict.scale == ORDER or not verdict.claim.margin:
+        return True
+    return verdict.high < none if relation == "greater" else verdict.low > none
+
+
+def margin_text(claim: Claim, unit: str = "") -> str:
+    """Returns a claim's margin in words: "0.5 points", "25 %", "300 updates"."""
+    if is_share(claim.quantity):
+        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
+    if claim.relation != "same" and claim.quantity.scale == RATIO:
+        return f"{100 * claim.margin:g} %"
+    return f"{claim.margin:g} {unit}".strip()
 
 
 def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
@@ -106,35 +133,44 @@ def _evidence(results: Results, verdict: Verdict) -> Iterator[str]:
     if math.isnan(verdict.left):
         return
     quantity, right = verdict.claim.quantity, verdict.claim.right
-    left, other = (_value(results, verdict, side) for side in ("left", "right"))
+    of, is_paired = verdict.claim.right_quantity, isinstance(right, dict)
+    once = is_paired and not of and verdict.left_trial is None  # its unit, on the right
+    left = _value(results, verdict, "left", bare=once and math.isfinite(verdict.right))
+    other = _value(results, verdict, "right")
     n = f"n = {verdict.n}{' segments' * (quantity.reduction == 'seconds')}"
     effect, ends = _effect(verdict)
     text = f"{_quantity(quantity)} {left}"
-    if isinstance(right, dict):
-        of = verdict.claim.right_quantity
-        text += f" against {other}{f' of {_quantity(of)}' if of else ''}"
+    if verdict.claim.beside:
+        name = words(quantity.metric) or quantity.reduction.replace("_", " ")
+        text = f"the gains in {name} are {left} and {other}, {effect}"
+    elif is_paired:
+        text += f" and {_quantity(of)} {other}" if of else f" against {other}"
         text += f", {effect}" if effect else ""
-    inside = ", ".join([*([" to ".join(ends)] if ends else ()), n])
-    yield f"{text} ({inside})"
+    yield f"{text} ({_inside(ends, n)})"
     if right == "chance":
         yield f"chance is {other}"
 
 
+def _inside(ends: Sequence[str], n: str) -> str:
+    """Returns an interval, if there is one, and n: "0.1 to 0.5, n = 8"."""
+    return ", ".join(filter(None, (" to ".join(ends), n)))
+
+
 def _quantity(quantity: Quantity) -> str:
-    """Returns a quantity in a few words: "test accuracy"."""
+    """Returns a quantity in a few words, up to its value: "test accuracy is"."""
     metric = words(quantity.metric)
     return {
-        "at_epoch": f"{metric} at epoch {quantity.epoch or 0:g}",
-        "at_step": f"{metric} at {quantity.step or 0:,.0f} updates",
-        "best": f"best {metric}",
-        "best_minus_final": f"best minus final {metric}",
-        "drop_from_test": f"test accuracy minus {metric}",
-        "steps_to": "a median of",
-        "steps": "training for",
-        "diverged_share": "share of seeds that diverge",
-        "at_chance_share": "share of seeds at chance",
+        "at_epoch": f"at epoch {quantity.epoch or 0:g} the {metric} is",
+        "at_step": f"after {quantity.step or 0:,.0f} updates the {metric} is",
+        "best": f"best {metric} is",
+        "best_minus_final": f"from its best the {metric} falls by",
+        "drop_from_test": f"{metric} is below test accuracy by",
+        "steps_to": "it takes a median of",
+        "steps": "training takes",
+        "diverged_share": "the share of seeds that diverge is",
+        "at_chance_share": "the share of seeds at chance is",
         "seconds": "an epoch takes",
-    }.get(quantity.reduction, metric)
+    }.get(quantity.reduction, f"{metric} is")
 
 
 def _plain(verdict: Verdict, value: float) -> str:
@@ -149,12 +185,27 @@ def _plain(verdict: Verdict, value: float) -> str:
     )
 
 
-def _value(results: Results, verdict: Verdict, side: Literal["left", "right"]) -> str:
-    """Returns a side's value, with the trial that stands for it if it was chosen."""
+def _value(
+    results: Results,
+    verdict: Verdict,
+    side: Literal["left", "right"],
+    bare: bool = False,
+) -> str:
+    """Returns a side's value, with the trial that stands for it if it was chosen.
+
+    A `bare` one has no unit.
+    """
     value, chosen = getattr(verdict, side), getattr(verdict, f"{side}_trial")
+    quantity = verdict.claim.quantity
     unit = {"s/epoch": "s"}.get(verdict.unit, verdict.unit)
-    unit = "%" if is_share(verdict.claim.quantity) else unit
-    text = f"{_plain(verdict, value)} {unit * math.isfinite(value)}".strip()
+    if is_share(quantity):
+        unit = "points" if quantity.reduction in _FALLS else "%"
+    if verdict.claim.beside and verdict.scale == RATIO:
+        return f"a factor of {digits(value, 3)}"
+    if verdict.claim.beside:
+        return gain(100 * value if is_share(quantity) else value, unit)
+    unit *= math.isfinite(value) and not bare
+    text = f"{_plain(verdict, value)} {unit}".strip()
     return text if chosen is None else f"{text} ({trial_name(results, chosen)})"
 
 
@@ -187,27 +238,24 @@ def _effect(verdict: Verdict) -> tuple[str, list[str]]:
 def depends(findings: Findings) -> list[str]:
     """Says whether what one of two swept fields gains depends on the other."""
     found = findings.interaction
-    if found is None or math.isnan(found.p_holm):
+    if found is None:
         return []
     results = findings.results
     first, last, _, above = found.trials
     gain = f"what {_setting(results, last, found.field)} gains over "
     gain += _setting(results, first, found.field)
     other = words(found.other)
-    places = [value_text(value_of(results, t, found.other)) for t in (first, above)]
+    places = [_short(results, t, found.other) for t in (first, above)]
     half = 100 * (found.high - found.low) / 2
-    decimals = numbers.supported_decimals(half)
-    texts = [
-        numbers.true_minus(f"{'+' * (v > 0)}{numbers.fixed(100 * v, decimals)}")
-        for v in (*found.gains, found.effect)
-    ]
-    shown = f"{texts[0]} points with {places[0]} and {texts[1]} with {places[1]}"
-    ends = [
-        numbers.true_minus(numbers.fixed(100 * end, decimals))
-        for end in (found.low, found.high)
-    ]
-    inside = f"{' to '.join(ends)}, n = {found.n}"
-    shown += f", a difference of {texts[2]} ({inside})"
+    decimals = max(numbers.supported_decimals(half), 1)  # where an end is near 0
+
+    def points(value: float) -> str:
+        return numbers.true_minus(numbers.fixed(100 * value, decimals))
+
+    signed = [f"{'+' * (v > 0)}{points(v)}" for v in (*found.gains, found.effect)]
+    shown = f"{signed[0]} points with {places[0]} and {signed[1]} with {places[1]}"
+    ends = [points(end) for end in (found.low, found.high) if not math.isnan(end)]
+    shown += f", a difference of {signed[2]} ({_inside(ends, f'n = {found.n}')})"
     if found.resolved:
         return [f"{numbers.capital(gain)} depends on the {other}: {shown}."]
     return [f"It is not decided whether {gain} depends on the {other}: {shown}."]
@@ -219,6 +267,13 @@ def _setting(results: Results, trial: int, path: str) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
     return value if isinstance(value, str) else f"{name} {value_text(value)}"
+
+
+def _short(results: Results, trial: int, path: str) -> str:
+    """Returns a setting where its field was named: "0.9", "no batch norm"."""
+    value = value_of(results, trial, path)
+    is_flag = isinstance(value, bool)
+    return _setting(results, trial, path) if is_flag else value_text(value)
 
 
 def each_at_best(findings: Findings) -> list[str]:
@@ -235,7 +290,7 @@ def each_at_best(findings: Findings) -> list[str]:
     parts: list[str] = []
     for trial in known:
         mean = float(np.nanmean(findings.final(trial, "test_accuracy")))
-        at = value_text(value_of(results, trial, other))
+        at = _short(results, trial, other)
         of = _setting(results, trial, field)
         ends = "" if parts else " ends"
         parts.append(f"{of}{ends} at {numbers.percent(mean)} ({at})")

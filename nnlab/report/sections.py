@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from nnlab.report import answer
-from nnlab.report.effects import digits, is_share
+from nnlab.report.effects import digits, gain, is_opposite, is_share, margin_text
 from nnlab.report.figures import catalog
 from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
@@ -22,7 +22,7 @@ from nnlab.statistics.examples import SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
-from nnlab.statistics.verdicts import Verdict, matching
+from nnlab.statistics.verdicts import CONTRADICTED, Verdict, matching
 from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import words
@@ -206,6 +206,7 @@ def claims(findings: Findings) -> Section:
         looks=results.study.looks,
         over=_overs(findings.verdicts),
         logs=logs,
+        margins=any(map(_least, (v.claim for v in findings.verdicts))),
     )
     measured = (v.claim.quantity.metric for v in findings.verdicts)
     some = filter(None, [captions.sampled(results, *measured)])
@@ -224,7 +225,10 @@ def effect_text(verdict: Verdict) -> str:
 
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
-    """Says what a claim that is not decided would have shown, and what would do."""
+    """Says how a margin decided, or what a claim that is open would have shown."""
+    least = _least(verdict.claim)
+    if verdict.verdict == CONTRADICTED and least and not is_opposite(verdict):
+        yield f"the difference is significantly smaller than {least}"
     if math.isfinite(verdict.detectable):
         share = is_share(verdict.claim.quantity)
         factor, unit = (100, "points") if share else (1, verdict.unit)
@@ -257,18 +261,26 @@ def _reach(verdict: Verdict) -> dict[str, str]:
 def _compared(claim: Claim) -> str:
     """Returns quantity and relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
-    points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    margin = points if is_share(quantity) else f"{claim.margin:g}"
     relation = {
         "greater": "left is greater",
         "less": "left is less",
-        "same": f"both are the same within {margin}",
+        "same": f"both are the same within {margin_text(claim)}",
+        "different": "left and right differ",
     }[claim.relation]
+    if least := _least(claim):
+        relation += f"; less than {least} contradicts"
     what = _quantity(quantity)
+    if claim.beside:
+        what = f"gains in {what}"
     if claim.right_quantity:
         what += f" on the left, {_quantity(claim.right_quantity)} on the right"
     best = ", between the best trials of both sides" if claim.among == "best" else ""
     return f"{what}{best}: {relation}"
+
+
+def _least(claim: Claim) -> str:
+    """Returns the least difference that more or less is about; "" for any."""
+    return margin_text(claim) if claim.relation != "same" and claim.margin else ""
 
 
 def _quantity(quantity: Quantity) -> str:
@@ -295,16 +307,22 @@ def _quantity(quantity: Quantity) -> str:
 def _side(results: Results, verdict: Verdict, which: Literal["left", "right"]) -> str:
     """Names a side's trials, with their value: "0.7: 95.1 %"."""
     selector, best = getattr(verdict.claim, which), getattr(verdict, f"{which}_trial")
-    text = _side_value(verdict, which)
+    text, claim = _side_value(verdict, which), verdict.claim
+    if claim.beside:
+        pair = claim.beside if which == "right" else claim.sides[:2]
+        return f"{' over '.join(map(_chosen, pair))}: {text}"
     if best is not None:
         return f"{trial_name(results, best)}: {text}"
     if isinstance(selector, Mapping):
-        chosen = ", ".join(setting_text(*item) for item in selector.items())
         meant = len(matching(results, selector))
-        is_mean = meant > 1 and verdict.claim.among == "mean"
+        is_mean = meant > 1 and claim.among == "mean"
         mean = f" (mean of {meant} trials)" if is_mean else ""
-        return f"{chosen}{mean}: {text}"
+        return f"{_chosen(selector)}{mean}: {text}"
     return f"{selector}: {text}" if isinstance(selector, str) else text
+
+
+def _chosen(selector: Mapping[str, Any]) -> str:
+    return ", ".join(setting_text(*item) for item in selector.items())
 
 
 def _side_value(verdict: Verdict, which: str) -> str:
@@ -316,6 +334,9 @@ def _side_value(verdict: Verdict, which: str) -> str:
     if not math.isfinite(value):
         return numbers.NONE
     factor, unit = (100, "%") if is_share(quantity) else (1, verdict.unit)
+    if verdict.claim.beside:
+        is_ratio = verdict.scale == RATIO
+        return f"x {digits(value, 3)}" if is_ratio else gain(factor * value, unit)
     if verdict.scale != DIFFERENCE:
         return numbers.true_minus(f"{digits(value, 3)} {unit}".strip())
     half = factor * (verdict.high - verdict.effect)

@@ -110,7 +110,7 @@ class Findings:
 
     @once
     def interaction(self) -> interaction.Interaction | None:
-        """Whether the gain of one swept field depends on another; None if not asked."""
+        """Whether what one swept field gains depends on another, if that was tested."""
         return interaction.find(self)
 
     @once

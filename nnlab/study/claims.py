@@ -22,7 +22,7 @@ from nnlab.study.fields import Checked, FieldError, field, from_mapping
 from nnlab.study.hyperparameters import PATHS
 from nnlab.words.spelling import nearest_path
 
-RELATIONS = ("greater", "less", "same")
+RELATIONS = ("greater", "less", "same", "different")
 
 REDUCTIONS = (
     "final",
@@ -109,8 +109,15 @@ class Claim(Checked):
       among: what stands for several matching trials: their "mean", seed by seed, or
         the "best" of them by validation accuracy, as when each side's learning rate is
         tuned.
-      relation: left is "greater" or "less" than right, or the "same" within `margin`.
-      margin: half-width of "same", in units of the quantity.
+      relation: left is "greater" or "less" than right, the "same" within `margin`, or
+        "different" to either side.
+      margin: half-width of "same", in units of the quantity. Of the other relations the
+        least difference that the claim is about: what is surely smaller contradicts it,
+        too. In units of the quantity; of what is compared as a ratio, a share (0.1: by
+        a tenth).
+      beside: two further sides, each like `left`: not the sides are compared but their
+        difference, left minus right, with that of these two (an interaction). Of what
+        is compared as a ratio, the ratios.
       main: whether it answers the study's question: the report opens with it.
     """
 
@@ -123,9 +130,11 @@ class Claim(Checked):
     relation: str = field("greater", choices=RELATIONS)
     margin: float = field(0.0, minimum=0.0)
     main: bool = field(False, later=True)
+    beside: tuple[dict[str, Any], ...] = field((), later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_beside()
         if isinstance(self.right, str) and self.right != "chance":
             raise FieldError(
                 "right", f"={self.right!r} must be trials, a number or 'chance'"
@@ -142,13 +151,29 @@ class Claim(Checked):
                         f" does not go with reduction={quantity.reduction!r}; allowed: "
                         f"{', '.join(COMPARABLE)}",
                     )
-        for side in (self.left, self.right):
-            for path in side if isinstance(side, dict) else ():
+        for side in self.sides:
+            for path in side:
                 if path != "label" and path not in PATHS:
                     raise ValueError(
                         f"unknown field {path!r} in the claim {self.text!r}"
                         f"{nearest_path(path, (*PATHS, 'label'))}"
                     )
+
+    def _check_beside(self) -> None:
+        if not self.beside:
+            return
+        if len(self.beside) != 2 or not isinstance(self.right, dict):
+            raise FieldError("beside", " needs two sides of trials, as left and right")
+        if self.right_quantity or self.among == "best":
+            raise FieldError("beside", " goes without right_quantity and among='best'")
+        if self.quantity.reduction == "seconds":
+            raise FieldError("beside", " does not go with reduction='seconds'")
+
+    @property
+    def sides(self) -> tuple[dict[str, Any], ...]:
+        """The sides that are trials."""
+        known = (self.left, self.right, *self.beside)
+        return tuple(side for side in known if isinstance(side, dict))
 
 
 SECONDS = Quantity(reduction="seconds")
@@ -282,6 +307,34 @@ def answering(claims: Claims, *parts: str) -> tuple[Claim, ...]:
     )
 
 
+def depends(
+    text: str,
+    quantity: Quantity | str,
+    gain: tuple[Trials, Trials],
+    other: tuple[Trials, Trials],
+    **more: Any,
+) -> Claim:
+    """The claim that a gain differs from another: an interaction; see `higher`.
+
+    Args:
+      text: the claim in words.
+      quantity: what is compared.
+      gain: two sides; the gain is the first one's value minus the second one's.
+      other: likewise, of the gain beside it.
+      more: further fields of `Claim`, such as a margin or ``relation="greater"``.
+
+    >>> sides = [
+    ...     {"model.dropout_rate": dropout, "optimizer.learning_rate": rate}
+    ...     for rate in (0.1, 1.0)
+    ...     for dropout in (0.5, 0.0)
+    ... ]
+    >>> depends("The rate matters", "test_accuracy", sides[2:], sides[:2]).relation
+    'different'
+    """
+    more = {"relation": "different", **more, "beside": other}
+    return higher(text, quantity, *gain, **more)
+
+
 def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
     """The claim that the left has a validation accuracy in fewer updates.
 
@@ -294,3 +347,31 @@ def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -
 def slower(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
     """The claim that the left needs more updates; see `faster`."""
     return higher(text, steps_to(target), left, right, **more)
+
+
+def about(claims: Claims, accuracy: float = 0.01, share: float = 0.25) -> Claims:
+    """Yields claims with the least difference that they are about; see `Claim.margin`.
+
+    Only claims that one side's trials have more or less than the other's get one, and
+    only where they have none.
+
+    Args:
+      claims: in any number.
+      accuracy: of claims about accuracies, such as 0.01 for a point.
+      share: of what is compared as a ratio, such as 0.25 for a quarter.
+
+    >>> wide, narrow = {"model.hidden": (64,)}, {"model.hidden": (8,)}
+    >>> claims = [
+    ...     higher("Wide is better", "test_accuracy", wide, narrow),
+    ...     faster("And faster", 0.9, wide, narrow, margin=0.5),
+    ...     higher("It learns", "test_accuracy", wide, "chance"),
+    ... ]
+    >>> [claim.margin for claim in about(claims)]
+    [0.01, 0.5, 0.0]
+    """
+    for claim in claims:
+        margin = share if claim.quantity.scale == RATIO else 0.0
+        if not margin and claim.quantity.metric.endswith("accuracy"):
+            margin = accuracy
+        fits = isinstance(claim.right, dict) and claim.relation != "same"
+        yield dataclasses.replace(claim, margin=claim.margin or margin * fits)

@@ -66,14 +66,15 @@ def fitted(
         claims = [dataclasses.replace(claim, main=False) for claim in claims]
     own: dict[str, Any] = {"claims": tuple(claims)}
     if is_other:
-        own |= {"question": _question(study), "notes": ()}
+        own["notes"] = ()
+    if is_other and study.question != Study().question:
+        own["question"] = _question(study)
     kept = {name: value for name, value in own.items() if name not in given}
     return Study.from_dict({**values, **kept})
 
 
 def _fits(study: Study, claim: Claim) -> bool:
-    sides = (side for side in (claim.left, claim.right) if isinstance(side, Mapping))
-    return all(meant(study.trials(), side) for side in sides)
+    return all(meant(study.trials(), side) for side in claim.sides)
 
 
 def _question(study: Study) -> str:

@@ -628,7 +628,7 @@ def test_describe_begins_with_what_would_run_how_long_in_how_much(rates):
     rates.update({0: 10.0 - 2})
     out = screen(describe, QUICKSTART, "--sweep=batch_size=64", "--seeds=3")
     assert re.match(
-        r"Which learning rate should a small network get\?\n"
+        r"How does training go\?\n"
         r"1 trial x 3 seeds = 3 networks in 1 program\n"
         r"takes about 10 s and [\d.,]+ .iB of memory \(of .*\)\n",
         out,

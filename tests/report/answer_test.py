@@ -79,7 +79,7 @@ def test_it_names_the_best_with_its_interval_and_who_differs_from_it():
     assert best == (
         "Learning rate 3 does best by validation, with a test accuracy of 95.01 % ± "
         "0.09 (mean and 95 % interval, n = 8); learning rate 0.7 (95.0 %) does not "
-        "differ significantly from it."
+        "differ significantly."
     )
     assert others == "The other one is significantly worse over seeds."
     assert "0.25 points" in seen
@@ -110,6 +110,15 @@ def test_the_first_sentence_names_all_that_cannot_be_told_from_the_best(levels):
         mean = found.final(trial, "test_accuracy").mean()
         shown = map(float, re.findall(r"\d+\.\d+", first))
         assert min(abs(100 * mean - number) for number in shown) < 0.06
+
+
+def test_what_counts_of_networks_at_chance_leave_open_is_not_called_alike():
+    lost = [(1, s) for s in range(3)]
+    found = synthetic.findings(spread((0.9, 0.9, 0.5), 4), sweep=RATES, at_chance=lost)
+    assert not found.compared[1].resolved
+    first, *rest = answer.sentences(found)
+    assert "differ" not in first
+    assert any(re.match("So few seeds .* rate 0.7 ", text) for text in rest)
 
 
 def test_beside_a_baseline_the_best_network_is_named():
@@ -160,6 +169,7 @@ def claimed(gain, *, question="Is 0.7 better?", make=higher, seeds=8, **more):
         (0.05, {}, "Yes: 0.7 is better;"),
         (0.05, {"question": "Which rate is better?"}, "0.7 is better;"),
         (-0.05, {}, "No, the opposite of “0.7 is better” holds;"),
+        (-0.05, {"question": "Which is?"}, "The opposite of “0.7 is better” holds;"),
         (-0.05, {"make": lower}, "Yes: 0.7 is better;"),
         (0.0, {}, "Not decided: 0.7 is better;"),
         (0.05, {"seeds": 2}, "Not testable: 0.7 is better;"),

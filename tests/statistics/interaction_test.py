@@ -69,10 +69,24 @@ def test_without_a_trial_that_differs_nothing_interacts():
     told = synthetic.findings(
         crossing, sweep=GRID, claims=claims
     )  # whose trials are not compared
-    assert np.isnan(told.interaction.p_holm)
+    assert told.interaction is None
     told = synthetic.findings(crossing, sweep=GRID)
     least = min(c.p_holm for c in told.compared if c.p_holm >= 0)
     assert told.interaction.p_holm >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [0.0, 0.05])
+def test_gains_that_do_not_depend_are_rarely_called_so(gain):
+    rng, count = np.random.default_rng(3), 300
+    levels = gain * np.array([[[1], [1], [0]], [[0], [0], [-1]]])
+    wrong = 0
+    for _ in range(count):
+        values = 0.8 + levels + 0.01 * rng.normal(size=(2, 3, 5))
+        options = {"sweep": GRID, "num_evaluations": 2}
+        found = synthetic.findings(values.reshape(6, 5), **options)
+        wrong += found.interaction.resolved
+    assert wrong <= stats.binom.isf(1e-3, count, 0.05)
 
 
 def test_it_speaks_of_new_examples_where_they_are_known():
