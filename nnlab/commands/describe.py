@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a study would run: time, memory, programs, layers; the seeds it needs.
 
-python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
-python -m launch.describe --config=quickstart --detect=0.005
 python -m launch.describe --config=quickstart --decide
 """
 

@@ -34,7 +34,8 @@ _GROUPS = {
     "Where": ("workdir", "data_dir", "tensorboard*", "compilation_cache*", "profile*"),
     "How it runs": (
         *("lane_width*", "checkpoint_seconds*", "seal*", "measure", "members*"),
-        *("devices*", "cost_per_device_hour*", "detect", "power*", "check_gradients*"),
+        *("devices*", "cost_per_device_hour*", "detect", "decide", "power*"),
+        "check_gradients*",
         *("example_losses*",),
     ),
     "Search, in the place of a sweep": (

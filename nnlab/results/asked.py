@@ -95,8 +95,8 @@ def _check(claim: Claim, trials: Sequence[Trial], columns: Collection[str]) -> N
         if name and name not in columns and not _BY_LAYER.fullmatch(name):
             hint = nearest(name, (*columns, *grammar.QUANTITIES))
             raise ValueError(f"{where}unknown column {name!r}{hint}")
-    for side in (claim.left, claim.right):
-        if trials and isinstance(side, Mapping) and not meant(trials, side):
+    for side in claim.sides:
+        if trials and not meant(trials, side):
             raise ValueError(where + _unmet(side, trials))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads claims that are written in a line; no JAX, and nothing is executed.
 
-    LEFT > RIGHT by MARGIN        also <; the margin may be left out
+    LEFT > RIGHT by MARGIN        also < and !=; the margin may be left out
     LEFT == RIGHT within MARGIN
 
 A side is a quantity of some trials, as the functions of `nnlab.study.claims` have it,
@@ -29,8 +29,9 @@ Claims, --claim='LEFT > RIGHT', are tested on the results; may be repeated:
   steps_to(90 %, batch_size=6) < steps_to(90 %, batch_size=45)
   Both end alike: test_loss("plain") == test_loss("batch norm") within 0.01
 Words before a colon are the claim's text. One side may be a number, 95 % or
-chance. A margin is the least difference that matters after > and < ("by"), and
-the largest that does not after == ("within"). Quantities, their trials last:
+chance. A margin is the least difference that matters after >, < and != ("by"),
+and the largest that does not after == ("within"). Of four sides A - B > C - D
+compares differences (of losses, norms, times and steps A / B > C / D). Sides:
   test_accuracy(TRIALS)              at the end; so any column, as test_loss
   best(COLUMN, TRIALS)               its best value
   at_epoch(3, COLUMN, TRIALS)        after 3 epochs; at_step(500, ..): updates
@@ -46,8 +47,8 @@ Trials of a side; of several the mean over them counts, seed by seed:
   best of depth=6                    the best by validation, on both sides
 """
 """The grammar on one screen."""
-_SIGNS = {">": "greater", "<": "less", "==": "same"}
-_TURNED = {"greater": "less", "less": "greater", "same": "same"}
+_SIGNS = {">": "greater", "<": "less", "==": "same", "!=": "different"}
+_TURNED = {"greater": "less", "less": "greater"}
 _PLAIN = {
     "seconds": made.SECONDS,
     "steps": made.STEPS,
@@ -103,29 +104,73 @@ def answer(text: str) -> Claim:
 
 def _fields(text: str) -> dict[str, Any]:
     """Returns the fields of a claim but for its text."""
-    sign, (left, right), margin = _parted(text)
-    relation, (one, other) = _SIGNS[sign], (_side(left), _side(right))
+    sign, sides, margin = _parted(text)
+    relation, gains = _SIGNS[sign], [_gain(side) for side in sides]
+    if gains[0] and gains[1]:
+        fields = _interaction(gains[0], gains[1])
+    elif any(gains):
+        raise ValueError(
+            "a difference of two quantities is compared with another one; with a "
+            "number it is LEFT > RIGHT by MARGIN"
+        )
+    else:
+        fields, is_turned = _comparison(*sides)
+        relation = _TURNED.get(relation, relation) if is_turned else relation
+    if margin:
+        shares = relation != "same"  # of a ratio
+        fields["margin"] = _number(margin, fields["quantity"], shares)
+    return {**fields, "relation": relation}
+
+
+def _comparison(left: str, right: str) -> tuple[dict[str, Any], bool]:
+    """Returns what two sides are, and whether the first is the constant."""
+    one, other = _side(left), _side(right)
+    is_turned = one is None
     if one is None:
         left, right, one, other = right, left, other, one
-        relation = _TURNED[relation]
     if one is None:
         raise ValueError(
             f"{right!r} and {left!r} name no trials: a side is a quantity of some, "
             "such as test_accuracy(depth=6)"
         )
-    if other and other.best != one.best:
+    fields = {"quantity": one.quantity, "left": one.trials}
+    fields["among"] = "best" if one.best else "mean"
+    if other is None:
+        number = right if right == "chance" else _number(right, one.quantity)
+        return {**fields, "right": number}, is_turned
+    if other.best != one.best:
         raise ValueError("'best of' stands on both sides or on none")
-    return {
-        "quantity": one.quantity,
-        "left": one.trials,
-        "right": other.trials if other else _constant(right, one.quantity),
-        "right_quantity": other.quantity
-        if other and other.quantity != one.quantity
-        else None,
-        "among": "best" if one.best else "mean",
-        "relation": relation,
-        "margin": _number(margin, one.quantity) if margin else 0.0,
-    }
+    if other.quantity != one.quantity:
+        fields["right_quantity"] = other.quantity
+    return {**fields, "right": other.trials}, is_turned
+
+
+def _gain(text: str) -> tuple[_Side, str, _Side] | None:
+    """Reads ``quantity(trials) - quantity(trials)``, or / between them."""
+    found = re.search(r"(?<=\))\s*([-/])", masked(text))
+    if not found:
+        return None
+    parts = (text[: found.start()], text[found.end() :])
+    first, second = (_side(part.strip()) for part in parts)
+    if first is None or second is None:
+        raise ValueError(f"{text!r} is no difference of two quantities of trials")
+    return first, found[1], second
+
+
+def _interaction(
+    gain: tuple[_Side, str, _Side], other: tuple[_Side, str, _Side]
+) -> dict[str, Any]:
+    """Returns the fields of a claim about two gains."""
+    sides = [gain[0], gain[2], other[0], other[2]]
+    quantity = sides[0].quantity
+    if any(side.quantity != quantity or side.best for side in sides):
+        raise ValueError("all four are of one quantity, and none has 'best of'")
+    sign = "/" if quantity.scale == RATIO else "-"
+    if {gain[1], other[1]} != {sign}:
+        what = "the ratio" if sign == "/" else "the difference"
+        raise ValueError(f"of this quantity {what} is compared: write {sign}")
+    left, right, *beside = (side.trials for side in sides)
+    return {"quantity": quantity, "left": left, "right": right, "beside": beside}
 
 
 def _parted(text: str) -> tuple[str, tuple[str, str], str]:
@@ -206,12 +251,11 @@ def _trials(arguments: Sequence[str]) -> tuple[dict[str, Any], bool]:
     return found, bool(best)
 
 
-def _constant(text: str, quantity: Quantity) -> float | str:
-    return text if text == "chance" else _number(text, quantity)
+def _number(text: str, quantity: Quantity | None = None, shares: bool = False) -> float:
+    """Reads ``0.95``, ``95 %`` or ``0.5 points``.
 
-
-def _number(text: str, quantity: Quantity | None = None) -> float:
-    """Reads ``0.95``, ``95 %`` or ``0.5 points``; the last two not of a ratio."""
+    What is compared as a ratio is no share, but may differ by `shares`.
+    """
     plain = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
     found = re.fullmatch(rf"({plain})\s*(%|points?)?", text)
     if not found:
@@ -221,6 +265,7 @@ def _number(text: str, quantity: Quantity | None = None) -> float:
         )
     if not found[2]:
         return float(found[1])
-    if quantity and quantity.scale == RATIO:
+    of_ratio = quantity is not None and quantity.scale == RATIO
+    if of_ratio and not (shares and found[2] == "%"):
         raise ValueError(f"{text!r} goes with accuracies and shares")
     return float(f"{float(found[1]) / 100:.12g}")

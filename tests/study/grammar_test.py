@@ -23,6 +23,19 @@ SAME = {
     "test_accuracy(depth=6) > test_accuracy(depth=1) by 0.5 points": higher(
         "", TEST, SIX, ONE, margin=0.005
     ),
+    "chance != test_accuracy(depth=6)": higher(
+        "", TEST, SIX, "chance", relation="different"
+    ),
+    "steps_to(0.9, depth=6) < steps_to(0.9, depth=1) by 25 %": claims.faster(
+        "", 0.9, SIX, ONE, margin=0.25
+    ),
+    "test_accuracy(depth=6) - test_accuracy(depth=1)"
+    " != test_accuracy() - test_accuracy(depth=2)": claims.depends(
+        "", TEST, (SIX, ONE), ({}, {"model.depth": 2})
+    ),
+    "test_loss(depth=6)/test_loss() < test_loss(depth=1)/test_loss()": claims.depends(
+        "", "test_loss", (SIX, {}), (ONE, {}), relation="less"
+    ),
     "95 % < test_accuracy(depth=6)": higher("", TEST, SIX, 0.95),
     "chance == test_accuracy() within 1e-2": same_within("", 0.01, TEST, {}, "chance"),
     "best(validation_accuracy, depth=6) > 57.3 %": higher(
@@ -129,6 +142,12 @@ MISTAKES = {
     "test_accuracy(depth=6) == 3 within 0": "margin above 0",
     "3 > 4": "'3' and '4' name no trials",
     "test_accuracy(depth=6) > many": "'many' is neither a number",
+    "test_accuracy(depth=6) - test_accuracy() > 1": "compared with another one",
+    "test_accuracy(depth=6) - 3 > 1": "no difference of two quantities",
+    "test_loss(depth=6) - test_loss() > test_loss() - test_loss()": "write /",
+    "test_accuracy() / test_accuracy() > test_accuracy() / test_accuracy()": "write -",
+    "test_accuracy() - test_accuracy() > drop(a) - drop(a)": "of one quantity",
+    "steps(depth=6) > 100 by 5 points": "'5 points' goes with accuracies",
     "steps(depth=6) == 100 within 5 %": "'5 %' goes with accuracies",
     "steps(depth=6) > test_loss(depth=6)": "right_quantity does not go with",
     "test_accuracy(best of depth=6) > test_accuracy(depth=1)": "on both sides",
