@@ -44,7 +44,6 @@ from nnlab.statistics.verdicts import VERDICTS
 from nnlab.words import numbers
 
 PLOT_WIDTH = 48  # rem of a figure as wide as a page
-MOST_CHIPS = 6  # more verdicts than these stand below only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Content:
       answer: sentences made from the data.
       sections: in order.
       lead: the figure that shows the answer; in no section.
-      chips: the claims' verdicts, those that carry the answer first.
+      chips: the verdicts that carry the answer.
     """
 
     title: str
@@ -111,7 +110,7 @@ def lay_out(folder: pathlib.Path, shown: Content) -> pathlib.Path:
     The page's policy names its one style sheet and its one script by their digests and
     allows nothing else. The folder's ``figures/`` hold those of `shown`.
     """
-    whole = {"content": shown, "first": MOST, "most_chips": MOST_CHIPS}
+    whole = {"content": shown, "first": MOST}
     markdown = environment(finalize=escape_markdown)
     text = markdown.get_template("report.md.j2").render(whole)
     write_atomic(folder / "report.md", text.encode(), durable=False)

@@ -27,6 +27,7 @@ from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import words
 
+MOST_CHIPS = 6  # so many verdicts have room beside a figure
 MOST_COLUMNS = 8  # beside the first: so many of numbers fit into a page
 FATES = {
     "finished": FINISHED,
@@ -154,9 +155,9 @@ class Chip(NamedTuple):
 
 
 def chips(findings: Findings) -> tuple[Chip, ...]:
-    """Returns the verdicts, those that carry the answer first."""
-    carrying, others = _by_weight(findings)
-    return tuple(Chip(v.verdict, v.claim.text, v.n) for v in (*carrying, *others))
+    """Returns the verdicts that carry the answer, a few if none does."""
+    carrying, _ = _by_weight(findings)
+    return tuple(Chip(v.verdict, v.claim.text, v.n) for v in carrying[:MOST_CHIPS])
 
 
 def _by_weight(findings: Findings) -> tuple[list[Verdict], list[Verdict]]:

@@ -24,7 +24,7 @@ from nnlab.report.figures import (
 from nnlab.report.figures.drawing import style
 from nnlab.report.figures.drawing.captions import Lacking, Sketch, need
 from nnlab.statistics.findings import Findings
-from nnlab.study import COMPARABLE, Quantity
+from nnlab.study import Quantity
 from nnlab.words import settings
 
 
@@ -39,7 +39,8 @@ class Part:
         missing.
       needs: columns of the curves that must have been measured.
       images: whether it holds pictures, whose colours a dark page must not invert.
-      tells: what it shows, as a pattern of metrics and of reductions.
+      tells: what it shows, as a pattern that "final test_accuracy" or the like begins
+        with, a reduction and a metric.
     """
 
     name: str
@@ -69,23 +70,24 @@ SECTIONS = {
 }
 """The report's sections with figures, in order, and their titles."""
 _LEARNT, _TESTED = ("validation_accuracy",), ("test_accuracy",)
+_LAST = "(final|best) (test|validation)_accuracy|at_chance|diverged"
 _PARTS = (
-    Part("curves", "curves", learning.usual, tells="(validation|train)_"),
+    Part("curves", "curves", learning.usual, tells="(final|best|at_)"),
     Part("gap", "curves", learning.gap, ("train_accuracy", *_TESTED)),
     Part("extremes", "curves", best_and_worst.best_and_worst, _LEARNT),
-    Part("noise", "curves", learning.noise, ("batch_loss_std",), tells="batch_loss"),
+    Part("noise", "curves", learning.noise, ("batch_loss_std",), tells=".* batch_l"),
     Part("updates", "along", learning.updates, _LEARNT),
     Part("seconds", "along", learning.seconds, _LEARNT, tells="seconds"),
-    Part("final", "final", final.final, _TESTED, tells="test_|at_chance|diverged"),
+    Part("final", "final", final.final, _TESTED, tells=_LAST),
     Part("target", "final", final.target, _LEARNT, tells="steps_to"),
-    Part("rates", "final", rate_range.rates, ("train_loss",), tells="test_"),
-    Part("test_sets", "moved", test_sets.final_on_sets, tells="drop_from|test_[mr]o"),
+    Part("rates", "final", rate_range.rates, ("train_loss",), tells=_LAST),
+    Part("test_sets", "moved", test_sets.final_on_sets, tells=".* test_[mr]o"),
     Part("severity", "moved", test_sets.severity),
-    Part("map", "maps", maps.metric_map, _TESTED, tells="test_"),
-    Part("sizes", "final", sizes.against_sizes, _TESTED, tells="test_"),
+    Part("map", "maps", maps.metric_map, _TESTED, tells=_LAST),
+    Part("sizes", "final", sizes.against_sizes, _TESTED, tells=_LAST),
     Part("divergence", "maps", maps.divergence_map, tells="diverged"),
-    Part("active_units", "models", learning.active_units, tells=".*active_share"),
-    Part("gradients", "models", gradient_norms.gradients, tells="(last_)?grad_norm"),
+    Part("active_units", "models", learning.active_units, tells=".* .*active_share"),
+    Part("gradients", "models", gradient_norms.gradients, tells=".*grad_norm"),
     Part("costs", "", lambda findings: ()),  # a table, see `report.costs`
     Part("confusion", "models", images.confusion),
     Part("regions", "models", images.regions, images=True),
@@ -126,23 +128,21 @@ class Figure:
 
 
 def telling(findings: Findings, drawn: Sequence[Figure]) -> Figure | None:
-    """Returns the figure that shows what the study asks for; None for none.
+    """Returns the figure that shows the answer; None for none.
 
-    That is what the claims measure, those that carry the answer first, else the test
-    accuracy. Of several such figures the last part is the most special.
+    That is what the claims measure that carry it, else the final test accuracy. Of
+    several such figures the last part is the most special.
     """
-    results = findings.results
-    claims = sorted(results.study.claims, key=lambda claim: not claim.main)
-    asked = [claim.quantity for claim in claims] or [Quantity(metric="test_accuracy")]
-    several = len(results.trials) > 1
-    for quantity in asked if several else ():
-        is_level = quantity.reduction in COMPARABLE
-        what = quantity.metric if is_level else quantity.reduction
-        for figure in reversed(drawn):
-            tells = PARTS[figure.part].tells
-            if tells and re.match(tells, what):
-                alike = (f for f in drawn if f.part == figure.part)
-                return next((f for f in alike if f.name.endswith(what)), figure)
+    study, trials = findings.results.study, findings.results.trials
+    asked = [claim.quantity for claim in study.claims if claim.main]
+    asked = asked or [Quantity(metric="test_accuracy")]
+    for quantity in asked if len(trials) > 1 else ():
+        what = f"{quantity.reduction} {quantity.metric}"
+        for part in reversed(PARTS.values()):
+            shown = [figure for figure in drawn if figure.part == part.name]
+            if shown and part.tells and re.match(part.tells, what):
+                same = (f for f in shown if f.name.endswith(quantity.metric))
+                return next(same, shown[0])
     return drawn[0] if drawn else None
 
 

@@ -35,8 +35,7 @@ def final(findings: Findings) -> Sketch:
     for chance in curves.chances_of(findings, finals if levels else ()):
         if low <= chance <= high:
             scales.draw_chance(ax, chance, "x" if shown.rows else "y")
-    scheme = "Points are seeds; the dark ring marks the best trial by validation"
-    scheme += ", grey ones those not significantly worse." if findings.as_good else "."
+    scheme = f"Points are seeds. {captions.rings(findings)}"
     if not shown.rows:
         scheme += f" {captions.beside(findings, metric)}"
     scheme += f" {captions.outside(canvas)}"
@@ -88,6 +87,7 @@ def target(findings: Findings) -> Sketch:
     said = (
         "Large points are medians over all seeds, those that never reach it counted as "
         "last; none where most do not. Small points are seeds. "
+        f"{captions.rings(findings)} "
         f"{captions.source(results)}"
     )
     return Sketch("epochs_to_target", canvas, what, said, medians_text(findings))

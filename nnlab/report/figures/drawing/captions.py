@@ -161,6 +161,12 @@ def error_scale(canvas: Canvas) -> str:
     return ""
 
 
+def rings(findings: Findings) -> str:
+    """Explains the marks of the best trial and of those that are not worse."""
+    others = ", grey ones those not significantly worse" if findings.as_good else ""
+    return f"The dark ring marks the best trial by validation{others}."
+
+
 def outside(canvas: Canvas) -> str:
     """Explains arrows, if there are any."""
     texts = (text.get_text() for ax in canvas.axes for text in ax.texts)

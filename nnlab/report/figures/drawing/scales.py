@@ -17,7 +17,7 @@ from nnlab.results import Results
 from nnlab.words.settings import words
 
 FAR = 0.25  # of the trials may lie outside of the axes if they are far from the others
-ROOM = 1.5
+ROOM = 1.8  # about twice
 ROW_WRAP, ROW_LINES = 26, 3  # characters in a line of a row's label, and its lines
 ROW_LINE = 0.15  # inches
 Side = Literal["x", "y"]
@@ -152,13 +152,14 @@ def set_scale(
     limits = (ends[0] - free, ends[1]) if which == "y" else (ends[0], ends[1] + free)
     ax.set(**{f"{which}lim": tuple(float(e) for e in scale.inverse(limits))})
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(FixedLocator(ticks(scale, ends)))
+    gap = 0.2 if which == "x" else 0.1  # numbers are wider than they are high
+    axis.set_major_locator(FixedLocator(ticks(scale, ends, gap)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: scale.text(value))
 
 
-def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
-    """Returns round values between the ends, a tenth of the axis apart.
+def ticks(scale: Scale, ends: tuple[float, float], gap: float = 0.1) -> list[float]:
+    """Returns round values between the ends, at least that share of the axis apart.
 
     The roundest come first; finer ones are added until there are five.
     """
@@ -180,7 +181,7 @@ def ticks(scale: Scale, ends: tuple[float, float]) -> list[float]:
     for value in (v for g in groups if len(chosen) < 5 for v in g):
         place = float(scale.forward(value))
         if low <= place <= high and all(
-            abs(place - p) >= 0.1 * (high - low) for p in chosen.values()
+            abs(place - p) >= gap * (high - low) for p in chosen.values()
         ):
             chosen[value] = place
     if len(chosen) < 3:  # a linear axis, or a range too narrow to see its bend
