@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from nnlab import results
 from nnlab.machine.files import absolute, write_atomic
@@ -235,7 +234,7 @@ def draw(runs: Sequence[Run], folder: pathlib.Path) -> tuple[catalog.Figure, ...
 def _curves(
     runs: Sequence[Run], metric: str, path: pathlib.Path, where: str
 ) -> catalog.Figure:
-    canvas = Canvas(figsize=(7.2, 3.9), layout="constrained")
+    canvas = style.canvas(3.9)
     several_runs.best_curves(canvas.add_subplot(), _chosen(runs), metric)
     style.save(canvas, path)
     what = f"{where}{settings.words(metric)} of each run's best trial against epochs"
@@ -249,7 +248,7 @@ def _curves(
 
 
 def _finals(runs: Sequence[Run], path: pathlib.Path, where: str) -> catalog.Figure:
-    canvas = Canvas(figsize=(7.2, 1.0 + 0.42 * len(runs)), layout="constrained")
+    canvas = style.canvas(1.0 + 0.42 * len(runs))
     several_runs.all_finals(canvas.add_subplot(), _chosen(runs), "test_accuracy")
     style.save(canvas, path)
     what = f"{where}final test accuracy of all trials, a row for each run"
@@ -287,8 +286,10 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
     networks = sum(t.num_seeds for run in runs for t in run.results.trials)
     about = f"{len(runs)} runs, {networks:,} networks"
 
+    lead = next((f for f in drawn if f.part == "final"), None)
+
     def figures(part: str, heading: str) -> Section:
-        figures = tuple(f for f in drawn if f.part == part)
+        figures = tuple(f for f in drawn if f.part == part and f != lead)
         return Section(part, heading, figures=figures)
 
     sections = (
@@ -299,7 +300,7 @@ def content(runs: Runs, drawn: Sequence[catalog.Figure] = ()) -> Content:
         _runs(runs),
         _costs(runs),
     )
-    return Content(title, about, tuple(sentences(runs)), filled(sections))
+    return Content(title, about, tuple(sentences(runs)), filled(sections), lead)
 
 
 def sentences(runs: Runs) -> list[str]:

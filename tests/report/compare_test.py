@@ -182,7 +182,6 @@ def test_the_comparison_is_written_with_its_tables(made, tmp_path):
     assert re.findall("^## (.*)", markdown, flags=re.M) == [
         "Best against best",
         "Learning curves of the best trials",
-        "All trials",
         "The runs",
         "Costs",
     ]
