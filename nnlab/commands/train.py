@@ -46,6 +46,7 @@ EVENTS = "tensorboard"
 def define_flags() -> None:
     """Defines the flags of this program."""
     define_run_flags()
+    config.define_claims()
     flags.DEFINE_list(
         "rerun",
         None,

@@ -21,7 +21,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nnlab.machine.files import refuse_links, write_atomic
-from nnlab.report import answer
+from nnlab.report import answer, cite, decided
 from nnlab.report.costs import costs, how
 from nnlab.report.effects import MOST
 from nnlab.report.figures import catalog
@@ -76,6 +76,8 @@ class Content:
 def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     """Draws the figures and writes report.md and report.html from stored results.
 
+    Beside them go ``cite.txt`` and, where the study makes claims, ``verdicts.json``.
+
     `found` are the findings of a run, or its folder. Returns the path of report.html,
     which holds its figures and needs no other file.
 
@@ -86,6 +88,8 @@ def write(found: Findings | str | os.PathLike[str]) -> pathlib.Path:
     findings = found if isinstance(found, Findings) else Findings(load(found))
     folder = findings.results.workdir
     drawn, absent = catalog.draw(findings, folder_of_figures(folder))
+    decided.write(findings)
+    cite.write(findings)
     return lay_out(folder, content(findings, drawn, absent))
 
 
@@ -228,6 +232,7 @@ def content(
         looks(findings),
         costs(findings),
         how(findings),
+        cite.section(findings),
         missing(findings, absent),
     )
     said = tuple(answer.sentences(findings))

@@ -219,6 +219,12 @@ def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
     return {one.over for one in found if not math.isnan(one.p_holm)}
 
 
+def effect_text(verdict: Verdict) -> str:
+    """Returns an effect with its interval: "+1.3 points (0.8 to 1.8)"."""
+    size, interval = _effect(verdict)
+    return size if interval == numbers.NONE else f"{size} ({interval})"
+
+
 def _remedy(verdict: Verdict) -> Iterator[str]:
     """Says how a margin decided, or what a claim that is open would have shown."""
     least = _least(verdict.claim)

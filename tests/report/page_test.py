@@ -166,7 +166,9 @@ def test_times_appear_only_under_costs_and_how_it_was_run():
     slow, fast = (
         report.content(
             synthetic.findings(
-                num_trials=2, seconds={0: [each] * 3}, fields={"figures": ("costs",)}
+                num_trials=2,
+                seconds={0: [each] * 3},
+                fields={"figures": ("curves", "costs")},
             )
         ).sections
         for each in (0.5, 0.01)
