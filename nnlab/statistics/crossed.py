@@ -254,8 +254,8 @@ def resampled(differences: np.ndarray, ratio: float) -> Effect:
         return effect
     d = differences[~np.isnan(differences)]
     error = float(d.std(ddof=1)) * math.sqrt(1 / effect.n + ratio)
-    # Without `values`: their spread is not that of the test, see `power.detectable`.
-    return student(effect.mean, error, effect.n - 1.0, effect.n)
+    found = student(effect.mean, error, effect.n - 1.0, effect.n)
+    return dataclasses.replace(found, values=d, ratio=ratio)
 
 
 def pairs_p(

@@ -32,7 +32,7 @@ class Effect:
     (sign -1) the bound. `exact` names the test if it was not a t test. `scale` says
     what the numbers are: differences, logarithms of ratios, or nothing but an order.
     `values` are what was tested, floats (S,), or (S, N) over examples, too; None of
-    several data sets or samples.
+    several data sets or samples. `ratio` is that of `crossed.resampled`.
     """
 
     mean: float
@@ -46,6 +46,7 @@ class Effect:
     values: np.ndarray | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
+    ratio: float = 0.0
 
 
 def interval(effect: Effect, level: float = LEVEL) -> tuple[float, float]:

@@ -31,6 +31,9 @@ class Spread:
       rest: of what is left.
       size: examples that were scored; 1 where only seeds vary.
       freedom: degrees of freedom of the seeds' variance.
+      ratio: what the variance of a mean over S seeds has beside 1/S of the seeds', and
+        no number of seeds lowers: n_test / n_train where each seed draws its own split
+        (`crossed.resampled`).
     """
 
     seeds: float
@@ -38,6 +41,7 @@ class Spread:
     rest: float = 0.0
     size: int = 1
     freedom: float = np.inf
+    ratio: float = 0.0
 
     @property
     def varies(self) -> bool:
@@ -45,10 +49,11 @@ class Spread:
         return self.seeds + self.examples + self.rest > 0
 
 
-def spread(x: np.ndarray) -> Spread:
+def spread(x: np.ndarray, ratio: float = 0.0) -> Spread:
     """Estimates the spread of differences (S, N) of S seeds on the same N examples.
 
-    N = 1 where a seed has one number. The components of variance are those of the
+    N = 1 where a seed has one number, and where it draws its own split, with a `ratio`
+    of test to training examples. The components of variance are those of the
     analysis of variance, 0 where that is negative.
 
     Source: Searle, S. R., Casella, G. and McCulloch, C. E. (1992). Variance Components,
@@ -62,7 +67,7 @@ def spread(x: np.ndarray) -> Spread:
         raise ValueError(f"a spread over seeds needs 2 of them, not {n}")
     seeds = size * x.mean(axis=1).var(ddof=1)
     if size == 1:
-        return Spread(float(seeds), freedom=n - 1.0)
+        return Spread(float(seeds), freedom=n - 1.0, ratio=ratio)
     examples = n * x.mean(axis=0).var(ddof=1)
     whole = n * size * x.var()
     rest = whole - (n - 1) * seeds - (size - 1) * examples
@@ -86,7 +91,7 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
     k = len(spreads)
     each = {
         name: float(np.mean([getattr(one, name) for one in spreads]))
-        for name in ("seeds", "examples", "rest", "freedom")
+        for name in ("seeds", "examples", "rest", "freedom", "ratio")
     }
     each["freedom"] *= k / (1 + (k - 1) / 4)
     return Spread(size=min(one.size for one in spreads), **each)
@@ -99,7 +104,7 @@ def chance_to_tell(
     examples: int = 0,
     alpha: float = 1 - LEVEL,
 ) -> float:
-    """Returns the power of the two-way test (`crossed`) to tell a true difference.
+    """Returns the power of the test (`crossed`) to tell a true difference.
 
     How large the spread over seeds is, is known from few of them: the power is the mean
     over what it may be, given its degrees of freedom (a fiducial distribution).
@@ -123,7 +128,7 @@ def chance_to_tell(
         squares = squares + of_examples**2 / (size - 1)
         squares = squares + of.rest**2 / ((seeds - 1) * (size - 1))
     freedom = error**2 / squares
-    shift = abs(difference) / np.sqrt(error / (seeds * size))
+    shift = abs(difference) / np.sqrt(error / size * (1 / seeds + of.ratio))
     critical = special.stdtrit(freedom, 1 - alpha / 2)
     found = 1 - special.nctdtr(freedom, shift, critical)
     # Far out the noncentral t is not computed: there the difference is plain.
@@ -141,8 +146,9 @@ def seeds_needed(
 ) -> int | None:
     """Returns the fewest seeds, at least 3, that tell a true difference apart.
 
-    None if no number of seeds does: then the examples are too few; see
-    `examples_needed`. Arguments are those of `chance_to_tell`, and the power to reach.
+    None if no number of seeds does: then the examples are too few, see
+    `examples_needed`, or with a `Spread.ratio` the data. Arguments are those of
+    `chance_to_tell`, and the power to reach.
 
     >>> seeds_needed(Spread(seeds=0.01**2), 0.01)
     10
@@ -212,7 +218,7 @@ def _tested(effect: Effect) -> Spread | None:
     if effect.values is None:
         return None
     values = effect.values.reshape(len(effect.values), -1)
-    of = spread(values[~np.isnan(values).any(axis=1)])
+    of = spread(values[~np.isnan(values).any(axis=1)], effect.ratio)
     return of if of.varies else None
 
 
@@ -227,8 +233,8 @@ def to_decide(
 
     Returns:
       The seeds, on as many examples, and None. Where no number of seeds would do: None,
-      and how many examples would with twice the seeds, if any. Both are None where the
-      spread is not known.
+      and how many examples would with twice the seeds, if any; of splits (`ratio`),
+      where only more data would, and where the spread is not known, both are None.
     """
     of = _tested(effect)
     if of is None or not difference:
@@ -236,6 +242,8 @@ def to_decide(
     alpha = (1 - LEVEL) / factor
     if seeds := seeds_needed(of, difference, alpha=alpha):
         return seeds, None
+    if of.ratio:
+        return None, None
     return None, examples_needed(of, difference, 2 * effect.n, alpha=alpha)
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from answered import World
+from answered import World, split_differences
 from hypothesis import given
 from hypothesis import strategies as some
 from scipy import stats
@@ -203,26 +203,10 @@ def test_accuracies_are_covered_everywhere(world):
 
 
 def resampled_coverage(size, ratio, draws, seeds=10):
-    """Returns how often (as of new data, and of plain t) a true 0 is covered.
-
-    Seeds draw training and test examples from one pool. Two learners of nearest means
-    see 5 features each, which tell the two classes equally well.
-    """
+    """Returns how often (as of new data, and of plain t) a true 0 is covered."""
     rng, hits = np.random.default_rng(0), np.zeros(2)
-    cut = round(size / (1 + ratio))
     for _ in range(draws):
-        labels = rng.integers(0, 2, size) * 2 - 1
-        features = 0.5 * labels[:, None] + rng.normal(size=(size, 10))
-        d = np.empty(seeds)
-        for seed in range(seeds):
-            order = rng.permutation(size)
-            train, test = order[:cut], order[cut:]
-            slope = labels[train] @ features[train]
-            products = features[test] * slope * labels[test, None]
-            left, right = (
-                products[:, f].sum(axis=1) > 0 for f in (slice(5), slice(5, 10))
-            )
-            d[seed] = left.mean() - right.mean()
+        d = split_differences(rng, seeds, size, ratio)
         for i, effect in enumerate((crossed.resampled(d, ratio), effects.paired(d))):
             hits[i] += effect.low <= 0 <= effect.high
     return hits / draws
