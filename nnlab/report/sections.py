@@ -447,6 +447,7 @@ def looks(findings: Findings) -> Section:
     def names(trials: Collection[int]) -> str:
         return several(results, trials) if trials else numbers.NONE
 
+    any_stuck = any(look.stuck for look in taken)
     table = tabulated(
         {
             "look": str(place),
@@ -457,6 +458,7 @@ def looks(findings: Findings) -> Section:
             else trial_name(results, look.best),
             "now significantly different": names(look.resolved),
             "not significantly different": names(look.unresolved),
+            **({"more seeds do not help": names(look.stuck)} if any_stuck else {}),
             "networks so far": f"{look.networks:,}",
         }
         for place, look in enumerate(taken, 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import special
 
-from nnlab.statistics.effects import Effect
+from nnlab.statistics.effects import Effect, paired
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
 POWER = 0.8
@@ -207,15 +207,15 @@ def detectable(effect: Effect, factor: float = 1.0, power: float = POWER) -> flo
       effect: has `Effect.values`.
       factor: what the test's p is multiplied with.
     """
-    if math.isnan(effect.low) or (of := _tested(effect)) is None:
+    if math.isnan(effect.low) or (of := _tested(effect, factor)) is None:
         return math.nan
     of = dataclasses.replace(of, freedom=np.inf)
     return least_told(of, effect.n, power, alpha=(1 - LEVEL) / factor)
 
 
-def _tested(effect: Effect) -> Spread | None:
+def _tested(effect: Effect, factor: float) -> Spread | None:
     """Returns the spread of what was tested; None if it is not known, or has none."""
-    if effect.values is None:
+    if effect.values is None or math.isnan(factor):
         return None
     values = effect.values.reshape(len(effect.values), -1)
     of = spread(values[~np.isnan(values).any(axis=1)], effect.ratio)
@@ -236,7 +236,7 @@ def to_decide(
       and how many examples would with twice the seeds, if any; of splits (`ratio`),
       where only more data would, and where the spread is not known, both are None.
     """
-    of = _tested(effect)
+    of = _tested(effect, factor)
     if of is None or not difference:
         return None, None
     alpha = (1 - LEVEL) / factor
@@ -245,6 +245,27 @@ def to_decide(
     if of.ratio:
         return None, None
     return None, examples_needed(of, difference, 2 * effect.n, alpha=alpha)
+
+
+def seeds_help(effect: Effect, factor: float) -> bool:
+    """Returns whether more seeds may make it significant, on the same examples.
+
+    Taken for true is the largest difference that the seeds leave possible: the far end
+    of their own 95 % interval. If ever so many seeds do not tell that one in half of
+    runs, only more examples help; of splits, more data. True where the spread is not
+    known.
+
+    Args:
+      effect: has `Effect.values`.
+      factor: what the test's p is multiplied with.
+    """
+    of = _tested(effect, factor)
+    if of is None or effect.values is None:
+        return True
+    seeds = paired(effect.values.reshape(len(effect.values), -1).mean(axis=1))
+    far = np.nanmax(np.abs([seeds.low, seeds.mean, seeds.high]))
+    of, alpha = dataclasses.replace(of, freedom=np.inf), (1 - LEVEL) / factor
+    return chance_to_tell(of, far, MOST, alpha=alpha) >= 0.5
 
 
 def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:

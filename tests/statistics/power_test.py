@@ -98,6 +98,22 @@ def test_more_splits_of_the_same_examples_tell_less_and_less():
     assert power.pooled([of, of]).ratio == 0.25
 
 
+def test_seeds_help_unless_the_examples_leave_too_large_an_error():
+    rng = np.random.default_rng(0)
+    of_seeds, of_examples = (1.0, 0.1, 0.1), (0.02, 1.0, 0.1)
+    for shares, helps in ((of_seeds, True), (of_examples, False)):
+        effect = crossed(drawn(rng, 6, 200, shares))
+        assert power.seeds_help(effect, 3) == helps
+    clear = crossed(drawn(rng, 6, 200, of_examples) + 0.5)
+    assert power.seeds_help(clear, 3)
+    d = rng.normal(size=30)
+    d -= d.mean()
+    assert power.seeds_help(paired(d), 3)
+    assert not power.seeds_help(resampled(d, 0.25), 3)
+    assert power.seeds_help(resampled(d[:4] + 1, 0.25), 3)
+    assert power.seeds_help(crossed(drawn(rng, 6, 200, of_examples)), np.nan)
+
+
 SPLITS = ((10, 300, 0.2, 0.26), (10, 300, 0.2, 0.13), (5, 300, 0.5, 0.3))
 SPLITS += ((10, 60, 0.3, 0.5), (30, 300, 0.2, 0.24), (10, 1_000, 0.25, 0.12))
 
