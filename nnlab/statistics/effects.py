@@ -369,9 +369,15 @@ def share_against(values: np.ndarray, constant: float) -> Effect:
 
 
 def welch(
-    effect: float, left: Sequence[np.ndarray], right: Sequence[np.ndarray]
+    effect: float,
+    left: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+    *,
+    ratio: float = 0.0,
 ) -> Effect:
     """Tests a difference of two sides, each the mean of its samples' means or a number.
+
+    With a `ratio` each mean has the variance of `crossed.resampled`.
 
     Source: Welch, B. L. (1947). The generalization of "Student's" problem when several
     different population variances are involved. Biometrika 34, 28.
@@ -380,12 +386,24 @@ def welch(
     sizes = np.array([len(sample) for _, sample in sides])
     if sizes.min() < MIN_SEEDS:
         return Effect(effect, n=int(sizes.sum()))
-    variances = np.array([s.var(ddof=1) / len(s) / count**2 for count, s in sides])
+    shares = [(1 + ratio * len(s)) / len(s) / count**2 for count, s in sides]
+    variances = np.array([s.var(ddof=1) for _, s in sides]) * shares
     if not variances.any():
         return Effect(effect, n=int(sizes.sum()))
-    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
     error = math.sqrt(variances.sum())
-    return student(effect, error, float(freedom), int(sizes.sum()))
+    freedom = welch_freedom(variances, [sample for _, sample in sides])
+    return student(effect, error, freedom, int(sizes.sum()))
+
+
+def welch_freedom(variances: np.ndarray, samples: Sequence[np.ndarray]) -> float:
+    """Returns the degrees of freedom of a sum of samples' variances of means, (K,).
+
+    That of the smallest sample where there is no variance.
+    """
+    freedom = np.array([len(sample) - 1 for sample in samples])
+    if not variances.any():
+        return float(freedom.min())
+    return float(variances.sum() ** 2 / (variances**2 / freedom).sum())
 
 
 def two_sided(effect: Effect) -> float:
