@@ -386,8 +386,8 @@ def welch(
     sizes = np.array([len(sample) for _, sample in sides])
     if sizes.min() < MIN_SEEDS:
         return Effect(effect, n=int(sizes.sum()))
-    shares = [(1 + ratio * len(s)) / len(s) / count**2 for count, s in sides]
-    variances = np.array([s.var(ddof=1) for _, s in sides]) * shares
+    variances = np.array([s.var(ddof=1) / len(s) / count**2 for count, s in sides])
+    variances = variances * (1 + ratio * sizes)
     if not variances.any():
         return Effect(effect, n=int(sizes.sum()))
     error = math.sqrt(variances.sum())

@@ -72,6 +72,16 @@ def test_examples_of_two_data_sets_add_their_own_errors():
     assert apart.high - apart.low > 2 * (together.high - together.low)
 
 
+def test_two_samples_are_as_one_against_a_sample_without_any_spread():
+    left = World(6, 200).draw(np.random.default_rng(0))[0] * 1.0
+    one, both = crossed.crossed(left), crossed.crossed_samples(left, 0 * left[:4])
+    assert (both.low, both.high) == pytest.approx((one.low, one.high))
+    assert both.n == 10
+    few = crossed.crossed_samples(left, left)
+    assert few.exact.startswith("too few: the sides differ on 0 of 200")
+    assert np.isnan(crossed.crossed_samples(left, left[:2]).low)
+
+
 def test_seeds_without_spread_have_that_of_the_examples():
     lost, best = np.arange(90) % 9 == 0, np.ones(90, bool)
     x = np.tile(best * 1.0 - lost, (3, 1))
