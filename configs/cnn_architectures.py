@@ -26,7 +26,7 @@ channels, batch norm, dropout and a cosine schedule.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import Claims, drop, higher, lower, same_within
+from nnlab.study.claims import Claims, about, drop, higher, lower, same_within
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
 THREE, ONE, ABSOLUTE = "3 convolutions", "1 convolution", ", max |x|"
@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "fashion_mnist", "cifar10,full" or "smoke"."""
     dataset, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=5)
+    config.update(dataset=dataset, batch_size=32, train_size=10_000, num_seeds=6)
     config.update(num_epochs=6, eval_every_epochs=2.0, model={"name": "cnn"})
     config.optimizer.update(learning_rate=0.02, momentum=0.9)
     if dataset == "digits":
@@ -51,8 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.model.update(batch_norm=True, dropout_rate=0.3)
     config.figures = ("curves", "gap", "final", "confusion", "gallery", "mistakes")
     config.figures += ("weights", "costs")
-    config.compare_trials = "yes"
-    config.claims = tuple(claims(dataset, size))
+    config.claims = tuple(about(claims(dataset, size)))
     config.notes = ("A negative that a pool picks becomes 0: the ReLU follows.",)
     config.notes += ("The fully connected network trains for more epochs.",)
     return config

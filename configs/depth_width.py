@@ -20,8 +20,10 @@ with 10 x 16, 95.5 with 6 x 32, 95.6 +- 0.5 with 6 x 64; boosted trees 98.5 +- 0
 The lab report that is tested here ran each network once.
 """
 
+import itertools
+
 from nnlab.commands.config import ConfigDict, default
-from nnlab.study import Sweep, choose, product, sized
+from nnlab.study import Sweep, choose, sized
 from nnlab.study import claims as c
 
 GROUPS = (("", "grid"), ("full", "smoke"))
@@ -43,7 +45,7 @@ CLAIMS = (
     c.lower("Width hurts: 6 x 64 is worse than 6 x 16", SCORE, BEST, MIDDLE),
     c.higher("Width helps: 6 x 64 is better than 6 x 16", SCORE, BEST, MIDDLE),
     c.higher("Losses of 6 x 64 spread more than of 6 x 8", SPREAD, BEST, NET[6, 8]),
-    c.lower("Width overfits: the loss of 6 x 64 rises more", RISE, BEST, NET[6, 8]),
+    c.lower("Width overfits: its loss rises more", RISE, BEST, NET[6, 8], margin=0.05),
     c.same_within("6 x 64 generalises (within half a point)", 0.005, GAP, BEST, 0.0),
     c.same_within("1 x 16 generalises (within half a point)", 0.005, GAP, WORST, 0.0),
     c.higher("Boosted trees are above 95 %", TEST, TREES, 0.95),
@@ -61,14 +63,14 @@ def get_config(arg: str = "") -> ConfigDict:
     """The study; `arg` such as "grid", "smoke" or "grid,smoke"."""
     kind, size = choose(arg, *GROUPS)
     config = default(__doc__)
-    config.update(dataset="map", batch_size=256, num_epochs=100, num_seeds=8)
+    config.update(dataset="map", batch_size=256, num_epochs=100, num_seeds=12)
     config.model.update(batch_norm=True, tree_depths=(6, 9))
     config.optimizer.update(name="adam", learning_rate=0.001)
     config.figures = ("curves", "sizes", "extremes", "regions", "noise", "final")
     config.compare_trials = "yes"
-    config.claims = GRID_CLAIMS if kind == "grid" else CLAIMS
+    config.claims = tuple(c.about(GRID_CLAIMS if kind == "grid" else CLAIMS))
     if kind == "grid":
-        config.update(num_epochs=30, num_seeds=6, figures=("map", "sizes"))
+        config.update(num_epochs=30, num_seeds=10, figures=("map", "sizes"))
     else:
         config.eval_every_epochs = 2.0
         config.notes = ("The lab report says both that width hurts and that it helps.",)
@@ -82,6 +84,7 @@ def get_config(arg: str = "") -> ConfigDict:
 def sweep(arg: str = "") -> Sweep:
     """Seven pairs of depth and width and the trees, or all pairs."""
     if "grid" in choose(arg, *GROUPS):
-        return product({"model.depth": DEPTHS, "model.hidden": [(w,) for w in WIDTHS]})
+        claimed = [*itertools.chain(*DEEPER.values(), *WIDER.values())]
+        return [n if n in claimed else {**n, "num_seeds": 3} for n in NET.values()]
     networks = ({"label": f"{d} x {w}", **NET[d, w]} for d, w in PAIRS)
     return (*networks, {"label": "boosted trees", **TREES})

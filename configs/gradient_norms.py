@@ -19,7 +19,7 @@ The lab report that is tested here ran the network with batch norm once and drew
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, sized
-from nnlab.study.claims import Quantity, at_epoch, higher, lower, same_within
+from nnlab.study.claims import Quantity, about, at_epoch, higher, lower, same_within
 
 GROUPS = (("full", "smoke"),)
 NORM, PLAIN = {"model.batch_norm": True}, {"model.batch_norm": False}
@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     first, last, end = gradient(0, 1), gradient(99, 1), gradient(99, config.num_epochs)
     than_last = {"right_quantity": last}
     config.figures = ("curves", "gradients", "final")
-    config.claims = (
+    claims = (
         higher("With batch norm the last layer has some gradient", last, NORM, 1e-4),
         same_within(
             "The last layer's gradient is about 0.00175", 0.00175, last, NORM, 0.00175
@@ -52,6 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
         lower("Without batch norm the first gradient vanishes", first, PLAIN, 1e-6),
         same_within("So deep a network does not learn", 0.05, TEST, NORM, "chance"),
     )
+    config.claims = tuple(about(claims))
     config.notes = (
         "The lab report does not say which norm its peak of 0.00175 is; here it is the "
         "Euclidean norm of a layer's weights and biases together.",

@@ -19,7 +19,7 @@ NaN in a browser, with an unknown number of layers, and gave no reason.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import DIVERGED, higher, lower, same_within
+from nnlab.study.claims import DIVERGED, about, higher, lower, same_within
 
 GROUPS = (DATASETS, SIZES)
 HIDDEN = {layers: (100,) * (layers - 1) for layers in (1, 2, 3, 4, 6, 8)}
@@ -49,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
     epochs = 60 if dataset == "digits" else 20
     config.update(sized(size, full={"train_size": 0, "num_epochs": epochs}))
     config.figures = ("map", "divergence", "curves")
-    config.claims = CLAIMS
+    config.claims = tuple(about(CLAIMS))
     config.notes = (
         "A stack of linear layers computes what one linear layer can, but its "
         "gradients are products of the other layers' weights: it is trained "

@@ -41,8 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
     epoch = 2 if size == "smoke" else 10
     updates = config.num_epochs * updates_an_epoch("map", 1024, config.train_size)
     config.figures = ("curves", "updates", "seconds", "noise", "final", "costs")
-    config.compare_trials = "yes"
-    config.claims = tuple(claims(epoch, updates))
+    config.claims = tuple(c.about(claims(epoch, updates)))
     config.notes = (
         "The lab report gave batches of 1, 16, 128 and 1024 one, ten, fifty and fifty "
         "epochs, so that batch size, epochs and updates changed together: with 40,000 "

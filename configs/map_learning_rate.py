@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     }
     fall, rise = c.best_minus_final(SCORE), c.best_minus_final("validation_loss")
     config.compare_trials = "yes"
-    config.claims = (
+    claims = (
         c.same_within("Rate 1 learns nothing", 0.05, score, HIGH, "chance"),
         c.higher("Losses spread more at 1 than at 0.001", spread, HIGH, STEADY),
         c.faster("0.01 is faster than 0.001 to 85 %", 0.85, QUICK, STEADY),
@@ -56,6 +56,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.lower("0.001 overfits: its loss rises by over 0.05", rise, STEADY, -0.05),
         c.higher("0.001 ends over half a point below its best", fall, STEADY, 0.005),
     )
+    config.claims = tuple(c.about(claims))
     config.notes = (
         "The lab report read the number of epochs off separate runs of 1 to 100; at a "
         "constant rate they are points of one curve.",

@@ -23,7 +23,7 @@ large they are, and looked at the test sets one by one.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import SECONDS, drop, higher, lower, same_within
+from nnlab.study.claims import SECONDS, about, drop, higher, lower, same_within
 
 GROUPS = (DATASETS, SIZES)
 RATES, FULL_RATES = (0.1, 0.3), (0.03,)
@@ -51,12 +51,13 @@ def get_config(arg: str = "") -> ConfigDict:
         mlp = {"model.name": "mlp", "model.hidden": (units,)}
         than = f"than MLP {units}"
         text = f"The CNN and MLP {units} lose the same to rotation (within 2 points)"
-        config.claims += (
+        claims = (
             higher(f"An epoch of the CNN takes longer {than}", SECONDS, CNN, mlp),
             higher(f"The CNN is more accurate {than}", TEST, CNN, mlp, among="best"),
             lower(f"Moving costs the CNN less {than}", MOVED, CNN, mlp, among="best"),
             same_within(text, 0.02, ROTATED, CNN, mlp, among="best"),
         )
+        config.claims += tuple(about(claims))
     each = "" if size == "full" else f", each at the better of {len(RATES)} rates"
     config.notes = (
         f"All networks see the same data for equally many epochs{each}. In the time of "

@@ -25,7 +25,7 @@ import math
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import at_epoch, higher, same_within
+from nnlab.study.claims import about, at_epoch, higher, same_within
 
 GROUPS = ((*DATASETS, "cifar10"), SIZES)
 ONE, TWO = {"label": "dense 10"}, {"label": "dense 100, dense 10"}
@@ -33,7 +33,7 @@ TEST, UNTRAINED = "test_accuracy", at_epoch(0.0, "test_accuracy")
 LOSS, LN10 = at_epoch(0.0, "test_loss"), math.log(10)  # all data have ten classes
 CLAIMS = (
     same_within("An untrained network is at chance", 0.05, UNTRAINED, ONE, "chance"),
-    higher("Untrained, 100 more units are right more often", UNTRAINED, TWO, ONE),
+    higher("Untrained, 100 more units help", UNTRAINED, TWO, ONE, margin=0.05),
     same_within("Untrained, 100 more units change little", 0.05, UNTRAINED, TWO, ONE),
     higher("Untrained, the loss is above ln 10 = 2.303", LOSS, ONE, LN10),
     higher("Trained, 100 more units are right more often", TEST, TWO, ONE),
@@ -55,7 +55,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.figures = (
         *("curves", "final", "costs", "probabilities", "confusion", "mistakes"),
     )
-    config.claims = CLAIMS
+    config.claims = tuple(about(CLAIMS))
     config.notes = (
         "The lab report counted 1,050 to 1,600 inferences and 1,460 examples a second "
         "in a browser. The speeds here are those of a compiled program that trains all "

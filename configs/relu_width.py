@@ -20,7 +20,7 @@ browser, and guessed that few ReLU units are active without counting them.
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import DATASETS, SIZES, Sweep, choose, sized
-from nnlab.study.claims import AT_CHANCE, higher, lower, same_within
+from nnlab.study.claims import AT_CHANCE, about, higher, lower, same_within
 
 GROUPS = (DATASETS, SIZES)
 ACTIVATIONS = {"relu": "ReLU", "identity": "linear"}
@@ -51,7 +51,7 @@ def get_config(arg: str = "") -> ConfigDict:
         full = {"num_epochs": 300, "eval_every_epochs": 10.0}
     config.update(sized(size, smoke={"eval_every_epochs": 1.0}, full=full))
     config.figures = ("curves", "active_units", "final")
-    config.claims = CLAIMS
+    config.claims = tuple(about(CLAIMS))
     config.notes = (
         "A unit is active for an example if its output is above 0; the share is over "
         "units and validation examples. Linear units are not counted.",

@@ -46,7 +46,7 @@ at rates 0.1, 0.01, 0.001 and 0.0001: scratch 0.475, 0.535, 0.45, 0.556; probing
 
 from nnlab.commands.config import ConfigDict, default
 from nnlab.study import Sweep, choose, sized
-from nnlab.study.claims import Claims, at_epoch, final, higher, same_within
+from nnlab.study.claims import Claims, about, at_epoch, final, higher, same_within
 
 GROUPS = (("digits", "mnist", "folder"), ("full", "smoke"))
 MODES = ("scratch", "probing", "tuning")
@@ -80,7 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.transfer.num_epochs = 2
     config.figures = ("curves", "final", "extremes", "costs", "confusion", "gallery")
     config.figures += ("mistakes",)
-    config.claims = tuple(claims(config.model.name))
+    config.claims = tuple(about(claims(config.model.name)))
     config.notes = (
         "All that are probed or tuned share a backbone, whose luck no interval holds.",
     )

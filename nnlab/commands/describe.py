@@ -5,6 +5,7 @@ python -m launch.describe --config=configs/quickstart.py
 python -m launch.describe --config=depth_width --measure
 python -m launch.describe --config=depth:smoke --check_gradients
 python -m launch.describe --config=quickstart --detect=0.005
+python -m launch.describe --config=quickstart --decide
 """
 
 import dataclasses
@@ -73,11 +74,11 @@ def main() -> None:
     study = config.study()
     asked = _asked(study)
     given = flags.FLAGS
-    plan = given.detect, given.power, given.workdir, given.data_dir
-    if given.detect is not None:
-        detect.check(*plan[:2])
+    plan = given.power, given.workdir, given.data_dir
+    if given.detect is not None or given.decide:
+        detect.check(given.detect, given.power)
     elif given.workdir or given["power"].present:
-        raise config.UsageError("--workdir and --power go with --detect")
+        raise config.UsageError("--workdir and --power go with --detect or --decide")
     config.start_jax()
     from nnlab.training import prepare
 
@@ -90,9 +91,12 @@ def main() -> None:
     _summarize(console, study, programs, networks)
     if asked:
         _scale(console, networks, *asked)
-    if flags.FLAGS.detect is not None:
+    if given.detect is not None:
         _rule(console, "how many seeds tell a difference apart")
-        _say(console, detect.lines(study, *plan))
+        _say(console, detect.lines(study, given.detect, *plan))
+    if given.decide:
+        _rule(console, "how many seeds decide the claims")
+        _say(console, detect.decisive(study, *plan))
     common: list[str] = []
     if len(networks) > 1:
         first, *others = (one.facts for one in networks)
@@ -583,11 +587,21 @@ def define_flags() -> None:
         "seeds tell it apart, from the run in --workdir or a pilot of "
         f"{detect.PILOT_SEEDS} seeds",
     )
+    flags.DEFINE_bool(
+        "decide",
+        False,
+        "say how many seeds decide each claim of the study, and each trial needs; from "
+        "such a run or pilot",
+    )
     flags.DEFINE_float(
-        "power", power.POWER, "with --detect, share of runs that are to find it"
+        "power",
+        power.POWER,
+        "with --detect or --decide, share of runs that are to find it",
     )
     flags.DEFINE_string(
-        "workdir", None, "with --detect, the run to read, or where the pilot goes"
+        "workdir",
+        None,
+        "with --detect or --decide, the run to read, or where the pilot goes",
     )
     flags.DEFINE_bool(
         "check_gradients",

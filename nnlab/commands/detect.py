@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says how many seeds and test examples tell a difference apart; for `describe`."""
+"""Says how many seeds tell a difference apart, or decide claims; for `describe`."""
 
 import contextlib
 import dataclasses
@@ -8,10 +8,12 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
+import numpy as np
+
 from nnlab import results
 from nnlab.commands import config
 from nnlab.machine import files
-from nnlab.statistics import pilot, power
+from nnlab.statistics import pilot, plan, power
 from nnlab.statistics.findings import Findings
 from nnlab.study import Study
 from nnlab.words import numbers
@@ -20,9 +22,9 @@ PILOT_SEEDS = 4
 """Seeds of a pilot, where no run is handed in."""
 
 
-def check(difference: float, share: float) -> None:
+def check(difference: float | None, share: float) -> None:
     """Refuses a difference or a power that no plan is made for."""
-    if not 0 < difference < 1:
+    if difference is not None and not 0 < difference < 1:
         raise config.UsageError(
             f"--detect={difference:g} must be a difference of accuracies above 0 and "
             "below 1, such as 0.005 for half a point"
@@ -56,11 +58,9 @@ def lines(
         nothing.
     """
     check(difference, share)
-    with contextlib.ExitStack() as stack:
-        folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
-        findings = Findings(_pilot(study, files.absolute(folder, "workdir"), data_dir))
+    with _piloted(study, workdir, data_dir) as findings:
         of = pilot.of_comparison(findings)
-        seconds = pilot.seconds_of_a_seed(findings)
+        seconds = float(pilot.seconds_of_seeds(findings).sum())
         alpha = pilot.alpha_of_comparison(findings)
         known = findings.results.study.num_seeds
         examples = min(d["test"] for d in findings.results.config["datasets"].values())
@@ -103,6 +103,61 @@ def lines(
         yield f"{most:,} test examples and {several:,} seeds would"
 
 
+def decisive(
+    study: Study, share: float, workdir: str | None = None, data_dir: str | None = None
+) -> Iterator[str]:
+    """Yields how many seeds decide each claim, and each trial needs; see `plan.needs`.
+
+    Arguments are those of `lines`.
+
+    Raises:
+      ValueError: the workdir's run has other trials.
+    """
+    check(None, share)
+    if not study.claims:
+        raise config.UsageError(
+            "--decide plans for the claims of a study, and this one has none; --detect "
+            "plans for a difference of test accuracy"
+        )
+    with _piloted(study, workdir, data_dir) as findings:
+        asked = dataclasses.replace(findings.results.study, claims=study.claims)
+        asked_of = dataclasses.replace(findings.results, study=asked)
+        found = plan.needs(Findings(asked_of), share)
+        seconds = pilot.seconds_of_seeds(findings)
+        known = findings.results.study.num_seeds
+    yield f"from {numbers.count(known, 'seed')} of a pilot, for each claim:"
+    for need in found:
+        yield f"{need.claim.text}: {_enough(need)}"
+    trials = study.trials()
+    seeds = plan.seeds_of_trials(found, len(trials))
+    for count in sorted(set(seeds.tolist()), reverse=True):
+        those = [t.label for t, n in zip(trials, seeds) if n == count]
+        yield f"{numbers.count(count, 'seed')}: {numbers.joined(those)}"
+    planned = np.array([t.num_seeds for t in trials])
+    yield (
+        f"{seeds.sum():,} networks in about {seconds @ seeds:,.0f} s, instead of the "
+        f"planned {planned.sum():,} in {seconds @ planned:,.0f} s"
+    )
+
+
+def _enough(need: plan.Need) -> str:
+    if need.seeds:
+        return numbers.count(need.seeds, "seed")
+    if need.examples:
+        return f"no number of seeds does; {need.examples:,} examples would"
+    return need.reason or "as measured, no number of seeds does; a margin would"
+
+
+@contextlib.contextmanager
+def _piloted(
+    study: Study, workdir: str | None, data_dir: str | None
+) -> Iterator[Findings]:
+    """Yields the findings of a pilot, while its folder exists."""
+    with contextlib.ExitStack() as stack:
+        folder = workdir or stack.enter_context(tempfile.TemporaryDirectory())
+        yield Findings(_pilot(study, files.absolute(folder, "workdir"), data_dir))
+
+
 def _pilot(study: Study, folder: pathlib.Path, data_dir: str | None) -> results.Results:
     """Reads the run of a workdir, or trains a pilot there."""
     if (folder / results.CONFIG).exists():
@@ -122,6 +177,6 @@ def _pilot(study: Study, folder: pathlib.Path, data_dir: str | None) -> results.
     from nnlab.runs import experiment
 
     seeds = [PILOT_SEEDS] * len(study.trials())
-    plan = dataclasses.replace(study, looks=(), seal=False, figures=())
+    short = dataclasses.replace(study, looks=(), seal=False, figures=())
     logging.getLogger(__name__).info("training a pilot of %d seeds", PILOT_SEEDS)
-    return experiment.run(plan.with_seeds(seeds), folder, data_dir=data_dir)
+    return experiment.run(short.with_seeds(seeds), folder, data_dir=data_dir)

@@ -21,7 +21,7 @@ from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
-from nnlab.statistics.verdicts import Verdict, matching
+from nnlab.statistics.verdicts import CONTRADICTED, Verdict, matching
 from nnlab.study import DIFFERENCE, RATIO, SHOWN, Claim, Quantity, Study
 from nnlab.words import numbers
 from nnlab.words.settings import value_text, words
@@ -149,6 +149,7 @@ def claims(findings: Findings) -> Section:
         looks=results.study.looks,
         over=_overs(findings.verdicts),
         logs=logs,
+        margins=any(map(_least, (v.claim for v in findings.verdicts))),
     )
     measured = (v.claim.quantity.metric for v in findings.verdicts)
     some = filter(None, [captions.sampled(results, *measured)])
@@ -161,7 +162,12 @@ def _overs(found: Iterable[Verdict | Comparison]) -> set[str]:
 
 
 def _remedy(verdict: Verdict) -> Iterator[str]:
-    """Says what a claim that is not decided would have shown, and what would do."""
+    """Says how a margin decided, or what a claim that is open would have shown."""
+    claim, none = verdict.claim, 1.0 if verdict.scale == RATIO else 0.0
+    more = claim.relation == "greater"
+    opposite = verdict.high < none if more else verdict.low > none
+    if verdict.verdict == CONTRADICTED and _least(claim) and not opposite:
+        yield f"the difference is significantly smaller than {_margin(claim)}"
     if math.isfinite(verdict.detectable):
         share = _is_share(verdict.claim.quantity)
         factor, unit = (100, "points") if share else (1, verdict.unit)
@@ -199,18 +205,31 @@ def _reach(verdict: Verdict) -> dict[str, str]:
 def _compared(claim: Claim) -> str:
     """Returns quantity and relation in words: "final test accuracy: left is less"."""
     quantity = claim.quantity
-    points = f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
-    margin = points if _is_share(quantity) else f"{claim.margin:g}"
     relation = {
         "greater": "left is greater",
         "less": "left is less",
-        "same": f"both are the same within {margin}",
+        "same": f"both are the same within {_margin(claim)}",
     }[claim.relation]
+    if least := _least(claim):
+        relation += f"; less than {least} contradicts"
     what = _quantity(quantity)
     if claim.right_quantity:
         what += f" on the left, {_quantity(claim.right_quantity)} on the right"
     best = ", between the best trials of both sides" if claim.among == "best" else ""
     return f"{what}{best}: {relation}"
+
+
+def _margin(claim: Claim) -> str:
+    """Returns a claim's margin in words: "0.5 points", "10 %", "300"."""
+    if _is_share(claim.quantity):
+        return f"{100 * claim.margin:g} point{'' if claim.margin == 0.01 else 's'}"
+    is_ratio = claim.relation != "same" and claim.quantity.scale == RATIO
+    return f"{100 * claim.margin:g} %" if is_ratio else f"{claim.margin:g}"
+
+
+def _least(claim: Claim) -> str:
+    """Returns the least difference that more or less is about; "" for any."""
+    return _margin(claim) if claim.relation != "same" and claim.margin else ""
 
 
 def _quantity(quantity: Quantity) -> str:

@@ -53,9 +53,15 @@ def alpha_of_comparison(findings: Findings) -> float:
     return (1 - LEVEL) / (correction(asked) * max(pairs, 1))
 
 
-def seconds_of_a_seed(findings: Findings) -> float:
-    """Returns how long all trials train and evaluate one seed, without compilation."""
-    timings = findings.results.timings
+def seconds_of_seeds(findings: Findings) -> np.ndarray:
+    """Returns how long each trial trains and evaluates a seed, (T,): an equal share of
+    its program's time, without compilation."""
+    results = findings.results
+    seconds = np.zeros(len(results.trials))
     names = ("train_seconds", "evaluation_seconds", "scoring_seconds")
-    parts = [timings[n].to_numpy() for n in names if n in timings.column_names]
-    return float(sum(map(np.nansum, parts))) / findings.results.study.num_seeds
+    for trial in findings.ran:
+        program = results.program(trial)
+        rows = findings.timings(program["index"])
+        spent = sum(row[n] or 0.0 for row in rows for n in names if n in row)
+        seconds[trial] = spent / (len(program["trials"]) * program["num_seeds"])
+    return seconds

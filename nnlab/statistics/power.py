@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import special
 
-from nnlab.statistics.effects import Effect, paired
+from nnlab.statistics.effects import Effect, paired, two_sided
 from nnlab.statistics.intervals import LEVEL, MIN_SEEDS
 
 POWER = 0.8
 """Share of runs in which a plan promises to find the difference."""
 MOST = 2**20
 """Most seeds or examples, as a multiple of those known, that a plan looks for."""
+MOST_REPEATED = 2**6
+"""Likewise, of an exact test, which takes longer the more seeds there are."""
 _QUANTILES = (np.arange(64) + 0.5) / 64
 
 
@@ -223,28 +225,41 @@ def _tested(effect: Effect, factor: float) -> Spread | None:
 
 
 def to_decide(
-    effect: Effect, difference: float, factor: float
+    effect: Effect,
+    difference: float,
+    factor: float,
+    p: Callable[[Effect], float] = two_sided,
+    power: float = POWER,
 ) -> tuple[int | None, int | None]:
     """Returns how many seeds tell a true difference apart, by what was tested.
 
+    An exact test, which has no spread, is repeated: more seeds that are like these.
+
     Args:
-      effect: has `Effect.values`.
+      effect: has `Effect.values`, or `Effect.again`.
+      difference: the true one, if there is a spread.
       factor: what the test's p is multiplied with.
+      p: the test's.
+      power: to reach, if there is a spread.
 
     Returns:
       The seeds, on as many examples, and None. Where no number of seeds would do: None,
       and how many examples would with twice the seeds, if any; of splits (`ratio`),
-      where only more data would, and where the spread is not known, both are None.
+      where only more data would, and where neither is known, both are None.
     """
+    alpha = (1 - LEVEL) / factor
+    if again := effect.again:
+        few = _fewest(lambda n: p(again(n)) <= alpha, MIN_SEEDS, MOST_REPEATED)
+        return few, None
     of = _tested(effect, factor)
     if of is None or not difference:
         return None, None
-    alpha = (1 - LEVEL) / factor
-    if seeds := seeds_needed(of, difference, alpha=alpha):
+    if seeds := seeds_needed(of, difference, power, alpha=alpha):
         return seeds, None
     if of.ratio:
         return None, None
-    return None, examples_needed(of, difference, 2 * effect.n, alpha=alpha)
+    examples = examples_needed(of, difference, 2 * effect.n, power, alpha)
+    return None, examples
 
 
 def seeds_help(effect: Effect, factor: float) -> bool:
@@ -268,12 +283,14 @@ def seeds_help(effect: Effect, factor: float) -> bool:
     return chance_to_tell(of, far, MOST, alpha=alpha) >= 0.5
 
 
-def _fewest(suffices: Callable[[int], bool], least: int) -> int | None:
-    """Returns the least number that suffices, of those up to `MOST` times the least."""
+def _fewest(
+    suffices: Callable[[int], bool], least: int, most: int = MOST
+) -> int | None:
+    """Returns the least number that suffices, of those up to `most` times the least."""
     high = least
     while not suffices(high):
         high *= 2
-        if high > MOST * least:
+        if high > most * least:
             return None
     low = high // 2
     while high - low > 1 and high > least:

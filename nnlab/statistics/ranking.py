@@ -93,17 +93,18 @@ def best_trial(
 ) -> int | None:
     """Returns the trial, by index, with the highest `expected_accuracy`; None for none.
 
-    Ties go to the lower index. Where some trials have more seeds than others, only
-    those with the most qualify: the others were found to differ from the best before,
-    or no number of seeds tells them from it.
+    Ties go to the lower index. Where looks gave some trials more seeds than others,
+    only those with the most qualify: the others were found to differ from the best, or
+    no number of seeds tells them from it.
 
     Args:
       among: indices of the trials to choose from; all when None.
       so_far: whether unfinished networks count with their last evaluation.
     """
     chosen = list(range(len(results.trials)) if among is None else among)
-    most = max((results.trials[t].num_seeds for t in chosen), default=0)
-    chosen = [t for t in chosen if results.trials[t].num_seeds == most]
+    if results.study.looks:
+        most = max((results.trials[t].num_seeds for t in chosen), default=0)
+        chosen = [t for t in chosen if results.trials[t].num_seeds == most]
     return leading(_expected(results, chosen, so_far=so_far))
 
 

@@ -26,7 +26,7 @@ from nnlab.statistics.effects import (
     paired_shares,
     seeds_to_part,
     share_against,
-    two_sided,
+    signs,
     welch,
 )
 from nnlab.statistics.examples import SEEDS, widened
@@ -116,7 +116,7 @@ class Verdict:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Draft:
+class Draft:
     """A verdict by where the data lean, before corrections decide.
 
     Attributes:
@@ -149,14 +149,16 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     What is positive and spreads over factors (`Quantity.scale`) is compared by its
     logarithms: one network's norm may be as large as all others' together, and t would
     see noise alone. Where a value is 0, or a target was not reached, an exact test of
-    the order decides (`effects.ordered`). "same" within a margin of other trials stays
-    a difference; about a number, the geometric mean is compared with both ends.
+    the ranks decides (`effects.ordered`), against a number one of the signs. "same"
+    within a margin of other trials stays a difference; about a number, the geometric
+    mean is compared with both ends.
 
-    Holm's adjustment runs over the tested claims. A claim is
-    contradicted when the opposite is significant. "same" is supported by two one-sided
-    tests against the margin, and contradicted by an effect beyond it. Where more than a
-    quarter of the pairs have no value, nothing is decided: the survivors of a diverging
-    trial flatter it.
+    Holm's adjustment runs over the tested claims. A claim is contradicted when the
+    opposite is significant, or, where it has a margin, when the effect is significantly
+    smaller than that. At no true effect both would be wrong. "same" is supported by two
+    one-sided tests against the margin, and contradicted by an effect beyond it. Where
+    more than a quarter of the pairs have no value, nothing is decided: the survivors of
+    a diverging trial flatter it.
 
     Several trials of a side are averaged seed by seed. In a claim about the best, the
     trial with the highest expected validation accuracy stands for its side. A network
@@ -166,25 +168,37 @@ def judge(findings: "Findings") -> tuple[Verdict, ...]:
     by the number of trials on the larger side. The interval leaves out the uncertainty
     of the choice.
 
-    Where one side has more than a quarter of the seeds more at chance than the other
-    (or, in steps to a target, short of it), p is at least `effects.chance_of_parting`,
-    adjusted like all p-values, or `ranking.parting`, which holds for all claims at once
-    as it is. Against a number, t over seeds is corrected for skewness.
+    Where one side has more than a quarter of the seeds more at chance than the other, p
+    is at least `effects.chance_of_parting`, adjusted like all p-values, or
+    `ranking.parting`, which holds for all claims at once as it is. Against a number, t
+    over seeds is corrected for skewness.
 
     Seconds are compared by program with Welch's test, with segments as samples: they
     speak about this run on this device, not about other runs.
     """
-    drafts = [_examine(findings, claim) for claim in findings.results.study.claims]
+    found = drafts(findings)
     factor = correction(findings.results.study)
-    tested, steps = _adjusted(drafts, [d.verdict.p for d in drafts], factor)
-    alone, _ = _adjusted(drafts, [d.verdict.p_seeds for d in drafts], factor)
+    tested, steps = _adjusted(found, [d.verdict.p for d in found], factor)
+    alone, _ = _adjusted(found, [d.verdict.p_seeds for d in found], factor)
     first = factor * np.count_nonzero(~np.isnan(tested))
-    found = zip(drafts, tested.tolist(), alone.tolist(), steps.tolist())
-    return tuple(_settle(*of, int(first)) for of in found)
+    each = zip(found, tested.tolist(), alone.tolist(), steps.tolist())
+    return tuple(_settle(*of, int(first)) for of in each)
+
+
+def drafts(findings: "Findings") -> list[Draft]:
+    """Returns where the data lean in each of the study's claims."""
+    return [_examine(findings, claim) for claim in findings.results.study.claims]
+
+
+def adjusted_steps(findings: "Findings", of: Sequence[Draft]) -> list[float]:
+    """Returns by what Holm's procedure multiplies the p-value of each draft here."""
+    factor = correction(findings.results.study)
+    _, steps = _adjusted(of, [d.verdict.p for d in of], factor)
+    return [d.searched * step for d, step in zip(of, steps.tolist())]
 
 
 def _adjusted(
-    drafts: Sequence[_Draft], p: Sequence[float], factor: int
+    drafts: Sequence[Draft], p: Sequence[float], factor: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Adjusts p-values (m,), at least to those of the counts of lost networks.
 
@@ -202,7 +216,7 @@ def _adjusted(
 
 
 def _settle(
-    draft: _Draft, p_holm: float, p_seeds: float, step: float, first: int
+    draft: Draft, p_holm: float, p_seeds: float, step: float, first: int
 ) -> Verdict:
     """Decides; p is multiplied by `step`, and by `first` if it is the smallest."""
     found = draft.verdict
@@ -215,10 +229,11 @@ def _settle(
     low = high = np.nan
     if draft.effect:
         factor = draft.searched * step
-        ends = adjusted_interval(draft.effect, factor, p_holm)
+        other = bound(found.claim, draft.effect.scale)
+        ends = adjusted_interval(draft.effect, factor, p_holm, other)
         low, high = (_shown(end, draft.effect.scale) for end in ends)
     more: dict[str, Any] = {}
-    if draft.effect and verdict == NOT_SIGNIFICANT and draft.effect.scale != ORDER:
+    if draft.effect and verdict == NOT_SIGNIFICANT:
         more = _remedy(draft.effect, found.claim, draft.searched * step)
     return dataclasses.replace(
         found,
@@ -235,10 +250,10 @@ def _settle(
 
 def _remedy(effect: Effect, claim: Claim, factor: float) -> dict[str, Any]:
     """Returns what a test that decided nothing could have told, and what would do."""
-    goal = abs(effect.mean)
+    goal = max(abs(effect.mean), abs(effect.mean - bound(claim, effect.scale)))
     if claim.relation == "same":
-        goal = abs(goal - claim.margin)
-    seeds, examples = to_decide(effect, goal, factor)
+        goal = abs(abs(effect.mean) - claim.margin)
+    seeds, examples = to_decide(effect, goal, factor, lambda e: lean(claim, e)[0])
     return {
         "detectable": _shown(detectable(effect, factor), effect.scale),
         "enough_seeds": seeds,
@@ -281,7 +296,7 @@ def _least(study: Study, claim: Claim) -> float:
         number = cast(float, claim.right)
         effects = [share_against(x, number) for x in counts]
     searched = max(map(len, trials)) if claim.among == "best" else 1
-    return searched * min(_lean(claim, effect)[0] for effect in effects)
+    return searched * min(lean(claim, effect)[0] for effect in effects)
 
 
 def matching(results: Results, selector: Mapping[str, Any]) -> list[Trial]:
@@ -331,19 +346,19 @@ class _Side:
 _Sides = tuple[_Side, _Side]
 
 
-def _examine(findings: "Findings", claim: Claim) -> _Draft:
+def _examine(findings: "Findings", claim: Claim) -> Draft:
     """Drafts a verdict by where the data lean; `_settle` decides by significance."""
     try:
         sides = _sides(findings, claim)
     except _UntestedError as error:
-        return _Draft(Verdict(claim, NOT_TESTED, str(error)))
+        return Draft(Verdict(claim, NOT_TESTED, str(error)))
     seconds = claim.quantity.reduction == "seconds"
     try:
         draft = (_compare_seconds if seconds else _compare_members)(
             findings, claim, sides
         )
     except _UntestedError as error:  # the notes of its sides still hold
-        draft = _Draft(Verdict(claim, NOT_TESTED, str(error)))
+        draft = Draft(Verdict(claim, NOT_TESTED, str(error)))
     verdict = draft.verdict
     notes = [side.note for side in sides]
     searched = max(side.searched for side in sides)
@@ -397,7 +412,7 @@ def _side(findings: "Findings", claim: Claim, name: str) -> _Side:
     return dataclasses.replace(side, trials=best_trial, searched=len(ran))
 
 
-def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draft:
+def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> Draft:
     quantity, right = claim.quantity, sides[1]
     trials = [trial for side in sides for trial in side.trials]
     seeds = min(trial.num_seeds for trial in trials)
@@ -425,7 +440,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     means, d = _differences(values, scale)
     both = ~np.isnan(d)
     more = _more_lost(lost, both) if right.trials else 0.0
-    plain = _effect(quantity, d, means, right, scale, more if steps else 0.0)
+    plain = _effect(quantity, d, means, right, scale)
     of_sides = [
         (of, tuple(t.index for t in side.trials))
         for of, side in zip(quantities, sides)
@@ -433,8 +448,8 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     ]
     effect, over = widened(plain, d, of_sides, findings.results, right.number)
     counts: dict[str, Any] = {}
-    if right.trials and not quantity.reduction.endswith("_share"):
-        counts = _counts(findings, abs(more), both, steps)
+    if right.trials and not steps and not quantity.reduction.endswith("_share"):
+        counts = _counts(findings, abs(more), both)
     if both.any() and not steps:
         middle = np.median if scale == ORDER else np.mean
         facts["left"], facts["right"] = (
@@ -444,18 +459,16 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
         notes.append(
             f"{left_out} of {len(both)} pairs left out, diverged or unfinished"
         )
-    p, lean = _lean(claim, effect)
-    p_seeds, _ = _lean(claim, plain)
+    p, leaning = lean(claim, effect)
+    p_seeds, _ = lean(claim, plain)
     if counts and counts["least"] >= p:
-        notes.append(
-            "so many stay at chance, or short of the target, that their counts decide"
-        )
+        notes.append("so many stay at chance that their counts decide")
     untested = ""
     if effect.n < MIN_SEEDS:
         notes.append(f"n = {effect.n}, and a test needs {MIN_SEEDS} pairs")
     elif not is_enough(effect, len(both)):
         untested = "too many of them for a test"
-    elif censored and claim.relation == "same" and lean == SUPPORTED:
+    elif censored and claim.relation == "same" and leaning == SUPPORTED:
         untested = "a lower bound cannot show that they are the same"
     elif effect.exact:
         notes.append(effect.exact)
@@ -463,7 +476,7 @@ def _compare_members(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
         p = p_seeds = np.nan
         notes.append(untested)
     facts |= {"left_out": left_out, "p_seeds": p_seeds, "over": over}
-    return _draft(claim, lean, "; ".join(notes), effect, p, counts, **facts)
+    return _draft(claim, leaning, "; ".join(notes), effect, p, counts, **facts)
 
 
 def _scale(claim: Claim, values: Sequence[np.ndarray], censored: bool = False) -> str:
@@ -530,14 +543,13 @@ def _effect(
     means: Sequence[np.ndarray],
     right: _Side,
     scale: str,
-    more_lost: float,
 ) -> Effect:
     """Returns the effect over seeds alone, of differences and means of sides, (S,).
 
     Intervals of accuracies and shares stay where these can be.
     """
     if scale == ORDER:
-        return ordered(d, more_lost)
+        return ordered(*means) if right.trials else signs(d)
     share = quantity.reduction.endswith("_share")
     limits = (-np.inf, np.inf)
     if right.trials:
@@ -555,38 +567,36 @@ def _effect(
 def _more_lost(lost: Sequence[np.ndarray], both: np.ndarray) -> float:
     """Returns how many networks more the left side lost, of the pairs in `both`.
 
-    `lost` says which networks, (trials, S), end at chance, or short of the target.
+    `lost` says which networks, (trials, S), end at chance.
     """
     left, right = (np.nan_to_num(side).mean(axis=0) for side in lost)
     return float((left - right)[both].sum())
 
 
-def _counts(
-    findings: "Findings", more: float, both: np.ndarray, steps: bool
-) -> dict[str, Any]:
+def _counts(findings: "Findings", more: float, both: np.ndarray) -> dict[str, Any]:
     """Returns what so many more lost networks allow, as fields of a draft."""
     n = int(both.sum())
     least = least_p(more, n)
     if not least:
         return {}
     counts = {"least": least, "share": more / n}
-    if steps or n < len(both):
+    if n < len(both):
         return counts
     return counts | {"together": parting(findings.results, n)[math.ceil(more - 1e-9)]}
 
 
 def _draft(
     claim: Claim,
-    lean: str,
+    leaning: str,
     reason: str,
     effect: Effect,
     p: float,
     counts: Mapping[str, Any] = types.MappingProxyType({}),
     **facts: Any,
-) -> _Draft:
+) -> Draft:
     facts |= {"scale": effect.scale, "effect": _shown(effect.mean, effect.scale)}
-    verdict = Verdict(claim, lean, reason, n=effect.n, p=p, **facts)
-    return _Draft(verdict, effect, **counts)
+    verdict = Verdict(claim, leaning, reason, n=effect.n, p=p, **facts)
+    return Draft(verdict, effect, **counts)
 
 
 def _share_reached(steps: np.ndarray) -> float:
@@ -600,13 +610,13 @@ def _unit(quantity: Quantity) -> str:
     return units.get(quantity.reduction, loss)
 
 
-def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> _Draft:
+def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> Draft:
     program = findings.results.program
     programs = [sorted({program(t.index)["index"] for t in s.trials}) for s in sides]
     unit = _unit(claim.quantity)
     if set(programs[0]) & set(programs[1]):
         reason = "both sides train in one compiled program, at the same speed"
-        return _Draft(Verdict(claim, NOT_TESTABLE, reason, unit=unit))
+        return Draft(Verdict(claim, NOT_TESTABLE, reason, unit=unit))
     times = [[findings.seconds_per_epoch(p) for p in of] for of in programs]
     if not all(len(segments) for side in times for segments in side):
         raise _UntestedError("no segment was timed")
@@ -619,14 +629,14 @@ def _compare_seconds(findings: "Findings", claim: Claim, sides: _Sides) -> _Draf
     means = [[s.mean() for s in of] or n for of, n in zip(times, numbers)]
     left, right = (float(np.mean(of)) for of in means)
     effect = dataclasses.replace(welch(left - right, *times), scale=scale)
-    p, lean = _lean(claim, effect)
+    p, leaning = lean(claim, effect)
     reason = "" if p == p else f"fewer than {MIN_SEEDS} segments, or no spread"
     facts: dict[str, Any] = {"unit": unit, "p_seeds": p}
     facts |= {"left": _shown(left, scale), "right": _shown(right, scale)}
-    return _draft(claim, lean, reason, effect, p, **facts)
+    return _draft(claim, leaning, reason, effect, p, **facts)
 
 
-def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:
+def lean(claim: Claim, effect: Effect) -> tuple[float, str]:
     """Returns the p-value of the likelier direction, and the verdict it would give."""
     if claim.relation == "same":
         low, high = -claim.margin, claim.margin
@@ -638,8 +648,22 @@ def _lean(claim: Claim, effect: Effect) -> tuple[float, str]:
         if outside < inside:
             return float(outside), CONTRADICTED
         return float(inside), SUPPORTED
-    above, below = effect.tail(1, 0.0), effect.tail(-1, 0.0)
-    claimed, opposite = (
-        (above, below) if claim.relation == "greater" else (below, above)
-    )
-    return two_sided(effect), SUPPORTED if claimed < opposite else CONTRADICTED
+    sign, other = _sign(claim), bound(claim, effect.scale)
+    claimed, opposite = effect.tail(sign, 0.0), effect.tail(-sign, other)
+    p = float(np.minimum(2 * np.minimum(claimed, opposite), 1.0))
+    return p, SUPPORTED if claimed < opposite else CONTRADICTED
+
+
+def _sign(claim: Claim) -> int:
+    return 1 if claim.relation == "greater" else -1
+
+
+def bound(claim: Claim, scale: str) -> float:
+    """Returns the least effect that a claim of more or less is about; 0 for any."""
+    quantities = claim.quantity, claim.right_quantity or claim.quantity
+    if claim.relation == "same" or scale == ORDER:
+        return 0.0
+    if scale == RATIO:
+        return _sign(claim) * math.log1p(claim.margin)
+    plain = all(of.scale == DIFFERENCE for of in quantities)
+    return _sign(claim) * claim.margin if plain else 0.0

@@ -110,7 +110,10 @@ class Claim(Checked):
         the "best" of them by validation accuracy, as when each side's learning rate is
         tuned.
       relation: left is "greater" or "less" than right, or the "same" within `margin`.
-      margin: half-width of "same", in units of the quantity.
+      margin: half-width of "same", in units of the quantity. Of "greater" and "less"
+        the least difference that the claim is about: what is surely smaller contradicts
+        it, too. In units of the quantity; of what is compared as a ratio, a share (0.1:
+        by a tenth).
     """
 
     text: str
@@ -268,3 +271,31 @@ def faster(text: str, target: float, left: Trials, right: Trials, **more: Any) -
 def slower(text: str, target: float, left: Trials, right: Trials, **more: Any) -> Claim:
     """The claim that the left needs more updates; see `faster`."""
     return higher(text, steps_to(target), left, right, **more)
+
+
+def about(claims: Claims, accuracy: float = 0.01, share: float = 0.25) -> Claims:
+    """Yields claims with the least difference that they are about; see `Claim.margin`.
+
+    Only claims that one side's trials have more or less than the other's get one, and
+    only where they have none.
+
+    Args:
+      claims: in any number.
+      accuracy: of claims about accuracies, such as 0.01 for a point.
+      share: of what is compared as a ratio, such as 0.25 for a quarter.
+
+    >>> wide, narrow = {"model.hidden": (64,)}, {"model.hidden": (8,)}
+    >>> claims = [
+    ...     higher("Wide is better", "test_accuracy", wide, narrow),
+    ...     faster("And faster", 0.9, wide, narrow, margin=0.5),
+    ...     higher("It learns", "test_accuracy", wide, "chance"),
+    ... ]
+    >>> [claim.margin for claim in about(claims)]
+    [0.01, 0.5, 0.0]
+    """
+    for claim in claims:
+        margin = share if claim.quantity.scale == RATIO else 0.0
+        if not margin and claim.quantity.metric.endswith("accuracy"):
+            margin = accuracy
+        fits = isinstance(claim.right, dict) and claim.relation != "same"
+        yield dataclasses.replace(claim, margin=claim.margin or margin * fits)

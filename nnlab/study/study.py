@@ -216,8 +216,9 @@ class Study(Checked):
       own: what is passed from Python when it runs.
       sweep: one flat override dict for each trial, e.g.
         ``{"optimizer.learning_rate": 0.1, "label": "slow"}``; ``({},)`` runs the base.
-        A trial with fewer seeds than the others has its own "num_seeds". Trials that
-        are equal in effect become one, which counts them as "combinations".
+        A trial with fewer seeds than the others has its own "num_seeds", which counts
+        up to that of the study. Trials that are equal in effect become one, which
+        counts them as "combinations".
       num_seeds: repetitions of every trial, at most.
       looks: numbers of seeds at which the trials are compared, such as (4, 8, 16, 32).
         Trials that differ significantly from the best get no more seeds, the others get
@@ -551,11 +552,8 @@ class Study(Checked):
             label = coerced(item.get("label", ""), str, "label")
             number = item.get("num_seeds", self.num_seeds)
             number = coerced(number, int, "num_seeds")
-            if not 1 <= number <= self.num_seeds:
-                raise FieldError(
-                    "num_seeds",
-                    f"={number} must be from 1 to the study's {self.num_seeds}",
-                )
+            if number < 1:
+                raise FieldError("num_seeds", f"={number} must be 1 or more")
             several = coerced(item.get("combinations", 1), int, "combinations")
             hyperparameters = self.base.replace(overrides)
         except ValueError as error:
@@ -566,7 +564,7 @@ class Study(Checked):
             label=label,
             overrides=overrides,
             hyperparameters=hyperparameters,
-            num_seeds=number,
+            num_seeds=min(number, self.num_seeds),
             combinations=several,
         )
 

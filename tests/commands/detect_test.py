@@ -11,8 +11,9 @@ import tiny
 
 from nnlab.commands import describe, detect
 from nnlab.runs import experiment
-from nnlab.statistics import pilot, power
+from nnlab.statistics import pilot, plan, power
 from nnlab.statistics.findings import Findings
+from nnlab.study import claims as c
 
 STUDY = tiny.study(({tiny.RATE: 0.1}, {tiny.RATE: 0.3}, {tiny.RATE: 0.5}), num_seeds=6)
 
@@ -89,12 +90,29 @@ def test_a_run_of_other_trials_is_no_pilot(run):
         list(detect.lines(other, 0.01, 0.8, str(run.workdir)))
 
 
+def test_the_seeds_of_claims_are_those_of_the_plan(run):
+    quick, slow = ({tiny.RATE: rate} for rate in (0.5, 0.1))
+    claims = (
+        c.higher("Quick is better", "test_accuracy", quick, slow, margin=0.2),
+        c.higher("By anything", "test_accuracy", slow, slow),
+    )
+    study = dataclasses.replace(run.study, claims=claims)
+    told = list(detect.decisive(study, 0.8, str(run.workdir)))
+    found = plan.needs(Findings(dataclasses.replace(run, study=study)))
+    assert f"Quick is better: {found[0].seeds} seed" in told[1]
+    assert "no number of seeds" in told[2]
+    seeds = plan.seeds_of_trials(found, 3)
+    assert f"{seeds.sum()} networks" in told[-1]
+    assert f"planned {3 * 6}" in told[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--decide", "--config.claims=()"], "has none"),
         (["--detect=2"], "--detect=2 must be a difference of accuracies"),
         (["--detect=0.01", "--power=0.3"], "--power=0.3 must be the share of runs"),
-        (["--power=0.9"], "go with --detect"),
+        (["--power=0.9"], "go with --detect or --decide"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(arguments, told):

@@ -74,7 +74,7 @@ def test_a_trial_may_have_fewer_seeds_than_the_others():
             "does not go with search",
         ),
         ({"sweep": [{"num_seeds": 9}]}, "trial 0 of the sweep: num_seeds=9 must be"),
-        ({"sweep": [{"num_seeds": 0}]}, "num_seeds=0 must be from 1 to the study's 8"),
+        ({"sweep": [{"num_seeds": 0}]}, "num_seeds=0 must be 1 or more"),
         ({"sweep": [{"num_seeds": "x"}]}, "num_seeds='x' is not a whole number"),
     ],
 )

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests err as seldom as they say, and Holm's adjustment keeps their order."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,7 +88,27 @@ def test_an_order_is_seldom_seen_where_there_is_none(n, lost):
         steps = rng.normal(size=n) + rng.normal(size=(2, n))
         missed = rng.uniform(size=(2, n)) < lost
         one, other = np.where(missed, 9.0, steps)  # both late: a tie
-        more = missed[0].sum() - missed[1].sum()
-        found = effects.ordered(effects.difference(one, other), float(more))
-        errors += effects.two_sided(found) <= 0.05
+        errors += effects.two_sided(effects.ordered(one, other)) <= 0.05
     assert errors <= stats.binom.ppf(0.999, 500, 0.05)
+
+
+@pytest.mark.parametrize("n", [3, 6, 25, 40])
+def test_an_order_is_the_rank_sum_test(n):
+    """Of scipy's tests; above 25 networks both are approximations."""
+    one, other = np.random.default_rng(n).normal([[0.0], [0.7]], size=(2, n))
+    is_exact = n <= effects.MOST_RANKED
+    expected = stats.mannwhitneyu(
+        one, other, method="exact" if is_exact else "asymptotic", use_continuity=False
+    )
+    found = effects.two_sided(effects.ordered(one, other))
+    assert found == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_ties_and_infinities_have_the_p_of_all_their_orders():
+    one = np.array([1.0, 2.0, 2.0, np.inf, np.nan])
+    other = np.array([2.0, np.inf, np.inf, np.inf, 0.0])
+    ranks = stats.rankdata([*one[:4], *other[:4]])
+    sums = [sum(some) for some in itertools.combinations(ranks, 4)]
+    expected = np.mean(np.array(sums) <= ranks[:4].sum())
+    found = effects.ordered(one, other)
+    assert (found.n, found.tail(-1, 0.0)) == (4, pytest.approx(expected))
