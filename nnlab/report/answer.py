@@ -294,7 +294,8 @@ def _looks(findings: Findings) -> list[str]:
         told += ", and that was the last look" * (len(taken) == len(planned))
         if last.stuck:
             some = "" if len(last.stuck) == count else f"{len(last.stuck)} of "
-            told += f". More seeds would not tell {some}them from it, more examples may"
+            who = f"{some}them" if count > 1 else "it"
+            told += f". More seeds would not tell {who} apart, more examples may"
     return [f"{after} {told}."]
 
 

@@ -264,9 +264,9 @@ def compare_to_best(
         own = {name: of[trial] for name, of in tested.items()}
         ends = adjusted_interval(effect, step[trial], own["p_holm"])
         own["detectable"] = detectable(effect, step[trial])
-        helps = not results.study.looks or seeds_help(effect, step[trial])
-        found = Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
-        return dataclasses.replace(found, seeds_help=helps)
+        if results.study.looks:
+            own["seeds_help"] = seeds_help(effect, step[trial])
+        return Comparison(trial, effect.mean, *ends, n=effect.n, over=over, **own)
 
     return tuple(Comparison(t) if t == best else compared(t) for t in trials)
 

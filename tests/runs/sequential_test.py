@@ -250,7 +250,7 @@ def test_those_that_only_more_examples_tell_from_the_best_get_no_more_seeds():
     assert planned.asked_next(alone) is None
     told = " ".join(answer.sentences(Findings(alone)))
     assert "1 trial does not differ significantly from the best" in told
-    assert "More seeds would not tell them from it, more examples may." in told
+    assert "More seeds would not tell it apart, more examples may." in told
     sections = {s.anchor: s for s in report.content(Findings(alone)).sections}
     assert sections["looks"].tables[0].rows[0][-2:] == ("trial 1", "8")
 
