@@ -73,14 +73,18 @@ def test_a_trial_may_have_fewer_seeds_than_the_others():
             {"looks": [8], "search": {"space": ["batch_size=8,16"]}},
             "does not go with search",
         ),
-        ({"sweep": [{"num_seeds": 9}]}, "trial 0 of the sweep: num_seeds=9 must be"),
-        ({"sweep": [{"num_seeds": 0}]}, "num_seeds=0 must be 1 or more"),
+        ({"sweep": [{"num_seeds": 0}]}, "0 of the sweep: num_seeds=0 must be 1 or"),
         ({"sweep": [{"num_seeds": "x"}]}, "num_seeds='x' is not a whole number"),
     ],
 )
 def test_numbers_of_seeds_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Study.from_dict(values)
+
+
+def test_a_trial_has_no_more_seeds_than_the_study():
+    study = Study.from_dict({"sweep": [{"num_seeds": 9}], "num_seeds": 4})
+    assert study.trials()[0].num_seeds == 4
 
 
 def test_looks_double_up_to_the_most():
