@@ -18,7 +18,7 @@ from nnlab.report.figures.drawing import captions
 from nnlab.report.figures.test_sets import moved_sets, set_meaning
 from nnlab.report.trials import setting_text, several, sweep_of, trial_name
 from nnlab.results import DIVERGED, DROPPED, FINISHED, STOPPED, UNFINISHED, Results
-from nnlab.statistics.examples import SEEDS
+from nnlab.statistics.examples import DATA, SEEDS
 from nnlab.statistics.findings import Findings
 from nnlab.statistics.members import is_accuracy
 from nnlab.statistics.ranking import Comparison, num_families
@@ -241,6 +241,11 @@ def _remedy(verdict: Verdict) -> Iterator[str]:
     if seeds := verdict.enough_seeds:
         most = max(seeds, verdict.n + 1)
         yield f"if it is as measured, {most:,} seeds would decide it"
+    elif verdict.over == DATA and math.isfinite(verdict.detectable):
+        yield (
+            "if it is as measured, no number of seeds would decide it: all split the "
+            "same examples, and more of them are needed"
+        )
     if examples := verdict.enough_examples:
         seeds = 2 * verdict.n
         yield (
@@ -519,6 +524,7 @@ def looks(findings: Findings) -> Section:
     def names(trials: Collection[int]) -> str:
         return several(results, trials) if trials else numbers.NONE
 
+    any_stuck = any(look.stuck for look in taken)
     table = tabulated(
         {
             "look": str(place),
@@ -529,6 +535,7 @@ def looks(findings: Findings) -> Section:
             else trial_name(results, look.best),
             "now significantly different": names(look.resolved),
             "not significantly different": names(look.unresolved),
+            **({"more seeds do not help": names(look.stuck)} if any_stuck else {}),
             "networks so far": f"{look.networks:,}",
         }
         for place, look in enumerate(taken, 1)

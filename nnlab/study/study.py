@@ -223,9 +223,9 @@ class Study(Checked):
         counts them as "combinations".
       num_seeds: repetitions of every trial, at most.
       looks: numbers of seeds at which the trials are compared, such as (4, 8, 16, 32).
-        Trials that differ significantly from the best get no more seeds, the others get
-        those of the next look; () compares once, at the end; see
-        `nnlab.runs.sequential`.
+        Trials that differ significantly from the best, or that only more examples would
+        tell from it, get no more seeds, the others those of the next look; () compares
+        once, at the end; see `nnlab.runs.sequential`.
       halving: whether the worst trials end before the others.
       search: how Optuna chooses trials, if not from `sweep` alone.
       eval_size: validation and test examples that are used, the first of each; 0 for

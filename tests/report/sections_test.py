@@ -128,6 +128,17 @@ def test_notes_say_what_p_was_adjusted_over(rates, claims, doubled):
         assert ("and doubled" in text) == doubled
 
 
+@pytest.mark.parametrize(
+    ("vary", "told"), [("init", r"\d+ seeds"), ("split", "no number of seeds")]
+)
+def test_of_splits_it_says_that_more_of_them_would_not_decide(vary, told):
+    values = np.array([np.zeros(8), np.linspace(-0.01, 0.01, 8) + 0.003]) + 0.9
+    sweep, fields = [{RATE: 0.02}, {RATE: 0.7}], {"vary": (vary,)}
+    found = synthetic.findings(values, sweep=sweep, claims=[CLAIM], fields=fields)
+    (row,) = rows_of(sections.claims(found))
+    assert re.search(f"if it is as measured, {told} would decide it", row["remarks"])
+
+
 def test_what_is_not_asked_is_shown_with_its_interval_and_called_nothing():
     rng = np.random.default_rng(0)
     values = np.array([[0.6], [0.9], [0.7]]) + 0.001 * rng.normal(size=(3, 8))
