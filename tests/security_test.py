@@ -193,7 +193,7 @@ def test_templates_trust_no_text():
         "report.css.j2": [],
         "report.html.j2": [],
         "report.js": [],
-        "report.md.j2": ["figure.name", "section.code"],
+        "report.md.j2": ["figure.name", "figure.name", "section.code"],
     }
 
 

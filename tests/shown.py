@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What report tables show, and curves for them."""
 
+from collections import Counter
+
 import numpy as np
 
 from nnlab import results
@@ -16,8 +18,10 @@ def rows_of(section):
     """
     rows = {}
     for table in section.tables:
+        names = Counter()
         for row in table.rows:
-            rows.setdefault(row[0], {}).update(zip(table.header, row))
+            names[row[0]] += 1  # some have the same
+            rows.setdefault((row[0], names[row[0]]), {}).update(zip(table.header, row))
     return [*rows.values()]
 
 

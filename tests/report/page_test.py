@@ -265,7 +265,7 @@ def test_a_report_opens_with_question_answer_figure_and_verdicts(tmp_path):
     shown = re.findall(r"!\[[^\]]+\]\(figures/(\w+)\.png\)", markdown)
     assert shown[0] == "final_test_accuracy"
     assert len(shown) == len({*shown})
-    places = [markdown.index(t) for t in ("![", "**", "\n## ", "\n| ")]
+    places = [markdown.index(t) for t in ("![", "\n- ", "\n## ", "\n| ")]
     assert places == sorted(places)
 
 
