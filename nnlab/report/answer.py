@@ -268,6 +268,7 @@ def _best(findings: Findings) -> list[str]:
     if n < 3 <= results.study.num_seeds:
         spread += ": fewer than 3 seeds survive"
     number = f"{percentage(texts.mean_text(mean, high, low=low))} ({spread})"
+    why = no_interval(results)
     if len(results.trials) == 1 or (len(ran) == 1 and not gone):
         said = [f"Test accuracy is {number}."]
     else:
@@ -280,10 +281,8 @@ def _best(findings: Findings) -> list[str]:
             network = cast(int, findings.best_of(findings.networks))
             more += f", and {trial_name(results, network)} best of all networks"
         said = [f"{texts.capital(told)}{more}, with a test accuracy of {number}{same}."]
-        said += rest
-    if why := no_interval(results):
-        return [*said, why]
-    return said
+        said += [] if why else rest
+    return [*said, why] if why else said
 
 
 def percentage(mean: str) -> str:
