@@ -60,15 +60,17 @@ def sentences(findings: Findings) -> list[str]:
 def _first(findings: Findings, nothing: list[str]) -> list[str]:
     """Returns the answer to the question.
 
-    It is that of the claims that carry it. Where trials are compared, or none does, it
-    is which trial does best, and of two swept fields whether one's gain depends on the
-    other. A study without claims is asked what its first figure shows.
+    It is that of the claims that carry it. Where trials are compared, the question is
+    which, or no claim carries it, it is which trial does best, and of two swept fields
+    whether one's gain depends on the other. A study without claims is asked what its
+    first figure shows.
     """
     study = findings.results.study
     if seal.is_closed(study, findings.results.config["status"]):
         return ["The plan is sealed: test scores stay hidden until it is done."]
     claimed = effects.claimed(findings)
-    if claimed and not study.compares:
+    which = study.compares or effects.asks_which(study.question)
+    if claimed and not which:
         return claimed
     if nothing and not claimed:
         return nothing
